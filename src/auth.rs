@@ -1,0 +1,17 @@
+//! Credentials and tokens (design P5): challenges are parsed, tokens fetched once for all who wait, kept per
+//! (address, project, credential), renewed early.
+
+use crate::topology::SourceId;
+use std::net::SocketAddr;
+
+/// What a token opens: one per (endpoint, scope). Harbor reduces a token to its project, so that a tier's
+/// scope names the project's first repository asked for and is kept under the project alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TokenKey {
+    /// Whose token.
+    pub source: SourceId,
+    /// `Some` for tiers, whose tokens belong to one address; `None` for upstreams, whose realm is one for all.
+    pub address: Option<SocketAddr>,
+    /// The tier's project, or the upstream's repository.
+    pub realm_of: String,
+}

@@ -1,0 +1,446 @@
+//! The checked, immutable configuration. Every relation between values has been checked; secrets have been
+//! read and are redacted wherever they are shown.
+
+use crate::oci::{RegistryName, Repository};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything the daemon is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[[tier]]`, in order of preference; removed ones are gone.
+    pub tiers: Vec<Arc<Tier>>,
+    /// `[[registry]]`, built-in ones included; removed ones are gone.
+    pub registries: Vec<Arc<Registry>>,
+    /// `[relay]`
+    pub relay: Relay,
+    /// `[failover]`
+    pub failover: Failover,
+    /// `[stale]`
+    pub stale: Stale,
+    /// `[dns]`
+    pub dns: Dns,
+    /// `[timeouts]`
+    pub timeouts: Timeouts,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[node]`: parsed and checked, acted on by the node-file commands.
+    pub node: Node,
+    /// `[log]`
+    pub log: Log,
+    /// Where state is kept: `/var/lib/harbor-pilot` unless `[state] directory` says otherwise.
+    pub state_directory: PathBuf,
+    /// Files that were read beside the configuration itself (certificates, passwords): a change of one
+    /// means "load again".
+    pub watched_files: Vec<PathBuf>,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// Where containerd is served. Loopback only unless `allow_non_loopback`.
+    pub listen: Vec<SocketAddr>,
+    /// Where people and monitors are served; always loopback.
+    pub admin: Option<SocketAddr>,
+    /// `/metrics` alone.
+    pub metrics: Option<SocketAddr>,
+    /// A non-loopback `listen` is wanted.
+    pub allow_non_loopback: bool,
+    /// The value that containerd must send, for shared nodes (design S6).
+    pub require_header: Option<Secret>,
+}
+
+/// One `[[tier]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tier {
+    /// Unique name, used in logs and metrics; never `upstream`.
+    pub name: Arc<str>,
+    /// How it speaks.
+    pub kind: TierKind,
+    /// Where it is.
+    pub url: BaseUrl,
+    /// Registry → project path (may hold slashes), for every registry that it serves. Empty for mirrors.
+    pub projects: BTreeMap<RegistryName, String>,
+    /// What a mirror serves; for the other kinds the keys of `projects`.
+    pub registries: RegistrySet,
+    /// Image registries that stand for this tier (design P1).
+    pub names: Vec<RegistryName>,
+    /// Its own upstream is another Harbor.
+    pub cascade: bool,
+    /// containerd may be pointed at it while the agent is away.
+    pub in_file: bool,
+    /// How TLS is verified.
+    pub tls: Tls,
+    /// Who we are there.
+    pub credential: Option<Credential>,
+    /// How to get there.
+    pub proxy: Option<Proxy>,
+    /// How its addresses are probed.
+    pub probe: Probe,
+}
+
+/// `kind` of a tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TierKind {
+    /// Rewrites to the proxy-cache project and knows Harbor's manners.
+    Harbor,
+    /// The same rewriting for other registries.
+    Path,
+    /// The path is kept and `?ns=` passed on.
+    Mirror,
+}
+
+/// The registries of a mirror.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistrySet {
+    /// `["*"]`
+    All,
+    /// Those named.
+    Some(Vec<RegistryName>),
+}
+
+/// One `[[registry]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Registry {
+    /// The namespace that containerd asks for.
+    pub name: RegistryName,
+    /// The real registry.
+    pub upstream: BaseUrl,
+    /// May be asked directly. Already `false` where `[direct] enabled = false`.
+    pub direct: bool,
+    /// Repositories that go straight to upstream (globs with `*`).
+    pub bypass: Vec<String>,
+    /// Repositories left to containerd (globs with `*`).
+    pub private: Vec<String>,
+    /// How TLS is verified.
+    pub tls: Tls,
+    /// Who we are there.
+    pub credential: Option<Credential>,
+    /// How to get there; NO_PROXY has been applied.
+    pub proxy: Option<Proxy>,
+}
+
+/// `http(s)://host[:port][/prefix]`
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BaseUrl {
+    /// TLS or not.
+    pub https: bool,
+    /// Lower-case DNS name or IP literal, without brackets.
+    pub host: String,
+    /// Always present: 443 or 80 where it was left out.
+    pub port: u16,
+    /// Empty, or a path that starts and does not end with `/`.
+    pub prefix: String,
+}
+
+/// TLS settings of one source; empty: the system's roots.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tls {
+    /// PEM, beside the system's roots.
+    pub ca: Option<Arc<[u8]>>,
+    /// PEM of certificate chain and key.
+    pub client: Option<(Arc<[u8]>, Secret)>,
+    /// Certificates are not checked at all. Shown by status and doctor.
+    pub insecure_skip_verify: bool,
+}
+
+/// A name and a secret.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Credential {
+    /// As the registry knows it; a robot's `$` is literal.
+    pub username: String,
+    /// Its password or token.
+    pub password: Secret,
+}
+
+/// An HTTP proxy, reached by CONNECT (https sources) or absolute-form requests (http sources).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proxy {
+    /// Where it is; only http proxies are spoken to.
+    pub url: BaseUrl,
+    /// From the URL's userinfo.
+    pub credential: Option<Credential>,
+}
+
+/// `[tier.health]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// What is asked.
+    pub kind: ProbeKind,
+    /// Between probes of a healthy address, before jitter.
+    pub interval: Duration,
+    /// For one probe.
+    pub timeout: Duration,
+}
+
+/// What a probe asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// `GET /api/v2.0/health`, reading its JSON.
+    Harbor,
+    /// `GET /v2/`: 200 and 401 mean alive.
+    V2,
+    /// `harbor` (kind harbor) or `v2` (others), plus port 1337 as an extra signal that only lowers preference.
+    Port,
+    /// Nothing.
+    None,
+}
+
+/// `[relay]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// Which blobs are hashed.
+    pub verify: Verify,
+}
+
+/// `verify` (design P8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// Every full blob.
+    Always,
+    /// Only what was stitched, came without a length, or is asked for again soon.
+    Suspect,
+}
+
+/// `[failover]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failover {
+    /// What a 412/403 of a tier means.
+    pub harbor_policy: HarborPolicy,
+}
+
+/// `harbor_policy`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HarborPolicy {
+    /// Ask the next tier.
+    Next,
+    /// The search ends.
+    Final,
+}
+
+/// `[stale]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stale {
+    /// Whether manifests are kept for a total outage.
+    pub enabled: bool,
+    /// How long.
+    pub max_age: Duration,
+    /// How much.
+    pub max_bytes: u64,
+}
+
+/// `[dns]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Empty: the system's.
+    pub nameservers: Vec<SocketAddr>,
+    /// Lower limit of a record's life.
+    pub min_ttl: Duration,
+    /// Upper limit.
+    pub max_ttl: Duration,
+}
+
+/// `[timeouts]`: the clock of P6; the defaults are the design's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// The next candidate's connect joins after this (250 ms).
+    pub connect_race: Duration,
+    /// A connect ends after this (2.5 s).
+    pub connect: Duration,
+    /// A TLS handshake ends after this (3 s).
+    pub tls: Duration,
+    /// An attempt without a first byte is left after this while another candidate is left (4 s).
+    pub first_byte: Duration,
+    /// Upstream joins for a manifest after this (3 s).
+    pub upstream_joins: Duration,
+    /// Until the first byte, over all attempts (20 s).
+    pub total: Duration,
+    /// No byte for this long while one was wanted is a stall (2 s).
+    pub stall: Duration,
+    /// Keep-alive idle of client connections (75 s).
+    pub client_idle: Duration,
+    /// How long bodies may run on at a stop (3 s).
+    pub drain: Duration,
+}
+
+/// `[limits]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections (512).
+    pub connections: usize,
+    /// Requests at once from which an address counts as loaded (16).
+    pub loaded: u32,
+    /// Requests at once per address, never exceeded (64).
+    pub per_address: u32,
+    /// Manifest size in bytes (4 MiB).
+    pub manifest_bytes: u64,
+}
+
+/// `[node]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Whether files of the node are written.
+    pub manage: bool,
+    /// Which runtime's files.
+    pub runtime: Runtime,
+    /// What follows the agent.
+    pub fallback: Fallback,
+    /// What happens to entries that are there.
+    pub existing: Existing,
+    /// Only for unusual places.
+    pub data_dir: Option<PathBuf>,
+    /// Only for unusual places.
+    pub registries_yaml: Option<PathBuf>,
+    /// Only for unusual places.
+    pub certs_d: Option<PathBuf>,
+}
+
+/// `runtime`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// Found out.
+    Auto,
+    /// k3s
+    K3s,
+    /// rke2
+    Rke2,
+    /// Stock containerd.
+    Containerd,
+    /// No files.
+    None,
+}
+
+/// `fallback`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// Tiers with `in_file`, while healthy, then upstream.
+    Tiers,
+    /// Upstream alone.
+    Upstream,
+    /// Nothing.
+    None,
+}
+
+/// `existing`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Taken out, recorded, put back by restore.
+    Adopt,
+    /// Left.
+    Keep,
+    /// Refused.
+    Refuse,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// tracing filter syntax, such as `info` or `harbor_pilot=debug`.
+    pub filter: String,
+}
+
+/// A secret: shown as `[redacted]` by everything that formats it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+// === impl Config ===
+
+impl Config {
+    /// The registry of that name.
+    #[must_use]
+    pub fn registry(&self, name: &RegistryName) -> Option<&Arc<Registry>> {
+        self.registries
+            .iter()
+            .find(|registry| registry.name == *name)
+    }
+}
+
+// === impl Tier ===
+
+impl Tier {
+    /// Whether this tier may be asked for anything of `registry`.
+    #[must_use]
+    pub fn serves(&self, registry: &RegistryName) -> bool {
+        match &self.registries {
+            RegistrySet::All => true,
+            RegistrySet::Some(names) => names.contains(registry),
+        }
+    }
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// Whether the repository goes straight to upstream.
+    #[must_use]
+    pub fn bypasses(&self, repository: &Repository) -> bool {
+        self.direct && repository.matches_any(&self.bypass)
+    }
+
+    /// Whether the repository is left to containerd.
+    #[must_use]
+    pub fn is_private(&self, repository: &Repository) -> bool {
+        repository.matches_any(&self.private)
+    }
+}
+
+// === impl BaseUrl ===
+
+impl BaseUrl {
+    /// `host` or `host:port` for the Host header; brackets around IPv6, no port where it is the default.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        let default = if self.https { 443 } else { 80 };
+        if self.port == default {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.https { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.prefix)
+    }
+}
+
+// === impl Secret ===
+
+impl Secret {
+    /// Wraps a text; surrounding white space (a file's last line end) is no part of a secret.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.trim().into())
+    }
+
+    /// The text, for the one place that sends it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}

@@ -1,0 +1,21 @@
+//! The OCI distribution specification's names, paths, ranges and errors, parsed strictly; no I/O.
+//!
+//! Everything that enters from the network is turned into one of these types before anything else
+//! looks at it, so that no later code meets a `..`, a `%2f` or a digest that is not one.
+
+mod digest;
+mod error_body;
+mod manifest;
+mod name;
+mod path;
+mod range;
+
+pub use digest::{Digest, Hasher, InvalidDigest};
+pub use error_body::{ErrorCode, error_body};
+pub use manifest::{ACCEPT_MANIFESTS, Descriptor, ManifestKind, inspect_manifest};
+pub use name::{InvalidName, Reference, RegistryName, Repository};
+pub use path::{PathError, RawName, ResourceKind, ResourcePath};
+pub use range::{ByteRange, ContentRange, InvalidContentRange};
+
+#[cfg(test)]
+mod tests;

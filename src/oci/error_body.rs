@@ -1,0 +1,43 @@
+//! The error JSON of the OCI distribution spec ("Error Codes").
+
+/// The specification's error codes that this endpoint uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// The manifest is not known.
+    ManifestUnknown,
+    /// The blob is not known.
+    BlobUnknown,
+    /// The repository or registry is not known here.
+    NameUnknown,
+    /// The repository name is malformed.
+    NameInvalid,
+    /// The digest or tag is malformed.
+    DigestInvalid,
+    /// The method or endpoint is not offered.
+    Unsupported,
+    /// No source could answer now. Not of the specification's list, as its section allows; Harbor and
+    /// distribution use the same word.
+    Unavailable,
+}
+
+impl ErrorCode {
+    /// The code on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ManifestUnknown => "MANIFEST_UNKNOWN",
+            Self::BlobUnknown => "BLOB_UNKNOWN",
+            Self::NameUnknown => "NAME_UNKNOWN",
+            Self::NameInvalid => "NAME_INVALID",
+            Self::DigestInvalid => "DIGEST_INVALID",
+            Self::Unsupported => "UNSUPPORTED",
+            Self::Unavailable => "UNAVAILABLE",
+        }
+    }
+}
+
+/// The body `{"errors":[{"code":…,"message":…}]}`.
+#[must_use]
+pub fn error_body(code: ErrorCode, message: &str) -> String {
+    serde_json::json!({"errors": [{"code": code.as_str(), "message": message}]}).to_string()
+}

@@ -1,0 +1,1 @@
+//! Tables of what is and is not a name, a path, a range.

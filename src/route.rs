@@ -1,0 +1,89 @@
+//! Pure routing (design P1–P3): from what containerd asks to the sources that may be asked, with the exact path
+//! for each and the reason. Nothing that is not configured comes out of here.
+
+use crate::config::Config;
+use crate::oci::{RawName, RegistryName, Repository, ResourceKind};
+use crate::topology::SourceId;
+use std::sync::Arc;
+
+/// The routes of one configuration.
+#[derive(Clone, Debug)]
+pub struct RouteTable {
+    #[allow(dead_code, reason = "stub")]
+    config: Arc<Config>,
+}
+
+/// Where a request may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The registry that is meant; `None` for an unmapped project of a tier's own name (P1).
+    pub registry: Option<RegistryName>,
+    /// For logs and metrics: the registry, or the tier's image name.
+    pub registry_label: RegistryName,
+    /// The repository at that registry.
+    pub repository: Repository,
+    /// In order of preference.
+    pub legs: Vec<Leg>,
+    /// Why, for `explain`: one sentence each.
+    pub reasons: Vec<String>,
+}
+
+/// One source of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leg {
+    /// Who.
+    pub source: SourceId,
+    /// The repository's path there: `proxy-docker-io/library/nginx`.
+    pub path: String,
+    /// `ns=docker.io` for mirrors.
+    pub query: Option<String>,
+    /// Under what its token is kept: project, or repository for upstreams.
+    pub token_scope: String,
+    /// Its "not found" and "denied" are final.
+    pub authoritative: bool,
+    /// Its credential may be used.
+    pub with_credential: bool,
+}
+
+/// Why nothing may be asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// `ns` or the name's first component is no configured registry.
+    #[error(
+        "{0} is not a configured registry; add a [[registry]] for it, or pull it without the mirror"
+    )]
+    NotConfigured(String),
+    /// The name is no repository name.
+    #[error("invalid repository name")]
+    InvalidName,
+    /// Left to containerd and the pod's own secret.
+    #[error("{0} is listed as private: containerd pulls it itself")]
+    Private(Repository),
+    /// `direct = false` and no tier serves it.
+    #[error("no tier serves {0} and it may not be pulled directly")]
+    NoSource(RegistryName),
+    /// Tags and referrers come from the direct upstream only.
+    #[error("{0} are answered by the direct upstream only, which is off for this registry")]
+    NotRelayed(&'static str),
+}
+
+impl RouteTable {
+    /// The routes of a configuration.
+    #[must_use]
+    pub fn of(config: Arc<Config>) -> Self {
+        Self { config }
+    }
+
+    /// Routes a request. `ns` is the decoded value of `?ns=`, as it came.
+    ///
+    /// # Errors
+    /// Says why nothing may be asked.
+    pub fn route(
+        &self,
+        _ns: Option<&str>,
+        _name: &RawName,
+        _kind: &ResourceKind,
+    ) -> Result<Route, Refusal> {
+        Err(Refusal::InvalidName)
+    }
+}

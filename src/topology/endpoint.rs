@@ -1,0 +1,100 @@
+//! An endpoint: one address of one source, with the counters that requests keep on it.
+
+use super::source::SourceId;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// One address of one source.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointId {
+    /// Whose it is.
+    pub source: SourceId,
+    /// What is dialled: the source's address, or its proxy's.
+    pub address: SocketAddr,
+}
+
+/// What DNS said of one source, with how long it holds. Published by discovery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSet {
+    /// Sorted, without duplicates. Empty: nothing was ever learned.
+    pub addresses: Vec<SocketAddr>,
+    /// The last refresh failed and this is what was known before.
+    pub stale: bool,
+    /// Why the last refresh failed, for people.
+    pub error: Option<Arc<str>>,
+}
+
+/// Live counters of one endpoint. Requests raise and lower them through guards; `select` reads them.
+#[derive(Debug, Default)]
+pub struct EndpointGauges {
+    in_flight: AtomicU32,
+    pending_connects: AtomicU32,
+}
+
+/// Counts one request at an endpoint until dropped.
+#[derive(Debug)]
+pub struct InFlight(Arc<EndpointGauges>);
+
+/// Marks an endpoint as suspect (design P6: a connect is pending for longer than the race's delay) until
+/// dropped.
+#[derive(Debug)]
+pub struct PendingConnect(Arc<EndpointGauges>);
+
+// === impl EndpointId ===
+
+impl fmt::Display for EndpointId {
+    /// `replica/203.0.113.7:443`, as in `X-Harbor-Pilot-Served-By`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.source.label(), self.address)
+    }
+}
+
+impl fmt::Debug for EndpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+// === impl EndpointGauges ===
+
+impl EndpointGauges {
+    /// Counts a request in.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self.clone())
+    }
+
+    /// Marks a connect that takes too long.
+    #[must_use]
+    pub fn connect_is_slow(self: &Arc<Self>) -> PendingConnect {
+        self.pending_connects.fetch_add(1, Ordering::Relaxed);
+        PendingConnect(self.clone())
+    }
+
+    /// Requests now at this endpoint.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Whether a connect to it has been pending for too long.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        self.pending_connects.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for PendingConnect {
+    fn drop(&mut self) {
+        self.0.pending_connects.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,78 @@
+//! What a request learned about an endpoint: the one message that flows against the data.
+
+use super::endpoint::EndpointId;
+use std::time::Duration;
+
+/// Sent by whoever used an endpoint to whoever owns its health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutcomeReport {
+    /// Which endpoint.
+    pub endpoint: EndpointId,
+    /// What happened there.
+    pub outcome: Outcome,
+    /// For people: the reason as it stands in the log.
+    pub detail: String,
+}
+
+/// What happened (design H3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It answered as an endpoint should, whatever the answer says about the content: 200, but also 401, 403,
+    /// 404, 412 and cold cascades, which are no failures of an endpoint.
+    Success,
+    /// Hard: counts towards ejection by itself.
+    Hard(Failure),
+    /// Soft: counts in the success rate only.
+    Soft(Failure),
+    /// Asks for peace until then (429 with Retry-After): nobody new for this long.
+    CoolDown(Duration),
+}
+
+/// The kinds of failure, as words for logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Failure {
+    /// The connection was refused or the network said no at once.
+    Refused,
+    /// No TCP connection within the limit.
+    ConnectTimeout,
+    /// TLS failed: certificate, handshake, time.
+    Tls,
+    /// No first byte within the limit.
+    Timeout,
+    /// Closed or reset before the answer was whole.
+    Reset,
+    /// 5xx.
+    ServerError,
+    /// 429.
+    TooManyRequests,
+    /// Below the throughput floor, or stalled.
+    Slow,
+    /// Bytes that are not what was asked for: wrong digest, HTML, error JSON with 200.
+    Content,
+    /// Its token endpoint failed.
+    Token,
+    /// The probe failed or said unhealthy.
+    Probe,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// The word for logs and metrics.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::ServerError => "server_error",
+            Self::TooManyRequests => "too_many_requests",
+            Self::Slow => "slow",
+            Self::Content => "content",
+            Self::Token => "token",
+            Self::Probe => "probe",
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The one published view of all endpoints: made by the health task, read by everybody, never changed.
+
+use super::endpoint::{EndpointGauges, EndpointId};
+use super::outcome::Failure;
+use super::source::{Source, SourceId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// All sources with their endpoints at one moment. A request takes the newest for each attempt and logs its
+/// generation.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Counts publications.
+    pub generation: u64,
+    /// Tiers in order of preference, then upstreams.
+    pub sources: Vec<Arc<SourceState>>,
+}
+
+/// One source.
+#[derive(Clone, Debug)]
+pub struct SourceState {
+    /// Who it is.
+    pub source: Arc<Source>,
+    /// Its addresses, sorted.
+    pub endpoints: Vec<EndpointState>,
+    /// At least one endpoint may be used normally. Changes only with hysteresis (design F1).
+    pub ready: bool,
+    /// The addresses are from before the last failed lookup.
+    pub dns_stale: bool,
+    /// Why DNS gave nothing, for people.
+    pub dns_error: Option<Arc<str>>,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug)]
+pub struct EndpointState {
+    /// Who it is.
+    pub id: EndpointId,
+    /// Whether it may be used.
+    pub status: EndpointStatus,
+    /// The extra signal (port 1337) or a cool-down says: prefer another.
+    pub lowered: bool,
+    /// Since when the status holds.
+    pub since: Instant,
+    /// Slow start after readmission: `Some(since)` while its share grows.
+    pub readmitted: Option<Instant>,
+    /// Live counters.
+    pub gauges: Arc<EndpointGauges>,
+    /// Last reason for people, such as "connect_timeout: no answer within 2.5 s".
+    pub reason: Option<Arc<str>>,
+    /// The moving average of the first byte's time, if known.
+    pub latency: Option<Duration>,
+}
+
+/// Whether an endpoint may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointStatus {
+    /// Normal.
+    Healthy,
+    /// Not used unless a request has nothing better (fail open).
+    Ejected {
+        /// Until then.
+        until: Instant,
+        /// Why.
+        cause: Failure,
+        /// How often in a row.
+        strikes: u32,
+    },
+    /// One real request at a time is let through.
+    Probation {
+        /// Successes so far; three readmit.
+        successes: u32,
+    },
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// The state of one source.
+    #[must_use]
+    pub fn source(&self, id: &SourceId) -> Option<&Arc<SourceState>> {
+        self.sources.iter().find(|state| state.source.id == *id)
+    }
+}
