@@ -22,6 +22,7 @@ impl Lookup for Discovery {
         &'a self,
         host: &'a str,
     ) -> Pin<Box<dyn Future<Output = LookupResult> + Send + 'a>> {
-        Box::pin(Discovery::lookup(self, host))
+        // The inherent method, which comes before the trait's.
+        Box::pin(Self::lookup(self, host))
     }
 }

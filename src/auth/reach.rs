@@ -61,12 +61,14 @@ impl Reach {
         endpoint: &EndpointId,
         hop: &Hop,
     ) -> Result<Connection, Error> {
-        if *hop == Hop::Endpoint
-            && let Some(idle) = self.client.idle(endpoint)
-        {
-            return Ok(idle);
+        let idle = match hop {
+            Hop::Endpoint => self.client.idle(endpoint),
+            Hop::Named(target) => self.client.idle_named(source, target),
+        };
+        match idle {
+            Some(idle) => Ok(idle),
+            None => self.connect_anew(source, endpoint, hop).await,
         }
-        self.connect_anew(source, endpoint, hop).await
     }
 
     /// Sends what `request` makes over `connection`. Where a kept-alive connection had died meanwhile it is sent
@@ -104,15 +106,13 @@ impl Reach {
         }
     }
 
-    /// Behind a proxy it is the proxy that looks names up; the node may have no DNS for them.
+    /// Of the host itself, or of the proxy that leads there; a literal needs no lookup.
     async fn addresses(&self, source: &Source, target: &BaseUrl) -> Result<Vec<IpAddr>, Error> {
-        if let Ok(literal) = target.host.parse() {
+        let host = &Client::looked_up(source, target).host;
+        if let Ok(literal) = host.parse() {
             return Ok(vec![literal]);
         }
-        if source.proxy.is_some() {
-            return Ok(Vec::new());
-        }
-        let found = self.lookup.lookup(&target.host).await;
+        let found = self.lookup.lookup(host).await;
         found.map_err(|error| Error {
             failure: Failure::Refused,
             detail: error.to_string(),
