@@ -114,7 +114,7 @@ impl fmt::Display for Bytes {
         let bytes = self.0;
         for (shift, unit) in UNITS {
             if bytes >> shift > 0 {
-                let tenths = u128::from(bytes) * 10 >> shift;
+                let tenths = (u128::from(bytes) * 10) >> shift;
                 return write!(f, "{}.{} {unit}", tenths / 10, tenths % 10);
             }
         }
@@ -152,3 +152,6 @@ impl Write for OneLine<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
