@@ -1,1 +1,24 @@
-//! stub
+//! The pull path: from one request of containerd to one answer, from whichever source can give it.
+//!
+//! Decisions are pure (`timing`: when to ask whom; `rules`: what an answer means; `window`: which bytes may be let
+//! go); `search` runs attempts by their orders; `manifest` and `blob` know what a good body is. Reads the
+//! published snapshot and the route table, reports outcomes, owns the memories of what passed through.
+
+mod answer;
+mod blob;
+mod body;
+mod candidates;
+mod causes;
+mod engine;
+mod head;
+mod manifest;
+mod memory;
+mod record;
+mod rules;
+mod search;
+mod sizes;
+mod timing;
+mod window;
+
+pub use answer::{BoxError, ResponseBody};
+pub use engine::{PullRequest, Relay, RelayParts};

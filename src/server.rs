@@ -1,1 +1,159 @@
-//! stub
+//! The registry endpoint on the node: accepts containerd's connections, reads requests strictly, hands pulls to the
+//! relay. Never dials anything itself.
+
+mod request;
+mod stream;
+
+use crate::config::Secret;
+use crate::lifecycle::{self, DrainGuard, DrainWatch};
+use crate::relay::{BoxError, Relay, ResponseBody};
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use stream::Downstream;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+/// Client connections' read buffer and header limit, in bytes. Requests are small, and 512 of them must be cheap.
+const BUFFER: usize = 64 * 1024;
+
+/// After an accept that failed (no file descriptors left, say) the listener rests this long.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+
+/// What the endpoint is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Client connections at once; beyond, the answer is 503 and close.
+    pub connections: Arc<Semaphore>,
+    /// How long a connection may lie idle, or take for a request's head.
+    pub idle: Duration,
+    /// The value that `X-Harbor-Pilot-Key` must have, where one is configured.
+    pub key: watch::Receiver<Option<Secret>>,
+}
+
+/// Serves one listener until the drain's limit has passed. Accepting goes on while draining, so that nobody is turned
+/// away before the process ends.
+pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drain: DrainWatch) {
+    loop {
+        let accepted = tokio::select! {
+            // Cancel safe: accept loses no connection.
+            accepted = listener.accept() => accepted,
+            // Cancel safe: it only waits.
+            () = drain.limit_passed() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let Ok(permit) = settings.connections.clone().try_acquire_owned() else {
+                    lifecycle::spawn_detached("turn away", turn_away(stream));
+                    continue;
+                };
+                let connection = connection(stream, relay.clone(), settings.clone(), drain.clone());
+                lifecycle::spawn_detached("connection", async move {
+                    connection.await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+/// At the connection limit the answer is 503 and close, never a silent queue (design S5).
+async fn turn_away(mut stream: TcpStream) {
+    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
+        content-length: 87\r\nconnection: close\r\n\r\n\
+        {\"errors\":[{\"code\":\"UNAVAILABLE\",\"message\":\"harbor-pilot has too many connections now\"}]}";
+    let answer = async {
+        stream.write_all(ANSWER).await?;
+        stream.shutdown().await
+    };
+    // A client that does not even read this is gone.
+    let _ = tokio::time::timeout(Duration::from_secs(1), answer).await;
+}
+
+async fn connection(stream: TcpStream, relay: Relay, settings: Settings, drain: DrainWatch) {
+    let reset = Arc::new(AtomicBool::new(false));
+    let stream = Downstream::new(stream, reset.clone());
+    let service = {
+        let (settings, drain) = (settings.clone(), drain.clone());
+        service_fn(move |request: Request<Incoming>| {
+            let (relay, reset, guard) = (relay.clone(), reset.clone(), drain.hold());
+            let key = settings.key.borrow().clone();
+            async move {
+                let answer = request::answer(&relay, request, key.as_ref(), reset).await;
+                Ok::<_, Infallible>(answer.map(|body| Held { body, _guard: guard }))
+            }
+        })
+    };
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(settings.idle).max_buf_size(BUFFER);
+    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        // Cancel safe: polled on below.
+        ended = &mut served => ended,
+        // Cancel safe: it only waits.
+        () = drain.draining() => {
+            served.as_mut().graceful_shutdown();
+            tokio::select! {
+                // Cancel safe: what is dropped here is to end.
+                ended = &mut served => ended,
+                // Cancel safe: it only waits. The rest of a body is cut; containerd resumes it (design O4).
+                () = drain.limit_passed() => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        // The request's record says what happened to it; this is about the connection.
+        tracing::debug!(%error, "a client connection ended early");
+    }
+}
+
+/// A body that the drain waits for.
+struct Held {
+    body: ResponseBody,
+    _guard: DrainGuard,
+}
+
+impl Body for Held {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// One request on a listener's own address, as the watchdog makes it (design O4): whether `/v2/` answers.
+pub fn answers(address: std::net::SocketAddr) -> impl Future<Output = bool> + Send {
+    request::ping(address)
+}
+
+/// A response of the endpoint.
+pub(crate) type Answer = Response<ResponseBody>;
+
+#[cfg(test)]
+mod tests;

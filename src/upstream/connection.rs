@@ -76,6 +76,11 @@ impl Connection {
         self.line.key.address()
     }
 
+    /// Leaves it, unused, for whoever wants one to the same place.
+    pub fn park(self) {
+        self.client.put_back(self.line);
+    }
+
     /// Sends a request (origin-form target, Host set by the caller) and waits for the response's head: at most
     /// 64 KiB and 100 fields. The caller bounds the time. Dropping the future closes the connection.
     ///

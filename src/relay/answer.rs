@@ -1,0 +1,148 @@
+//! Answers to containerd (design P4): only 200, 206, 404, 405, 416 and 503 leave this module, never a challenge, never
+//! a redirect; and the body type that the server writes.
+
+use super::body::BlobBody;
+use super::record::RequestRecord;
+use crate::oci::{ErrorCode, error_body};
+use crate::telemetry::RequestOutcome;
+use crate::topology::EndpointId;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::time::Instant;
+
+/// What ends a body early; the server closes the connection on it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What the server writes.
+#[derive(Debug)]
+pub enum ResponseBody {
+    /// Known bytes, or none.
+    Full(Full),
+    /// A blob on its way.
+    Blob(Box<BlobBody>),
+}
+
+/// Known bytes, with the record that is complete once they are written.
+#[derive(Debug)]
+pub struct Full {
+    bytes: Option<Bytes>,
+    record: Option<RequestRecord>,
+}
+
+/// A response under way to the server.
+pub(crate) type Answered = Response<ResponseBody>;
+
+// === impl ResponseBody ===
+
+impl ResponseBody {
+    /// Bytes that need no record: answers of the server itself.
+    #[must_use]
+    pub fn plain(bytes: impl Into<Bytes>) -> Self {
+        Self::Full(Full {
+            bytes: Some(bytes.into()),
+            record: None,
+        })
+    }
+
+    pub(crate) fn recorded(bytes: Bytes, record: RequestRecord) -> Self {
+        Self::Full(Full {
+            bytes: Some(bytes),
+            record: Some(record),
+        })
+    }
+
+    /// No bytes (HEAD): the record is complete now.
+    pub(crate) fn empty(mut record: RequestRecord) -> Self {
+        record.complete();
+        Self::Full(Full {
+            bytes: None,
+            record: Some(record),
+        })
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Full(full) => {
+                let bytes = full.bytes.take().filter(|bytes| !bytes.is_empty());
+                if let Some(record) = &mut full.record {
+                    record.sent(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64));
+                    record.complete();
+                }
+                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Self::Blob(blob) => blob
+                .poll_next(context)
+                .map(|next| next.map(|bytes| bytes.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(full) => full.bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Blob(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(full) => {
+                SizeHint::with_exact(full.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Blob(blob) => blob
+                .remaining()
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
+        }
+    }
+}
+
+/// An error with the OCI error JSON. For HEAD the body stays away and its length is told, as HTTP wants it.
+pub(crate) fn refusal(
+    status: StatusCode,
+    code: ErrorCode,
+    message: &str,
+    outcome: RequestOutcome,
+    head: bool,
+    mut record: RequestRecord,
+) -> Answered {
+    record.answers(status.as_u16(), outcome, Instant::now());
+    let json = error_body(code, message);
+    let length = json.len();
+    let mut response = with_request_id(&record, Response::builder().status(status))
+        .header(CONTENT_TYPE, "application/json")
+        .header(CONTENT_LENGTH, length)
+        .body(if head {
+            ResponseBody::empty(record)
+        } else {
+            ResponseBody::recorded(json.into(), record)
+        })
+        .unwrap_or_else(|_| Response::new(ResponseBody::plain("")));
+    *response.status_mut() = status;
+    response
+}
+
+/// A response's head with the headers for people.
+pub(crate) fn with_request_id(
+    record: &RequestRecord,
+    builder: hyper::http::response::Builder,
+) -> hyper::http::response::Builder {
+    builder
+        .header("Docker-Distribution-Api-Version", "registry/2.0")
+        .header("X-Harbor-Pilot-Request-Id", &*record.request_id())
+}
+
+/// `X-Harbor-Pilot-Served-By`
+pub(crate) fn served_by(endpoint: &EndpointId) -> HeaderValue {
+    HeaderValue::from_str(&endpoint.to_string()).unwrap_or(HeaderValue::from_static("?"))
+}

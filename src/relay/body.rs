@@ -1,0 +1,500 @@
+//! A blob's body on its way to containerd: bytes of one source after another, through the window that holds the newest
+//! back, ended cleanly only when everything fits (design P7, P8).
+//!
+//! A source that breaks is followed by another at the released offset. A source that stalls keeps its place until
+//! another has answered. What cannot be mended ends with FIN where the sent prefix is right (containerd asks again
+//! from there) and with a reset where it may be wrong.
+
+use super::answer::BoxError;
+use super::blob::{BlobWanted, Fetched, Incoming};
+use super::causes;
+use super::engine::RelayParts;
+use super::record::RequestRecord;
+use super::search::{Ended, Search};
+use super::timing::Timing;
+use super::window::{Fault, Window};
+use crate::lifecycle;
+use crate::oci::{ByteRange, Digest};
+use crate::route::Route;
+use crate::telemetry::{EventName, StateChange};
+use crate::topology::{EndpointId, Failure, InFlight, Outcome, OutcomeReport};
+use crate::upstream;
+use bytes::Bytes;
+use hyper::body::Body as _;
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use tokio::time::{Instant, Sleep};
+
+/// A rest this short is read to its end when the client leaves, so that its connection can be used again.
+const SHORT_REST: u64 = 256 * 1024;
+
+type Resumption = Pin<Box<dyn Future<Output = Ended<Fetched>> + Send>>;
+
+/// What the body is of and where more of it can be had.
+pub(crate) struct Errand {
+    pub(crate) parts: Arc<RelayParts>,
+    pub(crate) route: Arc<Route>,
+    pub(crate) wanted: BlobWanted,
+    pub(crate) timing: Timing,
+    /// Offset of the body's first byte in the blob.
+    pub(crate) first: u64,
+    /// Offset of its last byte; `None`: the blob's end, wherever that is.
+    pub(crate) last: Option<u64>,
+    /// Tells the server to reset the connection.
+    pub(crate) reset: Arc<AtomicBool>,
+}
+
+/// The body.
+pub struct BlobBody {
+    errand: Errand,
+    window: Window,
+    source: Option<Source>,
+    resumption: Option<Resumption>,
+    left: Vec<EndpointId>,
+    waiting_since: Option<Instant>,
+    stall: Option<Pin<Box<Sleep>>>,
+    stage: Stage,
+    record: RequestRecord,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Streaming,
+    Draining,
+    Over,
+}
+
+/// One source while it serves.
+struct Source {
+    endpoint: EndpointId,
+    ready: VecDeque<Bytes>,
+    body: Option<upstream::Body>,
+    skip: u64,
+    _in_flight: InFlight,
+}
+
+// === impl Errand ===
+
+impl Errand {
+    /// What went out without a hash is suspect when it is asked for again soon (design P8).
+    fn delivered(&self, hashed: bool) {
+        if !hashed && self.first == 0 {
+            self.parts
+                .memories
+                .delivered
+                .put(self.wanted.digest_ref().clone(), (), Instant::now());
+        }
+    }
+}
+
+// === impl BlobBody ===
+
+impl BlobBody {
+    pub(crate) fn new(
+        errand: Errand,
+        window: Window,
+        incoming: Incoming,
+        endpoint: EndpointId,
+        in_flight: InFlight,
+        record: RequestRecord,
+    ) -> Self {
+        Self {
+            errand,
+            window,
+            source: Some(Source::new(incoming, endpoint, in_flight)),
+            resumption: None,
+            left: Vec::new(),
+            waiting_since: None,
+            stall: None,
+            stage: Stage::Streaming,
+            record,
+        }
+    }
+
+    /// Bytes still to come, if the size is known: for Content-Length.
+    pub(crate) fn remaining(&self) -> Option<u64> {
+        let last = self.errand.last?;
+        Some((last + 1).saturating_sub(self.errand.first + self.window.released()))
+    }
+
+    /// The next bytes that may be let go.
+    pub(crate) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BoxError>>> {
+        loop {
+            match self.stage {
+                Stage::Over => return Poll::Ready(None),
+                Stage::Draining => {
+                    let Some(chunk) = self.window.drain() else {
+                        self.stage = Stage::Over;
+                        self.record.complete();
+                        continue;
+                    };
+                    // The last chunk is told before it is handed over: nobody asks for more after a full length.
+                    if self.window.received() == self.window.released() {
+                        self.record.complete();
+                    }
+                    return self.let_go(chunk);
+                }
+                Stage::Streaming => {}
+            }
+            if let Some(chunk) = self.window.release() {
+                return self.let_go(chunk);
+            }
+            if self.window.is_full() {
+                if let Err(error) = self.conclude() {
+                    return Poll::Ready(Some(Err(error)));
+                }
+                continue;
+            }
+            match self.poll_source(context) {
+                Poll::Ready(Some(Ok(chunk))) => {
+                    self.waiting_since = None;
+                    self.resumption = None;
+                    if self.window.push(chunk).is_err() {
+                        return Poll::Ready(Some(Err(
+                            self.wrong_bytes("more bytes than the blob has")
+                        )));
+                    }
+                    continue;
+                }
+                Poll::Ready(Some(Err(error))) => self.broken(Failure::Reset, error.detail),
+                Poll::Ready(None) if self.source.is_some() => {
+                    if let Err(error) = self.conclude() {
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    continue;
+                }
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+            match self.poll_resumption(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn let_go(&mut self, chunk: Bytes) -> Poll<Option<Result<Bytes, BoxError>>> {
+        self.record.sent(chunk.len() as u64);
+        Poll::Ready(Some(Ok(chunk)))
+    }
+
+    /// `Ready(None)` with a source: it ended. Without one: nothing to poll.
+    fn poll_source(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, upstream::Error>>> {
+        let wanted = self
+            .remaining()
+            .map(|remaining| remaining.saturating_sub(self.held()));
+        match &mut self.source {
+            Some(source) => source.poll(context, wanted),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn held(&self) -> u64 {
+        self.window.received() - self.window.released()
+    }
+
+    /// The source ended, or everything is there: right or wrong?
+    fn conclude(&mut self) -> Result<(), BoxError> {
+        match self.window.finish() {
+            Ok(()) => {
+                if let Some(source) = self.source.take() {
+                    source.finish();
+                }
+                self.resumption = None;
+                self.stage = Stage::Draining;
+                self.errand.delivered(self.window.is_hashed());
+                Ok(())
+            }
+            Err(Fault::TooShort) => {
+                self.broken(Failure::Reset, "the body ended early".to_owned());
+                Ok(())
+            }
+            Err(Fault::TooLong) => Err(self.wrong_bytes("more bytes than the blob has")),
+            Err(Fault::WrongDigest) => Err(self.wrong_bytes("the bytes do not fit the digest")),
+        }
+    }
+
+    /// The source is gone; the held bytes with it. Another is looked for.
+    fn broken(&mut self, failure: Failure, detail: String) {
+        if let Some(source) = self.source.take() {
+            let parts = &self.errand.parts;
+            let (endpoint, outcome) = (source.endpoint.clone(), Outcome::Hard(failure));
+            parts.health.report(OutcomeReport {
+                endpoint,
+                outcome,
+                first_byte: None,
+                detail,
+            });
+            self.left.push(source.endpoint);
+        }
+        self.window.discard_held();
+        self.waiting_since = None;
+        if self.resumption.is_none() {
+            self.resumption = Some(self.look_for_another());
+        }
+    }
+
+    fn look_for_another(&self) -> Resumption {
+        let errand = &self.errand;
+        let range = ByteRange {
+            first: errand.first + self.window.released(),
+            last: errand.last,
+        };
+        let wanted = Arc::new(errand.wanted.from(range));
+        let mut search = Search::new(
+            errand.parts.clone(),
+            errand.route.clone(),
+            wanted,
+            errand.timing,
+        );
+        for endpoint in self
+            .left
+            .iter()
+            .chain(self.source.as_ref().map(|source| &source.endpoint))
+        {
+            search = search.without(endpoint);
+        }
+        Box::pin(search.run())
+    }
+
+    /// `Ready(Ok)`: look again. `Pending`: wait. `Ready(Err)`: it cannot be mended.
+    fn poll_resumption(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if self.source.is_some() && self.resumption.is_none() {
+            if self.poll_stall(context).is_pending() {
+                return Poll::Pending;
+            }
+            self.resumption = Some(self.look_for_another());
+        }
+        let Some(resumption) = &mut self.resumption else {
+            return Poll::Ready(Err(self.give_up("nobody is left".to_owned())));
+        };
+        let Poll::Ready(ended) = resumption.as_mut().poll(context) else {
+            return Poll::Pending;
+        };
+        self.resumption = None;
+        match ended.result {
+            Ok(found) => {
+                let Fetched::Stream(incoming) = found.good else {
+                    return Poll::Ready(Err(self.give_up("a size is no body".to_owned())));
+                };
+                if let Some(slow) = self.source.take() {
+                    self.slow(slow);
+                }
+                let before = self
+                    .left
+                    .last()
+                    .map_or("", |endpoint| endpoint.source.label());
+                self.errand
+                    .parts
+                    .sinks
+                    .metrics
+                    .resume(before, found.endpoint.source.label());
+                self.record.resumed_by(&found.endpoint, ended.attempts);
+                self.window.discard_held();
+                if let Some(total) = incoming.total {
+                    self.window.learn_length(total - self.errand.first);
+                    self.errand.last.get_or_insert(total.saturating_sub(1));
+                }
+                self.source = Some(Source::new(incoming, found.endpoint, found.in_flight));
+                self.waiting_since = None;
+                Poll::Ready(Ok(()))
+            }
+            // The last living source is never cut for slowness (design P6): wait on.
+            Err(_) if self.source.is_some() => {
+                self.waiting_since = Some(Instant::now());
+                self.stall = None;
+                Poll::Ready(Ok(()))
+            }
+            Err(_) => Poll::Ready(Err(self.give_up(causes::story(&ended.tried)))),
+        }
+    }
+
+    /// Ready when no byte has come for the limit while one was wanted. Time in which containerd does not read does
+    /// not count: nobody polls then.
+    fn poll_stall(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let limit = self.errand.parts.timeouts.stall;
+        let due = *self.waiting_since.get_or_insert_with(Instant::now) + limit;
+        loop {
+            let timer = self
+                .stall
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+            if timer.as_mut().poll(context).is_pending() {
+                // A timer of an earlier wait fires too early and is then set anew.
+                return Poll::Pending;
+            }
+            self.stall = None;
+            if Instant::now() >= due {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn slow(&mut self, source: Source) {
+        let limit = self.errand.parts.timeouts.stall.as_secs_f32();
+        let detail = format!("no byte for {limit} s in the middle of a blob");
+        let (endpoint, outcome) = (source.endpoint.clone(), Outcome::Soft(Failure::Slow));
+        let report = OutcomeReport {
+            endpoint,
+            outcome,
+            first_byte: None,
+            detail,
+        };
+        self.errand.parts.health.report(report);
+        self.left.push(source.endpoint);
+    }
+
+    /// What was sent is right as far as anybody knows: the connection ends with FIN and containerd asks again from
+    /// there (containerd-k3s-facts 4.3).
+    fn give_up(&mut self, detail: String) -> BoxError {
+        self.stage = Stage::Over;
+        let text = format!(
+            "the body broke after {} bytes: {detail}",
+            self.window.released()
+        );
+        self.record.failed(text.clone());
+        text.into()
+    }
+
+    /// What was sent may be wrong: the connection ends with a reset, so that containerd does not go on from it.
+    fn wrong_bytes(&mut self, detail: &str) -> BoxError {
+        self.stage = Stage::Over;
+        self.errand.reset.store(true, Ordering::Release);
+        if let Some(source) = self.source.take() {
+            blame(
+                &self.errand.parts,
+                &source.endpoint,
+                self.errand.wanted.digest_ref(),
+                detail,
+            );
+        }
+        let text = format!("{detail}, after {} bytes were sent", self.window.released());
+        self.record.failed(text.clone());
+        text.into()
+    }
+}
+
+/// Wrong bytes: metric, event, and no more of this digest from this address for a while.
+pub(crate) fn blame(parts: &RelayParts, endpoint: &EndpointId, digest: &Digest, detail: &str) {
+    parts.sinks.metrics.digest_mismatch(endpoint.source.label());
+    parts
+        .memories
+        .quarantine
+        .put((endpoint.clone(), digest.clone()), (), Instant::now());
+    parts.sinks.journal.event(StateChange {
+        event: EventName::DigestMismatch,
+        tier: Some(endpoint.source.label().to_owned()),
+        endpoint: Some(endpoint.address.to_string()),
+        reason: format!("{digest}: {detail}"),
+        message: format!("{endpoint} sent wrong bytes for {digest}: {detail}; it is not asked for it for 10 minutes"),
+    });
+}
+
+impl Drop for BlobBody {
+    fn drop(&mut self) {
+        let rest = self
+            .remaining()
+            .map(|remaining| remaining.saturating_sub(self.held()));
+        if let (Some(source), Some(rest)) = (self.source.take(), rest)
+            && rest <= SHORT_REST
+            && self.stage != Stage::Over
+        {
+            source.finish();
+        }
+    }
+}
+
+impl fmt::Debug for BlobBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlobBody")
+            .field("released", &self.window.released())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    fn new(incoming: Incoming, endpoint: EndpointId, in_flight: InFlight) -> Self {
+        let Incoming {
+            ready, body, skip, ..
+        } = incoming;
+        Self {
+            endpoint,
+            ready,
+            body,
+            skip,
+            _in_flight: in_flight,
+        }
+    }
+
+    /// The next bytes, less those to skip; at most `wanted` of them, because a source that ignored the range's end
+    /// sends more than was asked for.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        wanted: Option<u64>,
+    ) -> Poll<Option<Result<Bytes, upstream::Error>>> {
+        loop {
+            let mut chunk = match self.ready.pop_front() {
+                Some(chunk) => chunk,
+                None => match self.poll_body(context) {
+                    Poll::Ready(Some(Ok(chunk))) => chunk,
+                    other => return other,
+                },
+            };
+            let skipped = usize::try_from(self.skip)
+                .unwrap_or(usize::MAX)
+                .min(chunk.len());
+            self.skip -= skipped as u64;
+            let _ = chunk.split_to(skipped);
+            if let Some(wanted) = wanted.and_then(|wanted| usize::try_from(wanted).ok()) {
+                chunk.truncate(wanted);
+            }
+            if !chunk.is_empty() {
+                return Poll::Ready(Some(Ok(chunk)));
+            }
+        }
+    }
+
+    fn poll_body(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, upstream::Error>>> {
+        loop {
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(None);
+            };
+            match Pin::new(body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => {
+                    self.body = None;
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Reads the short rest so that the connection can be used again.
+    fn finish(self) {
+        if let Some(body) = self.body {
+            lifecycle::spawn_detached("drain", async move { body.drain_small().await });
+        }
+    }
+}

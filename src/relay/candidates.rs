@@ -1,0 +1,302 @@
+//! Who is next: the selection of `topology`, asked anew with the newest snapshot for every attempt, less those whom
+//! this search has already left.
+
+use super::causes::Tried;
+use super::engine::RelayParts;
+use super::rules::{Cause, Scope};
+use super::timing::Want;
+use crate::oci::Digest;
+use crate::route::Route;
+use crate::topology::select::{self, Selection, Why, select};
+use crate::topology::{EndpointGauges, EndpointId, Snapshot, Source, SourceId};
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a request waits where every address is busy (design P12).
+const BUSY_WAIT: Duration = Duration::from_secs(2);
+const BUSY_STEP: Duration = Duration::from_millis(50);
+
+/// How long the first lookup of an upstream may take: DNS has 1 s × 2 tries (design H1).
+const RESOLVE_WAIT: Duration = Duration::from_secs(5);
+
+/// One endpoint to try.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) source: Arc<Source>,
+    pub(crate) gauges: Arc<EndpointGauges>,
+    /// Which leg of the route it serves.
+    pub(crate) leg: usize,
+    pub(crate) is_healthy: bool,
+}
+
+/// The next to try.
+#[derive(Clone, Debug)]
+pub(crate) enum Pick {
+    /// This one.
+    Candidate(Candidate),
+    /// The leg's host was never looked up; its lookup runs.
+    Unresolved(usize),
+    /// Nobody is left.
+    Nobody,
+}
+
+/// The candidates of one search.
+#[derive(Debug)]
+pub(crate) struct Candidates {
+    route: Arc<Route>,
+    digest: Option<Digest>,
+    key: String,
+    gone: HashSet<EndpointId>,
+    gone_legs: HashSet<usize>,
+    warned: HashSet<usize>,
+    generation: u64,
+}
+
+// === impl Candidate ===
+
+impl Candidate {
+    pub(crate) fn is_upstream(&self) -> bool {
+        matches!(self.endpoint.source, SourceId::Upstream(_))
+    }
+}
+
+// === impl Candidates ===
+
+impl Candidates {
+    pub(crate) fn new(parts: &RelayParts, route: &Arc<Route>, digest: Option<Digest>) -> Self {
+        for leg in &route.legs {
+            parts.discovery.touch(&leg.source);
+        }
+        let key = format!("{}/{}", route.registry_label, route.repository);
+        Self {
+            route: route.clone(),
+            digest,
+            key,
+            gone: HashSet::new(),
+            gone_legs: HashSet::new(),
+            warned: HashSet::new(),
+            generation: 0,
+        }
+    }
+
+    /// Whether the direct upstream is among the sources.
+    pub(crate) fn has_upstream(&self) -> bool {
+        self.route
+            .legs
+            .iter()
+            .any(|leg| matches!(leg.source, SourceId::Upstream(_)))
+    }
+
+    /// The newest snapshot's generation that was used.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The next of the wanted kind.
+    pub(crate) fn pick(&mut self, parts: &RelayParts, want: Want) -> Pick {
+        let (listed, snapshot) = self.list(parts);
+        let wanted = |candidate: &Candidate| match want {
+            Want::Next => true,
+            Want::Tier => !candidate.is_upstream() && candidate.is_healthy,
+            Want::Upstream => candidate.is_upstream(),
+        };
+        let next = listed.into_iter().find(wanted);
+        // An upstream that was never looked up stands in its place: behind the tiers that are well, before those
+        // that are asked only because the rest failed.
+        let unresolved = if want == Want::Tier {
+            None
+        } else {
+            self.unresolved(&snapshot)
+        };
+        match (next, unresolved) {
+            (Some(next), Some(leg)) if !next.is_healthy => {
+                self.gone_legs.insert(leg);
+                Pick::Unresolved(leg)
+            }
+            (Some(next), _) => {
+                self.gone.insert(next.endpoint.clone());
+                Pick::Candidate(next)
+            }
+            (None, Some(leg)) => {
+                self.gone_legs.insert(leg);
+                Pick::Unresolved(leg)
+            }
+            (None, None) => Pick::Nobody,
+        }
+    }
+
+    /// The next of one leg, after its lookup.
+    pub(crate) fn pick_of_leg(&mut self, parts: &RelayParts, leg: usize) -> Option<Candidate> {
+        self.gone_legs.remove(&leg);
+        let next = self
+            .list(parts)
+            .0
+            .into_iter()
+            .find(|candidate| candidate.leg == leg)?;
+        self.gone.insert(next.endpoint.clone());
+        Some(next)
+    }
+
+    /// Whether anybody is left.
+    pub(crate) fn more(&mut self, parts: &RelayParts) -> bool {
+        let (listed, snapshot) = self.list(parts);
+        !listed.is_empty() || self.unresolved(&snapshot).is_some()
+    }
+
+    /// Ready when the leg's source has addresses, or DNS has failed for it, or it takes too long.
+    pub(crate) fn resolved(
+        &self,
+        parts: &RelayParts,
+        leg: usize,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let mut snapshots = parts.snapshots.clone();
+        let source = self.route.legs.get(leg).map(|leg| leg.source.clone());
+        async move {
+            let Some(source) = source else {
+                return;
+            };
+            let answered = snapshots.wait_for(|snapshot| {
+                snapshot
+                    .source(&source)
+                    .is_none_or(|state| !state.endpoints.is_empty() || state.dns_error.is_some())
+            });
+            // Too late and never are the same here: the leg then has no address.
+            let _ = tokio::time::timeout(RESOLVE_WAIT, answered).await.is_ok();
+        }
+    }
+
+    /// Leaves a candidate, as far as its answer says.
+    pub(crate) fn exclude(&mut self, candidate: &Candidate, scope: Scope) {
+        self.gone.insert(candidate.endpoint.clone());
+        match scope {
+            Scope::Address => {}
+            Scope::AddressOnceThenTier => {
+                if !self.warned.insert(candidate.leg) {
+                    self.gone_legs.insert(candidate.leg);
+                }
+            }
+            Scope::Tier => self.exclude_leg(candidate.leg),
+        }
+    }
+
+    /// Leaves one endpoint.
+    pub(crate) fn exclude_endpoint(&mut self, endpoint: &EndpointId) {
+        self.gone.insert(endpoint.clone());
+    }
+
+    /// Leaves a whole source.
+    pub(crate) fn exclude_leg(&mut self, leg: usize) {
+        self.gone_legs.insert(leg);
+    }
+
+    /// Waits a little while everybody is busy (design P12); then the busiest are asked after all.
+    pub(crate) async fn wait_while_all_are_loaded(&mut self, parts: &RelayParts) {
+        let until = Instant::now() + BUSY_WAIT;
+        while Instant::now() < until {
+            let (now, snapshot) = (Instant::now(), parts.snapshots.borrow().clone());
+            let selected = self.select(parts, &snapshot, now);
+            let busy = selected
+                .first()
+                .is_some_and(|first| first.why == Why::Loaded);
+            if !busy || self.unresolved(&snapshot).is_some() {
+                return;
+            }
+            tokio::time::sleep(BUSY_STEP).await;
+        }
+    }
+
+    /// Sources that could not be tried because DNS gives no address for them.
+    pub(crate) fn without_addresses(&mut self, parts: &RelayParts) -> Vec<Tried> {
+        let snapshot = parts.snapshots.borrow().clone();
+        let states = self
+            .route
+            .legs
+            .iter()
+            .filter_map(|leg| snapshot.source(&leg.source));
+        let without = states.filter(|state| state.endpoints.is_empty());
+        without
+            .map(|state| Tried {
+                endpoint: None,
+                label: state.source.id.label().to_owned(),
+                cause: Cause::NoAddress,
+                detail: state
+                    .dns_error
+                    .as_deref()
+                    .unwrap_or("no answer from DNS")
+                    .to_owned(),
+            })
+            .collect()
+    }
+
+    fn unresolved(&self, snapshot: &Snapshot) -> Option<usize> {
+        let is_unresolved = |(index, leg): &(usize, &crate::route::Leg)| {
+            matches!(leg.source, SourceId::Upstream(_))
+                && !self.gone_legs.contains(index)
+                && snapshot
+                    .source(&leg.source)
+                    .is_some_and(|state| state.endpoints.is_empty() && state.dns_error.is_none())
+        };
+        self.route
+            .legs
+            .iter()
+            .enumerate()
+            .find(is_unresolved)
+            .map(|(index, _)| index)
+    }
+
+    fn list(&mut self, parts: &RelayParts) -> (Vec<Candidate>, Arc<Snapshot>) {
+        let (now, snapshot) = (Instant::now(), parts.snapshots.borrow().clone());
+        self.generation = snapshot.generation;
+        let selected = self.select(parts, &snapshot, now);
+        let quarantine = &parts.memories.quarantine;
+        let candidates = selected.into_iter().filter_map(|selected| {
+            let leg = self
+                .route
+                .legs
+                .iter()
+                .position(|leg| leg.source == selected.endpoint.source)?;
+            if let Some(digest) = &self.digest
+                && quarantine.holds(&(selected.endpoint.clone(), digest.clone()), now)
+            {
+                return None;
+            }
+            Some(Candidate {
+                endpoint: selected.endpoint,
+                source: selected.source.source.clone(),
+                gauges: selected.gauges,
+                leg,
+                is_healthy: matches!(selected.why, Why::Healthy | Why::Probation | Why::Loaded),
+            })
+        });
+        (candidates.collect(), snapshot.clone())
+    }
+
+    fn select(
+        &self,
+        parts: &RelayParts,
+        snapshot: &Snapshot,
+        now: Instant,
+    ) -> Vec<select::Candidate> {
+        let legs = self.route.legs.iter().enumerate();
+        let legs: Vec<SourceId> = legs
+            .filter(|(index, _)| !self.gone_legs.contains(index))
+            .map(|(_, leg)| leg.source.clone())
+            .collect();
+        let (sticky, learned_at) = parts
+            .stickiness
+            .recall(&self.route, self.digest.as_ref(), now);
+        let selection = Selection {
+            legs: &legs,
+            key: &self.key,
+            sticky: sticky.as_ref(),
+            learned_at: learned_at.as_ref(),
+            excluded: &self.gone,
+            limits: parts.limits,
+        };
+        select(&selection, snapshot, now, parts.random())
+    }
+}

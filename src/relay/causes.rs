@@ -1,0 +1,134 @@
+//! What was tried and why it did not serve: the list behind a failed pull's message, short enough for
+//! `kubectl describe pod`.
+
+use super::rules::Cause;
+use crate::topology::EndpointId;
+use std::fmt::Write as _;
+
+/// The longest message, in bytes (interface.md, "Registry endpoint").
+const MAX_MESSAGE: usize = 256;
+
+/// One attempt that did not serve.
+#[derive(Clone, Debug)]
+pub(crate) struct Tried {
+    /// Who; `None`: a source without any address.
+    pub(crate) endpoint: Option<EndpointId>,
+    /// The source's label.
+    pub(crate) label: String,
+    /// Why not.
+    pub(crate) cause: Cause,
+    /// For the log.
+    pub(crate) detail: String,
+}
+
+/// One line that names every source with its reason, at most 256 bytes: `replica/198.51.100.7:443 refused; …`.
+/// Where it would be longer, addresses are left out; where it still would, equal reasons of a source are one.
+pub(crate) fn message(prefix: &str, tried: &[Tried]) -> String {
+    let with_addresses = tried.iter().map(|tried| match &tried.endpoint {
+        Some(endpoint) => format!("{endpoint} {}", tried.cause.word()),
+        None => format!("{} {}", tried.label, tried.cause.word()),
+    });
+    let full = join(prefix, with_addresses);
+    if full.len() <= MAX_MESSAGE {
+        return full;
+    }
+    let mut short: Vec<String> = Vec::new();
+    for tried in tried {
+        let entry = format!("{} {}", tried.label, tried.cause.word());
+        if !short.contains(&entry) {
+            short.push(entry);
+        }
+    }
+    truncated(join(prefix, short.into_iter()))
+}
+
+/// The whole story for the log's ERROR field.
+pub(crate) fn story(tried: &[Tried]) -> String {
+    let mut story = String::new();
+    for (index, tried) in tried.iter().enumerate() {
+        let separator = if index == 0 { "" } else { "; " };
+        let who = tried
+            .endpoint
+            .as_ref()
+            .map_or_else(|| tried.label.clone(), ToString::to_string);
+        // Writing to a String cannot fail.
+        let _ = write!(story, "{separator}{who}: {}", tried.cause.word());
+        if !tried.detail.is_empty() {
+            let _ = write!(story, " ({})", tried.detail);
+        }
+    }
+    story
+}
+
+fn join(prefix: &str, entries: impl Iterator<Item = String>) -> String {
+    let mut entries: Vec<String> = entries.collect();
+    if entries.is_empty() {
+        entries.push("no source to ask".to_owned());
+    }
+    format!("{prefix}: {}", entries.join("; "))
+}
+
+fn truncated(mut text: String) -> String {
+    if text.len() > MAX_MESSAGE {
+        let mut end = MAX_MESSAGE - '…'.len_utf8();
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::{Failure, SourceId};
+
+    fn tried(name: &str, last: u8, cause: Cause) -> Tried {
+        let source = SourceId::Tier(name.into());
+        let address = std::net::SocketAddr::from(([198, 51, 100, last], 443));
+        Tried {
+            endpoint: Some(EndpointId { source, address }),
+            label: name.to_owned(),
+            cause,
+            detail: String::new(),
+        }
+    }
+
+    #[test]
+    fn every_source_is_named_with_its_reason() {
+        let all = [
+            tried("replica", 7, Cause::Failed(Failure::ConnectTimeout)),
+            tried("core", 9, Cause::NotFound),
+        ];
+        assert_eq!(
+            message("no source could serve docker.io/library/app", &all),
+            "no source could serve docker.io/library/app: replica/198.51.100.7:443 connect_timeout; \
+             core/198.51.100.9:443 not_found"
+        );
+    }
+
+    #[test]
+    fn many_addresses_become_one_line() {
+        let mut all: Vec<Tried> = (0..40)
+            .map(|n| tried("replica", n, Cause::Failed(Failure::Refused)))
+            .collect();
+        all.push(tried("core", 1, Cause::ServerError));
+        let line = message("failed", &all);
+        assert_eq!(line, "failed: replica refused; core server_error");
+    }
+
+    #[test]
+    fn the_limit_holds_whatever_the_names() {
+        let names: Vec<String> = (0..60)
+            .map(|n| format!("tier-with-ä-long-name-{n}"))
+            .collect();
+        let all: Vec<Tried> = names
+            .iter()
+            .map(|name| tried(name, 1, Cause::NotFound))
+            .collect();
+        assert!(message("failed", &all).len() <= MAX_MESSAGE);
+        assert_eq!(message("failed", &[]), "failed: no source to ask");
+    }
+}

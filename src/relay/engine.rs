@@ -1,0 +1,374 @@
+//! The entry of the pull path: routes a request, has it searched for, and makes the answer. Owns what all searches
+//! share.
+
+use super::answer::{Answered, refusal};
+use super::causes;
+use super::memory::Memories;
+use super::record::{RequestRecord, Sinks};
+use super::rules::FinalAnswer;
+use super::search::{Ended, NotFound};
+use super::sizes::KnownSizes;
+use super::{blob, manifest};
+use crate::config::{Config, Limits, Timeouts};
+use crate::discovery::Discovery;
+use crate::exchange::Exchanger;
+use crate::health::Health;
+use crate::oci::{ByteRange, Digest, ErrorCode, RawName, ResourceKind};
+use crate::route::{Refusal, Route, RouteTable};
+use crate::telemetry::RequestOutcome;
+use crate::topology::select::Stickiness;
+use crate::topology::{EndpointId, Snapshot, SourceId};
+use crate::upstream::Client;
+use arc_swap::ArcSwap;
+use hyper::StatusCode;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// One request for a resource, parsed.
+#[derive(Clone, Debug)]
+pub struct PullRequest {
+    /// HEAD instead of GET.
+    pub head: bool,
+    /// `?ns=`, decoded.
+    pub ns: Option<String>,
+    /// The name in the path.
+    pub name: RawName,
+    /// What of it.
+    pub kind: ResourceKind,
+    /// The client's `Accept`, several joined.
+    pub accept: Option<String>,
+    /// The client's `Range`.
+    pub range: Option<ByteRange>,
+    /// What else stood in the query (`n`, `last`), for lists.
+    pub query: Option<String>,
+    /// Set when the connection must end with a reset instead of an end (design P8): what was sent is wrong.
+    pub reset: Arc<AtomicBool>,
+}
+
+/// What the pull path is made of. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Relay(Arc<RelayParts>);
+
+/// What all searches share.
+#[derive(Debug)]
+pub struct RelayParts {
+    /// The configuration in force with its routes; swapped as one.
+    pub(crate) rules: ArcSwap<Rules>,
+    pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) client: Client,
+    pub(crate) exchanger: Exchanger,
+    pub(crate) discovery: Discovery,
+    pub(crate) health: Health,
+    pub(crate) sinks: Sinks,
+    pub(crate) sizes: KnownSizes,
+    pub(crate) memories: Memories,
+    pub(crate) stickiness: Sticky,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) limits: Limits,
+    random: AtomicU64,
+    successes: AtomicU64,
+}
+
+/// A configuration with its routes.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) config: Arc<Config>,
+    pub(crate) routes: RouteTable,
+}
+
+/// The sticky tables behind their lock, which is held for single look-ups.
+#[derive(Debug, Default)]
+pub(crate) struct Sticky(Mutex<Stickiness>);
+
+// === impl Relay ===
+
+impl Relay {
+    /// `seed` feeds request numbers and tie-breaking; `sizes` is the file of known sizes of an earlier run.
+    #[must_use]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the composition root hands over what it built, once"
+    )]
+    pub fn new(
+        config: Arc<Config>,
+        client: Client,
+        exchanger: Exchanger,
+        discovery: Discovery,
+        health: Health,
+        journal: crate::telemetry::Journal,
+        metrics: Arc<crate::metrics::Metrics>,
+        sizes: &Path,
+        seed: u64,
+    ) -> Self {
+        let (timeouts, limits) = (config.timeouts, config.limits);
+        Self(Arc::new(RelayParts {
+            rules: ArcSwap::from_pointee(Rules {
+                routes: RouteTable::of(config.clone()),
+                config,
+            }),
+            snapshots: health.snapshot(),
+            client,
+            exchanger,
+            discovery,
+            health,
+            sinks: Sinks { journal, metrics },
+            sizes: KnownSizes::load(sizes),
+            memories: Memories::new(),
+            stickiness: Sticky::default(),
+            timeouts,
+            limits,
+            random: AtomicU64::new(seed | 1),
+            successes: AtomicU64::new(0),
+        }))
+    }
+
+    /// Takes a new configuration over; requests under way keep the old one. Timeouts and limits hold from the start
+    /// of the process.
+    pub fn update(&self, config: Arc<Config>) {
+        let routes = RouteTable::of(config.clone());
+        self.0.rules.store(Arc::new(Rules { config, routes }));
+    }
+
+    /// Writes the known sizes down if they changed.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn store_sizes(&self, path: &Path) -> std::io::Result<()> {
+        self.0.sizes.store(path)
+    }
+
+    /// A fresh request number: 16 hexadecimal digits.
+    #[must_use]
+    pub fn request_id(&self) -> Arc<str> {
+        format!("{:016x}", self.0.random()).into()
+    }
+
+    /// Answers a request that asks for nothing that is here.
+    #[must_use]
+    pub fn refuse(
+        &self,
+        method: &'static str,
+        head: bool,
+        status: StatusCode,
+        code: ErrorCode,
+        message: &str,
+    ) -> Answered {
+        let sinks = self.0.sinks.clone();
+        let record = RequestRecord::new(sinks, self.request_id(), method, Instant::now());
+        refusal(status, code, message, RequestOutcome::Refused, head, record)
+    }
+
+    /// Answers one request.
+    pub async fn pull(&self, request: PullRequest) -> Answered {
+        let parts = &self.0;
+        let (method, now) = (if request.head { "HEAD" } else { "GET" }, Instant::now());
+        let mut record = RequestRecord::new(parts.sinks.clone(), self.request_id(), method, now);
+        let rules = parts.rules.load_full();
+        let routed = rules
+            .routes
+            .route(request.ns.as_deref(), &request.name, &request.kind);
+        let (kind, reference) = (request.kind.word(), request.kind.reference());
+        let route = match routed {
+            Ok(route) => Arc::new(route),
+            Err(refused) => {
+                record.asks(None, request.name.as_str(), kind, reference);
+                return refused_by_rules(&refused, request.head, record);
+            }
+        };
+        record.asks(
+            Some(route.registry_label.clone()),
+            route.repository.as_str(),
+            kind,
+            reference,
+        );
+        match &request.kind {
+            ResourceKind::Manifest(reference) => {
+                manifest::answer(parts, &rules, route, reference.clone(), &request, record).await
+            }
+            ResourceKind::Blob(digest) => {
+                blob::answer(parts, &rules, route, digest.clone(), &request, record).await
+            }
+            ResourceKind::Tags | ResourceKind::Referrers(_) => {
+                manifest::answer_list(parts, &rules, route, &request, record).await
+            }
+        }
+    }
+}
+
+// === impl RelayParts ===
+
+impl RelayParts {
+    /// A number nobody can foretell much of; for tie-breaking and request numbers, not for secrets.
+    pub(crate) fn random(&self) -> u64 {
+        let value = self
+            .random
+            .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        value ^ (value >> 31)
+    }
+
+    /// The route less upstream where upstream denied the repository a while ago; then with the reason.
+    pub(crate) fn without_denied(&self, route: Arc<Route>) -> (Arc<Route>, Option<String>) {
+        let key = (route.registry_label.clone(), route.repository.clone());
+        let Some(reason) = self.memories.denials.get(&key, Instant::now()) else {
+            return (route, None);
+        };
+        let mut route = Route::clone(&route);
+        route
+            .legs
+            .retain(|leg| !matches!(leg.source, SourceId::Upstream(_)));
+        (Arc::new(route), Some(reason))
+    }
+
+    /// Remembers upstream's denial; where one was remembered already, the tiers' failure stays that denial.
+    pub(crate) fn remember_denial(
+        &self,
+        route: &Route,
+        remembered: Option<String>,
+        nothing: NotFound,
+    ) -> NotFound {
+        if let NotFound::Final {
+            answer: FinalAnswer::Denied,
+            detail,
+            ..
+        } = &nothing
+        {
+            let key = (route.registry_label.clone(), route.repository.clone());
+            self.memories
+                .denials
+                .put(key, detail.clone(), Instant::now());
+        }
+        match (remembered, nothing) {
+            (Some(detail), NotFound::Failed) => NotFound::Final {
+                answer: FinalAnswer::Denied,
+                by: "upstream".to_owned(),
+                detail,
+            },
+            (_, nothing) => nothing,
+        }
+    }
+
+    /// True for one call in sixteen.
+    pub(crate) fn every_sixteenth(&self) -> bool {
+        self.successes.fetch_add(1, Ordering::Relaxed) % 16 == 0
+    }
+}
+
+// === impl Sticky ===
+
+impl Sticky {
+    /// Who answered for this repository, and where the digest was learned.
+    pub(crate) fn recall(
+        &self,
+        route: &Route,
+        digest: Option<&Digest>,
+        now: Instant,
+    ) -> (Option<EndpointId>, Option<EndpointId>) {
+        let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sticky = tables.sticky(&route.registry_label, &route.repository, now);
+        (sticky, digest.and_then(|digest| tables.learned_at(digest)))
+    }
+
+    /// A tier's endpoint answered; upstream's are all alike.
+    pub(crate) fn answered<'a>(
+        &self,
+        route: &Route,
+        endpoint: &EndpointId,
+        learned: impl Iterator<Item = &'a Digest>,
+        now: Instant,
+    ) {
+        if matches!(endpoint.source, SourceId::Upstream(_)) {
+            return;
+        }
+        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.answered(&route.registry_label, &route.repository, endpoint, now);
+        for digest in learned {
+            tables.learned(digest, endpoint, now);
+        }
+    }
+}
+
+fn refused_by_rules(refused: &Refusal, head: bool, record: RequestRecord) -> Answered {
+    let message = refused.to_string();
+    let (status, code, outcome) = match refused {
+        Refusal::NoSource(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::Unavailable,
+            RequestOutcome::Failed,
+        ),
+        Refusal::InvalidName => (
+            StatusCode::NOT_FOUND,
+            ErrorCode::NameInvalid,
+            RequestOutcome::Refused,
+        ),
+        Refusal::NotConfigured(_) | Refusal::Private(_) | Refusal::NotRelayed(_) => (
+            StatusCode::NOT_FOUND,
+            ErrorCode::NameUnknown,
+            RequestOutcome::Refused,
+        ),
+    };
+    refusal(status, code, &message, outcome, head, record)
+}
+
+/// The answer where a search found nothing good.
+pub(crate) fn not_found<G>(
+    what: &str,
+    unknown: ErrorCode,
+    ended: &Ended<G>,
+    not_found: &NotFound,
+    head: bool,
+    record: RequestRecord,
+) -> Answered {
+    let (status, code, message, outcome) = match not_found {
+        NotFound::Final {
+            answer: FinalAnswer::NotFound,
+            by,
+            ..
+        } => (
+            StatusCode::NOT_FOUND,
+            unknown,
+            format!("{what}: not found at {by}"),
+            RequestOutcome::NotFound,
+        ),
+        NotFound::Final {
+            answer: FinalAnswer::Denied,
+            by,
+            ..
+        } => (
+            StatusCode::NOT_FOUND,
+            unknown,
+            format!("{what}: denied by {by} to this agent; containerd may ask with its own secret"),
+            RequestOutcome::Refused,
+        ),
+        NotFound::Final {
+            answer: FinalAnswer::Policy,
+            by,
+            detail,
+        } => (
+            StatusCode::NOT_FOUND,
+            unknown,
+            format!("{what}: denied by policy at {by}: {detail}"),
+            RequestOutcome::Refused,
+        ),
+        NotFound::Final {
+            answer: FinalAnswer::RangeNotSatisfiable,
+            ..
+        } => (
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            ErrorCode::Unsupported,
+            format!("{what}: the range begins behind the end"),
+            RequestOutcome::Served,
+        ),
+        NotFound::Failed => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::Unavailable,
+            causes::message(&format!("no source could serve {what}"), &ended.tried),
+            RequestOutcome::Failed,
+        ),
+    };
+    refusal(status, code, &message, outcome, head, record)
+}

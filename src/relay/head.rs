@@ -1,0 +1,181 @@
+//! The heads of requests to sources and of their answers: built and read in one place for all kinds.
+
+use super::rules::{Cause, Head, Verdict};
+use super::search::Rejection;
+use crate::exchange::{Answer, Ask};
+use crate::route::{Leg, Route};
+use crate::telemetry::RequestOutcome;
+use crate::topology::EndpointId;
+use hyper::Method;
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
+
+/// A denial's body is read this far, for its reason.
+const REASON_BYTES: u64 = 16 * 1024;
+
+/// The request for a resource at one leg's source.
+pub(crate) fn ask(
+    leg: &Leg,
+    suffix: &str,
+    method: Method,
+    accept: String,
+    range: Option<String>,
+    request_id: &Arc<str>,
+) -> Ask {
+    let mut target = format!("/v2/{}{suffix}", leg.path);
+    if let Some(query) = &leg.query {
+        target.push(if target.contains('?') { '&' } else { '?' });
+        target.push_str(query);
+    }
+    Ask {
+        method,
+        target,
+        scope_repository: leg.path.clone(),
+        token_scope: leg.token_scope.clone(),
+        with_credential: leg.with_credential,
+        accept,
+        range,
+        request_id: request_id.clone(),
+    }
+}
+
+/// What of an answer's head decides.
+pub(crate) fn of(answer: &Answer, _now: Instant) -> Head {
+    let text = |name| {
+        answer
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    let is_html = |value: &str| {
+        value
+            .trim_start()
+            .to_ascii_lowercase()
+            .starts_with("text/html")
+    };
+    Head {
+        status: answer.status.as_u16(),
+        length: text(CONTENT_LENGTH).and_then(|value| value.parse().ok()),
+        content_range: answer
+            .headers
+            .get(CONTENT_RANGE)
+            .map(|value| value.to_str().ok().and_then(|value| value.parse().ok())),
+        html: text(CONTENT_TYPE).is_some_and(is_html),
+        encoded: text(CONTENT_ENCODING)
+            .is_some_and(|value| !value.trim().eq_ignore_ascii_case("identity")),
+        retry_after: text(RETRY_AFTER).and_then(|value| retry_after(value, SystemTime::now())),
+    }
+}
+
+/// `Retry-After` in seconds, as a date, or as the Unix timestamp that Docker Hub sends (harbor-facts 8).
+pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    /// More seconds than any wait: it is a point in time.
+    const YEAR_2001: u64 = 1_000_000_000;
+    let value = value.trim();
+    if let Ok(number) = value.parse::<u64>() {
+        if number < YEAR_2001 {
+            return Some(Duration::from_secs(number));
+        }
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(number);
+        return Some(at.duration_since(now).unwrap_or_default());
+    }
+    let at = httpdate::parse_http_date(value).ok()?;
+    Some(at.duration_since(now).unwrap_or_default())
+}
+
+/// Turns a verdict that is no use into a rejection with the words for people; reads a denial's reason.
+pub(crate) async fn rejection(verdict: Verdict, answer: Answer) -> Rejection {
+    let status = answer.status;
+    let wants_reason = matches!(
+        verdict,
+        Verdict::End(_)
+            | Verdict::Leave {
+                cause: Cause::Policy,
+                ..
+            }
+    );
+    let mut detail = answer
+        .denied
+        .unwrap_or_else(|| format!("status {}", status.as_u16()));
+    if wants_reason
+        && let Ok(body) = answer.body.read_to(REASON_BYTES).await
+        && let Some(reason) = first_message(&body)
+    {
+        detail = format!("{detail}, {reason}");
+    }
+    match verdict {
+        Verdict::Leave {
+            scope,
+            outcome,
+            cause,
+        } => Rejection::Leave {
+            scope,
+            outcome,
+            cause,
+            detail,
+        },
+        Verdict::End(answer) => Rejection::End { answer, detail },
+        Verdict::Use(_) => Rejection::Leave {
+            scope: super::rules::Scope::Tier,
+            outcome: crate::topology::Outcome::Success,
+            cause: Cause::Unusable,
+            detail,
+        },
+    }
+}
+
+/// The first error's message of an OCI error document, printable and at most 120 characters.
+fn first_message(body: &[u8]) -> Option<String> {
+    let json: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let message = json.get("errors")?.get(0)?.get("message")?.as_str()?;
+    Some(
+        message
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(120)
+            .collect(),
+    )
+}
+
+/// How a served request is called (interface.md, OUTCOME): `failover` where a later source or a later try of the first
+/// one served.
+pub(crate) fn outcome(route: &Route, endpoint: &EndpointId, first_choice: bool) -> RequestOutcome {
+    let of_first_leg = route
+        .legs
+        .first()
+        .is_some_and(|leg| leg.source == endpoint.source);
+    match (of_first_leg && first_choice, &endpoint.source) {
+        (true, crate::topology::SourceId::Upstream(_)) => RequestOutcome::Direct,
+        (true, crate::topology::SourceId::Tier(_)) => RequestOutcome::Served,
+        (false, _) => RequestOutcome::Failover,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_its_three_shapes() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        assert_eq!(retry_after("7", now), Some(Duration::from_secs(7)));
+        assert_eq!(
+            retry_after("1700000030", now),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(retry_after("1600000000", now), Some(Duration::ZERO));
+        let date = httpdate::fmt_http_date(now + Duration::from_secs(60));
+        assert_eq!(retry_after(&date, now), Some(Duration::from_secs(60)));
+        assert_eq!(retry_after("soon", now), None);
+        assert_eq!(retry_after("-1", now), None);
+    }
+
+    #[test]
+    fn a_reason_is_one_printable_line() {
+        let body = br#"{"errors":[{"code":"DENIED","message":"bad\r\nimage"}]}"#;
+        assert_eq!(first_message(body).as_deref(), Some("badimage"));
+        assert_eq!(first_message(b"<html>"), None);
+    }
+}

@@ -1,0 +1,559 @@
+//! Manifests and lists: read whole, proved, then answered with complete headers (design P8, P10).
+
+use super::answer::{Answered, ResponseBody, served_by, with_request_id};
+use super::body::blame;
+use super::engine::{PullRequest, RelayParts, Rules, not_found};
+use super::head;
+use super::memory::Manifest;
+use super::record::RequestRecord;
+use super::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
+use super::search::{Ended, NotFound, Rejection, Search, Wanted};
+use super::timing::Timing;
+use crate::config::{HarborPolicy, Timeouts};
+use crate::exchange::{Answer, Ask};
+use crate::oci::{
+    ACCEPT_MANIFESTS, Descriptor, Digest, ErrorCode, ManifestKind, Reference, ResourceKind,
+    inspect_manifest, media_type_of,
+};
+use crate::route::{Leg, Route};
+use crate::telemetry::RequestOutcome;
+use crate::topology::{EndpointId, Failure, Outcome, Source, SourceKind};
+use bytes::Bytes;
+use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LINK};
+use hyper::{Method, Response, StatusCode};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// A manifest by tag or digest.
+pub(crate) struct ManifestWanted {
+    parts: Arc<RelayParts>,
+    reference: Reference,
+    accept: String,
+    head_is_enough: bool,
+    policy: HarborPolicy,
+    request_id: Arc<str>,
+    limit: u64,
+}
+
+/// What a source has for us.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// All of it, proved.
+    Whole {
+        body: Bytes,
+        digest: Digest,
+        media_type: String,
+        descriptors: Vec<Descriptor>,
+    },
+    /// Upstream's HEAD: complete, as containerd needs it.
+    Head {
+        digest: Digest,
+        media_type: String,
+        length: u64,
+    },
+}
+
+/// A list of tags or referrers.
+struct ListWanted {
+    suffix: String,
+    accept: String,
+    head: bool,
+    policy: HarborPolicy,
+    request_id: Arc<str>,
+    limit: u64,
+}
+
+struct List {
+    body: Bytes,
+    headers: HeaderMap,
+}
+
+// === impl ManifestWanted ===
+
+impl ManifestWanted {
+    fn leave(scope: Scope, outcome: Outcome, cause: Cause, detail: &str) -> Rejection {
+        Rejection::Leave {
+            scope,
+            outcome,
+            cause,
+            detail: detail.to_owned(),
+        }
+    }
+
+    /// Upstream's HEAD is believed as far as it is complete (containerd-k3s-facts 3.2).
+    fn told_by_head(headers: &HeaderMap) -> Option<Told> {
+        let text = |name: &str| headers.get(name)?.to_str().ok();
+        let digest = text("docker-content-digest")?.parse().ok()?;
+        let length = text("content-length")?
+            .parse()
+            .ok()
+            .filter(|length| *length > 0)?;
+        let media_type = text("content-type")?.split(';').next()?.trim().to_owned();
+        let is_manifest = media_type.contains("manifest") || media_type.contains("image.index");
+        is_manifest.then_some(Told::Head {
+            digest,
+            media_type,
+            length,
+        })
+    }
+
+    async fn prove(&self, endpoint: &EndpointId, answer: Answer) -> Result<Told, Rejection> {
+        let header = |name: &str| {
+            answer
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(ToOwned::to_owned)
+        };
+        let (claimed, content_type) = (header("docker-content-digest"), header("content-type"));
+        let body = answer.body.read_to(self.limit).await.map_err(|error| {
+            let cause = Cause::Failed(error.failure);
+            Self::leave(
+                Scope::Address,
+                Outcome::Hard(error.failure),
+                cause,
+                &error.detail,
+            )
+        })?;
+        let hard = Outcome::Hard(Failure::Content);
+        let ManifestKind::Manifest { descriptors, .. } = inspect_manifest(&body) else {
+            let detail = "the body is no manifest";
+            return Err(Self::leave(Scope::Tier, hard, Cause::WrongContent, detail));
+        };
+        let digest = match &self.reference {
+            Reference::Digest(due) if due.matches(&body) => due.clone(),
+            Reference::Digest(due) => {
+                let detail = "the manifest does not fit its digest";
+                blame(&self.parts, endpoint, due, detail);
+                return Err(Self::leave(Scope::Tier, hard, Cause::WrongDigest, detail));
+            }
+            Reference::Tag(_) => {
+                // Harbor sends the header empty on its proxy path (harbor-facts 3.2); only a filled one says something.
+                let claimed: Option<Digest> = claimed.and_then(|claimed| claimed.parse().ok());
+                if let Some(claimed) = claimed.filter(|claimed| !claimed.matches(&body)) {
+                    let detail = "the manifest does not fit the digest in its header";
+                    blame(&self.parts, endpoint, &claimed, detail);
+                    return Err(Self::leave(Scope::Tier, hard, Cause::WrongDigest, detail));
+                }
+                Digest::sha256(&body)
+            }
+        };
+        let Some(media_type) = media_type_of(&body, content_type.as_deref()) else {
+            let detail = "the manifest has no media type";
+            return Err(Self::leave(Scope::Tier, hard, Cause::WrongContent, detail));
+        };
+        Ok(Told::Whole {
+            body,
+            digest,
+            media_type,
+            descriptors,
+        })
+    }
+}
+
+impl Wanted for ManifestWanted {
+    type Good = Told;
+
+    fn ask(&self, leg: &Leg, source: &Source) -> Ask {
+        // A tier's HEAD cannot be proved, and costs it as much; Docker Hub counts GETs and not HEADs (design P6).
+        let head = self.head_is_enough && source.kind == SourceKind::Upstream;
+        let method = if head { Method::HEAD } else { Method::GET };
+        let suffix = format!("/manifests/{}", self.reference);
+        head::ask(
+            leg,
+            &suffix,
+            method,
+            self.accept.clone(),
+            None,
+            &self.request_id,
+        )
+    }
+
+    async fn examine(
+        &self,
+        leg: &Leg,
+        endpoint: &EndpointId,
+        answer: Answer,
+    ) -> Result<Told, Rejection> {
+        let authority = if leg.authoritative {
+            Authority::Final
+        } else {
+            Authority::Tier
+        };
+        let seen = head::of(&answer, Instant::now());
+        match judge(Asked::Document, authority, self.policy, &seen) {
+            Verdict::Use(_) if self.head_is_enough && leg.authoritative => {
+                match Self::told_by_head(&answer.headers) {
+                    Some(told) => Ok(told),
+                    None if seen.length == Some(0) => self.prove(endpoint, answer).await,
+                    None => Err(Self::leave(
+                        Scope::Address,
+                        Outcome::Success,
+                        Cause::Unusable,
+                        "the answer to HEAD is incomplete",
+                    )),
+                }
+            }
+            Verdict::Use(_) => self.prove(endpoint, answer).await,
+            verdict => Err(head::rejection(verdict, answer).await),
+        }
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        self.reference.digest()
+    }
+}
+
+/// The clock for manifests: upstream joins a slow tier. Hedging between tiers has its place in the machine.
+fn timing(timeouts: &Timeouts) -> Timing {
+    Timing {
+        connect_race: timeouts.connect_race,
+        first_byte: timeouts.first_byte,
+        total: timeouts.total,
+        upstream_joins: Some(timeouts.upstream_joins),
+        hedge: None,
+        abandon_overdue: false,
+    }
+}
+
+/// The client's Accept where it names manifests, else everything known: Harbor answers 400 without (harbor-facts 3.2).
+fn accept_of(request: &PullRequest) -> String {
+    match &request.accept {
+        Some(accept) if accept.contains("manifest") || accept.contains("image.index") => {
+            accept.clone()
+        }
+        _ => ACCEPT_MANIFESTS.to_owned(),
+    }
+}
+
+/// Answers a request for a manifest.
+pub(crate) async fn answer(
+    parts: &Arc<RelayParts>,
+    rules: &Rules,
+    route: Arc<Route>,
+    reference: Reference,
+    request: &PullRequest,
+    mut record: RequestRecord,
+) -> Answered {
+    let kept = reference.digest().and_then(|digest| {
+        let key = (
+            route.registry_label.clone(),
+            route.repository.clone(),
+            digest.clone(),
+        );
+        parts.memories.manifests.get(&key, Instant::now())
+    });
+    if let Some(kept) = kept {
+        let outcome = if kept.direct {
+            RequestOutcome::Direct
+        } else {
+            RequestOutcome::Served
+        };
+        return respond(&kept, request, outcome, record);
+    }
+    let what = format!("{}/{}:{reference}", route.registry_label, route.repository);
+    let (route, denied) = parts.without_denied(route);
+    let mut ended = search(
+        parts,
+        rules,
+        &route,
+        &reference,
+        request,
+        request.head,
+        &record,
+    )
+    .await;
+    if request.head && head_was_incomplete(&ended) {
+        let tried = std::mem::take(&mut ended.tried);
+        let attempts = ended.attempts;
+        ended = search(parts, rules, &route, &reference, request, false, &record).await;
+        ended.tried.splice(0..0, tried);
+        ended.attempts += attempts;
+    }
+    record.searched(
+        ended.attempts,
+        ended.generation,
+        super::causes::story(&ended.tried),
+    );
+    let found = match std::mem::replace(&mut ended.result, Err(NotFound::Failed)) {
+        Ok(found) => found,
+        Err(nothing) => {
+            let nothing = parts.remember_denial(&route, denied, nothing);
+            return not_found(
+                &what,
+                ErrorCode::ManifestUnknown,
+                &ended,
+                &nothing,
+                request.head,
+                record,
+            );
+        }
+    };
+    let outcome = head::outcome(&route, &found.endpoint, found.first_choice);
+    match found.good {
+        Told::Head {
+            digest,
+            media_type,
+            length,
+        } => {
+            record.served_by(&found.endpoint);
+            record.answers(200, outcome, Instant::now());
+            with_request_id(&record, Response::builder())
+                .header(CONTENT_TYPE, media_type)
+                .header(CONTENT_LENGTH, length)
+                .header("Docker-Content-Digest", digest.as_str())
+                .header("X-Harbor-Pilot-Served-By", served_by(&found.endpoint))
+                .body(ResponseBody::empty(record))
+                .unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
+        }
+        Told::Whole {
+            body,
+            digest,
+            media_type,
+            descriptors,
+        } => {
+            let now = Instant::now();
+            parts.sizes.learn(&descriptors);
+            let learned = descriptors.iter().map(|descriptor| &descriptor.digest);
+            parts
+                .stickiness
+                .answered(&route, &found.endpoint, learned.chain([&digest]), now);
+            let manifest = Manifest {
+                body,
+                digest: digest.clone(),
+                media_type: media_type.into(),
+                endpoint: found.endpoint,
+                direct: outcome == RequestOutcome::Direct,
+            };
+            let key = (
+                route.registry_label.clone(),
+                route.repository.clone(),
+                digest,
+            );
+            parts.memories.manifests.put(key, manifest.clone(), now);
+            respond(&manifest, request, outcome, record)
+        }
+    }
+}
+
+/// Whether the only thing that failed was upstream's HEAD being incomplete.
+fn head_was_incomplete(ended: &Ended<Told>) -> bool {
+    matches!(ended.result, Err(NotFound::Failed))
+        && ended
+            .tried
+            .last()
+            .is_some_and(|tried| tried.label == "upstream" && tried.cause == Cause::Unusable)
+}
+
+async fn search(
+    parts: &Arc<RelayParts>,
+    rules: &Rules,
+    route: &Arc<Route>,
+    reference: &Reference,
+    request: &PullRequest,
+    head_is_enough: bool,
+    record: &RequestRecord,
+) -> Ended<Told> {
+    let wanted = ManifestWanted {
+        parts: parts.clone(),
+        reference: reference.clone(),
+        accept: accept_of(request),
+        head_is_enough,
+        policy: rules.config.failover.harbor_policy,
+        request_id: record.request_id(),
+        limit: parts.limits.manifest_bytes,
+    };
+    Search::new(
+        parts.clone(),
+        route.clone(),
+        Arc::new(wanted),
+        timing(&parts.timeouts),
+    )
+    .run()
+    .await
+}
+
+/// The complete answer. A range is honoured: containerd 2.1.0 to 2.1.4 in parallel mode misreads a 200 to it
+/// (containerd-k3s-facts 3.3).
+fn respond(
+    manifest: &Manifest,
+    request: &PullRequest,
+    outcome: RequestOutcome,
+    mut record: RequestRecord,
+) -> Answered {
+    record.served_by(&manifest.endpoint);
+    let mut response = with_request_id(&record, Response::builder())
+        .header(CONTENT_TYPE, &*manifest.media_type)
+        .header("Docker-Content-Digest", manifest.digest.as_str())
+        .header("X-Harbor-Pilot-Served-By", served_by(&manifest.endpoint));
+    let total = manifest.body.len() as u64;
+    let part = request
+        .range
+        .filter(|_| !request.head)
+        .and_then(|range| range.within(total));
+    let mut body = manifest.body.clone();
+    let mut status = StatusCode::OK;
+    if let Some(part) = part {
+        let (first, last) = (usize::try_from(part.first), usize::try_from(part.last));
+        if let (Ok(first), Ok(last)) = (first, last) {
+            body = body.slice(first..=last);
+            response = response.header(CONTENT_RANGE, part.header());
+            status = StatusCode::PARTIAL_CONTENT;
+        }
+    }
+    record.answers(status.as_u16(), outcome, Instant::now());
+    let response = response.status(status).header(CONTENT_LENGTH, body.len());
+    let body = if request.head {
+        ResponseBody::empty(record)
+    } else {
+        ResponseBody::recorded(body, record)
+    };
+    response
+        .body(body)
+        .unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
+}
+
+// === impl ListWanted ===
+
+impl Wanted for ListWanted {
+    type Good = List;
+
+    fn ask(&self, leg: &Leg, _: &Source) -> Ask {
+        let method = if self.head { Method::HEAD } else { Method::GET };
+        head::ask(
+            leg,
+            &self.suffix,
+            method,
+            self.accept.clone(),
+            None,
+            &self.request_id,
+        )
+    }
+
+    async fn examine(&self, leg: &Leg, _: &EndpointId, answer: Answer) -> Result<List, Rejection> {
+        let authority = if leg.authoritative {
+            Authority::Final
+        } else {
+            Authority::Tier
+        };
+        let seen = head::of(&answer, Instant::now());
+        let verdict = judge(Asked::Document, authority, self.policy, &seen);
+        let Verdict::Use(_) = verdict else {
+            return Err(head::rejection(verdict, answer).await);
+        };
+        let headers = answer.headers;
+        let body = answer
+            .body
+            .read_to(self.limit)
+            .await
+            .map_err(|error| Rejection::Leave {
+                scope: Scope::Address,
+                outcome: Outcome::Hard(error.failure),
+                cause: Cause::Failed(error.failure),
+                detail: error.detail,
+            })?;
+        Ok(List { body, headers })
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        None
+    }
+}
+
+/// Answers a request for tags or referrers: the direct upstream's word, with its link led back through us.
+pub(crate) async fn answer_list(
+    parts: &Arc<RelayParts>,
+    rules: &Rules,
+    route: Arc<Route>,
+    request: &PullRequest,
+    mut record: RequestRecord,
+) -> Answered {
+    let what = format!(
+        "{} of {}/{}",
+        request.kind.word(),
+        route.registry_label,
+        route.repository
+    );
+    let query = request
+        .query
+        .as_ref()
+        .map_or_else(String::new, |query| format!("?{query}"));
+    let wanted = ListWanted {
+        suffix: format!("{}{query}", request.kind.suffix()),
+        accept: request
+            .accept
+            .clone()
+            .unwrap_or_else(|| "application/json".to_owned()),
+        head: request.head,
+        policy: rules.config.failover.harbor_policy,
+        request_id: record.request_id(),
+        limit: parts.limits.manifest_bytes,
+    };
+    let search = Search::new(
+        parts.clone(),
+        route.clone(),
+        Arc::new(wanted),
+        timing(&parts.timeouts),
+    );
+    let mut ended = search.run().await;
+    record.searched(
+        ended.attempts,
+        ended.generation,
+        super::causes::story(&ended.tried),
+    );
+    let found = match std::mem::replace(&mut ended.result, Err(NotFound::Failed)) {
+        Ok(found) => found,
+        Err(nothing) => {
+            let unknown = match request.kind {
+                ResourceKind::Referrers(_) => ErrorCode::ManifestUnknown,
+                _ => ErrorCode::NameUnknown,
+            };
+            return not_found(&what, unknown, &ended, &nothing, request.head, record);
+        }
+    };
+    record.served_by(&found.endpoint);
+    let outcome = head::outcome(&route, &found.endpoint, found.first_choice);
+    record.answers(200, outcome, Instant::now());
+    let List { body, headers } = found.good;
+    let mut response = with_request_id(&record, Response::builder())
+        .header("X-Harbor-Pilot-Served-By", served_by(&found.endpoint));
+    for name in ["content-type", "oci-filters-applied"] {
+        if let Some(value) = headers.get(name) {
+            response = response.header(name, value);
+        }
+    }
+    let link = headers
+        .get(LINK)
+        .and_then(|link| link.to_str().ok())
+        .and_then(|link| next_page(link, request));
+    if let Some(link) = link {
+        response = response.header(LINK, link);
+    }
+    let body = if request.head {
+        ResponseBody::empty(record)
+    } else {
+        ResponseBody::recorded(body, record)
+    };
+    response
+        .body(body)
+        .unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
+}
+
+/// The next page under the name that the client used: a source's link holds the source's path.
+fn next_page(link: &str, request: &PullRequest) -> Option<String> {
+    let target = link.trim().strip_prefix('<')?.split_once('>')?.0;
+    let query = target.split_once('?')?.1;
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '"');
+    if !query.chars().all(plain) {
+        return None;
+    }
+    let ns = request
+        .ns
+        .as_ref()
+        .map_or_else(String::new, |ns| format!("&ns={}", ns.replace(':', "%3A")));
+    let name = request.name.as_str();
+    Some(format!(
+        "</v2/{name}{}?{query}{ns}>; rel=\"next\"",
+        request.kind.suffix()
+    ))
+}

@@ -1,0 +1,123 @@
+//! Short memories of the pull path: manifests for the GET that follows a HEAD, denials, quarantined bytes, and
+//! blobs that were delivered a moment ago. All bounded, all forgetting by time.
+
+use crate::oci::{Digest, RegistryName, Repository};
+use crate::topology::EndpointId;
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A verified manifest with what its answer needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Manifest {
+    /// The content.
+    pub(crate) body: Bytes,
+    /// Its digest.
+    pub(crate) digest: Digest,
+    /// Its `Content-Type`.
+    pub(crate) media_type: Arc<str>,
+    /// Who gave it.
+    pub(crate) endpoint: EndpointId,
+    /// Upstream was the first choice when it was fetched.
+    pub(crate) direct: bool,
+}
+
+/// A map whose entries live for a fixed time; when full, what ran out goes first, then the oldest.
+#[derive(Debug)]
+pub(crate) struct Forgetting<K, V> {
+    entries: Mutex<HashMap<K, (Instant, V)>>,
+    life: Duration,
+    capacity: usize,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Memories {
+    /// Manifests by (registry, repository, digest), 30 s (design P6): the GET by digest that follows a HEAD by tag.
+    pub(crate) manifests: Forgetting<(RegistryName, Repository, Digest), Manifest>,
+    /// Repositories that upstream denied, 10 min (design P5).
+    pub(crate) denials: Forgetting<(RegistryName, Repository), String>,
+    /// Where wrong bytes came from, 10 min (design P8).
+    pub(crate) quarantine: Forgetting<(EndpointId, Digest), ()>,
+    /// Blobs delivered completely and unhashed, 10 min: asked for again they are suspect (design P8).
+    pub(crate) delivered: Forgetting<Digest, ()>,
+}
+
+// === impl Memories ===
+
+impl Memories {
+    pub(crate) fn new() -> Self {
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        Self {
+            // 64 manifests of at most 4 MiB, in practice of a few KiB.
+            manifests: Forgetting::new(Duration::from_secs(30), 64),
+            denials: Forgetting::new(minutes(10), 1024),
+            quarantine: Forgetting::new(minutes(10), 1024),
+            delivered: Forgetting::new(minutes(10), 1024),
+        }
+    }
+}
+
+// === impl Forgetting ===
+
+impl<K: Hash + Eq + Clone, V: Clone> Forgetting<K, V> {
+    /// Entries live for `life`; at most `capacity` of them.
+    pub(crate) fn new(life: Duration, capacity: usize) -> Self {
+        Self {
+            entries: Mutex::default(),
+            life,
+            capacity,
+        }
+    }
+
+    /// The value, while it lives.
+    pub(crate) fn get(&self, key: &K, now: Instant) -> Option<V> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, value) = entries.get(key)?;
+        (now < *since + self.life).then(|| value.clone())
+    }
+
+    /// Whether there is a living value.
+    pub(crate) fn holds(&self, key: &K, now: Instant) -> bool {
+        self.get(key, now).is_some()
+    }
+
+    /// Remembers from now on.
+    pub(crate) fn put(&self, key: K, value: V, now: Instant) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= self.capacity && !entries.contains_key(&key) {
+            entries.retain(|_, (since, _)| now < *since + self.life);
+        }
+        if entries.len() >= self.capacity && !entries.contains_key(&key) {
+            let oldest = entries.iter().min_by_key(|(_, (since, _))| *since);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                entries.remove(&oldest);
+            }
+        }
+        entries.insert(key, (now, value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn entries_are_forgotten_by_time_and_by_number() {
+        let memory = Forgetting::new(Duration::from_secs(30), 2);
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        memory.put("a", 1, at(0));
+        memory.put("b", 2, at(1));
+        assert_eq!(memory.get(&"a", at(29)), Some(1));
+        assert_eq!(memory.get(&"a", at(30)), None);
+        memory.put("c", 3, at(2));
+        assert_eq!(memory.get(&"a", at(3)), None, "the oldest made room");
+        assert_eq!(memory.get(&"b", at(3)), Some(2));
+        memory.put("d", 4, at(60));
+        assert_eq!(memory.get(&"d", at(60)), Some(4));
+    }
+}

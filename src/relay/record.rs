@@ -1,0 +1,189 @@
+//! The one access record of a request: filled while the request runs, emitted exactly once, when its last owner
+//! lets it go, however that comes about.
+
+use crate::metrics::Metrics;
+use crate::oci::RegistryName;
+use crate::telemetry::{AccessRecord, Journal, RequestOutcome};
+use crate::topology::EndpointId;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Where records go.
+#[derive(Clone, Debug)]
+pub(crate) struct Sinks {
+    pub(crate) journal: Journal,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// A request's record while it runs. Dropped before [`RequestRecord::complete`], it says that the client went away.
+#[derive(Debug)]
+pub(crate) struct RequestRecord {
+    record: Option<Box<AccessRecord>>,
+    began: Instant,
+    sinks: Sinks,
+    complete: bool,
+    early_close_is_normal: bool,
+    unreported_bytes: u64,
+}
+
+/// Bytes after which the metric follows a running body.
+const REPORT_BYTES: u64 = 4 * 1024 * 1024;
+
+// === impl RequestRecord ===
+
+impl RequestRecord {
+    pub(crate) fn new(
+        sinks: Sinks,
+        request_id: Arc<str>,
+        method: &'static str,
+        now: Instant,
+    ) -> Self {
+        let record = AccessRecord {
+            request_id,
+            registry: None,
+            repository: String::new(),
+            reference: String::new(),
+            kind: "other",
+            method,
+            status: 0,
+            outcome: RequestOutcome::ClientClosed,
+            tier: "".into(),
+            endpoint: String::new(),
+            attempts: 0,
+            resumes: 0,
+            bytes: 0,
+            time_to_first_byte: None,
+            duration: std::time::Duration::ZERO,
+            generation: 0,
+            error: String::new(),
+        };
+        Self {
+            record: Some(Box::new(record)),
+            began: now,
+            sinks,
+            complete: false,
+            early_close_is_normal: false,
+            unreported_bytes: 0,
+        }
+    }
+
+    /// What is asked for.
+    pub(crate) fn asks(
+        &mut self,
+        registry: Option<RegistryName>,
+        repository: &str,
+        kind: &'static str,
+        reference: &str,
+    ) {
+        self.edit(|record| {
+            record.registry = registry;
+            repository.clone_into(&mut record.repository);
+            record.kind = kind;
+            reference.clone_into(&mut record.reference);
+        });
+    }
+
+    /// How the search went.
+    pub(crate) fn searched(&mut self, attempts: u32, generation: u64, story: String) {
+        self.edit(|record| {
+            record.attempts += attempts;
+            record.generation = generation;
+            record.error = story;
+        });
+    }
+
+    /// Who serves.
+    pub(crate) fn served_by(&mut self, endpoint: &EndpointId) {
+        self.edit(|record| {
+            record.tier = endpoint.source.label().into();
+            record.endpoint = endpoint.address.to_string();
+        });
+    }
+
+    /// Another source goes on with the body.
+    pub(crate) fn resumed_by(&mut self, endpoint: &EndpointId, attempts: u32) {
+        self.report_bytes();
+        self.served_by(endpoint);
+        self.edit(|record| {
+            record.resumes += 1;
+            record.attempts += attempts;
+            record.outcome = RequestOutcome::Resumed;
+        });
+    }
+
+    /// The status line is decided.
+    pub(crate) fn answers(&mut self, status: u16, outcome: RequestOutcome, now: Instant) {
+        let took = now - self.began;
+        self.edit(|record| {
+            record.status = status;
+            record.outcome = outcome;
+            record.time_to_first_byte = Some(took);
+        });
+    }
+
+    /// Bytes went downstream.
+    pub(crate) fn sent(&mut self, bytes: u64) {
+        self.edit(|record| record.bytes += bytes);
+        self.unreported_bytes += bytes;
+        if self.unreported_bytes >= REPORT_BYTES {
+            self.report_bytes();
+        }
+    }
+
+    /// The client may leave before the end without that being worth a word: an open-ended range.
+    pub(crate) fn early_close_is_normal(&mut self) {
+        self.early_close_is_normal = true;
+    }
+
+    /// The whole answer went out.
+    pub(crate) fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    /// The answer broke.
+    pub(crate) fn failed(&mut self, error: String) {
+        self.complete = true;
+        self.edit(|record| {
+            record.outcome = RequestOutcome::Failed;
+            record.error = error;
+        });
+    }
+
+    /// The request's number, for headers and upstream.
+    pub(crate) fn request_id(&self) -> Arc<str> {
+        self.record
+            .as_ref()
+            .map_or_else(|| "".into(), |record| record.request_id.clone())
+    }
+
+    fn report_bytes(&mut self) {
+        let bytes = std::mem::take(&mut self.unreported_bytes);
+        if let Some(record) = &self.record
+            && bytes > 0
+            && !record.tier.is_empty()
+        {
+            self.sinks.metrics.relayed(&record.tier, bytes);
+        }
+    }
+
+    fn edit(&mut self, change: impl FnOnce(&mut AccessRecord)) {
+        if let Some(record) = &mut self.record {
+            change(record);
+        }
+    }
+}
+
+impl Drop for RequestRecord {
+    fn drop(&mut self) {
+        self.report_bytes();
+        let Some(mut record) = self.record.take() else {
+            return;
+        };
+        if !self.complete && !self.early_close_is_normal {
+            record.outcome = RequestOutcome::ClientClosed;
+        }
+        record.duration = self.began.elapsed();
+        self.sinks.metrics.request(&record);
+        self.sinks.journal.access(record);
+    }
+}

@@ -1,0 +1,308 @@
+//! The rule book (design P3, harbor-facts "Classification table"): what one answer of one source means for the
+//! search. One pure function, one test per row; docs/failure-table.md is its prose.
+
+use crate::config::HarborPolicy;
+use crate::oci::{ByteRange, ContentRange};
+use crate::topology::{Failure, Outcome};
+use std::time::Duration;
+
+/// Who answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Authority {
+    /// A tier: its "no" means less than it says.
+    Tier,
+    /// The direct upstream, or a tier for an image that only it can have: its "no" is final.
+    Final,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// A manifest, or tags, or referrers.
+    Document,
+    /// A blob, by its whole or from an offset.
+    Blob {
+        /// The client's range.
+        range: Option<ByteRange>,
+        /// The size that a manifest told.
+        size: Option<u64>,
+        /// It is the blob of zero bytes.
+        empty: bool,
+    },
+}
+
+/// An answer's head, as far as it decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Status code.
+    pub(crate) status: u16,
+    /// `Content-Length`
+    pub(crate) length: Option<u64>,
+    /// `Content-Range`, if there is one that can be believed; `Some(None)`: there is one that cannot.
+    pub(crate) content_range: Option<Option<ContentRange>>,
+    /// `Content-Type: text/html`: infrastructure speaks, no registry (harbor-facts 1.3).
+    pub(crate) html: bool,
+    /// A Content-Encoding other than identity.
+    pub(crate) encoded: bool,
+    /// `Retry-After`, as a time from now.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// What it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Use the body.
+    Use(Use),
+    /// Ask elsewhere.
+    Leave {
+        /// How far away.
+        scope: Scope,
+        /// What it says about the endpoint.
+        outcome: Outcome,
+        /// The word for metrics and the error's list.
+        cause: Cause,
+    },
+    /// The search ends with this answer.
+    End(FinalAnswer),
+}
+
+/// How a good answer's body is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Use {
+    /// Bytes to throw away first: the source ignored the range.
+    pub(crate) skip: u64,
+    /// Offset of the first byte that is wanted.
+    pub(crate) first: u64,
+    /// Size of the whole, if anybody knows it.
+    pub(crate) total: Option<u64>,
+}
+
+/// Who is not asked again for this request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// This address.
+    Address,
+    /// This address; if another of its tier said the same, the tier.
+    AddressOnceThenTier,
+    /// The whole tier.
+    Tier,
+}
+
+/// Why a source did not serve, as a closed set of words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Cause {
+    NotFound,
+    Denied,
+    Policy,
+    TooManyRequests,
+    ServerError,
+    ColdCascade,
+    WrongLength,
+    WrongRange,
+    WrongContent,
+    WrongDigest,
+    Unusable,
+    /// DNS gave no address.
+    NoAddress,
+    Failed(Failure),
+}
+
+/// A final answer that is not a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FinalAnswer {
+    /// 404: it does not exist.
+    NotFound,
+    /// 404 to containerd, which then asks upstream with the pod's own secret (P3).
+    Denied,
+    /// 404 with the tier's reason: `harbor_policy = "final"`.
+    Policy,
+    /// 416: the range begins behind the end.
+    RangeNotSatisfiable,
+}
+
+/// Judges one answer.
+pub(crate) fn judge(
+    asked: Asked,
+    authority: Authority,
+    policy: HarborPolicy,
+    head: &Head,
+) -> Verdict {
+    let is_final = authority == Authority::Final;
+    match head.status {
+        200 | 206 if head.html => leave(Scope::Tier, hard(Failure::Content), Cause::WrongContent),
+        200 | 206 if head.encoded => leave(Scope::Tier, Outcome::Success, Cause::Unusable),
+        200 => whole(asked, head),
+        206 => partial(asked, head),
+        401 if is_final => Verdict::End(FinalAnswer::Denied),
+        401 => leave(Scope::Tier, Outcome::Success, Cause::Denied),
+        403 | 412 if authority == Authority::Tier && policy == HarborPolicy::Final => {
+            Verdict::End(FinalAnswer::Policy)
+        }
+        403 | 412 if is_final => Verdict::End(FinalAnswer::Denied),
+        403 | 412 => leave(Scope::Tier, Outcome::Success, Cause::Policy),
+        404 if is_final => Verdict::End(FinalAnswer::NotFound),
+        404 => leave(Scope::Tier, Outcome::Success, Cause::NotFound),
+        408 | 425 => leave(
+            Scope::Address,
+            soft(Failure::Timeout),
+            Cause::Failed(Failure::Timeout),
+        ),
+        416 => range_refused(asked),
+        429 => {
+            let pause = head
+                .retry_after
+                .unwrap_or(COOL_DOWN)
+                .clamp(COOL_DOWN_MIN, COOL_DOWN_MAX);
+            leave(
+                Scope::AddressOnceThenTier,
+                Outcome::CoolDown(pause),
+                Cause::TooManyRequests,
+            )
+        }
+        // A blob's 500 is Harbor's word for "my upstream failed": the address itself is well.
+        500 if matches!(asked, Asked::Blob { .. }) && !is_final && !head.html => {
+            leave(Scope::Tier, soft(Failure::ServerError), Cause::ServerError)
+        }
+        500..=599 => leave(
+            Scope::Address,
+            hard(Failure::ServerError),
+            Cause::ServerError,
+        ),
+        // Everything else, 3xx that nobody could follow and 304 that nobody asked for included.
+        _ => leave(Scope::Tier, Outcome::Success, Cause::Unusable),
+    }
+}
+
+/// A cool-down without a Retry-After.
+const COOL_DOWN: Duration = Duration::from_secs(10);
+const COOL_DOWN_MIN: Duration = Duration::from_secs(1);
+const COOL_DOWN_MAX: Duration = Duration::from_secs(300);
+
+fn leave(scope: Scope, outcome: Outcome, cause: Cause) -> Verdict {
+    Verdict::Leave {
+        scope,
+        outcome,
+        cause,
+    }
+}
+
+fn hard(failure: Failure) -> Outcome {
+    Outcome::Hard(failure)
+}
+
+fn soft(failure: Failure) -> Outcome {
+    Outcome::Soft(failure)
+}
+
+/// 200: the whole, wanted or not.
+fn whole(asked: Asked, head: &Head) -> Verdict {
+    let Asked::Blob { range, size, empty } = asked else {
+        return Verdict::Use(Use {
+            skip: 0,
+            first: 0,
+            total: head.length,
+        });
+    };
+    if head.length == Some(0) && !empty {
+        return leave(Scope::Tier, Outcome::Success, Cause::ColdCascade);
+    }
+    if let (Some(size), Some(length)) = (size, head.length)
+        && size != length
+    {
+        return leave(Scope::Tier, Outcome::Success, Cause::WrongLength);
+    }
+    let total = size.or(head.length);
+    let Some(range) = range else {
+        return Verdict::Use(Use {
+            skip: 0,
+            first: 0,
+            total,
+        });
+    };
+    match total {
+        Some(total) if range.within(total).is_none() => {
+            Verdict::End(FinalAnswer::RangeNotSatisfiable)
+        }
+        Some(_) => Verdict::Use(Use {
+            skip: range.first,
+            first: range.first,
+            total,
+        }),
+        // Without a total there is no Content-Range to answer with, and a 200 would flip what containerd 2.1 has
+        // already seen as 206.
+        None => leave(Scope::Tier, Outcome::Success, Cause::WrongLength),
+    }
+}
+
+/// 206: only the right part of the right whole.
+fn partial(asked: Asked, head: &Head) -> Verdict {
+    let wrong = leave(Scope::Address, hard(Failure::Content), Cause::WrongRange);
+    let (
+        Asked::Blob {
+            range: Some(range),
+            size,
+            ..
+        },
+        Some(Some(sent)),
+    ) = (asked, head.content_range)
+    else {
+        return wrong;
+    };
+    let Some(total) = sent.total.or(size) else {
+        return leave(Scope::Tier, Outcome::Success, Cause::WrongLength);
+    };
+    if size.is_some_and(|size| size != total) {
+        return leave(Scope::Tier, Outcome::Success, Cause::WrongLength);
+    }
+    let fits = range
+        .within(total)
+        .is_some_and(|due| due.first == sent.first && due.last == sent.last)
+        && head.length.is_none_or(|length| length == sent.length());
+    if fits {
+        Verdict::Use(Use {
+            skip: 0,
+            first: sent.first,
+            total: Some(total),
+        })
+    } else {
+        wrong
+    }
+}
+
+/// 416: true only if the size says so too.
+fn range_refused(asked: Asked) -> Verdict {
+    match asked {
+        Asked::Blob {
+            range: Some(range),
+            size: Some(size),
+            ..
+        } if range.within(size).is_none() => Verdict::End(FinalAnswer::RangeNotSatisfiable),
+        _ => leave(Scope::Tier, Outcome::Success, Cause::Unusable),
+    }
+}
+
+// === impl Cause ===
+
+impl Cause {
+    /// The word for metrics.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Denied => "denied",
+            Self::Policy => "policy",
+            Self::TooManyRequests => "too_many_requests",
+            Self::ServerError => "server_error",
+            Self::ColdCascade => "cold_cascade",
+            Self::WrongLength => "wrong_length",
+            Self::WrongRange => "wrong_range",
+            Self::WrongContent => "wrong_content",
+            Self::WrongDigest => "wrong_digest",
+            Self::Unusable => "unusable_answer",
+            Self::NoAddress => "no_address",
+            Self::Failed(failure) => failure.word(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

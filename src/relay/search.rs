@@ -1,0 +1,584 @@
+//! The search for one good answer: carries out the timing machine's orders with real connections and exchanges, and
+//! tells health what it learned. Decides nothing itself: `timing` says when, `rules` says what an answer means,
+//! `candidates` says who is next.
+
+use super::candidates::{Candidate, Candidates, Pick};
+use super::causes::Tried;
+use super::engine::RelayParts;
+use super::rules::{Cause, FinalAnswer, Scope};
+use super::timing::{AttemptId, End, Machine, Order, Role, Timing, Want};
+use crate::exchange::{self, Answer, Ask, Place};
+use crate::lifecycle;
+use crate::oci::Digest;
+use crate::route::{Leg, Route};
+use crate::topology::{EndpointId, Failure, InFlight, Outcome, OutcomeReport, Source};
+use crate::upstream::{self, Connection};
+use futures_util::future::{AbortHandle, Abortable};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// Knows what to ask and what a good answer is.
+pub(crate) trait Wanted: Send + Sync + 'static {
+    /// What a good answer is turned into.
+    type Good: Send + 'static;
+
+    /// The request to one source.
+    fn ask(&self, leg: &Leg, source: &Source) -> Ask;
+
+    /// Looks at an answer, and into its body as far as that is needed before the status line.
+    fn examine(
+        &self,
+        leg: &Leg,
+        endpoint: &EndpointId,
+        answer: Answer,
+    ) -> impl Future<Output = Result<Self::Good, Rejection>> + Send;
+
+    /// The content's digest, where the request names it.
+    fn digest(&self) -> Option<&Digest>;
+}
+
+/// Why an answer is no good.
+#[derive(Debug)]
+pub(crate) enum Rejection {
+    /// Ask elsewhere.
+    Leave {
+        scope: Scope,
+        outcome: Outcome,
+        cause: Cause,
+        detail: String,
+    },
+    /// The search ends with this.
+    End { answer: FinalAnswer, detail: String },
+}
+
+/// How a search ended.
+#[derive(Debug)]
+pub(crate) struct Ended<G> {
+    /// What came of it.
+    pub(crate) result: Result<Found<G>, NotFound>,
+    /// Everybody who did not serve.
+    pub(crate) tried: Vec<Tried>,
+    /// Requests sent and connects begun.
+    pub(crate) attempts: u32,
+    /// Of the newest snapshot that was used.
+    pub(crate) generation: u64,
+}
+
+/// A good answer.
+#[derive(Debug)]
+pub(crate) struct Found<G> {
+    pub(crate) good: G,
+    pub(crate) endpoint: EndpointId,
+    pub(crate) in_flight: InFlight,
+    /// It came from the first candidate that was asked.
+    pub(crate) first_choice: bool,
+}
+
+/// No good answer.
+#[derive(Debug)]
+pub(crate) enum NotFound {
+    /// An authoritative source said so.
+    Final {
+        answer: FinalAnswer,
+        by: String,
+        detail: String,
+    },
+    /// Nobody could answer.
+    Failed,
+}
+
+enum Event<G> {
+    Resolved,
+    Connected(Result<Connection, upstream::Error>),
+    Examined {
+        result: Result<G, Rejection>,
+        took: Option<Duration>,
+    },
+}
+
+type Running<G> = Pin<Box<dyn Future<Output = (AttemptId, Option<Event<G>>)> + Send>>;
+
+struct Attempt {
+    candidate: Option<Candidate>,
+    leg: usize,
+    connection: Option<Connection>,
+    in_flight: Option<InFlight>,
+    abort: AbortHandle,
+}
+
+/// One search. Dropping its future cancels everything but connects, which run on and report.
+pub(crate) struct Search<W: Wanted> {
+    parts: Arc<RelayParts>,
+    route: Arc<Route>,
+    wanted: Arc<W>,
+    machine: Machine,
+    candidates: Candidates,
+    attempts: Vec<Attempt>,
+    running: FuturesUnordered<Running<W::Good>>,
+    tried: Vec<Tried>,
+    refusal: Option<(FinalAnswer, String, String)>,
+    first_asked: Option<AttemptId>,
+}
+
+// === impl Search ===
+
+impl<W: Wanted> Search<W> {
+    pub(crate) fn new(
+        parts: Arc<RelayParts>,
+        route: Arc<Route>,
+        wanted: Arc<W>,
+        timing: Timing,
+    ) -> Self {
+        let candidates = Candidates::new(&parts, &route, wanted.digest().cloned());
+        let machine = Machine::new(timing, candidates.has_upstream(), Instant::now());
+        Self {
+            parts,
+            route,
+            wanted,
+            machine,
+            candidates,
+            attempts: Vec::new(),
+            running: FuturesUnordered::new(),
+            tried: Vec::new(),
+            refusal: None,
+            first_asked: None,
+        }
+    }
+
+    /// An endpoint that is not to be asked: it broke this very body.
+    pub(crate) fn without(mut self, endpoint: &EndpointId) -> Self {
+        self.candidates.exclude_endpoint(endpoint);
+        self
+    }
+
+    /// Runs to its end.
+    pub(crate) async fn run(mut self) -> Ended<W::Good> {
+        self.candidates.wait_while_all_are_loaded(&self.parts).await;
+        loop {
+            let now = Instant::now();
+            match self.machine.poll(now) {
+                Order::Start(want) => self.start(want, now),
+                Order::Send(attempt) => self.send(attempt),
+                Order::Overdue { attempt, leave } => self.overdue(attempt, leave),
+                Order::End(end) => return self.end(end),
+                Order::WaitUntil(until) => {
+                    tokio::select! {
+                        // Cancel safe: FuturesUnordered keeps what is not ready.
+                        event = self.running.next(), if !self.running.is_empty() => {
+                            if let Some((attempt, Some(event))) = event
+                                && let Some((good, took)) = self.take(attempt, event)
+                            {
+                                return self.found(attempt, good, took);
+                            }
+                        }
+                        // Cancel safe: a sleep holds nothing.
+                        () = tokio::time::sleep_until(until) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, want: Want, now: Instant) {
+        let pick = self.candidates.pick(&self.parts, want);
+        let more = self.candidates.more(&self.parts);
+        match pick {
+            Pick::Nobody => self.machine.none_left(want),
+            Pick::Unresolved(leg) => {
+                let attempt = self.machine.started(Role::Upstream, false, more, now);
+                let resolved = self.candidates.resolved(&self.parts, leg);
+                self.push(None, leg, None);
+                self.spawn(attempt, async move {
+                    resolved.await;
+                    Event::Resolved
+                });
+            }
+            Pick::Candidate(candidate) => {
+                let role = if candidate.is_upstream() {
+                    Role::Upstream
+                } else {
+                    Role::Tier
+                };
+                let idle = self.parts.client.idle(&candidate.endpoint);
+                let attempt = self.machine.started(role, idle.is_some(), more, now);
+                let connecting = idle.is_none().then(|| self.dial(&candidate));
+                self.push(Some(candidate.clone()), candidate.leg, idle);
+                if let Some(connecting) = connecting {
+                    self.await_connection(attempt, connecting);
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, candidate: Option<Candidate>, leg: usize, connection: Option<Connection>) {
+        let (abort, _) = AbortHandle::new_pair();
+        let in_flight = candidate.as_ref().map(|candidate| candidate.gauges.enter());
+        self.attempts.push(Attempt {
+            candidate,
+            leg,
+            connection,
+            in_flight,
+            abort,
+        });
+    }
+
+    fn spawn(
+        &mut self,
+        attempt: AttemptId,
+        work: impl Future<Output = Event<W::Good>> + Send + 'static,
+    ) {
+        let (abort, registration) = AbortHandle::new_pair();
+        if let Some(slot) = self.attempts.get_mut(attempt) {
+            slot.abort = abort;
+        }
+        let work = Abortable::new(work, registration);
+        self.running
+            .push(Box::pin(async move { (attempt, work.await.ok()) }));
+    }
+
+    /// Connects in a task of its own: a connect that loses its race runs on to its end, reports what it learned and
+    /// leaves its connection in the pool.
+    fn dial(
+        &self,
+        candidate: &Candidate,
+    ) -> oneshot::Receiver<Result<Connection, upstream::Error>> {
+        let (send, receive) = oneshot::channel();
+        let parts = self.parts.clone();
+        let candidate = candidate.clone();
+        lifecycle::spawn_detached("dial", async move {
+            let race = parts.timeouts.connect_race;
+            let connect = parts.client.connect(&candidate.source, &candidate.endpoint);
+            let mut connect = std::pin::pin!(connect);
+            let result = tokio::select! {
+                // Cancel safe: `connect` is polled on below, not dropped.
+                result = &mut connect => result,
+                // Cancel safe: a sleep holds nothing.
+                () = tokio::time::sleep(race) => {
+                    let _suspect = candidate.gauges.connect_is_slow();
+                    connect.await
+                }
+            };
+            if let Err(error) = &result {
+                let outcome = Outcome::Hard(error.failure);
+                report(&parts, &candidate.endpoint, outcome, error.detail.clone());
+                parts
+                    .sinks
+                    .metrics
+                    .attempt(candidate.endpoint.source.label(), error.failure.word());
+            }
+            if let Err(Ok(connection)) = send.send(result) {
+                connection.park();
+            }
+        });
+        receive
+    }
+
+    fn await_connection(
+        &mut self,
+        attempt: AttemptId,
+        connecting: oneshot::Receiver<Result<Connection, upstream::Error>>,
+    ) {
+        self.spawn(attempt, async move {
+            Event::Connected(connecting.await.unwrap_or_else(|_| {
+                Err(upstream::Error {
+                    failure: Failure::Reset,
+                    detail: "the connect was given up".to_owned(),
+                    stale_connection: false,
+                })
+            }))
+        });
+    }
+
+    fn send(&mut self, attempt: AttemptId) {
+        self.first_asked.get_or_insert(attempt);
+        let Some(slot) = self.attempts.get_mut(attempt) else {
+            return;
+        };
+        let (Some(connection), Some(candidate)) = (slot.connection.take(), slot.candidate.clone())
+        else {
+            self.machine.ended(attempt);
+            return;
+        };
+        let Some(leg) = self.route.legs.get(slot.leg).cloned() else {
+            self.machine.ended(attempt);
+            return;
+        };
+        let (parts, wanted) = (self.parts.clone(), self.wanted.clone());
+        self.spawn(attempt, async move {
+            let ask = wanted.ask(&leg, &candidate.source);
+            let exchanger = &parts.exchanger;
+            let answer = exchanger
+                .exchange(&candidate.source, &candidate.endpoint, connection, &ask)
+                .await;
+            let took = answer.as_ref().ok().map(|answer| answer.took);
+            let result = match answer {
+                Ok(answer) => wanted.examine(&leg, &candidate.endpoint, answer).await,
+                Err(error) => Err(rejected(error)),
+            };
+            Event::Examined { result, took }
+        });
+    }
+
+    /// Takes an event in; a good answer comes back.
+    fn take(
+        &mut self,
+        attempt: AttemptId,
+        event: Event<W::Good>,
+    ) -> Option<(W::Good, Option<Duration>)> {
+        match event {
+            Event::Resolved => self.resolved(attempt),
+            Event::Connected(Ok(connection)) => {
+                if let Some(slot) = self.attempts.get_mut(attempt) {
+                    slot.connection = Some(connection);
+                }
+                self.machine.connected(attempt);
+            }
+            // The dialling task has told health and metrics.
+            Event::Connected(Err(error)) => {
+                self.note(attempt, Cause::Failed(error.failure), error.detail);
+                self.exclude(attempt, Scope::Address);
+                self.machine.ended(attempt);
+            }
+            Event::Examined {
+                result: Ok(good),
+                took,
+            } => return Some((good, took)),
+            Event::Examined {
+                result: Err(rejection),
+                took,
+            } => self.rejected(attempt, rejection, took),
+        }
+        self.machine.set_more(self.candidates.more(&self.parts));
+        None
+    }
+
+    fn resolved(&mut self, attempt: AttemptId) {
+        let leg = self.attempts.get(attempt).map_or(0, |slot| slot.leg);
+        match self.candidates.pick_of_leg(&self.parts, leg) {
+            Some(candidate) => {
+                let connecting = self.dial(&candidate);
+                if let Some(slot) = self.attempts.get_mut(attempt) {
+                    slot.in_flight = Some(candidate.gauges.enter());
+                    slot.candidate = Some(candidate);
+                }
+                self.await_connection(attempt, connecting);
+            }
+            None => {
+                self.candidates.exclude_leg(leg);
+                self.machine.ended(attempt);
+            }
+        }
+    }
+
+    fn rejected(&mut self, attempt: AttemptId, rejection: Rejection, took: Option<Duration>) {
+        let Some(candidate) = self
+            .attempts
+            .get(attempt)
+            .and_then(|slot| slot.candidate.clone())
+        else {
+            return;
+        };
+        let label = candidate.endpoint.source.label();
+        match rejection {
+            Rejection::Leave {
+                scope,
+                outcome,
+                cause,
+                detail,
+            } => {
+                self.parts.sinks.metrics.attempt(label, cause.word());
+                report(&self.parts, &candidate.endpoint, outcome, detail.clone());
+                self.note(attempt, cause, detail);
+                self.exclude(attempt, scope);
+                self.machine.ended(attempt);
+            }
+            Rejection::End { answer, detail } => {
+                self.parts.sinks.metrics.attempt(label, "refused");
+                report_success(&self.parts, &candidate, took, detail.clone());
+                self.refusal = Some((answer, candidate.endpoint.to_string(), detail));
+                self.machine.refused(attempt);
+            }
+        }
+    }
+
+    fn overdue(&mut self, attempt: AttemptId, leave: bool) {
+        let Some(candidate) = self
+            .attempts
+            .get(attempt)
+            .and_then(|slot| slot.candidate.clone())
+        else {
+            return;
+        };
+        let limit = self.parts.timeouts.first_byte;
+        let detail = format!("no first byte within {} s", limit.as_secs_f32());
+        report(
+            &self.parts,
+            &candidate.endpoint,
+            Outcome::Hard(Failure::Timeout),
+            detail.clone(),
+        );
+        self.parts
+            .sinks
+            .metrics
+            .attempt(candidate.endpoint.source.label(), Failure::Timeout.word());
+        self.candidates.exclude_endpoint(&candidate.endpoint);
+        self.note(attempt, Cause::Failed(Failure::Timeout), detail);
+        if leave && let Some(slot) = self.attempts.get_mut(attempt) {
+            slot.abort.abort();
+            slot.in_flight = None;
+        }
+    }
+
+    fn exclude(&mut self, attempt: AttemptId, scope: Scope) {
+        if let Some(slot) = self.attempts.get_mut(attempt) {
+            slot.in_flight = None;
+            if let Some(candidate) = &slot.candidate {
+                self.candidates.exclude(candidate, scope);
+            }
+        }
+    }
+
+    fn note(&mut self, attempt: AttemptId, cause: Cause, detail: String) {
+        if let Some(candidate) = self
+            .attempts
+            .get(attempt)
+            .and_then(|slot| slot.candidate.as_ref())
+        {
+            self.tried.push(Tried {
+                endpoint: Some(candidate.endpoint.clone()),
+                label: candidate.endpoint.source.label().to_owned(),
+                cause,
+                detail,
+            });
+        }
+    }
+
+    fn found(
+        mut self,
+        attempt: AttemptId,
+        good: W::Good,
+        took: Option<Duration>,
+    ) -> Ended<W::Good> {
+        let slot = self.attempts.get_mut(attempt);
+        let taken = slot.and_then(|slot| Some((slot.candidate.take()?, slot.in_flight.take()?)));
+        let Some((candidate, in_flight)) = taken else {
+            return self.end(End::Exhausted);
+        };
+        self.parts
+            .sinks
+            .metrics
+            .attempt(candidate.endpoint.source.label(), "ok");
+        report_success(&self.parts, &candidate, took, String::new());
+        let first_choice = attempt == 0 && self.tried.is_empty();
+        if let Some(first) = self.tried.first()
+            && !first_choice
+        {
+            let to = candidate.endpoint.source.label();
+            self.parts
+                .sinks
+                .metrics
+                .failover(&first.label, to, first.cause.word());
+        }
+        let found = Found {
+            good,
+            endpoint: candidate.endpoint,
+            in_flight,
+            first_choice,
+        };
+        self.ended(Ok(found))
+    }
+
+    fn end(mut self, end: End) -> Ended<W::Good> {
+        self.tried
+            .extend(self.candidates.without_addresses(&self.parts));
+        if end == End::OutOfTime {
+            let waiting: Vec<AttemptId> = (0..self.attempts.len()).collect();
+            for attempt in waiting {
+                let unfinished = self
+                    .attempts
+                    .get(attempt)
+                    .is_some_and(|slot| slot.in_flight.is_some());
+                if unfinished {
+                    self.note(
+                        attempt,
+                        Cause::Failed(Failure::Timeout),
+                        "out of time".to_owned(),
+                    );
+                }
+            }
+        }
+        let result = match self.refusal.take() {
+            Some((answer, by, detail)) => NotFound::Final { answer, by, detail },
+            None => NotFound::Failed,
+        };
+        self.ended(Err(result))
+    }
+
+    fn ended(self, result: Result<Found<W::Good>, NotFound>) -> Ended<W::Good> {
+        Ended {
+            result,
+            tried: self.tried,
+            attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
+            generation: self.candidates.generation(),
+        }
+    }
+}
+
+fn rejected(error: exchange::Error) -> Rejection {
+    let (scope, outcome, cause) = match error.at {
+        Place::Endpoint => (
+            Scope::Address,
+            Outcome::Hard(error.failure),
+            Cause::Failed(error.failure),
+        ),
+        Place::Token => (
+            Scope::Address,
+            Outcome::Hard(Failure::Token),
+            Cause::Failed(Failure::Token),
+        ),
+        // The endpoint is well; where it sends its clients is not.
+        Place::Redirect => (
+            Scope::Tier,
+            Outcome::Soft(error.failure),
+            Cause::Failed(error.failure),
+        ),
+    };
+    Rejection::Leave {
+        scope,
+        outcome,
+        cause,
+        detail: error.detail,
+    }
+}
+
+fn report(parts: &RelayParts, endpoint: &EndpointId, outcome: Outcome, detail: String) {
+    parts.health.report(OutcomeReport {
+        endpoint: endpoint.clone(),
+        outcome,
+        first_byte: None,
+        detail,
+    });
+}
+
+/// Successes at healthy endpoints are news only now and then (the happy path sends nothing).
+fn report_success(
+    parts: &RelayParts,
+    candidate: &Candidate,
+    first_byte: Option<Duration>,
+    detail: String,
+) {
+    if !candidate.is_healthy || parts.every_sixteenth() {
+        let (endpoint, outcome) = (candidate.endpoint.clone(), Outcome::Success);
+        parts.health.report(OutcomeReport {
+            endpoint,
+            outcome,
+            first_byte,
+            detail,
+        });
+    }
+}

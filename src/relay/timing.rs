@@ -1,0 +1,393 @@
+//! The attempt-timing machine (design P6): which candidate to try when, whose turn it is to be asked, whom to
+//! leave, when to stop. Pure: it is told what happened and what time it is, and answers with one order at a time.
+//!
+//! ```text
+//!   Connecting ──connected──► Connected ──its turn──► Asking ──answer──► Over
+//!       │ race delay: the next one joins     │ overdue: left (blob) or overtaken (manifest)
+//! ```
+//! At most one attempt is being asked at a time, but for those that were overtaken: a manifest's slow tier runs on
+//! beside its hedge or beside upstream. Resumption will enter here as a search that starts at an offset.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The clock's settings for one search.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    /// The next candidate's connect joins after this.
+    pub(crate) connect_race: Duration,
+    /// An attempt without an answer is overdue after this, while another candidate is left.
+    pub(crate) first_byte: Duration,
+    /// The search ends after this.
+    pub(crate) total: Duration,
+    /// Upstream is asked as well after this (manifests).
+    pub(crate) upstream_joins: Option<Duration>,
+    /// The next tier is asked as well after this (manifests; one per request).
+    pub(crate) hedge: Option<Duration>,
+    /// An overdue attempt is left (blobs) instead of overtaken (manifests).
+    pub(crate) abandon_overdue: bool,
+}
+
+/// Which attempt, counted from 0.
+pub(crate) type AttemptId = usize;
+
+/// Where a candidate stands in the order of authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A tier.
+    Tier,
+    /// The direct upstream.
+    Upstream,
+}
+
+/// What kind of candidate is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// The next in order.
+    Next,
+    /// The next tier address: a hedge.
+    Tier,
+    /// Upstream, even before its turn.
+    Upstream,
+}
+
+/// What to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Take a candidate and connect; then call [`Machine::started`] or [`Machine::none_left`].
+    Start(Want),
+    /// Send the request over this attempt's connection.
+    Send(AttemptId),
+    /// It did not answer in time: tell health; if `leave`, drop it.
+    Overdue { attempt: AttemptId, leave: bool },
+    /// Nothing before that time.
+    WaitUntil(Instant),
+    /// The search is over.
+    End(End),
+}
+
+/// How a search ends without an accepted answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// An authoritative source said no.
+    Final,
+    /// Every candidate failed.
+    Exhausted,
+    /// The time ran out.
+    OutOfTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Connecting {
+        since: Instant,
+        raced: bool,
+    },
+    Connected,
+    Asking {
+        since: Instant,
+        overtaken: bool,
+        overdue: bool,
+    },
+    Over,
+}
+
+/// The machine of one search.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    timing: Timing,
+    began: Instant,
+    attempts: Vec<Phase>,
+    more: bool,
+    upstream_waits: bool,
+    hedged: bool,
+    refused: bool,
+}
+
+// === impl Machine ===
+
+impl Machine {
+    /// `has_upstream`: whether the search's candidates hold the direct upstream.
+    pub(crate) fn new(timing: Timing, has_upstream: bool, now: Instant) -> Self {
+        Self {
+            timing,
+            began: now,
+            attempts: Vec::new(),
+            more: true,
+            upstream_waits: has_upstream,
+            hedged: false,
+            refused: false,
+        }
+    }
+
+    /// The next order. Ask again after carrying it out, until it is to wait or to end.
+    pub(crate) fn poll(&mut self, now: Instant) -> Order {
+        if now >= self.began + self.timing.total {
+            return Order::End(if self.refused {
+                End::Final
+            } else {
+                End::OutOfTime
+            });
+        }
+        if self.refused {
+            return if self.any_asking() {
+                Order::WaitUntil(self.began + self.timing.total)
+            } else {
+                Order::End(End::Final)
+            };
+        }
+        if let Some(order) = self.overdue(now) {
+            return order;
+        }
+        if self.upstream_joins_at().is_some_and(|at| now >= at) {
+            self.upstream_waits = false;
+            self.overtake_all();
+            return Order::Start(Want::Upstream);
+        }
+        if self.hedges_at().is_some_and(|at| now >= at) {
+            self.hedged = true;
+            self.overtake_all();
+            return Order::Start(Want::Tier);
+        }
+        if !self.someone_has_the_turn() {
+            let ready = self
+                .attempts
+                .iter()
+                .position(|phase| *phase == Phase::Connected);
+            if let Some(attempt) = ready {
+                self.set(
+                    attempt,
+                    Phase::Asking {
+                        since: now,
+                        overtaken: false,
+                        overdue: false,
+                    },
+                );
+                return Order::Send(attempt);
+            }
+            if self.more && self.races_at().is_none_or(|at| now >= at) {
+                self.let_all_race();
+                return Order::Start(Want::Next);
+            }
+        }
+        if self.attempts.iter().all(|phase| *phase == Phase::Over) && !self.more {
+            return Order::End(End::Exhausted);
+        }
+        Order::WaitUntil(self.next_deadline())
+    }
+
+    /// A candidate was taken. `connected`: over an idle connection, there is nothing to wait for. `more`: others
+    /// are left.
+    pub(crate) fn started(
+        &mut self,
+        role: Role,
+        connected: bool,
+        more: bool,
+        now: Instant,
+    ) -> AttemptId {
+        self.more = more;
+        if role == Role::Upstream {
+            self.upstream_waits = false;
+        }
+        self.attempts.push(if connected {
+            Phase::Connected
+        } else {
+            Phase::Connecting {
+                since: now,
+                raced: false,
+            }
+        });
+        self.attempts.len() - 1
+    }
+
+    /// There was no candidate of that kind. For [`Want::Next`] it means none at all.
+    pub(crate) fn none_left(&mut self, want: Want) {
+        match want {
+            Want::Next => self.more = false,
+            Want::Tier | Want::Upstream => self.give_turns_back(),
+        }
+        if want == Want::Upstream {
+            self.upstream_waits = false;
+        }
+    }
+
+    /// Candidates came or went: a tier was excluded, DNS answered.
+    pub(crate) fn set_more(&mut self, more: bool) {
+        self.more = more;
+    }
+
+    /// The attempt's connection stands.
+    pub(crate) fn connected(&mut self, attempt: AttemptId) {
+        if let Some(Phase::Connecting { .. }) = self.attempts.get(attempt) {
+            self.set(attempt, Phase::Connected);
+        }
+    }
+
+    /// The attempt failed, or its answer was no good.
+    pub(crate) fn ended(&mut self, attempt: AttemptId) {
+        self.set(attempt, Phase::Over);
+    }
+
+    /// An authoritative source said no: nobody else is asked, but those who are being asked may still answer.
+    pub(crate) fn refused(&mut self, attempt: AttemptId) {
+        self.set(attempt, Phase::Over);
+        self.refused = true;
+    }
+
+    fn set(&mut self, attempt: AttemptId, phase: Phase) {
+        if let Some(slot) = self.attempts.get_mut(attempt) {
+            *slot = phase;
+        }
+    }
+
+    fn any_asking(&self) -> bool {
+        self.attempts
+            .iter()
+            .any(|phase| matches!(phase, Phase::Asking { .. }))
+    }
+
+    fn someone_has_the_turn(&self) -> bool {
+        self.attempts.iter().any(|phase| {
+            matches!(
+                phase,
+                Phase::Asking {
+                    overtaken: false,
+                    ..
+                }
+            )
+        })
+    }
+
+    fn overtake_all(&mut self) {
+        for phase in &mut self.attempts {
+            if let Phase::Asking { overtaken, .. } = phase {
+                *overtaken = true;
+            }
+        }
+    }
+
+    /// Nobody joined: those who were overtaken for a joiner's sake have their turn again.
+    fn give_turns_back(&mut self) {
+        for phase in &mut self.attempts {
+            if let Phase::Asking {
+                overtaken,
+                overdue: false,
+                ..
+            } = phase
+            {
+                *overtaken = false;
+            }
+        }
+    }
+
+    fn let_all_race(&mut self) {
+        for phase in &mut self.attempts {
+            if let Phase::Connecting { raced, .. } = phase {
+                *raced = true;
+            }
+        }
+    }
+
+    /// When the next candidate joins the race of connects; `None`: nobody is connecting that was not raced.
+    fn races_at(&self) -> Option<Instant> {
+        let unraced = self.attempts.iter().filter_map(|phase| match phase {
+            Phase::Connecting {
+                since,
+                raced: false,
+            } => Some(*since + self.timing.connect_race),
+            _ => None,
+        });
+        unraced.max()
+    }
+
+    /// Marks the first overdue attempt. Overdue is said once; it is left only while another candidate remains.
+    fn overdue(&mut self, now: Instant) -> Option<Order> {
+        let (limit, leave, more) = (
+            self.timing.first_byte,
+            self.timing.abandon_overdue,
+            self.more,
+        );
+        let others = self
+            .attempts
+            .iter()
+            .any(|phase| matches!(phase, Phase::Connecting { .. } | Phase::Connected));
+        if !more && !others {
+            return None;
+        }
+        for (attempt, phase) in self.attempts.iter_mut().enumerate() {
+            if let Phase::Asking {
+                since,
+                overtaken,
+                overdue,
+            } = phase
+                && !*overdue
+                && now >= *since + limit
+            {
+                (*overtaken, *overdue) = (true, true);
+                if leave {
+                    *phase = Phase::Over;
+                }
+                return Some(Order::Overdue { attempt, leave });
+            }
+        }
+        None
+    }
+
+    fn upstream_joins_at(&self) -> Option<Instant> {
+        let after = self.timing.upstream_joins?;
+        self.upstream_waits.then(|| self.began + after)
+    }
+
+    fn hedges_at(&self) -> Option<Instant> {
+        let after = self.timing.hedge?;
+        if self.hedged || !self.more {
+            return None;
+        }
+        let asked = self.attempts.iter().filter_map(|phase| match phase {
+            Phase::Asking {
+                since,
+                overtaken: false,
+                ..
+            } => Some(*since + after),
+            _ => None,
+        });
+        asked.min()
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let end = self.began + self.timing.total;
+        let race = if self.more && !self.someone_has_the_turn() {
+            self.races_at()
+        } else {
+            None
+        };
+        let overdue = self.attempts.iter().filter_map(|phase| match phase {
+            Phase::Asking {
+                since,
+                overdue: false,
+                ..
+            } => Some(*since + self.timing.first_byte),
+            _ => None,
+        });
+        let overdue = if self.can_leave() {
+            overdue.min()
+        } else {
+            None
+        };
+        [race, overdue, self.upstream_joins_at(), self.hedges_at()]
+            .into_iter()
+            .flatten()
+            .fold(end, Instant::min)
+    }
+
+    fn can_leave(&self) -> bool {
+        self.more
+            || self
+                .attempts
+                .iter()
+                .any(|phase| matches!(phase, Phase::Connecting { .. } | Phase::Connected))
+    }
+}
+
+#[cfg(test)]
+mod tests;

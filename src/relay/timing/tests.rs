@@ -1,0 +1,268 @@
+//! The machine's table: what happened, at which millisecond, and the one right order.
+
+use super::*;
+
+const BLOB: Timing = Timing {
+    connect_race: Duration::from_millis(250),
+    first_byte: Duration::from_secs(4),
+    total: Duration::from_secs(20),
+    upstream_joins: None,
+    hedge: None,
+    abandon_overdue: true,
+};
+
+const MANIFEST: Timing = Timing {
+    upstream_joins: Some(Duration::from_secs(3)),
+    abandon_overdue: false,
+    ..BLOB
+};
+
+struct Clock(Instant);
+
+impl Clock {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+    fn at(&self, millis: u64) -> Instant {
+        self.0 + Duration::from_millis(millis)
+    }
+}
+
+#[test]
+fn an_idle_connection_is_asked_at_once_and_nobody_else() {
+    let clock = Clock::start();
+    let mut machine = Machine::new(BLOB, true, clock.at(0));
+    assert_eq!(machine.poll(clock.at(0)), Order::Start(Want::Next));
+    let first = machine.started(Role::Tier, true, true, clock.at(0));
+    assert_eq!(machine.poll(clock.at(0)), Order::Send(first));
+    assert_eq!(machine.poll(clock.at(0)), Order::WaitUntil(clock.at(4_000)));
+    assert_eq!(
+        machine.poll(clock.at(3_999)),
+        Order::WaitUntil(clock.at(4_000))
+    );
+}
+
+#[test]
+fn the_next_connect_joins_after_the_race_delay_and_the_first_to_finish_is_asked() {
+    let clock = Clock::start();
+    let mut machine = Machine::new(BLOB, true, clock.at(0));
+    assert_eq!(machine.poll(clock.at(0)), Order::Start(Want::Next));
+    let dead = machine.started(Role::Tier, false, true, clock.at(0));
+    assert_eq!(machine.poll(clock.at(0)), Order::WaitUntil(clock.at(250)));
+    assert_eq!(machine.poll(clock.at(249)), Order::WaitUntil(clock.at(250)));
+    assert_eq!(machine.poll(clock.at(250)), Order::Start(Want::Next));
+    let good = machine.started(Role::Tier, false, true, clock.at(250));
+    assert_eq!(machine.poll(clock.at(250)), Order::WaitUntil(clock.at(500)));
+    machine.connected(good);
+    assert_eq!(machine.poll(clock.at(253)), Order::Send(good));
+    // The dead one's end changes nothing while the good one is being asked.
+    machine.ended(dead);
+    assert_eq!(
+        machine.poll(clock.at(2_500)),
+        Order::WaitUntil(clock.at(4_253))
+    );
+}
+
+#[test]
+fn a_loser_that_connects_later_waits_for_its_turn() {
+    let clock = Clock::start();
+    let mut machine = Machine::new(BLOB, true, clock.at(0));
+    machine.poll(clock.at(0));
+    let slow = machine.started(Role::Tier, false, true, clock.at(0));
+    machine.poll(clock.at(250));
+    let fast = machine.started(Role::Tier, true, true, clock.at(250));
+    assert_eq!(machine.poll(clock.at(250)), Order::Send(fast));
+    machine.connected(slow);
+    assert_eq!(
+        machine.poll(clock.at(300)),
+        Order::WaitUntil(clock.at(4_250))
+    );
+    machine.ended(fast);
+    assert_eq!(machine.poll(clock.at(310)), Order::Send(slow));
+}
+
+#[test]
+fn a_refused_connect_brings_the_next_at_once() {
+    let clock = Clock::start();
+    let mut machine = Machine::new(BLOB, false, clock.at(0));
+    machine.poll(clock.at(0));
+    let refused = machine.started(Role::Tier, false, true, clock.at(0));
+    machine.ended(refused);
+    assert_eq!(machine.poll(clock.at(1)), Order::Start(Want::Next));
+}
+
+#[test]
+fn no_candidate_at_all_is_the_end() {
+    let clock = Clock::start();
+    let mut machine = Machine::new(BLOB, false, clock.at(0));
+    assert_eq!(machine.poll(clock.at(0)), Order::Start(Want::Next));
+    machine.none_left(Want::Next);
+    assert_eq!(machine.poll(clock.at(0)), Order::End(End::Exhausted));
+}
+
+#[test]
+fn the_last_candidate_is_waited_for_to_the_end_of_time() {
+    let clock = Clock::start();
+    let mut machine = Machine::new(BLOB, false, clock.at(0));
+    machine.poll(clock.at(0));
+    let only = machine.started(Role::Tier, true, false, clock.at(0));
+    assert_eq!(machine.poll(clock.at(0)), Order::Send(only));
+    assert_eq!(
+        machine.poll(clock.at(4_000)),
+        Order::WaitUntil(clock.at(20_000))
+    );
+    assert_eq!(machine.poll(clock.at(20_000)), Order::End(End::OutOfTime));
+}
+
+#[test]
+fn an_overdue_blob_is_left_and_only_then_is_the_next_asked() {
+    let clock = Clock::start();
+    let mut machine = Machine::new(BLOB, true, clock.at(0));
+    machine.poll(clock.at(0));
+    let silent = machine.started(Role::Tier, true, true, clock.at(0));
+    machine.poll(clock.at(0));
+    let overdue = Order::Overdue {
+        attempt: silent,
+        leave: true,
+    };
+    assert_eq!(machine.poll(clock.at(4_000)), overdue);
+    assert_eq!(machine.poll(clock.at(4_000)), Order::Start(Want::Next));
+    let next = machine.started(Role::Upstream, true, false, clock.at(4_000));
+    assert_eq!(machine.poll(clock.at(4_000)), Order::Send(next));
+}
+
+#[test]
+fn upstream_joins_a_slow_manifest_and_the_tier_runs_on() {
+    let clock = Clock::start();
+    let mut machine = Machine::new(MANIFEST, true, clock.at(0));
+    machine.poll(clock.at(0));
+    let tier = machine.started(Role::Tier, true, true, clock.at(0));
+    assert_eq!(machine.poll(clock.at(0)), Order::Send(tier));
+    assert_eq!(machine.poll(clock.at(0)), Order::WaitUntil(clock.at(3_000)));
+    assert_eq!(machine.poll(clock.at(3_000)), Order::Start(Want::Upstream));
+    let upstream = machine.started(Role::Upstream, true, true, clock.at(3_000));
+    assert_eq!(machine.poll(clock.at(3_000)), Order::Send(upstream));
+    // Upstream says no: the tier, still being asked, may yet answer.
+    machine.refused(upstream);
+    assert_eq!(
+        machine.poll(clock.at(3_100)),
+        Order::WaitUntil(clock.at(20_000))
+    );
+    machine.ended(tier);
+    assert_eq!(machine.poll(clock.at(5_000)), Order::End(End::Final));
+}
+
+#[test]
+fn upstream_that_was_asked_in_its_turn_does_not_join_again() {
+    let clock = Clock::start();
+    let mut machine = Machine::new(MANIFEST, true, clock.at(0));
+    machine.poll(clock.at(0));
+    let upstream = machine.started(Role::Upstream, true, false, clock.at(0));
+    assert_eq!(machine.poll(clock.at(0)), Order::Send(upstream));
+    assert_eq!(
+        machine.poll(clock.at(3_000)),
+        Order::WaitUntil(clock.at(20_000))
+    );
+}
+
+#[test]
+fn a_hedge_goes_to_a_tier_once() {
+    let clock = Clock::start();
+    let timing = Timing {
+        hedge: Some(Duration::from_millis(500)),
+        ..MANIFEST
+    };
+    let mut machine = Machine::new(timing, true, clock.at(0));
+    machine.poll(clock.at(0));
+    let first = machine.started(Role::Tier, true, true, clock.at(0));
+    assert_eq!(machine.poll(clock.at(0)), Order::Send(first));
+    assert_eq!(machine.poll(clock.at(500)), Order::Start(Want::Tier));
+    let second = machine.started(Role::Tier, true, true, clock.at(500));
+    assert_eq!(machine.poll(clock.at(500)), Order::Send(second));
+    assert_eq!(
+        machine.poll(clock.at(1_500)),
+        Order::WaitUntil(clock.at(3_000))
+    );
+}
+
+#[test]
+fn an_overdue_manifest_is_said_once_and_runs_on() {
+    let clock = Clock::start();
+    let mut machine = Machine::new(MANIFEST, false, clock.at(0));
+    machine.poll(clock.at(0));
+    let silent = machine.started(Role::Tier, true, true, clock.at(0));
+    machine.poll(clock.at(0));
+    let overdue = Order::Overdue {
+        attempt: silent,
+        leave: false,
+    };
+    assert_eq!(machine.poll(clock.at(4_000)), overdue);
+    assert_eq!(machine.poll(clock.at(4_000)), Order::Start(Want::Next));
+    let next = machine.started(Role::Tier, true, false, clock.at(4_000));
+    assert_eq!(machine.poll(clock.at(4_000)), Order::Send(next));
+    machine.ended(next);
+    // The silent one is all that is left.
+    assert_eq!(
+        machine.poll(clock.at(4_100)),
+        Order::WaitUntil(clock.at(20_000))
+    );
+    machine.ended(silent);
+    assert_eq!(machine.poll(clock.at(4_200)), Order::End(End::Exhausted));
+}
+
+/// Whatever happens in whatever order, a search ends within its time and never waits for the past.
+#[test]
+fn every_course_ends() {
+    for seed in 0..2_000_u64 {
+        let clock = Clock::start();
+        let timing = if seed % 2 == 0 { BLOB } else { MANIFEST };
+        let mut machine = Machine::new(timing, true, clock.at(0));
+        let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut next = |limit: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % limit
+        };
+        let (mut now, mut started, mut left) = (0, 0_usize, next(6));
+        let mut ended = false;
+        for _ in 0..500 {
+            match machine.poll(clock.at(now)) {
+                Order::Start(want) => {
+                    if left == 0 {
+                        machine.none_left(want);
+                    } else {
+                        left -= 1;
+                        let role = if left == 0 {
+                            Role::Upstream
+                        } else {
+                            Role::Tier
+                        };
+                        machine.started(role, next(2) == 0, left > 0, clock.at(now));
+                        started += 1;
+                    }
+                }
+                Order::WaitUntil(until) => {
+                    assert!(until > clock.at(now), "seed {seed}: waits for the past");
+                    if started > 0 && next(2) == 0 {
+                        let attempt = usize::try_from(next(started as u64)).unwrap();
+                        match next(3) {
+                            0 => machine.connected(attempt),
+                            1 => machine.ended(attempt),
+                            _ => {}
+                        }
+                        now += 1;
+                    } else {
+                        now = u64::try_from((until - clock.at(0)).as_millis()).unwrap();
+                    }
+                }
+                Order::End(_) => {
+                    ended = true;
+                    break;
+                }
+                Order::Send(_) | Order::Overdue { .. } => {}
+            }
+        }
+        assert!(ended, "seed {seed} did not end");
+    }
+}

@@ -1,0 +1,160 @@
+//! Which bytes of a body may be let go (design P7, P8): the newest are held back until more have come or the end has
+//! proved everything. The hash covers exactly what was let go, so that at a break the held bytes can be thrown
+//! away and another source can go on at the released offset. Pure.
+
+use crate::oci::{Digest, Hasher};
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// Bytes held back at least. Harbor up to 2.15 ends a broken cold blob with error JSON inside the body
+/// (harbor-facts 0.3): that JSON must never be let go as content.
+pub(crate) const HELD_BACK: u64 = 32 * 1024;
+
+/// What the body must turn out to be.
+#[derive(Debug)]
+pub(crate) struct Window {
+    held: VecDeque<Bytes>,
+    held_bytes: u64,
+    released: u64,
+    length: Option<u64>,
+    proof: Proof,
+}
+
+#[derive(Debug)]
+enum Proof {
+    Digest { hasher: Hasher, due: Digest },
+    Length,
+}
+
+/// How a body broke its promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It ended early: what was let go is a right prefix as far as anybody knows.
+    TooShort,
+    /// It went on behind its end: nobody knows what was let go.
+    TooLong,
+    /// Every byte came and they are not the blob's.
+    WrongDigest,
+}
+
+// === impl Window ===
+
+impl Window {
+    /// A whole blob that will be hashed. `length`: its size, if known.
+    pub(crate) fn hashed(due: Digest, length: Option<u64>) -> Self {
+        Self::new(
+            length,
+            Proof::Digest {
+                hasher: due.hasher(),
+                due,
+            },
+        )
+    }
+
+    /// A part, or a blob that is trusted: only its length is checked.
+    pub(crate) fn measured(length: u64) -> Self {
+        Self::new(Some(length), Proof::Length)
+    }
+
+    fn new(length: Option<u64>, proof: Proof) -> Self {
+        Self {
+            held: VecDeque::new(),
+            held_bytes: 0,
+            released: 0,
+            length,
+            proof,
+        }
+    }
+
+    /// Takes bytes of the source in.
+    pub(crate) fn push(&mut self, chunk: Bytes) -> Result<(), Fault> {
+        self.held_bytes += chunk.len() as u64;
+        if !chunk.is_empty() {
+            self.held.push_back(chunk);
+        }
+        if self.length.is_some_and(|length| self.received() > length) {
+            return Err(Fault::TooLong);
+        }
+        Ok(())
+    }
+
+    /// The next bytes that may be let go while the source goes on.
+    pub(crate) fn release(&mut self) -> Option<Bytes> {
+        let first = self.held.front()?;
+        if self.held_bytes - (first.len() as u64) < HELD_BACK {
+            return None;
+        }
+        let chunk = self.take_front()?;
+        if let Proof::Digest { hasher, .. } = &mut self.proof {
+            hasher.update(&chunk);
+        }
+        Some(chunk)
+    }
+
+    /// The source ended: proves the whole. On success everything held may be let go by [`Window::drain`].
+    pub(crate) fn finish(&mut self) -> Result<(), Fault> {
+        match self.length {
+            Some(length) if self.received() < length => return Err(Fault::TooShort),
+            Some(length) if self.received() > length => return Err(Fault::TooLong),
+            _ => {}
+        }
+        let Proof::Digest { hasher, due } = &self.proof else {
+            return Ok(());
+        };
+        let mut hasher = hasher.clone();
+        for chunk in &self.held {
+            hasher.update(chunk);
+        }
+        if hasher.finish() == *due {
+            Ok(())
+        } else {
+            Err(Fault::WrongDigest)
+        }
+    }
+
+    /// The next proven bytes, after [`Window::finish`] said yes.
+    pub(crate) fn drain(&mut self) -> Option<Bytes> {
+        self.take_front()
+    }
+
+    /// Bytes let go: where another source would have to go on.
+    pub(crate) fn released(&self) -> u64 {
+        self.released
+    }
+
+    /// Bytes that came.
+    pub(crate) fn received(&self) -> u64 {
+        self.released + self.held_bytes
+    }
+
+    /// Throws the held bytes away: their source broke, and another goes on at the released offset.
+    pub(crate) fn discard_held(&mut self) {
+        self.held.clear();
+        self.held_bytes = 0;
+    }
+
+    /// Another source told the size that nobody knew.
+    pub(crate) fn learn_length(&mut self, length: u64) {
+        self.length.get_or_insert(length);
+    }
+
+    /// Whether a digest proves the body, not its length alone.
+    pub(crate) fn is_hashed(&self) -> bool {
+        matches!(self.proof, Proof::Digest { .. })
+    }
+
+    /// Every byte that was promised has come: no need to wait for the source to say so.
+    pub(crate) fn is_full(&self) -> bool {
+        self.length == Some(self.received())
+    }
+
+    fn take_front(&mut self) -> Option<Bytes> {
+        let chunk = self.held.pop_front()?;
+        self.held_bytes -= chunk.len() as u64;
+        self.released += chunk.len() as u64;
+        Some(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests;

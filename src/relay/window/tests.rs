@@ -1,0 +1,98 @@
+//! The window's promises, by example and by property.
+
+use super::*;
+use proptest::prelude::*;
+
+fn all(window: &mut Window) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = window.release() {
+        bytes.extend_from_slice(&chunk);
+    }
+    bytes
+}
+
+fn rest(window: &mut Window) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = window.drain() {
+        bytes.extend_from_slice(&chunk);
+    }
+    bytes
+}
+
+#[test]
+fn the_newest_bytes_stay() {
+    let blob = vec![7_u8; 200_000];
+    let mut window = Window::hashed(Digest::sha256(&blob), Some(200_000));
+    for chunk in blob.chunks(10_000).take(10) {
+        window.push(Bytes::copy_from_slice(chunk)).unwrap();
+    }
+    let released = all(&mut window);
+    assert_eq!(released.len(), 60_000);
+    assert_eq!(window.released(), 60_000);
+    assert_eq!(window.received(), 100_000);
+}
+
+#[test]
+fn error_json_at_a_broken_end_is_never_let_go() {
+    let blob = vec![1_u8; 100_000];
+    let json = br#"{"errors":[{"code":"UNKNOWN","message":"internal server error"}]}"#;
+    let mut window = Window::hashed(Digest::sha256(&blob), Some(100_000));
+    window
+        .push(Bytes::copy_from_slice(&blob[..70_000]))
+        .unwrap();
+    window.push(Bytes::from_static(json)).unwrap();
+    assert!(all(&mut window).is_empty());
+    assert_eq!(window.finish(), Err(Fault::TooShort));
+}
+
+#[test]
+fn one_byte_too_many_is_seen_at_once() {
+    let mut window = Window::measured(3);
+    window.push(Bytes::from_static(b"abc")).unwrap();
+    assert_eq!(window.push(Bytes::from_static(b"d")), Err(Fault::TooLong));
+}
+
+#[test]
+fn nothing_is_a_body_too() {
+    let mut window = Window::hashed(Digest::sha256(b""), Some(0));
+    assert!(window.is_full());
+    assert_eq!(window.finish(), Ok(()));
+    assert_eq!(window.drain(), None);
+}
+
+proptest! {
+    /// In whatever chunks a body comes, it ends well only with exactly the right bytes, and what was let go
+    /// before is a prefix of what came.
+    #[test]
+    fn only_the_right_bytes_end_well(
+        blob in proptest::collection::vec(any::<u8>(), 0..120_000),
+        cuts in proptest::collection::vec(1_usize..40_000, 1..20),
+        spoil in proptest::option::of((any::<proptest::sample::Index>(), 1_u8..)),
+        lost in 0_usize..3,
+        knows_length in any::<bool>(),
+    ) {
+        let digest = Digest::sha256(&blob);
+        let mut sent = blob.clone();
+        if let Some((at, change)) = spoil && !sent.is_empty() {
+            let at = at.index(sent.len());
+            sent[at] ^= change;
+        }
+        sent.truncate(sent.len().saturating_sub(lost));
+        let length = knows_length.then_some(blob.len() as u64);
+        let mut window = Window::hashed(digest, length);
+        let (mut rest_of, mut got, mut cut) = (&sent[..], Vec::new(), cuts.iter().cycle());
+        while !rest_of.is_empty() {
+            let (chunk, after) = rest_of.split_at(rest_of.len().min(*cut.next().unwrap()));
+            window.push(Bytes::copy_from_slice(chunk)).unwrap();
+            got.extend(all(&mut window));
+            rest_of = after;
+        }
+        prop_assert!(sent.starts_with(&got));
+        let ended = window.finish();
+        prop_assert_eq!(ended.is_ok(), sent == blob);
+        if ended.is_ok() {
+            got.extend(rest(&mut window));
+            prop_assert_eq!(got, blob);
+        }
+    }
+}

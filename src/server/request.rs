@@ -1,0 +1,279 @@
+//! From an HTTP request to what is asked for: strict, and nothing of it is ever used to reach anybody.
+
+use super::Answer;
+use crate::config::Secret;
+use crate::oci::{ByteRange, ErrorCode, PathError, ResourceKind, ResourcePath};
+use crate::relay::{PullRequest, Relay, ResponseBody};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RANGE};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// The header that containerd sends on shared nodes (design S6), written into hosts.toml as `header`.
+const KEY_HEADER: &str = "x-harbor-pilot-key";
+
+/// The longest request target, in bytes: a repository of 255, a digest of 135, and room.
+const MAX_TARGET: usize = 2048;
+
+/// A request that asks for nothing that is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refused {
+    status: StatusCode,
+    code: ErrorCode,
+    message: String,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Wish {
+    Ping,
+    Resource { path: ResourcePath, ns: Option<String>, query: Option<String> },
+}
+
+/// Answers one request.
+pub(super) async fn answer(
+    relay: &Relay,
+    request: Request<Incoming>,
+    key: Option<&Secret>,
+    reset: Arc<AtomicBool>,
+) -> Answer {
+    let head = request.method() == Method::HEAD;
+    let wish = match wish(&request, key) {
+        Ok(wish) => wish,
+        Err(refused) => return refuse(relay, &request, &refused),
+    };
+    match wish {
+        Wish::Ping => {
+            tracing::debug!("registry ping");
+            pong(relay, head)
+        }
+        Wish::Resource { path: ResourcePath::Ping, .. } => pong(relay, head),
+        Wish::Resource { path: ResourcePath::Resource { name, kind }, ns, query } => {
+            let list = matches!(kind, ResourceKind::Tags | ResourceKind::Referrers(_));
+            let pull = PullRequest {
+                head,
+                ns,
+                name,
+                kind,
+                accept: joined(request.headers(), ACCEPT.as_str()),
+                range: joined(request.headers(), RANGE.as_str()).and_then(|range| ByteRange::parse(&range)),
+                query: query.filter(|_| list),
+                reset,
+            };
+            drop(request);
+            relay.pull(pull).await
+        }
+    }
+}
+
+/// Reads a request's head. Everything that is not a pull of this API ends here.
+fn wish<B>(request: &Request<B>, key: Option<&Secret>) -> Result<Wish, Refused> {
+    let not_found = |message: &str| Refused {
+        status: StatusCode::NOT_FOUND,
+        code: ErrorCode::Unsupported,
+        message: message.to_owned(),
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(Refused {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            code: ErrorCode::Unsupported,
+            message: "only GET and HEAD are offered here: this is a mirror for pulls".to_owned(),
+        });
+    }
+    let uri = request.uri();
+    if uri.scheme().is_some() || uri.authority().is_some() {
+        return Err(not_found("this is no proxy: send the path alone"));
+    }
+    if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
+        return Err(Refused {
+            status: StatusCode::BAD_REQUEST,
+            code: ErrorCode::Unsupported,
+            message: "HTTP/1.1 wants exactly one Host header (RFC 9112, 3.2)".to_owned(),
+        });
+    }
+    if let Some(key) = key {
+        let sent = request.headers().get(KEY_HEADER).map(HeaderValue::as_bytes);
+        if !sent.is_some_and(|sent| same(sent, key.reveal().as_bytes())) {
+            return Err(not_found("this endpoint wants the header that stands in containerd's hosts.toml"));
+        }
+    }
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    if target.len() > MAX_TARGET {
+        return Err(not_found("the request target is too long"));
+    }
+    let path = ResourcePath::parse(uri.path()).map_err(|error| Refused {
+        status: StatusCode::NOT_FOUND,
+        code: match error {
+            PathError::NotAnEndpoint => ErrorCode::Unsupported,
+            PathError::Name => ErrorCode::NameInvalid,
+            PathError::Reference => ErrorCode::DigestInvalid,
+        },
+        message: error.to_string(),
+    })?;
+    if path == ResourcePath::Ping {
+        return Ok(Wish::Ping);
+    }
+    let (ns, query) = split_query(uri.query().unwrap_or_default())
+        .ok_or_else(|| not_found("the query holds more than one ns, or one that cannot be read"))?;
+    Ok(Wish::Resource { path, ns, query })
+}
+
+/// Takes `ns` out of a query, decoded; of the rest only what the specification knows stays.
+fn split_query(query: &str) -> Option<(Option<String>, Option<String>)> {
+    let (mut ns, mut rest) = (None, Vec::new());
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match name {
+            "ns" if ns.is_some() => return None,
+            "ns" => ns = Some(percent_decoded(value)?),
+            "n" | "last" | "artifactType" if value.bytes().all(is_plain) => rest.push(pair),
+            _ => {}
+        }
+    }
+    Some((ns, (!rest.is_empty()).then(|| rest.join("&"))))
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%+:/".contains(&byte)
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digits = [rest.next()?, rest.next()?];
+            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Compares without telling by the time it takes where the difference is.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
+}
+
+fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(", "))
+}
+
+fn refuse<B>(relay: &Relay, request: &Request<B>, refused: &Refused) -> Answer {
+    let head = request.method() == Method::HEAD;
+    let method = if head { "HEAD" } else { "GET" };
+    let method = if refused.status == StatusCode::METHOD_NOT_ALLOWED { "other" } else { method };
+    let mut answer = relay.refuse(method, head, refused.status, refused.code, &refused.message);
+    if refused.status == StatusCode::METHOD_NOT_ALLOWED {
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    answer
+}
+
+/// `/v2/`: always 200, whatever the tiers do (containerd-k3s-facts 8, harbor-facts "GET /v2/").
+fn pong(relay: &Relay, head: bool) -> Answer {
+    let response = Response::builder()
+        .header(CONTENT_TYPE, "application/json")
+        .header("Docker-Distribution-Api-Version", "registry/2.0")
+        .header("X-Harbor-Pilot-Request-Id", &*relay.request_id());
+    let body = ResponseBody::plain(if head { "" } else { "{}" });
+    let response = if head { response.header("content-length", 2) } else { response };
+    response.body(body).unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
+}
+
+/// Asks a listener for `/v2/` as any client would.
+pub(super) async fn ping(address: SocketAddr) -> bool {
+    let address = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
+        _ => address,
+    };
+    let asked = async {
+        let mut stream = TcpStream::connect(address).await?;
+        let request = "GET /v2/ HTTP/1.1\r\nhost: harbor-pilot\r\nconnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.take(4096).read_to_end(&mut answer).await?;
+        // Any answer of ours will do: with a required header it is 404.
+        let ours = String::from_utf8_lossy(&answer).to_ascii_lowercase().contains("x-harbor-pilot-request-id");
+        Ok::<_, std::io::Error>(answer.starts_with(b"HTTP/1.1 ") && ours)
+    };
+    asked.await.unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_taken_apart() {
+        let table = [
+            ("", Some((None, None))),
+            ("ns=docker.io", Some((Some("docker.io"), None))),
+            ("ns=myreg.io%3A5000&n=5", Some((Some("myreg.io:5000"), Some("n=5")))),
+            ("last=a&x=y&ns=ghcr.io", Some((Some("ghcr.io"), Some("last=a")))),
+            ("ns=a&ns=b", None),
+            ("ns=%zz", None),
+            ("ns=%f", None),
+            ("ns=%ff", None),
+            ("ns", Some((Some(""), None))),
+            ("n=<script>", Some((None, None))),
+        ];
+        for (query, due) in table {
+            let split = split_query(query);
+            let shown = split.as_ref().map(|(ns, rest)| (ns.as_deref(), rest.as_deref()));
+            assert_eq!(shown, due, "{query}");
+        }
+    }
+
+    #[test]
+    fn only_origin_form_gets_and_heads_are_read() {
+        let table = [
+            ("GET", "/v2/library/a/manifests/1", None),
+            ("HEAD", "/v2/library/a/manifests/1?ns=docker.io", None),
+            ("POST", "/v2/library/a/blobs/uploads/", Some(405)),
+            ("DELETE", "/v2/library/a/manifests/1", Some(405)),
+            ("GET", "http://169.254.169.254/v2/library/a/manifests/1", Some(404)),
+            ("GET", "/v2/library/a/manifests/..%2f..", Some(404)),
+            ("GET", "/v2/../etc/passwd", Some(404)),
+            ("GET", "/", Some(404)),
+            ("GET", "/v1/search", Some(404)),
+            ("GET", "/v2/_catalog", Some(404)),
+        ];
+        for (method, target, status) in table {
+            let request = Request::builder().method(method).uri(target).header(HOST, "x").body(()).unwrap();
+            let got = wish(&request, None).err().map(|refused| refused.status.as_u16());
+            assert_eq!(got, status, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn a_required_key_is_required() {
+        let key = Secret::new("open sesame");
+        let ask = |value: Option<&str>| {
+            let request = Request::builder().uri("/v2/").header(HOST, "x");
+            let request = match value {
+                Some(value) => request.header(KEY_HEADER, value),
+                None => request,
+            };
+            wish(&request.body(()).unwrap(), Some(&key)).map_err(|refused| refused.status.as_u16())
+        };
+        assert_eq!(ask(Some("open sesame")), Ok(Wish::Ping));
+        assert_eq!(ask(Some("open sesam")), Err(404));
+        assert_eq!(ask(None), Err(404));
+    }
+
+    #[test]
+    fn one_host_header_is_wanted() {
+        let none = Request::builder().uri("/v2/").body(()).unwrap();
+        assert_eq!(wish(&none, None).unwrap_err().status, 400);
+        let two = Request::builder().uri("/v2/").header(HOST, "a").header(HOST, "b").body(()).unwrap();
+        assert_eq!(wish(&two, None).unwrap_err().status, 400);
+    }
+}
