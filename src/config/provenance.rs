@@ -55,6 +55,14 @@ impl Provenance {
     }
 }
 
+impl ShownTable {
+    /// The path of one of its keys, as problems name it: `tier.replica.projects."docker.io"`.
+    #[must_use]
+    pub fn path_of(&self, shown: &Shown) -> String {
+        format!("{}.{}", self.path, super::merge::quoted(&shown.key))
+    }
+}
+
 impl fmt::Display for Provenance {
     /// TOML, with `# from FILE:LINE` or `# default` behind each value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

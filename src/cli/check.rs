@@ -1,0 +1,111 @@
+//! `harbor-pilot check`: the configuration in force with where each value came from, or everything that is
+//! wrong with it, at once.
+
+use crate::config::{Loaded, Loader, Problem};
+use serde_json::{Value, json};
+use std::io::{self, Write};
+
+/// A configuration that may not be used (sysexits' EX_USAGE).
+const BAD_CONFIGURATION: u8 = 64;
+
+/// What `check` is told.
+#[derive(Clone, Debug)]
+pub struct CheckArgs {
+    /// What is checked.
+    pub loader: Loader,
+    /// For programs instead of people.
+    pub json: bool,
+}
+
+/// Runs the command; the exit status is 0, or 64 for a configuration that may not be used. The report goes to
+/// `stdout`; for people, problems and warnings go to `stderr`.
+///
+/// # Errors
+/// Where the report cannot be written.
+pub fn run(args: &CheckArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
+    let loaded = args.loader.load();
+    if args.json {
+        serde_json::to_writer_pretty(&mut *stdout, &as_json(&loaded))?;
+        writeln!(stdout)?;
+    } else {
+        for_people(&loaded, stdout, stderr)?;
+    }
+    Ok(if loaded.is_ok() { 0 } else { BAD_CONFIGURATION })
+}
+
+fn for_people(
+    loaded: &Result<Loaded, Vec<Problem>>,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> io::Result<()> {
+    match loaded {
+        Ok(loaded) => {
+            write!(stdout, "{}", loaded.provenance)?;
+            for warning in &loaded.warnings {
+                writeln!(stderr, "warning: {warning}")?;
+            }
+        }
+        Err(problems) => {
+            for problem in problems {
+                writeln!(stderr, "error: {problem}")?;
+            }
+            let word = if problems.len() == 1 {
+                "error"
+            } else {
+                "errors"
+            };
+            writeln!(
+                stderr,
+                "{} {word}: this configuration may not be used",
+                problems.len()
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// The shape that docs/configuration.md describes.
+fn as_json(loaded: &Result<Loaded, Vec<Problem>>) -> Value {
+    let all = |problems: &[Problem]| -> Vec<Value> { problems.iter().map(problem).collect() };
+    match loaded {
+        Ok(loaded) => json!({
+            "valid": true,
+            "problems": [],
+            "warnings": all(&loaded.warnings),
+            "settings": settings(loaded),
+        }),
+        Err(problems) => json!({
+            "valid": false,
+            "problems": all(problems),
+            "warnings": [],
+            "settings": [],
+        }),
+    }
+}
+
+fn problem(problem: &Problem) -> Value {
+    json!({
+        "file": problem.file,
+        "line": problem.line,
+        "key": problem.key,
+        "what": problem.what,
+        "instead": problem.instead,
+    })
+}
+
+fn settings(loaded: &Loaded) -> Vec<Value> {
+    let tables = loaded.provenance.tables.iter();
+    let settings = tables.flat_map(|table| table.settings.iter().map(move |one| (table, one)));
+    let settings = settings.map(|(table, setting)| {
+        json!({
+            "key": table.path_of(setting),
+            "value": setting.value,
+            "file": setting.origin.as_ref().map(|origin| origin.file()),
+            "line": setting.origin.as_ref().map(|origin| origin.line()),
+        })
+    });
+    settings.collect()
+}
+
+#[cfg(test)]
+mod tests;

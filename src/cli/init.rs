@@ -1,0 +1,225 @@
+//! `harbor-pilot init`: a commented starter configuration for one of the layouts of docs/layouts.md. What it
+//! prints passes `check`.
+
+use crate::config::{Config, Problem};
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Wrong arguments (sysexits' EX_USAGE).
+const USAGE: u8 = 64;
+
+/// What `init` is told.
+#[derive(Clone, Debug, Default)]
+pub struct InitArgs {
+    /// The URL of REPLICA, the near Harbor.
+    pub replica: Option<String>,
+    /// The URL of CORE, the Harbor behind it.
+    pub core: Option<String>,
+    /// One of [`LAYOUTS`]; the first one if it is left out.
+    pub layout: Option<String>,
+    /// The certificate authority of both.
+    pub ca: Option<PathBuf>,
+}
+
+/// A way to name the proxy-cache projects.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// For `--layout`.
+    pub name: &'static str,
+    /// One line about it.
+    pub about: &'static str,
+    projects: Projects,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Projects {
+    /// Exactly these.
+    Named(&'static [(&'static str, &'static str)]),
+    /// A rule for every registry.
+    Template(&'static str),
+}
+
+/// The layouts of docs/layouts.md; the first one is the default.
+pub const LAYOUTS: &[Layout] = &[
+    Layout {
+        name: "glueops",
+        about: "proxy- and the registry with dashes: proxy-docker-io, proxy-public-ecr-aws",
+        projects: Projects::Named(&[
+            ("docker.io", "proxy-docker-io"),
+            ("ghcr.io", "proxy-ghcr-io"),
+            ("quay.io", "proxy-quay-io"),
+            ("gcr.io", "proxy-gcr-io"),
+            ("public.ecr.aws", "proxy-public-ecr-aws"),
+            ("mcr.microsoft.com", "proxy-mcr-microsoft-com"),
+            ("registry.k8s.io", "proxy-registry-k8s-io"),
+        ]),
+    },
+    Layout {
+        name: "map",
+        about: "a name of its own for each registry: docker-hub, ghcr, quay, k8s-registry",
+        projects: Projects::Named(&[
+            ("docker.io", "docker-hub"),
+            ("ghcr.io", "ghcr"),
+            ("quay.io", "quay"),
+            ("registry.k8s.io", "k8s-registry"),
+        ]),
+    },
+    Layout {
+        name: "dotted",
+        about: "proxy. and the registry as it is: proxy.docker.io",
+        projects: Projects::Template("proxy.{registry}"),
+    },
+];
+
+const HEAD: &str = "\
+# harbor-pilot: /etc/harbor-pilot/config.toml
+#
+# Drop-ins in /etc/harbor-pilot/config.d/*.toml are merged over this file in the order of their names.
+# Every key and its default: docs/configuration.md. What is in force, and why: harbor-pilot check
+";
+
+const IN_FILE: &str = "\
+# While the agent is away, containerd may ask this tier itself, so that pulls go on. What that means: containerd
+# hands a pod's pull secret to any host that answers 401, and Harbor always does. Write false if this Harbor
+# must never see those secrets. It has to be false once the tier gets a username.
+in_file = true
+";
+
+const CASCADE: &str = "\
+# Its proxy-cache projects point at the next Harbor, so that a layer that neither has may come empty the first
+# time; the agent notices and asks the next tier. Write false if they point at the real registries.
+cascade = true
+";
+
+const NODE: &str = "\
+[node]
+# The agent keeps itself in containerd's host files (hosts.toml; registries.yaml where k3s already lists a
+# registry) and takes itself out again. `harbor-pilot plan` shows what it would change.
+manage = true
+";
+
+/// Runs the command; the exit status is 0, or 64 for wrong arguments. The configuration goes to `stdout`.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn run(args: &InitArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
+    let Some(layout) = layout(args.layout.as_deref()) else {
+        let names: Vec<&str> = LAYOUTS.iter().map(|layout| layout.name).collect();
+        let asked = args.layout.as_deref().unwrap_or_default();
+        let names = names.join(", ");
+        writeln!(
+            stderr,
+            "error: {asked:?} is no layout; known are {names} (docs/layouts.md)"
+        )?;
+        return Ok(USAGE);
+    };
+    if args.replica.is_none() && args.core.is_none() {
+        writeln!(
+            stderr,
+            "error: no Harbor is named; give --replica URL, --core URL or both"
+        )?;
+        return Ok(USAGE);
+    }
+    if let Err(problems) = Config::from_toml(&text(args, layout, None)) {
+        for problem in problems {
+            // The lines are those of a text that nobody has seen.
+            writeln!(
+                stderr,
+                "error: {}: {}; {}",
+                problem.key, problem.what, problem.instead
+            )?;
+        }
+        return Ok(USAGE);
+    }
+    let ca = args.ca.as_deref().map(std::path::absolute).transpose()?;
+    let text = text(args, layout, ca.as_deref());
+    if let Err(problems) = Config::from_toml(&text) {
+        // The file is for the nodes; this may be another machine.
+        for Problem { what, instead, .. } in problems.iter().take(1) {
+            writeln!(
+                stderr,
+                "warning: {what}; {instead} before the agent starts with this"
+            )?;
+        }
+    }
+    stdout.write_all(text.as_bytes())?;
+    Ok(0)
+}
+
+fn layout(name: Option<&str>) -> Option<&'static Layout> {
+    match name {
+        None => LAYOUTS.first(),
+        Some(name) => LAYOUTS.iter().find(|layout| layout.name == name),
+    }
+}
+
+fn text(args: &InitArgs, layout: &Layout, ca: Option<&Path>) -> String {
+    let mut text = format!(
+        "{HEAD}# Layout {}: {} (docs/layouts.md).\n",
+        layout.name, layout.about
+    );
+    let tiers = [("replica", &args.replica), ("core", &args.core)];
+    let named = tiers.iter().filter(|(_, url)| url.is_some()).count();
+    for (name, url) in tiers {
+        let Some(url) = url else { continue };
+        // With both, REPLICA stands in front of CORE; one alone stands in front of the real registries.
+        let cascade = name == "replica" && named > 1;
+        tier(&mut text, name, url, cascade, layout, ca);
+    }
+    text.push('\n');
+    text.push_str(NODE);
+    text
+}
+
+fn tier(
+    text: &mut String,
+    name: &str,
+    url: &str,
+    cascade: bool,
+    layout: &Layout,
+    ca: Option<&Path>,
+) {
+    let quoted = |value: &str| toml::Value::from(value).to_string();
+    let mut line = |line: &str| {
+        text.push_str(line);
+        if !line.ends_with('\n') {
+            text.push('\n');
+        }
+    };
+    line("\n[[tier]]");
+    line(&format!("name = {}", quoted(name)));
+    line("kind = \"harbor\"");
+    line("# Every address of this host is used by itself, with its own health.");
+    line(&format!("url = {}", quoted(url)));
+    match ca {
+        Some(ca) => line(&format!("ca_file = {}", quoted(&ca.display().to_string()))),
+        None => {
+            line("# ca_file = \"/etc/harbor-pilot/ca.crt\"       # a private certificate authority")
+        }
+    }
+    line(if cascade { CASCADE } else { IN_FILE });
+    line("# username = \"robot$node\"                    # for private projects, with");
+    line("# password_file = \"/etc/harbor-pilot/robot.secret\"   (mode 0600)");
+    match layout.projects {
+        Projects::Template(template) => {
+            line("# The proxy-cache project of every registry, by a rule:");
+            line(&format!("project = {}", quoted(template)));
+        }
+        Projects::Named(projects) => {
+            line(
+                "# Registry = its proxy-cache project there. A registry that is not listed skips this tier.",
+            );
+            line("[tier.projects]");
+            let mut names = String::new();
+            for (registry, project) in projects {
+                // A String takes everything.
+                let _ = writeln!(names, "{} = {}", quoted(registry), quoted(project));
+            }
+            line(&names);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
