@@ -300,3 +300,6 @@ impl ProxyForm {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
