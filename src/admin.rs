@@ -1,1 +1,154 @@
-//! stub
+//! The admin endpoint: /metrics, /livez, /readyz, /status and a page for people. Reads published state;
+//! writes nothing.
+//!
+//! Loopback names only (a page in a browser must not read it through DNS rebinding), GET only, few
+//! connections with short limits. A second listener serves /metrics alone.
+
+mod answer;
+mod page;
+mod status;
+
+pub use status::{
+    Change, ConfigStatus, EndpointStatus, SourceStatus, State, Status, TrafficStatus, Verdict,
+};
+
+use crate::lifecycle::{DrainWatch, spawn_detached};
+use crate::metrics::Metrics;
+use crate::telemetry::Journal;
+use crate::topology::Snapshot;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+/// Connections at once, per listener. A monitor or two and a person need a handful.
+const CONNECTIONS: usize = 16;
+
+/// A request's head must have come within this.
+const HEAD_LIMIT: Duration = Duration::from_secs(5);
+
+/// A connection ends after this: one request, one answer of some KiB.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
+
+/// Bytes and fields of a request's head.
+const HEAD_BYTES: usize = 16 * 1024;
+const HEAD_FIELDS: usize = 64;
+
+/// What is said at [`CONNECTIONS`].
+const BUSY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// The published state that is shown. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Health.
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// The configuration in force.
+    pub config: watch::Receiver<Arc<ConfigState>>,
+    /// `true` from the moment that the registry endpoint accepts connections.
+    pub listening: watch::Receiver<bool>,
+    /// Whether the daemon stops.
+    pub drain: DrainWatch,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Recent changes and lost records.
+    pub journal: Journal,
+    /// When the daemon started.
+    pub started: Instant,
+}
+
+/// What is known of the configuration, kept by whoever loads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigState {
+    /// Counts accepted configurations; starts at 1.
+    pub generation: u64,
+    /// The file; `None`: there is none and the built-in configuration is in force.
+    pub file: Option<PathBuf>,
+    /// When the one in force was loaded.
+    pub loaded_at: SystemTime,
+    /// Why what stands on disk now was refused; `None`: it is in force.
+    pub rejected: Option<String>,
+    /// The daemon started with the last accepted configuration because the file was bad.
+    pub from_last_accepted: bool,
+}
+
+/// What a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// Everything, to loopback names only.
+    Admin,
+    /// `/metrics` alone, to everybody.
+    MetricsOnly,
+}
+
+/// Serves until it is dropped; goes on during the drain, so that /readyz can say so. Dropping it does not end
+/// connections that are open: each ends within ten seconds.
+pub async fn serve(listener: TcpListener, surface: Surface, view: View) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, mostly: what is open must end first.
+                tracing::warn!("accepting a connection to the admin endpoint: {error}");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(permit) = permits.clone().try_acquire_owned() else {
+            // Full means an answer and a close, never a silent queue (design S5).
+            let _ = stream.try_write(BUSY);
+            continue;
+        };
+        let view = view.clone();
+        spawn_detached("admin connection", async move {
+            // A client that is too slow or breaks off is its own affair.
+            let _ = timeout(CONNECTION_LIMIT, connection(stream, surface, view)).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, surface: Surface, view: View) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let answer = answer::answer(surface, &request, &view);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let result = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .keep_alive(false)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEAD_FIELDS)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = result {
+        tracing::debug!("a connection to the admin endpoint: {error}");
+    }
+}
+
+impl View {
+    /// Why the daemon is not ready; empty: it is.
+    #[must_use]
+    pub fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if !*self.listening.borrow() {
+            reasons.push("the registry endpoint does not accept connections yet".to_owned());
+        }
+        if self.drain.is_draining() {
+            reasons.push("stopping".to_owned());
+        }
+        reasons
+    }
+}
+
+#[cfg(test)]
+mod tests;

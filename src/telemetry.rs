@@ -162,6 +162,12 @@ impl Journal {
     }
 }
 
+/// A time as `2026-11-21T01:31:08Z`.
+#[must_use]
+pub fn utc(at: SystemTime) -> String {
+    line::Utc::of(at).to_string()
+}
+
 /// Whether the filter lets access records of this level pass. The macro wants a constant level.
 fn access_enabled(level: Level) -> bool {
     match level {

@@ -83,13 +83,8 @@ impl Collector for ProcessCollector {
             let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(metric)
         };
-        let number = |value: Option<u64>| {
-            #[allow(
-                clippy::cast_precision_loss,
-                reason = "exact up to 2^53 bytes or files"
-            )]
-            value.map(|value| value as f64)
-        };
+        // Exact up to 2^53 bytes or files.
+        let number = |value: Option<u64>| value.map(|value| value as f64);
         gauge(
             "process_start_time_seconds",
             "Start of the process, in seconds since 1970",

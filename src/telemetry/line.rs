@@ -46,7 +46,7 @@ impl Style {
     }
 
     fn begin(self, out: &mut String, at: SystemTime, level: Level) {
-        let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
+        let at = Utc::of(at);
         let (word, color) = match level {
             Level::ERROR => ("ERROR", "31"),
             Level::WARN => ("WARN ", "33"),
@@ -56,10 +56,16 @@ impl Style {
         };
         // Writing into a String cannot fail.
         let _ = if self.color {
-            write!(out, "{} \x1b[{color}m{word}\x1b[0m ", Utc(seconds))
+            write!(out, "{at} \x1b[{color}m{word}\x1b[0m ")
         } else {
-            write!(out, "{} {word} ", Utc(seconds))
+            write!(out, "{at} {word} ")
         };
+    }
+}
+
+impl Utc {
+    pub(super) fn of(at: SystemTime) -> Self {
+        Self(at.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()))
     }
 }
 

@@ -1,0 +1,193 @@
+//! From a request to its answer.
+
+use super::page;
+use super::status::Status;
+use super::{Surface, View};
+use crate::lifecycle;
+use crate::metrics::{Format, Scrape, TierGauge};
+use crate::topology::{EndpointStatus, Snapshot, SourceId};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use std::net::IpAddr;
+use tokio::time::Instant;
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page {
+    Home,
+    Live,
+    Metrics,
+    Ready,
+    Status,
+}
+
+/// Answers a request; reads no body.
+pub(super) fn answer<B>(
+    surface: Surface,
+    request: &Request<B>,
+    view: &View,
+) -> Response<Full<Bytes>> {
+    let found = admit(surface, request.headers(), request.uri())
+        .and_then(|()| route(surface, request.method(), request.uri().path()));
+    match found {
+        Ok(page) => show(page, request.headers(), view),
+        Err(status) => refuse(status),
+    }
+}
+
+/// Only somebody who called us by a loopback name may see the node's state: a page of elsewhere whose DNS name
+/// was pointed at 127.0.0.1 sends its own name.
+fn admit(surface: Surface, headers: &HeaderMap, uri: &Uri) -> Result<(), StatusCode> {
+    if surface == Surface::MetricsOnly {
+        return Ok(());
+    }
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err(StatusCode::FORBIDDEN);
+    };
+    let host = host.to_str().unwrap_or_default();
+    let authority = uri.authority().map(|authority| authority.as_str());
+    if is_loopback(host) && authority.is_none_or(is_loopback) {
+        Ok(())
+    } else {
+        Err(StatusCode::FORBIDDEN)
+    }
+}
+
+/// `localhost`, an address of 127.0.0.0/8 or `[::1]`, with or without a port.
+fn is_loopback(host: &str) -> bool {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let Some((name, port)) = rest.split_once(']') else {
+                return false;
+            };
+            (
+                name,
+                port.strip_prefix(':').or(port.is_empty().then_some("0")),
+            )
+        }
+        None => match host.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (host, Some("0")),
+        },
+    };
+    let bracketed = host.starts_with('[');
+    let named = match name.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback() && address.is_ipv6() == bracketed,
+        Err(_) => !bracketed && name.eq_ignore_ascii_case("localhost"),
+    };
+    named && port.is_some_and(|port| port.parse::<u16>().is_ok())
+}
+
+fn route(surface: Surface, method: &Method, path: &str) -> Result<Page, StatusCode> {
+    let page = match (surface, path) {
+        (_, "/metrics") => Page::Metrics,
+        (Surface::Admin, "/") => Page::Home,
+        (Surface::Admin, "/livez") => Page::Live,
+        (Surface::Admin, "/readyz") => Page::Ready,
+        (Surface::Admin, "/status") => Page::Status,
+        _ => return Err(StatusCode::NOT_FOUND),
+    };
+    if method == Method::GET {
+        Ok(page)
+    } else {
+        Err(StatusCode::METHOD_NOT_ALLOWED)
+    }
+}
+
+fn refuse(status: StatusCode) -> Response<Full<Bytes>> {
+    let text = match status {
+        StatusCode::FORBIDDEN => "only by a loopback name, such as localhost or 127.0.0.1\n",
+        StatusCode::METHOD_NOT_ALLOWED => "GET only\n",
+        _ => "not here; there are / /livez /metrics /readyz /status\n",
+    };
+    let mut response = respond(status, "text/plain; charset=utf-8", text.to_owned());
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        let headers = response.headers_mut();
+        headers.insert(header::ALLOW, HeaderValue::from_static("GET"));
+    }
+    response
+}
+
+fn show(page: Page, headers: &HeaderMap, view: &View) -> Response<Full<Bytes>> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    match page {
+        Page::Live => respond(StatusCode::OK, TEXT, "alive\n".to_owned()),
+        Page::Ready => {
+            let reasons = view.not_ready();
+            if reasons.is_empty() {
+                respond(StatusCode::OK, TEXT, "ready\n".to_owned())
+            } else {
+                let text = format!("not ready: {}\n", reasons.join("; "));
+                respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
+            }
+        }
+        Page::Metrics => {
+            let accept = headers.get(header::ACCEPT);
+            let format = Format::accepted_by(accept.and_then(|accept| accept.to_str().ok()));
+            let tiers = gauges(&view.snapshot.borrow());
+            let scrape = Scrape {
+                tiers: &tiers,
+                log_dropped: view.journal.dropped(),
+                task_panics: lifecycle::panics(),
+                now: Instant::now(),
+            };
+            let text = view.metrics.render(&scrape, format);
+            respond(StatusCode::OK, format.content_type(), text)
+        }
+        Page::Status => match serde_json::to_string_pretty(&Status::of(view, Instant::now())) {
+            Ok(mut text) => {
+                text.push('\n');
+                respond(StatusCode::OK, "application/json", text)
+            }
+            Err(error) => {
+                let text = format!("writing the status as JSON: {error}\n");
+                respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, text)
+            }
+        },
+        Page::Home => {
+            let text = page::html(&Status::of(view, Instant::now()));
+            respond(StatusCode::OK, "text/html; charset=utf-8", text)
+        }
+    }
+}
+
+fn respond(status: StatusCode, content_type: &'static str, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The snapshot as plain data for the metrics.
+pub(super) fn gauges(snapshot: &Snapshot) -> Vec<TierGauge> {
+    let gauges = snapshot.sources.iter().map(|state| {
+        let endpoints = state.endpoints.iter().map(|endpoint| {
+            let healthy = endpoint.status == EndpointStatus::Healthy;
+            (endpoint.id.address.to_string(), healthy)
+        });
+        TierGauge {
+            tier: state.source.id.label().into(),
+            ready: matches!(state.source.id, SourceId::Tier(_)).then_some(state.ready),
+            endpoints: endpoints.collect(),
+        }
+    });
+    gauges.collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,372 @@
+use super::answer::{answer, gauges};
+use super::*;
+use crate::config::{BaseUrl, Probe, ProbeKind, Tls};
+use crate::lifecycle::Drain;
+use crate::telemetry::{AccessRecord, EventName, RequestOutcome, StateChange};
+use crate::topology::{
+    EndpointId, EndpointState, EndpointStatus, Failure, Source, SourceId, SourceKind, SourceState,
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Response, StatusCode};
+use std::time::UNIX_EPOCH;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+struct Stage {
+    view: View,
+    listening: watch::Sender<bool>,
+    config: watch::Sender<Arc<ConfigState>>,
+    drain: Drain,
+    _snapshot: watch::Sender<Arc<Snapshot>>,
+}
+
+fn source(id: SourceId, kind: SourceKind, host: &str) -> Arc<Source> {
+    Arc::new(Source {
+        id,
+        kind,
+        url: BaseUrl {
+            https: true,
+            host: host.to_owned(),
+            port: 443,
+            prefix: String::new(),
+        },
+        tls: Tls {
+            insecure_skip_verify: kind == SourceKind::Harbor,
+            ..Tls::default()
+        },
+        credential: None,
+        proxy: None,
+        probe: Probe {
+            kind: ProbeKind::None,
+            interval: Duration::from_secs(60),
+            timeout: Duration::from_secs(3),
+        },
+    })
+}
+
+fn endpoint(source: &Source, address: &str, status: EndpointStatus, now: Instant) -> EndpointState {
+    EndpointState {
+        id: EndpointId {
+            source: source.id.clone(),
+            address: address.parse().unwrap(),
+        },
+        status,
+        lowered: false,
+        since: now,
+        readmitted: None,
+        gauges: Arc::default(),
+        reason: Some("<b>connect_timeout</b>: no answer within 2.5 s".into()),
+        latency: Some(Duration::from_millis(12)),
+    }
+}
+
+fn snapshot(now: Instant) -> Snapshot {
+    let tier = source(
+        SourceId::Tier("replica".into()),
+        SourceKind::Harbor,
+        "r.example",
+    );
+    let ejected = EndpointStatus::Ejected {
+        until: now + Duration::from_secs(25),
+        cause: Failure::ConnectTimeout,
+        strikes: 1,
+    };
+    let endpoints = vec![
+        endpoint(&tier, "203.0.113.7:443", EndpointStatus::Healthy, now),
+        endpoint(&tier, "203.0.113.8:443", ejected, now),
+    ];
+    let upstream = |registry: &str, addresses: &[&str]| {
+        let id = SourceId::Upstream(registry.parse().unwrap());
+        let source = source(id, SourceKind::Upstream, registry);
+        let endpoints = addresses.iter();
+        Arc::new(SourceState {
+            endpoints: endpoints
+                .map(|address| endpoint(&source, address, EndpointStatus::Healthy, now))
+                .collect(),
+            source,
+            ready: true,
+            dns_stale: false,
+            dns_error: None,
+        })
+    };
+    Snapshot {
+        generation: 9,
+        sources: vec![
+            Arc::new(SourceState {
+                source: tier,
+                endpoints,
+                ready: true,
+                dns_stale: true,
+                dns_error: Some("timed out".into()),
+            }),
+            upstream("docker.io", &["198.51.100.1:443"]),
+            upstream("quay.io", &[]),
+        ],
+    }
+}
+
+fn stage() -> Stage {
+    let started = Instant::now();
+    let (snapshots, snapshot) = watch::channel(Arc::new(snapshot(started)));
+    let (config, configs) = watch::channel(Arc::new(ConfigState {
+        generation: 3,
+        file: Some("/etc/harbor-pilot/config.toml".into()),
+        loaded_at: UNIX_EPOCH,
+        rejected: None,
+        from_last_accepted: false,
+    }));
+    let (listening, is_listening) = watch::channel(false);
+    let (drain, draining) = Drain::new();
+    let (journal, _) = Journal::capturing();
+    journal.event(StateChange {
+        event: EventName::EndpointEjected,
+        tier: Some("replica".to_owned()),
+        endpoint: Some("203.0.113.8:443".to_owned()),
+        reason: "connect_timeout".to_owned(),
+        message: "<script>alert(1)</script>".to_owned(),
+    });
+    let metrics = Arc::new(Metrics::default());
+    metrics.relayed("replica", 4096);
+    metrics.request(&AccessRecord {
+        request_id: "1".into(),
+        registry: None,
+        repository: String::new(),
+        reference: String::new(),
+        kind: "blob",
+        method: "GET",
+        status: 200,
+        outcome: RequestOutcome::Served,
+        tier: "replica".into(),
+        endpoint: String::new(),
+        attempts: 1,
+        resumes: 0,
+        bytes: 4096,
+        time_to_first_byte: None,
+        duration: Duration::ZERO,
+        generation: 1,
+        error: String::new(),
+    });
+    let view = View {
+        snapshot,
+        config: configs,
+        listening: is_listening,
+        drain: draining,
+        metrics,
+        journal,
+        started,
+    };
+    Stage {
+        view,
+        listening,
+        config,
+        drain,
+        _snapshot: snapshots,
+    }
+}
+
+fn get(path: &str) -> Request<()> {
+    let request = Request::get(path).header("host", "127.0.0.1:5181");
+    request.body(()).unwrap()
+}
+
+async fn text(response: Response<Full<Bytes>>) -> String {
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn readiness_follows_the_listener_and_the_drain() {
+    let stage = stage();
+    let ready = || answer(Surface::Admin, &get("/readyz"), &stage.view);
+    let first = ready();
+    assert_eq!(first.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        text(first)
+            .await
+            .contains("does not accept connections yet")
+    );
+    stage.listening.send(true).unwrap();
+    assert_eq!(ready().status(), StatusCode::OK);
+    stage.drain.begin(Duration::from_secs(3));
+    let last = ready();
+    assert_eq!(last.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(text(last).await, "not ready: stopping\n");
+    let alive = answer(Surface::Admin, &get("/livez"), &stage.view);
+    assert_eq!(alive.status(), StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_shows_the_published_state() {
+    let stage = stage();
+    stage.listening.send(true).unwrap();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let response = answer(Surface::Admin, &get("/status"), &stage.view);
+    assert_eq!(response.headers()["content-type"], "application/json");
+    let status: Status = serde_json::from_str(&text(response).await).unwrap();
+    assert_eq!(status.uptime_seconds, 10);
+    assert_eq!(status.generation, 9);
+    assert_eq!(status.config.loaded_at, "1970-01-01T00:00:00Z");
+    assert_eq!(status.tiers.len(), 1);
+    let tier = &status.tiers[0];
+    assert_eq!(
+        (tier.name.as_str(), tier.kind.as_str()),
+        ("replica", "harbor")
+    );
+    assert_eq!(tier.url, "https://r.example");
+    assert!(tier.dns_stale && tier.insecure_skip_verify);
+    assert_eq!(tier.endpoints[0].state, State::Healthy);
+    assert_eq!(tier.endpoints[0].latency_ms, Some(12));
+    let ejected = &tier.endpoints[1];
+    assert_eq!(ejected.state, State::Ejected);
+    assert_eq!(ejected.since_seconds, 10);
+    assert_eq!(ejected.ejected_for_seconds, Some(15));
+    assert_eq!(status.upstreams.len(), 1, "quay.io was not used");
+    assert_eq!(status.upstreams[0].name, "docker.io");
+    assert_eq!(status.changes[0].event, "endpoint_ejected");
+    assert_eq!(status.traffic.requests["served"], 1);
+    assert_eq!(status.traffic.relayed_bytes["replica"], 4096);
+    assert_eq!(status.node_files, "not managed");
+}
+
+#[tokio::test]
+async fn the_verdict() {
+    let stage = stage();
+    let verdict = || Status::of(&stage.view, Instant::now()).verdict();
+    assert_eq!(verdict(), Verdict::Degraded, "not listening");
+    stage.listening.send(true).unwrap();
+    assert_eq!(verdict(), Verdict::AllReady);
+    stage.config.send_modify(|state| {
+        Arc::make_mut(state).rejected = Some("line 3".to_owned());
+    });
+    assert_eq!(verdict(), Verdict::Degraded, "file refused");
+    let mut status = Status::of(&stage.view, Instant::now());
+    status.config.last_reload_ok = true;
+    assert_eq!(status.verdict(), Verdict::AllReady);
+    status.tiers[0].ready = false;
+    assert_eq!(status.verdict(), Verdict::Degraded, "tier not ready");
+}
+
+/// A change of these names breaks scripts.
+#[tokio::test]
+async fn the_shape_of_the_status_is_kept() {
+    let stage = stage();
+    let json = serde_json::to_value(Status::of(&stage.view, Instant::now())).unwrap();
+    let keys = |value: &serde_json::Value| {
+        let keys = value.as_object().unwrap().keys();
+        keys.cloned().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        keys(&json),
+        "changes config generation log_dropped node_files not_ready ready task_panics tiers traffic upstreams uptime_seconds version"
+    );
+    assert_eq!(
+        keys(&json["config"]),
+        "error file from_last_accepted generation last_reload_ok loaded_at"
+    );
+    let tier = &json["tiers"][0];
+    assert_eq!(
+        keys(tier),
+        "dns_error dns_stale endpoints insecure_skip_verify kind name ready url"
+    );
+    assert_eq!(
+        keys(&tier["endpoints"][0]),
+        "address ejected_for_seconds in_flight latency_ms lowered reason since_seconds state suspect"
+    );
+    assert_eq!(tier["endpoints"][1]["state"], "ejected");
+    assert_eq!(keys(&json["changes"][0]), "at endpoint event message tier");
+    assert_eq!(keys(&json["traffic"]), "relayed_bytes requests");
+}
+
+#[tokio::test]
+async fn the_page_escapes_what_others_said() {
+    let stage = stage();
+    let response = answer(Surface::Admin, &get("/"), &stage.view);
+    assert_eq!(
+        response.headers()["content-security-policy"],
+        "default-src 'none'; style-src 'unsafe-inline'"
+    );
+    let html = text(response).await;
+    assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
+    assert!(html.contains("&lt;b&gt;connect_timeout&lt;/b&gt;"));
+    assert!(!html.contains("<script") && !html.contains("<b>"));
+    assert!(html.contains("203.0.113.8:443"));
+    assert!(html.contains("certificate not checked"));
+}
+
+#[tokio::test]
+async fn a_scrape_shows_the_snapshot() {
+    let stage = stage();
+    let response = answer(Surface::MetricsOnly, &get("/metrics"), &stage.view);
+    let text = text(response).await;
+    for line in [
+        r#"harbor_pilot_endpoint_healthy{tier="replica",endpoint="203.0.113.7:443"} 1"#,
+        r#"harbor_pilot_endpoint_healthy{tier="replica",endpoint="203.0.113.8:443"} 0"#,
+        r#"harbor_pilot_endpoint_healthy{tier="upstream",endpoint="198.51.100.1:443"} 1"#,
+        r#"harbor_pilot_tier_ready{tier="replica"} 1"#,
+    ] {
+        assert!(text.lines().any(|have| have == line), "{line}");
+    }
+    let gauges = gauges(&stage.view.snapshot.borrow());
+    assert_eq!(gauges[1].ready, None, "upstreams have no readiness");
+}
+
+/// Sends bytes, returns everything until the end.
+async fn exchange(address: std::net::SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    answer
+}
+
+#[tokio::test]
+async fn it_serves_over_tcp_and_says_so_when_it_is_full() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stage = stage();
+    let tasks = crate::lifecycle::Tasks::default();
+    tasks.spawn("admin", serve(listener, Surface::Admin, stage.view.clone()));
+
+    let answer = exchange(address, "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nalive\n"), "{answer}");
+    let answer = exchange(
+        address,
+        "GET /status HTTP/1.1\r\nhost: evil.example\r\n\r\n",
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    let answer = exchange(
+        address,
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n",
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+    assert!(answer.contains("allow: GET\r\n"), "{answer}");
+    let long = "x".repeat(2 * HEAD_BYTES);
+    let answer = exchange(
+        address,
+        &format!("GET /livez HTTP/1.1\r\nhost: localhost\r\na: {long}\r\n\r\n"),
+    )
+    .await;
+    assert!(!answer.contains("200 OK"), "{answer}");
+
+    let mut silent = Vec::new();
+    for _ in 0..CONNECTIONS {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    // Reads only: bytes that nobody took would turn the close into a reset.
+    let mut refused = TcpStream::connect(address).await.unwrap();
+    let mut answer = String::new();
+    refused.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    drop(silent);
+    // The places are free again as soon as the ends have been seen.
+    while !exchange(address, "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await
+        .contains("200 OK")
+    {
+        tokio::task::yield_now().await;
+    }
+    tasks.stop();
+}

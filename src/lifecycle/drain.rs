@@ -1,0 +1,163 @@
+//! The drain (design O4): one signal to all who hold work, a limit, and the news that all work is done.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
+
+/// Begins the drain and waits for its end. There is one, in the composition root.
+#[derive(Debug)]
+pub struct Drain {
+    deadline: watch::Sender<Option<Instant>>,
+    holders: Arc<Holders>,
+}
+
+/// Hears of the drain and hands out guards. Cheap to clone; clones do not delay the end.
+#[derive(Clone, Debug)]
+pub struct DrainWatch {
+    deadline: watch::Receiver<Option<Instant>>,
+    holders: Arc<Holders>,
+}
+
+/// Work that a drain waits for, until dropped.
+#[derive(Debug)]
+pub struct DrainGuard(Arc<Holders>);
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// The last guard was dropped.
+    All,
+    /// The limit passed first.
+    LimitPassed {
+        /// Guards that were still held.
+        left: usize,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Holders {
+    count: AtomicUsize,
+    none_left: Notify,
+}
+
+// === impl Drain ===
+
+impl Drain {
+    /// A drain that has not begun.
+    #[must_use]
+    pub fn new() -> (Self, DrainWatch) {
+        let (sender, receiver) = watch::channel(None);
+        let holders = Arc::new(Holders::default());
+        let drain = Self {
+            deadline: sender,
+            holders: holders.clone(),
+        };
+        let watch = DrainWatch {
+            deadline: receiver,
+            holders,
+        };
+        (drain, watch)
+    }
+
+    /// Begins, or shortens: work may run on for `limit` from now, never longer than was said before.
+    pub fn begin(&self, limit: Duration) {
+        let new = Instant::now() + limit;
+        self.deadline.send_if_modified(|deadline| {
+            let shorter = deadline.is_none_or(|old| new < old);
+            if shorter {
+                *deadline = Some(new);
+            }
+            shorter
+        });
+    }
+
+    /// Waits until the drain has begun and the last guard was dropped or the limit has passed. Cancel safe.
+    pub async fn drained(&self) -> Drained {
+        let mut deadlines = self.deadline.subscribe();
+        loop {
+            let Some(deadline) = *deadlines.borrow_and_update() else {
+                // The sender lives in `self`, so that this cannot fail.
+                let _ = deadlines.changed().await;
+                continue;
+            };
+            // Registered before the count is read: a drop between the two is not missed.
+            let mut none_left = std::pin::pin!(self.holders.none_left.notified());
+            none_left.as_mut().enable();
+            let left = self.holders.count.load(Ordering::SeqCst);
+            if left == 0 {
+                return Drained::All;
+            }
+            // Cancel safe: each arm only waits, and the loop looks again.
+            tokio::select! {
+                () = none_left => {}
+                () = sleep_until(deadline) => return Drained::LimitPassed { left },
+                _ = deadlines.changed() => {}
+            }
+        }
+    }
+}
+
+// === impl DrainWatch ===
+
+impl DrainWatch {
+    /// Whether the drain has begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.deadline.borrow().is_some()
+    }
+
+    /// Waits until the drain begins; also ends when the [`Drain`] is gone, which means the end of everything.
+    /// Cancel safe.
+    pub async fn draining(&self) {
+        let mut deadline = self.deadline.clone();
+        let _ = deadline.wait_for(Option::is_some).await;
+    }
+
+    /// Waits until the drain has begun and its limit has passed: work that still runs must end now. Also ends
+    /// when the [`Drain`] is gone. Cancel safe.
+    pub async fn limit_passed(&self) {
+        let mut deadlines = self.deadline.clone();
+        loop {
+            let deadline = *deadlines.borrow_and_update();
+            let Some(deadline) = deadline else {
+                if deadlines.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            // Cancel safe: each arm only waits, and the loop looks again at a shorter limit.
+            tokio::select! {
+                () = sleep_until(deadline) => return,
+                changed = deadlines.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Marks work that a drain waits for.
+    #[must_use]
+    pub fn hold(&self) -> DrainGuard {
+        self.holders.count.fetch_add(1, Ordering::SeqCst);
+        DrainGuard(self.holders.clone())
+    }
+
+    /// How much work is held now.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.holders.count.load(Ordering::SeqCst)
+    }
+}
+
+// === impl DrainGuard ===
+
+impl Drop for DrainGuard {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.none_left.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

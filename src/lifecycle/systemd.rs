@@ -1,0 +1,120 @@
+//! What systemd is told (sd_notify(3)), and how often it wants to hear that we live.
+
+use sd_notify::NotifyState;
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The service manager is never waited for longer than this.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// Talks to the service manager; to nobody where there is none. Failures are logged and change nothing: the
+/// watchdog and the start limit are systemd's to enforce.
+#[derive(Clone, Debug, Default)]
+pub struct Notifier {
+    socket: Option<OsString>,
+    watchdog: Option<Duration>,
+}
+
+impl Notifier {
+    /// As the environment says: `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let text = |name| std::env::var(name).ok();
+        let usec = text("WATCHDOG_USEC");
+        let pid = text("WATCHDOG_PID");
+        let watchdog = watchdog(usec.as_deref(), pid.as_deref(), std::process::id());
+        Self::new(std::env::var_os("NOTIFY_SOCKET"), watchdog)
+    }
+
+    /// Talks to this socket (a path, or `@name` in the abstract namespace).
+    #[must_use]
+    pub fn new(socket: Option<OsString>, watchdog: Option<Duration>) -> Self {
+        let socket = socket.filter(|socket| !socket.is_empty());
+        Self { socket, watchdog }
+    }
+
+    /// How often [`Notifier::alive`] is to be called: half of what systemd allows. `None`: no watchdog.
+    #[must_use]
+    pub fn watchdog_interval(&self) -> Option<Duration> {
+        self.watchdog.map(|limit| limit / 2)
+    }
+
+    /// The start, or a reload, is complete.
+    pub fn ready(&self, status: &str) {
+        self.send(&[NotifyState::Ready, NotifyState::Status(&first_line(status))]);
+    }
+
+    /// A reload begins; [`Notifier::ready`] ends it.
+    pub fn reloading(&self) {
+        match NotifyState::monotonic_usec_now() {
+            // systemd 253 and later want the time; older ones ignore it.
+            Ok(now) => self.send(&[NotifyState::Reloading, now]),
+            Err(error) => tracing::warn!("reading the monotonic clock: {error}"),
+        }
+    }
+
+    /// The daemon stops.
+    pub fn stopping(&self) {
+        self.send(&[NotifyState::Stopping]);
+    }
+
+    /// One line for `systemctl status`.
+    pub fn status(&self, status: &str) {
+        self.send(&[NotifyState::Status(&first_line(status))]);
+    }
+
+    /// Pings the watchdog: only after the listener has answered and both runtimes have turned (design O4).
+    pub fn alive(&self) {
+        self.send(&[NotifyState::Watchdog]);
+    }
+
+    fn send(&self, states: &[NotifyState<'_>]) {
+        if let Err(error) = self.try_send(states) {
+            tracing::warn!("telling systemd of our state: {error}");
+        }
+    }
+
+    fn try_send(&self, states: &[NotifyState<'_>]) -> io::Result<()> {
+        let Some(name) = &self.socket else {
+            return Ok(());
+        };
+        let address = match name.as_bytes().strip_prefix(b"@") {
+            Some(name) => SocketAddr::from_abstract_name(name)?,
+            None => SocketAddr::from_pathname(PathBuf::from(name))?,
+        };
+        let mut text = String::new();
+        for state in states {
+            // Writing into a String cannot fail.
+            let _ = writeln!(text, "{state}");
+        }
+        let socket = UnixDatagram::unbound()?;
+        socket.set_write_timeout(Some(LIMIT))?;
+        socket.send_to_addr(text.as_bytes(), &address)?;
+        Ok(())
+    }
+}
+
+/// The protocol ends a value at the line end: what follows would be another variable.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// systemd's limit, if it is meant for this process.
+fn watchdog(usec: Option<&str>, pid: Option<&str>, own_pid: u32) -> Option<Duration> {
+    let usec = usec?.parse::<u64>().ok().filter(|&usec| usec > 0)?;
+    if let Some(pid) = pid
+        && pid.parse() != Ok(own_pid)
+    {
+        return None;
+    }
+    Some(Duration::from_micros(usec))
+}
+
+#[cfg(test)]
+mod tests;

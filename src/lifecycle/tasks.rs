@@ -1,0 +1,138 @@
+//! The only place that spawns: long-lived tasks whose end is the daemon's end, and detached ones that may
+//! fail alone but never unseen.
+
+use futures_util::FutureExt;
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+/// Panics of detached tasks in this process.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Spawns the tasks that the daemon cannot live without. One that ends or panics ends the daemon, with its
+/// name, so that systemd starts a whole one.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    failure: watch::Sender<Option<TaskFailure>>,
+    running: Mutex<Vec<AbortHandle>>,
+}
+
+/// A task that must never end has ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("task {name} {}", match .panic { Some(text) => format!("panicked: {text}"), None => "ended".to_owned() })]
+pub struct TaskFailure {
+    /// Which.
+    pub name: &'static str,
+    /// The panic's message; `None` if it just ended.
+    pub panic: Option<String>,
+}
+
+/// Panics of detached tasks since the start.
+#[must_use]
+pub fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
+
+/// Sends every panic's message and place to the log, instead of several lines to stderr. Called once, after
+/// the log is set up.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let place = place.unwrap_or_default();
+        let text = message(panic.payload());
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        tracing::error!("panic in thread {thread} at {place}: {text}");
+    }));
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("(a panic without a text)").to_owned()
+}
+
+/// Starts a task that may end or fail alone (a connection, a lookup). A panic is logged with its name and
+/// counted.
+pub fn spawn_detached(name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    start(async move {
+        if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+            PANICS.fetch_add(1, Ordering::Relaxed);
+            let text = message(&*panic);
+            tracing::error!("task {name} panicked: {text}");
+        }
+    });
+}
+
+fn start(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place that the lint points to"
+    )]
+    tokio::spawn(task).abort_handle()
+}
+
+// === impl Tasks ===
+
+impl Tasks {
+    /// Starts a task that must never end by itself, on the current runtime.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let shared = Arc::downgrade(&self.0);
+        let handle = start(async move {
+            let ended = AssertUnwindSafe(task).catch_unwind().await;
+            let panic = ended.err().map(|payload| message(&*payload));
+            let failure = TaskFailure { name, panic };
+            let Some(shared) = shared.upgrade() else {
+                return;
+            };
+            tracing::error!("{failure}");
+            // The first failure is the cause; what follows it is not.
+            shared.failure.send_if_modified(|first| {
+                let is_first = first.is_none();
+                first.get_or_insert(failure);
+                is_first
+            });
+        });
+        let mut running = self.running();
+        running.retain(|task| !task.is_finished());
+        running.push(handle);
+    }
+
+    /// Waits for the first task that ends or panics. Cancel safe.
+    pub async fn failure(&self) -> TaskFailure {
+        let mut failures = self.0.failure.subscribe();
+        let failure = match failures.wait_for(Option::is_some).await {
+            Ok(failure) => failure.clone(),
+            // The sender lives in `self`.
+            Err(_) => None,
+        };
+        match failure {
+            Some(failure) => failure,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends all tasks, at their next await; none of them counts as failed. For the end of the daemon.
+    pub fn stop(&self) {
+        for task in self.running().drain(..) {
+            task.abort();
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
+        self.0
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;
