@@ -18,7 +18,7 @@ mod remains;
 mod storage;
 
 pub(crate) use agent::{Agent, AgentOptions};
-pub(crate) use containerd::{Containerd, Pull};
+pub(crate) use containerd::Containerd;
 pub(crate) use front::{Fault, Front, Place, Request};
 pub(crate) use images::Image;
 pub(crate) use process::run;
@@ -229,6 +229,11 @@ impl Lab {
     /// A program that runs inside the laboratory's network.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         self.network.command(program)
+    }
+
+    /// The authority that signs the servers' certificates.
+    pub(crate) fn ca(&self) -> &Path {
+        self.certificates.ca()
     }
 
     /// A directory for a test's own files.
