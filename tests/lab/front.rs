@@ -169,18 +169,27 @@ impl Front {
         self.daemon = Some(daemon);
     }
 
-    /// Requests below `/v2/` since the last call, in the order in which their answers ended.
-    pub(crate) fn take_requests(&self) -> Vec<Request> {
+    /// Requests below `/v2/` since the last [`Front::take_requests`], in the order in which their answers ended.
+    pub(crate) fn requests(&self) -> Vec<Request> {
         // nginx writes a line after the answer's last byte: give it the moment that the client did not need.
         std::thread::sleep(Duration::from_millis(50));
-        let file = self.directory.join("access.log");
-        let text = fs::read_to_string(&file).unwrap_or_default();
-        // nginx appends, so the emptied file starts at its beginning again.
-        fs::write(&file, "").expect("the laboratory's directory is writable");
+        let text = fs::read_to_string(self.access_log()).unwrap_or_default();
         text.lines()
             .map(parse_request)
             .filter(|request| request.uri.starts_with("/v2/") && request.uri != "/v2/")
             .collect()
+    }
+
+    /// As [`Front::requests`], and forgets them.
+    pub(crate) fn take_requests(&self) -> Vec<Request> {
+        let requests = self.requests();
+        // nginx appends, so the emptied file starts at its beginning again.
+        fs::write(self.access_log(), "").expect("the laboratory's directory is writable");
+        requests
+    }
+
+    fn access_log(&self) -> PathBuf {
+        self.directory.join("access.log")
     }
 
     fn configuration(
