@@ -1,6 +1,25 @@
 //! Credentials and tokens (design P5): challenges are parsed, tokens fetched once for all who wait, kept per
 //! (address, project, credential), renewed early.
 
+mod challenge;
+mod fetch;
+mod lookup;
+mod named_url;
+mod plan;
+mod reach;
+mod tokens;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use challenge::{Challenge, parse_challenges};
+pub use fetch::{Fetcher, basic_authorization};
+pub use lookup::{Lookup, LookupResult};
+pub use named_url::{InvalidUrl, NamedUrl};
+pub use plan::{BearerChallenge, TokenPlan, Wanted};
+pub use reach::{Hop, Reach, USER_AGENT, Unread, read_bounded};
+pub use tokens::{FetchToken, Fetching, Issued, TokenError, Tokens};
+
 use crate::topology::SourceId;
 use std::net::SocketAddr;
 

@@ -1,9 +1,16 @@
 //! One request at one endpoint, to its final answer: credentials, token exchange, redirects inside (with
 //! credentials stripped across origins), one more try where a kept-alive connection had died.
 
+mod redirect;
+mod run;
+mod unauthorized;
+
+use crate::auth::{Fetcher, Lookup, Reach, Tokens};
+use crate::metrics::Metrics;
 use crate::topology::{EndpointId, Failure, Source};
-use crate::upstream::{Body, Connection};
+use crate::upstream::{Body, Client, Connection};
 use hyper::{HeaderMap, Method, StatusCode};
+use run::Run;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,15 +39,17 @@ pub struct Ask {
 /// The final answer of one endpoint.
 #[derive(Debug)]
 pub struct Answer {
-    /// Never 3xx other than 304, never a first 401.
+    /// Never a redirect with a Location, never a first 401.
     pub status: StatusCode,
     /// Of the final response.
     pub headers: HeaderMap,
     /// Of the final response.
     pub body: Body,
-    /// 401 after a fresh token, a Basic or empty challenge, or a token endpoint that said no: the text says which.
+    /// With status 401: it came in spite of a fresh token or the credential, with a Basic or empty challenge, from the
+    /// target of a redirect, or the token endpoint said no. The text says which.
     pub denied: Option<String>,
-    /// How the first byte's time came about.
+    /// From the last request to the endpoint itself to the head of the final response: redirects count, challenges and
+    /// token fetches do not.
     pub took: Duration,
 }
 
@@ -69,25 +78,39 @@ pub enum Place {
 
 /// Makes exchanges. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Exchanger {}
+pub struct Exchanger {
+    reach: Reach,
+    tokens: Tokens,
+}
 
 impl Exchanger {
+    /// Over this client's connections. `lookup` finds the hosts that sources name in challenges and redirects.
+    #[must_use]
+    pub fn new(client: Client, lookup: Arc<dyn Lookup>, metrics: Arc<Metrics>) -> Self {
+        let reach = Reach::new(client, lookup);
+        let fetcher = Fetcher::new(reach.clone());
+        Self {
+            reach,
+            tokens: Tokens::new(Arc::new(fetcher), metrics),
+        }
+    }
+
     /// Sends `ask` over `connection`. The caller bounds the time; dropping the future cancels all but token
-    /// fetches, which others may be waiting for.
+    /// fetches, which others may be waiting for and which have ten seconds of their own.
     ///
     /// # Errors
     /// Says where it broke.
     pub async fn exchange(
         &self,
-        _source: &Arc<Source>,
-        _endpoint: &EndpointId,
-        _connection: Connection,
-        _ask: &Ask,
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
+        connection: Connection,
+        ask: &Ask,
     ) -> Result<Answer, Error> {
-        Err(Error {
-            at: Place::Endpoint,
-            failure: Failure::Refused,
-            detail: String::new(),
-        })
+        let run = Run::new(self, source, endpoint, ask);
+        run.finish(connection).await
     }
 }
+
+#[cfg(test)]
+mod tests;

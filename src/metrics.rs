@@ -1,31 +1,384 @@
 //! The Prometheus metrics of interface.md: one struct, no globals; label values from closed sets only.
+//!
+//! Counting is cheap: a request costs one read lock and one hash. Gauges of endpoints and tiers are handed in
+//! at each scrape as plain data.
 
-use crate::telemetry::AccessRecord;
+mod endpoints;
+mod families;
+mod labels;
+mod process;
+
+pub use endpoints::TierGauge;
+
+use crate::telemetry::{AccessRecord, RequestOutcome};
+use endpoints::Series;
+use families::{Families, RequestHandles};
+use labels::{
+    AttemptLabels, EndpointLabels, FailoverLabels, HostsWriteLabels, Interner, KindTierLabels,
+    Label, RequestLabels, ResumeLabels, TierLabels,
+};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// Combinations of labels that are kept ready; what comes after them is counted as `other`.
+const REQUEST_SERIES: usize = 4096;
 
 /// All metric families. Shared by `Arc`.
-#[derive(Debug, Default)]
-pub struct Metrics {}
+#[derive(Debug)]
+pub struct Metrics {
+    families: Families,
+    registry: Registry,
+    labels: Interner,
+    /// The three series of a request, found by one look-up.
+    requests: RwLock<HashMap<RequestKey, Arc<RequestHandles>>>,
+    relayed: RwLock<HashMap<Arc<str>, Counter>>,
+    /// Since when lookups of a tier fail.
+    dns_failing: Mutex<BTreeMap<Arc<str>, Instant>>,
+    /// One scrape at a time.
+    series: Mutex<Series>,
+}
+
+/// What a scrape is told from outside.
+#[derive(Clone, Debug)]
+pub struct Scrape<'a> {
+    /// Tiers, and upstreams under the name `upstream`.
+    pub tiers: &'a [TierGauge],
+    /// `log_dropped_total`
+    pub log_dropped: u64,
+    /// `task_panics_total`
+    pub task_panics: u64,
+    /// The time.
+    pub now: Instant,
+}
+
+/// How a scrape is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// Prometheus' text format 0.0.4.
+    Text,
+}
+
+/// Totals since the start, for `status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Requests by outcome.
+    pub requests: BTreeMap<&'static str, u64>,
+    /// Bytes sent to clients by tier.
+    pub relayed_bytes: BTreeMap<String, u64>,
+}
+
+/// What distinguishes the series of a request. Cloning takes no memory.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct RequestKey {
+    kind: &'static str,
+    registry: Option<crate::oci::RegistryName>,
+    outcome: RequestOutcome,
+    tier: Arc<str>,
+}
+
+// === impl Metrics ===
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let families = Families::default();
+        let registry = families.registry();
+        Self {
+            families,
+            registry,
+            labels: Interner::default(),
+            requests: RwLock::default(),
+            relayed: RwLock::default(),
+            dns_failing: Mutex::default(),
+            series: Mutex::default(),
+        }
+    }
+}
 
 impl Metrics {
     /// A finished request: `requests_total`, `request_duration_seconds`, `time_to_first_byte_seconds`.
-    pub fn request(&self, _record: &AccessRecord) {}
+    pub fn request(&self, record: &AccessRecord) {
+        let key = RequestKey {
+            kind: record.kind,
+            registry: record.registry.clone(),
+            outcome: record.outcome,
+            tier: record.tier.clone(),
+        };
+        let known = {
+            let requests = self.requests.read();
+            let requests = requests.unwrap_or_else(PoisonError::into_inner);
+            requests.get(&key).cloned()
+        };
+        let handles = known.unwrap_or_else(|| self.new_request_series(key));
+        handles.requests.inc();
+        handles.duration.observe(record.duration.as_secs_f64());
+        if let Some(time) = record.time_to_first_byte {
+            handles.first_byte.observe(time.as_secs_f64());
+        }
+    }
+
+    fn new_request_series(&self, mut key: RequestKey) -> Arc<RequestHandles> {
+        let requests = self.requests.write();
+        let mut requests = requests.unwrap_or_else(PoisonError::into_inner);
+        if requests.len() >= REQUEST_SERIES {
+            key.registry = None;
+            key.tier = labels::OTHER.into();
+        }
+        let create = |key: &RequestKey| {
+            let registry = key.registry.as_ref().map_or("none", |name| name.as_str());
+            let tier = match &*key.tier {
+                "" => self.labels.intern("none"),
+                tier => self.labels.intern(tier),
+            };
+            let by_kind = KindTierLabels {
+                kind: key.kind,
+                tier: tier.clone(),
+            };
+            let by_request = RequestLabels {
+                kind: key.kind,
+                registry: self.labels.intern(registry),
+                outcome: key.outcome.word(),
+                tier,
+            };
+            Arc::new(self.families.request_handles(by_request, &by_kind))
+        };
+        let new = requests.entry(key);
+        new.or_insert_with_key(create).clone()
+    }
+
     /// `relayed_bytes_total{tier}`
-    pub fn relayed(&self, _tier: &str, _bytes: u64) {}
+    pub fn relayed(&self, tier: &str, bytes: u64) {
+        {
+            let relayed = self.relayed.read();
+            let relayed = relayed.unwrap_or_else(PoisonError::into_inner);
+            if let Some(counter) = relayed.get(tier) {
+                counter.inc_by(bytes);
+                return;
+            }
+        }
+        let label = self.labels.intern(tier);
+        let key = label.0.clone();
+        let family = &self.families.relayed_bytes;
+        let counter = family.get_or_create_owned(&TierLabels { tier: label });
+        counter.inc_by(bytes);
+        let relayed = self.relayed.write();
+        let mut relayed = relayed.unwrap_or_else(PoisonError::into_inner);
+        relayed.insert(key, counter);
+    }
+
     /// `attempts_total{tier,result}`; `result` from a closed set.
-    pub fn attempt(&self, _tier: &str, _result: &'static str) {}
+    pub fn attempt(&self, tier: &str, result: &'static str) {
+        let labels = self.tier_result(tier, result);
+        self.families.attempts.get_or_create(&labels).inc();
+    }
+
     /// `failovers_total{from,to,reason}`
-    pub fn failover(&self, _from: &str, _to: &str, _reason: &'static str) {}
+    pub fn failover(&self, from: &str, to: &str, reason: &'static str) {
+        let labels = FailoverLabels {
+            from: self.labels.intern(from),
+            to: self.labels.intern(to),
+            reason,
+        };
+        self.families.failovers.get_or_create(&labels).inc();
+    }
+
     /// `resumes_total{from,to}`
-    pub fn resume(&self, _from: &str, _to: &str) {}
+    pub fn resume(&self, from: &str, to: &str) {
+        let labels = ResumeLabels {
+            from: self.labels.intern(from),
+            to: self.labels.intern(to),
+        };
+        self.families.resumes.get_or_create(&labels).inc();
+    }
+
+    /// `stale_served_total`
+    pub fn stale_served(&self) {
+        self.families.stale_served.inc();
+    }
+
     /// `digest_mismatches_total{tier}`
-    pub fn digest_mismatch(&self, _tier: &str) {}
+    pub fn digest_mismatch(&self, tier: &str) {
+        let labels = self.tier(tier);
+        self.families.digest_mismatches.get_or_create(&labels).inc();
+    }
+
     /// `probe_duration_seconds{tier}`
-    pub fn probe(&self, _tier: &str, _took: Duration) {}
-    /// `dns_refreshes_total{tier,result}`; `result`: ok, changed, failed.
-    pub fn dns_refresh(&self, _tier: &str, _result: &'static str) {}
+    pub fn probe(&self, tier: &str, took: Duration) {
+        let histogram = self.families.probes.get_or_create_owned(&self.tier(tier));
+        histogram.observe(took.as_secs_f64());
+    }
+
+    /// `dns_refreshes_total{tier,result}`; `result`: ok, changed, failed. From the first `failed` to the next
+    /// other result `dns_stale_seconds{tier}` grows; not for upstreams, which share one label and are looked up
+    /// only when they are wanted.
+    pub fn dns_refresh(&self, tier: &str, result: &'static str) {
+        let labels = self.tier_result(tier, result);
+        self.families.dns_refreshes.get_or_create(&labels).inc();
+        if tier == "upstream" {
+            return;
+        }
+        let failing = self.dns_failing.lock();
+        let mut failing = failing.unwrap_or_else(PoisonError::into_inner);
+        if result == "failed" {
+            failing.entry(labels.tier.0).or_insert_with(Instant::now);
+        } else {
+            failing.remove(tier);
+        }
+    }
+
     /// `token_fetches_total{tier,result}`; `result`: ok, denied, failed.
-    pub fn token_fetch(&self, _tier: &str, _result: &'static str) {}
+    pub fn token_fetch(&self, tier: &str, result: &'static str) {
+        let labels = self.tier_result(tier, result);
+        self.families.token_fetches.get_or_create(&labels).inc();
+    }
+
+    /// `hosts_writes_total{runtime,result}`
+    pub fn hosts_write(&self, runtime: &'static str, result: &'static str) {
+        let labels = HostsWriteLabels { runtime, result };
+        self.families.hosts_writes.get_or_create(&labels).inc();
+    }
+
+    /// `hosts_conflicts_total`
+    pub fn hosts_conflict(&self) {
+        self.families.hosts_conflicts.inc();
+    }
+
     /// `config_last_reload_successful`
-    pub fn config_reloaded(&self, _successful: bool) {}
+    pub fn config_reloaded(&self, successful: bool) {
+        self.families.config_reload.set(i64::from(successful));
+    }
+
+    /// Totals since the start.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let mut traffic = Traffic::default();
+        let requests = self.requests.read();
+        let requests = requests.unwrap_or_else(PoisonError::into_inner);
+        // Keys beyond the limits share a series, which must be counted once.
+        let series = requests.values().map(|handles| (&handles.labels, handles));
+        for (labels, handles) in series.collect::<HashMap<_, _>>() {
+            *traffic.requests.entry(labels.outcome).or_default() += handles.requests.get();
+        }
+        let relayed = self.relayed.read();
+        for (tier, counter) in relayed.unwrap_or_else(PoisonError::into_inner).iter() {
+            traffic
+                .relayed_bytes
+                .insert(tier.to_string(), counter.get());
+        }
+        traffic
+    }
+
+    /// The answer to a scrape.
+    #[must_use]
+    pub fn render(&self, scrape: &Scrape<'_>, format: Format) -> String {
+        let series = self.series.lock();
+        let mut series = series.unwrap_or_else(PoisonError::into_inner);
+        self.refill(&mut series, scrape);
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        match format {
+            Format::OpenMetrics => text,
+            Format::Text => classic(&text),
+        }
+    }
+
+    /// Sets the gauges that are only known at a scrape. The caller holds the series' lock, so that no two
+    /// scrapes mix.
+    fn refill(&self, series: &mut Series, scrape: &Scrape<'_>) {
+        let families = &self.families;
+        families.endpoint_healthy.clear();
+        for (tier, endpoint, healthy) in series.update(scrape.tiers, scrape.now) {
+            let labels = EndpointLabels {
+                tier: Label(tier),
+                endpoint,
+            };
+            let gauge = families.endpoint_healthy.get_or_create_owned(&labels);
+            gauge.set(i64::from(healthy));
+        }
+        families.tier_ready.clear();
+        families.dns_stale.clear();
+        let failing = self.dns_failing.lock();
+        let failing = failing.unwrap_or_else(PoisonError::into_inner);
+        for gauge in scrape.tiers {
+            let Some(ready) = gauge.ready else { continue };
+            let labels = TierLabels {
+                tier: Label(gauge.tier.clone()),
+            };
+            let family = &families.tier_ready;
+            family.get_or_create_owned(&labels).set(i64::from(ready));
+            let since = failing.get(&gauge.tier);
+            let age = since.map(|since| scrape.now.saturating_duration_since(*since));
+            let family = &families.dns_stale;
+            let gauge = family.get_or_create_owned(&labels);
+            gauge.set(age.unwrap_or_default().as_secs_f64());
+        }
+        let store = |counter: &Counter, total| counter.inner().store(total, Ordering::Relaxed);
+        store(&families.log_dropped, scrape.log_dropped);
+        store(&families.task_panics, scrape.task_panics);
+    }
+
+    fn tier(&self, tier: &str) -> TierLabels {
+        let tier = self.labels.intern(tier);
+        TierLabels { tier }
+    }
+
+    fn tier_result(&self, tier: &str, result: &'static str) -> AttemptLabels {
+        let tier = self.labels.intern(tier);
+        AttemptLabels { tier, result }
+    }
 }
+
+/// OpenMetrics text as Prometheus' older format: there a counter's family carries the samples' name, with
+/// `_total`, and there is no end mark.
+fn classic(open: &str) -> String {
+    let mut text = String::with_capacity(open.len());
+    let mut help = "";
+    for line in open.lines() {
+        if line.starts_with("# HELP ") {
+            help = line;
+        } else if let Some(family) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = family.split_once(' ').unwrap_or((family, ""));
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            let sentence = help.splitn(4, ' ').nth(3).unwrap_or_default();
+            text.push_str(&format!("# HELP {name}{suffix} {sentence}\n"));
+            text.push_str(&format!("# TYPE {name}{suffix} {kind}\n"));
+        } else if line != "# EOF" {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+// === impl Format ===
+
+impl Format {
+    /// The better of the formats that the scraper takes.
+    #[must_use]
+    pub fn accepted_by(accept: Option<&str>) -> Self {
+        match accept {
+            Some(accept) if accept.contains("application/openmetrics-text") => Self::OpenMetrics,
+            _ => Self::Text,
+        }
+    }
+
+    /// `Content-Type`
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

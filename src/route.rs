@@ -1,15 +1,19 @@
 //! Pure routing (design P1–P3): from what containerd asks to the sources that may be asked, with the exact path
 //! for each and the reason. Nothing that is not configured comes out of here.
 
+mod legs;
+mod meaning;
+
 use crate::config::Config;
 use crate::oci::{RawName, RegistryName, Repository, ResourceKind};
 use crate::topology::SourceId;
 use std::sync::Arc;
 
+use meaning::Meaning;
+
 /// The routes of one configuration.
 #[derive(Clone, Debug)]
 pub struct RouteTable {
-    #[allow(dead_code, reason = "stub")]
     config: Arc<Config>,
 }
 
@@ -37,7 +41,8 @@ pub struct Leg {
     pub path: String,
     /// `ns=docker.io` for mirrors.
     pub query: Option<String>,
-    /// Under what its token is kept: project, or repository for upstreams.
+    /// Under what its token is kept: the project for Harbor, whose tokens open whole projects; the
+    /// repository's path for everything else.
     pub token_scope: String,
     /// Its "not found" and "denied" are final.
     pub authoritative: bool,
@@ -80,10 +85,24 @@ impl RouteTable {
     /// Says why nothing may be asked.
     pub fn route(
         &self,
-        _ns: Option<&str>,
-        _name: &RawName,
-        _kind: &ResourceKind,
+        ns: Option<&str>,
+        name: &RawName,
+        kind: &ResourceKind,
     ) -> Result<Route, Refusal> {
-        Err(Refusal::InvalidName)
+        let mut reasons = Vec::new();
+        match self.meaning(ns, name, &mut reasons)? {
+            Meaning::Repository {
+                registry,
+                repository,
+            } => self.legs(registry, repository, kind, reasons),
+            Meaning::TierOnly {
+                tier,
+                image_name,
+                repository,
+            } => Self::tier_only(tier, image_name, repository, kind, reasons),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,24 +1,249 @@
 //! What the daemon says: access records, state changes and diagnostics, through one bounded queue and one
 //! writer thread, to journald natively or to stderr (design H6, O1).
+//!
+//! Senders never wait: a full queue drops and counts, and the writer says so with a `log_dropped` event as
+//! soon as the log takes records again. All formatting of access records happens on the writer thread.
 
+mod init;
+mod layer;
+mod line;
+mod native;
 mod record;
+mod sentence;
+mod writer;
 
+pub use init::{Destination, Error, Guard, init};
+pub use native::JOURNALD_SOCKET;
 pub use record::{AccessRecord, EventName, RequestOutcome, StateChange};
+pub use sentence::{human_bytes, human_duration};
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+use tracing::Level;
+use writer::Entry;
+
+/// The filter target of access records.
+const ACCESS: &str = "harbor_pilot::access";
+
+/// The filter target of state changes.
+const EVENT: &str = "harbor_pilot::event";
+
+/// State changes that are kept for `status`.
+const RECENT: usize = 20;
 
 /// The way into the queue. Cheap to clone; never blocks; a full queue drops and counts.
 #[derive(Clone, Debug, Default)]
-pub struct Journal {}
+pub struct Journal {
+    to: To,
+    recent: Arc<Recent>,
+}
+
+/// A state change with the time at which it was reported.
+#[derive(Clone, Debug)]
+pub struct RecentChange {
+    /// When.
+    pub at: SystemTime,
+    /// What.
+    pub change: StateChange,
+}
+
+/// What a capturing journal was given, for tests.
+#[derive(Clone, Debug, Default)]
+pub struct Captured(Arc<Mutex<Said>>);
+
+/// Where records go.
+#[derive(Clone, Debug, Default)]
+enum To {
+    #[default]
+    Nowhere,
+    Queue(Queue),
+    Captured(Captured),
+}
+
+/// The sending half, shared with the tracing layer.
+#[derive(Clone, Debug)]
+struct Queue {
+    sender: SyncSender<Entry>,
+    drops: Arc<Drops>,
+    /// Ask the installed tracing filter about targets `harbor_pilot::access` and `harbor_pilot::event`.
+    filtered: bool,
+}
+
+/// Records that were lost.
+#[derive(Debug, Default)]
+struct Drops {
+    total: AtomicU64,
+    unreported: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    accesses: Vec<AccessRecord>,
+    events: Vec<StateChange>,
+}
+
+#[derive(Debug, Default)]
+struct Recent(Mutex<VecDeque<RecentChange>>);
+
+// === impl Journal ===
 
 impl Journal {
     /// Says nothing: for tests and for commands that only print a report.
     #[must_use]
     pub fn discarding() -> Self {
-        Self {}
+        Self::default()
     }
 
-    /// Queues the one record of a finished request.
-    pub fn access(&self, _record: Box<AccessRecord>) {}
+    /// Keeps everything, unfiltered, for tests.
+    #[must_use]
+    pub fn capturing() -> (Self, Captured) {
+        let captured = Captured::default();
+        let to = To::Captured(captured.clone());
+        (Self::to(to), captured)
+    }
 
-    /// Queues a state change.
-    pub fn event(&self, _change: StateChange) {}
+    fn to(to: To) -> Self {
+        Self {
+            to,
+            recent: Arc::default(),
+        }
+    }
+
+    fn queued(queue: Queue) -> Self {
+        Self::to(To::Queue(queue))
+    }
+
+    /// Queues the one record of a finished request. Costs a filter check and a queue slot.
+    pub fn access(&self, record: Box<AccessRecord>) {
+        match &self.to {
+            To::Nowhere => {}
+            To::Captured(captured) => captured.lock().accesses.push(*record),
+            To::Queue(queue) => {
+                if !queue.filtered || access_enabled(record.level()) {
+                    queue.send(Entry::Access(record));
+                }
+            }
+        }
+    }
+
+    /// Queues a state change and keeps it among the recent ones.
+    pub fn event(&self, change: StateChange) {
+        self.recent.push(RecentChange {
+            at: SystemTime::now(),
+            change: change.clone(),
+        });
+        match &self.to {
+            To::Nowhere => {}
+            To::Captured(captured) => captured.lock().events.push(change),
+            To::Queue(queue) => {
+                if !queue.filtered || event_enabled(change.event.level()) {
+                    queue.send(Entry::Event(Box::new(change)));
+                }
+            }
+        }
+    }
+
+    /// The last 20 state changes, oldest first.
+    #[must_use]
+    pub fn recent(&self) -> Vec<RecentChange> {
+        self.recent.lock().iter().cloned().collect()
+    }
+
+    /// Records lost since the start: the queue was full, or the log did not take them.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        match &self.to {
+            To::Queue(queue) => queue.drops.total.load(Ordering::Relaxed),
+            To::Nowhere | To::Captured(_) => 0,
+        }
+    }
 }
+
+/// Whether the filter lets access records of this level pass. The macro wants a constant level.
+fn access_enabled(level: Level) -> bool {
+    match level {
+        Level::WARN => tracing::enabled!(target: ACCESS, Level::WARN),
+        Level::DEBUG => tracing::enabled!(target: ACCESS, Level::DEBUG),
+        _ => tracing::enabled!(target: ACCESS, Level::INFO),
+    }
+}
+
+/// Whether the filter lets state changes of this level pass.
+fn event_enabled(level: Level) -> bool {
+    match level {
+        Level::ERROR => tracing::enabled!(target: EVENT, Level::ERROR),
+        Level::WARN => tracing::enabled!(target: EVENT, Level::WARN),
+        _ => tracing::enabled!(target: EVENT, Level::INFO),
+    }
+}
+
+// === impl Queue ===
+
+impl Queue {
+    fn send(&self, entry: Entry) {
+        match self.sender.try_send(entry) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.drops.add(1),
+        }
+    }
+}
+
+// === impl Drops ===
+
+impl Drops {
+    fn add(&self, count: u64) {
+        self.total.fetch_add(count, Ordering::Relaxed);
+        self.unreported.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// What has not been said yet; the caller says it, or gives it back.
+    fn take_unreported(&self) -> u64 {
+        self.unreported.swap(0, Ordering::Relaxed)
+    }
+
+    fn give_back(&self, count: u64) {
+        self.unreported.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+// === impl Recent ===
+
+impl Recent {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<RecentChange>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, change: RecentChange) {
+        let mut changes = self.lock();
+        if changes.len() == RECENT {
+            changes.pop_front();
+        }
+        changes.push_back(change);
+    }
+}
+
+// === impl Captured ===
+
+impl Captured {
+    fn lock(&self) -> MutexGuard<'_, Said> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The access records so far, in order.
+    #[must_use]
+    pub fn accesses(&self) -> Vec<AccessRecord> {
+        self.lock().accesses.clone()
+    }
+
+    /// The state changes so far, in order.
+    #[must_use]
+    pub fn events(&self) -> Vec<StateChange> {
+        self.lock().events.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -36,8 +36,24 @@ impl ErrorCode {
     }
 }
 
-/// The body `{"errors":[{"code":…,"message":…}]}`.
+/// The longest message, in bytes (interface.md): containerd shows it in the pod's events.
+const MAX_MESSAGE: usize = 256;
+
+/// The body `{"errors":[{"code":…,"message":…}]}`. The message becomes one line of at most 256 bytes.
 #[must_use]
 pub fn error_body(code: ErrorCode, message: &str) -> String {
+    let message = one_line(message);
     serde_json::json!({"errors": [{"code": code.as_str(), "message": message}]}).to_string()
+}
+
+/// Control characters as blanks; a long text ends in `…`.
+fn one_line(message: &str) -> String {
+    const MORE: &str = "…";
+    let blank = |c: char| if c.is_control() { ' ' } else { c };
+    let mut line: String = message.chars().map(blank).collect();
+    if line.len() > MAX_MESSAGE {
+        line.truncate(line.floor_char_boundary(MAX_MESSAGE - MORE.len()));
+        line.push_str(MORE);
+    }
+    line
 }

@@ -60,8 +60,9 @@ impl FromStr for RegistryName {
             None => (text.as_str(), None),
         };
         if let Some(port) = port {
-            let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-            if !digits || port.parse::<u16>().map_or(true, |port| port == 0) {
+            // No leading zero either: one registry must not have two names.
+            let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+            if !digits || port.starts_with('0') || port.parse::<u16>().is_err() {
                 return Err(WRONG);
             }
         }
@@ -131,8 +132,8 @@ fn is_path_component(component: &str) -> bool {
     })
 }
 
-/// Iterative glob match with `*` only: linear in the product at worst, no recursion, so that a hostile
-/// pattern or name costs nothing.
+/// Iterative glob match with `*` only: no recursion and at worst the product of both lengths, so that a
+/// hostile pattern or name costs nothing.
 fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
     let (mut at, mut pos) = (0, 0);
     let mut backtrack: Option<(usize, usize)> = None;

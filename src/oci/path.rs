@@ -2,6 +2,7 @@
 
 use super::digest::Digest;
 use super::name::{Reference, RegistryName, Repository};
+use std::fmt;
 
 /// What a request asks for; `name` is not yet split into registry and repository (design P1 decides).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,19 +70,16 @@ impl ResourcePath {
         let (name, kind) = head.rsplit_once('/').ok_or(PathError::NotAnEndpoint)?;
         match kind {
             "manifests" => Self::resource(name, || {
-                last.parse()
-                    .map(ResourceKind::Manifest)
-                    .map_err(|_| PathError::Reference)
+                let reference = last.parse().map_err(|_| PathError::Reference)?;
+                Ok(ResourceKind::Manifest(reference))
             }),
             "blobs" => Self::resource(name, || {
-                last.parse()
-                    .map(ResourceKind::Blob)
-                    .map_err(|_| PathError::Reference)
+                let digest = last.parse().map_err(|_| PathError::Reference)?;
+                Ok(ResourceKind::Blob(digest))
             }),
             "referrers" => Self::resource(name, || {
-                last.parse()
-                    .map(ResourceKind::Referrers)
-                    .map_err(|_| PathError::Reference)
+                let digest = last.parse().map_err(|_| PathError::Reference)?;
+                Ok(ResourceKind::Referrers(digest))
             }),
             _ => Err(PathError::NotAnEndpoint),
         }
@@ -96,6 +94,16 @@ impl ResourcePath {
             name,
             kind: kind()?,
         })
+    }
+}
+
+impl fmt::Display for ResourcePath {
+    /// The path again: parsing it gives the same.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ping => f.write_str("/v2/"),
+            Self::Resource { name, kind } => write!(f, "/v2/{}{}", name.as_str(), kind.suffix()),
+        }
     }
 }
 

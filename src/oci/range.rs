@@ -16,7 +16,7 @@ pub struct ByteRange {
 pub struct ContentRange {
     /// Offset of the first byte sent.
     pub first: u64,
-    /// Offset of the last byte sent, itself included; never before `first`.
+    /// Offset of the last byte sent, itself included; never before `first`, never the largest number.
     pub last: u64,
     /// Size of the whole, if the sender knows it; always greater than `last`.
     pub total: Option<u64>,
@@ -34,7 +34,8 @@ impl ByteRange {
     /// units) is `None`: RFC 9110 lets a server ignore such a header and answer 200.
     #[must_use]
     pub fn parse(header: &str) -> Option<Self> {
-        let (first, last) = header.trim().strip_prefix("bytes=")?.split_once('-')?;
+        let (unit, range) = header.trim_matches([' ', '\t']).split_once('=')?;
+        let (first, last) = in_bytes(unit, range)?.split_once('-')?;
         let first = decimal(first)?;
         let last = match last {
             "" => None,
@@ -46,8 +47,7 @@ impl ByteRange {
         Some(Self { first, last })
     }
 
-    /// The range's last byte and the number of bytes in a body of `total` bytes; `None`: it begins at or
-    /// after the end (416).
+    /// What of this range a body of `total` bytes has; `None`: it begins at or after the end (416).
     #[must_use]
     pub fn within(&self, total: u64) -> Option<ContentRange> {
         let end = total.checked_sub(1)?;
@@ -55,6 +55,10 @@ impl ByteRange {
             return None;
         }
         let last = self.last.map_or(end, |last| last.min(end));
+        // Parsing refuses such a range; the fields are public.
+        if last < self.first {
+            return None;
+        }
         Some(ContentRange {
             first: self.first,
             last,
@@ -78,8 +82,8 @@ impl ContentRange {
     /// Number of bytes between first and last, both included.
     #[must_use]
     pub fn length(&self) -> u64 {
-        // `last >= first` by construction; a range over all of u64 cannot be counted and saturates.
-        (self.last - self.first).saturating_add(1)
+        // Parsing refuses what would saturate; the fields are public, so that nothing may overflow here.
+        self.last.saturating_sub(self.first).saturating_add(1)
     }
 
     /// The header's value.
@@ -97,18 +101,25 @@ impl FromStr for ContentRange {
 
     fn from_str(header: &str) -> Result<Self, InvalidContentRange> {
         let parse = || {
-            let (range, total) = header.trim().strip_prefix("bytes ")?.split_once('/')?;
+            let (unit, rest) = header.trim_matches([' ', '\t']).split_once(' ')?;
+            let (range, total) = in_bytes(unit, rest)?.split_once('/')?;
             let (first, last) = range.split_once('-')?;
             let (first, last) = (decimal(first)?, decimal(last)?);
             let total = match total {
                 "*" => None,
                 total => Some(decimal(total)?),
             };
-            let fits = first <= last && total.is_none_or(|total| last < total);
+            // A length that no u64 holds is no length: `last` stays below the largest number.
+            let fits = first <= last && last < total.unwrap_or(u64::MAX);
             fits.then_some(Self { first, last, total })
         };
         parse().ok_or(InvalidContentRange)
     }
+}
+
+/// `rest` if the unit is bytes; names of units have no case (RFC 9110 section 14.1).
+fn in_bytes<'a>(unit: &str, rest: &'a str) -> Option<&'a str> {
+    unit.eq_ignore_ascii_case("bytes").then_some(rest)
 }
 
 /// Digits only: no sign, no blanks, no overflow.

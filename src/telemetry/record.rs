@@ -3,6 +3,7 @@
 use crate::oci::RegistryName;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Level;
 
 /// The one record per request.
 #[derive(Clone, Debug)]
@@ -120,6 +121,28 @@ pub enum EventName {
     Drain,
 }
 
+// === impl AccessRecord ===
+
+impl AccessRecord {
+    /// `GET /v2/` that was answered: what health checks of everybody send all day.
+    #[must_use]
+    pub fn is_ping(&self) -> bool {
+        self.kind == "other" && self.status == 200 && self.repository.is_empty()
+    }
+
+    /// Pings are for debugging; a pull that nobody could serve stands out.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        if self.is_ping() {
+            Level::DEBUG
+        } else if self.outcome == RequestOutcome::Failed {
+            Level::WARN
+        } else {
+            Level::INFO
+        }
+    }
+}
+
 // === impl RequestOutcome ===
 
 impl RequestOutcome {
@@ -164,6 +187,75 @@ impl EventName {
             Self::ConfigRejected => "config_rejected",
             Self::LogDropped => "log_dropped",
             Self::Drain => "drain",
+        }
+    }
+
+    /// Every event.
+    pub const ALL: [Self; 17] = [
+        Self::EndpointEjected,
+        Self::EndpointReadmitted,
+        Self::TierDown,
+        Self::TierUp,
+        Self::DnsChanged,
+        Self::DnsStale,
+        Self::HostsRewritten,
+        Self::HostsConflict,
+        Self::HostsWriteFailed,
+        Self::FilesNotWritable,
+        Self::DigestMismatch,
+        Self::StaleServed,
+        Self::CertExpiring,
+        Self::ConfigReloaded,
+        Self::ConfigRejected,
+        Self::LogDropped,
+        Self::Drain,
+    ];
+
+    /// `MESSAGE_ID`: 128 bits in hex, fixed for ever; the journal's message catalog is keyed by it.
+    #[must_use]
+    pub fn message_id(self) -> &'static str {
+        match self {
+            Self::EndpointEjected => "283338ad84d54187be62ceec3b08b723",
+            Self::EndpointReadmitted => "a2a44bcc39d24e0eb5371e8c291fadbf",
+            Self::TierDown => "bcbb7aa8ec234e84a701f062c71243b3",
+            Self::TierUp => "bf27f42a2d6a40609b4fa77ab3ef8736",
+            Self::DnsChanged => "f75faef4d3c549aab1f69edc9936a8f9",
+            Self::DnsStale => "010f0a26c55f4348a9186af23e8fa42b",
+            Self::HostsRewritten => "c2794351fb9247398551aec25569aa1e",
+            Self::HostsConflict => "23fd6799d4a943cf9b23077b4e63d6da",
+            Self::HostsWriteFailed => "e48054eff21c402ab3c661e605bed383",
+            Self::FilesNotWritable => "43410f6a3c0a40398cdc037d406cce1d",
+            Self::DigestMismatch => "ed9955c80740492c82a2bd95a7d4f39e",
+            Self::StaleServed => "af2b712696f5427cabddf6dc78cf4ded",
+            Self::CertExpiring => "f018372ca9a74369826b00eb9b63d135",
+            Self::ConfigReloaded => "3fde76e5f8964bd9983060798784f0f9",
+            Self::ConfigRejected => "1cdb8b2667224ffe8a773b52eefc9cdd",
+            Self::LogDropped => "7f456ad5e5d2440398f9b8008bca3a08",
+            Self::Drain => "fbbd41703fe54ef7858717ddcfa08c41",
+        }
+    }
+
+    /// How loud it is.
+    #[must_use]
+    pub fn level(self) -> Level {
+        match self {
+            Self::ConfigRejected => Level::ERROR,
+            Self::EndpointEjected
+            | Self::TierDown
+            | Self::DnsStale
+            | Self::HostsConflict
+            | Self::HostsWriteFailed
+            | Self::FilesNotWritable
+            | Self::DigestMismatch
+            | Self::StaleServed
+            | Self::CertExpiring
+            | Self::LogDropped => Level::WARN,
+            Self::EndpointReadmitted
+            | Self::TierUp
+            | Self::DnsChanged
+            | Self::HostsRewritten
+            | Self::ConfigReloaded
+            | Self::Drain => Level::INFO,
         }
     }
 }

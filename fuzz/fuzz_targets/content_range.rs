@@ -1,0 +1,50 @@
+//! Range and Content-Range: what is accepted prints and reads the same, and a range within a body lies in it.
+
+#![no_main]
+
+use harbor_pilot::oci::{ByteRange, ContentRange};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    // A number out of the text, so that every run looks at `within`.
+    let number = text.bytes().fold(0_u64, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u64::from(byte))
+    });
+    if let Ok(range) = text.parse::<ContentRange>() {
+        assert!(range.first <= range.last && range.last < u64::MAX);
+        assert!(range.total.is_none_or(|total| range.last < total));
+        assert_eq!(range.first + (range.length() - 1), range.last);
+        assert_eq!(range.header().parse(), Ok(range));
+    }
+    if let Some(range) = ByteRange::parse(text) {
+        assert!(range.last.is_none_or(|last| range.first <= last));
+        assert_eq!(ByteRange::parse(&range.header()), Some(range));
+        check_within(range, number);
+        check_within(range, range.first.saturating_add(number % 8));
+    }
+    let first = number % 64;
+    let last = (number >> 8) % 96;
+    for total in [number, (number >> 16) % 128] {
+        check_within(ByteRange { first, last: None }, total);
+        check_within(
+            ByteRange {
+                first,
+                last: Some(last),
+            },
+            total,
+        );
+    }
+});
+
+fn check_within(range: ByteRange, total: u64) {
+    let Some(found) = range.within(total) else {
+        let reversed = range.last.is_some_and(|last| last < range.first);
+        assert!(range.first >= total || reversed);
+        return;
+    };
+    assert_eq!((found.first, found.total), (range.first, Some(total)));
+    assert!(found.first <= found.last && found.last < total);
+    assert!(range.last.is_none_or(|last| found.last <= last));
+    assert!(found.length() >= 1 && found.length() <= total);
+    assert_eq!(found.header().parse(), Ok(found));
+}

@@ -1,0 +1,164 @@
+//! One token fetch over the network (distribution spec, "Token Authentication"), and reading what comes back.
+
+use super::plan::TokenPlan;
+use super::reach::{Hop, Reach, USER_AGENT, read_bounded};
+use super::tokens::{FetchToken, Fetching, Issued, TokenError};
+use crate::config::Credential;
+use crate::topology::Failure;
+use crate::upstream::Error;
+use base64::Engine as _;
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderValue};
+use hyper::{Request, StatusCode};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Tokens are 1 to 10 KiB.
+const MAX_ANSWER: usize = 256 * 1024;
+/// Of a token without `expires_in` (distribution spec; GHCR sends none).
+const DEFAULT_LIFE: Duration = Duration::from_secs(60);
+/// Nothing is believed for longer.
+const MAX_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// Fetches tokens from where their plans say. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    reach: Reach,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    token: Option<String>,
+    #[serde(default)]
+    access_token: Option<String>,
+    #[serde(default)]
+    expires_in: Option<serde_json::Value>,
+}
+
+// === impl Fetcher ===
+
+impl Fetcher {
+    /// Over these connections.
+    #[must_use]
+    pub fn new(reach: Reach) -> Self {
+        Self { reach }
+    }
+}
+
+impl FetchToken for Fetcher {
+    fn fetch(&self, plan: Arc<TokenPlan>) -> Fetching {
+        let reach = self.reach.clone();
+        Box::pin(async move { fetch(&reach, &plan).await })
+    }
+}
+
+async fn fetch(reach: &Reach, plan: &TokenPlan) -> Result<Issued, TokenError> {
+    let who = describe(plan);
+    let failed = |detail: String| TokenError::Failed {
+        failure: Failure::Token,
+        detail: format!("fetching a token from {who}: {detail}"),
+    };
+    let hop = (&plan.source, &plan.endpoint, &plan.at);
+    let connection = reach.connect(hop.0, hop.1, hop.2).await;
+    let connection = connection.map_err(|error| failed(error.detail))?;
+    let response = reach.send(hop, connection, || request(plan)).await;
+    let mut response = response.map_err(|error| failed(error.detail))?;
+    let status = response.status();
+    let body = read_bounded(response.body_mut(), MAX_ANSWER).await;
+    match status {
+        StatusCode::OK => {
+            let body = body.map_err(|error| failed(error.to_string()))?;
+            read_token(&body).map_err(|why| failed(why.to_owned()))
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(TokenError::Denied(format!(
+            "{who} refuses a token ({status}) {}",
+            match &plan.credential {
+                Some(credential) => format!("to {}", credential.username),
+                None => "without a credential".to_owned(),
+            }
+        ))),
+        StatusCode::TOO_MANY_REQUESTS => Err(TokenError::Failed {
+            failure: Failure::TooManyRequests,
+            detail: format!("fetching a token from {who}: {status}"),
+        }),
+        _ => Err(failed(format!("it answered {status}"))),
+    }
+}
+
+/// Without path and query, which may say more than a log should.
+fn describe(plan: &TokenPlan) -> String {
+    match &plan.at {
+        Hop::Endpoint => plan.endpoint.to_string(),
+        Hop::Named(origin) => format!("{origin}, named by {}", plan.source.id),
+    }
+}
+
+fn request(plan: &TokenPlan) -> Result<Request<Empty<Bytes>>, Error> {
+    let host = match &plan.at {
+        Hop::Endpoint => plan.source.url.authority(),
+        Hop::Named(origin) => origin.authority(),
+    };
+    let mut request = Request::get(&plan.target)
+        .header(HOST, host)
+        .header(hyper::header::USER_AGENT, USER_AGENT)
+        .header(ACCEPT, "application/json")
+        .header(ACCEPT_ENCODING, "identity");
+    if let Some(credential) = &plan.credential {
+        request = request.header(AUTHORIZATION, basic_authorization(credential));
+    }
+    request.body(Empty::new()).map_err(|error| Error {
+        failure: Failure::Token,
+        detail: format!("no request can be made of the token realm: {error}"),
+        stale_connection: false,
+    })
+}
+
+/// `Basic …`, marked sensitive.
+#[must_use]
+pub fn basic_authorization(credential: &Credential) -> HeaderValue {
+    let pair = format!("{}:{}", credential.username, credential.password.reveal());
+    let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+    authorization("Basic", &encoded).unwrap_or_else(|| HeaderValue::from_static("Basic"))
+}
+
+fn authorization(scheme: &str, value: &str) -> Option<HeaderValue> {
+    let mut header = HeaderValue::from_str(&format!("{scheme} {value}")).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// The first non-empty of `token` and `access_token`: Harbor sends the second one empty (harbor-facts 2), others
+/// only the second.
+fn read_token(body: &[u8]) -> Result<Issued, &'static str> {
+    const NO_DOCUMENT: &str = "its answer is no token document";
+    // An array would be taken for the fields in their order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(NO_DOCUMENT);
+    }
+    let answer: Answer = serde_json::from_slice(body).map_err(|_| NO_DOCUMENT)?;
+    let tokens = [answer.token, answer.access_token].into_iter().flatten();
+    let token = tokens.into_iter().find(|token| !token.is_empty());
+    let token = token.ok_or("its answer holds no token")?;
+    // RFC 6750 section 2.1: a token is token68.
+    let visible = token.bytes().all(|byte| byte.is_ascii_graphic());
+    let authorization = authorization("Bearer", &token).filter(|_| visible);
+    let seconds = answer.expires_in.as_ref().and_then(|value| {
+        let text = value.as_str().and_then(|text| text.parse().ok());
+        value.as_f64().or(text)
+    });
+    let life = match seconds {
+        Some(seconds) if seconds >= MAX_LIFE.as_secs_f64() => MAX_LIFE,
+        Some(seconds) if seconds > 0.0 => Duration::from_secs_f64(seconds),
+        _ => DEFAULT_LIFE,
+    };
+    Ok(Issued {
+        authorization: authorization.ok_or("its token cannot be sent")?,
+        life,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Where a token is fetched and with what: the pure part of the token exchange (design P5, S1).
+
+use super::named_url::NamedUrl;
+use super::reach::Hop;
+use crate::config::Credential;
+use crate::topology::{EndpointId, Source, SourceKind};
+use std::sync::Arc;
+
+/// Harbor's token endpoint, below the host.
+const HARBOR_TOKEN_PATH: &str = "/service/token";
+
+/// One token fetch, ready to be made, now or again for a renewal.
+#[derive(Clone, Debug)]
+pub struct TokenPlan {
+    /// For whom.
+    pub source: Arc<Source>,
+    /// The endpoint that asked for a token.
+    pub endpoint: EndpointId,
+    /// Who is asked.
+    pub at: Hop,
+    /// Path and query.
+    pub target: String,
+    /// Whether the source's credential may be used for what is asked.
+    pub with_credential: bool,
+    /// Sent as Basic; `None`: an anonymous token.
+    pub credential: Option<Credential>,
+}
+
+/// A Bearer challenge's parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct BearerChallenge<'a> {
+    /// `realm`
+    pub realm: Option<&'a str>,
+    /// `service`
+    pub service: Option<&'a str>,
+    /// `scope`
+    pub scope: Option<&'a str>,
+}
+
+/// What the token is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The repository as the source knows it.
+    pub repository: &'a str,
+    /// Whether the source's credential may be used.
+    pub with_credential: bool,
+}
+
+impl TokenPlan {
+    /// Decides where the token comes from.
+    ///
+    /// Harbor answers for itself at the very address that asked: installations behind one name sign with keys of their
+    /// own (harbor-facts 2), and its realm may have lost the port behind another proxy. Other sources may name another
+    /// host; never by http where the source is https. The credential goes to the source's own origin, and to the realm of
+    /// the registry itself; a tier's credential never leaves it.
+    ///
+    /// # Errors
+    /// Says why the realm is not followed.
+    pub fn of(
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
+        challenge: BearerChallenge<'_>,
+        wanted: Wanted<'_>,
+    ) -> Result<Self, String> {
+        let (at, path) = if source.kind == SourceKind::Harbor {
+            (Hop::Endpoint, harbor_path(source, challenge.realm)?)
+        } else {
+            named_host(source, challenge.realm)?
+        };
+        let credential_may_go = at == Hop::Endpoint || source.kind == SourceKind::Upstream;
+        let credential = match &source.credential {
+            Some(credential) if wanted.with_credential && credential_may_go => {
+                Some(credential.clone())
+            }
+            _ => None,
+        };
+        let target = with_query(&path, source.kind, challenge, wanted.repository);
+        Ok(Self {
+            source: source.clone(),
+            endpoint: endpoint.clone(),
+            at,
+            target,
+            with_credential: wanted.with_credential,
+            credential,
+        })
+    }
+}
+
+/// The path at the Harbor's own address.
+fn harbor_path(source: &Source, realm: Option<&str>) -> Result<String, String> {
+    let Some(realm) = realm else {
+        return Ok(HARBOR_TOKEN_PATH.to_owned());
+    };
+    let url = NamedUrl::parse(realm)
+        .map_err(|why| format!("the token realm of {} is not usable: {why}", source.id))?;
+    // The port is ignored: an outer nginx with `Host $host` drops it (harbor-facts 2). So is the scheme, which
+    // comes from Harbor's own setting.
+    if url.origin.host == source.url.host || url.path() == HARBOR_TOKEN_PATH {
+        return Ok(url.target);
+    }
+    Err(format!(
+        "{} names a foreign token realm, {url}; Harbor's own is {HARBOR_TOKEN_PATH} at the same host: check its external URL",
+        source.id
+    ))
+}
+
+/// The host and path that the realm of another registry names.
+fn named_host(source: &Source, realm: Option<&str>) -> Result<(Hop, String), String> {
+    let realm = realm.ok_or_else(|| {
+        format!(
+            "{} asks for a token but does not say where it is to be had",
+            source.id
+        )
+    })?;
+    let url = NamedUrl::parse(realm)
+        .map_err(|why| format!("the token realm of {} is not usable: {why}", source.id))?;
+    if url.has_origin_of(&source.url) {
+        return Ok((Hop::Endpoint, url.target));
+    }
+    if source.url.https && !url.origin.https {
+        return Err(format!(
+            "{} names a token realm without TLS, {url}: refused",
+            source.id
+        ));
+    }
+    Ok((Hop::Named(url.origin), url.target))
+}
+
+/// `…?service=…&scope=repository:…:pull`. The scope is our own: challenges may name another (GHCR's on `/v2/`), or a
+/// redirect changed the path. Scopes of another type that a registry asks for are sent too (`aws` at
+/// public.ecr.aws).
+fn with_query(
+    path: &str,
+    kind: SourceKind,
+    challenge: BearerChallenge<'_>,
+    repository: &str,
+) -> String {
+    let mut target = path.to_owned();
+    let mut separator = if path.contains('?') { '&' } else { '?' };
+    let mut push = |name: &str, value: &str| {
+        target.push(separator);
+        separator = '&';
+        target.push_str(name);
+        target.push('=');
+        percent_encode(value, &mut target);
+    };
+    if let Some(service) = challenge.service {
+        push("service", service);
+    }
+    push("scope", &format!("repository:{repository}:pull"));
+    if kind == SourceKind::Upstream {
+        let named = challenge.scope.unwrap_or_default().split(' ');
+        let foreign = |scope: &&str| !scope.is_empty() && !scope.contains(':');
+        for scope in named.filter(foreign).take(4) {
+            push("scope", scope);
+        }
+    }
+    target
+}
+
+/// Everything but RFC 3986's unreserved characters, and `:` and `/`, which a query may hold and people read.
+fn percent_encode(value: &str, into: &mut String) {
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:/".contains(&byte) {
+            into.push(char::from(byte));
+        } else {
+            const HEX: [char; 16] = [
+                '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+            ];
+            into.push('%');
+            into.extend(HEX.get(usize::from(byte >> 4)));
+            into.extend(HEX.get(usize::from(byte & 15)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! Reaching whoever is to be asked next, the endpoint itself or a host that it named, and reading small answers.
+
+use super::lookup::Lookup;
+use crate::config::BaseUrl;
+use crate::topology::{EndpointId, Failure, Source};
+use crate::upstream::{Body, Client, Connection, Error};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Empty};
+use hyper::{Request, Response};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Our name to every source. Never `harbor-registry-client`: Harbor takes that one for a replication and does not
+/// note the pull (harbor-facts 3.5).
+pub const USER_AGENT: &str = concat!("harbor-pilot/", env!("CARGO_PKG_VERSION"));
+
+/// Who is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hop {
+    /// The endpoint itself, at its address.
+    Endpoint,
+    /// A host that it named in a challenge or a redirect.
+    Named(BaseUrl),
+}
+
+/// Connects to hops. Cheap to clone.
+#[derive(Clone)]
+pub struct Reach {
+    client: Client,
+    lookup: Arc<dyn Lookup>,
+}
+
+/// Why a small body could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// It is longer than it should be.
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
+    /// It broke off.
+    #[error("the answer broke off: {0}")]
+    Broken(String),
+}
+
+// === impl Reach ===
+
+impl Reach {
+    /// By this client, with these lookups for named hosts.
+    #[must_use]
+    pub fn new(client: Client, lookup: Arc<dyn Lookup>) -> Self {
+        Self { client, lookup }
+    }
+
+    /// An idle connection to the hop, or a new one.
+    ///
+    /// # Errors
+    /// Says which step failed, or that the host may not be dialled.
+    pub async fn connect(
+        &self,
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
+        hop: &Hop,
+    ) -> Result<Connection, Error> {
+        let idle = match hop {
+            Hop::Endpoint => self.client.idle(endpoint),
+            Hop::Named(target) => self.client.idle_named(source, target),
+        };
+        match idle {
+            Some(idle) => Ok(idle),
+            None => self.connect_anew(source, endpoint, hop).await,
+        }
+    }
+
+    /// Sends what `request` makes over `connection`. Where a kept-alive connection had died meanwhile it is sent
+    /// once more over a fresh one.
+    ///
+    /// # Errors
+    /// Says what broke.
+    pub async fn send(
+        &self,
+        (source, endpoint, hop): (&Arc<Source>, &EndpointId, &Hop),
+        connection: Connection,
+        request: impl Fn() -> Result<Request<Empty<Bytes>>, Error>,
+    ) -> Result<Response<Body>, Error> {
+        match connection.send(request()?).await {
+            Err(error) if error.stale_connection => {
+                let fresh = self.connect_anew(source, endpoint, hop).await?;
+                fresh.send(request()?).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn connect_anew(
+        &self,
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
+        hop: &Hop,
+    ) -> Result<Connection, Error> {
+        match hop {
+            Hop::Endpoint => self.client.connect(source, endpoint).await,
+            Hop::Named(target) => {
+                let addresses = self.addresses(source, target).await?;
+                self.client.connect_named(source, target, &addresses).await
+            }
+        }
+    }
+
+    /// Of the host itself, or of the proxy that leads there; a literal needs no lookup.
+    async fn addresses(&self, source: &Source, target: &BaseUrl) -> Result<Vec<IpAddr>, Error> {
+        let host = &Client::looked_up(source, target).host;
+        if let Ok(literal) = host.parse() {
+            return Ok(vec![literal]);
+        }
+        let found = self.lookup.lookup(host).await;
+        found.map_err(|error| Error {
+            failure: Failure::Refused,
+            detail: error.to_string(),
+            stale_connection: false,
+        })
+    }
+}
+
+impl fmt::Debug for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reach")
+    }
+}
+
+/// Reads a body that should be small to its end, so that its connection can be used again. The caller bounds the
+/// time.
+///
+/// # Errors
+/// It is longer than `limit` bytes, or broke off.
+pub async fn read_bounded(body: &mut Body, limit: usize) -> Result<Bytes, Unread> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Unread::Broken(error.to_string()))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if whole.len() + data.len() > limit {
+            return Err(Unread::TooLong(limit));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}

@@ -1,0 +1,382 @@
+//! The token cache: one fetch for all who wait, kept under (address, project, credential), renewed early.
+//!
+//! A fetch runs in a task of its own: a client that goes away does not cancel what others wait for, and a panic
+//! there is one failed fetch.
+
+use super::TokenKey;
+use super::plan::TokenPlan;
+use crate::config::{BaseUrl, Credential};
+use crate::lifecycle;
+use crate::metrics::Metrics;
+use crate::topology::{EndpointId, Failure, Source};
+use hyper::header::HeaderValue;
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Tokens kept at most; the one unused for longest makes room.
+const MAX_TOKENS: usize = 4096;
+/// For one fetch: connect, TLS and answer.
+const FETCH_LIMIT: Duration = Duration::from_secs(10);
+/// A refusal of the token endpoint is believed for so long, so that a burst asks once.
+const DENIAL_LIFE: Duration = Duration::from_secs(10);
+/// After a failed renewal the next is tried no sooner.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+/// How long it is remembered that a source takes a password as it is.
+const BASIC_LIFE: Duration = Duration::from_secs(30 * 60);
+
+/// A token as it was issued.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// `Bearer …`, marked sensitive.
+    pub authorization: HeaderValue,
+    /// From now.
+    pub life: Duration,
+}
+
+/// Why there is no token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// The token endpoint said no (401, 403).
+    #[error("{0}")]
+    Denied(String),
+    /// It gave no answer that can be used.
+    #[error("{detail}")]
+    Failed {
+        /// For health and metrics.
+        failure: Failure,
+        /// For people.
+        detail: String,
+    },
+}
+
+/// A fetch under way.
+pub type Fetching = Pin<Box<dyn Future<Output = Result<Issued, TokenError>> + Send>>;
+
+/// Makes one token fetch.
+pub trait FetchToken: Send + Sync {
+    /// Starts it. The cache bounds the time.
+    fn fetch(&self, plan: Arc<TokenPlan>) -> Fetching;
+}
+
+/// The cache. Cheap to clone.
+#[derive(Clone)]
+pub struct Tokens {
+    entries: Arc<Mutex<Entries>>,
+    fetch: Arc<dyn FetchToken>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct Entries {
+    of: HashMap<TokenKey, Entry>,
+    /// Counts uses and fetches; orders entries by use and tells fetches apart.
+    counter: u64,
+}
+
+type Landing = Option<Result<HeaderValue, TokenError>>;
+
+struct Entry {
+    holder: Holder,
+    used: u64,
+    current: Option<Current>,
+    pending: Option<(u64, watch::Receiver<Landing>)>,
+    denied: Option<(Instant, String)>,
+}
+
+/// For whom a token was fetched: after a reload with another password or URL the old token is nobody's.
+#[derive(PartialEq)]
+struct Holder {
+    url: BaseUrl,
+    credential: Option<Credential>,
+}
+
+struct Current {
+    authorization: HeaderValue,
+    /// From then on it is renewed by whoever uses it.
+    renew_at: Instant,
+    /// From then on it is not used.
+    ends_at: Instant,
+    /// How to renew it; `None` for a password.
+    plan: Option<Arc<TokenPlan>>,
+}
+
+/// A fetch under way. Dropped, it clears its mark: its task may have panicked.
+struct Flight {
+    entries: Arc<Mutex<Entries>>,
+    key: TokenKey,
+    id: u64,
+}
+
+// === impl Tokens ===
+
+impl Tokens {
+    /// An empty cache.
+    #[must_use]
+    pub fn new(fetch: Arc<dyn FetchToken>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            entries: Arc::default(),
+            fetch,
+            metrics,
+        }
+    }
+
+    /// What can be sent along with the first request, if anything. From 80 % of its life on a token is renewed in the
+    /// background, at `endpoint`, while it is still used.
+    #[must_use]
+    pub fn present(
+        &self,
+        key: &TokenKey,
+        source: &Source,
+        endpoint: &EndpointId,
+        with_credential: bool,
+    ) -> Option<HeaderValue> {
+        let now = Instant::now();
+        let mut entries = self.lock();
+        let entry = entries.used(key)?;
+        if !entry.holder.is(source, with_credential) {
+            return None;
+        }
+        let current = entry.current.as_mut()?;
+        if now >= current.ends_at {
+            return None;
+        }
+        let authorization = current.authorization.clone();
+        if now >= current.renew_at && entry.pending.is_none() {
+            current.renew_at = now + RENEWAL_PAUSE;
+            if let Some(plan) = &current.plan {
+                let plan = TokenPlan {
+                    endpoint: endpoint.clone(),
+                    ..TokenPlan::clone(plan)
+                };
+                self.launch(&mut entries, key, Arc::new(plan));
+            }
+        }
+        Some(authorization)
+    }
+
+    /// A token by this plan: the one that somebody else has just fetched or is fetching, or a new one.
+    ///
+    /// # Errors
+    /// The token endpoint refused, or failed.
+    pub async fn obtain(&self, key: &TokenKey, plan: TokenPlan) -> Result<HeaderValue, TokenError> {
+        let mut landing = {
+            let now = Instant::now();
+            let mut entries = self.lock();
+            let entry = entries.held(key, &plan.source, plan.with_credential);
+            match (&entry.current, &entry.denied, &entry.pending) {
+                (Some(current), _, _) if now < current.ends_at => {
+                    return Ok(current.authorization.clone());
+                }
+                (_, Some((until, text)), _) if now < *until => {
+                    return Err(TokenError::Denied(text.clone()));
+                }
+                (_, _, Some((_, landing))) => landing.clone(),
+                _ => self.launch(&mut entries, key, Arc::new(plan)),
+            }
+        };
+        // Cancel-safe: the fetch runs in its own task.
+        let landed = landing.wait_for(Option::is_some).await;
+        match landed.as_deref() {
+            Ok(Some(result)) => result.clone(),
+            _ => Err(TokenError::Failed {
+                failure: Failure::Token,
+                detail: "the token fetch broke off".to_owned(),
+            }),
+        }
+    }
+
+    /// Remembers that the source took a password as it is, so that the next request brings it along.
+    pub fn remember_basic(&self, key: &TokenKey, source: &Source, authorization: HeaderValue) {
+        let ends_at = Instant::now() + BASIC_LIFE;
+        let mut entries = self.lock();
+        entries.held(key, source, true).current = Some(Current {
+            authorization,
+            renew_at: ends_at,
+            ends_at,
+            plan: None,
+        });
+    }
+
+    /// Forgets a token that was refused, unless another one is there by now.
+    pub fn forget(&self, key: &TokenKey, refused: &HeaderValue) {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.of.get_mut(key) {
+            entry
+                .current
+                .take_if(|current| current.authorization == *refused);
+        }
+    }
+
+    /// Starts a fetch and marks the entry, which must be there.
+    fn launch(
+        &self,
+        entries: &mut Entries,
+        key: &TokenKey,
+        plan: Arc<TokenPlan>,
+    ) -> watch::Receiver<Landing> {
+        let (sender, receiver) = watch::channel(None);
+        entries.counter += 1;
+        let flight = Flight {
+            entries: self.entries.clone(),
+            key: key.clone(),
+            id: entries.counter,
+        };
+        if let Some(entry) = entries.of.get_mut(key) {
+            entry.pending = Some((flight.id, receiver.clone()));
+        }
+        let (fetch, metrics) = (self.fetch.clone(), self.metrics.clone());
+        lifecycle::spawn_detached("token-fetch", async move {
+            let limited = tokio::time::timeout(FETCH_LIMIT, fetch.fetch(plan.clone())).await;
+            let result = limited.unwrap_or_else(|_| {
+                Err(TokenError::Failed {
+                    failure: Failure::Token,
+                    detail: format!(
+                        "no token from {} within {} s",
+                        plan.source.id,
+                        FETCH_LIMIT.as_secs()
+                    ),
+                })
+            });
+            let word = match &result {
+                Ok(_) => "ok",
+                Err(TokenError::Denied(_)) => "denied",
+                Err(TokenError::Failed { .. }) => "failed",
+            };
+            metrics.token_fetch(plan.source.id.label(), word);
+            let answer = result.as_ref().map(|issued| issued.authorization.clone());
+            let answer = answer.map_err(TokenError::clone);
+            flight.land(plan, result, Instant::now());
+            // Nobody may be waiting any more.
+            let _ = sender.send(Some(answer));
+        });
+        receiver
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        lock(&self.entries)
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens")
+    }
+}
+
+/// No invariant spans two statements under this lock, so that a poisoned one is as good as any.
+fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
+    entries.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl Entries ===
+
+impl Entries {
+    /// The entry, noted as used.
+    fn used(&mut self, key: &TokenKey) -> Option<&mut Entry> {
+        self.counter += 1;
+        let entry = self.of.get_mut(key)?;
+        entry.used = self.counter;
+        Some(entry)
+    }
+
+    /// The entry of this holder, noted as used; a new one where it was another's.
+    fn held(&mut self, key: &TokenKey, source: &Source, with_credential: bool) -> &mut Entry {
+        if self.of.len() >= MAX_TOKENS && !self.of.contains_key(key) {
+            let oldest = self.of.iter().min_by_key(|(_, entry)| entry.used);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                self.of.remove(&oldest);
+            }
+        }
+        self.counter += 1;
+        let fresh = || Entry {
+            holder: Holder::of(source, with_credential),
+            used: 0,
+            current: None,
+            pending: None,
+            denied: None,
+        };
+        let entry = self.of.entry(key.clone()).or_insert_with(fresh);
+        if !entry.holder.is(source, with_credential) {
+            *entry = fresh();
+        }
+        entry.used = self.counter;
+        entry
+    }
+}
+
+// === impl Holder ===
+
+impl Holder {
+    fn of(source: &Source, with_credential: bool) -> Self {
+        Self {
+            url: source.url.clone(),
+            credential: source.credential.clone().filter(|_| with_credential),
+        }
+    }
+
+    fn is(&self, source: &Source, with_credential: bool) -> bool {
+        let credential = source.credential.as_ref().filter(|_| with_credential);
+        self.url == source.url && self.credential.as_ref() == credential
+    }
+}
+
+// === impl Current ===
+
+impl Current {
+    /// Used until shortly before its end, since the request that carries it needs time too; renewed from 80 % on.
+    fn new(issued: Issued, plan: Arc<TokenPlan>, now: Instant) -> Self {
+        let margin = (issued.life / 10).min(Duration::from_secs(30));
+        Self {
+            authorization: issued.authorization,
+            renew_at: now + issued.life.mul_f64(0.8),
+            ends_at: now + issued.life - margin,
+            plan: Some(plan),
+        }
+    }
+}
+
+// === impl Flight ===
+
+impl Flight {
+    /// Takes the result over, unless the entry has gone to another holder meanwhile. A failed renewal leaves the old
+    /// token where it is.
+    fn land(self, plan: Arc<TokenPlan>, result: Result<Issued, TokenError>, now: Instant) {
+        let mut entries = lock(&self.entries);
+        let Some(entry) = self.entry(&mut entries) else {
+            return;
+        };
+        match result {
+            Ok(issued) => {
+                entry.current = Some(Current::new(issued, plan, now));
+                entry.denied = None;
+            }
+            Err(TokenError::Denied(text)) => entry.denied = Some((now + DENIAL_LIFE, text)),
+            Err(TokenError::Failed { .. }) => {}
+        }
+        entry.pending = None;
+    }
+
+    fn entry<'a>(&self, entries: &'a mut Entries) -> Option<&'a mut Entry> {
+        let entry = entries.of.get_mut(&self.key)?;
+        let mine = entry.pending.as_ref().is_some_and(|(id, _)| *id == self.id);
+        mine.then_some(entry)
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut entries = lock(&self.entries);
+        if let Some(entry) = self.entry(&mut entries) {
+            entry.pending = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

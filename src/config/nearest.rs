@@ -1,0 +1,64 @@
+//! Which known word was probably meant: by other programs' names for the same thing, else by the fewest
+//! edits.
+
+/// Keys that people bring along from containerd, k3s, nginx and Docker, with ours.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("address", "listen"),
+    ("bind", "listen"),
+    ("ca", "ca_file"),
+    ("ca_cert", "ca_file"),
+    ("cert_file", "client_cert_file"),
+    ("endpoint", "url"),
+    ("host", "url"),
+    ("insecure", "insecure_skip_verify"),
+    ("key_file", "client_key_file"),
+    ("level", "filter"),
+    ("mirror", "tier"),
+    ("mirrors", "tier"),
+    ("namespace", "registries"),
+    ("password", "password_file"),
+    ("path", "directory"),
+    ("rewrite", "project"),
+    ("server", "upstream"),
+    ("skip_verify", "insecure_skip_verify"),
+    ("token", "password_file"),
+    ("type", "kind"),
+    ("user", "username"),
+];
+
+/// The known word that `word` most probably stands for.
+pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let plain = word.to_ascii_lowercase().replace('-', "_");
+    if let Some(same) = known.iter().find(|known| **known == plain) {
+        return Some(same);
+    }
+    let elsewhere = ELSEWHERE.iter().find(|(theirs, _)| *theirs == plain);
+    if let Some((_, ours)) = elsewhere
+        && let Some(known) = known.iter().find(|known| *known == ours)
+    {
+        return Some(known);
+    }
+    let best = known.iter().min_by_key(|known| edits(&plain, known))?;
+    // A third of the word may be wrong, else the hint would mislead more than it helps.
+    let most = (plain.chars().count().max(best.len()) / 3).max(1);
+    (edits(&plain, best) <= most).then_some(best)
+}
+
+/// Levenshtein's distance, one row at a time.
+fn edits(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (at, this) in left.chars().enumerate() {
+        let mut next = Vec::with_capacity(row.len());
+        let mut before = at + 1;
+        next.push(before);
+        for (that, pair) in right.iter().zip(row.windows(2)) {
+            let &[diagonal, above] = pair else { continue };
+            let replaced = diagonal + usize::from(this != *that);
+            before = replaced.min(above + 1).min(before + 1);
+            next.push(before);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}

@@ -1,0 +1,115 @@
+//! `[server]`: where the daemon listens, and who may talk to it.
+
+use super::files::read_secret;
+use super::model::Server;
+use super::section::{Reading, Section, Setting};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Where containerd is served unless something else is written.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5180);
+/// Where people and monitors are served.
+const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5181);
+
+pub(super) fn read_server(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Server {
+    let mut section = root.below("server", cx);
+    let listen = section.or(cx, "listen", vec![LISTEN]);
+    let allow_non_loopback = section.or(cx, "allow_non_loopback", false);
+    let admin = section.or(cx, "admin", Admin(Some(ADMIN))).0;
+    let metrics = section.optional(cx, "metrics");
+    let require_header = section.file(cx, "require_header_file");
+    let require_header =
+        require_header.and_then(|path| section.kept(cx, "require_header_file", read_secret(&path)));
+    if listen.is_empty() {
+        let what = "is empty: containerd could reach nothing";
+        section.complain(cx, "listen", what, format!("write listen = [\"{LISTEN}\"]"));
+    }
+    for address in listen.iter().filter(|address| !address.ip().is_loopback()) {
+        if !allow_non_loopback {
+            section.complain(
+                cx,
+                "listen",
+                format!("{address} can be reached from other machines"),
+                "write a loopback address such as 127.0.0.1, or add allow_non_loopback = true and read docs/security.md",
+            );
+        } else if require_header.is_none() && !section.has("require_header_file") {
+            section.warn(
+                cx,
+                "listen",
+                format!(
+                    "{address} lets every machine that reaches it pull with this node's credentials"
+                ),
+                "add require_header_file, or a firewall rule",
+            );
+        }
+    }
+    if let Some(address) = admin.filter(|address| !address.ip().is_loopback()) {
+        section.complain(
+            cx,
+            "admin",
+            format!("{address} can be reached from other machines"),
+            "write a loopback address; for Prometheus from outside there is metrics = \"0.0.0.0:9105\"",
+        );
+    }
+    report_clashes(&section, &listen, admin, metrics, cx);
+    section.finish(cx);
+    Server {
+        listen,
+        admin,
+        metrics,
+        allow_non_loopback,
+        require_header,
+    }
+}
+
+fn report_clashes(
+    section: &Section<'_>,
+    listen: &[SocketAddr],
+    admin: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
+    cx: &mut Reading<'_>,
+) {
+    let listen = listen.iter().map(|address| ("listen", *address));
+    let admin = admin.map(|address| ("admin", address));
+    let metrics = metrics.map(|address| ("metrics", address));
+    let all: Vec<(&str, SocketAddr)> = listen.chain(admin).chain(metrics).collect();
+    for (at, (key, address)) in all.iter().enumerate() {
+        if address.port() == 0 {
+            let what = format!("{address} has a port that changes with every start");
+            section.warn(cx, key, what, "write a fixed port such as 5180");
+            continue;
+        }
+        let clash = all
+            .iter()
+            .take(at)
+            .find(|(_, other)| clashes(*address, *other));
+        if let Some((other, _)) = clash {
+            let what = format!("{address} is taken by {other} already");
+            section.complain(cx, key, what, "write another port");
+        }
+    }
+}
+
+/// Whether binding one keeps the other from being bound.
+fn clashes(left: SocketAddr, right: SocketAddr) -> bool {
+    let all = |one: SocketAddr, other: SocketAddr| {
+        one.ip().is_unspecified() && (one.is_ipv6() || other.is_ipv4())
+    };
+    left.port() == right.port() && (left.ip() == right.ip() || all(left, right) || all(right, left))
+}
+
+/// `admin`: an address, or "none".
+struct Admin(Option<SocketAddr>);
+
+impl Setting for Admin {
+    fn read(value: &super::document::Value) -> Result<Self, super::problem::Wrong> {
+        match value {
+            super::document::Value::Text(text) if text == "none" => Ok(Self(None)),
+            other => SocketAddr::read(other).map(|address| Self(Some(address))),
+        }
+    }
+
+    fn show(&self) -> toml::Value {
+        self.0
+            .map_or_else(|| "none".into(), |address| address.show())
+    }
+}

@@ -1,0 +1,258 @@
+//! The small tables: `[relay]`, `[failover]`, `[stale]`, `[dns]`, `[timeouts]`, `[limits]`, `[node]`,
+//! `[log]`, `[state]`, with the relations between their values.
+
+use super::model::{
+    Dns, Existing, Failover, Fallback, HarborPolicy, Limits, Log, Node, Relay, Runtime, Stale,
+    Timeouts, Verify,
+};
+use super::section::{Reading, Section};
+use super::values::{Nameserver, Size};
+use std::path::PathBuf;
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+
+/// From 2.3 on containerd waits this long for a response header (containerd-k3s-facts 0.7).
+const CONTAINERD_WAITS: Duration = Duration::from_secs(30);
+/// The unit's TimeoutStopSec (design O4).
+const UNIT_STOPS: Duration = Duration::from_secs(10);
+/// Where state is kept when neither a file nor systemd says otherwise.
+const STATE: &str = "/var/lib/harbor-pilot";
+
+pub(super) fn read_relay(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Relay {
+    let mut section = root.below("relay", cx);
+    let verify = section.or(cx, "verify", Verify::Always);
+    section.finish(cx);
+    Relay { verify }
+}
+
+pub(super) fn read_failover(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Failover {
+    let mut section = root.below("failover", cx);
+    let harbor_policy = section.or(cx, "harbor_policy", HarborPolicy::Next);
+    section.finish(cx);
+    Failover { harbor_policy }
+}
+
+pub(super) fn read_stale(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Stale {
+    let mut section = root.below("stale", cx);
+    let stale = Stale {
+        enabled: section.or(cx, "enabled", true),
+        max_age: section.or(cx, "max_age", Duration::from_secs(7 * 86_400)),
+        max_bytes: section.or(cx, "max_bytes", Size(64 << 20)).0,
+    };
+    if stale.enabled && (stale.max_age.is_zero() || stale.max_bytes == 0) {
+        let key = if stale.max_age.is_zero() {
+            "max_age"
+        } else {
+            "max_bytes"
+        };
+        let what = "is zero: nothing would be kept";
+        section.complain(cx, key, what, "write enabled = false to keep nothing");
+    }
+    section.finish(cx);
+    stale
+}
+
+pub(super) fn read_dns(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Dns {
+    let mut section = root.below("dns", cx);
+    let nameservers: Vec<Nameserver> = section.or(cx, "nameservers", Vec::new());
+    let min_ttl = section.or(cx, "min_ttl", Duration::from_secs(5));
+    let max_ttl = section.or(cx, "max_ttl", Duration::from_secs(300));
+    if min_ttl < Duration::from_secs(1) {
+        let what = "is less than a second: records of TTL 0 would be asked for in a loop";
+        section.complain(cx, "min_ttl", what, "write min_ttl = \"5s\"");
+    }
+    if min_ttl > max_ttl {
+        let key = if section.is_written("min_ttl") {
+            "min_ttl"
+        } else {
+            "max_ttl"
+        };
+        let what = "makes min_ttl longer than max_ttl";
+        section.complain(cx, key, what, "write min_ttl = \"5s\" and max_ttl = \"5m\"");
+    }
+    section.finish(cx);
+    Dns {
+        nameservers: nameservers.into_iter().map(|server| server.0).collect(),
+        min_ttl,
+        max_ttl,
+    }
+}
+
+pub(super) fn read_timeouts(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Timeouts {
+    let mut section = root.below("timeouts", cx);
+    let ms = Duration::from_millis;
+    let timeouts = Timeouts {
+        connect_race: section.or(cx, "connect_race", ms(250)),
+        connect: section.or(cx, "connect", ms(2500)),
+        tls: section.or(cx, "tls", ms(3000)),
+        first_byte: section.or(cx, "first_byte", ms(4000)),
+        upstream_joins: section.or(cx, "upstream_joins", ms(3000)),
+        total: section.or(cx, "total", ms(20_000)),
+        stall: section.or(cx, "stall", ms(2000)),
+        client_idle: section.or(cx, "client_idle", ms(75_000)),
+        drain: section.or(cx, "drain", ms(3000)),
+    };
+    let positive = [
+        ("connect_race", timeouts.connect_race),
+        ("connect", timeouts.connect),
+        ("tls", timeouts.tls),
+        ("first_byte", timeouts.first_byte),
+        ("upstream_joins", timeouts.upstream_joins),
+        ("total", timeouts.total),
+        ("stall", timeouts.stall),
+        ("client_idle", timeouts.client_idle),
+    ];
+    for (key, _) in positive.iter().filter(|(_, value)| value.is_zero()) {
+        let what = "is zero: nothing could ever be in time";
+        section.complain(cx, key, what, "write a duration, or take the key out");
+    }
+    let relations = [
+        (
+            "connect_race",
+            timeouts.connect_race,
+            "connect",
+            timeouts.connect,
+        ),
+        ("connect", timeouts.connect, "total", timeouts.total),
+        ("tls", timeouts.tls, "total", timeouts.total),
+        ("first_byte", timeouts.first_byte, "total", timeouts.total),
+        (
+            "upstream_joins",
+            timeouts.upstream_joins,
+            "total",
+            timeouts.total,
+        ),
+    ];
+    for (shorter, short, longer, long) in relations {
+        if short < long || short.is_zero() || long.is_zero() {
+            continue;
+        }
+        // Named at the key that somebody wrote.
+        let key = if section.is_written(shorter) {
+            shorter
+        } else {
+            longer
+        };
+        let what = format!("makes {shorter} as long as {longer} or longer");
+        let instead = format!("write a {shorter} that is shorter than {longer}");
+        section.complain(cx, key, what, instead);
+    }
+    if timeouts.total >= CONTAINERD_WAITS {
+        let what = "is not shorter than the 30 s that containerd 2.3 waits for an answer";
+        section.warn(cx, "total", what, "write total = \"20s\"");
+    }
+    if timeouts.drain >= UNIT_STOPS {
+        let what =
+            "is not shorter than the unit's TimeoutStopSec of 10 s: systemd would kill the daemon";
+        section.warn(
+            cx,
+            "drain",
+            what,
+            "write drain = \"3s\", or raise TimeoutStopSec",
+        );
+    }
+    section.finish(cx);
+    timeouts
+}
+
+pub(super) fn read_limits(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Limits {
+    let mut section = root.below("limits", cx);
+    let connections: u32 = section.or(cx, "connections", 512);
+    let loaded = section.or(cx, "loaded", 16);
+    let per_address = section.or(cx, "per_address", 64);
+    let manifest_bytes = section.or(cx, "manifest_bytes", Size(4 << 20)).0;
+    for (key, value) in [
+        ("connections", connections),
+        ("loaded", loaded),
+        ("per_address", per_address),
+    ] {
+        if value == 0 {
+            let what = "is zero: nothing would be served";
+            section.complain(cx, key, what, "write a number of at least 1");
+        }
+    }
+    if loaded > per_address {
+        let key = if section.is_written("loaded") {
+            "loaded"
+        } else {
+            "per_address"
+        };
+        let what = "makes loaded larger than per_address";
+        section.complain(cx, key, what, "write loaded = 16 and per_address = 64");
+    }
+    if !(64 << 10..=64 << 20).contains(&manifest_bytes) {
+        let what = "is not between 64KiB and 64MiB: real manifests would be refused, or a few could fill the memory";
+        section.complain(
+            cx,
+            "manifest_bytes",
+            what,
+            "write manifest_bytes = \"4MiB\"",
+        );
+    }
+    section.finish(cx);
+    Limits {
+        // A u32 fits everywhere this runs; the saturation is for the types alone.
+        connections: usize::try_from(connections).unwrap_or(usize::MAX),
+        loaded,
+        per_address,
+        manifest_bytes,
+    }
+}
+
+pub(super) fn read_node(root: &mut Section<'_>, has_tiers: bool, cx: &mut Reading<'_>) -> Node {
+    let mut section = root.below("node", cx);
+    let node = Node {
+        manage: section.or(cx, "manage", false),
+        runtime: section.or(cx, "runtime", Runtime::Auto),
+        fallback: section.or(cx, "fallback", Fallback::Tiers),
+        existing: section.or(cx, "existing", Existing::Adopt),
+        data_dir: section.optional(cx, "data_dir"),
+        registries_yaml: section.optional(cx, "registries_yaml"),
+        certs_d: section.optional(cx, "certs_d"),
+    };
+    if node.manage && !has_tiers {
+        let what = "is true, but there is no tier: no file of the node will be written";
+        section.warn(
+            cx,
+            "manage",
+            what,
+            "add a [[tier]], or write manage = false",
+        );
+    }
+    if node.registries_yaml.is_some() && node.runtime == Runtime::Containerd {
+        let what = "has no meaning for runtime = \"containerd\": only k3s and rke2 have that file";
+        section.complain(cx, "registries_yaml", what, "take it out");
+    }
+    section.finish(cx);
+    node
+}
+
+pub(super) fn read_log(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Log {
+    let mut section = root.below("log", cx);
+    let filter: String = section.or(cx, "filter", "info".to_owned());
+    if let Err(error) = EnvFilter::builder().parse(&filter) {
+        let what = format!("{filter:?} is no log filter: {error}");
+        let instead = "write a level (error, warn, info, debug, trace) or harbor_pilot=debug";
+        section.complain(cx, "filter", what, instead);
+    }
+    section.finish(cx);
+    Log { filter }
+}
+
+pub(super) fn read_state(root: &mut Section<'_>, cx: &mut Reading<'_>) -> PathBuf {
+    let mut section = root.below("state", cx);
+    let directory = section.or(cx, "directory", default_state(cx.environment));
+    section.finish(cx);
+    directory
+}
+
+/// What systemd's StateDirectory= says, else the packaged place.
+pub(super) fn default_state(environment: &std::collections::BTreeMap<String, String>) -> PathBuf {
+    let given = environment.get("STATE_DIRECTORY");
+    // systemd separates several by colons; the first one is ours.
+    let first = given.and_then(|list| list.split(':').next());
+    first
+        .filter(|path| path.starts_with('/'))
+        .unwrap_or(STATE)
+        .into()
+}

@@ -1,0 +1,281 @@
+//! The course of one exchange: send, and as long as the answer says so, fetch a token or follow a redirect, and
+//! send again.
+
+use super::redirect::{self, Position};
+use super::unauthorized::{Next, Presented, after_unauthorized};
+use super::{Answer, Ask, Error, Exchanger, Place};
+use crate::auth::{
+    Challenge, Hop, TokenError, TokenKey, TokenPlan, USER_AGENT, Wanted, basic_authorization,
+    parse_challenges, read_bounded,
+};
+use crate::topology::{EndpointId, Failure, Source, SourceKind};
+use crate::upstream::{self, Body, Connection};
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, HeaderValue, RANGE, WWW_AUTHENTICATE,
+};
+use hyper::{Request, Response, StatusCode};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Redirects followed in one exchange.
+const MAX_REDIRECTS: u32 = 5;
+/// Bodies of 401s and redirects are read up to here, so that their connection can be used again.
+const SMALL_BODY: usize = 64 * 1024;
+/// And no longer than this.
+const SMALL_BODY_TIME: Duration = Duration::from_millis(500);
+
+/// One exchange under way.
+pub(super) struct Run<'a> {
+    exchanger: &'a Exchanger,
+    source: &'a Arc<Source>,
+    endpoint: &'a EndpointId,
+    ask: &'a Ask,
+    key: TokenKey,
+    presented: Presented,
+    authorization: Option<HeaderValue>,
+    redirects: u32,
+    /// A signed URL had run out and the source was asked for another.
+    asked_again: bool,
+    /// When the source itself was last asked.
+    asked_at: Instant,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        exchanger: &'a Exchanger,
+        source: &'a Arc<Source>,
+        endpoint: &'a EndpointId,
+        ask: &'a Ask,
+    ) -> Self {
+        // Only Harbor's tokens open a whole project.
+        let realm_of = match source.kind {
+            SourceKind::Harbor => &ask.token_scope,
+            _ => &ask.scope_repository,
+        };
+        let key = TokenKey {
+            source: source.id.clone(),
+            address: (source.kind != SourceKind::Upstream).then_some(endpoint.address),
+            realm_of: realm_of.clone(),
+        };
+        let tokens = &exchanger.tokens;
+        let authorization = tokens.present(&key, source, endpoint, ask.with_credential);
+        let presented = match authorization {
+            Some(_) => Presented::Cached,
+            None => Presented::Nothing,
+        };
+        Self {
+            exchanger,
+            source,
+            endpoint,
+            ask,
+            key,
+            presented,
+            authorization,
+            redirects: 0,
+            asked_again: false,
+            asked_at: Instant::now(),
+        }
+    }
+
+    /// To the final answer.
+    pub(super) async fn finish(mut self, connection: Connection) -> Result<Answer, Error> {
+        let mut at = Position::home(self.source, &self.ask.target);
+        let mut connection = connection;
+        loop {
+            let mut response = self.send(&at, connection).await?;
+            let status = response.status();
+            let next = if let Some(location) = redirect::location(status, response.headers()) {
+                self.follow(&at, location)?
+            } else if status == StatusCode::UNAUTHORIZED {
+                if at.hop != Hop::Endpoint {
+                    let why = "the target of its redirect asks for credentials, which stay here";
+                    return Ok(self.answer(response, Some(why.to_owned())));
+                }
+                // Before the token: that fetch may use the same connection.
+                drain(response.body_mut()).await;
+                if let Some(why) = self.authorize(response.headers()).await? {
+                    return Ok(self.answer(response, Some(why)));
+                }
+                at.clone()
+            } else if status == StatusCode::FORBIDDEN && at.is_presigned() && !self.asked_again {
+                self.asked_again = true;
+                Position::home(self.source, &self.ask.target)
+            } else {
+                return Ok(self.answer(response, None));
+            };
+            drain(response.body_mut()).await;
+            at = next;
+            connection = self.connect(&at.hop).await?;
+        }
+    }
+
+    /// The next position of a redirect.
+    fn follow(&mut self, at: &Position, location: &[u8]) -> Result<Position, Error> {
+        self.redirects += 1;
+        let next = if self.redirects > MAX_REDIRECTS {
+            Err(format!("more than {MAX_REDIRECTS} in a row"))
+        } else {
+            redirect::follow(self.source, at, location)
+        };
+        next.map_err(|why| Error {
+            at: Place::Redirect,
+            failure: Failure::Refused,
+            detail: format!("a redirect of {} is not followed: {why}", self.endpoint),
+        })
+    }
+
+    /// Finds out what to bring along after a 401. `Some`: nothing helps, and why.
+    async fn authorize(&mut self, headers: &HeaderMap) -> Result<Option<String>, Error> {
+        let challenges = challenges_of(headers);
+        let credential = self.source.credential.as_ref();
+        let credential = credential.filter(|_| self.ask.with_credential);
+        let next = after_unauthorized(self.presented, &challenges, credential.is_some());
+        if self.presented == Presented::Cached
+            && let Some(refused) = &self.authorization
+        {
+            self.exchanger.tokens.forget(&self.key, refused);
+        }
+        match (next, credential) {
+            (Next::Token(challenge), _) => {
+                let wanted = Wanted {
+                    repository: &self.ask.scope_repository,
+                    with_credential: self.ask.with_credential,
+                };
+                let plan = TokenPlan::of(self.source, self.endpoint, challenge, wanted);
+                let plan = plan.map_err(|detail| Error {
+                    at: Place::Token,
+                    failure: Failure::Token,
+                    detail,
+                })?;
+                let token = match self.exchanger.tokens.obtain(&self.key, plan).await {
+                    Ok(token) => token,
+                    Err(TokenError::Denied(why)) => return Ok(Some(why)),
+                    Err(TokenError::Failed { failure, detail }) => {
+                        return Err(Error {
+                            at: Place::Token,
+                            failure,
+                            detail,
+                        });
+                    }
+                };
+                self.presented = Presented::Fresh;
+                self.authorization = Some(token);
+            }
+            (Next::Bare, _) => {
+                self.presented = Presented::Nothing;
+                self.authorization = None;
+            }
+            (Next::Password, Some(credential)) => {
+                self.presented = Presented::Password;
+                self.authorization = Some(basic_authorization(credential));
+            }
+            (Next::Password, None) => return Ok(Some("no credential".to_owned())),
+            (Next::Denied(why), _) => return Ok(Some(format!("{}: {why}", self.endpoint))),
+        }
+        Ok(None)
+    }
+
+    async fn connect(&self, hop: &Hop) -> Result<Connection, Error> {
+        let reach = &self.exchanger.reach;
+        let connection = reach.connect(self.source, self.endpoint, hop).await;
+        connection.map_err(|error| self.broken(hop, error))
+    }
+
+    async fn send(
+        &mut self,
+        at: &Position,
+        connection: Connection,
+    ) -> Result<Response<Body>, Error> {
+        if at.hop == Hop::Endpoint {
+            self.asked_at = Instant::now();
+        }
+        let hop = (self.source, self.endpoint, &at.hop);
+        let reach = &self.exchanger.reach;
+        let response = reach.send(hop, connection, || self.request(at)).await;
+        let response = response.map_err(|error| self.broken(&at.hop, error))?;
+        if let (Hop::Endpoint, Presented::Password, Some(password)) =
+            (&at.hop, self.presented, &self.authorization)
+            && response.status() != StatusCode::UNAUTHORIZED
+        {
+            let tokens = &self.exchanger.tokens;
+            tokens.remember_basic(&self.key, self.source, password.clone());
+        }
+        Ok(response)
+    }
+
+    /// The request as it goes out: nothing of the client's but what `Ask` has.
+    fn request(&self, at: &Position) -> Result<Request<Empty<Bytes>>, upstream::Error> {
+        let ask = self.ask;
+        let host = match &at.hop {
+            Hop::Endpoint => self.source.url.authority(),
+            Hop::Named(origin) => origin.authority(),
+        };
+        let mut request = Request::builder()
+            .method(&ask.method)
+            .uri(&at.target)
+            .header(HOST, host)
+            .header(hyper::header::USER_AGENT, USER_AGENT)
+            .header(ACCEPT_ENCODING, "identity")
+            .header("x-request-id", &*ask.request_id);
+        if !ask.accept.is_empty() {
+            request = request.header(ACCEPT, &ask.accept);
+        }
+        if let Some(range) = &ask.range {
+            request = request.header(RANGE, range);
+        }
+        if let (Hop::Endpoint, Some(authorization)) = (&at.hop, &self.authorization) {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        request.body(Empty::new()).map_err(|error| upstream::Error {
+            failure: Failure::Content,
+            detail: format!("no request can be made of the target: {error}"),
+            stale_connection: false,
+        })
+    }
+
+    fn answer(&self, response: Response<Body>, denied: Option<String>) -> Answer {
+        let (head, body) = response.into_parts();
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+            denied,
+            took: self.asked_at.elapsed(),
+        }
+    }
+
+    fn broken(&self, hop: &Hop, error: upstream::Error) -> Error {
+        let (at, detail) = match hop {
+            Hop::Endpoint => (Place::Endpoint, error.detail),
+            Hop::Named(origin) => (
+                Place::Redirect,
+                format!(
+                    "redirected by {} to {origin}: {}",
+                    self.endpoint, error.detail
+                ),
+            ),
+        };
+        Error {
+            at,
+            failure: error.failure,
+            detail,
+        }
+    }
+}
+
+/// The challenges of all headers, in order.
+fn challenges_of(headers: &HeaderMap) -> Vec<Challenge> {
+    let values = headers.get_all(WWW_AUTHENTICATE).iter();
+    let texts = values.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
+    texts.take(8).flat_map(parse_challenges).collect()
+}
+
+/// Reads a body that is of no interest, so that its connection can be used again. One that is too long, too slow or
+/// broken costs the connection and nothing else.
+async fn drain(body: &mut Body) {
+    let read = read_bounded(body, SMALL_BODY);
+    let _ = tokio::time::timeout(SMALL_BODY_TIME, read).await;
+}

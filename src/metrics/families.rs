@@ -1,0 +1,236 @@
+//! The families, their names and their help texts.
+
+use super::labels::{
+    AttemptLabels, EndpointLabels, FailoverLabels, HostsWriteLabels, KindTierLabels, RequestLabels,
+    ResumeLabels, TierLabels, VersionLabels,
+};
+use super::process::ProcessCollector;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
+
+/// Seconds to a first byte: from a manifest that is at hand to the limit of P6.
+const FIRST_BYTE: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0,
+];
+
+/// Seconds of a whole request: up to a layer of some GiB on a slow line.
+const DURATION: [f64; 16] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0,
+    1200.0,
+];
+
+/// Makes histograms with these limits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Buckets(&'static [f64]);
+
+/// A family of histograms.
+type Histograms<S> = Family<S, Histogram, Buckets>;
+
+#[derive(Clone, Debug)]
+pub(super) struct Families {
+    pub(super) requests: Family<RequestLabels, Counter>,
+    pub(super) request_duration: Histograms<KindTierLabels>,
+    pub(super) first_byte: Histograms<KindTierLabels>,
+    pub(super) relayed_bytes: Family<TierLabels, Counter>,
+    pub(super) attempts: Family<AttemptLabels, Counter>,
+    pub(super) failovers: Family<FailoverLabels, Counter>,
+    pub(super) resumes: Family<ResumeLabels, Counter>,
+    pub(super) stale_served: Counter,
+    pub(super) digest_mismatches: Family<TierLabels, Counter>,
+    pub(super) endpoint_healthy: Family<EndpointLabels, Gauge>,
+    pub(super) tier_ready: Family<TierLabels, Gauge>,
+    pub(super) probes: Histograms<TierLabels>,
+    pub(super) dns_refreshes: Family<AttemptLabels, Counter>,
+    pub(super) dns_stale: Family<TierLabels, Gauge<f64, AtomicU64>>,
+    pub(super) token_fetches: Family<AttemptLabels, Counter>,
+    pub(super) hosts_writes: Family<HostsWriteLabels, Counter>,
+    pub(super) hosts_conflicts: Counter,
+    pub(super) config_reload: Gauge,
+    pub(super) log_dropped: Counter,
+    pub(super) task_panics: Counter,
+}
+
+/// The series that one request touches.
+#[derive(Debug)]
+pub(super) struct RequestHandles {
+    pub(super) labels: RequestLabels,
+    pub(super) requests: Counter,
+    pub(super) duration: Histogram,
+    pub(super) first_byte: Histogram,
+}
+
+impl MetricConstructor<Histogram> for Buckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(self.0.iter().copied())
+    }
+}
+
+impl Default for Families {
+    fn default() -> Self {
+        let config_reload = Gauge::default();
+        // What runs was accepted; a refused file sets it to 0.
+        config_reload.set(1);
+        Self {
+            requests: Family::default(),
+            request_duration: Family::new_with_constructor(Buckets(&DURATION)),
+            first_byte: Family::new_with_constructor(Buckets(&FIRST_BYTE)),
+            relayed_bytes: Family::default(),
+            attempts: Family::default(),
+            failovers: Family::default(),
+            resumes: Family::default(),
+            stale_served: Counter::default(),
+            digest_mismatches: Family::default(),
+            endpoint_healthy: Family::default(),
+            tier_ready: Family::default(),
+            probes: Family::new_with_constructor(Buckets(&FIRST_BYTE)),
+            dns_refreshes: Family::default(),
+            dns_stale: Family::default(),
+            token_fetches: Family::default(),
+            hosts_writes: Family::default(),
+            hosts_conflicts: Counter::default(),
+            config_reload,
+            log_dropped: Counter::default(),
+            task_panics: Counter::default(),
+        }
+    }
+}
+
+impl Families {
+    /// Registers everything. Counters are named without `_total`, which the encoder appends.
+    pub(super) fn registry(&self) -> Registry {
+        let mut root = Registry::default();
+        root.register_collector(Box::new(ProcessCollector));
+        let ours = root.sub_registry_with_prefix("harbor_pilot");
+        self.register_requests(ours);
+        self.register_sources(ours);
+        self.register_daemon(ours);
+        root
+    }
+
+    fn register_requests(&self, to: &mut Registry) {
+        to.register("requests", "Requests of clients", self.requests.clone());
+        to.register(
+            "request_duration_seconds",
+            "Time from a request to the end of its body",
+            self.request_duration.clone(),
+        );
+        to.register(
+            "time_to_first_byte_seconds",
+            "Time from a request to its status line",
+            self.first_byte.clone(),
+        );
+        to.register(
+            "relayed_bytes",
+            "Bytes of bodies sent to clients, by the tier that they came from",
+            self.relayed_bytes.clone(),
+        );
+        to.register(
+            "attempts",
+            "Attempts at endpoints, by result",
+            self.attempts.clone(),
+        );
+        to.register(
+            "failovers",
+            "Changes to another source before the first byte",
+            self.failovers.clone(),
+        );
+        to.register(
+            "resumes",
+            "Changes to another source within a body",
+            self.resumes.clone(),
+        );
+        to.register(
+            "stale_served",
+            "Manifests answered from disk because no source could be asked",
+            self.stale_served.clone(),
+        );
+        to.register(
+            "digest_mismatches",
+            "Bodies whose bytes did not fit their digest",
+            self.digest_mismatches.clone(),
+        );
+    }
+
+    fn register_sources(&self, to: &mut Registry) {
+        to.register(
+            "endpoint_healthy",
+            "1 if an address may be used normally",
+            self.endpoint_healthy.clone(),
+        );
+        to.register(
+            "tier_ready",
+            "1 if a tier has an address that may be used normally",
+            self.tier_ready.clone(),
+        );
+        to.register(
+            "probe_duration_seconds",
+            "Duration of health probes",
+            self.probes.clone(),
+        );
+        to.register(
+            "dns_refreshes",
+            "Lookups of tiers and upstreams, by result",
+            self.dns_refreshes.clone(),
+        );
+        to.register(
+            "dns_stale_seconds",
+            "For how long the lookups of a tier have failed; 0 while they succeed",
+            self.dns_stale.clone(),
+        );
+        to.register(
+            "token_fetches",
+            "Token exchanges, by result",
+            self.token_fetches.clone(),
+        );
+    }
+
+    fn register_daemon(&self, to: &mut Registry) {
+        to.register(
+            "hosts_writes",
+            "Writes of the node's files, by result",
+            self.hosts_writes.clone(),
+        );
+        to.register(
+            "hosts_conflicts",
+            "Changes of the node's files by others that stand against ours",
+            self.hosts_conflicts.clone(),
+        );
+        to.register(
+            "config_last_reload_successful",
+            "0 if the configuration on disk was refused and an older one is in force",
+            self.config_reload.clone(),
+        );
+        to.register(
+            "log_dropped",
+            "Log records that were dropped because the log did not take them",
+            self.log_dropped.clone(),
+        );
+        to.register(
+            "task_panics",
+            "Panics of connections and other tasks that may fail alone",
+            self.task_panics.clone(),
+        );
+        // A gauge: the type "info" exists in OpenMetrics only.
+        let build = Family::<VersionLabels, Gauge>::default();
+        let version = env!("CARGO_PKG_VERSION");
+        build.get_or_create_owned(&VersionLabels { version }).set(1);
+        to.register("build_info", "The running version", build);
+    }
+
+    pub(super) fn request_handles(
+        &self,
+        request: RequestLabels,
+        kind_tier: &KindTierLabels,
+    ) -> RequestHandles {
+        RequestHandles {
+            requests: self.requests.get_or_create_owned(&request),
+            duration: self.request_duration.get_or_create_owned(kind_tier),
+            first_byte: self.first_byte.get_or_create_owned(kind_tier),
+            labels: request,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Setting the log up at the start and flushing it at the end.
+
+use super::layer::JournalLayer;
+use super::line::Style;
+use super::native::{JOURNALD_SOCKET, Socket};
+use super::writer::{self, Entry, Sink};
+use super::{Journal, Queue};
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::mpsc::{TrySendError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Layer, Registry};
+
+/// The exit waits this long for the log (design H6: a stopped journald must not hang it).
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// Where the log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// journald's native protocol at this socket; stderr if it cannot be reached at the start.
+    Journald(PathBuf),
+    /// Lines for people.
+    Stderr {
+        /// With colours.
+        color: bool,
+    },
+}
+
+/// Flushes the log when dropped, and changes its filter.
+#[derive(Debug)]
+pub struct Guard {
+    queue: Queue,
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+/// Why the log could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The filter is not in tracing's syntax.
+    #[error(
+        "the log filter {filter:?} is not valid; write a level or target=level, separated by commas, such as info or harbor_pilot=debug"
+    )]
+    Filter {
+        /// As it was given.
+        filter: String,
+        /// What tracing says.
+        #[source]
+        source: ParseError,
+    },
+    /// The thread could not be started.
+    #[error("starting the log's writer thread")]
+    Thread(#[source] io::Error),
+    /// Set up twice.
+    #[error("installing the log")]
+    Installed(#[source] TryInitError),
+    /// The log is gone.
+    #[error("changing the log filter")]
+    Reload(#[source] reload::Error),
+}
+
+/// Sets the log up for the whole process: `filter` in tracing's syntax, applied to diagnostics, to access
+/// records (target `harbor_pilot::access`) and to state changes (target `harbor_pilot::event`).
+///
+/// # Errors
+/// A bad filter, no thread, or a second call.
+pub fn init(filter: &str, destination: &Destination) -> Result<(Journal, Guard), Error> {
+    let (queue, guard, layers) = build(filter, destination.open())?;
+    layers.try_init().map_err(Error::Installed)?;
+    Ok((Journal::queued(queue), guard))
+}
+
+/// All of [`init`] but for the installation.
+pub(super) fn build(
+    filter: &str,
+    sink: Sink,
+) -> Result<(Queue, Guard, impl SubscriberInitExt + tracing::Subscriber), Error> {
+    let (filter, handle) = reload::Layer::new(parse(filter)?);
+    let queue = writer::start(sink, true).map_err(Error::Thread)?;
+    let layers = Registry::default().with(filter.and_then(JournalLayer(queue.clone())));
+    let guard = Guard {
+        queue: queue.clone(),
+        filter: handle,
+    };
+    Ok((queue, guard, layers))
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, Error> {
+    EnvFilter::try_new(filter).map_err(|source| Error::Filter {
+        filter: filter.to_owned(),
+        source,
+    })
+}
+
+// === impl Destination ===
+
+impl Destination {
+    /// journald if stderr is connected to it, as `JOURNAL_STREAM` (its value is passed in) says; else stderr,
+    /// in colour on a terminal unless `NO_COLOR` was set to something.
+    #[must_use]
+    pub fn choose(journal_stream: Option<&str>, no_color: bool) -> Self {
+        let color = io::stderr().is_terminal() && !no_color;
+        Self::decide(journal_stream, stderr_inode(), color)
+    }
+
+    pub(super) fn decide(
+        journal_stream: Option<&str>,
+        stderr: Option<(u64, u64)>,
+        color: bool,
+    ) -> Self {
+        let named = journal_stream
+            .and_then(|stream| stream.split_once(':'))
+            .and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?)));
+        if named.is_some() && named == stderr {
+            Self::Journald(JOURNALD_SOCKET.into())
+        } else {
+            Self::Stderr { color }
+        }
+    }
+
+    pub(super) fn open(&self) -> Sink {
+        match self {
+            Self::Journald(path) => match Socket::connect(path) {
+                Ok(socket) => Sink::journald(socket),
+                Err(_) => Self::Stderr { color: false }.open(),
+            },
+            Self::Stderr { color } => Sink::lines(Box::new(io::stderr()), Style { color: *color }),
+        }
+    }
+}
+
+/// Device and inode of what stderr is connected to.
+fn stderr_inode() -> Option<(u64, u64)> {
+    let descriptor = io::stderr().as_fd().try_clone_to_owned().ok()?;
+    let metadata = File::from(descriptor).metadata().ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+// === impl Guard ===
+
+impl Guard {
+    /// Puts another filter in force at once.
+    ///
+    /// # Errors
+    /// A bad filter leaves the old one in force.
+    pub fn set_filter(&self, filter: &str) -> Result<(), Error> {
+        self.filter.reload(parse(filter)?).map_err(Error::Reload)
+    }
+
+    /// Waits until everything queued so far has been written, at most `limit`. `false`: the limit passed.
+    pub fn flush(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let (answer, written) = sync_channel(1);
+        let mut entry = Entry::Flush(answer);
+        loop {
+            match self.queue.sender.try_send(entry) {
+                Ok(()) => break,
+                Err(TrySendError::Disconnected(_)) => return false,
+                Err(TrySendError::Full(back)) => {
+                    if Instant::now() >= deadline {
+                        return false;
+                    }
+                    entry = back;
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        written.recv_timeout(left).is_ok()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.flush(FLUSH_LIMIT);
+    }
+}

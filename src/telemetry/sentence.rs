@@ -1,0 +1,157 @@
+//! `MESSAGE`: what a record says to people, in one sentence on one line.
+
+use super::record::{AccessRecord, RequestOutcome};
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+/// Hex digits of a digest that are shown; the whole digest stands in `REFERENCE`.
+const DIGEST_SHOWN: usize = 12;
+
+/// Appends the sentence of an access record:
+/// `blob docker.io/library/nginx@sha256:ab12… 200 served by replica/203.0.113.7:443 in 35 ms, 12.3 MiB`.
+pub(super) fn access(out: &mut String, record: &AccessRecord) {
+    // Writing into a String cannot fail.
+    let _ = write!(OneLine(out), "{}", Access(record));
+}
+
+/// Appends a text with its control characters escaped: clients choose names, and neither a terminal's escape
+/// sequence nor a line break may get into a log line that way.
+pub(super) fn one_line(out: &mut String, text: &str) {
+    let _ = OneLine(out).write_str(text);
+}
+
+/// A size in bytes for people: `12.3 MiB`.
+#[must_use]
+pub fn human_bytes(bytes: u64) -> String {
+    Bytes(bytes).to_string()
+}
+
+/// A duration for people: `35 ms`, `1.2 s`, `2 min 5 s`, `3 h 20 min`, `4 d 1 h`.
+#[must_use]
+pub fn human_duration(duration: Duration) -> String {
+    Span(duration).to_string()
+}
+
+struct Access<'a>(&'a AccessRecord);
+
+struct Bytes(u64);
+
+struct Span(Duration);
+
+struct OneLine<'a>(&'a mut String);
+
+impl fmt::Display for Access<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let record = self.0;
+        if record.is_ping() {
+            return write!(
+                f,
+                "ping {} {} in {}",
+                record.method,
+                record.status,
+                Span(record.duration)
+            );
+        }
+        write!(f, "{} ", record.kind)?;
+        image(f, record)?;
+        write!(f, "{} ", record.status)?;
+        outcome(f, record)?;
+        write!(f, " in {}", Span(record.duration))?;
+        if record.bytes > 0 {
+            write!(f, ", {}", Bytes(record.bytes))?;
+        }
+        if !record.error.is_empty() {
+            write!(f, ": {}", record.error)?;
+        }
+        Ok(())
+    }
+}
+
+/// `docker.io/library/nginx@sha256:ab12…` and a space, as far as it is known.
+fn image(f: &mut fmt::Formatter<'_>, record: &AccessRecord) -> fmt::Result {
+    if let Some(registry) = &record.registry {
+        f.write_str(registry.as_str())?;
+        if !record.repository.is_empty() {
+            f.write_str("/")?;
+        }
+    }
+    f.write_str(&record.repository)?;
+    if let Some((algorithm, hex)) = record.reference.split_once(':') {
+        let shown = hex.get(..DIGEST_SHOWN).unwrap_or(hex);
+        let rest = if shown.len() < hex.len() { "…" } else { "" };
+        write!(f, "@{algorithm}:{shown}{rest}")?;
+    } else if !record.reference.is_empty() {
+        write!(f, ":{}", record.reference)?;
+    }
+    let anything =
+        record.registry.is_some() || !record.repository.is_empty() || !record.reference.is_empty();
+    f.write_str(if anything { " " } else { "" })
+}
+
+fn outcome(f: &mut fmt::Formatter<'_>, record: &AccessRecord) -> fmt::Result {
+    let attempts = record.attempts;
+    match record.outcome {
+        RequestOutcome::Served => f.write_str("served")?,
+        RequestOutcome::Direct => f.write_str("served directly")?,
+        RequestOutcome::Failover => write!(f, "after failover ({attempts} attempts) served")?,
+        RequestOutcome::Resumed => write!(f, "resumed {} times, served", record.resumes)?,
+        RequestOutcome::Stale => return f.write_str("stale, served from disk"),
+        RequestOutcome::NotFound => f.write_str("not found")?,
+        RequestOutcome::ClientClosed => f.write_str("client closed early, served")?,
+        RequestOutcome::Refused => return f.write_str("refused"),
+        RequestOutcome::Failed => return write!(f, "failed after {attempts} attempts"),
+    }
+    match (record.tier.is_empty(), record.endpoint.is_empty()) {
+        (true, _) => Ok(()),
+        (false, true) => write!(f, " by {}", record.tier),
+        (false, false) => write!(f, " by {}/{}", record.tier, record.endpoint),
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+        let bytes = self.0;
+        for (shift, unit) in UNITS {
+            if bytes >> shift > 0 {
+                let tenths = (u128::from(bytes) * 10) >> shift;
+                return write!(f, "{}.{} {unit}", tenths / 10, tenths % 10);
+            }
+        }
+        write!(f, "{bytes} B")
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        let seconds = self.0.as_secs();
+        match seconds {
+            0 => write!(f, "{millis} ms"),
+            1..60 => write!(f, "{}.{} s", seconds, millis % 1000 / 100),
+            60..3600 => write!(f, "{} min {} s", seconds / 60, seconds % 60),
+            3600..86_400 => write!(f, "{} h {} min", seconds / 3600, seconds % 3600 / 60),
+            _ => write!(f, "{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+        }
+    }
+}
+
+impl Write for OneLine<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.chars().any(char::is_control) {
+            for character in text.chars() {
+                if character.is_control() {
+                    self.0.extend(character.escape_default());
+                } else {
+                    self.0.push(character);
+                }
+            }
+        } else {
+            self.0.push_str(text);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

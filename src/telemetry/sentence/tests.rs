@@ -1,0 +1,134 @@
+use super::*;
+use crate::telemetry::tests::record;
+
+#[test]
+fn sentences() {
+    let base = record;
+    let table: [(AccessRecord, &str); 10] = [
+        (
+            base(),
+            "blob docker.io/library/nginx@sha256:ab12ab12ab12… 200 served by replica/203.0.113.7:443 in 35 ms, 12.3 MiB",
+        ),
+        (
+            AccessRecord {
+                outcome: RequestOutcome::Direct,
+                tier: "upstream".into(),
+                kind: "manifest",
+                reference: "1.27".to_owned(),
+                bytes: 900,
+                ..base()
+            },
+            "manifest docker.io/library/nginx:1.27 200 served directly by upstream/203.0.113.7:443 in 35 ms, 900 B",
+        ),
+        (
+            AccessRecord {
+                outcome: RequestOutcome::Failover,
+                attempts: 3,
+                duration: Duration::from_millis(1234),
+                ..base()
+            },
+            "blob docker.io/library/nginx@sha256:ab12ab12ab12… 200 after failover (3 attempts) served by replica/203.0.113.7:443 in 1.2 s, 12.3 MiB",
+        ),
+        (
+            AccessRecord {
+                outcome: RequestOutcome::Failed,
+                status: 503,
+                attempts: 4,
+                tier: "".into(),
+                endpoint: String::new(),
+                bytes: 0,
+                error: "replica: timeout; core: refused".to_owned(),
+                ..base()
+            },
+            "blob docker.io/library/nginx@sha256:ab12ab12ab12… 503 failed after 4 attempts in 35 ms: replica: timeout; core: refused",
+        ),
+        (
+            AccessRecord {
+                outcome: RequestOutcome::Refused,
+                status: 404,
+                registry: None,
+                kind: "other",
+                method: "GET",
+                repository: "\u{1b}[31m".to_owned(),
+                reference: String::new(),
+                bytes: 0,
+                ..base()
+            },
+            r"other \u{1b}[31m 404 refused in 35 ms",
+        ),
+        (
+            AccessRecord {
+                outcome: RequestOutcome::NotFound,
+                status: 404,
+                reference: "nope".to_owned(),
+                bytes: 0,
+                ..base()
+            },
+            "blob docker.io/library/nginx:nope 404 not found by replica/203.0.113.7:443 in 35 ms",
+        ),
+        (
+            AccessRecord {
+                outcome: RequestOutcome::Stale,
+                bytes: 0,
+                ..base()
+            },
+            "blob docker.io/library/nginx@sha256:ab12ab12ab12… 200 stale, served from disk in 35 ms",
+        ),
+        (
+            AccessRecord {
+                outcome: RequestOutcome::Resumed,
+                resumes: 2,
+                bytes: 1 << 30,
+                duration: Duration::from_secs(65),
+                ..base()
+            },
+            "blob docker.io/library/nginx@sha256:ab12ab12ab12… 200 resumed 2 times, served by replica/203.0.113.7:443 in 1 min 5 s, 1.0 GiB",
+        ),
+        (
+            AccessRecord {
+                outcome: RequestOutcome::ClientClosed,
+                endpoint: String::new(),
+                reference: "sha256:ab".to_owned(),
+                bytes: 1024,
+                ..base()
+            },
+            "blob docker.io/library/nginx@sha256:ab 200 client closed early, served by replica in 35 ms, 1.0 KiB",
+        ),
+        (
+            AccessRecord {
+                kind: "other",
+                repository: String::new(),
+                ..base()
+            },
+            "ping GET 200 in 35 ms",
+        ),
+    ];
+    for (record, expected) in table {
+        let mut text = String::new();
+        access(&mut text, &record);
+        assert_eq!(text, expected);
+    }
+}
+
+#[test]
+fn durations_and_sizes() {
+    for (millis, text) in [
+        (0, "0 ms"),
+        (999, "999 ms"),
+        (1000, "1.0 s"),
+        (59_999, "59.9 s"),
+        (60_000, "1 min 0 s"),
+        (3_600_000, "1 h 0 min"),
+        (90_000_000, "1 d 1 h"),
+    ] {
+        assert_eq!(human_duration(Duration::from_millis(millis)), text);
+    }
+    for (bytes, text) in [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1536, "1.5 KiB"),
+        (u64::MAX, "16777215.9 TiB"),
+    ] {
+        assert_eq!(human_bytes(bytes), text);
+    }
+}

@@ -1,0 +1,299 @@
+use super::init::build;
+use super::line::{Style, Utc};
+use super::native::Socket;
+use super::writer::{self, CAPACITY, Sink};
+use super::*;
+use std::io::{self, Write};
+use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
+
+pub(super) fn record() -> AccessRecord {
+    AccessRecord {
+        request_id: "0123abcd".into(),
+        registry: Some("docker.io".parse().unwrap()),
+        repository: "library/nginx".to_owned(),
+        reference: format!("sha256:{}", "ab12".repeat(16)),
+        kind: "blob",
+        method: "GET",
+        status: 200,
+        outcome: RequestOutcome::Served,
+        tier: "replica".into(),
+        endpoint: "203.0.113.7:443".to_owned(),
+        attempts: 1,
+        resumes: 0,
+        bytes: 12_897_485,
+        time_to_first_byte: Some(Duration::from_millis(4)),
+        duration: Duration::from_millis(35),
+        generation: 7,
+        error: String::new(),
+    }
+}
+
+pub(super) fn change(event: EventName) -> StateChange {
+    StateChange {
+        event,
+        tier: Some("replica".to_owned()),
+        endpoint: Some("203.0.113.7:443".to_owned()),
+        reason: "connect_timeout".to_owned(),
+        message: format!("replica: {}", event.word()),
+    }
+}
+
+/// Keeps what is written, and how often.
+#[derive(Clone, Default)]
+struct Paper(Arc<Mutex<(String, usize)>>);
+
+impl Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut paper = self.0.lock().unwrap();
+        paper.0.push_str(std::str::from_utf8(bytes).unwrap());
+        paper.1 += 1;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Paper {
+    fn text(&self) -> String {
+        self.0.lock().unwrap().0.clone()
+    }
+
+    fn sink(&self) -> Sink {
+        Sink::lines(Box::new(self.clone()), Style { color: false })
+    }
+}
+
+/// What stands after the time.
+fn said(paper: &Paper) -> Vec<String> {
+    let text = paper.text();
+    let lines = text
+        .lines()
+        .map(|line| line.split_once(' ').unwrap().1.to_owned());
+    lines.collect()
+}
+
+#[test]
+fn times_are_dates() {
+    for (seconds, date) in [
+        (0, "1970-01-01T00:00:00Z"),
+        (951_782_399, "2000-02-28T23:59:59Z"),
+        (951_868_799, "2000-02-29T23:59:59Z"),
+        (951_868_800, "2000-03-01T00:00:00Z"),
+        (1_798_761_599, "2026-12-31T23:59:59Z"),
+        (4_107_542_400, "2100-03-01T00:00:00Z"),
+    ] {
+        assert_eq!(Utc(seconds).to_string(), date);
+    }
+}
+
+#[test]
+fn where_the_log_goes() {
+    let stderr = Destination::Stderr { color: true };
+    let journald = Destination::Journald(JOURNALD_SOCKET.into());
+    for (stream, inode, expected) in [
+        (None, Some((9, 22)), &stderr),
+        (Some("9:22"), Some((9, 22)), &journald),
+        (Some("9:23"), Some((9, 22)), &stderr),
+        (Some("8:22"), Some((9, 22)), &stderr),
+        (Some("9:22"), None, &stderr),
+        (Some("nonsense"), None, &stderr),
+        (Some("9:x"), Some((9, 22)), &stderr),
+    ] {
+        assert_eq!(&Destination::decide(stream, inode, true), expected);
+    }
+}
+
+/// Design H6: a journald that is stopped blocks a synchronous sender after a few hundred records.
+#[test]
+fn a_stopped_journald_blocks_no_sender_and_drops_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let journald = UnixDatagram::bind(&path).unwrap();
+    let sink = Sink::journald(Socket::connect(&path).unwrap());
+    let queue = writer::start(sink, false).unwrap();
+    let journal = Journal::queued(queue);
+
+    let sent = 4 * u64::try_from(CAPACITY).unwrap();
+    // Were a sender to block, this would never end: nobody reads.
+    for _ in 0..sent {
+        journal.access(Box::new(record()));
+    }
+    let dropped = journal.dropped();
+    assert!(dropped > 0, "the queue is bounded");
+    assert!(dropped < sent, "and it holds something");
+
+    // It reads again: all that was queued arrives, and the losses are said.
+    journald
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut records = 0;
+    let mut said = 0;
+    while records + said < sent {
+        let length = journald.recv(&mut buffer).unwrap();
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        if text.contains("\nEVENT=log_dropped\n") {
+            let reason = text.split("\nREASON=").nth(1).unwrap();
+            said += reason.split(' ').next().unwrap().parse::<u64>().unwrap();
+        } else {
+            assert!(text.contains("\nOUTCOME=served\n"), "{text}");
+            records += 1;
+        }
+    }
+    assert_eq!(records + said, sent);
+    assert_eq!(journal.dropped(), said);
+}
+
+#[test]
+fn a_stopped_journald_does_not_hang_the_exit() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let _journald = UnixDatagram::bind(&path).unwrap();
+    let sink = Sink::journald(Socket::connect(&path).unwrap());
+    let (queue, guard, _layers) = build("info", sink).unwrap();
+    let journal = Journal::queued(Queue {
+        filtered: false,
+        ..queue
+    });
+    for _ in 0..2 * CAPACITY {
+        journal.access(Box::new(record()));
+    }
+    let start = Instant::now();
+    drop(guard);
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_journald_that_is_not_there_at_the_start_means_stderr() {
+    let nowhere = Destination::Journald("/nonexistent/harbor-pilot/socket".into());
+    assert_eq!(format!("{:?}", nowhere.open()), "Lines");
+}
+
+#[test]
+fn lines_are_written_in_batches_and_in_order() {
+    let paper = Paper::default();
+    let (queue, guard, _layers) = build("info", paper.sink()).unwrap();
+    let journal = Journal::queued(Queue {
+        filtered: false,
+        ..queue
+    });
+    for number in 0..2000_u64 {
+        let mut record = record();
+        record.bytes = number;
+        journal.access(Box::new(record));
+    }
+    journal.event(change(EventName::TierDown));
+    assert!(guard.flush(Duration::from_secs(20)));
+    let lines = said(&paper);
+    assert_eq!(journal.dropped(), 0);
+    assert_eq!(lines.len(), 2001);
+    assert!(lines[1999].ends_with(", 1.9 KiB request=0123abcd"));
+    assert_eq!(lines[2000], "WARN  tier_down: replica: tier_down");
+    let writes = paper.0.lock().unwrap().1;
+    assert!(writes < 1000, "{writes} writes for 2001 lines");
+}
+
+#[test]
+fn a_broken_stderr_counts_its_losses() {
+    struct Broken;
+    impl Write for Broken {
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let sink = Sink::lines(Box::new(Broken), Style { color: false });
+    let (queue, guard, _layers) = build("info", sink).unwrap();
+    let journal = Journal::queued(Queue {
+        filtered: false,
+        ..queue
+    });
+    for _ in 0..10 {
+        journal.access(Box::new(record()));
+    }
+    assert!(guard.flush(Duration::from_secs(20)));
+    assert_eq!(journal.dropped(), 10);
+}
+
+#[test]
+fn diagnostics_and_records_pass_one_filter_that_can_be_changed() {
+    let paper = Paper::default();
+    let (queue, guard, layers) = build("info", paper.sink()).unwrap();
+    let journal = Journal::queued(queue);
+    let ping = AccessRecord {
+        kind: "other",
+        repository: String::new(),
+        ..record()
+    };
+    tracing::subscriber::with_default(layers, || {
+        let say = || {
+            tracing::warn!(target: "harbor_pilot::relay", tier = "replica", left = 3, "slow\nsource");
+            tracing::debug!(target: "harbor_pilot::relay", "detail");
+            journal.access(Box::new(ping.clone()));
+            journal.access(Box::new(record()));
+            journal.event(change(EventName::TierUp));
+        };
+        say();
+        guard.set_filter("debug").unwrap();
+        say();
+        guard.set_filter("warn,harbor_pilot::access=info").unwrap();
+        say();
+        guard.set_filter("no such=level=x").unwrap_err();
+    });
+    assert!(guard.flush(Duration::from_secs(20)));
+    let blob = "INFO  blob docker.io/library/nginx@sha256:ab12ab12ab12… 200 served by replica/203.0.113.7:443 in 35 ms, 12.3 MiB request=0123abcd";
+    let warning = r#"WARN  relay: slow\nsource tier=replica left=3"#;
+    let up = "INFO  tier_up: replica: tier_up";
+    assert_eq!(
+        said(&paper),
+        [
+            warning,
+            blob,
+            up,
+            warning,
+            "DEBUG relay: detail",
+            "DEBUG ping GET 200 in 35 ms request=0123abcd",
+            blob,
+            up,
+            warning,
+            blob,
+        ]
+    );
+}
+
+#[test]
+fn the_last_changes_are_kept_whatever_the_destination() {
+    let (journal, captured) = Journal::capturing();
+    for _ in 0..25 {
+        journal.event(change(EventName::TierUp));
+    }
+    journal.event(change(EventName::TierDown));
+    journal.access(Box::new(record()));
+    let recent = journal.clone().recent();
+    assert_eq!(recent.len(), RECENT);
+    assert_eq!(recent[RECENT - 1].change.event, EventName::TierDown);
+    assert_eq!(captured.events().len(), 26);
+    assert_eq!(captured.accesses().len(), 1);
+}
+
+#[test]
+fn colours_are_only_for_terminals() {
+    let mut plain = String::new();
+    let at = std::time::UNIX_EPOCH;
+    Style { color: false }.event(&mut plain, at, &change(EventName::TierDown));
+    assert_eq!(
+        plain,
+        "1970-01-01T00:00:00Z WARN  tier_down: replica: tier_down\n"
+    );
+    let mut colored = String::new();
+    Style { color: true }.event(&mut colored, at, &change(EventName::TierDown));
+    assert_eq!(
+        colored,
+        "1970-01-01T00:00:00Z \u{1b}[33mWARN \u{1b}[0m tier_down: replica: tier_down\n"
+    );
+}
