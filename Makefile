@@ -56,7 +56,8 @@ compare-containerd-alone: deps ## the cost of a dead mirror, with and without th
 fuzz: ## a million inputs for each parser of foreign bytes; needs a nightly toolchain
 	@command -v cargo-fuzz >/dev/null || cargo install --locked --root target/tools cargo-fuzz@$(CARGO_FUZZ)
 	@for target in $(FUZZ_TARGETS); do \
-	  cargo +nightly fuzz run $$target -- -runs=$(FUZZ_RUNS) || exit 1; done
+	  mkdir -p fuzz/corpus/$$target && \
+	    cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -runs=$(FUZZ_RUNS) || exit 1; done
 
 clean: ## removes target
 	cargo clean

@@ -92,12 +92,7 @@ fn merge_named(identity: Identity, known: &mut Vec<Node>, entries: Vec<Node>) {
     }
 }
 
-fn report_twice(
-    kind: &str,
-    identity: Identity,
-    entries: &[Node],
-    problems: &mut Vec<Problem>,
-) {
+fn report_twice(kind: &str, identity: Identity, entries: &[Node], problems: &mut Vec<Problem>) {
     for (at, entry) in entries.iter().enumerate() {
         let Some(name) = name_of(entry) else { continue };
         let first = entries

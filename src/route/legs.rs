@@ -27,7 +27,9 @@ impl RouteTable {
                 false
             }
             None if registry.bypasses(&repository) => {
-                reasons.push(format!("{repository} is listed in bypass: straight to upstream"));
+                reasons.push(format!(
+                    "{repository} is listed in bypass: straight to upstream"
+                ));
                 false
             }
             None => true,
@@ -41,13 +43,19 @@ impl RouteTable {
                         legs.push(leg);
                     }
                     None => {
-                        reasons.push(format!("tier {} does not serve {}", tier.name, registry.name));
+                        reasons.push(format!(
+                            "tier {} does not serve {}",
+                            tier.name, registry.name
+                        ));
                     }
                 }
             }
         }
         if registry.direct {
-            reasons.push(format!("the direct upstream {} comes last", registry.upstream));
+            reasons.push(format!(
+                "the direct upstream {} comes last",
+                registry.upstream
+            ));
             legs.push(Leg {
                 source: SourceId::Upstream(registry.name.clone()),
                 path: repository.as_str().to_owned(),

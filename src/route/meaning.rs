@@ -64,7 +64,9 @@ impl RouteTable {
         let first = name.first_component();
         if let Some((asked, repository)) = name.split_registry() {
             if let Some(registry) = self.config.registry(&asked) {
-                reasons.push(format!("the path begins with the configured registry {asked}"));
+                reasons.push(format!(
+                    "the path begins with the configured registry {asked}"
+                ));
                 return in_registry(registry, repository, reasons);
             }
             if self.tiers_named(&asked).next().is_some() {

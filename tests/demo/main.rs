@@ -15,6 +15,7 @@
 
 #[allow(
     dead_code,
+    unused_imports,
     reason = "the tests and the demonstration use different parts of it"
 )]
 #[path = "../lab/lab.rs"]
