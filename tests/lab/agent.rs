@@ -1,0 +1,139 @@
+//! The agent itself: the built program with a configuration of the laboratory's.
+
+use super::network::Network;
+use super::process::{Daemon, output};
+use super::wait_until;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+/// Where containerd finds it.
+pub(crate) const URL: &str = "http://127.0.0.1:5180";
+const ADMIN: &str = "http://127.0.0.1:5181";
+const PROGRAM: &str = env!("CARGO_BIN_EXE_harbor-pilot");
+
+/// What a test wants to be different.
+#[derive(Clone, Debug)]
+pub(crate) struct AgentOptions {
+    /// Whether docker.io may be asked directly.
+    pub(crate) direct: bool,
+}
+
+impl Default for AgentOptions {
+    fn default() -> Self {
+        Self { direct: true }
+    }
+}
+
+/// A running agent.
+pub(crate) struct Agent {
+    network: Network,
+    configuration: PathBuf,
+    daemon: Daemon,
+}
+
+impl Agent {
+    /// Starts it with an empty state directory and waits until it says that it is ready.
+    pub(crate) fn start(
+        network: &Network,
+        directory: &Path,
+        ca: &Path,
+        options: &AgentOptions,
+    ) -> Self {
+        let directory = directory.join("agent");
+        let state = directory.join("state");
+        if state.exists() {
+            fs::remove_dir_all(&state).expect("the laboratory's directory is writable");
+        }
+        fs::create_dir_all(&state).expect("the laboratory's directory is writable");
+        let configuration = directory.join("config.toml");
+        fs::write(&configuration, text(ca, &state, options))
+            .expect("the laboratory's directory is writable");
+        let log = directory.join("agent.log");
+        fs::write(&log, "").expect("the laboratory's directory is writable");
+        let mut command = network.command(PROGRAM);
+        command.arg("run").arg("--config").arg(&configuration);
+        // Not the machine's journal: the laboratory reads the lines itself.
+        command
+            .env_remove("JOURNAL_STREAM")
+            .env_remove("NOTIFY_SOCKET")
+            .env("NO_COLOR", "1");
+        let mut daemon = Daemon::start("harbor-pilot", &mut command, &log);
+        wait_until("the agent is ready", Duration::from_secs(20), || {
+            daemon.assert_running();
+            let mut curl = network.command("curl");
+            let answer = output(curl.args(["-sS", "--fail", &format!("{ADMIN}/readyz")]));
+            if answer.status.success() {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{}\n{}",
+                    String::from_utf8_lossy(&answer.stderr),
+                    daemon.log_text()
+                ))
+            }
+        });
+        Self {
+            network: network.clone(),
+            configuration,
+            daemon,
+        }
+    }
+
+    /// Runs a command of the program with the agent's configuration.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Output {
+        let mut command = self.network.command(PROGRAM);
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(&self.configuration)
+            .env("NO_COLOR", "1");
+        output(&mut command)
+    }
+
+    /// Its configuration file.
+    pub(crate) fn configuration(&self) -> String {
+        fs::read_to_string(&self.configuration).expect("the configuration can be read")
+    }
+
+    /// Asks it as containerd would: headers and body of the answer.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let url = format!("{URL}{path}");
+        let answer = output(self.network.command("curl").args(["-sS", "-i", &url]));
+        String::from_utf8_lossy(&answer.stdout).into_owned()
+    }
+
+    /// Everything that it has logged.
+    pub(crate) fn log(&self) -> String {
+        self.daemon.log_text()
+    }
+}
+
+fn text(ca: &Path, state: &Path, options: &AgentOptions) -> String {
+    let tier = |name: &str, host: &str| {
+        format!(
+            "[[tier]]\nname = \"{name}\"\nkind = \"harbor\"\nurl = \"https://{host}\"\n\
+             project = \"proxy-{{registry_dashed}}\"\ncascade = {cascade}\nca_file = \"{ca}\"\n\n",
+            cascade = name == "replica",
+            ca = ca.display(),
+        )
+    };
+    let registry = |name: &str, upstream: &str, direct: bool| {
+        format!(
+            "[[registry]]\nname = \"{name}\"\nupstream = \"https://{upstream}\"\ndirect = {direct}\nca_file = \"{}\"\n\n",
+            ca.display()
+        )
+    };
+    [
+        tier("replica", "replicas.lab.example"),
+        tier("core", "core.lab.example"),
+        registry("docker.io", "registry.lab.example", options.direct),
+        registry("private.lab.example", "private.lab.example", true),
+        format!(
+            "[dns]\nnameservers = [\"127.0.0.1:53\"]\nmin_ttl = \"1s\"\n\n[state]\ndirectory = \"{}\"\n",
+            state.display()
+        ),
+    ]
+    .concat()
+}

@@ -1,0 +1,203 @@
+//! The real containerd, with a root, state, socket and namespace of its own.
+
+use super::network::Network;
+use super::process::{Daemon, output, run};
+use super::wait_until;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// No pull of the tests may hang longer than this; containerd itself knows no such limit.
+const PULL_LIMIT: &str = "170";
+
+/// A running containerd.
+pub(crate) struct Containerd {
+    network: Network,
+    /// Also the name of the control group that runc makes.
+    namespace: String,
+    socket: PathBuf,
+    hosts: PathBuf,
+    snapshotter: &'static str,
+    // Held for its destructor.
+    _daemon: Daemon,
+}
+
+/// How a pull went.
+pub(crate) struct Pull {
+    /// From the command's start to its end, unpacking included.
+    pub(crate) took: Duration,
+    pub(crate) succeeded: bool,
+    /// What ctr said.
+    pub(crate) output: String,
+}
+
+impl Containerd {
+    /// Starts it and waits until it answers.
+    pub(crate) fn start(network: &Network, directory: &Path) -> Self {
+        let name = directory
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("a plain name");
+        let directory = directory.join("containerd");
+        let hosts = directory.join("certs.d");
+        fs::create_dir_all(&hosts).expect("the laboratory's directory is writable");
+        let socket = directory.join("containerd.sock");
+        let configuration = directory.join("config.toml");
+        let text = format!(
+            "version = 2\nroot = \"{0}/root\"\nstate = \"{0}/state\"\n\
+             disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{0}/containerd.sock\"\n",
+            directory.display()
+        );
+        fs::write(&configuration, text).expect("the laboratory's directory is writable");
+        let mut command = network.command("containerd");
+        command.arg("--config").arg(&configuration);
+        let mut daemon = Daemon::start(
+            "containerd",
+            &mut command,
+            &directory.join("containerd.log"),
+        );
+        let mut containerd = Self {
+            network: network.clone(),
+            namespace: name.to_owned(),
+            socket,
+            hosts,
+            snapshotter: "overlayfs",
+            _daemon: {
+                wait_until("containerd answers", Duration::from_secs(20), || {
+                    daemon.assert_running();
+                    if directory.join("containerd.sock").exists() {
+                        Ok(())
+                    } else {
+                        Err("it has no socket yet".to_owned())
+                    }
+                });
+                daemon
+            },
+        };
+        // Inside a container whose own root is an overlay, overlayfs cannot be used; containerd says so itself.
+        let plugins = run(containerd.ctr().args(["plugins", "ls"])).stdout;
+        let overlay_works = String::from_utf8_lossy(&plugins)
+            .lines()
+            .any(|line| line.contains(" overlayfs ") && line.trim_end().ends_with("ok"));
+        if !overlay_works {
+            containerd.snapshotter = "native";
+        }
+        containerd
+    }
+
+    /// Replaces the hosts.toml of a registry. containerd reads it on every pull.
+    pub(crate) fn write_hosts(&self, registry: &str, text: &str) {
+        let directory = self.hosts.join(registry);
+        fs::create_dir_all(&directory).expect("the laboratory's directory is writable");
+        fs::write(directory.join("hosts.toml"), text)
+            .expect("the laboratory's directory is writable");
+    }
+
+    /// Pulls for this machine's platform.
+    pub(crate) fn pull(&self, reference: &str) -> Pull {
+        self.pull_with(reference, &[])
+    }
+
+    /// Pulls with further options of `ctr images pull`.
+    pub(crate) fn pull_with(&self, reference: &str, options: &[&str]) -> Pull {
+        let mut command = self.network.command("timeout");
+        command.arg(PULL_LIMIT).arg("ctr");
+        self.globals(&mut command);
+        command.args([
+            "images",
+            "pull",
+            "--snapshotter",
+            self.snapshotter,
+            "--hosts-dir",
+        ]);
+        command.arg(&self.hosts).args(options).arg(reference);
+        let start = Instant::now();
+        let result = output(&mut command);
+        let text = [result.stdout, result.stderr].concat();
+        Pull {
+            took: start.elapsed(),
+            succeeded: result.status.success(),
+            output: String::from_utf8_lossy(&text).into_owned(),
+        }
+    }
+
+    /// The digest that an image's name stands for.
+    pub(crate) fn digest_of(&self, reference: &str) -> Option<String> {
+        let list = run(self.ctr().args(["images", "ls"])).stdout;
+        String::from_utf8_lossy(&list)
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<&str>>())
+            .find(|fields| fields.first() == Some(&reference))
+            .and_then(|fields| fields.get(2).map(|digest| (*digest).to_owned()))
+    }
+
+    /// Whether every blob of the image is there and unpacked. (containerd has checked each digest when it was
+    /// stored.)
+    pub(crate) fn is_complete(&self, reference: &str) -> bool {
+        let mut command = self.ctr();
+        command.args(["images", "check", "--snapshotter", self.snapshotter]);
+        let list = run(&mut command).stdout;
+        String::from_utf8_lossy(&list)
+            .lines()
+            .find(|line| line.split_whitespace().next() == Some(reference))
+            .is_some_and(|line| line.contains(" complete ") && line.trim_end().ends_with("true"))
+    }
+
+    /// Everything in the content store.
+    pub(crate) fn content(&self) -> Vec<String> {
+        let list = run(self.ctr().args(["content", "ls", "--quiet"])).stdout;
+        String::from_utf8_lossy(&list)
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Forgets every image, and what they were made of.
+    pub(crate) fn forget_images(&self) {
+        let list = run(self.ctr().args(["images", "ls", "--quiet"])).stdout;
+        for name in String::from_utf8_lossy(&list).lines() {
+            run(self.ctr().args(["images", "rm", "--sync", name]));
+        }
+        wait_until(
+            "containerd's garbage collection",
+            Duration::from_secs(20),
+            || {
+                let content = self.content();
+                if content.is_empty() {
+                    Ok(())
+                } else {
+                    Err(format!("{} blobs are left", content.len()))
+                }
+            },
+        );
+    }
+
+    /// Runs the image's own command in a container and gives its output.
+    pub(crate) fn run(&self, reference: &str) -> String {
+        let mut command = self.ctr();
+        // The laboratory's network: a namespace of the container's own would outlive a killed test.
+        command.args([
+            "run",
+            "--rm",
+            "--net-host",
+            "--snapshotter",
+            self.snapshotter,
+        ]);
+        command.args([reference, "greeter"]);
+        String::from_utf8_lossy(&run(&mut command).stdout)
+            .trim()
+            .to_owned()
+    }
+
+    fn ctr(&self) -> Command {
+        let mut command = self.network.command("ctr");
+        self.globals(&mut command);
+        command
+    }
+
+    fn globals(&self, command: &mut Command) {
+        command.arg("--address").arg(&self.socket);
+        command.args(["--namespace", &self.namespace]);
+    }
+}

@@ -1,0 +1,61 @@
+#!/bin/bash
+# `make test`: every part under its own time budget, all of them whatever happens to the others, and a sum at
+# the end. The budgets (seconds, two cores, nothing built yet) leave room for `make deps tools` in one hour.
+set -u
+cd "$(dirname "$0")/.."
+
+logs=target/test-logs
+mkdir -p "$logs"
+passed=0
+failed=0
+running=
+
+# The part's own process group ends with us; the laboratory clears itself on SIGTERM.
+trap '[ -z "$running" ] || { kill "$running"; wait "$running"; }; exit 130' INT TERM
+
+# part NAME BUDGET COMMAND…: test results in its output are added up; a part without any counts as one.
+part() {
+    local name=$1 budget=$2 log="$logs/$1.log" start=$SECONDS status results good bad
+    shift 2
+    printf '%-14s' "$name"
+    timeout -k 20 "$budget" "$@" >"$log" 2>&1 </dev/null &
+    running=$!
+    wait "$running"
+    status=$?
+    running=
+    results=$(grep -a '^test result: ' "$log")
+    good=$(awk '{ sum += $4 } END { print sum + 0 }' <<<"$results")
+    bad=$(awk '{ sum += $6 } END { print sum + 0 }' <<<"$results")
+    if [ "$status" = 0 ] && [ -z "$results" ]; then
+        good=1
+    elif [ "$status" != 0 ] && [ "$bad" = 0 ]; then
+        # It did not build, was cut off, or is no test runner.
+        bad=1
+    fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    local verdict=ok
+    if [ "$status" = 124 ] || [ "$status" = 137 ]; then
+        verdict="FAILED: over its budget"
+    elif [ "$status" != 0 ]; then
+        verdict=FAILED
+    fi
+    printf '%5d s of %4d s   %4d passed, %d failed   %s\n' "$((SECONDS - start))" "$budget" "$good" "$bad" "$verdict"
+    if [ "$status" != 0 ]; then
+        sed 's/^/    /' "$log"
+    fi
+}
+
+part format 30 cargo fmt --all --check
+part lints 480 cargo clippy --locked --all-targets -- -D warnings
+part lints-real 120 cargo clippy --locked --test real --test demo -- -D warnings
+part docs 300 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+part dependencies 90 cargo-deny check bans licenses sources
+part tests 840 cargo test --locked --no-fail-fast
+part real 720 $AS_ROOT cargo test --locked --no-fail-fast --test real -- --test-threads=1 --show-output
+grep -ahE '^[^|]* [0-9.]+ s( more than a healthy pull)?$' "$logs/real.log" | sed 's/^/    /'
+part demo 180 $AS_ROOT cargo test --locked --quiet --test demo
+
+echo "$SECONDS seconds in all; what each part said is in $logs"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
