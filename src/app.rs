@@ -1,1 +1,363 @@
-//! stub
+//! The composition root: builds everything in the floors' order, binds, runs, and ends it in order. The one place
+//! that knows all parts; tests run the same function with port 0 and read what was bound.
+
+mod reload;
+mod watchdog;
+
+use crate::admin::{self, ConfigState, Surface, View};
+use crate::config::{Config, Loaded, Loader, Problem, load_accepted, store_accepted};
+use crate::discovery::Discovery;
+use crate::exchange::Exchanger;
+use crate::health::{ClientProber, Health};
+use crate::lifecycle::{Drain, Drained, Notifier, Signal, Signals, Tasks};
+use crate::metrics::Metrics;
+use crate::relay::Relay;
+use crate::server;
+use crate::telemetry::{EventName, Journal, StateChange};
+use crate::topology::Sources;
+use crate::upstream::Client;
+use reload::Reloader;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{Semaphore, watch};
+
+/// Threads that relay. Two saturate a node's network; more would only cost memory.
+const DATA_THREADS: usize = 2;
+
+/// Known sizes are written down this often.
+const KEEP_SIZES: Duration = Duration::from_secs(60);
+
+/// What the daemon is started with.
+#[derive(Debug)]
+pub struct Start {
+    /// Where the configuration comes from.
+    pub loader: Loader,
+    /// Where records go.
+    pub journal: Journal,
+    /// systemd, or nobody.
+    pub notifier: Notifier,
+    /// For request numbers and jitter.
+    pub seed: u64,
+}
+
+/// Why the daemon ended otherwise than by a signal.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is bad and there is no accepted one.
+    #[error("the configuration may not be used and no earlier one was accepted")]
+    Config(Vec<Problem>),
+    /// A listener.
+    #[error("cannot listen on {address} for {what}; see who holds the port with: ss -ltnp 'sport = :{}'", address.port())]
+    Bind {
+        /// What it was for.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A runtime or the signals.
+    #[error("cannot set up the process")]
+    Process(#[source] std::io::Error),
+    /// A task that must not end has ended.
+    #[error("{0}")]
+    Task(crate::lifecycle::TaskFailure),
+}
+
+/// Where the daemon really listens.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// The registry endpoint.
+    pub listen: Vec<SocketAddr>,
+    /// The admin endpoint.
+    pub admin: Option<SocketAddr>,
+    /// The metrics endpoint.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Loads the configuration as design O2 says: the files; where they are bad, the last accepted one, degraded.
+///
+/// # Errors
+/// Bad files and nothing accepted before.
+pub fn load(loader: &Loader) -> Result<(Loaded, Option<Vec<Problem>>), Error> {
+    match loader.load() {
+        Ok(loaded) => Ok((loaded, None)),
+        Err(problems) => match load_accepted(&loader.state_directory(), &loader.environment) {
+            Some(Ok(loaded)) => Ok((loaded, Some(problems))),
+            _ => Err(Error::Config(problems)),
+        },
+    }
+}
+
+/// Runs until a signal ends it. Blocks; makes both runtimes: the data plane's, and the control plane's on this thread,
+/// so that a busy data plane makes no probe late.
+///
+/// # Errors
+/// What kept it from starting, or which task failed.
+pub fn run(start: Start, loaded: Loaded, rejected: Option<Vec<Problem>>) -> Result<(), Error> {
+    let data = Builder::new_multi_thread()
+        .worker_threads(DATA_THREADS)
+        .thread_name("data")
+        .max_blocking_threads(4)
+        .enable_all()
+        .build()
+        .map_err(Error::Process)?;
+    let control = control_runtime()?;
+    let ended = control.block_on(async {
+        let signals = Signals::of_process().map_err(Error::Process)?;
+        let running = build(start, loaded, rejected, data.handle()).await?;
+        running.until_stopped(signals).await
+    });
+    // What still runs is cut: its time was the drain's.
+    data.shutdown_background();
+    control.shutdown_background();
+    ended
+}
+
+fn control_runtime() -> Result<Runtime, Error> {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().max_blocking_threads(2);
+    builder.build().map_err(Error::Process)
+}
+
+/// The daemon while it runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub bound: Bound,
+    config: Arc<Config>,
+    relay: Relay,
+    reloader: Reloader,
+    tasks: Tasks,
+    drain: Drain,
+    journal: Journal,
+    notifier: Notifier,
+    sizes: PathBuf,
+}
+
+/// Builds everything on the current (control) runtime and starts it; connections are served on `data`.
+///
+/// # Errors
+/// A listener that cannot be bound.
+pub async fn build(
+    start: Start,
+    loaded: Loaded,
+    rejected: Option<Vec<Problem>>,
+    data: &Handle,
+) -> Result<Running, Error> {
+    let Start { loader, journal, notifier, seed } = start;
+    let config = Arc::new(loaded.config.clone());
+    let started = Instant::now();
+    prepare_state(&config.state_directory);
+    let metrics = Arc::new(Metrics::default());
+    let tasks = Tasks::default();
+    let (drain, draining) = Drain::new();
+
+    let sources = Arc::new(Sources::of(&config, 1));
+    let client = Client::new(config.timeouts);
+    // Probes have connections of their own: one opened here is driven by this runtime and must not carry pulls.
+    let probing = Client::new(config.timeouts);
+    client.update(&sources);
+    probing.update(&sources);
+    let (sources_in, sources) = watch::channel(sources);
+    let (dns_in, dns) = watch::channel(config.dns.clone());
+    let state = config.state_directory.clone();
+    let discovery =
+        Discovery::start(sources.clone(), dns, state, journal.clone(), metrics.clone(), &tasks);
+    let health = Health::start(
+        sources,
+        discovery.endpoint_sets(),
+        ClientProber::new(probing.clone()),
+        journal.clone(),
+        metrics.clone(),
+        &tasks,
+        seed,
+    );
+    let exchanger = Exchanger::new(client.clone(), Arc::new(discovery.clone()), metrics.clone());
+    let sizes = config.state_directory.join("sizes");
+    let relay = Relay::new(
+        config.clone(),
+        client.clone(),
+        exchanger,
+        discovery,
+        health.clone(),
+        journal.clone(),
+        metrics.clone(),
+        &sizes,
+        seed,
+    );
+
+    let (key_in, key) = watch::channel(config.server.require_header.clone());
+    let settings = server::Settings {
+        connections: Arc::new(Semaphore::new(config.limits.connections)),
+        idle: config.timeouts.client_idle,
+        key,
+    };
+    let mut bound = Bound { listen: Vec::new(), admin: None, metrics: None };
+    for address in &config.server.listen {
+        let _on_data = data.enter();
+        let (listener, address) = bind(*address, "the registry endpoint").await?;
+        bound.listen.push(address);
+        let served = server::serve(listener, relay.clone(), settings.clone(), draining.clone());
+        let over = draining.clone();
+        tasks.spawn("registry endpoint", async move {
+            served.await;
+            // It ends only when the drain's time is over, and the process with it.
+            over.limit_passed().await;
+            std::future::pending::<()>().await;
+        });
+    }
+    let file = loader.config_file.exists().then(|| loader.config_file.clone());
+    let (state_in, config_state) = watch::channel(Arc::new(ConfigState {
+        generation: 1,
+        file,
+        loaded_at: SystemTime::now(),
+        rejected: rejected.as_deref().map(reload::first_lines),
+        from_last_accepted: rejected.is_some(),
+    }));
+    let view = View {
+        snapshot: health.snapshot(),
+        config: config_state,
+        listening: watch::channel(true).1,
+        drain: draining,
+        metrics: metrics.clone(),
+        journal: journal.clone(),
+        started,
+    };
+    if let Some(address) = config.server.admin {
+        let (listener, address) = bind(address, "the admin endpoint").await?;
+        bound.admin = Some(address);
+        tasks.spawn("admin endpoint", admin::serve(listener, Surface::Admin, view.clone()));
+    }
+    if let Some(address) = config.server.metrics {
+        let (listener, address) = bind(address, "metrics").await?;
+        bound.metrics = Some(address);
+        tasks.spawn("metrics endpoint", admin::serve(listener, Surface::MetricsOnly, view));
+    }
+
+    let reloader = Reloader {
+        loader,
+        generation: 1,
+        files: reload::fingerprint(&config.watched_files),
+        sources: sources_in,
+        dns: dns_in,
+        key: key_in,
+        state: state_in,
+        clients: vec![client, probing],
+        relay: relay.clone(),
+        journal: journal.clone(),
+        metrics: metrics.clone(),
+        config: config.clone(),
+    };
+    metrics.config_reloaded(rejected.is_none());
+    match &rejected {
+        Some(problems) => reloader.say_rejected(problems, "the last accepted configuration is used"),
+        None => keep_accepted(&config.state_directory, &loaded),
+    }
+    watchdog::start(&tasks, &notifier, data.clone(), bound.listen.clone());
+    Ok(Running { bound, config, relay, reloader, tasks, drain, journal, notifier, sizes })
+}
+
+async fn bind(address: SocketAddr, what: &'static str) -> Result<(TcpListener, SocketAddr), Error> {
+    let wrong = |source| Error::Bind { what, address, source };
+    let listener = TcpListener::bind(address).await.map_err(wrong)?;
+    let bound = listener.local_addr().map_err(wrong)?;
+    Ok((listener, bound))
+}
+
+fn prepare_state(directory: &Path) {
+    if let Err(error) = std::fs::create_dir_all(directory) {
+        tracing::warn!(
+            "cannot make the state directory {}: {error}; what was learned is lost at the next restart",
+            directory.display()
+        );
+    }
+}
+
+/// Keeping it is for the next start with a bad file; without it this one is as good.
+fn keep_accepted(directory: &Path, loaded: &Loaded) {
+    if let Err(error) = store_accepted(directory, loaded) {
+        tracing::warn!("{error}: {}", std::error::Error::source(&error).map_or_else(String::new, ToString::to_string));
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Serves until a signal says stop, or a task fails.
+    ///
+    /// # Errors
+    /// The task that failed.
+    pub async fn until_stopped(mut self, mut signals: Signals) -> Result<(), Error> {
+        let listening: Vec<String> = self.bound.listen.iter().map(ToString::to_string).collect();
+        let status = format!("serving on {}", listening.join(", "));
+        tracing::info!("harbor-pilot {} {status}", env!("CARGO_PKG_VERSION"));
+        self.notifier.ready(&status);
+        let mut looks = tokio::time::interval(reload::LOOK_AT_FILES);
+        let mut keeps = tokio::time::interval(KEEP_SIZES);
+        let failure = loop {
+            tokio::select! {
+                // Cancel safe: a signal is taken or stays.
+                signal = signals.next() => match signal {
+                    Signal::Reload => self.reload("SIGHUP"),
+                    Signal::Stop => break None,
+                    Signal::StopNow => return Ok(()),
+                },
+                // Cancel safe: it only waits.
+                failure = self.tasks.failure() => break Some(failure),
+                // Cancel safe: a tick is taken or stays.
+                _ = looks.tick() => if self.reloader.files_changed() {
+                    self.reload("a file that the configuration names has changed");
+                },
+                // Cancel safe: a tick is taken or stays.
+                _ = keeps.tick() => self.keep_sizes(),
+            }
+        };
+        self.stop(&mut signals).await;
+        failure.map_or(Ok(()), |failure| Err(Error::Task(failure)))
+    }
+
+    fn reload(&mut self, why: &str) {
+        self.notifier.reloading();
+        self.config = self.reloader.reload(why);
+        self.notifier.ready("serving");
+    }
+
+    /// Design O4: readiness off, accepting goes on, bodies get their time, a second signal ends it at once.
+    async fn stop(&mut self, signals: &mut Signals) {
+        self.notifier.stopping();
+        let limit = self.config.timeouts.drain;
+        self.journal.event(StateChange {
+            event: EventName::Drain,
+            tier: None,
+            endpoint: None,
+            reason: "stopping".to_owned(),
+            message: format!("stopping: answers under way have {} s", limit.as_secs_f32()),
+        });
+        self.drain.begin(limit);
+        tokio::select! {
+            // Cancel safe: it only waits.
+            drained = self.drain.drained() => if let Drained::LimitPassed { left } = drained {
+                tracing::info!("{left} answers were cut at the drain's limit; containerd resumes them");
+            },
+            // Cancel safe: a signal is taken or stays.
+            _ = signals.next() => tracing::info!("a second signal: stopping at once"),
+        }
+        self.keep_sizes();
+        self.tasks.stop();
+    }
+
+    fn keep_sizes(&self) {
+        if let Err(error) = self.relay.store_sizes(&self.sizes) {
+            tracing::debug!("cannot keep known sizes in {}: {error}", self.sizes.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

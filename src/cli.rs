@@ -1,8 +1,187 @@
-//! stub
+//! The commands: the grammar of arguments, and the way from each to its report and exit status (interface.md,
+//! "Commands"). Reports go to stdout, diagnostics to stderr.
+
 pub mod check;
+pub mod completions;
+pub mod explain;
 pub mod init;
-/// x
-#[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+mod run;
+pub mod status;
+
+use crate::config::Loader;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The agent is not reachable, or the command could not do its work.
+pub(crate) const FAILED: u8 = 2;
+/// Bad usage or a bad configuration (sysexits' EX_USAGE).
+pub(crate) const USAGE: u8 = 64;
+
+/// Guides containerd's image pulls to a healthy Harbor, and to the real registry where there is none.
+#[derive(Debug, Parser)]
+#[command(name = "harbor-pilot", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// Configuration file [default: /etc/harbor-pilot/config.toml]
+    #[arg(long, global = true, env = "HARBOR_PILOT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of drop-ins [default: config.d beside a file in /etc/harbor-pilot]
+    #[arg(long, global = true, value_name = "DIR")]
+    config_dir: Option<PathBuf>,
+    /// What is logged, in tracing's syntax: info, harbor_pilot=debug
+    #[arg(long, global = true, env = "HARBOR_PILOT_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    #[command(subcommand)]
+    command: Command,
 }
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    Run,
+    /// Check the configuration and show what is in force, with where each value came from
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a commented starter configuration
+    Init {
+        /// URL of the first tier
+        #[arg(long, value_name = "URL")]
+        replica: Option<String>,
+        /// URL of the second tier
+        #[arg(long, value_name = "URL")]
+        core: Option<String>,
+        /// How the Harbor names its proxy-cache projects (docs/layouts.md)
+        #[arg(long, value_name = "NAME")]
+        layout: Option<String>,
+        /// CA certificate of the tiers
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
+    },
+    /// Show tiers, endpoints, last changes and traffic of the running agent
+    Status {
+        /// Show again every two seconds
+        #[arg(long)]
+        watch: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show how an image would be routed now, candidate by candidate, and why
+    Explain {
+        /// Image reference, such as nginx:1.27 or ghcr.io/org/app@sha256:…
+        image: String,
+        /// Ask each candidate for the manifest
+        #[arg(long)]
+        probe: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print shell completions
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+    /// Check the node end to end (not in this version)
+    Doctor(Unavailable),
+    /// Show the changes that would be made to the node's files (not in this version)
+    Plan(Unavailable),
+    /// Change the node's files (not in this version)
+    Apply(Unavailable),
+    /// Take our changes out of the node's files (not in this version)
+    Restore(Unavailable),
+    /// Fill cold caches (not in this version)
+    Warm(Unavailable),
+    /// Answer health checks beside a Harbor (not in this version)
+    Healthd(Unavailable),
+    /// Take the agent out of the node's files when it stops for good (not in this version)
+    Handover(Unavailable),
+}
+
+/// Takes whatever a later version takes, so that the answer is about the command and not its arguments.
+#[derive(Debug, clap::Args)]
+struct Unavailable {
+    #[arg(hide = true, num_args = 0.., trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+/// Runs the process' command.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors; clap knows where each goes.
+            let _ = error.print();
+            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    match dispatch(arguments, environment) {
+        Ok(status) => status.into(),
+        // The reader has gone (`| head`): nothing is wrong.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint(&format!("harbor-pilot: cannot write the report: {error}"));
+            FAILED.into()
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::Result<u8> {
+    let Arguments { config, config_dir, log, command } = arguments;
+    let mut loader = Loader::packaged(environment);
+    loader.config_dir = config_dir;
+    if let Some(file) = config {
+        loader.config_file = file;
+        loader.explicit = true;
+    }
+    loader.outside_the_unit = !matches!(command, Command::Run);
+    let (stdout, stderr) = (&mut io::stdout(), &mut io::stderr());
+    match command {
+        Command::Run => Ok(run::run(loader, log)),
+        Command::Check { json } => check::run(&check::CheckArgs { loader, json }, stdout, stderr),
+        Command::Init { replica, core, layout, ca } => {
+            init::run(&init::InitArgs { replica, core, layout, ca }, stdout, stderr)
+        }
+        Command::Status { watch, json } => status_of(&loader, watch, json, stdout, stderr),
+        Command::Explain { image, probe, json } => {
+            explain::run(&explain::ExplainArgs { loader, image, probe, json }, stdout, stderr)
+        }
+        Command::Completions { shell } => {
+            completions::generate(shell, &mut Arguments::command(), stdout)?;
+            Ok(0)
+        }
+        Command::Doctor(_) => not_here("doctor", stderr),
+        Command::Plan(_) => not_here("plan", stderr),
+        Command::Apply(_) => not_here("apply", stderr),
+        Command::Restore(_) => not_here("restore", stderr),
+        Command::Warm(_) => not_here("warm", stderr),
+        Command::Healthd(_) => not_here("healthd", stderr),
+        Command::Handover(_) => not_here("handover", stderr),
+    }
+}
+
+fn not_here(command: &str, stderr: &mut dyn io::Write) -> io::Result<u8> {
+    writeln!(
+        stderr,
+        "harbor-pilot: the command {command} does not exist in version {} yet; nothing was done",
+        env!("CARGO_PKG_VERSION")
+    )?;
+    Ok(FAILED)
+}
+
+#[allow(clippy::print_stderr, reason = "the command line's own diagnostics")]
+pub(crate) fn eprint(message: &str) {
+    eprintln!("{message}");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Loading the configuration again: a good one comes into force as a whole, a bad one changes nothing (design O2).
+
+use super::keep_accepted;
+use crate::admin::ConfigState;
+use crate::config::{Config, Dns, Loader, Problem, Secret};
+use crate::metrics::Metrics;
+use crate::relay::Relay;
+use crate::telemetry::{EventName, Journal, StateChange};
+use crate::topology::Sources;
+use crate::upstream::Client;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+
+/// How often the files that the configuration names (certificates, passwords) are looked at.
+pub(super) const LOOK_AT_FILES: Duration = Duration::from_secs(5);
+
+/// Where a new configuration goes. Changes of listeners, limits and timeouts wait for a restart, and it says so.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    pub(super) loader: Loader,
+    pub(super) generation: u64,
+    pub(super) files: Vec<Seen>,
+    pub(super) sources: watch::Sender<Arc<Sources>>,
+    pub(super) dns: watch::Sender<Dns>,
+    pub(super) key: watch::Sender<Option<Secret>>,
+    pub(super) state: watch::Sender<Arc<ConfigState>>,
+    pub(super) clients: Vec<Client>,
+    pub(super) relay: Relay,
+    pub(super) journal: Journal,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) config: Arc<Config>,
+}
+
+/// A file as it was when it was read: it changed if any of this did.
+pub(super) type Seen = (PathBuf, Option<(SystemTime, u64, u64)>);
+
+/// What tells a changed file.
+pub(super) fn fingerprint(files: &[PathBuf]) -> Vec<Seen> {
+    use std::os::unix::fs::MetadataExt as _;
+    let seen = |path: &PathBuf| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+    };
+    files.iter().map(|path| (path.clone(), seen(path))).collect()
+}
+
+/// The problems for a status line: the first three, the others counted.
+pub(super) fn first_lines(problems: &[Problem]) -> String {
+    let mut lines: Vec<String> = problems.iter().take(3).map(ToString::to_string).collect();
+    if problems.len() > lines.len() {
+        lines.push(format!("and {} more", problems.len() - lines.len()));
+    }
+    lines.join("; ")
+}
+
+// === impl Reloader ===
+
+impl Reloader {
+    /// Whether a file that the configuration names is another than the one that was read.
+    pub(super) fn files_changed(&self) -> bool {
+        fingerprint(&self.config.watched_files) != self.files
+    }
+
+    /// Loads again. The configuration that is in force afterwards comes back.
+    pub(super) fn reload(&mut self, why: &str) -> Arc<Config> {
+        match self.loader.load() {
+            Ok(loaded) => {
+                let config = Arc::new(loaded.config.clone());
+                self.take_over(&config, why);
+                keep_accepted(&config.state_directory, &loaded);
+                self.config = config;
+            }
+            Err(problems) => {
+                self.metrics.config_reloaded(false);
+                self.say_rejected(&problems, "the configuration that was in force stays");
+                let rejected = Some(first_lines(&problems));
+                self.state.send_modify(|state| {
+                    *state = Arc::new(ConfigState { rejected, ..ConfigState::clone(state) });
+                });
+            }
+        }
+        self.files = fingerprint(&self.config.watched_files);
+        self.config.clone()
+    }
+
+    fn take_over(&mut self, config: &Arc<Config>, why: &str) {
+        self.generation += 1;
+        let sources = Arc::new(Sources::of(config, self.generation));
+        for client in &self.clients {
+            client.update(&sources);
+        }
+        self.relay.update(config.clone());
+        self.sources.send_replace(sources);
+        self.dns.send_if_modified(|dns| {
+            let changed = *dns != config.dns;
+            dns.clone_from(&config.dns);
+            changed
+        });
+        self.key.send_replace(config.server.require_header.clone());
+        self.metrics.config_reloaded(true);
+        let generation = self.generation;
+        let file = self.loader.config_file.exists().then(|| self.loader.config_file.clone());
+        self.state.send_replace(Arc::new(ConfigState {
+            generation,
+            file,
+            loaded_at: SystemTime::now(),
+            rejected: None,
+            from_last_accepted: false,
+        }));
+        let waits = self.waits_for_a_restart(config);
+        let later = if waits.is_empty() {
+            String::new()
+        } else {
+            format!("; a restart is needed for {}", waits.join(", "))
+        };
+        self.journal.event(StateChange {
+            event: EventName::ConfigReloaded,
+            tier: None,
+            endpoint: None,
+            reason: why.to_owned(),
+            message: format!("configuration {generation} is in force ({why}){later}"),
+        });
+    }
+
+    fn waits_for_a_restart(&self, new: &Config) -> Vec<&'static str> {
+        let old = &self.config;
+        let server = |config: &Config| {
+            let server = &config.server;
+            (server.listen.clone(), server.admin, server.metrics)
+        };
+        let mut waits = Vec::new();
+        if server(old) != server(new) {
+            waits.push("[server] addresses");
+        }
+        if old.timeouts != new.timeouts {
+            waits.push("[timeouts]");
+        }
+        if old.limits != new.limits {
+            waits.push("[limits]");
+        }
+        if old.state_directory != new.state_directory {
+            waits.push("[state] directory");
+        }
+        waits
+    }
+
+    /// Says loudly, each problem on its own, what was refused.
+    pub(super) fn say_rejected(&self, problems: &[Problem], what_now: &str) {
+        for problem in problems {
+            tracing::error!("configuration: {problem}");
+        }
+        self.journal.event(StateChange {
+            event: EventName::ConfigRejected,
+            tier: None,
+            endpoint: None,
+            reason: first_lines(problems),
+            message: format!(
+                "the configuration has {} problem(s) and was refused; {what_now}. Mend it (harbor-pilot check) and reload",
+                problems.len()
+            ),
+        });
+    }
+}

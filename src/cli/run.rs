@@ -1,0 +1,64 @@
+//! `harbor-pilot run`: sets up the log, loads the configuration, runs the daemon.
+
+use super::{USAGE, eprint};
+use crate::app::{self, Error, Start};
+use crate::config::{Config, Loader};
+use crate::lifecycle::{self, Notifier};
+use crate::telemetry::{self, Destination};
+use std::error::Error as _;
+use std::hash::{BuildHasher as _, RandomState};
+
+/// Runs until stopped; 0 after a clean stop, 64 for a bad configuration without an accepted one, else 1.
+pub(super) fn run(loader: Loader, log: Option<String>) -> u8 {
+    let loaded = app::load(&loader);
+    let filter = log.unwrap_or_else(|| match &loaded {
+        Ok((loaded, _)) => loaded.config.log.filter.clone(),
+        Err(_) => Config::built_in().log.filter,
+    });
+    let destination = Destination::of_process(&loader.environment);
+    let (journal, _flushed_at_the_end) = match telemetry::init(&filter, &destination) {
+        Ok(log) => log,
+        Err(error) => {
+            eprint(&format!("harbor-pilot: {}", chain(&error)));
+            return USAGE;
+        }
+    };
+    lifecycle::log_panics();
+    let (loaded, rejected) = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            if let Error::Config(problems) = &error {
+                for problem in problems {
+                    tracing::error!("configuration: {problem}");
+                }
+            }
+            tracing::error!("{error}; see what is wrong with: harbor-pilot check");
+            return USAGE;
+        }
+    };
+    for warning in &loaded.warnings {
+        tracing::warn!("configuration: {warning}");
+    }
+    // The standard library's per-process random keys are all the randomness that is needed here.
+    let seed = RandomState::new().hash_one(std::process::id());
+    let start = Start { loader, journal, notifier: Notifier::from_env(), seed };
+    match app::run(start, loaded, rejected) {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!("{}", chain(&error));
+            1
+        }
+    }
+}
+
+/// An error with everything behind it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
