@@ -3,26 +3,39 @@
 //!
 //! Decides nothing about content and follows nothing: one connection, one request, one answer.
 
+mod body;
+mod connection;
+mod dial;
+mod guard;
+mod pool;
+mod state;
+mod stream;
+mod tls;
+
+pub use body::Body;
+pub use connection::Connection;
+
 use crate::config::{BaseUrl, Timeouts};
-use crate::topology::{EndpointId, Failure, Source, Sources};
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::{Request, Response};
-use std::net::IpAddr;
+use crate::topology::{EndpointId, Failure, Source, SourceId, Sources};
+use connection::Line;
+use guard::Rule;
+use pool::Key;
+use rustls::ClientConfig;
+use state::{Inner, Known};
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::SystemTime;
+use stream::Transport;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// Dials and pools. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Client {}
-
-/// One HTTP/1.1 connection, idle, ready for a request.
-#[derive(Debug)]
-pub struct Connection {}
-
-/// A response body. When it has been read to its end its connection goes back to the pool; dropped earlier,
-/// the connection is closed.
-#[derive(Debug)]
-pub struct Body {}
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
 
 /// Why no connection came about, or why it broke.
 #[derive(Debug, thiserror::Error)]
@@ -37,71 +50,258 @@ pub struct Error {
     pub stale_connection: bool,
 }
 
+/// What a fresh TCP connection becomes.
+struct Leg<'a> {
+    known: Arc<Known>,
+    target: &'a BaseUrl,
+    key: Key,
+    /// For texts.
+    to: String,
+    timeouts: Timeouts,
+}
+
+// === impl Client ===
+
 impl Client {
     /// A client without sources.
     #[must_use]
-    pub fn new(_timeouts: Timeouts) -> Self {
-        Self {}
+    pub fn new(timeouts: Timeouts) -> Self {
+        Self {
+            inner: Arc::new(Inner::new(timeouts)),
+        }
     }
 
     /// Takes new sources over: builds their TLS configurations and forgets idle connections of sources that
     /// changed. A source whose TLS settings cannot be built (checked by the configuration before) fails its
-    /// connects with the reason.
-    pub fn update(&self, _sources: &Sources) {}
+    /// connects with the reason. Reads the system's certificates from disk the first time.
+    pub fn update(&self, sources: &Sources) {
+        let before = self.inner.lock().known.clone();
+        let next: HashMap<SourceId, Arc<Known>> = sources
+            .all()
+            .map(|source| {
+                let same = before.get(&source.id).filter(|old| old.is_of(source));
+                let known = same.cloned().unwrap_or_else(|| Known::of(source));
+                (source.id.clone(), known)
+            })
+            .collect();
+        let mut state = self.inner.lock();
+        for (id, old) in before {
+            if !next.get(&id).is_some_and(|new| Arc::ptr_eq(new, &old)) {
+                state.shelves.forget(&id);
+                state.certificates.remove(&id);
+            }
+        }
+        state.known = next;
+    }
+
+    /// Takes new limits over, for connects from now on.
+    pub fn set_timeouts(&self, timeouts: Timeouts) {
+        self.inner.lock().timeouts = timeouts;
+    }
 
     /// An idle connection to the endpoint, if there is one.
     #[must_use]
-    pub fn idle(&self, _endpoint: &EndpointId) -> Option<Connection> {
-        None
+    pub fn idle(&self, endpoint: &EndpointId) -> Option<Connection> {
+        self.take(&Key::Endpoint(endpoint.clone()))
+    }
+
+    /// An idle connection to a host that the source named before, if there is one. Its address was checked when
+    /// it was dialled.
+    #[must_use]
+    pub fn idle_named(&self, named_by: &Source, target: &BaseUrl) -> Option<Connection> {
+        self.take(&named_key(named_by, target))
     }
 
     /// A new connection to an endpoint of a source: TCP (limit: `timeouts.connect`), the proxy's CONNECT, TLS
-    /// with the source's name (limit: `timeouts.tls`).
+    /// with the source's name (limit of each: `timeouts.tls`).
     ///
     /// # Errors
     /// Says which step failed.
     pub async fn connect(
         &self,
-        _source: &Arc<Source>,
-        _endpoint: &EndpointId,
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
     ) -> Result<Connection, Error> {
-        Err(Error {
-            failure: Failure::Refused,
-            detail: String::new(),
-            stale_connection: false,
-        })
+        self.inner.sweep_from_now_on();
+        let to = endpoint.to_string();
+        let checked = if source.proxy.is_some() {
+            guard::literal(&source.url.host)
+                .map_or(Ok(()), |own| Rule::own(source).check(own))
+                .and_then(|()| Rule::proxy().check(endpoint.address.ip()))
+        } else {
+            Rule::own(source).check(endpoint.address.ip())
+        };
+        checked.map_err(|why| Error::new(Failure::Refused, format!("not dialling {to}: {why}")))?;
+        let leg = Leg {
+            known: self.inner.known(source),
+            target: &source.url,
+            key: Key::Endpoint(endpoint.clone()),
+            timeouts: self.inner.lock().timeouts,
+            to,
+        };
+        let stream = dial::tcp(&leg.to, endpoint.address, leg.timeouts.connect).await?;
+        self.finish(stream, leg).await
+    }
+
+    /// The URL whose host must be looked up for [`Client::connect_named`]: the target, or the source's proxy.
+    #[must_use]
+    pub fn looked_up<'a>(named_by: &'a Source, target: &'a BaseUrl) -> &'a BaseUrl {
+        named_by.proxy.as_ref().map_or(target, |proxy| &proxy.url)
     }
 
     /// A connection to a host that a source named (a redirect's target, a token realm), at addresses that were
-    /// looked up for it; every address is checked against design S1 first. System roots plus the source's CA.
+    /// looked up for it; every address is checked against design S1 first. System roots plus the source's CA; the
+    /// source's client certificate is shown to the source's own host alone. A source with a proxy reaches these
+    /// hosts through it too: then `addresses` are the proxy's ([`Client::looked_up`]). For a target that is an IP
+    /// literal without a proxy they are not needed.
     ///
     /// # Errors
     /// Says which step failed, or that the address is forbidden.
     pub async fn connect_named(
         &self,
-        _named_by: &Arc<Source>,
-        _target: &BaseUrl,
-        _addresses: &[IpAddr],
+        named_by: &Arc<Source>,
+        target: &BaseUrl,
+        addresses: &[IpAddr],
     ) -> Result<Connection, Error> {
-        Err(Error {
-            failure: Failure::Refused,
-            detail: String::new(),
-            stale_connection: false,
-        })
+        self.inner.sweep_from_now_on();
+        let to = format!("{} (named by {})", dial::host_and_port(target), named_by.id);
+        let forbidden = |why| Error::new(Failure::Refused, format!("not dialling {to}: {why}"));
+        guard::check_target(named_by, target).map_err(forbidden)?;
+        let rule = if named_by.proxy.is_some() {
+            Rule::proxy()
+        } else {
+            Rule::named(named_by)
+        };
+        let dialled = Self::looked_up(named_by, target);
+        let literal = guard::literal(&dialled.host);
+        let wanted = literal.as_ref().map_or(addresses, std::slice::from_ref);
+        let mut allowed = Vec::with_capacity(wanted.len());
+        let mut refused = None;
+        for address in wanted {
+            match rule.check(*address) {
+                Ok(()) => allowed.push(SocketAddr::new(*address, dialled.port)),
+                Err(why) => refused = Some(why),
+            }
+        }
+        if allowed.is_empty()
+            && let Some(why) = refused
+        {
+            return Err(forbidden(why));
+        }
+        let timeouts = self.inner.lock().timeouts;
+        let (address, stream) =
+            dial::first_of(&to, allowed, timeouts.connect, timeouts.connect_race).await?;
+        let leg = Leg {
+            known: self.inner.known(named_by),
+            target,
+            key: named_key(named_by, target),
+            to: format!("{to} at {address}"),
+            timeouts,
+        };
+        self.finish(stream, leg).await
+    }
+
+    /// When the certificate last seen at a source's own addresses ends.
+    #[must_use]
+    pub fn certificate_expiry(&self, source: &SourceId) -> Option<SystemTime> {
+        self.inner.lock().certificates.get(source).copied()
+    }
+
+    /// Lets go of idle connections that are closed or too old. Runs by itself while there are connections.
+    pub fn sweep(&self, now: Instant) {
+        self.inner.lock().shelves.sweep(now);
+    }
+
+    /// The number of idle connections.
+    #[must_use]
+    pub fn idle_connections(&self) -> usize {
+        self.inner.lock().shelves.len()
+    }
+
+    fn take(&self, key: &Key) -> Option<Connection> {
+        let line = self.inner.lock().shelves.take(key, Instant::now())?;
+        Some(Connection::new(line, self.inner.clone()))
+    }
+
+    async fn finish(&self, stream: TcpStream, leg: Leg<'_>) -> Result<Connection, Error> {
+        let mut stream = stream;
+        let source = &leg.known.source;
+        let transport = if leg.target.https {
+            if let Some(proxy) = &source.proxy {
+                dial::tunnel(&mut stream, proxy, leg.target, leg.timeouts.tls).await?;
+            }
+            let config = leg.tls_config()?.clone();
+            let name = tls::server_name(&leg.target.host)
+                .map_err(|why| leg.tls_error(&format!("no name for a certificate: {why}")))?;
+            let tls = dial::tls(&leg.to, stream, name, config, leg.timeouts.tls).await?;
+            let seen = tls.get_ref().1.peer_certificates();
+            if let Some(end) = seen.and_then(<[_]>::first).and_then(tls::not_after)
+                && matches!(leg.key, Key::Endpoint(_))
+            {
+                self.inner
+                    .lock()
+                    .certificates
+                    .insert(source.id.clone(), end);
+            }
+            Transport::Tls(tls)
+        } else {
+            Transport::Plain(stream)
+        };
+        let Leg {
+            known,
+            target,
+            key,
+            to,
+            ..
+        } = leg;
+        let line = Line::open(transport, known, target, key, to).await?;
+        Ok(Connection::new(line, self.inner.clone()))
     }
 }
 
-impl Connection {
-    /// Sends a request (origin-form target, Host set by the caller) and waits for the response's head. The caller
-    /// bounds the time. Dropping the future closes the connection.
-    ///
-    /// # Errors
-    /// Says what broke.
-    pub async fn send(self, _request: Request<Empty<Bytes>>) -> Result<Response<Body>, Error> {
-        Err(Error {
-            failure: Failure::Refused,
-            detail: String::new(),
-            stale_connection: false,
-        })
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let idle = self.idle_connections();
+        f.debug_struct("Client").field("idle", &idle).finish()
     }
 }
+
+fn named_key(named_by: &Source, target: &BaseUrl) -> Key {
+    Key::Named {
+        source: named_by.id.clone(),
+        https: target.https,
+        host: target.host.clone(),
+        port: target.port,
+    }
+}
+
+// === impl Leg ===
+
+impl Leg<'_> {
+    fn tls_config(&self) -> Result<&Arc<ClientConfig>, Error> {
+        match (self.known.tls(), &self.key) {
+            (Ok(tls), Key::Endpoint(_)) => Ok(tls.own()),
+            (Ok(tls), Key::Named { .. }) => Ok(tls.for_target(&self.known.source, self.target)),
+            (Err(why), _) => Err(self.tls_error(why)),
+        }
+    }
+
+    fn tls_error(&self, why: &str) -> Error {
+        Error::new(Failure::Tls, format!("TLS with {}: {why}", self.to))
+    }
+}
+
+// === impl Error ===
+
+impl Error {
+    fn new(failure: Failure, detail: String) -> Self {
+        Self {
+            failure,
+            detail,
+            stale_connection: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

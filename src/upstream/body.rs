@@ -1,0 +1,165 @@
+//! Response bodies that give their connection back when they have been read to the end.
+
+use super::connection::Line;
+use super::{Error, Inner};
+use crate::topology::Failure;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The body of an answer that is only read so that its connection can be used again: longer ones cost more than
+/// a new connection.
+const SMALL: u64 = 64 * 1024;
+
+/// How long such a body may take.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// A response body. When it has been read to its end its connection goes back to the pool; dropped earlier,
+/// the connection is closed.
+pub struct Body {
+    incoming: Incoming,
+    /// `None`: the end was reached, or the connection broke.
+    line: Option<Line>,
+    client: Arc<Inner>,
+    keep: bool,
+}
+
+// === impl Body ===
+
+impl Body {
+    /// `keep`: the connection can be used again after the end.
+    pub(super) fn new(incoming: Incoming, line: Line, client: Arc<Inner>, keep: bool) -> Self {
+        let mut body = Self {
+            incoming,
+            line: Some(line),
+            client,
+            keep,
+        };
+        if body.incoming.is_end_stream() {
+            body.finish();
+        }
+        body
+    }
+
+    /// The whole body, for answers that are small by their nature.
+    ///
+    /// # Errors
+    /// It broke, or is longer than `limit` bytes: then the connection is closed.
+    pub async fn read_to(mut self, limit: u64) -> Result<Bytes, Error> {
+        if self.size_hint().lower() > limit {
+            return Err(self.too_long(limit));
+        }
+        let mut only: Option<Bytes> = None;
+        let mut several = BytesMut::new();
+        let mut length: u64 = 0;
+        while let Some(frame) = self.frame().await {
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
+            length = length.saturating_add(data.len() as u64);
+            if length > limit {
+                return Err(self.too_long(limit));
+            }
+            match only.take() {
+                None if several.is_empty() => only = Some(data),
+                first => {
+                    several.extend_from_slice(&first.unwrap_or_default());
+                    several.extend_from_slice(&data);
+                }
+            }
+        }
+        Ok(only.unwrap_or_else(|| several.freeze()))
+    }
+
+    /// Reads and throws away what is left, so that the connection can be used again; closes it where that is more
+    /// than 64 KiB or takes more than half a second. For the bodies of 401 and redirects.
+    pub async fn drain_small(mut self) {
+        if self.line.is_none() || !self.keep || self.size_hint().lower() > SMALL {
+            return;
+        }
+        let drain = async {
+            let mut left = SMALL;
+            while let Some(Ok(frame)) = self.frame().await {
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                let Some(rest) = left.checked_sub(length) else {
+                    return;
+                };
+                left = rest;
+            }
+        };
+        // Running out of time is no error: the body is dropped and closes its connection.
+        timeout(DRAIN, drain).await.ok();
+    }
+
+    /// The connection did its work.
+    fn finish(&mut self) {
+        if let Some(mut line) = self.line.take() {
+            line.rest();
+            if self.keep {
+                self.client.put_back(line);
+            }
+        }
+    }
+
+    fn too_long(&self, limit: u64) -> Error {
+        let what = format!("the answer is longer than {limit} bytes");
+        match &self.line {
+            Some(line) => line.error(Failure::Content, &what),
+            None => Error::new(Failure::Content, what),
+        }
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                if self.incoming.is_end_stream() {
+                    self.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                // Dropped while busy: the task lets go of the socket.
+                let broken = match self.line.take() {
+                    Some(line) => line.broken("reading the body of", &error),
+                    None => Error::new(Failure::Reset, error.to_string()),
+                };
+                Poll::Ready(Some(Err(broken)))
+            }
+            None => {
+                self.finish();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("line", &self.line)
+            .field("keep", &self.keep)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,146 @@
+//! Idle connections on their shelves: last in, first out, so that a burst's surplus grows old and goes.
+//!
+//! Bookkeeping alone; it is told the time and never touches a socket.
+
+use crate::topology::{EndpointId, SourceId};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Below the 60 s (or 65 s, 75 s) after which the usual servers close an idle connection themselves.
+pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(55);
+
+/// Idle connections per endpoint: half of what one address may have in flight (64).
+const PER_KEY: usize = 32;
+
+/// Idle connections in all.
+const IN_ALL: usize = 256;
+
+/// Where a connection leads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    /// To an endpoint of a source.
+    Endpoint(EndpointId),
+    /// To a host that a source named; never shared between sources, whose TLS settings may differ.
+    Named {
+        source: SourceId,
+        https: bool,
+        host: String,
+        port: u16,
+    },
+}
+
+/// What lies on a shelf.
+pub(super) trait Idle {
+    /// Whether the other side has not closed it.
+    fn is_open(&self) -> bool;
+}
+
+/// The shelves.
+#[derive(Debug)]
+pub(super) struct Shelves<T> {
+    idle: HashMap<Key, VecDeque<(Instant, T)>>,
+    total: usize,
+}
+
+// === impl Key ===
+
+impl Key {
+    /// Whose connection it is.
+    pub(super) fn source(&self) -> &SourceId {
+        match self {
+            Self::Endpoint(endpoint) => &endpoint.source,
+            Self::Named { source, .. } => source,
+        }
+    }
+
+    /// What was dialled, where it is known.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Endpoint(endpoint) => Some(endpoint.address),
+            Self::Named { .. } => None,
+        }
+    }
+}
+
+// === impl Shelves ===
+
+impl<T> Default for Shelves<T> {
+    fn default() -> Self {
+        Self {
+            idle: HashMap::new(),
+            total: 0,
+        }
+    }
+}
+
+impl<T: Idle> Shelves<T> {
+    /// Puts a connection down. A full shelf gives up its oldest; where all shelves together are full the new one
+    /// is let go.
+    pub(super) fn put(&mut self, key: &Key, connection: T, now: Instant) {
+        if !connection.is_open() {
+            return;
+        }
+        if self.total >= IN_ALL {
+            self.sweep(now);
+            if self.total >= IN_ALL {
+                return;
+            }
+        }
+        let shelf = match self.idle.get_mut(key) {
+            Some(shelf) => shelf,
+            None => self.idle.entry(key.clone()).or_default(),
+        };
+        if shelf.len() >= PER_KEY && shelf.pop_front().is_some() {
+            self.total -= 1;
+        }
+        shelf.push_back((now, connection));
+        self.total += 1;
+    }
+
+    /// Takes the youngest that is still good; those found dead on the way are let go.
+    pub(super) fn take(&mut self, key: &Key, now: Instant) -> Option<T> {
+        let shelf = self.idle.get_mut(key)?;
+        let mut found = None;
+        while let Some((since, connection)) = shelf.pop_back() {
+            self.total -= 1;
+            if is_good(since, &connection, now) {
+                found = Some(connection);
+                break;
+            }
+        }
+        if shelf.is_empty() {
+            self.idle.remove(key);
+        }
+        found
+    }
+
+    /// Lets go of all that are closed or too old.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        self.idle.retain(|_, shelf| {
+            shelf.retain(|(since, connection)| is_good(*since, connection, now));
+            shelf.shrink_to_fit();
+            !shelf.is_empty()
+        });
+        self.total = self.idle.values().map(VecDeque::len).sum();
+    }
+
+    /// Lets go of all that belong to a source.
+    pub(super) fn forget(&mut self, source: &SourceId) {
+        self.idle.retain(|key, _| key.source() != source);
+        self.total = self.idle.values().map(VecDeque::len).sum();
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.total
+    }
+}
+
+fn is_good<T: Idle>(since: Instant, connection: &T, now: Instant) -> bool {
+    now.saturating_duration_since(since) < IDLE_LIMIT && connection.is_open()
+}
+
+#[cfg(test)]
+mod tests;

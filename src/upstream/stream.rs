@@ -1,0 +1,262 @@
+//! The byte stream of one connection: reads ahead below TLS, hands several TLS records on at once above it, and
+//! counts what was received.
+//!
+//! rustls asks its socket for at most 4 KiB at a time, which costs a system call per 4 KiB; with the read-ahead
+//! buffer it is one per 64 KiB where data flows (design 10, CPU per GiB).
+
+use bytes::{Buf, BytesMut};
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// What is asked of the socket at once.
+const READ_AHEAD: usize = 64 * 1024;
+
+/// Reads in large pieces from `T` for a reader that asks for small ones. The buffer exists only while data is
+/// waiting in it, so that an idle connection costs nothing.
+#[derive(Debug)]
+pub(super) struct ReadAhead<T> {
+    inner: T,
+    buffer: BytesMut,
+}
+
+/// TCP, with or without TLS.
+#[derive(Debug)]
+pub(super) enum Transport {
+    /// http
+    Plain(TcpStream),
+    /// https
+    Tls(Box<TlsStream<ReadAhead<TcpStream>>>),
+}
+
+/// A transport that fills the reader's buffer as far as data is there, and counts it.
+#[derive(Debug)]
+pub(super) struct Stream<T> {
+    inner: T,
+    /// An error that came behind data: told at the next read.
+    broken: Option<io::Error>,
+    received: Arc<AtomicU64>,
+}
+
+// === impl ReadAhead ===
+
+impl<T> ReadAhead<T> {
+    /// Wraps a socket.
+    pub(super) fn new(inner: T) -> Self {
+        Self {
+            inner,
+            buffer: BytesMut::new(),
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for ReadAhead<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let this = &mut *self;
+        if this.buffer.is_empty() {
+            if buf.remaining() >= READ_AHEAD {
+                return Pin::new(&mut this.inner).poll_read(cx, buf);
+            }
+            this.buffer.clear();
+            this.buffer.reserve(READ_AHEAD);
+            // The future keeps nothing between polls: dropping it loses nothing (tokio's `read_buf`).
+            let read = pin!(this.inner.read_buf(&mut this.buffer)).poll(cx);
+            if !matches!(read, Poll::Ready(Ok(1..))) {
+                this.buffer = BytesMut::new();
+            }
+            ready!(read)?;
+        }
+        let take = this.buffer.len().min(buf.remaining());
+        if let Some(bytes) = this.buffer.get(..take) {
+            buf.put_slice(bytes);
+        }
+        this.buffer.advance(take);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for ReadAhead<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+// === impl Transport ===
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(tcp) => tcp.is_write_vectored(),
+            Self::Tls(tls) => tls.is_write_vectored(),
+        }
+    }
+}
+
+// === impl Stream ===
+
+impl<T> Stream<T> {
+    /// Wraps a transport.
+    pub(super) fn new(inner: T) -> Self {
+        Self {
+            inner,
+            broken: None,
+            received: Arc::default(),
+        }
+    }
+
+    /// The number of bytes received so far, below HTTP and above TLS.
+    pub(super) fn received(&self) -> Arc<AtomicU64> {
+        self.received.clone()
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Err(error));
+        }
+        let start = buf.filled().len();
+        while buf.remaining() > 0 {
+            let before = buf.filled().len();
+            let read = Pin::new(&mut self.inner).poll_read(cx, buf);
+            let got_some_before = before > start;
+            match read {
+                Poll::Ready(Ok(())) if buf.filled().len() == before => break,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) if got_some_before => {
+                    self.broken = Some(error);
+                    break;
+                }
+                // The waker is registered; what is there goes on now.
+                Poll::Pending if got_some_before => break,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let got = buf.filled().len() - start;
+        self.received.fetch_add(got as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Stream<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! rustls settings of each source (design S4): TLS 1.2 and 1.3 with AES first, HTTP/1.1 by ALPN, resumption, the
+//! system's roots beside the source's CA, client certificates.
+
+mod verify;
+
+use super::guard;
+use crate::config::{BaseUrl, Tls};
+use crate::topology::Source;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::{CipherSuite, ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+use verify::{SourceVerifier, Unverified};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Sessions kept per source: one host, its addresses, and the few hosts that it names.
+const SESSIONS: usize = 32;
+
+/// How TLS is spoken for one source.
+#[derive(Clone, Debug)]
+pub(super) struct SourceTls {
+    /// To the source's own host.
+    own: Arc<ClientConfig>,
+    /// To hosts that it names: always verified, and without the source's client certificate.
+    named: Arc<ClientConfig>,
+}
+
+/// Why a source's TLS settings are of no use.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BuildError {
+    #[error("reading the PEM of `ca_file`: {0}")]
+    Ca(rustls_pki_types::pem::Error),
+    #[error("`ca_file` holds no certificate")]
+    NoCa,
+    #[error("a certificate in `ca_file` is of no use as an authority or as a server's own: {0}")]
+    UselessCa(rustls::Error),
+    #[error("reading the PEM of `client_cert_file`: {0}")]
+    ClientChain(rustls_pki_types::pem::Error),
+    #[error("reading the PEM of `client_key_file`: {0}")]
+    ClientKey(rustls_pki_types::pem::Error),
+    #[error("`client_cert_file` and `client_key_file` do not go together: {0}")]
+    Client(rustls::Error),
+    #[error("setting up TLS: {0}")]
+    Setup(rustls::Error),
+}
+
+// === impl SourceTls ===
+
+impl SourceTls {
+    /// Builds the settings. Reads the system's roots from disk the first time.
+    pub(super) fn of(tls: &Tls) -> Result<Self, BuildError> {
+        let verifier: Arc<dyn ServerCertVerifier> = Arc::new(source_verifier(tls)?);
+        let named = Arc::new(client_config(verifier.clone(), None)?);
+        let own = if tls.insecure_skip_verify {
+            let unverified = Arc::new(Unverified::new(
+                provider().signature_verification_algorithms,
+            ));
+            Arc::new(client_config(unverified, tls.client.as_ref())?)
+        } else if tls.client.is_some() {
+            Arc::new(client_config(verifier, tls.client.as_ref())?)
+        } else {
+            named.clone()
+        };
+        Ok(Self { own, named })
+    }
+
+    /// For the source itself.
+    pub(super) fn own(&self) -> &Arc<ClientConfig> {
+        &self.own
+    }
+
+    /// For a host that the source named: its own settings only where it is the same host.
+    pub(super) fn for_target(&self, source: &Source, target: &BaseUrl) -> &Arc<ClientConfig> {
+        if source.url.https && source.url.host == target.host {
+            &self.own
+        } else {
+            &self.named
+        }
+    }
+}
+
+/// The name that a certificate must fit: a DNS name or an IP address.
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, String> {
+    if let Some(address) = guard::literal(host) {
+        return Ok(ServerName::IpAddress(address.into()));
+    }
+    let host = host.strip_suffix('.').unwrap_or(host);
+    ServerName::try_from(host.to_owned()).map_err(|error| format!("{host:?}: {error}"))
+}
+
+/// When a certificate ends.
+pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+/// aws-lc-rs with the ChaCha20 suites last: they cost twice the CPU of AES where the processor knows AES, and every
+/// server prefers for itself where it does not.
+fn provider() -> &'static Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER.get_or_init(|| {
+        let mut provider = aws_lc_rs::default_provider();
+        provider.cipher_suites.sort_by_key(|suite| {
+            matches!(
+                suite.suite(),
+                CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
+                    | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+                    | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+            )
+        });
+        Arc::new(provider)
+    })
+}
+
+/// The system's roots, read once; `None` where there are none (a node that only knows its own CA).
+fn system_roots() -> Option<Arc<WebPkiServerVerifier>> {
+    static ROOTS: OnceLock<Option<Arc<WebPkiServerVerifier>>> = OnceLock::new();
+    ROOTS
+        .get_or_init(|| {
+            let found = rustls_native_certs::load_native_certs();
+            for error in &found.errors {
+                tracing::warn!(%error, "reading the system's certificates");
+            }
+            let mut roots = RootCertStore::empty();
+            let (_, ignored) = roots.add_parsable_certificates(found.certs);
+            if ignored > 0 {
+                tracing::debug!(ignored, "system certificates that cannot be read");
+            }
+            web_pki(roots)
+        })
+        .clone()
+}
+
+fn web_pki(roots: RootCertStore) -> Option<Arc<WebPkiServerVerifier>> {
+    // Fails only for an empty store.
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider().clone())
+        .build()
+        .ok()
+}
+
+fn source_verifier(tls: &Tls) -> Result<SourceVerifier, BuildError> {
+    let algorithms = provider().signature_verification_algorithms;
+    let Some(pem) = &tls.ca else {
+        return Ok(SourceVerifier::new(
+            None,
+            system_roots(),
+            Vec::new(),
+            algorithms,
+        ));
+    };
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(BuildError::Ca)?;
+    if certificates.is_empty() {
+        return Err(BuildError::NoCa);
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in &certificates {
+        roots
+            .add(certificate.clone())
+            .map_err(BuildError::UselessCa)?;
+    }
+    Ok(SourceVerifier::new(
+        web_pki(roots),
+        system_roots(),
+        certificates,
+        algorithms,
+    ))
+}
+
+fn client_config(
+    verifier: Arc<dyn ServerCertVerifier>,
+    client: Option<&(Arc<[u8]>, crate::config::Secret)>,
+) -> Result<ClientConfig, BuildError> {
+    let builder = ClientConfig::builder_with_provider(provider().clone())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(BuildError::Setup)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match client {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => {
+            let chain = CertificateDer::pem_slice_iter(chain)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(BuildError::ClientChain)?;
+            let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes())
+                .map_err(BuildError::ClientKey)?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(BuildError::Client)?
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! Certificate checks: the source's CA, then the system's roots, then the one case that webpki alone refuses, a
+//! self-signed server certificate that stands byte for byte in `ca_file` (design S4).
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Checks a source's certificate. Signatures of the handshake are always checked.
+#[derive(Debug)]
+pub(super) struct SourceVerifier {
+    ca: Option<Arc<WebPkiServerVerifier>>,
+    system: Option<Arc<WebPkiServerVerifier>>,
+    /// What stands in `ca_file`.
+    pinned: Vec<CertificateDer<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// Checks no certificate, for `insecure_skip_verify`. The handshake's signature is still checked: it costs
+/// nothing and shows broken servers.
+#[derive(Debug)]
+pub(super) struct Unverified(WebPkiSupportedAlgorithms);
+
+// === impl SourceVerifier ===
+
+impl SourceVerifier {
+    /// `ca` is tried before `system`, which is shared by all sources.
+    pub(super) fn new(
+        ca: Option<Arc<WebPkiServerVerifier>>,
+        system: Option<Arc<WebPkiServerVerifier>>,
+        pinned: Vec<CertificateDer<'static>>,
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Self {
+        Self {
+            ca,
+            system,
+            pinned,
+            algorithms,
+        }
+    }
+}
+
+impl ServerCertVerifier for SourceVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.pinned.iter().any(|pin| pin == end_entity) {
+            return check_pinned(end_entity, server_name, now);
+        }
+        let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let mut first = None;
+        for roots in [&self.ca, &self.system].into_iter().flatten() {
+            match roots.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            ) {
+                Ok(verified) => return Ok(verified),
+                // Of two refusals the one that got further says more.
+                Err(error) if error == unknown => {}
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(first.unwrap_or(unknown))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// A certificate that was written down byte for byte needs no issuer, but its name and its time must fit.
+fn check_pinned(
+    certificate: &CertificateDer<'_>,
+    server_name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<ServerCertVerified, Error> {
+    let refused = |error| Error::InvalidCertificate(error);
+    let (_, parsed) = X509Certificate::from_der(certificate)
+        .map_err(|_| refused(CertificateError::BadEncoding))?;
+    // A certificate from before 1970 counts from 1970.
+    let unix = |timestamp| {
+        let seconds = u64::try_from(timestamp).unwrap_or_default();
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+    };
+    let not_before = unix(parsed.validity().not_before.timestamp());
+    let not_after = unix(parsed.validity().not_after.timestamp());
+    if now < not_before {
+        let time = now;
+        return Err(refused(CertificateError::NotValidYetContext {
+            time,
+            not_before,
+        }));
+    }
+    if now > not_after {
+        let time = now;
+        return Err(refused(CertificateError::ExpiredContext {
+            time,
+            not_after,
+        }));
+    }
+    let alternatives = parsed
+        .subject_alternative_name()
+        .map_err(|_| refused(CertificateError::BadEncoding))?;
+    if alternatives.is_some() {
+        verify_server_name(&ParsedCertificate::try_from(certificate)?, server_name)?;
+    } else if !common_name_fits(&parsed, server_name) {
+        return Err(refused(CertificateError::NotValidForName));
+    }
+    Ok(ServerCertVerified::assertion())
+}
+
+/// `openssl req -x509 -subj /CN=host` writes no alternative names at all; only then the common name counts, whole.
+fn common_name_fits(certificate: &X509Certificate<'_>, server_name: &ServerName<'_>) -> bool {
+    let mut names = certificate.subject().iter_common_name();
+    names.any(|name| match (name.as_str(), server_name) {
+        (Ok(name), ServerName::DnsName(wanted)) => name.eq_ignore_ascii_case(wanted.as_ref()),
+        (Ok(name), ServerName::IpAddress(wanted)) => name
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address == IpAddr::from(*wanted)),
+        _ => false,
+    })
+}
+
+// === impl Unverified ===
+
+impl Unverified {
+    /// `algorithms` for the handshake's signature.
+    pub(super) fn new(algorithms: WebPkiSupportedAlgorithms) -> Self {
+        Self(algorithms)
+    }
+}
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}
