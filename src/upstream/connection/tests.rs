@@ -8,9 +8,11 @@ use hyper::body::Frame;
 use hyper::{Response, Version};
 use std::convert::Infallible;
 
+type Headers = &'static [(&'static str, &'static str)];
+
 #[test]
 fn only_what_both_sides_can_tell_the_end_of_is_kept() {
-    let rows: [(Version, &[(&str, &str)], &str, bool); 10] = [
+    let rows: [(Version, Headers, &str, bool); 10] = [
         (Version::HTTP_11, &[("content-length", "2")], "ok", true),
         (
             Version::HTTP_11,
