@@ -10,6 +10,7 @@ mod process;
 
 pub use endpoints::TierGauge;
 
+use crate::oci::RegistryName;
 use crate::telemetry::{AccessRecord, RequestOutcome};
 use endpoints::Series;
 use families::{Families, RequestHandles};
@@ -79,7 +80,7 @@ pub struct Traffic {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct RequestKey {
     kind: &'static str,
-    registry: Option<crate::oci::RegistryName>,
+    registry: Option<RegistryName>,
     outcome: RequestOutcome,
     tier: Arc<str>,
 }

@@ -26,7 +26,7 @@ pub fn human_bytes(bytes: u64) -> String {
     Bytes(bytes).to_string()
 }
 
-/// A duration for people: `35 ms`, `1.2 s`, `2 min 5 s`, `3 h 20 min`, `4 d 1 h`.
+/// A duration for people: `35 ms`, `1.2 s`, `25 s`, `2 min 5 s`, `3 h 20 min`, `4 d 1 h`.
 #[must_use]
 pub fn human_duration(duration: Duration) -> String {
     Span(duration).to_string()
@@ -128,7 +128,8 @@ impl fmt::Display for Span {
         let seconds = self.0.as_secs();
         match seconds {
             0 => write!(f, "{millis} ms"),
-            1..60 => write!(f, "{}.{} s", seconds, millis % 1000 / 100),
+            1..10 => write!(f, "{}.{} s", seconds, millis % 1000 / 100),
+            10..60 => write!(f, "{seconds} s"),
             60..3600 => write!(f, "{} min {} s", seconds / 60, seconds % 60),
             3600..86_400 => write!(f, "{} h {} min", seconds / 3600, seconds % 3600 / 60),
             _ => write!(f, "{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),

@@ -1,0 +1,282 @@
+//! The report for people: from a status to text, without any I/O.
+
+use crate::admin::{EndpointStatus, SourceStatus, State, Status, Verdict};
+use crate::telemetry::{human_bytes, human_duration};
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+/// ANSI colours.
+#[derive(Clone, Copy)]
+enum Color {
+    Good,
+    Warn,
+    Bad,
+    Plain,
+}
+
+/// A cell of a table.
+type Cell = (String, Color);
+
+/// The report.
+#[must_use]
+pub fn render(status: &Status, color: bool) -> String {
+    let mut out = Report {
+        text: String::new(),
+        color,
+    };
+    // Writing into a String cannot fail.
+    let _ = out.status(status);
+    out.text
+}
+
+struct Report {
+    text: String,
+    color: bool,
+}
+
+impl Report {
+    fn status(&mut self, status: &Status) -> fmt::Result {
+        let (word, color) = match (status.ready, status.verdict()) {
+            (false, _) => ("not ready", Color::Bad),
+            (true, Verdict::Degraded) => ("degraded", Color::Warn),
+            (true, Verdict::AllReady) => ("ready", Color::Good),
+        };
+        write!(self.text, "harbor-pilot {}: ", status.version)?;
+        self.colored(word, color);
+        let up = human_duration(Duration::from_secs(status.uptime_seconds));
+        writeln!(self.text, ", up {up}")?;
+        for reason in &status.not_ready {
+            writeln!(self.text, "  {}", clean(reason))?;
+        }
+        self.config(status)?;
+        writeln!(self.text, "node files: {}", clean(&status.node_files))?;
+        self.sources("Tiers", "none configured", &status.tiers)?;
+        self.sources("Upstreams in use", "none", &status.upstreams)?;
+        self.traffic(status)?;
+        self.changes(status)
+    }
+
+    fn config(&mut self, status: &Status) -> fmt::Result {
+        let config = &status.config;
+        let file = config.file.as_deref().unwrap_or("built in, no file");
+        writeln!(
+            self.text,
+            "configuration: {}, generation {}, loaded {}",
+            clean(file),
+            config.generation,
+            clean(&config.loaded_at),
+        )?;
+        if config.from_last_accepted {
+            self.colored(
+                "  started with the last accepted configuration",
+                Color::Warn,
+            );
+            self.text.push('\n');
+        }
+        if let Some(error) = &config.error {
+            self.colored(
+                "  the file on disk was refused; an older one is in force:",
+                Color::Bad,
+            );
+            self.text.push('\n');
+            for line in error.lines() {
+                writeln!(self.text, "    {}", clean(line))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sources(&mut self, title: &str, none: &str, sources: &[SourceStatus]) -> fmt::Result {
+        writeln!(self.text, "\n{title}")?;
+        if sources.is_empty() {
+            writeln!(self.text, "  {none}")?;
+        }
+        for source in sources {
+            self.source(source)?;
+        }
+        Ok(())
+    }
+
+    fn source(&mut self, source: &SourceStatus) -> fmt::Result {
+        write!(self.text, "  {}  ", clean(&source.name))?;
+        if source.ready {
+            self.colored("ready", Color::Good);
+        } else {
+            self.colored("not ready", Color::Bad);
+        }
+        writeln!(
+            self.text,
+            "  {} ({})",
+            clean(&source.url),
+            clean(&source.kind)
+        )?;
+        if source.insecure_skip_verify {
+            self.colored(
+                "    certificates are NOT checked (insecure_skip_verify)",
+                Color::Warn,
+            );
+            self.text.push('\n');
+        }
+        if let Some(error) = &source.dns_error {
+            let kept = if source.dns_stale {
+                ", last known addresses are used"
+            } else {
+                ""
+            };
+            let note = format!("    DNS fails{kept}: {}", clean(error));
+            self.colored(&note, Color::Warn);
+            self.text.push('\n');
+        } else if source.dns_stale {
+            self.colored("    DNS fails, last known addresses are used", Color::Warn);
+            self.text.push('\n');
+        }
+        if source.endpoints.is_empty() {
+            writeln!(self.text, "    no address known")?;
+            return Ok(());
+        }
+        let head = [
+            "ADDRESS",
+            "STATE",
+            "SINCE",
+            "FIRST BYTE",
+            "IN FLIGHT",
+            "REASON",
+        ];
+        let mut rows = vec![head.map(|name| (name.to_owned(), Color::Plain)).to_vec()];
+        rows.extend(source.endpoints.iter().map(row));
+        self.table(&rows);
+        Ok(())
+    }
+
+    fn traffic(&mut self, status: &Status) -> fmt::Result {
+        self.text.push_str("\nTraffic since the start\n");
+        let traffic = &status.traffic;
+        let requests = traffic.requests.iter();
+        let requests: Vec<_> = requests
+            .map(|(word, n)| format!("{} {n}", clean(word)))
+            .collect();
+        let bytes = traffic.relayed_bytes.iter();
+        let bytes: Vec<_> = bytes
+            .map(|(tier, n)| format!("{} {}", clean(tier), human_bytes(*n)))
+            .collect();
+        let or_none = |items: Vec<String>| {
+            if items.is_empty() {
+                "none".to_owned()
+            } else {
+                items.join(", ")
+            }
+        };
+        writeln!(self.text, "  requests: {}", or_none(requests))?;
+        writeln!(self.text, "  bytes: {}", or_none(bytes))?;
+        if status.log_dropped > 0 {
+            let note = format!("  {} log records were lost", status.log_dropped);
+            self.colored(&note, Color::Warn);
+            self.text.push('\n');
+        }
+        if status.task_panics > 0 {
+            let note = format!(
+                "  {} connections ended by a defect: see the journal",
+                status.task_panics
+            );
+            self.colored(&note, Color::Bad);
+            self.text.push('\n');
+        }
+        Ok(())
+    }
+
+    fn changes(&mut self, status: &Status) -> fmt::Result {
+        self.text.push_str("\nLast changes\n");
+        if status.changes.is_empty() {
+            self.text.push_str("  none\n");
+        }
+        for change in &status.changes {
+            let (at, event) = (clean(&change.at), clean(&change.event));
+            writeln!(self.text, "  {at}  {event}: {}", clean(&change.message))?;
+        }
+        Ok(())
+    }
+
+    /// Columns as wide as their widest cell; no spaces at line ends.
+    fn table(&mut self, rows: &[Vec<Cell>]) {
+        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.0.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for row in rows {
+            let last = row.iter().rposition(|cell| !cell.0.is_empty()).unwrap_or(0);
+            self.text.push_str("    ");
+            for ((column, (text, color)), width) in row.iter().enumerate().zip(&widths) {
+                if column > last {
+                    break;
+                }
+                self.colored(text, *color);
+                if column < last {
+                    let padding = width.saturating_sub(text.chars().count()) + 2;
+                    self.text.extend(std::iter::repeat_n(' ', padding));
+                }
+            }
+            self.text.push('\n');
+        }
+    }
+
+    fn colored(&mut self, text: &str, color: Color) {
+        let code = match color {
+            Color::Good => "32",
+            Color::Warn => "33",
+            Color::Bad => "31",
+            Color::Plain => "",
+        };
+        if self.color && !code.is_empty() {
+            // Writing into a String cannot fail.
+            let _ = write!(self.text, "\x1b[{code}m{text}\x1b[0m");
+        } else {
+            self.text.push_str(text);
+        }
+    }
+}
+
+fn row(endpoint: &EndpointStatus) -> Vec<Cell> {
+    let color = match endpoint.state {
+        State::Healthy => Color::Good,
+        State::Probation => Color::Warn,
+        State::Ejected => Color::Bad,
+    };
+    let latency = endpoint.latency_ms.map(Duration::from_millis);
+    let mut reason = endpoint.reason.as_deref().map(clean).unwrap_or_default();
+    if let Some(seconds) = endpoint.ejected_for_seconds {
+        let left = human_duration(Duration::from_secs(seconds));
+        reason = format!("{reason} (tried again in {left})");
+    }
+    for (applies, note) in [(endpoint.lowered, "lowered"), (endpoint.suspect, "suspect")] {
+        if applies {
+            reason = format!("[{note}] {reason}");
+        }
+    }
+    let since = human_duration(Duration::from_secs(endpoint.since_seconds));
+    [
+        (clean(&endpoint.address), Color::Plain),
+        (endpoint.state.word().to_owned(), color),
+        (since, Color::Plain),
+        (
+            latency.map_or_else(|| "-".to_owned(), human_duration),
+            Color::Plain,
+        ),
+        (endpoint.in_flight.to_string(), Color::Plain),
+        (reason.trim().to_owned(), Color::Plain),
+    ]
+    .to_vec()
+}
+
+/// What came over the network gets no say over the terminal.
+fn clean(text: &str) -> String {
+    let shown = |character: char| {
+        if character.is_control() {
+            ' '
+        } else {
+            character
+        }
+    };
+    text.chars().map(shown).collect()
+}
