@@ -70,7 +70,7 @@ pub(crate) fn tell() {
     stage.assert_only(&[other, Place::Core]);
     let more = first.saturating_sub(healthy);
     println!(
-        "{:.2} s more than the healthy pull. containerd alone waits 90 s (`make compare-containerd-alone` measures it).",
+        "{:.2} s more than the healthy pull. containerd alone waits 30 s for each of its rounds of requests, two minutes for this image (`make compare-containerd-alone`).",
         more.as_secs_f32()
     );
     assert!(

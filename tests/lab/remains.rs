@@ -167,13 +167,22 @@ fn remove_control_group(group: &Path) {
     drop(fs::remove_dir(group));
 }
 
+/// Copies the logs of all programs, one folder deep, to a place that stays.
 fn keep_logs(directory: &Path) {
     let kept = std::env::temp_dir().join("harbor-pilot-lab-logs");
     drop(fs::create_dir_all(&kept));
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "log") {
-            drop(fs::copy(&path, kept.join(entry.file_name())));
+    let entries = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten();
+    for folder in
+        std::iter::once(directory.to_owned()).chain(entries(directory).map(|entry| entry.path()))
+    {
+        for log in entries(&folder).map(|entry| entry.path()) {
+            if log.extension().is_some_and(|extension| extension == "log") {
+                let name = log.strip_prefix(directory).unwrap_or(&log);
+                drop(fs::copy(
+                    &log,
+                    kept.join(name.display().to_string().replace('/', "-")),
+                ));
+            }
         }
     }
     eprintln!("logs kept in {}", kept.display());
