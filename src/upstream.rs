@@ -8,6 +8,7 @@ mod connection;
 mod dial;
 mod guard;
 mod pool;
+mod state;
 mod stream;
 mod tls;
 
@@ -15,25 +16,20 @@ pub use body::Body;
 pub use connection::Connection;
 
 use crate::config::{BaseUrl, Timeouts};
-use crate::lifecycle;
 use crate::topology::{EndpointId, Failure, Source, SourceId, Sources};
 use connection::Line;
 use guard::Rule;
-use pool::{Key, Shelves};
+use pool::Key;
 use rustls::ClientConfig;
-use std::collections::{BTreeMap, HashMap};
+use state::{Inner, Known};
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 use stream::Transport;
-use tls::SourceTls;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
-
-/// How often idle connections that grew too old are let go.
-const SWEEP: Duration = Duration::from_secs(30);
+use tokio::time::Instant;
 
 /// Dials and pools. Cheap to clone.
 #[derive(Clone)]
@@ -54,29 +50,6 @@ pub struct Error {
     pub stale_connection: bool,
 }
 
-/// What all clones share.
-struct Inner {
-    state: Mutex<State>,
-    sweeping: AtomicBool,
-}
-
-/// Everything that changes, under one lock, so that a connection of a source that just changed cannot slip
-/// back onto a shelf. The lock is never held across I/O.
-struct State {
-    timeouts: Timeouts,
-    known: HashMap<SourceId, Arc<Known>>,
-    shelves: Shelves<Line>,
-    /// When the certificate last seen at a source ends.
-    certificates: BTreeMap<SourceId, SystemTime>,
-}
-
-/// A source with its TLS settings. A changed source is another one.
-struct Known {
-    source: Arc<Source>,
-    /// Or why they cannot be built.
-    tls: Result<SourceTls, Arc<str>>,
-}
-
 /// What a fresh TCP connection becomes.
 struct Leg<'a> {
     known: Arc<Known>,
@@ -94,15 +67,7 @@ impl Client {
     #[must_use]
     pub fn new(timeouts: Timeouts) -> Self {
         Self {
-            inner: Arc::new(Inner {
-                state: Mutex::new(State {
-                    timeouts,
-                    known: HashMap::new(),
-                    shelves: Shelves::default(),
-                    certificates: BTreeMap::new(),
-                }),
-                sweeping: AtomicBool::new(false),
-            }),
+            inner: Arc::new(Inner::new(timeouts)),
         }
     }
 
@@ -157,7 +122,7 @@ impl Client {
         source: &Arc<Source>,
         endpoint: &EndpointId,
     ) -> Result<Connection, Error> {
-        self.sweep_from_now_on();
+        self.inner.sweep_from_now_on();
         let to = endpoint.to_string();
         let checked = if source.proxy.is_some() {
             guard::literal(&source.url.host)
@@ -168,7 +133,7 @@ impl Client {
         };
         checked.map_err(|why| Error::new(Failure::Refused, format!("not dialling {to}: {why}")))?;
         let leg = Leg {
-            known: self.known(source),
+            known: self.inner.known(source),
             target: &source.url,
             key: Key::Endpoint(endpoint.clone()),
             timeouts: self.inner.lock().timeouts,
@@ -198,7 +163,7 @@ impl Client {
         target: &BaseUrl,
         addresses: &[IpAddr],
     ) -> Result<Connection, Error> {
-        self.sweep_from_now_on();
+        self.inner.sweep_from_now_on();
         let to = format!("{} (named by {})", dial::host_and_port(target), named_by.id);
         let forbidden = |why| Error::new(Failure::Refused, format!("not dialling {to}: {why}"));
         guard::check_target(named_by, target).map_err(forbidden)?;
@@ -227,7 +192,7 @@ impl Client {
         let (address, stream) =
             dial::first_of(&to, allowed, timeouts.connect, timeouts.connect_race).await?;
         let leg = Leg {
-            known: self.known(named_by),
+            known: self.inner.known(named_by),
             target,
             key: named_key(named_by, target),
             to: format!("{to} at {address}"),
@@ -256,27 +221,6 @@ impl Client {
     fn take(&self, key: &Key) -> Option<Connection> {
         let line = self.inner.lock().shelves.take(key, Instant::now())?;
         Some(Connection::new(line, self.inner.clone()))
-    }
-
-    /// The source with its TLS settings. One that `update` has not brought (a connect that was under way during
-    /// a reload) gets settings of its own; its connections are not kept.
-    fn known(&self, source: &Arc<Source>) -> Arc<Known> {
-        let found = self.inner.lock().known.get(&source.id).cloned();
-        match found {
-            Some(known) if known.is_of(source) => known,
-            Some(_) => Known::of(source),
-            None => {
-                let known = Known::of(source);
-                let mut state = self.inner.lock();
-                let entry = state.known.entry(source.id.clone());
-                let kept = entry.or_insert_with(|| known.clone());
-                if kept.is_of(source) {
-                    kept.clone()
-                } else {
-                    known
-                }
-            }
-        }
     }
 
     async fn finish(&self, stream: TcpStream, leg: Leg<'_>) -> Result<Connection, Error> {
@@ -313,31 +257,12 @@ impl Client {
         let line = Line::open(transport, known, target, key, to).await?;
         Ok(Connection::new(line, self.inner.clone()))
     }
-
-    /// Starts the sweeping once; it ends with the last clone of the client.
-    fn sweep_from_now_on(&self) {
-        if self.inner.sweeping.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let inner = Arc::downgrade(&self.inner);
-        lifecycle::spawn_detached("idle connections", sweep_while_alive(inner));
-    }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let idle = self.idle_connections();
         f.debug_struct("Client").field("idle", &idle).finish()
-    }
-}
-
-async fn sweep_while_alive(inner: Weak<Inner>) {
-    loop {
-        sleep(SWEEP).await;
-        let Some(inner) = inner.upgrade() else {
-            return;
-        };
-        inner.lock().shelves.sweep(Instant::now());
     }
 }
 
@@ -350,49 +275,11 @@ fn named_key(named_by: &Source, target: &BaseUrl) -> Key {
     }
 }
 
-// === impl Inner ===
-
-impl Inner {
-    /// A panic while the lock was held leaves at worst one connection uncounted: going on is right.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a connection back whose answer has been read to its end, unless its source has changed.
-    fn put_back(&self, line: Line) {
-        let mut state = self.lock();
-        let is_current = state
-            .known
-            .get(line.key().source())
-            .is_some_and(|known| Arc::ptr_eq(known, line.known()));
-        if is_current {
-            let key = line.key().clone();
-            state.shelves.put(&key, line, Instant::now());
-        }
-    }
-}
-
-// === impl Known ===
-
-impl Known {
-    fn of(source: &Arc<Source>) -> Arc<Self> {
-        let tls = SourceTls::of(&source.tls).map_err(|error| error.to_string().into());
-        Arc::new(Self {
-            source: source.clone(),
-            tls,
-        })
-    }
-
-    fn is_of(&self, source: &Arc<Source>) -> bool {
-        Arc::ptr_eq(&self.source, source) || self.source == *source
-    }
-}
-
 // === impl Leg ===
 
 impl Leg<'_> {
     fn tls_config(&self) -> Result<&Arc<ClientConfig>, Error> {
-        match (&self.known.tls, &self.key) {
+        match (self.known.tls(), &self.key) {
             (Ok(tls), Key::Endpoint(_)) => Ok(tls.own()),
             (Ok(tls), Key::Named { .. }) => Ok(tls.for_target(&self.known.source, self.target)),
             (Err(why), _) => Err(self.tls_error(why)),
@@ -415,3 +302,6 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

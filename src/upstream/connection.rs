@@ -295,3 +295,6 @@ impl ProxyForm {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -228,3 +228,6 @@ pub(super) async fn tls(
         format!("TLS handshake with {to}: {why}"),
     ))
 }
+
+#[cfg(test)]
+mod tests;

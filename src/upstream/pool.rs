@@ -141,3 +141,6 @@ impl<T: Idle> Shelves<T> {
 fn is_good<T: Idle>(since: Instant, connection: &T, now: Instant) -> bool {
     now.saturating_duration_since(since) < IDLE_LIMIT && connection.is_open()
 }
+
+#[cfg(test)]
+mod tests;

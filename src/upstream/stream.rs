@@ -257,3 +257,6 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Stream<T> {
         self.inner.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -199,3 +199,6 @@ fn client_config(
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests;

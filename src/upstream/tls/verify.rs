@@ -9,6 +9,7 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Checks a source's certificate. Signatures of the handshake are always checked.
@@ -108,12 +109,26 @@ fn check_pinned(
     let refused = |error| Error::InvalidCertificate(error);
     let (_, parsed) = X509Certificate::from_der(certificate)
         .map_err(|_| refused(CertificateError::BadEncoding))?;
-    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    if seconds < parsed.validity().not_before.timestamp() {
-        return Err(refused(CertificateError::NotValidYet));
+    // A certificate from before 1970 counts from 1970.
+    let unix = |timestamp| {
+        let seconds = u64::try_from(timestamp).unwrap_or_default();
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+    };
+    let not_before = unix(parsed.validity().not_before.timestamp());
+    let not_after = unix(parsed.validity().not_after.timestamp());
+    if now < not_before {
+        let time = now;
+        return Err(refused(CertificateError::NotValidYetContext {
+            time,
+            not_before,
+        }));
     }
-    if seconds > parsed.validity().not_after.timestamp() {
-        return Err(refused(CertificateError::Expired));
+    if now > not_after {
+        let time = now;
+        return Err(refused(CertificateError::ExpiredContext {
+            time,
+            not_after,
+        }));
     }
     let alternatives = parsed
         .subject_alternative_name()

@@ -1,0 +1,121 @@
+//! Order, age and limits, with the time told.
+
+use super::{IDLE_LIMIT, IN_ALL, Idle, Key, PER_KEY, Shelves};
+use crate::topology::{EndpointId, SourceId};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+#[derive(Debug)]
+struct Fake {
+    number: usize,
+    open: Rc<Cell<bool>>,
+}
+
+impl Idle for Fake {
+    fn is_open(&self) -> bool {
+        self.open.get()
+    }
+}
+
+fn fake(number: usize) -> Fake {
+    let open = Rc::new(Cell::new(true));
+    Fake { number, open }
+}
+
+fn key(source: &str, last: u8) -> Key {
+    Key::Endpoint(EndpointId {
+        source: SourceId::Tier(source.into()),
+        address: ([203, 0, 113, last], 443).into(),
+    })
+}
+
+fn take(shelves: &mut Shelves<Fake>, key: &Key, now: Instant) -> Option<usize> {
+    shelves.take(key, now).map(|fake| fake.number)
+}
+
+#[test]
+fn the_youngest_is_taken_first_and_only_by_its_key() {
+    let (mut shelves, now) = (Shelves::default(), Instant::now());
+    for number in 0..3 {
+        shelves.put(&key("a", 1), fake(number), now);
+    }
+    assert_eq!(take(&mut shelves, &key("a", 2), now), None);
+    assert_eq!(take(&mut shelves, &key("b", 1), now), None);
+    let order: Vec<_> = (0..4)
+        .map(|_| take(&mut shelves, &key("a", 1), now))
+        .collect();
+    assert_eq!(order, [Some(2), Some(1), Some(0), None]);
+    assert_eq!(shelves.len(), 0);
+}
+
+#[test]
+fn old_and_closed_ones_are_not_handed_out() {
+    let (mut shelves, start) = (Shelves::default(), Instant::now());
+    let key = key("a", 1);
+    shelves.put(&key, fake(0), start);
+    let just = start + IDLE_LIMIT - Duration::from_millis(1);
+    let closed = fake(1);
+    let handle = closed.open.clone();
+    shelves.put(&key, closed, just);
+    handle.set(false);
+    assert_eq!(take(&mut shelves, &key, just), Some(0));
+    shelves.put(&key, fake(2), start);
+    assert_eq!(take(&mut shelves, &key, start + IDLE_LIMIT), None);
+    assert_eq!(shelves.len(), 0);
+    let closed = fake(3);
+    closed.open.set(false);
+    shelves.put(&key, closed, start);
+    assert_eq!(shelves.len(), 0, "closed before it was put down");
+}
+
+#[test]
+fn a_full_shelf_gives_up_its_oldest() {
+    let (mut shelves, now) = (Shelves::default(), Instant::now());
+    for number in 0..=PER_KEY {
+        shelves.put(&key("a", 1), fake(number), now);
+    }
+    assert_eq!(shelves.len(), PER_KEY);
+    let numbers: Vec<_> = std::iter::from_fn(|| take(&mut shelves, &key("a", 1), now)).collect();
+    let expected: Vec<usize> = (1..=PER_KEY).rev().collect();
+    assert_eq!(numbers, expected);
+}
+
+#[test]
+fn all_shelves_together_have_a_limit_that_old_ones_do_not_count_for() {
+    let (mut shelves, start) = (Shelves::default(), Instant::now());
+    for last in 0..u8::try_from(IN_ALL / PER_KEY).unwrap() {
+        for number in 0..PER_KEY {
+            shelves.put(&key("a", last), fake(number), start);
+        }
+    }
+    assert_eq!(shelves.len(), IN_ALL);
+    shelves.put(&key("b", 1), fake(0), start);
+    assert_eq!(shelves.len(), IN_ALL);
+    assert_eq!(take(&mut shelves, &key("b", 1), start), None);
+    let later = start + IDLE_LIMIT;
+    shelves.put(&key("b", 1), fake(0), later);
+    assert_eq!(shelves.len(), 1);
+    assert_eq!(take(&mut shelves, &key("b", 1), later), Some(0));
+}
+
+#[test]
+fn a_source_is_forgotten_with_the_hosts_that_it_named() {
+    let (mut shelves, now) = (Shelves::default(), Instant::now());
+    let named = |source: &str| Key::Named {
+        source: SourceId::Tier(source.into()),
+        https: true,
+        host: "cdn.example.com".to_owned(),
+        port: 443,
+    };
+    for source in ["a", "b"] {
+        shelves.put(&key(source, 1), fake(0), now);
+        shelves.put(&named(source), fake(1), now);
+    }
+    shelves.forget(&SourceId::Tier("a".into()));
+    assert_eq!(shelves.len(), 2);
+    assert_eq!(take(&mut shelves, &named("a"), now), None);
+    assert_eq!(take(&mut shelves, &named("b"), now), Some(1));
+    assert_eq!(take(&mut shelves, &key("b", 1), now), Some(0));
+}

@@ -1,0 +1,140 @@
+//! What all clones of a client share, and the sweeping of its idle connections.
+
+use super::connection::Line;
+use super::pool::Shelves;
+use super::tls::SourceTls;
+use crate::config::Timeouts;
+use crate::lifecycle;
+use crate::topology::{Source, SourceId};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
+use tokio::time::{Instant, sleep};
+
+/// How often idle connections that grew too old are let go.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// What all clones share.
+pub(super) struct Inner {
+    state: Mutex<State>,
+    sweeping: AtomicBool,
+}
+
+/// Everything that changes, under one lock, so that a connection of a source that just changed cannot slip
+/// back onto a shelf. The lock is never held across I/O.
+pub(super) struct State {
+    pub(super) timeouts: Timeouts,
+    pub(super) known: HashMap<SourceId, Arc<Known>>,
+    pub(super) shelves: Shelves<Line>,
+    /// When the certificate last seen at a source ends.
+    pub(super) certificates: BTreeMap<SourceId, SystemTime>,
+}
+
+/// A source with its TLS settings. A changed source is another one.
+pub(super) struct Known {
+    pub(super) source: Arc<Source>,
+    /// Or why they cannot be built. A source without TLS needs them only for the hosts that it names.
+    tls: OnceLock<Result<SourceTls, Arc<str>>>,
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// Nothing is known yet.
+    pub(super) fn new(timeouts: Timeouts) -> Self {
+        Self {
+            state: Mutex::new(State {
+                timeouts,
+                known: HashMap::new(),
+                shelves: Shelves::default(),
+                certificates: BTreeMap::new(),
+            }),
+            sweeping: AtomicBool::new(false),
+        }
+    }
+
+    /// A panic while the lock was held leaves at worst one connection uncounted: going on is right.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection back whose answer has been read to its end, unless its source has changed.
+    pub(super) fn put_back(&self, line: Line) {
+        let mut state = self.lock();
+        let is_current = state
+            .known
+            .get(line.key().source())
+            .is_some_and(|known| Arc::ptr_eq(known, line.known()));
+        if is_current {
+            let key = line.key().clone();
+            state.shelves.put(&key, line, Instant::now());
+        }
+    }
+
+    /// The source with its TLS settings. One that `update` has not brought (a connect that was under way during
+    /// a reload) gets settings of its own; its connections are not kept.
+    pub(super) fn known(&self, source: &Arc<Source>) -> Arc<Known> {
+        let found = self.lock().known.get(&source.id).cloned();
+        match found {
+            Some(known) if known.is_of(source) => known,
+            Some(_) => Known::of(source),
+            None => {
+                let known = Known::of(source);
+                let mut state = self.lock();
+                let entry = state.known.entry(source.id.clone());
+                let kept = entry.or_insert_with(|| known.clone());
+                if kept.is_of(source) {
+                    kept.clone()
+                } else {
+                    known
+                }
+            }
+        }
+    }
+
+    /// Starts the sweeping once; it ends with the last clone of the client.
+    pub(super) fn sweep_from_now_on(self: &Arc<Self>) {
+        if self.sweeping.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        lifecycle::spawn_detached("idle connections", sweep_while_alive(Arc::downgrade(self)));
+    }
+}
+
+async fn sweep_while_alive(inner: Weak<Inner>) {
+    loop {
+        sleep(SWEEP).await;
+        let Some(inner) = inner.upgrade() else {
+            return;
+        };
+        inner.lock().shelves.sweep(Instant::now());
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    /// Builds the TLS settings at once where they are needed for certain.
+    pub(super) fn of(source: &Arc<Source>) -> Arc<Self> {
+        let known = Self {
+            source: source.clone(),
+            tls: OnceLock::new(),
+        };
+        if source.url.https {
+            let _built = known.tls();
+        }
+        Arc::new(known)
+    }
+
+    /// The TLS settings, or why they cannot be built.
+    pub(super) fn tls(&self) -> &Result<SourceTls, Arc<str>> {
+        self.tls.get_or_init(|| {
+            SourceTls::of(&self.source.tls).map_err(|error| error.to_string().into())
+        })
+    }
+
+    pub(super) fn is_of(&self, source: &Arc<Source>) -> bool {
+        Arc::ptr_eq(&self.source, source) || self.source == *source
+    }
+}

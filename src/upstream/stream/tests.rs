@@ -1,0 +1,130 @@
+//! Bytes survive any chunking, and errors come after the data before them.
+
+use super::{READ_AHEAD, ReadAhead, Stream};
+use proptest::prelude::{any, prop, proptest};
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// One answer of a scripted reader.
+#[derive(Clone, Debug)]
+enum Step {
+    Bytes(Vec<u8>),
+    Pending,
+    Broken,
+}
+
+#[derive(Debug)]
+struct Scripted(VecDeque<Step>);
+
+impl AsyncRead for Scripted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.0.pop_front() {
+            None => Poll::Ready(Ok(())),
+            Some(Step::Pending) => Poll::Pending,
+            Some(Step::Broken) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            Some(Step::Bytes(mut bytes)) => {
+                let rest = bytes.split_off(bytes.len().min(buf.remaining()));
+                buf.put_slice(&bytes);
+                if !rest.is_empty() {
+                    self.0.push_front(Step::Bytes(rest));
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+/// Reads to the end or the error with buffers of these sizes, in turn.
+fn read_all(reader: &mut (impl AsyncRead + Unpin), sizes: &[usize]) -> (Vec<u8>, bool) {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut got = Vec::new();
+    for size in sizes.iter().cycle().take(1_000_000) {
+        let mut space = vec![0; *size];
+        let mut buf = ReadBuf::new(&mut space);
+        match Pin::new(&mut *reader).poll_read(&mut cx, &mut buf) {
+            Poll::Pending => {}
+            Poll::Ready(Err(_)) => return (got, true),
+            Poll::Ready(Ok(())) if buf.filled().is_empty() => return (got, false),
+            Poll::Ready(Ok(())) => got.extend_from_slice(buf.filled()),
+        }
+    }
+    panic!("no end");
+}
+
+fn script(chunks: &[Vec<u8>], pending: &[bool], broken: bool) -> Scripted {
+    let mut steps = VecDeque::new();
+    for (i, chunk) in chunks.iter().enumerate() {
+        if pending.get(i).copied().unwrap_or(false) {
+            steps.push_back(Step::Pending);
+        }
+        steps.push_back(Step::Bytes(chunk.clone()));
+    }
+    if broken {
+        steps.push_back(Step::Broken);
+    }
+    Scripted(steps)
+}
+
+proptest! {
+    #[test]
+    fn any_chunking_gives_the_same_bytes(
+        chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..5000), 0..20),
+        pending in prop::collection::vec(any::<bool>(), 20),
+        sizes in prop::collection::vec(1_usize..9000, 1..5),
+        broken in any::<bool>(),
+    ) {
+        let expected = (chunks.concat(), broken);
+        let mut ahead = ReadAhead::new(script(&chunks, &pending, broken));
+        assert_eq!(read_all(&mut ahead, &sizes), expected);
+        let mut stream = Stream::new(script(&chunks, &pending, broken));
+        assert_eq!(read_all(&mut stream, &sizes), expected);
+        let received = stream.received().load(Ordering::Relaxed);
+        assert_eq!(received, expected.0.len() as u64);
+        let mut both = Stream::new(ReadAhead::new(script(&chunks, &pending, broken)));
+        assert_eq!(read_all(&mut both, &sizes), expected);
+    }
+}
+
+#[test]
+fn the_buffer_is_gone_while_nothing_comes() {
+    let mut cx = Context::from_waker(Waker::noop());
+    let chunk = vec![7; 100];
+    let mut ahead = ReadAhead::new(script(&[chunk.clone(), chunk], &[false, true], false));
+    let mut space = [0; 40];
+    let mut reads = Vec::new();
+    for _ in 0..4 {
+        let mut buf = ReadBuf::new(&mut space);
+        let read = Pin::new(&mut ahead).poll_read(&mut cx, &mut buf);
+        reads.push((
+            read.is_ready(),
+            buf.filled().len(),
+            ahead.buffer.capacity() > 0,
+        ));
+    }
+    let expected = [
+        (true, 40, true),
+        (true, 40, true),
+        (true, 20, true),
+        (false, 0, false),
+    ];
+    assert_eq!(reads, expected);
+}
+
+#[test]
+fn large_readers_go_past_the_buffer() {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut ahead = ReadAhead::new(script(&[vec![7; 100]], &[], false));
+    let mut space = vec![0; READ_AHEAD];
+    let mut buf = ReadBuf::new(&mut space);
+    assert!(Pin::new(&mut ahead).poll_read(&mut cx, &mut buf).is_ready());
+    assert_eq!(buf.filled().len(), 100);
+    assert_eq!(ahead.buffer.capacity(), 0);
+}

@@ -1,0 +1,9 @@
+//! Real sockets on loopback: connections, reuse, bodies, TLS, proxies, forbidden addresses.
+
+mod bodies;
+mod certificates;
+mod forbidden;
+mod proxies;
+mod reuse;
+pub(super) mod support;
+mod tls;
