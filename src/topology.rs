@@ -1,10 +1,11 @@
 //! The vocabulary of where content can come from: sources, endpoints, outcomes and the published snapshot.
 //!
-//! Data only. `discovery` makes endpoint sets, `health` makes snapshots, `relay` reads both and reports
+//! Data, and the pure choice among it (`select`). `discovery` makes endpoint sets, `health` makes snapshots, `relay` reads both and reports
 //! outcomes; none of them knows the others, they know this.
 
 mod endpoint;
 mod outcome;
+pub mod select;
 mod snapshot;
 mod source;
 

@@ -10,6 +10,9 @@ pub struct OutcomeReport {
     pub endpoint: EndpointId,
     /// What happened there.
     pub outcome: Outcome,
+    /// From sending the request to the first byte of its answer, where there was one: feeds the moving average
+    /// that the choice between two addresses uses.
+    pub first_byte: Option<Duration>,
     /// For people: the reason as it stands in the log.
     pub detail: String,
 }

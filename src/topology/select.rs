@@ -1,0 +1,363 @@
+//! The order in which a request asks its candidates: pure, from one snapshot (design P2, P6, P12, H4, H5).
+//!
+//! Reads the snapshot and the live gauges, decides, and never waits. The caller connects, races and counts.
+
+mod stickiness;
+#[cfg(test)]
+mod tests;
+
+pub use stickiness::Stickiness;
+
+use super::endpoint::{EndpointGauges, EndpointId};
+use super::snapshot::{EndpointState, EndpointStatus, Snapshot, SourceState};
+use super::source::SourceId;
+use crate::config::Limits;
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// After readmission an endpoint's share grows to the whole in this time (design P12).
+pub const SLOW_START: Duration = Duration::from_secs(30);
+
+/// So many addresses of a tier are asked before the next tier joins (design P6).
+const FIRST_OF_A_TIER: usize = 2;
+
+/// So many addresses of all tiers are asked before upstream: with the limits of P6 more would eat the 20 s that
+/// a request has.
+const BEFORE_UPSTREAM: usize = 6;
+
+/// What is known of a request when its candidates are ordered.
+#[derive(Clone, Copy, Debug)]
+pub struct Selection<'a> {
+    /// The route's sources in order of preference.
+    pub legs: &'a [SourceId],
+    /// What the rendezvous hash is taken of: `docker.io/library/nginx`. Equal on every node, so that a fleet
+    /// fills the same caches.
+    pub key: &'a str,
+    /// Who answered for this repository before.
+    pub sticky: Option<&'a EndpointId>,
+    /// Where this digest was learned; it goes before `sticky`.
+    pub learned_at: Option<&'a EndpointId>,
+    /// Tried already.
+    pub excluded: &'a HashSet<EndpointId>,
+    /// From how many requests on an address is loaded, and full.
+    pub limits: Limits,
+}
+
+/// An endpoint that may be asked.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Who.
+    pub endpoint: EndpointId,
+    /// Of which source, as it was in the snapshot.
+    pub source: Arc<SourceState>,
+    /// What the caller counts its request and its connect on.
+    pub gauges: Arc<EndpointGauges>,
+    /// Why it stands where it stands.
+    pub why: Why,
+}
+
+/// Why a candidate stands where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// It is well.
+    Healthy,
+    /// It was ejected; one request at a time tries it.
+    Probation,
+    /// It has many requests now: wait a little for another, if this is the first (design P12).
+    Loaded,
+    /// A connect to it has been pending for too long.
+    Suspect,
+    /// It is ejected and asked only because the rest failed.
+    FailOpen,
+}
+
+/// How an endpoint stands within its source; the derived order is the order of asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Admitted,
+    Normal,
+    /// In slow start, and this request is not of its share.
+    Deferred,
+    Lowered,
+    /// In probation and busy with the one request that it may have.
+    Busy,
+    Loaded,
+    Suspect,
+    Ejected,
+}
+
+/// An endpoint with all that orders it.
+struct Ranked<'a> {
+    state: &'a EndpointState,
+    source: &'a Arc<SourceState>,
+    rank: Rank,
+    hash: u64,
+    in_flight: u32,
+}
+
+// === impl Why ===
+
+impl Why {
+    /// The word for logs and reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Probation => "probation",
+            Self::Loaded => "loaded",
+            Self::Suspect => "suspect",
+            Self::FailOpen => "fail_open",
+        }
+    }
+}
+
+/// Orders the candidates of a request. `random` spreads slow start; the same arguments give the same order.
+///
+/// Every address of every leg that is neither excluded nor full appears once; full ones appear when there is
+/// nothing else, so that a request is never left without a candidate by load or health alone.
+#[must_use]
+pub fn select(
+    request: &Selection<'_>,
+    snapshot: &Snapshot,
+    now: Instant,
+    random: u64,
+) -> Vec<Candidate> {
+    let mut legs: Vec<Vec<Ranked<'_>>> = request
+        .legs
+        .iter()
+        .filter_map(|leg| snapshot.source(leg))
+        .map(|source| ranked(request, source, now, random))
+        .collect();
+    let full = |ranked: &Ranked<'_>| ranked.in_flight >= request.limits.per_address;
+    if !legs.iter().flatten().all(full) {
+        for leg in &mut legs {
+            leg.retain(|ranked| !full(ranked));
+        }
+    }
+    for leg in &mut legs {
+        order(request, leg);
+    }
+    merge(legs).iter().map(Ranked::candidate).collect()
+}
+
+/// The endpoints of one source that were not tried yet.
+fn ranked<'a>(
+    request: &Selection<'_>,
+    source: &'a Arc<SourceState>,
+    now: Instant,
+    random: u64,
+) -> Vec<Ranked<'a>> {
+    let fresh = |state: &&EndpointState| !request.excluded.contains(&state.id);
+    let mut endpoints: Vec<Ranked<'a>> = source
+        .endpoints
+        .iter()
+        .filter(fresh)
+        .map(|state| {
+            let in_flight = state.gauges.in_flight();
+            Ranked {
+                state,
+                source,
+                rank: rank(request, state, in_flight, now, random),
+                hash: rendezvous(request.key, state.id.address),
+                in_flight,
+            }
+        })
+        .collect();
+    // One request tries one endpoint in probation at most; the others wait for their own.
+    let mut admitted = false;
+    for endpoint in &mut endpoints {
+        if endpoint.rank == Rank::Admitted && std::mem::replace(&mut admitted, true) {
+            endpoint.rank = Rank::Busy;
+        }
+    }
+    endpoints
+}
+
+fn rank(
+    request: &Selection<'_>,
+    state: &EndpointState,
+    in_flight: u32,
+    now: Instant,
+    random: u64,
+) -> Rank {
+    match state.status {
+        EndpointStatus::Ejected { .. } => Rank::Ejected,
+        _ if state.gauges.is_suspect() => Rank::Suspect,
+        _ if in_flight >= request.limits.loaded => Rank::Loaded,
+        EndpointStatus::Probation { .. } if in_flight == 0 && !state.lowered => Rank::Admitted,
+        EndpointStatus::Probation { .. } => Rank::Busy,
+        EndpointStatus::Healthy if state.lowered => Rank::Lowered,
+        EndpointStatus::Healthy => match state.readmitted {
+            Some(since) if !in_share(since, now, mix(random ^ hash_of(state.id.address))) => {
+                Rank::Deferred
+            }
+            _ => Rank::Normal,
+        },
+    }
+}
+
+/// Whether a request is of the growing share of an endpoint that was readmitted `since`.
+fn in_share(since: Instant, now: Instant, random: u64) -> bool {
+    let age = now.saturating_duration_since(since);
+    let share = age.as_secs_f64() / SLOW_START.as_secs_f64();
+    // The upper 32 bits as a fraction of 1.
+    let fraction = f64::from(u32::try_from(random >> 32).unwrap_or(u32::MAX)) / 4_294_967_296.0;
+    fraction < share
+}
+
+/// Orders one source's endpoints: by rank, then learned, sticky, the less loaded of the two with the highest
+/// hash, the rest by hash; within each rank the address families take turns.
+fn order(request: &Selection<'_>, leg: &mut Vec<Ranked<'_>>) {
+    leg.sort_by_key(|ranked| (ranked.rank, Reverse(ranked.hash)));
+    let mut ordered = Vec::with_capacity(leg.len());
+    while let Some(rank) = leg.first().map(|ranked| ranked.rank) {
+        let others = leg.partition_point(|ranked| ranked.rank == rank);
+        let rest = leg.split_off(others);
+        let mut same = std::mem::replace(leg, rest);
+        if rank == Rank::Ejected {
+            // Who failed less often is the better guess.
+            same.sort_by_key(|ranked| ranked.strikes());
+        } else {
+            prefer_less_loaded(&mut same);
+        }
+        for preferred in [request.sticky, request.learned_at].into_iter().flatten() {
+            let found = same.iter().position(|r| r.state.id == *preferred);
+            if let Some(head) = found.and_then(|at| same.get_mut(..=at)) {
+                head.rotate_right(1);
+            }
+        }
+        interleave(same, &mut ordered);
+    }
+    *leg = ordered;
+}
+
+/// Puts the less loaded of the first two first (the power of two choices, design H5).
+fn prefer_less_loaded(same: &mut [Ranked<'_>]) {
+    if let [first, second, ..] = same
+        && second.load() < first.load()
+    {
+        std::mem::swap(first, second);
+    }
+}
+
+/// Keeps the first and lets the address families take turns after it, each in its own order, so that a node
+/// whose IPv6 goes nowhere has an IPv4 address among the first two (design P6).
+fn interleave<'a>(same: Vec<Ranked<'a>>, ordered: &mut Vec<Ranked<'a>>) {
+    let Some(first) = same.first().map(|ranked| ranked.state.id.address.is_ipv4()) else {
+        return;
+    };
+    let (own, other): (Vec<_>, Vec<_>) = same
+        .into_iter()
+        .partition(|ranked| ranked.state.id.address.is_ipv4() == first);
+    let mut other = other.into_iter();
+    for ranked in own {
+        ordered.push(ranked);
+        ordered.extend(other.next());
+    }
+    ordered.extend(other);
+}
+
+/// Puts the legs together: two of each tier, the tiers' others, upstream, what came too late for that; then
+/// the loaded, the suspect and the ejected of all, in the legs' order.
+fn merge(legs: Vec<Vec<Ranked<'_>>>) -> Vec<Ranked<'_>> {
+    let (mut first, mut others, mut upstream) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut loaded, mut suspect, mut ejected) = (Vec::new(), Vec::new(), Vec::new());
+    for leg in legs {
+        let mut taken = 0;
+        for ranked in leg {
+            let list = match ranked.rank {
+                Rank::Ejected => &mut ejected,
+                Rank::Suspect => &mut suspect,
+                Rank::Loaded => &mut loaded,
+                _ if ranked.is_upstream() => &mut upstream,
+                _ if taken < FIRST_OF_A_TIER => {
+                    taken += 1;
+                    &mut first
+                }
+                _ => &mut others,
+            };
+            list.push(ranked);
+        }
+    }
+    first.append(&mut others);
+    let mut late = first.split_off(first.len().min(BEFORE_UPSTREAM));
+    let mut all = first;
+    for list in [
+        &mut upstream,
+        &mut late,
+        &mut loaded,
+        &mut suspect,
+        &mut ejected,
+    ] {
+        all.append(list);
+    }
+    all
+}
+
+// === impl Ranked ===
+
+impl Ranked<'_> {
+    /// Fewer requests are better; then a known and shorter latency.
+    fn load(&self) -> (u32, Duration) {
+        (self.in_flight, self.state.latency.unwrap_or(Duration::MAX))
+    }
+
+    fn strikes(&self) -> u32 {
+        match self.state.status {
+            EndpointStatus::Ejected { strikes, .. } => strikes,
+            _ => 0,
+        }
+    }
+
+    fn is_upstream(&self) -> bool {
+        matches!(self.state.id.source, SourceId::Upstream(_))
+    }
+
+    fn candidate(&self) -> Candidate {
+        let probation = matches!(self.state.status, EndpointStatus::Probation { .. });
+        Candidate {
+            endpoint: self.state.id.clone(),
+            source: self.source.clone(),
+            gauges: self.state.gauges.clone(),
+            why: match self.rank {
+                Rank::Ejected => Why::FailOpen,
+                Rank::Suspect => Why::Suspect,
+                Rank::Loaded => Why::Loaded,
+                _ if probation => Why::Probation,
+                _ => Why::Healthy,
+            },
+        }
+    }
+}
+
+/// The weight of an address for a key (highest random weight). The standard library's hasher may change between
+/// releases and would then move every repository of a fleet, so this is FNV-1a, mixed.
+fn rendezvous(key: &str, address: SocketAddr) -> u64 {
+    mix(fnv(key.bytes(), hash_of(address)))
+}
+
+fn hash_of(address: SocketAddr) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    let hash = match address {
+        SocketAddr::V4(v4) => fnv(v4.ip().octets(), OFFSET),
+        SocketAddr::V6(v6) => fnv(v6.ip().octets(), OFFSET),
+    };
+    fnv(address.port().to_be_bytes(), hash)
+}
+
+fn fnv(bytes: impl IntoIterator<Item = u8>, start: u64) -> u64 {
+    bytes.into_iter().fold(start, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// The finaliser of SplitMix64: every input bit reaches every output bit.
+fn mix(mut value: u64) -> u64 {
+    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
