@@ -17,7 +17,7 @@ pub use fetch::{Fetcher, basic_authorization};
 pub use lookup::{Lookup, LookupResult};
 pub use named_url::{InvalidUrl, NamedUrl};
 pub use plan::{BearerChallenge, TokenPlan, Wanted};
-pub use reach::{Hop, Reach, USER_AGENT, Unread, read_bounded};
+pub use reach::{Hop, Reach, USER_AGENT};
 pub use tokens::{FetchToken, Fetching, Issued, TokenError, Tokens};
 
 use crate::topology::SourceId;

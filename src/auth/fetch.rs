@@ -1,7 +1,7 @@
 //! One token fetch over the network (distribution spec, "Token Authentication"), and reading what comes back.
 
 use super::plan::TokenPlan;
-use super::reach::{Hop, Reach, USER_AGENT, read_bounded};
+use super::reach::{Hop, Reach, USER_AGENT};
 use super::tokens::{FetchToken, Fetching, Issued, TokenError};
 use crate::config::Credential;
 use crate::topology::Failure;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Tokens are 1 to 10 KiB.
-const MAX_ANSWER: usize = 256 * 1024;
+const MAX_ANSWER: u64 = 256 * 1024;
 /// Of a token without `expires_in` (distribution spec; GHCR sends none).
 const DEFAULT_LIFE: Duration = Duration::from_secs(60);
 /// Nothing is believed for longer.
@@ -65,9 +65,10 @@ async fn fetch(reach: &Reach, plan: &TokenPlan) -> Result<Issued, TokenError> {
     let connection = reach.connect(hop.0, hop.1, hop.2).await;
     let connection = connection.map_err(|error| failed(error.detail))?;
     let response = reach.send(hop, connection, || request(plan)).await;
-    let mut response = response.map_err(|error| failed(error.detail))?;
+    let response = response.map_err(|error| failed(error.detail))?;
     let status = response.status();
-    let body = read_bounded(response.body_mut(), MAX_ANSWER).await;
+    // Of whatever status: read to its end, it gives its connection back for the request that waits.
+    let body = response.into_body().read_to(MAX_ANSWER).await;
     match status {
         StatusCode::OK => {
             let body = body.map_err(|error| failed(error.to_string()))?;

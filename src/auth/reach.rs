@@ -1,11 +1,11 @@
-//! Reaching whoever is to be asked next, the endpoint itself or a host that it named, and reading small answers.
+//! Reaching whoever is to be asked next: the endpoint itself, or a host that it named.
 
 use super::lookup::Lookup;
 use crate::config::BaseUrl;
 use crate::topology::{EndpointId, Failure, Source};
 use crate::upstream::{Body, Client, Connection, Error};
-use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Empty};
+use bytes::Bytes;
+use http_body_util::Empty;
 use hyper::{Request, Response};
 use std::fmt;
 use std::net::IpAddr;
@@ -29,17 +29,6 @@ pub enum Hop {
 pub struct Reach {
     client: Client,
     lookup: Arc<dyn Lookup>,
-}
-
-/// Why a small body could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum Unread {
-    /// It is longer than it should be.
-    #[error("the answer is longer than {0} bytes")]
-    TooLong(usize),
-    /// It broke off.
-    #[error("the answer broke off: {0}")]
-    Broken(String),
 }
 
 // === impl Reach ===
@@ -125,24 +114,4 @@ impl fmt::Debug for Reach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Reach")
     }
-}
-
-/// Reads a body that should be small to its end, so that its connection can be used again. The caller bounds the
-/// time.
-///
-/// # Errors
-/// It is longer than `limit` bytes, or broke off.
-pub async fn read_bounded(body: &mut Body, limit: usize) -> Result<Bytes, Unread> {
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Unread::Broken(error.to_string()))?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if whole.len() + data.len() > limit {
-            return Err(Unread::TooLong(limit));
-        }
-        whole.extend_from_slice(&data);
-    }
-    Ok(whole.freeze())
 }

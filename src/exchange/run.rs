@@ -6,12 +6,12 @@ use super::unauthorized::{Next, Presented, after_unauthorized};
 use super::{Answer, Ask, Error, Exchanger, Place};
 use crate::auth::{
     Challenge, Hop, TokenError, TokenKey, TokenPlan, USER_AGENT, Wanted, basic_authorization,
-    parse_challenges, read_bounded,
+    parse_challenges,
 };
 use crate::topology::{EndpointId, Failure, Source, SourceKind};
 use crate::upstream::{self, Body, Connection};
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty};
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, HeaderValue, RANGE, WWW_AUTHENTICATE,
 };
@@ -276,6 +276,15 @@ fn challenges_of(headers: &HeaderMap) -> Vec<Challenge> {
 /// Reads a body that is of no interest, so that its connection can be used again. One that is too long, too slow or
 /// broken costs the connection and nothing else.
 async fn drain(body: &mut Body) {
-    let read = read_bounded(body, SMALL_BODY);
+    let read = async {
+        let mut left = SMALL_BODY;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(length) else {
+                return;
+            };
+            left = rest;
+        }
+    };
     let _ = tokio::time::timeout(SMALL_BODY_TIME, read).await;
 }

@@ -1,0 +1,168 @@
+//! Who may pull: tokens, passwords and the challenges that ask for them.
+
+use super::behaviour::{Behaviour, Flavour, Realm};
+use super::message::{Recorded, Reply};
+use base64::Engine as _;
+use serde_json::json;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Tokens that were minted. Shared between a registry and its token server.
+#[derive(Clone, Debug, Default)]
+pub struct TokenBook(Arc<Mutex<HashMap<String, Minted>>>);
+
+#[derive(Clone, Debug)]
+struct Minted {
+    scopes: Vec<String>,
+    authenticated: bool,
+    ends: Instant,
+}
+
+impl TokenBook {
+    /// Nothing that was minted so far is valid any more.
+    pub fn revoke_all(&self) {
+        self.0.lock().unwrap().clear();
+    }
+
+    fn mint(&self, scopes: Vec<String>, authenticated: bool, life: Duration) -> String {
+        let mut book = self.0.lock().unwrap();
+        let who = if authenticated { "user" } else { "anonymous" };
+        let token = format!("fake.{who}.{}", book.len());
+        let ends = Instant::now() + life;
+        let minted = Minted {
+            scopes,
+            authenticated,
+            ends,
+        };
+        book.insert(token.clone(), minted);
+        token
+    }
+
+    fn find(&self, token: &str) -> Option<Minted> {
+        let found = self.0.lock().unwrap().get(token).cloned();
+        found.filter(|minted| Instant::now() < minted.ends)
+    }
+}
+
+/// The token endpoint.
+pub fn token(behaviour: &Behaviour, book: &TokenBook, request: &Recorded) -> Reply {
+    if request.method != "GET" {
+        return Reply::error(405, "UNSUPPORTED", "method not allowed");
+    }
+    if request.parameter("service").as_deref() != Some(&behaviour.service) {
+        return Reply::error(400, "BAD_REQUEST", "unable to handle service");
+    }
+    let shown = request.header("authorization");
+    let authenticated = shown.is_some_and(|shown| is_password(behaviour, shown));
+    let refuses = match behaviour.flavour {
+        // Wrong credentials with a scope: an anonymous token (harbor-facts 2).
+        Flavour::Harbor => false,
+        Flavour::Ghcr => behaviour.private && !authenticated,
+        _ => shown.is_some() && !authenticated,
+    };
+    if refuses {
+        return Reply::error(403, "DENIED", "requested access to the resource is denied");
+    }
+    let pairs = request.query.split('&');
+    let scopes = pairs.filter_map(|pair| pair.strip_prefix("scope=").map(str::to_owned));
+    // Docker Hub and GHCR send no expires_in where it is the default, the token still has a life.
+    let life = behaviour.token_life.unwrap_or(Duration::from_secs(60));
+    let token = book.mint(scopes.collect(), authenticated, life);
+    let mut answer = json!({"token": token});
+    match behaviour.flavour {
+        Flavour::Harbor => answer["access_token"] = json!(""),
+        Flavour::Ghcr => {}
+        _ => answer["access_token"] = json!(token),
+    }
+    if let Some(life) = behaviour.token_life {
+        answer["expires_in"] = json!(life.as_secs_f64());
+        answer["issued_at"] = json!("2026-01-01T00:00:00Z");
+    }
+    Reply::json(200, answer.to_string())
+}
+
+/// Whether the request may read `repository`; else the 401.
+pub fn check(
+    behaviour: &Behaviour,
+    book: &TokenBook,
+    request: &Recorded,
+    scheme: &str,
+    repository: &str,
+) -> Result<(), Reply> {
+    if behaviour.database_down {
+        let reply = Reply::error(401, "UNAUTHORIZED", "unauthorized: database is down");
+        return Err(reply.header("Www-Authenticate", ""));
+    }
+    let shown = request.header("authorization");
+    let token = shown.and_then(|shown| shown.strip_prefix("Bearer "));
+    let minted = token.and_then(|token| book.find(token));
+    let password = shown.is_some_and(|shown| is_password(behaviour, shown));
+    let bearer = |extra: &str| {
+        let realm = match &behaviour.realm {
+            Realm::Own => format!("{scheme}://{}{}", host(request), behaviour.token_path),
+            Realm::OwnWithoutPort => {
+                let host = host(request).split(':').next().unwrap_or_default();
+                format!("{scheme}://{host}{}", behaviour.token_path)
+            }
+            Realm::Url(url) => url.clone(),
+            Realm::Absent => String::new(),
+        };
+        let service = &behaviour.service;
+        let value = format!(
+            "Bearer realm=\"{realm}\",service=\"{service}\",scope=\"repository:{repository}:pull\"{extra}"
+        );
+        let reply = Reply::error(401, "UNAUTHORIZED", "authentication required");
+        reply.header("Www-Authenticate", value)
+    };
+    let basic = || {
+        let reply = Reply::error(401, "UNAUTHORIZED", "unauthorized: unauthorized");
+        reply.header("Www-Authenticate", "Basic realm=\"harbor\"")
+    };
+    match behaviour.flavour {
+        Flavour::Plain | Flavour::Cdn => Ok(()),
+        Flavour::Basic if password => Ok(()),
+        Flavour::Basic => Err(basic()),
+        Flavour::Harbor => {
+            let project = |scope: &String| {
+                let name = scope.strip_prefix("repository:").unwrap_or_default();
+                name.split('/').next() == repository.split('/').next()
+            };
+            let opens = |minted: &Minted| minted.authenticated && minted.scopes.iter().any(project);
+            match shown {
+                None => Err(bearer("")),
+                // Whatever fails to authenticate is anonymous, which opens what is public.
+                Some(_) if !behaviour.private || password => Ok(()),
+                Some(_) if minted.as_ref().is_some_and(opens) => Ok(()),
+                Some(_) => Err(basic()),
+            }
+        }
+        Flavour::DockerHub | Flavour::Ghcr => {
+            let scope = format!("repository:{repository}:pull");
+            match minted {
+                None if token.is_some() => Err(bearer(",error=\"invalid_token\"")),
+                None => Err(bearer("")),
+                Some(minted)
+                    if minted.scopes.contains(&scope)
+                        && (minted.authenticated || !behaviour.private) =>
+                {
+                    Ok(())
+                }
+                Some(_) => Err(bearer(",error=\"insufficient_scope\"")),
+            }
+        }
+    }
+}
+
+fn is_password(behaviour: &Behaviour, shown: &str) -> bool {
+    let Some((user, password)) = &behaviour.credential else {
+        return false;
+    };
+    let pair = format!("{user}:{password}");
+    let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+    shown == format!("Basic {encoded}")
+}
+
+fn host(request: &Recorded) -> &str {
+    request.header("host").unwrap_or_default()
+}
