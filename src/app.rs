@@ -8,7 +8,7 @@ use crate::admin::{self, ConfigState, Surface, View};
 use crate::config::{Config, Loaded, Loader, Problem, load_accepted, store_accepted};
 use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
-use crate::health::{ClientProber, Health};
+use crate::health::{HttpProber, Health};
 use crate::lifecycle::{Drain, Drained, Notifier, Signal, Signals, Tasks};
 use crate::metrics::Metrics;
 use crate::relay::Relay;
@@ -20,10 +20,11 @@ use reload::Reloader;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 /// Threads that relay. Two saturate a node's network; more would only cost memory.
 const DATA_THREADS: usize = 2;
@@ -172,7 +173,7 @@ pub async fn build(
     let health = Health::start(
         sources,
         discovery.endpoint_sets(),
-        ClientProber::new(probing.clone()),
+        HttpProber::new(probing.clone()),
         journal.clone(),
         metrics.clone(),
         &tasks,

@@ -8,10 +8,10 @@ pub mod init;
 mod run;
 pub mod status;
 
-use crate::config::Loader;
+use crate::config::{Config, Loader};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -151,12 +151,12 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
         Command::Init { replica, core, layout, ca } => {
             init::run(&init::InitArgs { replica, core, layout, ca }, stdout, stderr)
         }
-        Command::Status { watch, json } => status_of(&loader, watch, json, stdout, stderr),
+        Command::Status { watch, json } => Ok(status_of(&loader, watch, json, stdout, stderr)),
         Command::Explain { image, probe, json } => {
             explain::run(&explain::ExplainArgs { loader, image, probe, json }, stdout, stderr)
         }
         Command::Completions { shell } => {
-            completions::generate(shell, &mut Arguments::command(), stdout)?;
+            completions::completions(shell, &mut Arguments::command(), stdout)?;
             Ok(0)
         }
         Command::Doctor(_) => not_here("doctor", stderr),
@@ -167,6 +167,23 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
         Command::Healthd(_) => not_here("healthd", stderr),
         Command::Handover(_) => not_here("handover", stderr),
     }
+}
+
+/// Where the agent is comes from the files; where those are bad, from the configuration that it accepted last.
+fn status_of(
+    loader: &Loader,
+    watch: bool,
+    json: bool,
+    stdout: &mut dyn io::Write,
+    stderr: &mut dyn io::Write,
+) -> u8 {
+    let admin = match crate::app::load(loader) {
+        Ok((loaded, _)) => loaded.config.server.admin,
+        Err(_) => Config::built_in().server.admin,
+    };
+    let no_color = loader.environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let color = io::stdout().is_terminal() && !no_color;
+    status::run(status::Arguments { admin, watch, json, color }, stdout, stderr)
 }
 
 fn not_here(command: &str, stderr: &mut dyn io::Write) -> io::Result<u8> {

@@ -5,7 +5,6 @@ use crate::app::{self, Error, Start};
 use crate::config::{Config, Loader};
 use crate::lifecycle::{self, Notifier};
 use crate::telemetry::{self, Destination};
-use std::error::Error as _;
 use std::hash::{BuildHasher as _, RandomState};
 
 /// Runs until stopped; 0 after a clean stop, 64 for a bad configuration without an accepted one, else 1.
@@ -15,7 +14,9 @@ pub(super) fn run(loader: Loader, log: Option<String>) -> u8 {
         Ok((loaded, _)) => loaded.config.log.filter.clone(),
         Err(_) => Config::built_in().log.filter,
     });
-    let destination = Destination::of_process(&loader.environment);
+    let journal_stream = loader.environment.get("JOURNAL_STREAM").map(String::as_str);
+    let no_color = loader.environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let destination = Destination::choose(journal_stream, no_color);
     let (journal, _flushed_at_the_end) = match telemetry::init(&filter, &destination) {
         Ok(log) => log,
         Err(error) => {

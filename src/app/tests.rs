@@ -1,0 +1,1 @@
+//! The composition root over real sockets on loopback.
