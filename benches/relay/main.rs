@@ -1,0 +1,61 @@
+//! The relay beside nginx and HAProxy: CPU, wall time, requests per second and memory, as ratios from one run.
+//!
+//! docs/benchmarks.md says what is measured, how, and what the numbers do not say. Needs nginx, haproxy, wrk and
+//! curl; talks to loopback only; everything that it starts it stops.
+
+mod contestant;
+mod load;
+mod origin;
+mod parts;
+mod process;
+mod report;
+mod settings;
+
+use contestant::{Contestant, Kind, Upstream};
+use origin::Origin;
+use settings::{Part, Settings};
+use std::error::Error;
+use std::process::ExitCode;
+
+/// What goes wrong ends the run: a bench that skips what failed measures something else.
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+
+#[allow(
+    clippy::print_stderr,
+    reason = "a bench reports to the one who started it"
+)]
+fn main() -> ExitCode {
+    // `cargo test --all-targets` starts benches too, without this flag.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        eprintln!("not measured: run `cargo bench --bench relay`");
+        return ExitCode::SUCCESS;
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "the tables are the bench's product")]
+fn run() -> Result<()> {
+    let settings = Settings::from_environment()?;
+    let directory = tempfile::Builder::new()
+        .prefix("harbor-pilot-bench-")
+        .tempdir_in(&settings.directory)?;
+    let origin = Origin::start(directory.path())?;
+    println!("{}", report::preamble(&settings)?);
+    for part in &settings.parts {
+        let table = match part {
+            Part::Blob => parts::blob(&settings, &origin, directory.path(), Upstream::Tls)?,
+            Part::Plain => parts::blob(&settings, &origin, directory.path(), Upstream::Plain)?,
+            Part::Manifest => parts::manifest(&settings, &origin, directory.path())?,
+            Part::Memory => parts::memory(&settings, &origin, directory.path())?,
+        };
+        println!("{table}");
+    }
+    println!("Cipher suites seen by the origin: {}.", origin.suites()?);
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! The parts of a run: what is done to whom, in which order.
+//!
+//! In every round each contestant has its turn, and every round begins with another one, so that what else the
+//! machine does falls on all alike.
+
+use crate::load::{self, SlowStreams};
+use crate::report::{Samples, Table};
+use crate::{Contestant, Kind, Origin, Result, Settings, Upstream};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Until a program has written its log lines and closed what it closes.
+const SETTLE: Duration = Duration::from_millis(100);
+/// Until every slow stream flows: the agent lets requests wait up to 2 s at a loaded address (design P12).
+const STREAMS_FLOW: Duration = Duration::from_secs(4);
+
+/// What was measured of one contestant.
+struct Measured<const N: usize> {
+    kind: Kind,
+    samples: [Samples; N],
+}
+
+impl<const N: usize> Measured<N> {
+    fn of(contestants: &[Kind]) -> Vec<Self> {
+        let empty = |kind: &Kind| Self {
+            kind: *kind,
+            samples: std::array::from_fn(|_| Samples::default()),
+        };
+        contestants.iter().map(empty).collect()
+    }
+}
+
+/// `0..count`, beginning with another one in every round.
+fn turns(count: usize, round: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |at| (at + round) % count)
+}
+
+/// The samples of `kind`, to compare with.
+fn of<const N: usize>(measured: &[Measured<N>], kind: Kind, at: usize) -> Samples {
+    let found = measured.iter().find(|measured| measured.kind == kind);
+    let samples = found.and_then(|measured| measured.samples.get(at));
+    samples.cloned().unwrap_or_default()
+}
+
+/// One blob at a time: CPU of the relay, and wall time beside a direct download.
+pub(crate) fn blob(
+    settings: &Settings,
+    origin: &Origin,
+    directory: &Path,
+    upstream: Upstream,
+) -> Result<Table> {
+    let contestants = Contestant::start_all(settings, origin, upstream, directory)?;
+    let mut measured = Measured::<2>::of(&settings.contestants());
+    let (mut direct, mut sha256) = (Samples::default(), Samples::default());
+    let bytes = settings.blob_bytes();
+    let gib = settings.mib as f64 / 1024.0;
+    let direct_base = match upstream {
+        Upstream::Tls => format!("https://{}", origin.tls),
+        Upstream::Plain => format!("http://{}", origin.plain),
+    };
+    for round in 0..settings.rounds {
+        // Another blob in every round: what is asked for again soon is suspect (design P8).
+        let seed = u64::try_from(round)? + 1;
+        let blob = origin.put_blob(bytes, seed)?;
+        let tag = format!("round-{seed}");
+        let manifest = origin.put_manifest(&tag, &blob.digest, bytes)?;
+        sha256.push(blob.sha256_seconds / gib);
+        let resource = format!("blobs/{}", blob.digest);
+        // The direct download has the turn behind the last contestant's.
+        for turn in turns(contestants.len() + 1, round) {
+            let (Some(contestant), Some(row)) = (contestants.get(turn), measured.get_mut(turn))
+            else {
+                let url = format!("{direct_base}{}/{resource}", crate::origin::REPOSITORY);
+                direct.push(load::download(&url, &origin.ca_file, bytes)?);
+                continue;
+            };
+            // As containerd does; it also opens the connection to the origin.
+            let found = load::fetch(&contestant.url(&format!("manifests/{tag}")))?;
+            if found != manifest {
+                let label = contestant.kind.label();
+                return Err(format!("{label} answers another manifest").into());
+            }
+            thread::sleep(SETTLE);
+            let before = contestant.process.cpu_seconds()?;
+            let url = contestant.url(&resource);
+            let wall = load::download(&url, &origin.ca_file, bytes)?;
+            thread::sleep(SETTLE);
+            let cpu = contestant.process.cpu_seconds()? - before;
+            let [cpu_per_gib, seconds] = &mut row.samples;
+            cpu_per_gib.push(cpu / gib);
+            seconds.push(wall);
+        }
+    }
+    let title = match upstream {
+        Upstream::Tls => "Blob, TLS upstream",
+        Upstream::Plain => "Blob, plain upstream",
+    };
+    let mut table = Table::new(
+        &format!("{title}, {} MiB", settings.mib),
+        &[
+            "CPU s/GiB",
+            "/ HAProxy",
+            "/ nginx",
+            "wall s",
+            "wall / direct",
+        ],
+    );
+    let haproxy = of(&measured, Kind::Haproxy, 0);
+    let nginx = of(&measured, Kind::Nginx, 0);
+    for row in &measured {
+        let [cpu, wall] = &row.samples;
+        table.row(
+            row.kind.label(),
+            &[
+                cpu.spread(2),
+                cpu.per(&haproxy).median_text(2),
+                cpu.per(&nginx).median_text(2),
+                wall.spread(2),
+                wall.per(&direct).median_text(2),
+            ],
+        );
+    }
+    let nothing = String::new;
+    table.row(
+        "direct download (curl alone)",
+        &[
+            nothing(),
+            nothing(),
+            nothing(),
+            direct.spread(2),
+            "1.00".to_owned(),
+        ],
+    );
+    table.row(
+        "one SHA-256 of the same bytes",
+        &[
+            sha256.spread(2),
+            sha256.per(&haproxy).median_text(2),
+            sha256.per(&nginx).median_text(2),
+            nothing(),
+            nothing(),
+        ],
+    );
+    Ok(table)
+}
+
+/// Small manifests over kept-alive connections.
+pub(crate) fn manifest(settings: &Settings, origin: &Origin, directory: &Path) -> Result<Table> {
+    let contestants = Contestant::start_all(settings, origin, Upstream::Tls, directory)?;
+    let mut measured = Measured::<3>::of(&settings.contestants());
+    let blob = origin.put_blob(1, u64::MAX)?;
+    let manifest = origin.put_manifest("load", &blob.digest, 1)?;
+    for contestant in &contestants {
+        let url = contestant.url("manifests/load");
+        load::requests(&url, Duration::from_secs(1), directory)?;
+    }
+    for round in 0..settings.rounds {
+        for turn in turns(contestants.len(), round) {
+            let (Some(contestant), Some(row)) = (contestants.get(turn), measured.get_mut(turn))
+            else {
+                continue;
+            };
+            let url = contestant.url("manifests/load");
+            let before = contestant.process.cpu_seconds()?;
+            let found = load::requests(&url, settings.load_time(), directory)?;
+            thread::sleep(SETTLE);
+            let cpu = contestant.process.cpu_seconds()? - before;
+            let [rate, p99, cpu_per_request] = &mut row.samples;
+            rate.push(found.per_second);
+            p99.push(found.p99);
+            cpu_per_request.push(cpu * 1e6 / found.count);
+        }
+    }
+    let mut table = Table::new(
+        &format!(
+            "Manifest by tag, {} bytes, TLS upstream, 16 kept-alive connections, {} s",
+            manifest.len(),
+            settings.seconds
+        ),
+        &[
+            "requests/s",
+            "/ HAProxy",
+            "/ nginx",
+            "p99 ms",
+            "CPU µs/request",
+        ],
+    );
+    let haproxy = of(&measured, Kind::Haproxy, 0);
+    let nginx = of(&measured, Kind::Nginx, 0);
+    for row in &measured {
+        let [rate, p99, cpu] = &row.samples;
+        table.row(
+            row.kind.label(),
+            &[
+                rate.spread(0),
+                rate.per(&haproxy).median_text(2),
+                rate.per(&nginx).median_text(2),
+                p99.spread(1),
+                cpu.spread(1),
+            ],
+        );
+    }
+    Ok(table)
+}
+
+/// Resident memory of freshly started programs.
+pub(crate) fn memory(settings: &Settings, origin: &Origin, directory: &Path) -> Result<Table> {
+    let kinds = settings.contestants();
+    let mut measured = Measured::<3>::of(&kinds);
+    let bytes = SlowStreams::bytes_for((settings.load_time() + STREAMS_FLOW) * 2);
+    let blob = origin.put_blob(bytes, u64::MAX - 1)?;
+    let resource = format!("blobs/{}", blob.digest);
+    for round in 0..settings.rounds {
+        for turn in turns(kinds.len(), round) {
+            let Some(row) = measured.get_mut(turn) else {
+                continue;
+            };
+            let contestant =
+                Contestant::start(row.kind, settings, origin, Upstream::Tls, directory)?;
+            thread::sleep(Duration::from_secs(1));
+            let [idle, peak, after] = &mut row.samples;
+            idle.push(contestant.process.resident_mib()?);
+            let mut streams = SlowStreams::start(&contestant.url(&resource), settings.streams)?;
+            thread::sleep(STREAMS_FLOW);
+            let end = Instant::now() + settings.load_time();
+            let mut highest = 0.0_f64;
+            while Instant::now() < end {
+                highest = highest.max(contestant.process.resident_mib()?);
+                thread::sleep(SETTLE);
+            }
+            streams.check()?;
+            peak.push(highest);
+            drop(streams);
+            thread::sleep(Duration::from_secs(1));
+            after.push(contestant.process.resident_mib()?);
+        }
+    }
+    let streams = settings.streams;
+    let mut table = Table::new(
+        &format!("Resident memory in MiB, {streams} streams of 4 MiB/s, TLS upstream"),
+        &["idle", "highest with streams", "1 s after"],
+    );
+    for row in &measured {
+        let cells = row.samples.each_ref().map(|samples| samples.spread(1));
+        table.row(row.kind.label(), &cells);
+    }
+    Ok(table)
+}

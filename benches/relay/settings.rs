@@ -1,0 +1,107 @@
+//! What a run does, from BENCH_… variables; the defaults are those of a run worth quoting.
+
+use crate::{Kind, Result};
+use std::env;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A part of the run, with a table of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// One blob at a time, TLS upstream.
+    Blob,
+    /// The same, plain upstream.
+    Plain,
+    /// Small manifests over keep-alive.
+    Manifest,
+    /// Resident memory, idle and with many slow streams.
+    Memory,
+}
+
+/// All that can be set.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// `BENCH_MIB`: size of a blob (1024).
+    pub(crate) mib: u64,
+    /// `BENCH_ROUNDS`: interleaved rounds of every part (5).
+    pub(crate) rounds: usize,
+    /// `BENCH_SECONDS`: of load per contestant and round, for manifests and memory (4).
+    pub(crate) seconds: u64,
+    /// `BENCH_STREAMS`: slow streams at once (64).
+    pub(crate) streams: usize,
+    /// `BENCH_PARTS`: blob,plain,manifest,memory (all).
+    pub(crate) parts: Vec<Part>,
+    /// `BENCH_DIR`: where blobs and logs are kept while it runs (the system's place for temporary files).
+    pub(crate) directory: PathBuf,
+    /// `BENCH_AGENT`: another binary, or `none` to measure the others alone.
+    pub(crate) agent: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads the environment.
+    pub(crate) fn from_environment() -> Result<Self> {
+        let agent = match env::var_os("BENCH_AGENT") {
+            None => Some(PathBuf::from(env!("CARGO_BIN_EXE_harbor-pilot"))),
+            Some(none) if none == "none" => None,
+            Some(path) => Some(path.into()),
+        };
+        if let Some(agent) = agent.as_ref().filter(|agent| !agent.is_file()) {
+            let agent = agent.display();
+            return Err(format!("no agent at {agent}: build it, or set BENCH_AGENT=none").into());
+        }
+        let settings = Self {
+            mib: number("BENCH_MIB", 1024)?,
+            rounds: number("BENCH_ROUNDS", 5)?,
+            seconds: number("BENCH_SECONDS", 4)?,
+            streams: number("BENCH_STREAMS", 64)?,
+            parts: parts(&env::var("BENCH_PARTS").unwrap_or_default())?,
+            directory: env::var_os("BENCH_DIR").map_or_else(env::temp_dir, PathBuf::from),
+            agent,
+        };
+        if settings.mib == 0 || settings.rounds == 0 || settings.seconds == 0 {
+            return Err("BENCH_MIB, BENCH_ROUNDS and BENCH_SECONDS must be at least 1".into());
+        }
+        Ok(settings)
+    }
+
+    /// Everything that takes part, in the order of the tables.
+    pub(crate) fn contestants(&self) -> Vec<Kind> {
+        let agent = [Kind::AgentSuspect, Kind::AgentAlways];
+        let agent = agent.into_iter().filter(|_| self.agent.is_some());
+        Kind::PROXIES.into_iter().chain(agent).collect()
+    }
+
+    /// Of load per contestant and round.
+    pub(crate) fn load_time(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    /// A blob's size in bytes.
+    pub(crate) fn blob_bytes(&self) -> u64 {
+        self.mib << 20
+    }
+}
+
+fn number<T: FromStr>(name: &str, default: T) -> Result<T> {
+    match env::var(name) {
+        Ok(text) => text
+            .parse()
+            .map_err(|_| format!("{name}={text} is not a number").into()),
+        Err(_) => Ok(default),
+    }
+}
+
+fn parts(text: &str) -> Result<Vec<Part>> {
+    if text.is_empty() {
+        return Ok(vec![Part::Blob, Part::Plain, Part::Manifest, Part::Memory]);
+    }
+    let part = |word: &str| match word {
+        "blob" => Ok(Part::Blob),
+        "plain" => Ok(Part::Plain),
+        "manifest" => Ok(Part::Manifest),
+        "memory" => Ok(Part::Memory),
+        other => Err(format!("BENCH_PARTS: no part is called {other}").into()),
+    };
+    text.split(',').map(part).collect()
+}
