@@ -7,6 +7,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 impl BaseUrl {
     /// Parses `http(s)://host[:port][/prefix]`; lower case, without a last slash.
     pub(super) fn parse(text: &str) -> Result<Self, Wrong> {
+        // First of all, so that no other message shows a password.
+        if text.contains('@') {
+            return Err(Wrong::new(
+                "holds a name or a password",
+                "take it out of the URL and write username and password_file",
+            ));
+        }
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(Wrong::new(
                 format!("{text:?} is no URL"),
@@ -29,14 +36,8 @@ impl BaseUrl {
         };
         if rest.contains(['?', '#']) {
             return Err(Wrong::new(
-                format!("{} has a query", without_userinfo(text)),
+                format!("{text:?} has a query"),
                 "write scheme, host, port and path only",
-            ));
-        }
-        if authority.contains('@') {
-            return Err(Wrong::new(
-                "holds a name or a password",
-                "take it out of the URL and write username and password_file",
             ));
         }
         let (host, port) = split_port(authority).ok_or_else(|| {
@@ -60,11 +61,11 @@ impl BaseUrl {
     }
 }
 
-/// The URL as it may be shown.
+/// A proxy's URL as it may be shown.
 pub(super) fn without_userinfo(text: &str) -> String {
-    match (text.split_once("://"), text.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, behind))) => format!("{scheme}://[redacted]@{behind}"),
-        _ => text.to_owned(),
+    match text.rsplit_once('@') {
+        Some((_, behind)) => format!("http://[redacted]@{behind}"),
+        None => text.to_owned(),
     }
 }
 
