@@ -1,8 +1,10 @@
 //! What configurations mean and how wrong ones are reported.
 
 mod accepted;
+mod docs;
 mod files;
 mod loading;
+mod meaning;
 mod proxies;
 mod rules;
 mod values;

@@ -1,10 +1,41 @@
 //! Base URLs: strict, because what is written here is what will be dialled.
 
-use super::model::BaseUrl;
 use super::problem::Wrong;
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+/// `http(s)://host[:port][/prefix]`
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BaseUrl {
+    /// TLS or not.
+    pub https: bool,
+    /// Lower-case DNS name or IP literal, without brackets.
+    pub host: String,
+    /// Always present: 443 or 80 where it was left out.
+    pub port: u16,
+    /// Empty, or a path that starts and does not end with `/`.
+    pub prefix: String,
+}
+
+// === impl BaseUrl ===
+
 impl BaseUrl {
+    /// `host` or `host:port` for the Host header; brackets around IPv6, no port where it is the default.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        let default = if self.https { 443 } else { 80 };
+        if self.port == default {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
+
     /// Parses `http(s)://host[:port][/prefix]`; lower case, without a last slash.
     pub(super) fn parse(text: &str) -> Result<Self, Wrong> {
         // First of all, so that no other message shows a password.
@@ -58,6 +89,13 @@ impl BaseUrl {
     pub(super) fn is_loopback(&self) -> bool {
         let address = self.host.parse::<std::net::IpAddr>();
         self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.https { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.prefix)
     }
 }
 
