@@ -5,9 +5,9 @@
 //! the copy of the last accepted configuration. Reads nothing after the load, and never the environment: that
 //! is passed in.
 //!
-//! The data's way: [`document`] parses each file into a tree in which every value knows its line, [`merge`]
-//! puts them over each other and over what is built in, [`interpret`] reads the tables of the tree into the
-//! [`model`]. A table ([`section`]) knows the keys that were asked for; everything else in it is unknown. All
+//! The data's way: `document` parses each file into a tree in which every value knows its line, `merge`
+//! puts them over each other and over what is built in, `interpret` reads the tables of the tree into the
+//! `model`. A table (`section`) knows the keys that were asked for; everything else in it is unknown. All
 //! problems are collected on the way; there is a configuration only if there is none.
 
 mod accepted;
@@ -24,6 +24,7 @@ mod projects;
 mod provenance;
 mod proxy;
 mod registry;
+mod secret;
 mod section;
 mod server;
 mod tables;

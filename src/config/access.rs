@@ -3,9 +3,9 @@
 use super::document::{Node, Value};
 use super::files::{read_certificates, read_client_key, read_secret, refuse_readable_by_others};
 use super::model::{BaseUrl, Credential, Proxy, Secret, Tls};
-use super::problem::Wrong;
+use super::problem::{Origin, Wrong};
 use super::proxy::ProxySetting;
-use super::section::{Reading, Section};
+use super::section::{Reading, Section, Setting};
 use std::path::PathBuf;
 
 /// `ca_file`, `client_cert_file`, `client_key_file` and, for tiers, `insecure_skip_verify`.
@@ -143,7 +143,7 @@ pub(super) fn credential(
 
 fn systemd_credential(section: &Section<'_>, cx: &mut Reading<'_>, name: &str) -> Option<Secret> {
     if name.contains('/') || name.starts_with('.') {
-        let what = format!("{name:?} is no name of a credential");
+        let what = "is no name of a credential";
         let instead = "write the ID of the unit's LoadCredential= line";
         section.complain(cx, "credential", what, instead);
         return None;
@@ -164,14 +164,14 @@ fn systemd_credential(section: &Section<'_>, cx: &mut Reading<'_>, name: &str) -
     section.kept(cx, "credential", read_secret(&path))
 }
 
-/// `proxy`, resolved for `url`.
+/// `proxy`, resolved for `url`. A default that somebody wrote elsewhere comes with its origin.
 pub(super) fn proxy(
     section: &mut Section<'_>,
     cx: &mut Reading<'_>,
-    default: &ProxySetting,
+    default: (ProxySetting, Option<Origin>),
     url: Option<&BaseUrl>,
 ) -> Option<Proxy> {
-    let setting = proxy_setting(section, cx, default.clone());
+    let setting = proxy_setting(section, cx, default);
     setting.resolve(url?, cx)
 }
 
@@ -179,9 +179,10 @@ pub(super) fn proxy(
 pub(super) fn proxy_setting(
     section: &mut Section<'_>,
     cx: &mut Reading<'_>,
-    default: ProxySetting,
+    default: (ProxySetting, Option<Origin>),
 ) -> ProxySetting {
-    let setting = section.or(cx, "proxy", default);
+    let (setting, origin) = section.read(cx, "proxy").unwrap_or(default);
+    section.show("proxy", setting.show(), origin);
     if let ProxySetting::Fixed(proxy) = &setting
         && proxy.credential.is_some()
         && let Some(origin) = section.origin_of("proxy")

@@ -1,9 +1,11 @@
 //! The checked, immutable configuration. Every relation between values has been checked; secrets have been
 //! read and are redacted wherever they are shown.
 
+pub use super::secret::Secret;
+pub use super::url::BaseUrl;
+
 use crate::oci::{RegistryName, Repository};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -124,19 +126,6 @@ pub struct Registry {
     pub credential: Option<Credential>,
     /// How to get there; NO_PROXY has been applied.
     pub proxy: Option<Proxy>,
-}
-
-/// `http(s)://host[:port][/prefix]`
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct BaseUrl {
-    /// TLS or not.
-    pub https: bool,
-    /// Lower-case DNS name or IP literal, without brackets.
-    pub host: String,
-    /// Always present: 443 or 80 where it was left out.
-    pub port: u16,
-    /// Empty, or a path that starts and does not end with `/`.
-    pub prefix: String,
 }
 
 /// TLS settings of one source; empty: the system's roots.
@@ -345,10 +334,6 @@ pub struct Log {
     pub filter: String,
 }
 
-/// A secret: shown as `[redacted]` by everything that formats it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Arc<str>);
-
 // === impl Config ===
 
 impl Config {
@@ -387,60 +372,5 @@ impl Registry {
     #[must_use]
     pub fn is_private(&self, repository: &Repository) -> bool {
         repository.matches_any(&self.private)
-    }
-}
-
-// === impl BaseUrl ===
-
-impl BaseUrl {
-    /// `host` or `host:port` for the Host header; brackets around IPv6, no port where it is the default.
-    #[must_use]
-    pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') {
-            format!("[{}]", self.host)
-        } else {
-            self.host.clone()
-        };
-        let default = if self.https { 443 } else { 80 };
-        if self.port == default {
-            host
-        } else {
-            format!("{host}:{}", self.port)
-        }
-    }
-}
-
-impl fmt::Display for BaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.https { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.authority(), self.prefix)
-    }
-}
-
-// === impl Secret ===
-
-impl Secret {
-    /// Wraps a text; surrounding white space (a file's last line end) is no part of a secret.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self(text.trim().into())
-    }
-
-    /// The text, for the one place that sends it.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
     }
 }

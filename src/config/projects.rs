@@ -16,6 +16,26 @@ pub(super) struct Served<'t> {
     pub(super) below: Section<'t>,
 }
 
+/// Keys of the tier that are easily written behind `[tier.projects]`, where TOML takes them for registries.
+const TIER_KEYS: &[&str] = &[
+    "ca_file",
+    "cascade",
+    "credential",
+    "enabled",
+    "in_file",
+    "insecure_skip_verify",
+    "kind",
+    "name",
+    "names",
+    "password_file",
+    "priority",
+    "project",
+    "proxy",
+    "registries",
+    "url",
+    "username",
+];
+
 type Projects = BTreeMap<RegistryName, (String, Option<Origin>)>;
 
 pub(super) fn read_served<'t>(
@@ -216,6 +236,11 @@ fn read_explicit(
 ) -> Projects {
     let mut explicit = Projects::new();
     for (key, node) in below.entries() {
+        if TIER_KEYS.contains(&key) {
+            let what = "is a key of the tier, but stands below [tier.projects]";
+            below.complain(cx, key, what, "move the line up, above [tier.projects]");
+            continue;
+        }
         let name = RegistryName::read(&Value::Text(key.to_owned()));
         let project = String::read(&node.value).and_then(|project| {
             check_project(&project, kind)?;

@@ -42,7 +42,7 @@ pub(super) struct Direct {
     enabled: bool,
     /// Where `enabled = false` was written.
     origin: Option<Origin>,
-    proxy: ProxySetting,
+    proxy: (ProxySetting, Option<Origin>),
 }
 
 /// The registries of a configuration.
@@ -58,7 +58,10 @@ pub(super) fn read_direct(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Direc
     let direct = Direct {
         enabled,
         origin: section.origin_of("enabled"),
-        proxy: proxy_setting(&mut section, cx, ProxySetting::Environment),
+        proxy: (
+            proxy_setting(&mut section, cx, (ProxySetting::Environment, None)),
+            section.origin_of("proxy"),
+        ),
     };
     section.finish(cx);
     direct
@@ -104,7 +107,7 @@ fn read_registry(
         let instead = "write name = \"reg.example.com\", the registry's part of the image names";
         section.complain(cx, "name", "is missing", instead);
     }
-    section.node("enabled");
+    section.read::<bool>(cx, "enabled");
     let upstream = match section.read::<BaseUrl>(cx, "upstream") {
         Some((url, origin)) => {
             section.show("upstream", url.show(), origin);
@@ -130,7 +133,7 @@ fn read_registry(
     }
     let tls = tls(&mut section, cx, upstream.as_ref(), false);
     let credential = credential(&mut section, cx, upstream.as_ref());
-    let proxy = proxy(&mut section, cx, &direct.proxy, upstream.as_ref());
+    let proxy = proxy(&mut section, cx, direct.proxy.clone(), upstream.as_ref());
     section.finish(cx);
     Some(Registry {
         name: name?,

@@ -47,7 +47,7 @@ fn read_tier(
 ) -> Option<(Option<u32>, Tier)> {
     let mut section = Section::of(node, path, "[[tier]]", cx);
     let name = read_name(&mut section, cx);
-    section.node("enabled");
+    section.read::<bool>(cx, "enabled");
     let priority = section.optional(cx, "priority");
     let kind = section.or(cx, "kind", TierKind::Harbor);
     let url: Option<BaseUrl> = section.optional(cx, "url");
@@ -77,7 +77,7 @@ fn read_tier(
     let tls = tls(&mut section, cx, url.as_ref(), true);
     let credential = credential(&mut section, cx, url.as_ref());
     refuse_in_file(&section, in_file, cascade, tls.client.is_some(), cx);
-    let proxy = proxy(&mut section, cx, &ProxySetting::None, url.as_ref());
+    let proxy = proxy(&mut section, cx, (ProxySetting::None, None), url.as_ref());
     let mut health = section.below("health", cx);
     section.finish(cx);
     below.finish_free(cx);

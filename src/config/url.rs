@@ -1,12 +1,50 @@
 //! Base URLs: strict, because what is written here is what will be dialled.
 
-use super::model::BaseUrl;
 use super::problem::Wrong;
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+/// `http(s)://host[:port][/prefix]`
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BaseUrl {
+    /// TLS or not.
+    pub https: bool,
+    /// Lower-case DNS name or IP literal, without brackets.
+    pub host: String,
+    /// Always present: 443 or 80 where it was left out.
+    pub port: u16,
+    /// Empty, or a path that starts and does not end with `/`.
+    pub prefix: String,
+}
+
+// === impl BaseUrl ===
+
 impl BaseUrl {
+    /// `host` or `host:port` for the Host header; brackets around IPv6, no port where it is the default.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        let default = if self.https { 443 } else { 80 };
+        if self.port == default {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
+
     /// Parses `http(s)://host[:port][/prefix]`; lower case, without a last slash.
     pub(super) fn parse(text: &str) -> Result<Self, Wrong> {
+        // First of all, so that no other message shows a password.
+        if text.contains('@') {
+            return Err(Wrong::new(
+                "holds a name or a password",
+                "take it out of the URL and write username and password_file",
+            ));
+        }
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(Wrong::new(
                 format!("{text:?} is no URL"),
@@ -29,14 +67,8 @@ impl BaseUrl {
         };
         if rest.contains(['?', '#']) {
             return Err(Wrong::new(
-                format!("{} has a query", without_userinfo(text)),
+                format!("{text:?} has a query"),
                 "write scheme, host, port and path only",
-            ));
-        }
-        if authority.contains('@') {
-            return Err(Wrong::new(
-                "holds a name or a password",
-                "take it out of the URL and write username and password_file",
             ));
         }
         let (host, port) = split_port(authority).ok_or_else(|| {
@@ -60,11 +92,18 @@ impl BaseUrl {
     }
 }
 
-/// The URL as it may be shown.
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.https { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.prefix)
+    }
+}
+
+/// A proxy's URL as it may be shown.
 pub(super) fn without_userinfo(text: &str) -> String {
-    match (text.split_once("://"), text.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, behind))) => format!("{scheme}://[redacted]@{behind}"),
-        _ => text.to_owned(),
+    match text.rsplit_once('@') {
+        Some((_, behind)) => format!("http://[redacted]@{behind}"),
+        None => text.to_owned(),
     }
 }
 

@@ -87,8 +87,9 @@ impl Setting for PathBuf {
         let path = Self::from(text);
         // A relative one would mean another file once the last accepted configuration is loaded.
         if !path.is_absolute() || text.contains('\0') {
+            // Not shown: somebody may have written the password itself into password_file.
             return Err(Wrong::new(
-                format!("{text:?} is no absolute path"),
+                "is no absolute path",
                 format!("write {EXAMPLE}"),
             ));
         }
