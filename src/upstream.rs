@@ -143,6 +143,17 @@ impl Client {
         self.finish(stream, leg).await
     }
 
+    /// Whether anybody is at an endpoint to which there has been a connection: a TCP connect and nothing more
+    /// (limit: `timeouts.connect`).
+    ///
+    /// # Errors
+    /// Nobody, or nobody in time.
+    pub async fn knock(&self, endpoint: &EndpointId) -> Result<(), Error> {
+        let limit = self.inner.lock().timeouts.connect;
+        let to = endpoint.to_string();
+        dial::tcp(&to, endpoint.address, limit).await.map(drop)
+    }
+
     /// The URL whose host must be looked up for [`Client::connect_named`]: the target, or the source's proxy.
     #[must_use]
     pub fn looked_up<'a>(named_by: &'a Source, target: &'a BaseUrl) -> &'a BaseUrl {

@@ -2,24 +2,26 @@
 //! tells health what it learned. Decides nothing itself: `timing` says when, `rules` says what an answer means,
 //! `candidates` says who is next.
 
+mod dial;
+mod reports;
+
 use super::candidates::{Candidate, Candidates, Pick};
 use super::causes::Tried;
 use super::engine::RelayParts;
 use super::rules::{Cause, FinalAnswer, Scope};
-use super::timing::{AttemptId, End, Machine, Order, Role, Timing, Want};
-use crate::exchange::{self, Answer, Ask, Place};
-use crate::lifecycle;
+use super::timing::{AttemptId, End, Late, Machine, Order, Role, Timing, Want};
+use crate::exchange::{Answer, Ask};
 use crate::oci::Digest;
 use crate::route::{Leg, Route};
-use crate::topology::{EndpointId, Failure, InFlight, Outcome, OutcomeReport, Source};
+use crate::topology::{EndpointId, Failure, InFlight, Outcome, Source};
 use crate::upstream::{self, Connection};
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use reports::{rejected, report, report_success};
 use std::time::Duration;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// Knows what to ask and what a good answer is.
@@ -95,6 +97,7 @@ pub(crate) enum NotFound {
 enum Event<G> {
     Resolved,
     Connected(Result<Connection, upstream::Error>),
+    Knocked(Result<(), upstream::Error>),
     Examined {
         result: Result<G, Rejection>,
         took: Option<Duration>,
@@ -164,7 +167,8 @@ impl<W: Wanted> Search<W> {
             match self.machine.poll(now) {
                 Order::Start(want) => self.start(want, now),
                 Order::Send(attempt) => self.send(attempt),
-                Order::Overdue { attempt, leave } => self.overdue(attempt, leave),
+                Order::Knock(attempt) => self.knock(attempt),
+                Order::Overdue { attempt, leave, late } => self.overdue(attempt, leave, late),
                 Order::End(end) => return self.end(end),
                 Order::WaitUntil(until) => {
                     tokio::select! {
@@ -206,7 +210,7 @@ impl<W: Wanted> Search<W> {
                 };
                 let idle = self.parts.client.idle(&candidate.endpoint);
                 let attempt = self.machine.started(role, idle.is_some(), more, now);
-                let connecting = idle.is_none().then(|| self.dial(&candidate));
+                let connecting = idle.is_none().then(|| dial::connect(&self.parts, &candidate));
                 self.push(Some(candidate.clone()), candidate.leg, idle);
                 if let Some(connecting) = connecting {
                     self.await_connection(attempt, connecting);
@@ -241,57 +245,26 @@ impl<W: Wanted> Search<W> {
             .push(Box::pin(async move { (attempt, work.await.ok()) }));
     }
 
-    /// Connects in a task of its own: a connect that loses its race runs on to its end, reports what it learned and
-    /// leaves its connection in the pool.
-    fn dial(
-        &self,
-        candidate: &Candidate,
-    ) -> oneshot::Receiver<Result<Connection, upstream::Error>> {
-        let (send, receive) = oneshot::channel();
-        let parts = self.parts.clone();
-        let candidate = candidate.clone();
-        lifecycle::spawn_detached("dial", async move {
-            let race = parts.timeouts.connect_race;
-            let connect = parts.client.connect(&candidate.source, &candidate.endpoint);
-            let mut connect = std::pin::pin!(connect);
-            let result = tokio::select! {
-                // Cancel safe: `connect` is polled on below, not dropped.
-                result = &mut connect => result,
-                // Cancel safe: a sleep holds nothing.
-                () = tokio::time::sleep(race) => {
-                    let _suspect = candidate.gauges.connect_is_slow();
-                    connect.await
-                }
-            };
-            if let Err(error) = &result {
-                let outcome = Outcome::Hard(error.failure);
-                report(&parts, &candidate.endpoint, outcome, error.detail.clone());
-                parts
-                    .sinks
-                    .metrics
-                    .attempt(candidate.endpoint.source.label(), error.failure.word());
-            }
-            if let Err(Ok(connection)) = send.send(result) {
-                connection.park();
-            }
-        });
-        receive
-    }
-
     fn await_connection(
         &mut self,
         attempt: AttemptId,
-        connecting: oneshot::Receiver<Result<Connection, upstream::Error>>,
+        connecting: impl Future<Output = Result<Connection, upstream::Error>> + Send + 'static,
     ) {
-        self.spawn(attempt, async move {
-            Event::Connected(connecting.await.unwrap_or_else(|_| {
-                Err(upstream::Error {
-                    failure: Failure::Reset,
-                    detail: "the connect was given up".to_owned(),
-                    stale_connection: false,
-                })
-            }))
-        });
+        self.spawn(attempt, async move { Event::Connected(connecting.await) });
+    }
+
+    /// Looks whether anybody is behind a connection that was kept alive, beside the request that runs over it.
+    fn knock(&mut self, attempt: AttemptId) {
+        let candidate = self
+            .attempts
+            .get(attempt)
+            .and_then(|slot| slot.candidate.clone());
+        if let Some(candidate) = candidate {
+            let knocking = dial::knock(&self.parts, &candidate);
+            self.running.push(Box::pin(async move {
+                (attempt, Some(Event::Knocked(knocking.await)))
+            }));
+        }
     }
 
     fn send(&mut self, attempt: AttemptId) {
@@ -338,10 +311,12 @@ impl<W: Wanted> Search<W> {
                 }
                 self.machine.connected(attempt);
             }
+            Event::Knocked(Ok(())) => self.machine.knocked(attempt),
             // The dialling task has told health and metrics.
-            Event::Connected(Err(error)) => {
+            Event::Connected(Err(error)) | Event::Knocked(Err(error)) => {
                 self.note(attempt, Cause::Failed(error.failure), error.detail);
                 self.exclude(attempt, Scope::Address);
+                self.abort(attempt);
                 self.machine.ended(attempt);
             }
             Event::Examined {
@@ -361,7 +336,7 @@ impl<W: Wanted> Search<W> {
         let leg = self.attempts.get(attempt).map_or(0, |slot| slot.leg);
         match self.candidates.pick_of_leg(&self.parts, leg) {
             Some(candidate) => {
-                let connecting = self.dial(&candidate);
+                let connecting = dial::connect(&self.parts, &candidate);
                 if let Some(slot) = self.attempts.get_mut(attempt) {
                     slot.in_flight = Some(candidate.gauges.enter());
                     slot.candidate = Some(candidate);
@@ -406,7 +381,7 @@ impl<W: Wanted> Search<W> {
         }
     }
 
-    fn overdue(&mut self, attempt: AttemptId, leave: bool) {
+    fn overdue(&mut self, attempt: AttemptId, leave: bool, late: Late) {
         let Some(candidate) = self
             .attempts
             .get(attempt)
@@ -414,21 +389,30 @@ impl<W: Wanted> Search<W> {
         else {
             return;
         };
-        let limit = self.parts.timeouts.first_byte;
-        let detail = format!("no first byte within {} s", limit.as_secs_f32());
-        report(
-            &self.parts,
-            &candidate.endpoint,
-            Outcome::Hard(Failure::Timeout),
-            detail.clone(),
-        );
+        let detail = match late {
+            Late::FirstByte => {
+                let limit = self.parts.timeouts.first_byte;
+                let detail = format!("no first byte within {} s", limit.as_secs_f32());
+                let outcome = Outcome::Hard(Failure::Timeout);
+                report(&self.parts, &candidate.endpoint, outcome, detail.clone());
+                detail
+            }
+            Late::Knock => "silent on an open connection, and no answer to a new one".to_owned(),
+        };
+        let label = candidate.endpoint.source.label();
         self.parts
             .sinks
             .metrics
-            .attempt(candidate.endpoint.source.label(), Failure::Timeout.word());
+            .attempt(label, Failure::Timeout.word());
         self.candidates.exclude_endpoint(&candidate.endpoint);
         self.note(attempt, Cause::Failed(Failure::Timeout), detail);
-        if leave && let Some(slot) = self.attempts.get_mut(attempt) {
+        if leave {
+            self.abort(attempt);
+        }
+    }
+
+    fn abort(&mut self, attempt: AttemptId) {
+        if let Some(slot) = self.attempts.get_mut(attempt) {
             slot.abort.abort();
             slot.in_flight = None;
         }
@@ -529,56 +513,3 @@ impl<W: Wanted> Search<W> {
     }
 }
 
-fn rejected(error: exchange::Error) -> Rejection {
-    let (scope, outcome, cause) = match error.at {
-        Place::Endpoint => (
-            Scope::Address,
-            Outcome::Hard(error.failure),
-            Cause::Failed(error.failure),
-        ),
-        Place::Token => (
-            Scope::Address,
-            Outcome::Hard(Failure::Token),
-            Cause::Failed(Failure::Token),
-        ),
-        // The endpoint is well; where it sends its clients is not.
-        Place::Redirect => (
-            Scope::Tier,
-            Outcome::Soft(error.failure),
-            Cause::Failed(error.failure),
-        ),
-    };
-    Rejection::Leave {
-        scope,
-        outcome,
-        cause,
-        detail: error.detail,
-    }
-}
-
-fn report(parts: &RelayParts, endpoint: &EndpointId, outcome: Outcome, detail: String) {
-    parts.health.report(OutcomeReport {
-        endpoint: endpoint.clone(),
-        outcome,
-        first_byte: None,
-        detail,
-    });
-}
-
-/// Successes at healthy endpoints are news only now and then (the happy path sends nothing).
-fn report_success(
-    parts: &RelayParts,
-    candidate: &Candidate,
-    first_byte: Option<Duration>,
-    detail: String,
-) {
-    if !candidate.is_healthy || parts.every_sixteenth() {
-        let (endpoint, outcome) = (candidate.endpoint.clone(), Outcome::Success);
-        parts.health.report(OutcomeReport {
-            endpoint,
-            outcome,
-            first_byte,
-            detail,
-        });
-    }
-}

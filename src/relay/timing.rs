@@ -5,92 +5,19 @@
 //!   Connecting ──connected──► Connected ──its turn──► Asking ──answer──► Over
 //!       │ race delay: the next one joins     │ overdue: left (blob) or overtaken (manifest)
 //! ```
+//! A request over a kept-alive connection whose peer lost its power gets neither answer nor error. So when such an
+//! attempt is silent for the race delay, somebody knocks: a fresh TCP connect to the same address. A knock that is
+//! pending for the race delay too means what a pending connect means: the address is suspect, and the next is asked.
+//!
 //! At most one attempt is being asked at a time, but for those that were overtaken: a manifest's slow tier runs on
 //! beside its hedge or beside upstream. Resumption will enter here as a search that starts at an offset.
 
-use std::time::Duration;
+mod terms;
+
+pub(crate) use terms::{AttemptId, End, Late, Order, Role, Timing, Want};
+
+use terms::{Life, Phase};
 use tokio::time::Instant;
-
-/// The clock's settings for one search.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timing {
-    /// The next candidate's connect joins after this.
-    pub(crate) connect_race: Duration,
-    /// An attempt without an answer is overdue after this, while another candidate is left.
-    pub(crate) first_byte: Duration,
-    /// The search ends after this.
-    pub(crate) total: Duration,
-    /// Upstream is asked as well after this (manifests).
-    pub(crate) upstream_joins: Option<Duration>,
-    /// The next tier is asked as well after this (manifests; one per request).
-    pub(crate) hedge: Option<Duration>,
-    /// An overdue attempt is left (blobs) instead of overtaken (manifests).
-    pub(crate) abandon_overdue: bool,
-}
-
-/// Which attempt, counted from 0.
-pub(crate) type AttemptId = usize;
-
-/// Where a candidate stands in the order of authority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// A tier.
-    Tier,
-    /// The direct upstream.
-    Upstream,
-}
-
-/// What kind of candidate is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Want {
-    /// The next in order.
-    Next,
-    /// The next tier address: a hedge.
-    Tier,
-    /// Upstream, even before its turn.
-    Upstream,
-}
-
-/// What to do now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// Take a candidate and connect; then call [`Machine::started`] or [`Machine::none_left`].
-    Start(Want),
-    /// Send the request over this attempt's connection.
-    Send(AttemptId),
-    /// It did not answer in time: tell health; if `leave`, drop it.
-    Overdue { attempt: AttemptId, leave: bool },
-    /// Nothing before that time.
-    WaitUntil(Instant),
-    /// The search is over.
-    End(End),
-}
-
-/// How a search ends without an accepted answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// An authoritative source said no.
-    Final,
-    /// Every candidate failed.
-    Exhausted,
-    /// The time ran out.
-    OutOfTime,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Connecting {
-        since: Instant,
-        raced: bool,
-    },
-    Connected,
-    Asking {
-        since: Instant,
-        overtaken: bool,
-        overdue: bool,
-    },
-    Over,
-}
 
 /// The machine of one search.
 #[derive(Debug)]
@@ -136,7 +63,7 @@ impl Machine {
                 Order::End(End::Final)
             };
         }
-        if let Some(order) = self.overdue(now) {
+        if let Some(order) = self.overdue(now).or_else(|| self.knock(now)) {
             return order;
         }
         if self.upstream_joins_at().is_some_and(|at| now >= at) {
@@ -153,16 +80,9 @@ impl Machine {
             let ready = self
                 .attempts
                 .iter()
-                .position(|phase| *phase == Phase::Connected);
+                .position(|phase| matches!(phase, Phase::Connected { .. }));
             if let Some(attempt) = ready {
-                self.set(
-                    attempt,
-                    Phase::Asking {
-                        since: now,
-                        overtaken: false,
-                        overdue: false,
-                    },
-                );
+                self.ask(attempt, now);
                 return Order::Send(attempt);
             }
             if self.more && self.races_at().is_none_or(|at| now >= at) {
@@ -190,7 +110,7 @@ impl Machine {
             self.upstream_waits = false;
         }
         self.attempts.push(if connected {
-            Phase::Connected
+            Phase::Connected { kept: true }
         } else {
             Phase::Connecting {
                 since: now,
@@ -219,7 +139,14 @@ impl Machine {
     /// The attempt's connection stands.
     pub(crate) fn connected(&mut self, attempt: AttemptId) {
         if let Some(Phase::Connecting { .. }) = self.attempts.get(attempt) {
-            self.set(attempt, Phase::Connected);
+            self.set(attempt, Phase::Connected { kept: false });
+        }
+    }
+
+    /// Somebody is there: the attempt is merely slow.
+    pub(crate) fn knocked(&mut self, attempt: AttemptId) {
+        if let Some(Phase::Asking { life, .. }) = self.attempts.get_mut(attempt) {
+            *life = Life::Seen;
         }
     }
 
@@ -238,6 +165,41 @@ impl Machine {
         if let Some(slot) = self.attempts.get_mut(attempt) {
             *slot = phase;
         }
+    }
+
+    fn ask(&mut self, attempt: AttemptId, now: Instant) {
+        if let Some(phase) = self.attempts.get_mut(attempt) {
+            let kept = *phase == Phase::Connected { kept: true };
+            *phase = Phase::Asking {
+                since: now,
+                overtaken: false,
+                overdue: false,
+                life: if kept { Life::Assumed } else { Life::Seen },
+            };
+        }
+    }
+
+    /// A kept connection has been silent for the race delay: is anybody there? Asked only where somebody else is left.
+    fn knock(&mut self, now: Instant) -> Option<Order> {
+        if !self.can_leave() {
+            return None;
+        }
+        let delay = self.timing.connect_race;
+        for (attempt, phase) in self.attempts.iter_mut().enumerate() {
+            if let Phase::Asking {
+                since,
+                life,
+                overdue: false,
+                ..
+            } = phase
+                && *life == Life::Assumed
+                && now >= *since + delay
+            {
+                *life = Life::Knocking { since: now };
+                return Some(Order::Knock(attempt));
+            }
+        }
+        None
     }
 
     fn any_asking(&self) -> bool {
@@ -302,32 +264,26 @@ impl Machine {
 
     /// Marks the first overdue attempt. Overdue is said once; it is left only while another candidate remains.
     fn overdue(&mut self, now: Instant) -> Option<Order> {
-        let (limit, leave, more) = (
-            self.timing.first_byte,
-            self.timing.abandon_overdue,
-            self.more,
-        );
-        let others = self
-            .attempts
-            .iter()
-            .any(|phase| matches!(phase, Phase::Connecting { .. } | Phase::Connected));
-        if !more && !others {
+        if !self.can_leave() {
             return None;
         }
+        let (timing, leave) = (self.timing, self.timing.abandon_overdue);
         for (attempt, phase) in self.attempts.iter_mut().enumerate() {
-            if let Phase::Asking {
-                since,
-                overtaken,
-                overdue,
-            } = phase
-                && !*overdue
-                && now >= *since + limit
+            if let Some((at, late)) = phase.late_at(&timing)
+                && now >= at
+                && let Phase::Asking {
+                    overtaken, overdue, ..
+                } = phase
             {
                 (*overtaken, *overdue) = (true, true);
                 if leave {
                     *phase = Phase::Over;
                 }
-                return Some(Order::Overdue { attempt, leave });
+                return Some(Order::Overdue {
+                    attempt,
+                    leave,
+                    late,
+                });
             }
         }
         None
@@ -361,22 +317,16 @@ impl Machine {
         } else {
             None
         };
-        let overdue = self.attempts.iter().filter_map(|phase| match phase {
-            Phase::Asking {
-                since,
-                overdue: false,
-                ..
-            } => Some(*since + self.timing.first_byte),
-            _ => None,
-        });
-        let overdue = if self.can_leave() {
-            overdue.min()
-        } else {
-            None
-        };
-        [race, overdue, self.upstream_joins_at(), self.hedges_at()]
+        let phases = self.attempts.iter().filter(|_| self.can_leave());
+        let late = phases
+            .clone()
+            .filter_map(|phase| Some(phase.late_at(&self.timing)?.0));
+        let knock = phases.filter_map(|phase| phase.knocks_at(&self.timing));
+        [race, self.upstream_joins_at(), self.hedges_at()]
             .into_iter()
             .flatten()
+            .chain(late)
+            .chain(knock)
             .fold(end, Instant::min)
     }
 
@@ -385,7 +335,7 @@ impl Machine {
             || self
                 .attempts
                 .iter()
-                .any(|phase| matches!(phase, Phase::Connecting { .. } | Phase::Connected))
+                .any(|phase| matches!(phase, Phase::Connecting { .. } | Phase::Connected { .. }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The machine's table: what happened, at which millisecond, and the one right order.
 
 use super::*;
+use std::time::Duration;
 
 const BLOB: Timing = Timing {
     connect_race: Duration::from_millis(250),
@@ -124,6 +125,7 @@ fn an_overdue_blob_is_left_and_only_then_is_the_next_asked() {
     let overdue = Order::Overdue {
         attempt: silent,
         leave: true,
+        late: Late::FirstByte,
     };
     assert_eq!(machine.poll(clock.at(4_000)), overdue);
     assert_eq!(machine.poll(clock.at(4_000)), Order::Start(Want::Next));
@@ -195,6 +197,7 @@ fn an_overdue_manifest_is_said_once_and_runs_on() {
     let overdue = Order::Overdue {
         attempt: silent,
         leave: false,
+        late: Late::FirstByte,
     };
     assert_eq!(machine.poll(clock.at(4_000)), overdue);
     assert_eq!(machine.poll(clock.at(4_000)), Order::Start(Want::Next));
@@ -259,6 +262,11 @@ fn every_course_ends() {
                 Order::End(_) => {
                     ended = true;
                     break;
+                }
+                Order::Knock(attempt) => {
+                    if next(2) == 0 {
+                        machine.knocked(attempt);
+                    }
                 }
                 Order::Send(_) | Order::Overdue { .. } => {}
             }

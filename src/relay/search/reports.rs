@@ -1,0 +1,63 @@
+//! What a search tells health, and how an exchange's error is read.
+
+use super::Rejection;
+use crate::exchange::{self, Place};
+use crate::relay::candidates::Candidate;
+use crate::relay::engine::RelayParts;
+use crate::relay::rules::{Cause, Scope};
+use crate::topology::{EndpointId, Failure, Outcome, OutcomeReport};
+use std::time::Duration;
+
+pub(super) fn rejected(error: exchange::Error) -> Rejection {
+    let (scope, outcome, cause) = match error.at {
+        Place::Endpoint => (
+            Scope::Address,
+            Outcome::Hard(error.failure),
+            Cause::Failed(error.failure),
+        ),
+        Place::Token => (
+            Scope::Address,
+            Outcome::Hard(Failure::Token),
+            Cause::Failed(Failure::Token),
+        ),
+        // The endpoint is well; where it sends its clients is not.
+        Place::Redirect => (
+            Scope::Tier,
+            Outcome::Soft(error.failure),
+            Cause::Failed(error.failure),
+        ),
+    };
+    Rejection::Leave {
+        scope,
+        outcome,
+        cause,
+        detail: error.detail,
+    }
+}
+
+pub(super) fn report(parts: &RelayParts, endpoint: &EndpointId, outcome: Outcome, detail: String) {
+    parts.health.report(OutcomeReport {
+        endpoint: endpoint.clone(),
+        outcome,
+        first_byte: None,
+        detail,
+    });
+}
+
+/// Successes at healthy endpoints are news only now and then (the happy path sends nothing).
+pub(super) fn report_success(
+    parts: &RelayParts,
+    candidate: &Candidate,
+    first_byte: Option<Duration>,
+    detail: String,
+) {
+    if !candidate.is_healthy || parts.every_sixteenth() {
+        let (endpoint, outcome) = (candidate.endpoint.clone(), Outcome::Success);
+        parts.health.report(OutcomeReport {
+            endpoint,
+            outcome,
+            first_byte,
+            detail,
+        });
+    }
+}
