@@ -1,22 +1,110 @@
 //! Endpoint health: the one task that owns it, fed by endpoint sets, probes and outcomes, publishing
 //! snapshots (design H2–H5).
 
-use crate::topology::{OutcomeReport, Snapshot};
+mod machine;
+mod probe;
+mod readiness;
+mod schedule;
+mod table;
+mod task;
+mod window;
+
+pub use probe::{HttpProber, ProbeReport, Prober, Verdict};
+
+use crate::discovery::EndpointSets;
+use crate::lifecycle::Tasks;
+use crate::metrics::Metrics;
+use crate::telemetry::Journal;
+use crate::topology::{EndpointState, EndpointStatus, OutcomeReport, Snapshot, Sources};
 use std::sync::Arc;
-use tokio::sync::watch;
+use std::sync::atomic::{AtomicU64, Ordering};
+use task::{Inputs, Outputs, Task};
+use tokio::sync::{mpsc, watch};
+
+/// Outcomes that wait for the task. It takes all of them in one turn; more than this within a turn are dropped
+/// and counted: what they say was said by the others.
+const OUTCOMES: usize = 1024;
 
 /// Talks to the health task. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Health {}
+pub struct Health {
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    outcomes: mpsc::Sender<OutcomeReport>,
+    counters: Arc<Counters>,
+}
+
+/// Counted by the requests.
+#[derive(Debug, Default)]
+struct Counters {
+    pulls: AtomicU64,
+    successes: AtomicU64,
+    dropped: AtomicU64,
+}
 
 impl Health {
+    /// Starts the task. `seed` spreads probes and ejections: another one on every node and start.
+    #[must_use]
+    pub fn start(
+        sources: watch::Receiver<Arc<Sources>>,
+        sets: watch::Receiver<Arc<EndpointSets>>,
+        prober: impl Prober,
+        journal: Journal,
+        metrics: Arc<Metrics>,
+        tasks: &Tasks,
+        seed: u64,
+    ) -> Self {
+        let (publish, snapshot) = watch::channel(Arc::default());
+        let (outcomes, inbox) = mpsc::channel(OUTCOMES);
+        let counters = Arc::new(Counters::default());
+        let inputs = Inputs {
+            sources,
+            sets,
+            outcomes: inbox,
+            counters: counters.clone(),
+        };
+        let outputs = Outputs {
+            snapshot: publish,
+            journal,
+            metrics,
+        };
+        let task = Task::new(prober, inputs, outputs, seed);
+        tasks.spawn("health", task.run());
+        Self {
+            snapshot,
+            outcomes,
+            counters,
+        }
+    }
+
     /// The published snapshot.
     #[must_use]
     pub fn snapshot(&self) -> watch::Receiver<Arc<Snapshot>> {
-        watch::channel(Arc::default()).1
+        self.snapshot.clone()
     }
 
     /// Reports what a request learned. Never waits: a full queue drops and counts. Callers leave out successes
-    /// at endpoints that the snapshot shows healthy and that already have a latency, except one in 16.
-    pub fn report(&self, _report: OutcomeReport) {}
+    /// for which [`Self::wants_success`] says no: at endpoints that the snapshot shows healthy and that already
+    /// have a latency, except one in 16.
+    pub fn report(&self, report: OutcomeReport) {
+        if self.outcomes.try_send(report).is_err() {
+            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a success at this endpoint is to be reported; counts it as a pull of this node either way.
+    #[must_use]
+    pub fn wants_success(&self, endpoint: &EndpointState) -> bool {
+        self.counters.pulls.fetch_add(1, Ordering::Relaxed);
+        if endpoint.status != EndpointStatus::Healthy || endpoint.latency.is_none() {
+            return true;
+        }
+        let count = self.counters.successes.fetch_add(1, Ordering::Relaxed);
+        count.is_multiple_of(machine::SAMPLING.into())
+    }
+
+    /// Outcomes that were dropped because the queue was full.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.counters.dropped.load(Ordering::Relaxed)
+    }
 }

@@ -1,0 +1,218 @@
+//! Probes: what is asked of an endpoint, and what its answer means (design H2, harbor-facts 1).
+
+mod answer;
+#[cfg(test)]
+mod tests;
+
+use crate::config::{BaseUrl, ProbeKind};
+use crate::topology::{EndpointId, Failure, Source, SourceKind};
+use crate::upstream::{self, Body, Client};
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::header::{ACCEPT, COOKIE, HOST, HeaderMap, SET_COOKIE, USER_AGENT};
+use hyper::{Request, Response, StatusCode};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// Where GlueOps' health responder listens, and `harbor-pilot healthd`.
+const EXTRA_PORT: u16 = 1337;
+
+/// The extra signal's limit: it is a hint, and its host may swallow packets to that port.
+const EXTRA_LIMIT: Duration = Duration::from_secs(2);
+
+/// Harbor's health is about 600 bytes.
+const BODY_BYTES: u64 = 64 * 1024;
+
+/// A session cookie's longest value that is kept.
+const COOKIE_BYTES: usize = 512;
+
+/// Never that of Harbor's own client: it would switch pull events off (design P12).
+const AGENT: &str = concat!("harbor-pilot/", env!("CARGO_PKG_VERSION"));
+
+/// Asks an endpoint how it is.
+pub trait Prober: Send + Sync + 'static {
+    /// One probe. `cookie` is what the endpoint's last report gave, so that Harbor does not make a session for each
+    /// probe. Ends within about the source's probe timeout.
+    fn probe(
+        &self,
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
+        cookie: Option<String>,
+    ) -> impl Future<Output = ProbeReport> + Send;
+}
+
+/// What a probe found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeReport {
+    /// How the endpoint is.
+    pub verdict: Verdict,
+    /// From the start to the verdict.
+    pub took: Duration,
+    /// Port 1337 said 503: prefer another. Silence says nothing.
+    pub lowered: bool,
+    /// For the next probe of this endpoint, as `sid=…`.
+    pub cookie: Option<String>,
+}
+
+/// How an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Well.
+    Passed,
+    /// It answers, and says that something it needs is not well.
+    Unhealthy(String),
+    /// It does not answer as it should.
+    Failed {
+        /// The kind.
+        failure: Failure,
+        /// For people.
+        detail: String,
+    },
+}
+
+/// Probes over the pulls' own connections: same address, port, TLS and name.
+#[derive(Clone, Debug)]
+pub struct HttpProber {
+    client: Client,
+}
+
+impl HttpProber {
+    /// A prober that dials with this client.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    async fn main(
+        &self,
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
+        cookie: Option<&str>,
+    ) -> (Verdict, Option<String>) {
+        let harbor = match source.probe.kind {
+            ProbeKind::Harbor => true,
+            ProbeKind::Port => source.kind == SourceKind::Harbor,
+            ProbeKind::V2 | ProbeKind::None => false,
+        };
+        let path = if harbor { "/api/v2.0/health" } else { "/v2/" };
+        let ask = async {
+            let response = self.get(source, endpoint, path, cookie).await?;
+            let (status, sid) = (response.status(), session(response.headers()));
+            let body = response.into_body().read_to(BODY_BYTES).await?;
+            Ok::<_, upstream::Error>((status, sid, body))
+        };
+        match timeout(source.probe.timeout, ask).await {
+            Ok(Ok((status, sid, body))) if harbor => (answer::harbor(status, &body), sid),
+            Ok(Ok((status, sid, _))) => (answer::v2(status), sid),
+            Ok(Err(error)) => {
+                let (failure, detail) = (error.failure, error.detail);
+                (Verdict::Failed { failure, detail }, None)
+            }
+            Err(_) => {
+                let failure = Failure::Timeout;
+                let detail = format!("no answer within {:?}", source.probe.timeout);
+                (Verdict::Failed { failure, detail }, None)
+            }
+        }
+    }
+
+    /// Whether port 1337 says 503. Only asked where the endpoint is the tier and not its proxy.
+    async fn extra(&self, source: &Arc<Source>, endpoint: &EndpointId) -> bool {
+        if source.probe.kind != ProbeKind::Port || source.proxy.is_some() {
+            return false;
+        }
+        let ip = endpoint.address.ip();
+        let beside = Source {
+            url: BaseUrl {
+                https: false,
+                host: ip.to_string(),
+                port: EXTRA_PORT,
+                prefix: String::new(),
+            },
+            credential: None,
+            ..Source::clone(source)
+        };
+        let endpoint = EndpointId {
+            source: source.id.clone(),
+            address: SocketAddr::new(ip, EXTRA_PORT),
+        };
+        let beside = Arc::new(beside);
+        let ask = self.get(&beside, &endpoint, "/", None);
+        let limit = EXTRA_LIMIT.min(source.probe.timeout);
+        match timeout(limit, ask).await {
+            Ok(Ok(response)) => response.status() == StatusCode::SERVICE_UNAVAILABLE,
+            _ => false,
+        }
+    }
+
+    /// One GET, once more on a fresh connection where a kept one had died.
+    async fn get(
+        &self,
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
+        path: &str,
+        cookie: Option<&str>,
+    ) -> Result<Response<Body>, upstream::Error> {
+        if let Some(kept) = self.client.idle(endpoint) {
+            match kept.send(request(source, path, cookie)?).await {
+                Err(error) if error.stale_connection => {}
+                result => return result,
+            }
+        }
+        let fresh = self.client.connect(source, endpoint).await?;
+        fresh.send(request(source, path, cookie)?).await
+    }
+}
+
+impl Prober for HttpProber {
+    async fn probe(
+        &self,
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
+        cookie: Option<String>,
+    ) -> ProbeReport {
+        let began = Instant::now();
+        let main = async {
+            let found = self.main(source, endpoint, cookie.as_deref()).await;
+            (found, began.elapsed())
+        };
+        let (((verdict, fresh), took), lowered) = tokio::join!(main, self.extra(source, endpoint));
+        ProbeReport {
+            verdict,
+            took,
+            lowered,
+            cookie: fresh.or(cookie),
+        }
+    }
+}
+
+fn request(
+    source: &Source,
+    path: &str,
+    cookie: Option<&str>,
+) -> Result<Request<Empty<Bytes>>, upstream::Error> {
+    let mut request = Request::get(format!("{}{path}", source.url.prefix))
+        .header(HOST, source.url.authority())
+        .header(USER_AGENT, AGENT)
+        .header(ACCEPT, "application/json");
+    if let Some(cookie) = cookie {
+        request = request.header(COOKIE, cookie);
+    }
+    request.body(Empty::new()).map_err(|error| upstream::Error {
+        failure: Failure::Content,
+        detail: format!("making the probe of {}: {error}", source.url),
+        stale_connection: false,
+    })
+}
+
+/// Harbor's session cookie: sent back, each probe of an endpoint uses one session in its Redis.
+fn session(headers: &HeaderMap) -> Option<String> {
+    let cookies = headers.get_all(SET_COOKIE).iter();
+    let mut pairs = cookies.filter_map(|value| value.to_str().ok()?.split(';').next());
+    let pair = pairs.find(|pair| pair.trim_start().starts_with("sid="))?;
+    let pair = pair.trim();
+    (pair.len() <= COOKIE_BYTES && pair.len() > "sid=".len()).then(|| pair.to_owned())
+}

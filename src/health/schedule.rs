@@ -1,0 +1,118 @@
+//! When an endpoint is probed next (design H2). Pure: the fleet's load is proven here, not hoped for.
+
+#[cfg(test)]
+mod tests;
+
+use crate::topology::EndpointStatus;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The first probe of a new address comes within this, spread over a fleet that was rolled out at once.
+const FIRST_WITHIN: Duration = Duration::from_secs(10);
+
+/// The first probe after an ejection, and the second after a first failure.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Between probes in probation: a node without pulls finds back by them.
+const IN_PROBATION: Duration = Duration::from_secs(10);
+
+/// The longest wait while ejected.
+const WHILE_EJECTED: Duration = Duration::from_secs(60);
+
+/// On a node without pulls everything is this much rarer.
+const IDLE: u32 = 5;
+
+/// No more probes than this within [`BUDGET_SPAN`] for an endpoint that is not healthy.
+const BUDGET: usize = 15;
+
+/// See [`BUDGET`].
+const BUDGET_SPAN: Duration = Duration::from_secs(600);
+
+/// One endpoint's next probe.
+#[derive(Clone, Debug)]
+pub(super) struct ProbeClock {
+    next: Instant,
+    /// The wait before `next` while ejected; doubles.
+    wait: Duration,
+    /// Probes since it was last healthy, as far as the budget looks back.
+    spent: VecDeque<Instant>,
+}
+
+/// What the next probe's time depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Circumstances {
+    /// The endpoint's status.
+    pub(super) status: EndpointStatus,
+    /// Failed probes in a row.
+    pub(super) failed_probes: u32,
+    /// As configured.
+    pub(super) interval: Duration,
+    /// The node has had no pulls for ten minutes.
+    pub(super) idle: bool,
+}
+
+impl ProbeClock {
+    /// For a new address; `jitter` is 0 up to 1.
+    pub(super) fn new(now: Instant, jitter: f64) -> Self {
+        Self {
+            next: now + FIRST_WITHIN.mul_f64(jitter),
+            wait: SOON,
+            spent: VecDeque::new(),
+        }
+    }
+
+    /// When the next probe is due.
+    pub(super) fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// A probe starts.
+    pub(super) fn started(&mut self, status: EndpointStatus, now: Instant) {
+        if status != EndpointStatus::Healthy {
+            self.spent.push_back(now);
+            if self.spent.len() > BUDGET {
+                self.spent.pop_front();
+            }
+        }
+    }
+
+    /// The status changed.
+    pub(super) fn turned(&mut self, status: EndpointStatus, now: Instant) {
+        match status {
+            EndpointStatus::Healthy => return,
+            EndpointStatus::Ejected { .. } => {
+                self.wait = SOON;
+                self.next = now + SOON;
+            }
+            EndpointStatus::Probation { .. } => self.next = now + IN_PROBATION,
+        }
+        self.keep_to_budget();
+    }
+
+    /// A probe ended and the status is what it is now.
+    pub(super) fn finished(&mut self, then: Circumstances, now: Instant, jitter: f64) {
+        let rarer = if then.idle { IDLE } else { 1 };
+        let wait = match then.status {
+            EndpointStatus::Healthy if then.failed_probes == 1 => SOON,
+            EndpointStatus::Healthy => (then.interval * rarer).mul_f64(0.5 + jitter),
+            EndpointStatus::Probation { .. } => IN_PROBATION,
+            EndpointStatus::Ejected { .. } => {
+                self.wait = (self.wait * 2).min(WHILE_EJECTED * rarer);
+                self.wait
+            }
+        };
+        self.next = now + wait;
+        if then.status != EndpointStatus::Healthy {
+            self.keep_to_budget();
+        }
+    }
+
+    fn keep_to_budget(&mut self) {
+        if self.spent.len() == BUDGET
+            && let Some(first) = self.spent.front()
+        {
+            self.next = self.next.max(*first + BUDGET_SPAN);
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! All endpoints with their states, and what readers see of them. No I/O: the task around it brings sources,
+//! addresses, outcomes and reports with the time, and takes snapshots, events and due probes.
+
+#[cfg(test)]
+mod tests;
+mod view;
+
+use super::machine::{Effect, Event, Probing, State, step};
+use super::probe::ProbeReport;
+use super::readiness::{Readiness, Turn};
+use super::schedule::{Circumstances, ProbeClock};
+use crate::config::ProbeKind;
+use crate::discovery::EndpointSets;
+use crate::telemetry::StateChange;
+use crate::topology::{
+    EndpointGauges, EndpointId, EndpointSet, EndpointStatus, OutcomeReport, Snapshot, Source,
+    SourceId, SourceState, Sources,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Health is kept for so long after an address left DNS: names that rotate their answers bring it back (H1).
+const KEPT: Duration = Duration::from_secs(900);
+
+/// A node without pulls for this long probes less.
+const IDLE_AFTER: Duration = Duration::from_secs(600);
+
+/// One endpoint.
+#[derive(Debug)]
+struct Row {
+    state: State,
+    clock: ProbeClock,
+    gauges: Arc<EndpointGauges>,
+    /// Of the last probe.
+    cookie: Option<String>,
+    probing: bool,
+    /// When it left DNS.
+    left: Option<Instant>,
+}
+
+/// A probe that is due.
+#[derive(Clone, Debug)]
+pub(super) struct DueProbe {
+    pub(super) source: Arc<Source>,
+    pub(super) endpoint: EndpointId,
+    pub(super) cookie: Option<String>,
+}
+
+/// The facts of the health task.
+#[derive(Debug)]
+pub(super) struct Table {
+    sources: Arc<Sources>,
+    sets: Arc<EndpointSets>,
+    rows: BTreeMap<EndpointId, Row>,
+    readiness: BTreeMap<SourceId, Readiness>,
+    last_pull: Instant,
+    random: u64,
+    published: BTreeMap<SourceId, Arc<SourceState>>,
+    generation: u64,
+    /// Whose view changed since the last snapshot.
+    changed: BTreeSet<SourceId>,
+    /// Sources came, went or moved.
+    rearranged: bool,
+    events: Vec<StateChange>,
+}
+
+impl Table {
+    /// Without sources. The node counts as in use until it has had no pull for a while.
+    pub(super) fn new(seed: u64, now: Instant) -> Self {
+        Self {
+            sources: Arc::default(),
+            sets: Arc::default(),
+            rows: BTreeMap::new(),
+            readiness: BTreeMap::new(),
+            last_pull: now,
+            random: seed,
+            published: BTreeMap::new(),
+            generation: 0,
+            changed: BTreeSet::new(),
+            rearranged: true,
+            events: Vec::new(),
+        }
+    }
+
+    /// New sources. A source that is another one now (moved, other TLS or credentials) begins anew: what ejected
+    /// its endpoints may be mended. Their gauges count on.
+    pub(super) fn set_sources(&mut self, sources: Arc<Sources>, now: Instant) {
+        let old = std::mem::replace(&mut self.sources, sources);
+        self.rearranged = true;
+        self.rows
+            .retain(|id, _| self.sources.get(&id.source).is_some());
+        self.readiness
+            .retain(|id, _| self.sources.get(id).is_some());
+        for source in self.sources.clone().all() {
+            let same = old.get(&source.id).is_some_and(|old| old == source);
+            if same {
+                continue;
+            }
+            self.changed.insert(source.id.clone());
+            for (_, row) in self
+                .rows
+                .iter_mut()
+                .filter(|(id, _)| id.source == source.id)
+            {
+                row.state = State::new(now);
+                row.clock = ProbeClock::new(now, random(&mut self.random));
+                row.cookie = None;
+            }
+        }
+        self.set_addresses(self.sets.clone(), now);
+    }
+
+    /// New sets from DNS.
+    pub(super) fn set_addresses(&mut self, sets: Arc<EndpointSets>, now: Instant) {
+        let old = std::mem::replace(&mut self.sets, sets);
+        for source in self.sources.clone().all() {
+            let set = self.sets.get(&source.id).cloned();
+            let same = old.get(&source.id) == set.as_ref();
+            let addresses = set.iter().flat_map(|set| &set.addresses);
+            let current: BTreeSet<EndpointId> = addresses
+                .map(|address| EndpointId {
+                    source: source.id.clone(),
+                    address: *address,
+                })
+                .collect();
+            if !same {
+                self.changed.insert(source.id.clone());
+            }
+            for (id, row) in self
+                .rows
+                .iter_mut()
+                .filter(|(id, _)| id.source == source.id)
+            {
+                match current.contains(id) {
+                    true => row.left = None,
+                    false => row.left = row.left.or(Some(now)),
+                }
+            }
+            for id in current {
+                let random = &mut self.random;
+                self.rows.entry(id).or_insert_with(|| Row {
+                    state: State::new(now),
+                    clock: ProbeClock::new(now, self::random(random)),
+                    gauges: Arc::default(),
+                    cookie: None,
+                    probing: false,
+                    left: None,
+                });
+            }
+        }
+        self.settle(now);
+    }
+
+    /// The node pulls.
+    pub(super) fn pulled(&mut self, now: Instant) {
+        self.last_pull = now;
+    }
+
+    /// A request learned something. Of endpoints that nobody knows any more nothing is kept.
+    pub(super) fn outcome(&mut self, report: &OutcomeReport, now: Instant) {
+        let event = Event::Outcome {
+            outcome: report.outcome,
+            first_byte: report.first_byte,
+            detail: &report.detail,
+        };
+        self.step(&report.endpoint, event, now);
+        self.settle(now);
+    }
+
+    /// A probe ended.
+    pub(super) fn probed(&mut self, endpoint: &EndpointId, report: ProbeReport, now: Instant) {
+        self.step(endpoint, Event::Probe(&report), now);
+        let idle = now.saturating_duration_since(self.last_pull) >= IDLE_AFTER;
+        let source = self.sources.get(&endpoint.source);
+        if let (Some(row), Some(source)) = (self.rows.get_mut(endpoint), source) {
+            row.probing = false;
+            row.cookie = report.cookie;
+            let then = Circumstances {
+                status: row.state.status,
+                failed_probes: row.state.failed_probes,
+                interval: source.probe.interval,
+                idle,
+            };
+            row.clock.finished(then, now, random(&mut self.random));
+        }
+        self.settle(now);
+    }
+
+    /// Time passed.
+    pub(super) fn tick(&mut self, now: Instant) {
+        let due: Vec<EndpointId> = self
+            .rows
+            .iter()
+            .filter(|(id, row)| {
+                let wakes = row.state.wakes(self.probing(id));
+                wakes.is_some_and(|at| at <= now)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in due {
+            self.step(&id, Event::Tick, now);
+        }
+        let gone = |row: &Row| {
+            let left = row.left;
+            left.is_some_and(|left| now.saturating_duration_since(left) >= KEPT)
+        };
+        self.rows.retain(|_, row| !gone(row));
+        self.settle(now);
+    }
+
+    /// At most `places` probes that are due now; they count as running until [`Self::probed`].
+    pub(super) fn due_probes(&mut self, places: usize, now: Instant) -> Vec<DueProbe> {
+        let mut due: Vec<(Instant, EndpointId)> = self
+            .rows
+            .iter()
+            .filter_map(|(id, row)| Some((self.probe_at(id, row)?, id.clone())))
+            .filter(|(at, _)| *at <= now)
+            .collect();
+        due.sort();
+        due.truncate(places);
+        let started = due.into_iter().filter_map(|(_, endpoint)| {
+            let source = self.sources.get(&endpoint.source)?.clone();
+            let row = self.rows.get_mut(&endpoint)?;
+            row.probing = true;
+            row.clock.started(row.state.status, now);
+            Some(DueProbe {
+                source,
+                cookie: row.cookie.clone(),
+                endpoint,
+            })
+        });
+        started.collect()
+    }
+
+    /// When time alone changes something; probes count where there is a place for one.
+    pub(super) fn wakes(&self, places: usize) -> Option<Instant> {
+        let rows = self.rows.iter().flat_map(|(id, row)| {
+            let probe = self.probe_at(id, row).filter(|_| places > 0);
+            let gone = row.left.map(|left| left + KEPT);
+            [row.state.wakes(self.probing(id)), probe, gone]
+        });
+        let ready = self.readiness.values().map(|readiness| readiness.wakes());
+        rows.chain(ready).flatten().min()
+    }
+
+    /// State changes since the last call.
+    pub(super) fn take_events(&mut self) -> Vec<StateChange> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// A new snapshot, if a reader can see a difference to the last one.
+    pub(super) fn take_snapshot(&mut self) -> Option<Snapshot> {
+        if self.changed.is_empty() && !self.rearranged {
+            return None;
+        }
+        let changed = std::mem::take(&mut self.changed);
+        self.rearranged = false;
+        let mut published = BTreeMap::new();
+        let mut sources = Vec::new();
+        for source in self.sources.all() {
+            let old = self.published.remove(&source.id);
+            let kept = old.filter(|_| !changed.contains(&source.id));
+            let state = kept.unwrap_or_else(|| Arc::new(self.view(source)));
+            published.insert(source.id.clone(), state.clone());
+            sources.push(state);
+        }
+        self.published = published;
+        self.generation += 1;
+        Some(Snapshot {
+            generation: self.generation,
+            sources,
+        })
+    }
+
+    fn step(&mut self, endpoint: &EndpointId, event: Event<'_>, now: Instant) {
+        let probing = self.probing(endpoint);
+        let jitter = random(&mut self.random);
+        let Some(row) = self.rows.get_mut(endpoint) else {
+            return;
+        };
+        let (state, effect) = step(row.state.clone(), event, probing, now, jitter);
+        if std::mem::discriminant(&state.status) != std::mem::discriminant(&row.state.status)
+            || matches!(effect, Some(Effect::Ejected(_)))
+        {
+            row.clock.turned(state.status, now);
+        }
+        let same = state.looks_like(&row.state);
+        row.state = state;
+        if !same {
+            self.changed.insert(endpoint.source.clone());
+        }
+        if let Some(effect) = effect {
+            let reason = row.state.reason.clone().unwrap_or_default();
+            self.events.push(view::effect(endpoint, effect, &reason));
+        }
+    }
+
+    /// Readiness follows the endpoints.
+    fn settle(&mut self, now: Instant) {
+        for source in self.sources.clone().all() {
+            let current = self.rows.iter().filter(|(id, _)| id.source == source.id);
+            let (mut any, mut usable, mut healthy) = (false, false, None::<Instant>);
+            for (_, row) in current.filter(|(_, row)| row.left.is_none()) {
+                any = true;
+                usable |= !matches!(row.state.status, EndpointStatus::Ejected { .. });
+                if row.state.status == EndpointStatus::Healthy {
+                    healthy = Some(healthy.map_or(row.state.since, |at| at.min(row.state.since)));
+                }
+            }
+            let old = self.readiness.get(&source.id).copied().unwrap_or_default();
+            let (next, turn) = old.step(any, usable, healthy, now);
+            if next.ready != old.ready {
+                self.changed.insert(source.id.clone());
+            }
+            self.readiness.insert(source.id.clone(), next);
+            if let (Some(turn), SourceId::Tier(_)) = (turn, &source.id) {
+                let reason = match turn {
+                    Turn::Down => self.last_reason(&source.id),
+                    Turn::Up => "an endpoint has been healthy for 2 s".to_owned(),
+                };
+                self.events.push(view::turn(&source.id, turn, reason));
+            }
+        }
+    }
+
+    /// Why the endpoint that was ejected last was ejected.
+    fn last_reason(&self, source: &SourceId) -> String {
+        let current = self.rows.iter();
+        let current = current.filter(|(id, row)| id.source == *source && row.left.is_none());
+        match current.max_by_key(|(_, row)| row.state.since) {
+            Some((id, row)) => {
+                let reason = row.state.reason.as_deref().unwrap_or("ejected");
+                format!("{}: {reason}", id.address)
+            }
+            None => "no address is left".to_owned(),
+        }
+    }
+
+    fn probing(&self, endpoint: &EndpointId) -> Probing {
+        let source = self.sources.get(&endpoint.source);
+        Probing {
+            on: source.is_some_and(|source| is_probed(source)),
+            interval: source.map_or(Duration::ZERO, |source| source.probe.interval),
+        }
+    }
+
+    fn probe_at(&self, id: &EndpointId, row: &Row) -> Option<Instant> {
+        let wanted = !row.probing && row.left.is_none() && self.probing(id).on;
+        wanted.then(|| row.clock.next())
+    }
+}
+
+/// Direct upstreams are never probed, whatever their settings say (H2).
+fn is_probed(source: &Source) -> bool {
+    matches!(source.id, SourceId::Tier(_)) && source.probe.kind != ProbeKind::None
+}
+
+/// The next fraction from 0 up to 1 (SplitMix64).
+fn random(state: &mut u64) -> f64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut value = *state;
+    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^= value >> 31;
+    f64::from(u32::try_from(value >> 32).unwrap_or(u32::MAX)) / 4_294_967_296.0
+}

@@ -1,0 +1,74 @@
+//! What others see of the table: a source's state in a snapshot, and events.
+
+use super::{Effect, EndpointSet, SourceState, Table, Turn};
+use crate::telemetry::{EventName, StateChange};
+use crate::topology::{EndpointId, EndpointState, Source, SourceId};
+use std::sync::Arc;
+
+impl Table {
+    /// One source as readers see it: the addresses that DNS names now.
+    pub(super) fn view(&self, source: &Arc<Source>) -> SourceState {
+        let of_source = self.rows.iter().filter(|(id, _)| id.source == source.id);
+        let current = of_source.filter(|(_, row)| row.left.is_none());
+        let endpoints = current.map(|(id, row)| EndpointState {
+            id: id.clone(),
+            status: row.state.status,
+            lowered: row.state.lowered(),
+            since: row.state.since,
+            readmitted: row.state.readmitted,
+            gauges: row.gauges.clone(),
+            reason: row.state.reason.clone(),
+            latency: row.state.shown_latency,
+        });
+        let set: Option<&Arc<EndpointSet>> = self.sets.get(&source.id);
+        let readiness = self.readiness.get(&source.id).copied();
+        SourceState {
+            source: source.clone(),
+            endpoints: endpoints.collect(),
+            ready: readiness.is_some_and(|readiness| readiness.ready),
+            dns_stale: set.is_some_and(|set| set.stale),
+            dns_error: set.and_then(|set| set.error.clone()),
+        }
+    }
+}
+
+pub(super) fn effect(endpoint: &EndpointId, effect: Effect, reason: &str) -> StateChange {
+    let (event, reason, message) = match effect {
+        Effect::Ejected(lasts) => {
+            let seconds = lasts.as_secs_f64();
+            let message = format!("{endpoint} is not used for {seconds:.0} s: {reason}");
+            (EventName::EndpointEjected, reason, message)
+        }
+        Effect::Readmitted => {
+            let message = format!("{endpoint} is used again");
+            (EventName::EndpointReadmitted, "it answered well", message)
+        }
+    };
+    StateChange {
+        event,
+        tier: Some(endpoint.source.label().to_owned()),
+        endpoint: Some(endpoint.address.to_string()),
+        reason: reason.to_owned(),
+        message,
+    }
+}
+
+pub(super) fn turn(source: &SourceId, turn: Turn, reason: String) -> StateChange {
+    let (event, message) = match turn {
+        Turn::Down => (
+            EventName::TierDown,
+            format!("tier {source} has no address that can be used: {reason}"),
+        ),
+        Turn::Up => (
+            EventName::TierUp,
+            format!("tier {source} is back: {reason}"),
+        ),
+    };
+    StateChange {
+        event,
+        tier: Some(source.label().to_owned()),
+        endpoint: None,
+        reason,
+        message,
+    }
+}
