@@ -1,6 +1,9 @@
 //! Endpoint health: the one task that owns it, fed by endpoint sets, probes and outcomes, publishing
 //! snapshots (design H2–H5).
 
+#[cfg(test)]
+mod fixture;
+mod latency;
 mod machine;
 mod probe;
 mod readiness;

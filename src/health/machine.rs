@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::latency::Latency;
 use super::probe::{ProbeReport, Verdict};
 use super::window::Window;
 use crate::topology::select::SLOW_START;
@@ -57,11 +58,10 @@ pub(super) struct State {
     pub(super) readmitted: Option<Instant>,
     /// The last thing that went wrong.
     pub(super) reason: Option<Arc<str>>,
-    /// The moving average as it was last shown: small changes are not worth a publication.
-    pub(super) shown_latency: Option<Duration>,
+    /// Of the first byte.
+    pub(super) latency: Latency,
     /// Failed probes since the last good one.
     pub(super) failed_probes: u32,
-    latency: Option<Duration>,
     strikes: u32,
     hard_in_row: u32,
     last_hard: Option<Instant>,
@@ -122,7 +122,9 @@ pub(super) fn step(
             first_byte,
             detail,
         } => {
-            state.average(first_byte);
+            if let Some(sample) = first_byte {
+                state.latency.add(sample);
+            }
             state.outcome(outcome, detail, now, jitter)
         }
         Event::Probe(report) => state.probe(report, probing, now, jitter),
@@ -142,9 +144,8 @@ impl State {
             since: now,
             readmitted: None,
             reason: None,
-            shown_latency: None,
+            latency: Latency::default(),
             failed_probes: 0,
-            latency: None,
             strikes: 0,
             hard_in_row: 0,
             last_hard: None,
@@ -167,7 +168,7 @@ impl State {
             && self.since == other.since
             && self.readmitted == other.readmitted
             && self.reason == other.reason
-            && self.shown_latency == other.shown_latency
+            && self.latency.shown() == other.latency.shown()
             && self.lowered() == other.lowered()
     }
 
@@ -211,7 +212,7 @@ impl State {
 
     fn success(&mut self, now: Instant) -> Option<Effect> {
         // Of an endpoint that looks well only a sample is reported.
-        let sampled = self.status == EndpointStatus::Healthy && self.shown_latency.is_some();
+        let sampled = self.status == EndpointStatus::Healthy && self.latency.shown().is_some();
         self.window
             .add(true, if sampled { SAMPLING } else { 1 }, now);
         self.hard_in_row = 0;
@@ -306,7 +307,9 @@ impl State {
                 self.hard_in_row = 0;
                 return match self.status {
                     EndpointStatus::Healthy => {
-                        self.average(Some(report.took).filter(|_| self.latency.is_none()));
+                        if self.latency.shown().is_none() {
+                            self.latency.add(report.took);
+                        }
                         None
                     }
                     EndpointStatus::Ejected { .. } => {
@@ -378,24 +381,6 @@ impl State {
             self.reason = None;
         } else if self.warned && self.reason.is_none() {
             self.reason = Some("port 1337 says unhealthy".into());
-        }
-    }
-
-    /// A moving average; shown anew when it is more than a quarter away from what is shown.
-    fn average(&mut self, sample: Option<Duration>) {
-        let Some(sample) = sample else {
-            return;
-        };
-        let average = match self.latency {
-            Some(old) => (old * 4 + sample) / 5,
-            None => sample,
-        };
-        self.latency = Some(average);
-        let near = self
-            .shown_latency
-            .is_some_and(|shown| average.abs_diff(shown) <= shown / 4);
-        if !near {
-            self.shown_latency = Some(average);
         }
     }
 }

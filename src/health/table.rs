@@ -165,8 +165,9 @@ impl Table {
             first_byte: report.first_byte,
             detail: &report.detail,
         };
-        self.step(&report.endpoint, event, now);
-        self.settle(now);
+        if self.step(&report.endpoint, event, now) {
+            self.settle(now);
+        }
     }
 
     /// A probe ended.
@@ -274,11 +275,12 @@ impl Table {
         })
     }
 
-    fn step(&mut self, endpoint: &EndpointId, event: Event<'_>, now: Instant) {
+    /// Whether readers can see the difference.
+    fn step(&mut self, endpoint: &EndpointId, event: Event<'_>, now: Instant) -> bool {
         let probing = self.probing(endpoint);
         let jitter = random(&mut self.random);
         let Some(row) = self.rows.get_mut(endpoint) else {
-            return;
+            return false;
         };
         let (state, effect) = step(row.state.clone(), event, probing, now, jitter);
         if std::mem::discriminant(&state.status) != std::mem::discriminant(&row.state.status)
@@ -295,6 +297,7 @@ impl Table {
             let reason = row.state.reason.clone().unwrap_or_default();
             self.events.push(view::effect(endpoint, effect, &reason));
         }
+        !same
     }
 
     /// Readiness follows the endpoints.

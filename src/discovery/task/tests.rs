@@ -15,9 +15,12 @@ enum Says {
     Hangs,
 }
 
+/// By host: what is said of it, and how often it was asked for.
+type Lines = HashMap<String, (Option<Says>, u32)>;
+
 /// A resolver that follows a script and counts.
 #[derive(Clone, Default)]
-struct Script(Arc<Mutex<HashMap<String, (Option<Says>, u32)>>>);
+struct Script(Arc<Mutex<Lines>>);
 
 impl Script {
     fn says(&self, host: &str, says: Says) {

@@ -1,109 +1,9 @@
+mod endpoint;
+
 use super::*;
 use Event::Tick;
 use Failure::*;
-
-const PROBED: Probing = Probing {
-    on: true,
-    interval: Duration::from_secs(60),
-};
-
-const UNPROBED: Probing = Probing {
-    on: false,
-    interval: Duration::from_secs(60),
-};
-
-/// One endpoint and its clock.
-struct Endpoint {
-    state: State,
-    start: Instant,
-    probing: Probing,
-}
-
-fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-fn passed() -> ProbeReport {
-    ProbeReport {
-        verdict: Verdict::Passed,
-        took: Duration::from_millis(8),
-        lowered: false,
-        cookie: None,
-    }
-}
-
-fn unhealthy() -> ProbeReport {
-    ProbeReport {
-        verdict: Verdict::Unhealthy("redis: gone".to_owned()),
-        ..passed()
-    }
-}
-
-fn unreachable() -> ProbeReport {
-    let verdict = Verdict::Failed {
-        failure: ConnectTimeout,
-        detail: "no answer".to_owned(),
-    };
-    ProbeReport {
-        verdict,
-        ..passed()
-    }
-}
-
-impl Endpoint {
-    fn new(probing: Probing) -> Self {
-        let start = Instant::now();
-        let state = State::new(start);
-        Self {
-            state,
-            start,
-            probing,
-        }
-    }
-
-    fn at(&mut self, second: u64, event: Event<'_>) -> Option<Effect> {
-        let now = self.start + seconds(second);
-        let (state, effect) = step(self.state.clone(), event, self.probing, now, 0.0);
-        self.state = state;
-        effect
-    }
-
-    fn outcome(&mut self, second: u64, outcome: Outcome) -> Option<Effect> {
-        let event = Event::Outcome {
-            outcome,
-            first_byte: None,
-            detail: "detail",
-        };
-        self.at(second, event)
-    }
-
-    fn hard(&mut self, second: u64, failure: Failure) -> Option<Effect> {
-        self.outcome(second, Outcome::Hard(failure))
-    }
-
-    fn success(&mut self, second: u64) -> Option<Effect> {
-        self.outcome(second, Outcome::Success)
-    }
-
-    fn probe(&mut self, second: u64, report: &ProbeReport) -> Option<Effect> {
-        self.at(second, Event::Probe(report))
-    }
-
-    fn is(&self) -> &'static str {
-        match self.state.status {
-            EndpointStatus::Healthy => "healthy",
-            EndpointStatus::Ejected { .. } => "ejected",
-            EndpointStatus::Probation { .. } => "probation",
-        }
-    }
-
-    fn lasts(&self) -> u64 {
-        match self.state.status {
-            EndpointStatus::Ejected { until, .. } => (until - self.state.since).as_secs(),
-            _ => 0,
-        }
-    }
-}
+use endpoint::*;
 
 #[test]
 fn what_ejects() {
@@ -380,25 +280,6 @@ fn jitter_shortens_by_a_tenth_at_most() {
     };
     let (_, effect) = step(state.clone(), event, PROBED, state.since, 1.0);
     assert_eq!(effect, Some(Effect::Ejected(Duration::from_millis(4500))));
-}
-
-#[test]
-fn only_a_changed_latency_is_shown() {
-    let mut endpoint = Endpoint::new(PROBED);
-    let mut took = |millis| {
-        let event = Event::Outcome {
-            outcome: Outcome::Success,
-            first_byte: Some(Duration::from_millis(millis)),
-            detail: "",
-        };
-        endpoint.at(0, event);
-        endpoint.state.shown_latency.unwrap().as_millis()
-    };
-    assert_eq!(took(100), 100);
-    assert_eq!(took(120), 100);
-    assert_eq!(took(80), 100);
-    let shown: Vec<_> = (0..6).map(|_| took(400)).collect();
-    assert!(shown[0] > 125 && shown[5] > 250, "{shown:?}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ impl Table {
             readmitted: row.state.readmitted,
             gauges: row.gauges.clone(),
             reason: row.state.reason.clone(),
-            latency: row.state.shown_latency,
+            latency: row.state.latency.shown(),
         });
         let set: Option<&Arc<EndpointSet>> = self.sets.get(&source.id);
         let readiness = self.readiness.get(&source.id).copied();
