@@ -69,7 +69,6 @@ pub struct RelayParts {
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     random: AtomicU64,
-    successes: AtomicU64,
 }
 
 /// A configuration with its routes.
@@ -121,7 +120,6 @@ impl Relay {
             timeouts,
             limits,
             random: AtomicU64::new(seed | 1),
-            successes: AtomicU64::new(0),
         }))
     }
 
@@ -250,11 +248,6 @@ impl RelayParts {
             },
             (_, nothing) => nothing,
         }
-    }
-
-    /// True for one call in sixteen.
-    pub(crate) fn every_sixteenth(&self) -> bool {
-        self.successes.fetch_add(1, Ordering::Relaxed) % 16 == 0
     }
 }
 

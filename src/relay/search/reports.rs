@@ -44,18 +44,23 @@ pub(super) fn report(parts: &RelayParts, endpoint: &EndpointId, outcome: Outcome
     });
 }
 
-/// Successes at healthy endpoints are news only now and then (the happy path sends nothing).
+/// Successes at healthy endpoints are news only now and then (the happy path sends nothing); health says when.
 pub(super) fn report_success(
     parts: &RelayParts,
     candidate: &Candidate,
     first_byte: Option<Duration>,
     detail: String,
 ) {
-    if !candidate.is_healthy || parts.every_sixteenth() {
-        let (endpoint, outcome) = (candidate.endpoint.clone(), Outcome::Success);
+    let snapshot = parts.snapshots.borrow().clone();
+    let source = snapshot.source(&candidate.endpoint.source);
+    let state = source.and_then(|source| {
+        let mut endpoints = source.endpoints.iter();
+        endpoints.find(|state| state.id == candidate.endpoint)
+    });
+    if state.is_none_or(|state| parts.health.wants_success(state)) {
         parts.health.report(OutcomeReport {
-            endpoint,
-            outcome,
+            endpoint: candidate.endpoint.clone(),
+            outcome: Outcome::Success,
             first_byte,
             detail,
         });

@@ -29,12 +29,19 @@ impl Clock {
     }
 }
 
+/// An attempt whose connect took no time: there is nothing to doubt about its connection.
+fn fresh(machine: &mut Machine, role: Role, more: bool, now: Instant) -> AttemptId {
+    let attempt = machine.started(role, false, more, now);
+    machine.connected(attempt);
+    attempt
+}
+
 #[test]
 fn an_idle_connection_is_asked_at_once_and_nobody_else() {
     let clock = Clock::start();
     let mut machine = Machine::new(BLOB, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Start(Want::Next));
-    let first = machine.started(Role::Tier, true, true, clock.at(0));
+    let first = fresh(&mut machine, Role::Tier, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(first));
     assert_eq!(machine.poll(clock.at(0)), Order::WaitUntil(clock.at(4_000)));
     assert_eq!(
@@ -71,7 +78,7 @@ fn a_loser_that_connects_later_waits_for_its_turn() {
     machine.poll(clock.at(0));
     let slow = machine.started(Role::Tier, false, true, clock.at(0));
     machine.poll(clock.at(250));
-    let fast = machine.started(Role::Tier, true, true, clock.at(250));
+    let fast = fresh(&mut machine, Role::Tier, true, clock.at(250));
     assert_eq!(machine.poll(clock.at(250)), Order::Send(fast));
     machine.connected(slow);
     assert_eq!(
@@ -106,7 +113,7 @@ fn the_last_candidate_is_waited_for_to_the_end_of_time() {
     let clock = Clock::start();
     let mut machine = Machine::new(BLOB, false, clock.at(0));
     machine.poll(clock.at(0));
-    let only = machine.started(Role::Tier, true, false, clock.at(0));
+    let only = fresh(&mut machine, Role::Tier, false, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(only));
     assert_eq!(
         machine.poll(clock.at(4_000)),
@@ -120,7 +127,7 @@ fn an_overdue_blob_is_left_and_only_then_is_the_next_asked() {
     let clock = Clock::start();
     let mut machine = Machine::new(BLOB, true, clock.at(0));
     machine.poll(clock.at(0));
-    let silent = machine.started(Role::Tier, true, true, clock.at(0));
+    let silent = fresh(&mut machine, Role::Tier, true, clock.at(0));
     machine.poll(clock.at(0));
     let overdue = Order::Overdue {
         attempt: silent,
@@ -129,7 +136,7 @@ fn an_overdue_blob_is_left_and_only_then_is_the_next_asked() {
     };
     assert_eq!(machine.poll(clock.at(4_000)), overdue);
     assert_eq!(machine.poll(clock.at(4_000)), Order::Start(Want::Next));
-    let next = machine.started(Role::Upstream, true, false, clock.at(4_000));
+    let next = fresh(&mut machine, Role::Upstream, false, clock.at(4_000));
     assert_eq!(machine.poll(clock.at(4_000)), Order::Send(next));
 }
 
@@ -138,11 +145,11 @@ fn upstream_joins_a_slow_manifest_and_the_tier_runs_on() {
     let clock = Clock::start();
     let mut machine = Machine::new(MANIFEST, true, clock.at(0));
     machine.poll(clock.at(0));
-    let tier = machine.started(Role::Tier, true, true, clock.at(0));
+    let tier = fresh(&mut machine, Role::Tier, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(tier));
     assert_eq!(machine.poll(clock.at(0)), Order::WaitUntil(clock.at(3_000)));
     assert_eq!(machine.poll(clock.at(3_000)), Order::Start(Want::Upstream));
-    let upstream = machine.started(Role::Upstream, true, true, clock.at(3_000));
+    let upstream = fresh(&mut machine, Role::Upstream, true, clock.at(3_000));
     assert_eq!(machine.poll(clock.at(3_000)), Order::Send(upstream));
     // Upstream says no: the tier, still being asked, may yet answer.
     machine.refused(upstream);
@@ -159,7 +166,7 @@ fn upstream_that_was_asked_in_its_turn_does_not_join_again() {
     let clock = Clock::start();
     let mut machine = Machine::new(MANIFEST, true, clock.at(0));
     machine.poll(clock.at(0));
-    let upstream = machine.started(Role::Upstream, true, false, clock.at(0));
+    let upstream = fresh(&mut machine, Role::Upstream, false, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(upstream));
     assert_eq!(
         machine.poll(clock.at(3_000)),
@@ -176,10 +183,10 @@ fn a_hedge_goes_to_a_tier_once() {
     };
     let mut machine = Machine::new(timing, true, clock.at(0));
     machine.poll(clock.at(0));
-    let first = machine.started(Role::Tier, true, true, clock.at(0));
+    let first = fresh(&mut machine, Role::Tier, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(first));
     assert_eq!(machine.poll(clock.at(500)), Order::Start(Want::Tier));
-    let second = machine.started(Role::Tier, true, true, clock.at(500));
+    let second = fresh(&mut machine, Role::Tier, true, clock.at(500));
     assert_eq!(machine.poll(clock.at(500)), Order::Send(second));
     assert_eq!(
         machine.poll(clock.at(1_500)),
@@ -192,7 +199,7 @@ fn an_overdue_manifest_is_said_once_and_runs_on() {
     let clock = Clock::start();
     let mut machine = Machine::new(MANIFEST, false, clock.at(0));
     machine.poll(clock.at(0));
-    let silent = machine.started(Role::Tier, true, true, clock.at(0));
+    let silent = fresh(&mut machine, Role::Tier, true, clock.at(0));
     machine.poll(clock.at(0));
     let overdue = Order::Overdue {
         attempt: silent,
@@ -201,7 +208,7 @@ fn an_overdue_manifest_is_said_once_and_runs_on() {
     };
     assert_eq!(machine.poll(clock.at(4_000)), overdue);
     assert_eq!(machine.poll(clock.at(4_000)), Order::Start(Want::Next));
-    let next = machine.started(Role::Tier, true, false, clock.at(4_000));
+    let next = fresh(&mut machine, Role::Tier, false, clock.at(4_000));
     assert_eq!(machine.poll(clock.at(4_000)), Order::Send(next));
     machine.ended(next);
     // The silent one is all that is left.
