@@ -19,19 +19,25 @@ fn references_are_read_as_containerd_reads_them() {
         // A tag that looks like a port: without a slash there is no registry.
         ("host:5000", "docker.io/library/host:5000"),
         ("registry/x", "docker.io/registry/x:latest"),
-        ("Registry/x", "registry/x:latest"),
         ("GHCR.IO/org/app:V1", "ghcr.io/org/app:V1"),
         (
             "replicas.example.com/proxy-docker-io/library/nginx:1",
             "replicas.example.com/proxy-docker-io/library/nginx:1",
         ),
-        ("public.ecr.aws/a--b/c__d/e.f", "public.ecr.aws/a--b/c__d/e.f:latest"),
+        (
+            "public.ecr.aws/a--b/c__d/e.f",
+            "public.ecr.aws/a--b/c__d/e.f:latest",
+        ),
     ];
     for (text, expected) in rows {
         let image = Image::parse(text).unwrap();
         assert_eq!(image.to_string(), expected, "{text}");
         assert_eq!(Image::parse(expected).unwrap(), image, "{expected}");
     }
+    // Capital letters make a registry; without them it is Docker Hub's again.
+    let image = Image::parse("Registry/x").unwrap();
+    assert_eq!(image.registry.as_str(), "registry");
+    assert_eq!(image.name.as_str(), "x");
     let rows = [
         (format!("ghcr.io/o/r@{digest}"), "ghcr.io/o/r"),
         (format!("ghcr.io/o/r:tag@{digest}"), "ghcr.io/o/r"),
@@ -62,7 +68,10 @@ fn what_is_no_reference_is_told_what_to_write() {
         ("https://ghcr.io/o/r", "no scheme; write ghcr.io/o/r"),
         ("docker://nginx", "no scheme; write nginx"),
         (HEX, "an image's ID"),
-        ("ghcr.io/Org/app", "\"Org/app\" has capital letters, which no repository has; write org/app"),
+        (
+            "ghcr.io/Org/app",
+            "\"Org/app\" has capital letters, which no repository has; write org/app",
+        ),
         ("Nginx", "write nginx"),
         ("ghcr.io/", "\"\" is no repository"),
         ("ghcr.io//app", "\"/app\" is no repository"),
@@ -87,5 +96,9 @@ fn what_is_no_reference_is_told_what_to_write() {
     let error = Image::parse(&format!("nginx:{long}")).unwrap_err();
     assert_eq!(error, InvalidImage::Tag(long));
     let error = Image::parse(&format!("nginx:!@sha256:{HEX}")).unwrap_err();
-    assert_eq!(error, InvalidImage::Tag("!".to_owned()), "the tag counts too");
+    assert_eq!(
+        error,
+        InvalidImage::Tag("!".to_owned()),
+        "the tag counts too"
+    );
 }
