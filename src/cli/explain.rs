@@ -1,14 +1,217 @@
-//! x
-use crate::config::Loader;
-use std::io::{self, Write};
-/// x
-#[derive(Debug)]
-pub struct ExplainArgs { /// x
- pub loader: Loader, /// x
- pub image: String, /// x
- pub probe: bool, /// x
- pub json: bool }
-/// x
+//! `harbor-pilot explain IMAGE [--probe]`: how an image would be routed now, and why, address by address.
+//!
+//! The route comes from the files on disk, the health from the running agent; where the agent says nothing, the
+//! addresses are looked up here and their state is unknown. The order is that of the agent's own selection, save
+//! what only the agent knows: which address served this image last and is asked before its equals. `--probe` asks
+//! every candidate for the manifest itself, ten seconds each at most, with the configured credentials.
+//!
+//! `--json` prints one object. Fields may be added, never changed:
+//!
+//! | field | what |
+//! |---|---|
+//! | `image`, `reference` | the reference in full; its tag or digest |
+//! | `request` | the path and query that containerd sends to the agent |
+//! | `registry`, `repository` | what is meant; `registry` is null for a project that only a tier has |
+//! | `has_path` | there is a candidate; if `probed`, one that has the manifest (exit status 0, else 1) |
+//! | `refusal` | null, or `kind`, `what` and `instead`: why nothing may be asked and what to do |
+//! | `reasons` | why these sources, a sentence each |
+//! | `agent` | `address`, `reachable`, `note`; null if refused |
+//! | `sources[]` | `name`, `kind`, `url` (exact), `authoritative`, `credential` (whether one is used), `proxy`, `insecure_skip_verify`, `ready`, `dns_stale`, `dns_error` |
+//! | `candidates[]` | `position`, `source`, `address`, `url`, `state` (healthy, ejected, probation, unknown), `why` (healthy, probation, loaded, suspect, fail_open), `since_seconds`, `ejected_for_seconds`, `reason`, `lowered`, `latency_ms`, `in_flight`, `probe` |
+//! | `candidates[].probe` | null, or `has_manifest`, `status`, `digest`, `ms`, `error` |
+//!
+//! A bad reference or configuration (exit status 64) and a failure (2) print to stderr alone.
+
+mod image;
+mod lookup;
+mod probe;
+mod render;
+mod report;
+mod view;
+
+use super::{FAILED, USAGE, status};
+use crate::admin::Status;
+use crate::config::{Config, Loader};
+use crate::route::{Route, RouteTable};
+use crate::topology::select::Candidate;
+use crate::topology::{Source, Sources};
+use image::Image;
+use lookup::Lookups;
+use probe::Prober;
+use report::{AgentReport, ProbeReport, Report};
+use std::io::{self, IsTerminal as _, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::time::Instant;
+use view::View;
+
+/// Takes the progress line away again.
+const CLEAR_LINE: &str = "\r\x1b[K";
+
+/// What `explain` is told.
+#[derive(Clone, Debug)]
+pub struct ExplainArgs {
+    /// Whose routes.
+    pub loader: Loader,
+    /// The image reference, as people write it.
+    pub image: String,
+    /// Each candidate is asked for the manifest.
+    pub probe: bool,
+    /// For programs instead of people.
+    pub json: bool,
+}
+
+/// Runs the command. The exit status is 0 if there is a path (with `probe`: if somebody has the manifest), 1 if there
+/// is none, 2 for a failure, 64 for a bad reference or configuration. The report goes to `stdout`, notes and the
+/// progress to `stderr`.
+///
 /// # Errors
-/// x
-pub fn run(_args: &ExplainArgs, _stdout: &mut dyn Write, _stderr: &mut dyn Write) -> io::Result<u8> { Ok(2) }
+/// Where the report cannot be written.
+pub fn run(args: &ExplainArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
+    let image = match Image::parse(&args.image) {
+        Ok(image) => image,
+        Err(error) => {
+            writeln!(stderr, "error: {error}")?;
+            return Ok(USAGE);
+        }
+    };
+    let loaded = match args.loader.load() {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            for problem in problems {
+                writeln!(stderr, "error: {problem}")?;
+            }
+            return Ok(USAGE);
+        }
+    };
+    for warning in &loaded.warnings {
+        writeln!(stderr, "warning: {warning}")?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            writeln!(stderr, "error: starting the runtime: {error}")?;
+            return Ok(FAILED);
+        }
+    };
+    let mut progress = Progress {
+        to: &mut *stderr,
+        is_shown: !args.json && io::stderr().is_terminal(),
+    };
+    let explained = explain(loaded.config, &image, args.probe, &mut progress);
+    let report = runtime.block_on(explained);
+    if let Some(note) = report.agent.as_ref().and_then(|agent| agent.note.as_ref()) {
+        writeln!(stderr, "note: {note}")?;
+    }
+    if args.json {
+        serde_json::to_writer_pretty(&mut *stdout, &report)?;
+        writeln!(stdout)?;
+    } else {
+        let no_color = args.loader.environment.get("NO_COLOR");
+        let color = no_color.is_none_or(String::is_empty) && io::stdout().is_terminal();
+        stdout.write_all(render::render(&report, color).as_bytes())?;
+    }
+    Ok(u8::from(!report.has_path))
+}
+
+async fn explain(
+    config: Config,
+    image: &Image,
+    probe: bool,
+    progress: &mut Progress<'_>,
+) -> Report {
+    let config = Arc::new(config);
+    let table = RouteTable::of(config.clone());
+    let routed = table.route(Some(image.registry.as_str()), &image.name, &image.kind());
+    let route = match routed {
+        Ok(route) => route,
+        Err(refusal) => return Report::refused(image, &refusal),
+    };
+    let all = Sources::of(&config, 1);
+    let sources = route.legs.iter().filter_map(|leg| all.get(&leg.source));
+    let sources: Vec<Arc<Source>> = sources.cloned().collect();
+    let (status, agent) = ask_agent(config.server.admin).await;
+    let only = Arc::new(lookup::only(&sources));
+    let lookups = Lookups::start(only.clone(), config.dns.clone());
+    let unknown = view::unknown_to(status.as_ref(), &sources);
+    let looked_up = lookups.of(&unknown).await;
+    let now = Instant::now();
+    let view = View::of(&sources, status.as_ref(), &looked_up, now);
+    let order = view.order(&route, config.limits, now);
+    let mut report = Report::of(image, &route, &sources, &view, &order, agent);
+    if probe {
+        let limit = config.limits.manifest_bytes;
+        let prober = Prober::new(config.timeouts, limit, &only, lookups.discovery.clone());
+        let answers = ask_all(&prober, &route, &order, image, progress).await;
+        report.probed(answers);
+    }
+    report
+}
+
+/// The running agent's status, and what must be known of it.
+async fn ask_agent(admin: Option<SocketAddr>) -> (Option<Status>, AgentReport) {
+    let asked = match admin {
+        Some(admin) => status::fetch(admin).await.map(|status| (admin, status)),
+        None => Err(status::Error::Off),
+    };
+    match asked {
+        Ok((admin, status)) => {
+            let note = (!status.config.last_reload_ok).then(|| {
+                "the running agent has refused the files on disk and uses an older configuration; this report is of \
+                 the files"
+                    .to_owned()
+            });
+            (Some(status), AgentReport::reached(admin, note))
+        }
+        Err(error) => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            let note = format!("{first}; addresses were looked up here and their state is unknown");
+            (None, AgentReport::away(admin, note))
+        }
+    }
+}
+
+/// One after the other: a request asks them so, and what one answers must not slow the next.
+async fn ask_all(
+    prober: &Prober,
+    route: &Route,
+    order: &[Candidate],
+    image: &Image,
+    progress: &mut Progress<'_>,
+) -> Vec<ProbeReport> {
+    let mut answers = Vec::with_capacity(order.len());
+    for (index, candidate) in order.iter().enumerate() {
+        let endpoint = &candidate.endpoint;
+        // Every candidate is of a leg.
+        let Some(leg) = route.legs.iter().find(|leg| leg.source == endpoint.source) else {
+            continue;
+        };
+        progress.show(&format!("asking {} of {}: {endpoint}", index + 1, order.len()));
+        let source = &candidate.source.source;
+        answers.push(prober.ask(source, endpoint, leg, &image.reference).await);
+    }
+    progress.show("");
+    answers
+}
+
+/// One line that is written over.
+struct Progress<'a> {
+    to: &'a mut dyn Write,
+    is_shown: bool,
+}
+
+impl Progress<'_> {
+    fn show(&mut self, line: &str) {
+        if self.is_shown {
+            // The report counts, not this.
+            let _ = write!(self.to, "{CLEAR_LINE}{line}").and_then(|()| self.to.flush());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 mod render;
 
 pub use render::render;
+pub(in crate::cli) use render::{Cell, Color, Page, clean};
 
 use crate::admin::{Status, Verdict};
 use crate::lifecycle::spawn_detached;

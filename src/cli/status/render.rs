@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// ANSI colours.
 #[derive(Clone, Copy)]
-enum Color {
+pub(in crate::cli) enum Color {
     Good,
     Warn,
     Bad,
@@ -15,12 +15,12 @@ enum Color {
 }
 
 /// A cell of a table.
-type Cell = (String, Color);
+pub(in crate::cli) type Cell = (String, Color);
 
 /// The report.
 #[must_use]
 pub fn render(status: &Status, color: bool) -> String {
-    let mut out = Report {
+    let mut out = Page {
         text: String::new(),
         color,
     };
@@ -29,12 +29,14 @@ pub fn render(status: &Status, color: bool) -> String {
     out.text
 }
 
-struct Report {
-    text: String,
-    color: bool,
+/// A text for a terminal.
+pub(in crate::cli) struct Page {
+    pub(in crate::cli) text: String,
+    /// With colours.
+    pub(in crate::cli) color: bool,
 }
 
-impl Report {
+impl Page {
     fn status(&mut self, status: &Status) -> fmt::Result {
         let (word, color) = match (status.ready, status.verdict()) {
             (false, _) => ("not ready", Color::Bad),
@@ -197,7 +199,7 @@ impl Report {
     }
 
     /// Columns as wide as their widest cell; no spaces at line ends.
-    fn table(&mut self, rows: &[Vec<Cell>]) {
+    pub(in crate::cli) fn table(&mut self, rows: &[Vec<Cell>]) {
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = rows.iter().filter_map(|row| row.get(column));
@@ -221,7 +223,7 @@ impl Report {
         }
     }
 
-    fn colored(&mut self, text: &str, color: Color) {
+    pub(in crate::cli) fn colored(&mut self, text: &str, color: Color) {
         let code = match color {
             Color::Good => "32",
             Color::Warn => "33",
@@ -270,7 +272,7 @@ fn row(endpoint: &EndpointStatus) -> Vec<Cell> {
 }
 
 /// What came over the network gets no say over the terminal.
-fn clean(text: &str) -> String {
+pub(in crate::cli) fn clean(text: &str) -> String {
     let shown = |character: char| {
         if character.is_control() {
             ' '

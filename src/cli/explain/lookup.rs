@@ -1,0 +1,106 @@
+//! DNS for one report: a discovery of its own, for what the running agent cannot say and for the hosts that
+//! sources name. Keeps nothing.
+
+use crate::config;
+use crate::discovery::{Discovery, EndpointSets};
+use crate::lifecycle::Tasks;
+use crate::telemetry::Journal;
+use crate::topology::{EndpointSet, Source, SourceId, Sources};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// People wait for the report.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// No directory: nothing can be kept below it, and nothing is read from it. The agent's own directory has one
+/// writer, the agent.
+const NO_STATE: &str = "/dev/null";
+
+/// The discovery while it is used.
+#[derive(Debug)]
+pub(super) struct Lookups {
+    pub(super) discovery: Discovery,
+    tasks: Tasks,
+    /// The discovery ends with them.
+    _sources: watch::Sender<Arc<Sources>>,
+    _dns: watch::Sender<config::Dns>,
+}
+
+impl Lookups {
+    /// Starts looking up tiers; upstreams follow when they are wanted. Needs a runtime.
+    pub(super) fn start(sources: Arc<Sources>, dns: config::Dns) -> Self {
+        let (sources_in, sources) = watch::channel(sources);
+        let (dns_in, dns) = watch::channel(dns);
+        let tasks = Tasks::default();
+        let discovery = Discovery::start(
+            sources,
+            dns,
+            PathBuf::from(NO_STATE),
+            Journal::discarding(),
+            Arc::default(),
+            &tasks,
+        );
+        Self {
+            discovery,
+            tasks,
+            _sources: sources_in,
+            _dns: dns_in,
+        }
+    }
+
+    /// The addresses of these sources, for which it waits up to three seconds. Who has none has an error.
+    pub(super) async fn of(&self, wanted: &[SourceId]) -> EndpointSets {
+        for source in wanted {
+            self.discovery.touch(source);
+        }
+        let mut sets = self.discovery.endpoint_sets();
+        let is_known = |set: &Arc<EndpointSet>| !set.addresses.is_empty() || set.error.is_some();
+        let complete = sets.wait_for(|sets| {
+            let mut wanted = wanted.iter();
+            wanted.all(|source| sets.get(source).is_some_and(is_known))
+        });
+        // Too late: what is there by then is shown.
+        let _ = timeout(LIMIT, complete).await.is_ok();
+        let sets = sets.borrow();
+        let of = |source: &SourceId| {
+            let known = sets.get(source).filter(|set| is_known(set)).cloned();
+            let set = known.unwrap_or_else(|| Arc::new(unanswered()));
+            (source.clone(), set)
+        };
+        wanted.iter().map(of).collect()
+    }
+}
+
+impl Drop for Lookups {
+    fn drop(&mut self) {
+        self.tasks.stop();
+    }
+}
+
+fn unanswered() -> EndpointSet {
+    EndpointSet {
+        addresses: Vec::new(),
+        stale: false,
+        error: Some(format!("no answer from DNS within {} s", LIMIT.as_secs()).into()),
+    }
+}
+
+/// The sources of a route, and them alone: nothing else is looked up.
+pub(super) fn only(sources: &[Arc<Source>]) -> Sources {
+    let mut some = Sources {
+        generation: 1,
+        ..Sources::default()
+    };
+    for source in sources {
+        match &source.id {
+            SourceId::Tier(_) => some.tiers.push(source.clone()),
+            SourceId::Upstream(registry) => {
+                some.upstreams.insert(registry.clone(), source.clone());
+            }
+        }
+    }
+    some
+}

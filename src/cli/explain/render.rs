@@ -1,0 +1,199 @@
+//! The report for people: from a value to text, without any I/O.
+
+#[cfg(test)]
+mod tests;
+
+use super::report::{CandidateReport, ProbeReport, Report, SourceReport};
+use crate::cli::status::{Cell, Color, Page, clean};
+use crate::telemetry::human_duration;
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+/// The text, with colours or without.
+pub(super) fn render(report: &Report, color: bool) -> String {
+    let mut page = Page {
+        text: String::new(),
+        color,
+    };
+    // Writing into a String cannot fail.
+    let _ = write(report, &mut page);
+    page.text
+}
+
+fn write(report: &Report, page: &mut Page) -> fmt::Result {
+    writeln!(page.text, "{}", clean(&report.image))?;
+    writeln!(page.text, "containerd asks the agent for {}", clean(&report.request))?;
+    if let Some(refusal) = &report.refusal {
+        page.text.push('\n');
+        page.colored("Not by the agent: ", Color::Bad);
+        writeln!(page.text, "{}", clean(&refusal.what))?;
+        return writeln!(page.text, "What to do: {}", clean(&refusal.instead));
+    }
+    page.text.push_str("\nWhy\n");
+    for reason in &report.reasons {
+        writeln!(page.text, "  {}", clean(reason))?;
+    }
+    page.text.push_str("\nSources, in order of preference\n");
+    for source in &report.sources {
+        write_source(source, page)?;
+    }
+    page.text
+        .push_str("\nAddresses, in the order in which a request would ask them now\n");
+    if report.candidates.is_empty() {
+        page.text.push_str("    none known\n");
+    } else {
+        let head = ["#", "SOURCE", "ADDRESS", "STATE", "SINCE", "FIRST BYTE", "NOTE"];
+        let rows = report.candidates.iter().map(candidate);
+        table(page, head, rows);
+    }
+    if report.probed && !report.candidates.is_empty() {
+        page.text.push_str("\nWhat they answered\n");
+        let head = ["#", "SOURCE", "ADDRESS", "STATUS", "TIME", "DIGEST OR ERROR"];
+        let rows = report.candidates.iter();
+        let rows = rows.filter_map(|candidate| Some(answer(candidate, candidate.probe.as_ref()?)));
+        table(page, head, rows);
+    }
+    page.text.push('\n');
+    let (verdict, color) = verdict(report);
+    page.colored(&verdict, color);
+    page.text.push('\n');
+    Ok(())
+}
+
+fn write_source(source: &SourceReport, page: &mut Page) -> fmt::Result {
+    write!(page.text, "  {} ({})", clean(&source.name), source.kind)?;
+    match source.ready {
+        Some(true) => page.colored("  ready", Color::Good),
+        Some(false) => page.colored("  not ready", Color::Bad),
+        None => {}
+    }
+    writeln!(page.text, "\n    GET {}", clean(&source.url))?;
+    let who = if source.credential {
+        "with the configured credential"
+    } else {
+        "without a credential"
+    };
+    let weight = if source.authoritative {
+        "its \"not found\" is final"
+    } else {
+        "after its \"not found\" the next is asked"
+    };
+    write!(page.text, "    {who}; {weight}")?;
+    if let Some(proxy) = &source.proxy {
+        write!(page.text, "; through the proxy {}", clean(proxy))?;
+    }
+    page.text.push('\n');
+    if source.insecure_skip_verify {
+        page.colored(
+            "    certificates are NOT checked (insecure_skip_verify)\n",
+            Color::Warn,
+        );
+    }
+    let kept = if source.dns_stale {
+        ", last known addresses are used"
+    } else {
+        ""
+    };
+    match &source.dns_error {
+        Some(error) => {
+            let note = format!("    DNS fails{kept}: {}\n", clean(error));
+            page.colored(&note, Color::Warn);
+        }
+        None if source.dns_stale => page.colored(&format!("    DNS fails{kept}\n"), Color::Warn),
+        None => {}
+    }
+    Ok(())
+}
+
+fn table<const N: usize>(
+    page: &mut Page,
+    head: [&str; N],
+    rows: impl Iterator<Item = Vec<Cell>>,
+) {
+    let head = head.map(|name| (name.to_owned(), Color::Plain)).to_vec();
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+    page.table(&rows);
+}
+
+fn who(candidate: &CandidateReport) -> [Cell; 3] {
+    [
+        candidate.position.to_string(),
+        clean(&candidate.source),
+        clean(&candidate.address),
+    ]
+    .map(|text| (text, Color::Plain))
+}
+
+fn candidate(candidate: &CandidateReport) -> Vec<Cell> {
+    let color = match candidate.state {
+        "healthy" => Color::Good,
+        "ejected" => Color::Bad,
+        "probation" => Color::Warn,
+        _ => Color::Plain,
+    };
+    let span = |seconds| human_duration(Duration::from_secs(seconds));
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let latency = candidate.latency_ms.map(Duration::from_millis);
+    let place = match candidate.why {
+        "fail_open" => Some("asked only if all others fail".to_owned()),
+        "probation" => Some("tried by one request at a time".to_owned()),
+        "loaded" => Some("busy".to_owned()),
+        "suspect" => Some("a connect to it takes too long".to_owned()),
+        _ => candidate
+            .lowered
+            .then(|| "others are preferred".to_owned()),
+    };
+    let left = candidate.ejected_for_seconds;
+    let left = left.map(|seconds| format!("tried again in {}", span(seconds)));
+    let reason = candidate.reason.as_deref().map(clean);
+    let notes: Vec<String> = [place, reason, left].into_iter().flatten().collect();
+    let rest = [
+        (candidate.state.to_owned(), color),
+        (or_dash(candidate.since_seconds.map(span)), Color::Plain),
+        (or_dash(latency.map(human_duration)), Color::Plain),
+        (notes.join("; "), Color::Plain),
+    ];
+    who(candidate).into_iter().chain(rest).collect()
+}
+
+fn answer(candidate: &CandidateReport, probe: &ProbeReport) -> Vec<Cell> {
+    let color = if probe.has_manifest {
+        Color::Good
+    } else {
+        Color::Bad
+    };
+    let status = probe.status.map(|status| status.to_string());
+    let text = probe.error.as_ref().or(probe.digest.as_ref());
+    let rest = [
+        (status.unwrap_or_else(|| "none".to_owned()), color),
+        (human_duration(Duration::from_millis(probe.ms)), Color::Plain),
+        (text.map(|text| clean(text)).unwrap_or_default(), Color::Plain),
+    ];
+    who(candidate).into_iter().chain(rest).collect()
+}
+
+fn verdict(report: &Report) -> (String, Color) {
+    let has_it = |candidate: &&CandidateReport| {
+        let probe = candidate.probe.as_ref();
+        probe.is_some_and(|probe| probe.has_manifest)
+    };
+    let named = |candidate: &CandidateReport| {
+        let (source, address) = (clean(&candidate.source), clean(&candidate.address));
+        format!("{source} at {address}")
+    };
+    let first = report.candidates.first();
+    match (first, report.candidates.iter().find(has_it)) {
+        (None, _) => (
+            "No path: no address of any source is known.".to_owned(),
+            Color::Bad,
+        ),
+        (Some(first), _) if !report.probed => {
+            (format!("Asked first: {}.", named(first)), Color::Good)
+        }
+        (Some(_), Some(found)) => (
+            format!("The first that has the manifest: {}.", named(found)),
+            Color::Good,
+        ),
+        (Some(_), None) => ("No path: nobody has the manifest.".to_owned(), Color::Bad),
+    }
+}

@@ -1,0 +1,344 @@
+//! The report as a value: what `--json` prints, and what the text for people is made of. Pure.
+
+use super::image::Image;
+use super::view::View;
+use crate::oci::{Reference, RegistryName};
+use crate::route::{Leg, Refusal, Route};
+use crate::topology::select::Candidate;
+use crate::topology::{Source, SourceId, SourceKind};
+use serde::Serialize;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Everything that is shown. Fields may be added, never changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Report {
+    /// The reference in full: `docker.io/library/nginx:1.27`.
+    pub(super) image: String,
+    /// The request that containerd sends to the agent.
+    pub(super) request: String,
+    /// The registry that is meant; `null` for a project that only a tier has, and if refused.
+    pub(super) registry: Option<String>,
+    /// The repository there.
+    pub(super) repository: Option<String>,
+    /// Tag or digest.
+    pub(super) reference: String,
+    /// There is a candidate; with `--probe`: one that has the manifest. As the exit status.
+    pub(super) has_path: bool,
+    /// Candidates were asked.
+    pub(super) probed: bool,
+    /// Why nothing may be asked.
+    pub(super) refusal: Option<RefusalReport>,
+    /// Why these sources, a sentence each.
+    pub(super) reasons: Vec<String>,
+    /// The running agent; `null` if refused.
+    pub(super) agent: Option<AgentReport>,
+    /// In order of preference.
+    pub(super) sources: Vec<SourceReport>,
+    /// In the order of asking.
+    pub(super) candidates: Vec<CandidateReport>,
+}
+
+/// Why nothing may be asked, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct RefusalReport {
+    /// `not_configured`, `invalid_name`, `private`, `no_source` or `not_relayed`.
+    pub(super) kind: &'static str,
+    /// What is the matter.
+    pub(super) what: String,
+    /// What to write or do.
+    pub(super) instead: String,
+}
+
+/// Whom the health was asked of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct AgentReport {
+    /// Its admin endpoint; `null`: it is off.
+    pub(super) address: Option<String>,
+    /// It answered.
+    pub(super) reachable: bool,
+    /// What must be known of it: why it did not answer, or that it uses an older configuration.
+    pub(super) note: Option<String>,
+}
+
+/// A source of the route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct SourceReport {
+    /// The tier's name, or `upstream`.
+    pub(super) name: String,
+    /// `harbor`, `path`, `mirror` or `upstream`.
+    pub(super) kind: &'static str,
+    /// What it is asked for, exactly.
+    pub(super) url: String,
+    /// Its "not found" and "denied" are final.
+    pub(super) authoritative: bool,
+    /// A configured credential is used.
+    pub(super) credential: bool,
+    /// Through this proxy; addresses are then the proxy's.
+    pub(super) proxy: Option<String>,
+    /// Its certificate is not checked.
+    pub(super) insecure_skip_verify: bool,
+    /// The agent says that at least one address may be used normally; `null`: it says nothing.
+    pub(super) ready: Option<bool>,
+    /// The addresses are from before the last failed lookup.
+    pub(super) dns_stale: bool,
+    /// Why DNS gave nothing.
+    pub(super) dns_error: Option<String>,
+}
+
+/// An address of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct CandidateReport {
+    /// From 1.
+    pub(super) position: usize,
+    /// As in `sources`.
+    pub(super) source: String,
+    /// `203.0.113.7:443`
+    pub(super) address: String,
+    /// As in `sources`.
+    pub(super) url: String,
+    /// `healthy`, `ejected` or `probation`, as the agent says; `unknown`: it says nothing.
+    pub(super) state: &'static str,
+    /// Why it stands here: `healthy`, `probation`, `loaded`, `suspect` or `fail_open`.
+    pub(super) why: &'static str,
+    /// For how long the state has held.
+    pub(super) since_seconds: Option<u64>,
+    /// Until probation; only of an ejected one.
+    pub(super) ejected_for_seconds: Option<u64>,
+    /// The last reason.
+    pub(super) reason: Option<String>,
+    /// Others are preferred.
+    pub(super) lowered: bool,
+    /// Moving average of the first byte's time.
+    pub(super) latency_ms: Option<u64>,
+    /// Requests now at it.
+    pub(super) in_flight: Option<u32>,
+    /// What it answered; `null` without `--probe`.
+    pub(super) probe: Option<ProbeReport>,
+}
+
+/// What a candidate answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct ProbeReport {
+    /// It answered 200 with the manifest that was asked for.
+    pub(super) has_manifest: bool,
+    /// Of the final answer, after tokens and redirects; `null`: there was none.
+    pub(super) status: Option<u16>,
+    /// Of the bytes that came.
+    pub(super) digest: Option<String>,
+    /// Connect, token and answer together.
+    pub(super) ms: u64,
+    /// Why there is no manifest.
+    pub(super) error: Option<String>,
+}
+
+/// The path and query below a source's prefix, as the relay asks for it.
+pub(super) fn target(leg: &Leg, reference: &Reference) -> String {
+    let target = format!("/v2/{}/manifests/{reference}", leg.path);
+    match &leg.query {
+        Some(query) => format!("{target}?{query}"),
+        None => target,
+    }
+}
+
+// === impl Report ===
+
+impl Report {
+    /// Of a route. `sources` are those of its legs, in their order; `order` is that of the candidates.
+    pub(super) fn of(
+        image: &Image,
+        route: &Route,
+        sources: &[Arc<Source>],
+        view: &View,
+        order: &[Candidate],
+        agent: AgentReport,
+    ) -> Self {
+        let pairs = route.legs.iter().filter_map(|leg| {
+            let source = sources.iter().find(|source| source.id == leg.source)?;
+            Some((leg, source))
+        });
+        let url = |leg: &Leg, source: &Source| {
+            format!("{}{}", source.url, target(leg, &image.reference))
+        };
+        let url_of = |id: &SourceId| {
+            let mut pairs = pairs.clone();
+            let pair = pairs.find(|(leg, _)| leg.source == *id);
+            pair.map_or_else(String::new, |(leg, source)| url(leg, source))
+        };
+        let candidates = order.iter().enumerate().map(|(index, candidate)| {
+            let url = url_of(&candidate.endpoint.source);
+            CandidateReport::of(index + 1, candidate, url, view)
+        });
+        let candidates: Vec<_> = candidates.collect();
+        Self {
+            registry: route.registry.as_ref().map(ToString::to_string),
+            repository: Some(route.repository.to_string()),
+            has_path: !candidates.is_empty(),
+            reasons: route.reasons.clone(),
+            agent: Some(agent),
+            sources: pairs
+                .clone()
+                .map(|(leg, source)| SourceReport::of(leg, source, url(leg, source), view))
+                .collect(),
+            candidates,
+            ..Self::empty(image)
+        }
+    }
+
+    /// Of an image that may not be asked for.
+    pub(super) fn refused(image: &Image, refusal: &Refusal) -> Self {
+        Self {
+            refusal: Some(RefusalReport::of(refusal, &image.registry)),
+            ..Self::empty(image)
+        }
+    }
+
+    fn empty(image: &Image) -> Self {
+        Self {
+            image: image.to_string(),
+            request: image.request(),
+            registry: None,
+            repository: None,
+            reference: image.reference.to_string(),
+            has_path: false,
+            probed: false,
+            refusal: None,
+            reasons: Vec::new(),
+            agent: None,
+            sources: Vec::new(),
+            candidates: Vec::new(),
+        }
+    }
+
+    /// Takes the answers over, which stand in the candidates' order.
+    pub(super) fn probed(&mut self, answers: Vec<ProbeReport>) {
+        self.probed = true;
+        self.has_path = answers.iter().any(|answer| answer.has_manifest);
+        for (candidate, answer) in self.candidates.iter_mut().zip(answers) {
+            candidate.probe = Some(answer);
+        }
+    }
+}
+
+// === impl RefusalReport ===
+
+impl RefusalReport {
+    fn of(refusal: &Refusal, registry: &RegistryName) -> Self {
+        let (kind, what, instead) = match refusal {
+            Refusal::NotConfigured(name) => (
+                "not_configured",
+                format!("{name} is not a configured registry"),
+                format!(
+                    "add a [[registry]] with name = \"{name}\" to the configuration, or let containerd pull it \
+                     without the agent"
+                ),
+            ),
+            Refusal::Private(repository) => (
+                "private",
+                format!("{repository} is listed as private: containerd pulls it itself"),
+                format!(
+                    "nothing, if that is meant: containerd asks {registry} with the pod's own pull secret; else take \
+                     it out of private under [[registry]] {registry}"
+                ),
+            ),
+            Refusal::NoSource(name) => (
+                "no_source",
+                format!("no tier serves {name}, and it may not be pulled directly"),
+                format!(
+                    "give a tier a project for it ([tier.projects] \"{name}\" = \"…\"), or allow the direct way \
+                     (direct = true under [[registry]] {name}, and no [direct] enabled = false)"
+                ),
+            ),
+            Refusal::InvalidName => (
+                "invalid_name",
+                refusal.to_string(),
+                "correct the reference".to_owned(),
+            ),
+            Refusal::NotRelayed(_) => (
+                "not_relayed",
+                refusal.to_string(),
+                format!("allow the direct way: direct = true under [[registry]] {registry}"),
+            ),
+        };
+        Self {
+            kind,
+            what,
+            instead,
+        }
+    }
+}
+
+// === impl AgentReport ===
+
+impl AgentReport {
+    /// Of one that answered.
+    pub(super) fn reached(address: SocketAddr, note: Option<String>) -> Self {
+        Self {
+            address: Some(address.to_string()),
+            reachable: true,
+            note,
+        }
+    }
+
+    /// Of one that did not.
+    pub(super) fn away(address: Option<SocketAddr>, why: String) -> Self {
+        Self {
+            address: address.map(|address| address.to_string()),
+            reachable: false,
+            note: Some(why),
+        }
+    }
+}
+
+// === impl SourceReport ===
+
+impl SourceReport {
+    fn of(leg: &Leg, source: &Source, url: String, view: &View) -> Self {
+        let state = view.source(&source.id);
+        Self {
+            name: source.id.label().to_owned(),
+            kind: match source.kind {
+                SourceKind::Harbor => "harbor",
+                SourceKind::Path => "path",
+                SourceKind::Mirror => "mirror",
+                SourceKind::Upstream => "upstream",
+            },
+            url,
+            authoritative: leg.authoritative,
+            credential: leg.with_credential && source.credential.is_some(),
+            proxy: source.proxy.as_ref().map(|proxy| proxy.url.to_string()),
+            insecure_skip_verify: source.tls.insecure_skip_verify,
+            ready: state
+                .filter(|_| view.is_of_agent(&source.id))
+                .map(|state| state.ready),
+            dns_stale: state.is_some_and(|state| state.dns_stale),
+            dns_error: state
+                .and_then(|state| state.dns_error.as_ref())
+                .map(ToString::to_string),
+        }
+    }
+}
+
+// === impl CandidateReport ===
+
+impl CandidateReport {
+    fn of(position: usize, candidate: &Candidate, url: String, view: &View) -> Self {
+        let endpoint = &candidate.endpoint;
+        let said = view.said_of(endpoint);
+        Self {
+            position,
+            source: endpoint.source.label().to_owned(),
+            address: endpoint.address.to_string(),
+            url,
+            state: said.map_or("unknown", |said| said.state.word()),
+            why: candidate.why.word(),
+            since_seconds: said.map(|said| said.since_seconds),
+            ejected_for_seconds: said.and_then(|said| said.ejected_for_seconds),
+            reason: said.and_then(|said| said.reason.clone()),
+            lowered: said.is_some_and(|said| said.lowered),
+            latency_ms: said.and_then(|said| said.latency_ms),
+            in_flight: said.map(|said| said.in_flight),
+            probe: None,
+        }
+    }
+}

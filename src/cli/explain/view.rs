@@ -1,0 +1,209 @@
+//! What is known of the addresses now: what the running agent says, and what DNS says here for the rest. Pure.
+
+#[cfg(test)]
+mod tests;
+
+use crate::admin::{EndpointStatus, SourceStatus, State, Status};
+use crate::config::Limits;
+use crate::discovery::EndpointSets;
+use crate::route::Route;
+use crate::topology::select::{Candidate, Selection, select};
+use crate::topology::{
+    self, EndpointGauges, EndpointId, EndpointState, Failure, InFlight, PendingConnect, Snapshot,
+    Source, SourceId, SourceState,
+};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The addresses with their states, as a request finds them.
+#[derive(Debug)]
+pub(super) struct View {
+    snapshot: Snapshot,
+    /// What the agent says. Who is missing was looked up here, and nothing is known of its health.
+    said: BTreeMap<EndpointId, EndpointStatus>,
+    /// Sources whose addresses are the agent's.
+    of_agent: BTreeSet<SourceId>,
+    /// The agent's load, while the view is used.
+    load: Load,
+}
+
+/// Holds the gauges where the agent says they are.
+#[derive(Debug, Default)]
+struct Load {
+    requests: Vec<InFlight>,
+    connects: Vec<PendingConnect>,
+}
+
+/// Those of whose addresses the agent says nothing: an upstream that was never used, or a source that the agent
+/// knows with another URL, from an older configuration.
+pub(super) fn unknown_to(status: Option<&Status>, sources: &[Arc<Source>]) -> Vec<SourceId> {
+    let unknown = sources.iter().filter(|source| {
+        let said = status.and_then(|status| said_of(status, source));
+        said.is_none_or(|said| said.endpoints.is_empty())
+    });
+    unknown.map(|source| source.id.clone()).collect()
+}
+
+fn said_of<'a>(status: &'a Status, source: &Source) -> Option<&'a SourceStatus> {
+    let (list, name) = match &source.id {
+        SourceId::Tier(name) => (&status.tiers, &**name),
+        SourceId::Upstream(registry) => (&status.upstreams, registry.as_str()),
+    };
+    let url = source.url.to_string();
+    list.iter()
+        .find(|said| said.name == name && said.url == url)
+}
+
+// === impl View ===
+
+impl View {
+    /// Puts together what `status` says of `sources` and what was looked up for those that are unknown to it.
+    pub(super) fn of(
+        sources: &[Arc<Source>],
+        status: Option<&Status>,
+        looked_up: &EndpointSets,
+        now: Instant,
+    ) -> Self {
+        let mut view = Self {
+            snapshot: Snapshot::default(),
+            said: BTreeMap::new(),
+            of_agent: BTreeSet::new(),
+            load: Load::default(),
+        };
+        for source in sources {
+            let said = status.and_then(|status| said_of(status, source));
+            let state = match said.filter(|said| !said.endpoints.is_empty()) {
+                Some(said) => view.as_said(source, said, now),
+                None => as_looked_up(source, looked_up, now),
+            };
+            view.snapshot.sources.push(Arc::new(state));
+        }
+        view
+    }
+
+    fn as_said(&mut self, source: &Arc<Source>, said: &SourceStatus, now: Instant) -> SourceState {
+        self.of_agent.insert(source.id.clone());
+        let mut endpoints = Vec::with_capacity(said.endpoints.len());
+        for endpoint in &said.endpoints {
+            // The agent writes addresses; anything else is not one to ask.
+            let Ok(address) = endpoint.address.parse() else {
+                continue;
+            };
+            let gauges = Arc::default();
+            self.load.raise(&gauges, endpoint);
+            let since = now.checked_sub(Duration::from_secs(endpoint.since_seconds));
+            let state = EndpointState {
+                status: status_of(endpoint, now),
+                lowered: endpoint.lowered,
+                since: since.unwrap_or(now),
+                gauges,
+                reason: endpoint.reason.as_deref().map(Into::into),
+                latency: endpoint.latency_ms.map(Duration::from_millis),
+                ..unjudged(source, address, now)
+            };
+            self.said.insert(state.id.clone(), endpoint.clone());
+            endpoints.push(state);
+        }
+        SourceState {
+            source: source.clone(),
+            endpoints,
+            ready: said.ready,
+            dns_stale: said.dns_stale,
+            dns_error: said.dns_error.as_deref().map(Into::into),
+        }
+    }
+
+    /// The order in which a request asks now. Who served this repository before, and is therefore asked before its
+    /// equals, is known to the agent alone; so is the growing share of a source's address after readmission.
+    pub(super) fn order(&self, route: &Route, limits: Limits, now: Instant) -> Vec<Candidate> {
+        let legs: Vec<SourceId> = route.legs.iter().map(|leg| leg.source.clone()).collect();
+        let selection = Selection {
+            legs: &legs,
+            // As the relay writes it.
+            key: &format!("{}/{}", route.registry_label, route.repository),
+            sticky: None,
+            learned_at: None,
+            excluded: &HashSet::new(),
+            limits,
+        };
+        select(&selection, &self.snapshot, now, 0)
+    }
+
+    /// The agent's word on an address.
+    pub(super) fn said_of(&self, endpoint: &EndpointId) -> Option<&EndpointStatus> {
+        self.said.get(endpoint)
+    }
+
+    /// A source's state.
+    pub(super) fn source(&self, id: &SourceId) -> Option<&Arc<SourceState>> {
+        self.snapshot.source(id)
+    }
+
+    /// Whether a source's addresses are those of the running agent.
+    pub(super) fn is_of_agent(&self, id: &SourceId) -> bool {
+        self.of_agent.contains(id)
+    }
+}
+
+// === impl Load ===
+
+impl Load {
+    fn raise(&mut self, gauges: &Arc<EndpointGauges>, said: &EndpointStatus) {
+        // What came over the network sets no amount of work: an address is full far below.
+        let requests = said.in_flight.min(4096);
+        self.requests
+            .extend((0..requests).map(|_| gauges.enter()));
+        if said.suspect {
+            self.connects.push(gauges.connect_is_slow());
+        }
+    }
+}
+
+fn as_looked_up(source: &Arc<Source>, looked_up: &EndpointSets, now: Instant) -> SourceState {
+    let set = looked_up.get(&source.id);
+    let addresses = set.map_or(&[][..], |set| &set.addresses);
+    let endpoints: Vec<_> = addresses
+        .iter()
+        .map(|address| unjudged(source, *address, now))
+        .collect();
+    SourceState {
+        source: source.clone(),
+        ready: !endpoints.is_empty(),
+        endpoints,
+        dns_stale: set.is_some_and(|set| set.stale),
+        dns_error: set.and_then(|set| set.error.clone()),
+    }
+}
+
+/// Nothing is known against it: it is used.
+fn unjudged(source: &Source, address: SocketAddr, now: Instant) -> EndpointState {
+    EndpointState {
+        id: EndpointId {
+            source: source.id.clone(),
+            address,
+        },
+        status: topology::EndpointStatus::Healthy,
+        lowered: false,
+        since: now,
+        readmitted: None,
+        gauges: Arc::default(),
+        reason: None,
+        latency: None,
+    }
+}
+
+/// Cause and strikes are not told; of several ejected addresses the order may therefore differ.
+fn status_of(said: &EndpointStatus, now: Instant) -> topology::EndpointStatus {
+    match said.state {
+        State::Healthy => topology::EndpointStatus::Healthy,
+        State::Probation => topology::EndpointStatus::Probation { successes: 0 },
+        State::Ejected => topology::EndpointStatus::Ejected {
+            until: now + Duration::from_secs(said.ejected_for_seconds.unwrap_or(0).min(86_400)),
+            cause: Failure::Probe,
+            strikes: 1,
+        },
+    }
+}
