@@ -190,7 +190,11 @@ async fn ask_all(
         let Some(leg) = route.legs.iter().find(|leg| leg.source == endpoint.source) else {
             continue;
         };
-        progress.show(&format!("asking {} of {}: {endpoint}", index + 1, order.len()));
+        progress.show(&format!(
+            "asking {} of {}: {endpoint}",
+            index + 1,
+            order.len()
+        ));
         let source = &candidate.source.source;
         answers.push(prober.ask(source, endpoint, leg, &image.reference).await);
     }

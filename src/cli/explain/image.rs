@@ -45,7 +45,9 @@ pub(super) enum InvalidImage {
          in parts divided by /"
     )]
     Repository(String),
-    #[error("{0:?} is no tag; write at most 128 letters, digits, _ . and -, not beginning with . or -")]
+    #[error(
+        "{0:?} is no tag; write at most 128 letters, digits, _ . and -, not beginning with . or -"
+    )]
     Tag(String),
     #[error("{0:?} is no digest; write sha256: and 64 lower-case hexadecimal digits")]
     Digest(String),
@@ -133,8 +135,7 @@ fn split_domain(named: &str) -> (&str, &str) {
 }
 
 fn tag_of(text: &str) -> Result<Reference, InvalidImage> {
-    text.parse()
-        .map_err(|_| InvalidImage::Tag(text.to_owned()))
+    text.parse().map_err(|_| InvalidImage::Tag(text.to_owned()))
 }
 
 fn digest_of(text: &str) -> Result<Reference, InvalidImage> {

@@ -64,7 +64,8 @@ impl Prober {
     ) -> ProbeReport {
         let started = Instant::now();
         let asked = timeout(LIMIT, self.exchange(source, endpoint, leg, reference)).await;
-        let result = asked.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())));
+        let result =
+            asked.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())));
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (status, content) = match result {
             Ok(said) => (Some(said.status.as_u16()), said.content),

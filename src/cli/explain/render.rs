@@ -22,7 +22,11 @@ pub(super) fn render(report: &Report, color: bool) -> String {
 
 fn write(report: &Report, page: &mut Page) -> fmt::Result {
     writeln!(page.text, "{}", clean(&report.image))?;
-    writeln!(page.text, "containerd asks the agent for {}", clean(&report.request))?;
+    writeln!(
+        page.text,
+        "containerd asks the agent for {}",
+        clean(&report.request)
+    )?;
     if let Some(refusal) = &report.refusal {
         page.text.push('\n');
         page.colored("Not by the agent: ", Color::Bad);
@@ -42,13 +46,28 @@ fn write(report: &Report, page: &mut Page) -> fmt::Result {
     if report.candidates.is_empty() {
         page.text.push_str("    none known\n");
     } else {
-        let head = ["#", "SOURCE", "ADDRESS", "STATE", "SINCE", "FIRST BYTE", "NOTE"];
+        let head = [
+            "#",
+            "SOURCE",
+            "ADDRESS",
+            "STATE",
+            "SINCE",
+            "FIRST BYTE",
+            "NOTE",
+        ];
         let rows = report.candidates.iter().map(candidate);
         table(page, head, rows);
     }
     if report.probed && !report.candidates.is_empty() {
         page.text.push_str("\nWhat they answered\n");
-        let head = ["#", "SOURCE", "ADDRESS", "STATUS", "TIME", "DIGEST OR ERROR"];
+        let head = [
+            "#",
+            "SOURCE",
+            "ADDRESS",
+            "STATUS",
+            "TIME",
+            "DIGEST OR ERROR",
+        ];
         let rows = report.candidates.iter();
         let rows = rows.filter_map(|candidate| Some(answer(candidate, candidate.probe.as_ref()?)));
         table(page, head, rows);
@@ -105,11 +124,7 @@ fn write_source(source: &SourceReport, page: &mut Page) -> fmt::Result {
     Ok(())
 }
 
-fn table<const N: usize>(
-    page: &mut Page,
-    head: [&str; N],
-    rows: impl Iterator<Item = Vec<Cell>>,
-) {
+fn table<const N: usize>(page: &mut Page, head: [&str; N], rows: impl Iterator<Item = Vec<Cell>>) {
     let head = head.map(|name| (name.to_owned(), Color::Plain)).to_vec();
     let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
     page.table(&rows);
@@ -139,9 +154,7 @@ fn candidate(candidate: &CandidateReport) -> Vec<Cell> {
         "probation" => Some("tried by one request at a time".to_owned()),
         "loaded" => Some("busy".to_owned()),
         "suspect" => Some("a connect to it takes too long".to_owned()),
-        _ => candidate
-            .lowered
-            .then(|| "others are preferred".to_owned()),
+        _ => candidate.lowered.then(|| "others are preferred".to_owned()),
     };
     let left = candidate.ejected_for_seconds;
     let left = left.map(|seconds| format!("tried again in {}", span(seconds)));
@@ -166,8 +179,14 @@ fn answer(candidate: &CandidateReport, probe: &ProbeReport) -> Vec<Cell> {
     let text = probe.error.as_ref().or(probe.digest.as_ref());
     let rest = [
         (status.unwrap_or_else(|| "none".to_owned()), color),
-        (human_duration(Duration::from_millis(probe.ms)), Color::Plain),
-        (text.map(|text| clean(text)).unwrap_or_default(), Color::Plain),
+        (
+            human_duration(Duration::from_millis(probe.ms)),
+            Color::Plain,
+        ),
+        (
+            text.map(|text| clean(text)).unwrap_or_default(),
+            Color::Plain,
+        ),
     ];
     who(candidate).into_iter().chain(rest).collect()
 }

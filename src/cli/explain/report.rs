@@ -157,9 +157,8 @@ impl Report {
             let source = sources.iter().find(|source| source.id == leg.source)?;
             Some((leg, source))
         });
-        let url = |leg: &Leg, source: &Source| {
-            format!("{}{}", source.url, target(leg, &image.reference))
-        };
+        let url =
+            |leg: &Leg, source: &Source| format!("{}{}", source.url, target(leg, &image.reference));
         let url_of = |id: &SourceId| {
             let mut pairs = pairs.clone();
             let pair = pairs.find(|(leg, _)| leg.source == *id);

@@ -154,8 +154,7 @@ impl Load {
     fn raise(&mut self, gauges: &Arc<EndpointGauges>, said: &EndpointStatus) {
         // What came over the network sets no amount of work: an address is full far below.
         let requests = said.in_flight.min(4096);
-        self.requests
-            .extend((0..requests).map(|_| gauges.enter()));
+        self.requests.extend((0..requests).map(|_| gauges.enter()));
         if said.suspect {
             self.connects.push(gauges.connect_is_slow());
         }

@@ -25,7 +25,10 @@ fn references_are_read_as_containerd_reads_them() {
             "replicas.example.com/proxy-docker-io/library/nginx:1",
             "replicas.example.com/proxy-docker-io/library/nginx:1",
         ),
-        ("public.ecr.aws/a--b/c__d/e.f", "public.ecr.aws/a--b/c__d/e.f:latest"),
+        (
+            "public.ecr.aws/a--b/c__d/e.f",
+            "public.ecr.aws/a--b/c__d/e.f:latest",
+        ),
     ];
     for (text, expected) in rows {
         let image = Image::parse(text).unwrap();
@@ -62,7 +65,10 @@ fn what_is_no_reference_is_told_what_to_write() {
         ("https://ghcr.io/o/r", "no scheme; write ghcr.io/o/r"),
         ("docker://nginx", "no scheme; write nginx"),
         (HEX, "an image's ID"),
-        ("ghcr.io/Org/app", "\"Org/app\" has capital letters, which no repository has; write org/app"),
+        (
+            "ghcr.io/Org/app",
+            "\"Org/app\" has capital letters, which no repository has; write org/app",
+        ),
         ("Nginx", "write nginx"),
         ("ghcr.io/", "\"\" is no repository"),
         ("ghcr.io//app", "\"/app\" is no repository"),
@@ -87,5 +93,9 @@ fn what_is_no_reference_is_told_what_to_write() {
     let error = Image::parse(&format!("nginx:{long}")).unwrap_err();
     assert_eq!(error, InvalidImage::Tag(long));
     let error = Image::parse(&format!("nginx:!@sha256:{HEX}")).unwrap_err();
-    assert_eq!(error, InvalidImage::Tag("!".to_owned()), "the tag counts too");
+    assert_eq!(
+        error,
+        InvalidImage::Tag("!".to_owned()),
+        "the tag counts too"
+    );
 }
