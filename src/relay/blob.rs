@@ -1,26 +1,25 @@
 //! Blobs: what is asked of a source, what of its answer is looked at before the status line, and the answer to
 //! containerd.
 
-use super::answer::{Answered, ResponseBody, refusal, served_by, with_request_id};
-use super::body::{BlobBody, Errand, blame};
-use super::engine::{PullRequest, RelayParts, Rules, not_found};
+mod respond;
+
+pub(crate) use respond::answer;
+
+use super::body::blame;
+use super::engine::RelayParts;
 use super::head;
-use super::record::RequestRecord;
-use super::rules::{Asked, Authority, Cause, FinalAnswer, Scope, Use, Verdict, judge};
-use super::search::{Found, NotFound, Rejection, Search, Wanted};
-use super::timing::Timing;
-use super::window::Window;
-use crate::config::{HarborPolicy, Timeouts, Verify};
+use super::rules::{Asked, Authority, Cause, Scope, Use, Verdict, judge};
+use super::search::{Rejection, Wanted};
+use crate::config::HarborPolicy;
 use crate::exchange::{Answer, Ask};
-use crate::oci::{ByteRange, ContentRange, Digest, ErrorCode};
-use crate::route::{Leg, Route};
-use crate::telemetry::RequestOutcome;
+use crate::oci::{ByteRange, Digest};
+use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceKind};
 use crate::upstream::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
-use hyper::{Method, Response, StatusCode};
+use hyper::Method;
+use hyper::header::CONTENT_LENGTH;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -228,212 +227,4 @@ impl Wanted for BlobWanted {
     fn digest(&self) -> Option<&Digest> {
         Some(&self.digest)
     }
-}
-
-/// The clock for blobs: never hedged, an overdue attempt is left.
-fn timing(timeouts: &Timeouts) -> Timing {
-    Timing {
-        connect_race: timeouts.connect_race,
-        first_byte: timeouts.first_byte,
-        total: timeouts.total,
-        upstream_joins: None,
-        hedge: None,
-        abandon_overdue: true,
-    }
-}
-
-/// Answers a request for a blob.
-pub(crate) async fn answer(
-    parts: &Arc<RelayParts>,
-    rules: &Rules,
-    route: Arc<Route>,
-    digest: Digest,
-    request: &PullRequest,
-    mut record: RequestRecord,
-) -> Answered {
-    let size = parts.sizes.get(&digest);
-    if let (Some(range), Some(size)) = (request.range, size)
-        && range.within(size).is_none()
-    {
-        return range_not_satisfiable(size, record);
-    }
-    if let (true, Some(size)) = (request.head, size) {
-        return sized(size, &digest, record);
-    }
-    let what = format!("{}/{}@{digest}", route.registry_label, route.repository);
-    let (route, denied) = parts.without_denied(route);
-    let wanted = BlobWanted {
-        parts: parts.clone(),
-        digest,
-        range: if request.head { None } else { request.range },
-        size,
-        head: request.head,
-        policy: rules.config.failover.harbor_policy,
-        request_id: record.request_id(),
-    };
-    let timing = timing(&parts.timeouts);
-    let search = Search::new(
-        parts.clone(),
-        route.clone(),
-        Arc::new(wanted.clone()),
-        timing,
-    );
-    let mut ended = search.run().await;
-    record.searched(
-        ended.attempts,
-        ended.generation,
-        super::causes::story(&ended.tried),
-    );
-    let found = match std::mem::replace(&mut ended.result, Err(NotFound::Failed)) {
-        Ok(found) => found,
-        Err(nothing) => {
-            let nothing = parts.remember_denial(&route, denied, nothing);
-            if let (
-                NotFound::Final {
-                    answer: FinalAnswer::RangeNotSatisfiable,
-                    ..
-                },
-                Some(size),
-            ) = (&nothing, size)
-            {
-                return range_not_satisfiable(size, record);
-            }
-            return not_found(
-                &what,
-                ErrorCode::BlobUnknown,
-                &ended,
-                &nothing,
-                request.head,
-                record,
-            );
-        }
-    };
-    let outcome = head::outcome(&route, &found.endpoint, found.first_choice);
-    record.served_by(&found.endpoint);
-    parts.stickiness.answered(
-        &route,
-        &found.endpoint,
-        std::iter::once(&wanted.digest),
-        Instant::now(),
-    );
-    let errand = Errand {
-        parts: parts.clone(),
-        route,
-        wanted,
-        timing,
-        first: request.range.map_or(0, |range| range.first),
-        last: None,
-        reset: request.reset.clone(),
-    };
-    stream(
-        rules.config.relay.verify,
-        request.range,
-        errand,
-        found,
-        outcome,
-        record,
-    )
-}
-
-/// The response of a body that has begun.
-fn stream(
-    verify: Verify,
-    range: Option<ByteRange>,
-    mut errand: Errand,
-    found: Found<Fetched>,
-    outcome: RequestOutcome,
-    mut record: RequestRecord,
-) -> Answered {
-    let incoming = match found.good {
-        Fetched::Stream(incoming) => incoming,
-        Fetched::Size(size) => return sized(size, &errand.wanted.digest, record),
-    };
-    let part: Option<ContentRange> = match (range, incoming.total) {
-        (Some(range), Some(total)) => range.within(total),
-        _ => None,
-    };
-    let mut response = with_request_id(&record, Response::builder());
-    let status = match part {
-        Some(part) => {
-            response = response.header(CONTENT_RANGE, part.header());
-            errand.last = Some(part.last);
-            StatusCode::PARTIAL_CONTENT
-        }
-        None => {
-            errand.last = incoming.total.and_then(|total| total.checked_sub(1));
-            StatusCode::OK
-        }
-    };
-    let is_whole = errand.first == 0
-        && part.is_none_or(|part| part.total.is_some_and(|total| part.last + 1 == total));
-    let digest = errand.wanted.digest.clone();
-    let suspect = || {
-        !incoming.has_length
-            || errand
-                .parts
-                .memories
-                .delivered
-                .holds(&digest, Instant::now())
-    };
-    let hash = is_whole && (verify == Verify::Always || incoming.total.is_none() || suspect());
-    let window = match (hash, part, incoming.total) {
-        (false, Some(part), _) => Window::measured(part.length()),
-        (false, None, Some(total)) => Window::measured(total),
-        _ => Window::hashed(digest.clone(), incoming.total),
-    };
-    if range.is_some_and(|range| range.last.is_none()) {
-        record.early_close_is_normal();
-    }
-    record.answers(status.as_u16(), outcome, Instant::now());
-    response = response
-        .status(status)
-        .header(CONTENT_TYPE, "application/octet-stream")
-        .header("Docker-Content-Digest", digest.as_str())
-        .header(ACCEPT_RANGES, "bytes")
-        .header("X-Harbor-Pilot-Served-By", served_by(&found.endpoint));
-    if let Some(length) = part.map(|part| part.length()).or(incoming.total) {
-        response = response.header(CONTENT_LENGTH, length);
-    }
-    let body = BlobBody::new(
-        errand,
-        window,
-        incoming,
-        found.endpoint,
-        found.in_flight,
-        record,
-    );
-    response
-        .body(ResponseBody::Blob(Box::new(body)))
-        .unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
-}
-
-/// HEAD, from a known size.
-fn sized(size: u64, digest: &Digest, mut record: RequestRecord) -> Answered {
-    record.answers(200, RequestOutcome::Served, Instant::now());
-    with_request_id(&record, Response::builder())
-        .header(CONTENT_TYPE, "application/octet-stream")
-        .header(CONTENT_LENGTH, size)
-        .header("Docker-Content-Digest", digest.as_str())
-        .header(ACCEPT_RANGES, "bytes")
-        .body(ResponseBody::empty(record))
-        .unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
-}
-
-/// 416 with the size, as RFC 9110 section 15.5.17 wants it.
-fn range_not_satisfiable(size: u64, record: RequestRecord) -> Answered {
-    let message = format!("the blob has {size} bytes");
-    let status = StatusCode::RANGE_NOT_SATISFIABLE;
-    let outcome = RequestOutcome::Served;
-    let mut response = refusal(
-        status,
-        ErrorCode::Unsupported,
-        &message,
-        outcome,
-        false,
-        record,
-    );
-    if let Ok(value) = format!("bytes */{size}").parse() {
-        response.headers_mut().insert(CONTENT_RANGE, value);
-    }
-    response
 }

@@ -5,6 +5,11 @@
 //! another has answered. What cannot be mended ends with FIN where the sent prefix is right (containerd asks again
 //! from there) and with a reset where it may be wrong.
 
+mod blame;
+mod source;
+
+pub(crate) use blame::blame;
+
 use super::answer::BoxError;
 use super::blob::{BlobWanted, Fetched, Incoming};
 use super::causes;
@@ -13,15 +18,12 @@ use super::record::RequestRecord;
 use super::search::{Ended, Search};
 use super::timing::Timing;
 use super::window::{Fault, Window};
-use crate::lifecycle;
-use crate::oci::{ByteRange, Digest};
+use crate::oci::ByteRange;
 use crate::route::Route;
-use crate::telemetry::{EventName, StateChange};
 use crate::topology::{EndpointId, Failure, InFlight, Outcome, OutcomeReport};
 use crate::upstream;
 use bytes::Bytes;
-use hyper::body::Body as _;
-use std::collections::VecDeque;
+use source::Source;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -67,15 +69,6 @@ enum Stage {
     Streaming,
     Draining,
     Over,
-}
-
-/// One source while it serves.
-struct Source {
-    endpoint: EndpointId,
-    ready: VecDeque<Bytes>,
-    body: Option<upstream::Body>,
-    skip: u64,
-    _in_flight: InFlight,
 }
 
 // === impl Errand ===
@@ -384,22 +377,6 @@ impl BlobBody {
     }
 }
 
-/// Wrong bytes: metric, event, and no more of this digest from this address for a while.
-pub(crate) fn blame(parts: &RelayParts, endpoint: &EndpointId, digest: &Digest, detail: &str) {
-    parts.sinks.metrics.digest_mismatch(endpoint.source.label());
-    parts
-        .memories
-        .quarantine
-        .put((endpoint.clone(), digest.clone()), (), Instant::now());
-    parts.sinks.journal.event(StateChange {
-        event: EventName::DigestMismatch,
-        tier: Some(endpoint.source.label().to_owned()),
-        endpoint: Some(endpoint.address.to_string()),
-        reason: format!("{digest}: {detail}"),
-        message: format!("{endpoint} sent wrong bytes for {digest}: {detail}; it is not asked for it for 10 minutes"),
-    });
-}
-
 impl Drop for BlobBody {
     fn drop(&mut self) {
         let rest = self
@@ -419,82 +396,5 @@ impl fmt::Debug for BlobBody {
         f.debug_struct("BlobBody")
             .field("released", &self.window.released())
             .finish_non_exhaustive()
-    }
-}
-
-// === impl Source ===
-
-impl Source {
-    fn new(incoming: Incoming, endpoint: EndpointId, in_flight: InFlight) -> Self {
-        let Incoming {
-            ready, body, skip, ..
-        } = incoming;
-        Self {
-            endpoint,
-            ready,
-            body,
-            skip,
-            _in_flight: in_flight,
-        }
-    }
-
-    /// The next bytes, less those to skip; at most `wanted` of them, because a source that ignored the range's end
-    /// sends more than was asked for.
-    fn poll(
-        &mut self,
-        context: &mut Context<'_>,
-        wanted: Option<u64>,
-    ) -> Poll<Option<Result<Bytes, upstream::Error>>> {
-        loop {
-            let mut chunk = match self.ready.pop_front() {
-                Some(chunk) => chunk,
-                None => match self.poll_body(context) {
-                    Poll::Ready(Some(Ok(chunk))) => chunk,
-                    other => return other,
-                },
-            };
-            let skipped = usize::try_from(self.skip)
-                .unwrap_or(usize::MAX)
-                .min(chunk.len());
-            self.skip -= skipped as u64;
-            let _ = chunk.split_to(skipped);
-            if let Some(wanted) = wanted.and_then(|wanted| usize::try_from(wanted).ok()) {
-                chunk.truncate(wanted);
-            }
-            if !chunk.is_empty() {
-                return Poll::Ready(Some(Ok(chunk)));
-            }
-        }
-    }
-
-    fn poll_body(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, upstream::Error>>> {
-        loop {
-            let Some(body) = &mut self.body else {
-                return Poll::Ready(None);
-            };
-            match Pin::new(body).poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Poll::Ready(Some(Ok(data)));
-                    }
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
-                Poll::Ready(None) => {
-                    self.body = None;
-                    return Poll::Ready(None);
-                }
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-
-    /// Reads the short rest so that the connection can be used again.
-    fn finish(self) {
-        if let Some(body) = self.body {
-            lifecycle::spawn_detached("drain", async move { body.drain_small().await });
-        }
     }
 }

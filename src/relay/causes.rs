@@ -21,12 +21,22 @@ pub(crate) struct Tried {
     pub(crate) detail: String,
 }
 
+impl Tried {
+    /// The shortest word that helps: the status where there was one, else the cause.
+    fn reason(&self) -> &str {
+        let status = self.detail.strip_prefix("status ");
+        status
+            .and_then(|status| status.get(..3))
+            .unwrap_or(self.cause.word())
+    }
+}
+
 /// One line that names every source with its reason, at most 256 bytes: `replica/198.51.100.7:443 refused; …`.
 /// Where it would be longer, addresses are left out; where it still would, equal reasons of a source are one.
 pub(crate) fn message(prefix: &str, tried: &[Tried]) -> String {
     let with_addresses = tried.iter().map(|tried| match &tried.endpoint {
-        Some(endpoint) => format!("{endpoint} {}", tried.cause.word()),
-        None => format!("{} {}", tried.label, tried.cause.word()),
+        Some(endpoint) => format!("{endpoint} {}", tried.reason()),
+        None => format!("{} {}", tried.label, tried.reason()),
     });
     let full = join(prefix, with_addresses);
     if full.len() <= MAX_MESSAGE {
@@ -34,7 +44,7 @@ pub(crate) fn message(prefix: &str, tried: &[Tried]) -> String {
     }
     let mut short: Vec<String> = Vec::new();
     for tried in tried {
-        let entry = format!("{} {}", tried.label, tried.cause.word());
+        let entry = format!("{} {}", tried.label, tried.reason());
         if !short.contains(&entry) {
             short.push(entry);
         }
@@ -100,12 +110,15 @@ mod tests {
     fn every_source_is_named_with_its_reason() {
         let all = [
             tried("replica", 7, Cause::Failed(Failure::ConnectTimeout)),
-            tried("core", 9, Cause::NotFound),
+            Tried {
+                detail: "status 404, no such tag".to_owned(),
+                ..tried("core", 9, Cause::NotFound)
+            },
         ];
         assert_eq!(
             message("no source could serve docker.io/library/app", &all),
             "no source could serve docker.io/library/app: replica/198.51.100.7:443 connect_timeout; \
-             core/198.51.100.9:443 not_found"
+             core/198.51.100.9:443 404"
         );
     }
 

@@ -8,7 +8,7 @@ use super::record::{RequestRecord, Sinks};
 use super::rules::FinalAnswer;
 use super::search::{Ended, NotFound};
 use super::sizes::KnownSizes;
-use super::{blob, manifest};
+use super::{blob, list, manifest};
 use crate::config::{Config, Limits, Timeouts};
 use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
@@ -190,7 +190,7 @@ impl Relay {
                 blob::answer(parts, &rules, route, digest.clone(), &request, record).await
             }
             ResourceKind::Tags | ResourceKind::Referrers(_) => {
-                manifest::answer_list(parts, &rules, route, &request, record).await
+                list::answer(parts, &rules, route, &request, record).await
             }
         }
     }

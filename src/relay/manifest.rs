@@ -1,4 +1,4 @@
-//! Manifests and lists: read whole, proved, then answered with complete headers (design P8, P10).
+//! Manifests: read whole, proved, then answered with complete headers (design P8, P10).
 
 use super::answer::{Answered, ResponseBody, served_by, with_request_id};
 use super::body::blame;
@@ -12,14 +12,14 @@ use super::timing::Timing;
 use crate::config::{HarborPolicy, Timeouts};
 use crate::exchange::{Answer, Ask};
 use crate::oci::{
-    ACCEPT_MANIFESTS, Descriptor, Digest, ErrorCode, ManifestKind, Reference, ResourceKind,
-    inspect_manifest, media_type_of,
+    ACCEPT_MANIFESTS, Descriptor, Digest, ErrorCode, ManifestKind, Reference, inspect_manifest,
+    media_type_of,
 };
 use crate::route::{Leg, Route};
 use crate::telemetry::RequestOutcome;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceKind};
 use bytes::Bytes;
-use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LINK};
+use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Response, StatusCode};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -51,21 +51,6 @@ pub(crate) enum Told {
         media_type: String,
         length: u64,
     },
-}
-
-/// A list of tags or referrers.
-struct ListWanted {
-    suffix: String,
-    accept: String,
-    head: bool,
-    policy: HarborPolicy,
-    request_id: Arc<str>,
-    limit: u64,
-}
-
-struct List {
-    body: Bytes,
-    headers: HeaderMap,
 }
 
 // === impl ManifestWanted ===
@@ -205,7 +190,7 @@ impl Wanted for ManifestWanted {
 }
 
 /// The clock for manifests: upstream joins a slow tier. Hedging between tiers has its place in the machine.
-fn timing(timeouts: &Timeouts) -> Timing {
+pub(super) fn timing(timeouts: &Timeouts) -> Timing {
     Timing {
         connect_race: timeouts.connect_race,
         first_byte: timeouts.first_byte,
@@ -411,149 +396,4 @@ fn respond(
     response
         .body(body)
         .unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
-}
-
-// === impl ListWanted ===
-
-impl Wanted for ListWanted {
-    type Good = List;
-
-    fn ask(&self, leg: &Leg, _: &Source) -> Ask {
-        let method = if self.head { Method::HEAD } else { Method::GET };
-        head::ask(
-            leg,
-            &self.suffix,
-            method,
-            self.accept.clone(),
-            None,
-            &self.request_id,
-        )
-    }
-
-    async fn examine(&self, leg: &Leg, _: &EndpointId, answer: Answer) -> Result<List, Rejection> {
-        let authority = if leg.authoritative {
-            Authority::Final
-        } else {
-            Authority::Tier
-        };
-        let seen = head::of(&answer, Instant::now());
-        let verdict = judge(Asked::Document, authority, self.policy, &seen);
-        let Verdict::Use(_) = verdict else {
-            return Err(head::rejection(verdict, answer).await);
-        };
-        let headers = answer.headers;
-        let body = answer
-            .body
-            .read_to(self.limit)
-            .await
-            .map_err(|error| Rejection::Leave {
-                scope: Scope::Address,
-                outcome: Outcome::Hard(error.failure),
-                cause: Cause::Failed(error.failure),
-                detail: error.detail,
-            })?;
-        Ok(List { body, headers })
-    }
-
-    fn digest(&self) -> Option<&Digest> {
-        None
-    }
-}
-
-/// Answers a request for tags or referrers: the direct upstream's word, with its link led back through us.
-pub(crate) async fn answer_list(
-    parts: &Arc<RelayParts>,
-    rules: &Rules,
-    route: Arc<Route>,
-    request: &PullRequest,
-    mut record: RequestRecord,
-) -> Answered {
-    let what = format!(
-        "{} of {}/{}",
-        request.kind.word(),
-        route.registry_label,
-        route.repository
-    );
-    let query = request
-        .query
-        .as_ref()
-        .map_or_else(String::new, |query| format!("?{query}"));
-    let wanted = ListWanted {
-        suffix: format!("{}{query}", request.kind.suffix()),
-        accept: request
-            .accept
-            .clone()
-            .unwrap_or_else(|| "application/json".to_owned()),
-        head: request.head,
-        policy: rules.config.failover.harbor_policy,
-        request_id: record.request_id(),
-        limit: parts.limits.manifest_bytes,
-    };
-    let search = Search::new(
-        parts.clone(),
-        route.clone(),
-        Arc::new(wanted),
-        timing(&parts.timeouts),
-    );
-    let mut ended = search.run().await;
-    record.searched(
-        ended.attempts,
-        ended.generation,
-        super::causes::story(&ended.tried),
-    );
-    let found = match std::mem::replace(&mut ended.result, Err(NotFound::Failed)) {
-        Ok(found) => found,
-        Err(nothing) => {
-            let unknown = match request.kind {
-                ResourceKind::Referrers(_) => ErrorCode::ManifestUnknown,
-                _ => ErrorCode::NameUnknown,
-            };
-            return not_found(&what, unknown, &ended, &nothing, request.head, record);
-        }
-    };
-    record.served_by(&found.endpoint);
-    let outcome = head::outcome(&route, &found.endpoint, found.first_choice);
-    record.answers(200, outcome, Instant::now());
-    let List { body, headers } = found.good;
-    let mut response = with_request_id(&record, Response::builder())
-        .header("X-Harbor-Pilot-Served-By", served_by(&found.endpoint));
-    for name in ["content-type", "oci-filters-applied"] {
-        if let Some(value) = headers.get(name) {
-            response = response.header(name, value);
-        }
-    }
-    let link = headers
-        .get(LINK)
-        .and_then(|link| link.to_str().ok())
-        .and_then(|link| next_page(link, request));
-    if let Some(link) = link {
-        response = response.header(LINK, link);
-    }
-    let body = if request.head {
-        ResponseBody::empty(record)
-    } else {
-        ResponseBody::recorded(body, record)
-    };
-    response
-        .body(body)
-        .unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
-}
-
-/// The next page under the name that the client used: a source's link holds the source's path.
-fn next_page(link: &str, request: &PullRequest) -> Option<String> {
-    let target = link.trim().strip_prefix('<')?.split_once('>')?.0;
-    let query = target.split_once('?')?.1;
-    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '"');
-    if !query.chars().all(plain) {
-        return None;
-    }
-    let ns = request
-        .ns
-        .as_ref()
-        .map_or_else(String::new, |ns| format!("&ns={}", ns.replace(':', "%3A")));
-    let name = request.name.as_str();
-    Some(format!(
-        "</v2/{name}{}?{query}{ns}>; rel=\"next\"",
-        request.kind.suffix()
-    ))
 }

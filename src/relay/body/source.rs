@@ -1,0 +1,97 @@
+//! One source of a body while it serves: its bytes, less those to skip, at most those that are wanted.
+
+use crate::lifecycle;
+use crate::relay::blob::Incoming;
+use crate::topology::{EndpointId, InFlight};
+use crate::upstream;
+use bytes::Bytes;
+use hyper::body::Body as _;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// One source while it serves.
+pub(super) struct Source {
+    pub(super) endpoint: EndpointId,
+    ready: VecDeque<Bytes>,
+    body: Option<upstream::Body>,
+    skip: u64,
+    _in_flight: InFlight,
+}
+
+// === impl Source ===
+
+impl Source {
+    pub(super) fn new(incoming: Incoming, endpoint: EndpointId, in_flight: InFlight) -> Self {
+        let Incoming {
+            ready, body, skip, ..
+        } = incoming;
+        Self {
+            endpoint,
+            ready,
+            body,
+            skip,
+            _in_flight: in_flight,
+        }
+    }
+
+    /// The next bytes, less those to skip; at most `wanted` of them, because a source that ignored the range's end
+    /// sends more than was asked for.
+    pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        wanted: Option<u64>,
+    ) -> Poll<Option<Result<Bytes, upstream::Error>>> {
+        loop {
+            let mut chunk = match self.ready.pop_front() {
+                Some(chunk) => chunk,
+                None => match self.poll_body(context) {
+                    Poll::Ready(Some(Ok(chunk))) => chunk,
+                    other => return other,
+                },
+            };
+            let skipped = usize::try_from(self.skip)
+                .unwrap_or(usize::MAX)
+                .min(chunk.len());
+            self.skip -= skipped as u64;
+            let _ = chunk.split_to(skipped);
+            if let Some(wanted) = wanted.and_then(|wanted| usize::try_from(wanted).ok()) {
+                chunk.truncate(wanted);
+            }
+            if !chunk.is_empty() {
+                return Poll::Ready(Some(Ok(chunk)));
+            }
+        }
+    }
+
+    fn poll_body(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, upstream::Error>>> {
+        loop {
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(None);
+            };
+            match Pin::new(body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => {
+                    self.body = None;
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Reads the short rest so that the connection can be used again.
+    pub(super) fn finish(self) {
+        if let Some(body) = self.body {
+            lifecycle::spawn_detached("drain", async move { body.drain_small().await });
+        }
+    }
+}

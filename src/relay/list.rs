@@ -1,0 +1,179 @@
+//! Lists of tags and referrers: the direct upstream's word, its link led back through us (design P3).
+
+use super::answer::{Answered, ResponseBody, served_by, with_request_id};
+use super::engine::{PullRequest, RelayParts, Rules, not_found};
+use super::head;
+use super::manifest::timing;
+use super::record::RequestRecord;
+use super::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
+use super::search::{NotFound, Rejection, Search, Wanted};
+use crate::config::HarborPolicy;
+use crate::exchange::{Answer, Ask};
+use crate::oci::{Digest, ErrorCode, ResourceKind};
+use crate::route::{Leg, Route};
+use crate::topology::{EndpointId, Outcome, Source};
+use bytes::Bytes;
+use hyper::header::{HeaderMap, LINK};
+use hyper::{Method, Response};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// A list of tags or referrers.
+struct ListWanted {
+    suffix: String,
+    accept: String,
+    head: bool,
+    policy: HarborPolicy,
+    request_id: Arc<str>,
+    limit: u64,
+}
+
+struct List {
+    body: Bytes,
+    headers: HeaderMap,
+}
+
+// === impl ListWanted ===
+
+impl Wanted for ListWanted {
+    type Good = List;
+
+    fn ask(&self, leg: &Leg, _: &Source) -> Ask {
+        let method = if self.head { Method::HEAD } else { Method::GET };
+        head::ask(
+            leg,
+            &self.suffix,
+            method,
+            self.accept.clone(),
+            None,
+            &self.request_id,
+        )
+    }
+
+    async fn examine(&self, leg: &Leg, _: &EndpointId, answer: Answer) -> Result<List, Rejection> {
+        let authority = if leg.authoritative {
+            Authority::Final
+        } else {
+            Authority::Tier
+        };
+        let seen = head::of(&answer, Instant::now());
+        let verdict = judge(Asked::Document, authority, self.policy, &seen);
+        let Verdict::Use(_) = verdict else {
+            return Err(head::rejection(verdict, answer).await);
+        };
+        let headers = answer.headers;
+        let body = answer
+            .body
+            .read_to(self.limit)
+            .await
+            .map_err(|error| Rejection::Leave {
+                scope: Scope::Address,
+                outcome: Outcome::Hard(error.failure),
+                cause: Cause::Failed(error.failure),
+                detail: error.detail,
+            })?;
+        Ok(List { body, headers })
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        None
+    }
+}
+
+/// Answers a request for tags or referrers: the direct upstream's word, with its link led back through us.
+pub(crate) async fn answer(
+    parts: &Arc<RelayParts>,
+    rules: &Rules,
+    route: Arc<Route>,
+    request: &PullRequest,
+    mut record: RequestRecord,
+) -> Answered {
+    let what = format!(
+        "{} of {}/{}",
+        request.kind.word(),
+        route.registry_label,
+        route.repository
+    );
+    let query = request
+        .query
+        .as_ref()
+        .map_or_else(String::new, |query| format!("?{query}"));
+    let wanted = ListWanted {
+        suffix: format!("{}{query}", request.kind.suffix()),
+        accept: request
+            .accept
+            .clone()
+            .unwrap_or_else(|| "application/json".to_owned()),
+        head: request.head,
+        policy: rules.config.failover.harbor_policy,
+        request_id: record.request_id(),
+        limit: parts.limits.manifest_bytes,
+    };
+    let search = Search::new(
+        parts.clone(),
+        route.clone(),
+        Arc::new(wanted),
+        timing(&parts.timeouts),
+    );
+    let mut ended = search.run().await;
+    record.searched(
+        ended.attempts,
+        ended.generation,
+        super::causes::story(&ended.tried),
+    );
+    let found = match std::mem::replace(&mut ended.result, Err(NotFound::Failed)) {
+        Ok(found) => found,
+        Err(nothing) => {
+            let unknown = match request.kind {
+                ResourceKind::Referrers(_) => ErrorCode::ManifestUnknown,
+                _ => ErrorCode::NameUnknown,
+            };
+            return not_found(&what, unknown, &ended, &nothing, request.head, record);
+        }
+    };
+    record.served_by(&found.endpoint);
+    let outcome = head::outcome(&route, &found.endpoint, found.first_choice);
+    record.answers(200, outcome, Instant::now());
+    let List { body, headers } = found.good;
+    let mut response = with_request_id(&record, Response::builder())
+        .header("X-Harbor-Pilot-Served-By", served_by(&found.endpoint));
+    for name in ["content-type", "oci-filters-applied"] {
+        if let Some(value) = headers.get(name) {
+            response = response.header(name, value);
+        }
+    }
+    let link = headers
+        .get(LINK)
+        .and_then(|link| link.to_str().ok())
+        .and_then(|link| next_page(link, request));
+    if let Some(link) = link {
+        response = response.header(LINK, link);
+    }
+    let body = if request.head {
+        ResponseBody::empty(record)
+    } else {
+        ResponseBody::recorded(body, record)
+    };
+    response
+        .body(body)
+        .unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
+}
+
+/// The next page under the name that the client used: a source's link holds the source's path.
+fn next_page(link: &str, request: &PullRequest) -> Option<String> {
+    let target = link.trim().strip_prefix('<')?.split_once('>')?.0;
+    let query = target.split_once('?')?.1;
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '"');
+    if !query.chars().all(plain) {
+        return None;
+    }
+    let ns = request
+        .ns
+        .as_ref()
+        .map_or_else(String::new, |ns| format!("&ns={}", ns.replace(':', "%3A")));
+    let name = request.name.as_str();
+    Some(format!(
+        "</v2/{name}{}?{query}{ns}>; rel=\"next\"",
+        request.kind.suffix()
+    ))
+}

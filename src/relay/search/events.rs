@@ -1,0 +1,156 @@
+//! What happened to an attempt, taken in: told to the timing machine, to the list of causes and to health.
+
+use super::reports::{report, report_success};
+use super::{Event, Rejection, Search, Wanted, dial};
+use crate::relay::causes::Tried;
+use crate::relay::rules::{Cause, Scope};
+use crate::relay::timing::{AttemptId, Late};
+use crate::topology::{Failure, Outcome};
+use std::time::Duration;
+
+impl<W: Wanted> Search<W> {
+    /// Takes an event in; a good answer comes back.
+    pub(super) fn take(
+        &mut self,
+        attempt: AttemptId,
+        event: Event<W::Good>,
+    ) -> Option<(W::Good, Option<Duration>)> {
+        match event {
+            Event::Resolved => self.resolved(attempt),
+            Event::Connected(Ok(connection)) => {
+                if let Some(slot) = self.attempts.get_mut(attempt) {
+                    slot.connection = Some(connection);
+                }
+                self.machine.connected(attempt);
+            }
+            Event::Knocked(Ok(())) => self.machine.knocked(attempt),
+            // The dialling task has told health and metrics.
+            Event::Connected(Err(error)) | Event::Knocked(Err(error)) => {
+                self.note(attempt, Cause::Failed(error.failure), error.detail);
+                self.exclude(attempt, Scope::Address);
+                self.abort(attempt);
+                self.machine.ended(attempt);
+            }
+            Event::Examined {
+                result: Ok(good),
+                took,
+            } => return Some((good, took)),
+            Event::Examined {
+                result: Err(rejection),
+                took,
+            } => self.rejected(attempt, rejection, took),
+        }
+        self.machine.set_more(self.candidates.more(&self.parts));
+        None
+    }
+
+    fn resolved(&mut self, attempt: AttemptId) {
+        let leg = self.attempts.get(attempt).map_or(0, |slot| slot.leg);
+        match self.candidates.pick_of_leg(&self.parts, leg) {
+            Some(candidate) => {
+                let connecting = dial::connect(&self.parts, &candidate);
+                if let Some(slot) = self.attempts.get_mut(attempt) {
+                    slot.in_flight = Some(candidate.gauges.enter());
+                    slot.candidate = Some(candidate);
+                }
+                self.await_connection(attempt, connecting);
+            }
+            None => {
+                self.candidates.exclude_leg(leg);
+                self.machine.ended(attempt);
+            }
+        }
+    }
+
+    fn rejected(&mut self, attempt: AttemptId, rejection: Rejection, took: Option<Duration>) {
+        let Some(candidate) = self
+            .attempts
+            .get(attempt)
+            .and_then(|slot| slot.candidate.clone())
+        else {
+            return;
+        };
+        let label = candidate.endpoint.source.label();
+        match rejection {
+            Rejection::Leave {
+                scope,
+                outcome,
+                cause,
+                detail,
+            } => {
+                self.parts.sinks.metrics.attempt(label, cause.word());
+                report(&self.parts, &candidate.endpoint, outcome, detail.clone());
+                self.note(attempt, cause, detail);
+                self.exclude(attempt, scope);
+                self.machine.ended(attempt);
+            }
+            Rejection::End { answer, detail } => {
+                self.parts.sinks.metrics.attempt(label, "refused");
+                report_success(&self.parts, &candidate, took, detail.clone());
+                self.refusal = Some((answer, candidate.endpoint.to_string(), detail));
+                self.machine.refused(attempt);
+            }
+        }
+    }
+
+    pub(super) fn overdue(&mut self, attempt: AttemptId, leave: bool, late: Late) {
+        let Some(candidate) = self
+            .attempts
+            .get(attempt)
+            .and_then(|slot| slot.candidate.clone())
+        else {
+            return;
+        };
+        let detail = match late {
+            Late::FirstByte => {
+                let limit = self.parts.timeouts.first_byte;
+                let detail = format!("no first byte within {} s", limit.as_secs_f32());
+                let outcome = Outcome::Hard(Failure::Timeout);
+                report(&self.parts, &candidate.endpoint, outcome, detail.clone());
+                detail
+            }
+            Late::Knock => "silent on an open connection, and no answer to a new one".to_owned(),
+        };
+        let label = candidate.endpoint.source.label();
+        self.parts
+            .sinks
+            .metrics
+            .attempt(label, Failure::Timeout.word());
+        self.candidates.exclude_endpoint(&candidate.endpoint);
+        self.note(attempt, Cause::Failed(Failure::Timeout), detail);
+        if leave {
+            self.abort(attempt);
+        }
+    }
+
+    fn abort(&mut self, attempt: AttemptId) {
+        if let Some(slot) = self.attempts.get_mut(attempt) {
+            slot.abort.abort();
+            slot.in_flight = None;
+        }
+    }
+
+    fn exclude(&mut self, attempt: AttemptId, scope: Scope) {
+        if let Some(slot) = self.attempts.get_mut(attempt) {
+            slot.in_flight = None;
+            if let Some(candidate) = &slot.candidate {
+                self.candidates.exclude(candidate, scope);
+            }
+        }
+    }
+
+    pub(super) fn note(&mut self, attempt: AttemptId, cause: Cause, detail: String) {
+        if let Some(candidate) = self
+            .attempts
+            .get(attempt)
+            .and_then(|slot| slot.candidate.as_ref())
+        {
+            self.tried.push(Tried {
+                endpoint: Some(candidate.endpoint.clone()),
+                label: candidate.endpoint.source.label().to_owned(),
+                cause,
+                detail,
+            });
+        }
+    }
+}
