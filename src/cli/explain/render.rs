@@ -80,7 +80,11 @@ fn write(report: &Report, page: &mut Page) -> fmt::Result {
 }
 
 fn write_source(source: &SourceReport, page: &mut Page) -> fmt::Result {
-    write!(page.text, "  {} ({})", clean(&source.name), source.kind)?;
+    let kind = match source.kind {
+        "upstream" => "the registry itself",
+        kind => kind,
+    };
+    write!(page.text, "  {} ({kind})", clean(&source.name))?;
     match source.ready {
         Some(true) => page.colored("  ready", Color::Good),
         Some(false) => page.colored("  not ready", Color::Bad),

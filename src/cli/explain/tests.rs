@@ -99,7 +99,7 @@ pub(super) fn looked_up(stage: &Stage, of: &[(&str, &[&str])]) -> EndpointSets {
         let (_, addresses) = of.iter().find(|(name, _)| *name == source.id.label())?;
         let set = EndpointSet {
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
-            stale: false,
+            stale: addresses.is_empty(),
             error: addresses.is_empty().then(|| "no such name".into()),
         };
         Some((source.id.clone(), Arc::new(set)))

@@ -172,7 +172,8 @@ fn as_looked_up(source: &Arc<Source>, looked_up: &EndpointSets, now: Instant) ->
         source: source.clone(),
         ready: !endpoints.is_empty(),
         endpoints,
-        dns_stale: set.is_some_and(|set| set.stale),
+        // Stale is what there is, and here may be nothing.
+        dns_stale: set.is_some_and(|set| set.stale && !set.addresses.is_empty()),
         dns_error: set.and_then(|set| set.error.clone()),
     }
 }

@@ -1,3 +1,5 @@
+//! Golden reports, for people and for programs.
+
 use super::*;
 use crate::cli::explain::report::Report;
 use crate::cli::explain::tests::{Stage, address, looked_up, status};
@@ -70,7 +72,7 @@ Sources, in order of preference
     GET http://spegel.example.com:5000/cache/v2/library/nginx/manifests/1.27?ns=docker.io
     without a credential; after its \"not found\" the next is asked
     DNS fails: no such name
-  upstream (upstream)
+  upstream (the registry itself)
     GET https://registry-1.docker.io/v2/library/nginx/manifests/1.27
     without a credential; its \"not found\" is final
 

@@ -1,3 +1,5 @@
+//! What the agent says and what DNS says, put together, and the order that comes of it.
+
 use super::*;
 use crate::cli::explain::tests::{Stage, address, looked_up, status};
 use crate::topology::select::Why;
@@ -101,5 +103,6 @@ fn without_the_agent_everything_is_as_dns_says() {
     assert!(view.said_of(&order[0].endpoint).is_none());
     let upstream = view.source(&stage.sources[2].id).unwrap();
     assert_eq!(upstream.dns_error.as_deref(), Some("no such name"));
+    assert!(!upstream.dns_stale, "there is nothing that could be old");
     assert!(!view.is_of_agent(&stage.sources[0].id));
 }
