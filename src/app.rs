@@ -8,7 +8,7 @@ use crate::admin::{self, ConfigState, Surface, View};
 use crate::config::{Config, Loaded, Loader, Problem, load_accepted, store_accepted};
 use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
-use crate::health::{HttpProber, Health};
+use crate::health::{Health, HttpProber};
 use crate::lifecycle::{Drain, Drained, Notifier, Signal, Signals, Tasks};
 use crate::metrics::Metrics;
 use crate::relay::Relay;
@@ -151,7 +151,12 @@ pub async fn build(
     rejected: Option<Vec<Problem>>,
     data: &Handle,
 ) -> Result<Running, Error> {
-    let Start { loader, journal, notifier, seed } = start;
+    let Start {
+        loader,
+        journal,
+        notifier,
+        seed,
+    } = start;
     let config = Arc::new(loaded.config.clone());
     let started = Instant::now();
     prepare_state(&config.state_directory);
@@ -168,8 +173,14 @@ pub async fn build(
     let (sources_in, sources) = watch::channel(sources);
     let (dns_in, dns) = watch::channel(config.dns.clone());
     let state = config.state_directory.clone();
-    let discovery =
-        Discovery::start(sources.clone(), dns, state, journal.clone(), metrics.clone(), &tasks);
+    let discovery = Discovery::start(
+        sources.clone(),
+        dns,
+        state,
+        journal.clone(),
+        metrics.clone(),
+        &tasks,
+    );
     let health = Health::start(
         sources,
         discovery.endpoint_sets(),
@@ -199,7 +210,11 @@ pub async fn build(
         idle: config.timeouts.client_idle,
         key,
     };
-    let mut bound = Bound { listen: Vec::new(), admin: None, metrics: None };
+    let mut bound = Bound {
+        listen: Vec::new(),
+        admin: None,
+        metrics: None,
+    };
     for address in &config.server.listen {
         let _on_data = data.enter();
         let (listener, address) = bind(*address, "the registry endpoint").await?;
@@ -213,7 +228,10 @@ pub async fn build(
             std::future::pending::<()>().await;
         });
     }
-    let file = loader.config_file.exists().then(|| loader.config_file.clone());
+    let file = loader
+        .config_file
+        .exists()
+        .then(|| loader.config_file.clone());
     let (state_in, config_state) = watch::channel(Arc::new(ConfigState {
         generation: 1,
         file,
@@ -233,12 +251,18 @@ pub async fn build(
     if let Some(address) = config.server.admin {
         let (listener, address) = bind(address, "the admin endpoint").await?;
         bound.admin = Some(address);
-        tasks.spawn("admin endpoint", admin::serve(listener, Surface::Admin, view.clone()));
+        tasks.spawn(
+            "admin endpoint",
+            admin::serve(listener, Surface::Admin, view.clone()),
+        );
     }
     if let Some(address) = config.server.metrics {
         let (listener, address) = bind(address, "metrics").await?;
         bound.metrics = Some(address);
-        tasks.spawn("metrics endpoint", admin::serve(listener, Surface::MetricsOnly, view));
+        tasks.spawn(
+            "metrics endpoint",
+            admin::serve(listener, Surface::MetricsOnly, view),
+        );
     }
 
     let reloader = Reloader {
@@ -257,15 +281,31 @@ pub async fn build(
     };
     metrics.config_reloaded(rejected.is_none());
     match &rejected {
-        Some(problems) => reloader.say_rejected(problems, "the last accepted configuration is used"),
+        Some(problems) => {
+            reloader.say_rejected(problems, "the last accepted configuration is used")
+        }
         None => keep_accepted(&config.state_directory, &loaded),
     }
     watchdog::start(&tasks, &notifier, data.clone(), bound.listen.clone());
-    Ok(Running { bound, config, relay, reloader, tasks, drain, journal, notifier, sizes })
+    Ok(Running {
+        bound,
+        config,
+        relay,
+        reloader,
+        tasks,
+        drain,
+        journal,
+        notifier,
+        sizes,
+    })
 }
 
 async fn bind(address: SocketAddr, what: &'static str) -> Result<(TcpListener, SocketAddr), Error> {
-    let wrong = |source| Error::Bind { what, address, source };
+    let wrong = |source| Error::Bind {
+        what,
+        address,
+        source,
+    };
     let listener = TcpListener::bind(address).await.map_err(wrong)?;
     let bound = listener.local_addr().map_err(wrong)?;
     Ok((listener, bound))
@@ -283,7 +323,10 @@ fn prepare_state(directory: &Path) {
 /// Keeping it is for the next start with a bad file; without it this one is as good.
 fn keep_accepted(directory: &Path, loaded: &Loaded) {
     if let Err(error) = store_accepted(directory, loaded) {
-        tracing::warn!("{error}: {}", std::error::Error::source(&error).map_or_else(String::new, ToString::to_string));
+        tracing::warn!(
+            "{error}: {}",
+            std::error::Error::source(&error).map_or_else(String::new, ToString::to_string)
+        );
     }
 }
 
@@ -355,7 +398,10 @@ impl Running {
 
     fn keep_sizes(&self) {
         if let Err(error) = self.relay.store_sizes(&self.sizes) {
-            tracing::debug!("cannot keep known sizes in {}: {error}", self.sizes.display());
+            tracing::debug!(
+                "cannot keep known sizes in {}: {error}",
+                self.sizes.display()
+            );
         }
     }
 }

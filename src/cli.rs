@@ -118,7 +118,11 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no errors; clap knows where each goes.
             let _ = error.print();
-            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                USAGE.into()
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     let environment: BTreeMap<String, String> = std::env::vars_os()
@@ -136,7 +140,12 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::Result<u8> {
-    let Arguments { config, config_dir, log, command } = arguments;
+    let Arguments {
+        config,
+        config_dir,
+        log,
+        command,
+    } = arguments;
     let mut loader = Loader::packaged(environment);
     loader.config_dir = config_dir;
     if let Some(file) = config {
@@ -148,13 +157,32 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
     match command {
         Command::Run => Ok(run::run(loader, log)),
         Command::Check { json } => check::run(&check::CheckArgs { loader, json }, stdout, stderr),
-        Command::Init { replica, core, layout, ca } => {
-            init::run(&init::InitArgs { replica, core, layout, ca }, stdout, stderr)
-        }
+        Command::Init {
+            replica,
+            core,
+            layout,
+            ca,
+        } => init::run(
+            &init::InitArgs {
+                replica,
+                core,
+                layout,
+                ca,
+            },
+            stdout,
+            stderr,
+        ),
         Command::Status { watch, json } => Ok(status_of(&loader, watch, json, stdout, stderr)),
-        Command::Explain { image, probe, json } => {
-            explain::run(&explain::ExplainArgs { loader, image, probe, json }, stdout, stderr)
-        }
+        Command::Explain { image, probe, json } => explain::run(
+            &explain::ExplainArgs {
+                loader,
+                image,
+                probe,
+                json,
+            },
+            stdout,
+            stderr,
+        ),
         Command::Completions { shell } => {
             completions::completions(shell, &mut Arguments::command(), stdout)?;
             Ok(0)
@@ -181,9 +209,21 @@ fn status_of(
         Ok((loaded, _)) => loaded.config.server.admin,
         Err(_) => Config::built_in().server.admin,
     };
-    let no_color = loader.environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let no_color = loader
+        .environment
+        .get("NO_COLOR")
+        .is_some_and(|value| !value.is_empty());
     let color = io::stdout().is_terminal() && !no_color;
-    status::run(status::Arguments { admin, watch, json, color }, stdout, stderr)
+    status::run(
+        status::Arguments {
+            admin,
+            watch,
+            json,
+            color,
+        },
+        stdout,
+        stderr,
+    )
 }
 
 fn not_here(command: &str, stderr: &mut dyn io::Write) -> io::Result<u8> {

@@ -94,12 +94,18 @@ async fn connection(stream: TcpStream, relay: Relay, settings: Settings, drain: 
             let key = settings.key.borrow().clone();
             async move {
                 let answer = request::answer(&relay, request, key.as_ref(), reset).await;
-                Ok::<_, Infallible>(answer.map(|body| Held { body, _guard: guard }))
+                Ok::<_, Infallible>(answer.map(|body| Held {
+                    body,
+                    _guard: guard,
+                }))
             }
         })
     };
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(settings.idle).max_buf_size(BUFFER);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.idle)
+        .max_buf_size(BUFFER);
     let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         // Cancel safe: polled on below.

@@ -43,7 +43,10 @@ pub(super) fn fingerprint(files: &[PathBuf]) -> Vec<Seen> {
         let metadata = std::fs::metadata(path).ok()?;
         Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
     };
-    files.iter().map(|path| (path.clone(), seen(path))).collect()
+    files
+        .iter()
+        .map(|path| (path.clone(), seen(path)))
+        .collect()
 }
 
 /// The problems for a status line: the first three, the others counted.
@@ -77,7 +80,10 @@ impl Reloader {
                 self.say_rejected(&problems, "the configuration that was in force stays");
                 let rejected = Some(first_lines(&problems));
                 self.state.send_modify(|state| {
-                    *state = Arc::new(ConfigState { rejected, ..ConfigState::clone(state) });
+                    *state = Arc::new(ConfigState {
+                        rejected,
+                        ..ConfigState::clone(state)
+                    });
                 });
             }
         }
@@ -101,7 +107,11 @@ impl Reloader {
         self.key.send_replace(config.server.require_header.clone());
         self.metrics.config_reloaded(true);
         let generation = self.generation;
-        let file = self.loader.config_file.exists().then(|| self.loader.config_file.clone());
+        let file = self
+            .loader
+            .config_file
+            .exists()
+            .then(|| self.loader.config_file.clone());
         self.state.send_replace(Arc::new(ConfigState {
             generation,
             file,

@@ -23,7 +23,9 @@ pub(super) fn start(tasks: &Tasks, notifier: &Notifier, data: Handle, listeners:
             if all_answer(&data, &listeners).await {
                 notifier.alive();
             } else {
-                tracing::error!("the registry endpoint does not answer /v2/; systemd will restart the agent");
+                tracing::error!(
+                    "the registry endpoint does not answer /v2/; systemd will restart the agent"
+                );
             }
         }
     });

@@ -15,7 +15,10 @@ pub(super) fn run(loader: Loader, log: Option<String>) -> u8 {
         Err(_) => Config::built_in().log.filter,
     });
     let journal_stream = loader.environment.get("JOURNAL_STREAM").map(String::as_str);
-    let no_color = loader.environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let no_color = loader
+        .environment
+        .get("NO_COLOR")
+        .is_some_and(|value| !value.is_empty());
     let destination = Destination::choose(journal_stream, no_color);
     let (journal, _flushed_at_the_end) = match telemetry::init(&filter, &destination) {
         Ok(log) => log,
@@ -42,7 +45,12 @@ pub(super) fn run(loader: Loader, log: Option<String>) -> u8 {
     }
     // The standard library's per-process random keys are all the randomness that is needed here.
     let seed = RandomState::new().hash_one(std::process::id());
-    let start = Start { loader, journal, notifier: Notifier::from_env(), seed };
+    let start = Start {
+        loader,
+        journal,
+        notifier: Notifier::from_env(),
+        seed,
+    };
     match app::run(start, loaded, rejected) {
         Ok(()) => 0,
         Err(error) => {

@@ -17,10 +17,10 @@ use crate::topology::{EndpointId, Failure, InFlight, Outcome, Source};
 use crate::upstream::{self, Connection};
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use reports::{rejected, report, report_success};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use reports::{rejected, report, report_success};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -168,7 +168,11 @@ impl<W: Wanted> Search<W> {
                 Order::Start(want) => self.start(want, now),
                 Order::Send(attempt) => self.send(attempt),
                 Order::Knock(attempt) => self.knock(attempt),
-                Order::Overdue { attempt, leave, late } => self.overdue(attempt, leave, late),
+                Order::Overdue {
+                    attempt,
+                    leave,
+                    late,
+                } => self.overdue(attempt, leave, late),
                 Order::End(end) => return self.end(end),
                 Order::WaitUntil(until) => {
                     tokio::select! {
@@ -210,7 +214,9 @@ impl<W: Wanted> Search<W> {
                 };
                 let idle = self.parts.client.idle(&candidate.endpoint);
                 let attempt = self.machine.started(role, idle.is_some(), more, now);
-                let connecting = idle.is_none().then(|| dial::connect(&self.parts, &candidate));
+                let connecting = idle
+                    .is_none()
+                    .then(|| dial::connect(&self.parts, &candidate));
                 self.push(Some(candidate.clone()), candidate.leg, idle);
                 if let Some(connecting) = connecting {
                     self.await_connection(attempt, connecting);
@@ -512,4 +518,3 @@ impl<W: Wanted> Search<W> {
         }
     }
 }
-

@@ -31,7 +31,11 @@ struct Refused {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Wish {
     Ping,
-    Resource { path: ResourcePath, ns: Option<String>, query: Option<String> },
+    Resource {
+        path: ResourcePath,
+        ns: Option<String>,
+        query: Option<String>,
+    },
 }
 
 /// Answers one request.
@@ -51,8 +55,15 @@ pub(super) async fn answer(
             tracing::debug!("registry ping");
             pong(relay, head)
         }
-        Wish::Resource { path: ResourcePath::Ping, .. } => pong(relay, head),
-        Wish::Resource { path: ResourcePath::Resource { name, kind }, ns, query } => {
+        Wish::Resource {
+            path: ResourcePath::Ping,
+            ..
+        } => pong(relay, head),
+        Wish::Resource {
+            path: ResourcePath::Resource { name, kind },
+            ns,
+            query,
+        } => {
             let list = matches!(kind, ResourceKind::Tags | ResourceKind::Referrers(_));
             let pull = PullRequest {
                 head,
@@ -60,7 +71,8 @@ pub(super) async fn answer(
                 name,
                 kind,
                 accept: joined(request.headers(), ACCEPT.as_str()),
-                range: joined(request.headers(), RANGE.as_str()).and_then(|range| ByteRange::parse(&range)),
+                range: joined(request.headers(), RANGE.as_str())
+                    .and_then(|range| ByteRange::parse(&range)),
                 query: query.filter(|_| list),
                 reset,
             };
@@ -88,7 +100,8 @@ fn wish<B>(request: &Request<B>, key: Option<&Secret>) -> Result<Wish, Refused> 
     if uri.scheme().is_some() || uri.authority().is_some() {
         return Err(not_found("this is no proxy: send the path alone"));
     }
-    if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
+    if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1
+    {
         return Err(Refused {
             status: StatusCode::BAD_REQUEST,
             code: ErrorCode::Unsupported,
@@ -98,7 +111,9 @@ fn wish<B>(request: &Request<B>, key: Option<&Secret>) -> Result<Wish, Refused> 
     if let Some(key) = key {
         let sent = request.headers().get(KEY_HEADER).map(HeaderValue::as_bytes);
         if !sent.is_some_and(|sent| same(sent, key.reveal().as_bytes())) {
-            return Err(not_found("this endpoint wants the header that stands in containerd's hosts.toml"));
+            return Err(not_found(
+                "this endpoint wants the header that stands in containerd's hosts.toml",
+            ));
         }
     }
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
@@ -161,17 +176,27 @@ fn same(one: &[u8], other: &[u8]) -> bool {
 }
 
 fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
-    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    let values: Vec<&str> = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
     (!values.is_empty()).then(|| values.join(", "))
 }
 
 fn refuse<B>(relay: &Relay, request: &Request<B>, refused: &Refused) -> Answer {
     let head = request.method() == Method::HEAD;
     let method = if head { "HEAD" } else { "GET" };
-    let method = if refused.status == StatusCode::METHOD_NOT_ALLOWED { "other" } else { method };
+    let method = if refused.status == StatusCode::METHOD_NOT_ALLOWED {
+        "other"
+    } else {
+        method
+    };
     let mut answer = relay.refuse(method, head, refused.status, refused.code, &refused.message);
     if refused.status == StatusCode::METHOD_NOT_ALLOWED {
-        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        answer
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
     answer
 }
@@ -183,15 +208,25 @@ fn pong(relay: &Relay, head: bool) -> Answer {
         .header("Docker-Distribution-Api-Version", "registry/2.0")
         .header("X-Harbor-Pilot-Request-Id", &*relay.request_id());
     let body = ResponseBody::plain(if head { "" } else { "{}" });
-    let response = if head { response.header("content-length", 2) } else { response };
-    response.body(body).unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
+    let response = if head {
+        response.header("content-length", 2)
+    } else {
+        response
+    };
+    response
+        .body(body)
+        .unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
 }
 
 /// Asks a listener for `/v2/` as any client would.
 pub(super) async fn ping(address: SocketAddr) -> bool {
     let address = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
-        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
+        IpAddr::V4(ip) if ip.is_unspecified() => {
+            SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))
+        }
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()))
+        }
         _ => address,
     };
     let asked = async {
@@ -201,7 +236,9 @@ pub(super) async fn ping(address: SocketAddr) -> bool {
         let mut answer = Vec::new();
         stream.take(4096).read_to_end(&mut answer).await?;
         // Any answer of ours will do: with a required header it is 404.
-        let ours = String::from_utf8_lossy(&answer).to_ascii_lowercase().contains("x-harbor-pilot-request-id");
+        let ours = String::from_utf8_lossy(&answer)
+            .to_ascii_lowercase()
+            .contains("x-harbor-pilot-request-id");
         Ok::<_, std::io::Error>(answer.starts_with(b"HTTP/1.1 ") && ours)
     };
     asked.await.unwrap_or(false)
@@ -216,8 +253,14 @@ mod tests {
         let table = [
             ("", Some((None, None))),
             ("ns=docker.io", Some((Some("docker.io"), None))),
-            ("ns=myreg.io%3A5000&n=5", Some((Some("myreg.io:5000"), Some("n=5")))),
-            ("last=a&x=y&ns=ghcr.io", Some((Some("ghcr.io"), Some("last=a")))),
+            (
+                "ns=myreg.io%3A5000&n=5",
+                Some((Some("myreg.io:5000"), Some("n=5"))),
+            ),
+            (
+                "last=a&x=y&ns=ghcr.io",
+                Some((Some("ghcr.io"), Some("last=a"))),
+            ),
             ("ns=a&ns=b", None),
             ("ns=%zz", None),
             ("ns=%f", None),
@@ -227,7 +270,9 @@ mod tests {
         ];
         for (query, due) in table {
             let split = split_query(query);
-            let shown = split.as_ref().map(|(ns, rest)| (ns.as_deref(), rest.as_deref()));
+            let shown = split
+                .as_ref()
+                .map(|(ns, rest)| (ns.as_deref(), rest.as_deref()));
             assert_eq!(shown, due, "{query}");
         }
     }
@@ -239,7 +284,11 @@ mod tests {
             ("HEAD", "/v2/library/a/manifests/1?ns=docker.io", None),
             ("POST", "/v2/library/a/blobs/uploads/", Some(405)),
             ("DELETE", "/v2/library/a/manifests/1", Some(405)),
-            ("GET", "http://169.254.169.254/v2/library/a/manifests/1", Some(404)),
+            (
+                "GET",
+                "http://169.254.169.254/v2/library/a/manifests/1",
+                Some(404),
+            ),
             ("GET", "/v2/library/a/manifests/..%2f..", Some(404)),
             ("GET", "/v2/../etc/passwd", Some(404)),
             ("GET", "/", Some(404)),
@@ -247,8 +296,15 @@ mod tests {
             ("GET", "/v2/_catalog", Some(404)),
         ];
         for (method, target, status) in table {
-            let request = Request::builder().method(method).uri(target).header(HOST, "x").body(()).unwrap();
-            let got = wish(&request, None).err().map(|refused| refused.status.as_u16());
+            let request = Request::builder()
+                .method(method)
+                .uri(target)
+                .header(HOST, "x")
+                .body(())
+                .unwrap();
+            let got = wish(&request, None)
+                .err()
+                .map(|refused| refused.status.as_u16());
             assert_eq!(got, status, "{method} {target}");
         }
     }
@@ -273,7 +329,12 @@ mod tests {
     fn one_host_header_is_wanted() {
         let none = Request::builder().uri("/v2/").body(()).unwrap();
         assert_eq!(wish(&none, None).unwrap_err().status, 400);
-        let two = Request::builder().uri("/v2/").header(HOST, "a").header(HOST, "b").body(()).unwrap();
+        let two = Request::builder()
+            .uri("/v2/")
+            .header(HOST, "a")
+            .header(HOST, "b")
+            .body(())
+            .unwrap();
         assert_eq!(wish(&two, None).unwrap_err().status, 400);
     }
 }

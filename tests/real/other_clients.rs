@@ -21,8 +21,15 @@ fn skopeo_pulls_through_the_agent_by_a_registries_conf_mirror() {
     let target = directory.join("pulled");
     let mut command = lab.command("skopeo");
     command
-        .env("CONTAINERS_REGISTRIES_CONF", &configuration)
-        .args(["--insecure-policy", "copy", "--all", "--preserve-digests"])
+        .arg("--registries-conf")
+        .arg(&configuration)
+        .args([
+            "--debug",
+            "--insecure-policy",
+            "copy",
+            "--all",
+            "--preserve-digests",
+        ])
         .arg(format!("docker://{}", image.by_tag("docker.io")))
         .arg(format!("oci:{}:1", target.display()));
     run(&mut command);
