@@ -2,10 +2,13 @@
 //! that knows all parts; tests run the same function with port 0 and read what was bound.
 
 mod reload;
+mod state;
 mod watchdog;
 
+pub use state::load;
+
 use crate::admin::{self, ConfigState, Surface, View};
-use crate::config::{Config, Loaded, Loader, Problem, load_accepted, store_accepted};
+use crate::config::{Config, Loaded, Loader, Problem};
 use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
 use crate::health::{Health, HttpProber};
@@ -17,8 +20,9 @@ use crate::telemetry::{EventName, Journal, StateChange};
 use crate::topology::Sources;
 use crate::upstream::Client;
 use reload::Reloader;
+use state::{keep_accepted, prepare_state};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
@@ -79,20 +83,6 @@ pub struct Bound {
     pub admin: Option<SocketAddr>,
     /// The metrics endpoint.
     pub metrics: Option<SocketAddr>,
-}
-
-/// Loads the configuration as design O2 says: the files; where they are bad, the last accepted one, degraded.
-///
-/// # Errors
-/// Bad files and nothing accepted before.
-pub fn load(loader: &Loader) -> Result<(Loaded, Option<Vec<Problem>>), Error> {
-    match loader.load() {
-        Ok(loaded) => Ok((loaded, None)),
-        Err(problems) => match load_accepted(&loader.state_directory(), &loader.environment) {
-            Some(Ok(loaded)) => Ok((loaded, Some(problems))),
-            _ => Err(Error::Config(problems)),
-        },
-    }
 }
 
 /// Runs until a signal ends it. Blocks; makes both runtimes: the data plane's, and the control plane's on this thread,
@@ -309,25 +299,6 @@ async fn bind(address: SocketAddr, what: &'static str) -> Result<(TcpListener, S
     let listener = TcpListener::bind(address).await.map_err(wrong)?;
     let bound = listener.local_addr().map_err(wrong)?;
     Ok((listener, bound))
-}
-
-fn prepare_state(directory: &Path) {
-    if let Err(error) = std::fs::create_dir_all(directory) {
-        tracing::warn!(
-            "cannot make the state directory {}: {error}; what was learned is lost at the next restart",
-            directory.display()
-        );
-    }
-}
-
-/// Keeping it is for the next start with a bad file; without it this one is as good.
-fn keep_accepted(directory: &Path, loaded: &Loaded) {
-    if let Err(error) = store_accepted(directory, loaded) {
-        tracing::warn!(
-            "{error}: {}",
-            std::error::Error::source(&error).map_or_else(String::new, ToString::to_string)
-        );
-    }
 }
 
 // === impl Running ===

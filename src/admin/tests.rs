@@ -1,3 +1,5 @@
+//! Tests of admin.
+
 use super::answer::{answer, gauges};
 use super::*;
 use crate::config::{BaseUrl, Probe, ProbeKind, Tls};

@@ -1,6 +1,6 @@
 //! Loading the configuration again: a good one comes into force as a whole, a bad one changes nothing (design O2).
 
-use super::keep_accepted;
+use super::state::keep_accepted;
 use crate::admin::ConfigState;
 use crate::config::{Config, Dns, Loader, Problem, Secret};
 use crate::metrics::Metrics;

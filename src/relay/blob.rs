@@ -43,7 +43,7 @@ pub(crate) struct BlobWanted {
 #[derive(Debug)]
 pub(crate) enum Fetched {
     /// The beginning of a body, with the rest to come; or all of it, proved.
-    Stream(Incoming),
+    Stream(Box<Incoming>),
     /// HEAD: the size.
     Size(u64),
 }
@@ -160,16 +160,16 @@ impl BlobWanted {
                 total: Some(read),
                 has_length,
             };
-            return Ok(Fetched::Stream(incoming));
+            return Ok(Fetched::Stream(Box::new(incoming)));
         }
         let body = if ended { None } else { Some(body) };
-        Ok(Fetched::Stream(Incoming {
+        Ok(Fetched::Stream(Box::new(Incoming {
             ready,
             body,
             skip: due.skip,
             total: due.total,
             has_length,
-        }))
+        })))
     }
 }
 

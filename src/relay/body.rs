@@ -299,7 +299,7 @@ impl BlobBody {
                     self.window.learn_length(total - self.errand.first);
                     self.errand.last.get_or_insert(total.saturating_sub(1));
                 }
-                self.source = Some(Source::new(incoming, found.endpoint, found.in_flight));
+                self.source = Some(Source::new(*incoming, found.endpoint, found.in_flight));
                 self.waiting_since = None;
                 Poll::Ready(Ok(()))
             }

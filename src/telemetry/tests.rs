@@ -1,3 +1,5 @@
+//! Tests of telemetry.
+
 use super::init::build;
 use super::line::{Style, Utc};
 use super::native::Socket;
@@ -232,8 +234,8 @@ fn diagnostics_and_records_pass_one_filter_that_can_be_changed() {
     };
     tracing::subscriber::with_default(layers, || {
         let say = || {
-            tracing::warn!(target: "harbor_pilot::relay", tier = "replica", left = 3, "slow\nsource");
-            tracing::debug!(target: "harbor_pilot::relay", "detail");
+            tracing::warn!(target: "harbor_pilot::telemetry", tier = "replica", left = 3, "slow\nsource");
+            tracing::debug!(target: "harbor_pilot::telemetry", "detail");
             journal.access(Box::new(ping.clone()));
             journal.access(Box::new(record()));
             journal.event(change(EventName::TierUp));
@@ -247,7 +249,7 @@ fn diagnostics_and_records_pass_one_filter_that_can_be_changed() {
     });
     assert!(guard.flush(Duration::from_secs(20)));
     let blob = "INFO  blob docker.io/library/nginx@sha256:ab12ab12ab12… 200 served by replica/203.0.113.7:443 in 35 ms, 12.3 MiB request=0123abcd";
-    let warning = r#"WARN  relay: slow\nsource tier=replica left=3"#;
+    let warning = r#"WARN  telemetry: slow\nsource tier=replica left=3"#;
     let up = "INFO  tier_up: replica: tier_up";
     assert_eq!(
         said(&paper),
@@ -256,7 +258,7 @@ fn diagnostics_and_records_pass_one_filter_that_can_be_changed() {
             blob,
             up,
             warning,
-            "DEBUG relay: detail",
+            "DEBUG telemetry: detail",
             "DEBUG ping GET 200 in 35 ms request=0123abcd",
             blob,
             up,

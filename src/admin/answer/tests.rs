@@ -1,3 +1,5 @@
+//! Tests of admin/answer.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Tests of cli/completions.
+
 use super::*;
 use clap::Arg;
 

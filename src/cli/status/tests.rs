@@ -1,3 +1,5 @@
+//! Tests of cli/status.
+
 use super::*;
 use crate::admin::{Change, ConfigStatus, EndpointStatus, SourceStatus, State, TrafficStatus};
 use std::collections::BTreeMap;

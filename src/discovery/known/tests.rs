@@ -1,3 +1,5 @@
+//! Tests of discovery/known.
+
 use super::*;
 use crate::config::{BaseUrl, Probe, ProbeKind, Tls};
 use crate::discovery::resolver::Family;

@@ -1,3 +1,5 @@
+//! Tests of discovery/memory.
+
 use super::*;
 
 fn memory() -> Memory {

@@ -1,3 +1,5 @@
+//! Tests of discovery/named.
+
 use super::*;
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::oneshot::error::TryRecvError;

@@ -1,3 +1,5 @@
+//! Tests of discovery/resolver.
+
 use super::*;
 use hickory_resolver::proto::op::{Message, OpCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME};

@@ -1,3 +1,5 @@
+//! Tests of discovery/task.
+
 use super::*;
 use crate::config::{BaseUrl, Probe, ProbeKind, Tls};
 use crate::discovery::Discovery;

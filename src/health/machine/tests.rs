@@ -1,3 +1,5 @@
+//! Tests of health/machine.
+
 mod endpoint;
 
 use super::*;

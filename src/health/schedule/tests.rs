@@ -1,3 +1,5 @@
+//! Tests of health/schedule.
+
 use super::*;
 use crate::topology::Failure;
 

@@ -1,3 +1,5 @@
+//! Tests of health/table.
+
 use super::*;
 use crate::health::fixture::{endpoint, refused, report, sets, sources, tier, upstream};
 use crate::health::probe::Verdict;

@@ -1,3 +1,5 @@
+//! Tests of health/task.
+
 use super::*;
 use crate::health::Health;
 use crate::health::fixture::{endpoint, refused, report, sets, sources, tier, upstream};

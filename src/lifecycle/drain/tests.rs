@@ -1,3 +1,5 @@
+//! Tests of lifecycle/drain.
+
 use super::*;
 use tokio::time::timeout;
 

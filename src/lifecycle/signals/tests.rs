@@ -1,3 +1,5 @@
+//! Tests of lifecycle/signals.
+
 use super::*;
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! Tests of lifecycle/systemd.
+
 use super::*;
 
 fn received(socket: &UnixDatagram) -> String {

@@ -1,3 +1,5 @@
+//! Tests of lifecycle/tasks.
+
 use super::*;
 use std::time::Duration;
 use tokio::time::timeout;

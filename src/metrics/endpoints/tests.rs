@@ -1,3 +1,5 @@
+//! Tests of metrics/endpoints.
+
 use super::*;
 
 fn gauge(tier: &str, endpoints: impl IntoIterator<Item = (String, bool)>) -> TierGauge {

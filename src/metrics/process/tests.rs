@@ -1,3 +1,5 @@
+//! Tests of metrics/process.
+
 use super::*;
 
 #[test]

@@ -135,7 +135,7 @@ fn stream(
     mut record: RequestRecord,
 ) -> Answered {
     let incoming = match found.good {
-        Fetched::Stream(incoming) => incoming,
+        Fetched::Stream(incoming) => *incoming,
         Fetched::Size(size) => return sized(size, &errand.wanted.digest, record),
     };
     let part: Option<ContentRange> = match (range, incoming.total) {

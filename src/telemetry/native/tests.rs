@@ -1,3 +1,5 @@
+//! Tests of telemetry/native.
+
 use super::*;
 use crate::telemetry::tests::{change, record};
 use crate::telemetry::{EventName, RequestOutcome};

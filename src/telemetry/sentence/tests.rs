@@ -1,3 +1,5 @@
+//! Tests of telemetry/sentence.
+
 use super::*;
 use crate::telemetry::tests::record;
 

@@ -1,3 +1,5 @@
+//! Tests of topology/select.
+
 mod world;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of health/probe/answer.
+
 use super::*;
 
 /// As Harbor 2.8–2.15 sends it (harbor-facts 1.1).

@@ -1,3 +1,5 @@
+//! Tests of topology/select/stickiness.
+
 use super::*;
 use crate::topology::SourceId;
 
