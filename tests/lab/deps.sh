@@ -1,7 +1,6 @@
 #!/bin/sh
 # Installs what the laboratory and the build need and the machine does not have, and the packages that are named
-# as arguments. Services that come with the
-# packages are neither started nor enabled: the laboratory runs its own copies.
+# as arguments. Services that come with them are neither started nor enabled: the laboratory runs its own copies.
 set -eu
 
 PACKAGES="busybox-static ca-certificates containerd curl dnsmasq-base docker-registry gcc iproute2 libc6-dev
