@@ -92,13 +92,14 @@ async fn connection(stream: TcpStream, relay: Relay, settings: Settings, drain: 
         service_fn(move |request: Request<Incoming>| {
             let (relay, reset, guard) = (relay.clone(), reset.clone(), drain.hold());
             let key = settings.key.borrow().clone();
-            async move {
+            // Boxed: hyper moves the future about, and that of a pull is some KiB.
+            Box::pin(async move {
                 let answer = request::answer(&relay, request, key.as_ref(), reset).await;
                 Ok::<_, Infallible>(answer.map(|body| Held {
                     body,
                     _guard: guard,
                 }))
-            }
+            })
         })
     };
     let mut builder = hyper::server::conn::http1::Builder::new();
