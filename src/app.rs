@@ -206,9 +206,12 @@ pub async fn build(
         metrics: None,
     };
     for address in &config.server.listen {
-        let _on_data = data.enter();
-        let (listener, address) = bind(*address, "the registry endpoint").await?;
+        // Bound and served on the data runtime: its sockets are driven there.
+        let binding = data.spawn(bind(*address, "the registry endpoint"));
+        let bound_there = binding.await.map_err(|error| Error::Process(error.into()))?;
+        let (listener, address) = bound_there?;
         bound.listen.push(address);
+        let _on_data = data.enter();
         let served = server::serve(listener, relay.clone(), settings.clone(), draining.clone());
         let over = draining.clone();
         tasks.spawn("registry endpoint", async move {
