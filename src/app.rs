@@ -1,6 +1,7 @@
 //! The composition root: builds everything in the floors' order, binds, runs, and ends it in order. The one place
 //! that knows all parts; tests run the same function with port 0 and read what was bound.
 
+mod first;
 mod reload;
 mod state;
 mod watchdog;
@@ -155,6 +156,7 @@ pub async fn build(
     let (drain, draining) = Drain::new();
 
     let sources = Arc::new(Sources::of(&config, 1));
+    let tiers = sources.tiers.clone();
     let client = Client::new(config.timeouts);
     // Probes have connections of their own: one opened here is driven by this runtime and must not carry pulls.
     let probing = Client::new(config.timeouts);
@@ -205,10 +207,13 @@ pub async fn build(
         admin: None,
         metrics: None,
     };
+    first::addresses(health.snapshot(), &tiers).await;
     for address in &config.server.listen {
         // Bound and served on the data runtime: its sockets are driven there.
         let binding = data.spawn(bind(*address, "the registry endpoint"));
-        let bound_there = binding.await.map_err(|error| Error::Process(error.into()))?;
+        let bound_there = binding
+            .await
+            .map_err(|error| Error::Process(error.into()))?;
         let (listener, address) = bound_there?;
         bound.listen.push(address);
         let _on_data = data.enter();
@@ -372,10 +377,8 @@ impl Running {
 
     fn keep_sizes(&self) {
         if let Err(error) = self.relay.store_sizes(&self.sizes) {
-            tracing::debug!(
-                "cannot keep known sizes in {}: {error}",
-                self.sizes.display()
-            );
+            let path = self.sizes.display();
+            tracing::debug!("cannot keep known sizes in {path}: {error}");
         }
     }
 }

@@ -56,6 +56,14 @@ pub(crate) struct Candidates {
     generation: u64,
 }
 
+/// DNS has neither named an address nor failed. So it is for a moment after the start and after a reload, when the
+/// snapshot does not show a new source yet; for an upstream, until it is first wanted.
+fn awaits_dns(snapshot: &Snapshot, source: &SourceId) -> bool {
+    snapshot
+        .source(source)
+        .is_none_or(|state| state.endpoints.is_empty() && state.dns_error.is_none())
+}
+
 // === impl Candidate ===
 
 impl Candidate {
@@ -105,13 +113,9 @@ impl Candidates {
             Want::Upstream => candidate.is_upstream(),
         };
         let next = listed.into_iter().find(wanted);
-        // An upstream that was never looked up stands in its place: behind the tiers that are well, before those
-        // that are asked only because the rest failed.
-        let unresolved = if want == Want::Tier {
-            None
-        } else {
-            self.unresolved(&snapshot)
-        };
+        // A source that was never looked up stands behind those that are well, before those that are asked only
+        // because the rest failed.
+        let unresolved = self.unresolved(&snapshot, want);
         match (next, unresolved) {
             (Some(next), Some(leg)) if !next.is_healthy => {
                 self.gone_legs.insert(leg);
@@ -144,7 +148,7 @@ impl Candidates {
     /// Whether anybody is left.
     pub(crate) fn more(&mut self, parts: &RelayParts) -> bool {
         let (listed, snapshot) = self.list(parts);
-        !listed.is_empty() || self.unresolved(&snapshot).is_some()
+        !listed.is_empty() || self.unresolved(&snapshot, Want::Next).is_some()
     }
 
     /// Ready when the leg's source has addresses, or DNS has failed for it, or it takes too long.
@@ -159,11 +163,7 @@ impl Candidates {
             let Some(source) = source else {
                 return;
             };
-            let answered = snapshots.wait_for(|snapshot| {
-                snapshot
-                    .source(&source)
-                    .is_none_or(|state| !state.endpoints.is_empty() || state.dns_error.is_some())
-            });
+            let answered = snapshots.wait_for(|snapshot| !awaits_dns(snapshot, &source));
             // Too late and never are the same here: the leg then has no address.
             let _ = tokio::time::timeout(RESOLVE_WAIT, answered).await.is_ok();
         }
@@ -202,7 +202,7 @@ impl Candidates {
             let busy = selected
                 .first()
                 .is_some_and(|first| first.why == Why::Loaded);
-            if !busy || self.unresolved(&snapshot).is_some() {
+            if !busy || self.unresolved(&snapshot, Want::Next).is_some() {
                 return;
             }
             tokio::time::sleep(BUSY_STEP).await;
@@ -232,13 +232,16 @@ impl Candidates {
             .collect()
     }
 
-    fn unresolved(&self, snapshot: &Snapshot) -> Option<usize> {
+    fn unresolved(&self, snapshot: &Snapshot, want: Want) -> Option<usize> {
+        let wanted = |source: &SourceId| match want {
+            Want::Next => true,
+            Want::Tier => false,
+            Want::Upstream => matches!(source, SourceId::Upstream(_)),
+        };
         let is_unresolved = |(index, leg): &(usize, &crate::route::Leg)| {
-            matches!(leg.source, SourceId::Upstream(_))
+            wanted(&leg.source)
                 && !self.gone_legs.contains(index)
-                && snapshot
-                    .source(&leg.source)
-                    .is_some_and(|state| state.endpoints.is_empty() && state.dns_error.is_none())
+                && awaits_dns(snapshot, &leg.source)
         };
         self.route
             .legs
