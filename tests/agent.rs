@@ -15,6 +15,8 @@ mod support;
 
 #[path = "agent/client.rs"]
 mod client;
+#[path = "agent/hostile.rs"]
+mod hostile;
 #[path = "agent/node.rs"]
 mod node;
 #[path = "agent/property.rs"]
