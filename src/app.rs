@@ -1,6 +1,7 @@
 //! The composition root: builds everything in the floors' order, binds, runs, and ends it in order. The one place
 //! that knows all parts; tests run the same function with port 0 and read what was bound.
 
+mod first;
 mod reload;
 mod state;
 mod watchdog;
@@ -162,6 +163,7 @@ pub async fn build(
     let (drain, draining) = Drain::new();
 
     let sources = Arc::new(Sources::of(&config, 1));
+    let tiers = sources.tiers.clone();
     let client = Client::new(config.timeouts);
     // Probes have connections of their own: one opened here is driven by this runtime and must not carry pulls.
     let probing = Client::new(config.timeouts);
@@ -212,10 +214,16 @@ pub async fn build(
         admin: None,
         metrics: None,
     };
+    first::addresses(health.snapshot(), &tiers).await;
     for address in &config.server.listen {
-        let _on_data = data.enter();
-        let (listener, address) = bind(*address, "the registry endpoint").await?;
+        // Bound and served on the data runtime: its sockets are driven there.
+        let binding = data.spawn(bind(*address, "the registry endpoint"));
+        let bound_there = binding
+            .await
+            .map_err(|error| Error::Process(error.into()))?;
+        let (listener, address) = bound_there?;
         bound.listen.push(address);
+        let _on_data = data.enter();
         let served = server::serve(listener, relay.clone(), settings.clone(), draining.clone());
         let over = draining.clone();
         tasks.spawn("registry endpoint", async move {
@@ -376,10 +384,8 @@ impl Running {
 
     fn keep_sizes(&self) {
         if let Err(error) = self.relay.store_sizes(&self.sizes) {
-            tracing::debug!(
-                "cannot keep known sizes in {}: {error}",
-                self.sizes.display()
-            );
+            let path = self.sizes.display();
+            tracing::debug!("cannot keep known sizes in {path}: {error}");
         }
     }
 }

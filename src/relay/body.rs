@@ -18,7 +18,6 @@ use super::record::RequestRecord;
 use super::search::{Ended, Search};
 use super::timing::Timing;
 use super::window::{Fault, Window};
-use crate::oci::ByteRange;
 use crate::route::Route;
 use crate::topology::{EndpointId, Failure, InFlight, Outcome, OutcomeReport};
 use crate::upstream;
@@ -47,6 +46,8 @@ pub(crate) struct Errand {
     pub(crate) first: u64,
     /// Offset of its last byte; `None`: the blob's end, wherever that is.
     pub(crate) last: Option<u64>,
+    /// Size of the whole blob, as its first source told it.
+    pub(crate) total: Option<u64>,
     /// Tells the server to reset the connection.
     pub(crate) reset: Arc<AtomicBool>,
 }
@@ -240,11 +241,8 @@ impl BlobBody {
 
     fn look_for_another(&self) -> Resumption {
         let errand = &self.errand;
-        let range = ByteRange {
-            first: errand.first + self.window.released(),
-            last: errand.last,
-        };
-        let wanted = Arc::new(errand.wanted.from(range));
+        let first = errand.first + self.window.released();
+        let wanted = Arc::new(errand.wanted.from(first, errand.total));
         let mut search = Search::new(
             errand.parts.clone(),
             errand.route.clone(),

@@ -69,6 +69,14 @@ struct Listed {
 /// How long that moment is.
 const MOMENT: Duration = Duration::from_millis(5);
 
+/// DNS has neither named an address nor failed. So it is for a moment after the start and after a reload, when the
+/// snapshot does not show a new source yet; for an upstream, until it is first wanted.
+fn awaits_dns(snapshot: &Snapshot, source: &SourceId) -> bool {
+    snapshot
+        .source(source)
+        .is_none_or(|state| state.endpoints.is_empty() && state.dns_error.is_none())
+}
+
 // === impl Candidate ===
 
 impl Candidate {
@@ -121,13 +129,9 @@ impl Candidates {
         let snapshot = listed.snapshot.clone();
         let next = listed.candidates.iter().position(wanted);
         let next = next.and_then(|at| listed.candidates.get(at).cloned());
-        // An upstream that was never looked up stands in its place: behind the tiers that are well, before those
-        // that are asked only because the rest failed.
-        let unresolved = if want == Want::Tier {
-            None
-        } else {
-            self.unresolved(&snapshot)
-        };
+        // A source that was never looked up stands behind those that are well, before those that are asked only
+        // because the rest failed.
+        let unresolved = self.unresolved(&snapshot, want);
         match (next, unresolved) {
             (Some(next), Some(leg)) if !next.is_healthy => {
                 self.gone_legs.insert(leg);
@@ -163,7 +167,7 @@ impl Candidates {
             return true;
         }
         let snapshot = listed.snapshot.clone();
-        self.unresolved(&snapshot).is_some()
+        self.unresolved(&snapshot, Want::Next).is_some()
     }
 
     /// Ready when the leg's source has addresses, or DNS has failed for it, or it takes too long.
@@ -178,11 +182,7 @@ impl Candidates {
             let Some(source) = source else {
                 return;
             };
-            let answered = snapshots.wait_for(|snapshot| {
-                snapshot
-                    .source(&source)
-                    .is_none_or(|state| !state.endpoints.is_empty() || state.dns_error.is_some())
-            });
+            let answered = snapshots.wait_for(|snapshot| !awaits_dns(snapshot, &source));
             // Too late and never are the same here: the leg then has no address.
             let _ = tokio::time::timeout(RESOLVE_WAIT, answered).await.is_ok();
         }
@@ -233,7 +233,7 @@ impl Candidates {
                 return;
             }
             let snapshot = listed.snapshot.clone();
-            if self.unresolved(&snapshot).is_some() {
+            if self.unresolved(&snapshot, Want::Next).is_some() {
                 return;
             }
             tokio::time::sleep(BUSY_STEP).await;
@@ -263,13 +263,16 @@ impl Candidates {
             .collect()
     }
 
-    fn unresolved(&self, snapshot: &Snapshot) -> Option<usize> {
+    fn unresolved(&self, snapshot: &Snapshot, want: Want) -> Option<usize> {
+        let wanted = |source: &SourceId| match want {
+            Want::Next => true,
+            Want::Tier => false,
+            Want::Upstream => matches!(source, SourceId::Upstream(_)),
+        };
         let is_unresolved = |(index, leg): &(usize, &crate::route::Leg)| {
-            matches!(leg.source, SourceId::Upstream(_))
+            wanted(&leg.source)
                 && !self.gone_legs.contains(index)
-                && snapshot
-                    .source(&leg.source)
-                    .is_some_and(|state| state.endpoints.is_empty() && state.dns_error.is_none())
+                && awaits_dns(snapshot, &leg.source)
         };
         self.route
             .legs

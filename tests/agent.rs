@@ -1,0 +1,23 @@
+//! The whole agent in one process, from its composition root, between scripted registries on loopback and a client
+//! that sees how an answer ends.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::large_futures,
+    unreachable_pub,
+    reason = "it is test code, in which a panic is a failed test"
+)]
+
+mod support;
+
+#[path = "agent/client.rs"]
+mod client;
+#[path = "agent/hostile.rs"]
+mod hostile;
+#[path = "agent/node.rs"]
+mod node;
+#[path = "agent/property.rs"]
+mod property;
