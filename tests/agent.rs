@@ -13,11 +13,23 @@
 
 mod support;
 
+#[path = "agent/blobs.rs"]
+mod blobs;
 #[path = "agent/client.rs"]
 mod client;
+#[path = "agent/cold.rs"]
+mod cold;
+#[path = "agent/endpoint.rs"]
+mod endpoint;
 #[path = "agent/hostile.rs"]
 mod hostile;
+#[path = "agent/life.rs"]
+mod life;
+#[path = "agent/manifests.rs"]
+mod manifests;
 #[path = "agent/node.rs"]
 mod node;
 #[path = "agent/property.rs"]
 mod property;
+#[path = "agent/refusals.rs"]
+mod refusals;
