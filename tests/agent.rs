@@ -19,6 +19,8 @@ mod blobs;
 mod client;
 #[path = "agent/cold.rs"]
 mod cold;
+#[path = "agent/commands.rs"]
+mod commands;
 #[path = "agent/endpoint.rs"]
 mod endpoint;
 #[path = "agent/hostile.rs"]
