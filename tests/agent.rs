@@ -7,6 +7,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::large_futures,
+    clippy::disallowed_methods,
     unreachable_pub,
     reason = "it is test code, in which a panic is a failed test"
 )]

@@ -7,7 +7,6 @@ use crate::telemetry::Captured;
 use std::collections::BTreeMap;
 use std::path::Path;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
 
 fn write(file: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt as _;
@@ -98,11 +97,10 @@ async fn a_reload_says_what_waits_for_a_restart() {
         &loader.config_file,
         &format!("{text}[limits]\nconnections = 3\n"),
     );
-    let (sender, signals): (mpsc::Sender<RawSignal>, Signals) = Signals::by_hand();
-    let stopped = tokio::spawn(running.until_stopped(signals));
+    let (sender, signals) = Signals::by_hand();
     sender.send(RawSignal::Hangup).await.unwrap();
     sender.send(RawSignal::Terminate).await.unwrap();
-    stopped.await.unwrap().unwrap();
+    running.until_stopped(signals).await.unwrap();
     let events = journal.events();
     let reloaded = events
         .iter()

@@ -58,10 +58,9 @@ impl Case {
         {
             sources.retain(|source| !source.stalls());
         }
-        if !sources.iter().any(Source::is_good) {
-            if sources.is_empty() || dice.below(2) == 0 {
-                sources.push(Source::good(&mut dice));
-            }
+        let good = sources.iter().any(Source::is_good);
+        if sources.is_empty() || !good && dice.below(2) == 0 {
+            sources.push(Source::good(&mut dice));
         }
         let wish = match dice.below(10) {
             0 => Wish::Head,
