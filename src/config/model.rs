@@ -193,7 +193,7 @@ pub struct Relay {
 pub enum Verify {
     /// Every full blob.
     Always,
-    /// Only what was stitched, came without a length, or is asked for again soon.
+    /// Only what came without a length, or is asked for again soon: containerd finds the rest at commit.
     Suspect,
 }
 
