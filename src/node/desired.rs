@@ -115,7 +115,10 @@ fn for_tier_name(
         chain.say(format!("the images name the tier {} itself", tier.name));
         chain.entry((entry, ca_file));
     }
-    chain.known.push(known_tier(tier));
+    chain.known.push(Known {
+        role: Role::Upstream,
+        ..known_tier(tier)
+    });
     chain.finish(name.clone(), closed)
 }
 

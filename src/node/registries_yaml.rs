@@ -12,6 +12,7 @@
 //! [`edit`] begins with [`remove`], so that applying twice is applying once.
 
 mod add;
+mod changes;
 mod edit;
 mod flow;
 mod place;

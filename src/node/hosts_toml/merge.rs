@@ -220,7 +220,7 @@ impl Merge<'_> {
         let own = |text: String| text.replace('\n', end);
         let mut text = own(format!("{HEADER}\n{top}\n"));
         for (at, line) in marks::lines(base).enumerate() {
-            if place == Some(at) {
+            if place == Some(at) && !block.is_empty() {
                 text.push_str(&own(format!("{}\n", block.join("\n"))));
             }
             if self.aside.contains(&at) {
@@ -255,6 +255,11 @@ fn place(base: &str, layout: &Layout, embedded: Option<&Host>) -> Option<usize> 
         let above = lines.get(..first).unwrap_or_default().iter().rev();
         Some(first - above.take_while(|line| marks::is_comment(line)).count())
     };
+    // The blank line behind the embedded registry or the bare `[host]` stays there.
+    let place = place.map(|at| match lines.get(at) {
+        Some(line) if marks::is_blank(line) => at + 1,
+        _ => at,
+    });
     place.filter(|at| *at < lines.len())
 }
 

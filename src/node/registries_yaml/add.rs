@@ -1,6 +1,7 @@
 //! Entries for registries that the text does not list yet (design F2: k3s before September 2024).
 
-use super::edit::{Changes, Edit};
+use super::changes::Changes;
+use super::edit::Edit;
 use super::tree::{Kind, Node};
 use super::{Refused, flow, place};
 use crate::node::desired::DesiredHost;

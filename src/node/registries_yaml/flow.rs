@@ -107,6 +107,20 @@ pub(super) fn edited(
     Ok(now)
 }
 
+/// The text of a bracketed entry whose `endpoint` has no value, with one.
+pub(super) fn filled(text: &str, entry: &Node, key: &Node, agent: &str) -> String {
+    let mut now = text.get(entry.span.clone()).unwrap_or_default().to_owned();
+    let end = key.span.end - entry.span.start;
+    let behind = now.get(end..).unwrap_or_default();
+    let space = behind.len() - behind.trim_start().len();
+    let (at, colon) = match behind.trim_start().starts_with(':') {
+        true => (end + space + 1, ""),
+        false => (end, ":"),
+    };
+    now.insert_str(at, &format!("{colon} [{}]", quoted(agent)));
+    now
+}
+
 /// The bytes of an item with the comma behind it and one space.
 fn cut(text: &str, items: &[Node], at: usize) -> Result<Option<Range<usize>>, Refused> {
     let Some(item) = items.get(at) else {

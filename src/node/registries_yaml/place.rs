@@ -21,6 +21,14 @@ pub(super) fn line(text: &str, at: usize) -> &str {
     rest.split_inclusive('\n').next().unwrap_or_default()
 }
 
+/// The start of the comment lines directly above a line.
+pub(super) fn above(text: &str, start: usize) -> usize {
+    let before = text.get(..start).unwrap_or_default();
+    let lines = before.split_inclusive('\n').rev();
+    let comments = lines.take_while(|line| marks::is_comment(line));
+    start - comments.map(str::len).sum::<usize>()
+}
+
 /// The column of a key that is the first thing in its line.
 pub(super) fn indent(text: &str, key: &Node) -> Result<usize, Refused> {
     let start = line_start(text, key.span.start);
