@@ -9,6 +9,8 @@
 
 #[path = "node_files/corpus.rs"]
 mod corpus;
+#[path = "node_files/golden.rs"]
+mod golden;
 #[path = "node_files/properties.rs"]
 mod properties;
 

@@ -42,7 +42,7 @@ pub(super) struct Host {
 
 impl Layout {
     pub(super) fn of(text: &str) -> Result<Self, Refused> {
-        if marks::has_byte_order_mark(text) {
+        if text.starts_with(marks::BYTE_ORDER_MARK) {
             return Err(Refused::Unreadable(
                 "it begins with a byte order mark".to_owned(),
             ));

@@ -184,8 +184,8 @@ impl Merge<'_> {
     fn block(&mut self, layout: &Layout, left: &[&Host], server_is_ours: bool) -> Vec<String> {
         let server = &self.desired.server;
         let mut entries: Vec<&HostEntry> = Vec::new();
-        let first = self.desired.hosts.first().map(|entry| &entry.role);
-        if server.role == Role::Agent && !left.is_empty() && first != Some(&Role::Agent) {
+        let alone = self.desired.hosts.is_empty() && self.desired.closed;
+        if alone && self.desired.agent_alive && !left.is_empty() {
             // As the server alone it would come behind the user's hosts.
             entries.push(server);
         }

@@ -15,6 +15,8 @@ pub(super) struct Changes<'t> {
     /// Bytes and what comes in their place, in any order; those of one place in the order of being put.
     pub(super) splices: Vec<(std::ops::Range<usize>, String)>,
     records: Vec<flow::Record>,
+    /// The line of `mirrors`: behind the last line a comment could end a text of several lines.
+    records_at: usize,
     expected: Value,
     pub(super) adopted: Vec<String>,
     pub(super) notes: Vec<String>,
@@ -24,8 +26,11 @@ pub(super) struct Changes<'t> {
 
 impl<'t> Changes<'t> {
     /// None yet.
-    pub(super) fn of(base: &'t str) -> Result<Self, Refused> {
+    pub(super) fn of(base: &'t str, root: Option<&Node>) -> Result<Self, Refused> {
+        let mirrors = root.and_then(|root| root.pair("mirrors"));
+        let line = |(key, _): &(Node, Node)| place::line_start(base, key.span.start);
         Ok(Self {
+            records_at: mirrors.map_or(0, line),
             base,
             end: marks::line_end(base),
             splices: Vec::new(),
@@ -157,6 +162,11 @@ impl<'t> Changes<'t> {
     }
 
     pub(super) fn finish(mut self) -> Result<Edited, Refused> {
+        if !self.records.is_empty() {
+            let lines = self.records.iter().map(|record| record.line(self.end));
+            let at = self.records_at;
+            self.splices.insert(0, (at..at, lines.collect()));
+        }
         self.splices.sort_by_key(|(span, _)| span.start);
         let mut text = String::with_capacity(self.base.len() + 256);
         let mut at = 0;
@@ -166,9 +176,6 @@ impl<'t> Changes<'t> {
             at = span.end;
         }
         text.push_str(self.base.get(at..).unwrap_or_default());
-        for record in &self.records {
-            marks::append(&mut text, &record.line(self.end));
-        }
         let found = read::value(&text).map_err(|error| Refused::ReadBack(error.to_string()))?;
         if found != self.expected {
             let what = "another parser sees other entries in it".to_owned();

@@ -50,7 +50,7 @@ pub struct Edited {
 pub fn edit(text: &str, wanted: &Edit<'_>) -> Result<Edited, Refused> {
     let base = remove(text)?;
     let root = read::checked(&base)?;
-    let mut changes = Changes::of(&base)?;
+    let mut changes = Changes::of(&base, root.as_ref())?;
     let mirrors = root.as_ref().and_then(|root| root.get("mirrors"));
     if let Some(mirrors) = mirrors.filter(|mirrors| mirrors.is_marked) {
         refuse_special(mirrors, "mirrors")?;

@@ -4,6 +4,7 @@ use super::tree::{self, Kind, Node};
 use super::{Refused, unusual};
 use crate::node::desired::{HostEntry, Role};
 use crate::node::endpoint::{EndpointUrl, Reader};
+use crate::node::marks::BYTE_ORDER_MARK;
 use std::path::PathBuf;
 use yaml_serde::Value;
 
@@ -77,7 +78,7 @@ pub(super) fn checked(text: &str) -> Result<Option<Node>, Refused> {
 
 /// The text as libyaml reads it, of which k3s's parser is a port.
 pub(super) fn value(text: &str) -> Result<Value, Refused> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     yaml_serde::from_str(text).map_err(|error| {
         let error = error.to_string();
         if error.contains("duplicate entry") {
