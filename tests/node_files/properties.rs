@@ -199,8 +199,6 @@ fn holds(case: &Case) -> Result<bool, TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
-
     #[test]
     fn any_hosts_toml(text in hosts_toml(), settings in settings(), crlf: bool, bare: bool) {
         let text = dressed(text, crlf, bare);
