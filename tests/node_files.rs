@@ -7,6 +7,12 @@
 //! (entries for every registry). `HARBOR_PILOT_GOLDEN=write cargo test --test node_files` writes the expected
 //! files; look at the difference before it is believed.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test's own helpers end the test"
+)]
+
 #[path = "node_files/corpus.rs"]
 mod corpus;
 #[path = "node_files/golden.rs"]

@@ -54,7 +54,7 @@ part dependencies 90 cargo-deny check bans licenses sources
 part tests 840 cargo test --locked --no-fail-fast
 part node-checker 240 cargo test --locked --no-fail-fast --test node_checker
 part real 720 $AS_ROOT cargo test --locked --no-fail-fast --test real -- --test-threads=1 --show-output
-grep -ahE '^[^|]* [0-9.]+ s( more than a healthy pull)?$' "$logs/real.log" | sed 's/^/    /'
+grep -ahE "^(first|second|pull|[A-Za-z].* at both REPLICA).* s( more than a healthy pull)?\$" "$logs/real.log" | cut -c -140 | sed "s/^/    /"
 part demo 180 $AS_ROOT cargo test --locked --quiet --test demo
 
 echo "$SECONDS seconds in all; what each part said is in $logs"
