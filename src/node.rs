@@ -5,6 +5,17 @@
 //! replaces one file whole; `task` does all of it continuously in the daemon. Editing itself is pure text in, text
 //! out. Nothing is written unless `[node] manage = true` and a tier exists.
 
+pub mod clients;
+pub mod desired;
 pub mod detect;
+pub mod diff;
+pub mod endpoint;
+pub mod files;
+pub mod hosts_toml;
 pub mod ledger;
+mod marks;
+pub mod registries_yaml;
+pub mod task;
 pub mod write;
+
+pub use task::{FilesState, NodeFilesStatus, Trouble, TroubleKind, answers, start};

@@ -9,7 +9,7 @@ mod facts;
 mod k3s;
 mod meaning;
 
-pub use facts::{Facts, Process, Text, gather, running_processes};
+pub use facts::{Facts, Machine, Process, Text, gather};
 pub(super) use meaning::meaning;
 
 use super::ledger::ReadAtStart;
@@ -20,6 +20,10 @@ use std::path::{Path, PathBuf};
 
 /// Where stock containerd's host configurations are by convention.
 const CERTS_D: &str = "/etc/containerd/certs.d";
+
+/// The containerd that came with the first k3s that leaves other directories of certs.d alone (k3s#10823; by its
+/// releases' dates).
+const KEEPS_OTHERS: (u32, u32, u32) = (1, 7, 21);
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -44,6 +48,8 @@ pub struct Detected {
     pub disable_default_endpoint: bool,
     /// k3s before January 2024: containerd reads no certs.d there, only what registries.yaml says at a start.
     pub without_certs_d: bool,
+    /// k3s before September 2024: its start deletes every host configuration that it does not generate itself.
+    pub cleans_certs_d: bool,
     /// Why the runtime's next start would bring something of another meaning (design F2).
     pub restart_pending: Option<String>,
     /// What a person should know.
@@ -190,6 +196,7 @@ impl Detected {
             embedded_registry: false,
             disable_default_endpoint: false,
             without_certs_d: false,
+            cleans_certs_d: false,
             restart_pending: None,
             findings: Vec::new(),
             read_at_start: None,
@@ -256,6 +263,11 @@ fn generated(
     let data_dir = k3s::data_dir(facts, node, family, &flags);
     detected.embedded_registry = flags.embedded_registry;
     detected.disable_default_endpoint = flags.disable_default_endpoint;
+    detected.cleans_certs_d = detected
+        .containerd_version
+        .as_deref()
+        .and_then(containerd::numbers)
+        .is_some_and(|version| version < KEEPS_OTHERS);
     let etc = data_dir.join("agent/etc/containerd");
     let certs_d = node.certs_d.clone();
     let certs_d = certs_d.unwrap_or_else(|| etc.join("certs.d"));

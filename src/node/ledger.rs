@@ -13,6 +13,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Of the file's layout. A later one is refused: it may know more than we would keep.
@@ -32,10 +33,13 @@ pub struct Ledger {
     pub released: bool,
     /// Tiers that may stand in the files, as the daemon knew them last: what `handover` leaves behind.
     #[serde(default)]
-    pub tiers: BTreeSet<String>,
+    pub tiers: BTreeSet<Arc<str>>,
     /// What the runtime read at its start, as far as it was seen.
     #[serde(default)]
     pub read_at_start: Option<ReadAtStart>,
+    /// Directories that were made for our files, and go with them.
+    #[serde(default)]
+    pub directories: BTreeSet<PathBuf>,
     /// By path.
     #[serde(default)]
     pub files: BTreeMap<PathBuf, Entry>,
@@ -59,9 +63,6 @@ pub struct Entry {
     pub original: Option<Original>,
     /// Contents that are ours: the one written last, and during a write also the one before. `None`: no file.
     pub written: Vec<Option<String>>,
-    /// What was taken out of it and is put back by `restore`, in the words of the editor of its kind.
-    #[serde(default)]
-    pub adopted: serde_json::Value,
 }
 
 /// What sort of file.
@@ -147,6 +148,7 @@ impl Default for Ledger {
             released: false,
             tiers: BTreeSet::new(),
             read_at_start: None,
+            directories: BTreeSet::new(),
             files: BTreeMap::new(),
         }
     }

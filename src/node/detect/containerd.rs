@@ -136,8 +136,15 @@ pub(super) fn default_roots(read: &ConfigPath, version: Option<&str>) -> Vec<&'s
 
 /// `2.1` of `2.1.9` or `1.7.25-k3s1`.
 pub(super) fn major_minor(version: &str) -> Option<(u32, u32)> {
+    numbers(version).map(|(major, minor, _)| (major, minor))
+}
+
+/// `2.1.9` of `2.1.9-k3s1`; a missing patch is 0.
+pub(super) fn numbers(version: &str) -> Option<(u32, u32, u32)> {
     let mut parts = version.split(['.', '-', '+', '~']);
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    let (major, minor) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let patch = parts.next().and_then(|patch| patch.parse().ok());
+    Some((major, minor, patch.unwrap_or_default()))
 }
 
 /// Takes the version out of `containerd --version`.

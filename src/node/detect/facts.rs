@@ -8,6 +8,7 @@ use crate::config;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
 
@@ -55,6 +56,15 @@ pub struct Facts {
     pub containerd_version: Option<String>,
 }
 
+/// The machine that is looked at: this one, or a tree below a directory with processes of its own.
+#[derive(Debug)]
+pub struct Machine {
+    root: PathBuf,
+    processes: Option<Vec<Process>>,
+    /// What programs said of their version, by path and change time: asking starts a process.
+    versions: Mutex<BTreeMap<(PathBuf, u64), Option<String>>>,
+}
+
 /// A text file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
@@ -75,6 +85,49 @@ pub struct Process {
     pub argv: Vec<String>,
     /// Seconds since 1970.
     pub started: u64,
+}
+
+// === impl Machine ===
+
+impl Machine {
+    /// The one that this runs on.
+    #[must_use]
+    pub fn this() -> Self {
+        Self {
+            root: PathBuf::from("/"),
+            processes: None,
+            versions: Mutex::default(),
+        }
+    }
+
+    /// A tree of files, with these processes running.
+    #[must_use]
+    pub fn below(root: &Path, processes: Vec<Process>) -> Self {
+        Self {
+            root: root.to_owned(),
+            processes: Some(processes),
+            versions: Mutex::default(),
+        }
+    }
+
+    fn processes(&self) -> Vec<Process> {
+        self.processes.clone().unwrap_or_else(running_processes)
+    }
+
+    fn version_of(&self, program: &Path) -> Option<String> {
+        let changed = fs::metadata(program).ok()?.modified().ok()?;
+        let changed = changed
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let versions = self.versions.lock();
+        let mut versions = versions.unwrap_or_else(PoisonError::into_inner);
+        let key = (program.to_owned(), changed);
+        versions
+            .entry(key)
+            .or_insert_with(|| program_version(program))
+            .clone()
+    }
 }
 
 // === impl Facts ===
@@ -109,8 +162,7 @@ fn under(root: &Path, path: &Path) -> PathBuf {
 
 /// Of root's processes those that may be runtimes. Anybody can start a process that is called `k3s`; what it says
 /// would decide where files are written. Blocks on reading /proc.
-#[must_use]
-pub fn running_processes() -> Vec<Process> {
+fn running_processes() -> Vec<Process> {
     let Ok(mut system) = System::new() else {
         return Vec::new();
     };
@@ -148,10 +200,10 @@ pub fn running_processes() -> Vec<Process> {
 
 /// Reads everything. Never fails: what cannot be read is not there. Blocks on file I/O.
 #[must_use]
-pub fn gather(root: &Path, node: &config::Node, processes: Vec<Process>) -> Facts {
+pub fn gather(machine: &Machine, node: &config::Node) -> Facts {
     let mut facts = Facts {
-        root: root.to_owned(),
-        processes,
+        root: machine.root.clone(),
+        processes: machine.processes(),
         ..Facts::default()
     };
     for family in [Family::K3s, Family::Rke2] {
@@ -168,8 +220,8 @@ pub fn gather(root: &Path, node: &config::Node, processes: Vec<Process>) -> Fact
         config::Runtime::Containerd | config::Runtime::None => None,
     };
     match family {
-        Some(family) => read_generated(&mut facts, node, family),
-        None => read_stock(&mut facts),
+        Some(family) => read_generated(&mut facts, machine, node, family),
+        None => read_stock(&mut facts, machine),
     }
     facts
 }
@@ -212,7 +264,7 @@ fn read_family(facts: &mut Facts, family: Family) {
     }
 }
 
-fn read_generated(facts: &mut Facts, node: &config::Node, family: Family) {
+fn read_generated(facts: &mut Facts, machine: &Machine, node: &config::Node, family: Family) {
     let flags = k3s::flags(facts, family);
     let data_dir = k3s::data_dir(facts, node, family, &flags);
     let etc = data_dir.join("agent/etc/containerd");
@@ -230,10 +282,10 @@ fn read_generated(facts: &mut Facts, node: &config::Node, family: Family) {
         // A link to the newest of `data/VERSION/bin`.
         Family::Rke2 => "bin/containerd",
     });
-    facts.containerd_version = program_version(&program);
+    facts.containerd_version = machine.version_of(&program);
 }
 
-fn read_stock(facts: &mut Facts) {
+fn read_stock(facts: &mut Facts, machine: &Machine) {
     let main = text(&facts.under_root(Path::new(containerd::CONFIG)));
     let imports = main.as_ref().map(|main| containerd::imports(&main.text));
     for pattern in imports.unwrap_or_default() {
@@ -248,7 +300,7 @@ fn read_stock(facts: &mut Facts) {
         .map(|program| facts.under_root(Path::new(program)));
     facts.containerd_version = programs
         .filter(|path| path.exists())
-        .find_map(|path| program_version(&path));
+        .find_map(|path| machine.version_of(&path));
 }
 
 /// The files that a pattern with `*` in its last part names.

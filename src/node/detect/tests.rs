@@ -54,7 +54,10 @@ impl Tree {
     }
 
     fn facts(&self) -> Facts {
-        gather(self.root.path(), &self.node, self.processes.clone())
+        gather(
+            &Machine::below(self.root.path(), self.processes.clone()),
+            &self.node,
+        )
     }
 
     fn detect(&self) -> Detected {

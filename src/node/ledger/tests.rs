@@ -17,7 +17,6 @@ fn entry(original: Option<Original>, written: &[Option<&Standing>]) -> Entry {
         kind: Kind::Hosts,
         original,
         written: written.iter().map(|one| fingerprint(*one)).collect(),
-        adopted: serde_json::Value::Null,
     }
 }
 
@@ -34,7 +33,7 @@ fn what_is_kept_comes_back() {
         released: true,
         ..Ledger::default()
     };
-    ledger.tiers.insert("core".to_owned());
+    ledger.tiers.insert("core".into());
     ledger.files.insert(
         "/a".into(),
         entry(Some(original.clone()), &[Some(&before), Some(&after)]),
