@@ -1,7 +1,8 @@
 //! Stock containerd: what its configuration says about host configurations, versions 1, 2 and 3.
 
 use super::Found;
-use super::facts::{Facts, Process, Text};
+use super::facts::{Facts, Text};
+use super::machine::Process;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 

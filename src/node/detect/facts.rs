@@ -4,28 +4,16 @@
 use super::Family;
 use super::containerd;
 use super::k3s;
+use super::machine::{Machine, Process};
+use super::units::exec_start;
 use crate::config;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
-use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
-
-/// Where units are, the first place wins (systemd.unit(5)).
-const UNIT_PATHS: [&str; 5] = [
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-];
+use std::time::UNIX_EPOCH;
 
 /// Only these are ever run, never what another process' command line names.
 const CONTAINERD_PROGRAMS: [&str; 2] = ["/usr/bin/containerd", "/usr/local/bin/containerd"];
-
-/// `containerd --version` is quick.
-const VERSION_LIMIT: Duration = Duration::from_secs(2);
 
 /// Everything that detection looks at.
 #[derive(Clone, Debug, Default)]
@@ -56,15 +44,6 @@ pub struct Facts {
     pub containerd_version: Option<String>,
 }
 
-/// The machine that is looked at: this one, or a tree below a directory with processes of its own.
-#[derive(Debug)]
-pub struct Machine {
-    root: PathBuf,
-    processes: Option<Vec<Process>>,
-    /// What programs said of their version, by path and change time: asking starts a process.
-    versions: Mutex<BTreeMap<(PathBuf, u64), Option<String>>>,
-}
-
 /// A text file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
@@ -74,60 +53,6 @@ pub struct Text {
     pub text: String,
     /// Seconds since 1970.
     pub modified: u64,
-}
-
-/// A running process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// Its number.
-    pub pid: u32,
-    /// Its command line.
-    pub argv: Vec<String>,
-    /// Seconds since 1970.
-    pub started: u64,
-}
-
-// === impl Machine ===
-
-impl Machine {
-    /// The one that this runs on.
-    #[must_use]
-    pub fn this() -> Self {
-        Self {
-            root: PathBuf::from("/"),
-            processes: None,
-            versions: Mutex::default(),
-        }
-    }
-
-    /// A tree of files, with these processes running.
-    #[must_use]
-    pub fn below(root: &Path, processes: Vec<Process>) -> Self {
-        Self {
-            root: root.to_owned(),
-            processes: Some(processes),
-            versions: Mutex::default(),
-        }
-    }
-
-    fn processes(&self) -> Vec<Process> {
-        self.processes.clone().unwrap_or_else(running_processes)
-    }
-
-    fn version_of(&self, program: &Path) -> Option<String> {
-        let changed = fs::metadata(program).ok()?.modified().ok()?;
-        let changed = changed
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
-        let versions = self.versions.lock();
-        let mut versions = versions.unwrap_or_else(PoisonError::into_inner);
-        let key = (program.to_owned(), changed);
-        versions
-            .entry(key)
-            .or_insert_with(|| program_version(program))
-            .clone()
-    }
 }
 
 // === impl Facts ===
@@ -152,7 +77,7 @@ impl Facts {
     }
 }
 
-fn under(root: &Path, path: &Path) -> PathBuf {
+pub(super) fn under(root: &Path, path: &Path) -> PathBuf {
     // What is below it already came from a process or a file of that root.
     if path.starts_with(root) {
         return path.to_owned();
@@ -160,49 +85,11 @@ fn under(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// Of root's processes those that may be runtimes. Anybody can start a process that is called `k3s`; what it says
-/// would decide where files are written. Blocks on reading /proc.
-fn running_processes() -> Vec<Process> {
-    let Ok(mut system) = System::new() else {
-        return Vec::new();
-    };
-    let what = ProcessRefreshKind::nothing()
-        .with_cmd(UpdateKind::Always)
-        .with_user(UpdateKind::Always)
-        .without_tasks();
-    system.refresh_processes_specifics(ProcessesToUpdate::All, true, what);
-    let processes = system.processes().values();
-    let of_root =
-        processes.filter(|process| process.effective_user_id().is_some_and(|id| **id == 0));
-    let found = of_root.map(|process| Process {
-        pid: process.pid().as_u32(),
-        argv: process
-            .cmd()
-            .iter()
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect(),
-        started: process.start_time(),
-    });
-    let may_be = |process: &Process| {
-        let program = process
-            .argv
-            .first()
-            .and_then(|word| word.split_whitespace().next());
-        let program = program.and_then(|program| program.rsplit('/').next());
-        program.is_some_and(|program| {
-            ["k3s", "rke2", "containerd"]
-                .iter()
-                .any(|name| program.starts_with(name))
-        })
-    };
-    found.filter(may_be).collect()
-}
-
 /// Reads everything. Never fails: what cannot be read is not there. Blocks on file I/O.
 #[must_use]
 pub fn gather(machine: &Machine, node: &config::Node) -> Facts {
     let mut facts = Facts {
-        root: machine.root.clone(),
+        root: machine.root().to_owned(),
         processes: machine.processes(),
         ..Facts::default()
     };
@@ -323,7 +210,7 @@ fn matching(pattern: &Path) -> Vec<PathBuf> {
     sorted(directory).into_iter().filter(fits).collect()
 }
 
-fn sorted(directory: &Path) -> Vec<PathBuf> {
+pub(super) fn sorted(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     paths.sort();
@@ -340,112 +227,4 @@ fn text(path: &Path) -> Option<Text> {
             .unwrap_or_default()
             .as_secs(),
     })
-}
-
-/// `containerd --version`, of a program that belongs to root and nobody else may write.
-fn program_version(program: &Path) -> Option<String> {
-    use std::os::unix::fs::MetadataExt as _;
-    let metadata = fs::metadata(program).ok()?;
-    if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 {
-        return None;
-    }
-    let mut child = std::process::Command::new(program)
-        .arg("--version")
-        .env_clear()
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .ok()?;
-    let mut waited = Duration::ZERO;
-    let pause = Duration::from_millis(10);
-    while child.try_wait().ok()?.is_none() {
-        if waited > VERSION_LIMIT {
-            // It hangs: nothing of it is needed.
-            let _ = child.kill();
-            let _ = child.wait();
-            return None;
-        }
-        std::thread::sleep(pause);
-        waited += pause;
-    }
-    let output = child.wait_with_output().ok()?;
-    containerd::version(&String::from_utf8_lossy(&output.stdout))
-}
-
-/// The words of a unit's effective `ExecStart=`, its drop-ins applied.
-fn exec_start(root: &Path, unit: &str) -> Option<Vec<String>> {
-    let directories = UNIT_PATHS.iter().map(|path| under(root, Path::new(path)));
-    let base = directories
-        .clone()
-        .find_map(|directory| fs::read_to_string(directory.join(unit)).ok())?;
-    let mut drop_ins: BTreeMap<std::ffi::OsString, PathBuf> = BTreeMap::new();
-    for directory in directories.rev() {
-        for path in sorted(&directory.join(format!("{unit}.d"))) {
-            if let Some(name) = path
-                .file_name()
-                .filter(|_| path.extension().is_some_and(|kind| kind == "conf"))
-            {
-                drop_ins.insert(name.to_owned(), path);
-            }
-        }
-    }
-    let texts = drop_ins
-        .values()
-        .filter_map(|path| fs::read_to_string(path).ok());
-    let mut words = Vec::new();
-    for text in std::iter::once(base).chain(texts) {
-        for line in text.replace("\\\n", " ").lines() {
-            if let Some(command) = line.trim().strip_prefix("ExecStart=") {
-                words = split(command);
-            }
-        }
-    }
-    Some(words)
-}
-
-/// Words with quotes, as systemd takes them apart; specifiers and variables stay as they are.
-fn split(command: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    let mut letters = command.chars();
-    while let Some(letter) = letters.next() {
-        match (letter, quote) {
-            ('\\', None | Some('"')) => word.get_or_insert_default().extend(letters.next()),
-            (letter, Some(open)) if letter == open => quote = None,
-            ('"' | '\'', None) => {
-                quote = Some(letter);
-                word.get_or_insert_default();
-            }
-            (letter, None) if letter.is_whitespace() => words.extend(word.take()),
-            (letter, _) => word.get_or_insert_default().push(letter),
-        }
-    }
-    words.extend(word);
-    words
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_are_split_as_systemd_does() {
-        let table: [(&str, &[&str]); 4] = [
-            (
-                "/usr/local/bin/k3s      server  \t'--disable'  'traefik' ",
-                &["/usr/local/bin/k3s", "server", "--disable", "traefik"],
-            ),
-            (
-                r#"a "b c" d\ e '' "f\"g""#,
-                &["a", "b c", "d e", "", "f\"g"],
-            ),
-            ("", &[]),
-            ("a'b'c", &["abc"]),
-        ];
-        for (command, expected) in table {
-            assert_eq!(split(command), expected, "{command}");
-        }
-    }
 }

@@ -4,7 +4,8 @@
 //! k3s overwrites its own command line with `k3s server` or `k3s agent`, so that flags are read from the files and
 //! the unit; its containerd's command line names the data directory that is really in use.
 
-use super::facts::{Facts, Process};
+use super::facts::Facts;
+use super::machine::Process;
 use super::{Family, Found};
 use crate::config;
 use std::path::{Path, PathBuf};
