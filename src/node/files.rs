@@ -59,6 +59,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What is left alone, and why.
     pub left: Vec<Left>,
+    /// What a person should know of a file, whether it is changed or not.
+    pub notes: Vec<(PathBuf, String)>,
     /// Directories that must be made first.
     pub directories: Vec<PathBuf>,
 }
@@ -344,19 +346,21 @@ fn plan_registries(plan: &mut Plan, input: &Input<'_>, disk: &Disk, path: &Path)
         agent_alive: (input.agent_alive || is_in) && !input.stopped && input.agent.is_some(),
         whole_tiers: &none,
     };
-    let mut reasons = vec!["so that the runtime's next start generates the same".to_owned()];
     let mut new = base.clone();
     if situation.agent_alive {
         let stable = desired::desired(input.config, &situation);
         let text = text_of(&base);
         match edit::put_into_registries(text.as_deref(), &stable, input.config, input.detected) {
-            Ok(Some((text, notes))) => {
-                reasons.extend(notes);
+            Ok((text, notes)) => {
+                let noted = notes.into_iter().map(|note| (path.to_owned(), note));
+                plan.notes.extend(noted);
                 // It may hold passwords: a new one is nobody else's.
                 let like = current.as_ref().or(base.as_ref());
-                new = Some(standing(text.into_bytes(), like, true));
+                new = match text {
+                    Some(text) => Some(standing(text.into_bytes(), like, like.is_none())),
+                    None => base.clone(),
+                };
             }
-            Ok(None) => {}
             Err(why) => plan.leave(path, why),
         }
     }
@@ -368,7 +372,7 @@ fn plan_registries(plan: &mut Plan, input: &Input<'_>, disk: &Disk, path: &Path)
             new,
             base,
             makes_directory: false,
-            reasons,
+            reasons: vec!["so that the runtime's next start generates the same".to_owned()],
         });
     }
 }
@@ -388,8 +392,11 @@ fn standing(bytes: Vec<u8>, like: Option<&Standing>, secret: bool) -> Standing {
             gid,
         },
     };
-    if secret && like.is_none() {
-        new.mode = SECRET_MODE;
+    if secret {
+        new.mode &= SECRET_MODE;
     }
     new
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ pub(super) fn put_into_hosts(
     Ok((merged.text, merged.notes))
 }
 
-/// A registries.yaml with our part in it; `None` where it says nothing about a registry of ours.
+/// A registries.yaml with our part in it; no text where it says nothing about a registry of ours.
 ///
 /// # Errors
 /// Why it is left alone.
@@ -34,10 +34,10 @@ pub(super) fn put_into_registries(
     desired: &[DesiredHost],
     config: &Config,
     detected: &Detected,
-) -> Result<Option<Edited>, String> {
+) -> Result<(Option<String>, Vec<String>), String> {
     let all = detected.without_certs_d || detected.cleans_certs_d;
     if base.is_none() && !all {
-        return Ok(None);
+        return Ok((None, Vec::new()));
     }
     let text = base.unwrap_or_default();
     let wanted = Edit {
@@ -47,7 +47,8 @@ pub(super) fn put_into_registries(
         default_endpoint_disabled: detected.disable_default_endpoint,
     };
     let edited = registries_yaml::edit(text, &wanted).map_err(|refused| refused.to_string())?;
-    Ok((edited.text != text).then_some((edited.text, edited.notes)))
+    let changed = (edited.text != text).then_some(edited.text);
+    Ok((changed, edited.notes))
 }
 
 /// A text without our part.

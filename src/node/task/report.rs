@@ -31,7 +31,7 @@ pub(super) fn has_failed(passed: &Passed) -> bool {
     passed.done.iter().any(|done| {
         matches!(
             done.outcome,
-            Outcome::Failed(_) | Outcome::Waits | Outcome::Overtaken
+            Outcome::Failed(_) | Outcome::Lacks(_) | Outcome::Waits | Outcome::Overtaken
         )
     })
 }
@@ -121,7 +121,7 @@ impl Reporter {
         for done in &passed.done {
             let result = match done.outcome {
                 Outcome::Written => "written",
-                Outcome::Failed(_) => "failed",
+                Outcome::Failed(_) | Outcome::Lacks(_) => "failed",
                 Outcome::Unchanged | Outcome::Overtaken | Outcome::Waits => continue,
             };
             self.metrics.hosts_write(self.runtime, result);
@@ -237,6 +237,14 @@ fn troubles(passed: &Passed, memory: &Memory) -> Vec<Trouble> {
                 TroubleKind::Failed
             },
             why: chain(error),
+        }),
+        Outcome::Lacks(file) => Some(Trouble {
+            path: done.path.clone(),
+            kind: TroubleKind::Failed,
+            why: format!(
+                "it would name {}, which is not there: every pull would fail",
+                file.display()
+            ),
         }),
         _ => None,
     });
