@@ -18,6 +18,7 @@ use crate::exchange::Exchanger;
 use crate::health::{Health, HttpProber};
 use crate::lifecycle::{Drain, Drained, Notifier, Signal, Signals, Tasks};
 use crate::metrics::Metrics;
+use crate::node;
 use crate::relay::Relay;
 use crate::server;
 use crate::telemetry::{EventName, Journal, StateChange};
@@ -222,9 +223,23 @@ pub async fn build(
         rejected: rejected.as_deref().map(reload::first_lines),
         from_last_accepted: rejected.is_some(),
     }));
+    let (config_in, in_force) = watch::channel(config.clone());
+    let node_files = match bound.listen.first() {
+        Some(listen) => node::start(
+            in_force,
+            health.snapshot(),
+            *listen,
+            config.state_directory.clone(),
+            journal.clone(),
+            metrics.clone(),
+            &tasks,
+        ),
+        None => watch::channel(Arc::default()).1,
+    };
     let view = View {
         snapshot: health.snapshot(),
         config: config_state,
+        node_files,
         listening: watch::channel(true).1,
         drain: draining,
         metrics: metrics.clone(),
@@ -256,6 +271,7 @@ pub async fn build(
         dns: dns_in,
         key: key_in,
         state: state_in,
+        in_force: config_in,
         clients: vec![client, probing],
         relay: relay.clone(),
         journal: journal.clone(),

@@ -26,6 +26,7 @@ pub(super) struct Reloader {
     pub(super) dns: watch::Sender<Dns>,
     pub(super) key: watch::Sender<Option<Secret>>,
     pub(super) state: watch::Sender<Arc<ConfigState>>,
+    pub(super) in_force: watch::Sender<Arc<Config>>,
     pub(super) clients: Vec<Client>,
     pub(super) relay: Relay,
     pub(super) journal: Journal,
@@ -98,6 +99,7 @@ impl Reloader {
             client.update(&sources);
         }
         self.relay.update(config.clone());
+        self.in_force.send_replace(config.clone());
         self.sources.send_replace(sources);
         self.dns.send_if_modified(|dns| {
             let changed = *dns != config.dns;
