@@ -19,6 +19,7 @@ mod record;
 mod rules;
 mod search;
 mod sizes;
+mod stale;
 mod timing;
 mod window;
 

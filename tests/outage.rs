@@ -21,6 +21,8 @@ mod node;
 
 #[path = "outage/hedge.rs"]
 mod hedge;
+#[path = "outage/stale.rs"]
+mod stale;
 
 use client::Client;
 use node::Node;

@@ -9,6 +9,7 @@ use super::record::{RequestRecord, Sinks};
 use super::rules::FinalAnswer;
 use super::search::{Ended, NotFound};
 use super::sizes::KnownSizes;
+use super::stale::Stale;
 use super::{blob, list, manifest};
 use crate::config::{Config, Limits, Timeouts};
 use crate::discovery::Discovery;
@@ -68,6 +69,7 @@ pub struct RelayParts {
     pub(crate) memories: Memories,
     pub(crate) stickiness: Sticky,
     pub(crate) hedging: Hedging,
+    pub(crate) stale: Stale,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     random: AtomicU64,
@@ -104,6 +106,7 @@ impl Relay {
         sizes: &Path,
         seed: u64,
     ) -> Self {
+        let stale = Stale::start(config.state_directory.join("manifests"), journal.clone());
         let (timeouts, limits) = (config.timeouts, config.limits);
         Self(Arc::new(RelayParts {
             rules: ArcSwap::from_pointee(Rules {
@@ -120,6 +123,7 @@ impl Relay {
             memories: Memories::new(),
             stickiness: Sticky::default(),
             hedging: Hedging::default(),
+            stale,
             timeouts,
             limits,
             random: AtomicU64::new(seed | 1),

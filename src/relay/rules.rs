@@ -309,6 +309,34 @@ fn range_refused(asked: Asked) -> Verdict {
 // === impl Cause ===
 
 impl Cause {
+    /// Nobody was there, or nobody who could answer (design P11). Which of the sources that failed so would have said no
+    /// is not known.
+    pub(crate) fn is_outage(self) -> bool {
+        match self {
+            Self::NoAddress | Self::ServerError | Self::TooManyRequests => true,
+            Self::Failed(failure) => match failure {
+                Failure::Refused
+                | Failure::ConnectTimeout
+                | Failure::Tls
+                | Failure::Timeout
+                | Failure::Reset
+                | Failure::ServerError
+                | Failure::TooManyRequests
+                | Failure::Token => true,
+                Failure::Slow | Failure::Content | Failure::Probe => false,
+            },
+            Self::NotFound
+            | Self::Denied
+            | Self::Policy
+            | Self::ColdCascade
+            | Self::WrongLength
+            | Self::WrongRange
+            | Self::WrongContent
+            | Self::WrongDigest
+            | Self::Unusable => false,
+        }
+    }
+
     /// The word for metrics.
     pub(crate) fn word(self) -> &'static str {
         match self {
