@@ -10,6 +10,7 @@ mod body;
 mod candidates;
 mod causes;
 mod engine;
+mod flight;
 mod head;
 mod hedge;
 mod list;

@@ -21,6 +21,8 @@ mod node;
 
 #[path = "outage/hedge.rs"]
 mod hedge;
+#[path = "outage/flight.rs"]
+mod flight;
 #[path = "outage/stale.rs"]
 mod stale;
 

@@ -3,7 +3,9 @@
 
 use super::answer::{Answered, refusal};
 use super::causes;
+use super::flight::Flights;
 use super::hedge::Hedging;
+use super::manifest::{Fetched, Wish};
 use super::memory::Memories;
 use super::record::{RequestRecord, Sinks};
 use super::rules::FinalAnswer;
@@ -70,6 +72,8 @@ pub struct RelayParts {
     pub(crate) stickiness: Sticky,
     pub(crate) hedging: Hedging,
     pub(crate) stale: Stale,
+    /// The searches for manifests that are under way, by configuration and wish.
+    pub(crate) flights: Flights<(u64, Wish), Fetched>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     random: AtomicU64,
@@ -80,6 +84,8 @@ pub struct RelayParts {
 pub(crate) struct Rules {
     pub(crate) config: Arc<Config>,
     pub(crate) routes: RouteTable,
+    /// Tells configurations apart.
+    pub(crate) generation: u64,
 }
 
 /// The sticky tables behind their lock, which is held for single look-ups.
@@ -112,6 +118,7 @@ impl Relay {
             rules: ArcSwap::from_pointee(Rules {
                 routes: RouteTable::of(config.clone()),
                 config,
+                generation: 0,
             }),
             snapshots: health.snapshot(),
             client,
@@ -124,6 +131,7 @@ impl Relay {
             stickiness: Sticky::default(),
             hedging: Hedging::default(),
             stale,
+            flights: Flights::default(),
             timeouts,
             limits,
             random: AtomicU64::new(seed | 1),
@@ -134,7 +142,12 @@ impl Relay {
     /// of the process.
     pub fn update(&self, config: Arc<Config>) {
         let routes = RouteTable::of(config.clone());
-        self.0.rules.store(Arc::new(Rules { config, routes }));
+        let generation = self.0.rules.load().generation + 1;
+        self.0.rules.store(Arc::new(Rules {
+            config,
+            routes,
+            generation,
+        }));
     }
 
     /// Writes the known sizes down if they changed.

@@ -17,7 +17,9 @@ use crate::route::Route;
 use crate::telemetry::{EventName, RequestOutcome, StateChange, human_duration};
 use crate::topology::EndpointId;
 use bytes::Bytes;
-use fetch::{Fetched, Served, Wish, fetch};
+pub(super) use fetch::{Fetched, Wish};
+
+use fetch::{Served, fetch};
 use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use hyper::{Response, StatusCode};
 use std::sync::Arc;
@@ -67,14 +69,14 @@ pub(crate) async fn answer(
         record.served_by(&kept.endpoint);
         return respond(&Content::from(&kept), request, outcome, record);
     }
-    let fetched = fetch(
-        parts.clone(),
-        rules.clone(),
-        route,
-        wish.clone(),
-        record.request_id(),
-    );
-    let fetched = fetched.await;
+    // The request number that goes upstream is that of the first who asks.
+    let request_id = record.request_id();
+    let search = || {
+        let (parts, rules, route) = (parts.clone(), rules.clone(), route.clone());
+        fetch(parts, rules, route, wish.clone(), request_id.clone())
+    };
+    let key = (rules.generation, wish.clone());
+    let fetched = parts.flights.join(key, search).await;
     let story = causes::story(&fetched.tried);
     record.searched(fetched.attempts, fetched.generation, story);
     match &fetched.result {

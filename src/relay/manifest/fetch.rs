@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 /// What is asked for; equal ones get the same answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Wish {
+pub(crate) struct Wish {
     pub(super) registry: RegistryName,
     pub(super) repository: Repository,
     pub(super) reference: Reference,
@@ -29,7 +29,7 @@ pub(super) struct Wish {
 
 /// How a search ended, for everybody who waits for it.
 #[derive(Debug)]
-pub(super) struct Fetched {
+pub(crate) struct Fetched {
     pub(super) result: Result<Served, NotFound>,
     pub(super) tried: Vec<Tried>,
     pub(super) attempts: u32,
@@ -38,7 +38,7 @@ pub(super) struct Fetched {
 
 /// A good answer.
 #[derive(Debug)]
-pub(super) enum Served {
+pub(crate) enum Served {
     /// All of it.
     Whole(Manifest, RequestOutcome),
     /// Upstream's HEAD.
