@@ -16,6 +16,8 @@ mod hedge;
 mod list;
 mod manifest;
 mod memory;
+mod policy;
+mod quota;
 mod record;
 mod rules;
 mod search;

@@ -23,6 +23,8 @@ mod node;
 mod hedge;
 #[path = "outage/flight.rs"]
 mod flight;
+#[path = "outage/quota.rs"]
+mod quota;
 #[path = "outage/stale.rs"]
 mod stale;
 

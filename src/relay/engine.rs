@@ -7,6 +7,7 @@ use super::flight::Flights;
 use super::hedge::Hedging;
 use super::manifest::{Fetched, Wish};
 use super::memory::Memories;
+use super::quota::CoolDowns;
 use super::record::{RequestRecord, Sinks};
 use super::rules::FinalAnswer;
 use super::search::{Ended, NotFound};
@@ -72,6 +73,7 @@ pub struct RelayParts {
     pub(crate) stickiness: Sticky,
     pub(crate) hedging: Hedging,
     pub(crate) stale: Stale,
+    pub(crate) cool_downs: CoolDowns,
     /// The searches for manifests that are under way, by configuration and wish.
     pub(crate) flights: Flights<(u64, Wish), Fetched>,
     pub(crate) timeouts: Timeouts,
@@ -131,6 +133,7 @@ impl Relay {
             stickiness: Sticky::default(),
             hedging: Hedging::default(),
             stale,
+            cool_downs: CoolDowns::default(),
             flights: Flights::default(),
             timeouts,
             limits,

@@ -158,11 +158,12 @@ pub(crate) fn judge(
                 .retry_after
                 .unwrap_or(COOL_DOWN)
                 .clamp(COOL_DOWN_MIN, COOL_DOWN_MAX);
-            leave(
-                Scope::AddressOnceThenTier,
-                Outcome::CoolDown(pause),
-                Cause::TooManyRequests,
-            )
+            // An upstream's quota is the registry's, not the address's (P3).
+            let scope = match authority {
+                Authority::Tier => Scope::AddressOnceThenTier,
+                Authority::Final => Scope::Tier,
+            };
+            leave(scope, Outcome::CoolDown(pause), Cause::TooManyRequests)
         }
         // A blob's 500 is Harbor's word for "my upstream failed": the address itself is well.
         500 if matches!(asked, Asked::Blob { .. }) && !is_final && !head.html => {
