@@ -7,6 +7,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::large_futures,
+    clippy::disallowed_methods,
     dead_code,
     unreachable_pub,
     reason = "it is test code, in which a panic is a failed test, with parts that are made for others as well"
@@ -21,6 +22,12 @@ mod node;
 
 #[path = "outage/hedge.rs"]
 mod hedge;
+#[path = "outage/flight.rs"]
+mod flight;
+#[path = "outage/quota.rs"]
+mod quota;
+#[path = "outage/stale.rs"]
+mod stale;
 
 use client::Client;
 use node::Node;

@@ -123,7 +123,10 @@ impl Candidates {
         let wanted = |candidate: &Candidate| match want {
             Want::Next => true,
             Want::Tier => !candidate.is_upstream() && candidate.is_healthy,
-            Want::Upstream => candidate.is_upstream(),
+            Want::Upstream => {
+                let (source, now) = (&candidate.endpoint.source, Instant::now());
+                candidate.is_upstream() && !parts.cool_downs.holds(source, now)
+            }
         };
         let tried = |leg: usize| {
             let source = self.route.legs.get(leg).map(|leg| &leg.source);

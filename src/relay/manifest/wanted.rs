@@ -6,11 +6,12 @@ use crate::oci::{Descriptor, Digest, ManifestKind, Reference, inspect_manifest, 
 use crate::relay::body::blame;
 use crate::relay::engine::RelayParts;
 use crate::relay::head;
+use crate::relay::quota;
 use crate::relay::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
 use crate::relay::search::{Rejection, Wanted};
 use crate::relay::timing::Timing;
 use crate::route::Leg;
-use crate::topology::{EndpointId, Failure, Outcome, Source, SourceKind};
+use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
 use bytes::Bytes;
 use hyper::Method;
 use hyper::header::HeaderMap;
@@ -168,6 +169,12 @@ impl Wanted for ManifestWanted {
             Authority::Tier
         };
         let seen = head::of(&answer, Instant::now());
+        if let (SourceId::Upstream(registry), Some(left)) =
+            (&endpoint.source, quota::remaining(&answer.headers))
+        {
+            let metrics = &self.parts.sinks.metrics;
+            metrics.upstream_quota(registry.as_str(), left);
+        }
         match judge(Asked::Document, authority, self.policy, &seen) {
             Verdict::Use(_) if self.head_is_enough && leg.authoritative => {
                 match Self::told_by_head(&answer.headers) {
