@@ -1,11 +1,14 @@
 //! The composition root: builds everything in the floors' order, binds, runs, and ends it in order. The one place
 //! that knows all parts; tests run the same function with port 0 and read what was bound.
 
+mod certificates;
+mod error;
 mod reload;
 mod settled;
 mod state;
 mod watchdog;
 
+pub use error::Error;
 pub use state::load;
 
 use crate::admin::{self, ConfigState, Surface, View};
@@ -32,8 +35,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-/// Threads that relay. Two saturate a node's network; more would only cost memory.
-const DATA_THREADS: usize = 2;
+/// Threads that relay, at most: one hashes about 1 GB/s, two saturate a node's network, and more would only cost.
+const MOST_DATA_THREADS: usize = 2;
 
 /// Known sizes are written down this often.
 const KEEP_SIZES: Duration = Duration::from_secs(60);
@@ -49,31 +52,6 @@ pub struct Start {
     pub notifier: Notifier,
     /// For request numbers and jitter.
     pub seed: u64,
-}
-
-/// Why the daemon ended otherwise than by a signal.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The configuration is bad and there is no accepted one.
-    #[error("the configuration may not be used and no earlier one was accepted")]
-    Config(Vec<Problem>),
-    /// A listener.
-    #[error("cannot listen on {address} for {what}; see who holds the port with: ss -ltnp 'sport = :{}'", address.port())]
-    Bind {
-        /// What it was for.
-        what: &'static str,
-        /// Where.
-        address: SocketAddr,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A runtime or the signals.
-    #[error("cannot set up the process")]
-    Process(#[source] std::io::Error),
-    /// A task that must not end has ended.
-    #[error("{0}")]
-    Task(crate::lifecycle::TaskFailure),
 }
 
 /// Where the daemon really listens.
@@ -94,7 +72,7 @@ pub struct Bound {
 /// What kept it from starting, or which task failed.
 pub fn run(start: Start, loaded: Loaded, rejected: Option<Vec<Problem>>) -> Result<(), Error> {
     let data = Builder::new_multi_thread()
-        .worker_threads(DATA_THREADS)
+        .worker_threads(data_threads())
         .thread_name("data")
         .max_blocking_threads(4)
         .enable_all()
@@ -116,6 +94,13 @@ fn control_runtime() -> Result<Runtime, Error> {
     let mut builder = Builder::new_current_thread();
     builder.enable_all().max_blocking_threads(2);
     builder.build().map_err(Error::Process)
+}
+
+/// Half of the node's cores, at most two: with as many threads as cores the threads wake each other more than they
+/// work (a third fewer manifests per second on two cores).
+fn data_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).clamp(1, MOST_DATA_THREADS)
 }
 
 /// The daemon while it runs.
@@ -325,6 +310,8 @@ impl Running {
         self.notifier.ready(&status);
         let mut looks = tokio::time::interval(reload::LOOK_AT_FILES);
         let mut keeps = tokio::time::interval(KEEP_SIZES);
+        let mut certificates = certificates::Certificates::default();
+        let mut certificate_looks = tokio::time::interval(certificates::LOOK);
         let failure = loop {
             tokio::select! {
                 // Cancel safe: a signal is taken or stays.
@@ -341,6 +328,13 @@ impl Running {
                 },
                 // Cancel safe: a tick is taken or stays.
                 _ = keeps.tick() => self.keep_sizes(),
+                // Cancel safe: a tick is taken or stays.
+                _ = certificate_looks.tick() => {
+                    let sources = self.reloader.sources.borrow().clone();
+                    for client in &self.reloader.clients {
+                        certificates.look(&sources, client, &self.journal, SystemTime::now());
+                    }
+                }
             }
         };
         self.stop(&mut signals).await;

@@ -104,7 +104,8 @@ async fn connection(stream: TcpStream, relay: Relay, settings: Settings, drain: 
             asked.store(true, Ordering::Relaxed);
             let (relay, reset, guard) = (relay.clone(), reset.clone(), drain.hold());
             let (key, last) = (settings.key.borrow().clone(), drain.is_draining());
-            async move {
+            // Boxed: hyper moves the future about, and that of a pull is some KiB.
+            Box::pin(async move {
                 let mut answer = request::answer(&relay, request, key.as_ref(), reset).await;
                 if last {
                     let close = HeaderValue::from_static("close");
@@ -114,7 +115,7 @@ async fn connection(stream: TcpStream, relay: Relay, settings: Settings, drain: 
                     body,
                     _guard: guard,
                 }))
-            }
+            })
         })
     };
     let mut builder = hyper::server::conn::http1::Builder::new();

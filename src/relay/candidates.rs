@@ -9,7 +9,7 @@ use crate::oci::Digest;
 use crate::route::Route;
 use crate::topology::select::{self, Selection, Why, select};
 use crate::topology::{EndpointGauges, EndpointId, Snapshot, Source, SourceId};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,7 @@ pub(crate) struct Candidate {
     /// Which leg of the route it serves.
     pub(crate) leg: usize,
     pub(crate) is_healthy: bool,
+    pub(crate) is_loaded: bool,
 }
 
 /// The next to try.
@@ -54,7 +55,19 @@ pub(crate) struct Candidates {
     gone_legs: HashSet<usize>,
     warned: HashSet<usize>,
     generation: u64,
+    listed: Option<Listed>,
 }
+
+/// A selection, good for a moment: gauges change without a new snapshot.
+#[derive(Debug)]
+struct Listed {
+    at: Instant,
+    snapshot: Arc<Snapshot>,
+    candidates: VecDeque<Candidate>,
+}
+
+/// How long that moment is.
+const MOMENT: Duration = Duration::from_millis(5);
 
 /// DNS has neither named an address nor failed. So it is for a moment after the start and after a reload, when the
 /// snapshot does not show a new source yet; for an upstream, until it is first wanted.
@@ -88,6 +101,7 @@ impl Candidates {
             gone_legs: HashSet::new(),
             warned: HashSet::new(),
             generation: 0,
+            listed: None,
         }
     }
 
@@ -106,13 +120,26 @@ impl Candidates {
 
     /// The next of the wanted kind.
     pub(crate) fn pick(&mut self, parts: &RelayParts, want: Want) -> Pick {
-        let (listed, snapshot) = self.list(parts);
         let wanted = |candidate: &Candidate| match want {
             Want::Next => true,
             Want::Tier => !candidate.is_upstream() && candidate.is_healthy,
             Want::Upstream => candidate.is_upstream(),
         };
-        let next = listed.into_iter().find(wanted);
+        let tried = |leg: usize| {
+            let source = self.route.legs.get(leg).map(|leg| &leg.source);
+            let gone = self.gone.iter().filter(|gone| Some(&gone.source) == source);
+            gone.count()
+        };
+        let tried: Vec<usize> = (0..self.route.legs.len()).map(tried).collect();
+        let listed = self.list(parts);
+        let snapshot = listed.snapshot.clone();
+        let mut fitting: Vec<&Candidate> = listed.candidates.iter().filter(|c| wanted(c)).collect();
+        if want == Want::Tier {
+            // A tier of which two addresses were asked is slow as a whole, more likely than a third of its addresses is
+            // quick.
+            fitting.sort_by_key(|c| tried.get(c.leg).is_some_and(|tried| *tried >= 2));
+        }
+        let next = fitting.first().copied().cloned();
         // A source that was never looked up stands behind those that are well, before those that are asked only
         // because the rest failed.
         let unresolved = self.unresolved(&snapshot, want);
@@ -122,7 +149,7 @@ impl Candidates {
                 Pick::Unresolved(leg)
             }
             (Some(next), _) => {
-                self.gone.insert(next.endpoint.clone());
+                self.exclude_endpoint(&next.endpoint);
                 Pick::Candidate(next)
             }
             (None, Some(leg)) => {
@@ -136,19 +163,22 @@ impl Candidates {
     /// The next of one leg, after its lookup.
     pub(crate) fn pick_of_leg(&mut self, parts: &RelayParts, leg: usize) -> Option<Candidate> {
         self.gone_legs.remove(&leg);
-        let next = self
-            .list(parts)
-            .0
-            .into_iter()
-            .find(|candidate| candidate.leg == leg)?;
-        self.gone.insert(next.endpoint.clone());
+        self.listed = None;
+        let listed = self.list(parts);
+        let mut candidates = listed.candidates.iter();
+        let next = candidates.find(|candidate| candidate.leg == leg).cloned()?;
+        self.exclude_endpoint(&next.endpoint);
         Some(next)
     }
 
     /// Whether anybody is left.
     pub(crate) fn more(&mut self, parts: &RelayParts) -> bool {
-        let (listed, snapshot) = self.list(parts);
-        !listed.is_empty() || self.unresolved(&snapshot, Want::Next).is_some()
+        let listed = self.list(parts);
+        if !listed.candidates.is_empty() {
+            return true;
+        }
+        let snapshot = listed.snapshot.clone();
+        self.unresolved(&snapshot, Want::Next).is_some()
     }
 
     /// Ready when the leg's source has addresses, or DNS has failed for it, or it takes too long.
@@ -171,12 +201,12 @@ impl Candidates {
 
     /// Leaves a candidate, as far as its answer says.
     pub(crate) fn exclude(&mut self, candidate: &Candidate, scope: Scope) {
-        self.gone.insert(candidate.endpoint.clone());
+        self.exclude_endpoint(&candidate.endpoint);
         match scope {
             Scope::Address => {}
             Scope::AddressOnceThenTier => {
                 if !self.warned.insert(candidate.leg) {
-                    self.gone_legs.insert(candidate.leg);
+                    self.exclude_leg(candidate.leg);
                 }
             }
             Scope::Tier => self.exclude_leg(candidate.leg),
@@ -186,23 +216,35 @@ impl Candidates {
     /// Leaves one endpoint.
     pub(crate) fn exclude_endpoint(&mut self, endpoint: &EndpointId) {
         self.gone.insert(endpoint.clone());
+        if let Some(listed) = &mut self.listed {
+            listed
+                .candidates
+                .retain(|candidate| candidate.endpoint != *endpoint);
+        }
     }
 
     /// Leaves a whole source.
     pub(crate) fn exclude_leg(&mut self, leg: usize) {
         self.gone_legs.insert(leg);
+        if let Some(listed) = &mut self.listed {
+            listed.candidates.retain(|candidate| candidate.leg != leg);
+        }
     }
 
     /// Waits a little while everybody is busy (design P12); then the busiest are asked after all.
     pub(crate) async fn wait_while_all_are_loaded(&mut self, parts: &RelayParts) {
         let until = Instant::now() + BUSY_WAIT;
         while Instant::now() < until {
-            let (now, snapshot) = (Instant::now(), parts.snapshots.borrow().clone());
-            let selected = self.select(parts, &snapshot, now);
-            let busy = selected
-                .first()
-                .is_some_and(|first| first.why == Why::Loaded);
-            if !busy || self.unresolved(&snapshot, Want::Next).is_some() {
+            let listed = self.list(parts);
+            let busy = listed
+                .candidates
+                .front()
+                .is_some_and(|first| first.is_loaded);
+            if !busy {
+                return;
+            }
+            let snapshot = listed.snapshot.clone();
+            if self.unresolved(&snapshot, Want::Next).is_some() {
                 return;
             }
             tokio::time::sleep(BUSY_STEP).await;
@@ -251,17 +293,34 @@ impl Candidates {
             .map(|(index, _)| index)
     }
 
-    fn list(&mut self, parts: &RelayParts) -> (Vec<Candidate>, Arc<Snapshot>) {
+    /// The newest selection; the last one while it is fresh and its snapshot the newest.
+    fn list(&mut self, parts: &RelayParts) -> &Listed {
         let (now, snapshot) = (Instant::now(), parts.snapshots.borrow().clone());
-        self.generation = snapshot.generation;
-        let selected = self.select(parts, &snapshot, now);
+        let fresh = self
+            .listed
+            .take()
+            .filter(|listed| Arc::ptr_eq(&listed.snapshot, &snapshot) && now < listed.at + MOMENT);
+        let listed = fresh.unwrap_or_else(|| Listed {
+            at: now,
+            candidates: self.candidates(parts, &snapshot, now),
+            snapshot,
+        });
+        self.generation = listed.snapshot.generation;
+        self.listed.insert(listed)
+    }
+
+    fn candidates(
+        &self,
+        parts: &RelayParts,
+        snapshot: &Snapshot,
+        now: Instant,
+    ) -> VecDeque<Candidate> {
         let quarantine = &parts.memories.quarantine;
-        let candidates = selected.into_iter().filter_map(|selected| {
-            let leg = self
-                .route
-                .legs
-                .iter()
-                .position(|leg| leg.source == selected.endpoint.source)?;
+        let legs = &self.route.legs;
+        let selected = self.select(parts, snapshot, now).into_iter();
+        let candidates = selected.filter_map(|selected| {
+            let source = &selected.endpoint.source;
+            let leg = legs.iter().position(|leg| leg.source == *source)?;
             if let Some(digest) = &self.digest
                 && quarantine.holds(&(selected.endpoint.clone(), digest.clone()), now)
             {
@@ -273,9 +332,12 @@ impl Candidates {
                 gauges: selected.gauges,
                 leg,
                 is_healthy: matches!(selected.why, Why::Healthy | Why::Probation | Why::Loaded),
+                is_loaded: selected.why == Why::Loaded,
             })
         });
-        (candidates.collect(), snapshot.clone())
+        silent_last(candidates.collect(), |endpoint| {
+            parts.memories.silent.holds(endpoint, now)
+        })
     }
 
     fn select(
@@ -303,3 +365,31 @@ impl Candidates {
         select(&selection, snapshot, now, parts.random())
     }
 }
+
+/// Puts who fell silent moments ago behind the others of its kind: an address of a tier behind all tiers' addresses that
+/// are well, before upstream, whose load must not grow because a tier is slow.
+fn silent_last(
+    candidates: Vec<Candidate>,
+    is_silent: impl Fn(&EndpointId) -> bool,
+) -> VecDeque<Candidate> {
+    let mut ordered = VecDeque::with_capacity(candidates.len());
+    let mut candidates = candidates.into_iter().peekable();
+    while let Some(first) = candidates.next() {
+        let kind = (first.is_upstream(), first.is_healthy);
+        let mut run = vec![first];
+        while let Some(next) = candidates.next_if(|c| (c.is_upstream(), c.is_healthy) == kind) {
+            run.push(next);
+        }
+        let (silent, others): (Vec<_>, Vec<_>) =
+            run.into_iter().partition(|c| is_silent(&c.endpoint));
+        ordered.extend(others);
+        ordered.extend(silent.into_iter().map(|candidate| Candidate {
+            is_healthy: false,
+            ..candidate
+        }));
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests;
