@@ -9,7 +9,7 @@
 //! - `#harbor-pilot:aside# ` before each line of the user's that is set aside (an adopted tier, design F4);
 //! - where a list is written in brackets, its old text in a comment above `mirrors`, `# harbor-pilot: {…}`.
 //!
-//! [`edit`] begins with [`remove`], so that applying twice is applying once.
+//! [`edit()`] begins with [`remove()`], so that applying twice is applying once.
 
 mod add;
 mod changes;

@@ -14,7 +14,7 @@ use std::ops::Range;
 pub struct Merged {
     /// What should stand in the file.
     pub text: String,
-    /// The lines that were set aside, byte for byte, for the ledger: [`remove`] puts them back by itself.
+    /// The lines that were set aside, byte for byte, for the ledger: [`remove()`] puts them back by itself.
     pub adopted: Vec<String>,
     /// What a reader of the plan should know, a sentence each.
     pub notes: Vec<String>,

@@ -172,3 +172,18 @@ fn who_generated_it() {
         assert_eq!(is_generated(text), generated, "{text}");
     }
 }
+
+#[test]
+fn the_default_directory_is_a_wildcard() {
+    let text = "server = \"https://last.example\"\n[host.\"https://a.example/v2/x\"]\ncapabilities = [\"Pull\", \"push\"]\nca = \"ca.pem\"\nclient = [[\"c.pem\", \"/k.pem\"]]\noverride_path = true\n[host.\"https://b.example\"]\n[host.\"https://b.example\".header]\nx = \"y\"\n";
+    let entries = read(text).unwrap().wildcard("/certs.d/_default".as_ref());
+    let first = HostEntry {
+        capabilities: vec!["pull"],
+        ca: Some("/certs.d/_default/ca.pem".into()),
+        client: Some(("/certs.d/_default/c.pem".into(), "/k.pem".into())),
+        override_path: true,
+        ..HostEntry::new(Role::Wildcard, "https://a.example/v2/x".to_owned())
+    };
+    let last = HostEntry::new(Role::Wildcard, "https://last.example".to_owned());
+    assert_eq!(entries, [first, last]);
+}

@@ -37,7 +37,7 @@ pub enum Scope {
 pub struct Edited {
     /// What should stand in the file.
     pub text: String,
-    /// What was set aside, byte for byte, for the ledger: [`remove`] puts it back by itself.
+    /// What was set aside, byte for byte, for the ledger: [`remove()`] puts it back by itself.
     pub adopted: Vec<String>,
     /// What a reader of the plan should know, a sentence each.
     pub notes: Vec<String>,
