@@ -3,8 +3,8 @@
 
 mod certificates;
 mod error;
-mod first;
 mod reload;
+mod settled;
 mod state;
 mod watchdog;
 
@@ -25,6 +25,7 @@ use crate::telemetry::{EventName, Journal, StateChange};
 use crate::topology::Sources;
 use crate::upstream::Client;
 use reload::Reloader;
+use settled::settled;
 use state::{keep_accepted, prepare_state};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -142,7 +143,7 @@ pub async fn build(
     let (drain, draining) = Drain::new();
 
     let sources = Arc::new(Sources::of(&config, 1));
-    let tiers = sources.tiers.clone();
+    let first_sources = sources.clone();
     let client = Client::new(config.timeouts);
     // Probes have connections of their own: one opened here is driven by this runtime and must not carry pulls.
     let probing = Client::new(config.timeouts);
@@ -193,7 +194,7 @@ pub async fn build(
         admin: None,
         metrics: None,
     };
-    first::addresses(health.snapshot(), &tiers).await;
+    settled(health.snapshot(), &first_sources).await;
     for address in &config.server.listen {
         // Bound and served on the data runtime: its sockets are driven there.
         let binding = data.spawn(bind(*address, "the registry endpoint"));
@@ -273,6 +274,7 @@ pub async fn build(
         state: state_in,
         in_force: config_in,
         clients: vec![client, probing],
+        snapshot: health.snapshot(),
         relay: relay.clone(),
         journal: journal.clone(),
         metrics: metrics.clone(),
@@ -330,7 +332,7 @@ impl Running {
             tokio::select! {
                 // Cancel safe: a signal is taken or stays.
                 signal = signals.next() => match signal {
-                    Signal::Reload => self.reload("SIGHUP"),
+                    Signal::Reload => self.reload("SIGHUP").await,
                     Signal::Stop => break None,
                     Signal::StopNow => return Ok(()),
                 },
@@ -338,7 +340,7 @@ impl Running {
                 failure = self.tasks.failure() => break Some(failure),
                 // Cancel safe: a tick is taken or stays.
                 _ = looks.tick() => if self.reloader.files_changed() {
-                    self.reload("a file that the configuration names has changed");
+                    self.reload("a file that the configuration names has changed").await;
                 },
                 // Cancel safe: a tick is taken or stays.
                 _ = keeps.tick() => self.keep_sizes(),
@@ -355,9 +357,9 @@ impl Running {
         failure.map_or(Ok(()), |failure| Err(Error::Task(failure)))
     }
 
-    fn reload(&mut self, why: &str) {
+    async fn reload(&mut self, why: &str) {
         self.notifier.reloading();
-        self.config = self.reloader.reload(why);
+        self.config = self.reloader.reload(why).await;
         self.notifier.ready("serving");
     }
 
