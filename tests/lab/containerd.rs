@@ -6,6 +6,7 @@ use super::wait_until;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// No pull of the tests may hang longer than this; containerd itself knows no such limit.
@@ -101,6 +102,16 @@ impl Containerd {
 
     /// Pulls with further options of `ctr images pull`.
     pub(crate) fn pull_with(&self, reference: &str, options: &[&str]) -> Pull {
+        timed(self.pull_command(reference, options))
+    }
+
+    /// Starts a pull, for a test that meddles while it runs.
+    pub(crate) fn start_pull(&self, reference: &str) -> JoinHandle<Pull> {
+        let command = self.pull_command(reference, &[]);
+        std::thread::spawn(move || timed(command))
+    }
+
+    fn pull_command(&self, reference: &str, options: &[&str]) -> Command {
         let mut command = self.network.command("timeout");
         command.arg(PULL_LIMIT).arg("ctr");
         self.globals(&mut command);
@@ -112,14 +123,7 @@ impl Containerd {
             "--hosts-dir",
         ]);
         command.arg(&self.hosts).args(options).arg(reference);
-        let start = Instant::now();
-        let result = output(&mut command);
-        let text = [result.stdout, result.stderr].concat();
-        Pull {
-            took: start.elapsed(),
-            succeeded: result.status.success(),
-            output: String::from_utf8_lossy(&text).into_owned(),
-        }
+        command
     }
 
     /// The digest that an image's name stands for.
@@ -199,5 +203,16 @@ impl Containerd {
     fn globals(&self, command: &mut Command) {
         command.arg("--address").arg(&self.socket);
         command.args(["--namespace", &self.namespace]);
+    }
+}
+
+fn timed(mut command: Command) -> Pull {
+    let start = Instant::now();
+    let result = output(&mut command);
+    let text = [result.stdout, result.stderr].concat();
+    Pull {
+        took: start.elapsed(),
+        succeeded: result.status.success(),
+        output: String::from_utf8_lossy(&text).into_owned(),
     }
 }
