@@ -72,6 +72,9 @@ pub(crate) fn run(lab: &mut Lab, control: &mut Control, plan: &Plan) -> Outcome 
             let lines = log.get(log_before..).unwrap_or(&log);
             format!("{why}\n{}", told(lines))
         });
+    if violation.is_some() {
+        control.tell(&Order::Report);
+    }
     let slow = pull.took > healthy.took + plan.goal();
     undo(lab, plan);
     Outcome {
@@ -123,7 +126,7 @@ fn meddled_pull(
             control.tell(&strike(source, None));
         }
     }
-    let pulling = lab.containerd().start_pull(reference);
+    let pulling = lab.containerd().start_pull(reference, cut_off(plan));
     if plan.has_a_moment() {
         while !pulling.is_finished() && !control.has_seen() {
             std::thread::sleep(Duration::from_millis(2));
@@ -182,6 +185,11 @@ fn place(source: Source) -> Place {
         Source::Core => Place::Core,
         Source::Upstream => Place::Upstream,
     }
+}
+
+/// When a pull has certainly taken too long.
+fn cut_off(plan: &Plan) -> Duration {
+    plan.goal() * SLACK + Duration::from_secs(10)
 }
 
 /// What is wrong with a pull that should have succeeded.

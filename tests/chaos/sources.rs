@@ -29,6 +29,8 @@ pub(crate) enum Order {
     Strike(Strike),
     /// The process behind a source ends.
     Kill(Source),
+    /// Writes to standard error what was asked since the last `Watch`.
+    Report,
     /// Says `seen` once somebody asks for a path that ends so.
     Watch { ending: String },
 }
@@ -178,7 +180,22 @@ impl Servers {
                     self.cdn.refuse().await;
                 }
             }
+            Order::Report => self.report(),
             Order::Watch { .. } => {}
+        }
+    }
+
+    fn report(&self) {
+        let named = self
+            .by_source
+            .iter()
+            .map(|(source, server)| (format!("{source:?}"), &server.registry));
+        for (name, registry) in named.chain([("CDN".to_owned(), &self.cdn)]) {
+            for request in registry.requests() {
+                let range = request.header("range").unwrap_or_default();
+                let agent = request.header("user-agent").unwrap_or_default();
+                eprintln!("    {name} was asked {} {range} by {agent}", request.line());
+            }
         }
     }
 

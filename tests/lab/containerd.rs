@@ -102,18 +102,18 @@ impl Containerd {
 
     /// Pulls with further options of `ctr images pull`.
     pub(crate) fn pull_with(&self, reference: &str, options: &[&str]) -> Pull {
-        timed(self.pull_command(reference, options))
+        timed(&mut self.pull_command(reference, options, PULL_LIMIT))
     }
 
-    /// Starts a pull, for a test that meddles while it runs.
-    pub(crate) fn start_pull(&self, reference: &str) -> JoinHandle<Pull> {
-        let command = self.pull_command(reference, &[]);
-        std::thread::spawn(move || timed(command))
+    /// Starts a pull, for a test that meddles while it runs. It is ended after `limit` (whole seconds).
+    pub(crate) fn start_pull(&self, reference: &str, limit: Duration) -> JoinHandle<Pull> {
+        let mut command = self.pull_command(reference, &[], &limit.as_secs().to_string());
+        std::thread::spawn(move || timed(&mut command))
     }
 
-    fn pull_command(&self, reference: &str, options: &[&str]) -> Command {
+    fn pull_command(&self, reference: &str, options: &[&str], limit: &str) -> Command {
         let mut command = self.network.command("timeout");
-        command.arg(PULL_LIMIT).arg("ctr");
+        command.arg(limit).arg("ctr");
         self.globals(&mut command);
         command.args([
             "images",
@@ -163,6 +163,11 @@ impl Containerd {
         for name in String::from_utf8_lossy(&list).lines() {
             run(self.ctr().args(["images", "rm", "--sync", name]));
         }
+        // A pull that was cut off leaves its lease, which keeps what it had for a day.
+        let leases = run(self.ctr().args(["leases", "ls", "--quiet"])).stdout;
+        for name in String::from_utf8_lossy(&leases).lines() {
+            run(self.ctr().args(["leases", "rm", "--sync", name]));
+        }
         wait_until(
             "containerd's garbage collection",
             Duration::from_secs(20),
@@ -206,9 +211,9 @@ impl Containerd {
     }
 }
 
-fn timed(mut command: Command) -> Pull {
+fn timed(command: &mut Command) -> Pull {
     let start = Instant::now();
-    let result = output(&mut command);
+    let result = output(command);
     let text = [result.stdout, result.stderr].concat();
     Pull {
         took: start.elapsed(),
