@@ -51,7 +51,6 @@ test-real: deps ## the tests with the real containerd alone
 N := 500
 SEED :=
 chaos: deps ## N=500 pulls while random things go wrong, from SEED; an hour or less (N=1 SEED=… replays one)
-	@cargo build --locked --bin harbor-pilot
 	@$(AS_ROOT) cargo test --locked --quiet --test chaos -- --count "$(N)" --seed "$(SEED)"
 
 audit: tools ## known vulnerabilities of the dependencies; needs the internet

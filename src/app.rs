@@ -1,11 +1,14 @@
 //! The composition root: builds everything in the floors' order, binds, runs, and ends it in order. The one place
 //! that knows all parts; tests run the same function with port 0 and read what was bound.
 
+mod certificates;
+mod error;
 mod first;
 mod reload;
 mod state;
 mod watchdog;
 
+pub use error::Error;
 pub use state::load;
 
 use crate::admin::{self, ConfigState, Surface, View};
@@ -48,31 +51,6 @@ pub struct Start {
     pub notifier: Notifier,
     /// For request numbers and jitter.
     pub seed: u64,
-}
-
-/// Why the daemon ended otherwise than by a signal.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The configuration is bad and there is no accepted one.
-    #[error("the configuration may not be used and no earlier one was accepted")]
-    Config(Vec<Problem>),
-    /// A listener.
-    #[error("cannot listen on {address} for {what}; see who holds the port with: ss -ltnp 'sport = :{}'", address.port())]
-    Bind {
-        /// What it was for.
-        what: &'static str,
-        /// Where.
-        address: SocketAddr,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A runtime or the signals.
-    #[error("cannot set up the process")]
-    Process(#[source] std::io::Error),
-    /// A task that must not end has ended.
-    #[error("{0}")]
-    Task(crate::lifecycle::TaskFailure),
 }
 
 /// Where the daemon really listens.
@@ -330,6 +308,8 @@ impl Running {
         self.notifier.ready(&status);
         let mut looks = tokio::time::interval(reload::LOOK_AT_FILES);
         let mut keeps = tokio::time::interval(KEEP_SIZES);
+        let mut certificates = certificates::Certificates::default();
+        let mut certificate_looks = tokio::time::interval(certificates::LOOK);
         let failure = loop {
             tokio::select! {
                 // Cancel safe: a signal is taken or stays.
@@ -346,6 +326,13 @@ impl Running {
                 },
                 // Cancel safe: a tick is taken or stays.
                 _ = keeps.tick() => self.keep_sizes(),
+                // Cancel safe: a tick is taken or stays.
+                _ = certificate_looks.tick() => {
+                    let sources = self.reloader.sources.borrow().clone();
+                    for client in &self.reloader.clients {
+                        certificates.look(&sources, client, &self.journal, SystemTime::now());
+                    }
+                }
             }
         };
         self.stop(&mut signals).await;

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod completions;
 pub mod explain;
+pub mod files;
 pub mod init;
 mod run;
 pub mod status;

@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod health;
 pub mod lifecycle;
 pub mod metrics;
+pub mod node;
 pub mod oci;
 pub mod relay;
 pub mod route;

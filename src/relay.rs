@@ -11,6 +11,7 @@ mod candidates;
 mod causes;
 mod engine;
 mod head;
+mod hedge;
 mod list;
 mod manifest;
 mod memory;

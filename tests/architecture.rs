@@ -40,6 +40,7 @@ const FLOORS: &[(&[&str], &str)] = &[
         &["health", "auth"],
         "judge and enter endpoints over those connections",
     ),
+    (&["node"], "the node's files, which follow the topology"),
     (
         &["exchange"],
         "one request at one endpoint, credentials inside",

@@ -3,6 +3,7 @@
 
 use super::answer::{Answered, refusal};
 use super::causes;
+use super::hedge::Hedging;
 use super::memory::Memories;
 use super::record::{RequestRecord, Sinks};
 use super::rules::FinalAnswer;
@@ -66,6 +67,7 @@ pub struct RelayParts {
     pub(crate) sizes: KnownSizes,
     pub(crate) memories: Memories,
     pub(crate) stickiness: Sticky,
+    pub(crate) hedging: Hedging,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     random: AtomicU64,
@@ -117,6 +119,7 @@ impl Relay {
             sizes: KnownSizes::load(sizes),
             memories: Memories::new(),
             stickiness: Sticky::default(),
+            hedging: Hedging::default(),
             timeouts,
             limits,
             random: AtomicU64::new(seed | 1),

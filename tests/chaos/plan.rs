@@ -122,9 +122,12 @@ impl Plan {
         let mut bad = Vec::new();
         if node.is_none() {
             let common = dice.fault();
-            let good = dice.below(4);
+            // Mostly not at REPLICA, where the agent begins: else the fault is not met.
+            let good = match dice.below(4) {
+                0 => dice.below(2),
+                _ => 2 + dice.below(2),
+            };
             for (index, source) in Source::ALL.into_iter().enumerate() {
-                // The agent begins at REPLICA: a fault that is not there is seldom met.
                 let struck = index < 2 || dice.below(2) == 0;
                 let own = if dice.below(3) == 0 {
                     dice.fault()

@@ -4,7 +4,7 @@ use crate::control::Control;
 use crate::image;
 use crate::lab::{AgentOptions, Lab, Place, Pull, TAG};
 use crate::plan::{Fault, NodeFault, Plan, Source, Target};
-use crate::sources::{Order, REPOSITORY, Strike};
+use crate::sources::{Order, Strike, repository};
 use crate::support::Image;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(crate) struct Outcome {
 
 pub(crate) fn run(lab: &mut Lab, control: &mut Control, plan: &Plan) -> Outcome {
     let image = image::make(plan.seed, &plan.layers);
-    let reference = format!("docker.io/{REPOSITORY}:{TAG}");
+    let reference = format!("docker.io/{}:{TAG}", repository(plan.seed));
     control.tell(&Order::Hold {
         seed: plan.seed,
         layers: plan.layers.clone(),
@@ -70,7 +70,7 @@ pub(crate) fn run(lab: &mut Lab, control: &mut Control, plan: &Plan) -> Outcome 
         .map(|why| {
             let log = lab.agent().log();
             let lines = log.get(log_before..).unwrap_or(&log);
-            format!("{why}\n{}", told(lines))
+            format!("{}: {why}\n{}", name(plan, pull.took), told(lines))
         });
     if violation.is_some() {
         control.tell(&Order::Report);
@@ -184,6 +184,18 @@ fn place(source: Source) -> Place {
         Source::ReplicaB => Place::ReplicaB,
         Source::Core => Place::Core,
         Source::Upstream => Place::Upstream,
+    }
+}
+
+/// What the violation is called.
+fn name(plan: &Plan, took: Duration) -> &'static str {
+    let drips = plan.bad.iter().any(|(_, fault)| *fault == Fault::Drip);
+    if took < plan.goal() * SLACK {
+        "failed"
+    } else if drips {
+        "a drip was not switched"
+    } else {
+        "too long"
     }
 }
 

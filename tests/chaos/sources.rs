@@ -15,8 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// The repository at the real registry.
-pub(crate) const REPOSITORY: &str = "chaos/app";
+/// The repository at the real registry. Each pull has its own: the agent spreads them over REPLICA's addresses.
+pub(crate) fn repository(seed: u64) -> String {
+    format!("chaos/app-{seed}")
+}
+
 /// REPLICA's and CORE's project before it.
 const PROJECT: &str = "proxy-docker-io";
 
@@ -172,7 +175,10 @@ impl Servers {
 
     async fn carry_out(&mut self, order: Order) {
         match order {
-            Order::Hold { seed, layers } => self.hold(image::make(seed, &layers)).await,
+            Order::Hold { seed, layers } => {
+                self.hold(&repository(seed), image::make(seed, &layers))
+                    .await;
+            }
             Order::Strike(strike) => self.strike(strike).await,
             Order::Kill(source) => {
                 self.server(source).registry.refuse().await;
@@ -199,18 +205,18 @@ impl Servers {
         }
     }
 
-    async fn hold(&mut self, image: Image) {
+    async fn hold(&mut self, name: &str, image: Image) {
         for (source, server) in &mut self.by_source {
             let repository = match source {
-                Source::Upstream => REPOSITORY.to_owned(),
-                _ => format!("{PROJECT}/{REPOSITORY}"),
+                Source::Upstream => name.to_owned(),
+                _ => format!("{PROJECT}/{name}"),
             };
             server.expired.store(false, Ordering::SeqCst);
             restart(&mut server.registry).await;
             fill(&server.registry, &repository, &image);
         }
         restart(&mut self.cdn).await;
-        fill(&self.cdn, REPOSITORY, &image);
+        fill(&self.cdn, name, &image);
         self.image = image;
     }
 

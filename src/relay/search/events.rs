@@ -7,6 +7,7 @@ use crate::relay::rules::{Cause, Scope};
 use crate::relay::timing::{AttemptId, Late};
 use crate::topology::{Failure, Outcome};
 use std::time::Duration;
+use tokio::time::Instant;
 
 impl<W: Wanted> Search<W> {
     /// Takes an event in; a good answer comes back.
@@ -85,7 +86,7 @@ impl<W: Wanted> Search<W> {
                 self.machine.ended(attempt);
             }
             Rejection::End { answer, detail } => {
-                self.parts.sinks.metrics.attempt(label, "refused");
+                self.parts.sinks.metrics.attempt(label, "final");
                 report_success(&self.parts, &candidate, took, detail.clone());
                 self.refusal = Some((answer, candidate.endpoint.to_string(), detail));
                 self.machine.refused(attempt);
@@ -116,6 +117,8 @@ impl<W: Wanted> Search<W> {
             .sinks
             .metrics
             .attempt(label, Failure::Timeout.word());
+        let silent = &self.parts.memories.silent;
+        silent.put(candidate.endpoint.clone(), (), Instant::now());
         self.candidates.exclude_endpoint(&candidate.endpoint);
         self.note(attempt, Cause::Failed(Failure::Timeout), detail);
         if leave {

@@ -1,0 +1,162 @@
+//! What a plan came to, for people and for programs.
+
+use crate::node::detect::Detected;
+use crate::node::files::{Done, Left, Outcome, Plan, Step};
+use crate::node::ledger::Kind;
+use serde_json::{Value, json};
+use std::error::Error;
+use std::io::{self, Write};
+
+/// An error with everything behind it.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// What a step does to its file.
+pub(super) fn action(step: &Step) -> &'static str {
+    match (&step.old, &step.new) {
+        (None, Some(_)) => "create",
+        (Some(_), None) => "remove",
+        _ => "change",
+    }
+}
+
+/// How a step ended, and why not otherwise.
+pub(super) fn result(done: Option<&Done>) -> (&'static str, Option<String>) {
+    match done.map(|done| &done.outcome) {
+        None => ("planned", None),
+        Some(Outcome::Written) => ("written", None),
+        Some(Outcome::Unchanged) => ("unchanged", None),
+        Some(Outcome::Overtaken) => (
+            "failed",
+            Some("it has changed since it was looked at; run the command again".to_owned()),
+        ),
+        Some(Outcome::Waits) => (
+            "waits",
+            Some("what it depends on could not be written".to_owned()),
+        ),
+        Some(Outcome::Lacks(file)) => (
+            "failed",
+            Some(format!(
+                "it would name {}, which is not there: every pull would fail",
+                file.display()
+            )),
+        ),
+        Some(Outcome::Failed(error)) => ("failed", Some(chain(error))),
+    }
+}
+
+/// Whether anything did not come out as planned.
+pub(super) fn has_failed(done: &[Done]) -> bool {
+    done.iter()
+        .any(|done| !matches!(done.outcome, Outcome::Written | Outcome::Unchanged))
+}
+
+/// Whether anything cannot be done, now or later.
+pub(super) fn is_stuck(plan: &Plan) -> bool {
+    plan.left.iter().any(|left| !left.waits)
+}
+
+pub(super) fn files(plan: &Plan, done: &[Done], diff: impl Fn(&Step) -> Option<String>) -> Value {
+    let steps = plan.steps.iter().enumerate();
+    let shown = steps.map(|(at, step)| {
+        let (result, why) = result(done.get(at));
+        let kind = match step.kind {
+            Kind::Ca => "ca",
+            Kind::Hosts => "hosts",
+            Kind::Registries => "registries",
+        };
+        json!({
+            "path": step.path,
+            "kind": kind,
+            "action": action(step),
+            "result": result,
+            "why": why,
+            "reasons": step.reasons,
+            "diff": diff(step),
+        })
+    });
+    shown.collect()
+}
+
+pub(super) fn left(plan: &Plan) -> Value {
+    let one = |left: &Left| json!({ "path": left.path, "why": left.why, "waits": left.waits });
+    plan.left.iter().map(one).collect()
+}
+
+pub(super) fn found(detected: &Detected, plan: &Plan) -> Vec<(&'static str, Value)> {
+    let notes = plan.notes.iter();
+    let notes: Vec<Value> = notes
+        .map(|(path, note)| json!({ "path": path, "note": note }))
+        .collect();
+    vec![
+        ("runtime", json!(detected.runtime)),
+        ("running", json!(detected.running)),
+        ("certs_d", json!(detected.certs_d)),
+        ("registries_yaml", json!(detected.registries_yaml)),
+        ("containerd_version", json!(detected.containerd_version)),
+        ("restart_pending", json!(detected.restart_pending)),
+        ("findings", json!(detected.findings)),
+        ("notes", json!(notes)),
+    ]
+}
+
+/// What a person should know besides the changes.
+pub(super) fn remarks(detected: &Detected, plan: &Plan, to: &mut dyn Write) -> io::Result<()> {
+    for finding in &detected.findings {
+        let word = if finding.degraded { "warning" } else { "note" };
+        writeln!(to, "{word}: {}; {}", finding.what, finding.instead)?;
+    }
+    if let Some(pending) = &detected.restart_pending {
+        writeln!(to, "note: restart pending: {pending}")?;
+    }
+    for (path, note) in &plan.notes {
+        writeln!(to, "note: {}: {note}", path.display())?;
+    }
+    troubles(plan, &[], to)
+}
+
+/// What was not done.
+pub(super) fn troubles(plan: &Plan, done: &[Done], to: &mut dyn Write) -> io::Result<()> {
+    for left in &plan.left {
+        let word = if left.waits { "note" } else { "error" };
+        writeln!(
+            to,
+            "{word}: {} is left as it is: {}",
+            left.path.display(),
+            left.why
+        )?;
+    }
+    for one in done {
+        if let (_, Some(why)) = result(Some(one)) {
+            writeln!(to, "error: {} is left as it is: {why}", one.path.display())?;
+        }
+    }
+    Ok(())
+}
+
+/// One line for each file that was changed.
+pub(super) fn written(plan: &Plan, done: &[Done], to: &mut dyn Write) -> io::Result<()> {
+    for (step, one) in plan.steps.iter().zip(done) {
+        if matches!(one.outcome, Outcome::Written) {
+            writeln!(to, "{}d {}", action(step), step.path.display())?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn print(fields: Vec<(&'static str, Value)>, to: &mut dyn Write) -> io::Result<()> {
+    let fields = fields
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
+    let object = Value::Object(fields.collect());
+    serde_json::to_writer_pretty(&mut *to, &object)?;
+    writeln!(to)
+}

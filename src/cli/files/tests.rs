@@ -1,0 +1,267 @@
+//! The commands on a node in a temporary directory, with an agent's port that answers or does not.
+
+use super::*;
+use crate::node::clients::Client;
+use handover::Stopping;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use tempfile::{TempDir, tempdir};
+
+struct Node {
+    root: TempDir,
+    args: FilesArgs,
+}
+
+#[derive(Debug)]
+struct Ran {
+    status: u8,
+    out: String,
+    errors: String,
+}
+
+impl Ran {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap()
+    }
+}
+
+const TIER: &str = "[[tier]]\nname = \"core\"\nurl = \"https://core.example.com\"\nproject = \"proxy-{registry_dashed}\"\nin_file = true\n";
+
+impl Node {
+    fn new(answers: bool, manage: bool) -> Self {
+        let root = tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        if answers {
+            std::thread::spawn(move || {
+                // Ends with the process: a test has no more to say to it.
+                for mut stream in listener.incoming().flatten() {
+                    let mut request = [0; 512];
+                    let _ = stream.read(&mut request);
+                    let answer = b"HTTP/1.1 200 OK\r\nx-harbor-pilot-request-id: 1\r\n\r\n";
+                    let _ = stream.write_all(answer);
+                }
+            });
+        }
+        let certs_d = root.path().join("certs.d");
+        fs::create_dir(&certs_d).unwrap();
+        let config = root.path().join("config.toml");
+        let text = format!(
+            "[server]\nlisten = [\"{address}\"]\nadmin = \"127.0.0.1:1\"\n{TIER}[node]\nmanage = {manage}\nruntime = \"containerd\"\ncerts_d = {certs_d:?}\n[state]\ndirectory = {:?}\n",
+            root.path().join("state")
+        );
+        fs::write(&config, text).unwrap();
+        let mut loader = Loader::packaged(BTreeMap::new());
+        loader.config_file = config;
+        loader.explicit = true;
+        let args = FilesArgs {
+            loader,
+            json: false,
+            machine: Arc::new(Machine::below(root.path(), Vec::new())),
+        };
+        // What containerd reads, so that nothing is degraded.
+        let toml = root.path().join("etc/containerd/config.toml");
+        fs::create_dir_all(toml.parent().unwrap()).unwrap();
+        fs::write(toml, format!("version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = {certs_d:?}\n")).unwrap();
+        Self { root, args }
+    }
+
+    fn ran(
+        &self,
+        run: impl FnOnce(&FilesArgs, &mut dyn Write, &mut dyn Write) -> io::Result<u8>,
+    ) -> Ran {
+        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        let status = run(&self.args, &mut out, &mut errors).unwrap();
+        Ran {
+            status,
+            out: String::from_utf8(out).unwrap(),
+            errors: String::from_utf8(errors).unwrap(),
+        }
+    }
+
+    fn plan(&self) -> Ran {
+        self.ran(|args, out, errors| plan::run(args, None, out, errors))
+    }
+
+    fn apply(&self) -> Ran {
+        self.ran(apply::run)
+    }
+
+    fn restore(&self) -> Ran {
+        self.ran(restore::run)
+    }
+
+    fn hosts(&self) -> PathBuf {
+        self.root.path().join("certs.d/docker.io/hosts.toml")
+    }
+
+    fn json(mut self) -> Self {
+        self.args.json = true;
+        self
+    }
+}
+
+#[test]
+fn plan_shows_what_apply_does_and_restore_undoes() {
+    let node = Node::new(true, true);
+    let planned = node.plan();
+    assert_eq!(planned.status, 1, "{planned:?}");
+    assert!(
+        planned.out.contains("--- /dev/null\n+++ ")
+            && planned.out.contains("+[host.\"http://127.0.0.1:")
+    );
+    assert!(!node.hosts().exists());
+    let applied = node.apply();
+    assert_eq!(applied.status, 0, "{applied:?}");
+    assert!(applied.out.contains("docker.io/hosts.toml"));
+    let text = fs::read_to_string(node.hosts()).unwrap();
+    assert_eq!(
+        planned.out.matches("+[host.").count(),
+        8 * text.matches("[host.").count(),
+        "{}",
+        planned.out
+    );
+    let again = node.plan();
+    assert_eq!((again.status, again.out.as_str()), (0, ""), "{again:?}");
+    assert_eq!(node.apply().out, "nothing to change\n");
+    // Without a valid configuration; the state directory is still known.
+    let config = fs::read_to_string(&node.args.loader.config_file).unwrap();
+    fs::write(
+        &node.args.loader.config_file,
+        format!("{config}\n[nonsense]\n"),
+    )
+    .unwrap();
+    assert_eq!((node.plan().status, node.apply().status), (64, 64));
+    let restored = node.restore();
+    assert_eq!(restored.status, 0, "{restored:?}");
+    assert!(!node.hosts().parent().unwrap().exists());
+    assert_eq!(
+        node.restore().out,
+        "nothing of harbor-pilot is in the node's files\n"
+    );
+}
+
+#[test]
+fn programs_are_told_whether_anything_changed() {
+    let node = Node::new(true, true).json();
+    let planned = node.plan().json();
+    assert_eq!(
+        (&planned["changed"], &planned["runtime"]),
+        (&true.into(), &"containerd".into())
+    );
+    assert_eq!(planned["files"][0]["result"], "planned");
+    let applied = node.apply().json();
+    assert_eq!(
+        (&applied["changed"], &applied["agent_answers"]),
+        (&true.into(), &true.into())
+    );
+    assert_eq!(applied["files"].as_array().unwrap().len(), 8);
+    assert_eq!(applied["files"][0]["result"], "written");
+    assert_eq!(applied["files"][0]["action"], "create");
+    assert_eq!(node.apply().json()["changed"], false);
+    assert_eq!(node.restore().json()["changed"], true);
+    assert_eq!(node.restore().json()["changed"], false);
+    assert_eq!(node.plan().json()["released"], true);
+}
+
+#[test]
+fn without_permission_nothing_is_written_but_it_is_shown() {
+    let node = Node::new(false, false);
+    let planned = node.plan();
+    assert_eq!(planned.status, 1);
+    assert!(
+        planned.out.contains("+[host.\"http://127.0.0.1:") && planned.errors.contains("manage")
+    );
+    let applied = node.apply();
+    assert_eq!(applied.status, 0);
+    assert!(applied.errors.contains("manage is not true"), "{applied:?}");
+    assert!(!node.hosts().exists() && !node.root.path().join("state").exists());
+}
+
+#[test]
+fn an_agent_that_does_not_answer_is_left_out_and_that_is_said() {
+    let node = Node::new(false, true);
+    for ran in [node.plan(), node.apply()] {
+        assert!(ran.errors.contains("the agent does not answer"), "{ran:?}");
+        assert!(!ran.out.contains("127.0.0.1:"), "{ran:?}");
+    }
+    assert!(
+        !fs::read_to_string(node.hosts())
+            .unwrap()
+            .contains("[host.\"http://127")
+    );
+    assert_eq!(node.plan().status, 0);
+}
+
+#[test]
+fn a_file_that_cannot_be_changed_is_a_failure() {
+    let node = Node::new(true, true);
+    fs::create_dir(node.hosts().parent().unwrap()).unwrap();
+    fs::write(node.hosts(), "server = \n").unwrap();
+    for ran in [node.plan(), node.apply()] {
+        assert_eq!(ran.status, 2, "{ran:?}");
+        assert!(
+            ran.errors.contains("docker.io/hosts.toml is left as it is"),
+            "{ran:?}"
+        );
+    }
+    fs::write(node.root.path().join("state/ledger.json"), "{").unwrap();
+    for ran in [node.plan(), node.apply(), node.restore()] {
+        assert_eq!(ran.status, 2, "{ran:?}");
+        assert!(ran.errors.contains("ledger.json is damaged"), "{ran:?}");
+    }
+}
+
+#[test]
+fn handover_takes_the_agent_out_when_it_is_asked_to() {
+    let node = Node::new(true, true);
+    node.apply();
+    let handed = |stopping: Stopping| {
+        node.ran(|args, out, errors| handover::run(args, &stopping, out, errors))
+    };
+    let restart = Stopping {
+        result: Some("success".to_owned()),
+        jobs: "1 harbor-pilot.service restart running".to_owned(),
+        system: "running".to_owned(),
+    };
+    let ran = handed(restart);
+    assert_eq!(
+        (ran.status, ran.out.as_str()),
+        (0, "nothing is handed over: the agent is started again\n")
+    );
+    assert!(
+        fs::read_to_string(node.hosts())
+            .unwrap()
+            .contains("[host.\"http://127")
+    );
+    let ran = handed(Stopping::default());
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let text = fs::read_to_string(node.hosts()).unwrap();
+    assert!(
+        !text.contains("127.0.0.1") && text.contains("https://registry-1.docker.io"),
+        "{text}"
+    );
+}
+
+#[test]
+fn drop_ins_of_other_clients_are_printed() {
+    let node = Node::new(false, false);
+    let for_client =
+        |client| node.ran(|args, out, errors| plan::run(args, Some(client), out, errors));
+    for (client, word) in [
+        (Client::Crio, "[[registry.mirror]]"),
+        (Client::Podman, "[[registry.mirror]]"),
+        (Client::Docker, "registry-mirrors"),
+    ] {
+        let ran = for_client(client);
+        assert_eq!(ran.status, 0);
+        assert!(
+            ran.out.contains(word) && ran.errors.contains("it belongs to /etc/"),
+            "{ran:?}"
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! The tables of a `hosts.toml` as values: who is asked, how, and what is known of the endpoints around.
+
+use crate::config::Secret;
+use crate::node::endpoint::{EndpointUrl, Reader, same_endpoint};
+use crate::oci::RegistryName;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Who stands behind an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// This agent.
+    Agent,
+    /// A configured tier.
+    Tier(Arc<str>),
+    /// The registry itself.
+    Upstream,
+    /// The user's own endpoint for every registry (`"*"`), which our entry would hide (design F4).
+    Wildcard,
+}
+
+/// One host table, or the `server` with its keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostEntry {
+    /// Who it is.
+    pub role: Role,
+    /// As containerd wants it.
+    pub url: String,
+    /// Left out when empty, which is all.
+    pub capabilities: Vec<&'static str>,
+    /// Relative to the directory of the file, or absolute.
+    pub ca: Option<PathBuf>,
+    /// Certificate and key.
+    pub client: Option<(PathBuf, PathBuf)>,
+    /// No verification at all.
+    pub skip_verify: bool,
+    /// For the TCP connect.
+    pub dial_timeout: Option<Duration>,
+    /// The path of the URL is the API's root.
+    pub override_path: bool,
+    /// A name and a value that are sent with each request.
+    pub header: Option<(String, Secret)>,
+}
+
+/// A certificate that an entry refers to. It must stand beside the file before the file says so: a missing one
+/// fails every pull of the registry (design F5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaFile {
+    /// Relative to the directory of the file.
+    pub name: PathBuf,
+    /// What must stand in it.
+    pub pem: Arc<[u8]>,
+}
+
+/// What should stand in one `hosts.toml`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DesiredHost {
+    /// The registry of the images; also the directory's name.
+    pub registry: RegistryName,
+    /// The agent's endpoint, whether it is part of the file or not.
+    pub agent_url: String,
+    /// It answers on its port.
+    pub agent_alive: bool,
+    /// Tried last.
+    pub server: HostEntry,
+    /// In the order in which they are tried.
+    pub hosts: Vec<HostEntry>,
+    /// To be written beside the file, before it.
+    pub ca_files: Vec<CaFile>,
+    /// The upstream may not be asked by this node (design F6).
+    pub closed: bool,
+    /// Servers that are configured here: an entry of the user's for one of them is adopted (design F4).
+    pub known: Vec<Known>,
+    /// Why it is as it is, a sentence each.
+    pub reasons: Vec<String>,
+}
+
+/// A server that an existing entry may name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Who it is.
+    pub role: Role,
+    /// Where; the path does not matter.
+    pub url: EndpointUrl,
+}
+
+// === impl HostEntry ===
+
+impl HostEntry {
+    /// An entry with nothing but its URL.
+    #[must_use]
+    pub fn new(role: Role, url: String) -> Self {
+        Self {
+            role,
+            url,
+            capabilities: Vec::new(),
+            ca: None,
+            client: None,
+            skip_verify: false,
+            dial_timeout: None,
+            override_path: false,
+            header: None,
+        }
+    }
+}
+
+// === impl DesiredHost ===
+
+impl DesiredHost {
+    /// Puts the user's endpoints for every registry behind ours: an entry of its own hides the wildcard
+    /// (design F4).
+    #[must_use]
+    pub fn with_wildcard(mut self, entries: &[HostEntry]) -> Self {
+        let mut copied = Vec::new();
+        for entry in entries {
+            let Some(url) = EndpointUrl::parse(&entry.url, Reader::Containerd) else {
+                continue;
+            };
+            if self.role_of(&url).is_none() && !self.names_agent(&entry.url) {
+                copied.push(entry.clone());
+                let said = format!("{} is copied from the entry for every registry", entry.url);
+                self.reasons.push(said);
+            }
+        }
+        if !copied.is_empty() && self.hosts.is_empty() && self.closed && self.agent_alive {
+            // Else they would come before the agent.
+            self.hosts.push(self.server.clone());
+        }
+        self.hosts.extend(copied);
+        self
+    }
+
+    /// Who of ours is at that server.
+    #[must_use]
+    pub fn role_of(&self, url: &EndpointUrl) -> Option<&Role> {
+        let known = self.known.iter().find(|known| known.url.same_server(url));
+        known.map(|known| &known.role)
+    }
+
+    fn names_agent(&self, url: &str) -> bool {
+        same_endpoint(&self.agent_url, url)
+    }
+
+    /// The agent's endpoint, where it is part of the file.
+    #[must_use]
+    pub fn agent(&self) -> Option<&HostEntry> {
+        let all = self.hosts.iter().chain([&self.server]);
+        all.into_iter().find(|entry| entry.role == Role::Agent)
+    }
+}

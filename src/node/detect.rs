@@ -1,0 +1,246 @@
+//! What runs on this node and which files it reads: pure, from gathered [`Facts`].
+//!
+//! k3s and rke2 generate certs.d and containerd's config.toml themselves (containerd-k3s-facts 7.3); a stock
+//! containerd reads certs.d only if its config.toml says so (1.3). config.toml is never edited: what is missing
+//! there is said, with the lines to add.
+
+mod containerd;
+mod facts;
+mod generated;
+mod k3s;
+mod machine;
+mod meaning;
+mod stock;
+mod units;
+
+pub use facts::{Facts, Text, gather};
+pub use machine::{Machine, Process};
+
+use super::ledger::ReadAtStart;
+use crate::config;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Where stock containerd's host configurations are by convention.
+const CERTS_D: &str = "/etc/containerd/certs.d";
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Detected {
+    /// Which runtime.
+    pub runtime: Found,
+    /// Whether it runs now.
+    pub running: bool,
+    /// Since when, in seconds since 1970.
+    pub started: Option<u64>,
+    /// Where k3s or rke2 keep their state.
+    pub data_dir: Option<PathBuf>,
+    /// The directory of host configurations that containerd reads on every pull.
+    pub certs_d: Option<PathBuf>,
+    /// k3s' and rke2's own file, read at their start.
+    pub registries_yaml: Option<PathBuf>,
+    /// Such as `2.1.5`.
+    pub containerd_version: Option<String>,
+    /// `--embedded-registry`
+    pub embedded_registry: bool,
+    /// `--disable-default-registry-endpoint`
+    pub disable_default_endpoint: bool,
+    /// k3s before January 2024: containerd reads no certs.d there, only what registries.yaml says at a start.
+    pub without_certs_d: bool,
+    /// k3s before September 2024: its start deletes every host configuration that it does not generate itself.
+    pub cleans_certs_d: bool,
+    /// Why the runtime's next start would bring something of another meaning (design F2).
+    pub restart_pending: Option<String>,
+    /// What a person should know.
+    pub findings: Vec<Finding>,
+    /// What the runtime read at its start, to be remembered.
+    #[serde(skip)]
+    pub read_at_start: Option<ReadAtStart>,
+}
+
+/// A runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Found {
+    /// k3s with a control plane.
+    K3sServer,
+    /// k3s without one.
+    K3sAgent,
+    /// rke2 with a control plane.
+    Rke2Server,
+    /// rke2 without one.
+    Rke2Agent,
+    /// containerd by itself.
+    Containerd,
+    /// Nothing whose files we know.
+    None,
+}
+
+/// Something that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What is so.
+    pub what: String,
+    /// What to do about it.
+    pub instead: String,
+    /// Pulls do not reach the agent because of it.
+    pub degraded: bool,
+}
+
+/// The two relatives that generate containerd's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    K3s,
+    Rke2,
+}
+
+// === impl Found ===
+
+impl Found {
+    /// The word for metrics and people.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::K3sServer | Self::K3sAgent => "k3s",
+            Self::Rke2Server | Self::Rke2Agent => "rke2",
+            Self::Containerd => "containerd",
+            Self::None => "none",
+        }
+    }
+
+    /// Whether it generates its host configurations from registries.yaml, and its containerd is the patched one.
+    #[must_use]
+    pub fn generates(self) -> bool {
+        self.family().is_some()
+    }
+
+    fn family(self) -> Option<Family> {
+        match self {
+            Self::K3sServer | Self::K3sAgent => Some(Family::K3s),
+            Self::Rke2Server | Self::Rke2Agent => Some(Family::Rke2),
+            Self::Containerd | Self::None => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::K3sServer => "k3s server",
+            Self::K3sAgent => "k3s agent",
+            Self::Rke2Server => "rke2 server",
+            Self::Rke2Agent => "rke2 agent",
+            Self::Containerd => "containerd",
+            Self::None => "none",
+        })
+    }
+}
+
+// === impl Family ===
+
+impl Family {
+    fn name(self) -> &'static str {
+        match self {
+            Self::K3s => "k3s",
+            Self::Rke2 => "rke2",
+        }
+    }
+
+    fn data_dir(self) -> &'static str {
+        match self {
+            Self::K3s => "/var/lib/rancher/k3s",
+            Self::Rke2 => "/var/lib/rancher/rke2",
+        }
+    }
+
+    fn etc(self) -> &'static str {
+        match self {
+            Self::K3s => "/etc/rancher/k3s",
+            Self::Rke2 => "/etc/rancher/rke2",
+        }
+    }
+
+    /// The unit's name, server first.
+    fn units(self) -> [&'static str; 2] {
+        match self {
+            Self::K3s => ["k3s.service", "k3s-agent.service"],
+            Self::Rke2 => ["rke2-server.service", "rke2-agent.service"],
+        }
+    }
+
+    fn found(self, server: bool) -> Found {
+        match (self, server) {
+            (Self::K3s, true) => Found::K3sServer,
+            (Self::K3s, false) => Found::K3sAgent,
+            (Self::Rke2, true) => Found::Rke2Server,
+            (Self::Rke2, false) => Found::Rke2Agent,
+        }
+    }
+}
+
+// === impl Detected ===
+
+impl Detected {
+    /// Nothing whose files we know.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            runtime: Found::None,
+            running: false,
+            started: None,
+            data_dir: None,
+            certs_d: None,
+            registries_yaml: None,
+            containerd_version: None,
+            embedded_registry: false,
+            disable_default_endpoint: false,
+            without_certs_d: false,
+            cleans_certs_d: false,
+            restart_pending: None,
+            findings: Vec::new(),
+            read_at_start: None,
+        }
+    }
+
+    fn degrade(&mut self, what: impl Into<String>, instead: impl Into<String>) {
+        self.find(true, what, instead);
+    }
+
+    fn remark(&mut self, what: impl Into<String>, instead: impl Into<String>) {
+        self.find(false, what, instead);
+    }
+
+    fn find(&mut self, degraded: bool, what: impl Into<String>, instead: impl Into<String>) {
+        self.findings.push(Finding {
+            what: what.into(),
+            instead: instead.into(),
+            degraded,
+        });
+    }
+}
+
+/// What the facts mean. `known` is what the runtime read at its start, as remembered from an earlier look.
+#[must_use]
+pub fn detect(facts: &Facts, node: &config::Node, known: Option<&ReadAtStart>) -> Detected {
+    let runtime = match node.runtime {
+        config::Runtime::Auto => k3s::runtime(facts).unwrap_or_else(|| containerd::runtime(facts)),
+        config::Runtime::K3s => Family::K3s.found(k3s::is_server(facts, Family::K3s)),
+        config::Runtime::Rke2 => Family::Rke2.found(k3s::is_server(facts, Family::Rke2)),
+        config::Runtime::Containerd => Found::Containerd,
+        config::Runtime::None => Found::None,
+    };
+    let mut detected = Detected {
+        runtime,
+        containerd_version: facts.containerd_version.clone(),
+        ..Detected::nothing()
+    };
+    match runtime.family() {
+        Some(family) => generated::read(&mut detected, facts, node, family, known),
+        None if runtime == Found::Containerd => stock::read(&mut detected, facts, node),
+        None => {}
+    }
+    detected
+}
+
+#[cfg(test)]
+mod tests;

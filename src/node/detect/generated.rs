@@ -1,0 +1,118 @@
+//! What k3s and rke2 read and generate, from their flags and the files that they made.
+
+use super::containerd::{self, ConfigPath};
+use super::facts::Facts;
+use super::k3s;
+use super::meaning::meaning;
+use super::{Detected, Family};
+use crate::config;
+use crate::node::ledger::ReadAtStart;
+use std::path::Path;
+
+/// The containerd that came with the first k3s that leaves other directories of certs.d alone (k3s#10823; by its
+/// releases' dates).
+const KEEPS_OTHERS: (u32, u32, u32) = (1, 7, 21);
+
+/// k3s or rke2.
+pub(super) fn read(
+    detected: &mut Detected,
+    facts: &Facts,
+    node: &config::Node,
+    family: Family,
+    known: Option<&ReadAtStart>,
+) {
+    let process = k3s::process(facts, family);
+    detected.running = process.is_some();
+    detected.started = process.map(|process| process.started);
+    let flags = k3s::flags(facts, family);
+    let data_dir = k3s::data_dir(facts, node, family, &flags);
+    detected.embedded_registry = flags.embedded_registry;
+    detected.disable_default_endpoint = flags.disable_default_endpoint;
+    detected.cleans_certs_d = detected
+        .containerd_version
+        .as_deref()
+        .and_then(containerd::numbers)
+        .is_some_and(|version| version < KEEPS_OTHERS);
+    let etc = data_dir.join("agent/etc/containerd");
+    let certs_d = node.certs_d.clone();
+    let certs_d = certs_d.unwrap_or_else(|| etc.join("certs.d"));
+    let registries = node.registries_yaml.clone().or(flags.private_registry);
+    let registries = registries
+        .unwrap_or_else(|| facts.under_root(&Path::new(family.etc()).join("registries.yaml")));
+    if let Some(other) = &flags.other_runtime {
+        detected.degrade(
+            format!("{} runs with {other}: its own containerd does not pull", family.name()),
+            "set runtime = \"containerd\" under [node] if that runtime is containerd, else runtime = \"none\" and see: harbor-pilot plan --for docker",
+        );
+    }
+    if let Some(config) = facts.containerd_config.as_ref() {
+        match containerd::config_path(std::slice::from_ref(config)) {
+            Ok(ConfigPath { roots, .. }) if roots.contains(&certs_d) => {}
+            Ok(ConfigPath { roots, .. }) => {
+                let template = facts.template.as_ref();
+                detected.without_certs_d = roots.is_empty() && template.is_none();
+                let path = config.path.display();
+                if let Some(template) = template {
+                    let shown = template.display();
+                    detected.degrade(
+                        format!("{path} does not read {}: the template {shown} lacks it", certs_d.display()),
+                        format!("put config_path = \"{}\" into the registry part of the template and restart {} when it suits", certs_d.display(), family.name()),
+                    );
+                } else if !roots.is_empty() {
+                    detected.degrade(
+                        format!(
+                            "{path} reads other host configurations than {}",
+                            certs_d.display()
+                        ),
+                        "correct data_dir or certs_d under [node]",
+                    );
+                }
+            }
+            Err(wrong) => detected.remark(
+                wrong,
+                "see what wrote it; it is made anew at the next start",
+            ),
+        }
+    }
+    pending_registries(detected, facts, family, &registries, known);
+    detected.certs_d = Some(certs_d);
+    detected.registries_yaml = Some(registries);
+    detected.data_dir = Some(data_dir);
+}
+
+/// A restart is pending if registries.yaml means something else now than when the runtime read it.
+fn pending_registries(
+    detected: &mut Detected,
+    facts: &Facts,
+    family: Family,
+    path: &Path,
+    known: Option<&ReadAtStart>,
+) {
+    let Some(started) = detected.started else {
+        return;
+    };
+    let text = facts.registries.as_ref();
+    let now = meaning(text.map_or("", |text| &text.text));
+    let pending = match (known, text) {
+        (Some(known), _) if known.started == started => {
+            detected.read_at_start = Some(known.clone());
+            known.meaning != now
+        }
+        // Not seen at its start, and changed since: what it read is not known.
+        (_, Some(text)) if text.modified > started => true,
+        _ => {
+            detected.read_at_start = Some(ReadAtStart {
+                started,
+                meaning: now,
+            });
+            false
+        }
+    };
+    detected.restart_pending = pending.then(|| {
+        format!(
+            "{} has changed since {} started and takes effect at its next start; until then the live host configurations hold",
+            path.display(),
+            family.name()
+        )
+    });
+}

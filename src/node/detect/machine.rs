@@ -1,0 +1,148 @@
+//! The machine: its root, root's processes, and what programs say of their version.
+
+use super::containerd;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
+
+/// `containerd --version` is quick.
+const VERSION_LIMIT: Duration = Duration::from_secs(2);
+
+/// The machine that is looked at: this one, or a tree below a directory with processes of its own.
+#[derive(Debug)]
+pub struct Machine {
+    root: PathBuf,
+    processes: Option<Vec<Process>>,
+    /// What programs said of their version, by path and change time: asking starts a process.
+    versions: Mutex<BTreeMap<(PathBuf, u64), Option<String>>>,
+}
+
+/// A running process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// Its command line.
+    pub argv: Vec<String>,
+    /// Seconds since 1970.
+    pub started: u64,
+}
+
+// === impl Machine ===
+
+impl Machine {
+    /// The one that this runs on.
+    #[must_use]
+    pub fn this() -> Self {
+        Self {
+            root: PathBuf::from("/"),
+            processes: None,
+            versions: Mutex::default(),
+        }
+    }
+
+    /// A tree of files, with these processes running.
+    #[must_use]
+    pub fn below(root: &Path, processes: Vec<Process>) -> Self {
+        Self {
+            root: root.to_owned(),
+            processes: Some(processes),
+            versions: Mutex::default(),
+        }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn processes(&self) -> Vec<Process> {
+        self.processes.clone().unwrap_or_else(running_processes)
+    }
+
+    pub(super) fn version_of(&self, program: &Path) -> Option<String> {
+        let changed = fs::metadata(program).ok()?.modified().ok()?;
+        let changed = changed
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let versions = self.versions.lock();
+        let mut versions = versions.unwrap_or_else(PoisonError::into_inner);
+        let key = (program.to_owned(), changed);
+        versions
+            .entry(key)
+            .or_insert_with(|| program_version(program))
+            .clone()
+    }
+}
+
+/// Of root's processes those that may be runtimes. Anybody can start a process that is called `k3s`; what it says
+/// would decide where files are written. Blocks on reading /proc.
+fn running_processes() -> Vec<Process> {
+    let Ok(mut system) = System::new() else {
+        return Vec::new();
+    };
+    let what = ProcessRefreshKind::nothing()
+        .with_cmd(UpdateKind::Always)
+        .with_user(UpdateKind::Always)
+        .without_tasks();
+    system.refresh_processes_specifics(ProcessesToUpdate::All, true, what);
+    let processes = system.processes().values();
+    let of_root =
+        processes.filter(|process| process.effective_user_id().is_some_and(|id| **id == 0));
+    let found = of_root.map(|process| Process {
+        pid: process.pid().as_u32(),
+        argv: process
+            .cmd()
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
+        started: process.start_time(),
+    });
+    let may_be = |process: &Process| {
+        let program = process
+            .argv
+            .first()
+            .and_then(|word| word.split_whitespace().next());
+        let program = program.and_then(|program| program.rsplit('/').next());
+        program.is_some_and(|program| {
+            ["k3s", "rke2", "containerd"]
+                .iter()
+                .any(|name| program.starts_with(name))
+        })
+    };
+    found.filter(may_be).collect()
+}
+
+/// `containerd --version`, of a program that belongs to root and nobody else may write.
+fn program_version(program: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = fs::metadata(program).ok()?;
+    if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 {
+        return None;
+    }
+    let mut child = std::process::Command::new(program)
+        .arg("--version")
+        .env_clear()
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .ok()?;
+    let mut waited = Duration::ZERO;
+    let pause = Duration::from_millis(10);
+    while child.try_wait().ok()?.is_none() {
+        if waited > VERSION_LIMIT {
+            // It hangs: nothing of it is needed.
+            let _ = child.kill();
+            let _ = child.wait();
+            return None;
+        }
+        std::thread::sleep(pause);
+        waited += pause;
+    }
+    let output = child.wait_with_output().ok()?;
+    containerd::version(&String::from_utf8_lossy(&output.stdout))
+}

@@ -1,0 +1,129 @@
+//! Stock containerd, with configurations of all formats.
+
+use super::*;
+
+#[test]
+fn stock_containerd_reads_what_its_configuration_says() {
+    const V2: &str = "io.containerd.grpc.v1.cri";
+    const V3: &str = "io.containerd.cri.v1.images";
+    let registry = |version: u32, plugin: &str, path: &str| {
+        format!("version = {version}\n[plugins.\"{plugin}\".registry]\nconfig_path = \"{path}\"\n")
+    };
+    // (config.toml, an import, version) → (certs.d, the first degrading remedy holds)
+    let nothing = "etc/containerd/certs.d";
+    let table: [(String, &str, Option<&str>, &str, Option<&str>); 11] = [
+        (
+            registry(2, V2, "ROOT/etc/containerd/certs.d"),
+            "",
+            Some("1.6.20"),
+            nothing,
+            None,
+        ),
+        (
+            registry(3, V3, "ROOT/other/"),
+            "",
+            Some("2.1.9"),
+            "other",
+            None,
+        ),
+        (
+            registry(2, V2, "ROOT/a:ROOT/b"),
+            "",
+            Some("1.7.24"),
+            "a",
+            None,
+        ),
+        (
+            registry(3, V3, "ROOT/a:ROOT/b"),
+            "",
+            Some("2.1.9"),
+            "a",
+            Some("name one"),
+        ),
+        (
+            format!(
+                "{}use_x = 1\n[plugins.\"{V3}\"]\nuse_local_image_pull = true\n",
+                registry(3, V3, "ROOT/a:ROOT/b")
+            ),
+            "",
+            Some("2.1.9"),
+            "a",
+            None,
+        ),
+        (
+            "version = 2\n".into(),
+            "",
+            Some("1.7.24"),
+            nothing,
+            Some("[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = "),
+        ),
+        (
+            "version = 3\n".into(),
+            "",
+            Some("2.1.9"),
+            nothing,
+            Some("[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = "),
+        ),
+        // 2.2 reads two places by itself, of which the transfer service makes one.
+        (
+            "version = 3\n".into(),
+            "",
+            Some("2.2.3"),
+            nothing,
+            Some("name one"),
+        ),
+        (
+            format!(
+                "version = 2\n[plugins.\"{V2}\".registry.mirrors.\"docker.io\"]\nendpoint = [\"https://x\"]\n"
+            ),
+            "",
+            Some("1.6.20"),
+            nothing,
+            Some("take the registry.mirrors"),
+        ),
+        (
+            "version = 2\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n".into(),
+            "[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"ROOT/imported\"\n",
+            Some("1.7.24"),
+            "imported",
+            None,
+        ),
+        (
+            "version = \n".into(),
+            "",
+            Some("1.7.24"),
+            nothing,
+            Some("will not start"),
+        ),
+    ];
+    for (row, (main, import, version, certs_d, remedy)) in table.into_iter().enumerate() {
+        let tree = Tree::new(&[
+            ("/etc/containerd/config.toml", &main),
+            ("/etc/containerd/conf.d/a.toml", import),
+        ]);
+        let mut facts = tree.facts();
+        facts.containerd_version = version.map(str::to_owned);
+        let found = detect(&facts, &tree.node, None);
+        assert_eq!(found.runtime, Found::Containerd, "row {row}");
+        assert_eq!(found.certs_d, Some(tree.path(certs_d)), "row {row}");
+        let degraded = found.findings.iter().find(|finding| finding.degraded);
+        match (degraded, remedy) {
+            (None, None) => {}
+            (Some(finding), Some(remedy)) => {
+                assert!(finding.instead.contains(remedy), "row {row}: {finding:?}")
+            }
+            other => panic!("row {row}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_place_that_containerd_does_not_read_is_said() {
+    let config =
+        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"ROOT/a\"\n";
+    let mut tree = Tree::new(&[("/etc/containerd/config.toml", config)]);
+    tree.node.certs_d = Some(tree.path("b"));
+    let found = tree.detect();
+    assert_eq!(found.certs_d, Some(tree.path("b")));
+    assert!(found.findings[0].degraded, "{found:?}");
+}

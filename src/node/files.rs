@@ -1,0 +1,402 @@
+//! From what should stand in the node's files to what does: look at the disk, plan, execute; and the way back.
+//!
+//! The plan is pure. Each file is thought of as it would be without us (its base): the ledger's original as long
+//! as nobody else has touched the file, else what is left of it when our part is taken out. What we want is always
+//! put into the base, so that the user's own edits stay, and `restore` is to write the base.
+
+mod edit;
+mod execute;
+mod look;
+mod pass;
+mod restore;
+
+pub use execute::{Done, Outcome, execute};
+pub(in crate::node) use look::chain;
+pub use look::{Disk, look};
+pub use pass::{Everything, Hooks, Pass, Passed, Tiers, agent_of, preview, release, run};
+pub use restore::restore;
+
+use super::desired::{self, DesiredHost, Situation};
+use super::detect::Detected;
+use super::ledger::{Kind, Ledger, ourselves};
+use super::write::Standing;
+use crate::config::Config;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// containerd's directory for registries without one of their own.
+const DEFAULT: &str = "_default";
+/// A new file of ours.
+const MODE: u32 = 0o644;
+/// One with a secret in it.
+const SECRET_MODE: u32 = 0o600;
+
+/// What a plan is made from, besides the disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// The configuration in force.
+    pub config: &'a Config,
+    /// What runs here.
+    pub detected: &'a Detected,
+    /// What was changed before.
+    pub ledger: &'a Ledger,
+    /// Where the agent is; `None`: it listens nowhere.
+    pub agent: Option<&'a str>,
+    /// Its own port answers with our header.
+    pub agent_alive: bool,
+    /// It has stopped for good (design F3).
+    pub stopped: bool,
+    /// Tiers whose every current address is healthy.
+    pub whole_tiers: &'a BTreeSet<Arc<str>>,
+}
+
+/// What would be done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// In the order in which they are done.
+    pub steps: Vec<Step>,
+    /// What is left alone, and why.
+    pub left: Vec<Left>,
+    /// What a person should know of a file, whether it is changed or not.
+    pub notes: Vec<(PathBuf, String)>,
+    /// Directories that must be made first.
+    pub directories: Vec<PathBuf>,
+}
+
+/// One file's change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Which file.
+    pub path: PathBuf,
+    /// What sort.
+    pub kind: Kind,
+    /// As it stands; `None`: it does not.
+    pub old: Option<Standing>,
+    /// As it shall stand; `None`: not at all.
+    pub new: Option<Standing>,
+    /// As it would stand without us.
+    pub base: Option<Standing>,
+    /// Its directory must be made with it.
+    pub makes_directory: bool,
+    /// Why, a sentence each.
+    pub reasons: Vec<String>,
+}
+
+/// A file that is left as it is, though it should be changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Left {
+    /// Which.
+    pub path: PathBuf,
+    /// Why, and what to do.
+    pub why: String,
+    /// It is only a matter of time: the runtime has not made its directories yet.
+    pub waits: bool,
+}
+
+/// What should stand, before the disk is looked at.
+#[derive(Clone, Debug, Default)]
+struct Wanted {
+    live: Vec<DesiredHost>,
+    certs_d: Option<PathBuf>,
+    registries: Option<PathBuf>,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Whether nothing would be changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    fn leave(&mut self, path: &Path, why: impl Into<String>) {
+        self.left.push(Left {
+            path: path.to_owned(),
+            why: why.into(),
+            waits: false,
+        });
+    }
+
+    fn wait(&mut self, path: &Path, why: impl Into<String>) {
+        self.leave(path, why);
+        if let Some(left) = self.left.last_mut() {
+            left.waits = true;
+        }
+    }
+
+    /// A certificate stands before the file that names it and goes after it no longer does.
+    fn sort(&mut self) {
+        let phase = |step: &Step| match (step.kind, &step.new) {
+            (Kind::Ca, Some(_)) => 0,
+            (Kind::Hosts | Kind::Registries, _) => 1,
+            (Kind::Ca, None) => 2,
+        };
+        self.steps
+            .sort_by(|a, b| (phase(a), &a.path).cmp(&(phase(b), &b.path)));
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    /// Whether it takes our part out.
+    #[must_use]
+    pub fn restores(&self) -> bool {
+        self.new == self.base
+    }
+}
+
+/// The files whose state a plan needs to know.
+#[must_use]
+pub fn paths(input: &Input<'_>) -> BTreeSet<PathBuf> {
+    let wanted = wanted(input);
+    let mut paths: BTreeSet<PathBuf> = input.ledger.files.keys().cloned().collect();
+    if let Some(certs_d) = &wanted.certs_d {
+        for host in &wanted.live {
+            let directory = certs_d.join(host.registry.as_str());
+            paths.extend(host.ca_files.iter().map(|ca| directory.join(&ca.name)));
+            paths.insert(directory.join("hosts.toml"));
+        }
+        paths.insert(certs_d.join(DEFAULT).join("hosts.toml"));
+    }
+    paths.extend(wanted.registries);
+    paths
+}
+
+fn wanted(input: &Input<'_>) -> Wanted {
+    let detected = input.detected;
+    let Some(agent) = input.agent else {
+        return Wanted::default();
+    };
+    let situation = Situation {
+        agent,
+        agent_alive: input.agent_alive && !input.stopped,
+        whole_tiers: input.whole_tiers,
+    };
+    Wanted {
+        live: desired::desired(input.config, &situation),
+        certs_d: detected
+            .certs_d
+            .clone()
+            .filter(|_| !detected.without_certs_d),
+        registries: detected.registries_yaml.clone(),
+    }
+}
+
+/// What must be done so that the disk is as it should be. Pure.
+#[must_use]
+pub fn plan(input: &Input<'_>, disk: &Disk) -> Plan {
+    let wanted = wanted(input);
+    let mut plan = Plan::default();
+    let mut handled: BTreeSet<PathBuf> = BTreeSet::new();
+    if let Some(certs_d) = &wanted.certs_d
+        && !wanted.live.is_empty()
+    {
+        let exists = |directory: &Path| disk.directories.contains(directory);
+        let waits = !exists(certs_d) && !certs_d.parent().is_some_and(exists);
+        if waits {
+            plan.wait(certs_d, "the runtime has not made its directories yet; it is done as soon as they are there");
+        } else if !exists(certs_d) {
+            plan.directories.push(certs_d.clone());
+        }
+        let default = certs_d.join(DEFAULT);
+        let default_text = disk.text(&default.join("hosts.toml"));
+        let registries = wanted.registries.as_ref().and_then(|path| disk.text(path));
+        let wildcard = edit::wildcard(
+            registries.as_deref(),
+            default_text.as_deref().map(|text| (&*default, text)),
+        );
+        for host in &wanted.live {
+            let directory = certs_d.join(host.registry.as_str());
+            handled.insert(directory.join("hosts.toml"));
+            handled.extend(host.ca_files.iter().map(|ca| directory.join(&ca.name)));
+            if !waits {
+                let host = host.clone().with_wildcard(&wildcard);
+                plan_host(&mut plan, input, disk, &directory, &host);
+            }
+        }
+    }
+    if let Some(registries) = &wanted.registries {
+        handled.insert(registries.clone());
+        plan_registries(&mut plan, input, disk, registries);
+    }
+    let gone = input
+        .ledger
+        .files
+        .iter()
+        .filter(|(path, _)| !handled.contains(*path));
+    for (path, entry) in gone {
+        restore::plan_one(
+            &mut plan,
+            disk,
+            path,
+            entry,
+            "no longer part of the configuration",
+        );
+    }
+    plan.sort();
+    plan
+}
+
+fn plan_host(
+    plan: &mut Plan,
+    input: &Input<'_>,
+    disk: &Disk,
+    directory: &Path,
+    host: &DesiredHost,
+) {
+    let path = directory.join("hosts.toml");
+    let known = disk.directories.contains(directory);
+    let mut certificates = Vec::new();
+    for ca in &host.ca_files {
+        let ca_path = directory.join(&ca.name);
+        match plan_ca(input, disk, &ca_path, &ca.pem) {
+            Ok(step) => certificates.extend(step),
+            Err(why) => return plan.leave(&path, why),
+        }
+    }
+    let entry = input.ledger.files.get(&path);
+    let (current, base) = match disk.current_and_base(&path, Kind::Hosts, entry) {
+        Ok(both) => both,
+        Err(why) => return plan.leave(&path, why),
+    };
+    let secret = host.agent().is_some_and(|agent| agent.header.is_some());
+    let mut reasons = host.reasons.clone();
+    let new =
+        match edit::put_into_hosts(text_of(&base).as_deref(), host, input.config.node.existing) {
+            Ok((text, notes)) => {
+                reasons.extend(notes);
+                let like = current.as_ref().or(base.as_ref());
+                Some(standing(text.into_bytes(), like, secret))
+            }
+            Err(why) => {
+                plan.leave(&path, why);
+                certificates.clear();
+                // What we put in before goes.
+                base.clone()
+            }
+        };
+    plan.steps.extend(certificates);
+    if new != current {
+        plan.steps.push(Step {
+            path,
+            kind: Kind::Hosts,
+            old: current,
+            new,
+            base,
+            makes_directory: false,
+            reasons,
+        });
+    }
+    let steps = plan.steps.iter_mut();
+    for step in steps.filter(|step| step.path.parent() == Some(directory)) {
+        step.makes_directory = !known;
+    }
+}
+
+fn text_of(file: &Option<Standing>) -> Option<String> {
+    let file = file.as_ref()?;
+    // It was read as UTF-8 before.
+    Some(String::from_utf8_lossy(&file.bytes).into_owned())
+}
+
+/// The certificate beside a file. Ours are made anew from the configuration; what others put there is theirs.
+fn plan_ca(
+    input: &Input<'_>,
+    disk: &Disk,
+    path: &Path,
+    pem: &[u8],
+) -> Result<Option<Step>, String> {
+    let (current, base) = disk.current_and_base(path, Kind::Ca, input.ledger.files.get(path))?;
+    if current.as_ref().is_some_and(|current| current.bytes == pem) {
+        return Ok(None);
+    }
+    if base.is_some() {
+        return Err(format!(
+            "{} is not ours and holds another certificate; move it away",
+            path.display()
+        ));
+    }
+    Ok(Some(Step {
+        path: path.to_owned(),
+        kind: Kind::Ca,
+        old: current,
+        new: Some(standing(pem.to_vec(), None, false)),
+        base: None,
+        makes_directory: false,
+        reasons: vec!["the CA that the file beside it names".to_owned()],
+    }))
+}
+
+/// registries.yaml: stable content, without regard to health (design F2).
+fn plan_registries(plan: &mut Plan, input: &Input<'_>, disk: &Disk, path: &Path) {
+    let entry = input.ledger.files.get(path);
+    let (current, base) = match disk.current_and_base(path, Kind::Registries, entry) {
+        Ok(both) => both,
+        Err(why) => return plan.leave(path, why),
+    };
+    // Put in once the agent has answered, it stays until it stops for good: a restart changes nothing here.
+    let is_in = current != base;
+    let none = BTreeSet::new();
+    let situation = Situation {
+        agent: input.agent.unwrap_or_default(),
+        agent_alive: (input.agent_alive || is_in) && !input.stopped && input.agent.is_some(),
+        whole_tiers: &none,
+    };
+    let mut new = base.clone();
+    if situation.agent_alive {
+        let stable = desired::desired(input.config, &situation);
+        let text = text_of(&base);
+        match edit::put_into_registries(text.as_deref(), &stable, input.config, input.detected) {
+            Ok((text, notes)) => {
+                let noted = notes.into_iter().map(|note| (path.to_owned(), note));
+                plan.notes.extend(noted);
+                // It may hold passwords: a new one is nobody else's.
+                let like = current.as_ref().or(base.as_ref());
+                new = match text {
+                    Some(text) => Some(standing(text.into_bytes(), like, like.is_none())),
+                    None => base.clone(),
+                };
+            }
+            Err(why) => plan.leave(path, why),
+        }
+    }
+    if new != current {
+        plan.steps.push(Step {
+            path: path.to_owned(),
+            kind: Kind::Registries,
+            old: current,
+            new,
+            base,
+            makes_directory: false,
+            reasons: vec!["so that the runtime's next start generates the same".to_owned()],
+        });
+    }
+}
+
+/// A content with the looks of what stands there.
+fn standing(bytes: Vec<u8>, like: Option<&Standing>, secret: bool) -> Standing {
+    let (uid, gid) = ourselves();
+    let mut new = match like {
+        Some(like) => Standing {
+            bytes,
+            ..like.clone()
+        },
+        None => Standing {
+            bytes,
+            mode: MODE,
+            uid,
+            gid,
+        },
+    };
+    if secret {
+        new.mode &= SECRET_MODE;
+    }
+    new
+}
+
+#[cfg(test)]
+mod tests;

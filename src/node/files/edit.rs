@@ -1,0 +1,106 @@
+//! The editors' functions as plans use them: texts in, texts out, refusals as sentences.
+
+use crate::config::{Config, Existing};
+use crate::node::desired::{DesiredHost, HostEntry, Role};
+use crate::node::detect::Detected;
+use crate::node::ledger::Kind;
+use crate::node::registries_yaml::{Edit, Scope};
+use crate::node::{hosts_toml, registries_yaml};
+use std::path::{Path, PathBuf};
+
+/// A text with our part in it, and what a reader of the plan should know.
+pub(super) type Edited = (String, Vec<String>);
+
+/// A hosts.toml with our part in it.
+///
+/// # Errors
+/// Why it is left alone.
+pub(super) fn put_into_hosts(
+    base: Option<&str>,
+    host: &DesiredHost,
+    existing: Existing,
+) -> Result<Edited, String> {
+    let merged = hosts_toml::merge(base, host, existing).map_err(|refused| refused.to_string())?;
+    // What was set aside stands in the file itself and comes back with `take_out`.
+    Ok((merged.text, merged.notes))
+}
+
+/// A registries.yaml with our part in it; no text where it says nothing about a registry of ours.
+///
+/// # Errors
+/// Why it is left alone.
+pub(super) fn put_into_registries(
+    base: Option<&str>,
+    desired: &[DesiredHost],
+    config: &Config,
+    detected: &Detected,
+) -> Result<(Option<String>, Vec<String>), String> {
+    let all = detected.without_certs_d || detected.cleans_certs_d;
+    if base.is_none() && !all {
+        return Ok((None, Vec::new()));
+    }
+    let text = base.unwrap_or_default();
+    let wanted = Edit {
+        desired,
+        existing: config.node.existing,
+        scope: if all { Scope::All } else { Scope::Listed },
+        default_endpoint_disabled: detected.disable_default_endpoint,
+    };
+    let edited = registries_yaml::edit(text, &wanted).map_err(|refused| refused.to_string())?;
+    let changed = (edited.text != text).then_some(edited.text);
+    Ok((changed, edited.notes))
+}
+
+/// A text without our part.
+///
+/// # Errors
+/// Why that cannot be done.
+pub(super) fn take_out(kind: Kind, text: &str) -> Result<String, String> {
+    match kind {
+        Kind::Ca => Ok(text.to_owned()),
+        Kind::Hosts => hosts_toml::remove(text).map_err(|refused| refused.to_string()),
+        Kind::Registries => registries_yaml::remove(text).map_err(|refused| refused.to_string()),
+    }
+}
+
+/// The user's endpoints for every registry, from registries.yaml's `"*"` and from containerd's `_default`, which is
+/// generated from it on k3s.
+pub(super) fn wildcard(registries: Option<&str>, default: Option<(&Path, &str)>) -> Vec<HostEntry> {
+    let listed = registries.and_then(|text| registries_yaml::read(text).ok());
+    let listed = listed.map(|registries| registries.wildcard());
+    let listed = listed.filter(|entries| !entries.is_empty());
+    listed.unwrap_or_else(|| {
+        default.map_or_else(Vec::new, |(directory, text)| of_default(directory, text))
+    })
+}
+
+fn of_default(directory: &Path, text: &str) -> Vec<HostEntry> {
+    let Ok(view) = hosts_toml::read(text) else {
+        return Vec::new();
+    };
+    // Paths are relative to that directory, not to ours.
+    let absolute = |path: &PathBuf| directory.join(path);
+    // A header's value is not shown by the reader: it may be a secret, and is not copied around.
+    let hosts = view
+        .hosts
+        .into_iter()
+        .filter(|host| host.headers.is_empty());
+    hosts
+        .map(|host| HostEntry {
+            capabilities: ["pull", "resolve"]
+                .into_iter()
+                .filter(|word| {
+                    host.capabilities.is_empty() || host.capabilities.iter().any(|has| has == word)
+                })
+                .collect(),
+            ca: host.ca.first().map(absolute),
+            client: match &*host.client {
+                [certificate, key] => Some((absolute(certificate), absolute(key))),
+                _ => None,
+            },
+            skip_verify: host.skip_verify,
+            override_path: host.override_path,
+            ..HostEntry::new(Role::Wildcard, host.url)
+        })
+        .collect()
+}

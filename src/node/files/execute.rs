@@ -1,0 +1,236 @@
+//! A plan carried out: the ledger first, then file by file. As little as possible is decided here.
+
+use super::{Plan, Step};
+use crate::node::hosts_toml;
+use crate::node::ledger::{self, Entry, Kind, Ledger, Store, fingerprint};
+use crate::node::write::{self, Standing};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+/// What became of one step.
+#[derive(Debug)]
+pub struct Done {
+    /// Which file.
+    pub path: PathBuf,
+    /// What sort.
+    pub kind: Kind,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// How a step ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The new content is on disk.
+    Written,
+    /// It already was as it should be.
+    Unchanged,
+    /// Somebody changed the file since it was looked at: to be looked at again.
+    Overtaken,
+    /// What it depends on (a certificate, a directory) could not be written.
+    Waits,
+    /// It would name this file, which is not there: every pull of the registry would fail (design F5).
+    Lacks(PathBuf),
+    /// The old file stands.
+    Failed(write::Error),
+}
+
+/// Carries the plan out and keeps the ledger. The caller holds the lock. Blocks on file I/O.
+///
+/// # Errors
+/// Where the ledger cannot be kept; then no file was touched.
+pub fn execute(
+    store: &Store,
+    ledger: &mut Ledger,
+    plan: &Plan,
+) -> Result<Vec<Done>, ledger::Error> {
+    for step in &plan.steps {
+        record(store, ledger, step)?;
+    }
+    let made = plan.directories.iter().cloned();
+    ledger.directories.extend(made);
+    // On disk before anything else is.
+    store.save(ledger)?;
+    let mut failed: BTreeSet<&Path> = BTreeSet::new();
+    for directory in &plan.directories {
+        if let Err(error) = DirBuilder::new().mode(0o755).create(directory)
+            && error.kind() != ErrorKind::AlreadyExists
+        {
+            tracing::debug!("cannot create {}: {error}", directory.display());
+        }
+    }
+    let mut done = Vec::new();
+    let mut whole: BTreeSet<&Path> = BTreeSet::new();
+    for step in &plan.steps {
+        let directory = step.path.parent().unwrap_or(Path::new("/"));
+        let outcome = if failed.contains(directory) {
+            Outcome::Waits
+        } else if whole.contains(directory) {
+            // Made or removed with the first file of it.
+            Outcome::Written
+        } else {
+            match carry_out(ledger, plan, step, directory) {
+                Ok((outcome, was_whole)) => {
+                    if matches!(outcome, Outcome::Lacks(_)) {
+                        failed.insert(directory);
+                    }
+                    if was_whole {
+                        whole.insert(directory);
+                    }
+                    outcome
+                }
+                Err(error) => {
+                    failed.insert(directory);
+                    Outcome::Failed(error)
+                }
+            }
+        };
+        done.push(Done {
+            path: step.path.clone(),
+            kind: step.kind,
+            outcome,
+        });
+    }
+    if settle(ledger, plan, &done) {
+        store.save(ledger)?;
+    }
+    Ok(done)
+}
+
+/// What the ledger says while the step is under way: both contents are ours.
+fn record(store: &Store, ledger: &mut Ledger, step: &Step) -> Result<(), ledger::Error> {
+    let original = match &step.base {
+        Some(base) => Some(store.keep(base)?),
+        None => None,
+    };
+    let mut written = vec![
+        fingerprint(step.old.as_ref()),
+        fingerprint(step.new.as_ref()),
+    ];
+    written.dedup();
+    let entry = Entry {
+        kind: step.kind,
+        original,
+        written,
+    };
+    ledger.files.insert(step.path.clone(), entry);
+    if step.makes_directory
+        && let Some(directory) = step.path.parent()
+    {
+        ledger.directories.insert(directory.to_owned());
+    }
+    Ok(())
+}
+
+/// Does one step; says whether all files of its directory are done with it.
+fn carry_out(
+    ledger: &Ledger,
+    plan: &Plan,
+    step: &Step,
+    directory: &Path,
+) -> Result<(Outcome, bool), write::Error> {
+    let current = write::read(&step.path)?;
+    if current != step.old {
+        return Ok((Outcome::Overtaken, false));
+    }
+    if step.old == step.new {
+        return Ok((Outcome::Unchanged, false));
+    }
+    let Some(new) = &step.new else {
+        if ledger.directories.contains(directory)
+            && write::remove_directory(directory, &names(plan, directory))?
+        {
+            return Ok((Outcome::Written, true));
+        }
+        write::remove(&step.path)?;
+        return Ok((Outcome::Written, false));
+    };
+    if step.kind == Kind::Hosts
+        && let Some(missing) = missing(plan, step, directory)
+    {
+        return Ok((Outcome::Lacks(missing), false));
+    }
+    if step.makes_directory && !directory.exists() {
+        write::create_directory(directory, &contents(plan, directory))?;
+        return Ok((Outcome::Written, true));
+    }
+    write::replace(&step.path, new)?;
+    Ok((Outcome::Written, false))
+}
+
+/// A file that the new content names and the old one did not, and that is not there.
+fn missing(plan: &Plan, step: &Step, directory: &Path) -> Option<PathBuf> {
+    let named = |file: &Option<Standing>| {
+        let text = file
+            .as_ref()
+            .and_then(|file| std::str::from_utf8(&file.bytes).ok());
+        text.and_then(|text| hosts_toml::referenced_files(text).ok())
+            .unwrap_or_default()
+    };
+    let before = named(&step.base);
+    let comes = contents(plan, directory);
+    let stands = |file: &PathBuf| {
+        let with_it = comes.iter().any(|(name, _)| Path::new(name) == file);
+        with_it || directory.join(file).exists()
+    };
+    let mut new = named(&step.new)
+        .into_iter()
+        .filter(|file| !before.contains(file));
+    new.find(|file| !stands(file))
+}
+
+fn steps_in<'p>(plan: &'p Plan, directory: &Path) -> impl Iterator<Item = (OsString, &'p Step)> {
+    let steps = plan
+        .steps
+        .iter()
+        .filter(move |step| step.path.parent() == Some(directory));
+    steps.filter_map(|step| Some((step.path.file_name()?.to_owned(), step)))
+}
+
+/// The files that a new directory has.
+fn contents(plan: &Plan, directory: &Path) -> Vec<(OsString, Standing)> {
+    let files = steps_in(plan, directory);
+    files
+        .filter_map(|(name, step)| Some((name, step.new.clone()?)))
+        .collect()
+}
+
+/// The files that go.
+fn names(plan: &Plan, directory: &Path) -> Vec<OsString> {
+    let going = steps_in(plan, directory).filter(|(_, step)| step.new.is_none());
+    going.map(|(name, _)| name).collect()
+}
+
+/// The ledger forgets what is as it would be without us; says whether it forgot anything.
+fn settle(ledger: &mut Ledger, plan: &Plan, done: &[Done]) -> bool {
+    let before = (ledger.files.len(), ledger.directories.len());
+    for (step, done) in plan.steps.iter().zip(done) {
+        let is_done = matches!(done.outcome, Outcome::Written | Outcome::Unchanged);
+        if is_done && step.restores() {
+            ledger.files.remove(&step.path);
+        } else if is_done && let Some(entry) = ledger.files.get_mut(&step.path) {
+            entry.written = vec![fingerprint(step.new.as_ref())];
+        }
+    }
+    let files = &ledger.files;
+    // Deepest first: a registry's directory, then certs.d itself.
+    let unused: Vec<PathBuf> = ledger
+        .directories
+        .iter()
+        .rev()
+        .filter(|directory| !files.keys().any(|path| path.starts_with(directory)))
+        .cloned()
+        .collect();
+    for directory in unused {
+        // One that is not empty is somebody else's by now.
+        if let Err(error) = std::fs::remove_dir(&directory) {
+            tracing::debug!("{} stays: {error}", directory.display());
+        }
+        ledger.directories.remove(&directory);
+    }
+    before != (ledger.files.len(), ledger.directories.len())
+}

@@ -1,0 +1,113 @@
+//! The disk as a plan sees it.
+
+use super::edit;
+use crate::node::ledger::{Entry, Kind, Ledger, Store};
+use crate::node::write::{self, Standing};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Files and directories at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    /// Each file that was looked at, or why it cannot be read.
+    pub files: BTreeMap<PathBuf, Result<Option<Standing>, String>>,
+    /// The originals of the ledger's files; `None` within: there was no file.
+    pub originals: BTreeMap<PathBuf, Result<Option<Standing>, String>>,
+    /// Of the directories of those files and the ones above them those that exist.
+    pub directories: BTreeSet<PathBuf>,
+}
+
+/// Reads the files and what the ledger kept of them. Blocks on file I/O.
+#[must_use]
+pub fn look(paths: &BTreeSet<PathBuf>, store: &Store, ledger: &Ledger) -> Disk {
+    let mut disk = Disk::default();
+    for path in paths {
+        disk.files.insert(
+            path.clone(),
+            write::read(path).map_err(|error| chain(&error)),
+        );
+        for directory in path.ancestors().skip(1).take(3) {
+            if !disk.directories.contains(directory) && directory.is_dir() {
+                disk.directories.insert(directory.to_owned());
+            }
+        }
+        if let Some(entry) = ledger.files.get(path) {
+            let original = match &entry.original {
+                Some(original) => store
+                    .original(original)
+                    .map(Some)
+                    .map_err(|error| chain(&error)),
+                None => Ok(None),
+            };
+            disk.originals.insert(path.clone(), original);
+        }
+    }
+    disk
+}
+
+/// An error with everything behind it.
+pub(in crate::node) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+// === impl Disk ===
+
+impl Disk {
+    /// A file as it stands.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub(super) fn current(&self, path: &Path) -> Result<Option<Standing>, String> {
+        self.files.get(path).cloned().unwrap_or(Ok(None))
+    }
+
+    /// The text of a file that can be read as one.
+    pub(super) fn text(&self, path: &Path) -> Option<String> {
+        let file = self.files.get(path)?.as_ref().ok()?.as_ref()?;
+        String::from_utf8(file.bytes.clone()).ok()
+    }
+
+    /// A file as it stands, and as it would without us.
+    ///
+    /// # Errors
+    /// Why that cannot be said: then the file is left alone.
+    pub(super) fn current_and_base(
+        &self,
+        path: &Path,
+        kind: Kind,
+        entry: Option<&Entry>,
+    ) -> Result<(Option<Standing>, Option<Standing>), String> {
+        let current = self.current(path)?;
+        // A lost original is no dead end: our part is taken out of what is there.
+        if let Some(entry) = entry
+            && entry.is_ours(current.as_ref())
+            && let Some(Ok(original)) = self.originals.get(path)
+        {
+            return Ok((current, original.clone()));
+        }
+        let Some(file) = &current else {
+            return Ok((None, None));
+        };
+        let was_absent = entry.is_some_and(|entry| entry.original.is_none());
+        let text = std::str::from_utf8(&file.bytes);
+        let bytes = match (kind, text) {
+            (Kind::Ca, _) => file.bytes.clone(),
+            (_, Err(_)) => return Err("is not UTF-8 text; it is left alone".to_owned()),
+            (kind, Ok(text)) => edit::take_out(kind, text)?.into_bytes(),
+        };
+        let is_empty = bytes.iter().all(u8::is_ascii_whitespace);
+        let base = Standing {
+            bytes,
+            ..file.clone()
+        };
+        let base = (!(is_empty && (was_absent || base.bytes != file.bytes))).then_some(base);
+        Ok((current, base))
+    }
+}

@@ -1,0 +1,240 @@
+//! One look at the node with everything that follows from it: lock, ledger, detection, plan, execution. The daemon
+//! and the commands do the same.
+
+use super::{Disk, Done, Input, Outcome, Plan, Step, execute, look, paths, plan, restore};
+use crate::config::Config;
+use crate::node::desired;
+use crate::node::detect::{Detected, Machine, detect, gather};
+use crate::node::ledger::{self, Kind, Ledger, Store};
+use crate::node::write::{self, Standing};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a pass is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass<'a> {
+    /// The machine that is looked at.
+    pub machine: &'a Machine,
+    /// Where the ledger is.
+    pub store: &'a Store,
+    /// The configuration in force.
+    pub config: &'a Config,
+    /// Where the agent is, as containerd is told.
+    pub agent: Option<&'a str>,
+    /// Its own port answers with our header.
+    pub agent_alive: bool,
+    /// It has stopped for good.
+    pub stopped: bool,
+    /// Which tiers are healthy.
+    pub tiers: &'a Tiers,
+    /// What runs here, if it was found out a moment ago.
+    pub detected: Option<&'a Detected>,
+}
+
+/// Which of the tiers that may stand in a file are healthy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tiers {
+    /// Every current address of these is.
+    pub whole: BTreeSet<Arc<str>>,
+    /// Nothing is known of these now: what the daemon knew last holds.
+    pub unknown: BTreeSet<Arc<str>>,
+}
+
+/// What a pass came to.
+#[derive(Debug)]
+pub struct Passed {
+    /// What runs here.
+    pub detected: Detected,
+    /// `restore` was run, and no `apply` since: nothing was done.
+    pub released: bool,
+    /// What was to be done.
+    pub plan: Plan,
+    /// What was done.
+    pub done: Vec<Done>,
+    /// Files that stood as they should.
+    pub standing: Vec<(PathBuf, Option<Standing>)>,
+    /// Files that carry our part now.
+    pub managed: Vec<PathBuf>,
+}
+
+/// Where the agent is, as containerd is told.
+#[must_use]
+pub fn agent_of(config: &Config) -> Option<String> {
+    desired::agent_url(&config.server)
+}
+
+/// What would be done. Takes no lock and writes nothing.
+///
+/// # Errors
+/// Where the ledger cannot be read.
+pub fn preview(pass: &Pass<'_>) -> Result<Passed, ledger::Error> {
+    let mut ledger = pass.store.load()?;
+    let detected = pass.detect(&mut ledger);
+    let (plan, disk) = pass.plan(&detected, &mut ledger, |_, _| {});
+    Ok(Passed::new(detected, &ledger, plan, &disk, Vec::new()))
+}
+
+/// What a caller wants to know or to say while a pass runs.
+pub trait Hooks {
+    /// These files will be read next, on this node.
+    fn before_reading(&mut self, _detected: &Detected, _paths: &BTreeSet<PathBuf>) {}
+    /// This would be done: steps may be taken out.
+    fn choose(&mut self, _detected: &Detected, _plan: &mut Plan) {}
+}
+
+/// A command's: everything is done.
+#[derive(Clone, Copy, Debug)]
+pub struct Everything;
+
+impl Hooks for Everything {}
+
+/// Does what is to be done, as far as `hooks` choose. With `claim` the node is ours again after a `restore`. Waits
+/// for the lock at most `wait`. Blocks.
+///
+/// # Errors
+/// Where the lock or the ledger cannot be had; then no file was touched.
+pub fn run(
+    pass: &Pass<'_>,
+    wait: Duration,
+    claim: bool,
+    hooks: &mut impl Hooks,
+) -> Result<Passed, ledger::Error> {
+    let _lock = pass.store.lock(wait)?;
+    let mut ledger = pass.store.load()?;
+    let before = ledger.clone();
+    if claim {
+        ledger.released = false;
+    }
+    sweep(&ledger);
+    let detected = pass.detect(&mut ledger);
+    let (mut plan, disk) = pass.plan(&detected, &mut ledger, |detected, paths| {
+        hooks.before_reading(detected, paths);
+    });
+    if ledger.released {
+        plan = Plan::default();
+    }
+    hooks.choose(&detected, &mut plan);
+    let done = if plan.is_empty() {
+        if ledger != before {
+            pass.store.save(&ledger)?;
+        }
+        Vec::new()
+    } else {
+        execute(pass.store, &mut ledger, &plan)?
+    };
+    Ok(Passed::new(detected, &ledger, plan, &disk, done))
+}
+
+/// Takes everything of ours out, from the ledger alone, and marks the node released (design F0). Blocks.
+///
+/// # Errors
+/// Where the lock or the ledger cannot be had; then no file was touched.
+pub fn release(store: &Store, wait: Duration) -> Result<(Plan, Vec<Done>), ledger::Error> {
+    let _lock = store.lock(wait)?;
+    let mut ledger = store.load()?;
+    sweep(&ledger);
+    ledger.released = true;
+    let paths = ledger.files.keys().cloned().collect();
+    let disk = look(&paths, store, &ledger);
+    let plan = restore(&ledger, &disk);
+    let done = execute(store, &mut ledger, &plan)?;
+    Ok((plan, done))
+}
+
+/// What a crash left of earlier writes.
+fn sweep(ledger: &Ledger) {
+    ledger.files.keys().for_each(|path| write::sweep(path));
+}
+
+// === impl Pass ===
+
+impl Pass<'_> {
+    fn detect(&self, ledger: &mut Ledger) -> Detected {
+        if let Some(known) = self.detected {
+            return known.clone();
+        }
+        let node = &self.config.node;
+        let facts = gather(self.machine, node);
+        let detected = detect(&facts, node, ledger.read_at_start.as_ref());
+        if detected.read_at_start.is_some() {
+            ledger.read_at_start.clone_from(&detected.read_at_start);
+        }
+        detected
+    }
+
+    fn plan(
+        &self,
+        detected: &Detected,
+        ledger: &mut Ledger,
+        before_reading: impl FnOnce(&Detected, &BTreeSet<PathBuf>),
+    ) -> (Plan, Disk) {
+        let Tiers { whole, unknown } = self.tiers;
+        ledger.tiers.retain(|tier| unknown.contains(tier));
+        ledger.tiers.extend(whole.iter().cloned());
+        let input = Input {
+            config: self.config,
+            detected,
+            ledger,
+            agent: self.agent,
+            agent_alive: self.agent_alive,
+            stopped: self.stopped,
+            whole_tiers: &ledger.tiers,
+        };
+        let paths = paths(&input);
+        before_reading(detected, &paths);
+        let disk = look(&paths, self.store, ledger);
+        (plan(&input, &disk), disk)
+    }
+}
+
+// === impl Passed ===
+
+impl Passed {
+    fn new(detected: Detected, ledger: &Ledger, plan: Plan, disk: &Disk, done: Vec<Done>) -> Self {
+        let own = ledger
+            .files
+            .iter()
+            .filter(|(_, entry)| entry.kind != Kind::Ca);
+        let stands = |path: &&PathBuf| plan.step(path).is_none() && !plan.leaves(path);
+        let standing = ledger.files.keys().filter(stands).filter_map(|path| {
+            let current = disk.current(path).ok()?;
+            Some((path.clone(), current))
+        });
+        Self {
+            detected,
+            released: ledger.released,
+            standing: standing.collect(),
+            managed: own.map(|(path, _)| path.clone()).collect(),
+            plan,
+            done,
+        }
+    }
+
+    /// How many files were changed.
+    #[must_use]
+    pub fn changed(&self) -> usize {
+        let written = |done: &&Done| matches!(done.outcome, Outcome::Written);
+        self.done.iter().filter(written).count()
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Leaves out what `keep` does not take.
+    pub fn retain(&mut self, keep: impl FnMut(&Step) -> bool) {
+        self.steps.retain(keep);
+    }
+
+    fn leaves(&self, path: &Path) -> bool {
+        self.left.iter().any(|left| left.path == path)
+    }
+
+    /// The step that is about this file.
+    #[must_use]
+    pub fn step(&self, path: &Path) -> Option<&Step> {
+        self.steps.iter().find(|step| step.path == path)
+    }
+}

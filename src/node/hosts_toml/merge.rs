@@ -1,0 +1,269 @@
+//! Puts our part into a text.
+
+use super::layout::{Host, Layout};
+use super::{HEADER, Refused, is_generated, remove, render, view};
+use crate::config::Existing;
+use crate::node::desired::{DesiredHost, HostEntry, Role};
+use crate::node::endpoint::{EndpointUrl, Reader, same_endpoint};
+use crate::node::marks;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// A text with our part in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merged {
+    /// What should stand in the file.
+    pub text: String,
+    /// The lines that were set aside, byte for byte, for the ledger: [`remove()`] puts them back by itself.
+    pub adopted: Vec<String>,
+    /// What a reader of the plan should know, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Puts our part into a text; `None` where no file is.
+///
+/// # Errors
+/// Says why the text is not touched.
+pub fn merge(
+    existing: Option<&str>,
+    desired: &DesiredHost,
+    policy: Existing,
+) -> Result<Merged, Refused> {
+    let base = remove(existing.unwrap_or_default())?;
+    let layout = Layout::of(&base)?;
+    let mut merge = Merge {
+        desired,
+        policy,
+        generated: is_generated(&base),
+        aside: BTreeSet::new(),
+        dropped: BTreeSet::new(),
+        notes: Vec::new(),
+    };
+    let (left, embedded) = merge.hosts(&layout)?;
+    let top = merge.server(&layout)?;
+    let block = merge.block(&layout, &left, top.is_ours);
+    let place = place(&base, &layout, embedded);
+    let text = merge.compose(&base, &top.lines, &block, place);
+    view::check(&text, desired)?;
+    let lines: Vec<&str> = marks::lines(&base).collect();
+    let line = |at: &usize| lines.get(*at).map(|line| (*line).to_owned());
+    Ok(Merged {
+        text,
+        adopted: merge.aside.iter().filter_map(line).collect(),
+        notes: merge.notes,
+    })
+}
+
+struct Merge<'a> {
+    desired: &'a DesiredHost,
+    policy: Existing,
+    /// k3s wrote the text, from registries.yaml.
+    generated: bool,
+    /// Lines that become comments.
+    aside: BTreeSet<usize>,
+    /// Lines that go for good.
+    dropped: BTreeSet<usize>,
+    notes: Vec<String>,
+}
+
+/// What stands above the first table.
+struct Top {
+    lines: String,
+    /// The `server` is ours.
+    is_ours: bool,
+}
+
+// === impl Merge ===
+
+impl Merge<'_> {
+    /// What happens to the host tables that are there: those that stay, and the embedded registry's.
+    fn hosts<'l>(
+        &mut self,
+        layout: &'l Layout,
+    ) -> Result<(Vec<&'l Host>, Option<&'l Host>), Refused> {
+        let mut left = Vec::new();
+        let mut embedded = None;
+        for (at, host) in layout.hosts.iter().enumerate() {
+            let url = EndpointUrl::parse(&host.url, Reader::Containerd);
+            let is_agent = same_endpoint(&host.url, self.agent_url());
+            let known = url.as_ref().and_then(|url| self.desired.role_of(url));
+            if at == 0 && is_embedded(host, url.as_ref()) {
+                embedded = Some(host);
+            } else if is_agent && self.generated {
+                // It came from our own line in registries.yaml.
+                self.dropped.extend(host.lines.iter().cloned().flatten());
+            } else if self.policy == Existing::Refuse {
+                return Err(Refused::Existing(host.url.clone()));
+            } else if is_agent || (known.is_some() && self.policy == Existing::Adopt) {
+                self.aside.extend(host.lines.iter().cloned().flatten());
+                let whose = match known {
+                    Some(Role::Tier(name)) => format!("the configured tier {name}"),
+                    Some(_) => "the registry itself".to_owned(),
+                    None => "this agent".to_owned(),
+                };
+                self.notes.push(format!("{} is {whose}: adopted", host.url));
+            } else {
+                if self.desired.closed {
+                    self.notes.push(format!(
+                        "{} stays behind the agent, though the registry may not be asked directly: see that it is no way round",
+                        host.url
+                    ));
+                }
+                left.push(host);
+            }
+        }
+        Ok((left, embedded))
+    }
+
+    fn agent_url(&self) -> &str {
+        self.desired.agent_url.as_str()
+    }
+
+    /// Whether the user's `server` stays, and what is written in its place.
+    fn server(&mut self, layout: &Layout) -> Result<Top, Refused> {
+        let ours = &self.desired.server;
+        let keys: Vec<&str> = layout
+            .server_keys
+            .iter()
+            .map(|(key, _)| key.as_str())
+            .collect();
+        let closed = self.desired.closed;
+        let Some((url, lines)) = &layout.server else {
+            // The user's keys describe the registry itself; with another server they would describe that.
+            if closed {
+                self.set_aside(layout);
+            }
+            let written = if closed { &[] } else { keys.as_slice() };
+            return Ok(Top {
+                lines: render::server(ours, written),
+                is_ours: true,
+            });
+        };
+        if !closed && same_endpoint(url, &ours.url) {
+            return Ok(Top {
+                lines: String::new(),
+                is_ours: false,
+            });
+        }
+        let known = EndpointUrl::parse(url, Reader::Containerd)
+            .and_then(|url| self.desired.role_of(&url).cloned());
+        let is_agent = same_endpoint(url, self.agent_url());
+        let foreign = known.is_none() && !url.is_empty() && !is_agent;
+        if self.policy == Existing::Refuse && (foreign || matches!(known, Some(Role::Tier(_)))) {
+            return Err(Refused::Existing(format!("server = {url:?}")));
+        }
+        if !closed && (foreign || (known.is_some() && self.policy == Existing::Keep)) {
+            self.notes.push(format!(
+                "server stays {url}: that is asked last, not {}",
+                ours.url
+            ));
+            return Ok(Top {
+                lines: String::new(),
+                is_ours: false,
+            });
+        }
+        if foreign {
+            self.notes.push(format!(
+                "server = {url:?} is set aside: it would be a way round (F6)"
+            ));
+        }
+        self.aside.extend(lines.clone());
+        self.set_aside(layout);
+        Ok(Top {
+            lines: render::server(ours, &[]),
+            is_ours: true,
+        })
+    }
+
+    fn set_aside(&mut self, layout: &Layout) {
+        let lines = layout.server_keys.iter().map(|(_, lines)| lines.clone());
+        self.aside.extend(lines.flatten());
+    }
+
+    /// Our tables.
+    fn block(&mut self, layout: &Layout, left: &[&Host], server_is_ours: bool) -> Vec<String> {
+        let server = &self.desired.server;
+        let mut entries: Vec<&HostEntry> = Vec::new();
+        let alone = self.desired.hosts.is_empty() && self.desired.closed;
+        if alone && self.desired.agent_alive && !left.is_empty() {
+            // As the server alone it would come behind the user's hosts.
+            entries.push(server);
+        }
+        for entry in &self.desired.hosts {
+            match left
+                .iter()
+                .find(|host| same_endpoint(&host.url, &entry.url))
+            {
+                None => entries.push(entry),
+                Some(host) => self
+                    .notes
+                    .push(format!("{} stands in the file already", host.url)),
+            }
+        }
+        let mut block: Vec<String> = Vec::new();
+        if server_is_ours {
+            block.extend(render::server_header(server));
+        }
+        block.extend(entries.iter().map(|entry| render::table(entry)));
+        let active = layout.hosts.iter().any(|host| {
+            let first = host.lines.iter().map(|lines| lines.start).min();
+            first.is_some_and(|at| !self.aside.contains(&at) && !self.dropped.contains(&at))
+        });
+        if entries.is_empty() && !active && layout.bare_host.is_none() {
+            block.push(render::bare_host());
+        }
+        block
+    }
+
+    fn compose(&self, base: &str, top: &str, block: &[String], place: Option<usize>) -> String {
+        let end = marks::line_end(base);
+        let own = |text: String| text.replace('\n', end);
+        let mut text = own(format!("{HEADER}\n{top}\n"));
+        for (at, line) in marks::lines(base).enumerate() {
+            if place == Some(at) && !block.is_empty() {
+                text.push_str(&own(format!("{}\n", block.join("\n"))));
+            }
+            if self.aside.contains(&at) {
+                text.push_str(&marks::aside(line));
+            } else if !self.dropped.contains(&at) {
+                text.push_str(line);
+            }
+        }
+        if place.is_none() && !block.is_empty() {
+            marks::append(&mut text, &own(block.join("\n")));
+        }
+        text
+    }
+}
+
+/// The line before which our tables go: before the user's hosts with the comments above them, behind the embedded
+/// registry; `None` at the end.
+fn place(base: &str, layout: &Layout, embedded: Option<&Host>) -> Option<usize> {
+    let end_of = |lines: &[Range<usize>]| lines.iter().map(|lines| lines.end).max();
+    let lines: Vec<&str> = marks::lines(base).collect();
+    let starts = layout.hosts.iter().flat_map(|host| &host.lines);
+    let first = starts.map(|lines| lines.start).min();
+    let place = if let Some(host) = embedded {
+        end_of(&host.lines)
+    } else if let Some(bare) = layout
+        .bare_host
+        .filter(|bare| first.is_none_or(|at| *bare < at))
+    {
+        Some(bare + 1)
+    } else {
+        let first = first?;
+        let above = lines.get(..first).unwrap_or_default().iter().rev();
+        Some(first - above.take_while(|line| marks::is_comment(line)).count())
+    };
+    // The blank line behind the embedded registry or the bare `[host]` stays there.
+    let place = place.map(|at| match lines.get(at) {
+        Some(line) if marks::is_blank(line) => at + 1,
+        _ => at,
+    });
+    place.filter(|at| *at < lines.len())
+}
+
+/// k3s's own registry of the cluster's nodes: this machine, with a client certificate (design F4).
+fn is_embedded(host: &Host, url: Option<&EndpointUrl>) -> bool {
+    host.has_client && url.is_some_and(|url| url.https && url.is_loopback())
+}

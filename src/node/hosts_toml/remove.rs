@@ -1,0 +1,100 @@
+//! Takes our part out of a text again, whatever the user has done to it since. Line by line, by the marks alone:
+//! it also works on a text that no parser can read any more.
+
+use super::{HEADER_MARK, Refused, TABLE_MARK};
+use crate::node::marks::{self, ASIDE};
+use toml_edit::Document;
+
+/// The text without our part, and with what was set aside back in its place. An empty result of a file that we
+/// made is a file to be deleted.
+///
+/// # Errors
+/// [`Refused::ReadBack`] if the text could be read as TOML and the result could not: what the user wrote
+/// between our lines hangs on them.
+pub fn remove(text: &str) -> Result<String, Refused> {
+    let mut kept = String::with_capacity(text.len());
+    let mut place = Place::Elsewhere;
+    let mut last_is_ours = false;
+    for line in marks::lines(text) {
+        let (next, ours) = place.step(line);
+        place = next;
+        last_is_ours = ours;
+        if !ours {
+            kept.push_str(line.strip_prefix(ASIDE).unwrap_or(line));
+        }
+    }
+    if last_is_ours && !text.ends_with('\n') {
+        marks::without_last_end(&mut kept);
+    }
+    let readable = |text: &str| Document::parse(text).map(drop);
+    if let (Ok(()), Err(error)) = (readable(text), readable(&kept)) {
+        return Err(Refused::ReadBack(error.message().trim().to_owned()));
+    }
+    Ok(kept)
+}
+
+enum Place {
+    Elsewhere,
+    /// Behind the header or a line of ours above the tables: one blank line is ours too.
+    Top,
+    /// In a table of ours.
+    Table {
+        /// `host."URL"` of its header, once that was seen.
+        path: Option<String>,
+        /// Its one blank line was seen.
+        blank: bool,
+    },
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Where we are behind the line, and whether the line is ours.
+    fn step(self, line: &str) -> (Self, bool) {
+        let code = marks::content(line);
+        if code.starts_with(HEADER_MARK) || marks::is_ours(line) {
+            return (Self::Top, true);
+        }
+        if code.starts_with(TABLE_MARK) {
+            let (path, blank) = (None, false);
+            return (Self::Table { path, blank }, true);
+        }
+        if line.starts_with(ASIDE) {
+            return (Self::Elsewhere, false);
+        }
+        match self {
+            Self::Elsewhere => (Self::Elsewhere, false),
+            Self::Top => (Self::Elsewhere, marks::is_blank(line)),
+            Self::Table { path, blank } => Self::in_table(line, path, blank),
+        }
+    }
+
+    /// A comment or a second blank line in a table of ours is the user's; a key goes with the table.
+    fn in_table(line: &str, path: Option<String>, blank: bool) -> (Self, bool) {
+        let code = marks::content(line).trim();
+        if code.starts_with('#') {
+            return (Self::Table { path, blank }, false);
+        }
+        if code.is_empty() {
+            return (Self::Table { path, blank: true }, !blank);
+        }
+        match (code.strip_prefix('['), &path) {
+            (Some(header), None) => {
+                let end = header.rfind(']').unwrap_or(header.len());
+                let path = header.get(..end).map(str::to_owned);
+                (Self::Table { path, blank }, true)
+            }
+            (Some(header), Some(own)) => {
+                // A bare `[host]` of ours has nothing below it: what follows is the user's.
+                let below = header.strip_prefix(own.as_str());
+                let below = below.filter(|_| own.ends_with('"'));
+                if below.is_some_and(|rest| rest.starts_with('.')) {
+                    (Self::Table { path, blank }, true)
+                } else {
+                    (Self::Elsewhere, false)
+                }
+            }
+            (None, _) => (Self::Table { path, blank }, true),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Our own lines: the header, the `server` with its keys, and one block per table.
+
+use super::TABLE_MARK;
+use crate::node::desired::{HostEntry, Role};
+use crate::node::marks::OURS;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// A table of ours, with its mark above; without a blank line behind.
+pub(super) fn table(entry: &HostEntry) -> String {
+    let mut block = format!("{TABLE_MARK}{}\n", who(&entry.role));
+    let path = format!("host.{}", quoted(&entry.url));
+    writeln!(block, "[{path}]").unwrap_or_default();
+    for (key, value) in keys(entry) {
+        writeln!(block, "{key} = {value}").unwrap_or_default();
+    }
+    if let Some((name, value)) = &entry.header {
+        let value = quoted(value.reveal());
+        write!(block, "[{path}.header]\n{} = {value}\n", quoted(name)).unwrap_or_default();
+    }
+    block
+}
+
+/// The header of the `server`: a table of the root.
+pub(super) fn server_header(entry: &HostEntry) -> Option<String> {
+    let (name, value) = entry.header.as_ref()?;
+    let (name, value) = (quoted(name), quoted(value.reveal()));
+    Some(format!("{TABLE_MARK}server\n[header]\n{name} = {value}\n"))
+}
+
+/// containerd before 1.7.32 refuses a file without any `host`.
+pub(super) fn bare_host() -> String {
+    format!("{TABLE_MARK}no other host\n[host]\n")
+}
+
+/// `server` and its keys, without those that the user has written for it.
+pub(super) fn server(entry: &HostEntry, written: &[&str]) -> String {
+    let mut lines = format!("server = {}{OURS}\n", quoted(&entry.url));
+    for (key, value) in keys(entry) {
+        if !written.contains(&key) {
+            writeln!(lines, "{key} = {value}{OURS}").unwrap_or_default();
+        }
+    }
+    lines
+}
+
+fn keys(entry: &HostEntry) -> Vec<(&'static str, String)> {
+    let mut keys = Vec::new();
+    if !entry.capabilities.is_empty() {
+        let words: Vec<String> = entry.capabilities.iter().map(|word| quoted(word)).collect();
+        keys.push(("capabilities", format!("[{}]", words.join(", "))));
+    }
+    let path = |path: &Path| quoted(&path.to_string_lossy());
+    if let Some(ca) = &entry.ca {
+        keys.push(("ca", path(ca)));
+    }
+    if let Some((certificate, key)) = &entry.client {
+        keys.push((
+            "client",
+            format!("[[{}, {}]]", path(certificate), path(key)),
+        ));
+    }
+    if entry.skip_verify {
+        keys.push(("skip_verify", "true".to_owned()));
+    }
+    if entry.override_path {
+        keys.push(("override_path", "true".to_owned()));
+    }
+    if let Some(timeout) = entry.dial_timeout {
+        keys.push((
+            "dial_timeout",
+            quoted(&format!("{}ms", timeout.as_millis()).replace("000ms", "s")),
+        ));
+    }
+    keys
+}
+
+fn who(role: &Role) -> String {
+    match role {
+        Role::Agent => "agent".to_owned(),
+        Role::Tier(name) => format!("tier {name}"),
+        Role::Upstream => "upstream".to_owned(),
+        Role::Wildcard => "copied from the entry for every registry".to_owned(),
+    }
+}
+
+/// A basic string of TOML: double quotes, which 1.x's and 2.x's parsers both read as keys.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => {
+                write!(quoted, "\\u{:04X}", u32::from(c)).unwrap_or_default();
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

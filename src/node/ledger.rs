@@ -1,0 +1,355 @@
+//! The ledger (design F5): which files of the node were changed, what they would be without us, and what was
+//! written last. It is on disk before a file is renamed, so that after a crash at any moment each file is either
+//! as it was or as the ledger says, and `restore` needs nothing else.
+//!
+//! In the state directory: `ledger.json`, `originals/SHA256` with the bytes, `files.lock` which the daemon and the
+//! commands hold while they work.
+
+use super::write::{self, Standing};
+use crate::oci::Digest;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Of the file's layout. A later one is refused: it may know more than we would keep.
+const VERSION: u32 = 1;
+const NAME: &str = "ledger.json";
+const ORIGINALS: &str = "originals";
+const LOCK: &str = "files.lock";
+/// Between two tries for the lock.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What is known of the files that were changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ledger {
+    version: u32,
+    /// `restore` was run: hands off until `apply` (design F0).
+    #[serde(default)]
+    pub released: bool,
+    /// Tiers that may stand in the files, as the daemon knew them last: what `handover` leaves behind.
+    #[serde(default)]
+    pub tiers: BTreeSet<Arc<str>>,
+    /// What the runtime read at its start, as far as it was seen.
+    #[serde(default)]
+    pub read_at_start: Option<ReadAtStart>,
+    /// Directories that were made for our files, and go with them.
+    #[serde(default)]
+    pub directories: BTreeSet<PathBuf>,
+    /// By path.
+    #[serde(default)]
+    pub files: BTreeMap<PathBuf, Entry>,
+}
+
+/// What a runtime took from registries.yaml when it started: a restart is pending if it would take something else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadAtStart {
+    /// When that process started, in seconds since 1970.
+    pub started: u64,
+    /// What the file meant then.
+    pub meaning: String,
+}
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What sort of file.
+    pub kind: Kind,
+    /// What it would be without us; `None`: it would not be there.
+    pub original: Option<Original>,
+    /// Contents that are ours: the one written last, and during a write also the one before. `None`: no file.
+    pub written: Vec<Option<String>>,
+}
+
+/// What sort of file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A CA certificate beside a hosts.toml. First in order: it must be there before it is named.
+    Ca,
+    /// A hosts.toml in certs.d.
+    Hosts,
+    /// registries.yaml of k3s or rke2.
+    Registries,
+}
+
+/// How a file was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Original {
+    /// Its bytes are in `originals` under this name.
+    sha256: String,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+}
+
+/// The ledger in its directory.
+#[derive(Clone, Debug)]
+pub struct Store {
+    directory: PathBuf,
+}
+
+/// Held while files are read and changed; given back when dropped, by the kernel at the latest.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Why the ledger cannot be used. Nothing is changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read or written.
+    #[error(
+        "the ledger of changed files in {directory} cannot be {doing}; see that the directory can be written and has room"
+    )]
+    Unusable {
+        /// read, written, locked
+        doing: &'static str,
+        /// Where.
+        directory: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of it could not be written.
+    #[error("the ledger of changed files could not be kept, so that nothing was changed")]
+    Write(#[source] write::Error),
+    /// It is broken.
+    #[error("{path} is damaged: {what}; move it away, and see the originals beside it")]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// How.
+        what: String,
+    },
+    /// It is from another version.
+    #[error("{path} is of version {found}, this program knows {VERSION}; use the newer program")]
+    Version {
+        /// Which file.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+    },
+    /// Somebody else holds the lock.
+    #[error("another harbor-pilot works on the node's files ({0} is locked); try again")]
+    Locked(PathBuf),
+}
+
+// === impl Ledger ===
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            released: false,
+            tiers: BTreeSet::new(),
+            read_at_start: None,
+            directories: BTreeSet::new(),
+            files: BTreeMap::new(),
+        }
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// Whether this is what was written last, or the state before a write that a crash cut short.
+    #[must_use]
+    pub fn is_ours(&self, standing: Option<&Standing>) -> bool {
+        self.written.contains(&fingerprint(standing))
+    }
+}
+
+/// What `written` holds for a content.
+#[must_use]
+pub fn fingerprint(standing: Option<&Standing>) -> Option<String> {
+    standing.map(|file| hex(&file.bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digest = Digest::sha256(bytes);
+    digest.as_str().trim_start_matches("sha256:").to_owned()
+}
+
+// === impl Store ===
+
+impl Store {
+    /// The ledger in this state directory.
+    #[must_use]
+    pub fn new(state_directory: &Path) -> Self {
+        Self {
+            directory: state_directory.to_owned(),
+        }
+    }
+
+    /// The ledger's own file: a change of it means "look again".
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Takes the lock, which daemon and commands share; waits for it at most `wait`. Makes the directory. Blocks.
+    ///
+    /// # Errors
+    /// Where somebody else keeps it, or the directory cannot be written.
+    pub fn lock(&self, wait: Duration) -> Result<Lock, Error> {
+        let path = self.directory.join(LOCK);
+        let unusable = |source| self.unusable("locked", source);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory)
+            .map_err(unusable)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(unusable)?;
+        let mut left = wait;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock { _file: file }),
+                Err(TryLockError::WouldBlock) if left.is_zero() => return Err(Error::Locked(path)),
+                Err(TryLockError::WouldBlock) => {
+                    std::thread::sleep(PAUSE);
+                    left = left.saturating_sub(PAUSE);
+                }
+                Err(TryLockError::Error(source)) => return Err(unusable(source)),
+            }
+        }
+    }
+
+    /// The ledger; a new one if there is none. Blocks on file I/O.
+    ///
+    /// # Errors
+    /// Where it cannot be read, is damaged, or is of a later version.
+    pub fn load(&self) -> Result<Ledger, Error> {
+        let path = self.directory.join(NAME);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Ledger::default()),
+            Err(source) => return Err(self.unusable("read", source)),
+        };
+        let damaged = |error: serde_json::Error| Error::Damaged {
+            path: path.clone(),
+            what: error.to_string(),
+        };
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        // The version first: the rest may have another shape.
+        let Versioned { version } = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if version > VERSION {
+            let found = version;
+            return Err(Error::Version { path, found });
+        }
+        serde_json::from_slice(&bytes).map_err(damaged)
+    }
+
+    /// Puts the ledger on disk, then drops originals that it names no more. Blocks on file I/O.
+    ///
+    /// # Errors
+    /// The old ledger stands then.
+    pub fn save(&self, ledger: &Ledger) -> Result<(), Error> {
+        // Maps with text keys, texts and numbers.
+        let text = serde_json::to_string_pretty(ledger).unwrap_or_default() + "\n";
+        self.write(&self.directory.join(NAME), text.into_bytes())?;
+        self.prune(ledger);
+        Ok(())
+    }
+
+    /// Keeps how a file is. On disk when it returns; the ledger that names it is saved afterwards.
+    ///
+    /// # Errors
+    /// Where the state directory cannot be written.
+    pub fn keep(&self, standing: &Standing) -> Result<Original, Error> {
+        let sha256 = hex(&standing.bytes);
+        let directory = self.directory.join(ORIGINALS);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .map_err(|source| self.unusable("written", source))?;
+        let path = directory.join(&sha256);
+        let kept = write::read(&path).ok().flatten();
+        if kept.is_none_or(|kept| kept.bytes != standing.bytes) {
+            self.write(&path, standing.bytes.clone())?;
+        }
+        Ok(Original {
+            sha256,
+            mode: standing.mode,
+            uid: standing.uid,
+            gid: standing.gid,
+        })
+    }
+
+    /// How a file was.
+    ///
+    /// # Errors
+    /// Where its bytes are lost.
+    pub fn original(&self, original: &Original) -> Result<Standing, Error> {
+        let path = self.directory.join(ORIGINALS).join(&original.sha256);
+        let bytes = fs::read(&path).map_err(|source| self.unusable("read", source))?;
+        if hex(&bytes) != original.sha256 {
+            let what = "its bytes do not fit its name".to_owned();
+            return Err(Error::Damaged { path, what });
+        }
+        Ok(Standing {
+            bytes,
+            mode: original.mode,
+            uid: original.uid,
+            gid: original.gid,
+        })
+    }
+
+    fn write(&self, path: &Path, bytes: Vec<u8>) -> Result<(), Error> {
+        let (uid, gid) = ourselves();
+        let new = Standing {
+            bytes,
+            mode: 0o600,
+            uid,
+            gid,
+        };
+        write::replace(path, &new).map_err(Error::Write)
+    }
+
+    /// A rest costs a few bytes, never a restore: failures are left alone.
+    fn prune(&self, ledger: &Ledger) {
+        let originals = ledger
+            .files
+            .values()
+            .filter_map(|entry| entry.original.as_ref());
+        let wanted: BTreeSet<&str> = originals.map(|original| &*original.sha256).collect();
+        let entries = fs::read_dir(self.directory.join(ORIGINALS));
+        for entry in entries.into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if name.to_str().is_none_or(|name| !wanted.contains(name)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    fn unusable(&self, doing: &'static str, source: io::Error) -> Error {
+        Error::Unusable {
+            doing,
+            directory: self.directory.clone(),
+            source,
+        }
+    }
+}
+
+/// Whose files we make.
+pub(super) fn ourselves() -> (u32, u32) {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    (uid.as_raw(), gid.as_raw())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! k3s's and rke2's `registries.yaml`: the agent put first among the endpoints of the registries that it lists,
+//! taken out again, and the whole read as k3s does (design F2, F4, F8).
+//!
+//! A real parser (saphyr-parser, which says where every node stands) names the places, and only those bytes are
+//! changed. What comes out is read by the parser that k3s's is a port of (libyaml, by yaml_serde) and must differ
+//! from what went in by exactly the intended endpoints. Ours is marked in the file itself:
+//!
+//! - `# harbor-pilot` behind each line of ours;
+//! - `#harbor-pilot:aside# ` before each line of the user's that is set aside (an adopted tier, design F4);
+//! - where a list is written in brackets, its old text in a comment above `mirrors`, `# harbor-pilot: {…}`.
+//!
+//! [`edit()`] begins with [`remove()`], so that applying twice is applying once.
+
+mod add;
+mod changes;
+mod edit;
+mod flow;
+mod place;
+mod read;
+mod remove;
+mod tree;
+
+pub use edit::{Edit, Edited, Scope, edit};
+pub use read::{Mirror, Registries, Tls, read};
+pub use remove::remove;
+
+/// Before a record of ours above `mirrors`.
+pub(super) const RECORD: &str = "# harbor-pilot: ";
+
+/// Why a text is not touched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// k3s would wait for ever at its next start, until it is mended.
+    #[error("k3s cannot read the file and would wait at its next start until it is mended: {0}")]
+    Unreadable(String),
+    /// It can be read, but a change could be read differently by somebody.
+    #[error("{0}")]
+    Unusual(String),
+    /// `existing = "refuse"`.
+    #[error(
+        "{0} stands in the file, and [node] existing is \"refuse\"; write \"adopt\" or \"keep\", or take the entry out"
+    )]
+    Existing(String),
+    /// The result was read back and does not say what it should. Nothing was lost: the old text stays.
+    #[error("the changed file would not say what it should: {0}; please report this with the file")]
+    ReadBack(String),
+}
+
+fn unusual(line: usize, what: &str) -> Refused {
+    Refused::Unusual(format!("line {line}: {what}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! The text as k3s reads it (gopkg.in/yaml.v2, not strict; wharfie's `pkg/registries/types.go`).
+
+use super::tree::{self, Kind, Node};
+use super::{Refused, unusual};
+use crate::node::desired::{HostEntry, Role};
+use crate::node::endpoint::{EndpointUrl, Reader};
+use crate::node::marks::BYTE_ORDER_MARK;
+use std::path::PathBuf;
+use yaml_serde::Value;
+
+/// What k3s knows after reading. Two texts of one value mean the same to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registries {
+    /// Registry or `*`, in the order of the file.
+    pub mirrors: Vec<(String, Mirror)>,
+    /// TLS settings by host; without those that only hold credentials.
+    pub tls: Vec<(String, Tls)>,
+    /// Hosts with a `configs` entry of any kind: `--disable-default-registry-endpoint` does not reach them.
+    pub configs: Vec<String>,
+}
+
+/// One entry of `mirrors`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mirror {
+    /// As written.
+    pub endpoints: Vec<String>,
+    /// It has rewrite rules, which would meet the agent's endpoint too (design F4).
+    pub has_rewrite: bool,
+}
+
+/// `tls` of one entry of `configs`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// As written.
+    pub ca_file: Option<PathBuf>,
+    /// As written.
+    pub cert_file: Option<PathBuf>,
+    /// As written.
+    pub key_file: Option<PathBuf>,
+    /// As written.
+    pub insecure_skip_verify: bool,
+}
+
+/// Reads a text as k3s would.
+///
+/// # Errors
+/// Says what k3s could not read, or would read differently from what it looks like.
+pub fn read(text: &str) -> Result<Registries, Refused> {
+    let root = checked(text)?;
+    Ok(root.as_ref().map(registries).unwrap_or_default())
+}
+
+/// The tree of a text that k3s can read and that says nothing twice.
+pub(super) fn checked(text: &str) -> Result<Option<Node>, Refused> {
+    let Some(root) = tree::parse(text)?.filter(|root| !root.is_null()) else {
+        value(text)?;
+        return Ok(None);
+    };
+    expect_mapping(&root, "the file")?;
+    if let Some(mirrors) = root.get("mirrors") {
+        expect_mapping(mirrors, "mirrors")?;
+        for (key, entry) in mirrors.pairs() {
+            check_mirror(key.text().unwrap_or_default(), entry)?;
+        }
+    }
+    for name in ["configs", "auths"] {
+        let Some(configs) = root.get(name) else {
+            continue;
+        };
+        expect_mapping(configs, name)?;
+        for (key, entry) in configs.pairs() {
+            expect_mapping(entry, &format!("{name}.{}", key.text().unwrap_or_default()))?;
+        }
+    }
+    value(text)?;
+    Ok(Some(root))
+}
+
+/// The text as libyaml reads it, of which k3s's parser is a port.
+pub(super) fn value(text: &str) -> Result<Value, Refused> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    yaml_serde::from_str(text).map_err(|error| {
+        let error = error.to_string();
+        if error.contains("duplicate entry") {
+            Refused::Unusual(format!(
+                "a key stands twice, and k3s takes the last one: {error}"
+            ))
+        } else {
+            Refused::Unreadable(error)
+        }
+    })
+}
+
+fn check_mirror(name: &str, entry: &Node) -> Result<(), Refused> {
+    let what = format!("mirrors.{name}");
+    expect_mapping(entry, &what)?;
+    if let Some(endpoints) = entry.get("endpoint") {
+        let wrong = |line, kind: &str| {
+            let what = format!("line {line}: {what}.endpoint {kind}");
+            Err(Refused::Unreadable(what))
+        };
+        match &endpoints.kind {
+            Kind::Sequence { items, .. } => {
+                for item in items {
+                    if !matches!(item.kind, Kind::Scalar { .. } | Kind::Alias) {
+                        return wrong(item.line, "holds something that is no text");
+                    }
+                }
+            }
+            Kind::Alias => {}
+            _ if endpoints.is_null() => {}
+            _ => return wrong(endpoints.line, "is no list"),
+        }
+    }
+    match entry.get("rewrite") {
+        Some(rewrite) => expect_mapping(rewrite, &format!("{what}.rewrite")),
+        None => Ok(()),
+    }
+}
+
+fn expect_mapping(node: &Node, what: &str) -> Result<(), Refused> {
+    match node.kind {
+        Kind::Mapping { .. } => node.check_keys(what),
+        Kind::Alias => Ok(()),
+        _ if node.is_null() => Ok(()),
+        _ => {
+            let what = format!("line {}: {what} is no mapping", node.line);
+            Err(Refused::Unreadable(what))
+        }
+    }
+}
+
+fn registries(root: &Node) -> Registries {
+    let mut registries = Registries::default();
+    let pairs = |name| root.get(name).map(Node::pairs).unwrap_or_default();
+    for (key, entry) in pairs("mirrors") {
+        let endpoints = entry.get("endpoint").map(texts).unwrap_or_default();
+        let mirror = Mirror {
+            endpoints,
+            has_rewrite: has_rewrite(entry),
+        };
+        let name = key.text().unwrap_or_default().to_owned();
+        registries.mirrors.push((name, mirror));
+    }
+    for (key, entry) in pairs("configs") {
+        let host = key.text().unwrap_or_default().to_owned();
+        registries.configs.push(host.clone());
+        if let Some(tls) = entry.get("tls") {
+            let text = |name| {
+                tls.get(name)
+                    .filter(|node| !node.is_null())
+                    .and_then(Node::text)
+            };
+            let file = |name| text(name).map(PathBuf::from);
+            let on = |text: &str| {
+                matches!(
+                    text.to_ascii_lowercase().as_str(),
+                    "true" | "yes" | "on" | "y"
+                )
+            };
+            let settings = Tls {
+                ca_file: file("ca_file"),
+                cert_file: file("cert_file"),
+                key_file: file("key_file"),
+                insecure_skip_verify: text("insecure_skip_verify").is_some_and(on),
+            };
+            registries.tls.push((host, settings));
+        }
+    }
+    registries
+}
+
+pub(super) fn has_rewrite(entry: &Node) -> bool {
+    entry
+        .get("rewrite")
+        .is_some_and(|rewrite| !rewrite.pairs().is_empty())
+}
+
+pub(super) fn texts(list: &Node) -> Vec<String> {
+    match &list.kind {
+        Kind::Sequence { items, .. } => {
+            let text = |item: &Node| {
+                let text = item.text().filter(|_| !item.is_null());
+                text.unwrap_or_default().to_owned()
+            };
+            items.iter().map(text).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+// === impl Registries ===
+
+impl Registries {
+    /// The entry of a key as written.
+    #[must_use]
+    pub fn mirror(&self, key: &str) -> Option<&Mirror> {
+        let mut mirrors = self.mirrors.iter();
+        mirrors
+            .find(|(name, _)| name == key)
+            .map(|(_, mirror)| mirror)
+    }
+
+    /// The endpoints of the `"*"` entry as k3s would write them into a `hosts.toml`, for
+    /// [`DesiredHost::with_wildcard`](crate::node::desired::DesiredHost::with_wildcard).
+    #[must_use]
+    pub fn wildcard(&self) -> Vec<HostEntry> {
+        let Some(mirror) = self.mirror("*") else {
+            return Vec::new();
+        };
+        let entries = mirror
+            .endpoints
+            .iter()
+            .filter_map(|text| self.host_entry(text));
+        entries.collect()
+    }
+
+    /// containerd-k3s-facts 7.2: any path but `/v2` is the API's root.
+    fn host_entry(&self, text: &str) -> Option<HostEntry> {
+        let mut url = EndpointUrl::parse(text, Reader::K3s)?;
+        if url.host == "docker.io" {
+            "registry-1.docker.io".clone_into(&mut url.host);
+        }
+        let scheme = if url.https { "https" } else { "http" };
+        let authority = url.authority();
+        let mut entry = HostEntry::new(
+            Role::Wildcard,
+            format!("{scheme}://{authority}{}", url.path),
+        );
+        entry.capabilities = vec!["pull", "resolve"];
+        entry.override_path = !url.path.is_empty();
+        if url.https
+            && let Some((_, tls)) = self.tls.iter().find(|(host, _)| *host == authority)
+        {
+            entry.ca.clone_from(&tls.ca_file);
+            entry.client = tls.cert_file.clone().zip(tls.key_file.clone());
+            entry.skip_verify = tls.insecure_skip_verify;
+        }
+        Some(entry)
+    }
+}
+
+pub(super) fn refuse_special(node: &Node, what: &str) -> Result<(), Refused> {
+    if node.is_special {
+        let what = format!(
+            "{what} has an anchor, an alias, a tag or a merge: what hangs on it would change too"
+        );
+        return Err(unusual(node.line, &what));
+    }
+    Ok(())
+}

@@ -1,0 +1,279 @@
+//! What the task remembers from one pass to the next: how it left the files, and who has changed them since.
+
+use super::Cause;
+use super::fights::{Fights, Verdict};
+use crate::node::detect::Detected;
+use crate::node::files::{Outcome, Passed, Plan, Step};
+use crate::node::hosts_toml;
+use crate::node::ledger::{Kind, fingerprint};
+use crate::node::write::Standing;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A runtime that has just started regenerates its files, some of them late: that is no fight (design F7).
+const START: Duration = Duration::from_secs(60);
+
+/// What is remembered. Goes into a pass and comes back.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// How a pass left each file.
+    left: BTreeMap<PathBuf, Option<String>>,
+    fights: Fights,
+    /// Files that are left alone now, and who wrote them.
+    pub(super) given_up: BTreeMap<PathBuf, String>,
+    /// Files that were given up by the last pass: news.
+    pub(super) new_conflicts: Vec<PathBuf>,
+    /// Files that others had changed and the last pass repaired.
+    pub(super) drifted: Vec<PathBuf>,
+    /// The runtime's start that was seen last, and until when its rewrites are expected.
+    started: Option<u64>,
+    expected_until: Option<Instant>,
+}
+
+/// The directories in which a change matters, those of runtimes' flags included.
+pub(super) fn directories(
+    detected: &Detected,
+    paths: &BTreeSet<PathBuf>,
+    state: &Path,
+) -> BTreeSet<PathBuf> {
+    let parents = paths.iter().filter_map(|path| path.parent());
+    let mut directories: BTreeSet<PathBuf> = parents.map(Path::to_owned).collect();
+    // Behind a symlink the directory of the target sees the change.
+    let targets = paths
+        .iter()
+        .filter_map(|path| std::fs::canonicalize(path).ok());
+    directories.extend(targets.filter_map(|target| Some(target.parent()?.to_owned())));
+    directories.extend(detected.certs_d.clone());
+    directories.insert(state.to_owned());
+    directories
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// Takes out of the plan what others keep rewriting.
+    pub(super) fn admit(
+        &mut self,
+        detected: &Detected,
+        plan: &mut Plan,
+        cause: Cause,
+        now: Instant,
+    ) {
+        if self.started.is_some() && detected.started != self.started && detected.started.is_some()
+        {
+            self.expected_until = Some(now + START);
+        }
+        self.started = detected.started.or(self.started);
+        self.new_conflicts.clear();
+        self.drifted.clear();
+        if cause == Cause::Configuration {
+            self.fights.forget();
+            self.given_up.clear();
+        }
+        plan.retain(|step| self.takes(step, now));
+        let (fights, paths) = (&mut self.fights, &mut self.given_up);
+        paths.retain(|path, _| fights.is_given_up(path, now));
+    }
+
+    fn takes(&mut self, step: &Step, now: Instant) -> bool {
+        if self.fights.is_given_up(&step.path, now) {
+            return false;
+        }
+        let left = self.left.get(&step.path);
+        if left.is_none_or(|left| *left == fingerprint(step.old.as_ref())) {
+            return true;
+        }
+        self.drifted.push(step.path.clone());
+        if self.is_expected(step, now) {
+            return true;
+        }
+        match self.fights.rewritten(&step.path, now) {
+            Verdict::Repair => true,
+            Verdict::GiveUp => {
+                self.given_up
+                    .insert(step.path.clone(), who(step.old.as_ref()));
+                self.new_conflicts.push(step.path.clone());
+                false
+            }
+        }
+    }
+
+    /// The runtime's own rewriting, at its start.
+    fn is_expected(&self, step: &Step, now: Instant) -> bool {
+        let starting = self.expected_until.is_some_and(|until| now < until);
+        let text = step
+            .old
+            .as_ref()
+            .map(|file| String::from_utf8_lossy(&file.bytes));
+        let generated = text.is_some_and(|text| hosts_toml::is_generated(&text));
+        step.kind != Kind::Registries && (starting || generated)
+    }
+
+    /// Remembers how the pass left the files.
+    pub(super) fn settle(&mut self, passed: &Passed) {
+        for (step, done) in passed.plan.steps.iter().zip(&passed.done) {
+            match done.outcome {
+                Outcome::Written | Outcome::Unchanged if step.restores() => {
+                    self.left.remove(&step.path);
+                }
+                Outcome::Written | Outcome::Unchanged => {
+                    let now = fingerprint(step.new.as_ref());
+                    self.left.insert(step.path.clone(), now);
+                }
+                // Not written by others again until it changes again.
+                Outcome::Waits | Outcome::Lacks(_) | Outcome::Failed(_) => {
+                    let as_it_is = fingerprint(step.old.as_ref());
+                    self.left.insert(step.path.clone(), as_it_is);
+                }
+                Outcome::Overtaken => {}
+            }
+        }
+        // What stands as it should, the user's edits included, is how it was left.
+        for (path, standing) in &passed.standing {
+            self.left
+                .insert(path.clone(), fingerprint(standing.as_ref()));
+        }
+        if passed.released {
+            self.left.clear();
+        }
+    }
+
+    /// When a file that was given up is tried again.
+    pub(super) fn wakes(&self) -> Option<Instant> {
+        self.fights.wakes()
+    }
+}
+
+/// Who wrote a file, as far as it shows.
+fn who(file: Option<&Standing>) -> String {
+    let Some(file) = file else {
+        return "somebody removes it".to_owned();
+    };
+    let text = String::from_utf8_lossy(&file.bytes);
+    let first: String = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(80)
+        .collect();
+    format!("it belongs to uid {} and begins with {first:?}", file.uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::files::Done;
+
+    fn standing(text: &str) -> Standing {
+        Standing {
+            bytes: text.as_bytes().to_vec(),
+            mode: 0o644,
+            uid: 7,
+            gid: 7,
+        }
+    }
+
+    fn plan(old: &str) -> Plan {
+        Plan {
+            steps: vec![Step {
+                path: "/c/docker.io/hosts.toml".into(),
+                kind: Kind::Hosts,
+                old: Some(standing(old)),
+                new: Some(standing("ours")),
+                base: Some(standing("theirs")),
+                makes_directory: false,
+                reasons: Vec::new(),
+            }],
+            ..Plan::default()
+        }
+    }
+
+    struct Node {
+        memory: Memory,
+        detected: Detected,
+        start: Instant,
+    }
+
+    impl Node {
+        fn new() -> Self {
+            let mut node = Self {
+                memory: Memory::default(),
+                detected: Detected::nothing(),
+                start: Instant::now(),
+            };
+            node.detected.started = Some(100);
+            assert!(node.finds("theirs", 0, Cause::Started));
+            node
+        }
+
+        /// Whether a file that reads so is repaired.
+        fn finds(&mut self, old: &str, second: u64, cause: Cause) -> bool {
+            let mut plan = plan(old);
+            let now = self.start + Duration::from_secs(second);
+            self.memory.admit(&self.detected, &mut plan, cause, now);
+            let steps = plan.steps.iter();
+            let done = steps.map(|step| Done {
+                path: step.path.clone(),
+                kind: step.kind,
+                outcome: Outcome::Written,
+            });
+            let passed = Passed {
+                detected: self.detected.clone(),
+                released: false,
+                done: done.collect(),
+                plan,
+                standing: Vec::new(),
+                managed: Vec::new(),
+            };
+            self.memory.settle(&passed);
+            !passed.done.is_empty()
+        }
+    }
+
+    #[test]
+    fn others_win_the_fourth_time_until_the_configuration_says_otherwise() {
+        let mut node = Node::new();
+        let cause = Cause::SomethingChanged;
+        for second in [1, 2, 3] {
+            assert!(node.finds("# Ansible", second, cause));
+            assert_eq!(node.memory.drifted.len(), 1);
+        }
+        assert!(!node.finds("# Ansible", 4, cause));
+        assert_eq!(node.memory.new_conflicts.len(), 1);
+        let who = node.memory.given_up.values().next().unwrap();
+        assert_eq!(who, "it belongs to uid 7 and begins with \"# Ansible\"");
+        assert!(!node.finds("# Ansible", 5, cause));
+        assert!(node.memory.new_conflicts.is_empty());
+        assert!(node.finds("# Ansible", 6, Cause::Configuration));
+        assert!(node.memory.given_up.is_empty());
+    }
+
+    #[test]
+    fn the_runtimes_own_start_is_no_fight() {
+        let mut node = Node::new();
+        for second in 1..20 {
+            assert!(node.finds(
+                "# File generated by k3s. DO NOT EDIT.\n",
+                second,
+                Cause::SomethingChanged
+            ));
+        }
+        for start in 1..20 {
+            node.detected.started = Some(100 + start);
+            assert!(node.finds("something else", 20 + start, Cause::SomethingChanged));
+        }
+        assert!(node.memory.given_up.is_empty());
+    }
+
+    #[test]
+    fn our_own_changes_are_no_drift() {
+        let mut node = Node::new();
+        for second in 1..20 {
+            assert!(node.finds("ours", second, Cause::TierChanged));
+            assert!(node.memory.drifted.is_empty());
+        }
+    }
+}

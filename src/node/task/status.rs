@@ -1,0 +1,102 @@
+//! What `status` says of the node's files.
+
+use crate::node::detect::Detected;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// The node's files as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NodeFilesStatus {
+    /// In one word.
+    pub state: FilesState,
+    /// In one sentence; empty where the word says all.
+    pub reason: String,
+    /// What runs here; `None`: nobody has looked.
+    pub detected: Option<Detected>,
+    /// The agent's own port answers, so that it stands in the files.
+    pub agent_answers: bool,
+    /// Tiers that may stand in the files by themselves now.
+    pub whole_tiers: Vec<String>,
+    /// Files that carry our part.
+    pub files: Vec<PathBuf>,
+    /// Files that are not as they should be.
+    pub troubles: Vec<Trouble>,
+}
+
+/// The state in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FilesState {
+    /// `[node] manage` is not set, or there is no tier.
+    #[default]
+    NotManaged,
+    /// `restore` was run: hands off until `apply`.
+    Released,
+    /// Nothing runs here whose files we know, or its directories are not there yet.
+    Waiting,
+    /// Everything stands as it should.
+    Current,
+    /// See the troubles and what was found.
+    Degraded,
+}
+
+/// A file that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Trouble {
+    /// Which.
+    pub path: PathBuf,
+    /// In one word.
+    pub kind: TroubleKind,
+    /// Why, and what to do.
+    pub why: String,
+}
+
+/// What is wrong with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TroubleKind {
+    /// It cannot be read or understood, or the user's entries forbid it.
+    Left,
+    /// Writing failed; it is tried again.
+    Failed,
+    /// Writing is forbidden.
+    NotWritable,
+    /// Somebody else keeps writing it.
+    Conflict,
+}
+
+// === impl NodeFilesStatus ===
+
+impl NodeFilesStatus {
+    /// For people, in one line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let word = match self.state {
+            FilesState::NotManaged => "not managed",
+            FilesState::Released => "released",
+            FilesState::Waiting => "waiting",
+            FilesState::Current => "current",
+            FilesState::Degraded => "degraded",
+        };
+        let mut line = word.to_owned();
+        if !self.reason.is_empty() {
+            line.push_str(": ");
+            line.push_str(&self.reason);
+        }
+        let pending = self
+            .detected
+            .as_ref()
+            .and_then(|found| found.restart_pending.as_deref());
+        if let Some(pending) = pending {
+            line.push_str("; restart pending: ");
+            line.push_str(pending);
+        }
+        line
+    }
+
+    /// Whether a person should look.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.state == FilesState::Degraded
+    }
+}

@@ -1,0 +1,152 @@
+//! Which tiers may stand in a file by themselves (design F3), damped against flapping (design F1). Pure.
+
+use crate::config::Config;
+use crate::topology::{EndpointStatus, Snapshot, SourceId};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How far back losses count.
+const MEMORY: Duration = Duration::from_secs(600);
+/// From the second loss in that time on a tier must be whole for this long, doubling.
+const FIRST_HOLD: Duration = Duration::from_secs(5);
+/// At most.
+const LONGEST_HOLD: Duration = Duration::from_secs(300);
+
+/// The damped view. A tier leaves at once: a dead one costs containerd 30 s per request. It comes back at once after
+/// one loss, and the later the oftener it was lost.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Steady {
+    tiers: BTreeMap<Arc<str>, Tier>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Tier {
+    shown: bool,
+    whole_since: Option<Instant>,
+    losses: VecDeque<Instant>,
+}
+
+/// The tiers with `in_file`, as a snapshot shows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Ready, and every current address is healthy.
+    pub(super) whole: BTreeSet<Arc<str>>,
+    /// Not looked up yet: what was known before a restart holds.
+    pub(super) unknown: BTreeSet<Arc<str>>,
+}
+
+pub(super) fn seen(config: &Config, snapshot: &Snapshot) -> Seen {
+    let mut seen = Seen::default();
+    for tier in config.tiers.iter().filter(|tier| tier.in_file) {
+        let state = snapshot.source(&SourceId::Tier(tier.name.clone()));
+        let Some(state) =
+            state.filter(|state| !state.endpoints.is_empty() || state.dns_error.is_some())
+        else {
+            seen.unknown.insert(tier.name.clone());
+            continue;
+        };
+        let mut endpoints = state.endpoints.iter();
+        let healthy = endpoints.all(|endpoint| endpoint.status == EndpointStatus::Healthy);
+        if state.ready && healthy && !state.endpoints.is_empty() {
+            seen.whole.insert(tier.name.clone());
+        }
+    }
+    seen
+}
+
+// === impl Steady ===
+
+impl Steady {
+    /// Takes the newest view in and says what may stand in the files now.
+    pub(super) fn step(&mut self, whole: &BTreeSet<Arc<str>>, now: Instant) -> BTreeSet<Arc<str>> {
+        for name in whole {
+            self.tiers.entry(name.clone()).or_default();
+        }
+        for (name, tier) in &mut self.tiers {
+            tier.step(whole.contains(name), now);
+        }
+        let shown = self.tiers.iter().filter(|(_, tier)| tier.shown);
+        shown.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// When time alone changes it.
+    pub(super) fn wakes(&self) -> Option<Instant> {
+        let waiting = self.tiers.values().filter(|tier| !tier.shown);
+        waiting
+            .filter_map(|tier| Some(tier.whole_since? + tier.hold()))
+            .min()
+    }
+}
+
+// === impl Tier ===
+
+impl Tier {
+    fn step(&mut self, whole: bool, now: Instant) {
+        while self
+            .losses
+            .front()
+            .is_some_and(|at| now.saturating_duration_since(*at) > MEMORY)
+        {
+            self.losses.pop_front();
+        }
+        if !whole {
+            if self.shown {
+                self.losses.push_back(now);
+            }
+            self.shown = false;
+            self.whole_since = None;
+            return;
+        }
+        let since = *self.whole_since.get_or_insert(now);
+        self.shown = self.shown || since + self.hold() <= now;
+    }
+
+    fn hold(&self) -> Duration {
+        let Some(doublings) = self.losses.len().checked_sub(2) else {
+            return Duration::ZERO;
+        };
+        let doublings = u32::try_from(doublings).unwrap_or(u32::MAX).min(6);
+        LONGEST_HOLD.min(FIRST_HOLD * 2_u32.pow(doublings))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_leaves_at_once_and_comes_back_the_later_the_oftener_it_left() {
+        let start = Instant::now();
+        let mut steady = Steady::default();
+        let core: Arc<str> = "core".into();
+        let mut at = |seconds: u64, whole: bool| {
+            let whole = whole.then(|| core.clone()).into_iter().collect();
+            let shown = steady.step(&whole, start + Duration::from_secs(seconds));
+            let wakes = steady.wakes().map(|at| (at - start).as_secs());
+            (!shown.is_empty(), wakes)
+        };
+        // (second, whole) → (shown, when time alone shows it)
+        let table = [
+            ((0, true), (true, None)),
+            ((10, false), (false, None)),
+            ((11, true), (true, None)),
+            ((20, false), (false, None)),
+            ((21, true), (false, Some(26))),
+            ((25, false), (false, None)),
+            ((26, true), (false, Some(31))),
+            ((31, true), (true, None)),
+            ((40, false), (false, None)),
+            ((41, true), (false, Some(51))),
+            ((51, true), (true, None)),
+            // Ten minutes later all is forgotten.
+            ((700, true), (true, None)),
+            ((701, false), (false, None)),
+            ((702, true), (true, None)),
+        ];
+        for ((second, whole), expected) in table {
+            assert_eq!(at(second, whole), expected, "at {second} s");
+        }
+    }
+}
