@@ -15,13 +15,16 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tools build demo test test-fast test-real audit bench fuzz compare-containerd-alone clean
+.PHONY: help deps tools build demo test test-fast test-real audit bench bench-deps fuzz compare-containerd-alone clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
 
 deps: ## installs the Debian packages that are missing (as root, or by sudo)
 	@tests/lab/deps.sh
+
+bench-deps:
+	@tests/lab/deps.sh haproxy wrk
 
 tools: ## builds cargo-deny below target/tools, once (two minutes)
 	@command -v cargo-deny >/dev/null || { \
@@ -47,13 +50,14 @@ test-real: deps ## the tests with the real containerd alone
 audit: tools ## known vulnerabilities of the dependencies; needs the internet
 	cargo-deny check advisories
 
-bench: ## figures beside nginx and HAProxy on the same origin
+bench: bench-deps ## figures beside nginx and HAProxy on the same origin
 	cargo bench --locked --bench relay
 
 compare-containerd-alone: deps ## the cost of a dead mirror, with and without the agent (some minutes)
 	@$(AS_ROOT) cargo test --locked --quiet --test demo -- compare
 
 fuzz: ## a million inputs for each parser of foreign bytes; needs a nightly toolchain
+	@tests/lab/deps.sh g++
 	@command -v cargo-fuzz >/dev/null || cargo install --locked --root target/tools cargo-fuzz@$(CARGO_FUZZ)
 	@for target in $(FUZZ_TARGETS); do \
 	  mkdir -p fuzz/corpus/$$target && \

@@ -1,10 +1,14 @@
 //! The composition root: builds everything in the floors' order, binds, runs, and ends it in order. The one place
 //! that knows all parts; tests run the same function with port 0 and read what was bound.
 
+mod certificates;
+mod error;
+mod first;
 mod reload;
 mod state;
 mod watchdog;
 
+pub use error::Error;
 pub use state::load;
 
 use crate::admin::{self, ConfigState, Surface, View};
@@ -30,8 +34,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-/// Threads that relay. Two saturate a node's network; more would only cost memory.
-const DATA_THREADS: usize = 2;
+/// Threads that relay, at most: one hashes about 1 GB/s, two saturate a node's network, and more would only cost.
+const MOST_DATA_THREADS: usize = 2;
 
 /// Known sizes are written down this often.
 const KEEP_SIZES: Duration = Duration::from_secs(60);
@@ -47,31 +51,6 @@ pub struct Start {
     pub notifier: Notifier,
     /// For request numbers and jitter.
     pub seed: u64,
-}
-
-/// Why the daemon ended otherwise than by a signal.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The configuration is bad and there is no accepted one.
-    #[error("the configuration may not be used and no earlier one was accepted")]
-    Config(Vec<Problem>),
-    /// A listener.
-    #[error("cannot listen on {address} for {what}; see who holds the port with: ss -ltnp 'sport = :{}'", address.port())]
-    Bind {
-        /// What it was for.
-        what: &'static str,
-        /// Where.
-        address: SocketAddr,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A runtime or the signals.
-    #[error("cannot set up the process")]
-    Process(#[source] std::io::Error),
-    /// A task that must not end has ended.
-    #[error("{0}")]
-    Task(crate::lifecycle::TaskFailure),
 }
 
 /// Where the daemon really listens.
@@ -92,7 +71,7 @@ pub struct Bound {
 /// What kept it from starting, or which task failed.
 pub fn run(start: Start, loaded: Loaded, rejected: Option<Vec<Problem>>) -> Result<(), Error> {
     let data = Builder::new_multi_thread()
-        .worker_threads(DATA_THREADS)
+        .worker_threads(data_threads())
         .thread_name("data")
         .max_blocking_threads(4)
         .enable_all()
@@ -114,6 +93,13 @@ fn control_runtime() -> Result<Runtime, Error> {
     let mut builder = Builder::new_current_thread();
     builder.enable_all().max_blocking_threads(2);
     builder.build().map_err(Error::Process)
+}
+
+/// Half of the node's cores, at most two: with as many threads as cores the threads wake each other more than they
+/// work (a third fewer manifests per second on two cores).
+fn data_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).clamp(1, MOST_DATA_THREADS)
 }
 
 /// The daemon while it runs.
@@ -155,6 +141,7 @@ pub async fn build(
     let (drain, draining) = Drain::new();
 
     let sources = Arc::new(Sources::of(&config, 1));
+    let tiers = sources.tiers.clone();
     let client = Client::new(config.timeouts);
     // Probes have connections of their own: one opened here is driven by this runtime and must not carry pulls.
     let probing = Client::new(config.timeouts);
@@ -205,10 +192,16 @@ pub async fn build(
         admin: None,
         metrics: None,
     };
+    first::addresses(health.snapshot(), &tiers).await;
     for address in &config.server.listen {
-        let _on_data = data.enter();
-        let (listener, address) = bind(*address, "the registry endpoint").await?;
+        // Bound and served on the data runtime: its sockets are driven there.
+        let binding = data.spawn(bind(*address, "the registry endpoint"));
+        let bound_there = binding
+            .await
+            .map_err(|error| Error::Process(error.into()))?;
+        let (listener, address) = bound_there?;
         bound.listen.push(address);
+        let _on_data = data.enter();
         let served = server::serve(listener, relay.clone(), settings.clone(), draining.clone());
         let over = draining.clone();
         tasks.spawn("registry endpoint", async move {
@@ -315,6 +308,8 @@ impl Running {
         self.notifier.ready(&status);
         let mut looks = tokio::time::interval(reload::LOOK_AT_FILES);
         let mut keeps = tokio::time::interval(KEEP_SIZES);
+        let mut certificates = certificates::Certificates::default();
+        let mut certificate_looks = tokio::time::interval(certificates::LOOK);
         let failure = loop {
             tokio::select! {
                 // Cancel safe: a signal is taken or stays.
@@ -331,6 +326,13 @@ impl Running {
                 },
                 // Cancel safe: a tick is taken or stays.
                 _ = keeps.tick() => self.keep_sizes(),
+                // Cancel safe: a tick is taken or stays.
+                _ = certificate_looks.tick() => {
+                    let sources = self.reloader.sources.borrow().clone();
+                    for client in &self.reloader.clients {
+                        certificates.look(&sources, client, &self.journal, SystemTime::now());
+                    }
+                }
             }
         };
         self.stop(&mut signals).await;
@@ -369,10 +371,8 @@ impl Running {
 
     fn keep_sizes(&self) {
         if let Err(error) = self.relay.store_sizes(&self.sizes) {
-            tracing::debug!(
-                "cannot keep known sizes in {}: {error}",
-                self.sizes.display()
-            );
+            let path = self.sizes.display();
+            tracing::debug!("cannot keep known sizes in {path}: {error}");
         }
     }
 }

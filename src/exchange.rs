@@ -48,6 +48,9 @@ pub struct Answer {
     /// With status 401: it came in spite of a fresh token or the credential, with a Basic or empty challenge, from the
     /// target of a redirect, or the token endpoint said no. The text says which.
     pub denied: Option<String>,
+    /// It came from where a redirect led, not from the source itself: its "no" is about a signed URL or about storage,
+    /// and says nothing of what the source has or allows.
+    pub elsewhere: bool,
     /// From the last request to the endpoint itself to the head of the final response: redirects count, challenges and
     /// token fetches do not.
     pub took: Duration,

@@ -72,6 +72,22 @@ pub enum Refusal {
     NotRelayed(&'static str),
 }
 
+/// Reasons where somebody wants them.
+#[derive(Debug)]
+struct Reasons(Option<Vec<String>>);
+
+impl Reasons {
+    fn say(&mut self, reason: impl FnOnce() -> String) {
+        if let Some(list) = &mut self.0 {
+            list.push(reason());
+        }
+    }
+
+    fn list(self) -> Vec<String> {
+        self.0.unwrap_or_default()
+    }
+}
+
 impl RouteTable {
     /// The routes of a configuration.
     #[must_use]
@@ -79,7 +95,20 @@ impl RouteTable {
         Self { config }
     }
 
-    /// Routes a request. `ns` is the decoded value of `?ns=`, as it came.
+    /// Routes a request, and says why: for `explain`.
+    ///
+    /// # Errors
+    /// Says why nothing may be asked.
+    pub fn explain(
+        &self,
+        ns: Option<&str>,
+        name: &RawName,
+        kind: &ResourceKind,
+    ) -> Result<Route, Refusal> {
+        self.routed(ns, name, kind, Reasons(Some(Vec::new())))
+    }
+
+    /// Routes a request; its reasons stay empty, because nobody reads them on the pull path. `ns` is the decoded value of `?ns=`, as it came.
     ///
     /// # Errors
     /// Says why nothing may be asked.
@@ -89,7 +118,16 @@ impl RouteTable {
         name: &RawName,
         kind: &ResourceKind,
     ) -> Result<Route, Refusal> {
-        let mut reasons = Vec::new();
+        self.routed(ns, name, kind, Reasons(None))
+    }
+
+    fn routed(
+        &self,
+        ns: Option<&str>,
+        name: &RawName,
+        kind: &ResourceKind,
+        mut reasons: Reasons,
+    ) -> Result<Route, Refusal> {
         match self.meaning(ns, name, &mut reasons)? {
             Meaning::Repository {
                 registry,

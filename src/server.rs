@@ -6,9 +6,11 @@ mod stream;
 
 use crate::config::Secret;
 use crate::lifecycle::{self, DrainGuard, DrainWatch};
+use crate::oci::{ErrorCode, error_body};
 use crate::relay::{BoxError, Relay, ResponseBody};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,7 +18,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use stream::Downstream;
@@ -73,12 +75,20 @@ pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drai
 
 /// At the connection limit the answer is 503 and close, never a silent queue (design S5).
 async fn turn_away(mut stream: TcpStream) {
-    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
-        content-length: 87\r\nconnection: close\r\n\r\n\
-        {\"errors\":[{\"code\":\"UNAVAILABLE\",\"message\":\"harbor-pilot has too many connections now\"}]}";
+    let body = error_body(
+        ErrorCode::Unavailable,
+        "harbor-pilot has too many connections now",
+    );
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    );
     let answer = async {
-        stream.write_all(ANSWER).await?;
-        stream.shutdown().await
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        // A close with the request unread would be a reset, which can overtake the answer.
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
     };
     // A client that does not even read this is gone.
     let _ = tokio::time::timeout(Duration::from_secs(1), answer).await;
@@ -87,18 +97,25 @@ async fn turn_away(mut stream: TcpStream) {
 async fn connection(stream: TcpStream, relay: Relay, settings: Settings, drain: DrainWatch) {
     let reset = Arc::new(AtomicBool::new(false));
     let stream = Downstream::new(stream, reset.clone());
+    let asked = Arc::new(AtomicBool::new(false));
     let service = {
-        let (settings, drain) = (settings.clone(), drain.clone());
+        let (settings, drain, asked) = (settings.clone(), drain.clone(), asked.clone());
         service_fn(move |request: Request<Incoming>| {
+            asked.store(true, Ordering::Relaxed);
             let (relay, reset, guard) = (relay.clone(), reset.clone(), drain.hold());
-            let key = settings.key.borrow().clone();
-            async move {
-                let answer = request::answer(&relay, request, key.as_ref(), reset).await;
+            let (key, last) = (settings.key.borrow().clone(), drain.is_draining());
+            // Boxed: hyper moves the future about, and that of a pull is some KiB.
+            Box::pin(async move {
+                let mut answer = request::answer(&relay, request, key.as_ref(), reset).await;
+                if last {
+                    let close = HeaderValue::from_static("close");
+                    answer.headers_mut().insert(CONNECTION, close);
+                }
                 Ok::<_, Infallible>(answer.map(|body| Held {
                     body,
                     _guard: guard,
                 }))
-            }
+            })
         })
     };
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -112,7 +129,10 @@ async fn connection(stream: TcpStream, relay: Relay, settings: Settings, drain: 
         ended = &mut served => ended,
         // Cancel safe: it only waits.
         () = drain.draining() => {
-            served.as_mut().graceful_shutdown();
+            // One that has not asked yet may be about to: it gets its answer, and "close" with it (design O4).
+            if asked.load(Ordering::Relaxed) {
+                served.as_mut().graceful_shutdown();
+            }
             tokio::select! {
                 // Cancel safe: what is dropped here is to end.
                 ended = &mut served => ended,

@@ -48,12 +48,13 @@ part() {
 
 part format 30 cargo fmt --all --check
 part lints 480 cargo clippy --locked --all-targets -- -D warnings
-part lints-real 120 cargo clippy --locked --test real --test demo -- -D warnings
+part lints-real 120 cargo clippy --locked --test real --test demo --test node_checker -- -D warnings
 part docs 300 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 part dependencies 90 cargo-deny check bans licenses sources
 part tests 840 cargo test --locked --no-fail-fast
+part node-checker 240 cargo test --locked --no-fail-fast --test node_checker
 part real 720 $AS_ROOT cargo test --locked --no-fail-fast --test real -- --test-threads=1 --show-output
-grep -ahE '^[^|]* [0-9.]+ s( more than a healthy pull)?$' "$logs/real.log" | sed 's/^/    /'
+grep -ahE "^(first|second|pull|[A-Za-z].* at both REPLICA).* s( more than a healthy pull)?\$" "$logs/real.log" | cut -c -140 | sed "s/^/    /"
 part demo 180 $AS_ROOT cargo test --locked --quiet --test demo
 
 echo "$SECONDS seconds in all; what each part said is in $logs"

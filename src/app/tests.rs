@@ -1,1 +1,176 @@
 //! The composition root over real sockets on loopback.
+
+use super::reload::{fingerprint, first_lines};
+use super::*;
+use crate::lifecycle::RawSignal;
+use crate::telemetry::Captured;
+use std::collections::BTreeMap;
+use std::path::Path;
+use tempfile::TempDir;
+
+fn write(file: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(file, text).unwrap();
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// A home with a configuration that says this beside what every test needs.
+fn home(listen: &str, more: &str) -> (TempDir, Loader) {
+    let home = tempfile::tempdir().unwrap();
+    let mut loader = Loader::packaged(BTreeMap::new());
+    loader.config_file = home.path().join("config.toml");
+    loader.explicit = true;
+    let state = home.path().join("state");
+    let text = format!(
+        "[server]\nlisten = [\"{listen}\"]\nadmin = \"127.0.0.1:0\"\n[state]\ndirectory = \"{}\"\n{more}",
+        state.display()
+    );
+    write(&loader.config_file, &text);
+    (home, loader)
+}
+
+async fn built(loader: &Loader) -> Result<(Running, Captured), Error> {
+    let (loaded, rejected) = load(loader)?;
+    let (journal, captured) = Journal::capturing();
+    let start = Start {
+        loader: loader.clone(),
+        journal,
+        notifier: Notifier::new(None, None),
+        seed: 1,
+    };
+    let data = Handle::current();
+    let running = build(start, loaded, rejected, &data).await?;
+    Ok((running, captured))
+}
+
+#[tokio::test]
+async fn what_was_bound_answers() {
+    let (_home, loader) = home("127.0.0.1:0", "");
+    let (running, _) = built(&loader).await.unwrap();
+    let [listen] = running.bound.listen[..] else {
+        panic!("{:?}", running.bound);
+    };
+    assert_ne!(listen.port(), 0);
+    assert!(server::answers(listen).await);
+    assert!(running.bound.admin.is_some() && running.bound.metrics.is_none());
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let (_home, loader) = home(&address.to_string(), "");
+    let error = built(&loader).await.unwrap_err();
+    assert!(
+        matches!(error, Error::Bind { address: at, .. } if at == address),
+        "{error}"
+    );
+    let said = error.to_string();
+    assert!(
+        said.contains(&format!("sport = :{}", address.port())),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn bad_files_and_nothing_accepted_is_no_start() {
+    let (home, loader) = home("127.0.0.1:0", "[nonsense]\nx = 1\n");
+    let Err(Error::Config(problems)) = built(&loader).await else {
+        panic!("it started");
+    };
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(!home.path().join("state").exists(), "nothing was written");
+}
+
+/// What needs a restart is said at the reload and not done.
+#[tokio::test]
+async fn a_reload_says_what_waits_for_a_restart() {
+    let (_home, loader) = home("127.0.0.1:0", "");
+    let (running, journal) = built(&loader).await.unwrap();
+    let listen = running.bound.listen[0];
+    let text = std::fs::read_to_string(&loader.config_file).unwrap();
+    let text = text.replace(
+        "listen = [\"127.0.0.1:0\"]",
+        "listen = [\"127.0.0.1:5999\"]",
+    );
+    write(
+        &loader.config_file,
+        &format!("{text}[limits]\nconnections = 3\n"),
+    );
+    let (sender, signals) = Signals::by_hand();
+    sender.send(RawSignal::Hangup).await.unwrap();
+    sender.send(RawSignal::Terminate).await.unwrap();
+    running.until_stopped(signals).await.unwrap();
+    let events = journal.events();
+    let reloaded = events
+        .iter()
+        .find(|event| event.event == EventName::ConfigReloaded);
+    let message = &reloaded.unwrap().message;
+    assert!(
+        message.ends_with("a restart is needed for [server] addresses, [limits]"),
+        "{message}"
+    );
+    assert_ne!(listen.port(), 5999);
+}
+
+#[test]
+fn a_changed_file_has_another_fingerprint() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("password");
+    let all = [file.clone(), home.path().join("missing")];
+    write(&file, "one");
+    let first = fingerprint(&all);
+    assert_eq!(first, fingerprint(&all));
+    write(&file, "three");
+    assert_ne!(first, fingerprint(&all), "another length");
+    let second = fingerprint(&all);
+    let new = home.path().join("new");
+    write(&new, "seven");
+    std::fs::rename(&new, &file).unwrap();
+    assert_ne!(second, fingerprint(&all), "another file of the same length");
+    let third = fingerprint(&all);
+    std::fs::remove_file(&file).unwrap();
+    assert_ne!(third, fingerprint(&all), "gone");
+}
+
+#[test]
+fn a_status_line_names_three_problems_and_counts_the_rest() {
+    let text = "[a]\n[b]\n[c]\n[d]\n[e]\n";
+    let problems = Config::from_toml(text).unwrap_err();
+    let line = first_lines(&problems);
+    assert!(line.ends_with("; and 2 more"), "{line}");
+    assert_eq!(line.matches("config.toml:").count(), 3, "{line}");
+}
+
+/// DNS that says nothing delays the start by a second and does not stop it (design H1).
+#[tokio::test(start_paused = true)]
+async fn the_start_waits_for_dns_only_so_long() {
+    use crate::topology::Snapshot;
+    let tiers = Config::from_toml(
+        "[[tier]]\nname = \"replica\"\nurl = \"https://replicas.example.com\"\nproject = \"x-{registry_dashed}\"\n",
+    );
+    let sources = Sources::of(&tiers.unwrap(), 1);
+    let (publish, snapshot) = watch::channel(Arc::<Snapshot>::default());
+    let since = Instant::now();
+    first::addresses(snapshot.clone(), &sources.tiers).await;
+    assert_eq!(since.elapsed(), Duration::from_secs(1));
+    let failed = crate::topology::SourceState {
+        source: sources.tiers[0].clone(),
+        endpoints: Vec::new(),
+        ready: false,
+        dns_stale: true,
+        dns_error: Some("no such name".into()),
+    };
+    publish.send_replace(Arc::new(Snapshot {
+        generation: 1,
+        sources: vec![Arc::new(failed)],
+    }));
+    let since = Instant::now();
+    first::addresses(snapshot, &sources.tiers).await;
+    assert_eq!(
+        since.elapsed(),
+        Duration::ZERO,
+        "a failure is an answer too"
+    );
+    first::addresses(publish.subscribe(), &[]).await;
+}

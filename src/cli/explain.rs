@@ -125,7 +125,7 @@ async fn explain(
 ) -> Report {
     let config = Arc::new(config);
     let table = RouteTable::of(config.clone());
-    let routed = table.route(Some(image.registry.as_str()), &image.name, &image.kind());
+    let routed = table.explain(Some(image.registry.as_str()), &image.name, &image.kind());
     let route = match routed {
         Ok(route) => route,
         Err(refusal) => return Report::refused(image, &refusal),

@@ -193,7 +193,7 @@ pub struct Relay {
 pub enum Verify {
     /// Every full blob.
     Always,
-    /// Only what was stitched, came without a length, or is asked for again soon.
+    /// Only what came without a length, or is asked for again soon: containerd finds the rest at commit.
     Suspect,
 }
 
@@ -252,6 +252,8 @@ pub struct Timeouts {
     pub total: Duration,
     /// No byte for this long while one was wanted is a stall (2 s).
     pub stall: Duration,
+    /// The floor of `limits.floor_bytes_per_second` is judged over this much waiting (10 s).
+    pub floor_window: Duration,
     /// Keep-alive idle of client connections (75 s).
     pub client_idle: Duration,
     /// How long bodies may run on at a stop (3 s).
@@ -265,10 +267,12 @@ pub struct Limits {
     pub connections: usize,
     /// Requests at once from which an address counts as loaded (16).
     pub loaded: u32,
-    /// Requests at once per address, never exceeded (64).
+    /// Requests at once per address, exceeded only where every address is full (64).
     pub per_address: u32,
     /// Manifest size in bytes (4 MiB).
     pub manifest_bytes: u64,
+    /// A blob's source below this many bytes per second is exchanged if another answers; 0: never (16 KiB).
+    pub floor_bytes_per_second: u64,
 }
 
 /// `[node]`

@@ -89,6 +89,7 @@ pub(super) fn read_timeouts(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Tim
         upstream_joins: section.or(cx, "upstream_joins", ms(3000)),
         total: section.or(cx, "total", ms(20_000)),
         stall: section.or(cx, "stall", ms(2000)),
+        floor_window: section.or(cx, "floor_window", ms(10_000)),
         client_idle: section.or(cx, "client_idle", ms(75_000)),
         drain: section.or(cx, "drain", ms(3000)),
     };
@@ -100,6 +101,7 @@ pub(super) fn read_timeouts(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Tim
         ("upstream_joins", timeouts.upstream_joins),
         ("total", timeouts.total),
         ("stall", timeouts.stall),
+        ("floor_window", timeouts.floor_window),
         ("client_idle", timeouts.client_idle),
     ];
     for (key, _) in positive.iter().filter(|(_, value)| value.is_zero()) {
@@ -161,6 +163,7 @@ pub(super) fn read_limits(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Limit
     let loaded = section.or(cx, "loaded", 16);
     let per_address = section.or(cx, "per_address", 64);
     let manifest_bytes = section.or(cx, "manifest_bytes", Size(4 << 20)).0;
+    let floor = section.or(cx, "floor_bytes_per_second", Size(16 << 10)).0;
     for (key, value) in [
         ("connections", connections),
         ("loaded", loaded),
@@ -196,6 +199,7 @@ pub(super) fn read_limits(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Limit
         loaded,
         per_address,
         manifest_bytes,
+        floor_bytes_per_second: floor,
     }
 }
 

@@ -92,19 +92,19 @@ impl<'a> Run<'a> {
             } else if status == StatusCode::UNAUTHORIZED {
                 if at.hop != Hop::Endpoint {
                     let why = "the target of its redirect asks for credentials, which stay here";
-                    return Ok(self.answer(response, Some(why.to_owned())));
+                    return Ok(self.answer(&at, response, Some(why.to_owned())));
                 }
                 // Before the token: that fetch may use the same connection.
                 drain(response.body_mut()).await;
                 if let Some(why) = self.authorize(response.headers()).await? {
-                    return Ok(self.answer(response, Some(why)));
+                    return Ok(self.answer(&at, response, Some(why)));
                 }
                 at.clone()
             } else if status == StatusCode::FORBIDDEN && at.is_presigned() && !self.asked_again {
                 self.asked_again = true;
                 Position::home(self.source, &self.ask.target)
             } else {
-                return Ok(self.answer(response, None));
+                return Ok(self.answer(&at, response, None));
             };
             drain(response.body_mut()).await;
             at = next;
@@ -236,13 +236,14 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn answer(&self, response: Response<Body>, denied: Option<String>) -> Answer {
+    fn answer(&self, at: &Position, response: Response<Body>, denied: Option<String>) -> Answer {
         let (head, body) = response.into_parts();
         Answer {
             status: head.status,
             headers: head.headers,
             body,
             denied,
+            elsewhere: at.hop != Hop::Endpoint,
             took: self.asked_at.elapsed(),
         }
     }

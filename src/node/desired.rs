@@ -1,8 +1,8 @@
 //! What should stand in containerd's host configuration, for each registry and each image name of a tier
 //! (design F1–F4, F6). Pure: the situation comes in, the tables come out, each with the reasons.
 //!
-//! The chain is the agent, the tiers that containerd may be pointed at itself, the upstream. Its last member is
-//! the file's `server`, because containerd tries that last and would add the upstream by itself without one.
+//! The chain is the agent, the tiers that containerd may be pointed at itself, the upstream, which is the file's
+//! `server`: containerd tries that last, and would add the upstream by itself without one.
 
 mod entry;
 
@@ -115,7 +115,10 @@ fn for_tier_name(
         chain.say(format!("the images name the tier {} itself", tier.name));
         chain.entry((entry, ca_file));
     }
-    chain.known.push(known_tier(tier));
+    chain.known.push(Known {
+        role: Role::Upstream,
+        ..known_tier(tier)
+    });
     chain.finish(name.clone(), closed)
 }
 
@@ -158,6 +161,7 @@ fn known_of(registry: &Registry) -> Vec<Known> {
 
 struct Chain {
     agent: HostEntry,
+    agent_alive: bool,
     entries: Vec<HostEntry>,
     ca_files: Vec<CaFile>,
     known: Vec<Known>,
@@ -182,6 +186,7 @@ impl Chain {
             ca_files: Vec::new(),
             known: Vec::new(),
             reasons: Vec::new(),
+            agent_alive: situation.agent_alive,
             agent,
         };
         if situation.agent_alive {
@@ -237,14 +242,19 @@ impl Chain {
         self.entry((entry, ca_file));
     }
 
-    /// The last one is the `server`. Where nobody is left the agent is: refused connections are what design F6
-    /// wants there.
+    /// The last one is the `server`, which where the upstream may not be asked is the agent again: an earlier
+    /// containerd 1 does not read the keys of a `server`, and a tier needs its own (design F6).
     fn finish(mut self, registry: RegistryName, closed: bool) -> DesiredHost {
-        let agent_url = self.agent.url.clone();
-        let server = self.entries.pop().unwrap_or(self.agent);
+        let last = if closed { None } else { self.entries.pop() };
+        let server = last.unwrap_or_else(|| self.agent.clone());
+        let alone = closed && self.entries == [self.agent.clone()];
+        if alone && self.agent.header.is_none() {
+            self.entries.clear();
+        }
         DesiredHost {
             registry,
-            agent_url,
+            agent_url: self.agent.url,
+            agent_alive: self.agent_alive,
             server,
             hosts: self.entries,
             ca_files: self.ca_files,

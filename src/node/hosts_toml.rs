@@ -9,7 +9,7 @@
 //! - `#harbor-pilot:aside# ` before each line of the user's that is set aside: an adopted entry (design F4) stays
 //!   at its place as a comment and is put back by taking the mark away.
 //!
-//! [`merge`] begins with [`remove`], so that applying twice is applying once and every change of the topology
+//! [`merge()`] begins with [`remove()`], so that applying twice is applying once and every change of the topology
 //! starts from the user's own text.
 
 mod layout;

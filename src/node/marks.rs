@@ -9,6 +9,9 @@ pub(super) const OURS: &str = " # harbor-pilot";
 /// Before a line that was set aside.
 pub(super) const ASIDE: &str = "#harbor-pilot:aside# ";
 
+/// What some editors put before the first line: k3s's parser skips it, containerd's does not.
+pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// The lines of a text, each with its end.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive('\n')
@@ -69,9 +72,4 @@ pub(super) fn without_last_end(text: &mut String) {
         usize::from(text.ends_with('\n'))
     };
     text.truncate(text.len() - end);
-}
-
-/// Whether the text begins with a byte order mark.
-pub(super) fn has_byte_order_mark(text: &str) -> bool {
-    text.starts_with('\u{feff}')
 }

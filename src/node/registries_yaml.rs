@@ -7,11 +7,12 @@
 //!
 //! - `# harbor-pilot` behind each line of ours;
 //! - `#harbor-pilot:aside# ` before each line of the user's that is set aside (an adopted tier, design F4);
-//! - where a list is written in brackets, its old text in a comment at the end, `# harbor-pilot: {…}`.
+//! - where a list is written in brackets, its old text in a comment above `mirrors`, `# harbor-pilot: {…}`.
 //!
-//! [`edit`] begins with [`remove`], so that applying twice is applying once.
+//! [`edit()`] begins with [`remove()`], so that applying twice is applying once.
 
 mod add;
+mod changes;
 mod edit;
 mod flow;
 mod place;
@@ -23,7 +24,7 @@ pub use edit::{Edit, Edited, Scope, edit};
 pub use read::{Mirror, Registries, Tls, read};
 pub use remove::remove;
 
-/// Before a record of ours at the end of the file.
+/// Before a record of ours above `mirrors`.
 pub(super) const RECORD: &str = "# harbor-pilot: ";
 
 /// Why a text is not touched.

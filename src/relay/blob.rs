@@ -66,10 +66,14 @@ pub(crate) struct Incoming {
 // === impl BlobWanted ===
 
 impl BlobWanted {
-    /// The same blob from another offset.
-    pub(crate) fn from(&self, range: ByteRange) -> Self {
+    /// The rest of it from an offset. `total`: what its first source told, for where no manifest did: the rest must
+    /// be of the same whole.
+    pub(crate) fn from(&self, first: u64, total: Option<u64>) -> Self {
+        // Open where the client's was: from the first byte it is then the whole again, which every source can give.
+        let last = self.range.and_then(|range| range.last);
         Self {
-            range: Some(range),
+            range: Some(ByteRange { first, last }),
+            size: self.size.or(total),
             head: false,
             ..self.clone()
         }
@@ -108,6 +112,15 @@ impl BlobWanted {
         }
     }
 
+    /// How many bytes must come from the source, those to skip included.
+    fn needed(&self, due: Use) -> Option<u64> {
+        let total = due.total?;
+        match self.part() {
+            Some(range) => Some(due.skip + range.within(total)?.length()),
+            None => Some(total),
+        }
+    }
+
     /// Reads what must be seen before the status line: all of a small body, the first bytes of another.
     async fn begin(
         &self,
@@ -118,8 +131,14 @@ impl BlobWanted {
         let has_length = answer.headers.contains_key(CONTENT_LENGTH);
         let mut body = answer.body;
         let (mut ready, mut read) = (VecDeque::new(), 0_u64);
-        let small = due.total.is_none_or(|total| total <= PROVED_FIRST);
-        let at_least = if small { PROVED_FIRST + 1 } else { 1 };
+        let needed = self.needed(due);
+        let at_least = match needed {
+            // A part is all there with its last byte; of the whole, one byte more tells a longer one.
+            Some(needed) if needed <= PROVED_FIRST && self.part().is_some() => needed,
+            Some(needed) if needed <= PROVED_FIRST => needed + 1,
+            Some(_) => 1,
+            None => PROVED_FIRST + 1,
+        };
         let mut ended = false;
         while read < at_least {
             match body.frame().await {
@@ -144,10 +163,13 @@ impl BlobWanted {
                 detail: "an empty body".to_owned(),
             });
         }
+        if ended && needed.is_some_and(|needed| read < needed) {
+            return Err(broken(format!("the body ended after {read} bytes")));
+        }
+        if self.part().is_none() && needed.is_some_and(|needed| read > needed) {
+            return Err(self.wrong(endpoint, "more bytes than the blob has"));
+        }
         if ended && self.part().is_none() {
-            if due.total.is_some_and(|total| read < total) {
-                return Err(broken(format!("the body ended after {read} bytes")));
-            }
             let mut hasher = self.digest.hasher();
             ready.iter().for_each(|chunk: &Bytes| hasher.update(chunk));
             if hasher.finish() != self.digest {

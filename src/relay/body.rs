@@ -5,51 +5,40 @@
 //! another has answered. What cannot be mended ends with FIN where the sent prefix is right (containerd asks again
 //! from there) and with a reset where it may be wrong.
 
+mod alarm;
 mod blame;
+mod errand;
+mod pace;
 mod source;
 
 pub(crate) use blame::blame;
+pub(crate) use errand::Errand;
 
 use super::answer::BoxError;
-use super::blob::{BlobWanted, Fetched, Incoming};
+use super::blob::{Fetched, Incoming};
 use super::causes;
-use super::engine::RelayParts;
 use super::record::RequestRecord;
 use super::search::{Ended, Search};
-use super::timing::Timing;
 use super::window::{Fault, Window};
-use crate::oci::ByteRange;
-use crate::route::Route;
 use crate::topology::{EndpointId, Failure, InFlight, Outcome, OutcomeReport};
 use crate::upstream;
+use alarm::Alarm;
 use bytes::Bytes;
+use pace::{Floor, Pace};
 use source::Source;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use tokio::time::{Instant, Sleep};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A rest this short is read to its end when the client leaves, so that its connection can be used again.
 const SHORT_REST: u64 = 256 * 1024;
 
 type Resumption = Pin<Box<dyn Future<Output = Ended<Fetched>> + Send>>;
-
-/// What the body is of and where more of it can be had.
-pub(crate) struct Errand {
-    pub(crate) parts: Arc<RelayParts>,
-    pub(crate) route: Arc<Route>,
-    pub(crate) wanted: BlobWanted,
-    pub(crate) timing: Timing,
-    /// Offset of the body's first byte in the blob.
-    pub(crate) first: u64,
-    /// Offset of its last byte; `None`: the blob's end, wherever that is.
-    pub(crate) last: Option<u64>,
-    /// Tells the server to reset the connection.
-    pub(crate) reset: Arc<AtomicBool>,
-}
 
 /// The body.
 pub struct BlobBody {
@@ -57,9 +46,14 @@ pub struct BlobBody {
     window: Window,
     source: Option<Source>,
     resumption: Option<Resumption>,
+    /// Where the body that is looked for begins, in this body.
+    resumes_at: u64,
+    /// The source drips: another is looked for however many bytes come meanwhile.
+    drips: bool,
+    pace: Pace,
     left: Vec<EndpointId>,
     waiting_since: Option<Instant>,
-    stall: Option<Pin<Box<Sleep>>>,
+    stall: Alarm,
     stage: Stage,
     record: RequestRecord,
 }
@@ -69,20 +63,6 @@ enum Stage {
     Streaming,
     Draining,
     Over,
-}
-
-// === impl Errand ===
-
-impl Errand {
-    /// What went out without a hash is suspect when it is asked for again soon (design P8).
-    fn delivered(&self, hashed: bool) {
-        if !hashed && self.first == 0 {
-            self.parts
-                .memories
-                .delivered
-                .put(self.wanted.digest_ref().clone(), (), Instant::now());
-        }
-    }
 }
 
 // === impl BlobBody ===
@@ -101,9 +81,12 @@ impl BlobBody {
             window,
             source: Some(Source::new(incoming, endpoint, in_flight)),
             resumption: None,
+            resumes_at: 0,
+            drips: false,
+            pace: Pace::default(),
             left: Vec::new(),
             waiting_since: None,
-            stall: None,
+            stall: Alarm::default(),
             stage: Stage::Streaming,
             record,
         }
@@ -148,8 +131,7 @@ impl BlobBody {
             }
             match self.poll_source(context) {
                 Poll::Ready(Some(Ok(chunk))) => {
-                    self.waiting_since = None;
-                    self.resumption = None;
+                    self.arrived(chunk.len() as u64);
                     if self.window.push(chunk).is_err() {
                         return Poll::Ready(Some(Err(
                             self.wrong_bytes("more bytes than the blob has")
@@ -174,6 +156,26 @@ impl BlobBody {
         }
     }
 
+    /// Bytes of the source came: it has not stalled, but it may drip.
+    fn arrived(&mut self, bytes: u64) {
+        let waited = self.waiting_since.take();
+        let waited = waited.map_or(Duration::ZERO, |since| since.elapsed());
+        let parts = &self.errand.parts;
+        let floor = Floor {
+            bytes_per_second: parts.limits.floor_bytes_per_second,
+            over: parts.timeouts.floor_window,
+        };
+        if self.pace.drips(floor, waited, bytes) {
+            self.drips = true;
+            if self.resumption.is_none() {
+                self.look_for_another();
+            }
+        } else if !self.drips {
+            // It has come to life again before another was found.
+            self.resumption = None;
+        }
+    }
+
     fn let_go(&mut self, chunk: Bytes) -> Poll<Option<Result<Bytes, BoxError>>> {
         self.record.sent(chunk.len() as u64);
         Poll::Ready(Some(Ok(chunk)))
@@ -186,15 +188,11 @@ impl BlobBody {
     ) -> Poll<Option<Result<Bytes, upstream::Error>>> {
         let wanted = self
             .remaining()
-            .map(|remaining| remaining.saturating_sub(self.held()));
+            .map(|remaining| remaining.saturating_sub(self.window.held()));
         match &mut self.source {
             Some(source) => source.poll(context, wanted),
             None => Poll::Ready(None),
         }
-    }
-
-    fn held(&self) -> u64 {
-        self.window.received() - self.window.released()
     }
 
     /// The source ended, or everything is there: right or wrong?
@@ -234,17 +232,15 @@ impl BlobBody {
         self.window.discard_held();
         self.waiting_since = None;
         if self.resumption.is_none() {
-            self.resumption = Some(self.look_for_another());
+            self.look_for_another();
         }
     }
 
-    fn look_for_another(&self) -> Resumption {
+    fn look_for_another(&mut self) {
+        self.resumes_at = self.window.released();
         let errand = &self.errand;
-        let range = ByteRange {
-            first: errand.first + self.window.released(),
-            last: errand.last,
-        };
-        let wanted = Arc::new(errand.wanted.from(range));
+        let first = errand.first + self.window.released();
+        let wanted = Arc::new(errand.wanted.from(first, errand.total));
         let mut search = Search::new(
             errand.parts.clone(),
             errand.route.clone(),
@@ -258,7 +254,7 @@ impl BlobBody {
         {
             search = search.without(endpoint);
         }
-        Box::pin(search.run())
+        self.resumption = Some(Box::pin(search.run()));
     }
 
     /// `Ready(Ok)`: look again. `Pending`: wait. `Ready(Err)`: it cannot be mended.
@@ -267,7 +263,7 @@ impl BlobBody {
             if self.poll_stall(context).is_pending() {
                 return Poll::Pending;
             }
-            self.resumption = Some(self.look_for_another());
+            self.look_for_another();
         }
         let Some(resumption) = &mut self.resumption else {
             return Poll::Ready(Err(self.give_up("nobody is left".to_owned())));
@@ -281,6 +277,7 @@ impl BlobBody {
                 let Fetched::Stream(incoming) = found.good else {
                     return Poll::Ready(Err(self.give_up("a size is no body".to_owned())));
                 };
+                let went_on = self.window.released() - self.resumes_at;
                 if let Some(slow) = self.source.take() {
                     self.slow(slow);
                 }
@@ -296,21 +293,32 @@ impl BlobBody {
                 self.record.resumed_by(&found.endpoint, ended.attempts);
                 self.window.discard_held();
                 if let Some(total) = incoming.total {
-                    self.window.learn_length(total - self.errand.first);
+                    self.window
+                        .learn_length(total.saturating_sub(self.errand.first));
                     self.errand.last.get_or_insert(total.saturating_sub(1));
                 }
-                self.source = Some(Source::new(*incoming, found.endpoint, found.in_flight));
-                self.waiting_since = None;
+                let mut incoming = *incoming;
+                // The old source went on while this one was looked for.
+                incoming.skip += went_on;
+                self.source = Some(Source::new(incoming, found.endpoint, found.in_flight));
+                self.be_patient();
                 Poll::Ready(Ok(()))
             }
             // The last living source is never cut for slowness (design P6): wait on.
             Err(_) if self.source.is_some() => {
-                self.waiting_since = Some(Instant::now());
-                self.stall = None;
+                self.be_patient();
                 Poll::Ready(Ok(()))
             }
             Err(_) => Poll::Ready(Err(self.give_up(causes::story(&ended.tried)))),
         }
+    }
+
+    /// Waiting, stalls and drips are counted anew.
+    fn be_patient(&mut self) {
+        self.waiting_since = None;
+        self.stall = Alarm::default();
+        self.drips = false;
+        self.pace = Pace::default();
     }
 
     /// Ready when no byte has come for the limit while one was wanted. Time in which containerd does not read does
@@ -318,32 +326,24 @@ impl BlobBody {
     fn poll_stall(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let limit = self.errand.parts.timeouts.stall;
         let due = *self.waiting_since.get_or_insert_with(Instant::now) + limit;
-        loop {
-            let timer = self
-                .stall
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-            if timer.as_mut().poll(context).is_pending() {
-                // A timer of an earlier wait fires too early and is then set anew.
-                return Poll::Pending;
-            }
-            self.stall = None;
-            if Instant::now() >= due {
-                return Poll::Ready(());
-            }
-        }
+        self.stall.poll(context, due)
     }
 
     fn slow(&mut self, source: Source) {
-        let limit = self.errand.parts.timeouts.stall.as_secs_f32();
-        let detail = format!("no byte for {limit} s in the middle of a blob");
-        let (endpoint, outcome) = (source.endpoint.clone(), Outcome::Soft(Failure::Slow));
-        let report = OutcomeReport {
-            endpoint,
-            outcome,
+        let parts = &self.errand.parts;
+        let detail = if self.drips {
+            let floor = parts.limits.floor_bytes_per_second;
+            format!("less than {floor} bytes/s in the middle of a blob")
+        } else {
+            let limit = parts.timeouts.stall.as_secs_f32();
+            format!("no byte for {limit} s in the middle of a blob")
+        };
+        parts.health.report(OutcomeReport {
+            endpoint: source.endpoint.clone(),
+            outcome: Outcome::Soft(Failure::Slow),
             first_byte: None,
             detail,
-        };
-        self.errand.parts.health.report(report);
+        });
         self.left.push(source.endpoint);
     }
 
@@ -381,7 +381,7 @@ impl Drop for BlobBody {
     fn drop(&mut self) {
         let rest = self
             .remaining()
-            .map(|remaining| remaining.saturating_sub(self.held()));
+            .map(|remaining| remaining.saturating_sub(self.window.held()));
         if let (Some(source), Some(rest)) = (self.source.take(), rest)
             && rest <= SHORT_REST
             && self.stage != Stage::Over

@@ -9,7 +9,7 @@ use crate::oci::Digest;
 use crate::route::Route;
 use crate::topology::select::{self, Selection, Why, select};
 use crate::topology::{EndpointGauges, EndpointId, Snapshot, Source, SourceId};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,7 @@ pub(crate) struct Candidate {
     /// Which leg of the route it serves.
     pub(crate) leg: usize,
     pub(crate) is_healthy: bool,
+    pub(crate) is_loaded: bool,
 }
 
 /// The next to try.
@@ -54,6 +55,26 @@ pub(crate) struct Candidates {
     gone_legs: HashSet<usize>,
     warned: HashSet<usize>,
     generation: u64,
+    listed: Option<Listed>,
+}
+
+/// A selection, good for a moment: gauges change without a new snapshot.
+#[derive(Debug)]
+struct Listed {
+    at: Instant,
+    snapshot: Arc<Snapshot>,
+    candidates: VecDeque<Candidate>,
+}
+
+/// How long that moment is.
+const MOMENT: Duration = Duration::from_millis(5);
+
+/// DNS has neither named an address nor failed. So it is for a moment after the start and after a reload, when the
+/// snapshot does not show a new source yet; for an upstream, until it is first wanted.
+fn awaits_dns(snapshot: &Snapshot, source: &SourceId) -> bool {
+    snapshot
+        .source(source)
+        .is_none_or(|state| state.endpoints.is_empty() && state.dns_error.is_none())
 }
 
 // === impl Candidate ===
@@ -80,6 +101,7 @@ impl Candidates {
             gone_legs: HashSet::new(),
             warned: HashSet::new(),
             generation: 0,
+            listed: None,
         }
     }
 
@@ -98,27 +120,25 @@ impl Candidates {
 
     /// The next of the wanted kind.
     pub(crate) fn pick(&mut self, parts: &RelayParts, want: Want) -> Pick {
-        let (listed, snapshot) = self.list(parts);
         let wanted = |candidate: &Candidate| match want {
             Want::Next => true,
             Want::Tier => !candidate.is_upstream() && candidate.is_healthy,
             Want::Upstream => candidate.is_upstream(),
         };
-        let next = listed.into_iter().find(wanted);
-        // An upstream that was never looked up stands in its place: behind the tiers that are well, before those
-        // that are asked only because the rest failed.
-        let unresolved = if want == Want::Tier {
-            None
-        } else {
-            self.unresolved(&snapshot)
-        };
+        let listed = self.list(parts);
+        let snapshot = listed.snapshot.clone();
+        let next = listed.candidates.iter().position(wanted);
+        let next = next.and_then(|at| listed.candidates.get(at).cloned());
+        // A source that was never looked up stands behind those that are well, before those that are asked only
+        // because the rest failed.
+        let unresolved = self.unresolved(&snapshot, want);
         match (next, unresolved) {
             (Some(next), Some(leg)) if !next.is_healthy => {
                 self.gone_legs.insert(leg);
                 Pick::Unresolved(leg)
             }
             (Some(next), _) => {
-                self.gone.insert(next.endpoint.clone());
+                self.exclude_endpoint(&next.endpoint);
                 Pick::Candidate(next)
             }
             (None, Some(leg)) => {
@@ -132,19 +152,22 @@ impl Candidates {
     /// The next of one leg, after its lookup.
     pub(crate) fn pick_of_leg(&mut self, parts: &RelayParts, leg: usize) -> Option<Candidate> {
         self.gone_legs.remove(&leg);
-        let next = self
-            .list(parts)
-            .0
-            .into_iter()
-            .find(|candidate| candidate.leg == leg)?;
-        self.gone.insert(next.endpoint.clone());
+        self.listed = None;
+        let listed = self.list(parts);
+        let mut candidates = listed.candidates.iter();
+        let next = candidates.find(|candidate| candidate.leg == leg).cloned()?;
+        self.exclude_endpoint(&next.endpoint);
         Some(next)
     }
 
     /// Whether anybody is left.
     pub(crate) fn more(&mut self, parts: &RelayParts) -> bool {
-        let (listed, snapshot) = self.list(parts);
-        !listed.is_empty() || self.unresolved(&snapshot).is_some()
+        let listed = self.list(parts);
+        if !listed.candidates.is_empty() {
+            return true;
+        }
+        let snapshot = listed.snapshot.clone();
+        self.unresolved(&snapshot, Want::Next).is_some()
     }
 
     /// Ready when the leg's source has addresses, or DNS has failed for it, or it takes too long.
@@ -159,11 +182,7 @@ impl Candidates {
             let Some(source) = source else {
                 return;
             };
-            let answered = snapshots.wait_for(|snapshot| {
-                snapshot
-                    .source(&source)
-                    .is_none_or(|state| !state.endpoints.is_empty() || state.dns_error.is_some())
-            });
+            let answered = snapshots.wait_for(|snapshot| !awaits_dns(snapshot, &source));
             // Too late and never are the same here: the leg then has no address.
             let _ = tokio::time::timeout(RESOLVE_WAIT, answered).await.is_ok();
         }
@@ -171,12 +190,12 @@ impl Candidates {
 
     /// Leaves a candidate, as far as its answer says.
     pub(crate) fn exclude(&mut self, candidate: &Candidate, scope: Scope) {
-        self.gone.insert(candidate.endpoint.clone());
+        self.exclude_endpoint(&candidate.endpoint);
         match scope {
             Scope::Address => {}
             Scope::AddressOnceThenTier => {
                 if !self.warned.insert(candidate.leg) {
-                    self.gone_legs.insert(candidate.leg);
+                    self.exclude_leg(candidate.leg);
                 }
             }
             Scope::Tier => self.exclude_leg(candidate.leg),
@@ -186,23 +205,35 @@ impl Candidates {
     /// Leaves one endpoint.
     pub(crate) fn exclude_endpoint(&mut self, endpoint: &EndpointId) {
         self.gone.insert(endpoint.clone());
+        if let Some(listed) = &mut self.listed {
+            listed
+                .candidates
+                .retain(|candidate| candidate.endpoint != *endpoint);
+        }
     }
 
     /// Leaves a whole source.
     pub(crate) fn exclude_leg(&mut self, leg: usize) {
         self.gone_legs.insert(leg);
+        if let Some(listed) = &mut self.listed {
+            listed.candidates.retain(|candidate| candidate.leg != leg);
+        }
     }
 
     /// Waits a little while everybody is busy (design P12); then the busiest are asked after all.
     pub(crate) async fn wait_while_all_are_loaded(&mut self, parts: &RelayParts) {
         let until = Instant::now() + BUSY_WAIT;
         while Instant::now() < until {
-            let (now, snapshot) = (Instant::now(), parts.snapshots.borrow().clone());
-            let selected = self.select(parts, &snapshot, now);
-            let busy = selected
-                .first()
-                .is_some_and(|first| first.why == Why::Loaded);
-            if !busy || self.unresolved(&snapshot).is_some() {
+            let listed = self.list(parts);
+            let busy = listed
+                .candidates
+                .front()
+                .is_some_and(|first| first.is_loaded);
+            if !busy {
+                return;
+            }
+            let snapshot = listed.snapshot.clone();
+            if self.unresolved(&snapshot, Want::Next).is_some() {
                 return;
             }
             tokio::time::sleep(BUSY_STEP).await;
@@ -232,13 +263,16 @@ impl Candidates {
             .collect()
     }
 
-    fn unresolved(&self, snapshot: &Snapshot) -> Option<usize> {
+    fn unresolved(&self, snapshot: &Snapshot, want: Want) -> Option<usize> {
+        let wanted = |source: &SourceId| match want {
+            Want::Next => true,
+            Want::Tier => false,
+            Want::Upstream => matches!(source, SourceId::Upstream(_)),
+        };
         let is_unresolved = |(index, leg): &(usize, &crate::route::Leg)| {
-            matches!(leg.source, SourceId::Upstream(_))
+            wanted(&leg.source)
                 && !self.gone_legs.contains(index)
-                && snapshot
-                    .source(&leg.source)
-                    .is_some_and(|state| state.endpoints.is_empty() && state.dns_error.is_none())
+                && awaits_dns(snapshot, &leg.source)
         };
         self.route
             .legs
@@ -248,17 +282,34 @@ impl Candidates {
             .map(|(index, _)| index)
     }
 
-    fn list(&mut self, parts: &RelayParts) -> (Vec<Candidate>, Arc<Snapshot>) {
+    /// The newest selection; the last one while it is fresh and its snapshot the newest.
+    fn list(&mut self, parts: &RelayParts) -> &Listed {
         let (now, snapshot) = (Instant::now(), parts.snapshots.borrow().clone());
-        self.generation = snapshot.generation;
-        let selected = self.select(parts, &snapshot, now);
+        let fresh = self
+            .listed
+            .take()
+            .filter(|listed| Arc::ptr_eq(&listed.snapshot, &snapshot) && now < listed.at + MOMENT);
+        let listed = fresh.unwrap_or_else(|| Listed {
+            at: now,
+            candidates: self.candidates(parts, &snapshot, now),
+            snapshot,
+        });
+        self.generation = listed.snapshot.generation;
+        self.listed.insert(listed)
+    }
+
+    fn candidates(
+        &self,
+        parts: &RelayParts,
+        snapshot: &Snapshot,
+        now: Instant,
+    ) -> VecDeque<Candidate> {
         let quarantine = &parts.memories.quarantine;
-        let candidates = selected.into_iter().filter_map(|selected| {
-            let leg = self
-                .route
-                .legs
-                .iter()
-                .position(|leg| leg.source == selected.endpoint.source)?;
+        let legs = &self.route.legs;
+        let selected = self.select(parts, snapshot, now).into_iter();
+        let candidates = selected.filter_map(|selected| {
+            let source = &selected.endpoint.source;
+            let leg = legs.iter().position(|leg| leg.source == *source)?;
             if let Some(digest) = &self.digest
                 && quarantine.holds(&(selected.endpoint.clone(), digest.clone()), now)
             {
@@ -270,9 +321,10 @@ impl Candidates {
                 gauges: selected.gauges,
                 leg,
                 is_healthy: matches!(selected.why, Why::Healthy | Why::Probation | Why::Loaded),
+                is_loaded: selected.why == Why::Loaded,
             })
         });
-        (candidates.collect(), snapshot.clone())
+        candidates.collect()
     }
 
     fn select(

@@ -57,6 +57,7 @@ pub(crate) fn of(answer: &Answer, _now: Instant) -> Head {
     };
     Head {
         status: answer.status.as_u16(),
+        elsewhere: answer.elsewhere,
         length: text(CONTENT_LENGTH).and_then(|value| value.parse().ok()),
         content_range: answer
             .headers

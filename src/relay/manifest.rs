@@ -101,7 +101,11 @@ impl ManifestWanted {
             )
         })?;
         let hard = Outcome::Hard(Failure::Content);
-        let ManifestKind::Manifest { descriptors, .. } = inspect_manifest(&body) else {
+        let ManifestKind::Manifest {
+            descriptors,
+            media_type: stated,
+        } = inspect_manifest(&body)
+        else {
             let detail = "the body is no manifest";
             return Err(Self::leave(Scope::Tier, hard, Cause::WrongContent, detail));
         };
@@ -123,7 +127,10 @@ impl ManifestWanted {
                 Digest::sha256(&body)
             }
         };
-        let Some(media_type) = media_type_of(&body, content_type.as_deref()) else {
+        // Header and body mostly agree; only where they do not is it worth reading the body once more.
+        let agreed = stated.filter(|stated| content_type.as_ref() == Some(stated));
+        let media_type = agreed.or_else(|| media_type_of(&body, content_type.as_deref()));
+        let Some(media_type) = media_type else {
             let detail = "the manifest has no media type";
             return Err(Self::leave(Scope::Tier, hard, Cause::WrongContent, detail));
         };
@@ -297,25 +304,30 @@ pub(crate) async fn answer(
             media_type,
             descriptors,
         } => {
-            let now = Instant::now();
-            parts.sizes.learn(&descriptors);
-            let learned = descriptors.iter().map(|descriptor| &descriptor.digest);
-            parts
-                .stickiness
-                .answered(&route, &found.endpoint, learned.chain([&digest]), now);
+            let key = (
+                route.registry_label.clone(),
+                route.repository.clone(),
+                digest.clone(),
+            );
             let manifest = Manifest {
                 body,
-                digest: digest.clone(),
+                digest,
                 media_type: media_type.into(),
                 endpoint: found.endpoint,
                 direct: outcome == RequestOutcome::Direct,
             };
-            let key = (
-                route.registry_label.clone(),
-                route.repository.clone(),
-                digest,
-            );
-            parts.memories.manifests.put(key, manifest.clone(), now);
+            let now = Instant::now();
+            let kept = parts.memories.manifests.get(&key, now);
+            // What the same endpoint said moments ago taught all there is to learn.
+            if kept.is_none_or(|kept| kept.endpoint != manifest.endpoint) {
+                parts.sizes.learn(&descriptors);
+                let learned = descriptors.iter().map(|descriptor| &descriptor.digest);
+                let learned = learned.chain([&manifest.digest]);
+                parts
+                    .stickiness
+                    .answered(&route, &manifest.endpoint, learned, now);
+                parts.memories.manifests.put(key, manifest.clone(), now);
+            }
             respond(&manifest, request, outcome, record)
         }
     }

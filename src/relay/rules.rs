@@ -36,6 +36,8 @@ pub(crate) enum Asked {
 pub(crate) struct Head {
     /// Status code.
     pub(crate) status: u16,
+    /// It came from where a redirect led.
+    pub(crate) elsewhere: bool,
     /// `Content-Length`
     pub(crate) length: Option<u64>,
     /// `Content-Range`, if there is one that can be believed; `Some(None)`: there is one that cannot.
@@ -133,6 +135,9 @@ pub(crate) fn judge(
         200 | 206 if head.encoded => leave(Scope::Tier, Outcome::Success, Cause::Unusable),
         200 => whole(asked, head),
         206 => partial(asked, head),
+        401 | 403 | 404 | 500..=599 if head.elsewhere && !tells_of_the_source(asked, head) => {
+            refused_elsewhere(authority, head.status)
+        }
         401 if is_final => Verdict::End(FinalAnswer::Denied),
         401 => leave(Scope::Tier, Outcome::Success, Cause::Denied),
         403 | 412 if authority == Authority::Tier && policy == HarborPolicy::Final => {
@@ -192,6 +197,26 @@ fn hard(failure: Failure) -> Outcome {
 
 fn soft(failure: Failure) -> Outcome {
     Outcome::Soft(failure)
+}
+
+/// Where a redirect leads, only the 404 of a document is the source's own word: registry.k8s.io keeps its manifests
+/// behind one (harbor-facts 8). A CDN's 401 and 403 are about the signed URL.
+fn tells_of_the_source(asked: Asked, head: &Head) -> bool {
+    head.status == 404 && asked == Asked::Document
+}
+
+/// A redirect's target says no: the source itself is well, and has denied nothing. Another address of upstream may
+/// sign another URL; a tier's addresses share their storage.
+fn refused_elsewhere(authority: Authority, status: u16) -> Verdict {
+    let scope = match authority {
+        Authority::Tier => Scope::Tier,
+        Authority::Final => Scope::Address,
+    };
+    if status >= 500 {
+        leave(scope, soft(Failure::ServerError), Cause::ServerError)
+    } else {
+        leave(scope, Outcome::Success, Cause::Unusable)
+    }
 }
 
 /// 200: the whole, wanted or not.

@@ -14,7 +14,7 @@ use super::timing::{AttemptId, End, Machine, Order, Role, Timing, Want};
 use crate::exchange::{Answer, Ask};
 use crate::oci::Digest;
 use crate::route::{Leg, Route};
-use crate::topology::{EndpointId, Failure, InFlight, Outcome, Source};
+use crate::topology::{EndpointId, Failure, InFlight, Outcome, Source, SourceId};
 use crate::upstream::{self, Connection};
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -199,7 +199,11 @@ impl<W: Wanted> Search<W> {
         match pick {
             Pick::Nobody => self.machine.none_left(want),
             Pick::Unresolved(leg) => {
-                let attempt = self.machine.started(Role::Upstream, false, more, now);
+                let role = match self.route.legs.get(leg).map(|leg| &leg.source) {
+                    Some(SourceId::Tier(_)) => Role::Tier,
+                    _ => Role::Upstream,
+                };
+                let attempt = self.machine.started(role, false, more, now);
                 let resolved = self.candidates.resolved(&self.parts, leg);
                 self.push(None, leg, None);
                 self.spawn(attempt, async move {

@@ -122,6 +122,11 @@ impl Window {
         self.released
     }
 
+    /// Bytes held back.
+    pub(crate) fn held(&self) -> u64 {
+        self.held_bytes
+    }
+
     /// Bytes that came.
     pub(crate) fn received(&self) -> u64 {
         self.released + self.held_bytes

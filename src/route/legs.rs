@@ -1,7 +1,7 @@
 //! Which sources may be asked for a repository, in which order (design P2, P3), and whose credentials go
 //! along (P5).
 
-use super::{Leg, Refusal, Route, RouteTable};
+use super::{Leg, Reasons, Refusal, Route, RouteTable};
 use crate::config::{Registry, Tier, TierKind};
 use crate::oci::{RegistryName, Repository, ResourceKind};
 use crate::topology::SourceId;
@@ -14,7 +14,7 @@ impl RouteTable {
         registry: &Registry,
         repository: Repository,
         kind: &ResourceKind,
-        mut reasons: Vec<String>,
+        mut reasons: Reasons,
     ) -> Result<Route, Refusal> {
         // First of all: a private repository is containerd's, whatever may be asked for others (P5).
         if registry.is_private(&repository) {
@@ -23,13 +23,11 @@ impl RouteTable {
         let through_tiers = match upstream_only(kind) {
             Some(word) if !registry.direct => return Err(Refusal::NotRelayed(word)),
             Some(word) => {
-                reasons.push(format!("{word} come from the direct upstream only"));
+                reasons.say(|| format!("{word} come from the direct upstream only"));
                 false
             }
             None if registry.bypasses(&repository) => {
-                reasons.push(format!(
-                    "{repository} is listed in bypass: straight to upstream"
-                ));
+                reasons.say(|| format!("{repository} is listed in bypass: straight to upstream"));
                 false
             }
             None => true,
@@ -39,23 +37,18 @@ impl RouteTable {
             for tier in &self.config.tiers {
                 match tier_leg(tier, &registry.name, &repository) {
                     Some(leg) => {
-                        reasons.push(format!("tier {} has it as {}", tier.name, leg.path));
+                        reasons.say(|| format!("tier {} has it as {}", tier.name, leg.path));
                         legs.push(leg);
                     }
                     None => {
-                        reasons.push(format!(
-                            "tier {} does not serve {}",
-                            tier.name, registry.name
-                        ));
+                        reasons
+                            .say(|| format!("tier {} does not serve {}", tier.name, registry.name));
                     }
                 }
             }
         }
         if registry.direct {
-            reasons.push(format!(
-                "the direct upstream {} comes last",
-                registry.upstream
-            ));
+            reasons.say(|| format!("the direct upstream {} comes last", registry.upstream));
             legs.push(Leg {
                 source: SourceId::Upstream(registry.name.clone()),
                 path: repository.as_str().to_owned(),
@@ -65,7 +58,7 @@ impl RouteTable {
                 with_credential: true,
             });
         } else {
-            reasons.push(format!("{} may not be asked directly", registry.name));
+            reasons.say(|| format!("{} may not be asked directly", registry.name));
         }
         if legs.is_empty() {
             return Err(Refusal::NoSource(registry.name.clone()));
@@ -75,7 +68,7 @@ impl RouteTable {
             registry_label: registry.name.clone(),
             repository,
             legs,
-            reasons,
+            reasons: reasons.list(),
         })
     }
 
@@ -86,7 +79,7 @@ impl RouteTable {
         image_name: RegistryName,
         repository: Repository,
         kind: &ResourceKind,
-        reasons: Vec<String>,
+        reasons: Reasons,
     ) -> Result<Route, Refusal> {
         if let Some(word) = upstream_only(kind) {
             return Err(Refusal::NotRelayed(word));
@@ -106,7 +99,7 @@ impl RouteTable {
             registry_label: image_name,
             repository,
             legs: vec![leg],
-            reasons,
+            reasons: reasons.list(),
         })
     }
 }

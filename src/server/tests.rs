@@ -1,1 +1,163 @@
 //! The endpoint over real sockets on loopback.
+
+use super::*;
+use crate::config::Config;
+use crate::discovery::Discovery;
+use crate::exchange::Exchanger;
+use crate::health::{Health, HttpProber};
+use crate::lifecycle::{Drain, Tasks};
+use crate::telemetry::Journal;
+use crate::topology::Sources;
+use crate::upstream::Client;
+use std::net::SocketAddr;
+use tokio::io::AsyncReadExt as _;
+
+/// A server over the built-in configuration, which asks nobody by itself.
+struct Stage {
+    at: SocketAddr,
+    drain: Drain,
+    _tasks: Tasks,
+    _key: watch::Sender<Option<Secret>>,
+    _sources: watch::Sender<Arc<Sources>>,
+    _dns: watch::Sender<crate::config::Dns>,
+}
+
+async fn stage(idle: Duration) -> Stage {
+    let config = Arc::new(Config::built_in());
+    let (tasks, metrics, journal) = (Tasks::default(), Arc::default(), Journal::discarding());
+    let (sources_in, sources) = watch::channel(Arc::new(Sources::of(&config, 1)));
+    let (dns_in, dns) = watch::channel(config.dns.clone());
+    let client = Client::new(config.timeouts);
+    let home = tempfile::tempdir().unwrap();
+    let state = home.path().to_owned();
+    let discovery = Discovery::start(
+        sources.clone(),
+        dns,
+        state.clone(),
+        journal.clone(),
+        Arc::clone(&metrics),
+        &tasks,
+    );
+    let health = Health::start(
+        sources,
+        discovery.endpoint_sets(),
+        HttpProber::new(client.clone()),
+        journal.clone(),
+        Arc::clone(&metrics),
+        &tasks,
+        1,
+    );
+    let lookup = Arc::new(discovery.clone());
+    let exchanger = Exchanger::new(client.clone(), lookup, Arc::clone(&metrics));
+    let relay = Relay::new(
+        config,
+        client,
+        exchanger,
+        discovery,
+        health,
+        journal,
+        metrics,
+        &state.join("sizes"),
+        1,
+    );
+    let (key_in, key) = watch::channel(None);
+    let settings = Settings {
+        connections: Arc::new(Semaphore::new(4)),
+        idle,
+        key,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let (drain, watch) = Drain::new();
+    tasks.spawn("server", serve(listener, relay, settings, watch));
+    Stage {
+        at,
+        drain,
+        _tasks: tasks,
+        _key: key_in,
+        _sources: sources_in,
+        _dns: dns_in,
+    }
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+async fn talk(to: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut said = Vec::new();
+    let _ = stream.read_to_end(&mut said).await;
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[tokio::test]
+async fn the_watchdogs_question_is_answered_by_us_alone() {
+    let stage = stage(LONG).await;
+    assert!(answers(stage.at).await);
+    let stranger = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = stranger.local_addr().unwrap();
+    let other = async {
+        let (mut stream, _) = stranger.accept().await.unwrap();
+        let said = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        stream.write_all(said).await.unwrap();
+        let _ = stream.shutdown().await;
+        let _ = stream.read(&mut [0; 1024]).await;
+    };
+    assert!(!tokio::join!(answers(at), other).0);
+    drop(stranger);
+    assert!(!answers(at).await, "nobody");
+}
+
+#[tokio::test]
+async fn who_says_nothing_or_half_is_let_go_after_the_idle_time() {
+    let stage = stage(Duration::from_millis(200)).await;
+    for request in ["", "GET /v2/ HTT", "GET /v2/ HTTP/1.1\r\nHost: x\r\n"] {
+        let said = tokio::time::timeout(Duration::from_secs(10), talk(stage.at, request)).await;
+        let said = said.expect("the connection ends");
+        assert!(
+            said.is_empty() || said.starts_with("HTTP/1.1 408"),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn after_the_drains_limit_nobody_accepts() {
+    let stage = stage(LONG).await;
+    stage.drain.begin(Duration::ZERO);
+    for _ in 0..500 {
+        if TcpStream::connect(stage.at).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it still accepts");
+}
+
+/// A connection of ours and its peer.
+async fn pair(reset: bool) -> (Downstream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    let reset = Arc::new(AtomicBool::new(reset));
+    (Downstream::new(stream, reset), peer)
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_fin_or_with_a_reset() {
+    let mut said = Vec::new();
+    let (mut good, mut peer) = pair(false).await;
+    good.write_all(b"right").await.unwrap();
+    good.shutdown().await.unwrap();
+    drop(good);
+    assert_eq!(peer.read_to_end(&mut said).await.unwrap(), 5);
+
+    let (mut bad, mut peer) = pair(true).await;
+    bad.write_all(b"wrong").await.unwrap();
+    bad.shutdown().await.unwrap();
+    drop(bad);
+    let error = peer.read_to_end(&mut said).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}

@@ -79,6 +79,7 @@ async fn back_home_from_elsewhere_without_the_credential() {
         .unwrap();
     assert_eq!(answer.status, 401);
     assert!(answer.denied.unwrap().contains("redirect"));
+    assert!(answer.elsewhere, "it is not the source that says so");
     let requests = hub.requests();
     assert_eq!(requests.last().unwrap().header("authorization"), None);
 }
@@ -194,6 +195,7 @@ async fn what_is_no_redirect_is_an_answer() {
         let answer = lab.ask(&manifest("library/nginx", "1")).await.unwrap();
         assert_eq!(answer.status, status);
         assert_eq!(answer.denied, None);
+        assert!(!answer.elsewhere);
     }
 }
 

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Installs what the laboratory and the build need and the machine does not have. Services that come with the
-# packages are neither started nor enabled: the laboratory runs its own copies.
+# Installs what the laboratory and the build need and the machine does not have, and the packages that are named
+# as arguments. Services that come with them are neither started nor enabled: the laboratory runs its own copies.
 set -eu
 
-PACKAGES="busybox-static ca-certificates containerd curl dnsmasq-base docker-registry gcc iproute2 libc6-dev
-    nftables nginx-light openssl runc skopeo umoci util-linux"
-SERVICES="containerd docker-registry nginx"
+PACKAGES="busybox-static ca-certificates containerd curl dnsmasq-base docker-registry gcc golang-go iproute2 libc6-dev
+    nftables nginx-light openssl runc skopeo umoci util-linux $*"
+SERVICES="containerd docker-registry haproxy nginx"
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     echo "This is no Debian: install what corresponds to these packages by hand:" $PACKAGES >&2

@@ -19,8 +19,12 @@ fn pull_around(fault: impl FnOnce(&Lab, &Image) -> Fault) -> (Lab, Image, Vec<Re
     lab.start_agent(&AgentOptions::default());
     let reference = image.by_tag("docker.io");
     let took = pull_well(&lab, &image, &reference);
+    let name = match &fault {
+        Fault::WrongBytes { suffix, .. } => format!("wrong bytes for {suffix}"),
+        other => format!("{other:?}"),
+    };
     println!(
-        "{fault:?} at both REPLICA addresses: the pull took {:.2} s",
+        "{name} at both REPLICA addresses: the pull took {:.2} s",
         took.as_secs_f32()
     );
     assert_eq!(lab.containerd().run(&reference), image.greeting());

@@ -104,9 +104,9 @@ fn with_direct_off_the_error_names_every_source_tried() {
     let message = body["errors"][0]["message"].as_str().expect("a message");
     println!("direct = false, all tiers down: {message}");
     for reason in [
-        "replica/198.18.1.11:443 server_error",
+        "replica/198.18.1.11:443 503",
         "replica/198.18.1.12:443 refused",
-        "core/198.18.2.11:443 not_found",
+        "core/198.18.2.11:443 404",
     ] {
         assert!(message.contains(reason), "{reason} is not named: {message}");
     }

@@ -1,6 +1,9 @@
 //! Requests as they came and replies as they go out.
 
+use super::fault::Fault;
 use harbor_pilot::oci::{ErrorCode, error_body};
+
+const PIECE: usize = 32 * 1024;
 
 /// A request that the fake registry received.
 #[derive(Clone, Debug)]
@@ -23,6 +26,10 @@ pub struct Reply {
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub framing: Framing,
+    /// How many bytes of the body are written at once; chunks are of this size too.
+    pub piece: usize,
+    /// What goes wrong while this is sent; a fault set at the registry comes first.
+    pub fault: Option<Box<Fault>>,
 }
 
 /// How the body's end is told.
@@ -91,6 +98,8 @@ impl Reply {
             headers: Vec::new(),
             body: Vec::new(),
             framing: Framing::Length,
+            piece: PIECE,
+            fault: None,
         }
     }
 
@@ -106,6 +115,16 @@ impl Reply {
 
     pub fn framing(mut self, framing: Framing) -> Self {
         self.framing = framing;
+        self
+    }
+
+    pub fn piece(mut self, piece: usize) -> Self {
+        self.piece = piece.max(1);
+        self
+    }
+
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.fault = Some(Box::new(fault));
         self
     }
 

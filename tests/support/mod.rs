@@ -21,6 +21,7 @@ mod answer;
 mod behaviour;
 mod ca;
 mod content;
+mod dns;
 mod fault;
 mod image;
 mod message;
@@ -31,8 +32,9 @@ mod wire;
 
 pub use behaviour::{Behaviour, Cold, Flavour, RateLimit, Realm};
 pub use ca::TestCa;
+pub use dns::FakeDns;
 pub use fault::{Fault, On};
-pub use image::{Blob, Image, Manifest};
+pub use image::{Blob, Image, Manifest, random_bytes};
 pub use message::{Framing, Recorded, Reply};
 pub use registry::{Builder, FakeRegistry};
 pub use sources::{Names, credential, endpoint, source, timeouts};

@@ -93,6 +93,7 @@ pub fn timeouts() -> Timeouts {
         upstream_joins: Duration::from_secs(3),
         total: Duration::from_secs(20),
         stall: Duration::from_secs(2),
+        floor_window: Duration::from_secs(10),
         client_idle: Duration::from_secs(75),
         drain: Duration::from_secs(3),
     }

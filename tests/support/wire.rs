@@ -11,8 +11,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-const PIECE: usize = 32 * 1024;
-
 /// A TCP connection, or TLS over one.
 trait Wire: AsyncRead + AsyncWrite + Send + Unpin {
     fn tcp(&self) -> &TcpStream;
@@ -61,28 +59,46 @@ async fn requests(shared: &Shared, mut wire: impl Wire, number: usize) -> io::Re
             break;
         };
         shared.record(&request);
-        let fault = shared.strike(&request);
-        match &fault {
-            Some(Fault::NoAnswer | Fault::AcceptAndSilent) => pending::<()>().await,
-            Some(Fault::CloseInsteadOfAnswer) => break,
-            Some(Fault::ResetInsteadOfAnswer) => {
-                wire.tcp().set_zero_linger()?;
-                return Ok(());
-            }
-            Some(Fault::CloseWhenReused) if nth > 0 => break,
-            Some(Fault::SlowFirstByte(delay)) => sleep(*delay).await,
-            _ => {}
+        let mut fault = shared.strike(&request);
+        if !before_the_answer(&wire, fault.as_ref(), nth).await? {
+            break;
         }
-        let reply = match &fault {
+        let mut reply = match &fault {
             Some(Fault::Reply(reply)) => reply.clone(),
             _ => shared.answer(&request).await,
         };
+        if let Some(own) = reply.fault.take().filter(|_| fault.is_none()) {
+            if !before_the_answer(&wire, Some(&own), nth).await? {
+                break;
+            }
+            fault = Some(*own);
+        }
         let goes_on = write(&mut wire, &request, reply, fault.as_ref()).await?;
         if !goes_on || request.header("connection") == Some("close") {
             break;
         }
     }
     wire.shutdown().await
+}
+
+/// `false`: there is no answer.
+async fn before_the_answer(
+    wire: &impl Wire,
+    fault: Option<&Fault>,
+    nth: usize,
+) -> io::Result<bool> {
+    match fault {
+        Some(Fault::NoAnswer | Fault::AcceptAndSilent) => pending().await,
+        Some(Fault::CloseInsteadOfAnswer) => return Ok(false),
+        Some(Fault::ResetInsteadOfAnswer) => {
+            wire.tcp().set_zero_linger()?;
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Some(Fault::CloseWhenReused) if nth > 0 => return Ok(false),
+        Some(Fault::SlowFirstByte(delay)) => sleep(*delay).await,
+        _ => {}
+    }
+    Ok(true)
 }
 
 /// A head without its last blank line; `None`: the connection ended between requests.
@@ -137,7 +153,7 @@ async fn write_body(
     reply: &mut Reply,
     fault: Option<&Fault>,
 ) -> io::Result<bool> {
-    let mut piece = PIECE;
+    let mut piece = reply.piece;
     let mut until = reply.body.len();
     match fault {
         Some(Fault::CorruptAt(at)) => {

@@ -52,7 +52,7 @@ impl Stage {
         let image = Image::parse(image).unwrap();
         let table = RouteTable::of(Arc::new(config.clone()));
         let route = table
-            .route(Some(image.registry.as_str()), &image.name, &image.kind())
+            .explain(Some(image.registry.as_str()), &image.name, &image.kind())
             .unwrap();
         let all = Sources::of(&config, 1);
         let sources = route.legs.iter().map(|leg| all.get(&leg.source).unwrap());

@@ -74,6 +74,7 @@ fn prober() -> HttpProber {
         upstream_joins: seconds(3),
         total: seconds(20),
         stall: seconds(2),
+        floor_window: seconds(10),
         client_idle: seconds(75),
         drain: seconds(3),
     }))

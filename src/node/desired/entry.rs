@@ -60,6 +60,8 @@ pub struct DesiredHost {
     pub registry: RegistryName,
     /// The agent's endpoint, whether it is part of the file or not.
     pub agent_url: String,
+    /// It answers on its port.
+    pub agent_alive: bool,
     /// Tried last.
     pub server: HostEntry,
     /// In the order in which they are tried.
@@ -121,7 +123,7 @@ impl DesiredHost {
                 self.reasons.push(said);
             }
         }
-        if !copied.is_empty() && self.server.role == Role::Agent {
+        if !copied.is_empty() && self.hosts.is_empty() && self.closed && self.agent_alive {
             // Else they would come before the agent.
             self.hosts.push(self.server.clone());
         }

@@ -1,1 +1,336 @@
+//! Tables of what should stand in the file: who, in which order, with which keys.
 
+use super::*;
+use crate::config::Secret;
+
+const AGENT: &str = "http://127.0.0.1:5180";
+
+const CONFIG: &str = r#"
+[[tier]]
+name = "replica"
+url = "https://replicas.example.com"
+project = "proxy-{registry_dashed}"
+cascade = true
+
+[[tier]]
+name = "core"
+url = "https://core.example.com:8443/base"
+project = "a/{registry}"
+registries = ["docker.io", "quay.io"]
+in_file = true
+
+[[tier]]
+name = "near"
+kind = "mirror"
+url = "http://10.0.0.1:5000"
+registries = ["docker.io"]
+in_file = true
+
+[[registry]]
+name = "quay.io"
+direct = false
+"#;
+
+fn config(more: &str) -> Config {
+    Config::from_toml(&format!("{CONFIG}{more}")).unwrap()
+}
+
+fn of(config: &Config, registry: &str, agent_alive: bool, whole: &[&str]) -> DesiredHost {
+    let whole: BTreeSet<Arc<str>> = whole.iter().map(|name| (*name).into()).collect();
+    let situation = Situation {
+        agent: AGENT,
+        agent_alive,
+        whole_tiers: &whole,
+    };
+    let all = desired(config, &situation);
+    let names: BTreeSet<_> = all.iter().map(|host| host.registry.clone()).collect();
+    assert_eq!(names.len(), all.len(), "a registry stands twice");
+    let registry = registry.parse().unwrap();
+    let found = all.into_iter().find(|host| host.registry == registry);
+    found.unwrap()
+}
+
+/// `HOST HOST | SERVER`
+fn line(host: &DesiredHost) -> String {
+    let hosts: Vec<&str> = host.hosts.iter().map(|host| host.url.as_str()).collect();
+    format!("{} | {}", hosts.join(" "), host.server.url)
+}
+
+#[test]
+fn the_chain() {
+    const CORE: &str = "https://core.example.com:8443/base/v2/a/docker.io";
+    const NEAR: &str = "http://10.0.0.1:5000";
+    const HUB: &str = "https://registry-1.docker.io";
+    let both: &[&str] = &["core", "near", "replica"];
+    for (more, registry, alive, whole, expected) in [
+        // F1, F3: tiers follow their health, the cascade never stands there.
+        (
+            "",
+            "docker.io",
+            true,
+            both,
+            format!("{AGENT} {CORE} {NEAR} | {HUB}"),
+        ),
+        (
+            "",
+            "docker.io",
+            true,
+            &["near"][..],
+            format!("{AGENT} {NEAR} | {HUB}"),
+        ),
+        ("", "docker.io", true, &[], format!("{AGENT} | {HUB}")),
+        (
+            "",
+            "ghcr.io",
+            true,
+            both,
+            format!("{AGENT} | https://ghcr.io"),
+        ),
+        // The handover, and an agent whose port does not answer (F0).
+        (
+            "",
+            "docker.io",
+            false,
+            both,
+            format!("{CORE} {NEAR} | {HUB}"),
+        ),
+        ("", "docker.io", false, &[], format!(" | {HUB}")),
+        // F6
+        ("", "quay.io", true, &[], format!(" | {AGENT}")),
+        ("", "quay.io", false, &[], format!(" | {AGENT}")),
+        (
+            "",
+            "quay.io",
+            true,
+            both,
+            format!("{AGENT} https://core.example.com:8443/base/v2/a/quay.io | {AGENT}"),
+        ),
+        (
+            "",
+            "quay.io",
+            false,
+            both,
+            format!("https://core.example.com:8443/base/v2/a/quay.io | {AGENT}"),
+        ),
+        (
+            "[node]\nfallback = \"none\"",
+            "docker.io",
+            true,
+            both,
+            format!(" | {AGENT}"),
+        ),
+        (
+            "[node]\nfallback = \"none\"",
+            "replicas.example.com",
+            true,
+            both,
+            format!(" | {AGENT}"),
+        ),
+        (
+            "[node]\nfallback = \"upstream\"",
+            "docker.io",
+            true,
+            both,
+            format!("{AGENT} | {HUB}"),
+        ),
+        (
+            "[node]\nfallback = \"upstream\"",
+            "quay.io",
+            true,
+            both,
+            format!(" | {AGENT}"),
+        ),
+        (
+            "[direct]\nenabled = false",
+            "docker.io",
+            true,
+            &[],
+            format!(" | {AGENT}"),
+        ),
+        // Images that name a tier come from it.
+        (
+            "",
+            "replicas.example.com",
+            true,
+            &[],
+            format!("{AGENT} | https://replicas.example.com"),
+        ),
+        (
+            "[direct]\nenabled = false",
+            "core.example.com:8443",
+            false,
+            &[],
+            " | https://core.example.com:8443/base".to_owned(),
+        ),
+    ] {
+        let found = of(&config(more), registry, alive, whole);
+        assert_eq!(
+            line(&found),
+            expected,
+            "{more} {registry} {alive} {whole:?}"
+        );
+    }
+}
+
+#[test]
+fn the_keys_of_each_entry() {
+    let mut config = config("");
+    let certificate: Arc<[u8]> = b"PEM".as_slice().into();
+    let mut core = (*config.tiers[1]).clone();
+    core.tls.ca = Some(certificate.clone());
+    config.tiers[1] = Arc::new(core);
+    let found = of(&config, "docker.io", true, &["core", "near"]);
+    let [agent, core, near] = found.hosts.as_slice() else {
+        panic!("{}", line(&found));
+    };
+    assert_eq!(
+        (agent.capabilities.as_slice(), agent.dial_timeout),
+        (&PULL[..], None)
+    );
+    assert!(!agent.override_path && agent.ca.is_none() && agent.header.is_none());
+    assert_eq!(
+        (core.override_path, core.dial_timeout),
+        (true, Some(DIAL_TIMEOUT))
+    );
+    assert_eq!(core.ca, Some("harbor-pilot-core.pem".into()));
+    // http tables never carry a dial_timeout, a mirror's path is containerd's.
+    assert_eq!((near.override_path, near.dial_timeout), (false, None));
+    assert!(found.server.capabilities.is_empty() && found.server.dial_timeout.is_none());
+    let file = CaFile {
+        name: "harbor-pilot-core.pem".into(),
+        pem: certificate,
+    };
+    assert_eq!(found.ca_files, [file]);
+}
+
+#[test]
+fn who_may_not_stand_there() {
+    type Change = fn(&mut Tier);
+    let secret = || Secret::new("s");
+    let changes: [(Change, &str); 4] = [
+        (|tier| tier.cascade = true, "is a cascade"),
+        (
+            |tier| {
+                tier.credential = Some(crate::config::Credential {
+                    username: "u".to_owned(),
+                    password: Secret::new("p"),
+                });
+            },
+            "wants a credential",
+        ),
+        (
+            |tier| tier.tls.client = Some((Arc::from(&b"PEM"[..]), Secret::new("k"))),
+            "wants a client certificate",
+        ),
+        (
+            |tier| {
+                tier.proxy = Some(crate::config::Proxy {
+                    url: tier.url.clone(),
+                    credential: None,
+                });
+            },
+            "is behind a proxy",
+        ),
+    ];
+    for (change, reason) in changes {
+        let mut config = config("");
+        let mut core = (*config.tiers[1]).clone();
+        change(&mut core);
+        config.tiers[1] = Arc::new(core);
+        let found = of(&config, "docker.io", true, &["core"]);
+        assert_eq!(found.hosts.len(), 1, "{reason}");
+        let said = found.reasons.iter().any(|said| said.contains(reason));
+        assert!(said, "{reason} is not in {:?}", found.reasons);
+    }
+    // S6: with a header the agent needs a table of its own, because old containerd reads none for a server.
+    let mut config = config("");
+    config.server.require_header = Some(secret());
+    let found = of(&config, "quay.io", true, &[]);
+    assert_eq!(line(&found), format!("{AGENT} | {AGENT}"));
+    let header = Some((KEY_HEADER.to_owned(), secret()));
+    assert_eq!(
+        (&found.hosts[0].header, &found.server.header),
+        (&header, &header)
+    );
+    assert!(!format!("{found:?}").contains("\"s\""));
+}
+
+#[test]
+fn nothing_without_a_tier() {
+    let config = Config::built_in();
+    let situation = Situation {
+        agent: AGENT,
+        agent_alive: true,
+        whole_tiers: &BTreeSet::new(),
+    };
+    assert!(desired(&config, &situation).is_empty());
+}
+
+#[test]
+fn the_wildcard_stands_behind_the_agent() {
+    let entry = |url: &str| HostEntry::new(Role::Wildcard, url.to_owned());
+    let wildcard = [
+        entry("https://all.example"),
+        entry("https://core.example.com:8443/other"),
+        entry("http://127.0.0.1:5180/v2"),
+        entry("ftp://x"),
+    ];
+    let open = of(&config(""), "docker.io", true, &[]).with_wildcard(&wildcard);
+    assert_eq!(
+        line(&open),
+        format!("{AGENT} https://all.example | https://registry-1.docker.io")
+    );
+    let closed = of(&config(""), "quay.io", true, &[]).with_wildcard(&wildcard);
+    assert_eq!(
+        line(&closed),
+        format!("{AGENT} https://all.example | {AGENT}")
+    );
+    let away = of(&config(""), "quay.io", false, &[]).with_wildcard(&wildcard);
+    assert_eq!(line(&away), format!("https://all.example | {AGENT}"));
+}
+
+#[test]
+fn where_containerd_finds_the_agent() {
+    for (listen, expected) in [
+        (&["127.0.0.1:5180"][..], Some("http://127.0.0.1:5180")),
+        (
+            &["[::1]:5180", "127.0.0.2:5181"],
+            Some("http://127.0.0.2:5181"),
+        ),
+        (
+            &["10.0.0.1:5180", "0.0.0.0:5181"],
+            Some("http://127.0.0.1:5181"),
+        ),
+        (&["[::]:5180"], Some("http://127.0.0.1:5180")),
+        (&["[::1]:5180"], Some("http://[::1]:5180")),
+        (&[], None),
+    ] {
+        let mut server = Config::built_in().server;
+        server.listen = listen
+            .iter()
+            .map(|address| address.parse().unwrap())
+            .collect();
+        assert_eq!(agent_url(&server).as_deref(), expected, "{listen:?}");
+    }
+}
+
+#[test]
+fn the_upstream_by_all_its_names() {
+    let found = of(&config(""), "docker.io", true, &[]);
+    for (url, role) in [
+        ("https://docker.io", Some("upstream")),
+        ("https://registry-1.docker.io/v2", Some("upstream")),
+        ("http://registry-1.docker.io", None),
+        ("https://core.example.com:8443/v2/x", Some("core")),
+        ("https://core.example.com", None),
+        ("http://10.0.0.1:5000", Some("near")),
+        ("https://replicas.example.com", Some("replica")),
+    ] {
+        let url_read = EndpointUrl::parse(url, Reader::Containerd).unwrap();
+        let name = found.role_of(&url_read).map(|role| match role {
+            Role::Tier(name) => name.to_string(),
+            _ => "upstream".to_owned(),
+        });
+        assert_eq!(name.as_deref(), role, "{url}");
+    }
+}

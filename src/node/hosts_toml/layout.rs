@@ -42,13 +42,14 @@ pub(super) struct Host {
 
 impl Layout {
     pub(super) fn of(text: &str) -> Result<Self, Refused> {
-        if marks::has_byte_order_mark(text) {
+        if text.starts_with(marks::BYTE_ORDER_MARK) {
             return Err(Refused::Unreadable(
                 "it begins with a byte order mark".to_owned(),
             ));
         }
+        let lines = Lines::of(text);
         let document = Document::parse(text).map_err(|error| {
-            let line = error.span().map(|span| line_of(text, span.start) + 1);
+            let line = error.span().map(|span| lines.at(span.start) + 1);
             let at = line.map_or(String::new(), |line| format!("line {line}: "));
             Refused::Unreadable(format!("{at}{}", error.message().trim()))
         })?;
@@ -56,7 +57,7 @@ impl Layout {
         let mut server_keys = Vec::new();
         for key in SERVER_KEYS {
             let Some(item) = root.get(key) else { continue };
-            for lines in lines_of_item(text, root, key, item) {
+            for lines in lines.of_item(root, key, item) {
                 server_keys.push((key.to_owned(), lines));
             }
         }
@@ -66,12 +67,11 @@ impl Layout {
                 let value = item
                     .as_str()
                     .ok_or_else(|| unusual("server is not a text"))?;
-                let lines = lines_of_item(text, root, "server", item);
-                let lines = lines.into_iter().next().unwrap_or_default();
-                Some((value.to_owned(), lines))
+                let first = lines.of_item(root, "server", item).into_iter().next();
+                Some((value.to_owned(), first.unwrap_or_default()))
             }
         };
-        let (hosts, bare_host) = hosts(text, root)?;
+        let (hosts, bare_host) = hosts(&lines, root)?;
         Ok(Self {
             hosts,
             server,
@@ -81,7 +81,7 @@ impl Layout {
     }
 }
 
-fn hosts(text: &str, root: &Table) -> Result<(Vec<Host>, Option<usize>), Refused> {
+fn hosts(all: &Lines, root: &Table) -> Result<(Vec<Host>, Option<usize>), Refused> {
     let tables = match root.get("host") {
         None => return Ok((Vec::new(), None)),
         Some(Item::Table(table)) if !table.is_dotted() => table,
@@ -103,7 +103,7 @@ fn hosts(text: &str, root: &Table) -> Result<(Vec<Host>, Option<usize>), Refused
         };
         let start = host.span().map_or(0, |span| span.start);
         let mut lines = Vec::new();
-        lines_of_table(text, host, &mut lines);
+        all.of_table(host, &mut lines);
         lines.sort_by_key(|lines| lines.start);
         let has_client = host.contains_key("client");
         let url = url.to_owned();
@@ -118,68 +118,82 @@ fn hosts(text: &str, root: &Table) -> Result<(Vec<Host>, Option<usize>), Refused
     }
     hosts.sort_by_key(|(start, _)| *start);
     let bare = (!tables.is_implicit()).then(|| tables.span()).flatten();
-    let bare = bare.map(|span| line_of(text, span.start));
+    let bare = bare.map(|span| all.at(span.start));
     Ok((hosts.into_iter().map(|(_, host)| host).collect(), bare))
 }
 
-/// The lines from a table's header to its last value, and those of its own tables.
-fn lines_of_table(text: &str, table: &Table, found: &mut Vec<Range<usize>>) {
-    let mut end = 0;
-    let mut start = usize::MAX;
-    if !table.is_implicit()
-        && !table.is_dotted()
-        && let Some(span) = table.span()
-    {
-        start = line_of(text, span.start);
-        end = line_of(text, span.end.saturating_sub(1)) + 1;
+/// Where lines begin.
+struct Lines(Vec<usize>);
+
+// === impl Lines ===
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self([0].into_iter().chain(ends).collect())
     }
-    for (key, item) in table.iter() {
+
+    /// The line, from 0, that a byte is in.
+    fn at(&self, byte: usize) -> usize {
+        self.0
+            .partition_point(|start| *start <= byte)
+            .saturating_sub(1)
+    }
+
+    /// The lines from a table's header to its last value, and those of its own tables.
+    fn of_table(&self, table: &Table, found: &mut Vec<Range<usize>>) {
+        let mut end = 0;
+        let mut start = usize::MAX;
+        if !table.is_implicit()
+            && !table.is_dotted()
+            && let Some(span) = table.span()
+        {
+            start = self.at(span.start);
+            end = self.at(span.end.saturating_sub(1)) + 1;
+        }
+        for (key, item) in table.iter() {
+            match item {
+                Item::Table(below) if !below.is_dotted() => self.of_table(below, found),
+                Item::ArrayOfTables(tables) => {
+                    for below in tables.iter() {
+                        self.of_table(below, found);
+                    }
+                }
+                _ => {
+                    for lines in self.of_item(table, key, item) {
+                        end = end.max(lines.end);
+                        start = start.min(lines.start);
+                    }
+                }
+            }
+        }
+        if start < end {
+            found.push(start..end);
+        }
+    }
+
+    /// The lines of a key with its value; several where it is a table.
+    fn of_item(&self, table: &Table, key: &str, item: &Item) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
         match item {
-            Item::Table(below) if !below.is_dotted() => lines_of_table(text, below, found),
+            Item::Table(below) => self.of_table(below, &mut found),
             Item::ArrayOfTables(tables) => {
                 for below in tables.iter() {
-                    lines_of_table(text, below, found);
+                    self.of_table(below, &mut found);
                 }
             }
-            _ => {
-                for lines in lines_of_item(text, table, key, item) {
-                    end = end.max(lines.end);
-                    start = start.min(lines.start);
+            Item::Value(value) => {
+                let key = table.key(key).and_then(toml_edit::Key::span);
+                // A dotted inline value begins at its key.
+                if let (Some(key), Some(value)) = (key, value.span()) {
+                    let last = value.end.saturating_sub(1).max(value.start);
+                    found.push(self.at(key.start)..self.at(last) + 1);
                 }
             }
+            Item::None => {}
         }
+        found
     }
-    if start < end {
-        found.push(start..end);
-    }
-}
-
-/// The lines of a key with its value; several where it is a table.
-fn lines_of_item(text: &str, table: &Table, key: &str, item: &Item) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
-    match item {
-        Item::Table(below) => lines_of_table(text, below, &mut found),
-        Item::ArrayOfTables(tables) => {
-            for below in tables.iter() {
-                lines_of_table(text, below, &mut found);
-            }
-        }
-        Item::Value(value) => {
-            let key = table.key(key).and_then(toml_edit::Key::span);
-            // A dotted inline value begins at its key.
-            if let (Some(key), Some(value)) = (key, value.span()) {
-                let last = value.end.saturating_sub(1).max(value.start);
-                found.push(line_of(text, key.start)..line_of(text, last) + 1);
-            }
-        }
-        Item::None => {}
-    }
-    found
-}
-
-fn line_of(text: &str, at: usize) -> usize {
-    let before = text.as_bytes().get(..at).unwrap_or(text.as_bytes());
-    before.iter().filter(|byte| **byte == b'\n').count()
 }
 
 fn unusual(what: &str) -> Refused {

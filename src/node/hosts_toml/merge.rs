@@ -14,7 +14,7 @@ use std::ops::Range;
 pub struct Merged {
     /// What should stand in the file.
     pub text: String,
-    /// The lines that were set aside, byte for byte, for the ledger: [`remove`] puts them back by itself.
+    /// The lines that were set aside, byte for byte, for the ledger: [`remove()`] puts them back by itself.
     pub adopted: Vec<String>,
     /// What a reader of the plan should know, a sentence each.
     pub notes: Vec<String>,
@@ -184,8 +184,8 @@ impl Merge<'_> {
     fn block(&mut self, layout: &Layout, left: &[&Host], server_is_ours: bool) -> Vec<String> {
         let server = &self.desired.server;
         let mut entries: Vec<&HostEntry> = Vec::new();
-        let first = self.desired.hosts.first().map(|entry| &entry.role);
-        if server.role == Role::Agent && !left.is_empty() && first != Some(&Role::Agent) {
+        let alone = self.desired.hosts.is_empty() && self.desired.closed;
+        if alone && self.desired.agent_alive && !left.is_empty() {
             // As the server alone it would come behind the user's hosts.
             entries.push(server);
         }
@@ -220,7 +220,7 @@ impl Merge<'_> {
         let own = |text: String| text.replace('\n', end);
         let mut text = own(format!("{HEADER}\n{top}\n"));
         for (at, line) in marks::lines(base).enumerate() {
-            if place == Some(at) {
+            if place == Some(at) && !block.is_empty() {
                 text.push_str(&own(format!("{}\n", block.join("\n"))));
             }
             if self.aside.contains(&at) {
@@ -255,6 +255,11 @@ fn place(base: &str, layout: &Layout, embedded: Option<&Host>) -> Option<usize> 
         let above = lines.get(..first).unwrap_or_default().iter().rev();
         Some(first - above.take_while(|line| marks::is_comment(line)).count())
     };
+    // The blank line behind the embedded registry or the bare `[host]` stays there.
+    let place = place.map(|at| match lines.get(at) {
+        Some(line) if marks::is_blank(line) => at + 1,
+        _ => at,
+    });
     place.filter(|at| *at < lines.len())
 }
 

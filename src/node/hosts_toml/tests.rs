@@ -1,1 +1,189 @@
+//! What the corpus does not show: the header's key, our keys in full, what an editor does to our lines.
 
+use super::*;
+use crate::config::{Config, Existing, Secret};
+use crate::node::desired::{DesiredHost, HostEntry, Role, Situation, desired};
+use std::collections::BTreeSet;
+
+fn hub(agent: &str, key: Option<&str>, direct: bool) -> DesiredHost {
+    let tier = "[[tier]]\nname = \"core\"\nurl = \"https://core.example.com\"\nproject = \"p\"\nregistries = [\"docker.io\"]\nin_file = true\n";
+    let direct = if direct {
+        ""
+    } else {
+        "[direct]\nenabled = false\n"
+    };
+    let mut config = Config::from_toml(&format!("{tier}{direct}")).unwrap();
+    config.server.require_header = key.map(Secret::new);
+    let situation = Situation {
+        agent,
+        agent_alive: true,
+        whole_tiers: &BTreeSet::from(["core".into()]),
+    };
+    desired(&config, &situation).remove(0)
+}
+
+fn fresh(desired: &DesiredHost) -> String {
+    merge(None, desired, Existing::Adopt).unwrap().text
+}
+
+#[test]
+fn a_new_file() {
+    let text = fresh(&hub("http://127.0.0.1:5180", None, true));
+    let expected = "server = \"https://registry-1.docker.io\" # harbor-pilot\n\n# harbor-pilot: agent\n[host.\"http://127.0.0.1:5180\"]\ncapabilities = [\"pull\", \"resolve\"]\n\n# harbor-pilot: tier core\n[host.\"https://core.example.com/v2/p\"]\ncapabilities = [\"pull\", \"resolve\"]\noverride_path = true\ndial_timeout = \"2s\"\n";
+    assert_eq!(text, format!("{HEADER}\n{expected}"));
+    assert!(is_ours(&text) && !is_generated(&text));
+    assert_eq!(remove(&text).unwrap(), "");
+}
+
+#[test]
+fn the_key_of_a_shared_node() {
+    for agent in ["http://127.0.0.1:5180", "http://[::1]:5180"] {
+        for direct in [true, false] {
+            let desired = hub(agent, Some("k\"\\ey"), direct);
+            let text = fresh(&desired);
+            let written = "\"x-harbor-pilot-key\" = \"k\\\"\\\\ey\"";
+            let times = if direct { 1 } else { 2 };
+            assert_eq!(text.matches(written).count(), times, "{text}");
+            assert_eq!(remove(&text).unwrap(), "", "{text}");
+            let user = "# mine\n[host.\"https://a.example\"]\n[host.\"https://a.example\".header]\nx = \"y\"\n";
+            let merged = merge(Some(user), &desired, Existing::Adopt).unwrap().text;
+            assert_eq!(remove(&merged).unwrap(), user);
+        }
+    }
+}
+
+#[test]
+fn certificates_are_named() {
+    let mut desired = hub("http://127.0.0.1:5180", None, true);
+    desired.hosts[1].ca = Some("harbor-pilot-core.pem".into());
+    desired.server.ca = Some("harbor-pilot-upstream.pem".into());
+    let mut copied = HostEntry::new(Role::Wildcard, "https://all.example".to_owned());
+    copied.client = Some(("/c.pem".into(), "/k.pem".into()));
+    desired.hosts.push(copied);
+    let text = fresh(&desired);
+    assert!(
+        text.contains("client = [[\"/c.pem\", \"/k.pem\"]]\n"),
+        "{text}"
+    );
+    let files = [
+        "/c.pem",
+        "/k.pem",
+        "harbor-pilot-core.pem",
+        "harbor-pilot-upstream.pem",
+    ];
+    assert_eq!(
+        referenced_files(&text).unwrap(),
+        files.map(std::path::PathBuf::from)
+    );
+}
+
+/// The user's root keys describe the upstream and stay; ours do not stand beside them.
+#[test]
+fn keys_of_the_users_own_server() {
+    let mut desired = hub("http://127.0.0.1:5180", None, true);
+    desired.server.ca = Some("harbor-pilot-upstream.pem".into());
+    let text = merge(Some("ca = \"mine.pem\"\n"), &desired, Existing::Adopt)
+        .unwrap()
+        .text;
+    assert!(
+        text.contains("\nca = \"mine.pem\"\n") && !text.contains("upstream.pem"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_editor_between_our_lines() {
+    let desired = hub("http://127.0.0.1:5180", None, true);
+    let text = fresh(&desired);
+    for (from, to, left) in [
+        // A key in our table goes with the table, a comment stays.
+        (
+            "override_path = true\n",
+            "override_path = true\n# why\n\nskip_verify = true\n",
+            "# why\n",
+        ),
+        (
+            "# harbor-pilot: tier core\n",
+            "",
+            "[host.\"https://core.example.com/v2/p\"]\n",
+        ),
+        (
+            "\n# harbor-pilot: tier core\n",
+            "[host.\"https://b.example\"]\n# harbor-pilot: tier core\n",
+            "[host.\"https://b.example\"]\n",
+        ),
+        (
+            "dial_timeout = \"2s\"\n",
+            "dial_timeout = \"2s\"\n\n[host.\"https://b.example\"]\nca = \"x\"\n",
+            "[host.\"https://b.example\"]\nca = \"x\"\n",
+        ),
+        ("server = ", "version = 1\nserver = ", "version = 1\n"),
+        (HEADER, "# mine now", "# mine now\n"),
+    ] {
+        let edited = text.replacen(from, to, 1);
+        assert_ne!(edited, text);
+        let removed = remove(&edited).unwrap();
+        assert!(removed.starts_with(left), "{removed}");
+        assert!(!removed.contains("harbor-pilot"), "{removed}");
+        // And it can be put in again.
+        merge(Some(&edited), &desired, Existing::Adopt).unwrap();
+    }
+}
+
+#[test]
+fn what_is_not_readable_is_still_taken_out() {
+    let text = fresh(&hub("http://127.0.0.1:5180", None, true));
+    let broken = format!("{text}\n[host.\"https://b.example\"\n");
+    assert!(matches!(read(&broken), Err(Refused::Unreadable(_))));
+    assert_eq!(remove(&broken).unwrap(), "[host.\"https://b.example\"\n");
+}
+
+#[test]
+fn reading_back_finds_what_is_wrong() {
+    let desired = hub("http://127.0.0.1:5180", None, true);
+    let text = fresh(&desired);
+    check(&text, &desired).unwrap();
+    for (from, to, wrong) in [
+        (
+            "http://127.0.0.1:5180",
+            "http://127.0.0.1:5181",
+            "is missing",
+        ),
+        ("server = ", "# server = ", "server is missing"),
+        ("[\"pull\", \"resolve\"]", "[\"push\"]", "other keys"),
+    ] {
+        let error = check(&text.replacen(from, to, 1), &desired).unwrap_err();
+        assert!(error.to_string().contains(wrong), "{error}");
+    }
+    let closed = hub("http://127.0.0.1:5180", None, false);
+    let error = check(&text, &closed).unwrap_err();
+    assert!(error.to_string().contains("F6"), "{error}");
+}
+
+#[test]
+fn who_generated_it() {
+    for (text, generated) in [
+        ("# File generated by k3s. DO NOT EDIT.\nserver", true),
+        ("# File generated by rke2. DO NOT EDIT.\r\n", true),
+        ("\n# File generated by k3s. DO NOT EDIT.\n", false),
+        (HEADER, false),
+        ("", false),
+    ] {
+        assert_eq!(is_generated(text), generated, "{text}");
+    }
+}
+
+#[test]
+fn the_default_directory_is_a_wildcard() {
+    let text = "server = \"https://last.example\"\n[host.\"https://a.example/v2/x\"]\ncapabilities = [\"Pull\", \"push\"]\nca = \"ca.pem\"\nclient = [[\"c.pem\", \"/k.pem\"]]\noverride_path = true\n[host.\"https://b.example\"]\n[host.\"https://b.example\".header]\nx = \"y\"\n";
+    let entries = read(text).unwrap().wildcard("/certs.d/_default".as_ref());
+    let first = HostEntry {
+        capabilities: vec!["pull"],
+        ca: Some("/certs.d/_default/ca.pem".into()),
+        client: Some(("/certs.d/_default/c.pem".into(), "/k.pem".into())),
+        override_path: true,
+        ..HostEntry::new(Role::Wildcard, "https://a.example/v2/x".to_owned())
+    };
+    let last = HostEntry::new(Role::Wildcard, "https://last.example".to_owned());
+    assert_eq!(entries, [first, last]);
+}

@@ -2,9 +2,9 @@
 
 use super::Refused;
 use super::layout::Layout;
-use crate::node::desired::{DesiredHost, HostEntry};
+use crate::node::desired::{DesiredHost, HostEntry, Role};
 use crate::node::endpoint::same_endpoint;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use toml_edit::{Document, Item, TableLike};
 
 /// What containerd reads.
@@ -114,9 +114,7 @@ pub fn check(text: &str, desired: &DesiredHost) -> Result<(), Refused> {
 /// A host that is spelt as ours has our keys.
 fn is_accepted(host: &SeenHost, desired: &DesiredHost) -> bool {
     let ours = desired.hosts.iter().find(|entry| entry.url == host.url);
-    ours.is_none_or(|entry| {
-        same_keys(host, entry) || entry.role != crate::node::desired::Role::Agent
-    })
+    ours.is_none_or(|entry| same_keys(host, entry) || entry.role != Role::Agent)
 }
 
 fn same_keys(host: &SeenHost, entry: &HostEntry) -> bool {
@@ -126,6 +124,48 @@ fn same_keys(host: &SeenHost, entry: &HostEntry) -> bool {
         && host.skip_verify == entry.skip_verify
         && host.dial_timeout.is_some() == entry.dial_timeout.is_some()
         && host.headers.len() == usize::from(entry.header.is_some())
+}
+
+// === impl View ===
+
+impl View {
+    /// The hosts of a `_default/hosts.toml` in `directory`, for [`DesiredHost::with_wildcard`]: a directory of the
+    /// registry's own hides it (containerd-k3s-facts 1.3). Its `server` is among them. Hosts with headers or several
+    /// certificates are left out: an entry cannot say those.
+    #[must_use]
+    pub fn wildcard(&self, directory: &Path) -> Vec<HostEntry> {
+        let all = self.hosts.iter().chain(&self.server);
+        let entry = |host: &SeenHost| host.as_wildcard(directory);
+        all.filter_map(entry).collect()
+    }
+}
+
+// === impl SeenHost ===
+
+impl SeenHost {
+    fn as_wildcard(&self, directory: &Path) -> Option<HostEntry> {
+        let within = |path: &PathBuf| directory.join(path);
+        let client = match self.client.as_slice() {
+            [] => None,
+            [certificate, key] => Some((within(certificate), within(key))),
+            _ => return None,
+        };
+        if self.url.is_empty() || self.ca.len() > 1 || !self.headers.is_empty() {
+            return None;
+        }
+        let known = |word: &String| {
+            let word = word.to_ascii_lowercase();
+            ["pull", "resolve"].into_iter().find(|known| *known == word)
+        };
+        Some(HostEntry {
+            capabilities: self.capabilities.iter().filter_map(known).collect(),
+            ca: self.ca.first().map(within),
+            client,
+            skip_verify: self.skip_verify,
+            override_path: self.override_path,
+            ..HostEntry::new(Role::Wildcard, self.url.clone())
+        })
+    }
 }
 
 fn seen(url: String, table: &dyn TableLike) -> SeenHost {

@@ -1,6 +1,7 @@
 //! Entries for registries that the text does not list yet (design F2: k3s before September 2024).
 
-use super::edit::{Changes, Edit};
+use super::changes::Changes;
+use super::edit::Edit;
 use super::tree::{Kind, Node};
 use super::{Refused, flow, place};
 use crate::node::desired::DesiredHost;
@@ -36,7 +37,7 @@ pub(super) fn missing(
         return Ok(());
     };
     let mut lines = String::new();
-    if matches!(place, Place::End) {
+    if matches!(place, Place::Missing(_)) {
         lines.push_str(&changes.key(indent - 2, "mirrors"));
     }
     for desired in new {
@@ -50,16 +51,16 @@ pub(super) fn missing(
         changes.warn_of_default(name, root, desired, wanted);
     }
     match place {
-        Place::End => changes.insert(changes.base.len(), &lines),
-        Place::Before(at) => changes.insert(at, &lines),
+        Place::Missing(at) | Place::Before(at) => changes.insert(at, &lines),
         Place::Below(key) => changes.below(key, &lines)?,
     }
     Ok(())
 }
 
 enum Place<'n> {
-    /// `mirrors` itself is missing.
-    End,
+    /// `mirrors` itself is missing: before the first key, because behind the last one a line could lengthen a
+    /// text.
+    Missing(usize),
     /// Before the first entry.
     Before(usize),
     /// `mirrors` is empty.
@@ -73,16 +74,18 @@ fn place_of<'n>(
     mirrors: Option<&Node>,
 ) -> Result<Option<(usize, Place<'n>)>, Refused> {
     let Some(root) = root else {
-        return Ok(Some((2, Place::End)));
+        return Ok(Some((2, Place::Missing(text.len()))));
     };
     let Kind::Mapping { pairs, flow: false } = &root.kind else {
         return Ok(None);
     };
-    let column = pairs
-        .first()
-        .map_or(Ok(0), |(key, _)| place::indent(text, key))?;
+    let Some((first, _)) = pairs.first() else {
+        return Ok(None);
+    };
+    let column = place::indent(text, first)?;
     let (Some(mirrors), Some((key, _))) = (mirrors, root.pair("mirrors")) else {
-        return Ok(Some((column + 2, Place::End)));
+        let at = place::line_start(text, first.span.start);
+        return Ok(Some((column + 2, Place::Missing(at))));
     };
     match &mirrors.kind {
         Kind::Mapping { pairs, flow: false } => {

@@ -1,4 +1,4 @@
-//! Lists in brackets: changed in place, item by item, with the old text recorded at the end of the file.
+//! Lists in brackets: changed in place, item by item, with the old text recorded above `mirrors`.
 
 use super::tree::{Kind, Node};
 use super::{RECORD, Refused, read, tree, unusual};
@@ -102,9 +102,36 @@ pub(super) fn edited(
             now.replace_range(span.start - list.span.start..span.end - list.span.start, "");
         }
     }
-    let separator = if out.len() < items.len() { ", " } else { "" };
+    let behind = now.get(1..).unwrap_or_default();
+    let separator = match out.len() < items.len() {
+        true if behind.starts_with(['\r', '\n']) => ",",
+        true => ", ",
+        false => "",
+    };
     now.insert_str(1, &format!("{}{separator}", quoted(agent)));
+    // The last item is gone, and its comma with it.
+    let list = now.strip_suffix(']').unwrap_or(&now).trim_end_matches(' ');
+    if let Some(list) = list
+        .strip_suffix(',')
+        .filter(|_| out.contains(&(items.len() - 1)))
+    {
+        now = format!("{list}]");
+    }
     Ok(now)
+}
+
+/// The text of a bracketed entry whose `endpoint` has no value, with one.
+pub(super) fn filled(text: &str, entry: &Node, key: &Node, agent: &str) -> String {
+    let mut now = text.get(entry.span.clone()).unwrap_or_default().to_owned();
+    let end = key.span.end - entry.span.start;
+    let behind = now.get(end..).unwrap_or_default();
+    let space = behind.len() - behind.trim_start().len();
+    let (at, colon) = match behind.trim_start().starts_with(':') {
+        true => (end + space + 1, ""),
+        false => (end, ":"),
+    };
+    now.insert_str(at, &format!("{colon} [{}]", quoted(agent)));
+    now
 }
 
 /// The bytes of an item with the comma behind it and one space.

@@ -2,7 +2,7 @@
 
 use super::tree::Node;
 use super::{Refused, unusual};
-use crate::node::marks;
+use crate::node::marks::{self, BYTE_ORDER_MARK};
 
 /// The first byte of the line.
 pub(super) fn line_start(text: &str, at: usize) -> usize {
@@ -10,7 +10,7 @@ pub(super) fn line_start(text: &str, at: usize) -> usize {
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
     // A byte order mark is no part of the line.
     match text.get(start..) {
-        Some(line) if start == 0 && line.starts_with('\u{feff}') => '\u{feff}'.len_utf8(),
+        Some(line) if start == 0 && line.starts_with(BYTE_ORDER_MARK) => BYTE_ORDER_MARK.len_utf8(),
         _ => start,
     }
 }
@@ -19,6 +19,14 @@ pub(super) fn line_start(text: &str, at: usize) -> usize {
 pub(super) fn line(text: &str, at: usize) -> &str {
     let rest = text.get(line_start(text, at)..).unwrap_or_default();
     rest.split_inclusive('\n').next().unwrap_or_default()
+}
+
+/// The start of the comment lines directly above a line.
+pub(super) fn above(text: &str, start: usize) -> usize {
+    let before = text.get(..start).unwrap_or_default();
+    let lines = before.split_inclusive('\n').rev();
+    let comments = lines.take_while(|line| marks::is_comment(line));
+    start - comments.map(str::len).sum::<usize>()
 }
 
 /// The column of a key that is the first thing in its line.

@@ -4,6 +4,7 @@ use super::tree::{self, Kind, Node};
 use super::{Refused, unusual};
 use crate::node::desired::{HostEntry, Role};
 use crate::node::endpoint::{EndpointUrl, Reader};
+use crate::node::marks::BYTE_ORDER_MARK;
 use std::path::PathBuf;
 use yaml_serde::Value;
 
@@ -51,12 +52,10 @@ pub fn read(text: &str) -> Result<Registries, Refused> {
 
 /// The tree of a text that k3s can read and that says nothing twice.
 pub(super) fn checked(text: &str) -> Result<Option<Node>, Refused> {
-    let root = tree::parse(text)?;
-    value(text)?;
-    let Some(root) = root else { return Ok(None) };
-    if root.is_null() {
+    let Some(root) = tree::parse(text)?.filter(|root| !root.is_null()) else {
+        value(text)?;
         return Ok(None);
-    }
+    };
     expect_mapping(&root, "the file")?;
     if let Some(mirrors) = root.get("mirrors") {
         expect_mapping(mirrors, "mirrors")?;
@@ -73,13 +72,23 @@ pub(super) fn checked(text: &str) -> Result<Option<Node>, Refused> {
             expect_mapping(entry, &format!("{name}.{}", key.text().unwrap_or_default()))?;
         }
     }
+    value(text)?;
     Ok(Some(root))
 }
 
 /// The text as libyaml reads it, of which k3s's parser is a port.
 pub(super) fn value(text: &str) -> Result<Value, Refused> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    yaml_serde::from_str(text).map_err(|error| Refused::Unreadable(error.to_string()))
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    yaml_serde::from_str(text).map_err(|error| {
+        let error = error.to_string();
+        if error.contains("duplicate entry") {
+            Refused::Unusual(format!(
+                "a key stands twice, and k3s takes the last one: {error}"
+            ))
+        } else {
+            Refused::Unreadable(error)
+        }
+    })
 }
 
 fn check_mirror(name: &str, entry: &Node) -> Result<(), Refused> {

@@ -2,7 +2,7 @@
 
 use super::flow::Record;
 use super::{Refused, read};
-use crate::node::marks::{self, ASIDE, OURS};
+use crate::node::marks::{self, ASIDE, BYTE_ORDER_MARK, OURS};
 
 /// The text without our part, and with what was set aside back in its place.
 ///
@@ -10,8 +10,15 @@ use crate::node::marks::{self, ASIDE, OURS};
 /// [`Refused::Unusual`] if a list in brackets was changed too much to be put back, [`Refused::ReadBack`] if the
 /// text could be read and the result could not: what the user wrote between our lines hangs on them.
 pub fn remove(text: &str) -> Result<String, Refused> {
-    let lines: Vec<&str> = marks::lines(text).collect();
     let mut kept = String::with_capacity(text.len());
+    let text = match text.strip_prefix(BYTE_ORDER_MARK) {
+        Some(text) => {
+            kept.push(BYTE_ORDER_MARK);
+            text
+        }
+        None => text,
+    };
+    let lines: Vec<&str> = marks::lines(text).collect();
     let mut records = Vec::new();
     let mut last_is_ours = false;
     for (at, line) in lines.iter().enumerate() {

@@ -1,1 +1,188 @@
+//! What the corpus does not show: what an editor does to our lines, what k3s knows after reading, notes.
 
+use super::*;
+use crate::config::{Config, Existing};
+use crate::node::desired::{DesiredHost, HostEntry, Role, Situation, desired};
+use std::collections::BTreeSet;
+
+const TIER: &str = "[[tier]]\nname = \"core\"\nurl = \"https://core.example.com\"\nproject = \"p-{registry_dashed}\"\n";
+
+fn hosts(more: &str) -> Vec<DesiredHost> {
+    let config = Config::from_toml(&format!("{TIER}{more}")).unwrap();
+    let situation = Situation {
+        agent: "http://127.0.0.1:5180",
+        agent_alive: true,
+        whole_tiers: &BTreeSet::new(),
+    };
+    desired(&config, &situation)
+}
+
+fn edited(text: &str, more: &str, default_endpoint_disabled: bool) -> Edited {
+    let wanted = Edit {
+        desired: &hosts(more),
+        existing: Existing::Adopt,
+        scope: Scope::Listed,
+        default_endpoint_disabled,
+    };
+    edit(text, &wanted).unwrap()
+}
+
+#[test]
+fn an_editor_in_our_lists() {
+    let lines = "mirrors:\n  docker.io:\n    endpoint:\n      - https://core.example.com/v2/x # ours\n      - https://a.example\n";
+    let flow = "mirrors:\n  docker.io:\n    endpoint: [\"https://core.example.com/v2/x\", https://a.example]\n";
+    let empty = "mirrors:\n  docker.io:\n";
+    for (text, from, to, expected) in [
+        // A new endpoint of the user's stays.
+        (
+            lines,
+            "      - https://a.example\n",
+            "      - https://b.example\n      - https://a.example\n",
+            "mirrors:\n  docker.io:\n    endpoint:\n      - https://core.example.com/v2/x # ours\n      - https://b.example\n      - https://a.example\n",
+        ),
+        // As in brackets, where the adopted one comes back at the end.
+        (
+            flow,
+            "https://a.example]\n",
+            "https://b.example]\n",
+            "mirrors:\n  docker.io:\n    endpoint: [https://b.example, \"https://core.example.com/v2/x\"]\n",
+        ),
+        (
+            flow,
+            "https://a.example]\n",
+            "https://a.example]   # note\n",
+            "mirrors:\n  docker.io:\n    endpoint: [\"https://core.example.com/v2/x\", https://a.example]   # note\n",
+        ),
+        // The user has taken the entry out, and ours with it.
+        (
+            flow,
+            "mirrors:\n  docker.io:",
+            "mirrors:\n  quay.io:",
+            "mirrors:\n  quay.io:\n    endpoint: [\"http://127.0.0.1:5180\", https://a.example]\n",
+        ),
+        // A key of ours that the user needs by now stays.
+        (
+            empty,
+            "# harbor-pilot\n      - \"http://127.0.0.1:5180\" # harbor-pilot\n",
+            "# harbor-pilot\n      - \"http://127.0.0.1:5180\" # harbor-pilot\n      - https://b.example\n",
+            "mirrors:\n  docker.io:\n    endpoint:\n      - https://b.example\n",
+        ),
+        (
+            empty,
+            "    endpoint: # harbor-pilot\n",
+            "    note: x\n    endpoint: # harbor-pilot\n",
+            "mirrors:\n  docker.io:\n    note: x\n",
+        ),
+    ] {
+        let applied = edited(text, "", true).text;
+        assert_eq!(remove(&applied).as_deref(), Ok(text));
+        // The last one: the record above holds the old list too.
+        let at = applied
+            .rfind(from)
+            .unwrap_or_else(|| panic!("{from} is not in {applied}"));
+        let mut changed = applied.clone();
+        changed.replace_range(at..at + from.len(), to);
+        assert_eq!(remove(&changed).as_deref(), Ok(expected), "{changed}");
+    }
+}
+
+#[test]
+fn a_text_that_nobody_can_read_is_still_cleared() {
+    let applied = edited(
+        "mirrors:\n  docker.io:\n    endpoint:\n      - https://a.example\n",
+        "",
+        true,
+    )
+    .text;
+    let broken = format!("{applied}  x: [\n");
+    assert!(matches!(read(&broken), Err(Refused::Unreadable(_))));
+    let removed = remove(&broken).unwrap();
+    assert!(
+        !removed.contains("5180") && removed.ends_with("  x: [\n"),
+        "{removed}"
+    );
+}
+
+#[test]
+fn what_k3s_cannot_be_told() {
+    let text = "mirrors:\n  docker.io:\n    endpoint: [https://a.example]\nconfigs:\n  docker.io: {auth: {username: u}}\n";
+    let closed = "[direct]\nenabled = false\n";
+    let notes = |more, disabled| edited(text, more, disabled).notes.join("\n");
+    assert_eq!(notes("", false), "");
+    assert!(notes(closed, false).contains("--disable-default-registry-endpoint keeps"));
+    assert!(notes(closed, true).contains("configs.docker.io keeps k3s from"));
+    assert!(notes(closed, true).contains("no way round"));
+}
+
+#[test]
+fn what_k3s_knows() {
+    let text = "mirrors:\n  \"*\":\n    endpoint:\n      - localhost:5000\n      - all.example/v2/x\n      - https://docker.io\n      - https://tls.example:8443/v2\n      - ~\n  a.example:\n    rewrite: {x: y}\n  b.example: {endpoint: , rewrite: {}}\nconfigs:\n  tls.example:8443:\n    tls: {ca_file: /ca.pem, cert_file: /c.pem, key_file: /k.pem, insecure_skip_verify: yes}\n  c.example:\n    auth: {username: u}\n";
+    let known = read(text).unwrap();
+    assert!(known.mirror("a.example").unwrap().has_rewrite);
+    assert_eq!(known.mirror("b.example"), Some(&Mirror::default()));
+    assert_eq!(known.configs, ["tls.example:8443", "c.example"]);
+    let entry = |url: &str| HostEntry {
+        capabilities: vec!["pull", "resolve"],
+        ..HostEntry::new(Role::Wildcard, url.to_owned())
+    };
+    let expected = [
+        entry("http://localhost:5000"),
+        HostEntry {
+            override_path: true,
+            ..entry("https://all.example/v2/x")
+        },
+        entry("https://registry-1.docker.io"),
+        HostEntry {
+            ca: Some("/ca.pem".into()),
+            client: Some(("/c.pem".into(), "/k.pem".into())),
+            skip_verify: true,
+            ..entry("https://tls.example:8443")
+        },
+    ];
+    assert_eq!(known.wildcard(), expected);
+    assert_eq!(read("").unwrap().wildcard(), []);
+    // One meaning, two texts: no restart of k3s is pending between them.
+    let (one, two) = (
+        "mirrors: {a.example: {endpoint: [x]}}",
+        "# c\nmirrors:\n  a.example:\n    endpoint:\n    - 'x'\n",
+    );
+    assert_eq!(read(one), read(two));
+}
+
+#[test]
+fn places_that_a_line_cannot_be_put_beside() {
+    let wanted = Edit {
+        desired: &hosts(""),
+        existing: Existing::Adopt,
+        scope: Scope::Listed,
+        default_endpoint_disabled: true,
+    };
+    for (text, said) in [
+        (
+            "mirrors:\n  docker.io:\n    endpoint:\n      -\n        https://a.example\n",
+            "line 5",
+        ),
+        (
+            "mirrors:\n  docker.io:\n    endpoint:\n      - https://a.example\n        x\n",
+            "line 4",
+        ),
+        ("mirrors:\n  ? docker.io\n  :\n", "line 2"),
+        ("mirrors:\n  docker.io: !!map\n    endpoint: []\n", "a tag"),
+        (
+            "mirrors: &m\n  docker.io:\n    endpoint: []\n",
+            "mirrors has an anchor",
+        ),
+        (
+            "x: &x {endpoint: [a]}\nmirrors:\n  docker.io:\n    <<: *x\n",
+            "a merge",
+        ),
+        (
+            "mirrors:\n  docker.io:\n    endpoint: [\"https://core.example.com\"\n      , a]\n",
+            "a comma",
+        ),
+    ] {
+        let error = edit(text, &wanted).unwrap_err();
+        assert!(matches!(error, Refused::Unusual(_)), "{error:?}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}

@@ -1,8 +1,8 @@
 //! A YAML text as nodes that know their places, in bytes.
 
-use super::{Refused, unusual};
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
-use std::collections::HashSet;
+use super::{Refused, read, unusual};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
 /// One node.
@@ -37,12 +37,58 @@ pub(super) enum Kind {
     Alias,
 }
 
+/// How many lines may stand too far to the left.
+const MAX_PADDED: usize = 256;
+
 /// The only document of a text; `None` if it holds nothing.
 ///
 /// # Errors
 /// Says what is wrong, with the line.
 pub(super) fn parse(text: &str) -> Result<Option<Node>, Refused> {
-    let offsets: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+    let mut padded = BTreeSet::new();
+    loop {
+        match parse_padded(text, &padded) {
+            // k3s's parser does not mind how far a bracket on a line of its own is to the right; this one does.
+            Err(Failure::Indentation(line)) if padded.len() < MAX_PADDED => {
+                if !padded.insert(line) {
+                    let what = format!("line {line}: the indentation is wrong");
+                    return Err(Refused::Unreadable(what));
+                }
+            }
+            Err(Failure::Indentation(line)) => {
+                return Err(unusual(
+                    line,
+                    "too many lines stand further left than what they belong to",
+                ));
+            }
+            Err(Failure::Other(refused)) => return Err(refused),
+            Ok(root) => return Ok(root),
+        }
+    }
+}
+
+enum Failure {
+    /// The token in that line stands too far to the left.
+    Indentation(usize),
+    Other(Refused),
+}
+
+/// Reads the text with the lines of that number moved to the right; places are those in the text itself.
+fn parse_padded(text: &str, padded: &BTreeSet<usize>) -> Result<Option<Node>, Failure> {
+    const PAD: &str = "                                                                ";
+    let mut moved = String::with_capacity(text.len());
+    let mut offsets = Vec::with_capacity(text.len());
+    let mut start = 0;
+    for (at, line) in text.split_inclusive('\n').enumerate() {
+        if padded.contains(&(at + 1)) {
+            moved.push_str(PAD);
+            offsets.extend(PAD.bytes().map(|_| start));
+        }
+        moved.push_str(line);
+        offsets.extend(line.char_indices().map(|(at, _)| start + at));
+        start += line.len();
+    }
+    let same = padded.is_empty() || read::value(&moved).ok() == read::value(text).ok();
     let mut reader = Reader {
         text,
         offsets,
@@ -50,21 +96,27 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, Refused> {
         root: None,
         documents: 0,
     };
-    for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| {
-            let tab = text.lines().nth(error.marker().line().saturating_sub(1));
-            let tab = tab.is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'));
-            let hint = if tab {
-                " (a tab is no indentation)"
-            } else {
-                ""
-            };
-            let line = error.marker().line();
-            Refused::Unreadable(format!("line {line}: {}{hint}", error.info()))
-        })?;
-        reader.take(event, span)?;
+    for event in Parser::new_from_str(&moved) {
+        let (event, span) = event.map_err(|error| failure(text, &error, same))?;
+        reader.take(event, span).map_err(Failure::Other)?;
     }
     Ok(reader.root)
+}
+
+fn failure(text: &str, error: &ScanError, may_move: bool) -> Failure {
+    let line = error.marker().line();
+    let found = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let tab = found.trim_start_matches(' ').starts_with('\t');
+    if may_move && !tab && error.info().starts_with("invalid indentation") {
+        return Failure::Indentation(line);
+    }
+    let hint = if tab {
+        " (a tab is no indentation)"
+    } else {
+        ""
+    };
+    let what = format!("line {line}: {}{hint}", error.info());
+    Failure::Other(Refused::Unreadable(what))
 }
 
 struct Reader<'t> {
@@ -101,13 +153,17 @@ impl Reader<'_> {
                     return Err(unusual(line, "a second document, which k3s does not read"));
                 }
             }
-            Event::Alias(_) => self.close(node(Kind::Alias, true))?,
+            Event::Alias(_) => self.close(node(Kind::Alias, true)),
             Event::Scalar(value, style, anchor, tag) => {
                 let kind = Kind::Scalar {
                     value: value.into_owned(),
                     plain: style == ScalarStyle::Plain,
                 };
-                self.close(node(kind, anchor != 0 || tag.is_some()))?;
+                let mut node = node(kind, anchor != 0 || tag.is_some());
+                if let Some(length) = self.text.get(bytes.start..).and_then(quoted_length) {
+                    node.span.end = bytes.start + length;
+                }
+                self.close(node);
             }
             Event::SequenceStart(anchor, tag) => {
                 let flow = self.begins_with(&bytes, '[');
@@ -123,8 +179,18 @@ impl Reader<'_> {
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(Open { mut node, .. }) = self.open.pop() {
-                    node.span.end = bytes.end;
-                    self.close(node)?;
+                    // A closing bracket's own place holds the comment behind it too.
+                    let bracket = self.begins_with(&bytes, ']') || self.begins_with(&bytes, '}');
+                    let flow = matches!(
+                        node.kind,
+                        Kind::Sequence { flow: true, .. } | Kind::Mapping { flow: true, .. }
+                    );
+                    node.span.end = if flow && bracket {
+                        bytes.start + 1
+                    } else {
+                        bytes.end
+                    };
+                    self.close(node);
                 }
             }
             _ => {}
@@ -147,10 +213,10 @@ impl Reader<'_> {
     }
 
     /// A whole node goes into what is open around it.
-    fn close(&mut self, node: Node) -> Result<(), Refused> {
+    fn close(&mut self, node: Node) {
         let Some(around) = self.open.last_mut() else {
             self.root = Some(node);
-            return Ok(());
+            return;
         };
         around.node.is_special |= node.is_special;
         match &mut around.node.kind {
@@ -161,8 +227,24 @@ impl Reader<'_> {
             },
             Kind::Scalar { .. } | Kind::Alias => {}
         }
-        Ok(())
     }
+}
+
+/// The bytes of the quoted scalar that a text begins with: the parser's own end lies behind a comment.
+fn quoted_length(text: &str) -> Option<usize> {
+    let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let mut rest = text.char_indices().skip(1).peekable();
+    while let Some((at, c)) = rest.next() {
+        if c == '\\' && quote == '"' {
+            rest.next();
+        } else if c == quote {
+            if quote == '\'' && rest.next_if(|(_, c)| *c == quote).is_some() {
+                continue;
+            }
+            return Some(at + 1);
+        }
+    }
+    None
 }
 
 // === impl Node ===

@@ -113,6 +113,7 @@ pub(crate) async fn answer(
         timing,
         first: request.range.map_or(0, |range| range.first),
         last: None,
+        total: None,
         reset: request.reset.clone(),
     };
     stream(
@@ -142,6 +143,7 @@ fn stream(
         (Some(range), Some(total)) => range.within(total),
         _ => None,
     };
+    errand.total = incoming.total;
     let mut response = with_request_id(&record, Response::builder());
     let status = match part {
         Some(part) => {

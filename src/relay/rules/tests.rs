@@ -31,6 +31,7 @@ const UNKNOWN_RANGE: Asked = Asked::Blob {
 fn head(status: u16) -> Head {
     Head {
         status,
+        elsewhere: false,
         length: None,
         content_range: None,
         html: false,
@@ -312,4 +313,49 @@ fn what_is_left_over_is_left() {
     );
     assert_eq!(by_tier(MANIFEST, &head(408)), timeout);
     assert_eq!(by_tier(BLOB, &head(425)), timeout);
+}
+
+#[test]
+fn what_a_redirects_target_refuses_is_not_the_sources_word() {
+    let elsewhere = |status| Head {
+        elsewhere: true,
+        ..head(status)
+    };
+    for status in [401, 403, 404] {
+        assert_eq!(
+            by_tier(BLOB, &elsewhere(status)),
+            next_tier(Cause::Unusable),
+            "{status}"
+        );
+        let left = leave(Scope::Address, Outcome::Success, Cause::Unusable);
+        assert_eq!(by_upstream(BLOB, &elsewhere(status)), left, "{status}");
+    }
+    assert_eq!(
+        judge(BLOB, Authority::Tier, HarborPolicy::Final, &elsewhere(403)),
+        next_tier(Cause::Unusable)
+    );
+    let left = leave(Scope::Address, Outcome::Success, Cause::Unusable);
+    assert_eq!(by_upstream(MANIFEST, &elsewhere(403)), left);
+    // registry.k8s.io redirects manifests: there a 404 is as good as its own.
+    assert_eq!(
+        by_upstream(MANIFEST, &elsewhere(404)),
+        Verdict::End(FinalAnswer::NotFound)
+    );
+    assert_eq!(
+        by_tier(MANIFEST, &elsewhere(404)),
+        next_tier(Cause::NotFound)
+    );
+    let soft = |scope| leave(scope, soft(Failure::ServerError), Cause::ServerError);
+    assert_eq!(by_tier(BLOB, &elsewhere(503)), soft(Scope::Tier));
+    assert_eq!(by_upstream(BLOB, &elsewhere(500)), soft(Scope::Address));
+    assert_eq!(
+        by_upstream(
+            BLOB,
+            &Head {
+                elsewhere: true,
+                ..sized(200, 100)
+            }
+        ),
+        take(0, 0, Some(100))
+    );
 }

@@ -85,7 +85,7 @@ impl<W: Wanted> Search<W> {
                 self.machine.ended(attempt);
             }
             Rejection::End { answer, detail } => {
-                self.parts.sinks.metrics.attempt(label, "refused");
+                self.parts.sinks.metrics.attempt(label, "final");
                 report_success(&self.parts, &candidate, took, detail.clone());
                 self.refusal = Some((answer, candidate.endpoint.to_string(), detail));
                 self.machine.refused(attempt);

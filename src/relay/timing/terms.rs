@@ -46,12 +46,12 @@ pub(crate) enum Want {
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Take a candidate and connect; then call [`Machine::started`] or [`Machine::none_left`].
+    /// Take a candidate and connect; then call `Machine::started` or `Machine::none_left`.
     Start(Want),
     /// Send the request over this attempt's connection.
     Send(AttemptId),
     /// Connect once more to this attempt's address, to see whether anybody is there; then call
-    /// [`Machine::knocked`].
+    /// `Machine::knocked`.
     Knock(AttemptId),
     /// It is late: tell health why; if `leave`, drop it.
     Overdue {

@@ -1,0 +1,74 @@
+//! Says when a tier's certificate runs out soon, as it was seen in the last handshake: two weeks before, once a day.
+
+use crate::telemetry::{EventName, Journal, StateChange};
+use crate::topology::{SourceId, Sources};
+use crate::upstream::Client;
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+/// How often certificates are looked at.
+pub(super) const LOOK: Duration = Duration::from_secs(10 * 60);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Time enough to renew by hand what does not renew itself.
+const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// What was said of which source, and when.
+#[derive(Debug, Default)]
+pub(super) struct Certificates(HashMap<SourceId, SystemTime>);
+
+impl Certificates {
+    /// Looks at every tier's certificate.
+    pub(super) fn look(
+        &mut self,
+        sources: &Sources,
+        client: &Client,
+        journal: &Journal,
+        now: SystemTime,
+    ) {
+        for source in &sources.tiers {
+            let ends = client.certificate_expiry(&source.id);
+            if let Some(ends) = ends
+                && self.is_news(&source.id, ends, now)
+            {
+                let left = ends.duration_since(now).unwrap_or_default().as_secs() / DAY.as_secs();
+                journal.event(StateChange {
+                    event: EventName::CertExpiring,
+                    tier: Some(source.id.label().to_owned()),
+                    endpoint: None,
+                    reason: format!("{left} days left"),
+                    message: format!(
+                        "the certificate of {} ends in {left} days; renew it at the tier, nothing needs to be done here",
+                        source.url
+                    ),
+                });
+            }
+        }
+    }
+
+    fn is_news(&mut self, source: &SourceId, ends: SystemTime, now: SystemTime) -> bool {
+        let soon = ends <= now + SOON;
+        let said = self.0.get(source).is_some_and(|said| now < *said + DAY);
+        if soon && !said {
+            self.0.insert(source.clone(), now);
+        }
+        soon && !said
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_two_weeks_are_news_once_a_day() {
+        let mut certificates = Certificates::default();
+        let tier = SourceId::Tier("replica".into());
+        let now = SystemTime::UNIX_EPOCH + 20_000 * DAY;
+        assert!(!certificates.is_news(&tier, now + 15 * DAY, now));
+        assert!(certificates.is_news(&tier, now + 13 * DAY, now));
+        assert!(!certificates.is_news(&tier, now + 13 * DAY, now + DAY / 2));
+        assert!(certificates.is_news(&tier, now + 13 * DAY, now + DAY));
+        assert!(certificates.is_news(&SourceId::Tier("core".into()), now, now + DAY));
+    }
+}

@@ -1,0 +1,29 @@
+//! What keeps the daemon from starting, or ends it.
+
+use crate::config::Problem;
+use std::net::SocketAddr;
+
+/// Why the daemon ended otherwise than by a signal.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is bad and there is no accepted one.
+    #[error("the configuration may not be used and no earlier one was accepted")]
+    Config(Vec<Problem>),
+    /// A listener.
+    #[error("cannot listen on {address} for {what}; see who holds the port with: ss -ltnp 'sport = :{}'", address.port())]
+    Bind {
+        /// What it was for.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A runtime or the signals.
+    #[error("cannot set up the process")]
+    Process(#[source] std::io::Error),
+    /// A task that must not end has ended.
+    #[error("{0}")]
+    Task(crate::lifecycle::TaskFailure),
+}

@@ -1,0 +1,39 @@
+//! What a body is of, and where more of it can be had.
+
+use crate::relay::blob::BlobWanted;
+use crate::relay::engine::RelayParts;
+use crate::relay::timing::Timing;
+use crate::route::Route;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::time::Instant;
+
+/// What the body is of and where more of it can be had.
+pub(crate) struct Errand {
+    pub(crate) parts: Arc<RelayParts>,
+    pub(crate) route: Arc<Route>,
+    pub(crate) wanted: BlobWanted,
+    pub(crate) timing: Timing,
+    /// Offset of the body's first byte in the blob.
+    pub(crate) first: u64,
+    /// Offset of its last byte; `None`: the blob's end, wherever that is.
+    pub(crate) last: Option<u64>,
+    /// Size of the whole blob, as its first source told it.
+    pub(crate) total: Option<u64>,
+    /// Tells the server to reset the connection.
+    pub(crate) reset: Arc<AtomicBool>,
+}
+
+// === impl Errand ===
+
+impl Errand {
+    /// What went out without a hash is suspect when it is asked for again soon (design P8).
+    pub(super) fn delivered(&self, hashed: bool) {
+        if !hashed && self.first == 0 {
+            self.parts
+                .memories
+                .delivered
+                .put(self.wanted.digest_ref().clone(), (), Instant::now());
+        }
+    }
+}

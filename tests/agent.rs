@@ -1,0 +1,38 @@
+//! The whole agent in one process, from its composition root, between scripted registries on loopback and a client
+//! that sees how an answer ends.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::large_futures,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    reason = "it is test code, in which a panic is a failed test"
+)]
+
+mod support;
+
+#[path = "agent/blobs.rs"]
+mod blobs;
+#[path = "agent/client.rs"]
+mod client;
+#[path = "agent/cold.rs"]
+mod cold;
+#[path = "agent/commands.rs"]
+mod commands;
+#[path = "agent/endpoint.rs"]
+mod endpoint;
+#[path = "agent/hostile.rs"]
+mod hostile;
+#[path = "agent/life.rs"]
+mod life;
+#[path = "agent/manifests.rs"]
+mod manifests;
+#[path = "agent/node.rs"]
+mod node;
+#[path = "agent/property.rs"]
+mod property;
+#[path = "agent/refusals.rs"]
+mod refusals;

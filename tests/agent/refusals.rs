@@ -1,0 +1,235 @@
+//! Sources that say no, and what containerd hears of it (design P3, P5).
+
+use crate::client::End;
+use crate::node::{Node, REPOSITORY, Setup, TIERED};
+use crate::support::{FakeRegistry, Fault, Image, On, RateLimit, Realm, Reply};
+use harbor_pilot::telemetry::{EventName, RequestOutcome};
+
+async fn tier(image: &Image) -> FakeRegistry {
+    let tier = FakeRegistry::builder().harbor();
+    tier.with_image(TIERED, "1", image).start().await
+}
+
+async fn upstream(image: &Image) -> FakeRegistry {
+    let upstream = FakeRegistry::builder();
+    upstream.with_image(REPOSITORY, "1", image).start().await
+}
+
+/// Tier 1 answers so; who serves instead, with which word for tier 1.
+async fn instead_of(first: &FakeRegistry, keys: &str) -> (Node, crate::client::Got) {
+    let image = Image::random(1, 1);
+    let (second, upstream) = (tier(&image).await, upstream(&image).await);
+    let node = Setup::of(&[first, &second], &upstream)
+        .and(keys)
+        .start()
+        .await;
+    let got = node.pull("manifests/1").await;
+    let again = node.pull("manifests/1").await;
+    assert_eq!(again.status, got.status);
+    (node, got)
+}
+
+/// A tier's no is not final, and none of these makes it ill.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_tier_is_asked_and_the_first_stays_well() {
+    let image = Image::random(1, 1);
+    let reply = |status| Fault::Reply(Reply::error(status, "DENIED", "no"));
+    let faults = [
+        ("not_found", reply(404)),
+        ("policy", reply(403)),
+        ("policy", reply(412)),
+        ("unusable_answer", reply(400)),
+        ("unusable_answer", Fault::Reply(Reply::new(304))),
+        (
+            "unusable_answer",
+            Fault::Reply(Reply::to(302, "relative/../x")),
+        ),
+        ("too_many_requests", reply(429)),
+    ];
+    for (word, fault) in faults {
+        let first = tier(&image).await;
+        let shown = format!("{word} {fault:?}");
+        first.set_fault_on(On::Manifests, fault);
+        let (node, got) = instead_of(&first, "").await;
+        assert_eq!(got.body, image.top.body, "{shown}");
+        let record = node.record(&got).await;
+        assert_eq!(&*record.tier, "t2", "{shown}");
+        if word != "unusable_answer" {
+            assert!(record.error.contains(word), "{shown}: {record:?}");
+        }
+        assert_eq!(node.count(EventName::EndpointEjected), 0, "{shown}");
+    }
+    let down = tier(&image).await;
+    down.change(|it| it.database_down = true);
+    let (node, got) = instead_of(&down, "").await;
+    assert_eq!(&*node.record(&got).await.tier, "t2");
+    assert!(node.record(&got).await.error.contains("denied"));
+    assert_eq!(node.count(EventName::EndpointEjected), 0);
+}
+
+/// Harbor behind an outer nginx names a realm without its port (harbor-facts 2).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_realm_without_its_port_is_the_tiers_own() {
+    let image = Image::random(1, 1);
+    let first = tier(&image).await;
+    first.change(|it| it.realm = Realm::OwnWithoutPort);
+    let (node, got) = instead_of(&first, "").await;
+    assert_eq!(&*node.record(&got).await.tier, "t1");
+    assert_eq!(first.token_fetches(), 1, "one token for both pulls");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_is_final_where_it_is_wanted() {
+    let image = Image::random(1, 1);
+    let first = tier(&image).await;
+    let reason = "current image with 3 vulnerabilities cannot be pulled";
+    let policy = Reply::error(412, "PROJECTPOLICYVIOLATION", reason);
+    first.set_fault_on(On::Manifests, Fault::Reply(policy));
+    let (node, got) = instead_of(&first, "[failover]\nharbor_policy = \"final\"\n").await;
+    assert_eq!(got.status, 404);
+    assert!(got.message().contains(reason), "{got:?}");
+    let record = node.record(&got).await;
+    assert_eq!(
+        (record.outcome, record.attempts),
+        (RequestOutcome::Refused, 1)
+    );
+}
+
+/// Upstream's denial is 404 to containerd, which then asks with the pod's secret; and remembered (P5).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upstreams_denial_is_remembered() {
+    let image = Image::random(1, 1);
+    let hub = || {
+        FakeRegistry::builder()
+            .docker_hub()
+            .with(|it| it.private = true)
+    };
+    let ghcr = || FakeRegistry::builder().ghcr().with(|it| it.private = true);
+    for upstream in [hub(), ghcr()] {
+        let upstream = upstream.with_image(REPOSITORY, "1", &image).start().await;
+        let node = Setup::of(&[], &upstream).start().await;
+        let got = node.pull("manifests/1").await;
+        assert_eq!((got.status, got.end), (404, End::Clean));
+        assert!(got.message().contains("denied by upstream"), "{got:?}");
+        let record = node.record(&got).await;
+        assert_eq!(record.outcome, RequestOutcome::Refused);
+        upstream.forget_requests();
+        let blob = format!("blobs/{}", image.layer().digest);
+        for what in ["manifests/1", "manifests/2", blob.as_str()] {
+            let got = node.pull(what).await;
+            assert_eq!(got.status, 404, "{what}");
+            assert!(got.message().contains("denied by upstream"), "{got:?}");
+        }
+        assert!(upstream.requests().is_empty(), "{:?}", upstream.lines());
+        // Of that repository only.
+        let _ = node.get("/v2/library/other/manifests/1?ns=docker.io").await;
+        assert!(!upstream.requests().is_empty());
+    }
+}
+
+/// A CDN's 403 is about the signed URL: nothing was denied, and nothing is remembered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cdns_403_is_no_denial() {
+    let image = Image::random(1, 1);
+    let cdn = FakeRegistry::builder()
+        .cdn()
+        .with(|it| it.signatures_from = 9);
+    let cdn = cdn.with_image(REPOSITORY, "1", &image).start().await;
+    let upstream = upstream(&image).await;
+    upstream.change(|it| it.blobs_redirect_to = Some(cdn.base_url()));
+    let node = Setup::of(&[], &upstream).start().await;
+    let blob = format!("blobs/{}", image.layer().digest);
+    let got = node.pull(&blob).await;
+    assert_eq!(got.status, 503, "{got:?}");
+    assert_eq!(node.record(&got).await.outcome, RequestOutcome::Failed);
+    cdn.change(|it| it.signatures_from = 0);
+    let got = node.pull(&blob).await;
+    assert!(got.status == 200 && got.body == image.layer().body);
+    // One that has lost the blob neither says that upstream has not got it.
+    let empty = FakeRegistry::builder().cdn().start().await;
+    upstream.change(|it| it.blobs_redirect_to = Some(empty.base_url()));
+    assert_eq!(node.pull(&blob).await.status, 503);
+    assert_eq!(node.count(EventName::EndpointEjected), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_requests_are_a_pause() {
+    let image = Image::random(1, 1);
+    let limits = [
+        RateLimit::HarborUpstream,
+        RateLimit::HubQuota,
+        RateLimit::HubAbuse,
+        RateLimit::Ghcr,
+    ];
+    for limit in limits {
+        let first = tier(&image).await;
+        first.change(|it| it.rate_limit = Some(limit));
+        let (node, got) = instead_of(&first, "").await;
+        assert_eq!(&*node.record(&got).await.tier, "t2", "{limit:?}");
+        assert_eq!(node.count(EventName::EndpointEjected), 0);
+        // Alone it is 503, never 429 (P4).
+        let only = upstream(&image).await;
+        only.change(|it| it.rate_limit = Some(limit));
+        let node = Setup::of(&[], &only).start().await;
+        let got = node.pull("manifests/1").await;
+        assert_eq!((got.status, got.header("retry-after")), (503, None));
+        assert!(got.message().contains("429"), "{got:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn private_repositories_are_left_to_containerd() {
+    let image = Image::random(1, 1);
+    let (tier, upstream) = (tier(&image).await, upstream(&image).await);
+    let setup = Setup::default().tier(&tier.base_url(), "");
+    let setup = setup.registry(&upstream.base_url(), "private = [\"library/*\"]");
+    let node = setup.start().await;
+    for what in ["manifests/1", "tags/list"] {
+        let got = node.pull(what).await;
+        assert_eq!((got.status, got.code().as_str()), (404, "NAME_UNKNOWN"));
+        assert_eq!(node.record(&got).await.outcome, RequestOutcome::Refused);
+    }
+    assert_eq!(tier.connections() + upstream.connections(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_upstream_all_failed_is_503_and_names_them() {
+    let image = Image::random(1, 1);
+    let (mut dead, sick, empty) = (
+        tier(&image).await,
+        tier(&image).await,
+        FakeRegistry::builder().harbor().start().await,
+    );
+    dead.refuse().await;
+    sick.set_fault_on(On::Registry, Fault::Reply(Reply::html_502()));
+    let upstream = upstream(&image).await;
+    let setup = [&dead, &sick, &empty].into_iter();
+    let setup = setup.fold(Setup::default(), |setup, tier| {
+        setup.tier(&tier.base_url(), "")
+    });
+    let node = setup
+        .registry(&upstream.base_url(), "direct = false")
+        .start()
+        .await;
+    for what in [
+        "manifests/1".to_owned(),
+        format!("blobs/{}", image.layer().digest),
+    ] {
+        let got = node.pull(&what).await;
+        assert_eq!((got.status, got.code().as_str()), (503, "UNAVAILABLE"));
+        let message = got.message();
+        assert!(message.len() <= 256, "{message}");
+        for (tier, reason) in [("t1", "refused"), ("t2", "502"), ("t3", "404")] {
+            let entry = message
+                .split(&[':', ';'])
+                .find(|part| part.trim().starts_with(tier));
+            assert!(
+                entry.is_some() || message.contains(&format!("{tier}/")),
+                "{message}"
+            );
+            assert!(message.contains(reason), "{message}");
+        }
+        assert_eq!(node.record(&got).await.outcome, RequestOutcome::Failed);
+    }
+    assert_eq!(upstream.connections(), 0);
+}
