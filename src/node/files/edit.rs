@@ -1,12 +1,12 @@
 //! The editors' functions as plans use them: texts in, texts out, refusals as sentences.
 
 use crate::config::{Config, Existing};
-use crate::node::desired::{DesiredHost, HostEntry, Role};
+use crate::node::desired::{DesiredHost, HostEntry};
 use crate::node::detect::Detected;
 use crate::node::ledger::Kind;
 use crate::node::registries_yaml::{Edit, Scope};
 use crate::node::{hosts_toml, registries_yaml};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A text with our part in it, and what a reader of the plan should know.
 pub(super) type Edited = (String, Vec<String>);
@@ -69,38 +69,8 @@ pub(super) fn wildcard(registries: Option<&str>, default: Option<(&Path, &str)>)
     let listed = registries.and_then(|text| registries_yaml::read(text).ok());
     let listed = listed.map(|registries| registries.wildcard());
     let listed = listed.filter(|entries| !entries.is_empty());
-    listed.unwrap_or_else(|| {
-        default.map_or_else(Vec::new, |(directory, text)| of_default(directory, text))
-    })
-}
-
-fn of_default(directory: &Path, text: &str) -> Vec<HostEntry> {
-    let Ok(view) = hosts_toml::read(text) else {
-        return Vec::new();
-    };
-    // Paths are relative to that directory, not to ours.
-    let absolute = |path: &PathBuf| directory.join(path);
-    // A header's value is not shown by the reader: it may be a secret, and is not copied around.
-    let hosts = view
-        .hosts
-        .into_iter()
-        .filter(|host| host.headers.is_empty());
-    hosts
-        .map(|host| HostEntry {
-            capabilities: ["pull", "resolve"]
-                .into_iter()
-                .filter(|word| {
-                    host.capabilities.is_empty() || host.capabilities.iter().any(|has| has == word)
-                })
-                .collect(),
-            ca: host.ca.first().map(absolute),
-            client: match &*host.client {
-                [certificate, key] => Some((absolute(certificate), absolute(key))),
-                _ => None,
-            },
-            skip_verify: host.skip_verify,
-            override_path: host.override_path,
-            ..HostEntry::new(Role::Wildcard, host.url)
-        })
-        .collect()
+    let of_default = |(directory, text)| Some(hosts_toml::read(text).ok()?.wildcard(directory));
+    listed
+        .or_else(|| default.and_then(of_default))
+        .unwrap_or_default()
 }

@@ -163,7 +163,7 @@ impl Daemon {
         let start = Instant::now();
         while !is() {
             assert!(
-                start.elapsed_is_below(PATIENCE),
+                within_patience(start),
                 "not {what}, but {:?}; {:?}",
                 self.chain(),
                 self.status.borrow()
@@ -197,14 +197,8 @@ impl Daemon {
     }
 }
 
-trait Below {
-    fn elapsed_is_below(&self, limit: Duration) -> bool;
-}
-
-impl Below for Instant {
-    fn elapsed_is_below(&self, limit: Duration) -> bool {
-        Instant::now().saturating_duration_since(*self) < limit
-    }
+fn within_patience(start: Instant) -> bool {
+    Instant::now().saturating_duration_since(start) < PATIENCE
 }
 
 const EJECTED: EndpointStatus = EndpointStatus::Probation { successes: 0 };
@@ -394,7 +388,7 @@ async fn retry_bind(port: &str) -> TcpListener {
     loop {
         match TcpListener::bind(format!("127.0.0.1:{port}")).await {
             Ok(listener) => return listener,
-            Err(error) => assert!(start.elapsed_is_below(PATIENCE), "{error}"),
+            Err(error) => assert!(within_patience(start), "{error}"),
         }
         sleep(Duration::from_millis(20)).await;
     }

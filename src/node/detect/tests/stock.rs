@@ -2,6 +2,15 @@
 
 use super::*;
 
+/// config.toml, an import, the version; certs.d, and what the first degrading remedy says.
+type Row = (
+    String,
+    &'static str,
+    Option<&'static str>,
+    &'static str,
+    Option<&'static str>,
+);
+
 #[test]
 fn stock_containerd_reads_what_its_configuration_says() {
     const V2: &str = "io.containerd.grpc.v1.cri";
@@ -9,9 +18,8 @@ fn stock_containerd_reads_what_its_configuration_says() {
     let registry = |version: u32, plugin: &str, path: &str| {
         format!("version = {version}\n[plugins.\"{plugin}\".registry]\nconfig_path = \"{path}\"\n")
     };
-    // (config.toml, an import, version) → (certs.d, the first degrading remedy holds)
     let nothing = "etc/containerd/certs.d";
-    let table: [(String, &str, Option<&str>, &str, Option<&str>); 11] = [
+    let table: [Row; 11] = [
         (
             registry(2, V2, "ROOT/etc/containerd/certs.d"),
             "",
