@@ -20,10 +20,10 @@ mod client;
 #[path = "agent/node.rs"]
 mod node;
 
-#[path = "outage/hedge.rs"]
-mod hedge;
 #[path = "outage/flight.rs"]
 mod flight;
+#[path = "outage/hedge.rs"]
+mod hedge;
 #[path = "outage/quota.rs"]
 mod quota;
 #[path = "outage/stale.rs"]

@@ -1,9 +1,8 @@
 //! Who is next: the selection of `topology`, asked anew with the newest snapshot for every attempt, less those whom
 //! this search has already left.
 
-use super::causes::Tried;
 use super::engine::RelayParts;
-use super::rules::{Cause, Scope};
+use super::rules::Scope;
 use super::timing::Want;
 use crate::oci::Digest;
 use crate::route::Route;
@@ -54,6 +53,7 @@ pub(crate) struct Candidates {
     gone: HashSet<EndpointId>,
     gone_legs: HashSet<usize>,
     warned: HashSet<usize>,
+    last_legs: HashSet<usize>,
     generation: u64,
     listed: Option<Listed>,
 }
@@ -100,6 +100,7 @@ impl Candidates {
             gone: HashSet::new(),
             gone_legs: HashSet::new(),
             warned: HashSet::new(),
+            last_legs: HashSet::new(),
             generation: 0,
             listed: None,
         }
@@ -209,11 +210,18 @@ impl Candidates {
             Scope::Address => {}
             Scope::AddressOnceThenTier => {
                 if !self.warned.insert(candidate.leg) {
-                    self.exclude_leg(candidate.leg);
+                    self.put_last(candidate.leg);
                 }
             }
-            Scope::Tier => self.exclude_leg(candidate.leg),
+            Scope::Tier => self.put_last(candidate.leg),
         }
+    }
+
+    /// The source's other addresses are asked when everybody else has failed: they are separate caches, and one may
+    /// have what this one lacks.
+    fn put_last(&mut self, leg: usize) {
+        self.last_legs.insert(leg);
+        self.listed = None;
     }
 
     /// Leaves one endpoint.
@@ -252,29 +260,6 @@ impl Candidates {
             }
             tokio::time::sleep(BUSY_STEP).await;
         }
-    }
-
-    /// Sources that could not be tried because DNS gives no address for them.
-    pub(crate) fn without_addresses(&mut self, parts: &RelayParts) -> Vec<Tried> {
-        let snapshot = parts.snapshots.borrow().clone();
-        let states = self
-            .route
-            .legs
-            .iter()
-            .filter_map(|leg| snapshot.source(&leg.source));
-        let without = states.filter(|state| state.endpoints.is_empty());
-        without
-            .map(|state| Tried {
-                endpoint: None,
-                label: state.source.id.label().to_owned(),
-                cause: Cause::NoAddress,
-                detail: state
-                    .dns_error
-                    .as_deref()
-                    .unwrap_or("no answer from DNS")
-                    .to_owned(),
-            })
-            .collect()
     }
 
     fn unresolved(&self, snapshot: &Snapshot, want: Want) -> Option<usize> {
@@ -329,18 +314,22 @@ impl Candidates {
             {
                 return None;
             }
+            let well = matches!(selected.why, Why::Healthy | Why::Probation | Why::Loaded);
             Some(Candidate {
                 endpoint: selected.endpoint,
                 source: selected.source.source.clone(),
                 gauges: selected.gauges,
                 leg,
-                is_healthy: matches!(selected.why, Why::Healthy | Why::Probation | Why::Loaded),
+                is_healthy: well && !self.last_legs.contains(&leg),
                 is_loaded: selected.why == Why::Loaded,
             })
         });
-        silent_last(candidates.collect(), |endpoint| {
+        let mut ordered = silent_last(candidates.collect(), |endpoint| {
             parts.memories.silent.holds(endpoint, now)
-        })
+        });
+        let is_last = |candidate: &Candidate| self.last_legs.contains(&candidate.leg);
+        ordered.make_contiguous().sort_by_key(is_last);
+        ordered
     }
 
     fn select(

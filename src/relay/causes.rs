@@ -2,7 +2,8 @@
 //! `kubectl describe pod`.
 
 use super::rules::Cause;
-use crate::topology::EndpointId;
+use crate::route::Route;
+use crate::topology::{EndpointId, Snapshot};
 use std::fmt::Write as _;
 
 /// The longest message, in bytes (interface.md, "Registry endpoint").
@@ -19,6 +20,23 @@ pub(crate) struct Tried {
     pub(crate) cause: Cause,
     /// For the log.
     pub(crate) detail: String,
+}
+
+/// Sources of a route that could not be tried because DNS gives no address for them.
+pub(crate) fn without_addresses(route: &Route, snapshot: &Snapshot) -> Vec<Tried> {
+    let legs = route.legs.iter();
+    let states = legs.filter_map(|leg| snapshot.source(&leg.source));
+    let without = states.filter(|state| state.endpoints.is_empty());
+    let tried = without.map(|state| {
+        let detail = state.dns_error.as_deref();
+        Tried {
+            endpoint: None,
+            label: state.source.id.label().to_owned(),
+            cause: Cause::NoAddress,
+            detail: detail.unwrap_or("no answer from DNS").to_owned(),
+        }
+    });
+    tried.collect()
 }
 
 impl Tried {

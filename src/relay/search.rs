@@ -8,7 +8,7 @@ mod late;
 mod reports;
 
 use super::candidates::{Candidate, Candidates, Pick};
-use super::causes::Tried;
+use super::causes::{Tried, without_addresses};
 use super::engine::RelayParts;
 use super::rules::{Cause, FinalAnswer, Scope};
 use super::timing::{AttemptId, End, Machine, Order, Role, Timing, Want};
@@ -362,8 +362,8 @@ impl<W: Wanted> Search<W> {
     }
 
     fn end(mut self, end: End) -> Ended<W::Good> {
-        self.tried
-            .extend(self.candidates.without_addresses(&self.parts));
+        let snapshot = self.parts.snapshots.borrow().clone();
+        self.tried.extend(without_addresses(&self.route, &snapshot));
         if end == End::OutOfTime {
             let waiting: Vec<AttemptId> = (0..self.attempts.len()).collect();
             for attempt in waiting {
