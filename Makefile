@@ -15,7 +15,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tools build demo test test-fast test-real audit bench bench-deps fuzz compare-containerd-alone clean
+.PHONY: help deps tools build demo test test-fast test-real chaos audit bench bench-deps fuzz compare-containerd-alone clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -46,6 +46,12 @@ test-fast: ## unit and integration tests alone, without root
 
 test-real: deps ## the tests with the real containerd alone
 	$(AS_ROOT) cargo test --locked --test real -- --test-threads=1 --show-output
+
+# N pulls; the first has the seed SEED (without one: the clock's), the others follow it.
+N := 500
+SEED :=
+chaos: deps ## N=500 pulls while random things go wrong, from SEED; an hour or less (N=1 SEED=… replays one)
+	@$(AS_ROOT) cargo test --locked --quiet --test chaos -- --count "$(N)" --seed "$(SEED)"
 
 audit: tools ## known vulnerabilities of the dependencies; needs the internet
 	cargo-deny check advisories

@@ -14,6 +14,7 @@ pub use status::{
 
 use crate::lifecycle::{DrainWatch, spawn_detached};
 use crate::metrics::Metrics;
+use crate::node::NodeFilesStatus;
 use crate::telemetry::Journal;
 use crate::topology::Snapshot;
 use hyper::Request;
@@ -53,6 +54,8 @@ pub struct View {
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// The configuration in force.
     pub config: watch::Receiver<Arc<ConfigState>>,
+    /// The node's files.
+    pub node_files: watch::Receiver<Arc<NodeFilesStatus>>,
     /// `true` from the moment that the registry endpoint accepts connections.
     pub listening: watch::Receiver<bool>,
     /// Whether the daemon stops.

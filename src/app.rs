@@ -3,8 +3,8 @@
 
 mod certificates;
 mod error;
-mod first;
 mod reload;
+mod settled;
 mod state;
 mod watchdog;
 
@@ -18,12 +18,14 @@ use crate::exchange::Exchanger;
 use crate::health::{Health, HttpProber};
 use crate::lifecycle::{Drain, Drained, Notifier, Signal, Signals, Tasks};
 use crate::metrics::Metrics;
+use crate::node;
 use crate::relay::Relay;
 use crate::server;
 use crate::telemetry::{EventName, Journal, StateChange};
 use crate::topology::Sources;
 use crate::upstream::Client;
 use reload::Reloader;
+use settled::settled;
 use state::{keep_accepted, prepare_state};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -141,7 +143,7 @@ pub async fn build(
     let (drain, draining) = Drain::new();
 
     let sources = Arc::new(Sources::of(&config, 1));
-    let tiers = sources.tiers.clone();
+    let first_sources = sources.clone();
     let client = Client::new(config.timeouts);
     // Probes have connections of their own: one opened here is driven by this runtime and must not carry pulls.
     let probing = Client::new(config.timeouts);
@@ -192,7 +194,7 @@ pub async fn build(
         admin: None,
         metrics: None,
     };
-    first::addresses(health.snapshot(), &tiers).await;
+    settled(health.snapshot(), &first_sources).await;
     for address in &config.server.listen {
         // Bound and served on the data runtime: its sockets are driven there.
         let binding = data.spawn(bind(*address, "the registry endpoint"));
@@ -222,9 +224,23 @@ pub async fn build(
         rejected: rejected.as_deref().map(reload::first_lines),
         from_last_accepted: rejected.is_some(),
     }));
+    let (config_in, in_force) = watch::channel(config.clone());
+    let node_files = match bound.listen.first() {
+        Some(listen) => node::start(
+            in_force,
+            health.snapshot(),
+            *listen,
+            config.state_directory.clone(),
+            journal.clone(),
+            metrics.clone(),
+            &tasks,
+        ),
+        None => watch::channel(Arc::default()).1,
+    };
     let view = View {
         snapshot: health.snapshot(),
         config: config_state,
+        node_files,
         listening: watch::channel(true).1,
         drain: draining,
         metrics: metrics.clone(),
@@ -256,7 +272,9 @@ pub async fn build(
         dns: dns_in,
         key: key_in,
         state: state_in,
+        in_force: config_in,
         clients: vec![client, probing],
+        snapshot: health.snapshot(),
         relay: relay.clone(),
         journal: journal.clone(),
         metrics: metrics.clone(),
@@ -314,7 +332,7 @@ impl Running {
             tokio::select! {
                 // Cancel safe: a signal is taken or stays.
                 signal = signals.next() => match signal {
-                    Signal::Reload => self.reload("SIGHUP"),
+                    Signal::Reload => self.reload("SIGHUP").await,
                     Signal::Stop => break None,
                     Signal::StopNow => return Ok(()),
                 },
@@ -322,7 +340,7 @@ impl Running {
                 failure = self.tasks.failure() => break Some(failure),
                 // Cancel safe: a tick is taken or stays.
                 _ = looks.tick() => if self.reloader.files_changed() {
-                    self.reload("a file that the configuration names has changed");
+                    self.reload("a file that the configuration names has changed").await;
                 },
                 // Cancel safe: a tick is taken or stays.
                 _ = keeps.tick() => self.keep_sizes(),
@@ -339,9 +357,9 @@ impl Running {
         failure.map_or(Ok(()), |failure| Err(Error::Task(failure)))
     }
 
-    fn reload(&mut self, why: &str) {
+    async fn reload(&mut self, why: &str) {
         self.notifier.reloading();
-        self.config = self.reloader.reload(why);
+        self.config = self.reloader.reload(why).await;
         self.notifier.ready("serving");
     }
 

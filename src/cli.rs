@@ -10,11 +10,14 @@ mod run;
 pub mod status;
 
 use crate::config::{Config, Loader};
+use crate::node::clients::Client;
+use crate::node::detect::Machine;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// The agent is not reachable, or the command could not do its work.
 pub(crate) const FAILED: u8 = 2;
@@ -90,18 +93,37 @@ enum Command {
     },
     /// Check the node end to end (not in this version)
     Doctor(Unavailable),
-    /// Show the changes that would be made to the node's files (not in this version)
-    Plan(Unavailable),
-    /// Change the node's files (not in this version)
-    Apply(Unavailable),
-    /// Take our changes out of the node's files (not in this version)
-    Restore(Unavailable),
+    /// Show the changes that would be made to hosts.toml and registries.yaml, as a unified diff
+    Plan {
+        /// Print the drop-in of another client instead
+        #[arg(long = "for", value_name = "CLIENT", value_parser = ["crio", "podman", "docker"])]
+        client: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the changes that plan shows
+    Apply {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take exactly our changes out of the node's files again
+    Restore {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Fill cold caches (not in this version)
     Warm(Unavailable),
     /// Answer health checks beside a Harbor (not in this version)
     Healthd(Unavailable),
-    /// Take the agent out of the node's files when it stops for good (not in this version)
-    Handover(Unavailable),
+    /// For the unit: take the agent out of the node's files when it stops for good
+    Handover {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Takes whatever a later version takes, so that the answer is about the command and not its arguments.
@@ -189,12 +211,27 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
             Ok(0)
         }
         Command::Doctor(_) => not_here("doctor", stderr),
-        Command::Plan(_) => not_here("plan", stderr),
-        Command::Apply(_) => not_here("apply", stderr),
-        Command::Restore(_) => not_here("restore", stderr),
+        Command::Plan { client, json } => {
+            let client = client.as_deref().map(|client| match client {
+                "crio" => Client::Crio,
+                "docker" => Client::Docker,
+                _ => Client::Podman,
+            });
+            files::plan::run(&of_this_machine(loader, json), client, stdout, stderr)
+        }
+        Command::Apply { json } => {
+            files::apply::run(&of_this_machine(loader, json), stdout, stderr)
+        }
+        Command::Restore { json } => {
+            files::restore::run(&of_this_machine(loader, json), stdout, stderr)
+        }
         Command::Warm(_) => not_here("warm", stderr),
         Command::Healthd(_) => not_here("healthd", stderr),
-        Command::Handover(_) => not_here("handover", stderr),
+        Command::Handover { json } => {
+            let result = loader.environment.get("SERVICE_RESULT");
+            let stopping = files::handover::Stopping::of_process(result);
+            files::handover::run(&of_this_machine(loader, json), &stopping, stdout, stderr)
+        }
     }
 }
 
@@ -225,6 +262,15 @@ fn status_of(
         stdout,
         stderr,
     )
+}
+
+fn of_this_machine(loader: Loader, json: bool) -> files::FilesArgs {
+    let machine = Arc::new(Machine::this());
+    files::FilesArgs {
+        loader,
+        json,
+        machine,
+    }
 }
 
 fn not_here(command: &str, stderr: &mut dyn io::Write) -> io::Result<u8> {

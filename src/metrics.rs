@@ -16,7 +16,7 @@ use endpoints::Series;
 use families::{Families, RequestHandles};
 use labels::{
     AttemptLabels, EndpointLabels, FailoverLabels, HostsWriteLabels, Interner, KindTierLabels,
-    Label, RequestLabels, ResumeLabels, TierLabels,
+    Label, PolicyLabels, RegistryLabels, RequestLabels, ResumeLabels, TierLabels,
 };
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -202,6 +202,21 @@ impl Metrics {
     /// `stale_served_total`
     pub fn stale_served(&self) {
         self.families.stale_served.inc();
+    }
+
+    /// `policy_denials_total{tier,reason}`; `reason` from a closed set.
+    pub fn policy_denial(&self, tier: &str, reason: &'static str) {
+        let tier = self.labels.intern(tier);
+        let labels = PolicyLabels { tier, reason };
+        self.families.policy_denials.get_or_create(&labels).inc();
+    }
+
+    /// `upstream_quota_remaining{registry}`
+    pub fn upstream_quota(&self, registry: &str, left: u64) {
+        let registry = self.labels.intern(registry);
+        let gauge = &self.families.upstream_quota;
+        let gauge = gauge.get_or_create_owned(&RegistryLabels { registry });
+        gauge.set(i64::try_from(left).unwrap_or(i64::MAX));
     }
 
     /// `digest_mismatches_total{tier}`

@@ -3,6 +3,7 @@
 
 use super::View;
 use crate::lifecycle;
+use crate::node::{FilesState, NodeFilesStatus};
 use crate::telemetry::{self, RecentChange};
 use crate::topology::{self, EndpointState, SourceId, SourceKind, SourceState};
 use serde::{Deserialize, Serialize};
@@ -180,7 +181,7 @@ impl Status {
                 requests: requests.map(|(word, n)| (word.to_owned(), n)).collect(),
                 relayed_bytes: traffic.relayed_bytes,
             },
-            node_files: "not managed".to_owned(),
+            node_files: node_files(&view.node_files.borrow()),
             log_dropped: view.journal.dropped(),
             task_panics: lifecycle::panics(),
         }
@@ -297,5 +298,21 @@ impl Change {
             endpoint: change.endpoint.clone(),
             message: change.message.clone(),
         }
+    }
+}
+
+/// The files' state in a line for people.
+fn node_files(status: &NodeFilesStatus) -> String {
+    let word = match status.state {
+        FilesState::NotManaged => "not managed",
+        FilesState::Released => "released by restore; apply takes them again",
+        FilesState::Waiting => "waiting for the runtime's directories",
+        FilesState::Current => "as they should be",
+        FilesState::Degraded => "degraded",
+    };
+    if status.reason.is_empty() {
+        word.to_owned()
+    } else {
+        format!("{word}: {}", status.reason)
     }
 }

@@ -151,6 +151,7 @@ fn stage() -> Stage {
     let view = View {
         snapshot,
         config: configs,
+        node_files: watch::channel(Arc::default()).1,
         listening: is_listening,
         drain: draining,
         metrics,

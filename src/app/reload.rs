@@ -1,12 +1,13 @@
 //! Loading the configuration again: a good one comes into force as a whole, a bad one changes nothing (design O2).
 
+use super::settled::settled;
 use super::state::keep_accepted;
 use crate::admin::ConfigState;
 use crate::config::{Config, Dns, Loader, Problem, Secret};
 use crate::metrics::Metrics;
 use crate::relay::Relay;
 use crate::telemetry::{EventName, Journal, StateChange};
-use crate::topology::Sources;
+use crate::topology::{Snapshot, Sources};
 use crate::upstream::Client;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,7 +27,9 @@ pub(super) struct Reloader {
     pub(super) dns: watch::Sender<Dns>,
     pub(super) key: watch::Sender<Option<Secret>>,
     pub(super) state: watch::Sender<Arc<ConfigState>>,
+    pub(super) in_force: watch::Sender<Arc<Config>>,
     pub(super) clients: Vec<Client>,
+    pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,
     pub(super) relay: Relay,
     pub(super) journal: Journal,
     pub(super) metrics: Arc<Metrics>,
@@ -67,11 +70,11 @@ impl Reloader {
     }
 
     /// Loads again. The configuration that is in force afterwards comes back.
-    pub(super) fn reload(&mut self, why: &str) -> Arc<Config> {
+    pub(super) async fn reload(&mut self, why: &str) -> Arc<Config> {
         match self.loader.load() {
             Ok(loaded) => {
                 let config = Arc::new(loaded.config.clone());
-                self.take_over(&config, why);
+                self.take_over(&config, why).await;
                 keep_accepted(&config.state_directory, &loaded);
                 self.config = config;
             }
@@ -91,20 +94,22 @@ impl Reloader {
         self.config.clone()
     }
 
-    fn take_over(&mut self, config: &Arc<Config>, why: &str) {
+    async fn take_over(&mut self, config: &Arc<Config>, why: &str) {
         self.generation += 1;
         let sources = Arc::new(Sources::of(config, self.generation));
         for client in &self.clients {
             client.update(&sources);
         }
-        self.relay.update(config.clone());
-        self.sources.send_replace(sources);
+        self.sources.send_replace(sources.clone());
         self.dns.send_if_modified(|dns| {
             let changed = *dns != config.dns;
             dns.clone_from(&config.dns);
             changed
         });
         self.key.send_replace(config.server.require_header.clone());
+        settled(self.snapshot.clone(), &sources).await;
+        self.relay.update(config.clone());
+        self.in_force.send_replace(config.clone());
         self.metrics.config_reloaded(true);
         let generation = self.generation;
         let file = self

@@ -145,32 +145,54 @@ fn a_status_line_names_three_problems_and_counts_the_rest() {
 /// DNS that says nothing delays the start by a second and does not stop it (design H1).
 #[tokio::test(start_paused = true)]
 async fn the_start_waits_for_dns_only_so_long() {
-    use crate::topology::Snapshot;
+    use crate::topology::{Snapshot, Source, SourceState};
     let tiers = Config::from_toml(
         "[[tier]]\nname = \"replica\"\nurl = \"https://replicas.example.com\"\nproject = \"x-{registry_dashed}\"\n",
     );
     let sources = Sources::of(&tiers.unwrap(), 1);
     let (publish, snapshot) = watch::channel(Arc::<Snapshot>::default());
-    let since = Instant::now();
-    first::addresses(snapshot.clone(), &sources.tiers).await;
-    assert_eq!(since.elapsed(), Duration::from_secs(1));
-    let failed = crate::topology::SourceState {
-        source: sources.tiers[0].clone(),
-        endpoints: Vec::new(),
-        ready: false,
-        dns_stale: true,
-        dns_error: Some("no such name".into()),
+    let settles = |snapshot| async {
+        let since = Instant::now();
+        settled(snapshot, &sources).await;
+        since.elapsed()
     };
-    publish.send_replace(Arc::new(Snapshot {
-        generation: 1,
-        sources: vec![Arc::new(failed)],
-    }));
-    let since = Instant::now();
-    first::addresses(snapshot, &sources.tiers).await;
+    assert_eq!(settles(snapshot.clone()).await, Duration::from_secs(1));
+    let shown = |source: &Arc<Source>, dns_error: Option<&str>| {
+        Arc::new(SourceState {
+            source: source.clone(),
+            endpoints: Vec::new(),
+            ready: false,
+            dns_stale: false,
+            dns_error: dns_error.map(Into::into),
+        })
+    };
+    let publish = |change: &dyn Fn(&Arc<Source>) -> Arc<SourceState>| {
+        let sources = sources.all().map(change).collect();
+        publish.send_replace(Arc::new(Snapshot {
+            generation: 1,
+            sources,
+        }));
+    };
+    publish(&|source| shown(source, None));
     assert_eq!(
-        since.elapsed(),
+        settles(snapshot.clone()).await,
+        Duration::from_secs(1),
+        "no answer yet"
+    );
+    publish(&|source| shown(source, Some("no such name")));
+    assert_eq!(
+        settles(snapshot.clone()).await,
         Duration::ZERO,
         "a failure is an answer too"
     );
-    first::addresses(publish.subscribe(), &[]).await;
+    publish(&|source| {
+        let mut old = Source::clone(source);
+        old.url.port = 8443;
+        shown(&Arc::new(old), Some("no such name"))
+    });
+    assert_eq!(
+        settles(snapshot).await,
+        Duration::from_secs(1),
+        "that is the old one"
+    );
 }

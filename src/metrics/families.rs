@@ -1,8 +1,8 @@
 //! The families, their names and their help texts.
 
 use super::labels::{
-    AttemptLabels, EndpointLabels, FailoverLabels, HostsWriteLabels, KindTierLabels, RequestLabels,
-    ResumeLabels, TierLabels, VersionLabels,
+    AttemptLabels, EndpointLabels, FailoverLabels, HostsWriteLabels, KindTierLabels, PolicyLabels,
+    RegistryLabels, RequestLabels, ResumeLabels, TierLabels, VersionLabels,
 };
 use super::process::ProcessCollector;
 use prometheus_client::metrics::counter::Counter;
@@ -40,6 +40,8 @@ pub(super) struct Families {
     pub(super) failovers: Family<FailoverLabels, Counter>,
     pub(super) resumes: Family<ResumeLabels, Counter>,
     pub(super) stale_served: Counter,
+    pub(super) policy_denials: Family<PolicyLabels, Counter>,
+    pub(super) upstream_quota: Family<RegistryLabels, Gauge>,
     pub(super) digest_mismatches: Family<TierLabels, Counter>,
     pub(super) endpoint_healthy: Family<EndpointLabels, Gauge>,
     pub(super) tier_ready: Family<TierLabels, Gauge>,
@@ -83,6 +85,8 @@ impl Default for Families {
             failovers: Family::default(),
             resumes: Family::default(),
             stale_served: Counter::default(),
+            policy_denials: Family::default(),
+            upstream_quota: Family::default(),
             digest_mismatches: Family::default(),
             endpoint_healthy: Family::default(),
             tier_ready: Family::default(),
@@ -147,6 +151,16 @@ impl Families {
             "stale_served",
             "Manifests answered from disk because no source could be asked",
             self.stale_served.clone(),
+        );
+        to.register(
+            "policy_denials",
+            "Answers of a tier that its policy denies an image, by reason",
+            self.policy_denials.clone(),
+        );
+        to.register(
+            "upstream_quota_remaining",
+            "Requests that a registry says are left of its quota",
+            self.upstream_quota.clone(),
         );
         to.register(
             "digest_mismatches",

@@ -6,12 +6,14 @@
 
 mod edit;
 mod execute;
+mod left;
 mod look;
 mod pass;
 mod restore;
 
 pub use execute::{Done, Outcome, execute};
 pub(in crate::node) use look::chain;
+pub use left::Left;
 pub use look::{Disk, look};
 pub use pass::{Everything, Hooks, Pass, Passed, Tiers, agent_of, preview, release, run};
 pub use restore::restore;
@@ -82,17 +84,6 @@ pub struct Step {
     pub makes_directory: bool,
     /// Why, a sentence each.
     pub reasons: Vec<String>,
-}
-
-/// A file that is left as it is, though it should be changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Left {
-    /// Which.
-    pub path: PathBuf,
-    /// Why, and what to do.
-    pub why: String,
-    /// It is only a matter of time: the runtime has not made its directories yet.
-    pub waits: bool,
 }
 
 /// What should stand, before the disk is looked at.

@@ -123,12 +123,26 @@ impl Candidates {
         let wanted = |candidate: &Candidate| match want {
             Want::Next => true,
             Want::Tier => !candidate.is_upstream() && candidate.is_healthy,
-            Want::Upstream => candidate.is_upstream(),
+            Want::Upstream => {
+                let (source, now) = (&candidate.endpoint.source, Instant::now());
+                candidate.is_upstream() && !parts.cool_downs.holds(source, now)
+            }
         };
+        let tried = |leg: usize| {
+            let source = self.route.legs.get(leg).map(|leg| &leg.source);
+            let gone = self.gone.iter().filter(|gone| Some(&gone.source) == source);
+            gone.count()
+        };
+        let tried: Vec<usize> = (0..self.route.legs.len()).map(tried).collect();
         let listed = self.list(parts);
         let snapshot = listed.snapshot.clone();
-        let next = listed.candidates.iter().position(wanted);
-        let next = next.and_then(|at| listed.candidates.get(at).cloned());
+        let mut fitting: Vec<&Candidate> = listed.candidates.iter().filter(|c| wanted(c)).collect();
+        if want == Want::Tier {
+            // A tier of which two addresses were asked is slow as a whole, more likely than a third of its addresses is
+            // quick.
+            fitting.sort_by_key(|c| tried.get(c.leg).is_some_and(|tried| *tried >= 2));
+        }
+        let next = fitting.first().copied().cloned();
         // A source that was never looked up stands behind those that are well, before those that are asked only
         // because the rest failed.
         let unresolved = self.unresolved(&snapshot, want);
@@ -324,7 +338,9 @@ impl Candidates {
                 is_loaded: selected.why == Why::Loaded,
             })
         });
-        candidates.collect()
+        silent_last(candidates.collect(), |endpoint| {
+            parts.memories.silent.holds(endpoint, now)
+        })
     }
 
     fn select(
@@ -352,3 +368,31 @@ impl Candidates {
         select(&selection, snapshot, now, parts.random())
     }
 }
+
+/// Puts who fell silent moments ago behind the others of its kind: an address of a tier behind all tiers' addresses that
+/// are well, before upstream, whose load must not grow because a tier is slow.
+fn silent_last(
+    candidates: Vec<Candidate>,
+    is_silent: impl Fn(&EndpointId) -> bool,
+) -> VecDeque<Candidate> {
+    let mut ordered = VecDeque::with_capacity(candidates.len());
+    let mut candidates = candidates.into_iter().peekable();
+    while let Some(first) = candidates.next() {
+        let kind = (first.is_upstream(), first.is_healthy);
+        let mut run = vec![first];
+        while let Some(next) = candidates.next_if(|c| (c.is_upstream(), c.is_healthy) == kind) {
+            run.push(next);
+        }
+        let (silent, others): (Vec<_>, Vec<_>) =
+            run.into_iter().partition(|c| is_silent(&c.endpoint));
+        ordered.extend(others);
+        ordered.extend(silent.into_iter().map(|candidate| Candidate {
+            is_healthy: false,
+            ..candidate
+        }));
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests;

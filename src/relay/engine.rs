@@ -3,11 +3,16 @@
 
 use super::answer::{Answered, refusal};
 use super::causes;
+use super::flight::Flights;
+use super::hedge::Hedging;
+use super::manifest::{Fetched, Wish};
 use super::memory::Memories;
+use super::quota::CoolDowns;
 use super::record::{RequestRecord, Sinks};
 use super::rules::FinalAnswer;
 use super::search::{Ended, NotFound};
 use super::sizes::KnownSizes;
+use super::stale::Stale;
 use super::{blob, list, manifest};
 use crate::config::{Config, Limits, Timeouts};
 use crate::discovery::Discovery;
@@ -66,6 +71,11 @@ pub struct RelayParts {
     pub(crate) sizes: KnownSizes,
     pub(crate) memories: Memories,
     pub(crate) stickiness: Sticky,
+    pub(crate) hedging: Hedging,
+    pub(crate) stale: Stale,
+    pub(crate) cool_downs: CoolDowns,
+    /// The searches for manifests that are under way, by configuration and wish.
+    pub(crate) flights: Flights<(u64, Wish), Fetched>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     random: AtomicU64,
@@ -76,6 +86,8 @@ pub struct RelayParts {
 pub(crate) struct Rules {
     pub(crate) config: Arc<Config>,
     pub(crate) routes: RouteTable,
+    /// Tells configurations apart.
+    pub(crate) generation: u64,
 }
 
 /// The sticky tables behind their lock, which is held for single look-ups.
@@ -102,11 +114,13 @@ impl Relay {
         sizes: &Path,
         seed: u64,
     ) -> Self {
+        let stale = Stale::start(config.state_directory.join("manifests"), journal.clone());
         let (timeouts, limits) = (config.timeouts, config.limits);
         Self(Arc::new(RelayParts {
             rules: ArcSwap::from_pointee(Rules {
                 routes: RouteTable::of(config.clone()),
                 config,
+                generation: 0,
             }),
             snapshots: health.snapshot(),
             client,
@@ -117,6 +131,10 @@ impl Relay {
             sizes: KnownSizes::load(sizes),
             memories: Memories::new(),
             stickiness: Sticky::default(),
+            hedging: Hedging::default(),
+            stale,
+            cool_downs: CoolDowns::default(),
+            flights: Flights::default(),
             timeouts,
             limits,
             random: AtomicU64::new(seed | 1),
@@ -127,7 +145,12 @@ impl Relay {
     /// of the process.
     pub fn update(&self, config: Arc<Config>) {
         let routes = RouteTable::of(config.clone());
-        self.0.rules.store(Arc::new(Rules { config, routes }));
+        let generation = self.0.rules.load().generation + 1;
+        self.0.rules.store(Arc::new(Rules {
+            config,
+            routes,
+            generation,
+        }));
     }
 
     /// Writes the known sizes down if they changed.

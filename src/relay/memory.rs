@@ -42,6 +42,8 @@ pub(crate) struct Memories {
     pub(crate) denials: Forgetting<(RegistryName, Repository), String>,
     /// Where wrong bytes came from, 10 min (design P8).
     pub(crate) quarantine: Forgetting<(EndpointId, Digest), ()>,
+    /// Addresses that let a request wait until another was asked, 30 s: they stand behind their tier's others (design P6).
+    pub(crate) silent: Forgetting<EndpointId, ()>,
     /// Blobs delivered completely and unhashed, 10 min: asked for again they are suspect (design P8).
     pub(crate) delivered: Forgetting<Digest, ()>,
 }
@@ -56,6 +58,7 @@ impl Memories {
             manifests: Forgetting::new(Duration::from_secs(30), 64),
             denials: Forgetting::new(minutes(10), 1024),
             quarantine: Forgetting::new(minutes(10), 1024),
+            silent: Forgetting::new(Duration::from_secs(30), 1024),
             delivered: Forgetting::new(minutes(10), 1024),
         }
     }
@@ -83,6 +86,12 @@ impl<K: Hash + Eq + Clone, V: Clone> Forgetting<K, V> {
     /// Whether there is a living value.
     pub(crate) fn holds(&self, key: &K, now: Instant) -> bool {
         self.get(key, now).is_some()
+    }
+
+    /// Forgets what fits before its time.
+    pub(crate) fn forget(&self, fits: impl Fn(&K) -> bool) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|key, _| !fits(key));
     }
 
     /// Remembers from now on.
@@ -119,5 +128,7 @@ mod tests {
         assert_eq!(memory.get(&"b", at(3)), Some(2));
         memory.put("d", 4, at(60));
         assert_eq!(memory.get(&"d", at(60)), Some(4));
+        memory.forget(|key| *key == "d");
+        assert_eq!(memory.get(&"d", at(60)), None);
     }
 }

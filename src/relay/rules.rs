@@ -158,11 +158,12 @@ pub(crate) fn judge(
                 .retry_after
                 .unwrap_or(COOL_DOWN)
                 .clamp(COOL_DOWN_MIN, COOL_DOWN_MAX);
-            leave(
-                Scope::AddressOnceThenTier,
-                Outcome::CoolDown(pause),
-                Cause::TooManyRequests,
-            )
+            // An upstream's quota is the registry's, not the address's (P3).
+            let scope = match authority {
+                Authority::Tier => Scope::AddressOnceThenTier,
+                Authority::Final => Scope::Tier,
+            };
+            leave(scope, Outcome::CoolDown(pause), Cause::TooManyRequests)
         }
         // A blob's 500 is Harbor's word for "my upstream failed": the address itself is well.
         500 if matches!(asked, Asked::Blob { .. }) && !is_final && !head.html => {
@@ -309,6 +310,34 @@ fn range_refused(asked: Asked) -> Verdict {
 // === impl Cause ===
 
 impl Cause {
+    /// Nobody was there, or nobody who could answer (design P11). Which of the sources that failed so would have said no
+    /// is not known.
+    pub(crate) fn is_outage(self) -> bool {
+        match self {
+            Self::NoAddress | Self::ServerError | Self::TooManyRequests => true,
+            Self::Failed(failure) => match failure {
+                Failure::Refused
+                | Failure::ConnectTimeout
+                | Failure::Tls
+                | Failure::Timeout
+                | Failure::Reset
+                | Failure::ServerError
+                | Failure::TooManyRequests
+                | Failure::Token => true,
+                Failure::Slow | Failure::Content | Failure::Probe => false,
+            },
+            Self::NotFound
+            | Self::Denied
+            | Self::Policy
+            | Self::ColdCascade
+            | Self::WrongLength
+            | Self::WrongRange
+            | Self::WrongContent
+            | Self::WrongDigest
+            | Self::Unusable => false,
+        }
+    }
+
     /// The word for metrics.
     pub(crate) fn word(self) -> &'static str {
         match self {

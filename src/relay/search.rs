@@ -4,6 +4,7 @@
 
 mod dial;
 mod events;
+mod late;
 mod reports;
 
 use super::candidates::{Candidate, Candidates, Pick};
@@ -43,6 +44,11 @@ pub(crate) trait Wanted: Send + Sync + 'static {
 
     /// The content's digest, where the request names it.
     fn digest(&self) -> Option<&Digest>;
+
+    /// Whether a slow tier may be asked beside another (design P6: manifests, never blobs).
+    fn is_hedged(&self) -> bool {
+        false
+    }
 }
 
 /// Why an answer is no good.
@@ -194,7 +200,13 @@ impl<W: Wanted> Search<W> {
     }
 
     fn start(&mut self, want: Want, now: Instant) {
+        if want == Want::Tier && !self.parts.hedging.pay() {
+            return self.machine.none_left(want);
+        }
         let pick = self.candidates.pick(&self.parts, want);
+        if want == Want::Tier && !matches!(pick, Pick::Candidate(_)) {
+            self.parts.hedging.give_back();
+        }
         let more = self.candidates.more(&self.parts);
         match pick {
             Pick::Nobody => self.machine.none_left(want),
@@ -292,6 +304,10 @@ impl<W: Wanted> Search<W> {
             self.machine.ended(attempt);
             return;
         };
+        let may_hedge = self.wanted.is_hedged() && !candidate.is_upstream();
+        let hedging = &self.parts.hedging;
+        let delay = may_hedge.then(|| hedging.delay(&leg.source, Instant::now()));
+        self.machine.hedge_after(delay);
         let (parts, wanted) = (self.parts.clone(), self.wanted.clone());
         self.spawn(attempt, async move {
             let ask = wanted.ask(&leg, &candidate.source);
@@ -324,6 +340,8 @@ impl<W: Wanted> Search<W> {
             .metrics
             .attempt(candidate.endpoint.source.label(), "ok");
         report_success(&self.parts, &candidate, took, String::new());
+        self.time(&candidate, took);
+        self.watch_the_late(Some(attempt));
         let first_choice = attempt == 0 && self.tried.is_empty();
         if let Some(first) = self.tried.first()
             && !first_choice
@@ -362,6 +380,7 @@ impl<W: Wanted> Search<W> {
                 }
             }
         }
+        self.watch_the_late(None);
         let result = match self.refusal.take() {
             Some((answer, by, detail)) => NotFound::Final { answer, by, detail },
             None => NotFound::Failed,

@@ -16,7 +16,8 @@ mod terms;
 
 pub(crate) use terms::{AttemptId, End, Late, Order, Role, Timing, Want};
 
-use terms::{Life, Phase};
+use std::time::Duration;
+use terms::{Hedge, Life, Phase};
 use tokio::time::Instant;
 
 /// The machine of one search.
@@ -27,7 +28,8 @@ pub(crate) struct Machine {
     attempts: Vec<Phase>,
     more: bool,
     upstream_waits: bool,
-    hedged: bool,
+    hedge: Hedge,
+    joined: bool,
     refused: bool,
 }
 
@@ -42,7 +44,8 @@ impl Machine {
             attempts: Vec::new(),
             more: true,
             upstream_waits: has_upstream,
-            hedged: false,
+            hedge: Hedge::Unsent,
+            joined: false,
             refused: false,
         }
     }
@@ -68,11 +71,12 @@ impl Machine {
         }
         if self.upstream_joins_at().is_some_and(|at| now >= at) {
             self.upstream_waits = false;
+            self.joined = true;
             self.overtake_all();
             return Order::Start(Want::Upstream);
         }
         if self.hedges_at().is_some_and(|at| now >= at) {
-            self.hedged = true;
+            self.hedge = Hedge::Ordered;
             self.overtake_all();
             return Order::Start(Want::Tier);
         }
@@ -85,7 +89,7 @@ impl Machine {
                 self.ask(attempt, now);
                 return Order::Send(attempt);
             }
-            if self.more && self.races_at().is_none_or(|at| now >= at) {
+            if self.more && !self.hedge_connects() && self.races_at().is_none_or(|at| now >= at) {
                 self.let_all_race();
                 return Order::Start(Want::Next);
             }
@@ -117,7 +121,29 @@ impl Machine {
                 raced: false,
             }
         });
-        self.attempts.len() - 1
+        let attempt = self.attempts.len() - 1;
+        if self.hedge == Hedge::Ordered {
+            self.hedge = Hedge::Sent(attempt);
+        }
+        attempt
+    }
+
+    /// How long those who are asked now have before a tier is asked beside them; `None`: for ever.
+    pub(crate) fn hedge_after(&mut self, delay: Option<Duration>) {
+        self.timing.hedge = delay;
+    }
+
+    /// Who has been asked and has not answered, and since when; those of whom that was said as overdue are left out.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = (AttemptId, Instant)> {
+        let phases = self.attempts.iter().enumerate();
+        phases.filter_map(|(attempt, phase)| match phase {
+            Phase::Asking {
+                since,
+                overdue: false,
+                ..
+            } => Some((attempt, *since)),
+            _ => None,
+        })
     }
 
     /// There was no candidate of that kind. For [`Want::Next`] it means none at all.
@@ -125,6 +151,9 @@ impl Machine {
         match want {
             Want::Next => self.more = false,
             Want::Tier | Want::Upstream => self.give_turns_back(),
+        }
+        if want == Want::Tier {
+            self.hedge = Hedge::Done;
         }
         if want == Want::Upstream {
             self.upstream_waits = false;
@@ -150,9 +179,16 @@ impl Machine {
         }
     }
 
-    /// The attempt failed, or its answer was no good.
+    /// The attempt failed, or its answer was no good. Where it was a hedge, the one that was overtaken for it has its
+    /// turn again: a hedge that fails must not bring upstream in earlier than it would come.
     pub(crate) fn ended(&mut self, attempt: AttemptId) {
         self.set(attempt, Phase::Over);
+        if self.hedge == Hedge::Sent(attempt) {
+            self.hedge = Hedge::Done;
+            if !self.joined {
+                self.give_turns_back();
+            }
+        }
     }
 
     /// An authoritative source said no: nobody else is asked, but those who are being asked may still answer.
@@ -296,7 +332,7 @@ impl Machine {
 
     fn hedges_at(&self) -> Option<Instant> {
         let after = self.timing.hedge?;
-        if self.hedged || !self.more {
+        if self.hedge != Hedge::Unsent || !self.more {
             return None;
         }
         let asked = self.attempts.iter().filter_map(|phase| match phase {
@@ -312,7 +348,7 @@ impl Machine {
 
     fn next_deadline(&self) -> Instant {
         let end = self.began + self.timing.total;
-        let race = if self.more && !self.someone_has_the_turn() {
+        let race = if self.more && !self.someone_has_the_turn() && !self.hedge_connects() {
             self.races_at()
         } else {
             None
@@ -328,6 +364,15 @@ impl Machine {
             .chain(late)
             .chain(knock)
             .fold(end, Instant::min)
+    }
+
+    /// A hedge's connect is on its way while another is being asked: nobody has to race it.
+    fn hedge_connects(&self) -> bool {
+        let Hedge::Sent(hedge) = self.hedge else {
+            return false;
+        };
+        let connecting = matches!(self.attempts.get(hedge), Some(Phase::Connecting { .. }));
+        connecting && !self.joined && self.unanswered().next().is_some()
     }
 
     fn can_leave(&self) -> bool {

@@ -157,7 +157,10 @@ fn whatever_is_asked_only_configured_sources_come_out() {
             continue;
         };
         assert!(!route.legs.is_empty());
-        assert!(route.reasons.is_empty(), "nobody reads them on the pull path");
+        assert!(
+            route.reasons.is_empty(),
+            "nobody reads them on the pull path"
+        );
         for leg in &route.legs {
             match &leg.source {
                 SourceId::Tier(tier) => assert!(tiers.contains(&tier.as_ref())),

@@ -105,6 +105,10 @@ impl Node {
     }
 
     /// Starts with what stands in the files, as the daemon does.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the test holds the daemon's end in its hand"
+    )]
     pub async fn start_with_files(home: TempDir) -> Self {
         let mut loader = Loader::packaged(BTreeMap::new());
         loader.config_file = home.path().join("config.toml");

@@ -13,13 +13,13 @@ use source::{Dice, Source};
 use tokio::task::JoinSet;
 
 const SEED: u64 = 20_261_121;
-const CASES: u64 = 1500;
+const CASES: u64 = 1000;
 /// Most of a case is waiting for sources that say nothing.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 24;
 
 /// Short, so that silence costs little; their order is the design's.
-const CLOCK: &str = "[timeouts]\nconnect_race = \"100ms\"\nfirst_byte = \"400ms\"\nstall = \"400ms\"\n\
-                     upstream_joins = \"1s\"\n";
+const CLOCK: &str = "[timeouts]\nconnect_race = \"100ms\"\nfirst_byte = \"1s\"\nstall = \"700ms\"\n\
+                     upstream_joins = \"2s\"\n";
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug)]

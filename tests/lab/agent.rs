@@ -30,6 +30,7 @@ impl Default for AgentOptions {
 pub(crate) struct Agent {
     network: Network,
     configuration: PathBuf,
+    log: PathBuf,
     daemon: Daemon,
 }
 
@@ -52,6 +53,16 @@ impl Agent {
             .expect("the laboratory's directory is writable");
         let log = directory.join("agent.log");
         fs::write(&log, "").expect("the laboratory's directory is writable");
+        Self::launch(network.clone(), configuration, log)
+    }
+
+    /// Waits for its end, then starts it with the same files; the log goes on.
+    pub(crate) fn start_again(mut self) -> Self {
+        self.daemon.stop();
+        Self::launch(self.network, self.configuration, self.log)
+    }
+
+    fn launch(network: Network, configuration: PathBuf, log: PathBuf) -> Self {
         let mut command = network.command(PROGRAM);
         command.arg("run").arg("--config").arg(&configuration);
         // Not the machine's journal: the laboratory reads the lines itself.
@@ -75,10 +86,16 @@ impl Agent {
             }
         });
         Self {
-            network: network.clone(),
+            network,
             configuration,
+            log,
             daemon,
         }
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        self.daemon.signal(signal);
     }
 
     /// Runs a command of the program with the agent's configuration.

@@ -6,6 +6,7 @@ use super::wait_until;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// No pull of the tests may hang longer than this; containerd itself knows no such limit.
@@ -101,8 +102,18 @@ impl Containerd {
 
     /// Pulls with further options of `ctr images pull`.
     pub(crate) fn pull_with(&self, reference: &str, options: &[&str]) -> Pull {
+        timed(&mut self.pull_command(reference, options, PULL_LIMIT))
+    }
+
+    /// Starts a pull, for a test that meddles while it runs. It is ended after `limit` (whole seconds).
+    pub(crate) fn start_pull(&self, reference: &str, limit: Duration) -> JoinHandle<Pull> {
+        let mut command = self.pull_command(reference, &[], &limit.as_secs().to_string());
+        std::thread::spawn(move || timed(&mut command))
+    }
+
+    fn pull_command(&self, reference: &str, options: &[&str], limit: &str) -> Command {
         let mut command = self.network.command("timeout");
-        command.arg(PULL_LIMIT).arg("ctr");
+        command.arg(limit).arg("ctr");
         self.globals(&mut command);
         command.args([
             "images",
@@ -112,14 +123,7 @@ impl Containerd {
             "--hosts-dir",
         ]);
         command.arg(&self.hosts).args(options).arg(reference);
-        let start = Instant::now();
-        let result = output(&mut command);
-        let text = [result.stdout, result.stderr].concat();
-        Pull {
-            took: start.elapsed(),
-            succeeded: result.status.success(),
-            output: String::from_utf8_lossy(&text).into_owned(),
-        }
+        command
     }
 
     /// The digest that an image's name stands for.
@@ -158,6 +162,11 @@ impl Containerd {
         let list = run(self.ctr().args(["images", "ls", "--quiet"])).stdout;
         for name in String::from_utf8_lossy(&list).lines() {
             run(self.ctr().args(["images", "rm", "--sync", name]));
+        }
+        // A pull that was cut off leaves its lease, which keeps what it had for a day.
+        let leases = run(self.ctr().args(["leases", "ls", "--quiet"])).stdout;
+        for name in String::from_utf8_lossy(&leases).lines() {
+            run(self.ctr().args(["leases", "rm", "--sync", name]));
         }
         wait_until(
             "containerd's garbage collection",
@@ -199,5 +208,16 @@ impl Containerd {
     fn globals(&self, command: &mut Command) {
         command.arg("--address").arg(&self.socket);
         command.args(["--namespace", &self.namespace]);
+    }
+}
+
+fn timed(command: &mut Command) -> Pull {
+    let start = Instant::now();
+    let result = output(command);
+    let text = [result.stdout, result.stderr].concat();
+    Pull {
+        took: start.elapsed(),
+        succeeded: result.status.success(),
+        output: String::from_utf8_lossy(&text).into_owned(),
     }
 }

@@ -55,6 +55,11 @@ impl Dns {
         }
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        self.daemon.signal(signal);
+    }
+
     /// Gives a name other addresses.
     pub(crate) fn set(&mut self, network: &Network, name: &str, places: &[Place]) {
         self.names.insert(name.to_owned(), places.to_vec());

@@ -18,7 +18,7 @@ mod remains;
 mod storage;
 
 pub(crate) use agent::{Agent, AgentOptions};
-pub(crate) use containerd::Containerd;
+pub(crate) use containerd::{Containerd, Pull};
 pub(crate) use front::{Fault, Front, Place, Request};
 pub(crate) use images::Image;
 pub(crate) use process::run;
@@ -63,6 +63,15 @@ pub(crate) struct Lab {
 impl Lab {
     /// Brings everything up but the agent. Ends the test with a clear sentence if something is missing.
     pub(crate) fn start() -> Self {
+        Self::bring_up(true)
+    }
+
+    /// As [`Lab::start`], only nothing listens at the places: the test brings servers of its own.
+    pub(crate) fn start_without_servers() -> Self {
+        Self::bring_up(false)
+    }
+
+    fn bring_up(servers: bool) -> Self {
         programs::require();
         Remains::sweep();
         let remains = Remains::reserve();
@@ -73,9 +82,14 @@ impl Lab {
         }
         let dns = Dns::start(&network, directory, &NAMES);
         let certificates = Certificates::make(directory);
-        let storages = Storages::start(&network, directory);
+        let storages = if servers {
+            Storages::start(&network, directory)
+        } else {
+            Storages::none(directory)
+        };
         let fronts = Place::ALL
             .into_iter()
+            .filter(|_| servers)
             .map(|place| {
                 let storage = storages.port(place.storage());
                 Front::start(place, storage, &certificates, &network, directory)
@@ -134,6 +148,17 @@ impl Lab {
         ));
     }
 
+    /// Ends the agent by that signal (`KILL`, `TERM`) without waiting for its end.
+    pub(crate) fn signal_agent(&self, signal: &str) {
+        self.agent().signal(signal);
+    }
+
+    /// Starts the agent anew with the state that it had, and waits until it is ready.
+    pub(crate) fn restart_agent(&mut self) {
+        let agent = self.agent.take().expect("the agent has been started");
+        self.agent = Some(agent.start_again());
+    }
+
     /// Stops the agent.
     pub(crate) fn stop_agent(&mut self) {
         self.agent = None;
@@ -176,6 +201,23 @@ impl Lab {
     /// Gives a name other addresses and waits until the name server answers so.
     pub(crate) fn set_dns(&mut self, name: &str, places: &[Place]) {
         self.dns.set(&self.network, name, places);
+    }
+
+    /// The name server says nothing any more.
+    pub(crate) fn silence_dns(&self) {
+        self.dns.signal("STOP");
+    }
+
+    /// Undoes [`Lab::silence_dns`].
+    pub(crate) fn unsilence_dns(&self) {
+        self.dns.signal("CONT");
+    }
+
+    /// One more authority, in PEM, that the agent and containerd trust.
+    pub(crate) fn trust(&self, pem: &str) {
+        let mut bundle = std::fs::read_to_string(self.ca()).expect("the bundle can be read");
+        bundle.push_str(pem);
+        std::fs::write(self.ca(), bundle).expect("the laboratory's directory is writable");
     }
 
     /// What each server was asked for below `/v2/`; forgets it.

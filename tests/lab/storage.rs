@@ -69,6 +69,15 @@ impl Storages {
         }
     }
 
+    /// No store at all.
+    pub(crate) fn none(directory: &Path) -> Self {
+        Self {
+            daemons: Vec::new(),
+            silent: OnceCell::new(),
+            directory: directory.join("storage"),
+        }
+    }
+
     /// The port of a store.
     pub(crate) fn port(&self, storage: Storage) -> u16 {
         assert!(!self.daemons.is_empty(), "the stores have been started");

@@ -2,10 +2,28 @@
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
+
+/// Two certificates and which of them is shown.
+#[derive(Debug)]
+struct Ageing {
+    good: Arc<CertifiedKey>,
+    old: Arc<CertifiedKey>,
+    expired: Arc<AtomicBool>,
+}
+
+impl ResolvesServerCert for Ageing {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let expired = self.expired.load(Ordering::SeqCst);
+        Some(if expired { &self.old } else { &self.good }.clone())
+    }
+}
 
 /// Issues certificates for fake registries.
 pub struct TestCa {
@@ -30,18 +48,36 @@ impl TestCa {
 
     /// A server that shows a certificate for these names and addresses, over TLS 1.2 or 1.3.
     pub fn acceptor(&self, names: &[&str]) -> TlsAcceptor {
-        let key = KeyPair::generate().unwrap();
-        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let params = CertificateParams::new(names).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        self.ageing_acceptor(names, Arc::default())
+    }
+
+    /// The same, only its certificate has expired while `expired` is set.
+    pub fn ageing_acceptor(&self, names: &[&str], expired: Arc<AtomicBool>) -> TlsAcceptor {
+        let certificates = Ageing {
+            good: self.certificate(names, false),
+            old: self.certificate(names, true),
+            expired,
+        };
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
+            .with_cert_resolver(Arc::new(certificates));
         TlsAcceptor::from(Arc::new(config))
+    }
+
+    fn certificate(&self, names: &[&str], expired: bool) -> Arc<CertifiedKey> {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        if expired {
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2020, 2, 1);
+        }
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let key = aws_lc_rs::sign::any_supported_type(&key).unwrap();
+        Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key))
     }
 }
 

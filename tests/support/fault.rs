@@ -25,6 +25,8 @@ pub enum Fault {
     SilentAt(usize),
     /// The connection ends in the body.
     CloseAt(usize),
+    /// Our side of the connection ends in the body; the other is left open.
+    HalfCloseAt(usize),
     /// It is reset in the body.
     ResetAt(usize),
     /// The body drips.
@@ -47,6 +49,8 @@ pub enum On {
     Health,
     /// Everything but tokens and health.
     Registry,
+    /// Paths that end so: one manifest, one blob.
+    Ending(String),
 }
 
 /// A fault with the requests it is for.
@@ -69,6 +73,7 @@ impl On {
             Self::Tokens => path.contains("/token") || path.ends_with("/auth"),
             Self::Health => path.starts_with("/api/"),
             Self::Registry => registry,
+            Self::Ending(end) => path.ends_with(end.as_str()),
         }
     }
 }

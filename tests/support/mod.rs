@@ -34,7 +34,7 @@ pub use behaviour::{Behaviour, Cold, Flavour, RateLimit, Realm};
 pub use ca::TestCa;
 pub use dns::FakeDns;
 pub use fault::{Fault, On};
-pub use image::{Blob, Image, Manifest, random_bytes};
+pub use image::{Blob, Image, Manifest, OCI_INDEX, OCI_MANIFEST, random_bytes};
 pub use message::{Framing, Recorded, Reply};
 pub use registry::{Builder, FakeRegistry};
 pub use sources::{Names, credential, endpoint, source, timeouts};

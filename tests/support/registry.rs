@@ -103,6 +103,12 @@ impl Builder {
         self
     }
 
+    /// TLS with a certificate that the test can change.
+    pub fn acceptor(mut self, acceptor: TlsAcceptor) -> Self {
+        self.tls = Some(acceptor);
+        self
+    }
+
     /// Another address than `127.0.0.1:0`.
     pub fn bind(mut self, address: SocketAddr) -> Self {
         self.bind = address;

@@ -65,7 +65,8 @@ pub fn token(behaviour: &Behaviour, book: &TokenBook, request: &Recorded) -> Rep
         return Reply::error(403, "DENIED", "requested access to the resource is denied");
     }
     let pairs = request.query.split('&');
-    let scopes = pairs.filter_map(|pair| pair.strip_prefix("scope=").map(str::to_owned));
+    let decoded = |scope: &str| scope.replace("%3A", ":").replace("%2F", "/");
+    let scopes = pairs.filter_map(|pair| pair.strip_prefix("scope=").map(decoded));
     // Docker Hub and GHCR send no expires_in where it is the default, the token still has a life.
     let life = behaviour.token_life.unwrap_or(Duration::from_secs(60));
     let token = book.mint(scopes.collect(), authenticated, life);
@@ -76,7 +77,11 @@ pub fn token(behaviour: &Behaviour, book: &TokenBook, request: &Recorded) -> Rep
         _ => answer["access_token"] = json!(token),
     }
     if let Some(life) = behaviour.token_life {
-        answer["expires_in"] = json!(life.as_secs_f64());
+        // A whole number, as all send it: containerd reads no other.
+        answer["expires_in"] = match life.subsec_nanos() {
+            0 => json!(life.as_secs()),
+            _ => json!(life.as_secs_f64()),
+        };
         answer["issued_at"] = json!("2026-01-01T00:00:00Z");
     }
     Reply::json(200, answer.to_string())

@@ -161,9 +161,9 @@ async fn write_body(
                 *byte ^= 0x01;
             }
         }
-        Some(Fault::SilentAt(at) | Fault::CloseAt(at) | Fault::ResetAt(at)) => {
-            until = until.min(*at)
-        }
+        Some(
+            Fault::SilentAt(at) | Fault::CloseAt(at) | Fault::HalfCloseAt(at) | Fault::ResetAt(at),
+        ) => until = until.min(*at),
         Some(Fault::Drip { bytes, .. }) => piece = *bytes,
         _ => {}
     }
@@ -184,6 +184,10 @@ async fn write_body(
     match fault {
         Some(Fault::SilentAt(_)) => pending().await,
         Some(Fault::CloseAt(_)) => return Ok(false),
+        Some(Fault::HalfCloseAt(_)) => {
+            wire.shutdown().await?;
+            pending().await
+        }
         Some(Fault::ResetAt(_)) => {
             // What was written before must arrive before the reset throws it away.
             sleep(std::time::Duration::from_millis(50)).await;

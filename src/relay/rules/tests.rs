@@ -249,7 +249,13 @@ fn too_many_requests_cools_down() {
         retry_after: Some(Duration::from_secs(seconds)),
         ..head(429)
     };
-    assert_eq!(by_upstream(BLOB, &told(7)), cool(7));
+    let of_the_registry = Outcome::CoolDown(Duration::from_secs(7));
+    assert_eq!(
+        by_upstream(BLOB, &told(7)),
+        leave(Scope::Tier, of_the_registry, Cause::TooManyRequests),
+        "another address of upstream has the same quota"
+    );
+    assert_eq!(by_tier(BLOB, &told(7)), cool(7));
     assert_eq!(by_tier(BLOB, &told(86_400)), cool(300));
     assert_eq!(by_tier(BLOB, &told(0)), cool(1));
 }

@@ -3,10 +3,12 @@
 use super::reports::{report, report_success};
 use super::{Event, Rejection, Search, Wanted, dial};
 use crate::relay::causes::Tried;
-use crate::relay::rules::{Cause, Scope};
+use crate::relay::policy;
+use crate::relay::rules::{Cause, FinalAnswer, Scope};
 use crate::relay::timing::{AttemptId, Late};
 use crate::topology::{Failure, Outcome};
 use std::time::Duration;
+use tokio::time::Instant;
 
 impl<W: Wanted> Search<W> {
     /// Takes an event in; a good answer comes back.
@@ -79,6 +81,16 @@ impl<W: Wanted> Search<W> {
                 detail,
             } => {
                 self.parts.sinks.metrics.attempt(label, cause.word());
+                if cause == Cause::Policy {
+                    let metrics = &self.parts.sinks.metrics;
+                    metrics.policy_denial(label, policy::reason(&detail));
+                }
+                if let Outcome::CoolDown(wait) = outcome
+                    && candidate.is_upstream()
+                {
+                    let cool_downs = &self.parts.cool_downs;
+                    cool_downs.begin(&candidate.endpoint.source, wait, Instant::now());
+                }
                 report(&self.parts, &candidate.endpoint, outcome, detail.clone());
                 self.note(attempt, cause, detail);
                 self.exclude(attempt, scope);
@@ -87,6 +99,11 @@ impl<W: Wanted> Search<W> {
             Rejection::End { answer, detail } => {
                 self.parts.sinks.metrics.attempt(label, "final");
                 report_success(&self.parts, &candidate, took, detail.clone());
+                if answer == FinalAnswer::Policy {
+                    let metrics = &self.parts.sinks.metrics;
+                    metrics.policy_denial(label, policy::reason(&detail));
+                    self.note(attempt, Cause::Policy, detail.clone());
+                }
                 self.refusal = Some((answer, candidate.endpoint.to_string(), detail));
                 self.machine.refused(attempt);
             }
@@ -116,6 +133,8 @@ impl<W: Wanted> Search<W> {
             .sinks
             .metrics
             .attempt(label, Failure::Timeout.word());
+        let silent = &self.parts.memories.silent;
+        silent.put(candidate.endpoint.clone(), (), Instant::now());
         self.candidates.exclude_endpoint(&candidate.endpoint);
         self.note(attempt, Cause::Failed(Failure::Timeout), detail);
         if leave {

@@ -103,6 +103,19 @@ pub(super) enum Phase {
     Over,
 }
 
+/// What has become of a search's one hedge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hedge {
+    /// It may still come.
+    Unsent,
+    /// A candidate for it is being looked for.
+    Ordered,
+    /// It is this attempt.
+    Sent(AttemptId),
+    /// It failed, or there was nobody for it.
+    Done,
+}
+
 /// Whether the other end of an attempt's connection is known to live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {

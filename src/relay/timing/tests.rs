@@ -225,7 +225,14 @@ fn an_overdue_manifest_is_said_once_and_runs_on() {
 fn every_course_ends() {
     for seed in 0..2_000_u64 {
         let clock = Clock::start();
-        let timing = if seed % 2 == 0 { BLOB } else { MANIFEST };
+        let timing = match seed % 3 {
+            0 => BLOB,
+            1 => MANIFEST,
+            _ => Timing {
+                hedge: Some(Duration::from_millis(500)),
+                ..MANIFEST
+            },
+        };
         let mut machine = Machine::new(timing, true, clock.at(0));
         let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         let mut next = |limit: u64| {
@@ -280,4 +287,64 @@ fn every_course_ends() {
         }
         assert!(ended, "seed {seed} did not end");
     }
+}
+
+fn hedged(clock: &Clock) -> (Machine, AttemptId) {
+    let mut machine = Machine::new(MANIFEST, true, clock.at(0));
+    machine.hedge_after(Some(Duration::from_millis(500)));
+    machine.poll(clock.at(0));
+    let slow = fresh(&mut machine, Role::Tier, true, clock.at(0));
+    assert_eq!(machine.poll(clock.at(0)), Order::Send(slow));
+    assert_eq!(machine.poll(clock.at(500)), Order::Start(Want::Tier));
+    (machine, slow)
+}
+
+#[test]
+fn a_hedge_that_fails_brings_upstream_no_earlier() {
+    let clock = Clock::start();
+    let (mut machine, slow) = hedged(&clock);
+    let hedge = machine.started(Role::Tier, false, true, clock.at(500));
+    // Its connect is pending: nobody races it, and upstream least of all.
+    assert_eq!(
+        machine.poll(clock.at(500)),
+        Order::WaitUntil(clock.at(3_000))
+    );
+    machine.ended(hedge);
+    assert_eq!(
+        machine.poll(clock.at(1_000)),
+        Order::WaitUntil(clock.at(3_000))
+    );
+    assert_eq!(machine.poll(clock.at(3_000)), Order::Start(Want::Upstream));
+    let unanswered: Vec<AttemptId> = machine.unanswered().map(|(attempt, _)| attempt).collect();
+    assert_eq!(unanswered, [slow]);
+}
+
+#[test]
+fn without_a_hedge_the_slow_one_keeps_its_turn() {
+    let clock = Clock::start();
+    let (mut machine, slow) = hedged(&clock);
+    machine.none_left(Want::Tier);
+    assert_eq!(
+        machine.poll(clock.at(500)),
+        Order::WaitUntil(clock.at(3_000))
+    );
+    // When it fails, the next in order is asked at once, and nobody hedges again.
+    machine.ended(slow);
+    assert_eq!(machine.poll(clock.at(600)), Order::Start(Want::Next));
+    let next = fresh(&mut machine, Role::Tier, true, clock.at(600));
+    assert_eq!(machine.poll(clock.at(600)), Order::Send(next));
+    assert_eq!(
+        machine.poll(clock.at(1_200)),
+        Order::WaitUntil(clock.at(3_000))
+    );
+}
+
+#[test]
+fn a_slow_one_that_fails_while_its_hedge_connects_leaves_the_race_open() {
+    let clock = Clock::start();
+    let (mut machine, slow) = hedged(&clock);
+    machine.started(Role::Tier, false, true, clock.at(500));
+    machine.ended(slow);
+    assert_eq!(machine.poll(clock.at(600)), Order::WaitUntil(clock.at(750)));
+    assert_eq!(machine.poll(clock.at(750)), Order::Start(Want::Next));
 }

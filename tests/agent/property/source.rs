@@ -23,6 +23,8 @@ enum Manner {
     RightChunked,
     RangeIgnored,
     WrongContentRange,
+    /// Another part than the one asked for, honestly labelled.
+    OtherPart,
     WrongDigest,
     CorruptAt(usize),
     ShortChunked(usize),
@@ -59,7 +61,7 @@ impl Source {
             3 => (32 * 1024).min(size.saturating_sub(1)),
             _ => dice.below(size),
         };
-        let manner = match dice.below(26) {
+        let manner = match dice.below(27) {
             0..=2 => Manner::Right,
             3 => Manner::RightChunked,
             4 => Manner::RangeIgnored,
@@ -83,6 +85,7 @@ impl Source {
             22 => Manner::SilentAt(at),
             23 => Manner::NoAnswer,
             24 => Manner::Closed,
+            25 => Manner::OtherPart,
             _ => Manner::Dead,
         };
         // Nothing is cut from, and nothing is changed in, a blob of no bytes.
@@ -119,7 +122,7 @@ impl Source {
             32 * 1024,
             16 * 1024,
             4096,
-            1 + dice.below(20_000),
+            500 + dice.below(20_000),
         ][dice.below(5)]
     }
 
@@ -184,6 +187,19 @@ impl Source {
             Manner::RightChunked => whole(body.clone()).framing(Framing::Chunked),
             Manner::RangeIgnored => whole(body.clone()),
             Manner::WrongContentRange => right().fault(Fault::WrongContentRange),
+            Manner::OtherPart => {
+                let part = request.header("range").and_then(ByteRange::parse);
+                match part.and_then(|part| part.within(body.len() as u64)) {
+                    Some(part) if part.first < part.last => {
+                        let later = format!("bytes={}-{}", part.first + 1, part.last);
+                        let mut asked = request.clone();
+                        asked.headers.retain(|(name, _)| name != "range");
+                        asked.headers.push(("range".to_owned(), later));
+                        ranged(&asked, body.clone())
+                    }
+                    _ => right(),
+                }
+            }
             Manner::WrongDigest => ranged(request, random_bytes(99, body.len())),
             Manner::CorruptAt(at) => {
                 let mut wrong = body.clone();
@@ -208,7 +224,7 @@ impl Source {
             Manner::Shorter(at) => ranged(request, body[..at].to_vec()),
             Manner::Status(status) => Reply::error(status, "UNKNOWN", "no"),
             Manner::Html => Reply::new(200).body("text/html", "<html>please log in</html>"),
-            Manner::Slow => right().fault(Fault::SlowFirstByte(Duration::from_millis(900))),
+            Manner::Slow => right().fault(Fault::SlowFirstByte(Duration::from_millis(2500))),
             Manner::ResetAt(at) => right().fault(Fault::ResetAt(at)),
             Manner::CloseAt(at) => right().fault(Fault::CloseAt(at)),
             Manner::SilentAt(at) => right().fault(Fault::SilentAt(at)),

@@ -1,0 +1,113 @@
+//! Who shares a search with whom, and what it survives.
+
+use super::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// A search that takes a second, counted when it begins and when it is through.
+#[derive(Clone, Default)]
+struct Searches {
+    flights: Arc<Flights<&'static str, usize>>,
+    begun: Arc<AtomicUsize>,
+    through: Arc<AtomicUsize>,
+}
+
+impl Clone for Flights<&'static str, usize> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl Searches {
+    async fn ask(&self, key: &'static str) -> usize {
+        let (begun, through) = (self.begun.clone(), self.through.clone());
+        let work = move || {
+            let (number, through) = (begun.fetch_add(1, Ordering::SeqCst), through.clone());
+            async move {
+                sleep(Duration::from_secs(1)).await;
+                through.fetch_add(1, Ordering::SeqCst);
+                number
+            }
+        };
+        *self.flights.join(key, work).await
+    }
+
+    fn counts(&self) -> (usize, usize) {
+        let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
+        (count(&self.begun), count(&self.through))
+    }
+
+    fn under_way(&self) -> usize {
+        self.flights.0.lock().unwrap().len()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_requests_share_one_search_and_others_have_their_own() {
+    let searches = Searches::default();
+    let asked = ["a", "a", "b", "a"].map(|key| searches.ask(key));
+    let answers = futures_util::future::join_all(asked).await;
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0], answers[3]);
+    assert_ne!(answers[0], answers[2]);
+    assert_eq!(searches.counts(), (2, 2));
+    searches.ask("a").await;
+    assert_eq!(searches.counts(), (3, 3), "what is over is asked anew");
+    assert_eq!(searches.under_way(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_began_it_may_leave() {
+    let searches = Searches::default();
+    let first = timeout(Duration::from_millis(500), searches.ask("a"));
+    let second = async {
+        sleep(Duration::from_millis(100)).await;
+        searches.ask("a").await
+    };
+    let (first, second) = futures_util::future::join(first, second).await;
+    assert!(first.is_err());
+    assert_eq!(second, 0);
+    assert_eq!(searches.counts(), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_last_one_leaves_it_is_cancelled() {
+    let searches = Searches::default();
+    let both = ["a", "a"].map(|key| timeout(Duration::from_millis(500), searches.ask(key)));
+    let left = futures_util::future::join_all(both).await;
+    assert!(left.iter().all(Result::is_err));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(searches.counts(), (1, 0));
+    assert_eq!(searches.under_way(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_its_own() {
+    let flights = Flights::<&str, usize>::default();
+    let tries = Arc::new(AtomicUsize::new(0));
+    let work = || {
+        let number = tries.fetch_add(1, Ordering::SeqCst);
+        async move {
+            assert_ne!(number, 0, "the first one breaks");
+            number
+        }
+    };
+    assert_eq!(*flights.join("a", work).await, 1);
+    assert_eq!(flights.0.lock().unwrap().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_bound_everybody_searches_alone() {
+    let searches = Searches::default();
+    {
+        let mut flights = searches.flights.0.lock().unwrap();
+        for index in 0..FLIGHTS {
+            let key: &'static str = Box::leak(format!("other-{index}").into_boxed_str());
+            flights.insert(key, watch::channel(None).0);
+        }
+    }
+    let answers = futures_util::future::join(searches.ask("a"), searches.ask("a")).await;
+    assert_ne!(answers.0, answers.1);
+    assert_eq!(searches.under_way(), FLIGHTS);
+}

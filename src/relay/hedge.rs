@@ -1,0 +1,150 @@
+//! When a slow manifest is asked of another tier as well (design P6): how long to wait for the first, and how often that
+//! may be. Pure: answers' times, requests and the clock are told to it.
+
+use crate::topology::SourceId;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The shortest and the longest wait before a hedge.
+const SHORTEST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// Answers remembered per source.
+const SAMPLES: usize = 64;
+
+/// With fewer there is no 95th percentile to speak of.
+const FEWEST: usize = 8;
+
+/// What a source did longer ago says nothing of what it does now.
+const RECENT: Duration = Duration::from_secs(600);
+
+/// A request earns this part of a hedge, in hundredths: at most one request in ten is hedged.
+const EARNED: u32 = 10;
+
+/// Hedges that may be saved up, in hundredths.
+const BURST: u32 = 300;
+
+/// What all searches share of it. Its lock is held for single look-ups.
+#[derive(Debug, Default)]
+pub(crate) struct Hedging(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    first_bytes: HashMap<SourceId, FirstBytes>,
+    budget: Budget,
+}
+
+/// The last times to a manifest's first byte at one source.
+#[derive(Clone, Debug, Default)]
+struct FirstBytes(VecDeque<(Instant, Duration)>);
+
+/// A bucket of hedges that requests fill. It starts full: what a node asks first after its start may be what is slow.
+#[derive(Clone, Copy, Debug)]
+struct Budget {
+    hundredths: u32,
+}
+
+// === impl Hedging ===
+
+impl Hedging {
+    /// A manifest is searched for.
+    pub(crate) fn requested(&self) {
+        self.with(|known| known.budget.earn());
+    }
+
+    /// Whether one more hedge may be sent; if so, it is paid for.
+    pub(crate) fn pay(&self) -> bool {
+        self.with(|known| known.budget.pay())
+    }
+
+    /// There was nobody for the hedge.
+    pub(crate) fn give_back(&self) {
+        self.with(|known| known.budget.give_back());
+    }
+
+    /// A source answered a request for a manifest.
+    pub(crate) fn answered(&self, source: &SourceId, first_byte: Duration, now: Instant) {
+        self.with(|known| match known.first_bytes.get_mut(source) {
+            Some(times) => times.add(first_byte, now),
+            None => {
+                let mut times = FirstBytes::default();
+                times.add(first_byte, now);
+                known.first_bytes.insert(source.clone(), times);
+            }
+        });
+    }
+
+    /// How long this source has before another one is asked beside it.
+    pub(crate) fn delay(&self, source: &SourceId, now: Instant) -> Duration {
+        let slow = self.with(|known| known.first_bytes.get(source)?.percentile_95(now));
+        delay(slow)
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Known) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// clamp(1.5 × p95, 0.5 s, 2 s); who is not known has the longest.
+fn delay(percentile_95: Option<Duration>) -> Duration {
+    percentile_95.map_or(LONGEST, |slow| (slow * 3 / 2).clamp(SHORTEST, LONGEST))
+}
+
+// === impl FirstBytes ===
+
+impl FirstBytes {
+    fn add(&mut self, first_byte: Duration, now: Instant) {
+        if self.0.len() >= SAMPLES {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, first_byte));
+    }
+
+    fn percentile_95(&self, now: Instant) -> Option<Duration> {
+        let recent = |(at, _): &&(Instant, Duration)| now.saturating_duration_since(*at) < RECENT;
+        let mut times: Vec<Duration> = self
+            .0
+            .iter()
+            .filter(recent)
+            .map(|(_, took)| *took)
+            .collect();
+        if times.len() < FEWEST {
+            return None;
+        }
+        times.sort_unstable();
+        // The smallest time that 95 of 100 do not exceed.
+        let at = (times.len() * 95).div_ceil(100).saturating_sub(1);
+        times.get(at).copied()
+    }
+}
+
+// === impl Budget ===
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { hundredths: BURST }
+    }
+}
+
+impl Budget {
+    fn earn(&mut self) {
+        self.hundredths = (self.hundredths + EARNED).min(BURST);
+    }
+
+    fn give_back(&mut self) {
+        self.hundredths = (self.hundredths + 100).min(BURST);
+    }
+
+    fn pay(&mut self) -> bool {
+        let rest = self.hundredths.checked_sub(100);
+        if let Some(rest) = rest {
+            self.hundredths = rest;
+        }
+        rest.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! One search for a manifest with all that it teaches: sizes, who answered, denials, and the copy for an outage.
+
+use super::wanted::{ManifestWanted, Told, timing};
+use crate::config;
+use crate::oci::{Digest, Reference, RegistryName, Repository};
+use crate::relay::causes::Tried;
+use crate::relay::engine::{RelayParts, Rules};
+use crate::relay::head;
+use crate::relay::memory::Manifest;
+use crate::relay::rules::{Cause, FinalAnswer};
+use crate::relay::search::{Ended, Found, NotFound, Search};
+use crate::relay::stale::StaleManifest;
+use crate::route::Route;
+use crate::telemetry::RequestOutcome;
+use crate::topology::EndpointId;
+use std::fmt;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What is asked for; equal ones get the same answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Wish {
+    pub(super) registry: RegistryName,
+    pub(super) repository: Repository,
+    pub(super) reference: Reference,
+    pub(super) accept: String,
+    pub(super) head: bool,
+}
+
+/// How a search ended, for everybody who waits for it.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(super) result: Result<Served, NotFound>,
+    pub(super) tried: Vec<Tried>,
+    pub(super) attempts: u32,
+    pub(super) generation: u64,
+}
+
+/// A good answer.
+#[derive(Debug)]
+pub(crate) enum Served {
+    /// All of it.
+    Whole(Manifest, RequestOutcome),
+    /// Upstream's HEAD.
+    Head {
+        digest: Digest,
+        media_type: String,
+        length: u64,
+        endpoint: EndpointId,
+        outcome: RequestOutcome,
+    },
+    /// From disk.
+    Stale(StaleManifest),
+}
+
+impl Wish {
+    pub(super) fn image(&self) -> (RegistryName, Repository, Reference) {
+        let Self {
+            registry,
+            repository,
+            reference,
+            ..
+        } = self.clone();
+        (registry, repository, reference)
+    }
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}/{}:{}",
+            self.registry, self.repository, self.reference
+        )
+    }
+}
+
+/// Searches, and remembers.
+pub(super) async fn fetch(
+    parts: Arc<RelayParts>,
+    rules: Arc<Rules>,
+    route: Arc<Route>,
+    wish: Wish,
+    request_id: Arc<str>,
+) -> Fetched {
+    let (route, denied) = parts.without_denied(route);
+    parts.hedging.requested();
+    let mut ended = search(&parts, &rules, &route, &wish, wish.head, &request_id).await;
+    if wish.head && head_was_incomplete(&ended) {
+        let tried = std::mem::take(&mut ended.tried);
+        let attempts = ended.attempts;
+        ended = search(&parts, &rules, &route, &wish, false, &request_id).await;
+        ended.tried.splice(0..0, tried);
+        ended.attempts += attempts;
+    }
+    let limits = rules.config.stale;
+    let result = match ended.result {
+        Ok(found) => Ok(learn(&parts, &route, &wish, found, limits)),
+        Err(nothing) => {
+            let had_denied = denied.is_some();
+            forget_denied(&parts, &wish, &nothing);
+            let nothing = parts.remember_denial(&route, denied, nothing);
+            let is_outage = ended.tried.iter().any(|tried| tried.cause.is_outage());
+            let stale = match nothing {
+                NotFound::Failed if is_outage && !had_denied => {
+                    parts.stale.find(&wish.image(), &wish.accept, limits).await
+                }
+                _ => None,
+            };
+            stale.map(Served::Stale).ok_or(nothing)
+        }
+    };
+    Fetched {
+        result,
+        tried: ended.tried,
+        attempts: ended.attempts,
+        generation: ended.generation,
+    }
+}
+
+/// What was found, remembered.
+fn learn(
+    parts: &RelayParts,
+    route: &Arc<Route>,
+    wish: &Wish,
+    found: Found<Told>,
+    limits: config::Stale,
+) -> Served {
+    let outcome = head::outcome(route, &found.endpoint, found.first_choice);
+    let may_keep = is_anonymous(parts, route, &found.endpoint);
+    match found.good {
+        Told::Head {
+            digest,
+            media_type,
+            length,
+        } => {
+            if may_keep {
+                parts.stale.keep(wish.image(), &digest, None, limits);
+            }
+            Served::Head {
+                digest,
+                media_type,
+                length,
+                endpoint: found.endpoint,
+                outcome,
+            }
+        }
+        Told::Whole {
+            body,
+            digest,
+            media_type,
+            descriptors,
+        } => {
+            if may_keep {
+                let whole = Some((body.clone(), media_type.clone()));
+                parts.stale.keep(wish.image(), &digest, whole, limits);
+            }
+            let key = (
+                wish.registry.clone(),
+                wish.repository.clone(),
+                digest.clone(),
+            );
+            let manifest = Manifest {
+                body,
+                digest,
+                media_type: media_type.into(),
+                endpoint: found.endpoint,
+                direct: outcome == RequestOutcome::Direct,
+            };
+            let now = Instant::now();
+            let kept = parts.memories.manifests.get(&key, now);
+            // What the same endpoint said moments ago taught all there is to learn.
+            if kept.is_none_or(|kept| kept.endpoint != manifest.endpoint) {
+                parts.sizes.learn(&descriptors);
+                let learned = descriptors.iter().map(|descriptor| &descriptor.digest);
+                let learned = learned.chain([&manifest.digest]);
+                parts
+                    .stickiness
+                    .answered(route, &manifest.endpoint, learned, now);
+                parts.memories.manifests.put(key, manifest.clone(), now);
+            }
+            Served::Whole(manifest, outcome)
+        }
+    }
+}
+
+/// Only what anybody could have had is kept for everybody (design P11).
+fn is_anonymous(parts: &RelayParts, route: &Route, endpoint: &EndpointId) -> bool {
+    let mut legs = route.legs.iter();
+    let Some(leg) = legs.find(|leg| leg.source == endpoint.source) else {
+        return false;
+    };
+    let snapshot = parts.snapshots.borrow();
+    let source = snapshot.source(&endpoint.source);
+    !leg.with_credential || source.is_some_and(|state| state.source.credential.is_none())
+}
+
+/// What an authoritative source has just denied is not answered from disk, ever.
+fn forget_denied(parts: &RelayParts, wish: &Wish, nothing: &NotFound) {
+    let NotFound::Final { answer, .. } = nothing else {
+        return;
+    };
+    match answer {
+        FinalAnswer::Denied => parts.stale.forget_all(&wish.registry, &wish.repository),
+        FinalAnswer::NotFound | FinalAnswer::Policy => parts.stale.forget(&wish.image()),
+        FinalAnswer::RangeNotSatisfiable => {}
+    }
+}
+
+/// Whether the only thing that failed was upstream's HEAD being incomplete.
+fn head_was_incomplete(ended: &Ended<Told>) -> bool {
+    matches!(ended.result, Err(NotFound::Failed))
+        && ended
+            .tried
+            .last()
+            .is_some_and(|tried| tried.label == "upstream" && tried.cause == Cause::Unusable)
+}
+
+async fn search(
+    parts: &Arc<RelayParts>,
+    rules: &Rules,
+    route: &Arc<Route>,
+    wish: &Wish,
+    head_is_enough: bool,
+    request_id: &Arc<str>,
+) -> Ended<Told> {
+    let wanted = ManifestWanted {
+        parts: parts.clone(),
+        reference: wish.reference.clone(),
+        accept: wish.accept.clone(),
+        head_is_enough,
+        // Once per request: what is asked again is an incomplete answer of upstream.
+        hedged: head_is_enough == wish.head,
+        policy: rules.config.failover.harbor_policy,
+        request_id: request_id.clone(),
+        limit: parts.limits.manifest_bytes,
+    };
+    let search = Search::new(
+        parts.clone(),
+        route.clone(),
+        Arc::new(wanted),
+        timing(&parts.timeouts),
+    );
+    search.run().await
+}

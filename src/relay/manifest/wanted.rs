@@ -1,0 +1,215 @@
+//! What is asked of a source for a manifest, and which of its answers are good.
+
+use crate::config::{HarborPolicy, Timeouts};
+use crate::exchange::{Answer, Ask};
+use crate::oci::{Descriptor, Digest, ManifestKind, Reference, inspect_manifest, media_type_of};
+use crate::relay::body::blame;
+use crate::relay::engine::RelayParts;
+use crate::relay::head;
+use crate::relay::quota;
+use crate::relay::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
+use crate::relay::search::{Rejection, Wanted};
+use crate::relay::timing::Timing;
+use crate::route::Leg;
+use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
+use bytes::Bytes;
+use hyper::Method;
+use hyper::header::HeaderMap;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// A manifest by tag or digest.
+pub(crate) struct ManifestWanted {
+    pub(super) parts: Arc<RelayParts>,
+    pub(super) reference: Reference,
+    pub(super) accept: String,
+    pub(super) head_is_enough: bool,
+    /// A slow tier may be asked beside another.
+    pub(super) hedged: bool,
+    pub(super) policy: HarborPolicy,
+    pub(super) request_id: Arc<str>,
+    pub(super) limit: u64,
+}
+
+/// What a source has for us.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// All of it, proved.
+    Whole {
+        body: Bytes,
+        digest: Digest,
+        media_type: String,
+        descriptors: Vec<Descriptor>,
+    },
+    /// Upstream's HEAD: complete, as containerd needs it.
+    Head {
+        digest: Digest,
+        media_type: String,
+        length: u64,
+    },
+}
+
+// === impl ManifestWanted ===
+
+impl ManifestWanted {
+    fn leave(scope: Scope, outcome: Outcome, cause: Cause, detail: &str) -> Rejection {
+        Rejection::Leave {
+            scope,
+            outcome,
+            cause,
+            detail: detail.to_owned(),
+        }
+    }
+
+    /// Upstream's HEAD is believed as far as it is complete (containerd-k3s-facts 3.2).
+    fn told_by_head(headers: &HeaderMap) -> Option<Told> {
+        let text = |name: &str| headers.get(name)?.to_str().ok();
+        let digest = text("docker-content-digest")?.parse().ok()?;
+        let length = text("content-length")?
+            .parse()
+            .ok()
+            .filter(|length| *length > 0)?;
+        let media_type = text("content-type")?.split(';').next()?.trim().to_owned();
+        let is_manifest = media_type.contains("manifest") || media_type.contains("image.index");
+        is_manifest.then_some(Told::Head {
+            digest,
+            media_type,
+            length,
+        })
+    }
+
+    async fn prove(&self, endpoint: &EndpointId, answer: Answer) -> Result<Told, Rejection> {
+        let header = |name: &str| {
+            answer
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(ToOwned::to_owned)
+        };
+        let (claimed, content_type) = (header("docker-content-digest"), header("content-type"));
+        let body = answer.body.read_to(self.limit).await.map_err(|error| {
+            let cause = Cause::Failed(error.failure);
+            Self::leave(
+                Scope::Address,
+                Outcome::Hard(error.failure),
+                cause,
+                &error.detail,
+            )
+        })?;
+        let hard = Outcome::Hard(Failure::Content);
+        let ManifestKind::Manifest {
+            descriptors,
+            media_type: stated,
+        } = inspect_manifest(&body)
+        else {
+            let detail = "the body is no manifest";
+            return Err(Self::leave(Scope::Tier, hard, Cause::WrongContent, detail));
+        };
+        let digest = match &self.reference {
+            Reference::Digest(due) if due.matches(&body) => due.clone(),
+            Reference::Digest(due) => {
+                let detail = "the manifest does not fit its digest";
+                blame(&self.parts, endpoint, due, detail);
+                return Err(Self::leave(Scope::Tier, hard, Cause::WrongDigest, detail));
+            }
+            Reference::Tag(_) => {
+                // Harbor sends the header empty on its proxy path (harbor-facts 3.2); only a filled one says something.
+                let claimed: Option<Digest> = claimed.and_then(|claimed| claimed.parse().ok());
+                if let Some(claimed) = claimed.filter(|claimed| !claimed.matches(&body)) {
+                    let detail = "the manifest does not fit the digest in its header";
+                    blame(&self.parts, endpoint, &claimed, detail);
+                    return Err(Self::leave(Scope::Tier, hard, Cause::WrongDigest, detail));
+                }
+                Digest::sha256(&body)
+            }
+        };
+        // Header and body mostly agree; only where they do not is it worth reading the body once more.
+        let agreed = stated.filter(|stated| content_type.as_ref() == Some(stated));
+        let media_type = agreed.or_else(|| media_type_of(&body, content_type.as_deref()));
+        let Some(media_type) = media_type else {
+            let detail = "the manifest has no media type";
+            return Err(Self::leave(Scope::Tier, hard, Cause::WrongContent, detail));
+        };
+        Ok(Told::Whole {
+            body,
+            digest,
+            media_type,
+            descriptors,
+        })
+    }
+}
+
+impl Wanted for ManifestWanted {
+    type Good = Told;
+
+    fn ask(&self, leg: &Leg, source: &Source) -> Ask {
+        // A tier's HEAD cannot be proved, and costs it as much; Docker Hub counts GETs and not HEADs (design P6).
+        let head = self.head_is_enough && source.kind == SourceKind::Upstream;
+        let method = if head { Method::HEAD } else { Method::GET };
+        let suffix = format!("/manifests/{}", self.reference);
+        head::ask(
+            leg,
+            &suffix,
+            method,
+            self.accept.clone(),
+            None,
+            &self.request_id,
+        )
+    }
+
+    async fn examine(
+        &self,
+        leg: &Leg,
+        endpoint: &EndpointId,
+        answer: Answer,
+    ) -> Result<Told, Rejection> {
+        let authority = if leg.authoritative {
+            Authority::Final
+        } else {
+            Authority::Tier
+        };
+        let seen = head::of(&answer, Instant::now());
+        if let (SourceId::Upstream(registry), Some(left)) =
+            (&endpoint.source, quota::remaining(&answer.headers))
+        {
+            let metrics = &self.parts.sinks.metrics;
+            metrics.upstream_quota(registry.as_str(), left);
+        }
+        match judge(Asked::Document, authority, self.policy, &seen) {
+            Verdict::Use(_) if self.head_is_enough && leg.authoritative => {
+                match Self::told_by_head(&answer.headers) {
+                    Some(told) => Ok(told),
+                    None if seen.length == Some(0) => self.prove(endpoint, answer).await,
+                    None => Err(Self::leave(
+                        Scope::Address,
+                        Outcome::Success,
+                        Cause::Unusable,
+                        "the answer to HEAD is incomplete",
+                    )),
+                }
+            }
+            Verdict::Use(_) => self.prove(endpoint, answer).await,
+            verdict => Err(head::rejection(verdict, answer).await),
+        }
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        self.reference.digest()
+    }
+
+    fn is_hedged(&self) -> bool {
+        self.hedged
+    }
+}
+
+/// The clock for manifests: upstream joins a slow tier. When another tier is asked beside it, the search says.
+pub(crate) fn timing(timeouts: &Timeouts) -> Timing {
+    Timing {
+        connect_race: timeouts.connect_race,
+        first_byte: timeouts.first_byte,
+        total: timeouts.total,
+        upstream_joins: Some(timeouts.upstream_joins),
+        hedge: None,
+        abandon_overdue: false,
+    }
+}

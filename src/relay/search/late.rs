@@ -1,0 +1,151 @@
+//! Those who were asked and had not answered when the search ended: their requests run on, like connects, to the limit of
+//! a first byte, so that health learns who is silent. Until that is known they stand behind the others.
+
+use super::reports::{report, report_success};
+use super::{Event, Rejection, Running, Search, Wanted};
+use crate::lifecycle;
+use crate::relay::candidates::Candidate;
+use crate::relay::engine::RelayParts;
+use crate::relay::timing::AttemptId;
+use crate::topology::{Failure, InFlight, Outcome, SourceId};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// One request without an answer.
+struct Unanswered {
+    attempt: AttemptId,
+    candidate: Candidate,
+    since: Instant,
+    /// It is a request at that address as long as it runs.
+    _in_flight: Option<InFlight>,
+}
+
+impl<W: Wanted> Search<W> {
+    /// How long a tier took, for the delay of hedges.
+    pub(super) fn time(&self, candidate: &Candidate, took: Option<Duration>) {
+        if let Some(took) = took
+            && self.wanted.is_hedged()
+        {
+            time(&self.parts, candidate, took);
+        }
+    }
+
+    /// Lets the requests run on that nobody has answered; everybody else's are dropped with the search.
+    pub(super) fn watch_the_late(&mut self, winner: Option<AttemptId>) {
+        let now = Instant::now();
+        let unanswered = self.machine.unanswered();
+        let late: Vec<_> = unanswered
+            .filter(|(attempt, _)| Some(*attempt) != winner)
+            .collect();
+        let late: Vec<Unanswered> = late
+            .into_iter()
+            .filter_map(|(attempt, since)| {
+                let slot = self.attempts.get_mut(attempt)?;
+                let candidate = slot.candidate.clone()?;
+                let silent = &self.parts.memories.silent;
+                silent.put(candidate.endpoint.clone(), (), now);
+                Some(Unanswered {
+                    attempt,
+                    candidate,
+                    since,
+                    _in_flight: slot.in_flight.take(),
+                })
+            })
+            .collect();
+        if late.is_empty() {
+            return;
+        }
+        for (attempt, slot) in self.attempts.iter().enumerate() {
+            if !late.iter().any(|late| late.attempt == attempt) {
+                slot.abort.abort();
+            }
+        }
+        let (parts, running) = (self.parts.clone(), std::mem::take(&mut self.running));
+        let hedged = self.wanted.is_hedged();
+        lifecycle::spawn_detached("late answers", watch(parts, running, late, hedged));
+    }
+}
+
+async fn watch<G>(
+    parts: Arc<RelayParts>,
+    mut running: FuturesUnordered<Running<G>>,
+    mut late: Vec<Unanswered>,
+    hedged: bool,
+) {
+    let limit = parts.timeouts.first_byte;
+    while let Some(until) = late.iter().map(|late| late.since + limit).min() {
+        tokio::select! {
+            // Cancel safe: FuturesUnordered keeps what is not ready.
+            ended = running.next(), if !running.is_empty() => {
+                if let Some((attempt, Some(Event::Examined { result, took }))) = ended
+                    && let Some(at) = late.iter().position(|late| late.attempt == attempt)
+                {
+                    let candidate = late.swap_remove(at).candidate;
+                    answered(&parts, &candidate, result, took.filter(|_| hedged));
+                }
+            }
+            // Cancel safe: a sleep holds nothing.
+            () = tokio::time::sleep_until(until) => {
+                let now = Instant::now();
+                late.retain(|late| {
+                    let silent = now >= late.since + limit;
+                    if silent {
+                        is_silent(&parts, &late.candidate);
+                    }
+                    !silent
+                });
+            }
+        }
+    }
+}
+
+/// It was only slow.
+fn answered<G>(
+    parts: &RelayParts,
+    candidate: &Candidate,
+    result: Result<G, Rejection>,
+    took: Option<Duration>,
+) {
+    let endpoint = &candidate.endpoint;
+    let label = endpoint.source.label();
+    if let Some(took) = took {
+        time(parts, candidate, took);
+    }
+    match result {
+        Err(Rejection::Leave {
+            outcome,
+            cause,
+            detail,
+            ..
+        }) => {
+            parts.sinks.metrics.attempt(label, cause.word());
+            report(parts, endpoint, outcome, detail);
+        }
+        Ok(_) | Err(Rejection::End { .. }) => {
+            parts.memories.silent.forget(|silent| silent == endpoint);
+            parts.sinks.metrics.attempt(label, "late");
+            report_success(parts, candidate, took, String::new());
+        }
+    }
+}
+
+fn is_silent(parts: &RelayParts, candidate: &Candidate) {
+    let endpoint = &candidate.endpoint;
+    let limit = parts.timeouts.first_byte.as_secs_f32();
+    let failure = Failure::Timeout;
+    parts
+        .sinks
+        .metrics
+        .attempt(endpoint.source.label(), failure.word());
+    let detail = format!("no first byte within {limit} s; another source answered");
+    report(parts, endpoint, Outcome::Hard(failure), detail);
+}
+
+fn time(parts: &RelayParts, candidate: &Candidate, took: Duration) {
+    if let SourceId::Tier(_) = candidate.endpoint.source {
+        let source = &candidate.endpoint.source;
+        parts.hedging.answered(source, took, Instant::now());
+    }
+}

@@ -1,0 +1,172 @@
+//! Manifests on disk for a total outage (design P11): what was fetched anonymously is kept, and answered when no source
+//! can be asked. Never in the way of a pull: one writer task behind a bounded queue, reads with a limit.
+
+mod eviction;
+mod files;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use super::memory::Forgetting;
+use crate::config;
+use crate::lifecycle;
+use crate::oci::{Digest, Reference, RegistryName, Repository};
+use crate::telemetry::Journal;
+use bytes::Bytes;
+use files::Shelf;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
+use writer::{Command, Writer};
+
+/// Writes that wait. A full queue drops: what is pulled again is kept then.
+const QUEUE: usize = 64;
+
+/// What was kept so recently is not written again.
+const KEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// A disk that does not answer must not make an outage worse.
+const READ_LIMIT: Duration = Duration::from_secs(1);
+
+/// One event per image and minute.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+type Image = (RegistryName, Repository, Reference);
+
+/// The kept manifests.
+#[derive(Debug)]
+pub(crate) struct Stale {
+    shelf: Arc<Shelf>,
+    commands: mpsc::Sender<Command>,
+    /// Something that a source denied could not be deleted: nothing may be answered any more.
+    tainted: Arc<AtomicBool>,
+    /// What was kept a moment ago, with its digest.
+    kept: Forgetting<(Image, Digest), ()>,
+    said: Forgetting<Image, ()>,
+}
+
+/// A manifest from disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StaleManifest {
+    pub(crate) body: Bytes,
+    pub(crate) digest: Digest,
+    pub(crate) media_type: String,
+    /// Since a source last gave it for this reference.
+    pub(crate) age: Duration,
+}
+
+// === impl Stale ===
+
+impl Stale {
+    /// Over this directory, which the writer makes when there is something to keep.
+    pub(crate) fn start(directory: PathBuf, journal: Journal) -> Self {
+        let (commands, queue) = mpsc::channel(QUEUE);
+        let tainted = Arc::<AtomicBool>::default();
+        let shelf = Arc::new(Shelf::new(directory));
+        let writer = Writer::new(shelf.clone(), journal, tainted.clone());
+        lifecycle::spawn_detached("stale manifests", writer.run(queue));
+        Self {
+            shelf,
+            commands,
+            tainted,
+            kept: Forgetting::new(KEEP_EVERY, 1024),
+            said: Forgetting::new(SAY_EVERY, 1024),
+        }
+    }
+
+    /// Keeps what a source gave anonymously; without a body only what the tag names now.
+    pub(crate) fn keep(
+        &self,
+        image: Image,
+        digest: &Digest,
+        whole: Option<(Bytes, String)>,
+        limits: config::Stale,
+    ) {
+        let (key, now) = ((image, digest.clone()), Instant::now());
+        if !limits.enabled || self.kept.holds(&key, now) {
+            return;
+        }
+        let (registry, repository, reference) = &key.0;
+        let command = Command::Keep {
+            folder: files::folder(registry, repository),
+            reference: reference.clone(),
+            digest: digest.clone(),
+            whole,
+            limits,
+        };
+        if self.commands.try_send(command).is_ok() {
+            self.kept.put(key, (), now);
+        }
+    }
+
+    /// An authoritative source says that it does not exist, or must not be had.
+    pub(crate) fn forget(&self, (registry, repository, reference): &Image) {
+        self.delete(registry, repository, Some(reference.clone()));
+    }
+
+    /// An authoritative source denied the whole repository.
+    pub(crate) fn forget_all(&self, registry: &RegistryName, repository: &Repository) {
+        self.delete(registry, repository, None);
+    }
+
+    fn delete(&self, registry: &RegistryName, repository: &Repository, what: Option<Reference>) {
+        self.kept.forget(|((of, name, reference), _)| {
+            let same = what.as_ref().is_none_or(|what| what == reference);
+            of == registry && name == repository && same
+        });
+        let command = Command::Forget {
+            folder: files::folder(registry, repository),
+            reference: what,
+        };
+        if let Err(TrySendError::Full(command)) = self.commands.try_send(command) {
+            // A denial must get through; the pull does not wait for it.
+            let commands = self.commands.clone();
+            lifecycle::spawn_detached("stale denial", async move {
+                // Closed: the daemon ends.
+                let _ = commands.send(command).await;
+            });
+        }
+    }
+
+    /// What is kept, if it is young enough, proved, and of a kind that the client takes.
+    pub(crate) async fn find(
+        &self,
+        (registry, repository, reference): &Image,
+        accept: &str,
+        limits: config::Stale,
+    ) -> Option<StaleManifest> {
+        if !limits.enabled || self.tainted.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (shelf, folder) = (self.shelf.clone(), files::folder(registry, repository));
+        let reference = reference.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            shelf.read(&folder, &reference, limits.max_age, SystemTime::now())
+        });
+        let read = tokio::time::timeout(READ_LIMIT, reading).await;
+        let found = read.ok()?.ok()??;
+        is_accepted(accept, &found.media_type).then_some(found)
+    }
+
+    /// Whether to say that it was answered: once per image and minute.
+    pub(crate) fn is_news(&self, image: &Image, now: Instant) -> bool {
+        let news = !self.said.holds(image, now);
+        if news {
+            self.said.put(image.clone(), (), now);
+        }
+        news
+    }
+}
+
+/// Whether the client takes that media type. A source would have chosen another representation for who does not.
+fn is_accepted(accept: &str, media_type: &str) -> bool {
+    let mut types = accept
+        .split(',')
+        .filter_map(|entry| entry.split(';').next());
+    types.any(|entry| matches!(entry.trim(), "*/*" | "application/*") || entry.trim() == media_type)
+}

@@ -1,0 +1,152 @@
+//! The one writer: takes commands in order, each on a thread that may block, and switches keeping off while the disk
+//! does not take it.
+
+use super::eviction::taken;
+use super::files::Shelf;
+use crate::config;
+use crate::oci::{Digest, Reference};
+use crate::telemetry::{EventName, Journal, StateChange};
+use bytes::Bytes;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// After a failed write nothing is kept for this long.
+const PAUSE: Duration = Duration::from_secs(600);
+
+/// What is too old is looked for this often.
+const TIDY_EVERY: Duration = Duration::from_secs(3600);
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Write it.
+    Keep {
+        folder: String,
+        reference: Reference,
+        digest: Digest,
+        /// Body and media type.
+        whole: Option<(Bytes, String)>,
+        limits: config::Stale,
+    },
+    /// Delete one reference, or all of the folder.
+    Forget {
+        folder: String,
+        reference: Option<Reference>,
+    },
+}
+
+/// The writer's state.
+#[derive(Debug)]
+pub(super) struct Writer {
+    shelf: Arc<Shelf>,
+    journal: Journal,
+    tainted: Arc<AtomicBool>,
+    /// On disk, as far as it is known; too much counts as a reason to look.
+    bytes: Option<u64>,
+    tidied: Option<Instant>,
+    paused_until: Option<Instant>,
+    /// It was said that the disk does not take it.
+    said: bool,
+}
+
+// === impl Writer ===
+
+impl Writer {
+    pub(super) fn new(shelf: Arc<Shelf>, journal: Journal, tainted: Arc<AtomicBool>) -> Self {
+        Self {
+            shelf,
+            journal,
+            tainted,
+            bytes: None,
+            tidied: None,
+            paused_until: None,
+            said: false,
+        }
+    }
+
+    /// Until nobody can send a command any more.
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
+        while let Some(command) = queue.recv().await {
+            let now = Instant::now();
+            let carrying_out = tokio::task::spawn_blocking(move || {
+                self.carry_out(command, now, SystemTime::now());
+                self
+            });
+            match carrying_out.await {
+                Ok(writer) => self = writer,
+                // It panicked, which is logged, or the daemon ends.
+                Err(_) => return,
+            }
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, command: Command, now: Instant, clock: SystemTime) {
+        match command {
+            Command::Keep { .. } if self.paused_until.is_some_and(|until| now < until) => {}
+            Command::Keep {
+                folder,
+                reference,
+                digest,
+                whole,
+                limits,
+            } => {
+                let written = self
+                    .shelf
+                    .write(&folder, &reference, &digest, whole.as_ref(), clock);
+                let kept = written.and_then(|bytes| self.count(bytes, limits, now, clock));
+                match kept {
+                    Ok(()) => (self.paused_until, self.said) = (None, false),
+                    Err(error) => {
+                        self.paused_until = Some(now + PAUSE);
+                        if !std::mem::replace(&mut self.said, true) {
+                            self.say("manifests are not kept for an outage any more", &error);
+                        }
+                    }
+                }
+            }
+            Command::Forget { folder, reference } => {
+                if let Err(error) = self.shelf.delete(&folder, reference.as_ref())
+                    && !self.tainted.swap(true, Ordering::Relaxed)
+                {
+                    let what =
+                        "a denied manifest cannot be deleted: none is answered from disk any more";
+                    self.say(what, &error);
+                }
+            }
+        }
+    }
+
+    fn count(
+        &mut self,
+        bytes: u64,
+        limits: config::Stale,
+        now: Instant,
+        clock: SystemTime,
+    ) -> io::Result<()> {
+        // A tag and its content are two files.
+        let known = self.bytes.map(|known| known + 2 * taken(bytes));
+        self.bytes = known;
+        let tidied = self.tidied.is_some_and(|at| now < at + TIDY_EVERY);
+        if tidied && known.is_some_and(|known| known <= limits.max_bytes) {
+            return Ok(());
+        }
+        self.bytes = Some(self.shelf.tidy(limits, clock)?);
+        self.tidied = Some(now);
+        Ok(())
+    }
+
+    fn say(&self, what: &str, error: &io::Error) {
+        let directory = self.shelf.directory().display();
+        self.journal.event(StateChange {
+            event: EventName::FilesNotWritable,
+            tier: None,
+            endpoint: None,
+            reason: error.to_string(),
+            message: format!("cannot write in {directory}: {error}; {what}; pulls go on"),
+        });
+    }
+}

@@ -1,0 +1,61 @@
+//! Limits and policies: counted by reason, told to the client where they end the search.
+
+use crate::metric;
+use crate::node::{REPOSITORY, Setup, TIERED};
+use crate::support::{FakeRegistry, Fault, Image, On, Reply};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_registrys_quota_is_a_metric() {
+    let image = Image::random(1, 1);
+    let upstream = FakeRegistry::builder().start().await;
+    let top = image.top.clone();
+    upstream.script(move |_| {
+        let reply = Reply::new(200).header("ratelimit-remaining", "76;w=21600");
+        Some(reply.body(top.media_type, top.body.clone()))
+    });
+    let node = Setup::of(&[], &upstream).start().await;
+    assert_eq!(node.pull("manifests/1").await.status, 200);
+    let series = r#"upstream_quota_remaining{registry="docker.io"}"#;
+    assert_eq!(metric(&node, series).await.as_deref(), Some("76"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_denial_is_counted_by_reason_and_told_where_it_is_final() {
+    let image = Image::random(2, 1);
+    let reason = "current image with 3 vulnerabilities cannot be pulled";
+    for (policy, status) in [("next", 200), ("final", 404)] {
+        let tier = FakeRegistry::builder().with_image(TIERED, "1", &image);
+        let upstream = FakeRegistry::builder().with_image(REPOSITORY, "1", &image);
+        let (tier, upstream) = (tier.start().await, upstream.start().await);
+        let denial = Reply::error(412, "PROJECTPOLICYVIOLATION", reason);
+        tier.set_fault_on(On::Manifests, Fault::Reply(denial));
+        let setup = Setup::of(&[&tier], &upstream);
+        let node = setup.and(&format!("[failover]\nharbor_policy = \"{policy}\"\n"));
+        let node = node.start().await;
+        let got = node.pull("manifests/1").await;
+        assert_eq!(got.status, status, "{got:?}");
+        if policy == "final" {
+            assert!(got.message().contains(reason), "{}", got.message());
+        }
+        let record = node.record(&got).await;
+        assert!(record.error.contains(reason), "{policy}: {record:?}");
+        let series = r#"policy_denials_total{tier="t1",reason="vulnerability"}"#;
+        assert_eq!(
+            metric(&node, series).await.as_deref(),
+            Some("1"),
+            "{policy}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_limits_us_is_asked_at_one_address_only_and_the_answer_is_503() {
+    let upstream = FakeRegistry::builder().start().await;
+    let limited = Reply::error(429, "TOOMANYREQUESTS", "slow down").header("retry-after", "30");
+    upstream.set_fault_on(On::Manifests, Fault::Reply(limited));
+    let node = Setup::of(&[], &upstream).start().await;
+    let got = node.pull("manifests/1").await;
+    assert_eq!(got.status, 503, "{got:?}");
+    assert!(got.message().contains("429"), "{}", got.message());
+    assert_eq!(upstream.requests().len(), 1, "{:?}", upstream.lines());
+}
