@@ -202,6 +202,7 @@ impl Known {
                 .asked
                 .is_none_or(|asked| now.saturating_duration_since(asked) >= DORMANT_AFTER);
         EndpointSet {
+            of: (self.host.clone(), self.port),
             addresses: match dormant {
                 true => Vec::new(),
                 false => self.addresses.clone(),

@@ -69,7 +69,9 @@ pub(super) fn sources(tiers: &[&str]) -> Arc<Sources> {
 
 pub(super) fn sets(of: &[(SourceId, &[u8])]) -> Arc<EndpointSets> {
     let sets = of.iter().map(|(id, addresses)| {
+        let source = source(id.clone(), ProbeKind::None);
         let set = EndpointSet {
+            of: (source.dialled().host.clone(), source.dialled().port),
             addresses: addresses.iter().copied().map(address).collect(),
             stale: false,
             error: None,

@@ -116,7 +116,7 @@ impl Table {
     pub(super) fn set_addresses(&mut self, sets: Arc<EndpointSets>, now: Instant) {
         let old = std::mem::replace(&mut self.sets, sets);
         for source in self.sources.clone().all() {
-            let set = self.sets.get(&source.id).cloned();
+            let set = self.set_of(source).cloned();
             let same = old.get(&source.id) == set.as_ref();
             let addresses = set.iter().flat_map(|set| &set.addresses);
             let current: BTreeSet<EndpointId> = addresses
@@ -151,6 +151,11 @@ impl Table {
             }
         }
         self.settle(now);
+    }
+
+    /// What DNS said of a source, unless that was of another place: the new settings never meet the old addresses.
+    fn set_of(&self, source: &Source) -> Option<&Arc<EndpointSet>> {
+        self.sets.get(&source.id).filter(|set| set.is_of(source))
     }
 
     /// The node pulls.

@@ -23,7 +23,6 @@ use super::detect::Detected;
 use super::ledger::{Kind, Ledger, ourselves};
 use super::write::Standing;
 use crate::config::Config;
-use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! An endpoint: one address of one source, with the counters that requests keep on it.
 
-use super::source::SourceId;
+use super::source::{Source, SourceId};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,12 +18,24 @@ pub struct EndpointId {
 /// What DNS said of one source, with how long it holds. Published by discovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointSet {
+    /// The host and port that it is of. After a reload a source may dial another place while the set is still of the
+    /// old one.
+    pub of: (String, u16),
     /// Sorted, without duplicates. Empty: nothing was ever learned.
     pub addresses: Vec<SocketAddr>,
     /// The last refresh failed and this is what was known before.
     pub stale: bool,
     /// Why the last refresh failed, for people.
     pub error: Option<Arc<str>>,
+}
+
+impl EndpointSet {
+    /// Whether these are addresses of what `source` dials.
+    #[must_use]
+    pub fn is_of(&self, source: &Source) -> bool {
+        let dialled = source.dialled();
+        self.of.0 == dialled.host && self.of.1 == dialled.port
+    }
 }
 
 /// Live counters of one endpoint. Requests raise and lower them through guards; `select` reads them.

@@ -82,6 +82,7 @@ impl Drop for Lookups {
 
 fn unanswered() -> EndpointSet {
     EndpointSet {
+        of: (String::new(), 0),
         addresses: Vec::new(),
         stale: false,
         error: Some(format!("no answer from DNS within {} s", LIMIT.as_secs()).into()),

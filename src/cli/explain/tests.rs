@@ -98,6 +98,7 @@ pub(super) fn looked_up(stage: &Stage, of: &[(&str, &[&str])]) -> EndpointSets {
     let named = sources.filter_map(|source| {
         let (_, addresses) = of.iter().find(|(name, _)| *name == source.id.label())?;
         let set = EndpointSet {
+            of: (source.dialled().host.clone(), source.dialled().port),
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
             stale: addresses.is_empty(),
             error: addresses.is_empty().then(|| "no such name".into()),

@@ -239,3 +239,31 @@ fn due_probes_are_of_tiers_and_bounded() {
     assert_eq!(next[0].endpoint, first[0].endpoint);
     assert_eq!(next[0].cookie.as_deref(), Some("sid=1"));
 }
+
+/// Its new password must not go to its old address while DNS has not followed.
+#[test]
+fn a_source_that_moved_has_no_address_until_dns_has_followed() {
+    let start = Instant::now();
+    let mut table = table(start);
+    let mut moved = Sources::clone(&sources(&["replica", "core"]));
+    Arc::make_mut(&mut moved.tiers[1]).url.host = "elsewhere.example.com".to_owned();
+    table.set_sources(Arc::new(moved), start);
+    let snapshot = table.take_snapshot().unwrap();
+    assert!(snapshot.source(&tier("core")).unwrap().endpoints.is_empty());
+    assert!(
+        !snapshot
+            .source(&tier("replica"))
+            .unwrap()
+            .endpoints
+            .is_empty()
+    );
+    let mut followed = EndpointSets::clone(&table.sets);
+    let set = EndpointSet {
+        of: ("elsewhere.example.com".to_owned(), 443),
+        ..EndpointSet::clone(&followed[&tier("core")])
+    };
+    followed.insert(tier("core"), Arc::new(set));
+    table.set_addresses(Arc::new(followed), start);
+    let snapshot = table.take_snapshot().unwrap();
+    assert_eq!(statuses(&snapshot, &tier("core")), ["healthy"]);
+}

@@ -1,6 +1,6 @@
 //! What others see of the table: a source's state in a snapshot, and events.
 
-use super::{Effect, EndpointSet, SourceState, Table, Turn};
+use super::{Effect, SourceState, Table, Turn};
 use crate::telemetry::{EventName, StateChange};
 use crate::topology::{EndpointId, EndpointState, Source, SourceId};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ impl Table {
             reason: row.state.reason.clone(),
             latency: row.state.latency.shown(),
         });
-        let set: Option<&Arc<EndpointSet>> = self.sets.get(&source.id);
+        let set = self.set_of(source);
         let readiness = self.readiness.get(&source.id).copied();
         SourceState {
             source: source.clone(),
