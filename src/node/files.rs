@@ -12,8 +12,8 @@ mod pass;
 mod restore;
 
 pub use execute::{Done, Outcome, execute};
-pub(in crate::node) use look::chain;
 pub use left::Left;
+pub(in crate::node) use look::chain;
 pub use look::{Disk, look};
 pub use pass::{Everything, Hooks, Pass, Passed, Tiers, agent_of, preview, release, run};
 pub use restore::restore;
