@@ -19,10 +19,10 @@ pub use pass::{Everything, Hooks, Pass, Passed, Tiers, agent_of, preview, releas
 pub use restore::restore;
 
 use super::desired::{self, DesiredHost, Situation};
-use super::detect::Detected;
+use super::detect::{Detected, Found};
 use super::ledger::{Kind, Ledger, ourselves};
 use super::write::Standing;
-use crate::config::Config;
+use crate::config::{Config, Runtime};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -212,6 +212,11 @@ pub fn plan(input: &Input<'_>, disk: &Disk) -> Plan {
     if let Some(registries) = &wanted.registries {
         handled.insert(registries.clone());
         plan_registries(&mut plan, input, disk, registries);
+    }
+    let detected = input.detected.runtime != Found::None;
+    if !detected && input.config.node.runtime == Runtime::Auto {
+        // Not seen now, such as in the middle of its own upgrade: no reason to take anything out.
+        return plan;
     }
     let gone = input
         .ledger

@@ -212,3 +212,17 @@ fn entries_for_every_registry_are_copied() {
     let text = stock.read(&stock.hosts("docker.io")).unwrap();
     assert!(text.contains("certs.d/_default/their.crt"), "{text}");
 }
+
+#[test]
+fn a_runtime_that_is_not_seen_now_changes_nothing() {
+    let mut node = Node::new();
+    node.apply();
+    let before = node.everything();
+    node.machine = Machine::below(&node.path("elsewhere"), Vec::new());
+    let passed = node.try_apply().unwrap();
+    assert_eq!(passed.detected.runtime, Found::None);
+    assert_eq!(node.everything(), before);
+    node.config = Config::from_toml(&format!("{CONFIG}runtime = \"none\"\n")).unwrap();
+    node.apply();
+    assert!(!node.hosts("docker.io").exists());
+}
