@@ -58,7 +58,7 @@ part real 720 $AS_ROOT cargo test --locked --no-fail-fast --test real -- --test-
 grep -ahE "^(first|second|pull|[A-Za-z].* at both REPLICA).* s( more than a healthy pull)?\$" "$logs/real.log" | cut -c -140 | sed "s/^/    /"
 # By fault: HalfClose and Kill, DnsFailure, CorruptByte, SilentAccept, PowerLoss, WrongContentRange, ZeroLength, WholeForRange,
 # TokenDead, Status and Html, CertificateExpired, AgentKilled, DnsChange, ErrorJson, Stall, AgentKilledAndRestarted.
-part chaos 180 $AS_ROOT cargo test --locked --quiet --test chaos -- 1000 1003 1012 1014 1018 1022 1028 1031 1034 1037 1040 1041 1044 1101 1108 1112
+part chaos 180 $AS_ROOT cargo test --locked --quiet --test chaos -- 1000 1003 1012 1014 1018 1022 1028 1031 1034 1037 1040 1041 1044 1101 1108 1112 1142
 part demo 150 $AS_ROOT cargo test --locked --quiet --test demo
 
 echo "$SECONDS seconds in all; what each part said is in $logs"
