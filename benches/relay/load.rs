@@ -52,7 +52,14 @@ pub(crate) fn requests(url: &str, time: Duration, directory: &Path) -> Result<Re
     let script = directory.join("wrk.lua");
     fs::write(
         &script,
-        "done = function(summary, latency, requests)\n\
+        // Another Accept each time: the agent shares one search among equal requests, and this part is about relaying.
+        "local n = 0\n\
+         request = function()\n\
+         n = n + 1\n\
+         local kind = 'application/vnd.oci.image.manifest.v1+json;x=' .. n\n\
+         return wrk.format('GET', nil, { ['Accept'] = kind })\n\
+         end\n\
+         done = function(summary, latency, requests)\n\
          local e = summary.errors\n\
          local errors = e.connect + e.read + e.write + e.status + e.timeout\n\
          io.write(string.format('\\nRESULT %d %d %d %d\\n',\n\
