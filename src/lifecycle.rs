@@ -8,4 +8,4 @@ mod tasks;
 pub use drain::{Drain, DrainGuard, DrainWatch, Drained};
 pub use signals::{RawSignal, Signal, Signals};
 pub use systemd::Notifier;
-pub use tasks::{TaskFailure, Tasks, log_panics, panics, spawn_detached};
+pub use tasks::{TaskFailure, Tasks, contained, log_panics, panics, spawn_detached};

@@ -13,13 +13,15 @@ use crate::upstream::{self, Body, Connection};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, HeaderValue, RANGE, WWW_AUTHENTICATE,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, RANGE,
+    WWW_AUTHENTICATE,
 };
 use hyper::{Request, Response, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Redirects followed in one exchange.
 const MAX_REDIRECTS: u32 = 5;
 /// Bodies of 401s and redirects are read up to here, so that their connection can be used again.
@@ -96,7 +98,8 @@ impl<'a> Run<'a> {
                 }
                 // Before the token: that fetch may use the same connection.
                 drain(response.body_mut()).await;
-                if let Some(why) = self.authorize(response.headers()).await? {
+                // Boxed, as all that is rare: an exchange is moved about, and this is most of its size.
+                if let Some(why) = Box::pin(self.authorize(response.headers())).await? {
                     return Ok(self.answer(&at, response, Some(why)));
                 }
                 at.clone()
@@ -108,7 +111,7 @@ impl<'a> Run<'a> {
             };
             drain(response.body_mut()).await;
             at = next;
-            connection = self.connect(&at.hop).await?;
+            connection = Box::pin(self.connect(&at.hop)).await?;
         }
     }
 
@@ -217,9 +220,12 @@ impl<'a> Run<'a> {
             .method(&ask.method)
             .uri(&at.target)
             .header(HOST, host)
-            .header(hyper::header::USER_AGENT, USER_AGENT)
-            .header(ACCEPT_ENCODING, "identity")
-            .header("x-request-id", &*ask.request_id);
+            .header(
+                hyper::header::USER_AGENT,
+                HeaderValue::from_static(USER_AGENT),
+            )
+            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
+            .header(REQUEST_ID, &*ask.request_id);
         if !ask.accept.is_empty() {
             request = request.header(ACCEPT, &ask.accept);
         }
@@ -287,5 +293,5 @@ async fn drain(body: &mut Body) {
             left = rest;
         }
     };
-    let _ = tokio::time::timeout(SMALL_BODY_TIME, read).await;
+    let _ = Box::pin(tokio::time::timeout(SMALL_BODY_TIME, read)).await;
 }

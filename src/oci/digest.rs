@@ -123,7 +123,7 @@ impl Hasher {
     /// The digest of everything taken in.
     #[must_use]
     pub fn finish(self) -> Digest {
-        use fmt::Write as _;
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let name = match self.algorithm {
             Algorithm::Sha256 => "sha256:",
             Algorithm::Sha512 => "sha512:",
@@ -131,8 +131,13 @@ impl Hasher {
         let mut text = String::with_capacity(name.len() + 128);
         text.push_str(name);
         for byte in self.context.finish().as_ref() {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
+            for half in [byte >> 4, byte & 15] {
+                text.extend(
+                    DIGITS
+                        .get(usize::from(half))
+                        .map(|digit| char::from(*digit)),
+                );
+            }
         }
         Digest {
             text: text.into(),

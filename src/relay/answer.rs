@@ -8,7 +8,7 @@ use crate::telemetry::RequestOutcome;
 use crate::topology::EndpointId;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -137,9 +137,11 @@ pub(crate) fn with_request_id(
     record: &RequestRecord,
     builder: hyper::http::response::Builder,
 ) -> hyper::http::response::Builder {
+    const VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+    const REQUEST_ID: HeaderName = HeaderName::from_static("x-harbor-pilot-request-id");
     builder
-        .header("Docker-Distribution-Api-Version", "registry/2.0")
-        .header("X-Harbor-Pilot-Request-Id", &*record.request_id())
+        .header(VERSION, HeaderValue::from_static("registry/2.0"))
+        .header(REQUEST_ID, &*record.request_id())
 }
 
 /// `X-Harbor-Pilot-Served-By`

@@ -45,13 +45,13 @@ pub(crate) async fn answer(
     request: &PullRequest,
     mut record: RequestRecord,
 ) -> Answered {
-    let wish = Wish {
+    let wish = Arc::new(Wish {
         registry: route.registry_label.clone(),
         repository: route.repository.clone(),
         reference,
         accept: accept_of(request),
         head: request.head,
-    };
+    });
     let kept = wish.reference.digest().and_then(|digest| {
         let key = (
             wish.registry.clone(),

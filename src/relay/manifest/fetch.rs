@@ -80,7 +80,7 @@ pub(super) async fn fetch(
     parts: Arc<RelayParts>,
     rules: Arc<Rules>,
     route: Arc<Route>,
-    wish: Wish,
+    wish: Arc<Wish>,
     request_id: Arc<str>,
 ) -> Fetched {
     let (route, denied) = parts.without_denied(route);
@@ -89,7 +89,7 @@ pub(super) async fn fetch(
     if wish.head && head_was_incomplete(&ended) {
         let tried = std::mem::take(&mut ended.tried);
         let attempts = ended.attempts;
-        ended = search(&parts, &rules, &route, &wish, false, &request_id).await;
+        ended = Box::pin(search(&parts, &rules, &route, &wish, false, &request_id)).await;
         ended.tried.splice(0..0, tried);
         ended.attempts += attempts;
     }
@@ -103,7 +103,7 @@ pub(super) async fn fetch(
             let is_outage = ended.tried.iter().any(|tried| tried.cause.is_outage());
             let stale = match nothing {
                 NotFound::Failed if is_outage && !had_denied => {
-                    parts.stale.find(&wish.image(), &wish.accept, limits).await
+                    Box::pin(parts.stale.find(&wish.image(), &wish.accept, limits)).await
                 }
                 _ => None,
             };

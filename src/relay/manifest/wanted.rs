@@ -189,7 +189,8 @@ impl Wanted for ManifestWanted {
                 }
             }
             Verdict::Use(_) => self.prove(endpoint, answer).await,
-            verdict => Err(head::rejection(verdict, answer).await),
+            // Boxed: rare, and more than half of what a search keeps per attempt.
+            verdict => Err(Box::pin(head::rejection(verdict, answer)).await),
         }
     }
 
