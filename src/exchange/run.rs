@@ -216,30 +216,33 @@ impl<'a> Run<'a> {
             Hop::Endpoint => self.source.url.authority(),
             Hop::Named(origin) => origin.authority(),
         };
-        let mut request = Request::builder()
-            .method(&ask.method)
-            .uri(&at.target)
-            .header(HOST, host)
-            .header(
-                hyper::header::USER_AGENT,
-                HeaderValue::from_static(USER_AGENT),
-            )
-            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
-            .header(REQUEST_ID, &*ask.request_id);
+        let mut request = Request::new(Empty::new());
+        *request.method_mut() = ask.method.clone();
+        *request.uri_mut() = at.target.parse().map_err(unusable)?;
+        let headers = request.headers_mut();
+        headers.reserve(8);
+        headers.insert(HOST, HeaderValue::try_from(host).map_err(unusable)?);
+        headers.insert(
+            hyper::header::USER_AGENT,
+            HeaderValue::from_static(USER_AGENT),
+        );
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let mut add = |name, text: &str| {
+            let value = HeaderValue::from_str(text).map_err(unusable)?;
+            headers.insert(name, value);
+            Ok(())
+        };
+        add(REQUEST_ID, &ask.request_id)?;
         if !ask.accept.is_empty() {
-            request = request.header(ACCEPT, &ask.accept);
+            add(ACCEPT, &ask.accept)?;
         }
         if let Some(range) = &ask.range {
-            request = request.header(RANGE, range);
+            add(RANGE, range)?;
         }
         if let (Hop::Endpoint, Some(authorization)) = (&at.hop, &self.authorization) {
-            request = request.header(AUTHORIZATION, authorization);
+            headers.insert(AUTHORIZATION, authorization.clone());
         }
-        request.body(Empty::new()).map_err(|error| upstream::Error {
-            failure: Failure::Content,
-            detail: format!("no request can be made of the target: {error}"),
-            stale_connection: false,
-        })
+        Ok(request)
     }
 
     fn answer(&self, at: &Position, response: Response<Body>, denied: Option<String>) -> Answer {
@@ -270,6 +273,14 @@ impl<'a> Run<'a> {
             failure: error.failure,
             detail,
         }
+    }
+}
+
+fn unusable(error: impl std::fmt::Display) -> upstream::Error {
+    upstream::Error {
+        failure: Failure::Content,
+        detail: format!("no request can be made of the target: {error}"),
+        stale_connection: false,
     }
 }
 

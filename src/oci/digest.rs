@@ -128,16 +128,13 @@ impl Hasher {
             Algorithm::Sha256 => "sha256:",
             Algorithm::Sha512 => "sha512:",
         };
-        let mut text = String::with_capacity(name.len() + 128);
+        let hash = self.context.finish();
+        let mut text = String::with_capacity(name.len() + 2 * hash.as_ref().len());
         text.push_str(name);
-        for byte in self.context.finish().as_ref() {
-            for half in [byte >> 4, byte & 15] {
-                text.extend(
-                    DIGITS
-                        .get(usize::from(half))
-                        .map(|digit| char::from(*digit)),
-                );
-            }
+        let digit = |half: u8| char::from(DIGITS.get(usize::from(half)).copied().unwrap_or(b'?'));
+        for byte in hash.as_ref() {
+            text.push(digit(byte >> 4));
+            text.push(digit(byte & 15));
         }
         Digest {
             text: text.into(),
