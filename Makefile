@@ -15,7 +15,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tools build demo test test-fast test-real chaos audit bench bench-deps fuzz compare-containerd-alone clean
+.PHONY: help deps tools build demo test test-fast test-real chaos kills audit bench bench-deps fuzz compare-containerd-alone clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -52,6 +52,9 @@ N := 500
 SEED :=
 chaos: deps ## N=500 pulls while random things go wrong, from SEED; an hour or less (N=1 SEED=… replays one)
 	@$(AS_ROOT) cargo test --locked --quiet --test chaos -- --count "$(N)" --seed "$(SEED)"
+
+kills: ## kill -9 at N=500 random moments while the node's files are written (SEED=… repeats one run)
+	HARBOR_PILOT_KILLS="$(N)" $(if $(SEED),HARBOR_PILOT_SEED="$(SEED)") cargo test --locked --test node_kills -- --nocapture
 
 audit: tools ## known vulnerabilities of the dependencies; needs the internet
 	cargo-deny check advisories

@@ -20,6 +20,7 @@ mod lab;
 mod faults;
 mod last_resort;
 mod other_clients;
+mod own_death;
 mod power_loss;
 mod private_images;
 mod served_by_replica;
