@@ -4,7 +4,7 @@
 set -eu
 
 PACKAGES="busybox-static ca-certificates containerd curl dnsmasq-base docker-registry gcc golang-go iproute2 libc6-dev
-    nftables nginx-light openssl runc skopeo umoci util-linux $*"
+    nftables nginx-light openssl runc skopeo umoci util-linux xfsprogs $*"
 SERVICES="containerd docker-registry haproxy nginx"
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
