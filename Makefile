@@ -15,7 +15,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tools build demo test test-fast test-real chaos kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
+.PHONY: help deps tools build demo test test-fast test-real test-docker chaos kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -46,6 +46,10 @@ test-fast: ## unit and integration tests alone, without root
 
 test-real: deps ## the tests with the real containerd alone
 	$(AS_ROOT) cargo test --locked --test real -- --test-threads=1 --show-output
+
+test-docker: deps ## plan --for docker, read by a real dockerd (installs Debian's docker.io, which starts nothing)
+	@tests/lab/deps.sh docker.io
+	$(AS_ROOT) cargo test --locked --test docker
 
 # N pulls; the first has the seed SEED (without one: the clock's), the others follow it.
 N := 500

@@ -48,7 +48,7 @@ part() {
 
 part format 30 cargo fmt --all --check
 part lints 720 cargo clippy --locked --all-targets -- -D warnings
-part lints-real 120 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_disk --test node_k3s -- -D warnings
+part lints-real 120 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_disk --test node_k3s --test docker -- -D warnings
 part docs 150 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 part dependencies 60 cargo-deny check bans licenses sources
 part tests 1080 cargo test --locked --no-fail-fast
