@@ -18,6 +18,7 @@
 //! `restore` and `handover` know nothing but the ledger and print `changed`, `files` and `left` only.
 
 pub mod apply;
+pub mod give_way;
 pub mod handover;
 pub mod plan;
 mod report;
