@@ -12,6 +12,7 @@ mod dns;
 mod front;
 mod images;
 mod network;
+mod node;
 mod process;
 mod programs;
 mod remains;
@@ -27,6 +28,7 @@ pub(crate) use storage::PRIVATE_USER;
 use certificates::Certificates;
 use dns::Dns;
 use network::Network;
+use node::Node;
 use remains::Remains;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,6 +58,7 @@ pub(crate) struct Lab {
     storages: Storages,
     dns: Dns,
     certificates: Certificates,
+    node: Node,
     network: Network,
     remains: Remains,
 }
@@ -95,7 +98,8 @@ impl Lab {
                 Front::start(place, storage, &certificates, &network, directory)
             })
             .collect();
-        let containerd = Containerd::start(&network, directory);
+        let node = Node::of_environment(&network);
+        let containerd = Containerd::start(&node, directory, network.etc(), "");
         let lab = Self {
             agent: None,
             containerd,
@@ -103,6 +107,7 @@ impl Lab {
             storages,
             dns,
             certificates,
+            node,
             network,
             remains,
         };
@@ -141,7 +146,7 @@ impl Lab {
         self.agent = None;
         let ca = self.certificates.ca();
         self.agent = Some(Agent::start(
-            &self.network,
+            &self.node,
             self.remains.directory(),
             ca,
             options,
@@ -167,6 +172,23 @@ impl Lab {
     /// The running agent.
     pub(crate) fn agent(&self) -> &Agent {
         self.agent.as_ref().expect("the agent has been started")
+    }
+
+    /// The node that containerd and the agent run on.
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Starts containerd anew, with `more` at the end of its configuration.
+    pub(crate) fn restart_containerd(&mut self, more: &str) {
+        self.containerd.stop();
+        let directory = self.remains.directory();
+        self.containerd = Containerd::start(&self.node, directory, self.network.etc(), more);
+    }
+
+    /// The real containerd, to be set otherwise.
+    pub(crate) fn containerd_mut(&mut self) -> &mut Containerd {
+        &mut self.containerd
     }
 
     /// The real containerd.
