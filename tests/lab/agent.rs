@@ -18,11 +18,21 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_harbor-pilot");
 pub(crate) struct AgentOptions {
     /// Whether docker.io may be asked directly.
     pub(crate) direct: bool,
+    /// Whether CORE may stand in containerd's files (`in_file`).
+    pub(crate) in_file: bool,
+    /// More keys of `[server]`, and the keys of `[node]`.
+    pub(crate) server: String,
+    pub(crate) node: String,
 }
 
 impl Default for AgentOptions {
     fn default() -> Self {
-        Self { direct: true }
+        Self {
+            direct: true,
+            in_file: false,
+            server: String::new(),
+            node: String::new(),
+        }
     }
 }
 
@@ -36,12 +46,7 @@ pub(crate) struct Agent {
 
 impl Agent {
     /// Starts it with an empty state directory and waits until it says that it is ready.
-    pub(crate) fn start(
-        node: &Node,
-        directory: &Path,
-        ca: &Path,
-        options: &AgentOptions,
-    ) -> Self {
+    pub(crate) fn start(node: &Node, directory: &Path, ca: &Path, options: &AgentOptions) -> Self {
         let directory = directory.join("agent");
         let state = directory.join("state");
         if state.exists() {
@@ -93,6 +98,11 @@ impl Agent {
         }
     }
 
+    /// Waits for its end; insists after five seconds.
+    pub(crate) fn wait_for_end(&mut self) {
+        self.daemon.stop();
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: &str) {
         self.daemon.signal(signal);
@@ -117,7 +127,12 @@ impl Agent {
     /// Asks it as containerd would: headers and body of the answer.
     pub(crate) fn get(&self, path: &str) -> String {
         let url = format!("{URL}{path}");
-        let answer = output(self.node.network().command("curl").args(["-sS", "-i", &url]));
+        let answer = output(
+            self.node
+                .network()
+                .command("curl")
+                .args(["-sS", "-i", &url]),
+        );
         String::from_utf8_lossy(&answer.stdout).into_owned()
     }
 
@@ -131,8 +146,9 @@ fn text(ca: &Path, state: &Path, options: &AgentOptions) -> String {
     let tier = |name: &str, host: &str| {
         format!(
             "[[tier]]\nname = \"{name}\"\nkind = \"harbor\"\nurl = \"https://{host}\"\n\
-             project = \"proxy-{{registry_dashed}}\"\ncascade = {cascade}\nca_file = \"{ca}\"\n\n",
+             project = \"proxy-{{registry_dashed}}\"\ncascade = {cascade}\nin_file = {in_file}\nca_file = \"{ca}\"\n\n",
             cascade = name == "replica",
+            in_file = name == "core" && options.in_file,
             ca = ca.display(),
         )
     };
@@ -143,6 +159,7 @@ fn text(ca: &Path, state: &Path, options: &AgentOptions) -> String {
         )
     };
     [
+        format!("[server]\n{}\n[node]\n{}\n", options.server, options.node),
         tier("replica", "replicas.lab.example"),
         tier("core", "core.lab.example"),
         registry("docker.io", "registry.lab.example", options.direct),

@@ -158,6 +158,12 @@ impl Lab {
         self.agent().signal(signal);
     }
 
+    /// Waits until the agent, which was told to, has ended; what it logged stays.
+    pub(crate) fn wait_for_agents_end(&mut self) {
+        let agent = self.agent.as_mut().expect("the agent has been started");
+        agent.wait_for_end();
+    }
+
     /// Starts the agent anew with the state that it had, and waits until it is ready.
     pub(crate) fn restart_agent(&mut self) {
         let agent = self.agent.take().expect("the agent has been started");
@@ -208,6 +214,18 @@ impl Lab {
             _ => self.storages.port(place.storage()),
         };
         self.fronts[place.index()].set_fault(fault, port, &self.certificates, &self.network);
+    }
+
+    /// Nothing listens at that place from now on.
+    pub(crate) fn kill(&mut self, place: Place) {
+        self.set_fault(place, Fault::Refused);
+    }
+
+    /// Undoes [`Lab::kill`].
+    pub(crate) fn revive(&mut self, place: Place) {
+        if !self.front(place).is_up() {
+            self.set_fault(place, Fault::None);
+        }
     }
 
     /// Packets to and from that place are dropped from now on, as when a machine loses power.
@@ -298,6 +316,11 @@ impl Lab {
     /// The authority that signs the servers' certificates.
     pub(crate) fn ca(&self) -> &Path {
         self.certificates.ca()
+    }
+
+    /// What stands over the node's `/etc`.
+    pub(crate) fn etc(&self) -> &Path {
+        self.network.etc()
     }
 
     /// A directory for a test's own files.

@@ -3,7 +3,6 @@
 
 use super::network::Network;
 use super::process::run;
-use super::programs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -108,13 +107,5 @@ impl Node {
         number()
             .zip(number())
             .unwrap_or_else(|| panic!("{} is no version", self.version))
-    }
-
-    /// Where containerd's program is, for those who look.
-    pub(crate) fn containerd_program(&self) -> PathBuf {
-        match &self.root {
-            Some(root) => root.join("usr/bin/containerd"),
-            None => programs::find("containerd").expect("it was asked for"),
-        }
     }
 }
