@@ -169,6 +169,11 @@ impl Front {
         self.daemon = Some(daemon);
     }
 
+    /// Whether anything listens.
+    pub(crate) fn is_up(&self) -> bool {
+        self.daemon.is_some()
+    }
+
     /// Requests below `/v2/` since the last [`Front::take_requests`], in the order in which their answers ended.
     pub(crate) fn requests(&self) -> Vec<Request> {
         // nginx writes a line after the answer's last byte: give it the moment that the client did not need.
