@@ -15,7 +15,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tools build demo test test-fast test-real chaos audit bench bench-deps fuzz compare-containerd-alone clean
+.PHONY: help deps tools build demo test test-fast test-real test-machine chaos audit bench bench-deps fuzz compare-containerd-alone clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -47,6 +47,9 @@ test-fast: ## unit and integration tests alone, without root
 test-real: deps ## the tests with the real containerd alone
 	$(AS_ROOT) cargo test --locked --test real -- --test-threads=1 --show-output
 
+test-machine: deps ## the package on booted Debian 12 and 13: install, reload, upgrade, faults, remove (the first run fetches both)
+	$(AS_ROOT) cargo test --locked --test machine -- --test-threads=1 --show-output
+
 # N pulls; the first has the seed SEED (without one: the clock's), the others follow it.
 N := 500
 SEED :=
@@ -70,4 +73,5 @@ fuzz: ## a million inputs for each parser of foreign bytes; needs a nightly tool
 	    cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -runs=$(FUZZ_RUNS) || exit 1; done
 
 clean: ## removes target
+	$(SUDO) rm -rf target/machines
 	cargo clean

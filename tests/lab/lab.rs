@@ -11,6 +11,7 @@ mod containerd;
 mod dns;
 mod front;
 mod images;
+mod machine;
 mod network;
 mod process;
 mod programs;
@@ -21,6 +22,7 @@ pub(crate) use agent::{Agent, AgentOptions};
 pub(crate) use containerd::{Containerd, Pull};
 pub(crate) use front::{Fault, Front, Place, Request};
 pub(crate) use images::Image;
+pub(crate) use machine::{Machine, Release};
 pub(crate) use process::run;
 pub(crate) use storage::PRIVATE_USER;
 
@@ -80,6 +82,7 @@ impl Lab {
         for place in Place::ALL {
             network.add_address(place.address());
         }
+        network.add_address(machine::GATEWAY);
         let dns = Dns::start(&network, directory, &NAMES);
         let certificates = Certificates::make(directory);
         let storages = if servers {
@@ -271,6 +274,12 @@ impl Lab {
     /// A program that runs inside the laboratory's network.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         self.network.command(program)
+    }
+
+    /// Boots a Debian of its own beside the laboratory; `number` is its place, from 0. Drop it before this.
+    pub(crate) fn boot(&self, number: u8, release: Release) -> Machine {
+        let (name, directory) = (self.remains.name(), self.remains.directory());
+        Machine::boot(name, &self.network, directory, number, release)
     }
 
     /// The authority that signs the servers' certificates.

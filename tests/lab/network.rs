@@ -1,6 +1,6 @@
 //! The network namespace: its addresses, its name resolution, and packets that get lost.
 
-use super::process::run;
+use super::process::{output, run};
 use super::programs;
 use std::fs;
 use std::net::Ipv4Addr;
@@ -81,6 +81,35 @@ impl Network {
     pub(crate) fn add_address(&self, address: Ipv4Addr) {
         let address = format!("{address}/32");
         run(Command::new("ip").args(["-n", &self.name, "address", "add", &address, "dev", "lo"]));
+    }
+
+    /// Makes a namespace for a machine and joins it to this one by a cable: `link` is our end, `eth0` the other.
+    /// The machine's way to everywhere is `gateway`.
+    pub(crate) fn join(&self, machine: &str, link: &str, address: Ipv4Addr, gateway: Ipv4Addr) {
+        let (ours, theirs) = (self.name.as_str(), machine);
+        let (host, own) = (format!("{address}/32"), gateway.to_string());
+        let ip = |arguments: &[&str]| run(Command::new("ip").args(arguments));
+        ip(&["netns", "add", theirs]);
+        ip(&[
+            "-n", ours, "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns",
+            theirs,
+        ]);
+        ip(&["-n", ours, "link", "set", link, "up"]);
+        ip(&["-n", theirs, "link", "set", "lo", "up"]);
+        ip(&["-n", theirs, "link", "set", "eth0", "up"]);
+        ip(&["-n", theirs, "address", "add", &host, "dev", "eth0"]);
+        ip(&["-n", ours, "route", "add", &host, "dev", link, "src", &own]);
+        ip(&[
+            "-n", theirs, "route", "add", "default", "via", &own, "dev", "eth0", "onlink",
+        ]);
+    }
+
+    /// Takes a cable of [`Network::join`] away. (With its namespace it would go a little later.)
+    pub(crate) fn cut(&self, link: &str) {
+        let mut command = Command::new("ip");
+        drop(output(
+            command.args(["-n", &self.name, "link", "delete", link]),
+        ));
     }
 
     /// Drops every packet to and from an address.
