@@ -132,6 +132,15 @@ def unhealthy(status, tiers):
     return ills
 
 
+def findings(report, severity, ignored=()):
+    """The findings of `doctor --json` of that severity, one line each, without the codes that are ignored."""
+    lines = []
+    for finding in report.get("findings") or ():
+        if finding["severity"] == severity and finding["code"] not in ignored:
+            lines.append("%s: %s: %s; %s" % (finding["code"], finding["subject"], finding["what"], finding["instead"]))
+    return lines
+
+
 def problems(answer):
     """The problems of `check --json`, one line each."""
     lines = []
@@ -153,5 +162,6 @@ class FilterModule:
             "harbor_pilot_restart_keys": restart_keys,
             "harbor_pilot_restart_reasons": restart_reasons,
             "harbor_pilot_unhealthy": unhealthy,
+            "harbor_pilot_findings": findings,
             "harbor_pilot_problems": problems,
         }
