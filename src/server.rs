@@ -43,18 +43,21 @@ pub struct Settings {
     pub key: watch::Receiver<Option<Secret>>,
 }
 
-/// Serves one listener until the drain's limit has passed. Accepting goes on while draining, so that nobody is turned
-/// away before the process ends.
+/// Serves one listener until the drain closes it. Accepting goes on while draining, so that nobody is turned away
+/// before the process ends; connections that were accepted are served on.
 pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drain: DrainWatch) {
+    // Counted like a connection, until the last one that is accepted here has been counted itself.
+    let _accepting = drain.connection();
     loop {
         let accepted = tokio::select! {
             // Cancel safe: accept loses no connection.
             accepted = listener.accept() => accepted,
             // Cancel safe: it only waits.
-            () = drain.limit_passed() => return,
+            () = drain.closed() => return,
         };
         match accepted {
             Ok((stream, _)) => {
+                let open = drain.connection();
                 let Ok(permit) = settings.connections.clone().try_acquire_owned() else {
                     lifecycle::spawn_detached("turn away", turn_away(stream));
                     continue;
@@ -62,7 +65,7 @@ pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drai
                 let connection = connection(stream, relay.clone(), settings.clone(), drain.clone());
                 lifecycle::spawn_detached("connection", async move {
                     connection.await;
-                    drop(permit);
+                    drop((permit, open));
                 });
             }
             Err(error) => {

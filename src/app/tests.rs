@@ -36,6 +36,7 @@ async fn built(loader: &Loader) -> Result<(Running, Captured), Error> {
         loader: loader.clone(),
         journal,
         notifier: Notifier::new(None, None),
+        inherited: Inherited::default(),
         seed: 1,
     };
     let data = Handle::current();

@@ -3,12 +3,15 @@
 use super::{USAGE, eprint};
 use crate::app::{self, Error, Start};
 use crate::config::{Config, Loader};
-use crate::lifecycle::{self, Notifier};
+use crate::lifecycle::{self, Inherited, Notifier};
 use crate::telemetry::{self, Destination};
 use std::hash::{BuildHasher as _, RandomState};
 
 /// Runs until stopped; 0 after a clean stop, 64 for a bad configuration without an accepted one, else 1.
 pub(super) fn run(loader: Loader, log: Option<String>) -> u8 {
+    // Before anything that can fail (design O3).
+    let notifier = Notifier::from_env();
+    let inherited = Inherited::of_process(&notifier);
     let loaded = app::load(&loader);
     let filter = log.unwrap_or_else(|| match &loaded {
         Ok((loaded, _)) => loaded.config.log.filter.clone(),
@@ -48,7 +51,8 @@ pub(super) fn run(loader: Loader, log: Option<String>) -> u8 {
     let start = Start {
         loader,
         journal,
-        notifier: Notifier::from_env(),
+        notifier,
+        inherited,
         seed,
     };
     match app::run(start, loaded, rejected) {
