@@ -111,7 +111,7 @@ impl Machine {
     }
 
     /// Process 1, as the host numbers it.
-    fn leader(&self) -> Option<u32> {
+    pub(crate) fn leader(&self) -> Option<u32> {
         let pid = self.daemon.pid();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
         children.split_whitespace().next()?.parse().ok()
