@@ -3,6 +3,7 @@
 
 mod request;
 mod stream;
+pub mod test_image;
 
 use crate::config::Secret;
 use crate::lifecycle::{self, DrainGuard, DrainWatch};
@@ -46,6 +47,7 @@ pub struct Settings {
 /// Serves one listener until the drain's limit has passed. Accepting goes on while draining, so that nobody is turned
 /// away before the process ends.
 pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drain: DrainWatch) {
+    let seen = test_image::Seen::default();
     loop {
         let accepted = tokio::select! {
             // Cancel safe: accept loses no connection.
@@ -59,7 +61,8 @@ pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drai
                     lifecycle::spawn_detached("turn away", turn_away(stream));
                     continue;
                 };
-                let connection = connection(stream, relay.clone(), settings.clone(), drain.clone());
+                let site = (relay.clone(), seen.clone());
+                let connection = connection(stream, site, settings.clone(), drain.clone());
                 lifecycle::spawn_detached("connection", async move {
                     connection.await;
                     drop(permit);
@@ -94,7 +97,12 @@ async fn turn_away(mut stream: TcpStream) {
     let _ = tokio::time::timeout(Duration::from_secs(1), answer).await;
 }
 
-async fn connection(stream: TcpStream, relay: Relay, settings: Settings, drain: DrainWatch) {
+async fn connection(
+    stream: TcpStream,
+    (relay, seen): (Relay, test_image::Seen),
+    settings: Settings,
+    drain: DrainWatch,
+) {
     let reset = Arc::new(AtomicBool::new(false));
     let stream = Downstream::new(stream, reset.clone());
     let asked = Arc::new(AtomicBool::new(false));
@@ -103,10 +111,11 @@ async fn connection(stream: TcpStream, relay: Relay, settings: Settings, drain: 
         service_fn(move |request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             let (relay, reset, guard) = (relay.clone(), reset.clone(), drain.hold());
+            let seen = seen.clone();
             let (key, last) = (settings.key.borrow().clone(), drain.is_draining());
             // Boxed: hyper moves the future about, and that of a pull is some KiB.
             Box::pin(async move {
-                let mut answer = request::answer(&relay, request, key.as_ref(), reset).await;
+                let mut answer = request::answer((&relay, &seen), request, key.as_ref(), reset).await;
                 if last {
                     let close = HeaderValue::from_static("close");
                     answer.headers_mut().insert(CONNECTION, close);

@@ -18,11 +18,16 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_harbor-pilot");
 pub(crate) struct AgentOptions {
     /// Whether docker.io may be asked directly.
     pub(crate) direct: bool,
+    /// More tables of its configuration.
+    pub(crate) more: String,
 }
 
 impl Default for AgentOptions {
     fn default() -> Self {
-        Self { direct: true }
+        Self {
+            direct: true,
+            more: String::new(),
+        }
     }
 }
 
@@ -151,6 +156,7 @@ fn text(ca: &Path, state: &Path, options: &AgentOptions) -> String {
             "[dns]\nnameservers = [\"127.0.0.1:53\"]\nmin_ttl = \"1s\"\n\n[state]\ndirectory = \"{}\"\n",
             state.display()
         ),
+        options.more.clone(),
     ]
     .concat()
 }

@@ -17,6 +17,7 @@
 #[path = "../lab/lab.rs"]
 mod lab;
 
+mod doctor;
 mod faults;
 mod last_resort;
 mod other_clients;
