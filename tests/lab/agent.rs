@@ -23,6 +23,8 @@ pub(crate) struct AgentOptions {
     /// More keys of `[server]`, and the keys of `[node]`.
     pub(crate) server: String,
     pub(crate) node: String,
+    /// More tables of its configuration.
+    pub(crate) more: String,
 }
 
 impl Default for AgentOptions {
@@ -32,6 +34,7 @@ impl Default for AgentOptions {
             in_file: false,
             server: String::new(),
             node: String::new(),
+            more: String::new(),
         }
     }
 }
@@ -168,6 +171,7 @@ fn text(ca: &Path, state: &Path, options: &AgentOptions) -> String {
             "[dns]\nnameservers = [\"127.0.0.1:53\"]\nmin_ttl = \"1s\"\n\n[state]\ndirectory = \"{}\"\n",
             state.display()
         ),
+        options.more.clone(),
     ]
     .concat()
 }

@@ -78,6 +78,8 @@ pub(crate) enum Fault {
     Refused,
     /// A certificate of an authority that nobody trusts.
     WrongCertificate,
+    /// A certificate of the right authority whose time is over.
+    ExpiredCertificate,
     /// `200` with no body at all: a Harbor behind another Harbor does this for cold blobs.
     ZeroLength,
     /// Requests whose path ends with `suffix` get `file` (with the right length and headers that claim `digest`).
@@ -205,6 +207,7 @@ impl Front {
     ) -> String {
         let identity = match fault {
             Fault::WrongCertificate => certificates.wrong(),
+            Fault::ExpiredCertificate => certificates.expired(),
             _ => certificates.good(),
         };
         let directory = self.directory.display();
@@ -272,7 +275,8 @@ fn fault_locations(fault: &Fault) -> String {
         | Fault::SilentTls
         | Fault::SilentHttp
         | Fault::Refused
-        | Fault::WrongCertificate => String::new(),
+        | Fault::WrongCertificate
+        | Fault::ExpiredCertificate => String::new(),
     }
 }
 

@@ -54,7 +54,9 @@ impl Machine {
         }
     }
 
-    pub(super) fn root(&self) -> &Path {
+    /// Below which every file of the machine stands.
+    #[must_use]
+    pub fn root(&self) -> &Path {
         &self.root
     }
 

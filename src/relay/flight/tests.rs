@@ -126,10 +126,12 @@ async fn one_that_is_cancelled_does_not_take_its_successor_along() {
     let number = |searches: &Searches| searches.flights.list().under_way["a"].number;
     let first_number = number(&searches);
     // As if the last one were leaving just now: nobody holds it, and it is still listed.
-    let mut list = searches.flights.list();
-    let gone: Work<usize> = Box::pin(std::future::pending());
-    list.under_way.get_mut("a").unwrap().work = gone.shared().downgrade().unwrap();
-    drop(list);
+    let forsake = || {
+        let gone: Work<usize> = Box::pin(std::future::pending());
+        let gone = gone.shared().downgrade().unwrap();
+        searches.flights.list().under_way.get_mut("a").unwrap().work = gone;
+    };
+    forsake();
     let second = board();
     assert_ne!(number(&searches), first_number);
     drop(first);
