@@ -2,7 +2,7 @@
 //! snapshots (design H2–H5).
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod latency;
 mod machine;
 mod probe;

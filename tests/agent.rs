@@ -36,3 +36,5 @@ mod node;
 mod property;
 #[path = "agent/refusals.rs"]
 mod refusals;
+#[path = "agent/slow.rs"]
+mod slow;

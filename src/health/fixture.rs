@@ -1,19 +1,23 @@
-//! Sources and sets for the tests of this module.
+//! Sources and sets for the tests of this module, and the table itself for those of others.
 
+use super::probe::{ProbeReport, Verdict};
+use super::table::Table;
 use crate::config::{BaseUrl, Probe, ProbeKind, Tls};
 use crate::discovery::EndpointSets;
 use crate::topology::{
-    EndpointId, EndpointSet, Failure, Outcome, OutcomeReport, Source, SourceId, SourceKind, Sources,
+    EndpointId, EndpointSet, Failure, Outcome, OutcomeReport, Snapshot, Source, SourceId,
+    SourceKind, Sources,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
-pub(super) fn tier(name: &str) -> SourceId {
+pub(crate) fn tier(name: &str) -> SourceId {
     SourceId::Tier(name.into())
 }
 
-pub(super) fn upstream() -> SourceId {
+pub(crate) fn upstream() -> SourceId {
     SourceId::Upstream("docker.io".parse().unwrap())
 }
 
@@ -21,7 +25,7 @@ pub(super) fn address(last: u8) -> SocketAddr {
     ([203, 0, 113, last], 443).into()
 }
 
-pub(super) fn endpoint(source: &SourceId, last: u8) -> EndpointId {
+pub(crate) fn endpoint(source: &SourceId, last: u8) -> EndpointId {
     EndpointId {
         source: source.clone(),
         address: address(last),
@@ -92,4 +96,60 @@ pub(super) fn report(endpoint: &EndpointId, outcome: Outcome) -> OutcomeReport {
 
 pub(super) fn refused(endpoint: &EndpointId) -> OutcomeReport {
     report(endpoint, Outcome::Hard(Failure::Refused))
+}
+
+/// The health table with its sources, without its task.
+pub(crate) struct Judge {
+    table: Table,
+    snapshot: Arc<Snapshot>,
+}
+
+impl Judge {
+    /// Probed tiers, and the upstream of Docker Hub; nobody has an address yet.
+    pub(crate) fn new(tiers: &[&str], seed: u64, now: Instant) -> Self {
+        let mut table = Table::new(seed, now);
+        table.set_sources(sources(tiers), now);
+        Self {
+            table,
+            snapshot: Arc::default(),
+        }
+    }
+
+    /// What DNS says of all sources: the last bytes of their addresses.
+    pub(crate) fn names(&mut self, of: &[(SourceId, &[u8])], now: Instant) {
+        self.table.set_addresses(sets(of), now);
+    }
+
+    pub(crate) fn learns(&mut self, endpoint: &EndpointId, outcome: Outcome, now: Instant) {
+        self.table.outcome(&report(endpoint, outcome), now);
+    }
+
+    /// Every probe that is due, with one result.
+    pub(crate) fn probe_all_due(&mut self, passes: bool, now: Instant) {
+        for due in self.table.due_probes(usize::MAX, now) {
+            let verdict = match passes {
+                true => Verdict::Passed,
+                false => Verdict::Unhealthy("database".to_owned()),
+            };
+            let report = ProbeReport {
+                verdict,
+                took: Duration::from_millis(5),
+                lowered: false,
+                cookie: None,
+            };
+            self.table.probed(&due.endpoint, report, now);
+        }
+    }
+
+    pub(crate) fn at(&mut self, now: Instant) {
+        self.table.tick(now);
+    }
+
+    /// The newest.
+    pub(crate) fn snapshot(&mut self) -> Arc<Snapshot> {
+        if let Some(snapshot) = self.table.take_snapshot() {
+            self.snapshot = Arc::new(snapshot);
+        }
+        self.snapshot.clone()
+    }
 }

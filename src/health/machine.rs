@@ -38,9 +38,6 @@ const READMIT_AFTER: u32 = 3;
 /// A probe does not clear a hard failure younger than this.
 const PROBE_DEFERS: Duration = Duration::from_secs(5);
 
-/// A Retry-After is honoured for at most this long; lowered is not left out, so it may be long.
-const LONGEST_COOL_DOWN: Duration = Duration::from_secs(3600);
-
 /// A reason's longest text, in bytes.
 const REASON_BYTES: usize = 200;
 
@@ -69,7 +66,6 @@ pub(super) struct State {
     /// The last probe of this ejection passed.
     probe_passed: bool,
     window: Window,
-    cool_until: Option<Instant>,
     /// Port 1337 says no.
     warned: bool,
 }
@@ -152,14 +148,13 @@ impl State {
             last_success: None,
             probe_passed: false,
             window: Window::default(),
-            cool_until: None,
             warned: false,
         }
     }
 
     /// Another of its kind is to be preferred.
     pub(super) fn lowered(&self) -> bool {
-        self.warned || self.cool_until.is_some()
+        self.warned
     }
 
     /// What a reader of the snapshot sees of it.
@@ -181,7 +176,7 @@ impl State {
             _ => None,
         };
         let settled = self.readmitted.map(|since| since + SLOW_START);
-        let all = [admitted, settled, self.cool_until];
+        let all = [admitted, settled];
         all.into_iter().flatten().min()
     }
 
@@ -199,13 +194,9 @@ impl State {
                 self.window.add(false, 1, now);
                 self.judge_rate(failure, detail, now, jitter)
             }
-            Outcome::CoolDown(wait) => {
-                let until = now + wait.min(LONGEST_COOL_DOWN);
-                self.cool_until = self.cool_until.max(Some(until));
-                let failure = Failure::TooManyRequests;
-                self.reason = Some(reason(failure, detail));
-                self.window.add(false, 1, now);
-                self.judge_rate(failure, detail, now, jitter)
+            Outcome::CoolDown(_) => {
+                let soft = Outcome::Soft(Failure::TooManyRequests);
+                self.outcome(soft, detail, now, jitter)
             }
         }
     }
@@ -360,9 +351,6 @@ impl State {
     }
 
     fn tick(&mut self, probing: Probing, now: Instant) {
-        if self.cool_until.is_some_and(|until| until <= now) {
-            self.cool_until = None;
-        }
         if self
             .readmitted
             .is_some_and(|since| since + SLOW_START <= now)

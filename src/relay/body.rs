@@ -1,12 +1,14 @@
 //! A blob's body on its way to containerd: bytes of one source after another, through the window that holds the newest
 //! back, ended cleanly only when everything fits (design P7, P8).
 //!
-//! A source that breaks is followed by another at the released offset. A source that stalls keeps its place until
-//! another has answered. What cannot be mended ends with FIN where the sent prefix is right (containerd asks again
-//! from there) and with a reset where it may be wrong.
+//! A source that breaks is followed by another at the released offset, and so is one whose end is wrong. A source that
+//! stalls keeps its place until another has answered. What cannot be mended ends with FIN where the sent prefix is
+//! right (containerd asks again from there) and with a reset where it may be wrong.
 
 mod alarm;
 mod blame;
+mod course;
+mod ends;
 mod errand;
 mod pace;
 mod source;
@@ -19,18 +21,18 @@ use super::blob::{Fetched, Incoming};
 use super::causes;
 use super::record::RequestRecord;
 use super::search::{Ended, Search};
-use super::window::{Fault, Window};
+use super::window::Window;
 use crate::topology::{EndpointId, Failure, InFlight, Outcome, OutcomeReport};
 use crate::upstream;
 use alarm::Alarm;
 use bytes::Bytes;
+use course::Course;
 use pace::{Floor, Pace};
 use source::Source;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -43,17 +45,22 @@ type Resumption = Pin<Box<dyn Future<Output = Ended<Fetched>> + Send>>;
 /// The body.
 pub struct BlobBody {
     errand: Errand,
-    window: Window,
+    course: Course,
     source: Option<Source>,
     resumption: Option<Resumption>,
     /// Where the body that is looked for begins, in this body.
     resumes_at: u64,
     /// The source drips: another is looked for however many bytes come meanwhile.
     drips: bool,
+    /// One has dripped in this body: the next is judged sooner.
+    dripped: bool,
     pace: Pace,
     left: Vec<EndpointId>,
     waiting_since: Option<Instant>,
     stall: Alarm,
+    /// When a body of which something is wrong is given up.
+    mend_until: Option<Instant>,
+    patience: Alarm,
     stage: Stage,
     record: RequestRecord,
 }
@@ -76,17 +83,22 @@ impl BlobBody {
         in_flight: InFlight,
         record: RequestRecord,
     ) -> Self {
+        let mut course = Course::new(window);
+        course.begins(endpoint.clone());
         Self {
             errand,
-            window,
+            course,
             source: Some(Source::new(incoming, endpoint, in_flight)),
             resumption: None,
             resumes_at: 0,
             drips: false,
+            dripped: false,
             pace: Pace::default(),
             left: Vec::new(),
             waiting_since: None,
             stall: Alarm::default(),
+            mend_until: None,
+            patience: Alarm::default(),
             stage: Stage::Streaming,
             record,
         }
@@ -95,7 +107,7 @@ impl BlobBody {
     /// Bytes still to come, if the size is known: for Content-Length.
     pub(crate) fn remaining(&self) -> Option<u64> {
         let last = self.errand.last?;
-        Some((last + 1).saturating_sub(self.errand.first + self.window.released()))
+        Some((last + 1).saturating_sub(self.errand.first + self.course.window().released()))
     }
 
     /// The next bytes that may be let go.
@@ -107,35 +119,40 @@ impl BlobBody {
             match self.stage {
                 Stage::Over => return Poll::Ready(None),
                 Stage::Draining => {
-                    let Some(chunk) = self.window.drain() else {
+                    let Some(chunk) = self.course.drain() else {
                         self.stage = Stage::Over;
                         self.record.complete();
                         continue;
                     };
                     // The last chunk is told before it is handed over: nobody asks for more after a full length.
-                    if self.window.received() == self.window.released() {
+                    if self.course.window().held() == 0 {
                         self.record.complete();
                     }
                     return self.let_go(chunk);
                 }
                 Stage::Streaming => {}
             }
-            if let Some(chunk) = self.window.release() {
+            if let Some(chunk) = self.course.release() {
                 return self.let_go(chunk);
             }
-            if self.window.is_full() {
+            if self.course.window().is_full() {
                 if let Err(error) = self.conclude() {
                     return Poll::Ready(Some(Err(error)));
                 }
                 continue;
             }
+            if let Some(until) = self.mend_until
+                && self.patience.poll(context, until).is_ready()
+            {
+                return Poll::Ready(Some(Err(self.give_up("not mended in time".to_owned()))));
+            }
             match self.poll_source(context) {
                 Poll::Ready(Some(Ok(chunk))) => {
                     self.arrived(chunk.len() as u64);
-                    if self.window.push(chunk).is_err() {
-                        return Poll::Ready(Some(Err(
-                            self.wrong_bytes("more bytes than the blob has")
-                        )));
+                    if let Some(conclusion) = self.course.push(chunk)
+                        && let Err(error) = self.concluded(conclusion)
+                    {
+                        return Poll::Ready(Some(Err(error)));
                     }
                     continue;
                 }
@@ -165,8 +182,9 @@ impl BlobBody {
             bytes_per_second: parts.limits.floor_bytes_per_second,
             over: parts.timeouts.floor_window,
         };
+        let floor = if self.dripped { floor.sooner() } else { floor };
         if self.pace.drips(floor, waited, bytes) {
-            self.drips = true;
+            (self.drips, self.dripped) = (true, true);
             if self.resumption.is_none() {
                 self.look_for_another();
             }
@@ -188,31 +206,10 @@ impl BlobBody {
     ) -> Poll<Option<Result<Bytes, upstream::Error>>> {
         let wanted = self
             .remaining()
-            .map(|remaining| remaining.saturating_sub(self.window.held()));
+            .map(|remaining| remaining.saturating_sub(self.course.window().held()));
         match &mut self.source {
             Some(source) => source.poll(context, wanted),
             None => Poll::Ready(None),
-        }
-    }
-
-    /// The source ended, or everything is there: right or wrong?
-    fn conclude(&mut self) -> Result<(), BoxError> {
-        match self.window.finish() {
-            Ok(()) => {
-                if let Some(source) = self.source.take() {
-                    source.finish();
-                }
-                self.resumption = None;
-                self.stage = Stage::Draining;
-                self.errand.delivered(self.window.is_hashed());
-                Ok(())
-            }
-            Err(Fault::TooShort) => {
-                self.broken(Failure::Reset, "the body ended early".to_owned());
-                Ok(())
-            }
-            Err(Fault::TooLong) => Err(self.wrong_bytes("more bytes than the blob has")),
-            Err(Fault::WrongDigest) => Err(self.wrong_bytes("the bytes do not fit the digest")),
         }
     }
 
@@ -229,7 +226,7 @@ impl BlobBody {
             });
             self.left.push(source.endpoint);
         }
-        self.window.discard_held();
+        self.course.breaks();
         self.waiting_since = None;
         if self.resumption.is_none() {
             self.look_for_another();
@@ -237,9 +234,9 @@ impl BlobBody {
     }
 
     fn look_for_another(&mut self) {
-        self.resumes_at = self.window.released();
+        self.resumes_at = self.course.window().released();
         let errand = &self.errand;
-        let first = errand.first + self.window.released();
+        let first = errand.first + self.course.window().released();
         let wanted = Arc::new(errand.wanted.from(first, errand.total));
         let mut search = Search::new(
             errand.parts.clone(),
@@ -277,7 +274,7 @@ impl BlobBody {
                 let Fetched::Stream(incoming) = found.good else {
                     return Poll::Ready(Err(self.give_up("a size is no body".to_owned())));
                 };
-                let went_on = self.window.released() - self.resumes_at;
+                let went_on = self.course.window().released() - self.resumes_at;
                 if let Some(slow) = self.source.take() {
                     self.slow(slow);
                 }
@@ -291,9 +288,9 @@ impl BlobBody {
                     .metrics
                     .resume(before, found.endpoint.source.label());
                 self.record.resumed_by(&found.endpoint, ended.attempts);
-                self.window.discard_held();
+                self.course.begins(found.endpoint.clone());
                 if let Some(total) = incoming.total {
-                    self.window
+                    self.course
                         .learn_length(total.saturating_sub(self.errand.first));
                     self.errand.last.get_or_insert(total.saturating_sub(1));
                 }
@@ -344,36 +341,10 @@ impl BlobBody {
             first_byte: None,
             detail,
         });
+        // The next blob does not begin there.
+        let slow = &parts.memories.slow;
+        slow.put(source.endpoint.clone(), (), Instant::now());
         self.left.push(source.endpoint);
-    }
-
-    /// What was sent is right as far as anybody knows: the connection ends with FIN and containerd asks again from
-    /// there (containerd-k3s-facts 4.3).
-    fn give_up(&mut self, detail: String) -> BoxError {
-        self.stage = Stage::Over;
-        let text = format!(
-            "the body broke after {} bytes: {detail}",
-            self.window.released()
-        );
-        self.record.failed(text.clone());
-        text.into()
-    }
-
-    /// What was sent may be wrong: the connection ends with a reset, so that containerd does not go on from it.
-    fn wrong_bytes(&mut self, detail: &str) -> BoxError {
-        self.stage = Stage::Over;
-        self.errand.reset.store(true, Ordering::Release);
-        if let Some(source) = self.source.take() {
-            blame(
-                &self.errand.parts,
-                &source.endpoint,
-                self.errand.wanted.digest_ref(),
-                detail,
-            );
-        }
-        let text = format!("{detail}, after {} bytes were sent", self.window.released());
-        self.record.failed(text.clone());
-        text.into()
     }
 }
 
@@ -381,7 +352,7 @@ impl Drop for BlobBody {
     fn drop(&mut self) {
         let rest = self
             .remaining()
-            .map(|remaining| remaining.saturating_sub(self.window.held()));
+            .map(|remaining| remaining.saturating_sub(self.course.window().held()));
         if let (Some(source), Some(rest)) = (self.source.take(), rest)
             && rest <= SHORT_REST
             && self.stage != Stage::Over
@@ -394,7 +365,7 @@ impl Drop for BlobBody {
 impl fmt::Debug for BlobBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BlobBody")
-            .field("released", &self.window.released())
+            .field("released", &self.course.window().released())
             .finish_non_exhaustive()
     }
 }

@@ -1,14 +1,16 @@
 //! Who is next: the selection of `topology`, asked anew with the newest snapshot for every attempt, less those whom
 //! this search has already left.
 
+mod pool;
+
 use super::engine::RelayParts;
 use super::rules::Scope;
 use super::timing::Want;
 use crate::oci::Digest;
 use crate::route::Route;
-use crate::topology::select::{self, Selection, Why, select};
 use crate::topology::{EndpointGauges, EndpointId, Snapshot, Source, SourceId};
-use std::collections::{HashSet, VecDeque};
+use pool::{Known, Marks, Pool};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +33,8 @@ pub(crate) struct Candidate {
     pub(crate) leg: usize,
     pub(crate) is_healthy: bool,
     pub(crate) is_loaded: bool,
+    /// Asked when everybody else has failed, whatever its health: its tier said no, or it asked for peace.
+    pub(crate) is_last: bool,
 }
 
 /// The next to try.
@@ -49,11 +53,7 @@ pub(crate) enum Pick {
 pub(crate) struct Candidates {
     route: Arc<Route>,
     digest: Option<Digest>,
-    key: String,
-    gone: HashSet<EndpointId>,
-    gone_legs: HashSet<usize>,
-    warned: HashSet<usize>,
-    last_legs: HashSet<usize>,
+    pool: Pool,
     generation: u64,
     listed: Option<Listed>,
 }
@@ -93,14 +93,11 @@ impl Candidates {
             parts.discovery.touch(&leg.source);
         }
         let key = format!("{}/{}", route.registry_label, route.repository);
+        let legs = route.legs.iter().map(|leg| leg.source.clone());
         Self {
             route: route.clone(),
             digest,
-            key,
-            gone: HashSet::new(),
-            gone_legs: HashSet::new(),
-            warned: HashSet::new(),
-            last_legs: HashSet::new(),
+            pool: Pool::new(legs.collect(), key),
             generation: 0,
             listed: None,
         }
@@ -121,52 +118,20 @@ impl Candidates {
 
     /// The next of the wanted kind.
     pub(crate) fn pick(&mut self, parts: &RelayParts, want: Want) -> Pick {
-        let wanted = |candidate: &Candidate| match want {
-            Want::Next => true,
-            Want::Tier => !candidate.is_upstream() && candidate.is_healthy,
-            Want::Upstream => {
-                let (source, now) = (&candidate.endpoint.source, Instant::now());
-                candidate.is_upstream() && !parts.cool_downs.holds(source, now)
-            }
+        self.list(parts);
+        let Some(listed) = &mut self.listed else {
+            return Pick::Nobody;
         };
-        let tried = |leg: usize| {
-            let source = self.route.legs.get(leg).map(|leg| &leg.source);
-            let gone = self.gone.iter().filter(|gone| Some(&gone.source) == source);
-            gone.count()
-        };
-        let tried: Vec<usize> = (0..self.route.legs.len()).map(tried).collect();
-        let listed = self.list(parts);
-        let snapshot = listed.snapshot.clone();
-        let mut fitting: Vec<&Candidate> = listed.candidates.iter().filter(|c| wanted(c)).collect();
-        if want == Want::Tier {
-            // A tier of which two addresses were asked is slow as a whole, more likely than a third of its addresses is
-            // quick.
-            fitting.sort_by_key(|c| tried.get(c.leg).is_some_and(|tried| *tried >= 2));
+        let pick = self.pool.pick(&listed.candidates, &listed.snapshot, want);
+        if let Pick::Candidate(picked) = &pick {
+            listed.drop_endpoint(&picked.endpoint);
         }
-        let next = fitting.first().copied().cloned();
-        // A source that was never looked up stands behind those that are well, before those that are asked only
-        // because the rest failed.
-        let unresolved = self.unresolved(&snapshot, want);
-        match (next, unresolved) {
-            (Some(next), Some(leg)) if !next.is_healthy => {
-                self.gone_legs.insert(leg);
-                Pick::Unresolved(leg)
-            }
-            (Some(next), _) => {
-                self.exclude_endpoint(&next.endpoint);
-                Pick::Candidate(next)
-            }
-            (None, Some(leg)) => {
-                self.gone_legs.insert(leg);
-                Pick::Unresolved(leg)
-            }
-            (None, None) => Pick::Nobody,
-        }
+        pick
     }
 
     /// The next of one leg, after its lookup.
     pub(crate) fn pick_of_leg(&mut self, parts: &RelayParts, leg: usize) -> Option<Candidate> {
-        self.gone_legs.remove(&leg);
+        self.pool.is_resolved(leg);
         self.listed = None;
         let listed = self.list(parts);
         let mut candidates = listed.candidates.iter();
@@ -182,7 +147,7 @@ impl Candidates {
             return true;
         }
         let snapshot = listed.snapshot.clone();
-        self.unresolved(&snapshot, Want::Next).is_some()
+        self.pool.unresolved(&snapshot, Want::Next).is_some()
     }
 
     /// Ready when the leg's source has addresses, or DNS has failed for it, or it takes too long.
@@ -206,37 +171,22 @@ impl Candidates {
     /// Leaves a candidate, as far as its answer says.
     pub(crate) fn exclude(&mut self, candidate: &Candidate, scope: Scope) {
         self.exclude_endpoint(&candidate.endpoint);
-        match scope {
-            Scope::Address => {}
-            Scope::AddressOnceThenTier => {
-                if !self.warned.insert(candidate.leg) {
-                    self.put_last(candidate.leg);
-                }
-            }
-            Scope::Tier => self.put_last(candidate.leg),
+        if self.pool.exclude(candidate, scope) {
+            self.listed = None;
         }
-    }
-
-    /// The source's other addresses are asked when everybody else has failed: they are separate caches, and one may
-    /// have what this one lacks.
-    fn put_last(&mut self, leg: usize) {
-        self.last_legs.insert(leg);
-        self.listed = None;
     }
 
     /// Leaves one endpoint.
     pub(crate) fn exclude_endpoint(&mut self, endpoint: &EndpointId) {
-        self.gone.insert(endpoint.clone());
+        self.pool.exclude_endpoint(endpoint);
         if let Some(listed) = &mut self.listed {
-            listed
-                .candidates
-                .retain(|candidate| candidate.endpoint != *endpoint);
+            listed.drop_endpoint(endpoint);
         }
     }
 
     /// Leaves a whole source.
     pub(crate) fn exclude_leg(&mut self, leg: usize) {
-        self.gone_legs.insert(leg);
+        self.pool.exclude_leg(leg);
         if let Some(listed) = &mut self.listed {
             listed.candidates.retain(|candidate| candidate.leg != leg);
         }
@@ -255,30 +205,11 @@ impl Candidates {
                 return;
             }
             let snapshot = listed.snapshot.clone();
-            if self.unresolved(&snapshot, Want::Next).is_some() {
+            if self.pool.unresolved(&snapshot, Want::Next).is_some() {
                 return;
             }
             tokio::time::sleep(BUSY_STEP).await;
         }
-    }
-
-    fn unresolved(&self, snapshot: &Snapshot, want: Want) -> Option<usize> {
-        let wanted = |source: &SourceId| match want {
-            Want::Next => true,
-            Want::Tier => false,
-            Want::Upstream => matches!(source, SourceId::Upstream(_)),
-        };
-        let is_unresolved = |(index, leg): &(usize, &crate::route::Leg)| {
-            wanted(&leg.source)
-                && !self.gone_legs.contains(index)
-                && awaits_dns(snapshot, &leg.source)
-        };
-        self.route
-            .legs
-            .iter()
-            .enumerate()
-            .find(is_unresolved)
-            .map(|(index, _)| index)
     }
 
     /// The newest selection; the last one while it is fresh and its snapshot the newest.
@@ -303,85 +234,66 @@ impl Candidates {
         snapshot: &Snapshot,
         now: Instant,
     ) -> VecDeque<Candidate> {
-        let quarantine = &parts.memories.quarantine;
-        let legs = &self.route.legs;
-        let selected = self.select(parts, snapshot, now).into_iter();
-        let candidates = selected.filter_map(|selected| {
-            let source = &selected.endpoint.source;
-            let leg = legs.iter().position(|leg| leg.source == *source)?;
-            if let Some(digest) = &self.digest
-                && quarantine.holds(&(selected.endpoint.clone(), digest.clone()), now)
-            {
-                return None;
-            }
-            let well = matches!(selected.why, Why::Healthy | Why::Probation | Why::Loaded);
-            Some(Candidate {
-                endpoint: selected.endpoint,
-                source: selected.source.source.clone(),
-                gauges: selected.gauges,
-                leg,
-                is_healthy: well && !self.last_legs.contains(&leg),
-                is_loaded: selected.why == Why::Loaded,
-            })
-        });
-        let mut ordered = silent_last(candidates.collect(), |endpoint| {
-            parts.memories.silent.holds(endpoint, now)
-        });
-        let is_last = |candidate: &Candidate| self.last_legs.contains(&candidate.leg);
-        ordered.make_contiguous().sort_by_key(is_last);
-        ordered
-    }
-
-    fn select(
-        &self,
-        parts: &RelayParts,
-        snapshot: &Snapshot,
-        now: Instant,
-    ) -> Vec<select::Candidate> {
-        let legs = self.route.legs.iter().enumerate();
-        let legs: Vec<SourceId> = legs
-            .filter(|(index, _)| !self.gone_legs.contains(index))
-            .map(|(_, leg)| leg.source.clone())
-            .collect();
-        let (sticky, learned_at) = parts
-            .stickiness
-            .recall(&self.route, self.digest.as_ref(), now);
-        let selection = Selection {
-            legs: &legs,
-            key: &self.key,
-            sticky: sticky.as_ref(),
-            learned_at: learned_at.as_ref(),
-            excluded: &self.gone,
-            limits: parts.limits,
+        let digest = self.digest.as_ref();
+        let (sticky, learned_at) = parts.stickiness.recall(&self.route, digest, now);
+        let marks = Remembered {
+            parts,
+            route: &self.route,
+            digest,
+            doubted: digest.and_then(|digest| parts.memories.delivered.get(digest, now)),
+            now,
         };
-        select(&selection, snapshot, now, parts.random())
+        self.pool.list(&Known {
+            snapshot,
+            limits: parts.limits,
+            sticky,
+            learned_at,
+            marks: &marks,
+            now,
+            random: parts.random(),
+        })
     }
 }
 
-/// Puts who fell silent moments ago behind the others of its kind: an address of a tier behind all tiers' addresses that
-/// are well, before upstream, whose load must not grow because a tier is slow.
-fn silent_last(
-    candidates: Vec<Candidate>,
-    is_silent: impl Fn(&EndpointId) -> bool,
-) -> VecDeque<Candidate> {
-    let mut ordered = VecDeque::with_capacity(candidates.len());
-    let mut candidates = candidates.into_iter().peekable();
-    while let Some(first) = candidates.next() {
-        let kind = (first.is_upstream(), first.is_healthy);
-        let mut run = vec![first];
-        while let Some(next) = candidates.next_if(|c| (c.is_upstream(), c.is_healthy) == kind) {
-            run.push(next);
-        }
-        let (silent, others): (Vec<_>, Vec<_>) =
-            run.into_iter().partition(|c| is_silent(&c.endpoint));
-        ordered.extend(others);
-        ordered.extend(silent.into_iter().map(|candidate| Candidate {
-            is_healthy: false,
-            ..candidate
-        }));
+// === impl Listed ===
+
+impl Listed {
+    fn drop_endpoint(&mut self, endpoint: &EndpointId) {
+        let candidates = &mut self.candidates;
+        candidates.retain(|candidate| candidate.endpoint != *endpoint);
     }
-    ordered
 }
 
-#[cfg(test)]
-mod tests;
+/// The pull path's memories, for one request.
+struct Remembered<'a> {
+    parts: &'a RelayParts,
+    route: &'a Route,
+    digest: Option<&'a Digest>,
+    /// Whose bytes went out unproven, and are asked for again.
+    doubted: Option<Arc<[EndpointId]>>,
+    now: Instant,
+}
+
+// === impl Remembered ===
+
+impl Marks for Remembered<'_> {
+    fn is_quarantined(&self, endpoint: &EndpointId) -> bool {
+        let quarantine = &self.parts.memories.quarantine;
+        self.digest
+            .is_some_and(|digest| quarantine.holds(&(endpoint.clone(), digest.clone()), self.now))
+    }
+
+    fn is_silent(&self, endpoint: &EndpointId) -> bool {
+        let memories = &self.parts.memories;
+        let doubted = self.doubted.as_deref().unwrap_or_default();
+        doubted.contains(endpoint)
+            || memories.silent.holds(endpoint, self.now)
+            || memories.slow.holds(endpoint, self.now)
+    }
+
+    fn is_cooling(&self, endpoint: &EndpointId) -> bool {
+        let registry = &self.route.registry_label;
+        let cool_downs = &self.parts.cool_downs;
+        cool_downs.holds(endpoint, registry, self.now)
+    }
+}

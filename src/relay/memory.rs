@@ -66,8 +66,12 @@ pub(crate) struct Memories {
     pub(crate) quarantine: Forgetting<(EndpointId, Digest), ()>,
     /// Addresses that let a request wait until another was asked, 30 s: they stand behind their tier's others (design P6).
     pub(crate) silent: Forgetting<EndpointId, ()>,
-    /// Blobs delivered completely and unhashed, 10 min: asked for again they are suspect (design P8).
-    pub(crate) delivered: Forgetting<Digest, ()>,
+    /// Addresses that stalled or dripped in the middle of a blob until another went on, 5 min: they stand behind the others
+    /// like the silent ones.
+    pub(crate) slow: Forgetting<EndpointId, ()>,
+    /// Blobs delivered completely and unhashed, with those whose bytes they were, 10 min: asked for again they are suspect and
+    /// asked of others first (design P8).
+    pub(crate) delivered: Forgetting<Digest, Arc<[EndpointId]>>,
 }
 
 // === impl Proved ===
@@ -91,6 +95,7 @@ impl Memories {
             denials: Forgetting::new(minutes(10), 1024),
             quarantine: Forgetting::new(minutes(10), 1024),
             silent: Forgetting::new(Duration::from_secs(30), 1024),
+            slow: Forgetting::new(minutes(5), 1024),
             delivered: Forgetting::new(minutes(10), 1024),
         }
     }

@@ -1,16 +1,25 @@
-//! What a registry says of its quota: how much is left, and until when it wants to be left alone. A quota is one of the
-//! node's address and of the whole registry, whichever of the registry's addresses counts it.
+//! What a registry says of its quota: how much is left, and until when it wants to be left alone. An upstream's quota is one
+//! of the node's address and of the whole registry, whichever of the registry's addresses counts it. A tier's 429 for one
+//! registry says nothing of what it has of another.
 
-use crate::topology::SourceId;
+use crate::oci::RegistryName;
+use crate::topology::{EndpointId, SourceId};
 use hyper::HeaderMap;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Upstreams that asked for peace, with its end. One entry per configured registry at most.
+/// Who asked for peace, per source and registry, with each address's end of it. Bounded by the configured sources and the
+/// addresses that they have or had: what is over goes whenever something begins.
 #[derive(Debug, Default)]
-pub(crate) struct CoolDowns(Mutex<HashMap<SourceId, Instant>>);
+pub(crate) struct CoolDowns(Mutex<HashMap<(SourceId, RegistryName), Ends>>);
+
+type Ends = HashMap<SocketAddr, Instant>;
+
+/// So many addresses of a tier that ask for peace speak for the tier: it is its proxied registry that limits it.
+const SPEAK_FOR_A_TIER: usize = 2;
 
 /// `ratelimit-remaining: 76;w=21600` as Docker Hub sends it with every manifest (harbor-facts 8).
 pub(crate) fn remaining(headers: &HeaderMap) -> Option<u64> {
@@ -21,17 +30,46 @@ pub(crate) fn remaining(headers: &HeaderMap) -> Option<u64> {
 // === impl CoolDowns ===
 
 impl CoolDowns {
-    /// A source said 429. A shorter wait does not end a longer one.
-    pub(crate) fn begin(&self, source: &SourceId, wait: Duration, now: Instant) {
-        let mut until = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let end = until.entry(source.clone()).or_insert(now);
+    /// An address said 429 to a request for the registry. A shorter wait does not end a longer one.
+    pub(crate) fn begin(
+        &self,
+        endpoint: &EndpointId,
+        registry: &RegistryName,
+        wait: Duration,
+        now: Instant,
+    ) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, ends| {
+            ends.retain(|_, end| now < *end);
+            !ends.is_empty()
+        });
+        let ends = all.entry((endpoint.source.clone(), registry.clone()));
+        let end = ends.or_default().entry(endpoint.address).or_insert(now);
         *end = (*end).max(now + wait);
     }
 
-    /// Whether it is to be left alone as long as there is anybody else.
-    pub(crate) fn holds(&self, source: &SourceId, now: Instant) -> bool {
-        let until = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        until.get(source).is_some_and(|until| now < *until)
+    /// Whether the address is to be left alone with requests for the registry, as long as there is anybody else: it asked for
+    /// that, or its upstream, or its tier by two addresses.
+    pub(crate) fn holds(
+        &self,
+        endpoint: &EndpointId,
+        registry: &RegistryName,
+        now: Instant,
+    ) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.is_empty() {
+            return false;
+        }
+        let Some(ends) = all.get(&(endpoint.source.clone(), registry.clone())) else {
+            return false;
+        };
+        let holding = ends.values().filter(|end| now < **end).count();
+        let speak_for_all = match endpoint.source {
+            SourceId::Tier(_) => SPEAK_FOR_A_TIER,
+            SourceId::Upstream(_) => 1,
+        };
+        let own = ends.get(&endpoint.address).is_some_and(|end| now < *end);
+        own || holding >= speak_for_all
     }
 }
 
@@ -57,16 +95,51 @@ mod tests {
         assert_eq!(remaining(&HeaderMap::new()), None);
     }
 
+    fn endpoint(source: SourceId, last: u8) -> EndpointId {
+        let address = SocketAddr::from(([192, 0, 2, last], 443));
+        EndpointId { source, address }
+    }
+
     #[test]
-    fn a_cool_down_is_of_one_registry_and_ends() {
+    fn an_upstreams_cool_down_is_of_all_its_addresses_and_ends() {
         let (now, cool_downs) = (Instant::now(), CoolDowns::default());
-        let upstream = |name: &str| SourceId::Upstream(name.parse().unwrap());
-        let (hub, quay) = (upstream("docker.io"), upstream("quay.io"));
+        let registry: RegistryName = "docker.io".parse().unwrap();
+        let of = |last| endpoint(SourceId::Upstream(registry.clone()), last);
         let at = |seconds| now + Duration::from_secs(seconds);
-        cool_downs.begin(&hub, Duration::from_secs(30), now);
-        cool_downs.begin(&hub, Duration::from_secs(5), at(1));
-        assert!(cool_downs.holds(&hub, at(29)));
-        assert!(!cool_downs.holds(&hub, at(30)));
-        assert!(!cool_downs.holds(&quay, at(1)));
+        cool_downs.begin(&of(1), &registry, Duration::from_secs(30), now);
+        cool_downs.begin(&of(1), &registry, Duration::from_secs(5), at(1));
+        assert!(cool_downs.holds(&of(1), &registry, at(29)));
+        assert!(cool_downs.holds(&of(2), &registry, at(29)));
+        assert!(!cool_downs.holds(&of(1), &registry, at(30)));
+    }
+
+    #[test]
+    fn a_tiers_cool_down_is_of_one_registry_and_of_the_tier_when_two_addresses_say_so() {
+        let (now, cool_downs) = (Instant::now(), CoolDowns::default());
+        let (hub, quay) = ("docker.io".parse().unwrap(), "quay.io".parse().unwrap());
+        let of = |last| endpoint(SourceId::Tier("replica".into()), last);
+        let core = endpoint(SourceId::Tier("core".into()), 1);
+        let at = |seconds| now + Duration::from_secs(seconds);
+        cool_downs.begin(&of(1), &hub, Duration::from_secs(30), now);
+        assert!(cool_downs.holds(&of(1), &hub, now));
+        assert!(!cool_downs.holds(&of(1), &quay, now), "another registry");
+        assert!(
+            !cool_downs.holds(&of(3), &hub, now),
+            "one speaks for itself"
+        );
+        cool_downs.begin(&of(2), &hub, Duration::from_secs(10), now);
+        assert!(
+            cool_downs.holds(&of(3), &hub, now),
+            "two speak for the tier"
+        );
+        assert!(!cool_downs.holds(&core, &hub, now), "not for another tier");
+        assert!(!cool_downs.holds(&of(3), &hub, at(10)));
+        assert!(cool_downs.holds(&of(1), &hub, at(10)));
+        cool_downs.begin(&core, &quay, Duration::from_secs(1), at(60));
+        assert_eq!(
+            cool_downs.0.lock().unwrap().len(),
+            1,
+            "what is over is gone"
+        );
     }
 }

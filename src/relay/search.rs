@@ -3,19 +3,22 @@
 //! `candidates` says who is next.
 
 mod dial;
+mod ending;
 mod events;
 mod late;
 mod reports;
 
+pub(crate) use ending::{Ended, Found, NotFound, Rejection};
+
 use super::candidates::{Candidate, Candidates, Pick};
 use super::causes::{Tried, without_addresses};
 use super::engine::RelayParts;
-use super::rules::{Cause, FinalAnswer, Scope};
+use super::rules::{Cause, FinalAnswer};
 use super::timing::{AttemptId, End, Machine, Order, Role, Timing, Want};
 use crate::exchange::{Answer, Ask};
 use crate::oci::Digest;
 use crate::route::{Leg, Route};
-use crate::topology::{EndpointId, Failure, InFlight, Outcome, Source, SourceId};
+use crate::topology::{EndpointId, Failure, InFlight, Source, SourceId};
 use crate::upstream::{self, Connection};
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -51,56 +54,6 @@ pub(crate) trait Wanted: Send + Sync + 'static {
     }
 }
 
-/// Why an answer is no good.
-#[derive(Debug)]
-pub(crate) enum Rejection {
-    /// Ask elsewhere.
-    Leave {
-        scope: Scope,
-        outcome: Outcome,
-        cause: Cause,
-        detail: String,
-    },
-    /// The search ends with this.
-    End { answer: FinalAnswer, detail: String },
-}
-
-/// How a search ended.
-#[derive(Debug)]
-pub(crate) struct Ended<G> {
-    /// What came of it.
-    pub(crate) result: Result<Found<G>, NotFound>,
-    /// Everybody who did not serve.
-    pub(crate) tried: Vec<Tried>,
-    /// Requests sent and connects begun.
-    pub(crate) attempts: u32,
-    /// Of the newest snapshot that was used.
-    pub(crate) generation: u64,
-}
-
-/// A good answer.
-#[derive(Debug)]
-pub(crate) struct Found<G> {
-    pub(crate) good: G,
-    pub(crate) endpoint: EndpointId,
-    pub(crate) in_flight: InFlight,
-    /// It came from the first candidate that was asked.
-    pub(crate) first_choice: bool,
-}
-
-/// No good answer.
-#[derive(Debug)]
-pub(crate) enum NotFound {
-    /// An authoritative source said so.
-    Final {
-        answer: FinalAnswer,
-        by: String,
-        detail: String,
-    },
-    /// Nobody could answer.
-    Failed,
-}
-
 enum Event<G> {
     Resolved,
     Connected(Result<Connection, upstream::Error>),
@@ -119,6 +72,8 @@ struct Attempt {
     connection: Option<Connection>,
     in_flight: Option<InFlight>,
     abort: AbortHandle,
+    /// Why it did not serve stands in the list.
+    is_noted: bool,
 }
 
 /// One search. Dropping its future cancels everything but connects, which run on and report.
@@ -251,6 +206,7 @@ impl<W: Wanted> Search<W> {
             connection,
             in_flight,
             abort,
+            is_noted: false,
         });
     }
 
@@ -370,7 +326,7 @@ impl<W: Wanted> Search<W> {
                 let unfinished = self
                     .attempts
                     .get(attempt)
-                    .is_some_and(|slot| slot.in_flight.is_some());
+                    .is_some_and(|slot| slot.in_flight.is_some() && !slot.is_noted);
                 if unfinished {
                     self.note(
                         attempt,

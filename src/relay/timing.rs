@@ -3,16 +3,19 @@
 //!
 //! ```text
 //!   Connecting ──connected──► Connected ──its turn──► Asking ──answer──► Over
-//!       │ race delay: the next one joins     │ overdue: left (blob) or overtaken (manifest)
+//!       │ race delay: the next one joins     │ silent: overtaken (blob, at the stall limit; manifest, by a hedge or upstream)
 //! ```
 //! A request over a kept-alive connection whose peer lost its power gets neither answer nor error. So when such an
 //! attempt is silent for the race delay, somebody knocks: a fresh TCP connect to the same address. A knock that is
 //! pending for the race delay too means what a pending connect means: the address is suspect, and the next is asked.
 //!
-//! At most one attempt is being asked at a time, but for those that were overtaken: a manifest's slow tier runs on
-//! beside its hedge or beside upstream. Resumption will enter here as a search that starts at an offset.
+//! At most one attempt is being asked at a time, but for those that were overtaken: who is slow runs on beside whoever is
+//! asked next, and whoever answers first serves. Nobody who is there is dropped for slowness: the next may be slower. What
+//! the first who was silent for a blob has cost is not spent on the next again: it is overtaken in half the time.
+//! Resumption enters here as a search that starts at an offset.
 
 mod terms;
+mod turns;
 
 pub(crate) use terms::{AttemptId, End, Late, Order, Role, Timing, Want};
 
@@ -31,6 +34,8 @@ pub(crate) struct Machine {
     hedge: Hedge,
     joined: bool,
     refused: bool,
+    /// Somebody was silent for as long as [`Timing::overtake`].
+    overtook: bool,
 }
 
 // === impl Machine ===
@@ -47,6 +52,7 @@ impl Machine {
             hedge: Hedge::Unsent,
             joined: false,
             refused: false,
+            overtook: false,
         }
     }
 
@@ -80,6 +86,7 @@ impl Machine {
             self.overtake_all();
             return Order::Start(Want::Tier);
         }
+        self.overtake_the_silent(now);
         if !self.someone_has_the_turn() {
             let ready = self
                 .attempts
@@ -244,40 +251,6 @@ impl Machine {
             .any(|phase| matches!(phase, Phase::Asking { .. }))
     }
 
-    fn someone_has_the_turn(&self) -> bool {
-        self.attempts.iter().any(|phase| {
-            matches!(
-                phase,
-                Phase::Asking {
-                    overtaken: false,
-                    ..
-                }
-            )
-        })
-    }
-
-    fn overtake_all(&mut self) {
-        for phase in &mut self.attempts {
-            if let Phase::Asking { overtaken, .. } = phase {
-                *overtaken = true;
-            }
-        }
-    }
-
-    /// Nobody joined: those who were overtaken for a joiner's sake have their turn again.
-    fn give_turns_back(&mut self) {
-        for phase in &mut self.attempts {
-            if let Phase::Asking {
-                overtaken,
-                overdue: false,
-                ..
-            } = phase
-            {
-                *overtaken = false;
-            }
-        }
-    }
-
     fn let_all_race(&mut self) {
         for phase in &mut self.attempts {
             if let Phase::Connecting { raced, .. } = phase {
@@ -298,12 +271,13 @@ impl Machine {
         unraced.max()
     }
 
-    /// Marks the first overdue attempt. Overdue is said once; it is left only while another candidate remains.
+    /// Marks the first overdue attempt, while another candidate remains. Overdue is said once. It is left only where a blob's
+    /// connection has nobody behind it.
     fn overdue(&mut self, now: Instant) -> Option<Order> {
         if !self.can_leave() {
             return None;
         }
-        let (timing, leave) = (self.timing, self.timing.abandon_overdue);
+        let timing = self.timing;
         for (attempt, phase) in self.attempts.iter_mut().enumerate() {
             if let Some((at, late)) = phase.late_at(&timing)
                 && now >= at
@@ -312,6 +286,7 @@ impl Machine {
                 } = phase
             {
                 (*overtaken, *overdue) = (true, true);
+                let leave = late == Late::Knock && timing.overtake.is_some();
                 if leave {
                     *phase = Phase::Over;
                 }
@@ -357,22 +332,23 @@ impl Machine {
         let late = phases
             .clone()
             .filter_map(|phase| Some(phase.late_at(&self.timing)?.0));
+        let patience = self.patience();
+        let silent = phases.clone().filter_map(|phase| match phase {
+            Phase::Asking {
+                since,
+                overtaken: false,
+                ..
+            } => Some(*since + patience?),
+            _ => None,
+        });
         let knock = phases.filter_map(|phase| phase.knocks_at(&self.timing));
         [race, self.upstream_joins_at(), self.hedges_at()]
             .into_iter()
             .flatten()
             .chain(late)
+            .chain(silent)
             .chain(knock)
             .fold(end, Instant::min)
-    }
-
-    /// A hedge's connect is on its way while another is being asked: nobody has to race it.
-    fn hedge_connects(&self) -> bool {
-        let Hedge::Sent(hedge) = self.hedge else {
-            return false;
-        };
-        let connecting = matches!(self.attempts.get(hedge), Some(Phase::Connecting { .. }));
-        connecting && !self.joined && self.unanswered().next().is_some()
     }
 
     fn can_leave(&self) -> bool {

@@ -27,7 +27,7 @@ pub enum Outcome {
     Hard(Failure),
     /// Soft: counts in the success rate only.
     Soft(Failure),
-    /// Asks for peace until then (429 with Retry-After): nobody new for this long.
+    /// Asks for peace for so long (429 with Retry-After). What of is the pull path's matter: one registry. Here it is soft.
     CoolDown(Duration),
 }
 

@@ -39,7 +39,7 @@ pub struct EndpointState {
     pub id: EndpointId,
     /// Whether it may be used.
     pub status: EndpointStatus,
-    /// The extra signal (port 1337) or a cool-down says: prefer another.
+    /// The extra signal (port 1337) says: prefer another.
     pub lowered: bool,
     /// Since when the status holds.
     pub since: Instant,

@@ -121,6 +121,75 @@ async fn wrong_bytes_end_with_a_reset_and_are_not_asked_for_there_again() {
     assert!(lab.first.requests().is_empty(), "{:?}", lab.first.lines());
 }
 
+/// Only the end is wrong, and it is still held back: another source's end is sent instead, and nobody notices (P8).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_tail_is_mended_and_the_pull_does_not_fail() {
+    for at in [SIZE - 1, SIZE - 30_000] {
+        let lab = Lab::new().await;
+        lab.first.set_fault_on(On::Blobs, Fault::CorruptAt(at));
+        lab.second.forget_requests();
+        let got = lab.node.pull(&lab.path()).await;
+        assert_eq!((got.status, got.end), (200, End::Clean), "{at}");
+        assert!(got.body == lab.image.layer().body, "{at}");
+        let record = lab.node.record(&got).await;
+        assert_eq!(
+            (record.outcome, record.resumes),
+            (RequestOutcome::Resumed, 1)
+        );
+        assert_eq!((&*record.tier, record.bytes), ("t2", SIZE as u64));
+        let event = lab.node.event(EventName::DigestMismatch).await;
+        assert_eq!(event.tier.as_deref(), Some("t1"));
+        assert_eq!(lab.node.count(EventName::DigestMismatch), 1);
+        // Nothing but the rest was fetched again.
+        let asked = lab.second.requests();
+        let asked = asked
+            .iter()
+            .find(|request| request.path.contains("/blobs/"));
+        let range = asked.and_then(|request| request.header("range")).unwrap();
+        let first = range.trim_start_matches("bytes=").trim_end_matches('-');
+        let first: usize = first.parse().unwrap();
+        assert!(
+            first > SIZE - 200_000 && first <= SIZE - 32 * 1024,
+            "{range}"
+        );
+        lab.first.forget_requests();
+        let got = lab.node.pull(&lab.path()).await;
+        assert_eq!(got.end, End::Clean);
+        assert!(lab.first.requests().is_empty(), "it is quarantined");
+    }
+}
+
+/// What may be wrong never ends with FIN: containerd would go on from it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_tail_that_nobody_can_mend_ends_with_a_reset() {
+    let lab = Lab::new().await;
+    lab.first
+        .set_fault_on(On::Blobs, Fault::CorruptAt(SIZE - 1));
+    lab.second.set_fault_on(On::Blobs, Fault::CloseAt(100));
+    let got = lab.node.pull(&lab.path()).await;
+    assert_eq!((got.status, got.end), (200, End::Reset));
+    let record = lab.node.record(&got).await;
+    assert_eq!(record.outcome, RequestOutcome::Failed);
+    assert!(record.error.contains("could not be mended"), "{record:?}");
+    let event = lab.node.event(EventName::DigestMismatch).await;
+    assert_eq!(event.tier.as_deref(), Some("t1"));
+}
+
+/// A part cannot be proved: it goes out as it comes, and is fetched once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_range_is_not_held_up_by_anothers_wrong_bytes() {
+    let lab = Lab::new().await;
+    lab.first.set_fault_on(On::Blobs, Fault::CorruptAt(699_999));
+    lab.second.forget_requests();
+    let got = lab.node.range(&lab.path(), "bytes=100000-899999").await;
+    assert_eq!(
+        (got.status, got.end, got.body.len()),
+        (206, End::Clean, 800_000)
+    );
+    assert_eq!(lab.node.count(EventName::DigestMismatch), 0);
+    assert!(lab.second.requests().is_empty());
+}
+
 /// What is small is proved before the status line: the same request is answered by the next source.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_wrong_bytes_are_never_seen() {

@@ -217,3 +217,23 @@ fn daemon(file: &Path) -> Child {
     run.stderr(Stdio::piped()).stdout(Stdio::null());
     run.spawn().unwrap()
 }
+
+#[test]
+fn a_taken_port_is_exit_1_with_the_port_in_the_message() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("config.toml");
+    let text = Setup::default()
+        .registry("http://127.0.0.1:9", "")
+        .text(home.path())
+        .replace(
+            "listen = [\"127.0.0.1:0\"]",
+            &format!("listen = [\"{address}\"]"),
+        );
+    write(&file, &text);
+    let (status, stdout, stderr) = ran(&["run", "--config", file.to_str().unwrap()]);
+    let said = stdout + &stderr;
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains(&address.to_string()), "{said}");
+}

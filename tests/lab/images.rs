@@ -201,6 +201,25 @@ impl Image {
         format!("{} for {architecture} works", self.repository)
     }
 
+    /// The largest of its layers, with its size: more than can be proved before it is sent.
+    pub(crate) fn largest_layer(&self) -> (&str, usize) {
+        let sizes = self.layers().iter().map(|digest| {
+            let file = fs::metadata(blob(&self.layout, digest)).expect("the layer is a file");
+            let size = usize::try_from(file.len()).expect("it fits into memory");
+            (digest.as_str(), size)
+        });
+        sizes.max_by_key(|(_, size)| *size).expect("it has layers")
+    }
+
+    /// A layer's bytes with the one at this offset changed.
+    pub(crate) fn corrupt_at(&self, digest: &str, offset: usize, into: &Path) -> PathBuf {
+        let mut bytes = fs::read(blob(&self.layout, digest)).expect("the layer is a file");
+        bytes[offset] ^= 1;
+        let file = into.join(format!("{}-{offset}", digest.replace(':', "-")));
+        fs::write(&file, bytes).expect("the laboratory's directory is writable");
+        file
+    }
+
     /// The bytes of one of its blobs or manifests with one of them changed: same length, still JSON, another
     /// digest.
     pub(crate) fn corrupt(&self, digest: &str, into: &Path) -> PathBuf {

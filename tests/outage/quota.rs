@@ -59,3 +59,51 @@ async fn a_registry_that_limits_us_is_asked_at_one_address_only_and_the_answer_i
     assert!(got.message().contains("429"), "{}", got.message());
     assert_eq!(upstream.requests().len(), 1, "{:?}", upstream.lines());
 }
+
+/// A tier's 429 for one registry: until its time is over that registry's requests go elsewhere, and only they.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tiers_limit_is_of_one_registry_and_holds_for_the_next_requests() {
+    const OTHER: &str = "proxy-quay-io/library/app";
+    let images: Vec<Image> = (0..3).map(|seed| Image::random(seed, 1)).collect();
+    let tier = || {
+        let tags = images.iter().zip(["1", "2", "3"]);
+        tags.fold(FakeRegistry::builder(), |tier, (image, tag)| {
+            tier.with_image(TIERED, tag, image)
+                .with_image(OTHER, tag, image)
+        })
+    };
+    let (limited, core) = (tier().start().await, tier().start().await);
+    let upstream = FakeRegistry::builder().start().await;
+    let reply = Reply::error(
+        429,
+        "TOO_MANY_REQUEST",
+        "too many requests to upstream registry",
+    );
+    let reply = reply.header("retry-after", "60");
+    limited.script(move |request| request.path.contains(TIERED).then(|| reply.clone()));
+    let projects = "[tier.projects]\n\"docker.io\" = \"proxy-docker-io\"\n\"quay.io\" = \"proxy-quay-io\"\n\
+                    [tier.health]\nprobe = \"none\"\n";
+    let tables: String = [&limited, &core]
+        .iter()
+        .zip(["t1", "t2"])
+        .map(|(tier, name)| {
+            let url = tier.base_url();
+            format!("[[tier]]\nname = \"{name}\"\nurl = \"{url}\"\n{projects}")
+        })
+        .collect();
+    let node = Setup::default()
+        .and(&tables)
+        .registry(&upstream.base_url(), "")
+        .and("[[registry]]\nname = \"quay.io\"\n")
+        .start()
+        .await;
+    for (tag, image) in ["1", "2", "3"].iter().zip(&images) {
+        let got = node.pull(&format!("manifests/{tag}")).await;
+        assert_eq!((got.status, &got.body), (200, &image.top.body));
+    }
+    assert_eq!(limited.requests().len(), 1, "{:?}", limited.lines());
+    // Of the other registry it is asked as ever.
+    let other = format!("/v2/{REPOSITORY}/manifests/1?ns=quay.io");
+    assert_eq!(node.get(&other).await.status, 200);
+    assert_eq!(limited.requests().len(), 2, "{:?}", limited.lines());
+}

@@ -27,6 +27,7 @@ mod power_loss;
 mod private_images;
 mod served_by_replica;
 mod without_agent;
+mod wrong_bytes;
 
 use lab::{Image, Lab, Place, Request};
 

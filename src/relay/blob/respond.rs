@@ -20,7 +20,7 @@ use hyper::{Response, StatusCode};
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// The clock for blobs: never hedged, an overdue attempt is left.
+/// The clock for blobs: never hedged; the next is asked beside one who is as silent as a stalled body.
 fn timing(timeouts: &Timeouts) -> Timing {
     Timing {
         connect_race: timeouts.connect_race,
@@ -28,7 +28,7 @@ fn timing(timeouts: &Timeouts) -> Timing {
         total: timeouts.total,
         upstream_joins: None,
         hedge: None,
-        abandon_overdue: true,
+        overtake: Some(timeouts.stall),
     }
 }
 

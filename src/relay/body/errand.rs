@@ -4,6 +4,7 @@ use crate::relay::blob::BlobWanted;
 use crate::relay::engine::RelayParts;
 use crate::relay::timing::Timing;
 use crate::route::Route;
+use crate::topology::EndpointId;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::time::Instant;
@@ -27,13 +28,16 @@ pub(crate) struct Errand {
 // === impl Errand ===
 
 impl Errand {
-    /// What went out without a hash is suspect when it is asked for again soon (design P8).
-    pub(super) fn delivered(&self, hashed: bool) {
-        if !hashed && self.first == 0 {
-            self.parts
-                .memories
-                .delivered
-                .put(self.wanted.digest_ref().clone(), (), Instant::now());
+    /// What went out whole and without a hash is suspect when it is asked for again soon (design P8): containerd has found
+    /// it wrong, perhaps. `by`: whose bytes it was made of.
+    pub(super) fn delivered_unproven(&self, by: Vec<EndpointId>) {
+        let is_whole = self.first == 0
+            && self
+                .total
+                .is_some_and(|total| self.last.is_some_and(|last| last + 1 == total));
+        if is_whole {
+            let (delivered, digest) = (&self.parts.memories.delivered, self.wanted.digest_ref());
+            delivered.put(digest.clone(), by.into(), Instant::now());
         }
     }
 }

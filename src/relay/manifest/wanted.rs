@@ -227,6 +227,6 @@ pub(crate) fn timing(timeouts: &Timeouts) -> Timing {
         total: timeouts.total,
         upstream_joins: Some(timeouts.upstream_joins),
         hedge: None,
-        abandon_overdue: false,
+        overtake: None,
     }
 }

@@ -85,11 +85,10 @@ impl<W: Wanted> Search<W> {
                     let metrics = &self.parts.sinks.metrics;
                     metrics.policy_denial(label, policy::reason(&detail));
                 }
-                if let Outcome::CoolDown(wait) = outcome
-                    && candidate.is_upstream()
-                {
+                if let Outcome::CoolDown(wait) = outcome {
+                    let (endpoint, registry) = (&candidate.endpoint, &self.route.registry_label);
                     let cool_downs = &self.parts.cool_downs;
-                    cool_downs.begin(&candidate.endpoint.source, wait, Instant::now());
+                    cool_downs.begin(endpoint, registry, wait, Instant::now());
                 }
                 report(&self.parts, &candidate.endpoint, outcome, detail.clone());
                 self.note(attempt, cause, detail);
@@ -159,11 +158,10 @@ impl<W: Wanted> Search<W> {
     }
 
     pub(super) fn note(&mut self, attempt: AttemptId, cause: Cause, detail: String) {
-        if let Some(candidate) = self
-            .attempts
-            .get(attempt)
-            .and_then(|slot| slot.candidate.as_ref())
+        if let Some(slot) = self.attempts.get_mut(attempt)
+            && let Some(candidate) = slot.candidate.as_ref()
         {
+            slot.is_noted = true;
             self.tried.push(Tried {
                 endpoint: Some(candidate.endpoint.clone()),
                 label: candidate.endpoint.source.label().to_owned(),

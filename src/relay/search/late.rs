@@ -35,9 +35,11 @@ impl<W: Wanted> Search<W> {
     /// Lets the requests run on that nobody has answered; everybody else's are dropped with the search.
     pub(super) fn watch_the_late(&mut self, winner: Option<AttemptId>) {
         let now = Instant::now();
+        // Who was asked a moment ago because another was silent is not silent yet.
+        let patience = self.machine.patience().unwrap_or_default();
         let unanswered = self.machine.unanswered();
         let late: Vec<_> = unanswered
-            .filter(|(attempt, _)| Some(*attempt) != winner)
+            .filter(|(attempt, since)| Some(*attempt) != winner && now >= *since + patience)
             .collect();
         let late: Vec<Unanswered> = late
             .into_iter()

@@ -16,8 +16,8 @@ pub(crate) struct Timing {
     pub(crate) upstream_joins: Option<Duration>,
     /// The next tier is asked as well after this (manifests; one per request).
     pub(crate) hedge: Option<Duration>,
-    /// An overdue attempt is left (blobs) instead of overtaken (manifests).
-    pub(crate) abandon_overdue: bool,
+    /// The next in order is asked beside one who has been silent for this long (blobs).
+    pub(crate) overtake: Option<Duration>,
 }
 
 /// Which attempt, counted from 0.
@@ -53,7 +53,7 @@ pub(crate) enum Order {
     /// Connect once more to this attempt's address, to see whether anybody is there; then call
     /// `Machine::knocked`.
     Knock(AttemptId),
-    /// It is late: tell health why; if `leave`, drop it.
+    /// It is late: tell health why; if `leave`, drop it: nobody is there.
     Overdue {
         attempt: AttemptId,
         leave: bool,

@@ -1,5 +1,7 @@
 //! The machine's table: what happened, at which millisecond, and the one right order.
 
+mod silence;
+
 use super::*;
 use std::time::Duration;
 
@@ -9,12 +11,12 @@ const BLOB: Timing = Timing {
     total: Duration::from_secs(20),
     upstream_joins: None,
     hedge: None,
-    abandon_overdue: true,
+    overtake: Some(Duration::from_secs(2)),
 };
 
 const MANIFEST: Timing = Timing {
     upstream_joins: Some(Duration::from_secs(3)),
-    abandon_overdue: false,
+    overtake: None,
     ..BLOB
 };
 
@@ -43,10 +45,10 @@ fn an_idle_connection_is_asked_at_once_and_nobody_else() {
     assert_eq!(machine.poll(clock.at(0)), Order::Start(Want::Next));
     let first = fresh(&mut machine, Role::Tier, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(first));
-    assert_eq!(machine.poll(clock.at(0)), Order::WaitUntil(clock.at(4_000)));
+    assert_eq!(machine.poll(clock.at(0)), Order::WaitUntil(clock.at(2_000)));
     assert_eq!(
-        machine.poll(clock.at(3_999)),
-        Order::WaitUntil(clock.at(4_000))
+        machine.poll(clock.at(1_999)),
+        Order::WaitUntil(clock.at(2_000))
     );
 }
 
@@ -66,8 +68,8 @@ fn the_next_connect_joins_after_the_race_delay_and_the_first_to_finish_is_asked(
     // The dead one's end changes nothing while the good one is being asked.
     machine.ended(dead);
     assert_eq!(
-        machine.poll(clock.at(2_500)),
-        Order::WaitUntil(clock.at(4_253))
+        machine.poll(clock.at(2_000)),
+        Order::WaitUntil(clock.at(2_253))
     );
 }
 
@@ -83,7 +85,7 @@ fn a_loser_that_connects_later_waits_for_its_turn() {
     machine.connected(slow);
     assert_eq!(
         machine.poll(clock.at(300)),
-        Order::WaitUntil(clock.at(4_250))
+        Order::WaitUntil(clock.at(2_250))
     );
     machine.ended(fast);
     assert_eq!(machine.poll(clock.at(310)), Order::Send(slow));
@@ -120,24 +122,6 @@ fn the_last_candidate_is_waited_for_to_the_end_of_time() {
         Order::WaitUntil(clock.at(20_000))
     );
     assert_eq!(machine.poll(clock.at(20_000)), Order::End(End::OutOfTime));
-}
-
-#[test]
-fn an_overdue_blob_is_left_and_only_then_is_the_next_asked() {
-    let clock = Clock::start();
-    let mut machine = Machine::new(BLOB, true, clock.at(0));
-    machine.poll(clock.at(0));
-    let silent = fresh(&mut machine, Role::Tier, true, clock.at(0));
-    machine.poll(clock.at(0));
-    let overdue = Order::Overdue {
-        attempt: silent,
-        leave: true,
-        late: Late::FirstByte,
-    };
-    assert_eq!(machine.poll(clock.at(4_000)), overdue);
-    assert_eq!(machine.poll(clock.at(4_000)), Order::Start(Want::Next));
-    let next = fresh(&mut machine, Role::Upstream, false, clock.at(4_000));
-    assert_eq!(machine.poll(clock.at(4_000)), Order::Send(next));
 }
 
 #[test]

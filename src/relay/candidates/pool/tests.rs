@@ -1,8 +1,12 @@
-//! The order of those who fell silent.
+//! The order of candidates, and that nobody is ever left without one.
+
+mod strand;
 
 use super::*;
 use crate::config::{BaseUrl, Probe, ProbeKind, Tls};
-use crate::topology::SourceKind;
+use crate::topology::{Source, SourceKind};
+use std::sync::Arc;
+use std::time::Duration;
 
 fn candidate(name: &str, last: u8, is_healthy: bool) -> Candidate {
     let id = match name {
@@ -41,6 +45,7 @@ fn candidate(name: &str, last: u8, is_healthy: bool) -> Candidate {
         leg: 0,
         is_healthy,
         is_loaded: false,
+        is_last: false,
     }
 }
 

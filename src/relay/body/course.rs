@@ -1,0 +1,196 @@
+//! What becomes of a body's bytes, whichever sources they come from (design P7, P8): what may be let go, what a wrong end
+//! means for what was let go before it, and whose fault that is. Pure: the body around it has the sources.
+//!
+//! A digest that does not fit says that something is wrong, not what. The hash stands at the released offset, so another
+//! source's bytes from there on are the test: if they make the digest right, only the end that was held back was wrong,
+//! and nothing wrong was ever let go. If two sources agree about the rest and the digest is wrong all the same, it is what
+//! was let go. Nothing but the rest is fetched twice.
+
+use crate::oci::Digest;
+use crate::relay::window::{Fault, Window};
+use crate::topology::EndpointId;
+use bytes::Bytes;
+
+/// So many sources' ends may be wrong before the body is given up.
+const MOST_ACCUSED: usize = 4;
+
+/// A body's course.
+#[derive(Debug)]
+pub(super) struct Course {
+    window: Window,
+    /// Whose bytes come.
+    current: Option<EndpointId>,
+    /// Whose bytes were let go, in order; who only offers another end to them after somebody was accused is left out.
+    released: Vec<EndpointId>,
+    accused: Vec<Accused>,
+}
+
+/// A source at whose end the digest was wrong.
+#[derive(Debug)]
+struct Accused {
+    who: EndpointId,
+    /// What the body came to with its end; `None`: it had no end.
+    came_to: Option<Digest>,
+    /// It sent every byte so far: it is to blame, whatever else comes.
+    is_blamed: bool,
+}
+
+/// What the end of a source's bytes means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Conclusion {
+    /// Everything fits: what is held may be let go.
+    Proven(Blamed),
+    /// It ended early: another source goes on.
+    Short,
+    /// The digest is wrong: perhaps only the end that was held back. Another source's is wanted.
+    Doubtful(Blamed),
+    /// What was let go is wrong.
+    Wrong(Blamed),
+}
+
+/// Who is known to have sent wrong bytes since the last time.
+pub(super) type Blamed = Vec<EndpointId>;
+
+/// How a body ends that nobody can go on with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum LastWord {
+    /// What was let go is right as far as anybody knows.
+    Fin,
+    /// It may be wrong.
+    Reset(Blamed),
+}
+
+// === impl Course ===
+
+impl Course {
+    pub(super) fn new(window: Window) -> Self {
+        Self {
+            window,
+            current: None,
+            released: Vec::new(),
+            accused: Vec::new(),
+        }
+    }
+
+    /// A source goes on at the released offset; what is held of another is thrown away.
+    pub(super) fn begins(&mut self, who: EndpointId) {
+        self.window.discard_held();
+        self.current = Some(who);
+    }
+
+    /// The source broke; what is held of it is thrown away.
+    pub(super) fn breaks(&mut self) {
+        self.window.discard_held();
+        self.current = None;
+    }
+
+    /// Takes bytes of the source in; `Some`: it has sent too many.
+    pub(super) fn push(&mut self, chunk: Bytes) -> Option<Conclusion> {
+        let pushed = self.window.push(chunk);
+        pushed.err().map(|_| self.accuse(None))
+    }
+
+    /// The next bytes that may be let go while the source goes on.
+    pub(super) fn release(&mut self) -> Option<Bytes> {
+        let chunk = self.window.release()?;
+        let is_new = self.current.is_some() && self.released.last() != self.current.as_ref();
+        if is_new && (!self.is_in_doubt() || self.released.is_empty()) {
+            self.released.extend(self.current.clone());
+        }
+        Some(chunk)
+    }
+
+    /// The source ended, or everything is there.
+    pub(super) fn conclude(&mut self) -> Conclusion {
+        match self.window.finish() {
+            Ok(()) => {
+                // The rest of somebody else made it right: theirs was wrong.
+                let accused = std::mem::take(&mut self.accused).into_iter();
+                let new = accused.filter(|accused| !accused.is_blamed);
+                Conclusion::Proven(new.map(|accused| accused.who).collect())
+            }
+            Err(Fault::TooShort) => Conclusion::Short,
+            Err(Fault::TooLong) => self.accuse(None),
+            Err(Fault::WrongDigest(came_to)) => self.accuse(Some(came_to)),
+        }
+    }
+
+    /// Nobody can go on, or not in time.
+    pub(super) fn nobody_is_left(&mut self) -> LastWord {
+        if self.is_in_doubt() {
+            LastWord::Reset(self.unproven())
+        } else {
+            LastWord::Fin
+        }
+    }
+
+    /// Whether what was let go may be wrong.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        !self.accused.is_empty()
+    }
+
+    pub(super) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Whose bytes the body is made of.
+    pub(super) fn sources(&self) -> Vec<EndpointId> {
+        let last = self.current.iter();
+        let last = last.filter(|last| !self.released.contains(last));
+        self.released.iter().chain(last).cloned().collect()
+    }
+
+    /// The next proven bytes, after [`Conclusion::Proven`].
+    pub(super) fn drain(&mut self) -> Option<Bytes> {
+        self.window.drain()
+    }
+
+    /// Another source told the size that nobody knew.
+    pub(super) fn learn_length(&mut self, length: u64) {
+        self.window.learn_length(length);
+    }
+
+    fn accuse(&mut self, came_to: Option<Digest>) -> Conclusion {
+        self.window.discard_held();
+        let Some(who) = self.current.take() else {
+            return Conclusion::Wrong(self.unproven());
+        };
+        let is_blamed = self.released.iter().all(|other| *other == who);
+        // Without a length two bodies that were cut at one place agree too.
+        let agrees = self.window.has_length()
+            && self.window.released() > 0
+            && came_to.is_some()
+            && self.accused.iter().any(|other| other.came_to == came_to);
+        self.accused.push(Accused {
+            who: who.clone(),
+            came_to,
+            is_blamed,
+        });
+        let mut blamed = if is_blamed { vec![who] } else { Vec::new() };
+        if agrees || !self.window.is_hashed() || self.accused.len() >= MOST_ACCUSED {
+            blamed.extend(self.unproven());
+            Conclusion::Wrong(blamed)
+        } else {
+            Conclusion::Doubtful(blamed)
+        }
+    }
+
+    /// Whom to blame where nothing tells whose bytes are wrong: everybody whose bytes were let go and the first whose end did
+    /// not fit, unless somebody is known to be wrong. Who only offered another end may be right.
+    fn unproven(&mut self) -> Blamed {
+        let is_known = self.accused.iter().any(|accused| accused.is_blamed);
+        let first = self.accused.first().map(|accused| accused.who.clone());
+        let mut blamed = Vec::new();
+        if !is_known {
+            for who in std::mem::take(&mut self.released).into_iter().chain(first) {
+                if !blamed.contains(&who) {
+                    blamed.push(who);
+                }
+            }
+        }
+        blamed
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! How a body ends: cleanly, with FIN, with a reset, or not yet.
+
+use super::course::{Conclusion, LastWord};
+use super::{BlobBody, Stage, blame};
+use crate::relay::answer::BoxError;
+use crate::topology::{EndpointId, Failure};
+use std::sync::atomic::Ordering;
+use tokio::time::Instant;
+
+/// What is wrong with wrong bytes.
+const MISFIT: &str = "the bytes do not fit the digest";
+
+impl BlobBody {
+    /// The source ended, or everything is there: right or wrong?
+    pub(super) fn conclude(&mut self) -> Result<(), BoxError> {
+        let conclusion = self.course.conclude();
+        self.concluded(conclusion)
+    }
+
+    pub(super) fn concluded(&mut self, conclusion: Conclusion) -> Result<(), BoxError> {
+        match conclusion {
+            Conclusion::Proven(blamed) => {
+                self.blame(&blamed);
+                if let Some(source) = self.source.take() {
+                    source.finish();
+                }
+                self.resumption = None;
+                self.stage = Stage::Draining;
+                if !self.course.window().is_hashed() {
+                    self.errand.delivered_unproven(self.course.sources());
+                }
+                Ok(())
+            }
+            Conclusion::Short => {
+                self.broken(Failure::Reset, "the body ended early".to_owned());
+                Ok(())
+            }
+            Conclusion::Doubtful(blamed) => {
+                self.blame(&blamed);
+                if let Some(source) = self.source.take() {
+                    self.left.push(source.endpoint);
+                }
+                let limit = self.errand.parts.timeouts.total;
+                self.mend_until.get_or_insert(Instant::now() + limit);
+                self.be_patient();
+                self.look_for_another();
+                Ok(())
+            }
+            Conclusion::Wrong(blamed) => {
+                self.source = None;
+                self.blame(&blamed);
+                Err(self.reset(MISFIT))
+            }
+        }
+    }
+
+    /// Nobody can go on. Where what was sent is right as far as anybody knows the connection ends with FIN, and containerd
+    /// asks again from there (containerd-k3s-facts 4.3).
+    pub(super) fn give_up(&mut self, detail: String) -> BoxError {
+        if let LastWord::Reset(blamed) = self.course.nobody_is_left() {
+            self.blame(&blamed);
+            return self.reset(&format!("{MISFIT}, and it could not be mended: {detail}"));
+        }
+        self.stage = Stage::Over;
+        let text = format!(
+            "the body broke after {} bytes: {detail}",
+            self.course.window().released()
+        );
+        self.record.failed(text.clone());
+        text.into()
+    }
+
+    /// What was sent may be wrong: the connection ends with a reset, so that containerd does not go on from it.
+    fn reset(&mut self, detail: &str) -> BoxError {
+        self.stage = Stage::Over;
+        self.errand.reset.store(true, Ordering::Release);
+        let text = format!(
+            "{detail}, after {} bytes were sent",
+            self.course.window().released()
+        );
+        self.record.failed(text.clone());
+        text.into()
+    }
+
+    fn blame(&self, blamed: &[EndpointId]) {
+        let (parts, digest) = (&self.errand.parts, self.errand.wanted.digest_ref());
+        for endpoint in blamed {
+            blame(parts, endpoint, digest, MISFIT);
+        }
+    }
+}

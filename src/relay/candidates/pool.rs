@@ -1,0 +1,215 @@
+//! The candidates of one search, apart from where the facts come from: who is listed, who is next, who has been left. Pure.
+
+use super::{Candidate, Pick, awaits_dns};
+use crate::config::Limits;
+use crate::relay::rules::Scope;
+use crate::relay::timing::Want;
+use crate::topology::select::{Selection, Why, select};
+use crate::topology::{EndpointId, Snapshot, SourceId};
+use std::collections::{HashSet, VecDeque};
+use tokio::time::Instant;
+
+/// What is known when candidates are listed.
+pub(super) struct Known<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) limits: Limits,
+    /// Who answered for the repository.
+    pub(super) sticky: Option<EndpointId>,
+    /// Where the digest was learned.
+    pub(super) learned_at: Option<EndpointId>,
+    pub(super) marks: &'a dyn Marks,
+    pub(super) now: Instant,
+    pub(super) random: u64,
+}
+
+/// What the pull path remembers of endpoints.
+pub(super) trait Marks {
+    /// It sent wrong bytes for what is wanted: it is not asked.
+    fn is_quarantined(&self, endpoint: &EndpointId) -> bool;
+    /// It was silent or slow a while ago: it stands behind the others of its kind.
+    fn is_silent(&self, endpoint: &EndpointId) -> bool;
+    /// It asked for peace with this registry's requests: it stands behind everybody.
+    fn is_cooling(&self, endpoint: &EndpointId) -> bool;
+}
+
+/// The sources of a search, and whom of them it has left.
+#[derive(Debug)]
+pub(super) struct Pool {
+    legs: Vec<SourceId>,
+    /// Of the repository, for the rendezvous hash.
+    key: String,
+    gone: HashSet<EndpointId>,
+    gone_legs: HashSet<usize>,
+    warned: HashSet<usize>,
+    last_legs: HashSet<usize>,
+}
+
+// === impl Pool ===
+
+impl Pool {
+    pub(super) fn new(legs: Vec<SourceId>, key: String) -> Self {
+        Self {
+            legs,
+            key,
+            gone: HashSet::new(),
+            gone_legs: HashSet::new(),
+            warned: HashSet::new(),
+            last_legs: HashSet::new(),
+        }
+    }
+
+    /// Everybody who is left, in the order of asking.
+    pub(super) fn list(&self, known: &Known<'_>) -> VecDeque<Candidate> {
+        let legs = self.legs.iter().enumerate();
+        let legs: Vec<SourceId> = legs
+            .filter(|(index, _)| !self.gone_legs.contains(index))
+            .map(|(_, leg)| leg.clone())
+            .collect();
+        let selection = Selection {
+            legs: &legs,
+            key: &self.key,
+            sticky: known.sticky.as_ref(),
+            learned_at: known.learned_at.as_ref(),
+            excluded: &self.gone,
+            limits: known.limits,
+        };
+        let selected = select(&selection, known.snapshot, known.now, known.random);
+        let candidates = selected.into_iter().filter_map(|selected| {
+            if known.marks.is_quarantined(&selected.endpoint) {
+                return None;
+            }
+            let source = &selected.endpoint.source;
+            let leg = self.legs.iter().position(|leg| leg == source)?;
+            let well = matches!(selected.why, Why::Healthy | Why::Probation | Why::Loaded);
+            let is_last =
+                self.last_legs.contains(&leg) || known.marks.is_cooling(&selected.endpoint);
+            Some(Candidate {
+                endpoint: selected.endpoint,
+                source: selected.source.source.clone(),
+                gauges: selected.gauges,
+                leg,
+                is_healthy: well && !is_last,
+                is_loaded: selected.why == Why::Loaded,
+                is_last,
+            })
+        });
+        let is_silent = |endpoint: &EndpointId| known.marks.is_silent(endpoint);
+        let mut ordered = silent_last(candidates.collect(), is_silent);
+        let is_last = |candidate: &Candidate| candidate.is_last;
+        ordered.make_contiguous().sort_by_key(is_last);
+        ordered
+    }
+
+    /// The next of the wanted kind, out of what [`Pool::list`] gave. It is left at once.
+    pub(super) fn pick(
+        &mut self,
+        listed: &VecDeque<Candidate>,
+        snapshot: &Snapshot,
+        want: Want,
+    ) -> Pick {
+        let wanted = |candidate: &Candidate| match want {
+            Want::Next => true,
+            Want::Tier => !candidate.is_upstream() && candidate.is_healthy,
+            Want::Upstream => candidate.is_upstream() && !candidate.is_last,
+        };
+        let mut fitting: Vec<&Candidate> = listed.iter().filter(|c| wanted(c)).collect();
+        if want == Want::Tier {
+            // A tier of which two addresses were asked is slow as a whole, more likely than a third of its addresses is
+            // quick.
+            fitting.sort_by_key(|candidate| self.tried(&candidate.endpoint.source) >= 2);
+        }
+        let next = fitting.first().copied().cloned();
+        // A source that was never looked up stands behind those that are well, before those that are asked only
+        // because the rest failed.
+        match (next, self.unresolved(snapshot, want)) {
+            (Some(next), Some(leg)) if !next.is_healthy => {
+                self.gone_legs.insert(leg);
+                Pick::Unresolved(leg)
+            }
+            (Some(next), _) => {
+                self.gone.insert(next.endpoint.clone());
+                Pick::Candidate(next)
+            }
+            (None, Some(leg)) => {
+                self.gone_legs.insert(leg);
+                Pick::Unresolved(leg)
+            }
+            (None, None) => Pick::Nobody,
+        }
+    }
+
+    /// A leg that DNS has not answered for yet.
+    pub(super) fn unresolved(&self, snapshot: &Snapshot, want: Want) -> Option<usize> {
+        let wanted = |source: &SourceId| match want {
+            Want::Next => true,
+            Want::Tier => false,
+            Want::Upstream => matches!(source, SourceId::Upstream(_)),
+        };
+        let mut legs = self.legs.iter().enumerate();
+        let found = legs.find(|(index, leg)| {
+            wanted(leg) && !self.gone_legs.contains(index) && awaits_dns(snapshot, leg)
+        });
+        found.map(|(index, _)| index)
+    }
+
+    /// The leg's lookup has ended: its addresses count.
+    pub(super) fn is_resolved(&mut self, leg: usize) {
+        self.gone_legs.remove(&leg);
+    }
+
+    /// Leaves a candidate, as far as its answer says. True: the order of the others is another one now.
+    pub(super) fn exclude(&mut self, candidate: &Candidate, scope: Scope) -> bool {
+        self.gone.insert(candidate.endpoint.clone());
+        let last = match scope {
+            Scope::Address => false,
+            Scope::AddressOnceThenTier => !self.warned.insert(candidate.leg),
+            Scope::Tier => true,
+        };
+        // The source's other addresses are asked when everybody else has failed: they are separate caches, and one may have
+        // what this one lacks.
+        last && self.last_legs.insert(candidate.leg)
+    }
+
+    /// Leaves one endpoint.
+    pub(super) fn exclude_endpoint(&mut self, endpoint: &EndpointId) {
+        self.gone.insert(endpoint.clone());
+    }
+
+    /// Leaves a whole source.
+    pub(super) fn exclude_leg(&mut self, leg: usize) {
+        self.gone_legs.insert(leg);
+    }
+
+    fn tried(&self, source: &SourceId) -> usize {
+        let gone = self.gone.iter().filter(|gone| gone.source == *source);
+        gone.count()
+    }
+}
+
+/// Puts who fell silent moments ago behind the others of its kind: an address of a tier behind all tiers' addresses that
+/// are well, before upstream, whose load must not grow because a tier is slow.
+fn silent_last(
+    candidates: Vec<Candidate>,
+    is_silent: impl Fn(&EndpointId) -> bool,
+) -> VecDeque<Candidate> {
+    let mut ordered = VecDeque::with_capacity(candidates.len());
+    let mut candidates = candidates.into_iter().peekable();
+    while let Some(first) = candidates.next() {
+        let kind = (first.is_upstream(), first.is_healthy);
+        let mut run = vec![first];
+        while let Some(next) = candidates.next_if(|c| (c.is_upstream(), c.is_healthy) == kind) {
+            run.push(next);
+        }
+        let (silent, others): (Vec<_>, Vec<_>) =
+            run.into_iter().partition(|c| is_silent(&c.endpoint));
+        ordered.extend(others);
+        ordered.extend(silent.into_iter().map(|candidate| Candidate {
+            is_healthy: false,
+            ..candidate
+        }));
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,478 @@
+//! Selection, health and timing together, as they are: whatever happened before, a request has somebody to ask as long as any
+//! source has an address, asks everybody before it gives up, and finds whoever serves. Sockets and clocks alone are made up.
+
+use super::*;
+use crate::health::fixture::{Judge, endpoint, tier, upstream};
+use crate::relay::rules::{Cause, Scope};
+use crate::relay::timing::{AttemptId, End, Machine, Order, Role, Timing};
+use crate::topology::{Failure, InFlight, Outcome, PendingConnect};
+use std::collections::{BTreeMap, HashMap};
+
+const BLOB: Timing = Timing {
+    connect_race: Duration::from_millis(250),
+    first_byte: Duration::from_secs(4),
+    total: Duration::from_secs(20),
+    upstream_joins: None,
+    hedge: None,
+    overtake: Some(Duration::from_secs(2)),
+};
+
+const MANIFEST: Timing = Timing {
+    upstream_joins: Some(Duration::from_secs(3)),
+    overtake: None,
+    ..BLOB
+};
+
+const LIMITS: Limits = Limits {
+    loaded: 16,
+    per_address: 64,
+    connections: 512,
+    manifest_bytes: 4 << 20,
+    floor_bytes_per_second: 16 << 10,
+};
+
+/// SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut value = self.0;
+        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (value ^ (value >> 31)) % limit
+    }
+}
+
+/// How an address meets a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Serves,
+    Refuses,
+    /// Its packets are lost.
+    Hangs,
+    /// It connects and says nothing.
+    Silent,
+    Says(Scope, Outcome, Cause),
+}
+
+impl Manner {
+    fn of(dice: &mut Dice) -> Self {
+        let busy = Outcome::CoolDown(Duration::from_secs(30));
+        let broken = Outcome::Hard(Failure::ServerError);
+        match dice.below(9) {
+            0 | 1 => Self::Serves,
+            2 => Self::Refuses,
+            3 => Self::Hangs,
+            4 => Self::Silent,
+            5 => Self::Says(Scope::Tier, Outcome::Success, Cause::NotFound),
+            6 => Self::Says(Scope::Address, broken, Cause::ServerError),
+            7 => Self::Says(Scope::AddressOnceThenTier, busy, Cause::TooManyRequests),
+            _ => Self::Says(Scope::Tier, Outcome::Success, Cause::ColdCascade),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Book {
+    quarantined: HashSet<EndpointId>,
+    silent: HashSet<EndpointId>,
+    cooling: HashSet<EndpointId>,
+}
+
+impl Marks for Book {
+    fn is_quarantined(&self, endpoint: &EndpointId) -> bool {
+        self.quarantined.contains(endpoint)
+    }
+    fn is_silent(&self, endpoint: &EndpointId) -> bool {
+        self.silent.contains(endpoint)
+    }
+    fn is_cooling(&self, endpoint: &EndpointId) -> bool {
+        self.cooling.contains(endpoint)
+    }
+}
+
+enum Happening {
+    Connected,
+    ConnectFailed(Failure),
+    Answered,
+    Resolved,
+}
+
+struct Attempt {
+    candidate: Option<Candidate>,
+    leg: usize,
+    _guards: (Option<InFlight>, Option<PendingConnect>),
+}
+
+struct World {
+    dice: Dice,
+    judge: Judge,
+    book: Book,
+    now: Instant,
+    /// Last bytes of the addresses by source.
+    named: Vec<(SourceId, Vec<u8>)>,
+    /// Those who may be asked and have been there ever since the request began.
+    there: HashSet<EndpointId>,
+}
+
+/// One search as `search.rs` runs it, without its sockets.
+struct Search<'a> {
+    world: &'a mut World,
+    manners: &'a HashMap<EndpointId, Manner>,
+    pool: Pool,
+    machine: Machine,
+    attempts: Vec<Attempt>,
+    due: BTreeMap<(Instant, usize), (AttemptId, Happening)>,
+    asked: HashSet<EndpointId>,
+    first: Option<bool>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let now = Instant::now();
+        let mut world = Self {
+            dice: Dice(seed),
+            judge: Judge::new(&["replica", "core"], seed, now),
+            book: Book::default(),
+            now,
+            named: vec![
+                (tier("replica"), vec![1, 2, 3]),
+                (tier("core"), vec![11, 12]),
+                (upstream(), vec![21, 22]),
+            ],
+            there: HashSet::new(),
+        };
+        world.tell_names();
+        world
+    }
+
+    fn tell_names(&mut self) {
+        let named = self.named.iter();
+        let named: Vec<(SourceId, &[u8])> = named
+            .map(|(source, last)| (source.clone(), last.as_slice()))
+            .collect();
+        self.judge.names(&named, self.now);
+    }
+
+    /// A source gets other addresses, or loses them all.
+    fn rename(&mut self) {
+        let at = usize::try_from(self.dice.below(3)).unwrap();
+        let base = [1, 11, 21][at];
+        let number = self.dice.below(4);
+        let first = self.dice.below(3);
+        let addresses = (0..number).map(|next| base + u8::try_from(first + next).unwrap());
+        self.named[at].1 = addresses.collect();
+        self.tell_names();
+        let open = self.open();
+        self.there.retain(|endpoint| open.contains(endpoint));
+    }
+
+    fn addresses(&self) -> HashSet<EndpointId> {
+        let of = |(source, last): &(SourceId, Vec<u8>)| {
+            let source = source.clone();
+            let all = last.clone().into_iter();
+            all.map(move |last| endpoint(&source, last))
+                .collect::<Vec<_>>()
+        };
+        self.named.iter().flat_map(of).collect()
+    }
+
+    /// Those who may be asked.
+    fn open(&self) -> HashSet<EndpointId> {
+        let mut open = self.addresses();
+        open.retain(|endpoint| !self.book.quarantined.contains(endpoint));
+        open
+    }
+
+    /// What happens between requests.
+    fn live(&mut self) {
+        let passes = self.dice.below(2) == 0;
+        match self.dice.below(8) {
+            0 => self.rename(),
+            1 | 2 => {
+                self.now += Duration::from_secs(self.dice.below(90));
+                self.judge.at(self.now);
+            }
+            3 => self.judge.probe_all_due(passes, self.now),
+            4 => {
+                let all: Vec<EndpointId> = self.addresses().into_iter().collect();
+                for endpoint in all {
+                    if self.dice.below(3) == 0 {
+                        let refused = Outcome::Hard(Failure::Refused);
+                        self.judge.learns(&endpoint, refused, self.now);
+                    }
+                }
+            }
+            5 => self.book.silent.clear(),
+            6 => self.book.cooling.clear(),
+            _ => {
+                let mut open: Vec<EndpointId> = self.open().into_iter().collect();
+                open.sort();
+                if open.len() > 4 {
+                    let at = self.dice.below(open.len() as u64);
+                    let at = usize::try_from(at).unwrap();
+                    self.book.quarantined.insert(open[at].clone());
+                } else {
+                    self.book.quarantined.clear();
+                }
+            }
+        }
+    }
+
+    fn request(&mut self, seed: u64, timing: Timing) -> bool {
+        let (before, mut manners) = (self.open(), HashMap::new());
+        self.there.clone_from(&before);
+        for last in 0..40 {
+            for source in [tier("replica"), tier("core"), upstream()] {
+                manners.insert(endpoint(&source, last), Manner::of(&mut self.dice));
+            }
+        }
+        let _load = self.load();
+        let mut search = Search::new(self, &manners, timing);
+        let (end, found) = search.run();
+        let (asked, first) = (std::mem::take(&mut search.asked), search.first);
+        let there = &self.there;
+        let who = format!("seed {seed}: {end:?}, {there:?}, {manners:?}");
+        assert!(
+            before.is_empty() || first == Some(true),
+            "nobody to ask: {who}"
+        );
+        if end == Some(End::Exhausted) {
+            for endpoint in there {
+                assert!(asked.contains(endpoint), "{endpoint} was not asked: {who}");
+            }
+        }
+        let serves = |endpoint: &EndpointId| manners[endpoint] == Manner::Serves;
+        let in_time = timing.overtake.is_some() || end != Some(End::OutOfTime);
+        if in_time && there.iter().any(serves) {
+            assert!(found, "{who}");
+        }
+        found
+    }
+
+    /// Other requests at some addresses.
+    fn load(&mut self) -> Vec<InFlight> {
+        let snapshot = self.judge.snapshot();
+        let mut load = Vec::new();
+        for state in snapshot.sources.iter().flat_map(|source| &source.endpoints) {
+            let number = [0, 0, 20, 64][usize::try_from(self.dice.below(4)).unwrap()];
+            load.extend((0..number).map(|_| state.gauges.enter()));
+        }
+        load
+    }
+}
+
+impl<'a> Search<'a> {
+    fn new(world: &'a mut World, manners: &'a HashMap<EndpointId, Manner>, timing: Timing) -> Self {
+        let legs = world.named.iter().map(|(source, _)| source.clone());
+        Self {
+            pool: Pool::new(legs.collect(), "docker.io/library/app".to_owned()),
+            machine: Machine::new(timing, true, world.now),
+            world,
+            manners,
+            attempts: Vec::new(),
+            due: BTreeMap::new(),
+            asked: HashSet::new(),
+            first: None,
+        }
+    }
+
+    fn run(&mut self) -> (Option<End>, bool) {
+        for _ in 0..10_000 {
+            let now = self.world.now;
+            match self.machine.poll(now) {
+                Order::Start(want) => self.start(want),
+                Order::Send(attempt) => self.happens(attempt, 50, Happening::Answered),
+                Order::Knock(attempt) => {
+                    if self.manner(attempt) != Some(Manner::Hangs) {
+                        self.machine.knocked(attempt);
+                    }
+                }
+                Order::Overdue { attempt, .. } => {
+                    if let Some(candidate) = self.attempts[attempt].candidate.clone() {
+                        let silent = Outcome::Hard(Failure::Timeout);
+                        self.world.judge.learns(&candidate.endpoint, silent, now);
+                        self.world.book.silent.insert(candidate.endpoint);
+                    }
+                }
+                Order::WaitUntil(until) => {
+                    if self.world.dice.below(20) == 0 {
+                        self.world.rename();
+                    }
+                    match self.due.first_entry() {
+                        Some(entry) if entry.key().0 <= until => {
+                            let ((at, _), (attempt, happening)) = entry.remove_entry();
+                            self.world.now = at;
+                            if self.take(attempt, &happening) {
+                                return (None, true);
+                            }
+                        }
+                        _ => self.world.now = until,
+                    }
+                }
+                Order::End(end) => return (Some(end), false),
+            }
+        }
+        panic!("it does not end");
+    }
+
+    fn list(&mut self) -> (Arc<Snapshot>, VecDeque<Candidate>) {
+        let snapshot = self.world.judge.snapshot();
+        let listed = self.pool.list(&Known {
+            snapshot: &snapshot,
+            limits: LIMITS,
+            sticky: Some(endpoint(&tier("replica"), 2)),
+            learned_at: None,
+            marks: &self.world.book,
+            now: self.world.now,
+            random: self.world.dice.below(u64::MAX),
+        });
+        (snapshot, listed)
+    }
+
+    fn more(&mut self) -> bool {
+        let (snapshot, listed) = self.list();
+        !listed.is_empty() || self.pool.unresolved(&snapshot, Want::Next).is_some()
+    }
+
+    fn start(&mut self, want: Want) {
+        let (snapshot, listed) = self.list();
+        let pick = self.pool.pick(&listed, &snapshot, want);
+        self.first.get_or_insert(!matches!(pick, Pick::Nobody));
+        let (more, now) = (self.more(), self.world.now);
+        match pick {
+            Pick::Nobody => self.machine.none_left(want),
+            Pick::Unresolved(leg) => {
+                let role = if leg == 2 { Role::Upstream } else { Role::Tier };
+                let attempt = self.machine.started(role, false, more, now);
+                self.push(None, leg);
+                self.happens(attempt, 5_000, Happening::Resolved);
+            }
+            Pick::Candidate(candidate) => {
+                let role = if candidate.is_upstream() {
+                    Role::Upstream
+                } else {
+                    Role::Tier
+                };
+                let manner = self.manners[&candidate.endpoint];
+                let kept = manner != Manner::Refuses && self.world.dice.below(2) == 0;
+                let attempt = self.machine.started(role, kept, more, now);
+                self.asked.insert(candidate.endpoint.clone());
+                let leg = candidate.leg;
+                self.push(Some(candidate), leg);
+                if !kept {
+                    self.connect(attempt);
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, candidate: Option<Candidate>, leg: usize) {
+        let hangs = |candidate: &Candidate| self.manners[&candidate.endpoint] == Manner::Hangs;
+        let guards = (
+            candidate.as_ref().map(|candidate| candidate.gauges.enter()),
+            candidate
+                .as_ref()
+                .filter(|candidate| hangs(candidate))
+                .map(|candidate| candidate.gauges.connect_is_slow()),
+        );
+        self.attempts.push(Attempt {
+            candidate,
+            leg,
+            _guards: guards,
+        });
+    }
+
+    fn connect(&mut self, attempt: AttemptId) {
+        match self.manner(attempt) {
+            Some(Manner::Refuses) => {
+                self.happens(attempt, 1, Happening::ConnectFailed(Failure::Refused));
+            }
+            Some(Manner::Hangs) => {
+                let failed = Happening::ConnectFailed(Failure::ConnectTimeout);
+                self.happens(attempt, 2_500, failed);
+            }
+            _ => self.happens(attempt, 1, Happening::Connected),
+        }
+    }
+
+    fn manner(&self, attempt: AttemptId) -> Option<Manner> {
+        let candidate = self.attempts[attempt].candidate.as_ref()?;
+        Some(self.manners[&candidate.endpoint])
+    }
+
+    fn happens(&mut self, attempt: AttemptId, after: u64, happening: Happening) {
+        let at = self.world.now + Duration::from_millis(after);
+        let number = self.due.len() + self.attempts.len() * 1000;
+        self.due.insert((at, number), (attempt, happening));
+    }
+
+    /// Whether the search has found what it wants.
+    fn take(&mut self, attempt: AttemptId, happening: &Happening) -> bool {
+        let (now, manner) = (self.world.now, self.manner(attempt));
+        let candidate = self.attempts[attempt].candidate.clone();
+        match (happening, candidate, manner) {
+            (Happening::Resolved, _, _) => {
+                let leg = self.attempts[attempt].leg;
+                self.pool.is_resolved(leg);
+                let (_, listed) = self.list();
+                match listed.into_iter().find(|candidate| candidate.leg == leg) {
+                    Some(candidate) => {
+                        self.pool.exclude_endpoint(&candidate.endpoint);
+                        self.asked.insert(candidate.endpoint.clone());
+                        self.attempts[attempt].candidate = Some(candidate);
+                        self.connect(attempt);
+                    }
+                    None => {
+                        self.pool.exclude_leg(leg);
+                        self.machine.ended(attempt);
+                    }
+                }
+            }
+            (Happening::Connected, _, _) => self.machine.connected(attempt),
+            (Happening::ConnectFailed(failure), Some(candidate), _) => {
+                let failed = Outcome::Hard(*failure);
+                self.world.judge.learns(&candidate.endpoint, failed, now);
+                self.pool.exclude(&candidate, Scope::Address);
+                self.machine.ended(attempt);
+            }
+            (Happening::Answered, Some(candidate), Some(Manner::Serves)) => {
+                let well = Outcome::Success;
+                self.world.judge.learns(&candidate.endpoint, well, now);
+                return true;
+            }
+            (Happening::Answered, Some(candidate), Some(Manner::Says(scope, outcome, _))) => {
+                self.world.judge.learns(&candidate.endpoint, outcome, now);
+                if matches!(outcome, Outcome::CoolDown(_)) {
+                    self.world.book.cooling.insert(candidate.endpoint.clone());
+                }
+                self.pool.exclude(&candidate, scope);
+                self.machine.ended(attempt);
+            }
+            _ => {}
+        }
+        let more = self.more();
+        self.machine.set_more(more);
+        false
+    }
+}
+
+#[test]
+fn a_request_is_never_left_without_a_candidate() {
+    let (mut found, mut failed) = (0, 0);
+    for seed in 0..400 {
+        let mut world = World::new(seed);
+        for step in 0..30 {
+            world.live();
+            let timing = if step % 3 == 0 { MANIFEST } else { BLOB };
+            if world.request(seed, timing) {
+                found += 1;
+            } else {
+                failed += 1;
+            }
+        }
+    }
+    println!("{found} requests were served, {failed} could not be");
+    assert!(found > 5_000 && failed > 100, "{found} and {failed}");
+}

@@ -1,0 +1,55 @@
+//! How a search ends: with a good answer, an authoritative no, or everybody's reason.
+
+use crate::relay::causes::Tried;
+use crate::relay::rules::{Cause, FinalAnswer, Scope};
+use crate::topology::{EndpointId, InFlight, Outcome};
+
+/// Why an answer is no good.
+#[derive(Debug)]
+pub(crate) enum Rejection {
+    /// Ask elsewhere.
+    Leave {
+        scope: Scope,
+        outcome: Outcome,
+        cause: Cause,
+        detail: String,
+    },
+    /// The search ends with this.
+    End { answer: FinalAnswer, detail: String },
+}
+
+/// How a search ended.
+#[derive(Debug)]
+pub(crate) struct Ended<G> {
+    /// What came of it.
+    pub(crate) result: Result<Found<G>, NotFound>,
+    /// Everybody who did not serve.
+    pub(crate) tried: Vec<Tried>,
+    /// Requests sent and connects begun.
+    pub(crate) attempts: u32,
+    /// Of the newest snapshot that was used.
+    pub(crate) generation: u64,
+}
+
+/// A good answer.
+#[derive(Debug)]
+pub(crate) struct Found<G> {
+    pub(crate) good: G,
+    pub(crate) endpoint: EndpointId,
+    pub(crate) in_flight: InFlight,
+    /// It came from the first candidate that was asked.
+    pub(crate) first_choice: bool,
+}
+
+/// No good answer.
+#[derive(Debug)]
+pub(crate) enum NotFound {
+    /// An authoritative source said so.
+    Final {
+        answer: FinalAnswer,
+        by: String,
+        detail: String,
+    },
+    /// Nobody could answer.
+    Failed,
+}

@@ -1,0 +1,79 @@
+//! Sources that are asked for a blob and say nothing.
+
+use super::*;
+
+/// Two silent addresses and a silent tier behind them cost four seconds, not twelve.
+#[test]
+fn who_is_silent_for_a_blob_is_overtaken_and_the_next_sooner() {
+    let clock = Clock::start();
+    let mut machine = Machine::new(BLOB, true, clock.at(0));
+    machine.poll(clock.at(0));
+    let first = fresh(&mut machine, Role::Tier, true, clock.at(0));
+    assert_eq!(machine.poll(clock.at(0)), Order::Send(first));
+    assert_eq!(machine.poll(clock.at(0)), Order::WaitUntil(clock.at(2_000)));
+    let mut others = Vec::new();
+    for at in [2_000, 3_000, 4_000] {
+        let asked = clock.at(at);
+        if at == 4_000 {
+            let overdue = Order::Overdue {
+                attempt: first,
+                leave: false,
+                late: Late::FirstByte,
+            };
+            assert_eq!(machine.poll(asked), overdue, "health is told");
+        }
+        assert_eq!(machine.poll(asked), Order::Start(Want::Next), "at {at}");
+        let last = at == 4_000;
+        let next = fresh(&mut machine, Role::Tier, !last, asked);
+        assert_eq!(machine.poll(asked), Order::Send(next));
+        others.push(next);
+        let wait = if last { 20_000 } else { at + 1_000 };
+        assert_eq!(machine.poll(asked), Order::WaitUntil(clock.at(wait)));
+    }
+    // They run on: whoever answers first serves, and the search waits for all of them.
+    for attempt in others {
+        machine.ended(attempt);
+        let order = machine.poll(clock.at(4_500));
+        assert_eq!(order, Order::WaitUntil(clock.at(20_000)));
+    }
+    machine.ended(first);
+    assert_eq!(machine.poll(clock.at(4_600)), Order::End(End::Exhausted));
+}
+
+#[test]
+fn the_silent_one_keeps_its_turn_until_there_is_another() {
+    let clock = Clock::start();
+    let mut machine = Machine::new(BLOB, true, clock.at(0));
+    machine.poll(clock.at(0));
+    let slow = fresh(&mut machine, Role::Tier, false, clock.at(0));
+    machine.poll(clock.at(0));
+    let order = machine.poll(clock.at(3_000));
+    assert_eq!(order, Order::WaitUntil(clock.at(20_000)));
+    // DNS names another.
+    machine.set_more(true);
+    assert_eq!(machine.poll(clock.at(3_100)), Order::Start(Want::Next));
+    let next = machine.started(Role::Tier, false, false, clock.at(3_100));
+    machine.ended(next);
+    let order = machine.poll(clock.at(3_200));
+    assert_eq!(order, Order::WaitUntil(clock.at(20_000)));
+    assert_eq!(machine.unanswered().next().map(|(id, _)| id), Some(slow));
+}
+
+#[test]
+fn a_blobs_connection_with_nobody_behind_it_is_left() {
+    let clock = Clock::start();
+    let mut machine = Machine::new(BLOB, true, clock.at(0));
+    machine.poll(clock.at(0));
+    let kept = machine.started(Role::Tier, true, true, clock.at(0));
+    assert_eq!(machine.poll(clock.at(0)), Order::Send(kept));
+    assert_eq!(machine.poll(clock.at(250)), Order::Knock(kept));
+    let gone = Order::Overdue {
+        attempt: kept,
+        leave: true,
+        late: Late::Knock,
+    };
+    assert_eq!(machine.poll(clock.at(500)), gone);
+    assert_eq!(machine.poll(clock.at(500)), Order::Start(Want::Next));
+    machine.none_left(Want::Next);
+    assert_eq!(machine.poll(clock.at(500)), Order::End(End::Exhausted));
+}
