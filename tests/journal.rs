@@ -170,6 +170,36 @@ async fn the_journal_has_the_fields_of_the_interface() {
     }
 }
 
+/// Design H6: 4096 records wait in the queue, and some hundred in journald's socket; the rest is dropped and counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pulls_go_on_while_journald_stands_still() {
+    let journald = Journald::start();
+    let image = Image::random(1, 1);
+    let upstream = FakeRegistry::builder().with_image(REPOSITORY, "1", &image);
+    let (upstream, listen) = (upstream.start().await, free());
+    let config = format!(
+        "[server]\nlisten = [\"{listen}\"]\nadmin = \"127.0.0.1:0\"\n[log]\nfilter = \"debug\"\n\
+         [[registry]]\nname = \"docker.io\"\nupstream = \"{}\"\n",
+        upstream.base_url()
+    );
+    let mut agent = journald.agent(&config);
+    agent.wait_until(listen);
+    journald.signal("STOP");
+    let mut client = Client::connect(listen).await;
+    for _ in 0..6000 {
+        client.ask("GET", "/v2/", &[]).await;
+        assert_eq!(client.answer(false).await.status, 200);
+    }
+    assert_eq!(pull(listen, "manifests/1").await, 200);
+    journald.signal("CONT");
+    journald.wait_for("EVENT=log_dropped");
+    let said = &journald.read(&["-t", "harbor-pilot", "EVENT=log_dropped"])[0];
+    let (lost, _) = said["REASON"].split_once(' ').unwrap();
+    assert!(lost.parse::<u64>().unwrap() > 0, "{said:?}");
+    assert_eq!(pull(listen, "manifests/1").await, 200);
+    journald.wait_for("OUTCOME=direct");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn journalctl_explains_an_event() {
     let journald = Journald::start();

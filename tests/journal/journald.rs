@@ -149,6 +149,11 @@ impl Journald {
         }
     }
 
+    /// Such as STOP and CONT.
+    pub fn signal(&self, name: &str) {
+        signal(&self.child, name);
+    }
+
     /// What `journalctl` prints with these arguments.
     pub fn run(&self, arguments: &[&str]) -> String {
         let mut command = self.within("journalctl");
