@@ -120,7 +120,7 @@ async fn outside_of(subject: &Subject, sources: &[SourceFacts]) -> Vec<Check> {
     vec![
         environment::environment(sources, &places, config, agent.as_ref()),
         names::names(sources, &config.dns.nameservers, upstreams_are_dns),
-        certificates::connections(sources, SystemTime::now()),
+        certificates::connections(sources, SystemTime::now(), clock::ahead(sources)),
         clock::clock(sources),
         access::access(sources, is_closed),
     ]

@@ -1,6 +1,6 @@
 //! Tables of what stands in the files.
 
-use super::super::report::State;
+use super::super::report::{Severity, State};
 use super::*;
 use crate::node::detect::Finding;
 use crate::node::{hosts_toml, registries_yaml};

@@ -4,6 +4,7 @@ use super::child::one_line;
 use super::*;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Instant;
 
 /// A machine with these files, each a script that says what it was given.
 fn machine(files: &[&str]) -> tempfile::TempDir {
