@@ -39,7 +39,7 @@ use tokio::time::timeout;
 use tool::Tool;
 
 /// For everything about files; a dead network file system must not hold up the rest.
-const FILES_LIMIT: Duration = Duration::from_secs(10);
+const FILES_LIMIT: Duration = Duration::from_secs(5);
 
 /// What is examined.
 #[derive(Clone, Debug)]
