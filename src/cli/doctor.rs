@@ -159,6 +159,7 @@ fn load(loader: &Loader) -> (Config, ConfigFacts) {
         problems,
         last_accepted,
         warnings,
+        unprivileged: !rustix::process::geteuid().is_root(),
     };
     match app::load(loader) {
         Ok((loaded, rejected)) => {

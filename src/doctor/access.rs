@@ -70,9 +70,11 @@ fn judge(check: &mut Check, one: &SourceFacts, endpoint: &EndpointFacts, fact: &
     } else {
         format!(" ({message})")
     };
+    // It names the address, as the finding does.
+    let address = format!("{}: ", endpoint.id);
     let why = denied
         .as_deref()
-        .map(|why| format!(": {why}"))
+        .map(|why| format!(": {}", why.strip_prefix(&address).unwrap_or(why)))
         .unwrap_or_default();
     match status {
         // No such image: that is what was asked for.

@@ -67,6 +67,8 @@ pub struct ConfigFacts {
     pub last_accepted: bool,
     /// Doubts.
     pub warnings: Vec<Problem>,
+    /// doctor does not run as root.
+    pub unprivileged: bool,
 }
 
 /// The files on disk, and whether they are what runs.
@@ -121,6 +123,11 @@ pub(super) fn configuration(facts: &ConfigFacts, status: Option<&Status>) -> Che
                 "give doctor that file with --config, or restart the agent with this one",
             );
         }
+    }
+    if facts.unprivileged {
+        check.note(
+            "doctor does not run as root: what only root may read looks as if it were not there, and who holds a port is not seen",
+        );
     }
     for warning in &facts.warnings {
         check.note(warning.to_string());

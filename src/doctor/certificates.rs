@@ -12,7 +12,9 @@ use std::time::{Duration, SystemTime};
 const SOON: Duration = Duration::from_secs(14 * 86_400);
 
 /// Connections, certificates, health. An upstream without a connection is `environment`'s to say.
-pub(super) fn connections(sources: &[SourceFacts], now: SystemTime) -> Check {
+/// `ahead` is by how many seconds the sources' clocks are ahead of this node's: what their time would cure is the
+/// clock's fault, and said there.
+pub(super) fn connections(sources: &[SourceFacts], now: SystemTime, ahead: i64) -> Check {
     let has_tiers = sources.iter().any(SourceFacts::is_tier);
     let endpoints: usize = sources.iter().map(|one| one.endpoints.len()).sum();
     if endpoints == 0 {
@@ -37,7 +39,7 @@ pub(super) fn connections(sources: &[SourceFacts], now: SystemTime) -> Check {
             );
         }
         for endpoint in &one.endpoints {
-            judge(&mut check, one, endpoint, has_tiers, now);
+            judge(&mut check, one, endpoint, has_tiers, (now, ahead));
         }
     }
     check
@@ -48,7 +50,7 @@ fn judge(
     one: &SourceFacts,
     endpoint: &EndpointFacts,
     has_tiers: bool,
-    now: SystemTime,
+    (now, ahead): (SystemTime, i64),
 ) {
     let essential = one.is_tier() || !has_tiers;
     match &endpoint.shown {
@@ -72,6 +74,7 @@ fn judge(
         Ok(shown) => {
             if let Some(certificate) = &shown.certificate
                 && !one.source.tls.insecure_skip_verify
+                && !is_cured(certificate, now, ahead)
             {
                 judge_certificate(check, one, endpoint, certificate, essential, now);
             }
@@ -163,6 +166,19 @@ fn judge_certificate(
         ),
         None => {}
     }
+}
+
+/// A right clock on this node would make it good.
+fn is_cured(certificate: &Certificate, now: SystemTime, ahead: i64) -> bool {
+    use CertificateFault::{Expired, NotYetValid};
+    let span = Duration::from_secs(ahead.unsigned_abs());
+    let theirs = if ahead > 0 {
+        now.checked_add(span)
+    } else {
+        now.checked_sub(span)
+    };
+    let fits = theirs.is_some_and(|time| certificate.begins <= time && time <= certificate.ends);
+    matches!(certificate.fault, Some(Expired | NotYetValid)) && fits
 }
 
 /// Soon, and in the last third of its life: some are good for a week only, and renewed.

@@ -12,6 +12,16 @@ const DANGEROUS: i64 = 300;
 
 /// The clock.
 pub(super) fn clock(sources: &[SourceFacts]) -> Check {
+    judge(&offsets(sources))
+}
+
+/// By how many seconds most sources are ahead of this node; 0 where that is no difference.
+pub(super) fn ahead(sources: &[SourceFacts]) -> i64 {
+    let most = median(&offsets(sources)).unwrap_or_default();
+    if most.abs() > TOLERATED { most } else { 0 }
+}
+
+fn offsets(sources: &[SourceFacts]) -> Vec<(String, i64)> {
     let mut offsets: Vec<(String, i64)> = Vec::new();
     for source in sources {
         for endpoint in &source.endpoints {
@@ -22,7 +32,13 @@ pub(super) fn clock(sources: &[SourceFacts]) -> Check {
             }
         }
     }
-    judge(&offsets)
+    offsets
+}
+
+fn median(offsets: &[(String, i64)]) -> Option<i64> {
+    let mut sorted: Vec<i64> = offsets.iter().map(|(_, offset)| *offset).collect();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied()
 }
 
 /// Positive: they are ahead of us.
@@ -36,12 +52,9 @@ fn seconds_between(theirs: std::time::SystemTime, ours: std::time::SystemTime) -
 
 /// The clock of most is the right one.
 fn judge(offsets: &[(String, i64)]) -> Check {
-    if offsets.is_empty() {
+    let Some(median) = median(offsets) else {
         return Check::not_applicable("clock", "no source said what time it is");
-    }
-    let mut sorted: Vec<i64> = offsets.iter().map(|(_, offset)| *offset).collect();
-    sorted.sort_unstable();
-    let median = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
+    };
     let mut check = Check::made(
         "clock",
         format!("within {TOLERATED} s of {} sources", offsets.len()),

@@ -25,7 +25,8 @@ pub(super) fn names(sources: &[SourceFacts], servers: &[SocketAddr], upstreams: 
         "dns",
         format!("{good} of {} names have addresses", looked_up.len()),
     );
-    failures(&mut check, &looked_up, &who, upstreams);
+    let configured = !servers.is_empty();
+    failures(&mut check, &looked_up, (&who, configured), upstreams);
     for one in &looked_up {
         differences(&mut check, one, &who);
     }
@@ -33,7 +34,12 @@ pub(super) fn names(sources: &[SourceFacts], servers: &[SocketAddr], upstreams: 
 }
 
 /// One finding for each reason: dead name servers have one for all names.
-fn failures(check: &mut Check, sources: &[&SourceFacts], who: &str, upstreams: bool) {
+fn failures(
+    check: &mut Check,
+    sources: &[&SourceFacts],
+    (who, configured): (&str, bool),
+    upstreams: bool,
+) {
     let mut by_reason: BTreeMap<(String, bool), Vec<&SourceFacts>> = BTreeMap::new();
     for one in sources {
         if let Err(why) = &one.dns
@@ -54,8 +60,10 @@ fn failures(check: &mut Check, sources: &[&SourceFacts], who: &str, upstreams: b
         let has_tier = hosts.iter().any(|one| one.is_tier());
         let instead = if elsewhere {
             "the system's resolver knows the name: correct nameservers under [dns], or leave them out"
+        } else if configured {
+            "see that these servers answer and know the name, or leave nameservers out of [dns] to use the system's; the agent goes on with the addresses that it had"
         } else {
-            "see /etc/resolv.conf and that its servers answer: getent ahosts NAME; the agent goes on with the addresses that it had"
+            "see that the servers in /etc/resolv.conf answer and know the name: getent ahosts NAME; the agent goes on with the addresses that it had"
         };
         check.find(
             Severity::error_if(has_tier),

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// containerd has this long; a registry that it asks past the agent may be silent.
-const PULL_LIMIT: Duration = Duration::from_secs(10);
+const PULL_LIMIT: Duration = Duration::from_secs(8);
 /// The agent answers this from memory.
 const ASK_LIMIT: Duration = Duration::from_secs(2);
 const ANSWER_BYTES: u64 = 16 * 1024;

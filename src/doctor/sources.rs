@@ -1,7 +1,7 @@
 //! What can be seen of the sources from here: their addresses, certificates and clocks, what their health says, and
 //! whether they let us pull. Gathers, and judges nothing. Sends what the agent itself would send, and no more.
 
-use crate::auth::{Lookup, LookupResult};
+use crate::auth::{Lookup, LookupResult, USER_AGENT};
 use crate::config::{self, Config, ProbeKind};
 use crate::discovery::{LookupError, Resolve, SystemResolver};
 use crate::exchange::{Ask, Exchanger};
@@ -11,8 +11,11 @@ use crate::route::{Leg, RouteTable};
 use crate::server::test_image;
 use crate::topology::{EndpointId, Source, SourceId, Sources};
 use crate::upstream::{Client, Shown};
+use bytes::Bytes;
 use futures_util::future::join_all;
-use hyper::Method;
+use http_body_util::Empty;
+use hyper::header::HOST;
+use hyper::{Method, Request};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -285,12 +288,31 @@ impl Looker {
         let exchanged = self.exchanger.exchange(source, id, connection, &ask).await;
         let answer = exchanged.map_err(|error| error.detail)?;
         let (status, denied) = (answer.status.as_u16(), answer.denied);
-        let body = answer.body.read_to(BODY_BYTES).await.unwrap_or_default();
+        let body = match status {
+            // Its words have been read over on the way to a token.
+            401 => self
+                .words(source, id, &ask.target)
+                .await
+                .unwrap_or_default(),
+            _ => answer.body.read_to(BODY_BYTES).await.unwrap_or_default(),
+        };
         Ok(AccessAnswer {
             status,
             denied,
             message: message(&body),
         })
+    }
+
+    /// What a refusal says to somebody without a credential: of a Harbor whether there is such a project.
+    async fn words(&self, source: &Arc<Source>, id: &EndpointId, target: &str) -> Option<Bytes> {
+        let connection = self.client.connect(source, id).await.ok()?;
+        let request = Request::get(format!("{}{target}", source.url.prefix))
+            .header(HOST, source.url.authority())
+            .header(hyper::header::USER_AGENT, USER_AGENT)
+            .body(Empty::new())
+            .ok()?;
+        let response = connection.send(request).await.ok()?;
+        response.into_body().read_to(BODY_BYTES).await.ok()
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// ctr keeps what it pulls apart from the images of pods.
 const NAMESPACE: &str = "harbor-pilot-doctor";
 /// For asking whether containerd is there, and for cleaning up.
-const SHORT: Duration = Duration::from_secs(3);
+const SHORT: Duration = Duration::from_secs(2);
 
 /// A client of containerd.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Tool {
         self.kind == Kind::Crictl
     }
 
-    /// Whether containerd answers at all. Blocks for at most three seconds.
+    /// Whether containerd answers at all. Blocks for a few seconds at most.
     pub(super) fn reaches_containerd(&self) -> Ran {
         run(self.command(&["version"]), SHORT)
     }
@@ -136,7 +136,7 @@ impl Tool {
         run(command, limit)
     }
 
-    /// Takes the image away again. Blocks for at most three seconds.
+    /// Takes the image away again. Blocks for a few seconds at most.
     pub(super) fn remove(&self, reference: &str) -> Ran {
         match self.kind {
             Kind::Crictl => run(self.command(&["rmi", reference]), SHORT),

@@ -33,7 +33,7 @@ fn of(shown: Result<Certificate, &str>, change: impl FnOnce(&mut SourceFacts)) -
     });
     one.endpoints.push(at);
     change(&mut one);
-    connections(&[one], now())
+    connections(&[one], now(), 0)
 }
 
 #[test]
@@ -160,13 +160,37 @@ fn an_upstreams_certificate_is_a_warning_beside_tiers_and_its_silence_said_elsew
     let mut silent = endpoint(&hub, "192.0.2.10:443");
     silent.shown = Err("connecting to …: refused".to_owned());
     hub.endpoints.push(silent);
-    let alone = connections(std::slice::from_ref(&hub), now());
+    let alone = connections(std::slice::from_ref(&hub), now(), 0);
     assert_eq!(
         (alone.codes(), alone.findings[0].severity),
         (vec!["tls-unknown-issuer"], Severity::Error)
     );
     let replica = tier("replica", "https://replicas.example.com");
-    let beside = connections(&[replica, hub], now());
+    let beside = connections(&[replica, hub], now(), 0);
     assert_eq!(beside.findings[0].severity, Severity::Warning);
     assert_eq!(beside.said, "1 of 2 addresses reached");
+}
+
+#[test]
+fn what_a_right_clock_would_cure_is_said_of_the_clock() {
+    let day = 86_400;
+    let table = [
+        (CertificateFault::NotYetValid, (2, 3), 0, true),
+        (CertificateFault::NotYetValid, (2, 3), 2 * day, false),
+        (CertificateFault::NotYetValid, (2, 3), -2 * day, true),
+        (CertificateFault::NotYetValid, (2, 3), 9 * day, true),
+        (CertificateFault::UnknownIssuer, (2, 3), 2 * day, true),
+    ];
+    for (fault, (life, left), ahead, said) in table {
+        let mut one = tier("replica", "https://replicas.example.com");
+        let mut at = endpoint(&one, "192.0.2.1:443");
+        at.shown = Ok(Shown {
+            certificate: Some(certificate(Some(fault.clone()), life, left)),
+            status: Some(401),
+            date: None,
+        });
+        one.endpoints.push(at);
+        let check = connections(&[one], now(), ahead);
+        assert_eq!(!check.findings.is_empty(), said, "{fault:?} {ahead}");
+    }
 }
