@@ -15,7 +15,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tools build demo test test-fast test-real test-docker chaos kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
+.PHONY: help deps tools build demo test test-fast test-real test-docker test-machine chaos kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -51,6 +51,9 @@ test-docker: deps ## plan --for docker, read by a real dockerd (installs Debian'
 	@tests/lab/deps.sh docker.io
 	$(AS_ROOT) cargo test --locked --test docker
 
+test-machine: deps ## the package on booted Debian 12 and 13: install, reload, upgrade, faults, remove (the first run fetches both)
+	$(AS_ROOT) cargo test --locked --test machine -- --test-threads=1 --show-output
+
 # N pulls; the first has the seed SEED (without one: the clock's), the others follow it.
 N := 500
 SEED :=
@@ -80,4 +83,5 @@ fuzz: ## a million inputs for each parser of foreign bytes; needs a nightly tool
 	    cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -runs=$(FUZZ_RUNS) || exit 1; done
 
 clean: ## removes target
+	$(SUDO) rm -rf target/machines
 	cargo clean

@@ -3,7 +3,7 @@
 
 use super::View;
 use crate::lifecycle;
-use crate::node::{FilesState, NodeFilesStatus};
+use crate::node::{FilesState, NodeFilesStatus, TroubleKind};
 use crate::telemetry::{self, RecentChange};
 use crate::topology::{self, EndpointState, SourceId, SourceKind, SourceState};
 use serde::{Deserialize, Serialize};
@@ -42,10 +42,24 @@ pub struct Status {
     /// Why the runtime's next start would bring something of another meaning; absent: it would not.
     #[serde(default)]
     pub restart_pending: Option<String>,
+    /// Files of the node that are not as they should be.
+    #[serde(default)]
+    pub node_troubles: Vec<FileTrouble>,
     /// Log records lost since the start.
     pub log_dropped: u64,
     /// Panics of single connections since the start: each is a defect worth a report.
     pub task_panics: u64,
+}
+
+/// A file of the node that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileTrouble {
+    /// Which.
+    pub path: String,
+    /// `left`, `failed`, `not_writable` or `conflict`.
+    pub kind: String,
+    /// Why, and what to do.
+    pub why: String,
 }
 
 /// The configuration in force and the file on disk.
@@ -192,6 +206,7 @@ impl Status {
             node_files: node_files(&files),
             runtime: detected.map(|found| found.runtime.to_string()),
             restart_pending: detected.and_then(|found| found.restart_pending.clone()),
+            node_troubles: troubles(&files),
             log_dropped: view.journal.dropped(),
             task_panics: lifecycle::panics(),
         }
@@ -309,6 +324,22 @@ impl Change {
             message: change.message.clone(),
         }
     }
+}
+
+fn troubles(status: &NodeFilesStatus) -> Vec<FileTrouble> {
+    let kind = |kind| match kind {
+        TroubleKind::Left => "left",
+        TroubleKind::Failed => "failed",
+        TroubleKind::NotWritable => "not_writable",
+        TroubleKind::Conflict => "conflict",
+    };
+    let all = status.troubles.iter();
+    all.map(|trouble| FileTrouble {
+        path: trouble.path.display().to_string(),
+        kind: kind(trouble.kind).to_owned(),
+        why: trouble.why.clone(),
+    })
+    .collect()
 }
 
 /// The files' state in a line for people.

@@ -3,7 +3,7 @@
 use super::{USAGE, eprint, files};
 use crate::app::{self, Error, Start};
 use crate::config::{Config, Loader};
-use crate::lifecycle::{self, Notifier};
+use crate::lifecycle::{self, Inherited, Notifier};
 use crate::node::detect::Machine;
 use crate::telemetry::{self, Destination};
 use std::hash::{BuildHasher as _, RandomState};
@@ -11,6 +11,9 @@ use std::io::ErrorKind;
 
 /// Runs until stopped; 0 after a clean stop, 64 for a bad configuration without an accepted one, else 1.
 pub(super) fn run(loader: Loader, log: Option<String>) -> u8 {
+    // Before anything that can fail (design O3).
+    let notifier = Notifier::from_env();
+    let inherited = Inherited::of_process(&notifier);
     let loaded = app::load(&loader);
     let filter = log.unwrap_or_else(|| match &loaded {
         Ok((loaded, _)) => loaded.config.log.filter.clone(),
@@ -50,7 +53,8 @@ pub(super) fn run(loader: Loader, log: Option<String>) -> u8 {
     let start = Start {
         loader,
         journal,
-        notifier: Notifier::from_env(),
+        notifier,
+        inherited,
         seed,
     };
     let config = loaded.config.clone();

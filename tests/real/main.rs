@@ -17,6 +17,7 @@
 #[path = "../lab/lab.rs"]
 mod lab;
 
+mod doctor;
 mod drop_ins;
 mod faults;
 mod last_resort;

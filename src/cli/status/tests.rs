@@ -78,6 +78,7 @@ fn status() -> Status {
         node_files: "not managed".to_owned(),
         runtime: None,
         restart_pending: None,
+        node_troubles: Vec::new(),
         log_dropped: 0,
         task_panics: 0,
     }
