@@ -15,7 +15,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tools build demo test test-fast test-real chaos audit bench bench-deps fuzz compare-containerd-alone clean
+.PHONY: help deps tools build demo test test-fast test-real chaos audit bench bench-deps fuzz compare-containerd-alone fleet clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -61,6 +61,10 @@ bench: bench-deps ## figures beside nginx and HAProxy on the same origin
 
 compare-containerd-alone: deps ## the cost of a dead mirror, with and without the agent (some minutes)
 	@$(AS_ROOT) cargo test --locked --quiet --test demo -- compare
+
+NODES := 10000
+fleet: ## NODES=10000 nodes in paused time lose REPLICA and get it back: who is asked how often (minutes; 1,000 are part of the tests)
+	FLEET_NODES="$(NODES)" cargo test --locked --lib relay::fleet::lost -- --nocapture
 
 fuzz: ## a million inputs for each parser of foreign bytes; needs a nightly toolchain
 	@tests/lab/deps.sh g++
