@@ -15,7 +15,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tools build demo test test-fast test-real chaos audit bench bench-deps fuzz compare-containerd-alone fleet clean
+.PHONY: help deps tools build demo test test-fast test-real chaos audit bench bench-deps fuzz compare-containerd-alone fleet soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -52,6 +52,10 @@ N := 500
 SEED :=
 chaos: deps ## N=500 pulls while random things go wrong, from SEED; an hour or less (N=1 SEED=… replays one)
 	@$(AS_ROOT) cargo test --locked --quiet --test chaos -- --count "$(N)" --seed "$(SEED)"
+
+MINUTES := 30
+soak: deps ## MINUTES=30 of parallel pulls through one agent under the faults of the chaos suite: memory and open files must be flat
+	@$(AS_ROOT) cargo test --locked --quiet --test chaos -- --soak "$(MINUTES)" --seed "$(SEED)"
 
 audit: tools ## known vulnerabilities of the dependencies; needs the internet
 	cargo-deny check advisories

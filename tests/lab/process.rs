@@ -62,6 +62,11 @@ impl Daemon {
         }
     }
 
+    /// Its process number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, such as `HUP`.
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
