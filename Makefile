@@ -15,7 +15,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tools build demo test test-fast test-real test-docker test-machine chaos kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
+.PHONY: help deps tools build demo test test-fast test-real test-docker test-machine chaos soak fleet kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -63,6 +63,10 @@ chaos: deps ## N=500 pulls while random things go wrong, from SEED; an hour or l
 kills: ## kill -9 at N=500 random moments while the node's files are written (SEED=… repeats one run)
 	HARBOR_PILOT_KILLS="$(N)" $(if $(SEED),HARBOR_PILOT_SEED="$(SEED)") cargo test --locked --test node_kills -- --nocapture
 
+MINUTES := 30
+soak: deps ## MINUTES=30 of parallel pulls through one agent under the faults of the chaos suite: memory and open files must be flat
+	@$(AS_ROOT) cargo test --locked --quiet --test chaos -- --soak "$(MINUTES)" --seed "$(SEED)"
+
 audit: tools ## known vulnerabilities of the dependencies; needs the internet
 	cargo-deny check advisories
 
@@ -74,6 +78,10 @@ bench-files: ## from a tier's change of state to the file on disk, with 1, 7 and
 
 compare-containerd-alone: deps ## the cost of a dead mirror, with and without the agent (some minutes)
 	@$(AS_ROOT) cargo test --locked --quiet --test demo -- compare
+
+NODES := 10000
+fleet: ## NODES=10000 nodes in paused time lose REPLICA and get it back: who is asked how often (minutes; 1,000 are part of the tests)
+	FLEET_NODES="$(NODES)" cargo test --locked --lib relay::fleet::lost -- --nocapture
 
 fuzz: ## a million inputs for each parser of foreign bytes; needs a nightly toolchain
 	@tests/lab/deps.sh g++

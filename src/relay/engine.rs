@@ -141,6 +141,12 @@ impl Relay {
         }))
     }
 
+    /// What the simulation of a fleet drives.
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> &Arc<RelayParts> {
+        &self.0
+    }
+
     /// Takes a new configuration over; requests under way keep the old one. Timeouts and limits hold from the start
     /// of the process.
     pub fn update(&self, config: Arc<Config>) {

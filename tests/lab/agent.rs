@@ -106,6 +106,18 @@ impl Agent {
         self.daemon.stop();
     }
 
+    /// Its process number.
+    pub(crate) fn id(&self) -> u32 {
+        self.daemon.pid()
+    }
+
+    /// What it counts, in Prometheus' text.
+    pub(crate) fn metrics(&self) -> String {
+        let url = format!("{ADMIN}/metrics");
+        let answer = output(self.network.command("curl").args(["-sS", &url]));
+        String::from_utf8_lossy(&answer.stdout).into_owned()
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: &str) {
         self.daemon.signal(signal);
