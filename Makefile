@@ -15,7 +15,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tools build demo test test-fast test-real test-docker test-machine chaos soak fleet kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
+.PHONY: help deps tools build demo test test-fast test-real test-docker test-machine test-matrix chaos soak fleet kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -67,6 +67,10 @@ MINUTES := 30
 soak: deps ## MINUTES=30 of parallel pulls through one agent under the faults of the chaos suite: memory and open files must be flat
 	@$(AS_ROOT) cargo test --locked --quiet --test chaos -- --soak "$(MINUTES)" --seed "$(SEED)"
 
+test-matrix: deps ## containerd 1.6, 1.7 and 2.x from Debian 12, trixie and forky: a line for each version and test; an hour
+	@tests/lab/deps.sh debootstrap
+	@SUDO="$(SUDO)" tests/matrix.sh
+
 audit: tools ## known vulnerabilities of the dependencies; needs the internet
 	cargo-deny check advisories
 
@@ -91,5 +95,5 @@ fuzz: ## a million inputs for each parser of foreign bytes; needs a nightly tool
 	    cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -runs=$(FUZZ_RUNS) || exit 1; done
 
 clean: ## removes target
-	$(SUDO) rm -rf target/machines
+	$(SUDO) rm -rf target/machines target/roots
 	cargo clean

@@ -48,7 +48,7 @@ part() {
 
 part format 30 cargo fmt --all --check
 part lints 720 cargo clippy --locked --all-targets -- -D warnings
-part lints-real 120 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_disk --test node_k3s --test docker --test journal -- -D warnings
+part lints-real 120 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_disk --test node_k3s --test docker --test journal --test matrix -- -D warnings
 part docs 150 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 part dependencies 60 cargo-deny check bans licenses sources
 part tests 1080 cargo test --locked --no-fail-fast
@@ -58,6 +58,8 @@ part node-k3s 120 $AS_ROOT cargo test --locked --no-fail-fast --test node_k3s --
 part journal 180 $AS_ROOT cargo test --locked --no-fail-fast --test journal
 part real 840 $AS_ROOT cargo test --locked --no-fail-fast --test real -- --test-threads=1 --show-output
 grep -ahE "^(first|second|pull|[A-Za-z].* at both REPLICA).* s( more than a healthy pull)?\$" "$logs/real.log" | cut -c -140 | sed "s/^/    /"
+# The machine's own containerd alone; the other generations are make test-matrix's.
+part matrix 240 $AS_ROOT cargo test --locked --quiet --test matrix -- bodies files::containerd files::k3s::all_good files::k3s::agent
 # By fault: HalfClose and Kill, DnsFailure, CorruptByte, SilentAccept, PowerLoss, WrongContentRange, ZeroLength, WholeForRange,
 # TokenDead, Status and Html, CertificateExpired, AgentKilled, DnsChange, ErrorJson, Stall, AgentKilledAndRestarted.
 part chaos 180 $AS_ROOT cargo test --locked --quiet --test chaos -- 1000 1003 1012 1014 1018 1022 1028 1031 1034 1037 1040 1041 1044 1101 1108 1112 1142

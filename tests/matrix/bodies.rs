@@ -1,12 +1,14 @@
 //! Bodies that break: containerd sees one complete layer, or an honest end (design P7, P8, P13).
 
+use crate::Tests;
 use crate::lab::{Place, Pull};
+use crate::note;
 use crate::plan::{Fault, Source};
 use crate::scripted::{Held, REPLICA, Scripted, first_byte};
 use crate::sources::{Asked, Order};
 use std::time::{Duration, Instant};
 
-pub(crate) const TESTS: &[(&str, fn(&mut Scripted))] = &[
+pub(crate) const TESTS: Tests<Scripted> = &[
     (
         "a_reset_layer_goes_on_at_the_byte",
         a_reset_layer_goes_on_at_the_byte,
@@ -57,7 +59,7 @@ fn assert_resumed_once(asked: &[Asked], held: &Held) {
         (MIDDLE - TWICE..=MIDDLE).contains(second),
         "broken at {MIDDLE}, resumed at {second}"
     );
-    println!("\n    {} bytes came twice", MIDDLE - second);
+    note(format!("{} bytes came twice", MIDDLE - second));
     let sent: usize = asked.iter().map(|asked| asked.sent).sum();
     assert!(
         sent <= held.length() + TWICE,
@@ -92,10 +94,10 @@ fn a_stalled_layer_goes_on_elsewhere(it: &mut Scripted) {
     it.strike(&held, &REPLICA, Some(Fault::Stall), MIDDLE, true);
     let (pull, asked) = it.pull(&held);
     it.assert_well(&pull, &held);
-    println!(
-        "\n    two stalls: the pull took {:.1} s",
+    note(format!(
+        "two stalls: the pull took {:.1} s",
         pull.took.as_secs_f32()
-    );
+    ));
     assert_nobody_went_round(&asked);
     assert_resumed_once(&asked, &held);
 }
@@ -177,7 +179,9 @@ fn wrong_bytes_end_the_pull_and_the_next_is_good(it: &mut Scripted) {
             it.lab.agent().log()
         );
     }
-    println!("\n    wrong bytes at both REPLICA addresses: {failures} pulls failed");
+    note(format!(
+        "wrong bytes at both REPLICA addresses: {failures} pulls failed"
+    ));
     assert_eq!(
         it.said(&["digest_mismatch:"]).len(),
         failures,
@@ -205,11 +209,11 @@ fn a_retry_at_once_after_wrong_bytes(it: &mut Scripted) {
         reasons.push(reason.unwrap_or("no reason").to_owned());
         assert!(since.elapsed() < Duration::from_secs(20), "{reasons:#?}");
     }
-    println!(
-        "\n    retried at once: {} more failures, good after {:.1} s: {reasons:#?}",
+    note(format!(
+        "retried at once: {} more failures, good after {:.1} s: {reasons:?}",
         reasons.len(),
         since.elapsed().as_secs_f32()
-    );
+    ));
     // Once for the second bad address, and once more for what containerd has kept of the bad try.
     assert!(reasons.len() <= 2, "{reasons:#?}");
 }

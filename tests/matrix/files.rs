@@ -1,11 +1,12 @@
 //! containerd pulls with the files that the agent wrote, in each state of the topology; the servers count who asked
 //! (design F1–F3, F6).
 
+use crate::Tests;
 use crate::lab::{AgentOptions, Place};
 use crate::node::{Count, Counts, Node};
 use std::time::Duration;
 
-pub(crate) const TESTS: &[(&str, fn(&mut Node))] = &[
+pub(crate) const TESTS: Tests<Node> = &[
     ("all_good", all_good),
     ("replica_gone", replica_gone),
     ("all_tiers_gone", all_tiers_gone),

@@ -41,10 +41,16 @@ mod scripted;
 
 use node::Layout;
 use scripted::Scripted;
-use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+/// What a test has measured; said below its line.
+static NOTES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// The tests of a part, by name, and what they stand on.
+type Tests<S> = &'static [(&'static str, fn(&mut S))];
 
 /// One test: its name, what it stands on, and the generation of containerd from which on there is something to test.
 struct Test {
@@ -91,6 +97,15 @@ fn main() {
     }
 }
 
+/// Says something below the test's line.
+fn note(text: String) {
+    notes().push(text);
+}
+
+fn notes() -> MutexGuard<'static, Vec<String>> {
+    NOTES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn tests() -> Vec<Test> {
     let scripted = |(name, run): &(&str, fn(&mut Scripted)), part: &str, since| Test {
         name: format!("{part}::{name}"),
@@ -130,8 +145,6 @@ fn run(tests: &[Test]) -> bool {
             outside += 1;
             continue;
         }
-        print!("containerd {version:<14} {:<60} ", test.name);
-        drop(std::io::stdout().flush());
         let since = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| stages.run(&test.run)));
         if result.is_err() {
@@ -141,7 +154,14 @@ fn run(tests: &[Test]) -> bool {
             passed += 1;
         }
         let verdict = if result.is_ok() { "ok" } else { "FAILED" };
-        println!("{verdict:<6} {:6.1} s", since.elapsed().as_secs_f32());
+        println!(
+            "containerd {version:<14} {:<60} {verdict:<6} {:6.1} s",
+            test.name,
+            since.elapsed().as_secs_f32()
+        );
+        for note in notes().drain(..) {
+            println!("    {note}");
+        }
     }
     drop(stages);
     if outside > 0 {

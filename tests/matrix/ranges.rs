@@ -1,18 +1,21 @@
 //! containerd 2.1's parallel ranges (`concurrent_layer_fetch_buffer`): each chunk of a layer is a request of its own,
 //! open-ended, and closed when the chunk has been read (design P7, P12; containerd-k3s-facts 3.3).
 
+use crate::Tests;
+use crate::note;
 use crate::plan::{Fault, Source};
 use crate::scripted::{Held, REPLICA, Scripted, first_byte};
 use crate::sources::{Asked, Order};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-pub(crate) const TESTS: &[(&str, fn(&mut Scripted))] = &[
+pub(crate) const TESTS: Tests<Scripted> = &[
     (
         "each_chunk_is_a_range_of_its_own",
         each_chunk_is_a_range_of_its_own,
     ),
     ("early_ends_are_passed_on", early_ends_are_passed_on),
+    ("early_ends_at_full_speed", early_ends_at_full_speed),
     (
         "each_range_goes_on_when_its_source_dies",
         each_range_goes_on_when_its_source_dies,
@@ -29,6 +32,8 @@ pub(crate) const TESTS: &[(&str, fn(&mut Scripted))] = &[
 
 const CHUNK: usize = 512 * 1024;
 const LAYER: usize = 4_000_000;
+/// Longer than what the buffers on the way hold.
+const LONG_LAYER: usize = 48_000_000;
 const PARALLEL: usize = 4;
 
 fn in_parallel(it: &mut Scripted) {
@@ -64,11 +69,11 @@ fn each_chunk_is_a_range_of_its_own(it: &mut Scripted) {
             "{asked:?}"
         );
     }
-    println!(
-        "\n    {} ranges; the sources sent {:.2} of the layer's bytes",
+    note(format!(
+        "{} ranges; the sources sent {:.2} of the layer's bytes",
         asked.len(),
         sent(&asked) as f64 / held.length() as f64
-    );
+    ));
 }
 
 /// At a pace at which the buffers on the way hold little, a source stops soon after containerd has closed.
@@ -81,15 +86,44 @@ fn early_ends_are_passed_on(it: &mut Scripted) {
     assert_eq!(starts(&asked), chunks(&held), "{asked:#?}");
     // Whole rests would be 4.5 times the layer.
     let twice = 2 * held.length();
-    println!(
-        "\n    the sources sent {:.2} of the layer's bytes: {:?}",
+    note(format!(
+        "the sources sent {:.2} of the layer's bytes: {:?}",
         sent(&asked) as f64 / held.length() as f64,
         asked
             .iter()
             .map(|asked| (first_byte(asked), asked.sent))
             .collect::<Vec<_>>()
-    );
+    ));
     assert!(sent(&asked) < twice, "{asked:#?}");
+}
+
+/// At full speed every buffer on the way fills up before containerd closes, so that much is sent for nothing, without an
+/// agent in between as well: it may not be much more with it.
+fn early_ends_at_full_speed(it: &mut Scripted) {
+    in_parallel(it);
+    let held = it.hold(&[LONG_LAYER]);
+    let (pull, asked) = it.pull(&held);
+    it.assert_well(&pull, &held);
+    let through_agent = sent(&asked);
+    it.lab.stop_agent();
+    it.lab.containerd().forget_images();
+    it.lab.hosts_without_agent();
+    let (pull, asked) = it.pull(&held);
+    it.lab.hosts_through_agent();
+    it.assert_well(&pull, &held);
+    let alone = sent(&asked);
+    let times = |bytes: usize| bytes as f64 / held.length() as f64;
+    note(format!(
+        "of {} ranges of {CHUNK} bytes the sources sent {:.2} of the layer's bytes; by containerd alone {:.2}",
+        chunks(&held).len(),
+        times(through_agent),
+        times(alone)
+    ));
+    // Whole rests would be 46 times the layer. The agent has buffers of its own on the way, not more.
+    assert!(
+        through_agent < 2 * alone,
+        "{through_agent} and {alone} bytes"
+    );
 }
 
 /// Ranges that were broken: they begin where no chunk does.
@@ -114,7 +148,7 @@ fn each_range_goes_on_when_its_source_dies(it: &mut Scripted) {
     it.assert_well(&pull, &held);
     let asked = it.asked(&held);
     let resumed = resumed_at(&asked, &held, Source::Core);
-    println!("\n    ranges that went on at CORE: {resumed:?}");
+    note(format!("ranges that went on at CORE: {resumed:?}"));
     assert!(resumed.len() >= 2, "{asked:#?}");
     assert!(
         it.said(&[" resumed "]).len() >= resumed.len(),
@@ -139,7 +173,7 @@ fn each_range_goes_on_after_a_reset(it: &mut Scripted) {
         "containerd went round the agent: {asked:#?}"
     );
     let resumed = it.said(&[" resumed "]).len();
-    println!("\n    {resumed} ranges were resumed");
+    note(format!("{resumed} ranges were resumed"));
     assert!(resumed >= 2, "{}", it.lab.agent().log());
 }
 
@@ -150,10 +184,10 @@ fn agent_killed_in_parallel_ranges(it: &mut Scripted) {
     let pull = it.pull_and(&held, Duration::from_millis(80), |it| {
         it.lab.signal_agent("KILL")
     });
-    println!(
-        "\n    the pull in which the agent was killed succeeded: {}",
+    note(format!(
+        "the pull in which the agent was killed succeeded: {}",
         pull.succeeded
-    );
+    ));
     if pull.succeeded {
         it.assert_whole(&held);
         return;
