@@ -18,4 +18,7 @@
 #[path = "../lab/lab.rs"]
 mod lab;
 
+mod day;
 mod harness;
+mod node;
+mod restarts;
