@@ -19,6 +19,7 @@
 mod lab;
 
 mod day;
+mod faults;
 mod harness;
 mod node;
 mod restarts;

@@ -149,6 +149,13 @@ impl Node {
         }
     }
 
+    /// As [`Node::pull`], while journald does not answer.
+    pub(crate) fn pull_quietly(&self, image: &Image) {
+        let reference = image.by_tag("docker.io");
+        let arguments = ["images", "pull", "--hosts-dir", self.certs_d(), &reference];
+        said(&self.machine.output("ctr", &arguments));
+    }
+
     /// Pulls by the containerd inside, which must succeed.
     pub(crate) fn pull(&self, image: &Image) {
         let reference = image.by_tag("docker.io");
@@ -179,7 +186,7 @@ impl Node {
 
     /// The agent's journal, as text, narrowed by further arguments of journalctl.
     pub(crate) fn journal(&self, narrowed: &[&str]) -> String {
-        let mut arguments = vec!["-u", "harbor-pilot", "-q", "--no-pager", "-n", "200"];
+        let mut arguments = vec!["-u", "harbor-pilot", "-q", "--no-pager", "-n", "60"];
         arguments.extend(narrowed);
         self.machine.say("journalctl", &arguments)
     }
