@@ -22,4 +22,6 @@ mod day;
 mod faults;
 mod harness;
 mod node;
+mod package;
 mod restarts;
+mod runtimes;
