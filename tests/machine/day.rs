@@ -175,6 +175,11 @@ fn reloads(node: &Node) {
     node.wait("the bad file is rejected", |node| {
         !node.records(&["EVENT=config_rejected"]).is_empty()
     });
+    let explained = node.journal(&["-x", "EVENT=config_rejected"]);
+    assert!(
+        explained.contains("Subject:"),
+        "no entry of the catalog: {explained}"
+    );
     assert_eq!(node.state(), "active");
     assert_eq!(node.knock(), 0);
     node.drop_in("95-new", "[relay]\nverify = \"suspect\"\n");
