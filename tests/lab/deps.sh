@@ -4,7 +4,7 @@
 set -eu
 
 PACKAGES="busybox-static ca-certificates containerd curl debootstrap dnsmasq-base docker-registry faketime gcc golang-go iproute2 libc6-dev
-    nftables nginx-light openssl runc skopeo systemd-container umoci util-linux xfsprogs $*"
+    lintian nftables nginx-light openssl runc skopeo systemd-container umoci util-linux xfsprogs $*"
 SERVICES="containerd docker docker-registry haproxy nginx"
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
