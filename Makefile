@@ -15,7 +15,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tools build demo test test-fast test-real test-machine chaos audit bench bench-deps fuzz compare-containerd-alone clean
+.PHONY: help deps tools build demo test test-fast test-real test-machine test-ansible lint-ansible chaos audit bench bench-deps fuzz compare-containerd-alone clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -49,6 +49,12 @@ test-real: deps ## the tests with the real containerd alone
 
 test-machine: deps ## the package on booted Debian 12 and 13: install, reload, upgrade, faults, remove (the first run fetches both)
 	$(AS_ROOT) cargo test --locked --test machine -- --test-threads=1 --show-output
+
+test-ansible: deps test-packages ## the Ansible role against two booted Debian 12 with a stand-in for k3s (ten minutes)
+	$(AS_ROOT) cargo test --locked --test ansible -- --test-threads=1 --show-output
+
+lint-ansible: deps ## the Ansible role by ansible-lint, and the syntax of its playbooks
+	tests/ansible/lint.sh
 
 # N pulls; the first has the seed SEED (without one: the clock's), the others follow it.
 N := 500
