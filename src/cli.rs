@@ -10,6 +10,7 @@ mod run;
 pub mod status;
 
 use crate::config::{Config, Loader};
+use crate::lifecycle::Notifier;
 use crate::node::clients::Client;
 use crate::node::detect::Machine;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -230,6 +231,7 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
         Command::Handover { json } => {
             let result = loader.environment.get("SERVICE_RESULT");
             let stopping = files::handover::Stopping::of_process(result);
+            stopping.release_listeners(&Notifier::from_env(), stderr)?;
             files::handover::run(&of_this_machine(loader, json), &stopping, stdout, stderr)
         }
     }

@@ -3,7 +3,7 @@
 use super::reload::{fingerprint, first_lines};
 use super::*;
 use crate::lifecycle::RawSignal;
-use crate::telemetry::Captured;
+use crate::telemetry::{Captured, EventName};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tempfile::TempDir;

@@ -122,9 +122,11 @@ async fn who_says_nothing_or_half_is_let_go_after_the_idle_time() {
 }
 
 #[tokio::test]
-async fn after_the_drains_limit_nobody_accepts() {
+async fn once_it_is_closed_nobody_accepts() {
     let stage = stage(LONG).await;
-    stage.drain.begin(Duration::ZERO);
+    stage.drain.begin(LONG);
+    assert!(answers(stage.at).await, "accepting goes on while draining");
+    stage.drain.close();
     for _ in 0..500 {
         if TcpStream::connect(stage.at).await.is_err() {
             return;
