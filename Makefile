@@ -15,7 +15,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tools build demo test test-fast test-real test-machine test-ansible lint-ansible chaos audit bench bench-deps fuzz compare-containerd-alone clean
+.PHONY: help deps tools build demo test test-fast test-real test-docker test-machine test-ansible lint-ansible chaos kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -47,6 +47,10 @@ test-fast: ## unit and integration tests alone, without root
 test-real: deps ## the tests with the real containerd alone
 	$(AS_ROOT) cargo test --locked --test real -- --test-threads=1 --show-output
 
+test-docker: deps ## plan --for docker, read by a real dockerd (installs Debian's docker.io, which starts nothing)
+	@tests/lab/deps.sh docker.io
+	$(AS_ROOT) cargo test --locked --test docker
+
 test-machine: deps ## the package on booted Debian 12 and 13: install, reload, upgrade, faults, remove (the first run fetches both)
 	$(AS_ROOT) cargo test --locked --test machine -- --test-threads=1 --show-output
 
@@ -62,11 +66,17 @@ SEED :=
 chaos: deps ## N=500 pulls while random things go wrong, from SEED; an hour or less (N=1 SEED=… replays one)
 	@$(AS_ROOT) cargo test --locked --quiet --test chaos -- --count "$(N)" --seed "$(SEED)"
 
+kills: ## kill -9 at N=500 random moments while the node's files are written (SEED=… repeats one run)
+	HARBOR_PILOT_KILLS="$(N)" $(if $(SEED),HARBOR_PILOT_SEED="$(SEED)") cargo test --locked --test node_kills -- --nocapture
+
 audit: tools ## known vulnerabilities of the dependencies; needs the internet
 	cargo-deny check advisories
 
-bench: bench-deps ## figures beside nginx and HAProxy on the same origin
+bench: bench-deps bench-files ## figures beside nginx and HAProxy on the same origin, and of the node's files
 	cargo bench --locked --bench relay
+
+bench-files: ## from a tier's change of state to the file on disk, with 1, 7 and 100 registries
+	cargo bench --locked --bench files
 
 compare-containerd-alone: deps ## the cost of a dead mirror, with and without the agent (some minutes)
 	@$(AS_ROOT) cargo test --locked --quiet --test demo -- compare

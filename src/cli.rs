@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod completions;
+pub mod doctor;
 pub mod explain;
 pub mod files;
 pub mod init;
@@ -92,8 +93,12 @@ enum Command {
         /// bash, zsh, fish, elvish or powershell
         shell: clap_complete::Shell,
     },
-    /// Check the node end to end (not in this version)
-    Doctor(Unavailable),
+    /// Check the node end to end and say how to mend what is wrong
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the changes that would be made to hosts.toml and registries.yaml, as a unified diff
     Plan {
         /// Print the drop-in of another client instead
@@ -211,7 +216,15 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
             completions::completions(shell, &mut Arguments::command(), stdout)?;
             Ok(0)
         }
-        Command::Doctor(_) => not_here("doctor", stderr),
+        Command::Doctor { json } => {
+            let args = doctor::DoctorArgs {
+                loader,
+                json,
+                machine: Arc::new(Machine::this()),
+                agent_environment: None,
+            };
+            doctor::run(&args, stdout, stderr)
+        }
         Command::Plan { client, json } => {
             let client = client.as_deref().map(|client| match client {
                 "crio" => Client::Crio,

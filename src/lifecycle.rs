@@ -10,4 +10,4 @@ pub use drain::{ConnectionGuard, Drain, DrainGuard, DrainWatch, Drained};
 pub use signals::{RawSignal, Signal, Signals};
 pub use sockets::Inherited;
 pub use systemd::Notifier;
-pub use tasks::{TaskFailure, Tasks, log_panics, panics, spawn_detached};
+pub use tasks::{TaskFailure, Tasks, contained, log_panics, panics, spawn_detached};

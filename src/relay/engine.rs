@@ -75,7 +75,7 @@ pub struct RelayParts {
     pub(crate) stale: Stale,
     pub(crate) cool_downs: CoolDowns,
     /// The searches for manifests that are under way, by configuration and wish.
-    pub(crate) flights: Flights<(u64, Wish), Fetched>,
+    pub(crate) flights: Flights<(u64, Arc<Wish>), Fetched>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     random: AtomicU64,

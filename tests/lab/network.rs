@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Mounts the laboratory's resolver files over those of the machine, in a mount namespace of the new process,
+/// Mounts the laboratory's resolver files and `/etc/containerd` over those of the machine, in a mount namespace of the new process,
 /// and becomes the program. (`ip netns exec` does the same, but hides the control groups that runc needs.)
 const ENTER: &str = r#"
 for file in "$1"/*; do
@@ -29,7 +29,8 @@ impl Network {
     /// Makes the namespace, its filter and its resolver files.
     pub(crate) fn create(name: &str, directory: &Path) -> Self {
         let etc = directory.join("etc");
-        fs::create_dir(&etc).expect("the laboratory's directory is writable");
+        fs::create_dir_all(etc.join("containerd/certs.d"))
+            .expect("the laboratory's directory is writable");
         for (file, text) in [
             (
                 "resolv.conf",
@@ -60,16 +61,29 @@ impl Network {
         network
     }
 
+    /// What stands over the machine's `/etc` for programs inside.
+    pub(crate) fn etc(&self) -> &Path {
+        &self.etc
+    }
+
     /// A program that will run inside. Proxies of the environment are left outside.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         let program = program.as_ref();
         let found = program.to_str().and_then(programs::find);
+        let mut command = self.command_unshared();
+        command
+            .args([ENTER, "sh"])
+            .arg(&self.etc)
+            .arg(found.as_deref().unwrap_or(program));
+        command
+    }
+
+    /// A shell inside, with a mount namespace of its own: its script and arguments are to follow.
+    pub(crate) fn command_unshared(&self) -> Command {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--net=/run/netns/{}", self.name))
-            .args(["unshare", "--mount", "sh", "-c", ENTER, "sh"])
-            .arg(&self.etc)
-            .arg(found.as_deref().unwrap_or(program));
+            .args(["unshare", "--mount", "sh", "-c"]);
         for variable in ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"] {
             command.env_remove(variable);
             command.env_remove(variable.to_lowercase());
