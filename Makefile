@@ -6,6 +6,7 @@ export PATH := $(CURDIR)/target/tools/bin:$(PATH):$(HOME)/.cargo/bin:/usr/sbin:/
 
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
+CARGO_DEB := 3.8.0
 FUZZ_TARGETS := v2_path challenge content_range
 FUZZ_RUNS := 1000000
 
@@ -15,7 +16,8 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tools build demo test test-fast test-real test-docker test-machine test-ansible lint-ansible chaos kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
+.PHONY: help deps tools deb-tools build deb deb-arm64 test-packages demo test test-fast test-real test-docker test-machine test-ansible lint-ansible chaos kills audit \
+  bench bench-deps bench-files fuzz compare-containerd-alone clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -31,8 +33,33 @@ tools: ## builds cargo-deny below target/tools, once (two minutes)
 	  echo "cargo-deny is missing: building it below target/tools (two or three minutes)"; \
 	  cargo install --locked --root target/tools cargo-deny@$(CARGO_DENY); }
 
+deb-tools:
+	@command -v cargo-deb >/dev/null || { \
+	  echo "cargo-deb is missing: building it below target/tools (some minutes)"; \
+	  cargo install --locked --root target/tools cargo-deb@$(CARGO_DEB); }
+
 build: ## target/release/harbor-pilot
 	cargo build --release --locked
+
+# The version is Cargo.toml's, the revision packaging/changelog's.
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+ARCH = $(shell dpkg --print-architecture)
+deb: deb-tools build ## target/debs/harbor-pilot_VERSION_ARCHITECTURE.deb, and what lintian says of it
+	packaging/build.sh target/release/harbor-pilot target/debs/harbor-pilot_$(VERSION)-1_$(ARCH).deb
+	@if command -v lintian >/dev/null; then lintian --allow-root --fail-on error,warning target/debs/harbor-pilot_$(VERSION)-1_$(ARCH).deb; fi
+
+# Needs rustup target add aarch64-unknown-linux-gnu, and the Debian packages gcc-aarch64-linux-gnu and libc6-dev-arm64-cross.
+deb-arm64: deb-tools ## the same for arm64, built on amd64 (docs/install.md says what it needs)
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
+	  cargo build --release --locked --target aarch64-unknown-linux-gnu
+	packaging/build.sh target/aarch64-unknown-linux-gnu/release/harbor-pilot \
+	  target/debs/harbor-pilot_$(VERSION)-1_arm64.deb --target aarch64-unknown-linux-gnu
+
+# For the tests: the debug build as a package, twice, so that there is something to upgrade to.
+test-packages: deb-tools
+	@cargo build --quiet --locked --bin harbor-pilot --example manuals
+	@DEB_COMPRESSION="-Zgzip -z1" packaging/build.sh target/debug/harbor-pilot target/debs/test/first.deb --fast
+	@DEB_COMPRESSION="-Zgzip -z1" packaging/build.sh target/debug/harbor-pilot target/debs/test/second.deb --fast --deb-version 0.1.1-1
 
 demo: deps ## the main job, narrated: pulls through failing tiers by the real containerd
 	@cargo build --locked --bin harbor-pilot
@@ -51,7 +78,7 @@ test-docker: deps ## plan --for docker, read by a real dockerd (installs Debian'
 	@tests/lab/deps.sh docker.io
 	$(AS_ROOT) cargo test --locked --test docker
 
-test-machine: deps ## the package on booted Debian 12 and 13: install, reload, upgrade, faults, remove (the first run fetches both)
+test-machine: deps test-packages ## the package on booted Debian 12 and 13: install, reload, upgrade, faults, remove (the first run fetches both)
 	$(AS_ROOT) cargo test --locked --test machine -- --test-threads=1 --show-output
 
 test-ansible: deps test-packages ## the Ansible role against two booted Debian 12 with a stand-in for k3s (ten minutes)

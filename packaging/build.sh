@@ -11,8 +11,12 @@ shift 2
 # cargo-deb reads a binary of target/release; this one may be another (the tests package the debug build).
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
-mkdir -p "$stage/target/release" "$(dirname "$output")"
-install -m 755 "$binary" "$stage/target/release/harbor-pilot"
+mkdir -p "$(dirname "$output")"
+folder=release
+for option; do
+    case $option in *-linux-*) folder=$option/release ;; esac
+done
+install -D -m 755 "$binary" "$stage/target/$folder/harbor-pilot"
 
 rm -rf target/package
 cargo run --quiet --locked --example manuals -- target/package
@@ -25,5 +29,5 @@ dpkg-deb --raw-extract "$stage/package.deb" "$stage/tree"
 for directory in etc/harbor-pilot/config.d etc/rancher var/lib/rancher etc/containerd; do
     install -d -m 755 "$stage/tree/$directory"
 done
-dpkg-deb --root-owner-group --uniform-compression "${DEB_COMPRESSION:--Zxz}" --build "$stage/tree" "$output" >/dev/null
+dpkg-deb --root-owner-group --uniform-compression ${DEB_COMPRESSION:--Zxz} --build "$stage/tree" "$output" >/dev/null
 echo "$output"

@@ -48,7 +48,8 @@ part() {
 
 part format 30 cargo fmt --all --check
 part lints 720 cargo clippy --locked --all-targets -- -D warnings
-part lints-real 120 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_disk --test node_k3s --test docker --test ansible -- -D warnings
+part lints-real 120 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_disk --test node_k3s --test docker \
+    --test journal --test ansible -- -D warnings
 part docs 150 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 part dependencies 60 cargo-deny check bans licenses sources
 part ansible-lint 120 tests/ansible/lint.sh
@@ -56,6 +57,7 @@ part tests 1080 cargo test --locked --no-fail-fast
 part node-checker 180 cargo test --locked --no-fail-fast --test node_checker
 part node-disk 120 $AS_ROOT cargo test --locked --no-fail-fast --test node_disk
 part node-k3s 180 $AS_ROOT cargo test --locked --no-fail-fast --test node_k3s -- --test-threads=1 --show-output
+part journal 180 $AS_ROOT cargo test --locked --no-fail-fast --test journal
 part real 840 $AS_ROOT cargo test --locked --no-fail-fast --test real -- --test-threads=1 --show-output
 grep -ahE "^(first|second|pull|[A-Za-z].* at both REPLICA).* s( more than a healthy pull)?\$" "$logs/real.log" | cut -c -140 | sed "s/^/    /"
 # By fault: HalfClose and Kill, DnsFailure, CorruptByte, SilentAccept, PowerLoss, WrongContentRange, ZeroLength, WholeForRange,

@@ -4,7 +4,7 @@
 set -eu
 
 PACKAGES="ansible ansible-lint busybox-static ca-certificates containerd curl debootstrap dnsmasq-base docker-registry faketime gcc golang-go
-    iproute2 libc6-dev nftables nginx-light openssl runc skopeo systemd-container umoci util-linux xfsprogs yamllint $*"
+    iproute2 libc6-dev lintian nftables nginx-light openssl runc skopeo systemd-container umoci util-linux xfsprogs yamllint $*"
 SERVICES="containerd docker docker-registry haproxy nginx"
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

@@ -22,7 +22,7 @@ use std::time::Duration;
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(198, 18, 100, 1);
 
 /// Directories that are no overlay: containerd's snapshots are overlays themselves, which cannot lie on one.
-const PLAIN: [&str; 2] = ["/var/lib/containerd", "/var/lib/rancher"];
+const PLAIN: [&str; 1] = ["/var/lib/containerd"];
 
 /// Joins the machine's control group, mounts its root where nobody else sees it, and becomes systemd-nspawn.
 const BOOT: &str = r#"

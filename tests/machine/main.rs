@@ -18,4 +18,10 @@
 #[path = "../lab/lab.rs"]
 mod lab;
 
+mod day;
+mod faults;
 mod harness;
+mod node;
+mod package;
+mod restarts;
+mod runtimes;
