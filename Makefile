@@ -16,7 +16,8 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tools deb-tools build deb deb-arm64 test-packages demo test test-fast test-real test-docker test-machine test-matrix chaos soak fleet kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
+.PHONY: help deps tools deb-tools build deb deb-arm64 test-packages demo test test-fast test-real test-docker test-machine test-ansible test-matrix lint-ansible \
+  chaos soak fleet kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -79,6 +80,12 @@ test-docker: deps ## plan --for docker, read by a real dockerd (installs Debian'
 
 test-machine: deps test-packages ## the package on booted Debian 12 and 13: install, reload, upgrade, faults, remove (the first run fetches both)
 	$(AS_ROOT) cargo test --locked --test machine -- --test-threads=1 --show-output
+
+test-ansible: deps test-packages ## the Ansible role against two booted Debian 12 with a stand-in for k3s (ten minutes)
+	$(AS_ROOT) cargo test --locked --test ansible -- --test-threads=1 --show-output
+
+lint-ansible: deps ## the Ansible role by ansible-lint, and the syntax of its playbooks
+	tests/ansible/lint.sh
 
 # N pulls; the first has the seed SEED (without one: the clock's), the others follow it.
 N := 500

@@ -12,6 +12,7 @@ use std::fs;
 use std::path::Path;
 use yaml_serde::Value;
 
+const PREFIX: &str = "harbor_pilot_";
 const ROLE: &str = "ansible/roles/harbor_pilot";
 
 fn text(path: &str) -> String {
@@ -120,7 +121,7 @@ fn papers() -> Vec<String> {
 fn words(text: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.split(|c| !is_part(c))
-        .filter(|word| word.starts_with("harbor_pilot_"))
+        .filter(|word| word.len() > PREFIX.len() && word.starts_with(PREFIX))
         .map(str::to_owned)
         .collect()
 }

@@ -1,52 +1,29 @@
-//! The package that the role installs.
+//! The packages that the role installs: those that `make test-packages` made of the program that was just built.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_harbor-pilot");
+/// A package and its version.
+pub(crate) struct Package {
+    pub(crate) path: PathBuf,
+    pub(crate) version: String,
+}
 
-/// A package of that version, made now. The program is the one that was just built.
-pub(crate) fn build(directory: &Path, version: &str) -> PathBuf {
-    let tree = directory.join(format!("package-{version}"));
-    for folder in [
-        "DEBIAN",
-        "usr/bin",
-        "lib/systemd/system",
-        "etc/harbor-pilot/config.d",
-        "etc/rancher",
-        "var/lib/rancher",
-    ] {
-        fs::create_dir_all(tree.join(folder)).unwrap();
-    }
-    let program = tree.join("usr/bin/harbor-pilot");
-    fs::copy(PROGRAM, &program).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    // Every copy of it goes through a pipe.
+/// `first` or `second`, under the name that a package has.
+pub(crate) fn find(which: &str, directory: &Path) -> Package {
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/debs/test/{which}.deb"));
+    let field = Command::new("dpkg-deb")
+        .args(["--field".as_ref(), made.as_os_str(), "Version".as_ref()])
+        .output()
+        .unwrap();
     assert!(
-        Command::new("strip")
-            .arg(&program)
-            .status()
-            .unwrap()
-            .success()
+        field.status.success(),
+        "there is no package {}; make test-packages",
+        made.display()
     );
-    for (file, text) in [
-        ("DEBIAN/control", format!("Package: harbor-pilot\nVersion: {version}\nArchitecture: amd64\nMaintainer: nobody <nobody@example.com>\nDescription: stand-in\n")),
-        ("DEBIAN/conffiles", "/etc/harbor-pilot/config.toml\n".to_owned()),
-        ("etc/harbor-pilot/config.toml", "# nothing\n".to_owned()),
-        ("lib/systemd/system/harbor-pilot.service",
-         "[Unit]\nDescription=harbor-pilot\n[Service]\nType=notify\nExecStart=/usr/bin/harbor-pilot run\nExecReload=/bin/kill -HUP $MAINPID\n\
-          StateDirectory=harbor-pilot\n[Install]\nWantedBy=multi-user.target\n".to_owned()),
-    ] {
-        fs::write(tree.join(file), text).unwrap();
-    }
-    let package = directory.join(format!("harbor-pilot_{version}_amd64.deb"));
-    let mut command = Command::new("dpkg-deb");
-    command
-        .args(["--build", "--root-owner-group", "-Zgzip"])
-        .arg(&tree)
-        .arg(&package);
-    assert!(command.output().unwrap().status.success());
-    package
+    let version = String::from_utf8(field.stdout).unwrap().trim().to_owned();
+    let path = directory.join(format!("harbor-pilot_{version}_amd64.deb"));
+    fs::copy(&made, &path).unwrap();
+    Package { path, version }
 }

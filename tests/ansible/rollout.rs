@@ -30,9 +30,10 @@ fn first_rollout(site: &Site) {
     };
     let check = site.play("rollout", &["--check", "--diff"]);
     assert!(
-        check
-            .text
-            .contains("0.1.0-1 would be installed for the first time"),
+        check.text.contains(&format!(
+            "{} would be installed for the first time",
+            site.version
+        )),
         "{}",
         check.text
     );
@@ -202,33 +203,31 @@ fn mistakes(site: &Site) {
 }
 
 fn upgrade(site: &Site) {
-    let newer = package::build(site.directory(), "0.1.0-2");
-    let installed = || {
-        site.run(
-            "dpkg-query",
-            &["--show", "--showformat=${Version}", "harbor-pilot"],
-        )
-    };
-    site.set_variables("y", &json!({ "harbor_pilot_deb_file": newer }));
+    let newer = package::find("second", site.directory());
+    let both = |version: &str| [version.to_owned(), version.to_owned()];
+    let format = "--showformat=${Version}";
+    let installed = || site.run("dpkg-query", &["--show", format, "harbor-pilot"]);
+    let pids = site.property(UNIT, "MainPID");
+    site.set_variables("y", &json!({ "harbor_pilot_deb_file": newer.path }));
     let check = site.play("rollout", &["--check"]);
-    assert!(
-        check
-            .text
-            .contains("0.1.0-2 would be installed in place of 0.1.0-1"),
-        "{}",
-        check.text
+    let told = format!(
+        "{} would be installed in place of {}",
+        newer.version, site.version
     );
-    assert_eq!(installed(), ["0.1.0-1", "0.1.0-1"]);
+    assert!(check.text.contains(&told), "{}", check.text);
+    assert_eq!(installed(), both(&site.version));
     assert_eq!(site.play("rollout", &[]).changed(), check.changed());
-    assert_eq!(installed(), ["0.1.0-2", "0.1.0-2"]);
+    assert_eq!(installed(), both(&newer.version));
+    let [a, b] = site.property(UNIT, "MainPID");
+    assert!(a != pids[0] && b != pids[1], "the new program runs");
     site.forget_variables("y");
     site.play("rollout", &[]).refused();
     assert_eq!(
         installed(),
-        ["0.1.0-2", "0.1.0-2"],
+        both(&newer.version),
         "a downgrade has to be allowed"
     );
-    site.set_variables("y", &json!({ "harbor_pilot_deb_file": newer }));
+    site.set_variables("y", &json!({ "harbor_pilot_deb_file": newer.path }));
 }
 
 /// The gate: a node on which no tier is ready ends the rollout.

@@ -23,6 +23,8 @@ pub(crate) const BEFORE: &str = "# written by the site's own role\nmirrors:\n  d
 /// Two nodes, and what Ansible is told about them.
 pub(crate) struct Site {
     pub(crate) nodes: [Machine; 2],
+    /// Of the package that is installed first.
+    pub(crate) version: String,
     directory: PathBuf,
     inventory: PathBuf,
 }
@@ -60,16 +62,17 @@ impl Site {
                  ansible_python_interpreter=/usr/bin/python3 ansible_become=false\n"
             ));
         }
+        let package = package::find("first", &directory);
         let site = Self {
             nodes,
+            version: package.version,
             inventory: directory.join("hosts"),
             directory,
         };
         fs::write(&site.inventory, inventory).unwrap();
         let ca = fs::read_to_string(lab.ca()).unwrap();
-        let package = package::build(&site.directory, "0.1.0-1");
         let variables = serde_json::json!({
-            "harbor_pilot_deb_file": package,
+            "harbor_pilot_deb_file": package.path,
             "harbor_pilot_tiers": [
                 { "name": "replica", "url": "https://replicas.lab.example", "project": "proxy-{registry_dashed}",
                   "cascade": true, "ca_file": "/etc/harbor-pilot/ca.crt",

@@ -3,8 +3,8 @@
 # as arguments. Services that come with them are neither started nor enabled: the laboratory runs its own copies.
 set -eu
 
-PACKAGES="busybox-static ca-certificates containerd curl debootstrap dnsmasq-base docker-registry faketime gcc golang-go iproute2 libc6-dev
-    lintian nftables nginx-light openssl runc skopeo systemd-container umoci util-linux xfsprogs $*"
+PACKAGES="ansible ansible-lint busybox-static ca-certificates containerd curl debootstrap dnsmasq-base docker-registry faketime gcc golang-go
+    iproute2 libc6-dev lintian nftables nginx-light openssl runc skopeo systemd-container umoci util-linux xfsprogs yamllint $*"
 SERVICES="containerd docker docker-registry haproxy nginx"
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

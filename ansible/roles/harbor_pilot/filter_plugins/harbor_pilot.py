@@ -132,11 +132,14 @@ def unhealthy(status, tiers):
     return ills
 
 
-def findings(report, severity, ignored=()):
-    """The findings of `doctor --json` of that severity, one line each, without the codes that are ignored."""
+def findings(report, ignored=(), stops=True):
+    """The findings of `doctor --json`, one line each: those that stop a rollout, or the others.
+
+    Errors do, unless their code is ignored.
+    """
     lines = []
     for finding in report.get("findings") or ():
-        if finding["severity"] == severity and finding["code"] not in ignored:
+        if stops == (finding["severity"] == "error" and finding["code"] not in ignored):
             lines.append("%s: %s: %s; %s" % (finding["code"], finding["subject"], finding["what"], finding["instead"]))
     return lines
 
