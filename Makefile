@@ -6,6 +6,7 @@ export PATH := $(CURDIR)/target/tools/bin:$(PATH):$(HOME)/.cargo/bin:/usr/sbin:/
 
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
+CARGO_DEB := 3.8.0
 FUZZ_TARGETS := v2_path challenge content_range
 FUZZ_RUNS := 1000000
 
@@ -15,7 +16,8 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tools build demo test test-fast test-real chaos audit bench bench-deps fuzz compare-containerd-alone clean
+.PHONY: help deps tools deb-tools build deb deb-arm64 test-packages demo test test-fast test-real test-docker test-machine test-ansible test-matrix lint-ansible \
+  chaos soak fleet kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -31,14 +33,39 @@ tools: ## builds cargo-deny below target/tools, once (two minutes)
 	  echo "cargo-deny is missing: building it below target/tools (two or three minutes)"; \
 	  cargo install --locked --root target/tools cargo-deny@$(CARGO_DENY); }
 
+deb-tools:
+	@command -v cargo-deb >/dev/null || { \
+	  echo "cargo-deb is missing: building it below target/tools (some minutes)"; \
+	  cargo install --locked --root target/tools cargo-deb@$(CARGO_DEB); }
+
 build: ## target/release/harbor-pilot
 	cargo build --release --locked
+
+# The version is Cargo.toml's, the revision packaging/changelog's.
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+ARCH = $(shell dpkg --print-architecture)
+deb: deb-tools build ## target/debs/harbor-pilot_VERSION_ARCHITECTURE.deb, and what lintian says of it
+	packaging/build.sh target/release/harbor-pilot target/debs/harbor-pilot_$(VERSION)-1_$(ARCH).deb
+	@if command -v lintian >/dev/null; then lintian --allow-root --fail-on error,warning target/debs/harbor-pilot_$(VERSION)-1_$(ARCH).deb; fi
+
+# Needs rustup target add aarch64-unknown-linux-gnu, and the Debian packages gcc-aarch64-linux-gnu and libc6-dev-arm64-cross.
+deb-arm64: deb-tools ## the same for arm64, built on amd64 (docs/install.md says what it needs)
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
+	  cargo build --release --locked --target aarch64-unknown-linux-gnu
+	packaging/build.sh target/aarch64-unknown-linux-gnu/release/harbor-pilot \
+	  target/debs/harbor-pilot_$(VERSION)-1_arm64.deb --target aarch64-unknown-linux-gnu
+
+# For the tests: the debug build as a package, twice, so that there is something to upgrade to.
+test-packages: deb-tools
+	@cargo build --quiet --locked --bin harbor-pilot --example manuals
+	@DEB_COMPRESSION="-Zgzip -z1" packaging/build.sh target/debug/harbor-pilot target/debs/test/first.deb --fast
+	@DEB_COMPRESSION="-Zgzip -z1" packaging/build.sh target/debug/harbor-pilot target/debs/test/second.deb --fast --deb-version 0.1.1-1
 
 demo: deps ## the main job, narrated: pulls through failing tiers by the real containerd
 	@cargo build --locked --bin harbor-pilot
 	@$(AS_ROOT) cargo test --locked --quiet --test demo
 
-test: deps tools ## everything below an hour: formatting, lints, docs, licences, all tests, the real containerd, the demo
+test: deps tools deb-tools ## everything below an hour: formatting, lints, docs, licences, all tests, the real containerd, the demo
 	@AS_ROOT="$(AS_ROOT)" tests/parts.sh
 
 test-fast: ## unit and integration tests alone, without root
@@ -47,20 +74,51 @@ test-fast: ## unit and integration tests alone, without root
 test-real: deps ## the tests with the real containerd alone
 	$(AS_ROOT) cargo test --locked --test real -- --test-threads=1 --show-output
 
+test-docker: deps ## plan --for docker, read by a real dockerd (installs Debian's docker.io, which starts nothing)
+	@tests/lab/deps.sh docker.io
+	$(AS_ROOT) cargo test --locked --test docker
+
+test-machine: deps test-packages ## the package on booted Debian 12 and 13: install, reload, upgrade, faults, remove (the first run fetches both)
+	$(AS_ROOT) cargo test --locked --test machine -- --test-threads=1 --show-output
+
+test-ansible: deps test-packages ## the Ansible role against two booted Debian 12 with a stand-in for k3s (ten minutes)
+	$(AS_ROOT) cargo test --locked --test ansible -- --test-threads=1 --show-output
+
+lint-ansible: deps ## the Ansible role by ansible-lint, and the syntax of its playbooks
+	tests/ansible/lint.sh
+
 # N pulls; the first has the seed SEED (without one: the clock's), the others follow it.
 N := 500
 SEED :=
 chaos: deps ## N=500 pulls while random things go wrong, from SEED; an hour or less (N=1 SEED=… replays one)
 	@$(AS_ROOT) cargo test --locked --quiet --test chaos -- --count "$(N)" --seed "$(SEED)"
 
+kills: ## kill -9 at N=500 random moments while the node's files are written (SEED=… repeats one run)
+	HARBOR_PILOT_KILLS="$(N)" $(if $(SEED),HARBOR_PILOT_SEED="$(SEED)") cargo test --locked --test node_kills -- --nocapture
+
+MINUTES := 30
+soak: deps ## MINUTES=30 of parallel pulls through one agent under the faults of the chaos suite: memory and open files must be flat
+	@$(AS_ROOT) cargo test --locked --quiet --test chaos -- --soak "$(MINUTES)" --seed "$(SEED)"
+
+test-matrix: deps ## containerd 1.6, 1.7 and 2.x from Debian 12, trixie and forky: a line for each version and test; an hour
+	@tests/lab/deps.sh debootstrap
+	@SUDO="$(SUDO)" tests/matrix.sh
+
 audit: tools ## known vulnerabilities of the dependencies; needs the internet
 	cargo-deny check advisories
 
-bench: bench-deps ## figures beside nginx and HAProxy on the same origin
+bench: bench-deps bench-files ## figures beside nginx and HAProxy on the same origin, and of the node's files
 	cargo bench --locked --bench relay
+
+bench-files: ## from a tier's change of state to the file on disk, with 1, 7 and 100 registries
+	cargo bench --locked --bench files
 
 compare-containerd-alone: deps ## the cost of a dead mirror, with and without the agent (some minutes)
 	@$(AS_ROOT) cargo test --locked --quiet --test demo -- compare
+
+NODES := 10000
+fleet: ## NODES=10000 nodes in paused time lose REPLICA and get it back: who is asked how often (minutes; 1,000 are part of the tests)
+	FLEET_NODES="$(NODES)" cargo test --locked --lib relay::fleet::lost -- --nocapture
 
 fuzz: ## a million inputs for each parser of foreign bytes; needs a nightly toolchain
 	@tests/lab/deps.sh g++
@@ -70,4 +128,5 @@ fuzz: ## a million inputs for each parser of foreign bytes; needs a nightly tool
 	    cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -runs=$(FUZZ_RUNS) || exit 1; done
 
 clean: ## removes target
+	$(SUDO) rm -rf target/machines target/roots
 	cargo clean

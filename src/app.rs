@@ -3,9 +3,11 @@
 
 mod certificates;
 mod error;
+mod listen;
 mod reload;
 mod settled;
 mod state;
+mod stop;
 mod watchdog;
 
 pub use error::Error;
@@ -16,22 +18,24 @@ use crate::config::{Config, Loaded, Loader, Problem};
 use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
 use crate::health::{Health, HttpProber};
-use crate::lifecycle::{Drain, Drained, Notifier, Signal, Signals, Tasks};
+use crate::lifecycle::{Drain, Inherited, Notifier, Signal, Signals, Tasks};
 use crate::metrics::Metrics;
 use crate::node;
 use crate::relay::Relay;
 use crate::server;
-use crate::telemetry::{EventName, Journal, StateChange};
+use crate::telemetry::Journal;
 use crate::topology::Sources;
 use crate::upstream::Client;
+use listen::{Listeners, bind};
 use reload::Reloader;
 use settled::settled;
 use state::{keep_accepted, prepare_state};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::net::TcpListener;
+use stop::Why;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -51,6 +55,8 @@ pub struct Start {
     pub journal: Journal,
     /// systemd, or nobody.
     pub notifier: Notifier,
+    /// Listeners that the process before this one left with it.
+    pub inherited: Inherited,
     /// For request numbers and jitter.
     pub seed: u64,
 }
@@ -116,6 +122,8 @@ pub struct Running {
     drain: Drain,
     journal: Journal,
     notifier: Notifier,
+    /// Second handles, where systemd would keep them for the next process.
+    listeners: Vec<OwnedFd>,
     sizes: PathBuf,
 }
 
@@ -133,9 +141,11 @@ pub async fn build(
         loader,
         journal,
         notifier,
+        inherited,
         seed,
     } = start;
     let config = Arc::new(loaded.config.clone());
+    let listeners = Listeners::claim(inherited, &config.server.listen)?;
     let started = Instant::now();
     prepare_state(&config.state_directory);
     let metrics = Arc::new(Metrics::default());
@@ -195,21 +205,20 @@ pub async fn build(
         metrics: None,
     };
     settled(health.snapshot(), &first_sources).await;
-    for address in &config.server.listen {
-        // Bound and served on the data runtime: its sockets are driven there.
-        let binding = data.spawn(bind(*address, "the registry endpoint"));
-        let bound_there = binding
-            .await
-            .map_err(|error| Error::Process(error.into()))?;
-        let (listener, address) = bound_there?;
+    // Bound and served on the data runtime: its sockets are driven there.
+    let opening = data.spawn(listeners.open());
+    let opened = opening
+        .await
+        .map_err(|error| Error::Process(error.into()))?;
+    let mut listeners = Vec::new();
+    for (listener, address) in opened? {
         bound.listen.push(address);
+        listeners.extend(listen::keep(&listener, &notifier));
         let _on_data = data.enter();
         let served = server::serve(listener, relay.clone(), settings.clone(), draining.clone());
-        let over = draining.clone();
         tasks.spawn("registry endpoint", async move {
             served.await;
-            // It ends only when the drain's time is over, and the process with it.
-            over.limit_passed().await;
+            // It ends only when the drain closes it, and the process with it.
             std::future::pending::<()>().await;
         });
     }
@@ -297,19 +306,9 @@ pub async fn build(
         drain,
         journal,
         notifier,
+        listeners,
         sizes,
     })
-}
-
-async fn bind(address: SocketAddr, what: &'static str) -> Result<(TcpListener, SocketAddr), Error> {
-    let wrong = |source| Error::Bind {
-        what,
-        address,
-        source,
-    };
-    let listener = TcpListener::bind(address).await.map_err(wrong)?;
-    let bound = listener.local_addr().map_err(wrong)?;
-    Ok((listener, bound))
 }
 
 // === impl Running ===
@@ -353,7 +352,8 @@ impl Running {
                 }
             }
         };
-        self.stop(&mut signals).await;
+        let why = failure.as_ref().map_or(Why::Asked, |_| Why::Failed);
+        self.stop(why, &mut signals).await;
         failure.map_or(Ok(()), |failure| Err(Error::Task(failure)))
     }
 
@@ -361,30 +361,6 @@ impl Running {
         self.notifier.reloading();
         self.config = self.reloader.reload(why).await;
         self.notifier.ready("serving");
-    }
-
-    /// Design O4: readiness off, accepting goes on, bodies get their time, a second signal ends it at once.
-    async fn stop(&mut self, signals: &mut Signals) {
-        self.notifier.stopping();
-        let limit = self.config.timeouts.drain;
-        self.journal.event(StateChange {
-            event: EventName::Drain,
-            tier: None,
-            endpoint: None,
-            reason: "stopping".to_owned(),
-            message: format!("stopping: answers under way have {} s", limit.as_secs_f32()),
-        });
-        self.drain.begin(limit);
-        tokio::select! {
-            // Cancel safe: it only waits.
-            drained = self.drain.drained() => if let Drained::LimitPassed { left } = drained {
-                tracing::info!("{left} answers were cut at the drain's limit; containerd resumes them");
-            },
-            // Cancel safe: a signal is taken or stays.
-            _ = signals.next() => tracing::info!("a second signal: stopping at once"),
-        }
-        self.keep_sizes();
-        self.tasks.stop();
     }
 
     fn keep_sizes(&self) {

@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod completions;
+pub mod doctor;
 pub mod explain;
 pub mod files;
 pub mod init;
@@ -10,6 +11,7 @@ mod run;
 pub mod status;
 
 use crate::config::{Config, Loader};
+use crate::lifecycle::Notifier;
 use crate::node::clients::Client;
 use crate::node::detect::Machine;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -91,8 +93,12 @@ enum Command {
         /// bash, zsh, fish, elvish or powershell
         shell: clap_complete::Shell,
     },
-    /// Check the node end to end (not in this version)
-    Doctor(Unavailable),
+    /// Check the node end to end and say how to mend what is wrong
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the changes that would be made to hosts.toml and registries.yaml, as a unified diff
     Plan {
         /// Print the drop-in of another client instead
@@ -210,7 +216,15 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
             completions::completions(shell, &mut Arguments::command(), stdout)?;
             Ok(0)
         }
-        Command::Doctor(_) => not_here("doctor", stderr),
+        Command::Doctor { json } => {
+            let args = doctor::DoctorArgs {
+                loader,
+                json,
+                machine: Arc::new(Machine::this()),
+                agent_environment: None,
+            };
+            doctor::run(&args, stdout, stderr)
+        }
         Command::Plan { client, json } => {
             let client = client.as_deref().map(|client| match client {
                 "crio" => Client::Crio,
@@ -230,6 +244,7 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
         Command::Handover { json } => {
             let result = loader.environment.get("SERVICE_RESULT");
             let stopping = files::handover::Stopping::of_process(result);
+            stopping.release_listeners(&Notifier::from_env(), stderr)?;
             files::handover::run(&of_this_machine(loader, json), &stopping, stdout, stderr)
         }
     }

@@ -38,6 +38,7 @@ pub use load::Loader;
 pub use model::*;
 pub use problem::{Origin, Problem};
 pub use provenance::{Provenance, Shown, ShownTable};
+pub use proxy::proxy_variable;
 
 #[cfg(test)]
 mod tests;

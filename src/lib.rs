@@ -10,6 +10,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod discovery;
+pub mod doctor;
 pub mod exchange;
 pub mod health;
 pub mod lifecycle;

@@ -1,11 +1,13 @@
-//! Tasks that are watched, signals, the drain, and what systemd is told.
+//! Tasks that are watched, signals, the drain, what systemd is told, and the sockets that it keeps for us.
 
 mod drain;
 mod signals;
+mod sockets;
 mod systemd;
 mod tasks;
 
-pub use drain::{Drain, DrainGuard, DrainWatch, Drained};
+pub use drain::{ConnectionGuard, Drain, DrainGuard, DrainWatch, Drained};
 pub use signals::{RawSignal, Signal, Signals};
+pub use sockets::Inherited;
 pub use systemd::Notifier;
-pub use tasks::{TaskFailure, Tasks, log_panics, panics, spawn_detached};
+pub use tasks::{TaskFailure, Tasks, contained, log_panics, panics, spawn_detached};

@@ -10,6 +10,8 @@ mod body;
 mod candidates;
 mod causes;
 mod engine;
+#[cfg(test)]
+mod fleet;
 mod flight;
 mod head;
 mod hedge;

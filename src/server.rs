@@ -3,6 +3,7 @@
 
 mod request;
 mod stream;
+pub mod test_image;
 
 use crate::config::Secret;
 use crate::lifecycle::{self, DrainGuard, DrainWatch};
@@ -43,26 +44,31 @@ pub struct Settings {
     pub key: watch::Receiver<Option<Secret>>,
 }
 
-/// Serves one listener until the drain's limit has passed. Accepting goes on while draining, so that nobody is turned
-/// away before the process ends.
+/// Serves one listener until the drain closes it. Accepting goes on while draining, so that nobody is turned away
+/// before the process ends; connections that were accepted are served on.
 pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drain: DrainWatch) {
+    // Counted like a connection, until the last one that is accepted here has been counted itself.
+    let _accepting = drain.connection();
+    let seen = test_image::Seen::default();
     loop {
         let accepted = tokio::select! {
             // Cancel safe: accept loses no connection.
             accepted = listener.accept() => accepted,
             // Cancel safe: it only waits.
-            () = drain.limit_passed() => return,
+            () = drain.closed() => return,
         };
         match accepted {
             Ok((stream, _)) => {
+                let open = drain.connection();
                 let Ok(permit) = settings.connections.clone().try_acquire_owned() else {
                     lifecycle::spawn_detached("turn away", turn_away(stream));
                     continue;
                 };
-                let connection = connection(stream, relay.clone(), settings.clone(), drain.clone());
+                let site = (relay.clone(), seen.clone());
+                let connection = connection(stream, site, settings.clone(), drain.clone());
                 lifecycle::spawn_detached("connection", async move {
                     connection.await;
-                    drop(permit);
+                    drop((permit, open));
                 });
             }
             Err(error) => {
@@ -94,7 +100,12 @@ async fn turn_away(mut stream: TcpStream) {
     let _ = tokio::time::timeout(Duration::from_secs(1), answer).await;
 }
 
-async fn connection(stream: TcpStream, relay: Relay, settings: Settings, drain: DrainWatch) {
+async fn connection(
+    stream: TcpStream,
+    (relay, seen): (Relay, test_image::Seen),
+    settings: Settings,
+    drain: DrainWatch,
+) {
     let reset = Arc::new(AtomicBool::new(false));
     let stream = Downstream::new(stream, reset.clone());
     let asked = Arc::new(AtomicBool::new(false));
@@ -103,10 +114,11 @@ async fn connection(stream: TcpStream, relay: Relay, settings: Settings, drain: 
         service_fn(move |request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             let (relay, reset, guard) = (relay.clone(), reset.clone(), drain.hold());
+            let seen = seen.clone();
             let (key, last) = (settings.key.borrow().clone(), drain.is_draining());
             // Boxed: hyper moves the future about, and that of a pull is some KiB.
             Box::pin(async move {
-                let mut answer = request::answer(&relay, request, key.as_ref(), reset).await;
+                let mut answer = request::answer((&relay, &seen), request, key.as_ref(), reset).await;
                 if last {
                     let close = HeaderValue::from_static("close");
                     answer.headers_mut().insert(CONNECTION, close);

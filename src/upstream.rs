@@ -7,6 +7,7 @@ mod body;
 mod connection;
 mod dial;
 mod guard;
+mod inspect;
 mod pool;
 mod state;
 mod stream;
@@ -14,6 +15,7 @@ mod tls;
 
 pub use body::Body;
 pub use connection::Connection;
+pub use inspect::{Certificate, CertificateFault, Shown};
 
 use crate::config::{BaseUrl, Timeouts};
 use crate::topology::{EndpointId, Failure, Source, SourceId, Sources};
@@ -124,14 +126,7 @@ impl Client {
     ) -> Result<Connection, Error> {
         self.inner.sweep_from_now_on();
         let to = endpoint.to_string();
-        let checked = if source.proxy.is_some() {
-            guard::literal(&source.url.host)
-                .map_or(Ok(()), |own| Rule::own(source).check(own))
-                .and_then(|()| Rule::proxy().check(endpoint.address.ip()))
-        } else {
-            Rule::own(source).check(endpoint.address.ip())
-        };
-        checked.map_err(|why| Error::new(Failure::Refused, format!("not dialling {to}: {why}")))?;
+        may_be_dialled(source, endpoint)?;
         let leg = Leg {
             known: self.inner.known(source),
             target: &source.url,
@@ -275,6 +270,21 @@ impl fmt::Debug for Client {
         let idle = self.idle_connections();
         f.debug_struct("Client").field("idle", &idle).finish()
     }
+}
+
+/// Design S1 for an endpoint of a source.
+fn may_be_dialled(source: &Source, endpoint: &EndpointId) -> Result<(), Error> {
+    let checked = if source.proxy.is_some() {
+        guard::literal(&source.url.host)
+            .map_or(Ok(()), |own| Rule::own(source).check(own))
+            .and_then(|()| Rule::proxy().check(endpoint.address.ip()))
+    } else {
+        Rule::own(source).check(endpoint.address.ip())
+    };
+    checked.map_err(|why| {
+        let detail = format!("not dialling {endpoint}: {why}");
+        Error::new(Failure::Refused, detail)
+    })
 }
 
 fn named_key(named_by: &Source, target: &BaseUrl) -> Key {

@@ -53,6 +53,10 @@ const FLOORS: &[(&[&str], &str)] = &[
         &["server", "admin"],
         "the listeners, for containerd and for people",
     ),
+    (
+        &["doctor"],
+        "looks at the whole node from outside, with the parts' own functions",
+    ),
     (&["app"], "puts everything together"),
     (&["cli"], "commands; the only place that prints"),
     (&["lib"], "names the modules"),

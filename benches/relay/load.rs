@@ -47,16 +47,32 @@ pub(crate) fn download(url: &str, ca_file: &Path, bytes: u64) -> Result<f64> {
     Ok(words.next().ok_or("curl gave no time")?.parse()?)
 }
 
+/// Whether requests at the same time are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// Another Accept each time: nothing can be shared, each request is relayed.
+    Differently,
+    /// As many pods of one image ask: the agent shares one search among those who ask at the same time.
+    Alike,
+}
+
 /// Asks again and again over 16 kept-alive connections.
-pub(crate) fn requests(url: &str, time: Duration, directory: &Path) -> Result<Requests> {
+pub(crate) fn requests(
+    url: &str,
+    asking: Asking,
+    time: Duration,
+    directory: &Path,
+) -> Result<Requests> {
     let script = directory.join("wrk.lua");
-    fs::write(
-        &script,
-        // Another Accept each time: the agent shares one search among equal requests, and this part is about relaying.
+    let number = match asking {
+        Asking::Differently => "n = n + 1\n",
+        Asking::Alike => "",
+    };
+    let text = [
         "local n = 0\n\
-         request = function()\n\
-         n = n + 1\n\
-         local kind = 'application/vnd.oci.image.manifest.v1+json;x=' .. n\n\
+         request = function()\n",
+        number,
+        "local kind = 'application/vnd.oci.image.manifest.v1+json;x=' .. n\n\
          return wrk.format('GET', nil, { ['Accept'] = kind })\n\
          end\n\
          done = function(summary, latency, requests)\n\
@@ -65,7 +81,8 @@ pub(crate) fn requests(url: &str, time: Duration, directory: &Path) -> Result<Re
          io.write(string.format('\\nRESULT %d %d %d %d\\n',\n\
          summary.requests, summary.duration, latency:percentile(99), errors))\n\
          end\n",
-    )?;
+    ];
+    fs::write(&script, text.concat())?;
     let output = Command::new("wrk")
         .args(["-t1", "-c16", &format!("-d{}s", time.as_secs()), "-s"])
         .arg(&script)

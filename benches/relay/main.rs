@@ -12,6 +12,7 @@ mod report;
 mod settings;
 
 use contestant::{Contestant, Kind, Upstream};
+use load::Asking;
 use origin::Origin;
 use settings::{Part, Settings};
 use std::error::Error;
@@ -51,7 +52,10 @@ fn run() -> Result<()> {
         let table = match part {
             Part::Blob => parts::blob(&settings, &origin, directory.path(), Upstream::Tls)?,
             Part::Plain => parts::blob(&settings, &origin, directory.path(), Upstream::Plain)?,
-            Part::Manifest => parts::manifest(&settings, &origin, directory.path())?,
+            Part::Manifest => {
+                parts::manifest(&settings, &origin, directory.path(), Asking::Differently)?
+            }
+            Part::Alike => parts::manifest(&settings, &origin, directory.path(), Asking::Alike)?,
             Part::Memory => parts::memory(&settings, &origin, directory.path())?,
         };
         println!("{table}");

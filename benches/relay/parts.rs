@@ -3,7 +3,7 @@
 //! In every round each contestant has its turn, and every round begins with another one, so that what else the
 //! machine does falls on all alike.
 
-use crate::load::{self, SlowStreams};
+use crate::load::{self, Asking, SlowStreams};
 use crate::report::{Samples, Table};
 use crate::{Contestant, Kind, Origin, Result, Settings, Upstream};
 use std::path::Path;
@@ -146,14 +146,19 @@ pub(crate) fn blob(
 }
 
 /// Small manifests over kept-alive connections.
-pub(crate) fn manifest(settings: &Settings, origin: &Origin, directory: &Path) -> Result<Table> {
+pub(crate) fn manifest(
+    settings: &Settings,
+    origin: &Origin,
+    directory: &Path,
+    asking: Asking,
+) -> Result<Table> {
     let contestants = Contestant::start_all(settings, origin, Upstream::Tls, directory)?;
     let mut measured = Measured::<3>::of(&settings.contestants());
     let blob = origin.put_blob(1, u64::MAX)?;
     let manifest = origin.put_manifest("load", &blob.digest, 1)?;
     for contestant in &contestants {
         let url = contestant.url("manifests/load");
-        load::requests(&url, Duration::from_secs(1), directory)?;
+        load::requests(&url, asking, Duration::from_secs(1), directory)?;
     }
     for round in 0..settings.rounds {
         for turn in turns(contestants.len(), round) {
@@ -163,7 +168,7 @@ pub(crate) fn manifest(settings: &Settings, origin: &Origin, directory: &Path) -
             };
             let url = contestant.url("manifests/load");
             let before = contestant.process.cpu_seconds()?;
-            let found = load::requests(&url, settings.load_time(), directory)?;
+            let found = load::requests(&url, asking, settings.load_time(), directory)?;
             thread::sleep(SETTLE);
             let cpu = contestant.process.cpu_seconds()? - before;
             let [rate, p99, cpu_per_request] = &mut row.samples;
@@ -174,7 +179,11 @@ pub(crate) fn manifest(settings: &Settings, origin: &Origin, directory: &Path) -
     }
     let mut table = Table::new(
         &format!(
-            "Manifest by tag, {} bytes, TLS upstream, 16 kept-alive connections, {} s",
+            "Manifest by tag, {}, {} bytes, TLS upstream, 16 kept-alive connections, {} s",
+            match asking {
+                Asking::Differently => "each request another",
+                Asking::Alike => "all requests alike",
+            },
             manifest.len(),
             settings.seconds
         ),

@@ -13,8 +13,10 @@ pub(crate) enum Part {
     Blob,
     /// The same, plain upstream.
     Plain,
-    /// Small manifests over keep-alive.
+    /// Small manifests over keep-alive, each request another.
     Manifest,
+    /// The same, all requests alike.
+    Alike,
     /// Resident memory, idle and with many slow streams.
     Memory,
 }
@@ -30,7 +32,7 @@ pub(crate) struct Settings {
     pub(crate) seconds: u64,
     /// `BENCH_STREAMS`: slow streams at once (64).
     pub(crate) streams: usize,
-    /// `BENCH_PARTS`: blob,plain,manifest,memory (all).
+    /// `BENCH_PARTS`: blob,plain,manifest,alike,memory (all).
     pub(crate) parts: Vec<Part>,
     /// `BENCH_DIR`: where blobs and logs are kept while it runs (the system's place for temporary files).
     pub(crate) directory: PathBuf,
@@ -94,12 +96,19 @@ fn number<T: FromStr>(name: &str, default: T) -> Result<T> {
 
 fn parts(text: &str) -> Result<Vec<Part>> {
     if text.is_empty() {
-        return Ok(vec![Part::Blob, Part::Plain, Part::Manifest, Part::Memory]);
+        return Ok(vec![
+            Part::Blob,
+            Part::Plain,
+            Part::Manifest,
+            Part::Alike,
+            Part::Memory,
+        ]);
     }
     let part = |word: &str| match word {
         "blob" => Ok(Part::Blob),
         "plain" => Ok(Part::Plain),
         "manifest" => Ok(Part::Manifest),
+        "alike" => Ok(Part::Alike),
         "memory" => Ok(Part::Memory),
         other => Err(format!("BENCH_PARTS: no part is called {other}").into()),
     };

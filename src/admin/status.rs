@@ -3,7 +3,7 @@
 
 use super::View;
 use crate::lifecycle;
-use crate::node::{FilesState, NodeFilesStatus};
+use crate::node::{FilesState, NodeFilesStatus, TroubleKind};
 use crate::telemetry::{self, RecentChange};
 use crate::topology::{self, EndpointState, SourceId, SourceKind, SourceState};
 use serde::{Deserialize, Serialize};
@@ -36,10 +36,30 @@ pub struct Status {
     pub traffic: TrafficStatus,
     /// State of the node's files: `not managed`.
     pub node_files: String,
+    /// What was found on the node: `k3s server`; absent: nobody has looked.
+    #[serde(default)]
+    pub runtime: Option<String>,
+    /// Why the runtime's next start would bring something of another meaning; absent: it would not.
+    #[serde(default)]
+    pub restart_pending: Option<String>,
+    /// Files of the node that are not as they should be.
+    #[serde(default)]
+    pub node_troubles: Vec<FileTrouble>,
     /// Log records lost since the start.
     pub log_dropped: u64,
     /// Panics of single connections since the start: each is a defect worth a report.
     pub task_panics: u64,
+}
+
+/// A file of the node that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileTrouble {
+    /// Which.
+    pub path: String,
+    /// `left`, `failed`, `not_writable` or `conflict`.
+    pub kind: String,
+    /// Why, and what to do.
+    pub why: String,
 }
 
 /// The configuration in force and the file on disk.
@@ -164,6 +184,8 @@ impl Status {
         };
         let traffic = view.metrics.traffic();
         let requests = traffic.requests.into_iter();
+        let files = view.node_files.borrow().clone();
+        let detected = files.detected.as_ref();
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: now.saturating_duration_since(view.started).as_secs(),
@@ -181,7 +203,10 @@ impl Status {
                 requests: requests.map(|(word, n)| (word.to_owned(), n)).collect(),
                 relayed_bytes: traffic.relayed_bytes,
             },
-            node_files: node_files(&view.node_files.borrow()),
+            node_files: node_files(&files),
+            runtime: detected.map(|found| found.runtime.to_string()),
+            restart_pending: detected.and_then(|found| found.restart_pending.clone()),
+            node_troubles: troubles(&files),
             log_dropped: view.journal.dropped(),
             task_panics: lifecycle::panics(),
         }
@@ -301,6 +326,22 @@ impl Change {
     }
 }
 
+fn troubles(status: &NodeFilesStatus) -> Vec<FileTrouble> {
+    let kind = |kind| match kind {
+        TroubleKind::Left => "left",
+        TroubleKind::Failed => "failed",
+        TroubleKind::NotWritable => "not_writable",
+        TroubleKind::Conflict => "conflict",
+    };
+    let all = status.troubles.iter();
+    all.map(|trouble| FileTrouble {
+        path: trouble.path.display().to_string(),
+        kind: kind(trouble.kind).to_owned(),
+        why: trouble.why.clone(),
+    })
+    .collect()
+}
+
 /// The files' state in a line for people.
 fn node_files(status: &NodeFilesStatus) -> String {
     let word = match status.state {
@@ -310,9 +351,14 @@ fn node_files(status: &NodeFilesStatus) -> String {
         FilesState::Current => "as they should be",
         FilesState::Degraded => "degraded",
     };
-    if status.reason.is_empty() {
-        word.to_owned()
-    } else {
-        format!("{word}: {}", status.reason)
+    let mut line = word.to_owned();
+    let detected = status.detected.as_ref();
+    let pending = detected.and_then(|found| found.restart_pending.as_deref());
+    let pending = pending.map(|why| format!("; restart pending: {why}"));
+    if !status.reason.is_empty() {
+        line.push_str(": ");
+        line.push_str(&status.reason);
     }
+    line.push_str(&pending.unwrap_or_default());
+    line
 }

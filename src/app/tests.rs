@@ -3,7 +3,7 @@
 use super::reload::{fingerprint, first_lines};
 use super::*;
 use crate::lifecycle::RawSignal;
-use crate::telemetry::Captured;
+use crate::telemetry::{Captured, EventName};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tempfile::TempDir;
@@ -36,6 +36,7 @@ async fn built(loader: &Loader) -> Result<(Running, Captured), Error> {
         loader: loader.clone(),
         journal,
         notifier: Notifier::new(None, None),
+        inherited: Inherited::default(),
         seed: 1,
     };
     let data = Handle::current();

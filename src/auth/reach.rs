@@ -56,7 +56,7 @@ impl Reach {
         };
         match idle {
             Some(idle) => Ok(idle),
-            None => self.connect_anew(source, endpoint, hop).await,
+            None => Box::pin(self.connect_anew(source, endpoint, hop)).await,
         }
     }
 
@@ -73,8 +73,9 @@ impl Reach {
     ) -> Result<Response<Body>, Error> {
         match connection.send(request()?).await {
             Err(error) if error.stale_connection => {
-                let fresh = self.connect_anew(source, endpoint, hop).await?;
-                fresh.send(request()?).await
+                // Boxed: rare, and most of the size of what is moved about.
+                let fresh = Box::pin(self.connect_anew(source, endpoint, hop)).await?;
+                Box::pin(fresh.send(request()?)).await
             }
             answer => answer,
         }

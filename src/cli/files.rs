@@ -18,6 +18,7 @@
 //! `restore` and `handover` know nothing but the ledger and print `changed`, `files` and `left` only.
 
 pub mod apply;
+pub mod give_way;
 pub mod handover;
 pub mod plan;
 mod report;
@@ -138,7 +139,7 @@ fn address(agent: &str) -> Option<SocketAddr> {
 
 /// Which tiers may stand in a file. A running agent that says nothing about them has said it in the ledger; of one
 /// that does not run nothing is known, and a dead tier in a file is worse than none.
-fn tiers(config: &Config, alive: bool, status: Option<&Status>) -> Tiers {
+pub(super) fn tiers(config: &Config, alive: bool, status: Option<&Status>) -> Tiers {
     let in_file = config.tiers.iter().filter(|tier| tier.in_file);
     let in_file: BTreeSet<Arc<str>> = in_file.map(|tier| tier.name.clone()).collect();
     let Some(status) = status else {

@@ -113,8 +113,8 @@ fn options_stand_before_or_behind_the_command() {
 #[test]
 fn a_command_that_is_not_here_says_so() {
     let mut stderr = Vec::new();
-    assert_eq!(not_here("doctor", &mut stderr).unwrap(), FAILED);
+    assert_eq!(not_here("warm", &mut stderr).unwrap(), FAILED);
     let said = String::from_utf8(stderr).unwrap();
-    assert!(said.contains("the command doctor does not exist"), "{said}");
+    assert!(said.contains("the command warm does not exist"), "{said}");
     assert!(said.contains("nothing was done"), "{said}");
 }

@@ -161,7 +161,20 @@ fn systemd_credential(section: &Section<'_>, cx: &mut Reading<'_>, name: &str) -
     };
     let path = PathBuf::from(directory).join(name);
     cx.watched.push(path.clone());
-    section.kept(cx, "credential", read_secret(&path))
+    let secret = read_secret(&path);
+    // ExecStopPost= has the variable, but systemd has taken the files away by then.
+    if cx.outside_the_unit
+        && let Err(wrong) = &secret
+    {
+        section.warn(
+            cx,
+            "credential",
+            wrong.what.clone(),
+            "only the unit itself can read it",
+        );
+        return None;
+    }
+    section.kept(cx, "credential", secret)
 }
 
 /// `proxy`, resolved for `url`. A default that somebody wrote elsewhere comes with its origin.

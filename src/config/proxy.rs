@@ -6,6 +6,7 @@ use super::model::{BaseUrl, Credential, Proxy, Secret};
 use super::problem::{Problem, Wrong};
 use super::section::{Reading, Setting};
 use super::url::without_userinfo;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// The value of a `proxy` key.
@@ -58,11 +59,38 @@ impl ProxySetting {
 }
 
 fn from_environment(target: &BaseUrl, cx: &mut Reading<'_>) -> Option<Proxy> {
+    let (name, value) = named(cx.environment, target)?;
+    match parse(&value) {
+        Ok(proxy) => Some(proxy),
+        Err(wrong) => {
+            let problem = Problem::new(None, format!("environment.{name}"), wrong);
+            // Every source would say the same.
+            if !cx.problems.contains(&problem) {
+                cx.problems.push(problem);
+            }
+            None
+        }
+    }
+}
+
+/// The variable of an environment that names a proxy for `target`, and its value without user name and password:
+/// what Go programs such as containerd and k3s would use. For reports; nothing is checked.
+#[must_use]
+pub fn proxy_variable(
+    environment: &BTreeMap<String, String>,
+    target: &BaseUrl,
+) -> Option<(String, String)> {
+    let (name, value) = named(environment, target)?;
+    Some((name, without_userinfo(&value)))
+}
+
+/// Name and value of the variable that holds for `target`; the value has a scheme.
+fn named(environment: &BTreeMap<String, String>, target: &BaseUrl) -> Option<(String, String)> {
     let lookup = |upper: &'static str| {
         let lower = upper.to_ascii_lowercase();
         let names = [upper.to_owned(), lower];
         names.into_iter().find_map(|name| {
-            let value = cx.environment.get(&name)?.trim();
+            let value = environment.get(&name)?.trim();
             (!value.is_empty()).then(|| (name, value.to_owned()))
         })
     };
@@ -81,17 +109,7 @@ fn from_environment(target: &BaseUrl, cx: &mut Reading<'_>) -> Option<Proxy> {
     } else {
         format!("http://{value}")
     };
-    match parse(&url) {
-        Ok(proxy) => Some(proxy),
-        Err(wrong) => {
-            let problem = Problem::new(None, format!("environment.{name}"), wrong);
-            // Every source would say the same.
-            if !cx.problems.contains(&problem) {
-                cx.problems.push(problem);
-            }
-            None
-        }
-    }
+    Some((name, url))
 }
 
 fn parse(text: &str) -> Result<Proxy, Wrong> {
@@ -164,13 +182,13 @@ fn goes_without(no_proxy: &str, target: &BaseUrl) -> bool {
             _ => match (address, entry.split_once('/')) {
                 (Some(address), Some((network, bits))) => in_network(address, network, bits),
                 (None, Some(_)) => false,
-                _ => named(&entry, address, target),
+                _ => is_named(&entry, address, target),
             },
         }
     })
 }
 
-fn named(entry: &str, address: Option<IpAddr>, target: &BaseUrl) -> bool {
+fn is_named(entry: &str, address: Option<IpAddr>, target: &BaseUrl) -> bool {
     let whole: Option<IpAddr> = entry.trim_matches(['[', ']']).parse().ok();
     let (name, port) = match entry.rsplit_once(':') {
         Some((name, port)) if whole.is_none() => (name, Some(port)),

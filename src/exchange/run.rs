@@ -13,13 +13,15 @@ use crate::upstream::{self, Body, Connection};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, HeaderValue, RANGE, WWW_AUTHENTICATE,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, RANGE,
+    WWW_AUTHENTICATE,
 };
 use hyper::{Request, Response, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Redirects followed in one exchange.
 const MAX_REDIRECTS: u32 = 5;
 /// Bodies of 401s and redirects are read up to here, so that their connection can be used again.
@@ -96,7 +98,8 @@ impl<'a> Run<'a> {
                 }
                 // Before the token: that fetch may use the same connection.
                 drain(response.body_mut()).await;
-                if let Some(why) = self.authorize(response.headers()).await? {
+                // Boxed, as all that is rare: an exchange is moved about, and this is most of its size.
+                if let Some(why) = Box::pin(self.authorize(response.headers())).await? {
                     return Ok(self.answer(&at, response, Some(why)));
                 }
                 at.clone()
@@ -108,7 +111,7 @@ impl<'a> Run<'a> {
             };
             drain(response.body_mut()).await;
             at = next;
-            connection = self.connect(&at.hop).await?;
+            connection = Box::pin(self.connect(&at.hop)).await?;
         }
     }
 
@@ -213,27 +216,33 @@ impl<'a> Run<'a> {
             Hop::Endpoint => self.source.url.authority(),
             Hop::Named(origin) => origin.authority(),
         };
-        let mut request = Request::builder()
-            .method(&ask.method)
-            .uri(&at.target)
-            .header(HOST, host)
-            .header(hyper::header::USER_AGENT, USER_AGENT)
-            .header(ACCEPT_ENCODING, "identity")
-            .header("x-request-id", &*ask.request_id);
+        let mut request = Request::new(Empty::new());
+        *request.method_mut() = ask.method.clone();
+        *request.uri_mut() = at.target.parse().map_err(unusable)?;
+        let headers = request.headers_mut();
+        headers.reserve(8);
+        headers.insert(HOST, HeaderValue::try_from(host).map_err(unusable)?);
+        headers.insert(
+            hyper::header::USER_AGENT,
+            HeaderValue::from_static(USER_AGENT),
+        );
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let mut add = |name, text: &str| {
+            let value = HeaderValue::from_str(text).map_err(unusable)?;
+            headers.insert(name, value);
+            Ok(())
+        };
+        add(REQUEST_ID, &ask.request_id)?;
         if !ask.accept.is_empty() {
-            request = request.header(ACCEPT, &ask.accept);
+            add(ACCEPT, &ask.accept)?;
         }
         if let Some(range) = &ask.range {
-            request = request.header(RANGE, range);
+            add(RANGE, range)?;
         }
         if let (Hop::Endpoint, Some(authorization)) = (&at.hop, &self.authorization) {
-            request = request.header(AUTHORIZATION, authorization);
+            headers.insert(AUTHORIZATION, authorization.clone());
         }
-        request.body(Empty::new()).map_err(|error| upstream::Error {
-            failure: Failure::Content,
-            detail: format!("no request can be made of the target: {error}"),
-            stale_connection: false,
-        })
+        Ok(request)
     }
 
     fn answer(&self, at: &Position, response: Response<Body>, denied: Option<String>) -> Answer {
@@ -267,6 +276,14 @@ impl<'a> Run<'a> {
     }
 }
 
+fn unusable(error: impl std::fmt::Display) -> upstream::Error {
+    upstream::Error {
+        failure: Failure::Content,
+        detail: format!("no request can be made of the target: {error}"),
+        stale_connection: false,
+    }
+}
+
 /// The challenges of all headers, in order.
 fn challenges_of(headers: &HeaderMap) -> Vec<Challenge> {
     let values = headers.get_all(WWW_AUTHENTICATE).iter();
@@ -287,5 +304,5 @@ async fn drain(body: &mut Body) {
             left = rest;
         }
     };
-    let _ = tokio::time::timeout(SMALL_BODY_TIME, read).await;
+    let _ = Box::pin(tokio::time::timeout(SMALL_BODY_TIME, read)).await;
 }

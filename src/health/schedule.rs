@@ -11,13 +11,15 @@ use tokio::time::Instant;
 /// The first probe of a new address comes within this, spread over a fleet that was rolled out at once.
 const FIRST_WITHIN: Duration = Duration::from_secs(10);
 
-/// The first probe after an ejection, and the second after a first failure.
+/// The first probe after an ejection comes after this and up to half as long again (earlier a pass would not count), the second
+/// after a first failure after this, give or take half. A rollout that meets a dead address has a whole fleet eject it within
+/// seconds; without the spread all of it would probe together from then on.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Between probes in probation: a node without pulls finds back by them.
+/// Between probes in probation, give or take half: a node without pulls finds back by them.
 const IN_PROBATION: Duration = Duration::from_secs(10);
 
-/// The longest wait while ejected.
+/// The longest wait while ejected, give or take half.
 const WHILE_EJECTED: Duration = Duration::from_secs(60);
 
 /// On a node without pulls everything is this much rarer.
@@ -77,16 +79,17 @@ impl ProbeClock {
         }
     }
 
-    /// The status changed.
-    pub(super) fn turned(&mut self, status: EndpointStatus, now: Instant) {
-        match status {
+    /// The status changed; `jitter` is 0 up to 1.
+    pub(super) fn turned(&mut self, status: EndpointStatus, now: Instant, jitter: f64) {
+        let wait = match status {
             EndpointStatus::Healthy => return,
             EndpointStatus::Ejected { .. } => {
                 self.wait = SOON;
-                self.next = now + SOON;
+                SOON.mul_f64(1.0 + jitter / 2.0)
             }
-            EndpointStatus::Probation { .. } => self.next = now + IN_PROBATION,
-        }
+            EndpointStatus::Probation { .. } => IN_PROBATION.mul_f64(0.5 + jitter),
+        };
+        self.next = now + wait;
         self.keep_to_budget();
     }
 
@@ -95,14 +98,14 @@ impl ProbeClock {
         let rarer = if then.idle { IDLE } else { 1 };
         let wait = match then.status {
             EndpointStatus::Healthy if then.failed_probes == 1 => SOON,
-            EndpointStatus::Healthy => (then.interval * rarer).mul_f64(0.5 + jitter),
+            EndpointStatus::Healthy => then.interval * rarer,
             EndpointStatus::Probation { .. } => IN_PROBATION,
             EndpointStatus::Ejected { .. } => {
                 self.wait = (self.wait * 2).min(WHILE_EJECTED * rarer);
                 self.wait
             }
         };
-        self.next = now + wait;
+        self.next = now + wait.mul_f64(0.5 + jitter);
         if then.status != EndpointStatus::Healthy {
             self.keep_to_budget();
         }

@@ -291,7 +291,8 @@ impl Table {
         if std::mem::discriminant(&state.status) != std::mem::discriminant(&row.state.status)
             || matches!(effect, Some(Effect::Ejected(_)))
         {
-            row.clock.turned(state.status, now);
+            let jitter = random(&mut self.random);
+            row.clock.turned(state.status, now, jitter);
         }
         let same = state.looks_like(&row.state);
         row.state = state;

@@ -10,19 +10,27 @@ use tokio::time::{Instant, sleep_until};
 #[derive(Debug)]
 pub struct Drain {
     deadline: watch::Sender<Option<Instant>>,
+    closed: watch::Sender<bool>,
     holders: Arc<Holders>,
+    connections: Arc<Holders>,
 }
 
 /// Hears of the drain and hands out guards. Cheap to clone; clones do not delay the end.
 #[derive(Clone, Debug)]
 pub struct DrainWatch {
     deadline: watch::Receiver<Option<Instant>>,
+    closed: watch::Receiver<bool>,
     holders: Arc<Holders>,
+    connections: Arc<Holders>,
 }
 
 /// Work that a drain waits for, until dropped.
 #[derive(Debug)]
 pub struct DrainGuard(Arc<Holders>);
+
+/// An open connection, or somebody who accepts them, until dropped. Only [`Drain::idle`] waits for it: one that asks nothing delays no drain.
+#[derive(Debug)]
+pub struct ConnectionGuard(Arc<Holders>);
 
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,14 +57,20 @@ impl Drain {
     #[must_use]
     pub fn new() -> (Self, DrainWatch) {
         let (sender, receiver) = watch::channel(None);
+        let (close, closed) = watch::channel(false);
         let holders = Arc::new(Holders::default());
+        let connections = Arc::new(Holders::default());
         let drain = Self {
             deadline: sender,
+            closed: close,
             holders: holders.clone(),
+            connections: connections.clone(),
         };
         let watch = DrainWatch {
             deadline: receiver,
+            closed,
             holders,
+            connections,
         };
         (drain, watch)
     }
@@ -97,6 +111,29 @@ impl Drain {
             }
         }
     }
+
+    /// How much work is held now.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.holders.count.load(Ordering::SeqCst)
+    }
+
+    /// Ends accepting: who comes from now on waits for the next process, or is refused where nobody keeps the socket.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    /// Waits until nobody accepts and no connection is open: every answer has left, not only been made. Cancel safe.
+    pub async fn idle(&self) {
+        loop {
+            let mut none_left = std::pin::pin!(self.connections.none_left.notified());
+            none_left.as_mut().enable();
+            if self.connections.count.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            none_left.await;
+        }
+    }
 }
 
 // === impl DrainWatch ===
@@ -135,10 +172,23 @@ impl DrainWatch {
         }
     }
 
+    /// Waits until accepting is to end; also ends when the [`Drain`] is gone. Cancel safe.
+    pub async fn closed(&self) {
+        let mut closed = self.closed.clone();
+        let _ = closed.wait_for(|closed| *closed).await;
+    }
+
+    /// Marks a connection that was accepted.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionGuard {
+        self.connections.add();
+        ConnectionGuard(self.connections.clone())
+    }
+
     /// Marks work that a drain waits for.
     #[must_use]
     pub fn hold(&self) -> DrainGuard {
-        self.holders.count.fetch_add(1, Ordering::SeqCst);
+        self.holders.add();
         DrainGuard(self.holders.clone())
     }
 
@@ -149,13 +199,33 @@ impl DrainWatch {
     }
 }
 
+// === impl Holders ===
+
+impl Holders {
+    fn add(&self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn remove(&self) {
+        if self.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.none_left.notify_waiters();
+        }
+    }
+}
+
 // === impl DrainGuard ===
 
 impl Drop for DrainGuard {
     fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.none_left.notify_waiters();
-        }
+        self.0.remove();
+    }
+}
+
+// === impl ConnectionGuard ===
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.0.remove();
     }
 }
 

@@ -1,9 +1,13 @@
 //! What systemd is told (sd_notify(3)), and how often it wants to hear that we live.
 
+use rustix::cmsg_space;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use sd_notify::NotifyState;
 use std::ffi::OsString;
 use std::fmt::Write;
-use std::io;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -12,6 +16,13 @@ use std::time::Duration;
 
 /// The service manager is never waited for longer than this.
 const LIMIT: Duration = Duration::from_secs(1);
+
+/// The name of all our sockets in the fd store: they are told apart by their addresses, and removed together. The
+/// unit's ExecStopPost= removes them by this name too.
+const STORED: &str = "FDNAME=harbor-pilot";
+
+/// As many as one message is sent with; a node has one or two listeners.
+const MOST_STORED: usize = 16;
 
 /// Talks to the service manager; to nobody where there is none. Failures are logged and change nothing: the
 /// watchdog and the start limit are systemd's to enforce.
@@ -74,13 +85,49 @@ impl Notifier {
         self.send(&[NotifyState::Watchdog]);
     }
 
+    /// Whether there is anybody who could keep sockets.
+    #[must_use]
+    pub fn has_manager(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// Hands listening sockets to systemd's fd store, for the process that is started next (design O3). The last act
+    /// of a process: from then on systemd holds the port open, and clients wait for whoever accepts next. Where
+    /// the unit does not come back systemd lets go of them.
+    ///
+    /// # Errors
+    /// Sending it failed; the port closes with the process then.
+    pub fn keep_sockets(&self, sockets: &[OwnedFd]) -> io::Result<()> {
+        let states = [
+            NotifyState::Custom("FDSTORE=1"),
+            NotifyState::Custom(STORED),
+        ];
+        let sockets: Vec<BorrowedFd<'_>> = sockets.iter().map(OwnedFd::as_fd).collect();
+        for some in sockets.chunks(MOST_STORED) {
+            self.try_send(&states, some)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what [`Notifier::keep_sockets`] has put there; nothing happens if there is nothing.
+    ///
+    /// # Errors
+    /// Sending it failed; systemd may still hold the port open.
+    pub fn forget_sockets(&self) -> io::Result<()> {
+        let states = [
+            NotifyState::Custom("FDSTOREREMOVE=1"),
+            NotifyState::Custom(STORED),
+        ];
+        self.try_send(&states, &[])
+    }
+
     fn send(&self, states: &[NotifyState<'_>]) {
-        if let Err(error) = self.try_send(states) {
+        if let Err(error) = self.try_send(states, &[]) {
             tracing::warn!("telling systemd of our state: {error}");
         }
     }
 
-    fn try_send(&self, states: &[NotifyState<'_>]) -> io::Result<()> {
+    fn try_send(&self, states: &[NotifyState<'_>], sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
         let Some(name) = &self.socket else {
             return Ok(());
         };
@@ -95,7 +142,14 @@ impl Notifier {
         }
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(LIMIT))?;
-        socket.send_to_addr(text.as_bytes(), &address)?;
+        socket.connect_addr(&address)?;
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST_STORED))];
+        let mut beside = SendAncillaryBuffer::new(&mut space);
+        if !sockets.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(sockets)) {
+            return Err(io::Error::other("too many sockets for one message"));
+        }
+        let text = [IoSlice::new(text.as_bytes())];
+        sendmsg(&socket, &text, &mut beside, SendFlags::NOSIGNAL)?;
         Ok(())
     }
 }

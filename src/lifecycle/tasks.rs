@@ -63,12 +63,19 @@ fn message(payload: &(dyn Any + Send)) -> String {
 /// counted.
 pub fn spawn_detached(name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
     start(async move {
-        if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
-            PANICS.fetch_add(1, Ordering::Relaxed);
-            let text = message(&*panic);
-            tracing::error!("task {name} panicked: {text}");
-        }
+        contained(name, task).await;
     });
+}
+
+/// Work whose panic must not reach whoever waits for it: it is logged with its name and counted, and `None` comes.
+pub async fn contained<T>(name: &'static str, work: impl Future<Output = T>) -> Option<T> {
+    let ended = AssertUnwindSafe(work).catch_unwind().await;
+    let panicked = |panic: Box<dyn Any + Send>| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+        let text = message(&*panic);
+        tracing::error!("task {name} panicked: {text}");
+    };
+    ended.map_err(panicked).ok()
 }
 
 fn start(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {

@@ -20,6 +20,9 @@ use std::time::Duration;
 pub const KEY_HEADER: &str = "x-harbor-pilot-key";
 /// How long containerd may wait for a tier's connect (design F3); 1.6 and 1.7 do not know the key.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// The `server` of a closed registry while the agent is out of the file: nobody can listen on port 0, so a pull fails
+/// at once there. The agent's own address could belong to any program by then (design F0, F6).
+pub const NOBODY: &str = "http://127.0.0.1:0";
 /// What a mirror may be asked.
 const PULL: [&str; 2] = ["pull", "resolve"];
 
@@ -243,10 +246,15 @@ impl Chain {
     }
 
     /// The last one is the `server`, which where the upstream may not be asked is the agent again: an earlier
-    /// containerd 1 does not read the keys of a `server`, and a tier needs its own (design F6).
+    /// containerd 1 does not read the keys of a `server`, and a tier needs its own (design F6). Without a `server`
+    /// containerd would add the upstream by itself, so that an agent that is out has to be replaced by nobody.
     fn finish(mut self, registry: RegistryName, closed: bool) -> DesiredHost {
         let last = if closed { None } else { self.entries.pop() };
-        let server = last.unwrap_or_else(|| self.agent.clone());
+        let server = match last {
+            Some(last) => last,
+            None if self.agent_alive => self.agent.clone(),
+            None => HostEntry::new(Role::Nobody, NOBODY.to_owned()),
+        };
         let alone = closed && self.entries == [self.agent.clone()];
         if alone && self.agent.header.is_none() {
             self.entries.clear();

@@ -123,16 +123,18 @@ impl Hasher {
     /// The digest of everything taken in.
     #[must_use]
     pub fn finish(self) -> Digest {
-        use fmt::Write as _;
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let name = match self.algorithm {
             Algorithm::Sha256 => "sha256:",
             Algorithm::Sha512 => "sha512:",
         };
-        let mut text = String::with_capacity(name.len() + 128);
+        let hash = self.context.finish();
+        let mut text = String::with_capacity(name.len() + 2 * hash.as_ref().len());
         text.push_str(name);
-        for byte in self.context.finish().as_ref() {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
+        let digit = |half: u8| char::from(DIGITS.get(usize::from(half)).copied().unwrap_or(b'?'));
+        for byte in hash.as_ref() {
+            text.push(digit(byte >> 4));
+            text.push(digit(byte & 15));
         }
         Digest {
             text: text.into(),

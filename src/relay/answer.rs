@@ -8,7 +8,7 @@ use crate::telemetry::RequestOutcome;
 use crate::topology::EndpointId;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -135,14 +135,29 @@ pub(crate) fn refusal(
 /// A response's head with the headers for people.
 pub(crate) fn with_request_id(
     record: &RequestRecord,
-    builder: hyper::http::response::Builder,
+    mut builder: hyper::http::response::Builder,
 ) -> hyper::http::response::Builder {
+    if let Some(headers) = builder.headers_mut() {
+        mark(headers, record);
+    }
     builder
-        .header("Docker-Distribution-Api-Version", "registry/2.0")
-        .header("X-Harbor-Pilot-Request-Id", &*record.request_id())
+}
+
+/// The headers that every answer has.
+pub(crate) fn mark(headers: &mut HeaderMap, record: &RequestRecord) {
+    const VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+    const REQUEST_ID: HeaderName = HeaderName::from_static("x-harbor-pilot-request-id");
+    headers.reserve(8);
+    headers.insert(VERSION, HeaderValue::from_static("registry/2.0"));
+    headers.insert(REQUEST_ID, header_value(&record.request_id()));
 }
 
 /// `X-Harbor-Pilot-Served-By`
 pub(crate) fn served_by(endpoint: &EndpointId) -> HeaderValue {
-    HeaderValue::from_str(&endpoint.to_string()).unwrap_or(HeaderValue::from_static("?"))
+    header_value(&endpoint.to_string())
+}
+
+/// What is made of names and numbers that were checked before.
+pub(crate) fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("?"))
 }

@@ -75,7 +75,7 @@ pub struct RelayParts {
     pub(crate) stale: Stale,
     pub(crate) cool_downs: CoolDowns,
     /// The searches for manifests that are under way, by configuration and wish.
-    pub(crate) flights: Flights<(u64, Wish), Fetched>,
+    pub(crate) flights: Flights<(u64, Arc<Wish>), Fetched>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     random: AtomicU64,
@@ -139,6 +139,12 @@ impl Relay {
             limits,
             random: AtomicU64::new(seed | 1),
         }))
+    }
+
+    /// What the simulation of a fleet drives.
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> &Arc<RelayParts> {
+        &self.0
     }
 
     /// Takes a new configuration over; requests under way keep the old one. Timeouts and limits hold from the start

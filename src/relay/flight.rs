@@ -1,33 +1,59 @@
-//! One search for all who ask for the same at the same time. It runs in a task of its own, so that nobody who asks slowly
-//! or leaves hurts the others; when the last one leaves it is cancelled (design P12).
+//! One search for all who ask for the same at the same time. Whoever of them is awake drives it, so that nobody who asks
+//! slowly or leaves hurts the others, and it costs no task; when the last one leaves it is cancelled (design P12).
 
 use crate::lifecycle;
+use futures_util::FutureExt as _;
+use futures_util::future::{Shared, WeakShared};
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Searches under way at most; what comes beyond is searched for by its own request.
 const FLIGHTS: usize = 1024;
 
-type Landed<V> = Option<Arc<V>>;
+/// What all wait for; `None`: it panicked.
+type Work<V> = Pin<Box<dyn Future<Output = Option<Arc<V>>> + Send>>;
 
-/// The searches under way. Its lock is held for single look-ups.
+/// The searches under way, each kept alive by those who wait for it. The lock is held for single look-ups.
 #[derive(Debug)]
-pub(crate) struct Flights<K, V>(Arc<Mutex<HashMap<K, watch::Sender<Landed<V>>>>>);
+pub(crate) struct Flights<K, V>(Arc<Mutex<List<K, V>>>);
+
+#[derive(Debug)]
+struct List<K, V> {
+    under_way: HashMap<K, Flight<V>>,
+    /// Numbers flights, so that one that ends takes itself off the list and not its successor.
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Flight<V> {
+    number: u64,
+    work: WeakShared<Work<V>>,
+}
 
 /// Takes a flight off the list however it ends.
 struct Listed<K: Eq + Hash, V> {
     flights: Flights<K, V>,
-    key: Option<K>,
+    key: K,
+    number: u64,
 }
 
 // === impl Flights ===
 
 impl<K, V> Default for Flights<K, V> {
     fn default() -> Self {
-        Self(Arc::default())
+        Self(Arc::new(Mutex::new(List {
+            under_way: HashMap::new(),
+            next: 0,
+        })))
+    }
+}
+
+impl<K, V> Flights<K, V> {
+    fn list(&self) -> MutexGuard<'_, List<K, V>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -41,86 +67,65 @@ where
     where
         W: Future<Output = V> + Send + 'static,
     {
-        let Some(mut landing) = self.board(&key, &work) else {
-            return Arc::new(work().await);
+        let landed = match self.board(key, &work) {
+            // Cancel safe: whoever leaves gives up a place; the others are woken and go on.
+            Some(flight) => flight.await,
+            None => None,
         };
-        // Cancel safe: whoever leaves gives up a place, and no more.
-        let landed = landing.wait_for(Option::is_some).await;
-        let landed = landed.ok().and_then(|landed| landed.clone());
         match landed {
             Some(landed) => landed,
-            // Its task panicked, which is logged; the others must not die of it.
+            // There are too many; or it panicked, which is logged, and the others must not die of it.
             None => Arc::new(work().await),
         }
     }
 
-    /// A place in the flight for that key, which is started if there is none; `None`: there are too many.
-    fn board<W>(&self, key: &K, work: &impl Fn() -> W) -> Option<watch::Receiver<Landed<V>>>
+    /// A place in the flight for that key, which is begun if there is none; `None`: there are too many.
+    fn board<W>(&self, key: K, work: &impl Fn() -> W) -> Option<Shared<Work<V>>>
     where
         W: Future<Output = V> + Send + 'static,
     {
-        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = flights.get(key) {
-            return Some(flight.subscribe());
+        let mut list = self.list();
+        if let Some(flight) = list.under_way.get(&key).and_then(|f| f.work.upgrade()) {
+            return Some(flight);
         }
-        if flights.len() >= FLIGHTS {
+        if list.under_way.len() >= FLIGHTS {
             return None;
         }
-        let (flight, landing) = watch::channel(None);
-        flights.insert(key.clone(), flight.clone());
+        let number = list.next;
+        list.next += 1;
         let listed = Listed {
             flights: Self(self.0.clone()),
-            key: Some(key.clone()),
+            key: key.clone(),
+            number,
         };
-        lifecycle::spawn_detached("manifest", fly(listed, flight, work()));
-        Some(landing)
+        let flight: Work<V> = Box::pin(fly(listed, work()));
+        let flight = flight.shared();
+        // A new one has not been polled to its end.
+        let work = flight.downgrade()?;
+        list.under_way.insert(key, Flight { number, work });
+        Some(flight)
     }
 }
 
 async fn fly<K: Eq + Hash, V>(
-    mut listed: Listed<K, V>,
-    flight: watch::Sender<Landed<V>>,
+    listed: Listed<K, V>,
     work: impl Future<Output = V>,
-) {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            // Cancel safe: `work` is polled on unless nobody waits for it.
-            landed = &mut work => {
-                // Off the list first: who comes now wants a new answer.
-                listed.strike(|| true);
-                flight.send_replace(Some(Arc::new(landed)));
-                return;
-            }
-            // Cancel safe: it only waits.
-            () = flight.closed() => {
-                // Somebody may have boarded just now, under the list's lock.
-                if listed.strike(|| flight.receiver_count() == 0) {
-                    return;
-                }
-            }
-        }
-    }
+) -> Option<Arc<V>> {
+    let landed = lifecycle::contained("manifest", work).await;
+    // Off the list before anybody is told: who comes now wants a new answer.
+    drop(listed);
+    landed.map(Arc::new)
 }
 
 // === impl Listed ===
 
-impl<K: Eq + Hash, V> Listed<K, V> {
-    /// Takes the flight off the list if `may` says so under the list's lock.
-    fn strike(&mut self, may: impl FnOnce() -> bool) -> bool {
-        let flights = self.flights.0.clone();
-        let mut flights = flights.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = may();
-        if may && let Some(key) = self.key.take() {
-            flights.remove(&key);
-        }
-        may
-    }
-}
-
 impl<K: Eq + Hash, V> Drop for Listed<K, V> {
     fn drop(&mut self) {
-        self.strike(|| true);
+        let mut list = self.flights.list();
+        let is_listed = list.under_way.get(&self.key);
+        if is_listed.is_some_and(|flight| flight.number == self.number) {
+            list.under_way.remove(&self.key);
+        }
     }
 }
 

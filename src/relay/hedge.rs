@@ -36,9 +36,16 @@ struct Known {
     budget: Budget,
 }
 
+/// How long a percentile is good: sorting for every request would cost each of them more than it tells.
+const GOOD_FOR: Duration = Duration::from_secs(1);
+
 /// The last times to a manifest's first byte at one source.
 #[derive(Clone, Debug, Default)]
-struct FirstBytes(VecDeque<(Instant, Duration)>);
+struct FirstBytes {
+    times: VecDeque<(Instant, Duration)>,
+    /// Their 95th percentile as it was then.
+    percentile: Option<(Instant, Option<Duration>)>,
+}
 
 /// A bucket of hedges that requests fill. It starts full: what a node asks first after its start may be what is slow.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +85,7 @@ impl Hedging {
 
     /// How long this source has before another one is asked beside it.
     pub(crate) fn delay(&self, source: &SourceId, now: Instant) -> Duration {
-        let slow = self.with(|known| known.first_bytes.get(source)?.percentile_95(now));
+        let slow = self.with(|known| known.first_bytes.get_mut(source)?.recent_percentile(now));
         delay(slow)
     }
 
@@ -96,16 +103,31 @@ fn delay(percentile_95: Option<Duration>) -> Duration {
 
 impl FirstBytes {
     fn add(&mut self, first_byte: Duration, now: Instant) {
-        if self.0.len() >= SAMPLES {
-            self.0.pop_front();
+        if self.times.len() >= SAMPLES {
+            self.times.pop_front();
+        } else {
+            // Each of the first ones changes much.
+            self.percentile = None;
         }
-        self.0.push_back((now, first_byte));
+        self.times.push_back((now, first_byte));
+    }
+
+    /// The 95th percentile as it was at most a second ago.
+    fn recent_percentile(&mut self, now: Instant) -> Option<Duration> {
+        if let Some((at, percentile)) = self.percentile
+            && now.saturating_duration_since(at) < GOOD_FOR
+        {
+            return percentile;
+        }
+        let percentile = self.percentile_95(now);
+        self.percentile = Some((now, percentile));
+        percentile
     }
 
     fn percentile_95(&self, now: Instant) -> Option<Duration> {
         let recent = |(at, _): &&(Instant, Duration)| now.saturating_duration_since(*at) < RECENT;
         let mut times: Vec<Duration> = self
-            .0
+            .times
             .iter()
             .filter(recent)
             .map(|(_, took)| *took)

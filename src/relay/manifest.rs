@@ -5,7 +5,7 @@ mod wanted;
 
 pub(super) use wanted::timing;
 
-use super::answer::{Answered, ResponseBody, served_by, with_request_id};
+use super::answer::{Answered, ResponseBody, header_value, mark, served_by, with_request_id};
 use super::causes;
 use super::engine::{PullRequest, RelayParts, Rules, not_found};
 use super::memory::Manifest;
@@ -20,7 +20,7 @@ use bytes::Bytes;
 pub(super) use fetch::{Fetched, Wish};
 
 use fetch::{Served, fetch};
-use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName};
 use hyper::{Response, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,13 +45,13 @@ pub(crate) async fn answer(
     request: &PullRequest,
     mut record: RequestRecord,
 ) -> Answered {
-    let wish = Wish {
+    let wish = Arc::new(Wish {
         registry: route.registry_label.clone(),
         repository: route.repository.clone(),
         reference,
         accept: accept_of(request),
         head: request.head,
-    };
+    });
     let kept = wish.reference.digest().and_then(|digest| {
         let key = (
             wish.registry.clone(),
@@ -183,14 +183,16 @@ fn respond(
     outcome: RequestOutcome,
     mut record: RequestRecord,
 ) -> Answered {
-    let mut response = with_request_id(&record, Response::builder())
-        .header(CONTENT_TYPE, content.media_type)
-        .header("Docker-Content-Digest", content.digest.as_str());
-    response = match content.from {
-        Origin::Endpoint(endpoint) => {
-            response.header("X-Harbor-Pilot-Served-By", served_by(endpoint))
-        }
-        Origin::Disk(age) => response.header("X-Harbor-Pilot-Stale", age.as_secs()),
+    const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+    const SERVED_BY: HeaderName = HeaderName::from_static("x-harbor-pilot-served-by");
+    const STALE: HeaderName = HeaderName::from_static("x-harbor-pilot-stale");
+    let mut headers = HeaderMap::new();
+    mark(&mut headers, &record);
+    headers.insert(CONTENT_TYPE, header_value(content.media_type));
+    headers.insert(CONTENT_DIGEST, header_value(content.digest.as_str()));
+    match content.from {
+        Origin::Endpoint(endpoint) => headers.insert(SERVED_BY, served_by(endpoint)),
+        Origin::Disk(age) => headers.insert(STALE, age.as_secs().into()),
     };
     let total = content.body.len() as u64;
     let part = request
@@ -203,18 +205,18 @@ fn respond(
         let (first, last) = (usize::try_from(part.first), usize::try_from(part.last));
         if let (Ok(first), Ok(last)) = (first, last) {
             body = body.slice(first..=last);
-            response = response.header(CONTENT_RANGE, part.header());
+            headers.insert(CONTENT_RANGE, header_value(&part.header()));
             status = StatusCode::PARTIAL_CONTENT;
         }
     }
     record.answers(status.as_u16(), outcome, Instant::now());
-    let response = response.status(status).header(CONTENT_LENGTH, body.len());
-    let body = if request.head {
+    headers.insert(CONTENT_LENGTH, body.len().into());
+    let mut response = Response::new(if request.head {
         ResponseBody::empty(record)
     } else {
         ResponseBody::recorded(body, record)
-    };
+    });
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
     response
-        .body(body)
-        .unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
 }

@@ -1,9 +1,10 @@
 //! Short memories of the pull path: manifests for the GET that follows a HEAD, denials, quarantined bytes, and
 //! blobs that were delivered a moment ago. All bounded, all forgetting by time.
 
-use crate::oci::{Digest, RegistryName, Repository};
+use crate::oci::{Digest, Reference, RegistryName, Repository};
 use crate::topology::EndpointId;
 use bytes::Bytes;
+use hyper::header::HeaderValue;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,25 @@ pub(crate) struct Manifest {
     pub(crate) direct: bool,
 }
 
+/// A manifest that was proved and read, with the bytes and headers that it came in: the same again from the same address
+/// need not be hashed and read again.
+#[derive(Debug)]
+pub(crate) struct Proved {
+    /// What came of it.
+    pub(crate) manifest: Manifest,
+    /// The source's headers that had a part in it.
+    pub(crate) claims: Claims,
+}
+
+/// What an answer's head says of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claims {
+    /// `Docker-Content-Digest`
+    pub(crate) digest: Option<HeaderValue>,
+    /// `Content-Type`
+    pub(crate) content_type: Option<HeaderValue>,
+}
+
 /// A map whose entries live for a fixed time; when full, what ran out goes first, then the oldest.
 #[derive(Debug)]
 pub(crate) struct Forgetting<K, V> {
@@ -38,6 +58,8 @@ pub(crate) struct Forgetting<K, V> {
 pub(crate) struct Memories {
     /// Manifests by (registry, repository, digest), 30 s (design P6): the GET by digest that follows a HEAD by tag.
     pub(crate) manifests: Forgetting<(RegistryName, Repository, Digest), Manifest>,
+    /// What tags were answered with, 30 s: a GET by tag follows a HEAD by tag, and the next pod of the same image both.
+    pub(crate) proved: Forgetting<(RegistryName, Repository, Reference), Arc<Proved>>,
     /// Repositories that upstream denied, 10 min (design P5).
     pub(crate) denials: Forgetting<(RegistryName, Repository), String>,
     /// Where wrong bytes came from, 10 min (design P8).
@@ -52,6 +74,15 @@ pub(crate) struct Memories {
     pub(crate) delivered: Forgetting<Digest, Arc<[EndpointId]>>,
 }
 
+// === impl Proved ===
+
+impl Proved {
+    /// Whether an answer of that endpoint is the same as this one.
+    pub(crate) fn is(&self, endpoint: &EndpointId, claims: &Claims, body: &Bytes) -> bool {
+        self.manifest.endpoint == *endpoint && self.claims == *claims && self.manifest.body == *body
+    }
+}
+
 // === impl Memories ===
 
 impl Memories {
@@ -60,6 +91,7 @@ impl Memories {
         Self {
             // 64 manifests of at most 4 MiB, in practice of a few KiB.
             manifests: Forgetting::new(Duration::from_secs(30), 64),
+            proved: Forgetting::new(Duration::from_secs(30), 64),
             denials: Forgetting::new(minutes(10), 1024),
             quarantine: Forgetting::new(minutes(10), 1024),
             silent: Forgetting::new(Duration::from_secs(30), 1024),

@@ -1,6 +1,7 @@
 //! From an HTTP request to what is asked for: strict, and nothing of it is ever used to reach anybody.
 
 use super::Answer;
+use super::test_image::{self, Seen};
 use crate::config::Secret;
 use crate::oci::{ByteRange, ErrorCode, PathError, ResourceKind, ResourcePath};
 use crate::relay::{PullRequest, Relay, ResponseBody};
@@ -40,7 +41,7 @@ enum Wish {
 
 /// Answers one request.
 pub(super) async fn answer(
-    relay: &Relay,
+    (relay, seen): (&Relay, &Seen),
     request: Request<Incoming>,
     key: Option<&Secret>,
     reset: Arc<AtomicBool>,
@@ -59,6 +60,13 @@ pub(super) async fn answer(
             path: ResourcePath::Ping,
             ..
         } => pong(relay, head),
+        Wish::Resource {
+            path: ResourcePath::Resource { name, kind },
+            ..
+        } if test_image::is_meant(&name) => {
+            tracing::debug!("doctor's test image");
+            test_image::answer(&kind, head, seen, &relay.request_id())
+        }
         Wish::Resource {
             path: ResourcePath::Resource { name, kind },
             ns,

@@ -122,9 +122,11 @@ async fn who_says_nothing_or_half_is_let_go_after_the_idle_time() {
 }
 
 #[tokio::test]
-async fn after_the_drains_limit_nobody_accepts() {
+async fn once_it_is_closed_nobody_accepts() {
     let stage = stage(LONG).await;
-    stage.drain.begin(Duration::ZERO);
+    stage.drain.begin(LONG);
+    assert!(answers(stage.at).await, "accepting goes on while draining");
+    stage.drain.close();
     for _ in 0..500 {
         if TcpStream::connect(stage.at).await.is_err() {
             return;
@@ -160,4 +162,33 @@ async fn a_connection_ends_with_fin_or_with_a_reset() {
     drop(bad);
     let error = peer.read_to_end(&mut said).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn doctors_image_is_answered_here_and_only_under_its_own_name() {
+    let stage = stage(LONG).await;
+    let ask = async |target: &str| {
+        let request = format!("GET /v2/{target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        talk(stage.at, &request).await
+    };
+    let image = "harbor-pilot.invalid/doctor";
+    let found = ask(&format!(
+        "{image}/manifests/check-0123456789abcdef?ns=docker.io"
+    ))
+    .await;
+    assert!(found.starts_with("HTTP/1.1 200 OK\r\n"), "{found}");
+    assert!(found.contains("docker-content-digest: sha256:"), "{found}");
+    let tags = ask(&format!("{image}/tags/list")).await;
+    assert!(tags.contains("\"check-0123456789abcdef\""), "{tags}");
+    let other = ask(&format!("{image}/manifests/latest?ns=docker.io")).await;
+    assert!(other.starts_with("HTTP/1.1 404 Not Found\r\n"), "{other}");
+    // Routed like everybody's, and to nobody: that host is no configured registry.
+    let neighbour = ask(&format!(
+        "{image}2/manifests/check-0123456789abcdef?ns=x.invalid"
+    ))
+    .await;
+    assert!(
+        neighbour.contains("not a configured registry"),
+        "{neighbour}"
+    );
 }

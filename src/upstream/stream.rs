@@ -14,8 +14,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// What is asked of the socket at once.
+/// What is asked of the socket at once where data flows.
 const READ_AHEAD: usize = 64 * 1024;
+
+/// And where it does not: answers such as manifests. A buffer of 64 KiB for each of them costs more than the answer,
+/// since giving one back has the allocator tidy up all that is free.
+const FIRST_READ: usize = 8 * 1024;
 
 /// Reads in large pieces from `T` for a reader that asks for small ones. The buffer exists only while data is
 /// waiting in it, so that an idle connection costs nothing.
@@ -23,6 +27,8 @@ const READ_AHEAD: usize = 64 * 1024;
 pub(super) struct ReadAhead<T> {
     inner: T,
     buffer: BytesMut,
+    /// The size of the next read: small until one was filled.
+    next: usize,
 }
 
 /// TCP, with or without TLS.
@@ -51,6 +57,7 @@ impl<T> ReadAhead<T> {
         Self {
             inner,
             buffer: BytesMut::new(),
+            next: FIRST_READ,
         }
     }
 }
@@ -70,11 +77,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for ReadAhead<T> {
                 return Pin::new(&mut this.inner).poll_read(cx, buf);
             }
             this.buffer.clear();
-            this.buffer.reserve(READ_AHEAD);
+            this.buffer.reserve(this.next);
             // The future keeps nothing between polls: dropping it loses nothing (tokio's `read_buf`).
             let read = pin!(this.inner.read_buf(&mut this.buffer)).poll(cx);
-            if !matches!(read, Poll::Ready(Ok(1..))) {
-                this.buffer = BytesMut::new();
+            match read {
+                Poll::Ready(Ok(length @ 1..)) if length >= FIRST_READ => this.next = READ_AHEAD,
+                Poll::Ready(Ok(1..)) => this.next = FIRST_READ,
+                _ => this.buffer = BytesMut::new(),
             }
             ready!(read)?;
         }

@@ -3,6 +3,7 @@
 mod bodies;
 mod certificates;
 mod forbidden;
+mod inspect;
 mod proxies;
 mod reuse;
 pub(super) mod support;

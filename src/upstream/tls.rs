@@ -1,7 +1,10 @@
 //! rustls settings of each source (design S4): TLS 1.2 and 1.3 with AES first, HTTP/1.1 by ALPN, resumption, the
 //! system's roots beside the source's CA, client certificates.
 
+mod judge;
 mod verify;
+
+pub(super) use judge::{judge, unverified};
 
 use super::guard;
 use crate::config::{BaseUrl, Tls};

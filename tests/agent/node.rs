@@ -5,7 +5,7 @@ use super::client::{Client, Got};
 use crate::support::FakeRegistry;
 use harbor_pilot::app::{self, Start};
 use harbor_pilot::config::Loader;
-use harbor_pilot::lifecycle::{Notifier, RawSignal, Signals};
+use harbor_pilot::lifecycle::{Inherited, Notifier, RawSignal, Signals};
 use harbor_pilot::telemetry::{AccessRecord, Captured, EventName, Journal, StateChange};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -119,6 +119,7 @@ impl Node {
             loader,
             journal,
             notifier: Notifier::new(None, None),
+            inherited: Inherited::default(),
             seed: 7,
         };
         let data = Handle::current();

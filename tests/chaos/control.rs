@@ -1,7 +1,7 @@
 //! The other end of the sources' standard input and output.
 
 use crate::lab::Lab;
-use crate::sources::Order;
+use crate::sources::{Asked, Order};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -16,6 +16,8 @@ pub(crate) struct Control {
     orders: Option<ChildStdin>,
     words: Receiver<String>,
     seen: bool,
+    /// The last line that was no word of the protocol.
+    answer: String,
 }
 
 impl Control {
@@ -46,6 +48,7 @@ impl Control {
             orders,
             words,
             seen: false,
+            answer: String::new(),
         };
         control.wait_for_ok();
         lab.trust(&std::fs::read_to_string(ca).expect("the sources wrote their authority"));
@@ -66,6 +69,13 @@ impl Control {
         self.wait_for_ok();
     }
 
+    /// What was asked since the last [`Order::Watch`].
+    #[allow(dead_code, reason = "the matrix asks for it, the chaos suite does not")]
+    pub(crate) fn asked(&mut self) -> Vec<Asked> {
+        self.tell(&Order::Tell);
+        serde_json::from_str(&self.answer).expect("the sources say JSON")
+    }
+
     /// Whether the request that is watched for has come.
     pub(crate) fn has_seen(&mut self) -> bool {
         while let Ok(word) = self.words.try_recv() {
@@ -80,10 +90,11 @@ impl Control {
                 .words
                 .recv_timeout(PATIENCE)
                 .expect("the sources answer");
-            if word == "ok" {
-                break;
+            match word.as_str() {
+                "ok" => break,
+                "seen" => self.seen = true,
+                _ => self.answer = word,
             }
-            self.seen |= word == "seen";
         }
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! Arguments: `--count N --seed S` makes the pulls S, S+1, …; plain numbers are the seeds themselves. A pull is replayed
 //! by `make chaos N=1 SEED=…` with the seed of its line.
+//!
+//! `--soak MINUTES` (`make soak`) keeps one agent under the same faults, with parallel pulls, and watches its memory and files.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,10 +26,15 @@ mod lab;
 #[path = "../support/mod.rs"]
 mod support;
 
+#[allow(dead_code, unreachable_pub, reason = "the soak needs a part of it")]
+#[path = "../agent/client.rs"]
+mod client;
 mod control;
 mod image;
 mod plan;
 mod pull;
+mod puller;
+mod soak;
 mod sources;
 
 use control::Control;
@@ -44,30 +51,43 @@ fn main() {
         sources::serve(Path::new(ca));
         return;
     }
+    if arguments == ["puller"] {
+        puller::serve();
+        return;
+    }
+    if let Some(minutes) = option(&arguments, "--soak") {
+        if !soak::run(minutes, option(&arguments, "--seed").unwrap_or(1)) {
+            std::process::exit(1);
+        }
+        return;
+    }
     let seeds = seeds(&arguments);
     if !suite(&seeds) {
         std::process::exit(1);
     }
 }
 
+fn number(text: &String) -> u64 {
+    text.parse()
+        .unwrap_or_else(|_| panic!("{text} is no number"))
+}
+
+/// The number behind a name.
+fn option(arguments: &[String], name: &str) -> Option<u64> {
+    let at = arguments.iter().position(|argument| argument == name)?;
+    let value = arguments.get(at + 1).filter(|value| !value.is_empty())?;
+    Some(number(value))
+}
+
 /// Which pulls to make.
 fn seeds(arguments: &[String]) -> Vec<u64> {
-    let number = |text: &String| {
-        text.parse::<u64>()
-            .unwrap_or_else(|_| panic!("{text} is no number"))
-    };
-    let option = |name: &str| {
-        let at = arguments.iter().position(|argument| argument == name)?;
-        let value = arguments.get(at + 1).filter(|value| !value.is_empty())?;
-        Some(number(value))
-    };
     if arguments.iter().any(|argument| argument == "--count") {
         // A seed of the clock: another run meets other faults.
-        let first = option("--seed").unwrap_or_else(|| {
+        let first = option(arguments, "--seed").unwrap_or_else(|| {
             let since = std::time::SystemTime::UNIX_EPOCH.elapsed();
             since.map_or(1, |since| since.as_secs())
         });
-        let count = option("--count").unwrap_or(20);
+        let count = option(arguments, "--count").unwrap_or(20);
         (first..first + count).collect()
     } else {
         arguments.iter().map(number).collect()

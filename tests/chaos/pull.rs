@@ -94,6 +94,19 @@ fn meddled_pull(
     image: &Image,
     reference: &str,
 ) -> Pull {
+    prepare(control, plan, image);
+    let pulling = lab.containerd().start_pull(reference, cut_off(plan));
+    if plan.has_a_moment() {
+        while !pulling.is_finished() && !control.has_seen() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        meddle_from_outside(lab, control, plan);
+    }
+    pulling.join().expect("the pull's thread ends")
+}
+
+/// Tells the sources what goes wrong, and which request to watch for.
+pub(crate) fn prepare(control: &mut Control, plan: &Plan, image: &Image) {
     let (ending, blob, length) = match plan.target {
         Target::Tag => (format!("/manifests/{TAG}"), None, image.top.body.len()),
         Target::Manifest => {
@@ -126,24 +139,21 @@ fn meddled_pull(
             control.tell(&strike(source, None));
         }
     }
-    let pulling = lab.containerd().start_pull(reference, cut_off(plan));
-    if plan.has_a_moment() {
-        while !pulling.is_finished() && !control.has_seen() {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        std::thread::sleep(UNTIL_THE_MOMENT);
-        for (source, fault) in &plan.bad {
-            match fault {
-                Fault::Kill => control.tell(&Order::Kill(*source)),
-                Fault::PowerLoss => lab.power_off(place(*source)),
-                _ => {}
-            }
-        }
-        if let Some(fault) = plan.node {
-            meddle_with_node(lab, fault);
+}
+
+/// The moment has come: what the servers cannot do themselves.
+pub(crate) fn meddle_from_outside(lab: &mut Lab, control: &mut Control, plan: &Plan) {
+    std::thread::sleep(UNTIL_THE_MOMENT);
+    for (source, fault) in &plan.bad {
+        match fault {
+            Fault::Kill => control.tell(&Order::Kill(*source)),
+            Fault::PowerLoss => lab.power_off(place(*source)),
+            _ => {}
         }
     }
-    pulling.join().expect("the pull's thread ends")
+    if let Some(fault) = plan.node {
+        meddle_with_node(lab, fault);
+    }
 }
 
 fn meddle_with_node(lab: &mut Lab, fault: NodeFault) {
@@ -163,7 +173,7 @@ fn meddle_with_node(lab: &mut Lab, fault: NodeFault) {
     }
 }
 
-fn undo(lab: &mut Lab, plan: &Plan) {
+pub(crate) fn undo(lab: &mut Lab, plan: &Plan) {
     for (source, fault) in &plan.bad {
         if *fault == Fault::PowerLoss {
             lab.power_on(place(*source));

@@ -34,8 +34,27 @@ pub(crate) enum Order {
     Kill(Source),
     /// Writes to standard error what was asked since the last `Watch`.
     Report,
+    /// Says as JSON what was asked since the last `Watch`: a list of [`Asked`] in a line.
+    Tell,
     /// Says `seen` once somebody asks for a path that ends so.
     Watch { ending: String },
+}
+
+/// A request that a source has got.
+#[derive(Debug, Serialize, Deserialize)]
+#[allow(dead_code, reason = "the matrix asks for it, the chaos suite does not")]
+pub(crate) struct Asked {
+    /// `None`: the CDN of upstream.
+    pub(crate) source: Option<Source>,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    /// The whole header; empty without one.
+    pub(crate) range: String,
+    pub(crate) user_agent: String,
+    /// 0: no answer.
+    pub(crate) status: u16,
+    /// Bytes of the body that went out, as far as the kernel took them.
+    pub(crate) sent: usize,
 }
 
 /// A fault that the servers play themselves, or the pause in which another is done to them.
@@ -187,22 +206,45 @@ impl Servers {
                 }
             }
             Order::Report => self.report(),
+            Order::Tell => {
+                let asked = serde_json::to_string(&self.asked());
+                say(&asked.expect("what was asked is JSON"));
+            }
             Order::Watch { .. } => {}
         }
     }
 
     fn report(&self) {
-        let named = self
-            .by_source
-            .iter()
-            .map(|(source, server)| (format!("{source:?}"), &server.registry));
-        for (name, registry) in named.chain([("CDN".to_owned(), &self.cdn)]) {
-            for request in registry.requests() {
-                let range = request.header("range").unwrap_or_default();
-                let agent = request.header("user-agent").unwrap_or_default();
-                eprintln!("    {name} was asked {} {range} by {agent}", request.line());
-            }
+        for asked in self.asked() {
+            let name = asked
+                .source
+                .map_or("CDN".to_owned(), |source| format!("{source:?}"));
+            eprintln!(
+                "    {name} was asked {} {} {} by {}",
+                asked.method, asked.path, asked.range, asked.user_agent
+            );
         }
+    }
+
+    fn asked(&self) -> Vec<Asked> {
+        let servers = self.by_source.iter();
+        let named = servers.map(|(source, server)| (Some(*source), &server.registry));
+        let mut all = Vec::new();
+        for (source, registry) in named.chain([(None, &self.cdn)]) {
+            all.extend(registry.requests().into_iter().map(|request| {
+                let header = |name: &str| request.header(name).unwrap_or_default().to_owned();
+                Asked {
+                    source,
+                    range: header("range"),
+                    user_agent: header("user-agent"),
+                    status: request.status.load(Ordering::SeqCst),
+                    sent: request.sent.load(Ordering::SeqCst),
+                    method: request.method,
+                    path: request.path,
+                }
+            }));
+        }
+        all
     }
 
     async fn hold(&mut self, name: &str, image: Image) {

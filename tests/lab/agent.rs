@@ -1,6 +1,6 @@
 //! The agent itself: the built program with a configuration of the laboratory's.
 
-use super::network::Network;
+use super::node::Node;
 use super::process::{Daemon, output};
 use super::wait_until;
 use std::fs;
@@ -11,24 +11,37 @@ use std::time::Duration;
 /// Where containerd finds it.
 pub(crate) const URL: &str = "http://127.0.0.1:5180";
 const ADMIN: &str = "http://127.0.0.1:5181";
-const PROGRAM: &str = env!("CARGO_BIN_EXE_harbor-pilot");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_harbor-pilot");
 
 /// What a test wants to be different.
 #[derive(Clone, Debug)]
 pub(crate) struct AgentOptions {
     /// Whether docker.io may be asked directly.
     pub(crate) direct: bool,
+    /// Whether CORE may stand in containerd's files (`in_file`).
+    pub(crate) in_file: bool,
+    /// More keys of `[server]`, and the keys of `[node]`.
+    pub(crate) server: String,
+    pub(crate) node: String,
+    /// More tables of its configuration.
+    pub(crate) more: String,
 }
 
 impl Default for AgentOptions {
     fn default() -> Self {
-        Self { direct: true }
+        Self {
+            direct: true,
+            in_file: false,
+            server: String::new(),
+            node: String::new(),
+            more: String::new(),
+        }
     }
 }
 
 /// A running agent.
 pub(crate) struct Agent {
-    network: Network,
+    node: Node,
     configuration: PathBuf,
     log: PathBuf,
     daemon: Daemon,
@@ -36,12 +49,7 @@ pub(crate) struct Agent {
 
 impl Agent {
     /// Starts it with an empty state directory and waits until it says that it is ready.
-    pub(crate) fn start(
-        network: &Network,
-        directory: &Path,
-        ca: &Path,
-        options: &AgentOptions,
-    ) -> Self {
+    pub(crate) fn start(node: &Node, directory: &Path, ca: &Path, options: &AgentOptions) -> Self {
         let directory = directory.join("agent");
         let state = directory.join("state");
         if state.exists() {
@@ -53,17 +61,17 @@ impl Agent {
             .expect("the laboratory's directory is writable");
         let log = directory.join("agent.log");
         fs::write(&log, "").expect("the laboratory's directory is writable");
-        Self::launch(network.clone(), configuration, log)
+        Self::launch(node.clone(), configuration, log)
     }
 
     /// Waits for its end, then starts it with the same files; the log goes on.
     pub(crate) fn start_again(mut self) -> Self {
         self.daemon.stop();
-        Self::launch(self.network, self.configuration, self.log)
+        Self::launch(self.node, self.configuration, self.log)
     }
 
-    fn launch(network: Network, configuration: PathBuf, log: PathBuf) -> Self {
-        let mut command = network.command(PROGRAM);
+    fn launch(node: Node, configuration: PathBuf, log: PathBuf) -> Self {
+        let mut command = node.command(PROGRAM);
         command.arg("run").arg("--config").arg(&configuration);
         // Not the machine's journal: the laboratory reads the lines itself.
         command
@@ -73,7 +81,7 @@ impl Agent {
         let mut daemon = Daemon::start("harbor-pilot", &mut command, &log);
         wait_until("the agent is ready", Duration::from_secs(20), || {
             daemon.assert_running();
-            let mut curl = network.command("curl");
+            let mut curl = node.network().command("curl");
             let answer = output(curl.args(["-sS", "--fail", &format!("{ADMIN}/readyz")]));
             if answer.status.success() {
                 Ok(())
@@ -86,11 +94,28 @@ impl Agent {
             }
         });
         Self {
-            network,
+            node,
             configuration,
             log,
             daemon,
         }
+    }
+
+    /// Waits for its end; insists after five seconds.
+    pub(crate) fn wait_for_end(&mut self) {
+        self.daemon.stop();
+    }
+
+    /// Its process number.
+    pub(crate) fn id(&self) -> u32 {
+        self.daemon.pid()
+    }
+
+    /// What it counts, in Prometheus' text.
+    pub(crate) fn metrics(&self) -> String {
+        let url = format!("{ADMIN}/metrics");
+        let answer = output(self.network.command("curl").args(["-sS", &url]));
+        String::from_utf8_lossy(&answer.stdout).into_owned()
     }
 
     /// Sends it a signal.
@@ -100,7 +125,7 @@ impl Agent {
 
     /// Runs a command of the program with the agent's configuration.
     pub(crate) fn command(&self, arguments: &[&str]) -> Output {
-        let mut command = self.network.command(PROGRAM);
+        let mut command = self.node.command(PROGRAM);
         command
             .args(arguments)
             .arg("--config")
@@ -117,7 +142,12 @@ impl Agent {
     /// Asks it as containerd would: headers and body of the answer.
     pub(crate) fn get(&self, path: &str) -> String {
         let url = format!("{URL}{path}");
-        let answer = output(self.network.command("curl").args(["-sS", "-i", &url]));
+        let answer = output(
+            self.node
+                .network()
+                .command("curl")
+                .args(["-sS", "-i", &url]),
+        );
         String::from_utf8_lossy(&answer.stdout).into_owned()
     }
 
@@ -131,8 +161,9 @@ fn text(ca: &Path, state: &Path, options: &AgentOptions) -> String {
     let tier = |name: &str, host: &str| {
         format!(
             "[[tier]]\nname = \"{name}\"\nkind = \"harbor\"\nurl = \"https://{host}\"\n\
-             project = \"proxy-{{registry_dashed}}\"\ncascade = {cascade}\nca_file = \"{ca}\"\n\n",
+             project = \"proxy-{{registry_dashed}}\"\ncascade = {cascade}\nin_file = {in_file}\nca_file = \"{ca}\"\n\n",
             cascade = name == "replica",
+            in_file = name == "core" && options.in_file,
             ca = ca.display(),
         )
     };
@@ -143,6 +174,7 @@ fn text(ca: &Path, state: &Path, options: &AgentOptions) -> String {
         )
     };
     [
+        format!("[server]\n{}\n[node]\n{}\n", options.server, options.node),
         tier("replica", "replicas.lab.example"),
         tier("core", "core.lab.example"),
         registry("docker.io", "registry.lab.example", options.direct),
@@ -151,6 +183,7 @@ fn text(ca: &Path, state: &Path, options: &AgentOptions) -> String {
             "[dns]\nnameservers = [\"127.0.0.1:53\"]\nmin_ttl = \"1s\"\n\n[state]\ndirectory = \"{}\"\n",
             state.display()
         ),
+        options.more.clone(),
     ]
     .concat()
 }

@@ -16,6 +16,7 @@ pub(crate) struct Certificates {
     ca: PathBuf,
     good: Identity,
     wrong: Identity,
+    expired: Identity,
 }
 
 impl Certificates {
@@ -25,10 +26,12 @@ impl Certificates {
         fs::create_dir(&directory).expect("the laboratory's directory is writable");
         let good = issue(&directory, "lab");
         let wrong = issue(&directory, "unknown");
+        let expired = reissue_expired(&directory, "lab");
         Self {
             ca: directory.join("lab-ca.pem"),
             good,
             wrong,
+            expired,
         }
     }
 
@@ -42,9 +45,35 @@ impl Certificates {
         &self.good
     }
 
+    /// From the known authority, and over.
+    pub(crate) fn expired(&self) -> &Identity {
+        &self.expired
+    }
+
     /// The same names from the unknown authority.
     pub(crate) fn wrong(&self) -> &Identity {
         &self.wrong
+    }
+}
+
+/// Another certificate for the same key and names: made a month ago, good for two days.
+fn reissue_expired(directory: &Path, authority: &str) -> Identity {
+    let path = |suffix: &str| directory.join(format!("{authority}-{suffix}"));
+    let certificate = path("expired.pem");
+    run(Command::new("faketime")
+        .args(["-f", "-30d", "openssl", "x509", "-req", "-days", "2", "-in"])
+        .arg(path("cert.csr"))
+        .arg("-CA")
+        .arg(path("ca.pem"))
+        .arg("-CAkey")
+        .arg(path("ca.key"))
+        .arg("-extfile")
+        .arg(path("cert.ext"))
+        .arg("-out")
+        .arg(&certificate));
+    Identity {
+        certificate,
+        key: path("cert.key"),
     }
 }
 

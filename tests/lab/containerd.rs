@@ -1,6 +1,6 @@
 //! The real containerd, with a root, state, socket and namespace of its own.
 
-use super::network::Network;
+use super::node::Node;
 use super::process::{Daemon, output, run};
 use super::wait_until;
 use std::fs;
@@ -12,16 +12,22 @@ use std::time::{Duration, Instant};
 /// No pull of the tests may hang longer than this; containerd itself knows no such limit.
 const PULL_LIMIT: &str = "170";
 
+/// Where its configuration is on every node.
+const CONFIGURATION: &str = "/etc/containerd/config.toml";
+
+/// One more option of every `ctr images pull`: `--local` pulls in ctr as k3s' containerd pulls in itself, and not
+/// through the transfer service.
+const PULL_OPTION: &str = "HARBOR_PILOT_LAB_PULL_OPTION";
+
 /// A running containerd.
 pub(crate) struct Containerd {
-    network: Network,
+    node: Node,
     /// Also the name of the control group that runc makes.
     namespace: String,
     socket: PathBuf,
     hosts: PathBuf,
     snapshotter: &'static str,
-    // Held for its destructor.
-    _daemon: Daemon,
+    daemon: Daemon,
 }
 
 /// How a pull went.
@@ -34,37 +40,32 @@ pub(crate) struct Pull {
 }
 
 impl Containerd {
-    /// Starts it and waits until it answers.
-    pub(crate) fn start(network: &Network, directory: &Path) -> Self {
+    /// Starts it, with `more` at the end of its configuration, and waits until it answers.
+    pub(crate) fn start(node: &Node, directory: &Path, etc: &Path, more: &str) -> Self {
         let name = directory
             .file_name()
             .and_then(|name| name.to_str())
             .expect("a plain name");
         let directory = directory.join("containerd");
-        let hosts = directory.join("certs.d");
-        fs::create_dir_all(&hosts).expect("the laboratory's directory is writable");
+        fs::create_dir_all(&directory).expect("the laboratory's directory is writable");
         let socket = directory.join("containerd.sock");
-        let configuration = directory.join("config.toml");
-        let text = format!(
-            "version = 2\nroot = \"{0}/root\"\nstate = \"{0}/state\"\n\
-             disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{0}/containerd.sock\"\n",
-            directory.display()
-        );
-        fs::write(&configuration, text).expect("the laboratory's directory is writable");
-        let mut command = network.command("containerd");
-        command.arg("--config").arg(&configuration);
+        let text = configuration(node.containerd_generation(), &directory, more);
+        fs::write(etc.join("containerd/config.toml"), text)
+            .expect("the laboratory's directory is writable");
+        let mut command = node.command("containerd");
+        command.args(["--config", CONFIGURATION]);
         let mut daemon = Daemon::start(
             "containerd",
             &mut command,
             &directory.join("containerd.log"),
         );
         let mut containerd = Self {
-            network: network.clone(),
+            node: node.clone(),
             namespace: name.to_owned(),
             socket,
-            hosts,
+            hosts: etc.join("containerd/certs.d"),
             snapshotter: "overlayfs",
-            _daemon: {
+            daemon: {
                 wait_until("containerd answers", Duration::from_secs(20), || {
                     daemon.assert_running();
                     if directory.join("containerd.sock").exists() {
@@ -85,6 +86,32 @@ impl Containerd {
             containerd.snapshotter = "native";
         }
         containerd
+    }
+
+    /// Ends it; its socket goes with it.
+    pub(crate) fn stop(&mut self) {
+        self.daemon.stop();
+        drop(fs::remove_file(&self.socket));
+    }
+
+    /// Such as `2.1.9+unknown`.
+    pub(crate) fn version(&self) -> &str {
+        self.node.containerd_version()
+    }
+
+    /// Such as `(2, 1)`.
+    pub(crate) fn generation(&self) -> (u32, u32) {
+        self.node.containerd_generation()
+    }
+
+    /// Pulls read the host configurations below this directory from now on.
+    pub(crate) fn read_hosts_from(&mut self, directory: &Path) {
+        self.hosts = directory.to_owned();
+    }
+
+    /// Where host configurations are read from.
+    pub(crate) fn hosts(&self) -> &Path {
+        &self.hosts
     }
 
     /// Replaces the hosts.toml of a registry. containerd reads it on every pull.
@@ -112,7 +139,7 @@ impl Containerd {
     }
 
     fn pull_command(&self, reference: &str, options: &[&str], limit: &str) -> Command {
-        let mut command = self.network.command("timeout");
+        let mut command = self.node.command("timeout");
         command.arg(limit).arg("ctr");
         self.globals(&mut command);
         command.args([
@@ -122,7 +149,8 @@ impl Containerd {
             self.snapshotter,
             "--hosts-dir",
         ]);
-        command.arg(&self.hosts).args(options).arg(reference);
+        command.arg(&self.hosts).args(options);
+        command.args(std::env::var(PULL_OPTION).ok()).arg(reference);
         command
     }
 
@@ -200,7 +228,7 @@ impl Containerd {
     }
 
     fn ctr(&self) -> Command {
-        let mut command = self.network.command("ctr");
+        let mut command = self.node.command("ctr");
         self.globals(&mut command);
         command
     }
@@ -209,6 +237,20 @@ impl Containerd {
         command.arg("--address").arg(&self.socket);
         command.args(["--namespace", &self.namespace]);
     }
+}
+
+/// The configuration in the format of its generation. Host configurations are where they are by convention.
+fn configuration(generation: (u32, u32), directory: &Path, more: &str) -> String {
+    let (format, plugin) = match generation {
+        (1, _) => (2, "io.containerd.grpc.v1.cri"),
+        _ => (3, "io.containerd.cri.v1.images"),
+    };
+    let directory = directory.display();
+    format!(
+        "version = {format}\nroot = \"{directory}/root\"\nstate = \"{directory}/state\"\n\
+         disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{directory}/containerd.sock\"\n\
+         [plugins.\"{plugin}\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n{more}"
+    )
 }
 
 fn timed(command: &mut Command) -> Pull {

@@ -3,9 +3,9 @@
 # as arguments. Services that come with them are neither started nor enabled: the laboratory runs its own copies.
 set -eu
 
-PACKAGES="busybox-static ca-certificates containerd curl dnsmasq-base docker-registry gcc golang-go iproute2 libc6-dev
-    nftables nginx-light openssl runc skopeo umoci util-linux $*"
-SERVICES="containerd docker-registry haproxy nginx"
+PACKAGES="ansible ansible-lint busybox-static ca-certificates containerd curl debootstrap dnsmasq-base docker-registry faketime gcc golang-go
+    iproute2 libc6-dev lintian nftables nginx-light openssl runc skopeo systemd-container umoci util-linux xfsprogs yamllint $*"
+SERVICES="containerd docker docker-registry haproxy nginx"
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     echo "This is no Debian: install what corresponds to these packages by hand:" $PACKAGES >&2
@@ -57,5 +57,7 @@ apt install --no-install-recommends $missing
 for service in $new_services; do
     if command -v systemctl >/dev/null && [ -e "/lib/systemd/system/$service.service" ]; then
         $root systemctl disable "$service" >/dev/null 2>&1 || true
+        [ ! -e "/lib/systemd/system/$service.socket" ] ||
+            $root systemctl disable "$service.socket" >/dev/null 2>&1 || true
     fi
 done

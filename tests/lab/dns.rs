@@ -1,6 +1,7 @@
 //! The name server: dnsmasq with a hosts file that is rewritten while it runs.
 
 use super::front::Place;
+use super::machine::GATEWAY;
 use super::network::Network;
 use super::process::{Daemon, output};
 use super::wait_until;
@@ -9,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// dnsmasq on 127.0.0.1:53 of the namespace.
+/// dnsmasq on port 53 of the namespace: 127.0.0.1, and the address that machines know.
 pub(crate) struct Dns {
     daemon: Daemon,
     file: PathBuf,
@@ -41,6 +42,7 @@ impl Dns {
             ])
             .args([
                 "--listen-address=127.0.0.1",
+                &format!("--listen-address={GATEWAY}"),
                 "--bind-interfaces",
                 "--log-facility=-",
             ])

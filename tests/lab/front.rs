@@ -78,6 +78,8 @@ pub(crate) enum Fault {
     Refused,
     /// A certificate of an authority that nobody trusts.
     WrongCertificate,
+    /// A certificate of the right authority whose time is over.
+    ExpiredCertificate,
     /// `200` with no body at all: a Harbor behind another Harbor does this for cold blobs.
     ZeroLength,
     /// Requests whose path ends with `suffix` get `file` (with the right length and headers that claim `digest`).
@@ -169,6 +171,11 @@ impl Front {
         self.daemon = Some(daemon);
     }
 
+    /// Whether anything listens.
+    pub(crate) fn is_up(&self) -> bool {
+        self.daemon.is_some()
+    }
+
     /// Requests below `/v2/` since the last [`Front::take_requests`], in the order in which their answers ended.
     pub(crate) fn requests(&self) -> Vec<Request> {
         // nginx writes a line after the answer's last byte: give it the moment that the client did not need.
@@ -200,6 +207,7 @@ impl Front {
     ) -> String {
         let identity = match fault {
             Fault::WrongCertificate => certificates.wrong(),
+            Fault::ExpiredCertificate => certificates.expired(),
             _ => certificates.good(),
         };
         let directory = self.directory.display();
@@ -267,7 +275,8 @@ fn fault_locations(fault: &Fault) -> String {
         | Fault::SilentTls
         | Fault::SilentHttp
         | Fault::Refused
-        | Fault::WrongCertificate => String::new(),
+        | Fault::WrongCertificate
+        | Fault::ExpiredCertificate => String::new(),
     }
 }
 

@@ -11,7 +11,9 @@ mod containerd;
 mod dns;
 mod front;
 mod images;
+mod machine;
 mod network;
+mod node;
 mod process;
 mod programs;
 mod remains;
@@ -21,12 +23,14 @@ pub(crate) use agent::{Agent, AgentOptions};
 pub(crate) use containerd::{Containerd, Pull};
 pub(crate) use front::{Fault, Front, Place, Request};
 pub(crate) use images::Image;
+pub(crate) use machine::{Machine, Release};
 pub(crate) use process::run;
 pub(crate) use storage::PRIVATE_USER;
 
 use certificates::Certificates;
 use dns::Dns;
 use network::Network;
+use node::Node;
 use remains::Remains;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,6 +60,7 @@ pub(crate) struct Lab {
     storages: Storages,
     dns: Dns,
     certificates: Certificates,
+    node: Node,
     network: Network,
     remains: Remains,
 }
@@ -80,6 +85,7 @@ impl Lab {
         for place in Place::ALL {
             network.add_address(place.address());
         }
+        network.add_address(machine::GATEWAY);
         let dns = Dns::start(&network, directory, &NAMES);
         let certificates = Certificates::make(directory);
         let storages = if servers {
@@ -95,7 +101,8 @@ impl Lab {
                 Front::start(place, storage, &certificates, &network, directory)
             })
             .collect();
-        let containerd = Containerd::start(&network, directory);
+        let node = Node::of_environment(&network);
+        let containerd = Containerd::start(&node, directory, network.etc(), "");
         let lab = Self {
             agent: None,
             containerd,
@@ -103,6 +110,7 @@ impl Lab {
             storages,
             dns,
             certificates,
+            node,
             network,
             remains,
         };
@@ -141,7 +149,7 @@ impl Lab {
         self.agent = None;
         let ca = self.certificates.ca();
         self.agent = Some(Agent::start(
-            &self.network,
+            &self.node,
             self.remains.directory(),
             ca,
             options,
@@ -151,6 +159,12 @@ impl Lab {
     /// Ends the agent by that signal (`KILL`, `TERM`) without waiting for its end.
     pub(crate) fn signal_agent(&self, signal: &str) {
         self.agent().signal(signal);
+    }
+
+    /// Waits until the agent, which was told to, has ended; what it logged stays.
+    pub(crate) fn wait_for_agents_end(&mut self) {
+        let agent = self.agent.as_mut().expect("the agent has been started");
+        agent.wait_for_end();
     }
 
     /// Starts the agent anew with the state that it had, and waits until it is ready.
@@ -167,6 +181,23 @@ impl Lab {
     /// The running agent.
     pub(crate) fn agent(&self) -> &Agent {
         self.agent.as_ref().expect("the agent has been started")
+    }
+
+    /// The node that containerd and the agent run on.
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Starts containerd anew, with `more` at the end of its configuration.
+    pub(crate) fn restart_containerd(&mut self, more: &str) {
+        self.containerd.stop();
+        let directory = self.remains.directory();
+        self.containerd = Containerd::start(&self.node, directory, self.network.etc(), more);
+    }
+
+    /// The real containerd, to be set otherwise.
+    pub(crate) fn containerd_mut(&mut self) -> &mut Containerd {
+        &mut self.containerd
     }
 
     /// The real containerd.
@@ -186,6 +217,18 @@ impl Lab {
             _ => self.storages.port(place.storage()),
         };
         self.fronts[place.index()].set_fault(fault, port, &self.certificates, &self.network);
+    }
+
+    /// Nothing listens at that place from now on.
+    pub(crate) fn kill(&mut self, place: Place) {
+        self.set_fault(place, Fault::Refused);
+    }
+
+    /// Undoes [`Lab::kill`].
+    pub(crate) fn revive(&mut self, place: Place) {
+        if !self.front(place).is_up() {
+            self.set_fault(place, Fault::None);
+        }
     }
 
     /// Packets to and from that place are dropped from now on, as when a machine loses power.
@@ -273,9 +316,20 @@ impl Lab {
         self.network.command(program)
     }
 
+    /// Boots a Debian of its own beside the laboratory; `number` is its place, from 0. Drop it before this.
+    pub(crate) fn boot(&self, number: u8, release: Release) -> Machine {
+        let (name, directory) = (self.remains.name(), self.remains.directory());
+        Machine::boot(name, &self.network, directory, number, release)
+    }
+
     /// The authority that signs the servers' certificates.
     pub(crate) fn ca(&self) -> &Path {
         self.certificates.ca()
+    }
+
+    /// What stands over the node's `/etc`.
+    pub(crate) fn etc(&self) -> &Path {
+        self.network.etc()
     }
 
     /// A directory for a test's own files.

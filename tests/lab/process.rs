@@ -62,6 +62,24 @@ impl Daemon {
         }
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for its end as long as `limit`; then kills it.
+    pub(crate) fn wait(&mut self, limit: Duration) {
+        let start = Instant::now();
+        while start.elapsed() < limit {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
     /// Sends a signal, such as `HUP`.
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 15] = [
     ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("runc", "runc"),
@@ -12,6 +12,7 @@ const PROGRAMS: [(&str, &str); 14] = [
     ("umoci", "umoci"),
     ("nginx", "nginx-light"),
     ("dnsmasq", "dnsmasq-base"),
+    ("faketime", "faketime"),
     ("nft", "nftables"),
     ("ip", "iproute2"),
     ("openssl", "openssl"),

@@ -77,10 +77,10 @@ impl Drop for Remains {
 
 /// What of a laboratory is still there, in words.
 pub(crate) fn left_behind(name: &str) -> Vec<String> {
-    let mut left = Vec::new();
-    if Path::new("/run/netns").join(name).exists() {
-        left.push(format!("the network namespace {name}"));
-    }
+    let mut left: Vec<String> = namespaces(name)
+        .iter()
+        .map(|namespace| format!("the network namespace {namespace}"))
+        .collect();
     if directory_of(name).exists() {
         left.push(directory_of(name).display().to_string());
     }
@@ -109,10 +109,10 @@ fn is_orphan(name: &str) -> bool {
 }
 
 /// Takes everything of one laboratory away; says on stderr what would not go.
-fn clear(name: &str) {
-    if Path::new("/run/netns").join(name).exists() {
+pub(super) fn clear(name: &str) {
+    for namespace in namespaces(name) {
         for _ in 0..100 {
-            let pids = output_text(Command::new("ip").args(["netns", "pids", name]));
+            let pids = output_text(Command::new("ip").args(["netns", "pids", &namespace]));
             if pids.trim().is_empty() {
                 break;
             }
@@ -122,7 +122,7 @@ fn clear(name: &str) {
             std::thread::sleep(Duration::from_millis(20));
         }
         drop(process::output(
-            Command::new("ip").args(["netns", "del", name]),
+            Command::new("ip").args(["netns", "del", &namespace]),
         ));
     }
     // Mounts below the directory live in the mount namespaces of the processes that just ended.
@@ -142,7 +142,28 @@ fn clear(name: &str) {
     }
 }
 
-/// The control groups that runc made for the containers: one tree (v2) or one per controller (v1).
+/// Whether something belongs to that laboratory: its own, or that of one of its machines (`NAME-m0`).
+fn belongs(thing: &str, name: &str) -> bool {
+    thing
+        .strip_prefix(name)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("-m"))
+}
+
+/// Its network namespaces, the machines' first.
+fn namespaces(name: &str) -> Vec<String> {
+    let mut namespaces: Vec<String> = fs::read_dir("/run/netns")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|namespace| belongs(namespace, name))
+        .collect();
+    namespaces.sort_by(|left, right| right.cmp(left));
+    namespaces
+}
+
+/// The control groups that runc made for the containers, and those of machines: one tree (v2) or one per
+/// controller (v1).
 fn control_groups(name: &str) -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
     let controllers = fs::read_dir(root)
@@ -152,7 +173,14 @@ fn control_groups(name: &str) -> Vec<PathBuf> {
         .map(|entry| entry.path());
     std::iter::once(root.to_owned())
         .chain(controllers)
-        .map(|path| path.join(name))
+        .flat_map(|tree| fs::read_dir(tree).into_iter().flatten().flatten())
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_str()
+                .is_some_and(|group| belongs(group, name))
+        })
+        .map(|entry| entry.path())
         .filter(|path| path.is_dir())
         .collect()
 }

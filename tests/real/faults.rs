@@ -2,6 +2,7 @@
 
 use crate::lab::{AgentOptions, Fault, Image, Lab, Place, Request};
 use crate::{assert_not_asked, pull_well, served};
+use std::collections::BTreeSet;
 
 const REPLICA: [Place; 2] = [Place::ReplicaA, Place::ReplicaB];
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -53,8 +54,9 @@ fn a_tier_that_answers_503_is_passed_over() {
 fn a_tier_that_answers_429_is_passed_over_and_not_hammered() {
     let (lab, _, requests) = pull_around(|_, _| Fault::Status(429));
     assert_met_with_status(&lab, &requests, 429);
-    // Six objects, two addresses: each may be asked once for each.
-    assert!(requests.len() <= 12, "{requests:#?}");
+    // Each of the two addresses may be asked once for each object; how many objects there are is containerd's to say.
+    let objects: BTreeSet<&str> = requests.iter().map(|request| &*request.uri).collect();
+    assert!(requests.len() <= 2 * objects.len(), "{requests:#?}");
 }
 
 #[test]

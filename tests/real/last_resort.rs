@@ -91,7 +91,10 @@ fn with_direct_off_the_error_names_every_source_tried() {
     lab.set_fault(Place::ReplicaA, Fault::Status(503));
     lab.set_fault(Place::ReplicaB, Fault::Refused);
     lab.set_fault(Place::Core, Fault::Status(404));
-    lab.start_agent(&AgentOptions { direct: false });
+    lab.start_agent(&AgentOptions {
+        direct: false,
+        ..AgentOptions::default()
+    });
     lab.forget_requests();
     let pull = lab.containerd().pull(&image.by_tag("docker.io"));
     assert!(!pull.succeeded, "{}", pull.output);

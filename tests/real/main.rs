@@ -17,9 +17,12 @@
 #[path = "../lab/lab.rs"]
 mod lab;
 
+mod doctor;
+mod drop_ins;
 mod faults;
 mod last_resort;
 mod other_clients;
+mod own_death;
 mod power_loss;
 mod private_images;
 mod served_by_replica;

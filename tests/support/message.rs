@@ -2,6 +2,8 @@
 
 use super::fault::Fault;
 use harbor_pilot::oci::{ErrorCode, error_body};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicUsize};
 
 const PIECE: usize = 32 * 1024;
 
@@ -17,6 +19,10 @@ pub struct Recorded {
     pub connection: usize,
     /// Which request of its connection it is, counted from 0.
     pub nth: usize,
+    /// What was answered; 0: nothing yet.
+    pub status: Arc<AtomicU16>,
+    /// Bytes of the body that were written so far.
+    pub sent: Arc<AtomicUsize>,
 }
 
 /// What is sent back.
@@ -62,6 +68,8 @@ impl Recorded {
                 .collect(),
             connection,
             nth,
+            status: Arc::default(),
+            sent: Arc::default(),
         })
     }
 

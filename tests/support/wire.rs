@@ -124,6 +124,7 @@ async fn write(
     if matches!(fault, Some(Fault::WrongContentRange)) {
         shift_content_range(&mut reply);
     }
+    request.status.store(reply.status, Ordering::SeqCst);
     let bodiless = request.method == "HEAD" || matches!(reply.status, 204 | 304);
     let mut head = format!("HTTP/1.1 {} Fake\r\n", reply.status);
     for (name, value) in &reply.headers {
@@ -141,7 +142,7 @@ async fn write(
     if matches!(fault, Some(Fault::SilentAfterHead)) {
         pending::<()>().await;
     }
-    if !bodiless && !write_body(wire, &mut reply, fault).await? {
+    if !bodiless && !write_body(wire, request, &mut reply, fault).await? {
         return Ok(false);
     }
     Ok(reply.framing != Framing::Close)
@@ -150,6 +151,7 @@ async fn write(
 /// `false`: cut short.
 async fn write_body(
     wire: &mut impl Wire,
+    request: &Recorded,
     reply: &mut Reply,
     fault: Option<&Fault>,
 ) -> io::Result<bool> {
@@ -177,6 +179,7 @@ async fn write_body(
             wire.write_all(bytes).await?;
         }
         wire.flush().await?;
+        request.sent.fetch_add(bytes.len(), Ordering::SeqCst);
         if let Some(Fault::Drip { every, .. }) = fault {
             sleep(*every).await;
         }

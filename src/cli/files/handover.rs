@@ -3,11 +3,15 @@
 //!
 //! Run by the unit's ExecStopPost= it finds out whether this stop is one for good: a stop job without a start job
 //! while the system is not shutting down. A restart, an upgrade and a reboot write nothing. Run by hand, or by
-//! OnFailure=, it does not ask.
+//! OnFailure= (the start limit was hit, say), nothing more is to be asked than whether it is started again.
+//!
+//! It also removes the listeners from systemd's fd store unless a start follows at once: as long as they are there
+//! the port accepts and nobody answers.
 
 use super::{FilesArgs, LOCK_WAIT, report};
 use crate::app;
 use crate::cli::FAILED;
+use crate::lifecycle::Notifier;
 use crate::node::files::{self, Everything, Pass, Tiers};
 use crate::node::ledger::Store;
 use serde_json::json;
@@ -29,15 +33,23 @@ pub struct Stopping {
     pub system: String,
 }
 
+/// What comes after this stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// A planned restart: the next process is started at once and takes the listeners back.
+    Restart,
+    /// Nobody for now, and yet no stop for good: why the files stay.
+    Nobody(&'static str),
+    /// It stopped for good.
+    ForGood,
+}
+
 // === impl Stopping ===
 
 impl Stopping {
-    /// Asks systemd, if the unit runs us.
+    /// Asks systemd. Where there is none nothing is known, which is no reason against handing over.
     #[must_use]
     pub fn of_process(result: Option<&String>) -> Self {
-        let Some(result) = result else {
-            return Self::default();
-        };
         let said = |arguments: &[&str]| {
             let output = Command::new("systemctl")
                 .args(arguments)
@@ -50,46 +62,57 @@ impl Stopping {
             )
         };
         Self {
-            result: Some(result.clone()),
-            jobs: said(&["list-jobs", "--no-legend", "--no-pager"]),
+            result: result.cloned(),
+            jobs: said(&["list-jobs", "--full", "--no-legend", "--no-pager"]),
             system: said(&["is-system-running"]),
         }
     }
 
-    /// Whether the agent stops for good; else why not. In doubt it does not: a refused connection costs containerd
-    /// nothing, a file written at every restart would.
-    ///
-    /// # Errors
-    /// Why the files stay.
-    pub fn for_good(&self, unit: &str) -> Result<(), &'static str> {
-        let Some(result) = &self.result else {
-            return Ok(());
-        };
-        if result == "start-limit-hit" {
-            return Ok(());
-        }
-        if result != "success" {
-            return Err("the agent has failed and is started again");
-        }
-        if self.system == "stopping" {
-            return Err("the system shuts down");
-        }
+    /// What comes after this stop. In doubt none for good: a refused connection costs containerd nothing, a file
+    /// written at every restart would.
+    #[must_use]
+    pub fn after(&self, unit: &str) -> After {
         let jobs = self.jobs.lines().filter_map(|line| {
             let mut words = line.split_whitespace().skip(1);
             Some((words.next()?, words.next()?))
         });
-        let mut stops = false;
-        for (_, kind) in jobs.filter(|(name, _)| *name == unit) {
-            match kind {
-                "stop" => stops = true,
-                _ => return Err("the agent is started again"),
-            }
+        let kinds: Vec<_> = jobs
+            .filter(|(name, _)| *name == unit)
+            .map(|(_, kind)| kind)
+            .collect();
+        if self.system == "stopping" {
+            return After::Nobody("the system shuts down");
         }
-        if stops {
-            Ok(())
-        } else {
-            Err("nobody has asked to stop the agent")
+        if kinds.iter().any(|kind| *kind != "stop") {
+            return match self.result.as_deref() {
+                // Of a start that failed, or an end by force, nothing is in the store that anybody will take back.
+                Some("success") => After::Restart,
+                _ => After::Nobody("the agent is started again"),
+            };
         }
+        match self.result.as_deref() {
+            // By hand, or by OnFailure=.
+            None | Some("start-limit-hit") => After::ForGood,
+            Some(_) if !kinds.is_empty() => After::ForGood,
+            Some("success") => After::Nobody("nobody has asked to stop the agent"),
+            Some(_) => After::Nobody("the agent has failed and is started again"),
+        }
+    }
+
+    /// Closes the port, unless a process that takes it over follows at once.
+    ///
+    /// # Errors
+    /// Where the report cannot be written.
+    pub fn release_listeners(&self, notifier: &Notifier, stderr: &mut dyn Write) -> io::Result<()> {
+        if self.after(UNIT) != After::Restart
+            && let Err(error) = notifier.forget_sockets()
+        {
+            writeln!(
+                stderr,
+                "warning: removing the listeners from systemd's store: {error}"
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -104,8 +127,10 @@ pub fn run(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> io::Result<u8> {
-    if let Err(why) = stopping.for_good(UNIT) {
-        return say_nothing(args.json, why, stdout);
+    match stopping.after(UNIT) {
+        After::ForGood => {}
+        After::Restart => return say_nothing(args.json, "the agent is started again", stdout),
+        After::Nobody(why) => return say_nothing(args.json, why, stdout),
     }
     let (loaded, _) = match app::load(&args.loader) {
         Ok(loaded) => loaded,
@@ -181,47 +206,104 @@ fn say_nothing(json: bool, why: &str, stdout: &mut dyn Write) -> io::Result<u8> 
 mod tests {
     use super::*;
 
+    const STOP: &str = "  12 harbor-pilot.service stop running";
+    const START: &str = "  12 harbor-pilot.service start running";
+    const RESTART: &str = "12 harbor-pilot.service restart running";
+    const BOTH: &str =
+        "12 harbor-pilot.service stop running\n13 harbor-pilot.service start waiting";
+    const OTHER: &str = "12 k3s.service stop running";
+
+    fn stopping(result: Option<&str>, jobs: &str, system: &str) -> Stopping {
+        Stopping {
+            result: result.map(str::to_owned),
+            jobs: jobs.to_owned(),
+            system: system.to_owned(),
+        }
+    }
+
     #[test]
     fn only_a_stop_for_good_hands_over() {
-        let stop = "  12 harbor-pilot.service stop running";
+        let failed = After::Nobody("the agent has failed and is started again");
+        let again = After::Nobody("the agent is started again");
+        let shuts_down = After::Nobody("the system shuts down");
+        let success = Some("success");
         let table = [
-            // (result, jobs, system) → for good
-            ((None, "", ""), true),
-            ((Some("success"), stop, "running"), true),
-            ((Some("success"), stop, "degraded"), true),
+            // By hand, where there is no systemd, and where there is.
+            (None, "", "", After::ForGood),
+            (None, "", "running", After::ForGood),
+            // OnFailure=, the other job being its own.
             (
-                (
-                    Some("success"),
-                    "12 harbor-pilot.service restart running",
-                    "running",
-                ),
-                false,
+                None,
+                "9 harbor-pilot-handover.service start running",
+                "degraded",
+                After::ForGood,
+            ),
+            (None, START, "running", again),
+            (None, "", "stopping", shuts_down),
+            // systemctl stop, disable --now, mask --now, dpkg --remove.
+            (success, STOP, "running", After::ForGood),
+            (success, STOP, "degraded", After::ForGood),
+            (success, STOP, "starting", After::ForGood),
+            // It did not end by itself, or was just failing.
+            (Some("timeout"), STOP, "running", After::ForGood),
+            (Some("watchdog"), STOP, "running", After::ForGood),
+            (Some("signal"), STOP, "running", After::ForGood),
+            // systemctl restart.
+            (success, RESTART, "running", After::Restart),
+            (success, BOTH, "running", After::Restart),
+            (Some("timeout"), RESTART, "running", again),
+            // A start that failed: the program is broken, the configuration bad.
+            (Some("exit-code"), START, "running", again),
+            // Restart=, without anybody's job.
+            (Some("exit-code"), "", "running", failed),
+            (Some("watchdog"), OTHER, "running", failed),
+            (
+                success,
+                "",
+                "running",
+                After::Nobody("nobody has asked to stop the agent"),
             ),
             (
-                (
-                    Some("success"),
-                    "12 harbor-pilot.service stop running\n13 harbor-pilot.service start waiting",
-                    "running",
-                ),
-                false,
+                success,
+                OTHER,
+                "running",
+                After::Nobody("nobody has asked to stop the agent"),
             ),
-            (
-                (Some("success"), "12 k3s.service stop running", "running"),
-                false,
-            ),
-            ((Some("success"), stop, "stopping"), false),
-            ((Some("success"), "", ""), false),
-            ((Some("watchdog"), stop, "running"), false),
-            ((Some("exit-code"), "", "running"), false),
-            ((Some("start-limit-hit"), "", "running"), true),
+            (Some("start-limit-hit"), "", "running", After::ForGood),
+            // Reboot and poweroff stop every unit.
+            (success, STOP, "stopping", shuts_down),
+            (Some("timeout"), STOP, "stopping", shuts_down),
         ];
-        for ((result, jobs, system), expected) in table {
-            let stopping = Stopping {
-                result: result.map(str::to_owned),
-                jobs: jobs.to_owned(),
-                system: system.to_owned(),
-            };
-            assert_eq!(stopping.for_good(UNIT).is_ok(), expected, "{stopping:?}");
+        for (result, jobs, system, expected) in table {
+            let stopping = stopping(result, jobs, system);
+            assert_eq!(stopping.after(UNIT), expected, "{stopping:?}");
+        }
+    }
+
+    /// Only a process that follows at once takes the listeners back; else the port is closed, not silent.
+    #[test]
+    fn the_listeners_stay_for_a_planned_restart_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("notify");
+        let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let notifier = Notifier::new(Some(path.into()), None);
+        let table = [
+            (Some("success"), RESTART, "running", false),
+            (Some("success"), STOP, "running", true),
+            (Some("success"), STOP, "stopping", true),
+            (Some("exit-code"), START, "running", true),
+            (Some("exit-code"), "", "running", true),
+        ];
+        for (result, jobs, system, removed) in table {
+            let stopping = stopping(result, jobs, system);
+            stopping
+                .release_listeners(&notifier, &mut Vec::new())
+                .unwrap();
+            let mut text = [0; 100];
+            let said = socket.recv(&mut text).map(|length| &text[..length]);
+            let expected: &[u8] = b"FDSTOREREMOVE=1\nFDNAME=harbor-pilot\n";
+            assert_eq!(said.ok(), removed.then_some(expected), "{stopping:?}");
         }
     }
 }

@@ -99,6 +99,10 @@ impl Node {
         self.root.path().join("certs.d/docker.io/hosts.toml")
     }
 
+    fn text(&self) -> String {
+        fs::read_to_string(self.hosts()).unwrap()
+    }
+
     fn json(mut self) -> Self {
         self.args.json = true;
         self
@@ -245,6 +249,34 @@ fn handover_takes_the_agent_out_when_it_is_asked_to() {
         !text.contains("127.0.0.1") && text.contains("https://registry-1.docker.io"),
         "{text}"
     );
+}
+
+#[test]
+fn a_taken_port_takes_the_agent_out_and_another_agent_there_does_not() {
+    let node = Node::new(true, true);
+    node.apply();
+    let config = || node.args.loader.load().unwrap().config;
+    let answered = give_way::run(&config(), &node.args.machine).unwrap();
+    assert!(answered.is_none());
+    assert!(node.text().contains("[host.\"http://127"));
+    // Somebody else's answer, on another port.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nserver: other\r\n\r\n");
+        }
+    });
+    let mut taken = config();
+    taken.server.listen = vec![address];
+    let passed = give_way::run(&taken, &node.args.machine).unwrap().unwrap();
+    assert_eq!(passed.changed(), 8);
+    let text = node.text();
+    assert!(!text.contains("127.0.0.1"), "{text}");
+    // Nobody has asked for the files to be kept.
+    taken.node.manage = false;
+    let unmanaged = give_way::run(&taken, &node.args.machine).unwrap();
+    assert!(unmanaged.is_none());
 }
 
 #[test]

@@ -76,6 +76,9 @@ fn status() -> Status {
             relayed_bytes: BTreeMap::from([("replica".to_owned(), 12_897_485)]),
         },
         node_files: "not managed".to_owned(),
+        runtime: None,
+        restart_pending: None,
+        node_troubles: Vec::new(),
         log_dropped: 0,
         task_panics: 0,
     }

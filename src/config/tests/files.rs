@@ -149,9 +149,20 @@ fn a_credential_outside_the_unit_is_an_error_for_the_daemon_and_a_warning_for_re
         environment: BTreeMap::new(),
         outside_the_unit: true,
     };
-    let loaded = loader.load().unwrap();
-    assert_eq!(loaded.warnings[0].key, "tier.t.credential");
-    assert_eq!(loaded.config.tiers[0].credential, None);
+    // As in ExecStopPost=: the variable is still there, the file is not.
+    let emptied = (
+        "CREDENTIALS_DIRECTORY".to_owned(),
+        "/nonexistent".to_owned(),
+    );
+    for environment in [BTreeMap::new(), BTreeMap::from([emptied])] {
+        let loader = Loader {
+            environment,
+            ..loader.clone()
+        };
+        let loaded = loader.load().unwrap();
+        assert_eq!(loaded.warnings[0].key, "tier.t.credential");
+        assert_eq!(loaded.config.tiers[0].credential, None);
+    }
 }
 
 fn certificate() -> rcgen::CertifiedKey<rcgen::KeyPair> {

@@ -48,9 +48,9 @@ fn abstract_sockets_are_reached() {
 fn without_systemd_nothing_happens() {
     Notifier::default().ready("");
     let empty = Notifier::new(Some(OsString::new()), None);
-    empty.try_send(&[NotifyState::Ready]).unwrap();
+    empty.try_send(&[NotifyState::Ready], &[]).unwrap();
     let nowhere = Notifier::new(Some("/nonexistent/notify".into()), None);
-    nowhere.try_send(&[NotifyState::Ready]).unwrap_err();
+    nowhere.try_send(&[NotifyState::Ready], &[]).unwrap_err();
     nowhere.alive();
 }
 

@@ -18,6 +18,8 @@ pub enum Role {
     Upstream,
     /// The user's own endpoint for every registry (`"*"`), which our entry would hide (design F4).
     Wildcard,
+    /// An address at which nobody can be: the last resort of a registry that has none.
+    Nobody,
 }
 
 /// One host table, or the `server` with its keys.

@@ -97,7 +97,8 @@ fn the_chain() {
         ("", "docker.io", false, &[], format!(" | {HUB}")),
         // F6
         ("", "quay.io", true, &[], format!(" | {AGENT}")),
-        ("", "quay.io", false, &[], format!(" | {AGENT}")),
+        // Out of the file is out of it everywhere: another program may have the port by now.
+        ("", "quay.io", false, &[], format!(" | {NOBODY}")),
         (
             "",
             "quay.io",
@@ -110,7 +111,7 @@ fn the_chain() {
             "quay.io",
             false,
             both,
-            format!("https://core.example.com:8443/base/v2/a/quay.io | {AGENT}"),
+            format!("https://core.example.com:8443/base/v2/a/quay.io | {NOBODY}"),
         ),
         (
             "[node]\nfallback = \"none\"",
@@ -286,7 +287,7 @@ fn the_wildcard_stands_behind_the_agent() {
         format!("{AGENT} https://all.example | {AGENT}")
     );
     let away = of(&config(""), "quay.io", false, &[]).with_wildcard(&wildcard);
-    assert_eq!(line(&away), format!("https://all.example | {AGENT}"));
+    assert_eq!(line(&away), format!("https://all.example | {NOBODY}"));
 }
 
 #[test]

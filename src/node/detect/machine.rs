@@ -54,7 +54,9 @@ impl Machine {
         }
     }
 
-    pub(super) fn root(&self) -> &Path {
+    /// Below which every file of the machine stands.
+    #[must_use]
+    pub fn root(&self) -> &Path {
         &self.root
     }
 
@@ -79,7 +81,8 @@ impl Machine {
 }
 
 /// Of root's processes those that may be runtimes. Anybody can start a process that is called `k3s`; what it says
-/// would decide where files are written. Blocks on reading /proc.
+/// would decide where files are written. root of a container can as well (a virtual cluster in a pod runs `k3s server`),
+/// and its paths are not the node's. Blocks on reading /proc.
 fn running_processes() -> Vec<Process> {
     let Ok(mut system) = System::new() else {
         return Vec::new();
@@ -113,7 +116,23 @@ fn running_processes() -> Vec<Process> {
                 .any(|name| program.starts_with(name))
         })
     };
-    found.filter(may_be).collect()
+    found
+        .filter(may_be)
+        .filter(|process| !is_in_a_container(process.pid))
+        .collect()
+}
+
+fn is_in_a_container(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"));
+    status.is_ok_and(|status| has_another_pid(&status))
+}
+
+/// Whether a process has a number of its own in a namespace below ours (proc_pid_status(5)). Unlike the links in
+/// `/proc/PID/ns` this can be read without any capability.
+fn has_another_pid(status: &str) -> bool {
+    let mut lines = status.lines();
+    let numbers = lines.find_map(|line| line.strip_prefix("NSpid:"));
+    numbers.is_some_and(|numbers| numbers.split_whitespace().count() > 1)
 }
 
 /// `containerd --version`, of a program that belongs to root and nobody else may write.
@@ -145,4 +164,29 @@ fn program_version(program: &Path) -> Option<String> {
     }
     let output = child.wait_with_output().ok()?;
     containerd::version(&String::from_utf8_lossy(&output.stdout))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_another_pid;
+
+    #[test]
+    fn processes_of_containers_are_told_by_their_numbers() {
+        let table = [
+            (
+                "Name:\tk3s-server\nPid:\t21125\nNSpid:\t21125\nNSpgid:\t1 2\n",
+                false,
+            ),
+            (
+                "Name:\tk3s-server\nPid:\t21125\nNSpid:\t21125\t3168\n",
+                true,
+            ),
+            ("Name:\tk3s-server\nNSpid:\t21125\t3168\t1\n", true),
+            // A kernel without the line (before 4.1).
+            ("Name:\tk3s-server\n", false),
+        ];
+        for (status, expected) in table {
+            assert_eq!(has_another_pid(status), expected, "{status}");
+        }
+    }
 }

@@ -81,6 +81,7 @@ fn who(role: &Role) -> String {
         Role::Tier(name) => format!("tier {name}"),
         Role::Upstream => "upstream".to_owned(),
         Role::Wildcard => "copied from the entry for every registry".to_owned(),
+        Role::Nobody => "nobody".to_owned(),
     }
 }
 

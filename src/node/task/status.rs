@@ -68,32 +68,6 @@ pub enum TroubleKind {
 // === impl NodeFilesStatus ===
 
 impl NodeFilesStatus {
-    /// For people, in one line.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let word = match self.state {
-            FilesState::NotManaged => "not managed",
-            FilesState::Released => "released",
-            FilesState::Waiting => "waiting",
-            FilesState::Current => "current",
-            FilesState::Degraded => "degraded",
-        };
-        let mut line = word.to_owned();
-        if !self.reason.is_empty() {
-            line.push_str(": ");
-            line.push_str(&self.reason);
-        }
-        let pending = self
-            .detected
-            .as_ref()
-            .and_then(|found| found.restart_pending.as_deref());
-        if let Some(pending) = pending {
-            line.push_str("; restart pending: ");
-            line.push_str(pending);
-        }
-        line
-    }
-
     /// Whether a person should look.
     #[must_use]
     pub fn is_degraded(&self) -> bool {

@@ -39,7 +39,7 @@ impl Searches {
     }
 
     fn under_way(&self) -> usize {
-        self.flights.0.lock().unwrap().len()
+        self.flights.list().under_way.len()
     }
 }
 
@@ -94,20 +94,48 @@ async fn a_panic_is_its_own() {
         }
     };
     assert_eq!(*flights.join("a", work).await, 1);
-    assert_eq!(flights.0.lock().unwrap().len(), 0);
+    assert_eq!(flights.list().under_way.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn beyond_the_bound_everybody_searches_alone() {
     let searches = Searches::default();
     {
-        let mut flights = searches.flights.0.lock().unwrap();
+        let mut list = searches.flights.list();
         for index in 0..FLIGHTS {
             let key: &'static str = Box::leak(format!("other-{index}").into_boxed_str());
-            flights.insert(key, watch::channel(None).0);
+            let work: Work<usize> = Box::pin(std::future::pending());
+            let work = work.shared().downgrade().unwrap();
+            let number = u64::MAX;
+            list.under_way.insert(key, Flight { number, work });
         }
     }
     let answers = futures_util::future::join(searches.ask("a"), searches.ask("a")).await;
     assert_ne!(answers.0, answers.1);
     assert_eq!(searches.under_way(), FLIGHTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_cancelled_does_not_take_its_successor_along() {
+    let searches = Searches::default();
+    let board = || {
+        let work = || async { 7 };
+        searches.flights.board("a", &work).unwrap()
+    };
+    let first = board();
+    let number = |searches: &Searches| searches.flights.list().under_way["a"].number;
+    let first_number = number(&searches);
+    // As if the last one were leaving just now: nobody holds it, and it is still listed.
+    let forsake = || {
+        let gone: Work<usize> = Box::pin(std::future::pending());
+        let gone = gone.shared().downgrade().unwrap();
+        searches.flights.list().under_way.get_mut("a").unwrap().work = gone;
+    };
+    forsake();
+    let second = board();
+    assert_ne!(number(&searches), first_number);
+    drop(first);
+    assert_eq!(searches.under_way(), 1);
+    assert_eq!(second.await.as_deref(), Some(&7));
+    assert_eq!(searches.under_way(), 0);
 }

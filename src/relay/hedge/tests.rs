@@ -52,7 +52,7 @@ fn the_oldest_samples_make_room_and_old_ones_do_not_count() {
         times.add(millis(10), now + millis(1));
     }
     assert_eq!(times.percentile_95(now + millis(2)), Some(millis(10)));
-    assert_eq!(times.0.len(), SAMPLES);
+    assert_eq!(times.times.len(), SAMPLES);
     assert_eq!(times.percentile_95(now + millis(1) + RECENT), None);
 }
 
@@ -89,4 +89,24 @@ fn one_request_in_ten_is_hedged_at_most() {
         hedging.requested();
     }
     assert_eq!((0..10).filter(|_| hedging.pay()).count(), 3, "not saved up");
+}
+
+#[test]
+fn a_percentile_is_good_for_a_second() {
+    let (now, mut times) = (Instant::now(), FirstBytes::default());
+    for _ in 0..SAMPLES {
+        times.add(millis(100), now);
+    }
+    assert_eq!(times.recent_percentile(now), Some(millis(100)));
+    for _ in 0..SAMPLES {
+        times.add(millis(700), now);
+    }
+    assert_eq!(
+        times.recent_percentile(now + millis(999)),
+        Some(millis(100))
+    );
+    assert_eq!(
+        times.recent_percentile(now + millis(1_000)),
+        Some(millis(700))
+    );
 }

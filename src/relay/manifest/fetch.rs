@@ -6,7 +6,7 @@ use crate::oci::{Digest, Reference, RegistryName, Repository};
 use crate::relay::causes::Tried;
 use crate::relay::engine::{RelayParts, Rules};
 use crate::relay::head;
-use crate::relay::memory::Manifest;
+use crate::relay::memory::{Manifest, Proved};
 use crate::relay::rules::{Cause, FinalAnswer};
 use crate::relay::search::{Ended, Found, NotFound, Search};
 use crate::relay::stale::StaleManifest;
@@ -80,7 +80,7 @@ pub(super) async fn fetch(
     parts: Arc<RelayParts>,
     rules: Arc<Rules>,
     route: Arc<Route>,
-    wish: Wish,
+    wish: Arc<Wish>,
     request_id: Arc<str>,
 ) -> Fetched {
     let (route, denied) = parts.without_denied(route);
@@ -89,7 +89,7 @@ pub(super) async fn fetch(
     if wish.head && head_was_incomplete(&ended) {
         let tried = std::mem::take(&mut ended.tried);
         let attempts = ended.attempts;
-        ended = search(&parts, &rules, &route, &wish, false, &request_id).await;
+        ended = Box::pin(search(&parts, &rules, &route, &wish, false, &request_id)).await;
         ended.tried.splice(0..0, tried);
         ended.attempts += attempts;
     }
@@ -103,7 +103,7 @@ pub(super) async fn fetch(
             let is_outage = ended.tried.iter().any(|tried| tried.cause.is_outage());
             let stale = match nothing {
                 NotFound::Failed if is_outage && !had_denied => {
-                    parts.stale.find(&wish.image(), &wish.accept, limits).await
+                    Box::pin(parts.stale.find(&wish.image(), &wish.accept, limits)).await
                 }
                 _ => None,
             };
@@ -145,11 +145,25 @@ fn learn(
                 outcome,
             }
         }
+        Told::Same(proved) => {
+            let manifest = Manifest {
+                direct: outcome == RequestOutcome::Direct,
+                ..proved.manifest.clone()
+            };
+            if may_keep {
+                let whole = Some((manifest.body.clone(), manifest.media_type.to_string()));
+                parts
+                    .stale
+                    .keep(wish.image(), &manifest.digest, whole, limits);
+            }
+            Served::Whole(manifest, outcome)
+        }
         Told::Whole {
             body,
             digest,
             media_type,
             descriptors,
+            claims,
         } => {
             if may_keep {
                 let whole = Some((body.clone(), media_type.clone()));
@@ -178,6 +192,11 @@ fn learn(
                     .stickiness
                     .answered(route, &manifest.endpoint, learned, now);
                 parts.memories.manifests.put(key, manifest.clone(), now);
+            }
+            if wish.reference.digest().is_none() {
+                let manifest = manifest.clone();
+                let proved = Arc::new(Proved { manifest, claims });
+                parts.memories.proved.put(wish.image(), proved, now);
             }
             Served::Whole(manifest, outcome)
         }
@@ -224,7 +243,12 @@ async fn search(
     head_is_enough: bool,
     request_id: &Arc<str>,
 ) -> Ended<Told> {
+    let known = match wish.reference {
+        Reference::Tag(_) => parts.memories.proved.get(&wish.image(), Instant::now()),
+        Reference::Digest(_) => None,
+    };
     let wanted = ManifestWanted {
+        known,
         parts: parts.clone(),
         reference: wish.reference.clone(),
         accept: wish.accept.clone(),

@@ -6,6 +6,7 @@ use crate::oci::{Descriptor, Digest, ManifestKind, Reference, inspect_manifest, 
 use crate::relay::body::blame;
 use crate::relay::engine::RelayParts;
 use crate::relay::head;
+use crate::relay::memory::{Claims, Proved};
 use crate::relay::quota;
 use crate::relay::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
 use crate::relay::search::{Rejection, Wanted};
@@ -14,9 +15,11 @@ use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
 use bytes::Bytes;
 use hyper::Method;
-use hyper::header::HeaderMap;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use tokio::time::Instant;
+
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
 /// A manifest by tag or digest.
 pub(crate) struct ManifestWanted {
@@ -29,6 +32,8 @@ pub(crate) struct ManifestWanted {
     pub(super) policy: HarborPolicy,
     pub(super) request_id: Arc<str>,
     pub(super) limit: u64,
+    /// What this tag was answered with a moment ago.
+    pub(super) known: Option<Arc<Proved>>,
 }
 
 /// What a source has for us.
@@ -40,7 +45,10 @@ pub(crate) enum Told {
         digest: Digest,
         media_type: String,
         descriptors: Vec<Descriptor>,
+        claims: Claims,
     },
+    /// All of it, the same as a moment ago.
+    Same(Arc<Proved>),
     /// Upstream's HEAD: complete, as containerd needs it.
     Head {
         digest: Digest,
@@ -79,14 +87,11 @@ impl ManifestWanted {
     }
 
     async fn prove(&self, endpoint: &EndpointId, answer: Answer) -> Result<Told, Rejection> {
-        let header = |name: &str| {
-            answer
-                .headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .map(ToOwned::to_owned)
+        let header = |name: HeaderName| answer.headers.get(name).cloned();
+        let claims = Claims {
+            digest: header(CONTENT_DIGEST),
+            content_type: header(CONTENT_TYPE),
         };
-        let (claimed, content_type) = (header("docker-content-digest"), header("content-type"));
         let body = answer.body.read_to(self.limit).await.map_err(|error| {
             let cause = Cause::Failed(error.failure);
             Self::leave(
@@ -96,6 +101,16 @@ impl ManifestWanted {
                 &error.detail,
             )
         })?;
+        if let Some(known) = &self.known
+            && known.is(endpoint, &claims, &body)
+        {
+            return Ok(Told::Same(known.clone()));
+        }
+        let text = |value: &Option<HeaderValue>| {
+            let text = value.as_ref().and_then(|value| value.to_str().ok());
+            text.map(ToOwned::to_owned)
+        };
+        let (claimed, content_type) = (text(&claims.digest), text(&claims.content_type));
         let hard = Outcome::Hard(Failure::Content);
         let ManifestKind::Manifest {
             descriptors,
@@ -135,6 +150,7 @@ impl ManifestWanted {
             digest,
             media_type,
             descriptors,
+            claims,
         })
     }
 }
@@ -189,7 +205,8 @@ impl Wanted for ManifestWanted {
                 }
             }
             Verdict::Use(_) => self.prove(endpoint, answer).await,
-            verdict => Err(head::rejection(verdict, answer).await),
+            // Boxed: rare, and more than half of what a search keeps per attempt.
+            verdict => Err(Box::pin(head::rejection(verdict, answer)).await),
         }
     }
 

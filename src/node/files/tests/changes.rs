@@ -51,7 +51,7 @@ fn a_closed_registry_knows_the_agent_alone() {
     assert_eq!(chain(&node, "docker.io"), [AGENT]);
     node.stopped = true;
     node.apply();
-    assert_eq!(chain(&node, "docker.io"), [AGENT]);
+    assert_eq!(chain(&node, "docker.io"), [desired::NOBODY]);
 }
 
 #[test]

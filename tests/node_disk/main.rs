@@ -1,6 +1,6 @@
-//! The node's files on a full and on a read-only file system (design F5): the old file stays, the error says which it
-//! is, and what was not possible is done as soon as it is. Real file systems, so it needs root to mount them:
-//! `cargo test --test node_disk`; a plain `cargo test` leaves it out.
+//! The node's files on file systems that are full, read-only or dying, and where the daemon has no right to them (design
+//! F5, S3): the old file stays, the error says which it is, and what was not possible is done as soon as it is. Real
+//! file systems, so it needs root to mount them: `cargo test --test node_disk`; a plain `cargo test` leaves it out.
 
 #![allow(
     clippy::expect_used,
@@ -9,6 +9,9 @@
     clippy::indexing_slicing,
     reason = "a test's own helpers end the test"
 )]
+
+mod dying;
+mod owner;
 
 use harbor_pilot::config::Config;
 use harbor_pilot::node::detect::{Machine, Process};
@@ -81,9 +84,9 @@ fn run(program: &str, arguments: &[&str]) {
     assert!(status.success(), "{program} {arguments:?}: are you root?");
 }
 
-struct Node {
+struct Node<M> {
     // In the order of dropping: unmounted first.
-    mount: Mount,
+    mount: M,
     machine: Machine,
     store: Store,
     config: Config,
@@ -93,13 +96,19 @@ struct Node {
 const BEFORE: &str =
     "# mine\nserver = \"https://registry-1.docker.io\"\n[host.\"https://a.example\"]\n";
 
-impl Node {
-    /// With the file system at `mounted`: k3s' directory or our state.
+impl Node<Mount> {
     fn new(mounted: &str) -> Self {
+        Self::on(mounted, |place| Mount::new(place, 256))
+    }
+}
+
+impl<M> Node<M> {
+    /// With the file system at `mounted`: k3s' directory or our state.
+    fn on(mounted: &str, mount: impl FnOnce(&Path) -> M) -> Self {
         let root = tempdir().unwrap();
         let place = root.path().join(mounted);
         fs::create_dir_all(&place).unwrap();
-        let mount = Mount::new(&place, 256);
+        let mount = mount(&place);
         let process = Process {
             pid: 1,
             argv: vec!["k3s server".to_owned()],

@@ -1,0 +1,33 @@
+#!/bin/bash
+# Makes the package out of a binary that is built: packaging/build.sh BINARY OUTPUT.deb [cargo-deb options].
+# Run by the user; nothing is installed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+binary=$1
+output=$2
+shift 2
+
+# cargo-deb reads a binary of target/release; this one may be another (the tests package the debug build).
+stage=$(mktemp -d)
+trap 'rm -rf "$stage"' EXIT
+mkdir -p "$(dirname "$output")"
+folder=release
+for option; do
+    case $option in *-linux-*) folder=$option/release ;; esac
+done
+install -D -m 755 "$binary" "$stage/target/$folder/harbor-pilot"
+
+rm -rf target/package
+cargo run --quiet --locked --example manuals -- target/package
+
+CARGO_TARGET_DIR="$stage/target" cargo deb --quiet --no-build --locked --output "$stage/package.deb" "$@" >/dev/null
+
+# The parents of the files that the agent keeps: a directory that appears after its start would be read-only for it, so that
+# they have to be there before k3s is. cargo-deb knows no empty directories.
+dpkg-deb --raw-extract "$stage/package.deb" "$stage/tree"
+for directory in etc/harbor-pilot/config.d etc/rancher var/lib/rancher etc/containerd; do
+    install -d -m 755 "$stage/tree/$directory"
+done
+dpkg-deb --root-owner-group --uniform-compression ${DEB_COMPRESSION:--Zxz} --build "$stage/tree" "$output" >/dev/null
+echo "$output"

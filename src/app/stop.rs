@@ -1,0 +1,130 @@
+//! The end of a run (design O3, O4): readiness off, accepting goes on while answers end, then nobody accepts for a
+//! moment, the listeners go to systemd for the next process, and it is over.
+
+use super::Running;
+use crate::lifecycle::{Drained, Signals};
+use crate::telemetry::{EventName, StateChange};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// The last part of the drain, in which nobody accepts: answers that have just begun get so long to leave. With the
+/// next process' start this is what a client waits for at a restart, so that it is short.
+const LAST_ANSWERS: Duration = Duration::from_millis(150);
+
+/// Why it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Somebody asked for it; perhaps for a restart, which nobody has said.
+    Asked,
+    /// A task failed.
+    Failed,
+}
+
+/// How the time of a drain is shared: when accepting ends, and when everything does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Course {
+    accepting: Duration,
+    all: Duration,
+}
+
+// === impl Course ===
+
+impl Course {
+    fn of(drain: Duration) -> Self {
+        let all = drain.max(LAST_ANSWERS);
+        Self {
+            accepting: all.saturating_sub(LAST_ANSWERS),
+            all,
+        }
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Ends it. A second signal ends it at once.
+    pub(super) async fn stop(&mut self, why: Why, signals: &mut Signals) {
+        self.notifier.stopping();
+        let limit = self.config.timeouts.drain;
+        self.journal.event(StateChange {
+            event: EventName::Drain,
+            tier: None,
+            endpoint: None,
+            reason: "stopping".to_owned(),
+            message: format!("stopping: answers under way have {} s", limit.as_secs_f32()),
+        });
+        let course = Course::of(limit);
+        let began = Instant::now();
+        self.drain.begin(course.all);
+        let in_time = tokio::select! {
+            // Cancel safe: it only waits.
+            _ = self.drain.drained() => true,
+            // Cancel safe: it only waits.
+            () = sleep_until(began + course.accepting) => true,
+            // Cancel safe: a signal is taken or stays.
+            _ = signals.next() => false,
+        };
+        // Before the listeners close: a slow disk is nothing that clients should wait for.
+        self.keep_sizes();
+        self.drain.close();
+        let in_time = in_time && self.last_answers(signals).await;
+        if !in_time {
+            tracing::info!("a second signal: stopping at once");
+        } else if why == Why::Asked {
+            self.hand_over_listeners();
+        }
+        self.tasks.stop();
+    }
+
+    /// Waits for the answers that are still leaving; `false`: a signal came.
+    async fn last_answers(&mut self, signals: &mut Signals) -> bool {
+        let cut = tokio::select! {
+            biased;
+            // Cancel safe: it only waits.
+            () = self.drain.idle() => 0,
+            // Cancel safe: it only waits. Where no answer is under way an open connection may still ask.
+            Drained::LimitPassed { left } = self.drain.drained() => left,
+            // Cancel safe: it only waits.
+            () = sleep(LAST_ANSWERS) => self.drain.held(),
+            // Cancel safe: a signal is taken or stays.
+            _ = signals.next() => return false,
+        };
+        if cut > 0 {
+            tracing::info!("{cut} answers were cut at the drain's limit; containerd resumes them");
+        }
+        true
+    }
+
+    /// A stop for good cannot be told from a restart here. Where the unit stays down systemd lets go of them, and
+    /// `handover`, which can tell, has removed them before.
+    fn hand_over_listeners(&mut self) {
+        if let Err(error) = self.notifier.keep_sockets(&self.listeners) {
+            tracing::warn!(
+                "handing the listeners to systemd: {error}; clients are refused until the next start"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_answers_have_their_time_within_the_drain() {
+        let ms = Duration::from_millis;
+        let table = [
+            (3000, 2850, 3000),
+            (200, 50, 200),
+            (150, 0, 150),
+            (0, 0, 150),
+        ];
+        for (drain, accepting, all) in table {
+            let course = Course {
+                accepting: ms(accepting),
+                all: ms(all),
+            };
+            assert_eq!(Course::of(ms(drain)), course, "{drain} ms");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! `harbor-pilot doctor`: the node checked from end to end, each finding with a code and a remedy.
+//!
+//! Run as root it sees who holds a port and what the running agent's environment is; as somebody else it says less.
+//! Everything is asked at once; the report is there within some 20 seconds. Nothing on the node is changed.
+//!
+//! `--json` prints one object. Fields and codes may be added, never changed:
+//!
+//! | field | what |
+//! |---|---|
+//! | `version` | of this program |
+//! | `errors`, `warnings` | how many findings of each severity |
+//! | `complete` | every check that applies to this node was made |
+//! | `checks[]` | `name` (configuration, agent, files, environment, dns, connections, clock, access, pull), `state` (ok, findings, not_applicable, not_made), `said`, `notes[]` |
+//! | `findings[]` | `code`, `severity` (error, warning), `check`, `subject`, `what`, `instead` |
+//!
+//! The exit status is 1 if there are findings, 2 if there are none but something could not be checked, else 0.
+
+mod render;
+
+use super::{FAILED, files, status};
+use crate::app::{self, Error};
+use crate::config::{Config, Loaded, Loader, Problem};
+use crate::doctor::agent::{AgentFacts, ConfigFacts, Listener};
+use crate::doctor::port::who_listens;
+use crate::doctor::{CHECKS, Subject, examine};
+use crate::node::answers;
+use crate::node::detect::Machine;
+use futures_util::future::join_all;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, IsTerminal as _, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Takes the progress line away again.
+const CLEAR_LINE: &str = "\r\x1b[K";
+
+/// Of the agent's own environment what decides about its configuration.
+const OF_AGENT: [&str; 8] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "CREDENTIALS_DIRECTORY",
+    "STATE_DIRECTORY",
+];
+
+/// What `doctor` is told.
+#[derive(Clone, Debug)]
+pub struct DoctorArgs {
+    /// Whose configuration.
+    pub loader: Loader,
+    /// For programs instead of people.
+    pub json: bool,
+    /// The machine whose files are meant.
+    pub machine: Arc<Machine>,
+    /// The running agent's environment; `None`: what the kernel says of its process.
+    pub agent_environment: Option<BTreeMap<String, String>>,
+}
+
+/// Runs the command. The report goes to `stdout`, progress to `stderr`.
+///
+/// # Errors
+/// Where the report cannot be written.
+pub fn run(args: &DoctorArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            writeln!(stderr, "error: starting the runtime: {error}")?;
+            return Ok(FAILED);
+        }
+    };
+    let progress = Progress {
+        is_shown: !args.json && io::stderr().is_terminal(),
+        to: RefCell::new((stderr, 0)),
+    };
+    let report = runtime.block_on(async {
+        let subject = subject(args).await;
+        examine(&subject, &|names| progress.done(names)).await
+    });
+    // A child that hangs in the kernel must not hang this.
+    runtime.shutdown_background();
+    progress.clear();
+    if args.json {
+        serde_json::to_writer_pretty(&mut *stdout, &render::json(&report))?;
+        writeln!(stdout)?;
+    } else {
+        let no_color = args.loader.environment.get("NO_COLOR");
+        let color = no_color.is_none_or(String::is_empty) && io::stdout().is_terminal();
+        stdout.write_all(render::render(&report, color).as_bytes())?;
+    }
+    Ok(report.exit_status())
+}
+
+/// Gathers what the examination is about: the configuration as the running agent reads it, and the agent.
+async fn subject(args: &DoctorArgs) -> Subject {
+    let (first, _) = load(&args.loader);
+    let listen = listeners(&first.server.listen).await;
+    // proxy = "env" and credentials mean those of the daemon, not of this shell.
+    let mut loader = args.loader.clone();
+    let environment = args
+        .agent_environment
+        .clone()
+        .or_else(|| of_process(&listen));
+    if let Some(environment) = environment {
+        let kept = args.loader.environment.iter();
+        let kept = kept.filter(|(name, _)| !OF_AGENT.contains(&name.as_str()));
+        let theirs = environment
+            .iter()
+            .filter(|(name, _)| OF_AGENT.contains(&name.as_str()));
+        loader.environment = kept
+            .chain(theirs)
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+    }
+    let (config, facts) = load(&loader);
+    let alive = listen.iter().any(|listener| listener.answers);
+    let asked = match config.server.admin {
+        Some(admin) => Some(
+            status::fetch(admin)
+                .await
+                .map_err(|error| error.to_string()),
+        ),
+        None => None,
+    };
+    let said = asked.as_ref().and_then(|asked| asked.as_ref().ok());
+    Subject {
+        tiers: files::tiers(&config, alive, said),
+        agent: AgentFacts {
+            listen,
+            admin: config.server.admin,
+            status: asked,
+        },
+        config: Arc::new(config),
+        files: facts,
+        machine: args.machine.clone(),
+        environment: args.loader.environment.clone(),
+        // The standard library's random keys are all the randomness that is needed.
+        nonce: RandomState::new().hash_one(std::process::id()),
+    }
+}
+
+/// The files' configuration; where they are bad the last accepted one, then the built-in one.
+fn load(loader: &Loader) -> (Config, ConfigFacts) {
+    let shown = loader.config_file.display().to_string();
+    let file = match loader.explicit || loader.config_file.exists() {
+        true => shown,
+        false => format!("the built-in configuration (there is no {shown})"),
+    };
+    let facts = |problems: Vec<Problem>, last_accepted, warnings| ConfigFacts {
+        file: file.clone(),
+        problems,
+        last_accepted,
+        warnings,
+        unprivileged: !rustix::process::geteuid().is_root(),
+    };
+    match app::load(loader) {
+        Ok((loaded, rejected)) => {
+            let Loaded {
+                config, warnings, ..
+            } = loaded;
+            let is_old = rejected.is_some();
+            (
+                config,
+                facts(rejected.unwrap_or_default(), is_old, warnings),
+            )
+        }
+        Err(Error::Config(problems)) => (Config::built_in(), facts(problems, false, Vec::new())),
+        // Nothing else comes of a load.
+        Err(_) => (Config::built_in(), facts(Vec::new(), false, Vec::new())),
+    }
+}
+
+async fn listeners(listen: &[SocketAddr]) -> Vec<Listener> {
+    let ask = |address: &SocketAddr| {
+        let address = *address;
+        async move {
+            let held = tokio::task::spawn_blocking(move || who_listens(address));
+            let (held, answers) = tokio::join!(held, answers(address));
+            let (taken, holder) = held.unwrap_or_default();
+            Listener {
+                address,
+                // What answers is there, whatever the kernel's list said a moment before.
+                taken: taken || answers,
+                holder,
+                answers,
+            }
+        }
+    };
+    join_all(listen.iter().map(ask)).await
+}
+
+/// The environment with which the agent's process was started: root may read it.
+fn of_process(listen: &[Listener]) -> Option<BTreeMap<String, String>> {
+    let ours = listen.iter().find(|listener| listener.answers)?;
+    let pid = ours.holder.as_ref()?.pid;
+    let text = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let pairs = text.split(|byte| *byte == 0).filter_map(|pair| {
+        let (name, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
+        Some((name.to_owned(), value.to_owned()))
+    });
+    Some(pairs.collect())
+}
+
+/// One line that is written over.
+struct Progress<'a> {
+    is_shown: bool,
+    to: RefCell<(&'a mut dyn Write, usize)>,
+}
+
+// === impl Progress ===
+
+impl Progress<'_> {
+    fn done(&self, names: &[&str]) {
+        let mut to = self.to.borrow_mut();
+        to.1 += names.len();
+        let line = format!(
+            "checked {} ({} of {})",
+            names.join(", "),
+            to.1,
+            CHECKS.len()
+        );
+        self.show(&mut *to.0, &line);
+    }
+
+    fn clear(&self) {
+        self.show(&mut *self.to.borrow_mut().0, "");
+    }
+
+    fn show(&self, to: &mut dyn Write, line: &str) {
+        if self.is_shown {
+            // The report counts, not this.
+            let _ = write!(to, "{CLEAR_LINE}{line}").and_then(|()| to.flush());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! The report for people and for programs: from a value to text, without any I/O.
+
+use crate::cli::status::{Color, Page, clean};
+use crate::doctor::report::{Check, Report, Severity, State};
+use serde_json::{Value, json};
+use std::fmt::{self, Write as _};
+
+/// The object of `--json`.
+pub(super) fn json(report: &Report) -> Value {
+    let checks = report.checks.iter().map(|check| {
+        json!({
+            "name": check.name,
+            "state": check.state,
+            "said": check.said,
+            "notes": check.notes,
+        })
+    });
+    let findings = report.checks.iter().flat_map(|check| {
+        check.findings.iter().map(|finding| {
+            json!({
+                "code": finding.code,
+                "severity": finding.severity,
+                "check": check.name,
+                "subject": finding.subject,
+                "what": finding.what,
+                "instead": finding.instead,
+            })
+        })
+    });
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "errors": report.count(Severity::Error),
+        "warnings": report.count(Severity::Warning),
+        "complete": !report.is_incomplete(),
+        "checks": checks.collect::<Vec<_>>(),
+        "findings": findings.collect::<Vec<_>>(),
+    })
+}
+
+/// The text, with colours or without.
+pub(super) fn render(report: &Report, color: bool) -> String {
+    let mut page = Page {
+        text: String::new(),
+        color,
+    };
+    // Writing into a String cannot fail.
+    let _ = write(report, &mut page);
+    page.text
+}
+
+fn write(report: &Report, page: &mut Page) -> fmt::Result {
+    for check in &report.checks {
+        write_check(check, page)?;
+    }
+    page.text.push('\n');
+    let (line, color) = last_line(report);
+    page.colored(&line, color);
+    page.text.push('\n');
+    Ok(())
+}
+
+fn write_check(check: &Check, page: &mut Page) -> fmt::Result {
+    let errors = check
+        .findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Error);
+    let (word, color) = match check.state {
+        State::Ok => ("ok", Color::Good),
+        State::Findings if errors => ("ERROR", Color::Bad),
+        State::Findings => ("warning", Color::Warn),
+        State::NotApplicable => ("-", Color::Plain),
+        State::NotMade => ("?", Color::Warn),
+    };
+    page.colored(&format!("{word:<8}"), color);
+    writeln!(page.text, "{:<14} {}", check.name, clean(&check.said))?;
+    for finding in &check.findings {
+        page.text.push_str("    ");
+        let color = match finding.severity {
+            Severity::Error => Color::Bad,
+            Severity::Warning => Color::Warn,
+        };
+        page.colored(finding.code.word(), color);
+        writeln!(
+            page.text,
+            "  {}: {}",
+            clean(&finding.subject),
+            clean(&finding.what)
+        )?;
+        for (number, line) in finding.instead.lines().enumerate() {
+            let lead = if number == 0 {
+                "      do: "
+            } else {
+                "          "
+            };
+            writeln!(page.text, "{lead}{}", clean(line))?;
+        }
+    }
+    for note in &check.notes {
+        writeln!(page.text, "    note: {}", clean(note))?;
+    }
+    Ok(())
+}
+
+fn last_line(report: &Report) -> (String, Color) {
+    let some = |count: usize, word: &str| match count {
+        1 => format!("1 {word}"),
+        n => format!("{n} {word}s"),
+    };
+    let (errors, warnings) = (
+        report.count(Severity::Error),
+        report.count(Severity::Warning),
+    );
+    let rest = if report.is_incomplete() {
+        "; not everything could be checked (marked ?)"
+    } else {
+        ""
+    };
+    match (errors, warnings) {
+        (0, 0) if rest.is_empty() => ("All is well.".to_owned(), Color::Good),
+        (0, 0) => (format!("Nothing found{rest}."), Color::Warn),
+        (0, n) => (format!("{}{rest}.", some(n, "warning")), Color::Warn),
+        (n, 0) => (format!("{}{rest}.", some(n, "error")), Color::Bad),
+        (n, m) => (
+            format!("{}, {}{rest}.", some(n, "error"), some(m, "warning")),
+            Color::Bad,
+        ),
+    }
+}

@@ -1,0 +1,183 @@
+//! `harbor-pilot doctor`: the node from end to end. Facts are gathered by thin readers, all at once and within limits;
+//! judgements are pure functions from facts to findings, each with a code for programs and a remedy for people.
+//!
+//! Changes nothing: what it pulls for a test is its own image, and is taken away again. Asks sources for no more than
+//! the agent itself would.
+
+mod access;
+pub mod agent;
+mod certificates;
+mod clock;
+pub mod code;
+pub mod environment;
+mod files;
+mod look;
+mod names;
+pub mod port;
+mod pull;
+pub mod report;
+mod sources;
+#[cfg(test)]
+mod testing;
+mod tool;
+
+use crate::admin::Status;
+use crate::config::{BaseUrl, Config};
+use crate::node::detect::Machine;
+use crate::node::files::Tiers;
+use agent::{AgentFacts, ConfigFacts};
+use environment::Environment;
+use files::FilesFacts;
+use look::Looked;
+use pull::Trial;
+use report::{Check, Report};
+use sources::SourceFacts;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tool::Tool;
+
+/// For everything about files; a dead network file system must not hold up the rest.
+const FILES_LIMIT: Duration = Duration::from_secs(5);
+
+/// What is examined.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The configuration that the rest is about.
+    pub config: Arc<Config>,
+    /// What is known of its files.
+    pub files: ConfigFacts,
+    /// What is known of the agent.
+    pub agent: AgentFacts,
+    /// The machine.
+    pub machine: Arc<Machine>,
+    /// Tiers that may stand in a file.
+    pub tiers: Tiers,
+    /// Of the shell.
+    pub environment: Environment,
+    /// For the test image's tag.
+    pub nonce: u64,
+}
+
+/// The checks by name, in the order of the report.
+pub const CHECKS: [&str; 9] = [
+    "configuration",
+    "agent",
+    "files",
+    "environment",
+    "dns",
+    "connections",
+    "clock",
+    "access",
+    "pull",
+];
+
+/// Makes every check, within 20 seconds or so. `done` is told which checks are over.
+pub async fn examine(subject: &Subject, done: &dyn Fn(&[&str])) -> Report {
+    let status = match &subject.agent.status {
+        Some(Ok(status)) => Some(status),
+        _ => None,
+    };
+    let configuration = agent::configuration(&subject.files, status);
+    let agent = agent::agent(&subject.agent);
+    done(&["configuration", "agent"]);
+    let on_disk = async {
+        let (files, facts) = files_of(subject, status).await;
+        done(&["files"]);
+        let pull = pull_of(subject, facts.as_ref()).await;
+        done(&["pull"]);
+        (files, pull)
+    };
+    let outside = async {
+        let sources = sources::look(&subject.config).await;
+        let judged = outside_of(subject, &sources).await;
+        done(&["environment", "dns", "connections", "clock", "access"]);
+        judged
+    };
+    let ((files, pull), outside) = tokio::join!(on_disk, outside);
+    let mut checks = vec![configuration, agent, files];
+    checks.extend(outside);
+    checks.push(pull);
+    Report { checks }
+}
+
+/// What was seen of the sources, judged.
+async fn outside_of(subject: &Subject, sources: &[SourceFacts]) -> Vec<Check> {
+    let config = &subject.config;
+    let (root, here) = (subject.machine.root().to_owned(), subject.environment.clone());
+    let places = spawn_blocking(move || environment::places(&root, &here));
+    let places = timeout(FILES_LIMIT, places).await;
+    let places = places.ok().and_then(Result::ok).unwrap_or_default();
+    let upstreams_are_dns = !environment::explains(&places, sources);
+    let agent = config.server.listen.first().map(|listen| BaseUrl {
+        https: false,
+        host: listen.ip().to_string(),
+        port: listen.port(),
+        prefix: String::new(),
+    });
+    let is_closed = config.server.require_header.is_some();
+    vec![
+        environment::environment(sources, &places, config, agent.as_ref()),
+        names::names(sources, &config.dns.nameservers, upstreams_are_dns),
+        certificates::connections(sources, SystemTime::now(), clock::ahead(sources)),
+        clock::clock(sources),
+        access::access(sources, is_closed),
+    ]
+}
+
+async fn files_of(subject: &Subject, status: Option<&Status>) -> (Check, Option<FilesFacts>) {
+    let (machine, config) = (subject.machine.clone(), subject.config.clone());
+    let tiers = subject.tiers.clone();
+    let agent_alive = subject.agent.answers();
+    let look = spawn_blocking(move || {
+        look::look(Looked {
+            machine: &machine,
+            config: &config,
+            agent_alive,
+            tiers: &tiers,
+        })
+    });
+    let Ok(Ok(mut facts)) = timeout(FILES_LIMIT, look).await else {
+        let why = format!("the node's files could not be read within {} s", FILES_LIMIT.as_secs());
+        return (Check::not_made("files", why), None);
+    };
+    facts.troubles = status.map(|status| status.node_troubles.clone()).unwrap_or_default();
+    (files::files(&facts), Some(facts))
+}
+
+/// The bypass alarm, where there is a containerd and a file that names the agent.
+async fn pull_of(subject: &Subject, facts: Option<&FilesFacts>) -> Check {
+    let skip = |why: &str| Check::not_applicable("pull", why);
+    let Some(facts) = facts else {
+        return skip("the node's files are not known");
+    };
+    let answering = subject.agent.listen.iter().find(|listener| listener.answers);
+    let Some(agent) = answering else {
+        return skip("the agent does not answer");
+    };
+    let (Some(file), Some(certs_d)) = (facts.registry_of_agent(), &facts.detected.certs_d) else {
+        return skip("no host configuration names the agent first");
+    };
+    let detected = &facts.detected;
+    let tool = Tool::find(
+        subject.machine.root(),
+        detected.runtime,
+        detected.data_dir.as_deref(),
+        &subject.environment,
+    );
+    let tool = match tool {
+        Ok(tool) => tool,
+        Err(why) => return skip(&why),
+    };
+    let trial = Trial {
+        tool: tool.clone(),
+        agent: agent.dialled(),
+        key: subject.config.server.require_header.clone(),
+        registry: file.registry.clone(),
+        certs_d: certs_d.clone(),
+        nonce: subject.nonce,
+    };
+    let reference = trial.reference();
+    pull::pull(&reference, &tool, &trial.run().await)
+}

@@ -1,0 +1,120 @@
+//! Tables of ports and of what the agent says.
+
+use super::super::report::State;
+use super::*;
+use serde_json::json;
+
+fn holder(name: &str) -> Option<Holder> {
+    Some(Holder {
+        pid: 7,
+        name: name.to_owned(),
+        unit: None,
+    })
+}
+
+fn facts(taken: bool, holder: Option<Holder>, answers: bool) -> AgentFacts {
+    AgentFacts {
+        listen: vec![Listener {
+            address: "127.0.0.1:5180".parse().unwrap(),
+            taken,
+            holder,
+            answers,
+        }],
+        admin: Some("127.0.0.1:5181".parse().unwrap()),
+        status: Some(Err("no agent answers\nIs it running?".to_owned())),
+    }
+}
+
+fn status(change: impl FnOnce(&mut serde_json::Value)) -> Status {
+    let mut status = json!({
+        "version": env!("CARGO_PKG_VERSION"), "uptime_seconds": 1, "ready": true, "not_ready": [], "generation": 1,
+        "config": {
+            "generation": 1, "file": "/etc/harbor-pilot/config.toml", "loaded_at": "2026-11-21T01:31:08Z",
+            "last_reload_ok": true, "error": null, "from_last_accepted": false,
+        },
+        "tiers": [], "upstreams": [], "changes": [], "traffic": {"requests": {}, "relayed_bytes": {}},
+        "node_files": "not managed", "log_dropped": 0, "task_panics": 0,
+    });
+    change(&mut status);
+    serde_json::from_value(status).unwrap()
+}
+
+#[test]
+fn whoever_holds_the_port_is_named() {
+    let none: &[&str] = &[];
+    let table = [
+        (
+            facts(true, holder("harbor-pilot"), true),
+            &["admin-unreachable"][..],
+        ),
+        (facts(false, None, false), &["agent-not-running"]),
+        (facts(true, holder("harbor-pilot"), false), &["agent-hangs"]),
+        (facts(true, holder("nginx"), false), &["port-stolen"]),
+        (facts(true, None, false), &["port-stolen"]),
+    ];
+    for (facts, due) in table {
+        assert_eq!(agent(&facts).codes(), due, "{facts:?}");
+    }
+    let mut well = facts(true, holder("harbor-pilot"), true);
+    well.status = Some(Ok(status(|_| {})));
+    let check = agent(&well);
+    assert_eq!((check.codes(), check.state), (none.to_vec(), State::Ok));
+    assert!(
+        check.said.contains("127.0.0.1:5180, harbor-pilot (pid 7)"),
+        "{}",
+        check.said
+    );
+    well.status = None;
+    assert!(agent(&well).codes().is_empty(), "admin may be off");
+    let stolen = agent(&facts(true, holder("nginx"), false));
+    assert!(
+        stolen.findings[0].what.contains("nginx (pid 7)"),
+        "{stolen:?}"
+    );
+    assert_eq!(agent(&AgentFacts::default()).state, State::NotApplicable);
+}
+
+#[test]
+fn an_agent_that_is_not_ready_is_said() {
+    let mut well = facts(true, None, true);
+    well.status = Some(Ok(status(|status| {
+        status["ready"] = json!(false);
+        status["not_ready"] = json!(["stopping"]);
+        status["version"] = json!("0.0.1");
+    })));
+    let check = agent(&well);
+    assert_eq!(check.codes(), ["agent-not-ready"]);
+    assert!(check.notes[0].contains("0.0.1"), "{check:?}");
+}
+
+#[test]
+fn the_files_and_what_runs_are_compared() {
+    let file = "/etc/harbor-pilot/config.toml";
+    let problem = Problem {
+        file: Some(file.into()),
+        line: Some(3),
+        key: "tier".to_owned(),
+        what: "is a text".to_owned(),
+        instead: "write a table".to_owned(),
+    };
+    let of = |problems: Vec<Problem>, status: Option<&Status>| {
+        let facts = ConfigFacts {
+            file: file.to_owned(),
+            problems,
+            ..ConfigFacts::default()
+        };
+        configuration(&facts, status)
+    };
+    assert!(of(vec![], None).codes().is_empty());
+    assert!(of(vec![], Some(&status(|_| {}))).codes().is_empty());
+    let bad = of(vec![problem.clone(), problem], None);
+    assert_eq!(bad.codes(), ["config-invalid"]);
+    assert!(bad.findings[0].what.contains("and 1 more"), "{bad:?}");
+    let older = status(|status| {
+        status["config"]["last_reload_ok"] = json!(false);
+        status["config"]["error"] = json!("line 3\nline 4");
+    });
+    assert_eq!(of(vec![], Some(&older)).codes(), ["config-not-in-force"]);
+    let other = status(|status| status["config"]["file"] = json!("/elsewhere.toml"));
+    assert_eq!(of(vec![], Some(&other)).codes(), ["config-not-in-force"]);
+}

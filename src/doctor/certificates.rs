@@ -1,0 +1,218 @@
+//! Connections and certificates of every address, and what a tier's health says. Facts in, findings out.
+
+use super::code::Code;
+use super::report::{Check, Severity};
+use super::sources::{EndpointFacts, SourceFacts};
+use crate::health::Verdict;
+use crate::telemetry::human_duration;
+use crate::upstream::{Certificate, CertificateFault};
+use std::time::{Duration, SystemTime};
+
+/// A certificate that ends within this is said; of one with a shorter life, the last third.
+const SOON: Duration = Duration::from_secs(14 * 86_400);
+
+/// Connections, certificates, health. An upstream without a connection is `environment`'s to say.
+/// `ahead` is by how many seconds the sources' clocks are ahead of this node's: what their time would cure is the
+/// clock's fault, and said there.
+pub(super) fn connections(sources: &[SourceFacts], now: SystemTime, ahead: i64) -> Check {
+    let has_tiers = sources.iter().any(SourceFacts::is_tier);
+    let endpoints: usize = sources.iter().map(|one| one.endpoints.len()).sum();
+    if endpoints == 0 {
+        return Check::not_applicable("connections", "no source has an address");
+    }
+    let shown = |one: &&EndpointFacts| one.shown.is_ok();
+    let reached: usize = sources
+        .iter()
+        .map(|one| one.endpoints.iter().filter(shown).count())
+        .sum();
+    let mut check = Check::made(
+        "connections",
+        format!("{reached} of {endpoints} addresses reached"),
+    );
+    for one in sources {
+        if one.source.tls.insecure_skip_verify {
+            check.warn(
+                Code::TlsNotChecked,
+                one.name(),
+                "its certificate is not checked (insecure_skip_verify): whoever is in between can read its credential and choose its tags",
+                "give its authority as ca_file and take insecure_skip_verify out",
+            );
+        }
+        for endpoint in &one.endpoints {
+            judge(&mut check, one, endpoint, has_tiers, (now, ahead));
+        }
+    }
+    check
+}
+
+fn judge(
+    check: &mut Check,
+    one: &SourceFacts,
+    endpoint: &EndpointFacts,
+    has_tiers: bool,
+    (now, ahead): (SystemTime, i64),
+) {
+    let essential = one.is_tier() || !has_tiers;
+    match &endpoint.shown {
+        Err(why) if one.is_tier() => {
+            let tls = why.starts_with("TLS");
+            let (code, instead) = if tls {
+                (
+                    Code::TlsFails,
+                    "see that the server speaks TLS 1.2 or 1.3 on that port, and that nothing in between takes TLS apart",
+                )
+            } else {
+                (
+                    Code::EndpointUnreachable,
+                    "see that the machine is up and that firewalls let this node through; an address that is gone belongs out of DNS",
+                )
+            };
+            check.error(code, endpoint.id.to_string(), why, instead);
+        }
+        // With addresses and without a way there: a matter of the way out.
+        Err(_) => {}
+        Ok(shown) => {
+            if let Some(certificate) = &shown.certificate
+                && !one.source.tls.insecure_skip_verify
+                && !is_cured(certificate, now, ahead)
+            {
+                judge_certificate(check, one, endpoint, certificate, essential, now);
+            }
+        }
+    }
+    let said = match &endpoint.probe {
+        Some(Verdict::Unhealthy(why)) => format!("it says that it is not well: {why}"),
+        Some(Verdict::Failed { detail, .. }) => format!("its health cannot be asked: {detail}"),
+        Some(Verdict::Passed) | None => return,
+    };
+    check.error(
+        Code::EndpointUnhealthy,
+        endpoint.id.to_string(),
+        said,
+        "look at that Harbor: GET /api/v2.0/health says which component is down; the agent goes round it meanwhile",
+    );
+}
+
+fn judge_certificate(
+    check: &mut Check,
+    one: &SourceFacts,
+    endpoint: &EndpointFacts,
+    certificate: &Certificate,
+    essential: bool,
+    now: SystemTime,
+) {
+    let at = endpoint.id.to_string();
+    let severity = Severity::error_if(essential);
+    let host = &one.source.url.host;
+    let Certificate {
+        issuer,
+        names,
+        begins,
+        ends,
+        fault,
+        ..
+    } = certificate;
+    let issuer = plain(issuer);
+    match fault {
+        Some(CertificateFault::UnknownIssuer) => {
+            let known = match one.source.tls.ca {
+                Some(_) => "neither ca_file nor the system's roots know",
+                None => "the system's roots do not know",
+            };
+            check.find(
+                severity,
+                Code::TlsUnknownIssuer,
+                at,
+                format!("its certificate was signed by {issuer:?}, whom {known}"),
+                format!("put that authority's certificate (or, self-signed, the server's own) into ca_file of {}", one.name()),
+            );
+        }
+        Some(CertificateFault::Expired) => check.find(
+            severity,
+            Code::TlsExpired,
+            at,
+            format!("its certificate {}", ago(*ends, now, "ended")),
+            "renew the certificate on that server; if others find it good, this node's clock is wrong",
+        ),
+        Some(CertificateFault::NotYetValid) => check.find(
+            severity,
+            Code::TlsNotYetValid,
+            at,
+            format!("its certificate begins {} from now", span(begins.duration_since(now).ok())),
+            "see this node's clock first (timedatectl), then the certificate",
+        ),
+        Some(CertificateFault::WrongName) => {
+            let names: Vec<String> = names.iter().map(|name| plain(name)).collect();
+            check.find(
+                severity,
+                Code::TlsWrongName,
+                at,
+                format!("its certificate is for {}, not for {host}", joined_or_none(&names)),
+                format!("issue one that has {host} among its alternative names, or correct url; see that DNS leads to the right machine"),
+            );
+        }
+        Some(CertificateFault::Other(why)) => check.find(
+            severity,
+            Code::TlsFails,
+            at,
+            format!("its certificate is refused: {}", plain(why)),
+            "issue another certificate for that server",
+        ),
+        None if is_expiring(*begins, *ends, now) => check.warn(
+            Code::TlsExpiring,
+            at,
+            format!("its certificate ends in {}", span(ends.duration_since(now).ok())),
+            "renew it on that server in time",
+        ),
+        None => {}
+    }
+}
+
+/// A right clock on this node would make it good.
+fn is_cured(certificate: &Certificate, now: SystemTime, ahead: i64) -> bool {
+    use CertificateFault::{Expired, NotYetValid};
+    let span = Duration::from_secs(ahead.unsigned_abs());
+    let theirs = if ahead > 0 {
+        now.checked_add(span)
+    } else {
+        now.checked_sub(span)
+    };
+    let fits = theirs.is_some_and(|time| certificate.begins <= time && time <= certificate.ends);
+    matches!(certificate.fault, Some(Expired | NotYetValid)) && fits
+}
+
+/// Soon, and in the last third of its life: some are good for a week only, and renewed.
+fn is_expiring(begins: SystemTime, ends: SystemTime, now: SystemTime) -> bool {
+    let left = ends.duration_since(now).unwrap_or_default();
+    let life = ends.duration_since(begins).unwrap_or_default();
+    left < SOON && left < life / 3
+}
+
+fn ago(then: SystemTime, now: SystemTime, what: &str) -> String {
+    format!("{what} {} ago", span(now.duration_since(then).ok()))
+}
+
+fn span(span: Option<Duration>) -> String {
+    let span = span.unwrap_or_default();
+    match span.as_secs() / 86_400 {
+        0 => human_duration(Duration::from_secs(span.as_secs())),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
+fn joined_or_none(names: &[String]) -> String {
+    match names {
+        [] => "no name at all".to_owned(),
+        _ => names.join(", "),
+    }
+}
+
+/// A stranger's words on one line.
+fn plain(text: &str) -> String {
+    let shown = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    shown.take(160).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! Who listens on a port: the kernel's list of sockets, and which process has the socket open.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+/// A process that holds a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number.
+    pub pid: u32,
+    /// Its program's name.
+    pub name: String,
+    /// The systemd unit that it belongs to.
+    pub unit: Option<String>,
+}
+
+/// A socket that listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Listening {
+    address: SocketAddr,
+    inode: u64,
+}
+
+/// Whether anybody listens where `address` would be bound, and who it is if that can be seen: other users' processes
+/// are visible to root alone. Blocks on reading /proc.
+#[must_use]
+pub fn who_listens(address: SocketAddr) -> (bool, Option<Holder>) {
+    let mut sockets = Vec::new();
+    for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        sockets.extend(listening(&fs::read_to_string(file).unwrap_or_default()));
+    }
+    let mut hits = sockets
+        .into_iter()
+        .filter(|socket| collide(socket.address, address));
+    match hits.next() {
+        Some(socket) => (true, holder(socket.inode)),
+        None => (false, None),
+    }
+}
+
+/// The listening sockets of a text like /proc/net/tcp or tcp6 (proc(5)): addresses are hexadecimal words of 32 bits in
+/// the machine's byte order, ports in network order.
+fn listening(text: &str) -> Vec<Listening> {
+    const LISTEN: &str = "0A";
+    let socket = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (address, port) = fields.next()?.split_once(':')?;
+        let state = fields.nth(1)?;
+        let inode = fields.nth(5)?.parse().ok()?;
+        let address = SocketAddr::new(ip(address)?, u16::from_str_radix(port, 16).ok()?);
+        (state == LISTEN).then_some(Listening { address, inode })
+    };
+    text.lines().skip(1).filter_map(socket).collect()
+}
+
+fn ip(hex: &str) -> Option<IpAddr> {
+    let word = |at: usize| {
+        let digits = hex.get(at * 8..at * 8 + 8)?;
+        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
+    };
+    match hex.len() {
+        8 => Some(Ipv4Addr::from(word(0)?).into()),
+        32 => {
+            let words = [word(0)?, word(1)?, word(2)?, word(3)?];
+            let bytes: [u8; 16] = words.concat().try_into().ok()?;
+            Some(Ipv6Addr::from(bytes).to_canonical())
+        }
+        _ => None,
+    }
+}
+
+/// One of them keeps the other from being bound.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let wide = |ip: IpAddr| ip.is_unspecified();
+    one.port() == other.port() && (one.ip() == other.ip() || wide(one.ip()) || wide(other.ip()))
+}
+
+fn holder(inode: u64) -> Option<Holder> {
+    let wanted = format!("socket:[{inode}]");
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let has = |pid: &u32| {
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))
+            .into_iter()
+            .flatten();
+        let mut links = descriptors
+            .flatten()
+            .filter_map(|entry| fs::read_link(entry.path()).ok());
+        links.any(|link| link == Path::new(&wanted))
+    };
+    let pid = pids.find(has)?;
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    Some(Holder {
+        pid,
+        name: read("comm").trim().to_owned(),
+        unit: unit(&read("cgroup")),
+    })
+}
+
+/// The unit in a text like /proc/PID/cgroup.
+fn unit(cgroup: &str) -> Option<String> {
+    let mut parts = cgroup.lines().flat_map(|line| line.split('/'));
+    let unit = parts.rfind(|part| part.ends_with(".service"));
+    unit.map(str::to_owned)
+}
+
+// === impl Holder ===
+
+impl Holder {
+    /// It is this program.
+    #[must_use]
+    pub fn is_the_agent(&self) -> bool {
+        self.name == "harbor-pilot"
+    }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (pid {}", self.name, self.pid)?;
+        match &self.unit {
+            Some(unit) => write!(f, ", {unit})"),
+            None => f.write_str(")"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TCP: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:143C 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0000000000000000 100 0 0 10 0
+   1: 0100007F:143C 0100007F:D2F0 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0000000000000000 20 4 30 10 -1
+   2: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4713 1 0000000000000000 100 0 0 10 0
+   3: nonsense
+";
+    const TCP6: &str = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000000000000000000001000000:143D 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 99 1 0000000000000000 100 0 0 10 0
+";
+
+    #[test]
+    fn listeners_are_read() {
+        if cfg!(target_endian = "big") {
+            return;
+        }
+        let of = |text: &str| {
+            let all = listening(text).into_iter();
+            all.map(|socket| (socket.address.to_string(), socket.inode))
+                .collect::<Vec<_>>()
+        };
+        let due = [
+            ("127.0.0.1:5180".to_owned(), 4711),
+            ("0.0.0.0:22".to_owned(), 4713),
+        ];
+        assert_eq!(of(TCP), due);
+        assert_eq!(of(TCP6), [("[::1]:5181".to_owned(), 99)]);
+        assert!(of("").is_empty());
+    }
+
+    #[test]
+    fn a_wildcard_collides_with_every_address() {
+        let table = [
+            ("127.0.0.1:1", "127.0.0.1:1", true),
+            ("0.0.0.0:1", "127.0.0.1:1", true),
+            ("[::]:1", "127.0.0.1:1", true),
+            ("127.0.0.2:1", "127.0.0.1:1", false),
+            ("127.0.0.1:2", "127.0.0.1:1", false),
+        ];
+        for (one, other, due) in table {
+            assert_eq!(
+                collide(one.parse().unwrap(), other.parse().unwrap()),
+                due,
+                "{one} {other}"
+            );
+        }
+    }
+
+    #[test]
+    fn this_process_is_found_by_its_socket() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (taken, holder) = who_listens(address);
+        assert!(taken);
+        assert_eq!(holder.unwrap().pid, std::process::id());
+        drop(listener);
+        assert_eq!(who_listens(address), (false, None));
+    }
+
+    #[test]
+    fn units_are_read_from_control_groups() {
+        let table = [
+            ("0::/system.slice/nginx.service\n", Some("nginx.service")),
+            (
+                "12:pids:/a\n0::/system.slice/k3s.service/kubepods/x\n",
+                Some("k3s.service"),
+            ),
+            ("0::/user.slice/session-1.scope\n", None),
+            ("", None),
+        ];
+        for (text, due) in table {
+            assert_eq!(unit(text).as_deref(), due, "{text}");
+        }
+    }
+}

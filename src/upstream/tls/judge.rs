@@ -1,0 +1,53 @@
+//! What a source's own rules say of a certificate, apart from any connection: for reports that must tell a wrong
+//! authority from an expired certificate.
+
+use super::{BuildError, Unverified, client_config, provider, source_verifier};
+use crate::config::Tls;
+use crate::upstream::CertificateFault;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::{CertificateError, ClientConfig, Error};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Settings with which a handshake always succeeds; what was shown is judged afterwards. Nothing secret may be sent
+/// over such a connection.
+pub(in crate::upstream) fn unverified(tls: &Tls) -> Result<Arc<ClientConfig>, BuildError> {
+    let verifier = Unverified::new(provider().signature_verification_algorithms);
+    client_config(Arc::new(verifier), tls.client.as_ref()).map(Arc::new)
+}
+
+/// Why the source would refuse this chain at `now`; `None`: it would not.
+pub(in crate::upstream) fn judge(
+    tls: &Tls,
+    chain: &[CertificateDer<'_>],
+    name: &ServerName<'_>,
+    now: SystemTime,
+) -> Result<Option<CertificateFault>, BuildError> {
+    let Some((own, rest)) = chain.split_first() else {
+        let none = "the server showed no certificate".to_owned();
+        return Ok(Some(CertificateFault::Other(none)));
+    };
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let now = UnixTime::since_unix_epoch(since);
+    let verifier = source_verifier(tls)?;
+    let verified = verifier.verify_server_cert(own, rest, name, &[], now);
+    Ok(verified.err().map(|error| fault(&error)))
+}
+
+fn fault(error: &Error) -> CertificateFault {
+    use CertificateError as Wrong;
+    match error {
+        Error::InvalidCertificate(Wrong::UnknownIssuer) => CertificateFault::UnknownIssuer,
+        Error::InvalidCertificate(Wrong::Expired | Wrong::ExpiredContext { .. }) => {
+            CertificateFault::Expired
+        }
+        Error::InvalidCertificate(Wrong::NotValidYet | Wrong::NotValidYetContext { .. }) => {
+            CertificateFault::NotYetValid
+        }
+        Error::InvalidCertificate(
+            Wrong::NotValidForName | Wrong::NotValidForNameContext { .. },
+        ) => CertificateFault::WrongName,
+        other => CertificateFault::Other(other.to_string()),
+    }
+}

@@ -1,0 +1,127 @@
+//! k3s and its files in an operator's course: restarts in turn, given back, a registries.yaml of the site's own.
+
+use crate::lab::Lab;
+use crate::site::{BEFORE, REGISTRIES, Site};
+use std::path::Path;
+
+/// Both nodes in one batch, and k3s may be restarted.
+const ALLOWED: [&str; 2] = [
+    "--extra-vars",
+    "{harbor_pilot_serial: 2, harbor_pilot_k3s_restart: true}",
+];
+const AGENT: &str = "      - \"http://127.0.0.1:5180\" # harbor-pilot\n";
+
+#[test]
+fn k3s_restarts_in_turn_and_gets_its_files_back() {
+    let lab = Lab::start();
+    let site = Site::build(&lab);
+    let before = site.node_files();
+    restarts_in_turn(&site);
+    one_that_does_not_come_back(&site);
+    given_back(&site, &before);
+    own_registries(&site);
+}
+
+fn restarts_in_turn(site: &Site) {
+    let play = site.play("rollout", &[]);
+    play.changed();
+    assert!(
+        play.text.contains("has changed since k3s started"),
+        "the operator is told:\n{}",
+        play.text
+    );
+    assert_eq!(site.k3s_count(), [1, 1], "not without being allowed to");
+
+    let play = site.play("rollout", &ALLOWED);
+    assert_eq!(play.changed(), 1, "the restart alone:\n{}", play.text);
+    assert_eq!(site.k3s_count(), [2, 2]);
+    let [a, b] = site.k3s_starts().map(|starts| starts[1]);
+    let ready = a.1.expect("node-a became ready");
+    assert!(ready <= b.0, "b began at {}, a was ready at {ready}", b.0);
+
+    assert_eq!(site.play("rollout", &ALLOWED).changed(), 0);
+    assert_eq!(site.k3s_count(), [2, 2], "allowed, but not pending");
+}
+
+/// The site changes an endpoint, so that both nodes wait for a restart again.
+fn one_that_does_not_come_back(site: &Site) {
+    edit(site, "https://mirror.gcr.io", "https://mirror.example.com");
+    site.nodes[0].write("/etc/rancher/k3s/broken", "");
+    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ansible/restart_all.yml");
+    let play = site.play_file(&all, &[]);
+    let told = "k3s is not restarted here, because it did not come back on node-a";
+    assert!(play.refused().contains(told), "{}", play.text);
+    assert_eq!(site.k3s_count(), [3, 2], "node-b was spared");
+
+    // Somebody mends and starts it, so that only node-b waits for a restart.
+    site.nodes[0].shell("rm /etc/rancher/k3s/broken; systemctl start k3s");
+    let changed = |arguments: &[&str]| {
+        let play = site.play("k3s_restart", arguments);
+        assert!(play.success, "{}", play.text);
+        ["node-a", "node-b"].map(|node| play.count(node, "changed"))
+    };
+    assert_eq!(changed(&["--check"]), [0, 1]);
+    assert_eq!(site.k3s_count(), [4, 2], "check mode restarts nothing");
+    assert_eq!(changed(&[]), [0, 1]);
+    assert_eq!(site.k3s_count(), [4, 3]);
+    assert_eq!(changed(&[]), [0, 0]);
+    edit(site, "https://mirror.example.com", "https://mirror.gcr.io");
+}
+
+fn given_back(site: &Site, before: &[String; 2]) {
+    assert_eq!(site.play("uninstall", &["--check"]).changed(), 3);
+    assert_eq!(
+        site.property("harbor-pilot", "ActiveState"),
+        ["active", "active"]
+    );
+    assert_eq!(
+        site.play("uninstall", &[]).changed(),
+        3,
+        "files, service, package"
+    );
+    gone(site, before);
+    assert_eq!(site.play("uninstall", &[]).changed(), 0);
+
+    // And once more: the role takes the files up again that restore has let go of.
+    assert!(site.play("rollout", &[]).changed() > 0);
+    for text in site.run("cat", &[REGISTRIES]) {
+        assert!(text.contains(AGENT), "{text}");
+    }
+    assert_eq!(site.play("rollout", &[]).changed(), 0);
+    let purge = ["--extra-vars", "harbor_pilot_uninstall_purge=true"];
+    assert!(site.play("uninstall", &purge).changed() > 3);
+    gone(site, before);
+    let left = "ls -d /etc/harbor-pilot /var/lib/harbor-pilot 2>/dev/null || true";
+    assert_eq!(site.run("sh", &["-c", left]), ["", ""]);
+}
+
+/// Nothing is left of harbor-pilot in what k3s reads, and after its next start in what it makes.
+fn gone(site: &Site, before: &[String; 2]) {
+    let program = site.run("sh", &["-c", "command -v harbor-pilot || true"]);
+    assert_eq!(program, ["", ""]);
+    for node in &site.nodes {
+        let text = std::fs::read_to_string(node.path(REGISTRIES)).unwrap();
+        assert_eq!(text, BEFORE, "byte for byte");
+        // What k3s generated while its file named the agent names it until here: a refused connection.
+        node.run("systemctl", &["restart", "k3s"]);
+    }
+    assert_eq!(&site.node_files(), before, "byte for byte");
+}
+
+/// A site whose own role writes registries.yaml, by the documented example.
+fn own_registries(site: &Site) {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("ansible/examples/own_registries.yml");
+    assert!(site.play_file(&example, &[]).changed() > 0);
+    let [text, _] = site.run("cat", &[REGISTRIES]);
+    assert!(text.contains("Ansible managed"), "{text}");
+    assert_eq!(text.matches(AGENT).count(), 2, "{text}");
+    assert_eq!(site.play_file(&example, &[]).changed(), 0, "nobody fights");
+    assert_eq!(site.run("cat", &[REGISTRIES]), [text.clone(), text]);
+}
+
+/// The site's own change of its own file. k3s started in an earlier second.
+fn edit(site: &Site, old: &str, new: &str) {
+    for node in &site.nodes {
+        node.shell(&format!("sleep 1.1; sed -i 's|{old}|{new}|' {REGISTRIES}"));
+    }
+}

@@ -1,0 +1,277 @@
+//! The soak (`make soak MINUTES=…`): one agent for all of the time, clients that pull in parallel, the faults of the chaos
+//! plan one after the other. Its memory and its open files must not grow.
+
+use crate::control::Control;
+use crate::image;
+use crate::lab::{AgentOptions, Lab, Place};
+use crate::plan::{NodeFault, Plan};
+use crate::puller::{self, Tally};
+use crate::{pull, sources};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Pulls at once.
+const CLIENTS: usize = 6;
+
+/// Between looks at the agent.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Idle connections are closed after 55 s, and looked for every 30 s.
+const UNTIL_AT_REST: Duration = Duration::from_secs(100);
+
+/// The second half's highest value may be this much of the first half's, and a little more.
+const GROWTH: f64 = 1.1;
+const MEMORY_SLACK: u64 = 2 * 1024 * 1024;
+const FILES_SLACK: u64 = 8;
+
+/// One look at the agent.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    at: Duration,
+    resident_bytes: u64,
+    files: u64,
+}
+
+/// The process with the clients. It ends with the value.
+struct Puller {
+    child: Child,
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+pub(crate) fn run(minutes: u64, first_seed: u64) -> bool {
+    let mut lab = Lab::start_without_servers();
+    let mut control = Control::start(&lab);
+    lab.set_dns("dead.lab.example", &[Place::Private]);
+    lab.start_agent(&AgentOptions::default());
+    let mut puller = Puller::start(&lab);
+    let process = lab.agent().id();
+    let (begin, first) = (Instant::now(), look(process, Duration::ZERO));
+    println!(
+        "{minutes} minutes from seed {first_seed}, {CLIENTS} pulls at once; at the start {first}"
+    );
+    let (over, sampler) = sample(process, begin);
+    let (mut seed, mut sum) = (first_seed, Tally::default());
+    while begin.elapsed() < Duration::from_secs(60 * minutes) {
+        let plan = without_ends_of_the_agent(Plan::of(seed));
+        let tally = round(&mut lab, &mut control, &mut puller, &plan);
+        for reason in &tally.failed {
+            println!("FAILED    seed {seed}: {reason}; {plan}");
+        }
+        sum.complete += tally.complete;
+        sum.again += tally.again;
+        sum.resumed += tally.resumed;
+        sum.failed.extend(tally.failed);
+        seed += 1;
+    }
+    over.store(true, Ordering::Relaxed);
+    let samples = sampler.join().expect("the samples' thread ends");
+    std::thread::sleep(UNTIL_AT_REST);
+    let last = look(process, begin.elapsed());
+    println!(
+        "{} rounds: {} pulls complete, {} begun again, {} blobs asked for from where they had ended, {} failed",
+        seed - first_seed,
+        sum.complete,
+        sum.again,
+        sum.resumed,
+        sum.failed.len()
+    );
+    for line in lab.agent().metrics().lines().filter(|line| is_told(line)) {
+        println!("    {line}");
+    }
+    let flat = is_flat(&samples, first, last);
+    drop(control);
+    flat && sum.failed.is_empty() && sum.complete > 0
+}
+
+/// The agent must live on: its own ends are the chaos suite's.
+fn without_ends_of_the_agent(plan: Plan) -> Plan {
+    let node = plan.node.filter(|fault| {
+        matches!(
+            fault,
+            NodeFault::DnsChange | NodeFault::DnsFailure | NodeFault::DnsEmpty
+        )
+    });
+    Plan { node, ..plan }
+}
+
+/// One image, pulled by everybody while the plan goes wrong.
+fn round(lab: &mut Lab, control: &mut Control, puller: &mut Puller, plan: &Plan) -> Tally {
+    let image = image::make(plan.seed, &plan.layers);
+    control.tell(&sources::Order::Hold {
+        seed: plan.seed,
+        layers: plan.layers.clone(),
+    });
+    pull::prepare(control, plan, &image);
+    puller.begin(&puller::Order {
+        seed: plan.seed,
+        layers: plan.layers.clone(),
+        clients: CLIENTS,
+    });
+    if plan.has_a_moment() {
+        // A source that is not asked (it is ejected from earlier) meets its fault all the same.
+        let patience = Instant::now() + Duration::from_secs(3);
+        while !control.has_seen() && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        pull::meddle_from_outside(lab, control, plan);
+    }
+    let tally = puller.end();
+    pull::undo(lab, plan);
+    tally
+}
+
+/// Looks at the agent until it is told to stop.
+fn sample(process: u32, begin: Instant) -> (Arc<AtomicBool>, JoinHandle<Vec<Sample>>) {
+    let over = Arc::<AtomicBool>::default();
+    let stop = over.clone();
+    let thread = std::thread::spawn(move || {
+        let mut samples: Vec<Sample> = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            samples.push(look(process, begin.elapsed()));
+            std::thread::sleep(EVERY);
+        }
+        samples
+    });
+    (over, thread)
+}
+
+fn look(process: u32, at: Duration) -> Sample {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"));
+    let status = status.expect("the agent lives");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    let files = std::fs::read_dir(format!("/proc/{process}/fd")).expect("the agent lives");
+    Sample {
+        at,
+        resident_bytes: kilobytes.expect("a number of kilobytes") * 1024,
+        files: files.count() as u64,
+    }
+}
+
+/// Prints the course by tenths, and judges it.
+fn is_flat(samples: &[Sample], first: Sample, last: Sample) -> bool {
+    let highest = |samples: &[Sample]| {
+        let memory = samples.iter().map(|sample| sample.resident_bytes).max();
+        let files = samples.iter().map(|sample| sample.files).max();
+        (memory.unwrap_or(0), files.unwrap_or(0))
+    };
+    println!("highest of each tenth ({} samples):", samples.len());
+    for tenth in samples.chunks(samples.len().div_ceil(10).max(1)) {
+        let (memory, files) = highest(tenth);
+        let until = tenth.last().map_or(0, |sample| sample.at.as_secs());
+        println!(
+            "    until {until:>5} s: {:.1} MiB, {files} files",
+            mebibytes(memory)
+        );
+    }
+    println!("at rest: {last}; at the start: {first}");
+    let (earlier, later) = samples.split_at(samples.len() / 2);
+    let (before, after) = (highest(earlier), highest(later));
+    let may = |value: u64, slack: u64| (value as f64).mul_add(GROWTH, slack as f64);
+    let memory = after.0 as f64 <= may(before.0, MEMORY_SLACK);
+    let files = after.1 as f64 <= may(before.1, FILES_SLACK);
+    let rest = last.files <= first.files + FILES_SLACK;
+    println!(
+        "memory {}: {:.1} MiB at most in the first half, {:.1} MiB in the second",
+        word(memory),
+        mebibytes(before.0),
+        mebibytes(after.0)
+    );
+    println!(
+        "files {}: {} at most in the first half, {} in the second",
+        word(files),
+        before.1,
+        after.1
+    );
+    println!(
+        "files at rest {}: {} at the start, {} at the end",
+        word(rest),
+        first.files,
+        last.files
+    );
+    memory && files && rest
+}
+
+fn word(flat: bool) -> &'static str {
+    if flat { "flat" } else { "GROWN" }
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / (1024.0 * 1024.0)
+}
+
+/// What shows that the faults were met, and that nothing broke inside.
+fn is_told(line: &str) -> bool {
+    [
+        "failovers_total",
+        "resumes_total",
+        "digest_mismatches_total",
+        "task_panics_total",
+        "log_dropped_total",
+    ]
+    .iter()
+    .any(|name| line.starts_with(&format!("harbor_pilot_{name}")))
+}
+
+impl std::fmt::Display for Sample {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{:.1} MiB, {} files",
+            mebibytes(self.resident_bytes),
+            self.files
+        )
+    }
+}
+
+// === impl Puller ===
+
+impl Puller {
+    fn start(lab: &Lab) -> Self {
+        let program = std::env::current_exe().expect("this program has a path");
+        let mut child = lab
+            .command(program)
+            .arg("puller")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program can be started again");
+        let orders = child.stdin.take();
+        let answers = BufReader::new(child.stdout.take().expect("it was asked for"));
+        Self {
+            child,
+            orders,
+            answers,
+        }
+    }
+
+    fn begin(&mut self, order: &puller::Order) {
+        let mut line = serde_json::to_string(order).expect("an order is JSON");
+        line.push('\n');
+        let orders = self.orders.as_mut().expect("open until the end");
+        orders
+            .write_all(line.as_bytes())
+            .expect("the clients are alive");
+    }
+
+    fn end(&mut self) -> Tally {
+        let mut line = String::new();
+        self.answers
+            .read_line(&mut line)
+            .expect("the clients are alive");
+        serde_json::from_str(&line).expect("a tally")
+    }
+}
+
+impl Drop for Puller {
+    fn drop(&mut self) {
+        // The end of its input is the end of the process.
+        self.orders = None;
+        drop(self.child.wait());
+    }
+}

@@ -1,0 +1,198 @@
+//! containerd 2.1's parallel ranges (`concurrent_layer_fetch_buffer`): each chunk of a layer is a request of its own,
+//! open-ended, and closed when the chunk has been read (design P7, P12; containerd-k3s-facts 3.3).
+
+use crate::Tests;
+use crate::note;
+use crate::plan::{Fault, Source};
+use crate::scripted::{Held, REPLICA, Scripted, first_byte};
+use crate::sources::{Asked, Order};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+pub(crate) const TESTS: Tests<Scripted> = &[
+    (
+        "each_chunk_is_a_range_of_its_own",
+        each_chunk_is_a_range_of_its_own,
+    ),
+    ("early_ends_are_passed_on", early_ends_are_passed_on),
+    ("early_ends_at_full_speed", early_ends_at_full_speed),
+    (
+        "each_range_goes_on_when_its_source_dies",
+        each_range_goes_on_when_its_source_dies,
+    ),
+    (
+        "each_range_goes_on_after_a_reset",
+        each_range_goes_on_after_a_reset,
+    ),
+    (
+        "agent_killed_in_parallel_ranges",
+        agent_killed_in_parallel_ranges,
+    ),
+];
+
+const CHUNK: usize = 512 * 1024;
+const LAYER: usize = 4_000_000;
+/// Longer than what the buffers on the way hold.
+const LONG_LAYER: usize = 48_000_000;
+const PARALLEL: usize = 4;
+
+fn in_parallel(it: &mut Scripted) {
+    it.lab.restart_containerd(&format!(
+        "[plugins.'io.containerd.transfer.v1.local']\nmax_concurrent_downloads = {PARALLEL}\n\
+         concurrent_layer_fetch_buffer = {CHUNK}\n"
+    ));
+}
+
+/// Where the chunks of the layer begin.
+fn chunks(held: &Held) -> BTreeSet<usize> {
+    (0..held.length()).step_by(CHUNK).collect()
+}
+
+fn starts(asked: &[Asked]) -> BTreeSet<usize> {
+    asked.iter().map(first_byte).collect()
+}
+
+fn sent(asked: &[Asked]) -> usize {
+    asked.iter().map(|asked| asked.sent).sum()
+}
+
+fn each_chunk_is_a_range_of_its_own(it: &mut Scripted) {
+    in_parallel(it);
+    let held = it.hold(&[LAYER]);
+    let (pull, asked) = it.pull(&held);
+    it.assert_well(&pull, &held);
+    assert_eq!(starts(&asked), chunks(&held), "{asked:#?}");
+    for asked in &asked {
+        assert!(!asked.user_agent.starts_with("containerd/"), "{asked:?}");
+        assert!(
+            asked.source.is_some_and(|source| REPLICA.contains(&source)),
+            "{asked:?}"
+        );
+    }
+    note(format!(
+        "{} ranges; the sources sent {:.2} of the layer's bytes",
+        asked.len(),
+        sent(&asked) as f64 / held.length() as f64
+    ));
+}
+
+/// At a pace at which the buffers on the way hold little, a source stops soon after containerd has closed.
+fn early_ends_are_passed_on(it: &mut Scripted) {
+    in_parallel(it);
+    let held = it.hold(&[LAYER]);
+    it.strike(&held, &Source::ALL, None, 0, false);
+    let (pull, asked) = it.pull(&held);
+    it.assert_well(&pull, &held);
+    assert_eq!(starts(&asked), chunks(&held), "{asked:#?}");
+    // Whole rests would be 4.5 times the layer.
+    let twice = 2 * held.length();
+    note(format!(
+        "the sources sent {:.2} of the layer's bytes: {:?}",
+        sent(&asked) as f64 / held.length() as f64,
+        asked
+            .iter()
+            .map(|asked| (first_byte(asked), asked.sent))
+            .collect::<Vec<_>>()
+    ));
+    assert!(sent(&asked) < twice, "{asked:#?}");
+}
+
+/// At full speed every buffer on the way fills up before containerd closes, so that much is sent for nothing, without an
+/// agent in between as well: it may not be much more with it.
+fn early_ends_at_full_speed(it: &mut Scripted) {
+    in_parallel(it);
+    let held = it.hold(&[LONG_LAYER]);
+    let (pull, asked) = it.pull(&held);
+    it.assert_well(&pull, &held);
+    let through_agent = sent(&asked);
+    it.lab.stop_agent();
+    it.lab.containerd().forget_images();
+    it.lab.hosts_without_agent();
+    let (pull, asked) = it.pull(&held);
+    it.lab.hosts_through_agent();
+    it.assert_well(&pull, &held);
+    let alone = sent(&asked);
+    let times = |bytes: usize| bytes as f64 / held.length() as f64;
+    note(format!(
+        "of {} ranges of {CHUNK} bytes the sources sent {:.2} of the layer's bytes; by containerd alone {:.2}",
+        chunks(&held).len(),
+        times(through_agent),
+        times(alone)
+    ));
+    // Whole rests would be 46 times the layer. The agent has buffers of its own on the way, not more.
+    assert!(
+        through_agent < 2 * alone,
+        "{through_agent} and {alone} bytes"
+    );
+}
+
+/// Ranges that were broken: they begin where no chunk does.
+fn resumed_at(asked: &[Asked], held: &Held, source: Source) -> BTreeSet<usize> {
+    let chunks = chunks(held);
+    let of_source = asked.iter().filter(|asked| asked.source == Some(source));
+    of_source
+        .map(first_byte)
+        .filter(|first| !chunks.contains(first))
+        .collect()
+}
+
+fn each_range_goes_on_when_its_source_dies(it: &mut Scripted) {
+    in_parallel(it);
+    let held = it.hold(&[LAYER]);
+    it.strike(&held, &Source::ALL, None, 0, false);
+    let pull = it.pull_and(&held, Duration::from_millis(80), |it| {
+        for source in REPLICA {
+            it.control.tell(&Order::Kill(source));
+        }
+    });
+    it.assert_well(&pull, &held);
+    let asked = it.asked(&held);
+    let resumed = resumed_at(&asked, &held, Source::Core);
+    note(format!("ranges that went on at CORE: {resumed:?}"));
+    assert!(resumed.len() >= 2, "{asked:#?}");
+    assert!(
+        it.said(&[" resumed "]).len() >= resumed.len(),
+        "{}",
+        it.lab.agent().log()
+    );
+}
+
+fn each_range_goes_on_after_a_reset(it: &mut Scripted) {
+    in_parallel(it);
+    let held = it.hold(&[LAYER]);
+    // Every body of REPLICA's breaks after this many bytes, whatever range it is.
+    it.strike(&held, &REPLICA, Some(Fault::Reset), CHUNK / 2, false);
+    let (pull, asked) = it.pull(&held);
+    it.assert_well(&pull, &held);
+    let all = asked
+        .iter()
+        .filter(|asked| !asked.user_agent.starts_with("containerd/"));
+    assert_eq!(
+        all.count(),
+        asked.len(),
+        "containerd went round the agent: {asked:#?}"
+    );
+    let resumed = it.said(&[" resumed "]).len();
+    note(format!("{resumed} ranges were resumed"));
+    assert!(resumed >= 2, "{}", it.lab.agent().log());
+}
+
+fn agent_killed_in_parallel_ranges(it: &mut Scripted) {
+    in_parallel(it);
+    let held = it.hold(&[LAYER]);
+    it.strike(&held, &Source::ALL, None, 0, false);
+    let pull = it.pull_and(&held, Duration::from_millis(80), |it| {
+        it.lab.signal_agent("KILL")
+    });
+    note(format!(
+        "the pull in which the agent was killed succeeded: {}",
+        pull.succeeded
+    ));
+    if pull.succeeded {
+        it.assert_whole(&held);
+        return;
+    }
+    // All chunks belong to the host that answered first: the pull may fail once (P13).
+    let (pull, _) = it.pull(&held);
+    it.assert_well(&pull, &held);
+}
