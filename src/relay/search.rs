@@ -130,11 +130,7 @@ impl<W: Wanted> Search<W> {
                 Order::Start(want) => self.start(want, now),
                 Order::Send(attempt) => self.send(attempt),
                 Order::Knock(attempt) => self.knock(attempt),
-                Order::Overdue {
-                    attempt,
-                    leave,
-                    late,
-                } => self.overdue(attempt, leave, late),
+                Order::Overdue { attempt, late } => self.overdue(attempt, late),
                 Order::End(end) => return self.end(end),
                 Order::WaitUntil(until) => {
                     tokio::select! {

@@ -271,8 +271,7 @@ impl Machine {
         unraced.max()
     }
 
-    /// Marks the first overdue attempt, while another candidate remains. Overdue is said once. It is left only where a blob's
-    /// connection has nobody behind it.
+    /// Marks the first overdue attempt, while another candidate remains. Overdue is said once.
     fn overdue(&mut self, now: Instant) -> Option<Order> {
         if !self.can_leave() {
             return None;
@@ -286,15 +285,7 @@ impl Machine {
                 } = phase
             {
                 (*overtaken, *overdue) = (true, true);
-                let leave = late == Late::Knock && timing.overtake.is_some();
-                if leave {
-                    *phase = Phase::Over;
-                }
-                return Some(Order::Overdue {
-                    attempt,
-                    leave,
-                    late,
-                });
+                return Some(Order::Overdue { attempt, late });
             }
         }
         None

@@ -27,14 +27,14 @@ enum Proof {
 }
 
 /// How a body broke its promise.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// It ended early: what was let go is a right prefix as far as anybody knows.
     TooShort,
     /// It went on behind its end: nobody knows what was let go.
     TooLong,
-    /// Every byte came and they are not the blob's, but of this digest.
-    WrongDigest(Digest),
+    /// Every byte came and they are not the blob's.
+    WrongDigest,
 }
 
 // === impl Window ===
@@ -105,11 +105,10 @@ impl Window {
         for chunk in &self.held {
             hasher.update(chunk);
         }
-        let digest = hasher.finish();
-        if digest == *due {
+        if hasher.finish() == *due {
             Ok(())
         } else {
-            Err(Fault::WrongDigest(digest))
+            Err(Fault::WrongDigest)
         }
     }
 
@@ -147,11 +146,6 @@ impl Window {
     /// Whether a digest proves the body, not its length alone.
     pub(crate) fn is_hashed(&self) -> bool {
         matches!(self.proof, Proof::Digest { .. })
-    }
-
-    /// Whether anybody has told how long it is.
-    pub(crate) fn has_length(&self) -> bool {
-        self.length.is_some()
     }
 
     /// Every byte that was promised has come: no need to wait for the source to say so.

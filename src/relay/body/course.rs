@@ -3,15 +3,14 @@
 //!
 //! A digest that does not fit says that something is wrong, not what. The hash stands at the released offset, so another
 //! source's bytes from there on are the test: if they make the digest right, only the end that was held back was wrong,
-//! and nothing wrong was ever let go. If two sources agree about the rest and the digest is wrong all the same, it is what
-//! was let go. Nothing but the rest is fetched twice.
+//! and nothing wrong was ever let go. If nobody's do, it is what was let go. Nothing but the rest is fetched twice.
 
-use crate::oci::Digest;
 use crate::relay::window::{Fault, Window};
 use crate::topology::EndpointId;
 use bytes::Bytes;
 
-/// So many sources' ends may be wrong before the body is given up.
+/// So many sources' ends may be wrong before the body is given up: two addresses of a tier may have one wrong copy, and
+/// the next tier may have it of the same place.
 const MOST_ACCUSED: usize = 4;
 
 /// A body's course.
@@ -29,8 +28,6 @@ pub(super) struct Course {
 #[derive(Debug)]
 struct Accused {
     who: EndpointId,
-    /// What the body came to with its end; `None`: it had no end.
-    came_to: Option<Digest>,
     /// It sent every byte so far: it is to blame, whatever else comes.
     is_blamed: bool,
 }
@@ -87,7 +84,7 @@ impl Course {
     /// Takes bytes of the source in; `Some`: it has sent too many.
     pub(super) fn push(&mut self, chunk: Bytes) -> Option<Conclusion> {
         let pushed = self.window.push(chunk);
-        pushed.err().map(|_| self.accuse(None))
+        pushed.err().map(|_| self.accuse())
     }
 
     /// The next bytes that may be let go while the source goes on.
@@ -110,8 +107,7 @@ impl Course {
                 Conclusion::Proven(new.map(|accused| accused.who).collect())
             }
             Err(Fault::TooShort) => Conclusion::Short,
-            Err(Fault::TooLong) => self.accuse(None),
-            Err(Fault::WrongDigest(came_to)) => self.accuse(Some(came_to)),
+            Err(Fault::TooLong | Fault::WrongDigest) => self.accuse(),
         }
     }
 
@@ -150,24 +146,19 @@ impl Course {
         self.window.learn_length(length);
     }
 
-    fn accuse(&mut self, came_to: Option<Digest>) -> Conclusion {
+    fn accuse(&mut self) -> Conclusion {
         self.window.discard_held();
         let Some(who) = self.current.take() else {
             return Conclusion::Wrong(self.unproven());
         };
         let is_blamed = self.released.iter().all(|other| *other == who);
-        // Without a length two bodies that were cut at one place agree too.
-        let agrees = self.window.has_length()
-            && self.window.released() > 0
-            && came_to.is_some()
-            && self.accused.iter().any(|other| other.came_to == came_to);
-        self.accused.push(Accused {
-            who: who.clone(),
-            came_to,
-            is_blamed,
-        });
-        let mut blamed = if is_blamed { vec![who] } else { Vec::new() };
-        if agrees || !self.window.is_hashed() || self.accused.len() >= MOST_ACCUSED {
+        let mut blamed = if is_blamed {
+            vec![who.clone()]
+        } else {
+            Vec::new()
+        };
+        self.accused.push(Accused { who, is_blamed });
+        if !self.window.is_hashed() || self.accused.len() >= MOST_ACCUSED {
             blamed.extend(self.unproven());
             Conclusion::Wrong(blamed)
         } else {

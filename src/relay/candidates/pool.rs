@@ -65,19 +65,24 @@ impl Pool {
             .filter(|(index, _)| !self.gone_legs.contains(index))
             .map(|(_, leg)| leg.clone())
             .collect();
+        // Quarantined ones are left out before anybody is judged by load: else those who are full would be left out for the sake
+        // of some who cannot be asked.
+        let quarantined = self.quarantined(known);
+        let excluded = if quarantined.is_empty() {
+            &self.gone
+        } else {
+            &self.gone.union(&quarantined).cloned().collect()
+        };
         let selection = Selection {
             legs: &legs,
             key: &self.key,
             sticky: known.sticky.as_ref(),
             learned_at: known.learned_at.as_ref(),
-            excluded: &self.gone,
+            excluded,
             limits: known.limits,
         };
         let selected = select(&selection, known.snapshot, known.now, known.random);
         let candidates = selected.into_iter().filter_map(|selected| {
-            if known.marks.is_quarantined(&selected.endpoint) {
-                return None;
-            }
             let source = &selected.endpoint.source;
             let leg = self.legs.iter().position(|leg| leg == source)?;
             let well = matches!(selected.why, Why::Healthy | Why::Probation | Why::Loaded);
@@ -98,6 +103,16 @@ impl Pool {
         let is_last = |candidate: &Candidate| candidate.is_last;
         ordered.make_contiguous().sort_by_key(is_last);
         ordered
+    }
+
+    fn quarantined(&self, known: &Known<'_>) -> HashSet<EndpointId> {
+        let legs = self.legs.iter();
+        let states = legs.filter_map(|leg| known.snapshot.source(leg));
+        let endpoints = states
+            .flat_map(|state| &state.endpoints)
+            .map(|state| &state.id);
+        let quarantined = endpoints.filter(|endpoint| known.marks.is_quarantined(endpoint));
+        quarantined.cloned().collect()
     }
 
     /// The next of the wanted kind, out of what [`Pool::list`] gave. It is left at once.

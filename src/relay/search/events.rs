@@ -109,7 +109,7 @@ impl<W: Wanted> Search<W> {
         }
     }
 
-    pub(super) fn overdue(&mut self, attempt: AttemptId, leave: bool, late: Late) {
+    pub(super) fn overdue(&mut self, attempt: AttemptId, late: Late) {
         let Some(candidate) = self
             .attempts
             .get(attempt)
@@ -136,9 +136,7 @@ impl<W: Wanted> Search<W> {
         silent.put(candidate.endpoint.clone(), (), Instant::now());
         self.candidates.exclude_endpoint(&candidate.endpoint);
         self.note(attempt, Cause::Failed(Failure::Timeout), detail);
-        if leave {
-            self.abort(attempt);
-        }
+        self.machine.set_more(self.candidates.more(&self.parts));
     }
 
     fn abort(&mut self, attempt: AttemptId) {
@@ -160,8 +158,8 @@ impl<W: Wanted> Search<W> {
     pub(super) fn note(&mut self, attempt: AttemptId, cause: Cause, detail: String) {
         if let Some(slot) = self.attempts.get_mut(attempt)
             && let Some(candidate) = slot.candidate.as_ref()
+            && !std::mem::replace(&mut slot.is_noted, true)
         {
-            slot.is_noted = true;
             self.tried.push(Tried {
                 endpoint: Some(candidate.endpoint.clone()),
                 label: candidate.endpoint.source.label().to_owned(),

@@ -53,12 +53,8 @@ pub(crate) enum Order {
     /// Connect once more to this attempt's address, to see whether anybody is there; then call
     /// `Machine::knocked`.
     Knock(AttemptId),
-    /// It is late: tell health why; if `leave`, drop it: nobody is there.
-    Overdue {
-        attempt: AttemptId,
-        leave: bool,
-        late: Late,
-    },
+    /// It is late: tell health why. It runs on: where nobody is behind its connection, the end of the knock ends it.
+    Overdue { attempt: AttemptId, late: Late },
     /// Nothing before that time.
     WaitUntil(Instant),
     /// The search is over.

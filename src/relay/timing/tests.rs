@@ -187,7 +187,6 @@ fn an_overdue_manifest_is_said_once_and_runs_on() {
     machine.poll(clock.at(0));
     let overdue = Order::Overdue {
         attempt: silent,
-        leave: false,
         late: Late::FirstByte,
     };
     assert_eq!(machine.poll(clock.at(4_000)), overdue);

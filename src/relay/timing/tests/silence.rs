@@ -17,7 +17,6 @@ fn who_is_silent_for_a_blob_is_overtaken_and_the_next_sooner() {
         if at == 4_000 {
             let overdue = Order::Overdue {
                 attempt: first,
-                leave: false,
                 late: Late::FirstByte,
             };
             assert_eq!(machine.poll(asked), overdue, "health is told");
@@ -60,7 +59,7 @@ fn the_silent_one_keeps_its_turn_until_there_is_another() {
 }
 
 #[test]
-fn a_blobs_connection_with_nobody_behind_it_is_left() {
+fn a_connection_with_nobody_behind_it_ends_with_its_knock() {
     let clock = Clock::start();
     let mut machine = Machine::new(BLOB, true, clock.at(0));
     machine.poll(clock.at(0));
@@ -69,11 +68,14 @@ fn a_blobs_connection_with_nobody_behind_it_is_left() {
     assert_eq!(machine.poll(clock.at(250)), Order::Knock(kept));
     let gone = Order::Overdue {
         attempt: kept,
-        leave: true,
         late: Late::Knock,
     };
     assert_eq!(machine.poll(clock.at(500)), gone);
     assert_eq!(machine.poll(clock.at(500)), Order::Start(Want::Next));
     machine.none_left(Want::Next);
-    assert_eq!(machine.poll(clock.at(500)), Order::End(End::Exhausted));
+    let order = machine.poll(clock.at(500));
+    assert_eq!(order, Order::WaitUntil(clock.at(20_000)));
+    // No answer to the knock's connect within its own limit.
+    machine.ended(kept);
+    assert_eq!(machine.poll(clock.at(2_750)), Order::End(End::Exhausted));
 }

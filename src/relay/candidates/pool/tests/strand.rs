@@ -1,12 +1,15 @@
 //! Selection, health and timing together, as they are: whatever happened before, a request has somebody to ask as long as any
 //! source has an address, asks everybody before it gives up, and finds whoever serves. Sockets and clocks alone are made up.
 
+mod search;
+
 use super::*;
 use crate::health::fixture::{Judge, endpoint, tier, upstream};
-use crate::relay::rules::{Cause, Scope};
-use crate::relay::timing::{AttemptId, End, Machine, Order, Role, Timing};
-use crate::topology::{Failure, InFlight, Outcome, PendingConnect};
-use std::collections::{BTreeMap, HashMap};
+use crate::relay::rules::Scope;
+use crate::relay::timing::{End, Timing};
+use crate::topology::{Failure, InFlight, Outcome};
+use search::Search;
+use std::collections::HashMap;
 
 const BLOB: Timing = Timing {
     connect_race: Duration::from_millis(250),
@@ -53,7 +56,7 @@ enum Manner {
     Hangs,
     /// It connects and says nothing.
     Silent,
-    Says(Scope, Outcome, Cause),
+    Says(Scope, Outcome),
 }
 
 impl Manner {
@@ -65,10 +68,10 @@ impl Manner {
             2 => Self::Refuses,
             3 => Self::Hangs,
             4 => Self::Silent,
-            5 => Self::Says(Scope::Tier, Outcome::Success, Cause::NotFound),
-            6 => Self::Says(Scope::Address, broken, Cause::ServerError),
-            7 => Self::Says(Scope::AddressOnceThenTier, busy, Cause::TooManyRequests),
-            _ => Self::Says(Scope::Tier, Outcome::Success, Cause::ColdCascade),
+            5 => Self::Says(Scope::Tier, Outcome::Success),
+            6 => Self::Says(Scope::Address, broken),
+            7 => Self::Says(Scope::AddressOnceThenTier, busy),
+            _ => Self::Says(Scope::Tier, Outcome::Success),
         }
     }
 }
@@ -92,19 +95,6 @@ impl Marks for Book {
     }
 }
 
-enum Happening {
-    Connected,
-    ConnectFailed(Failure),
-    Answered,
-    Resolved,
-}
-
-struct Attempt {
-    candidate: Option<Candidate>,
-    leg: usize,
-    _guards: (Option<InFlight>, Option<PendingConnect>),
-}
-
 struct World {
     dice: Dice,
     judge: Judge,
@@ -114,18 +104,6 @@ struct World {
     named: Vec<(SourceId, Vec<u8>)>,
     /// Those who may be asked and have been there ever since the request began.
     there: HashSet<EndpointId>,
-}
-
-/// One search as `search.rs` runs it, without its sockets.
-struct Search<'a> {
-    world: &'a mut World,
-    manners: &'a HashMap<EndpointId, Manner>,
-    pool: Pool,
-    machine: Machine,
-    attempts: Vec<Attempt>,
-    due: BTreeMap<(Instant, usize), (AttemptId, Happening)>,
-    asked: HashSet<EndpointId>,
-    first: Option<bool>,
 }
 
 impl World {
@@ -260,201 +238,6 @@ impl World {
             load.extend((0..number).map(|_| state.gauges.enter()));
         }
         load
-    }
-}
-
-impl<'a> Search<'a> {
-    fn new(world: &'a mut World, manners: &'a HashMap<EndpointId, Manner>, timing: Timing) -> Self {
-        let legs = world.named.iter().map(|(source, _)| source.clone());
-        Self {
-            pool: Pool::new(legs.collect(), "docker.io/library/app".to_owned()),
-            machine: Machine::new(timing, true, world.now),
-            world,
-            manners,
-            attempts: Vec::new(),
-            due: BTreeMap::new(),
-            asked: HashSet::new(),
-            first: None,
-        }
-    }
-
-    fn run(&mut self) -> (Option<End>, bool) {
-        for _ in 0..10_000 {
-            let now = self.world.now;
-            match self.machine.poll(now) {
-                Order::Start(want) => self.start(want),
-                Order::Send(attempt) => self.happens(attempt, 50, Happening::Answered),
-                Order::Knock(attempt) => {
-                    if self.manner(attempt) != Some(Manner::Hangs) {
-                        self.machine.knocked(attempt);
-                    }
-                }
-                Order::Overdue { attempt, .. } => {
-                    if let Some(candidate) = self.attempts[attempt].candidate.clone() {
-                        let silent = Outcome::Hard(Failure::Timeout);
-                        self.world.judge.learns(&candidate.endpoint, silent, now);
-                        self.world.book.silent.insert(candidate.endpoint);
-                    }
-                }
-                Order::WaitUntil(until) => {
-                    if self.world.dice.below(20) == 0 {
-                        self.world.rename();
-                    }
-                    match self.due.first_entry() {
-                        Some(entry) if entry.key().0 <= until => {
-                            let ((at, _), (attempt, happening)) = entry.remove_entry();
-                            self.world.now = at;
-                            if self.take(attempt, &happening) {
-                                return (None, true);
-                            }
-                        }
-                        _ => self.world.now = until,
-                    }
-                }
-                Order::End(end) => return (Some(end), false),
-            }
-        }
-        panic!("it does not end");
-    }
-
-    fn list(&mut self) -> (Arc<Snapshot>, VecDeque<Candidate>) {
-        let snapshot = self.world.judge.snapshot();
-        let listed = self.pool.list(&Known {
-            snapshot: &snapshot,
-            limits: LIMITS,
-            sticky: Some(endpoint(&tier("replica"), 2)),
-            learned_at: None,
-            marks: &self.world.book,
-            now: self.world.now,
-            random: self.world.dice.below(u64::MAX),
-        });
-        (snapshot, listed)
-    }
-
-    fn more(&mut self) -> bool {
-        let (snapshot, listed) = self.list();
-        !listed.is_empty() || self.pool.unresolved(&snapshot, Want::Next).is_some()
-    }
-
-    fn start(&mut self, want: Want) {
-        let (snapshot, listed) = self.list();
-        let pick = self.pool.pick(&listed, &snapshot, want);
-        self.first.get_or_insert(!matches!(pick, Pick::Nobody));
-        let (more, now) = (self.more(), self.world.now);
-        match pick {
-            Pick::Nobody => self.machine.none_left(want),
-            Pick::Unresolved(leg) => {
-                let role = if leg == 2 { Role::Upstream } else { Role::Tier };
-                let attempt = self.machine.started(role, false, more, now);
-                self.push(None, leg);
-                self.happens(attempt, 5_000, Happening::Resolved);
-            }
-            Pick::Candidate(candidate) => {
-                let role = if candidate.is_upstream() {
-                    Role::Upstream
-                } else {
-                    Role::Tier
-                };
-                let manner = self.manners[&candidate.endpoint];
-                let kept = manner != Manner::Refuses && self.world.dice.below(2) == 0;
-                let attempt = self.machine.started(role, kept, more, now);
-                self.asked.insert(candidate.endpoint.clone());
-                let leg = candidate.leg;
-                self.push(Some(candidate), leg);
-                if !kept {
-                    self.connect(attempt);
-                }
-            }
-        }
-    }
-
-    fn push(&mut self, candidate: Option<Candidate>, leg: usize) {
-        let hangs = |candidate: &Candidate| self.manners[&candidate.endpoint] == Manner::Hangs;
-        let guards = (
-            candidate.as_ref().map(|candidate| candidate.gauges.enter()),
-            candidate
-                .as_ref()
-                .filter(|candidate| hangs(candidate))
-                .map(|candidate| candidate.gauges.connect_is_slow()),
-        );
-        self.attempts.push(Attempt {
-            candidate,
-            leg,
-            _guards: guards,
-        });
-    }
-
-    fn connect(&mut self, attempt: AttemptId) {
-        match self.manner(attempt) {
-            Some(Manner::Refuses) => {
-                self.happens(attempt, 1, Happening::ConnectFailed(Failure::Refused));
-            }
-            Some(Manner::Hangs) => {
-                let failed = Happening::ConnectFailed(Failure::ConnectTimeout);
-                self.happens(attempt, 2_500, failed);
-            }
-            _ => self.happens(attempt, 1, Happening::Connected),
-        }
-    }
-
-    fn manner(&self, attempt: AttemptId) -> Option<Manner> {
-        let candidate = self.attempts[attempt].candidate.as_ref()?;
-        Some(self.manners[&candidate.endpoint])
-    }
-
-    fn happens(&mut self, attempt: AttemptId, after: u64, happening: Happening) {
-        let at = self.world.now + Duration::from_millis(after);
-        let number = self.due.len() + self.attempts.len() * 1000;
-        self.due.insert((at, number), (attempt, happening));
-    }
-
-    /// Whether the search has found what it wants.
-    fn take(&mut self, attempt: AttemptId, happening: &Happening) -> bool {
-        let (now, manner) = (self.world.now, self.manner(attempt));
-        let candidate = self.attempts[attempt].candidate.clone();
-        match (happening, candidate, manner) {
-            (Happening::Resolved, _, _) => {
-                let leg = self.attempts[attempt].leg;
-                self.pool.is_resolved(leg);
-                let (_, listed) = self.list();
-                match listed.into_iter().find(|candidate| candidate.leg == leg) {
-                    Some(candidate) => {
-                        self.pool.exclude_endpoint(&candidate.endpoint);
-                        self.asked.insert(candidate.endpoint.clone());
-                        self.attempts[attempt].candidate = Some(candidate);
-                        self.connect(attempt);
-                    }
-                    None => {
-                        self.pool.exclude_leg(leg);
-                        self.machine.ended(attempt);
-                    }
-                }
-            }
-            (Happening::Connected, _, _) => self.machine.connected(attempt),
-            (Happening::ConnectFailed(failure), Some(candidate), _) => {
-                let failed = Outcome::Hard(*failure);
-                self.world.judge.learns(&candidate.endpoint, failed, now);
-                self.pool.exclude(&candidate, Scope::Address);
-                self.machine.ended(attempt);
-            }
-            (Happening::Answered, Some(candidate), Some(Manner::Serves)) => {
-                let well = Outcome::Success;
-                self.world.judge.learns(&candidate.endpoint, well, now);
-                return true;
-            }
-            (Happening::Answered, Some(candidate), Some(Manner::Says(scope, outcome, _))) => {
-                self.world.judge.learns(&candidate.endpoint, outcome, now);
-                if matches!(outcome, Outcome::CoolDown(_)) {
-                    self.world.book.cooling.insert(candidate.endpoint.clone());
-                }
-                self.pool.exclude(&candidate, scope);
-                self.machine.ended(attempt);
-            }
-            _ => {}
-        }
-        let more = self.more();
-        self.machine.set_more(more);
-        false
     }
 }
 
