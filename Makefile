@@ -63,8 +63,9 @@ audit: tools ## known vulnerabilities of the dependencies; needs the internet
 bench: bench-deps ## figures beside nginx and HAProxy on the same origin
 	cargo bench --locked --bench relay
 
-compare-containerd-alone: deps ## the cost of a dead mirror, with and without the agent (some minutes)
+compare-containerd-alone: deps ## the cost of a dead, a stalling and a dripping mirror, with and without the agent (ten minutes)
 	@$(AS_ROOT) cargo test --locked --quiet --test demo -- compare
+	@$(AS_ROOT) cargo test --locked --quiet --test chaos -- compare
 
 NODES := 10000
 fleet: ## NODES=10000 nodes in paused time lose REPLICA and get it back: who is asked how often (minutes; 1,000 are part of the tests)
