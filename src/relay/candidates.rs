@@ -324,8 +324,10 @@ impl Candidates {
                 is_loaded: selected.why == Why::Loaded,
             })
         });
+        let memories = &parts.memories;
         let mut ordered = silent_last(candidates.collect(), |endpoint| {
-            parts.memories.silent.holds(endpoint, now)
+            let doubted = |digest| memories.is_doubted(endpoint, digest, now);
+            memories.silent.holds(endpoint, now) || self.digest.as_ref().is_some_and(doubted)
         });
         let is_last = |candidate: &Candidate| self.last_legs.contains(&candidate.leg);
         ordered.make_contiguous().sort_by_key(is_last);
