@@ -286,7 +286,9 @@ impl Marks for Remembered<'_> {
     fn is_silent(&self, endpoint: &EndpointId) -> bool {
         let memories = &self.parts.memories;
         let doubted = self.doubted.as_deref().unwrap_or_default();
+        let is_doubted = |digest| memories.is_doubted(endpoint, digest, self.now);
         doubted.contains(endpoint)
+            || self.digest.is_some_and(is_doubted)
             || memories.silent.holds(endpoint, self.now)
             || memories.slow.holds(endpoint, self.now)
     }

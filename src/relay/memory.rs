@@ -69,6 +69,10 @@ pub(crate) struct Memories {
     /// Addresses that stalled or dripped in the middle of a blob until another went on, 5 min: they stand behind the others
     /// like the silent ones.
     pub(crate) slow: Forgetting<EndpointId, ()>,
+    /// Who gave a range of a blob, which nobody could prove, 10 min; and in which pull.
+    ranges: Forgetting<(EndpointId, Digest), u64>,
+    /// How often a blob was asked for from its first byte, 10 min: so many pulls of it there were.
+    pulls: Forgetting<Digest, u64>,
     /// Blobs delivered completely and unhashed, with those whose bytes they were, 10 min: asked for again they are suspect and
     /// asked of others first (design P8).
     pub(crate) delivered: Forgetting<Digest, Arc<[EndpointId]>>,
@@ -96,8 +100,31 @@ impl Memories {
             quarantine: Forgetting::new(minutes(10), 1024),
             silent: Forgetting::new(Duration::from_secs(30), 1024),
             slow: Forgetting::new(minutes(5), 1024),
+            ranges: Forgetting::new(minutes(10), 1024),
+            pulls: Forgetting::new(minutes(10), 1024),
             delivered: Forgetting::new(minutes(10), 1024),
         }
+    }
+
+    /// Somebody wants a blob from its first byte on.
+    pub(crate) fn begins(&self, digest: &Digest, now: Instant) {
+        let pulls = self.pulls.get(digest, now).unwrap_or_default();
+        self.pulls.put(digest.clone(), pulls + 1, now);
+    }
+
+    /// A range of a blob goes out, unproved.
+    pub(crate) fn gives_range(&self, endpoint: &EndpointId, digest: &Digest, now: Instant) {
+        let pulls = self.pulls.get(digest, now).unwrap_or_default();
+        let key = (endpoint.clone(), digest.clone());
+        self.ranges.put(key, pulls, now);
+    }
+
+    /// Whether it gave ranges of this blob to an earlier pull. containerd asks anew because it found them wrong, perhaps:
+    /// of a layer that it takes in parallel ranges only itself sees the whole (design P13).
+    pub(crate) fn is_doubted(&self, endpoint: &EndpointId, digest: &Digest, now: Instant) -> bool {
+        let key = (endpoint.clone(), digest.clone());
+        let (gave, pulls) = (self.ranges.get(&key, now), self.pulls.get(digest, now));
+        matches!((gave, pulls), (Some(gave), Some(pulls)) if gave < pulls)
     }
 }
 
@@ -150,6 +177,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Forgetting<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topology::SourceId;
+    use std::net::SocketAddr;
 
     #[tokio::test(start_paused = true)]
     async fn entries_are_forgotten_by_time_and_by_number() {
@@ -167,5 +196,36 @@ mod tests {
         assert_eq!(memory.get(&"d", at(60)), Some(4));
         memory.forget(|key| *key == "d");
         assert_eq!(memory.get(&"d", at(60)), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gave_ranges_is_doubted_when_the_blob_is_asked_for_anew() {
+        let memories = Memories::new();
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let (digest, other) = (Digest::sha256(b"one"), Digest::sha256(b"other"));
+        let endpoint = |last| EndpointId {
+            source: SourceId::Tier("replica".into()),
+            address: SocketAddr::from(([192, 0, 2, last], 443)),
+        };
+        let (first, second) = (endpoint(1), endpoint(2));
+        memories.begins(&digest, at(0));
+        memories.gives_range(&first, &digest, at(1));
+        assert!(
+            !memories.is_doubted(&first, &digest, at(2)),
+            "the same pull goes on"
+        );
+        memories.begins(&digest, at(10));
+        assert!(memories.is_doubted(&first, &digest, at(10)));
+        assert!(!memories.is_doubted(&second, &digest, at(10)));
+        assert!(!memories.is_doubted(&first, &other, at(10)));
+        memories.gives_range(&first, &digest, at(11));
+        assert!(
+            !memories.is_doubted(&first, &digest, at(12)),
+            "nobody else was left: it gives all the rest as well"
+        );
+        memories.begins(&digest, at(20));
+        assert!(memories.is_doubted(&first, &digest, at(20)));
+        assert!(!memories.is_doubted(&first, &digest, at(612)), "forgotten");
     }
 }

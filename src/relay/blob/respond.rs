@@ -50,6 +50,9 @@ pub(crate) async fn answer(
     if let (true, Some(size)) = (request.head, size) {
         return sized(size, &digest, record);
     }
+    if !request.head && request.range.is_none_or(|range| range.first == 0) {
+        parts.memories.begins(&digest, Instant::now());
+    }
     let what = format!("{}/{}@{digest}", route.registry_label, route.repository);
     let (route, denied) = parts.without_denied(route);
     let wanted = BlobWanted {
@@ -100,6 +103,10 @@ pub(crate) async fn answer(
     };
     let outcome = head::outcome(&route, &found.endpoint, found.first_choice);
     record.served_by(&found.endpoint);
+    if request.range.is_some() {
+        let memories = &parts.memories;
+        memories.gives_range(&found.endpoint, &wanted.digest, Instant::now());
+    }
     parts.stickiness.answered(
         &route,
         &found.endpoint,
