@@ -153,7 +153,7 @@ impl Node {
             },
             timing: Timing {
                 upstream_joins: None,
-                abandon_overdue: true,
+                overtake: Some(timeouts.stall),
                 ..crate::relay::manifest::timing(timeouts)
             },
         };

@@ -101,11 +101,7 @@ impl Search {
                 Order::Start(want) => self.start(want, now),
                 Order::Send(attempt) => self.send(attempt),
                 Order::Knock(attempt) => self.knock(attempt),
-                Order::Overdue {
-                    attempt,
-                    leave,
-                    late,
-                } => self.overdue(attempt, leave, late),
+                Order::Overdue { attempt, late } => self.overdue(attempt, late),
                 Order::End(_) => {
                     self.watch_the_late(None);
                     return None;
@@ -268,7 +264,7 @@ impl Search {
         }
     }
 
-    fn overdue(&mut self, attempt: AttemptId, leave: bool, late: Late) {
+    fn overdue(&mut self, attempt: AttemptId, late: Late) {
         let endpoint = self.attempts[attempt].candidate.endpoint.clone();
         if late == Late::FirstByte {
             self.node.report(&endpoint, Outcome::Hard(Failure::Timeout));
@@ -276,9 +272,8 @@ impl Search {
         let silent = &self.node.parts.memories.silent;
         silent.put(endpoint.clone(), (), Instant::now());
         self.candidates.exclude_endpoint(&endpoint);
-        if leave {
-            self.abort(attempt);
-        }
+        let more = self.candidates.more(&self.node.parts);
+        self.machine.set_more(more);
     }
 
     fn abort(&mut self, attempt: AttemptId) {
@@ -306,9 +301,10 @@ impl Search {
     /// Lets the requests run on that nobody has answered, to the limit of a first byte.
     fn watch_the_late(&mut self, winner: Option<AttemptId>) {
         let unanswered: Vec<_> = self.machine.unanswered().collect();
+        let patience = self.machine.patience().unwrap_or_default();
         let mut late = Vec::new();
         for (attempt, since) in unanswered {
-            if Some(attempt) != winner {
+            if Some(attempt) != winner && Instant::now() >= since + patience {
                 let slot = &mut self.attempts[attempt];
                 let silent = &self.node.parts.memories.silent;
                 silent.put(slot.candidate.endpoint.clone(), (), Instant::now());
