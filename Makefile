@@ -113,8 +113,9 @@ bench: bench-deps bench-files ## figures beside nginx and HAProxy on the same or
 bench-files: ## from a tier's change of state to the file on disk, with 1, 7 and 100 registries
 	cargo bench --locked --bench files
 
-compare-containerd-alone: deps ## the cost of a dead mirror, with and without the agent (some minutes)
+compare-containerd-alone: deps ## the cost of a dead, a stalling and a dripping mirror, with and without the agent (ten minutes)
 	@$(AS_ROOT) cargo test --locked --quiet --test demo -- compare
+	@$(AS_ROOT) cargo test --locked --quiet --test chaos -- compare
 
 NODES := 10000
 fleet: ## NODES=10000 nodes in paused time lose REPLICA and get it back: who is asked how often (minutes; 1,000 are part of the tests)

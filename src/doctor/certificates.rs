@@ -178,7 +178,7 @@ fn is_cured(certificate: &Certificate, now: SystemTime, ahead: i64) -> bool {
         now.checked_sub(span)
     };
     let fits = theirs.is_some_and(|time| certificate.begins <= time && time <= certificate.ends);
-    matches!(certificate.fault, Some(Expired | NotYetValid)) && fits
+    matches!(certificate.fault, Some(Expired | NotYetValid)) && fits && ahead != 0
 }
 
 /// Soon, and in the last third of its life: some are good for a week only, and renewed.

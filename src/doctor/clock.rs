@@ -106,7 +106,9 @@ mod tests {
 
     #[test]
     fn the_clock_of_most_is_right() {
-        let table: [(&[i64], &[(&str, Severity)]); 7] = [
+        /// Offsets in seconds, and who is found wrong.
+        type Row = (&'static [i64], &'static [(&'static str, Severity)]);
+        let table: [Row; 7] = [
             (&[0, 2, -3], &[]),
             (&[30, -30], &[]),
             (&[45, 44, 43], &[("this node", Severity::Warning)]),

@@ -5,6 +5,7 @@
 //! by `make chaos N=1 SEED=…` with the seed of its line.
 //!
 //! `--soak MINUTES` (`make soak`) keeps one agent under the same faults, with parallel pulls, and watches its memory and files.
+//! `compare` measures a stall and a drip with and without the agent.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -29,6 +30,7 @@ mod support;
 #[allow(dead_code, unreachable_pub, reason = "the soak needs a part of it")]
 #[path = "../agent/client.rs"]
 mod client;
+mod compare;
 mod control;
 mod image;
 mod plan;
@@ -53,6 +55,12 @@ fn main() {
     }
     if arguments == ["puller"] {
         puller::serve();
+        return;
+    }
+    if arguments == ["compare"] {
+        if !compare::measure() {
+            std::process::exit(1);
+        }
         return;
     }
     if let Some(minutes) = option(&arguments, "--soak") {

@@ -114,7 +114,7 @@ impl Agent {
     /// What it counts, in Prometheus' text.
     pub(crate) fn metrics(&self) -> String {
         let url = format!("{ADMIN}/metrics");
-        let answer = output(self.network.command("curl").args(["-sS", &url]));
+        let answer = output(self.node.command("curl").args(["-sS", &url]));
         String::from_utf8_lossy(&answer.stdout).into_owned()
     }
 

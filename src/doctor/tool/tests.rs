@@ -30,7 +30,9 @@ fn find(root: &Path, runtime: Found) -> Result<Tool, String> {
 fn the_kubelets_way_comes_first() {
     let stock = "run/containerd/containerd.sock";
     let k3s = "run/k3s/containerd/containerd.sock";
-    let table: [(&[&str], Found, Option<(&str, &[&str])>); 6] = [
+    /// Files that are there, the runtime, and the tool with its command.
+    type Row<'a> = (&'a [&'a str], Found, Option<(&'a str, &'a [&'a str])>);
+    let table: [Row<'_>; 6] = [
         (&[], Found::Containerd, None),
         (&["usr/bin/ctr"], Found::Containerd, None),
         (

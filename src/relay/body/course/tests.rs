@@ -154,7 +154,7 @@ fn scripts(manners: &[Manner]) -> Vec<Script> {
 }
 
 fn blob(size: usize) -> Vec<u8> {
-    (0..size).map(|at| (at * 31 % 251) as u8).collect()
+    (0..size).map(|at| u8::try_from(at * 31 % 251).unwrap()).collect()
 }
 
 #[test]
