@@ -301,9 +301,10 @@ impl Search {
     /// Lets the requests run on that nobody has answered, to the limit of a first byte.
     fn watch_the_late(&mut self, winner: Option<AttemptId>) {
         let unanswered: Vec<_> = self.machine.unanswered().collect();
+        let patience = self.machine.patience().unwrap_or_default();
         let mut late = Vec::new();
         for (attempt, since) in unanswered {
-            if Some(attempt) != winner {
+            if Some(attempt) != winner && Instant::now() >= since + patience {
                 let slot = &mut self.attempts[attempt];
                 let silent = &self.node.parts.memories.silent;
                 silent.put(slot.candidate.endpoint.clone(), (), Instant::now());
