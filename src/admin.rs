@@ -9,7 +9,8 @@ mod page;
 mod status;
 
 pub use status::{
-    Change, ConfigStatus, EndpointStatus, FileTrouble, SourceStatus, State, Status, TrafficStatus, Verdict,
+    Change, ConfigStatus, EndpointStatus, FileTrouble, SourceStatus, State, Status, TrafficStatus,
+    Verdict,
 };
 
 use crate::lifecycle::{DrainWatch, spawn_detached};

@@ -105,7 +105,10 @@ pub async fn examine(subject: &Subject, done: &dyn Fn(&[&str])) -> Report {
 /// What was seen of the sources, judged.
 async fn outside_of(subject: &Subject, sources: &[SourceFacts]) -> Vec<Check> {
     let config = &subject.config;
-    let (root, here) = (subject.machine.root().to_owned(), subject.environment.clone());
+    let (root, here) = (
+        subject.machine.root().to_owned(),
+        subject.environment.clone(),
+    );
     let places = spawn_blocking(move || environment::places(&root, &here));
     let places = timeout(FILES_LIMIT, places).await;
     let places = places.ok().and_then(Result::ok).unwrap_or_default();
@@ -139,10 +142,15 @@ async fn files_of(subject: &Subject, status: Option<&Status>) -> (Check, Option<
         })
     });
     let Ok(Ok(mut facts)) = timeout(FILES_LIMIT, look).await else {
-        let why = format!("the node's files could not be read within {} s", FILES_LIMIT.as_secs());
+        let why = format!(
+            "the node's files could not be read within {} s",
+            FILES_LIMIT.as_secs()
+        );
         return (Check::not_made("files", why), None);
     };
-    facts.troubles = status.map(|status| status.node_troubles.clone()).unwrap_or_default();
+    facts.troubles = status
+        .map(|status| status.node_troubles.clone())
+        .unwrap_or_default();
     (files::files(&facts), Some(facts))
 }
 
@@ -152,7 +160,11 @@ async fn pull_of(subject: &Subject, facts: Option<&FilesFacts>) -> Check {
     let Some(facts) = facts else {
         return skip("the node's files are not known");
     };
-    let answering = subject.agent.listen.iter().find(|listener| listener.answers);
+    let answering = subject
+        .agent
+        .listen
+        .iter()
+        .find(|listener| listener.answers);
     let Some(agent) = answering else {
         return skip("the agent does not answer");
     };

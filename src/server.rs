@@ -118,7 +118,8 @@ async fn connection(
             let (key, last) = (settings.key.borrow().clone(), drain.is_draining());
             // Boxed: hyper moves the future about, and that of a pull is some KiB.
             Box::pin(async move {
-                let mut answer = request::answer((&relay, &seen), request, key.as_ref(), reset).await;
+                let mut answer =
+                    request::answer((&relay, &seen), request, key.as_ref(), reset).await;
                 if last {
                     let close = HeaderValue::from_static("close");
                     answer.headers_mut().insert(CONNECTION, close);
