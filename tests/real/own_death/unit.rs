@@ -19,6 +19,16 @@ const RESTART: Duration = Duration::from_millis(200);
 /// systemd insists after a while; the agent has nothing to say by then.
 const INSIST: Duration = Duration::from_secs(1);
 
+/// The unit as it is packaged.
+const PACKAGED: &str = include_str!("../../../packaging/systemd/harbor-pilot.service");
+
+#[test]
+fn the_times_are_those_of_the_packaged_unit() {
+    let line = |line: String| assert!(PACKAGED.lines().any(|one| one == line), "{line}");
+    line(format!("WatchdogSec={}s", WATCHDOG.as_secs()));
+    line(format!("RestartSec={}ms", RESTART.as_millis()));
+}
+
 /// The supervised agent. Dropping it ends both.
 pub(crate) struct Unit {
     shared: Arc<Shared>,
