@@ -3,6 +3,7 @@
 //! run. `FLEET_NODES` makes the fleet larger (`make fleet`).
 
 mod attempt;
+mod busy;
 mod counts;
 mod course;
 mod node;

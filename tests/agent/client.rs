@@ -124,6 +124,11 @@ impl Client {
         self.send(request).await;
     }
 
+    /// The next answer, whole; `None`: not within that time.
+    pub async fn answer_within(&mut self, limit: Duration) -> Option<Got> {
+        tokio::time::timeout(limit, self.read(false)).await.ok()
+    }
+
     /// The next answer, whole.
     pub async fn answer(&mut self, to_head: bool) -> Got {
         let answer = tokio::time::timeout(PATIENCE, self.read(to_head)).await;

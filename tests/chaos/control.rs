@@ -7,8 +7,8 @@ use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-/// No order takes longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// No order takes longer, on a machine that is busy with other things as well.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The process with the sources. It ends with the value.
 pub(crate) struct Control {

@@ -16,6 +16,9 @@ use tokio::task::JoinSet;
 /// A pull that has failed so often has failed.
 const TRIES: u32 = 5;
 
+/// No answer takes longer, on a machine that is busy with other things as well.
+const PATIENCE: Duration = Duration::from_secs(180);
+
 /// Between them, as kubelet waits longer than that.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -150,7 +153,8 @@ async fn fetch(
             headers.push(("Range", &range));
         }
         client.ask("GET", &target, &headers).await;
-        let got = client.answer(false).await;
+        let got = client.answer_within(PATIENCE).await;
+        let got = got.ok_or_else(|| format!("{target}: no whole answer within {PATIENCE:?}"))?;
         let due = if body.is_empty() { 200 } else { 206 };
         if got.status != due {
             return Err(format!("{target}: {} {}", got.status, got.text()));
