@@ -29,6 +29,7 @@ pub(crate) const TESTS: Tests<Node> = &[
         "closed_with_a_tier_in_the_file",
         closed_with_a_tier_in_the_file,
     ),
+    ("everything_dead_after_a_pull", everything_dead_after_a_pull),
     ("restored", restored),
 ];
 
@@ -301,6 +302,29 @@ fn closed_with_a_tier_in_the_file(it: &mut Node) {
     it.lab.kill(Place::Core);
     assert_pull_fails(it);
     assert_upstream_was_left_alone(it);
+}
+
+/// A total outage: what this node has pulled resolves again, by a manifest that the agent kept on disk (design P11), and
+/// the container starts; what it has never pulled is an error that names everybody.
+fn everything_dead_after_a_pull(it: &mut Node) {
+    it.begin(&usual());
+    it.wait_for_file(&[AGENT, CORE, OPEN], &[]);
+    it.pull_well();
+    it.lab.signal_agent("TERM");
+    it.lab.restart_agent();
+    for place in Place::ALL {
+        it.lab.kill(place);
+    }
+    it.pull_well();
+    let log = it.lab.agent().log();
+    assert!(log.contains("stale"), "{log}");
+    let never = it.lab.containerd().pull("docker.io/library/never:1");
+    assert!(!never.succeeded, "{}", never.output);
+    let answer = it.lab.agent().get("/v2/library/never/manifests/1?ns=docker.io");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    for source in ["198.18.1.11", "198.18.1.12", "198.18.2.11", "upstream"] {
+        assert!(answer.contains(source), "{source} is not named: {answer}");
+    }
 }
 
 /// `restore` gives back what was there, and what was not there goes.
