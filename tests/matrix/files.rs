@@ -29,6 +29,7 @@ pub(crate) const TESTS: Tests<Node> = &[
         "closed_with_a_tier_in_the_file",
         closed_with_a_tier_in_the_file,
     ),
+    ("everything_dead_after_a_pull", everything_dead_after_a_pull),
     ("restored", restored),
 ];
 
@@ -56,11 +57,14 @@ fn closed() -> AgentOptions {
 }
 
 /// Nobody of the others was asked, and containerd asked nobody itself.
-fn assert_agent_alone(counts: Counts) -> Counts {
+fn assert_agent_alone(it: &Node, counts: Counts) -> Counts {
     for count in [counts.replica, counts.core, counts.upstream] {
         assert_eq!(
-            count.containerd, 0,
-            "containerd went round the agent: {counts:?}"
+            count.containerd,
+            0,
+            "containerd went round the agent: {counts:?}\n{}\n{}",
+            it.file(),
+            it.lab.agent().log()
         );
     }
     counts
@@ -70,7 +74,7 @@ fn all_good(it: &mut Node) {
     it.begin(&usual());
     it.wait_for_file(&[AGENT, CORE, OPEN], &[]);
     it.pull_well();
-    let counts = assert_agent_alone(it.asked());
+    let counts = assert_agent_alone(it, it.asked());
     assert!(counts.replica.agent > 0, "{counts:?}");
     assert_eq!(
         (counts.core.total(), counts.upstream.total()),
@@ -83,7 +87,7 @@ fn replica_gone(it: &mut Node) {
     it.begin_with(&usual(), &[Place::ReplicaA, Place::ReplicaB]);
     it.wait_for_file(&[AGENT, CORE, OPEN], &[]);
     it.pull_well();
-    let counts = assert_agent_alone(it.asked());
+    let counts = assert_agent_alone(it, it.asked());
     assert!(counts.core.agent > 0, "{counts:?}");
     assert_eq!(
         (counts.replica.total(), counts.upstream.total()),
@@ -96,7 +100,7 @@ fn all_tiers_gone(it: &mut Node) {
     it.begin_with(&usual(), &Place::TIERS);
     it.wait_for_file(&[AGENT, OPEN], &[CORE]);
     it.pull_well();
-    let counts = assert_agent_alone(it.asked());
+    let counts = assert_agent_alone(it, it.asked());
     assert!(counts.upstream.agent > 0, "{counts:?}");
     assert_eq!(
         (counts.replica.total(), counts.core.total()),
@@ -194,7 +198,7 @@ fn images_of_a_tier_by_its_name(it: &mut Node) {
         it.image.repository()
     );
     it.pull_reference_well(&reference);
-    let counts = assert_agent_alone(it.asked());
+    let counts = assert_agent_alone(it, it.asked());
     assert!(counts.replica.agent > 0, "{counts:?}");
     it.kill_agent();
     it.lab.containerd().forget_images();
@@ -216,7 +220,7 @@ fn the_key_of_a_shared_node(it: &mut Node) {
     });
     it.wait_for_file(&[AGENT, "a-word-of-the-laboratory", OPEN], &[]);
     it.pull_well();
-    let counts = assert_agent_alone(it.asked());
+    let counts = assert_agent_alone(it, it.asked());
     assert!(counts.replica.agent > 0, "{counts:?}");
     let answer = it
         .lab
@@ -253,7 +257,7 @@ fn no_way_round_with_the_agent(it: &mut Node) {
     it.begin(&closed());
     it.wait_for_file(&[CLOSED], &[UPSTREAM]);
     it.pull_well();
-    let counts = assert_agent_alone(assert_upstream_was_left_alone(it));
+    let counts = assert_agent_alone(it, assert_upstream_was_left_alone(it));
     assert!(counts.replica.agent > 0, "{counts:?}");
     it.lab.containerd().forget_images();
     for place in Place::TIERS {
@@ -301,6 +305,32 @@ fn closed_with_a_tier_in_the_file(it: &mut Node) {
     it.lab.kill(Place::Core);
     assert_pull_fails(it);
     assert_upstream_was_left_alone(it);
+}
+
+/// A total outage: what this node has pulled resolves again, by a manifest that the agent kept on disk (design P11), and
+/// the container starts; what it has never pulled is an error that names everybody.
+fn everything_dead_after_a_pull(it: &mut Node) {
+    it.begin(&usual());
+    it.wait_for_file(&[AGENT, CORE, OPEN], &[]);
+    it.pull_well();
+    it.lab.signal_agent("TERM");
+    it.lab.restart_agent();
+    for place in Place::ALL {
+        it.lab.kill(place);
+    }
+    it.pull_well();
+    let log = it.lab.agent().log();
+    assert!(log.contains("stale"), "{log}");
+    let never = it.lab.containerd().pull("docker.io/library/never:1");
+    assert!(!never.succeeded, "{}", never.output);
+    let answer = it
+        .lab
+        .agent()
+        .get("/v2/library/never/manifests/1?ns=docker.io");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    for source in ["198.18.1.11", "198.18.1.12", "198.18.2.11", "upstream"] {
+        assert!(answer.contains(source), "{source} is not named: {answer}");
+    }
 }
 
 /// `restore` gives back what was there, and what was not there goes.

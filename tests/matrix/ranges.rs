@@ -217,5 +217,7 @@ fn wrong_bytes_in_ranges(it: &mut Scripted) {
         std::thread::sleep(Duration::from_secs(2));
     }
     assert!(failures > 0, "the wrong byte was not met");
-    note(format!("wrong bytes at both REPLICA addresses: {failures} pulls failed"));
+    note(format!(
+        "wrong bytes at both REPLICA addresses: {failures} pulls failed"
+    ));
 }
