@@ -30,12 +30,16 @@ fn home(listen: &str, more: &str) -> (TempDir, Loader) {
 }
 
 async fn built(loader: &Loader) -> Result<(Running, Captured), Error> {
+    built_under(loader, Notifier::new(None, None)).await
+}
+
+async fn built_under(loader: &Loader, notifier: Notifier) -> Result<(Running, Captured), Error> {
     let (loaded, rejected) = load(loader)?;
     let (journal, captured) = Journal::capturing();
     let start = Start {
         loader: loader.clone(),
         journal,
-        notifier: Notifier::new(None, None),
+        notifier,
         inherited: Inherited::default(),
         seed: 1,
     };
@@ -81,6 +85,34 @@ async fn bad_files_and_nothing_accepted_is_no_start() {
     };
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(!home.path().join("state").exists(), "nothing was written");
+}
+
+/// Whoever asked may start it again; a daemon that failed leaves a closed port until it is back (design O3).
+#[tokio::test]
+async fn only_who_was_asked_to_stop_hands_its_listeners_over() {
+    for fails in [false, true] {
+        let (home, loader) = home("127.0.0.1:0", "");
+        let path = home.path().join("notify");
+        let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        manager.set_nonblocking(true).unwrap();
+        let notifier = Notifier::new(Some(path.into()), None);
+        let (running, _) = built_under(&loader, notifier).await.unwrap();
+        let (sender, signals) = Signals::by_hand();
+        if fails {
+            running.tasks.spawn("test", async {});
+        } else {
+            sender.send(RawSignal::Terminate).await.unwrap();
+        }
+        let ended = running.until_stopped(signals).await;
+        assert_eq!(ended.is_err(), fails, "{ended:?}");
+        let mut said = Vec::new();
+        let mut text = [0; 500];
+        while let Ok(length) = manager.recv(&mut text) {
+            said.push(String::from_utf8_lossy(&text[..length]).into_owned());
+        }
+        let stored = said.iter().filter(|said| said.starts_with("FDSTORE=1"));
+        assert_eq!(stored.count(), usize::from(!fails), "{said:?}");
+    }
 }
 
 /// What needs a restart is said at the reload and not done.
