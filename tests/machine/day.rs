@@ -102,6 +102,8 @@ fn a_new_user_needs_the_six_commands_of_the_manual() {
     let block = chapter.split("```").nth(1).unwrap();
     let commands: Vec<&str> = block.lines().filter(|line| !line.is_empty()).collect();
     assert_eq!(commands.len(), 6, "{block}");
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    assert!(readme.contains(block), "README.md says otherwise: {block}");
 
     let lab = Lab::start();
     let node = Node::boot(&lab, Release::Bookworm, Runtime::Containerd);

@@ -154,7 +154,9 @@ fn scripts(manners: &[Manner]) -> Vec<Script> {
 }
 
 fn blob(size: usize) -> Vec<u8> {
-    (0..size).map(|at| u8::try_from(at * 31 % 251).unwrap()).collect()
+    (0..size)
+        .map(|at| u8::try_from(at * 31 % 251).unwrap())
+        .collect()
 }
 
 #[test]
