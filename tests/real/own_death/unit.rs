@@ -20,7 +20,7 @@ const RESTART: Duration = Duration::from_millis(200);
 const INSIST: Duration = Duration::from_secs(1);
 
 /// The unit as it is packaged.
-const PACKAGED: &str = include_str!("../../../packaging/systemd/harbor-pilot.service");
+const PACKAGED: &str = include_str!("../../../systemd/harbor-pilot.service");
 
 #[test]
 fn the_times_are_those_of_the_packaged_unit() {
