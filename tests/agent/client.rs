@@ -125,7 +125,7 @@ impl Client {
     }
 
     /// The next answer, whole; `None`: not within that time.
-    #[allow(dead_code, reason = "the soak's, which borrows this file")]
+    #[allow(dead_code, reason = "the soak's clients are more patient")]
     pub async fn answer_within(&mut self, limit: Duration) -> Option<Got> {
         tokio::time::timeout(limit, self.read(false)).await.ok()
     }
