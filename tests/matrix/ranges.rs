@@ -141,7 +141,14 @@ fn each_range_goes_on_when_its_source_dies(it: &mut Scripted) {
     in_parallel(it);
     let held = it.hold(&[LAYER]);
     it.strike(&held, &Source::ALL, None, 0, false);
-    let pull = it.pull_and(&held, Duration::from_millis(80), |it| {
+    let pull = it.pull_and(&held, Duration::ZERO, |it| {
+        // At this pace a range runs for 160 ms: the ranges of all who are asked are under way.
+        for _ in 0..500 {
+            if it.asked(&held).len() >= PARALLEL {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
         for source in REPLICA {
             it.control.tell(&Order::Kill(source));
         }
