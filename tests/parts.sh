@@ -57,7 +57,7 @@ part node-disk 120 $AS_ROOT cargo test --locked --no-fail-fast --test node_disk
 part journal 180 $AS_ROOT cargo test --locked --no-fail-fast --test journal
 part packages 240 make --no-print-directory test-packages
 # The first run fetches two Debians, three minutes more.
-part machine 600 $AS_ROOT cargo test --locked --no-fail-fast --test machine -- --test-threads=1 --show-output
+part machine 720 env HARBOR_PILOT_RESTARTS=12 $AS_ROOT cargo test --locked --no-fail-fast --test machine -- --test-threads=1 --show-output
 grep -ahE "^(lintian|systemd-analyze security|the newest symbol|kill -9|SIGSTOP|[0-9]+ restarts|[a-z ]+: refused after)" "$logs/machine.log" | cut -c -140 | sed "s/^/    /"
 part real 720 $AS_ROOT cargo test --locked --no-fail-fast --test real -- --test-threads=1 --show-output
 grep -ahE "^(first|second|pull|[A-Za-z].* at both REPLICA).* s( more than a healthy pull)?\$" "$logs/real.log" | cut -c -140 | sed "s/^/    /"

@@ -94,6 +94,46 @@ fn an_operators_day_on_debian_12() {
     assert_eq!(machine.say("systemctl", &["is-system-running"]), "running");
 }
 
+/// What docs/install.md tells a new user, word for word but for the names of this laboratory.
+#[test]
+fn a_new_user_needs_the_six_commands_of_the_manual() {
+    let manual = std::fs::read_to_string("docs/install.md").unwrap();
+    let (_, chapter) = manual.split_once("## Six commands").unwrap();
+    let block = chapter.split("```").nth(1).unwrap();
+    let commands: Vec<&str> = block.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(commands.len(), 6, "{block}");
+
+    let lab = Lab::start();
+    let node = Node::boot(&lab, Release::Bookworm, Runtime::Containerd);
+    let image = lab.publish("library/nginx");
+    let machine = &node.machine;
+    let package = commands[0].split("./").nth(1).unwrap();
+    machine.copy(&Package::First.path(), &format!("/root/{package}"));
+    for command in commands {
+        let command = command
+            .replace(".example.com", ".lab.example")
+            .replace(" >", " --ca /etc/harbor-pilot/ca.crt >")
+            .replace("apt-get install", "apt-get install -y")
+            .replace(" -f", "");
+        if command.starts_with("harbor-pilot status") {
+            node.wait("every tier is ready", |node| {
+                node.machine
+                    .output("harbor-pilot", &["status"])
+                    .status
+                    .success()
+            });
+        }
+        let output = machine.output("sh", &["-c", &format!("cd /root; {command}")]);
+        println!("# {command}\n{}", said(&output));
+        if command.starts_with("apt-get") {
+            node.lead_to_the_laboratory(&lab);
+        }
+    }
+    node.wait_for_hosts_toml();
+    node.pull(&image);
+    assert!(!node.records(&["OUTCOME=served", "KIND=blob"]).is_empty());
+}
+
 #[test]
 fn installs_starts_and_pulls_on_debian_13() {
     let lab = Lab::start();

@@ -62,9 +62,8 @@ fn killed_frozen_or_broken_the_agent_is_refused_or_back() {
         }
         machine.write(drop_in, text);
         machine.run("systemctl", &["daemon-reload"]);
-        let start = Instant::now();
         machine.output("systemctl", &["restart", "--no-block", "harbor-pilot"]);
-        let silent = refused_after(&node, start);
+        let silent = silence(&node);
         println!("{phase}: refused after {:.2} s", silent.as_secs_f32());
         assert!(silent < SILENT_AT_MOST, "{phase}: {}", node.journal(&[]));
         node.wait("it has failed for good", |node| node.state() == "failed");
@@ -126,30 +125,21 @@ fn freeze(node: &Node) {
     );
 }
 
-/// From the command that breaks it until nothing accepts any more.
-fn refused_after(node: &Node, start: Instant) -> Duration {
-    // The old process ends first; what is looked for is a refusal that stays.
-    let mut since = None;
+/// How long nobody answered and nobody refused: from the last answer of the old process until the refusal that stays.
+fn silence(node: &Node) -> Duration {
+    let start = Instant::now();
+    let (mut answered, mut refused) = (start.elapsed(), None);
     loop {
         let now = start.elapsed();
-        let output = node.machine.output(
-            "curl",
-            &[
-                "-s",
-                "-o",
-                "/dev/null",
-                "--max-time",
-                "0.3",
-                "http://127.0.0.1:5180/v2/",
-            ],
-        );
-        if output.status.code() == Some(7) {
-            let first = *since.get_or_insert(now);
-            if now - first > Duration::from_millis(1500) {
-                return first;
+        match node.knock_for("0.3") {
+            0 => (answered, refused) = (start.elapsed(), None),
+            7 => {
+                let first = *refused.get_or_insert(now);
+                if now - first > Duration::from_millis(1500) {
+                    return first.saturating_sub(answered);
+                }
             }
-        } else {
-            since = None;
+            _ => refused = None,
         }
         assert!(now < Duration::from_secs(40), "{}", node.journal(&[]));
         std::thread::sleep(Duration::from_millis(20));

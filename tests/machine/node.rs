@@ -98,11 +98,16 @@ impl Node {
 
     /// Writes the configuration: what `init` prints, and where this laboratory differs from the world.
     pub(crate) fn configure(&self, lab: &Lab) {
-        self.machine.copy(lab.ca(), "/etc/harbor-pilot/ca.crt");
+        self.lead_to_the_laboratory(lab);
         self.machine.shell(
             "harbor-pilot init --replica https://replicas.lab.example --core https://core.lab.example \
              --layout glueops --ca /etc/harbor-pilot/ca.crt >/etc/harbor-pilot/config.toml",
         );
+    }
+
+    /// The certificate authority, and where the real registry is.
+    pub(crate) fn lead_to_the_laboratory(&self, lab: &Lab) {
+        self.machine.copy(lab.ca(), "/etc/harbor-pilot/ca.crt");
         self.drop_in(
             "90-laboratory",
             "[[registry]]\nname = \"docker.io\"\nupstream = \"https://registry.lab.example\"\n\
@@ -221,17 +226,14 @@ impl Node {
 
     /// How a request to the agent's port ends: curl's exit status (0 answered, 7 refused, 28 silent for 2 s).
     pub(crate) fn knock(&self) -> i32 {
-        let output = self.machine.output(
-            "curl",
-            &[
-                "-s",
-                "-o",
-                "/dev/null",
-                "--max-time",
-                "2",
-                "http://127.0.0.1:5180/v2/",
-            ],
-        );
+        self.knock_for("2")
+    }
+
+    /// As [`Node::knock`], with so many seconds of patience.
+    pub(crate) fn knock_for(&self, seconds: &str) -> i32 {
+        let url = "http://127.0.0.1:5180/v2/";
+        let arguments = ["-s", "-o", "/dev/null", "--max-time", seconds, url];
+        let output = self.machine.output("curl", &arguments);
         output.status.code().expect("curl ends by itself")
     }
 
