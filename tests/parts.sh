@@ -47,22 +47,22 @@ part() {
 }
 
 part format 30 cargo fmt --all --check
-part lints 360 cargo clippy --locked --all-targets -- -D warnings
-part lints-real 90 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_disk --test node_k3s --test docker \
+part lints 240 cargo clippy --locked --all-targets -- -D warnings
+part lints-real 60 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_disk --test node_k3s --test docker \
     --test journal --test machine --test matrix --test ansible -- -D warnings
-part docs 90 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
-part dependencies 60 cargo-deny check bans licenses sources
-part ansible-lint 90 tests/ansible/lint.sh
+part docs 60 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+part dependencies 30 cargo-deny check bans licenses sources
+part ansible-lint 60 tests/ansible/lint.sh
 part tests 540 cargo test --locked --no-fail-fast
-part node-checker 90 cargo test --locked --no-fail-fast --test node_checker
+part node-checker 60 cargo test --locked --no-fail-fast --test node_checker
 part node-disk 60 $AS_ROOT cargo test --locked --no-fail-fast --test node_disk
-part node-k3s 90 $AS_ROOT cargo test --locked --no-fail-fast --test node_k3s -- --test-threads=1 --show-output
-part journal 90 $AS_ROOT cargo test --locked --no-fail-fast --test journal
+part node-k3s 60 $AS_ROOT cargo test --locked --no-fail-fast --test node_k3s -- --test-threads=1 --show-output
+part journal 60 $AS_ROOT cargo test --locked --no-fail-fast --test journal
 part packages 240 make --no-print-directory test-packages
 # The first run fetches two Debians, three minutes more.
-part machine 540 env HARBOR_PILOT_RESTARTS=12 $AS_ROOT cargo test --locked --no-fail-fast --test machine -- --test-threads=1 --show-output
+part machine 720 env HARBOR_PILOT_RESTARTS=12 $AS_ROOT cargo test --locked --no-fail-fast --test machine -- --test-threads=1 --show-output
 grep -ahE "^(lintian|systemd-analyze security|the newest symbol|kill -9|SIGSTOP|[0-9]+ restarts|[a-z ]+: refused after)" "$logs/machine.log" | cut -c -140 | sed "s/^/    /"
-part real 540 $AS_ROOT cargo test --locked --no-fail-fast --test real -- --test-threads=1 --show-output
+part real 720 $AS_ROOT cargo test --locked --no-fail-fast --test real -- --test-threads=1 --show-output
 grep -ahE "^(first|second|pull|[A-Za-z].* at both REPLICA).* s( more than a healthy pull)?\$" "$logs/real.log" | cut -c -140 | sed "s/^/    /"
 # The machine's own containerd alone; the other generations are make test-matrix's.
 part matrix 180 $AS_ROOT cargo test --locked --quiet --test matrix -- bodies files::containerd files::k3s::all_good files::k3s::agent
