@@ -109,12 +109,16 @@ async fn connection(
     let reset = Arc::new(AtomicBool::new(false));
     let stream = Downstream::new(stream, reset.clone());
     let asked = Arc::new(AtomicBool::new(false));
+    let answering = Arc::new(AtomicBool::new(false));
     let service = {
         let (settings, drain, asked) = (settings.clone(), drain.clone(), asked.clone());
+        let answering = answering.clone();
         service_fn(move |request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             let (relay, reset, guard) = (relay.clone(), reset.clone(), drain.hold());
             let seen = seen.clone();
+            let (unanswered, answering) = (drain.unanswered(), answering.clone());
+            answering.store(false, Ordering::Relaxed);
             let (key, last) = (settings.key.borrow().clone(), drain.is_draining());
             // Boxed: hyper moves the future about, and that of a pull is some KiB.
             Box::pin(async move {
@@ -124,6 +128,8 @@ async fn connection(
                     let close = HeaderValue::from_static("close");
                     answer.headers_mut().insert(CONNECTION, close);
                 }
+                answering.store(true, Ordering::Relaxed);
+                drop(unanswered);
                 Ok::<_, Infallible>(answer.map(|body| Held {
                     body,
                     _guard: guard,
@@ -149,8 +155,14 @@ async fn connection(
             tokio::select! {
                 // Cancel safe: what is dropped here is to end.
                 ended = &mut served => ended,
-                // Cancel safe: it only waits. The rest of a body is cut; containerd resumes it (design O4).
-                () = drain.limit_passed() => return,
+                // Cancel safe: it only waits. The rest of a body is cut; containerd resumes it (design O4). Where
+                // none has begun there is nothing to resume: the process waits for it a little longer.
+                () = drain.limit_passed() => {
+                    if answering.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    served.await
+                }
             }
         }
     };

@@ -13,6 +13,7 @@ pub struct Drain {
     closed: watch::Sender<bool>,
     holders: Arc<Holders>,
     connections: Arc<Holders>,
+    unanswered: Arc<Holders>,
 }
 
 /// Hears of the drain and hands out guards. Cheap to clone; clones do not delay the end.
@@ -22,13 +23,15 @@ pub struct DrainWatch {
     closed: watch::Receiver<bool>,
     holders: Arc<Holders>,
     connections: Arc<Holders>,
+    unanswered: Arc<Holders>,
 }
 
 /// Work that a drain waits for, until dropped.
 #[derive(Debug)]
 pub struct DrainGuard(Arc<Holders>);
 
-/// An open connection, or somebody who accepts them, until dropped. Only [`Drain::idle`] waits for it: one that asks nothing delays no drain.
+/// An open connection, somebody who accepts them, or a request without an answer, until dropped. Only [`Drain::idle`]
+/// and [`Drain::answered`] wait for it: a connection that asks nothing delays no drain.
 #[derive(Debug)]
 pub struct ConnectionGuard(Arc<Holders>);
 
@@ -60,17 +63,20 @@ impl Drain {
         let (close, closed) = watch::channel(false);
         let holders = Arc::new(Holders::default());
         let connections = Arc::new(Holders::default());
+        let unanswered = Arc::new(Holders::default());
         let drain = Self {
             deadline: sender,
             closed: close,
             holders: holders.clone(),
             connections: connections.clone(),
+            unanswered: unanswered.clone(),
         };
         let watch = DrainWatch {
             deadline: receiver,
             closed,
             holders,
             connections,
+            unanswered,
         };
         (drain, watch)
     }
@@ -125,14 +131,12 @@ impl Drain {
 
     /// Waits until nobody accepts and no connection is open: every answer has left, not only been made. Cancel safe.
     pub async fn idle(&self) {
-        loop {
-            let mut none_left = std::pin::pin!(self.connections.none_left.notified());
-            none_left.as_mut().enable();
-            if self.connections.count.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            none_left.await;
-        }
+        self.connections.none().await;
+    }
+
+    /// Waits until every request that was read has an answer's head. Cancel safe.
+    pub async fn answered(&self) {
+        self.unanswered.none().await;
     }
 }
 
@@ -185,6 +189,13 @@ impl DrainWatch {
         ConnectionGuard(self.connections.clone())
     }
 
+    /// Marks a request whose answer has not begun: cut now it would be a failure and no body to resume.
+    #[must_use]
+    pub fn unanswered(&self) -> ConnectionGuard {
+        self.unanswered.add();
+        ConnectionGuard(self.unanswered.clone())
+    }
+
     /// Marks work that a drain waits for.
     #[must_use]
     pub fn hold(&self) -> DrainGuard {
@@ -209,6 +220,17 @@ impl Holders {
     fn remove(&self) {
         if self.count.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.none_left.notify_waiters();
+        }
+    }
+
+    async fn none(&self) {
+        loop {
+            let mut none_left = std::pin::pin!(self.none_left.notified());
+            none_left.as_mut().enable();
+            if self.count.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            none_left.await;
         }
     }
 }
