@@ -36,7 +36,7 @@ tools: ## builds cargo-deny below target/tools, once (two minutes)
 deb-tools:
 	@command -v cargo-deb >/dev/null || { \
 	  echo "cargo-deb is missing: building it below target/tools (some minutes)"; \
-	  cargo install --locked --root target/tools cargo-deb@$(CARGO_DEB); }
+	  cargo install --locked --debug --root target/tools cargo-deb@$(CARGO_DEB); }
 
 build: ## target/release/harbor-pilot
 	cargo build --release --locked

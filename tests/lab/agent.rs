@@ -174,7 +174,11 @@ fn text(ca: &Path, state: &Path, options: &AgentOptions) -> String {
         )
     };
     [
-        format!("[server]\n{}\n[node]\n{}\n", options.server, options.node),
+        if options.node.is_empty() {
+            format!("[server]\n{}\n", options.server)
+        } else {
+            format!("[server]\n{}\n[node]\n{}\n", options.server, options.node)
+        },
         tier("replica", "replicas.lab.example"),
         tier("core", "core.lab.example"),
         registry("docker.io", "registry.lab.example", options.direct),

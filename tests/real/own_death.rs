@@ -45,7 +45,7 @@ impl Node {
     fn start(more: &str, prepare: impl FnOnce(&Path, &Path)) -> Self {
         let lab = Lab::start();
         let image = lab.publish("library/app");
-        let (certs_d, directory) = (lab.scratch("containerd/certs.d"), lab.scratch("own"));
+        let (certs_d, directory) = (lab.etc().join("containerd/certs.d"), lab.scratch("own"));
         fs::remove_dir_all(&certs_d).unwrap();
         fs::create_dir(&certs_d).unwrap();
         let state = lab.scratch("own/state");
