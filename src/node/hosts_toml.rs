@@ -19,7 +19,7 @@ mod render;
 mod view;
 
 pub use merge::{Merged, merge};
-pub use remove::remove;
+pub use remove::{remove, without_endpoint};
 pub use view::{SeenHost, View, check, read, referenced_files};
 
 /// The first line of every file that we wrote or changed.

@@ -34,6 +34,9 @@ pub struct Ledger {
     /// Tiers that may stand in the files, as the daemon knew them last: what `handover` leaves behind.
     #[serde(default)]
     pub tiers: BTreeSet<Arc<str>>,
+    /// The agent's own endpoint, as it was put in last: k3s may have made it part of what it generates.
+    #[serde(default)]
+    pub agent: Option<Arc<str>>,
     /// What the runtime read at its start, as far as it was seen.
     #[serde(default)]
     pub read_at_start: Option<ReadAtStart>,
@@ -147,6 +150,7 @@ impl Default for Ledger {
             version: VERSION,
             released: false,
             tiers: BTreeSet::new(),
+            agent: None,
             read_at_start: None,
             directories: BTreeSet::new(),
             files: BTreeMap::new(),

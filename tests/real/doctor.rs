@@ -72,7 +72,7 @@ struct Node {
 impl Node {
     fn start(keys: &str) -> Self {
         let lab = Lab::start();
-        let certs_d = lab.scratch("containerd").join("certs.d");
+        let certs_d = lab.etc().join("containerd/certs.d");
         // Nobody here plays these.
         let absent = [
             "ghcr.io",

@@ -173,6 +173,12 @@ impl Pass<'_> {
         let Tiers { whole, unknown } = self.tiers;
         ledger.tiers.retain(|tier| unknown.contains(tier));
         ledger.tiers.extend(whole.iter().cloned());
+        if let Some(agent) = self
+            .agent
+            .filter(|agent| ledger.agent.as_deref() != Some(agent))
+        {
+            ledger.agent = Some(agent.into());
+        }
         let input = Input {
             config: self.config,
             detected,

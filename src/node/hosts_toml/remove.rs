@@ -2,6 +2,7 @@
 //! it also works on a text that no parser can read any more.
 
 use super::{HEADER_MARK, Refused, TABLE_MARK};
+use crate::node::endpoint::{EndpointUrl, Reader};
 use crate::node::marks::{self, ASIDE};
 use toml_edit::Document;
 
@@ -31,6 +32,25 @@ pub fn remove(text: &str) -> Result<String, Refused> {
         return Err(Refused::ReadBack(error.message().trim().to_owned()));
     }
     Ok(kept)
+}
+
+/// A text without the host tables of one endpoint. For what k3s generated out of a registries.yaml that named the agent:
+/// no mark tells those tables, and once the agent is gone they lead to a port that nobody serves.
+#[must_use]
+pub fn without_endpoint(text: &str, url: &str) -> String {
+    let ours = EndpointUrl::parse(url, Reader::Containerd);
+    let mut is_out = false;
+    let kept = marks::lines(text).filter(|line| {
+        if let Some(header) = marks::content(line).trim().strip_prefix('[') {
+            let named = header
+                .strip_prefix("host.\"")
+                .and_then(|rest| rest.split('"').next());
+            let named = named.and_then(|named| EndpointUrl::parse(named, Reader::Containerd));
+            is_out = named.is_some() && named == ours;
+        }
+        !is_out
+    });
+    kept.collect()
 }
 
 enum Place {

@@ -226,3 +226,18 @@ fn a_runtime_that_is_not_seen_now_changes_nothing() {
     node.apply();
     assert!(!node.hosts("docker.io").exists());
 }
+
+#[test]
+fn what_k3s_generated_of_the_agent_does_not_come_back() {
+    let node = Node::new();
+    let agent = "\n[host.\"http://127.0.0.1:5180/v2\"]\n  capabilities = [\"pull\", \"resolve\"]\n";
+    let (head, mirror) = GENERATED.split_at(GENERATED.find("\n[host.\"https").unwrap());
+    let generated = format!("{head}{agent}{mirror}");
+    node.write(&node.hosts("docker.io"), &generated);
+    node.apply();
+    node.restore();
+    assert_eq!(
+        node.read(&node.hosts("docker.io")).as_deref(),
+        Some(GENERATED)
+    );
+}
