@@ -1,7 +1,7 @@
 //! k3s and its files in an operator's course: restarts in turn, given back, a registries.yaml of the site's own.
 
 use crate::lab::Lab;
-use crate::site::{BEFORE, REGISTRIES, Site};
+use crate::site::{BEFORE, CERTS_D, REGISTRIES, Site};
 use std::path::Path;
 
 /// Both nodes in one batch, and k3s may be restarted.
@@ -102,14 +102,16 @@ fn given_back(site: &Site, before: &[String; 2]) {
     assert_eq!(site.run("sh", &["-c", left]), ["", ""]);
 }
 
-/// Nothing is left of harbor-pilot in what k3s reads, and after its next start in what it makes.
+/// Nothing is left of harbor-pilot in what k3s and containerd read, and k3s' next start makes what it made before.
 fn gone(site: &Site, before: &[String; 2]) {
     let program = site.run("sh", &["-c", "command -v harbor-pilot || true"]);
     assert_eq!(program, ["", ""]);
     for node in &site.nodes {
         let text = std::fs::read_to_string(node.path(REGISTRIES)).unwrap();
         assert_eq!(text, BEFORE, "byte for byte");
-        // What k3s generated while its file named the agent names it until here: a refused connection.
+        // Nor what k3s generated while its file named the agent.
+        let left = format!("grep -rl 127.0.0.1:5180 {CERTS_D} || true");
+        assert_eq!(node.shell(&left), "", "a port that nobody serves");
         node.run("systemctl", &["restart", "k3s"]);
     }
     assert_eq!(&site.node_files(), before, "byte for byte");
