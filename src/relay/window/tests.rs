@@ -38,7 +38,7 @@ fn the_newest_bytes_stay() {
 #[test]
 fn no_more_than_the_window_is_held_whatever_the_chunks() {
     for size in [1, 1000, 32 * 1024, 100_000, 400_000] {
-        let mut window = Window::measured(1_000_000);
+        let mut window = Window::measured(2_000_000);
         let mut came = 0;
         while came < 900_000 {
             window.push(Bytes::from(vec![7; size])).unwrap();
