@@ -12,7 +12,9 @@ mod range;
 
 pub use digest::{Digest, Hasher, InvalidDigest};
 pub use error_body::{ErrorCode, error_body};
-pub use manifest::{ACCEPT_MANIFESTS, Descriptor, ManifestKind, inspect_manifest, media_type_of};
+pub use manifest::{
+    ACCEPT_MANIFESTS, Descriptor, ManifestKind, inspect_manifest, is_consistent, media_type_of,
+};
 pub use name::{InvalidName, Reference, RegistryName, Repository};
 pub use path::{PathError, RawName, ResourceKind, ResourcePath};
 pub use range::{ByteRange, ContentRange, InvalidContentRange};

@@ -38,3 +38,7 @@ mod property;
 mod refusals;
 #[path = "agent/slow.rs"]
 mod slow;
+#[path = "agent/twice.rs"]
+mod twice;
+#[path = "agent/unproved.rs"]
+mod unproved;

@@ -102,6 +102,8 @@ struct Entry {
 struct Entries {
     kept: Vec<(Digest, u64)>,
     is_empty: bool,
+    /// None was left out.
+    is_complete: bool,
 }
 
 // === reading ===
@@ -162,6 +164,33 @@ pub fn media_type_of(body: &[u8], content_type_header: Option<&str>) -> Option<S
     stated
         .map(str::to_owned)
         .or_else(|| shape.map(|shape| parsed.media_type_by_shape(shape).to_owned()))
+}
+
+/// Whether a manifest that no digest proves is of one piece: its `mediaType` is one, and that of the source's header where
+/// that names a manifest; everything that it lists has a digest and a size. What a digest proves needs none of this.
+#[must_use]
+pub fn is_consistent(body: &[u8], content_type_header: Option<&str>) -> bool {
+    let Some((parsed, shape)) = read(body) else {
+        return false;
+    };
+    if parsed.media_type.is_some() && parsed.stated_media_type().is_none() {
+        return false;
+    }
+    if let Some((told, of)) = content_type_header.and_then(known) {
+        let fits = match parsed.stated_media_type() {
+            Some(stated) => known(stated).is_some_and(|(stated, _)| stated == told),
+            None => shape.is_none_or(|shape| shape == of),
+        };
+        if !fits {
+            return false;
+        }
+    }
+    let lists = [&parsed.layers, &parsed.manifests, &parsed.blobs];
+    let mut lists = lists.into_iter().flatten();
+    lists.all(|list| list.is_complete)
+        && parsed
+            .config
+            .is_none_or(|config| config.complete().is_some())
 }
 
 /// The body and its shape, if it is a manifest at all.
@@ -253,12 +282,18 @@ impl<'de> Deserialize<'de> for Entries {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries, A::Error> {
                 let mut kept = Vec::new();
-                let mut is_empty = true;
+                let (mut is_empty, mut is_complete) = (true, true);
                 while let Some(entry) = list.next_element::<Entry>()? {
                     is_empty = false;
-                    kept.extend(entry.complete());
+                    let entry = entry.complete();
+                    is_complete &= entry.is_some();
+                    kept.extend(entry);
                 }
-                Ok(Entries { kept, is_empty })
+                Ok(Entries {
+                    kept,
+                    is_empty,
+                    is_complete,
+                })
             }
         }
 

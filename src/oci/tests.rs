@@ -1,5 +1,6 @@
 //! Tables of what is and is not a name, a path, a digest, a range, a manifest.
 
+mod consistency;
 mod manifests;
 mod names;
 mod paths;

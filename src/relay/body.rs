@@ -18,8 +18,9 @@ pub(crate) use errand::Errand;
 
 use super::answer::BoxError;
 use super::blob::{Fetched, Incoming};
-use super::causes;
+use super::causes::{self, Tried};
 use super::record::RequestRecord;
+use super::rules::Cause;
 use super::search::{Ended, Search};
 use super::window::Window;
 use crate::topology::{EndpointId, Failure, InFlight, Outcome, OutcomeReport};
@@ -216,6 +217,7 @@ impl BlobBody {
     /// The source is gone; the held bytes with it. Another is looked for.
     fn broken(&mut self, failure: Failure, detail: String) {
         if let Some(source) = self.source.take() {
+            self.note(&source.endpoint, failure, &detail);
             let parts = &self.errand.parts;
             let (endpoint, outcome) = (source.endpoint.clone(), Outcome::Hard(failure));
             parts.health.report(OutcomeReport {
@@ -326,8 +328,20 @@ impl BlobBody {
         self.stall.poll(context, due)
     }
 
+    /// The record says who was left in the middle of the blob, and how far its bytes came.
+    fn note(&mut self, endpoint: &EndpointId, failure: Failure, detail: &str) {
+        let came = self.errand.first + self.course.window().received();
+        let tried = Tried {
+            endpoint: Some(endpoint.clone()),
+            label: endpoint.source.label().to_owned(),
+            cause: Cause::Failed(failure),
+            detail: format!("{detail}, at byte {came}"),
+        };
+        self.record.left(&causes::story(&[tried]));
+    }
+
     fn slow(&mut self, source: Source) {
-        let parts = &self.errand.parts;
+        let parts = self.errand.parts.clone();
         let detail = if self.drips {
             let floor = parts.limits.floor_bytes_per_second;
             format!("less than {floor} bytes/s in the middle of a blob")
@@ -335,6 +349,7 @@ impl BlobBody {
             let limit = parts.timeouts.stall.as_secs_f32();
             format!("no byte for {limit} s in the middle of a blob")
         };
+        self.note(&source.endpoint, Failure::Slow, &detail);
         parts.health.report(OutcomeReport {
             endpoint: source.endpoint.clone(),
             outcome: Outcome::Soft(Failure::Slow),

@@ -33,7 +33,8 @@ pub(crate) struct Candidate {
     pub(crate) leg: usize,
     pub(crate) is_healthy: bool,
     pub(crate) is_loaded: bool,
-    /// Asked when everybody else has failed, whatever its health: its tier said no, or it asked for peace.
+    /// Asked when everybody else has failed, whatever its health: its tier said no, it asked for peace, or what it said
+    /// before came to nothing.
     pub(crate) is_last: bool,
 }
 
@@ -53,6 +54,8 @@ pub(crate) enum Pick {
 pub(crate) struct Candidates {
     route: Arc<Route>,
     digest: Option<Digest>,
+    /// Whose answers for what is wanted came to nothing (design P13).
+    doubted: Vec<EndpointId>,
     pool: Pool,
     generation: u64,
     listed: Option<Listed>,
@@ -97,10 +100,17 @@ impl Candidates {
         Self {
             route: route.clone(),
             digest,
+            doubted: Vec::new(),
             pool: Pool::new(legs.collect(), key),
             generation: 0,
             listed: None,
         }
+    }
+
+    /// Puts some behind everybody else.
+    pub(crate) fn leave_for_last(&mut self, doubted: &[EndpointId]) {
+        self.doubted.extend_from_slice(doubted);
+        self.listed = None;
     }
 
     /// Whether the direct upstream is among the sources.
@@ -240,7 +250,8 @@ impl Candidates {
             parts,
             route: &self.route,
             digest,
-            doubted: digest.and_then(|digest| parts.memories.delivered.get(digest, now)),
+            delivered: digest.and_then(|digest| parts.memories.delivered.get(digest, now)),
+            doubted: &self.doubted,
             now,
         };
         self.pool.list(&Known {
@@ -270,7 +281,9 @@ struct Remembered<'a> {
     route: &'a Route,
     digest: Option<&'a Digest>,
     /// Whose bytes went out unproven, and are asked for again.
-    doubted: Option<Arc<[EndpointId]>>,
+    delivered: Option<Arc<[EndpointId]>>,
+    /// Whose answers came to nothing.
+    doubted: &'a [EndpointId],
     now: Instant,
 }
 
@@ -285,17 +298,17 @@ impl Marks for Remembered<'_> {
 
     fn is_silent(&self, endpoint: &EndpointId) -> bool {
         let memories = &self.parts.memories;
-        let doubted = self.doubted.as_deref().unwrap_or_default();
+        let delivered = self.delivered.as_deref().unwrap_or_default();
         let is_doubted = |digest| memories.is_doubted(endpoint, digest, self.now);
-        doubted.contains(endpoint)
+        delivered.contains(endpoint)
             || self.digest.is_some_and(is_doubted)
             || memories.silent.holds(endpoint, self.now)
             || memories.slow.holds(endpoint, self.now)
     }
 
-    fn is_cooling(&self, endpoint: &EndpointId) -> bool {
+    fn is_unwanted(&self, endpoint: &EndpointId) -> bool {
         let registry = &self.route.registry_label;
         let cool_downs = &self.parts.cool_downs;
-        cool_downs.holds(endpoint, registry, self.now)
+        self.doubted.contains(endpoint) || cool_downs.holds(endpoint, registry, self.now)
     }
 }

@@ -67,6 +67,9 @@ pub(crate) async fn answer(
             RequestOutcome::Served
         };
         record.served_by(&kept.endpoint);
+        let size = kept.body.len() as u64;
+        let unproved = &parts.memories.unproved;
+        unproved.served(&kept.digest, size, Instant::now());
         return respond(&Content::from(&kept), request, outcome, record);
     }
     // The request number that goes upstream is that of the first who asks.
@@ -81,6 +84,10 @@ pub(crate) async fn answer(
     record.searched(fetched.attempts, fetched.generation, story);
     match &fetched.result {
         Ok(Served::Whole(manifest, outcome)) => {
+            if wish.reference.digest().is_some() {
+                let (size, now) = (manifest.body.len() as u64, Instant::now());
+                parts.memories.unproved.served(&manifest.digest, size, now);
+            }
             record.served_by(&manifest.endpoint);
             respond(&Content::from(manifest), request, *outcome, record)
         }
@@ -111,6 +118,11 @@ pub(crate) async fn answer(
             )
         }
         Err(nothing) => {
+            if let Some(digest) = wish.reference.digest()
+                && nothing.is_nowhere(&fetched.tried)
+            {
+                parts.memories.unproved.missing(digest, Instant::now());
+            }
             let ended = Ended::<()> {
                 result: Err(NotFound::Failed),
                 tried: fetched.tried.clone(),

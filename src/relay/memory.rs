@@ -1,5 +1,9 @@
-//! Short memories of the pull path: manifests for the GET that follows a HEAD, denials, quarantined bytes, and
-//! blobs that were delivered a moment ago. All bounded, all forgetting by time.
+//! Short memories of the pull path: manifests for the GET that follows a HEAD, denials, quarantined bytes, tags that were
+//! answered without a proof, and blobs that were delivered a moment ago. All bounded, all forgetting by time.
+
+mod unproved;
+
+pub(crate) use unproved::Doubted;
 
 use crate::oci::{Digest, Reference, RegistryName, Repository};
 use crate::topology::EndpointId;
@@ -10,6 +14,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+use unproved::UnprovedTags;
 
 /// A verified manifest with what its answer needs.
 #[derive(Clone, Debug)]
@@ -60,6 +65,8 @@ pub(crate) struct Memories {
     pub(crate) manifests: Forgetting<(RegistryName, Repository, Digest), Manifest>,
     /// What tags were answered with, 30 s: a GET by tag follows a HEAD by tag, and the next pod of the same image both.
     pub(crate) proved: Forgetting<(RegistryName, Repository, Reference), Arc<Proved>>,
+    /// What tiers answered for tags without a digest, and whether anything came of it (design P13).
+    pub(crate) unproved: UnprovedTags,
     /// Repositories that upstream denied, 10 min (design P5).
     pub(crate) denials: Forgetting<(RegistryName, Repository), String>,
     /// Where wrong bytes came from, 10 min (design P8).
@@ -87,6 +94,16 @@ impl Proved {
     }
 }
 
+// === impl Claims ===
+
+impl Claims {
+    /// The digest that the head tells. Harbor sends it empty on its proxy path (harbor-facts 3.2); only a filled one says
+    /// something.
+    pub(crate) fn told_digest(&self) -> Option<Digest> {
+        self.digest.as_ref()?.to_str().ok()?.parse().ok()
+    }
+}
+
 // === impl Memories ===
 
 impl Memories {
@@ -96,6 +113,7 @@ impl Memories {
             // 64 manifests of at most 4 MiB, in practice of a few KiB.
             manifests: Forgetting::new(Duration::from_secs(30), 64),
             proved: Forgetting::new(Duration::from_secs(30), 64),
+            unproved: UnprovedTags::default(),
             denials: Forgetting::new(minutes(10), 1024),
             quarantine: Forgetting::new(minutes(10), 1024),
             silent: Forgetting::new(Duration::from_secs(30), 1024),

@@ -100,6 +100,16 @@ impl RequestRecord {
         });
     }
 
+    /// A source was left in the middle of the body.
+    pub(crate) fn left(&mut self, story: &str) {
+        self.edit(|record| {
+            if !record.error.is_empty() {
+                record.error.push_str("; ");
+            }
+            record.error.push_str(story);
+        });
+    }
+
     /// Another source goes on with the body.
     pub(crate) fn resumed_by(&mut self, endpoint: &EndpointId, attempts: u32) {
         self.report_bytes();

@@ -52,6 +52,11 @@ pub(crate) trait Wanted: Send + Sync + 'static {
     fn is_hedged(&self) -> bool {
         false
     }
+
+    /// Who is asked only when everybody else has failed.
+    fn doubted(&self) -> &[EndpointId] {
+        &[]
+    }
 }
 
 enum Event<G> {
@@ -99,7 +104,8 @@ impl<W: Wanted> Search<W> {
         wanted: Arc<W>,
         timing: Timing,
     ) -> Self {
-        let candidates = Candidates::new(&parts, &route, wanted.digest().cloned());
+        let mut candidates = Candidates::new(&parts, &route, wanted.digest().cloned());
+        candidates.leave_for_last(wanted.doubted());
         let machine = Machine::new(timing, candidates.has_upstream(), Instant::now());
         Self {
             parts,

@@ -83,9 +83,10 @@ impl KnownSizes {
 
 impl Known {
     fn insert(&mut self, digest: Digest, size: u64) {
-        if self.sizes.insert(digest.clone(), size).is_none() {
+        let before = self.sizes.insert(digest.clone(), size);
+        self.changed |= before != Some(size);
+        if before.is_none() {
             self.order.push_back(digest);
-            self.changed = true;
         }
         while self.order.len() > CAPACITY {
             if let Some(oldest) = self.order.pop_front() {

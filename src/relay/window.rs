@@ -78,13 +78,21 @@ impl Window {
         Ok(())
     }
 
-    /// The next bytes that may be let go while the source goes on.
+    /// The next bytes that may be let go while the source goes on. A chunk is cut where the window begins: what is held back
+    /// beyond it would be fetched twice after a break, and a chunk has up to 400 KiB.
     pub(crate) fn release(&mut self) -> Option<Bytes> {
-        let first = self.held.front()?;
-        if self.held_bytes - (first.len() as u64) < HELD_BACK {
+        let excess = self.held_bytes.checked_sub(HELD_BACK)?;
+        let first = self.held.front_mut()?;
+        let excess = usize::try_from(excess).unwrap_or(usize::MAX);
+        let chunk = if excess >= first.len() {
+            self.take_front()?
+        } else if excess > 0 {
+            let chunk = first.split_to(excess);
+            self.lets_go(&chunk);
+            chunk
+        } else {
             return None;
-        }
-        let chunk = self.take_front()?;
+        };
         if let Proof::Digest { hasher, .. } = &mut self.proof {
             hasher.update(&chunk);
         }
@@ -155,9 +163,13 @@ impl Window {
 
     fn take_front(&mut self) -> Option<Bytes> {
         let chunk = self.held.pop_front()?;
+        self.lets_go(&chunk);
+        Some(chunk)
+    }
+
+    fn lets_go(&mut self, chunk: &Bytes) {
         self.held_bytes -= chunk.len() as u64;
         self.released += chunk.len() as u64;
-        Some(chunk)
     }
 }
 

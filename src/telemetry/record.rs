@@ -107,6 +107,8 @@ pub enum EventName {
     FilesNotWritable,
     /// Bytes did not fit their digest.
     DigestMismatch,
+    /// An answer for a tag that no digest proves came to nothing; others are asked first.
+    TagUnconfirmed,
     /// A manifest was answered from disk.
     StaleServed,
     /// A certificate runs out soon.
@@ -181,6 +183,7 @@ impl EventName {
             Self::HostsWriteFailed => "hosts_write_failed",
             Self::FilesNotWritable => "files_not_writable",
             Self::DigestMismatch => "digest_mismatch",
+            Self::TagUnconfirmed => "tag_unconfirmed",
             Self::StaleServed => "stale_served",
             Self::CertExpiring => "cert_expiring",
             Self::ConfigReloaded => "config_reloaded",
@@ -191,7 +194,7 @@ impl EventName {
     }
 
     /// Every event.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::EndpointEjected,
         Self::EndpointReadmitted,
         Self::TierDown,
@@ -203,6 +206,7 @@ impl EventName {
         Self::HostsWriteFailed,
         Self::FilesNotWritable,
         Self::DigestMismatch,
+        Self::TagUnconfirmed,
         Self::StaleServed,
         Self::CertExpiring,
         Self::ConfigReloaded,
@@ -226,6 +230,7 @@ impl EventName {
             Self::HostsWriteFailed => "e48054eff21c402ab3c661e605bed383",
             Self::FilesNotWritable => "43410f6a3c0a40398cdc037d406cce1d",
             Self::DigestMismatch => "ed9955c80740492c82a2bd95a7d4f39e",
+            Self::TagUnconfirmed => "e2645c42c3d945dfb419f4023338219a",
             Self::StaleServed => "af2b712696f5427cabddf6dc78cf4ded",
             Self::CertExpiring => "f018372ca9a74369826b00eb9b63d135",
             Self::ConfigReloaded => "3fde76e5f8964bd9983060798784f0f9",
@@ -253,6 +258,7 @@ impl EventName {
             Self::EndpointReadmitted
             | Self::TierUp
             | Self::DnsChanged
+            | Self::TagUnconfirmed
             | Self::HostsRewritten
             | Self::ConfigReloaded
             | Self::Drain => Level::INFO,

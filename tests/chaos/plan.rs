@@ -163,10 +163,18 @@ impl Plan {
 
     /// How many times the pull may fail before it succeeds (P13): once for each source with wrong bytes in a body
     /// that is too long to be checked before its first byte leaves, unless they are in the end that is held back, which a good
-    /// source mends.
+    /// source mends. And once for each tier with wrong bytes in the tag's manifest: Harbor sends it without its digest, so that
+    /// nothing proves the bytes, and that they are wrong shows only when nobody has what they name. Upstream sends the digest.
     pub(crate) fn allowed_failures(&self) -> usize {
-        let Target::Blob(index) = self.target else {
-            return 0;
+        let index = match self.target {
+            Target::Blob(index) => index,
+            Target::Manifest => return 0,
+            Target::Tag => {
+                let unproved = |(source, fault): &&(Source, Fault)| {
+                    *source != Source::Upstream && *fault == Fault::CorruptByte
+                };
+                return self.bad.iter().filter(unproved).count();
+            }
         };
         let Some(size) = self.layers.get(index) else {
             return 0;
@@ -179,6 +187,21 @@ impl Plan {
             .iter()
             .filter(|(_, fault)| *fault == Fault::CorruptByte);
         if long && !is_mended { wrong.count() } else { 0 }
+    }
+
+    /// The offset at which a fault strikes this body. A wrong byte in a tag's manifest strikes a digest or a size: where nothing
+    /// proves the manifest, one that changes no more than its top digest (a letter of an annotation, of a key that nobody reads,
+    /// white space) gives another image with the same content, which neither the agent nor containerd can tell from the right
+    /// one. There the contract promises nothing, so it is not asked for.
+    pub(crate) fn offset(&self, fault: Option<Fault>, body: &[u8]) -> usize {
+        if self.target != Target::Tag || fault != Some(Fault::CorruptByte) {
+            return body.len() * self.at / 1000;
+        }
+        let values: Vec<usize> = ["\"digest\":\"sha256:", "\"size\":"]
+            .iter()
+            .flat_map(|key| values_behind(key, body))
+            .collect();
+        values[values.len() * self.at / 1000]
     }
 
     /// What it may take longer than a healthy pull.
@@ -212,6 +235,22 @@ impl fmt::Display for Plan {
             self.target, self.at, self.layers
         )
     }
+}
+
+/// Where the letters and digits stand that follow a text.
+fn values_behind(text: &str, body: &[u8]) -> Vec<usize> {
+    let starts = 0..body.len();
+    let starts = starts.filter(|at| body[*at..].starts_with(text.as_bytes()));
+    starts
+        .flat_map(|at| {
+            let from = at + text.len();
+            let value = body[from..].iter();
+            let length = value
+                .take_while(|byte| byte.is_ascii_alphanumeric())
+                .count();
+            from..from + length
+        })
+        .collect()
 }
 
 /// splitmix64.

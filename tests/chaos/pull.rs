@@ -107,15 +107,15 @@ fn meddled_pull(
 
 /// Tells the sources what goes wrong, and which request to watch for.
 pub(crate) fn prepare(control: &mut Control, plan: &Plan, image: &Image) {
-    let (ending, blob, length) = match plan.target {
-        Target::Tag => (format!("/manifests/{TAG}"), None, image.top.body.len()),
+    let (ending, blob, body) = match plan.target {
+        Target::Tag => (format!("/manifests/{TAG}"), None, &image.top.body),
         Target::Manifest => {
             let manifest = &image.children[0];
-            (manifest.digest.to_string(), None, manifest.body.len())
+            (manifest.digest.to_string(), None, &manifest.body)
         }
         Target::Blob(index) => {
             let blob = &image.blobs[index];
-            (blob.digest.to_string(), Some(index), blob.body.len())
+            (blob.digest.to_string(), Some(index), &blob.body)
         }
     };
     let strike = |source: Source, fault: Option<Fault>| {
@@ -124,7 +124,7 @@ pub(crate) fn prepare(control: &mut Control, plan: &Plan, image: &Image) {
             fault,
             ending: ending.clone(),
             blob,
-            at: length * plan.at / 1000,
+            at: plan.offset(fault, body),
             once: plan.once,
         })
     };

@@ -39,7 +39,7 @@ const OUTCOMES: [&str; 9] = [
     "served",
 ];
 
-const EVENTS: [&str; 17] = [
+const EVENTS: [&str; 18] = [
     "endpoint_ejected",
     "endpoint_readmitted",
     "tier_down",
@@ -51,6 +51,7 @@ const EVENTS: [&str; 17] = [
     "hosts_write_failed",
     "files_not_writable",
     "digest_mismatch",
+    "tag_unconfirmed",
     "stale_served",
     "cert_expiring",
     "config_reloaded",

@@ -80,6 +80,10 @@ pub(crate) async fn answer(
     let found = match std::mem::replace(&mut ended.result, Err(NotFound::Failed)) {
         Ok(found) => found,
         Err(nothing) => {
+            if nothing.is_nowhere(&ended.tried) {
+                let unproved = &parts.memories.unproved;
+                unproved.missing(wanted.digest_ref(), Instant::now());
+            }
             let nothing = parts.remember_denial(&route, denied, nothing);
             if let (
                 NotFound::Final {

@@ -26,6 +26,7 @@ impl BlobBody {
                 }
                 self.resumption = None;
                 self.stage = Stage::Draining;
+                self.errand.delivered(self.course.window().received());
                 if !self.course.window().is_hashed() {
                     self.errand.delivered_unproven(self.course.sources());
                 }

@@ -28,6 +28,13 @@ pub(crate) struct Errand {
 // === impl Errand ===
 
 impl Errand {
+    /// All that was wanted is there, and fits: who named it in a tag's manifest was right. `bytes`: of this body.
+    pub(super) fn delivered(&self, bytes: u64) {
+        let size = self.total.unwrap_or(self.first + bytes);
+        let (unproved, digest) = (&self.parts.memories.unproved, self.wanted.digest_ref());
+        unproved.served(digest, size, Instant::now());
+    }
+
     /// What went out whole and without a hash is suspect when it is asked for again soon (design P8): containerd has found
     /// it wrong, perhaps. `by`: whose bytes it was made of.
     pub(super) fn delivered_unproven(&self, by: Vec<EndpointId>) {

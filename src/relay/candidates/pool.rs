@@ -28,8 +28,9 @@ pub(super) trait Marks {
     fn is_quarantined(&self, endpoint: &EndpointId) -> bool;
     /// It was silent or slow a while ago: it stands behind the others of its kind.
     fn is_silent(&self, endpoint: &EndpointId) -> bool;
-    /// It asked for peace with this registry's requests: it stands behind everybody.
-    fn is_cooling(&self, endpoint: &EndpointId) -> bool;
+    /// It asked for peace with this registry's requests, or what it said for this tag came to nothing: it stands behind
+    /// everybody, upstream included.
+    fn is_unwanted(&self, endpoint: &EndpointId) -> bool;
 }
 
 /// The sources of a search, and whom of them it has left.
@@ -87,7 +88,7 @@ impl Pool {
             let leg = self.legs.iter().position(|leg| leg == source)?;
             let well = matches!(selected.why, Why::Healthy | Why::Probation | Why::Loaded);
             let is_last =
-                self.last_legs.contains(&leg) || known.marks.is_cooling(&selected.endpoint);
+                self.last_legs.contains(&leg) || known.marks.is_unwanted(&selected.endpoint);
             Some(Candidate {
                 endpoint: selected.endpoint,
                 source: selected.source.source.clone(),

@@ -6,13 +6,13 @@ use crate::oci::{Digest, Reference, RegistryName, Repository};
 use crate::relay::causes::Tried;
 use crate::relay::engine::{RelayParts, Rules};
 use crate::relay::head;
-use crate::relay::memory::{Manifest, Proved};
+use crate::relay::memory::{Doubted, Manifest, Proved};
 use crate::relay::rules::{Cause, FinalAnswer};
 use crate::relay::search::{Ended, Found, NotFound, Search};
 use crate::relay::stale::StaleManifest;
 use crate::route::Route;
-use crate::telemetry::RequestOutcome;
-use crate::topology::EndpointId;
+use crate::telemetry::{EventName, RequestOutcome, StateChange};
+use crate::topology::{EndpointId, SourceId};
 use std::fmt;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -85,17 +85,23 @@ pub(super) async fn fetch(
 ) -> Fetched {
     let (route, denied) = parts.without_denied(route);
     parts.hedging.requested();
-    let mut ended = search(&parts, &rules, &route, &wish, wish.head, &request_id).await;
+    let doubted = doubted(&parts, &wish);
+    let is_retry = !doubted.is_empty();
+    let search = |head, doubted| search(&parts, &rules, &route, &wish, head, doubted, &request_id);
+    let mut ended = search(wish.head, doubted).await;
     if wish.head && head_was_incomplete(&ended) {
-        let tried = std::mem::take(&mut ended.tried);
-        let attempts = ended.attempts;
-        ended = Box::pin(search(&parts, &rules, &route, &wish, false, &request_id)).await;
-        ended.tried.splice(0..0, tried);
-        ended.attempts += attempts;
+        let doubted = self::doubted(&parts, &wish);
+        ended = after(ended, Box::pin(search(false, doubted)).await);
+    }
+    if is_retry && let Err(nothing @ NotFound::Final { .. }) = &ended.result {
+        // A doubt changes the order; it makes no "no" of what would have been served without it. Upstream denies what
+        // a tier has a credential for, and tags that it has deleted.
+        parts.remember_denial(&route, None, nothing.clone());
+        ended = after(ended, Box::pin(search(wish.head, Vec::new())).await);
     }
     let limits = rules.config.stale;
     let result = match ended.result {
-        Ok(found) => Ok(learn(&parts, &route, &wish, found, limits)),
+        Ok(found) => Ok(learn(&parts, &route, &wish, found, limits, is_retry)),
         Err(nothing) => {
             let had_denied = denied.is_some();
             forget_denied(&parts, &wish, &nothing);
@@ -118,14 +124,46 @@ pub(super) async fn fetch(
     }
 }
 
-/// What was found, remembered.
+/// The second search's end, with the story of both.
+fn after(first: Ended<Told>, mut second: Ended<Told>) -> Ended<Told> {
+    second.tried.splice(0..0, first.tried);
+    second.attempts += first.attempts;
+    second
+}
+
+/// Whose answers for this tag came to nothing, which is said once of each.
+fn doubted(parts: &RelayParts, wish: &Wish) -> Vec<EndpointId> {
+    if wish.reference.digest().is_some() {
+        return Vec::new();
+    }
+    let unproved = &parts.memories.unproved;
+    let doubted = unproved.doubted(&wish.image(), Instant::now());
+    for one in doubted.iter().filter(|one| one.is_news) {
+        let Doubted { endpoint, top, .. } = one;
+        parts.sinks.journal.event(StateChange {
+            event: EventName::TagUnconfirmed,
+            tier: Some(endpoint.source.label().to_owned()),
+            endpoint: Some(endpoint.address.to_string()),
+            reason: format!("{wish} is {top}"),
+            message: format!(
+                "{endpoint} answered {wish} with {top}, which no digest proved and of which nothing came; for 5 minutes it is \
+                 asked for this tag after everybody else"
+            ),
+        });
+    }
+    doubted.into_iter().map(|one| one.endpoint).collect()
+}
+
+/// What was found, remembered. `is_retry`: somebody's word for this tag came to nothing, and may have taught wrong sizes.
 fn learn(
     parts: &RelayParts,
     route: &Arc<Route>,
     wish: &Wish,
     found: Found<Told>,
     limits: config::Stale,
+    is_retry: bool,
 ) -> Served {
+    let (unproved, now) = (&parts.memories.unproved, Instant::now());
     let outcome = head::outcome(route, &found.endpoint, found.first_choice);
     let may_keep = is_anonymous(parts, route, &found.endpoint);
     match found.good {
@@ -137,6 +175,7 @@ fn learn(
             if may_keep {
                 parts.stale.keep(wish.image(), &digest, None, limits);
             }
+            unproved.proved(&wish.image(), &digest, now);
             Served::Head {
                 digest,
                 media_type,
@@ -155,6 +194,11 @@ fn learn(
                 parts
                     .stale
                     .keep(wish.image(), &manifest.digest, whole, limits);
+            }
+            if proved.claims.told_digest().is_some() {
+                unproved.proved(&wish.image(), &manifest.digest, now);
+            } else {
+                unproved.given(&wish.image(), &manifest.digest, now);
             }
             Served::Whole(manifest, outcome)
         }
@@ -181,10 +225,9 @@ fn learn(
                 endpoint: found.endpoint,
                 direct: outcome == RequestOutcome::Direct,
             };
-            let now = Instant::now();
             let kept = parts.memories.manifests.get(&key, now);
             // What the same endpoint said moments ago taught all there is to learn.
-            if kept.is_none_or(|kept| kept.endpoint != manifest.endpoint) {
+            if is_retry || kept.is_none_or(|kept| kept.endpoint != manifest.endpoint) {
                 parts.sizes.learn(&descriptors);
                 let learned = descriptors.iter().map(|descriptor| &descriptor.digest);
                 let learned = learned.chain([&manifest.digest]);
@@ -194,6 +237,14 @@ fn learn(
                 parts.memories.manifests.put(key, manifest.clone(), now);
             }
             if wish.reference.digest().is_none() {
+                let (image, endpoint, top) = (wish.image(), &manifest.endpoint, &manifest.digest);
+                match (claims.told_digest(), &endpoint.source) {
+                    (Some(_), _) => unproved.proved(&image, top, now),
+                    (None, SourceId::Tier(_)) => {
+                        unproved.answered(image, endpoint, top, &descriptors, now);
+                    }
+                    (None, SourceId::Upstream(_)) => unproved.given(&image, top, now),
+                }
                 let manifest = manifest.clone();
                 let proved = Arc::new(Proved { manifest, claims });
                 parts.memories.proved.put(wish.image(), proved, now);
@@ -241,6 +292,7 @@ async fn search(
     route: &Arc<Route>,
     wish: &Wish,
     head_is_enough: bool,
+    doubted: Vec<EndpointId>,
     request_id: &Arc<str>,
 ) -> Ended<Told> {
     let known = match wish.reference {
@@ -249,6 +301,7 @@ async fn search(
     };
     let wanted = ManifestWanted {
         known,
+        doubted,
         parts: parts.clone(),
         reference: wish.reference.clone(),
         accept: wish.accept.clone(),

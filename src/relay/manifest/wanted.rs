@@ -2,7 +2,9 @@
 
 use crate::config::{HarborPolicy, Timeouts};
 use crate::exchange::{Answer, Ask};
-use crate::oci::{Descriptor, Digest, ManifestKind, Reference, inspect_manifest, media_type_of};
+use crate::oci::{
+    Descriptor, Digest, ManifestKind, Reference, inspect_manifest, is_consistent, media_type_of,
+};
 use crate::relay::body::blame;
 use crate::relay::engine::RelayParts;
 use crate::relay::head;
@@ -34,6 +36,8 @@ pub(crate) struct ManifestWanted {
     pub(super) limit: u64,
     /// What this tag was answered with a moment ago.
     pub(super) known: Option<Arc<Proved>>,
+    /// Whose answers for this tag came to nothing.
+    pub(super) doubted: Vec<EndpointId>,
 }
 
 /// What a source has for us.
@@ -110,7 +114,7 @@ impl ManifestWanted {
             let text = value.as_ref().and_then(|value| value.to_str().ok());
             text.map(ToOwned::to_owned)
         };
-        let (claimed, content_type) = (text(&claims.digest), text(&claims.content_type));
+        let content_type = text(&claims.content_type);
         let hard = Outcome::Hard(Failure::Content);
         let ManifestKind::Manifest {
             descriptors,
@@ -128,12 +132,17 @@ impl ManifestWanted {
                 return Err(Self::leave(Scope::Tier, hard, Cause::WrongDigest, detail));
             }
             Reference::Tag(_) => {
-                // Harbor sends the header empty on its proxy path (harbor-facts 3.2); only a filled one says something.
-                let claimed: Option<Digest> = claimed.and_then(|claimed| claimed.parse().ok());
+                let claimed = claims.told_digest();
+                let is_proved = claimed.is_some();
                 if let Some(claimed) = claimed.filter(|claimed| !claimed.matches(&body)) {
                     let detail = "the manifest does not fit the digest in its header";
                     blame(&self.parts, endpoint, &claimed, detail);
                     return Err(Self::leave(Scope::Tier, hard, Cause::WrongDigest, detail));
+                }
+                // What no digest proves must at least not contradict itself.
+                if !is_proved && !is_consistent(&body, content_type.as_deref()) {
+                    let detail = "the manifest contradicts itself, and no digest proves it";
+                    return Err(Self::leave(Scope::Tier, hard, Cause::WrongContent, detail));
                 }
                 Digest::sha256(&body)
             }
@@ -216,6 +225,10 @@ impl Wanted for ManifestWanted {
 
     fn is_hedged(&self) -> bool {
         self.hedged
+    }
+
+    fn doubted(&self) -> &[EndpointId] {
+        &self.doubted
     }
 }
 

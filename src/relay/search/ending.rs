@@ -42,7 +42,7 @@ pub(crate) struct Found<G> {
 }
 
 /// No good answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum NotFound {
     /// An authoritative source said so.
     Final {
@@ -52,4 +52,21 @@ pub(crate) enum NotFound {
     },
     /// Nobody could answer.
     Failed,
+}
+
+// === impl NotFound ===
+
+impl NotFound {
+    /// Whether what was wanted is nowhere, or not as its manifest said: upstream's word, or that of everybody where each of
+    /// them could be asked.
+    pub(crate) fn is_nowhere(&self, tried: &[Tried]) -> bool {
+        match self {
+            Self::Final { answer, .. } => *answer == FinalAnswer::NotFound,
+            Self::Failed => {
+                let says_no =
+                    |tried: &Tried| matches!(tried.cause, Cause::NotFound | Cause::WrongLength);
+                tried.iter().any(says_no) && !tried.iter().any(|tried| tried.cause.is_outage())
+            }
+        }
+    }
 }

@@ -90,7 +90,7 @@ impl Marks for Book {
     fn is_silent(&self, endpoint: &EndpointId) -> bool {
         self.silent.contains(endpoint)
     }
-    fn is_cooling(&self, endpoint: &EndpointId) -> bool {
+    fn is_unwanted(&self, endpoint: &EndpointId) -> bool {
         self.cooling.contains(endpoint)
     }
 }
