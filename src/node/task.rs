@@ -214,7 +214,7 @@ impl Mirror {
             let config = self.inputs.config.borrow();
             steady::seen(&config, &self.inputs.snapshot.borrow_and_update())
         };
-        let shown = self.steady.step(&seen.whole, Instant::now());
+        let shown = self.steady.step(&seen, Instant::now());
         let changed = (&shown, &seen.unknown) != (&self.shown, &self.unknown);
         (self.shown, self.unknown) = (shown, seen.unknown);
         changed
