@@ -200,11 +200,18 @@ mod tests {
                 "[limits]\nconnections = 3\n[direct]\nenabled = true\n",
                 &["[limits]"],
             ),
-            ("[server]\nlisten = [\"127.0.0.1:5999\"]\n", &["[server] addresses"]),
+            (
+                "[server]\nlisten = [\"127.0.0.1:5999\"]\n",
+                &["[server] addresses"],
+            ),
             ("", &[]),
         ];
         for (text, waits) in table {
-            assert_eq!(waits_for_a_restart(&started, &config(text)), waits, "{text}");
+            assert_eq!(
+                waits_for_a_restart(&started, &config(text)),
+                waits,
+                "{text}"
+            );
         }
     }
 }

@@ -129,8 +129,14 @@ async fn every_reload_says_what_waits_for_a_restart() {
     let first = format!("{text}[limits]\nconnections = 3\n");
     let second = format!("{first}[direct]\nenabled = false\n");
     for (text, waits) in [
-        (&first, "a restart is needed for [server] addresses, [limits]"),
-        (&second, "a restart is needed for [server] addresses, [limits]"),
+        (
+            &first,
+            "a restart is needed for [server] addresses, [limits]",
+        ),
+        (
+            &second,
+            "a restart is needed for [server] addresses, [limits]",
+        ),
         (&before, "is in force (SIGHUP)"),
     ] {
         write(&loader.config_file, text);

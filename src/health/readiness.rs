@@ -69,7 +69,11 @@ impl Readiness {
             ready,
             known: self.known || seen.any,
             steady_at: steady_at.filter(|_| !ready),
-            believed: if ready { Some(true) } else { self.believed.map(|_| false) },
+            believed: if ready {
+                Some(true)
+            } else {
+                self.believed.map(|_| false)
+            },
         };
         (next, turn)
     }

@@ -145,12 +145,7 @@ impl NodeReport {
 // === impl RegistryFile ===
 
 impl RegistryFile {
-    fn of(
-        file: &HostsFile,
-        detected: &Detected,
-        config: &Config,
-        registry: &RegistryName,
-    ) -> Self {
+    fn of(file: &HostsFile, detected: &Detected, config: &Config, registry: &RegistryName) -> Self {
         let agent = agent_of(config);
         let known = desired::known(config, registry);
         let host = |url: &str, server: bool| {

@@ -88,18 +88,25 @@ impl Page {
     ) -> fmt::Result {
         let Some(file) = file else {
             if node.without_certs_d {
-                writeln!(self.text, "\nThis k3s reads no hosts.toml, only registries.yaml at its start")?;
+                writeln!(
+                    self.text,
+                    "\nThis k3s reads no hosts.toml, only registries.yaml at its start"
+                )?;
             }
             return Ok(());
         };
+        let reads = match file.read {
+            true => "reads",
+            false => "does not read",
+        };
         writeln!(
             self.text,
-            "\nFor {} containerd reads {}",
+            "\nFor {} containerd {reads} {}",
             clean(&file.registry),
             path(&file.path)
         )?;
         let why = match (&file.error, file.read, file.exists) {
-            (_, false, _) => Some("its directory is not in config_path: it is not read".to_owned()),
+            (_, false, _) => Some("its directory is not in config_path".to_owned()),
             (Some(error), ..) => Some(format!("it is ignored: {}", clean(error))),
             (None, true, false) => Some("it is not there".to_owned()),
             (None, true, true) => None,

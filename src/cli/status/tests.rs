@@ -339,6 +339,7 @@ fn what_was_found_on_the_node_stands_before_the_tiers() {
     let mut status = status();
     status.node = Some(NodeReport::of(&Detected::nothing()));
     let text = render(&status, false);
-    let expected = "node files: not managed\n\nNode\n    no k3s, rke2 or containerd was found\n\nTiers\n";
+    let expected =
+        "node files: not managed\n\nNode\n    no k3s, rke2 or containerd was found\n\nTiers\n";
     assert!(text.contains(expected), "{text}");
 }

@@ -85,7 +85,13 @@ fn a_node_with_k3s_says_what_it_reads_and_who_stands_in_it() {
     assert_eq!(file.path, certs_d.join("docker.io/hosts.toml"));
     assert!(file.exists && file.read && !file.then_registry);
     assert_eq!(file.agent, Some(2));
-    let expected = ["embedded", "agent", "tier core", "other", "registry (server)"];
+    let expected = [
+        "embedded",
+        "agent",
+        "tier core",
+        "other",
+        "registry (server)",
+    ];
     assert_eq!(chain(&file), expected);
     assert!(!root.path().join("state").exists(), "nothing is written");
 }
@@ -116,7 +122,11 @@ fn what_containerd_does_without_a_word_in_the_file() {
     for (text, expected, under_k3s, under_stock) in table {
         for (certs_d, argv, then) in [
             (format!("{K3S}/certs.d"), "k3s server", under_k3s),
-            ("etc/containerd/certs.d".to_owned(), "containerd", under_stock),
+            (
+                "etc/containerd/certs.d".to_owned(),
+                "containerd",
+                under_stock,
+            ),
         ] {
             let mut files = vec![("etc/containerd/config.toml", STOCK)];
             let path = format!("{certs_d}/ghcr.io/hosts.toml");

@@ -8,12 +8,19 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
 /// The one file of the state directory whose change matters: `apply` and `restore` write it.
 const LEDGER: &str = "ledger.json";
 /// More levels of directories than are ever made at once.
 const LOOKS: usize = 8;
+/// So long must nothing have happened after a mark. k3s removes its directories file by file when it starts; what is put
+/// back into one of them meanwhile makes that fail, and its start with it.
+const REST: Duration = Duration::from_millis(100);
+/// At most: drift is repaired within a second.
+pub(super) const LONGEST_REST: Duration = Duration::from_millis(500);
 /// Names of what has gone that are kept one by one; with more of them everything counts as gone.
 const MOST_GONE: usize = 1024;
 
@@ -32,6 +39,17 @@ struct Gone(Arc<Mutex<BTreeSet<PathBuf>>>);
 
 /// Directories, with what tells one that was made anew under the old name.
 type Places = BTreeMap<PathBuf, (u64, u64)>;
+
+/// Waits until there has been no mark for a while, at most until `latest`.
+pub(super) async fn at_rest(marks: &mut mpsc::Receiver<()>, latest: Instant) {
+    while Instant::now() < latest {
+        let until = latest.min(Instant::now() + REST);
+        if !matches!(timeout_at(until, marks.recv()).await, Ok(Some(()))) {
+            // The sender lives as long as the receiver is asked, else nothing will come.
+            return;
+        }
+    }
+}
 
 // === impl Watch ===
 
@@ -199,8 +217,7 @@ fn matters(event: &Event, state: &Path) -> bool {
 mod tests {
     use super::*;
     use notify::event::{CreateKind, Flag, RemoveKind, RenameMode};
-    use std::time::Duration;
-    use tokio::time::timeout;
+    use tokio::time::{sleep, timeout};
 
     #[test]
     fn reading_is_no_change() {
@@ -253,13 +270,13 @@ mod tests {
             timeout(limit, marks.recv()).await.unwrap().unwrap();
             // One level of the missing ones a time.
             watch.follow(&wanted);
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
             let _ = marks.try_recv();
             fs::write(registry.join("hosts.toml"), "").unwrap();
             timeout(limit, marks.recv()).await.unwrap().unwrap();
             fs::remove_dir_all(root.path().join("certs.d")).unwrap();
             timeout(limit, marks.recv()).await.unwrap().unwrap();
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
             let _ = marks.try_recv();
         }
     }
@@ -344,5 +361,27 @@ mod tests {
             );
         }
         assert!(gone.take().iter().eq(&all));
+    }
+
+    /// A start of k3s that is under way is not disturbed, and a restless directory is looked at all the same.
+    #[tokio::test(start_paused = true)]
+    async fn a_look_waits_for_rest_and_not_for_ever() {
+        for (marks_sent, waited) in [(0, 100), (1, 190), (3, 370), (9, 500)] {
+            let (sender, mut marks) = mpsc::channel(1);
+            let start = Instant::now();
+            let send = async {
+                for _ in 0..marks_sent {
+                    sleep(Duration::from_millis(90)).await;
+                    let _ = sender.try_send(());
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = send => {}
+                () = at_rest(&mut marks, start + LONGEST_REST) => {}
+            }
+            let waited = Duration::from_millis(waited);
+            assert_eq!(start.elapsed(), waited, "{marks_sent} marks");
+        }
     }
 }

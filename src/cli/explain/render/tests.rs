@@ -129,7 +129,7 @@ Why
         ),
         (
             (false, true, None),
-            "    its directory is not in config_path: it is not read\n",
+            "    its directory is not in config_path\n",
         ),
     ] {
         let file = report.hosts_file.as_mut().unwrap();
@@ -260,7 +260,7 @@ fn the_shape_for_programs_is_kept() {
             "image": "docker.io/library/nginx:1.27",
             "request": "/v2/library/nginx/manifests/1.27?ns=docker.io",
             "registry": "docker.io", "repository": "library/nginx", "reference": "1.27",
-            "has_path": true, "probed": true, "refusal": null,
+            "has_path": true, "probed": true, "refusal": null, "node": null, "hosts_file": null,
             "agent": {"address": "127.0.0.1:5181", "reachable": true, "note": null},
         })
     );
