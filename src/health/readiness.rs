@@ -131,13 +131,15 @@ mod tests {
         assert_eq!(waiting.wakes(), Some(after(2000)));
     }
 
+    /// What is seen one after the other, and what is said of each.
+    type Row<'a> = (&'a [Option<Seen>], &'a [Option<Turn>]);
+
     #[test]
     fn who_has_moved_is_not_down_until_somebody_has_looked() {
         let now = Instant::now();
         let well = seen(true, true, Some(now));
         let gone = seen(false, false, None);
-        // What is seen one after the other → what is said of each.
-        let table: [(&[Option<Seen>], &[Option<Turn>]); 4] = [
+        let table: [Row<'_>; 4] = [
             // It was well, and is well where it is now.
             (&[well, None, None, well], &[None; 4]),
             // It was well, and nobody is there where it is now.

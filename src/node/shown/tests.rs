@@ -78,7 +78,7 @@ fn a_node_with_k3s_says_what_it_reads_and_who_stands_in_it() {
     let certs_d = root.path().join(K3S).join("certs.d");
     assert_eq!((node.runtime.as_str(), node.running), ("k3s agent", true));
     assert_eq!(node.data_dir, Some(root.path().join("var/lib/rancher/k3s")));
-    assert_eq!(node.config_path, [certs_d.clone()]);
+    assert_eq!(node.config_path, std::slice::from_ref(&certs_d));
     assert_eq!(node.certs_d.as_ref(), Some(&certs_d));
     assert!(node.embedded_registry && node.disable_default_registry_endpoint);
     let file = file.unwrap();
