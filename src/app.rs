@@ -288,6 +288,7 @@ pub async fn build(
         journal: journal.clone(),
         metrics: metrics.clone(),
         config: config.clone(),
+        started: config.clone(),
     };
     metrics.config_reloaded(rejected.is_none());
     match &rejected {

@@ -208,6 +208,7 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
                 image,
                 probe,
                 json,
+                machine: Arc::new(Machine::this()),
             },
             stdout,
             stderr,

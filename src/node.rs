@@ -11,10 +11,12 @@ pub mod detect;
 pub mod diff;
 pub mod endpoint;
 pub mod files;
+pub mod hosts_file;
 pub mod hosts_toml;
 pub mod ledger;
 mod marks;
 pub mod registries_yaml;
+pub mod shown;
 pub mod task;
 pub mod write;
 

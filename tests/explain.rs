@@ -12,11 +12,13 @@ mod support;
 
 use harbor_pilot::cli::explain::{ExplainArgs, run};
 use harbor_pilot::config::Loader;
+use harbor_pilot::node::detect::Machine;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 use support::{FakeRegistry, Image, Reply};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -96,6 +98,7 @@ impl Node {
             image: image.to_owned(),
             probe,
             json,
+            machine: Arc::new(Machine::below(&self.home.path().join("root"), Vec::new())),
         };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         // The command brings its own runtime.
@@ -296,4 +299,55 @@ async fn the_agents_word_orders_the_candidates() {
         "{}",
         ran.out
     );
+}
+
+/// Neither an agent nor [node] is needed to say what containerd reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_containerd_reads_for_the_image_is_shown_without_an_agent() {
+    let node = Node::new().await;
+    let ran = node.explain(nobody().await, "nginx:1.27", false, true);
+    let report = ran.json();
+    assert_eq!(report["node"]["runtime"], "none");
+    assert_eq!(report["hosts_file"], Value::Null);
+
+    let root = node.home.path().join("root");
+    let certs_d = root.join("etc/containerd/certs.d");
+    let hosts = certs_d.join("docker.io/hosts.toml");
+    std::fs::create_dir_all(hosts.parent().unwrap()).unwrap();
+    let config = format!(
+        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"{}\"\n",
+        certs_d.display()
+    );
+    std::fs::write(root.join("etc/containerd/config.toml"), config).unwrap();
+    let text = format!(
+        "server = \"{}\"\n[host.\"http://127.0.0.1:5180\"]\n[host.\"{}\"]\n",
+        node.hub.base_url(),
+        node.tier.base_url()
+    );
+    std::fs::write(&hosts, &text).unwrap();
+    let ran = node.explain(nobody().await, "nginx:1.27", false, true);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let report = ran.json();
+    assert_eq!(report["node"]["runtime"], "containerd");
+    assert_eq!(report["node"]["config_path"], json!([certs_d]));
+    let file = &report["hosts_file"];
+    assert_eq!(file["path"], json!(hosts));
+    assert_eq!(file["agent"], 1);
+    assert_eq!(file["then_registry"], false);
+    let who: Vec<&Value> = (0..3).map(|at| &file["hosts"][at]["who"]).collect();
+    assert_eq!(who, ["agent", "tier", "registry"]);
+    assert_eq!(file["hosts"][1]["tier"], "replica");
+    assert_eq!(file["hosts"][2]["server"], true);
+
+    // Also of an image that the agent would not ask for.
+    let ran = node.explain(nobody().await, "elsewhere.example/x", false, false);
+    assert_eq!(ran.status, 1, "{}", ran.err);
+    let file = certs_d.join("elsewhere.example/hosts.toml");
+    let expected = format!(
+        "For elsewhere.example containerd reads {}\n    it is not there\n",
+        file.display()
+    );
+    assert!(ran.out.contains(&expected), "{}", ran.out);
+    assert!(ran.out.contains("pulls go past it"), "{}", ran.out);
+    assert_eq!(std::fs::read_to_string(&hosts).unwrap(), text);
 }

@@ -3,6 +3,7 @@
 
 use super::View;
 use crate::lifecycle;
+use crate::node::shown::NodeReport;
 use crate::node::{FilesState, NodeFilesStatus, TroubleKind};
 use crate::telemetry::{self, RecentChange};
 use crate::topology::{self, EndpointState, SourceId, SourceKind, SourceState};
@@ -42,6 +43,9 @@ pub struct Status {
     /// Why the runtime's next start would bring something of another meaning; absent: it would not.
     #[serde(default)]
     pub restart_pending: Option<String>,
+    /// What else was found on the node; absent: nobody has looked.
+    #[serde(default)]
+    pub node: Option<NodeReport>,
     /// Files of the node that are not as they should be.
     #[serde(default)]
     pub node_troubles: Vec<FileTrouble>,
@@ -206,6 +210,7 @@ impl Status {
             node_files: node_files(&files),
             runtime: detected.map(|found| found.runtime.to_string()),
             restart_pending: detected.and_then(|found| found.restart_pending.clone()),
+            node: detected.map(NodeReport::of),
             node_troubles: troubles(&files),
             log_dropped: view.journal.dropped(),
             task_panics: lifecycle::panics(),

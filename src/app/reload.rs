@@ -34,6 +34,8 @@ pub(super) struct Reloader {
     pub(super) journal: Journal,
     pub(super) metrics: Arc<Metrics>,
     pub(super) config: Arc<Config>,
+    /// What the process was started with: some of it holds until the next start, however often is reloaded.
+    pub(super) started: Arc<Config>,
 }
 
 /// A file as it was when it was read: it changed if any of this did.
@@ -59,6 +61,28 @@ pub(super) fn first_lines(problems: &[Problem]) -> String {
         lines.push(format!("and {} more", problems.len() - lines.len()));
     }
     lines.join("; ")
+}
+
+/// What of the newest configuration only the next start brings.
+fn waits_for_a_restart(started: &Config, new: &Config) -> Vec<&'static str> {
+    let server = |config: &Config| {
+        let server = &config.server;
+        (server.listen.clone(), server.admin, server.metrics)
+    };
+    let mut waits = Vec::new();
+    if server(started) != server(new) {
+        waits.push("[server] addresses");
+    }
+    if started.timeouts != new.timeouts {
+        waits.push("[timeouts]");
+    }
+    if started.limits != new.limits {
+        waits.push("[limits]");
+    }
+    if started.state_directory != new.state_directory {
+        waits.push("[state] directory");
+    }
+    waits
 }
 
 // === impl Reloader ===
@@ -124,7 +148,7 @@ impl Reloader {
             rejected: None,
             from_last_accepted: false,
         }));
-        let waits = self.waits_for_a_restart(config);
+        let waits = waits_for_a_restart(&self.started, config);
         let later = if waits.is_empty() {
             String::new()
         } else {
@@ -137,28 +161,6 @@ impl Reloader {
             reason: why.to_owned(),
             message: format!("configuration {generation} is in force ({why}){later}"),
         });
-    }
-
-    fn waits_for_a_restart(&self, new: &Config) -> Vec<&'static str> {
-        let old = &self.config;
-        let server = |config: &Config| {
-            let server = &config.server;
-            (server.listen.clone(), server.admin, server.metrics)
-        };
-        let mut waits = Vec::new();
-        if server(old) != server(new) {
-            waits.push("[server] addresses");
-        }
-        if old.timeouts != new.timeouts {
-            waits.push("[timeouts]");
-        }
-        if old.limits != new.limits {
-            waits.push("[limits]");
-        }
-        if old.state_directory != new.state_directory {
-            waits.push("[state] directory");
-        }
-        waits
     }
 
     /// Says loudly, each problem on its own, what was refused.
@@ -176,5 +178,40 @@ impl Reloader {
                 problems.len()
             ),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a second reload does not touch waits as before; what it takes back waits no more.
+    #[test]
+    fn what_waits_is_told_from_the_start_and_not_from_the_last_reload() {
+        let config = |text: &str| Config::from_toml(text).unwrap();
+        let started = config("");
+        let table = [
+            ("[limits]\nconnections = 3\n", &["[limits]"][..]),
+            (
+                "[limits]\nconnections = 3\n[timeouts]\nconnect = \"1s\"\n",
+                &["[timeouts]", "[limits]"],
+            ),
+            (
+                "[limits]\nconnections = 3\n[direct]\nenabled = true\n",
+                &["[limits]"],
+            ),
+            (
+                "[server]\nlisten = [\"127.0.0.1:5999\"]\n",
+                &["[server] addresses"],
+            ),
+            ("", &[]),
+        ];
+        for (text, waits) in table {
+            assert_eq!(
+                waits_for_a_restart(&started, &config(text)),
+                waits,
+                "{text}"
+            );
+        }
     }
 }

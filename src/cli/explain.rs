@@ -12,6 +12,8 @@
 //! | `image`, `reference` | the reference in full; its tag or digest |
 //! | `request` | the path and query that containerd sends to the agent |
 //! | `registry`, `repository` | what is meant; `registry` is null for a project that only a tier has |
+//! | `node` | what was found on the node, as in `status --json`; null: it could not be looked at within 5 s |
+//! | `hosts_file` | null, or the file that containerd reads for the registry: `registry`, `path`, `exists`, `read`, `error`, `hosts[]` (`url`, `who`: agent, tier, registry, embedded, nobody, other, `tier`, `server`), `agent` (its place), `then_registry`, `missing` |
 //! | `has_path` | there is a candidate; if `probed`, one that has the manifest (exit status 0, else 1) |
 //! | `refusal` | null, or `kind`, `what` and `instead`: why nothing may be asked and what to do |
 //! | `reasons` | why these sources, a sentence each |
@@ -32,6 +34,8 @@ mod view;
 use super::{FAILED, USAGE, status};
 use crate::admin::Status;
 use crate::config::{Config, Loader};
+use crate::node::detect::Machine;
+use crate::node::shown;
 use crate::route::{Route, RouteTable};
 use crate::topology::select::Candidate;
 use crate::topology::{Source, Sources};
@@ -42,8 +46,13 @@ use report::{AgentReport, ProbeReport, Report};
 use std::io::{self, IsTerminal as _, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::time::Instant;
+use std::time::Duration;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
 use view::View;
+
+/// For everything about files; a dead network file system must not hold up the rest.
+const FILES_LIMIT: Duration = Duration::from_secs(5);
 
 /// Takes the progress line away again.
 const CLEAR_LINE: &str = "\r\x1b[K";
@@ -59,6 +68,8 @@ pub struct ExplainArgs {
     pub probe: bool,
     /// For programs instead of people.
     pub json: bool,
+    /// The machine that the image is pulled on.
+    pub machine: Arc<Machine>,
 }
 
 /// Runs the command. The exit status is 0 if there is a path (with `probe`: if somebody has the manifest), 1 if there
@@ -101,8 +112,10 @@ pub fn run(args: &ExplainArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -
         to: &mut *stderr,
         is_shown: !args.json && io::stderr().is_terminal(),
     };
-    let explained = explain(loaded.config, &image, args.probe, &mut progress);
+    let explained = explain(args, loaded.config, &image, &mut progress);
     let report = runtime.block_on(explained);
+    // What hangs in a dead file system must not hang this.
+    runtime.shutdown_background();
     if let Some(note) = report.agent.as_ref().and_then(|agent| agent.note.as_ref()) {
         writeln!(stderr, "note: {note}")?;
     }
@@ -117,18 +130,38 @@ pub fn run(args: &ExplainArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -
     Ok(u8::from(!report.has_path))
 }
 
+/// The node is looked at meanwhile: the image's way begins with what containerd reads there.
 async fn explain(
+    args: &ExplainArgs,
     config: Config,
     image: &Image,
-    probe: bool,
     progress: &mut Progress<'_>,
 ) -> Report {
     let config = Arc::new(config);
+    let (machine, registry) = (args.machine.clone(), image.registry.clone());
+    let of = config.clone();
+    let looking = spawn_blocking(move || shown::look(&machine, &of, &registry));
+    let looking = timeout(FILES_LIMIT, looking);
+    let routing = route(config, image, args.probe, progress);
+    let ((mut report, status), found) = tokio::join!(routing, looking);
+    if let Ok(Ok(found)) = found {
+        report.on(found, status.as_ref());
+    }
+    report
+}
+
+/// How the image is routed, and what the running agent says.
+async fn route(
+    config: Arc<Config>,
+    image: &Image,
+    probe: bool,
+    progress: &mut Progress<'_>,
+) -> (Report, Option<Status>) {
     let table = RouteTable::of(config.clone());
     let routed = table.explain(Some(image.registry.as_str()), &image.name, &image.kind());
     let route = match routed {
         Ok(route) => route,
-        Err(refusal) => return Report::refused(image, &refusal),
+        Err(refusal) => return (Report::refused(image, &refusal), None),
     };
     let all = Sources::of(&config, 1);
     let sources = route.legs.iter().filter_map(|leg| all.get(&leg.source));
@@ -148,7 +181,7 @@ async fn explain(
         let answers = ask_all(&prober, &route, &order, image, progress).await;
         report.probed(answers);
     }
-    report
+    (report, status)
 }
 
 /// The running agent's status, and what must be known of it.

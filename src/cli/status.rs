@@ -1,5 +1,6 @@
 //! `harbor-pilot status`: asks the running agent and prints what it says.
 
+pub(in crate::cli) mod node;
 mod render;
 
 pub use render::render;

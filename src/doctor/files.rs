@@ -8,7 +8,7 @@ use crate::admin::FileTrouble;
 use crate::node::detect::{Detected, Found};
 use crate::node::endpoint::{EndpointUrl, Reader, same_endpoint};
 use crate::node::files::Left;
-use crate::node::hosts_toml::View;
+use crate::node::hosts_file::HostsFile;
 use crate::node::registries_yaml::Registries;
 use std::path::{Path, PathBuf};
 
@@ -41,19 +41,6 @@ pub(super) struct FilesFacts {
     pub closed: Vec<String>,
     /// What the running daemon says.
     pub troubles: Vec<FileTrouble>,
-}
-
-/// The hosts.toml that containerd reads for one registry.
-#[derive(Clone, Debug)]
-pub(super) struct HostsFile {
-    /// Whose images.
-    pub registry: String,
-    /// Where.
-    pub path: PathBuf,
-    /// What containerd sees, or why it ignores the file; `None`: there is none.
-    pub view: Option<Result<View, String>>,
-    /// Certificates that it names and that are not there.
-    pub missing: Vec<PathBuf>,
 }
 
 /// Where the agent stands in a file.

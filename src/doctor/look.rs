@@ -1,17 +1,16 @@
 //! Gathers what the node's files say, with the daemon's own functions: what runs, what would be changed, what
 //! containerd would read for each registry. Writes nothing.
 
-use super::files::{FilesFacts, HostsFile};
+use super::files::FilesFacts;
 use crate::config::Config;
 use crate::node::desired::{Situation, desired};
 use crate::node::detect::{Machine, detect, gather};
 use crate::node::files::{self, Pass, Tiers};
+use crate::node::hosts_file::HostsFile;
 use crate::node::ledger::Store;
-use crate::node::{hosts_toml, registries_yaml};
+use crate::node::registries_yaml;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +85,7 @@ pub(super) fn look(looked: Looked<'_>) -> FilesFacts {
         .filter(|_| !facts.detected.without_certs_d)
     {
         let names = wanted.iter().map(|host| host.registry.as_str());
-        facts.hosts = names.map(|name| hosts_file(certs_d, name)).collect();
+        facts.hosts = names.map(|name| HostsFile::find(certs_d, name)).collect();
     }
     facts.registries = facts.detected.registries_yaml.as_ref().and_then(|path| {
         let text = fs::read_to_string(path).ok()?;
@@ -94,47 +93,4 @@ pub(super) fn look(looked: Looked<'_>) -> FilesFacts {
         Some((path.clone(), read))
     });
     facts
-}
-
-/// The file that containerd reads for a registry: of its own directory, else of `_default`.
-fn hosts_file(certs_d: &Path, registry: &str) -> HostsFile {
-    let mut names = vec![registry.to_owned()];
-    if let Some((host, port)) = registry.split_once(':') {
-        // The spelling for file systems without colons (containerd-k3s-facts 1.3).
-        names.push(format!("{host}_{port}_"));
-    }
-    names.push("_default".to_owned());
-    let directories = names.iter().map(|name| certs_d.join(name));
-    let directory = directories.clone().find(|path| path.is_dir());
-    let path = directory
-        .unwrap_or_else(|| certs_d.join(registry))
-        .join("hosts.toml");
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.to_string()),
-    };
-    let read = text.map(|text| {
-        text.map(|text| hosts_toml::read(&text).map_err(|refused| refused.to_string()))
-    });
-    let view = match read {
-        Ok(None) => None,
-        Ok(Some(view)) => Some(view),
-        Err(why) => Some(Err(why)),
-    };
-    HostsFile {
-        registry: registry.to_owned(),
-        missing: missing(&path),
-        path,
-        view,
-    }
-}
-
-/// Certificates that the file names and that are not there.
-fn missing(path: &Path) -> Vec<PathBuf> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let named = hosts_toml::referenced_files(&text).unwrap_or_default();
-    let directory = path.parent().unwrap_or(path);
-    let files = named.into_iter().map(|file| directory.join(file));
-    files.filter(|file| !file.exists()).collect()
 }

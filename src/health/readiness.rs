@@ -11,10 +11,12 @@ const STEADY: Duration = Duration::from_secs(2);
 pub(super) struct Readiness {
     /// It may be counted on.
     pub(super) ready: bool,
-    /// It had endpoints before.
+    /// It had endpoints before, at the place where it is now.
     known: bool,
     /// When it may become ready.
     steady_at: Option<Instant>,
+    /// What people believe of it; `None`: nothing was said, and it was never ready.
+    believed: Option<bool>,
 }
 
 /// What became of it.
@@ -22,33 +24,56 @@ pub(super) struct Readiness {
 pub(super) enum Turn {
     /// No endpoint is left.
     Down,
-    /// Back again.
+    /// Back again, after it was steady.
     Up,
+    /// It was down, has moved, and DNS has named its new place.
+    Moved,
+}
+
+/// What is seen of a source's endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// There are some.
+    pub(super) any: bool,
+    /// One may be used.
+    pub(super) usable: bool,
+    /// Since when the longest-healthy one is healthy.
+    pub(super) healthy_since: Option<Instant>,
 }
 
 impl Readiness {
-    /// The next state, from whether any endpoint may be used and since when the longest-healthy one is healthy.
-    /// The first answer of DNS makes a source ready at once, and silently: it was never down.
-    pub(super) fn step(
-        self,
-        has_endpoints: bool,
-        usable: bool,
-        healthy_since: Option<Instant>,
-        now: Instant,
-    ) -> (Self, Option<Turn>) {
-        let steady_at = healthy_since.map(|since| since + STEADY);
+    /// The next state; `seen` is `None` until DNS has answered or failed for the place where the source is now. Until
+    /// then it is not ready, and nobody may say that it is down. The first answer makes it ready at once, and silently:
+    /// it was never down.
+    pub(super) fn step(self, seen: Option<Seen>, now: Instant) -> (Self, Option<Turn>) {
+        let Some(seen) = seen else {
+            let believed = self.believed;
+            let next = Self {
+                believed,
+                ..Self::default()
+            };
+            return (next, None);
+        };
+        let steady_at = seen.healthy_since.map(|since| since + STEADY);
         let steady = steady_at.is_some_and(|at| at <= now);
-        let first = !self.known && usable;
-        let ready = usable && (self.ready || steady || first);
-        let turn = match (self.ready, ready) {
-            (true, false) => Some(Turn::Down),
-            (false, true) if !first => Some(Turn::Up),
+        let first = !self.known && seen.usable;
+        let ready = seen.usable && (self.ready || steady || first);
+        let turn = match (self.believed, ready) {
+            (Some(true), false) => Some(Turn::Down),
+            (Some(false), true) if first => Some(Turn::Moved),
+            (Some(false), true) => Some(Turn::Up),
+            (None, true) if !first => Some(Turn::Up),
             _ => None,
         };
         let next = Self {
             ready,
-            known: self.known || has_endpoints,
+            known: self.known || seen.any,
             steady_at: steady_at.filter(|_| !ready),
+            believed: if ready {
+                Some(true)
+            } else {
+                self.believed.map(|_| false)
+            },
         };
         (next, turn)
     }
@@ -62,6 +87,14 @@ impl Readiness {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn seen(any: bool, usable: bool, healthy_since: Option<Instant>) -> Option<Seen> {
+        Some(Seen {
+            any,
+            usable,
+            healthy_since,
+        })
+    }
 
     #[test]
     fn down_at_once_and_up_when_steady() {
@@ -85,7 +118,8 @@ mod tests {
             ((4090, true, true, Some(2090)), (true, Some(Turn::Up))),
         ];
         for ((now, has, usable, since), (ready, turn)) in table {
-            let (next, turned) = readiness.step(has, usable, since.map(after), after(now));
+            let seen = seen(has, usable, since.map(after));
+            let (next, turned) = readiness.step(seen, after(now));
             assert_eq!((next.ready, turned), (ready, turn), "at {now} ms");
             readiness = next;
         }
@@ -93,7 +127,49 @@ mod tests {
             known: true,
             ..Readiness::default()
         }
-        .step(true, true, Some(after(0)), after(0));
+        .step(seen(true, true, Some(after(0))), after(0));
         assert_eq!(waiting.wakes(), Some(after(2000)));
+    }
+
+    /// What is seen one after the other, and what is said of each.
+    type Row<'a> = (&'a [Option<Seen>], &'a [Option<Turn>]);
+
+    #[test]
+    fn who_has_moved_is_not_down_until_somebody_has_looked() {
+        let now = Instant::now();
+        let well = seen(true, true, Some(now));
+        let gone = seen(false, false, None);
+        let table: [Row<'_>; 4] = [
+            // It was well, and is well where it is now.
+            (&[well, None, None, well], &[None; 4]),
+            // It was well, and nobody is there where it is now.
+            (
+                &[well, None, gone, gone],
+                &[None, None, Some(Turn::Down), None],
+            ),
+            // It was down, and is well where it is now.
+            (
+                &[well, gone, None, well],
+                &[None, Some(Turn::Down), None, Some(Turn::Moved)],
+            ),
+            // It was down, and is nowhere now: that was said.
+            (
+                &[well, gone, None, gone],
+                &[None, Some(Turn::Down), None, None],
+            ),
+        ];
+        for (seen, expected) in table {
+            let mut readiness = Readiness::default();
+            let turns: Vec<_> = seen
+                .iter()
+                .map(|seen| {
+                    let (next, turn) = readiness.step(*seen, now);
+                    assert_eq!(next.ready, *seen == well);
+                    readiness = next;
+                    turn
+                })
+                .collect();
+            assert_eq!(turns, expected);
+        }
     }
 }

@@ -7,7 +7,7 @@ mod view;
 
 use super::machine::{Effect, Event, Probing, State, step};
 use super::probe::ProbeReport;
-use super::readiness::{Readiness, Turn};
+use super::readiness::{Readiness, Seen, Turn};
 use super::schedule::{Circumstances, ProbeClock};
 use crate::config::ProbeKind;
 use crate::discovery::EndpointSets;
@@ -309,17 +309,9 @@ impl Table {
     /// Readiness follows the endpoints.
     fn settle(&mut self, now: Instant) {
         for source in self.sources.clone().all() {
-            let current = self.rows.iter().filter(|(id, _)| id.source == source.id);
-            let (mut any, mut usable, mut healthy) = (false, false, None::<Instant>);
-            for (_, row) in current.filter(|(_, row)| row.left.is_none()) {
-                any = true;
-                usable |= !matches!(row.state.status, EndpointStatus::Ejected { .. });
-                if row.state.status == EndpointStatus::Healthy {
-                    healthy = Some(healthy.map_or(row.state.since, |at| at.min(row.state.since)));
-                }
-            }
+            let seen = self.is_looked_up(source).then(|| self.seen(&source.id));
             let old = self.readiness.get(&source.id).copied().unwrap_or_default();
-            let (next, turn) = old.step(any, usable, healthy, now);
+            let (next, turn) = old.step(seen, now);
             if next.ready != old.ready {
                 self.changed.insert(source.id.clone());
             }
@@ -328,10 +320,34 @@ impl Table {
                 let reason = match turn {
                     Turn::Down => self.last_reason(&source.id),
                     Turn::Up => "an endpoint has been healthy for 2 s".to_owned(),
+                    Turn::Moved => "it has another place".to_owned(),
                 };
                 self.events.push(view::turn(&source.id, turn, reason));
             }
         }
+    }
+
+    /// DNS has answered or failed for the place where the source is now.
+    fn is_looked_up(&self, source: &Source) -> bool {
+        self.set_of(source)
+            .is_some_and(|set| !set.addresses.is_empty() || set.error.is_some())
+    }
+
+    fn seen(&self, source: &SourceId) -> Seen {
+        let mut seen = Seen::default();
+        let current = self
+            .rows
+            .iter()
+            .filter(|(id, row)| id.source == *source && row.left.is_none());
+        for (_, row) in current {
+            seen.any = true;
+            seen.usable |= !matches!(row.state.status, EndpointStatus::Ejected { .. });
+            if row.state.status == EndpointStatus::Healthy {
+                let since = row.state.since;
+                seen.healthy_since = Some(seen.healthy_since.map_or(since, |at| at.min(since)));
+            }
+        }
+        seen
     }
 
     /// Why the endpoint that was ejected last was ejected.

@@ -94,10 +94,7 @@ fn for_registry(config: &Config, registry: &Registry, situation: &Situation<'_>)
         let url = registry.upstream.to_string();
         chain.entry(upstream(url, &registry.tls.ca, "upstream"));
     }
-    chain.known.extend(known_of(registry));
-    let tiers = config.tiers.iter();
-    let serving = tiers.filter(|tier| tier.serves(&registry.name));
-    chain.known.extend(serving.map(|tier| known_tier(tier)));
+    chain.known.extend(known_for(config, registry));
     chain.finish(registry.name.clone(), closed)
 }
 
@@ -118,11 +115,35 @@ fn for_tier_name(
         chain.say(format!("the images name the tier {} itself", tier.name));
         chain.entry((entry, ca_file));
     }
-    chain.known.push(Known {
+    chain.known.push(as_upstream(tier));
+    chain.finish(name.clone(), closed)
+}
+
+/// The servers that are configured here and that a file of `name`, a registry's or a tier's, may point at.
+#[must_use]
+pub fn known(config: &Config, name: &RegistryName) -> Vec<Known> {
+    let registry = config.registries.iter().find(|known| known.name == *name);
+    if let Some(registry) = registry {
+        return known_for(config, registry);
+    }
+    let tiers = config.tiers.iter();
+    let named = tiers.filter(|tier| tier.names.contains(name));
+    named.map(|tier| as_upstream(tier)).collect()
+}
+
+fn known_for(config: &Config, registry: &Registry) -> Vec<Known> {
+    let tiers = config.tiers.iter();
+    let serving = tiers.filter(|tier| tier.serves(&registry.name));
+    let mut known = known_of(registry);
+    known.extend(serving.map(|tier| known_tier(tier)));
+    known
+}
+
+fn as_upstream(tier: &Tier) -> Known {
+    Known {
         role: Role::Upstream,
         ..known_tier(tier)
-    });
-    chain.finish(name.clone(), closed)
+    }
 }
 
 fn upstream(url: String, ca: &Option<Arc<[u8]>>, file: &str) -> (HostEntry, Option<CaFile>) {

@@ -18,7 +18,7 @@ pub use machine::{Machine, Process};
 
 use super::ledger::ReadAtStart;
 use crate::config;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Where stock containerd's host configurations are by convention.
@@ -35,6 +35,9 @@ pub struct Detected {
     pub started: Option<u64>,
     /// Where k3s or rke2 keep their state.
     pub data_dir: Option<PathBuf>,
+    /// The directories of host configurations that containerd's own configuration names; empty: none, or it could not
+    /// be read.
+    pub config_path: Vec<PathBuf>,
     /// The directory of host configurations that containerd reads on every pull.
     pub certs_d: Option<PathBuf>,
     /// k3s' and rke2's own file, read at their start.
@@ -77,7 +80,7 @@ pub enum Found {
 }
 
 /// Something that a person should know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What is so.
     pub what: String,
@@ -189,6 +192,7 @@ impl Detected {
             running: false,
             started: None,
             data_dir: None,
+            config_path: Vec::new(),
             certs_d: None,
             registries_yaml: None,
             containerd_version: None,

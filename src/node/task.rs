@@ -34,13 +34,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use steady::Steady;
 use tokio::sync::{mpsc, watch as channel};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
-use watch::Watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use watch::{LONGEST_REST, Watch};
 
 /// Without a mark everything is looked at this often.
 const LOOK: Duration = Duration::from_secs(30);
-/// After a mark, so that what comes together is looked at once. Drift is repaired within a second.
-const GATHER: Duration = Duration::from_millis(50);
 /// What failed is tried again after this, doubling.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// At most.
@@ -192,10 +190,7 @@ impl Mirror {
                     Err(_) => return,
                 },
                 // Cancel safe: a mark is taken or stays.
-                Some(()) = self.inputs.marks.recv() => {
-                    sleep(GATHER).await;
-                    Some(Cause::SomethingChanged)
-                }
+                Some(()) = self.inputs.marks.recv() => Some(self.gathered().await),
                 // Cancel safe: it only waits.
                 () = until(wake) => {
                     let due = self.retry_at.is_some_and(|at| at <= Instant::now());
@@ -208,13 +203,33 @@ impl Mirror {
         }
     }
 
+    /// After a mark: waits until whoever changes something has come to rest. A tier's change does not wait.
+    async fn gathered(&mut self) -> Cause {
+        let latest = Instant::now() + LONGEST_REST;
+        loop {
+            tokio::select! {
+                biased;
+                // Cancel safe: a change is seen or stays.
+                Ok(()) = self.inputs.snapshot.changed() => {
+                    if self.tiers_changed() {
+                        // What runs here may be what has changed.
+                        self.detected = None;
+                        return Cause::TierChanged;
+                    }
+                }
+                // Cancel safe: what has happened by then is looked at in any case.
+                () = watch::at_rest(&mut self.inputs.marks, latest) => return Cause::SomethingChanged,
+            }
+        }
+    }
+
     /// Takes the newest snapshot in; says whether the files care.
     fn tiers_changed(&mut self) -> bool {
         let seen = {
             let config = self.inputs.config.borrow();
             steady::seen(&config, &self.inputs.snapshot.borrow_and_update())
         };
-        let shown = self.steady.step(&seen.whole, Instant::now());
+        let shown = self.steady.step(&seen, Instant::now());
         let changed = (&shown, &seen.unknown) != (&self.shown, &self.unknown);
         (self.shown, self.unknown) = (shown, seen.unknown);
         changed

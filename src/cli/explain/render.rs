@@ -27,6 +27,12 @@ fn write(report: &Report, page: &mut Page) -> fmt::Result {
         "containerd asks the agent for {}",
         clean(&report.request)
     )?;
+    if let Some(node) = &report.node {
+        page.text.push_str("\nNode\n");
+        page.node(node)?;
+        page.restart_pending(node)?;
+        page.registry_file(node, report.hosts_file.as_ref())?;
+    }
     if let Some(refusal) = &report.refusal {
         page.text.push('\n');
         page.colored("Not by the agent: ", Color::Bad);

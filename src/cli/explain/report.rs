@@ -2,6 +2,8 @@
 
 use super::image::Image;
 use super::view::View;
+use crate::admin::Status;
+use crate::node::shown::{NodeReport, RegistryFile};
 use crate::oci::{Reference, RegistryName};
 use crate::route::{Leg, Refusal, Route};
 use crate::topology::select::Candidate;
@@ -9,6 +11,9 @@ use crate::topology::{Source, SourceId, SourceKind};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+/// What was found here, and in the file of the image's registry.
+pub(super) type Found = (NodeReport, Option<RegistryFile>);
 
 /// Everything that is shown. Fields may be added, never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +32,10 @@ pub(super) struct Report {
     pub(super) has_path: bool,
     /// Candidates were asked.
     pub(super) probed: bool,
+    /// What was found on the node, as `status` has it; `null`: it took too long to look.
+    pub(super) node: Option<NodeReport>,
+    /// The file that containerd reads for this image's registry; `null`: it reads none, or see `node`.
+    pub(super) hosts_file: Option<RegistryFile>,
     /// Why nothing may be asked.
     pub(super) refusal: Option<RefusalReport>,
     /// Why these sources, a sentence each.
@@ -201,12 +210,22 @@ impl Report {
             reference: image.reference.to_string(),
             has_path: false,
             probed: false,
+            node: None,
+            hosts_file: None,
             refusal: None,
             reasons: Vec::new(),
             agent: None,
             sources: Vec::new(),
             candidates: Vec::new(),
         }
+    }
+
+    /// Takes over what was found here. What the runtime read at its start may be known to the agent alone.
+    pub(super) fn on(&mut self, found: Found, said: Option<&Status>) {
+        let (mut node, file) = found;
+        let pending = said.and_then(|status| status.restart_pending.clone());
+        node.restart_pending = node.restart_pending.or(pending);
+        (self.node, self.hosts_file) = (Some(node), file);
     }
 
     /// Takes the answers over, which stand in the candidates' order.

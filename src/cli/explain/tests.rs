@@ -161,6 +161,7 @@ fn run_with(file: &Path, image: &str, json: bool) -> (u8, String, String) {
         image: image.to_owned(),
         probe: true,
         json,
+        machine: Arc::new(Machine::below(Path::new("/nowhere"), Vec::new())),
     };
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let status = run(&args, &mut out, &mut err).unwrap();

@@ -52,6 +52,11 @@ impl Page {
         }
         self.config(status)?;
         writeln!(self.text, "node files: {}", clean(&status.node_files))?;
+        if let Some(node) = &status.node {
+            self.text.push_str("\nNode\n");
+            // That a restart is pending was said with the files.
+            self.node(node)?;
+        }
         self.sources("Tiers", "none configured", &status.tiers)?;
         self.sources("Upstreams in use", "none", &status.upstreams)?;
         self.traffic(status)?;

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::admin::{Change, ConfigStatus, EndpointStatus, SourceStatus, State, TrafficStatus};
+use crate::node::detect::Detected;
+use crate::node::shown::NodeReport;
 use std::collections::BTreeMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -78,6 +80,7 @@ fn status() -> Status {
         node_files: "not managed".to_owned(),
         runtime: None,
         restart_pending: None,
+        node: None,
         node_troubles: Vec::new(),
         log_dropped: 0,
         task_panics: 0,
@@ -329,4 +332,14 @@ fn watching_survives_an_agent_that_goes_away() {
     assert_eq!(run(arguments, &mut pipe, &mut io::sink()), 2);
     assert_eq!(pipe.0[0], format!("{CLEAR}{}", render(&status(), false)));
     assert!(pipe.0[1].contains("no agent answers"), "{}", pipe.0[1]);
+}
+
+#[test]
+fn what_was_found_on_the_node_stands_before_the_tiers() {
+    let mut status = status();
+    status.node = Some(NodeReport::of(&Detected::nothing()));
+    let text = render(&status, false);
+    let expected =
+        "node files: not managed\n\nNode\n    no k3s, rke2 or containerd was found\n\nTiers\n";
+    assert!(text.contains(expected), "{text}");
 }

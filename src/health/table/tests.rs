@@ -249,7 +249,9 @@ fn a_source_that_moved_has_no_address_until_dns_has_followed() {
     Arc::make_mut(&mut moved.tiers[1]).url.host = "elsewhere.example.com".to_owned();
     table.set_sources(Arc::new(moved), start);
     let snapshot = table.take_snapshot().unwrap();
-    assert!(snapshot.source(&tier("core")).unwrap().endpoints.is_empty());
+    let core = snapshot.source(&tier("core")).unwrap();
+    assert!(core.endpoints.is_empty() && !core.ready);
+    assert!(events(&mut table).is_empty(), "nobody has looked yet");
     assert!(
         !snapshot
             .source(&tier("replica"))
@@ -266,4 +268,35 @@ fn a_source_that_moved_has_no_address_until_dns_has_followed() {
     table.set_addresses(Arc::new(followed), start);
     let snapshot = table.take_snapshot().unwrap();
     assert_eq!(statuses(&snapshot, &tier("core")), ["healthy"]);
+    assert!(snapshot.source(&tier("core")).unwrap().ready, "at once");
+    assert!(events(&mut table).is_empty(), "it was never down");
+}
+
+#[test]
+fn a_source_that_moved_to_where_nobody_is_is_down_when_dns_says_so() {
+    let start = Instant::now();
+    let mut table = table(start);
+    // DNS may be the first to hear of it.
+    let elsewhere = |error: Option<&str>| {
+        Arc::new(EndpointSet {
+            of: ("elsewhere.example.com".to_owned(), 443),
+            addresses: Vec::new(),
+            stale: error.is_some(),
+            error: error.map(Into::into),
+        })
+    };
+    let with = |table: &Table, error| {
+        let mut sets = EndpointSets::clone(&table.sets);
+        sets.insert(tier("core"), elsewhere(error));
+        Arc::new(sets)
+    };
+    table.set_addresses(with(&table, None), start);
+    let mut moved = Sources::clone(&sources(&["replica", "core"]));
+    Arc::make_mut(&mut moved.tiers[1]).url.host = "elsewhere.example.com".to_owned();
+    table.set_sources(Arc::new(moved), start);
+    table.tick(start + seconds(5));
+    assert!(events(&mut table).is_empty(), "nobody has looked yet");
+    table.set_addresses(with(&table, Some("no such name")), start + seconds(6));
+    let down = [(EventName::TierDown, "core".to_owned())];
+    assert_eq!(events(&mut table), down);
 }

@@ -59,7 +59,7 @@ pub(super) fn turn(source: &SourceId, turn: Turn, reason: String) -> StateChange
             EventName::TierDown,
             format!("tier {source} has no address that can be used: {reason}"),
         ),
-        Turn::Up => (
+        Turn::Up | Turn::Moved => (
             EventName::TierUp,
             format!("tier {source} is back: {reason}"),
         ),

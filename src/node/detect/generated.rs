@@ -46,7 +46,11 @@ pub(super) fn read(
         );
     }
     if let Some(config) = facts.containerd_config.as_ref() {
-        match containerd::config_path(std::slice::from_ref(config)) {
+        let read = containerd::config_path(std::slice::from_ref(config));
+        if let Ok(read) = &read {
+            detected.config_path.clone_from(&read.roots);
+        }
+        match read {
             Ok(ConfigPath { roots, .. }) if roots.contains(&certs_d) => {}
             Ok(ConfigPath { roots, .. }) => {
                 let template = facts.template.as_ref();

@@ -56,6 +56,7 @@ pub(super) fn read(detected: &mut Detected, facts: &Facts, node: &config::Node) 
             containerd::CONFIG
         ));
     }
+    detected.config_path = roots;
     detected.certs_d = Some(wanted);
 }
 

@@ -59,13 +59,16 @@ pub(super) fn seen(config: &Config, snapshot: &Snapshot) -> Seen {
 // === impl Steady ===
 
 impl Steady {
-    /// Takes the newest view in and says what may stand in the files now.
-    pub(super) fn step(&mut self, whole: &BTreeSet<Arc<str>>, now: Instant) -> BTreeSet<Arc<str>> {
-        for name in whole {
+    /// Takes the newest view in and says what may stand in the files now. Who has not been looked up yet, as after a
+    /// change of its URL, is not lost: it stays what it was until somebody knows better.
+    pub(super) fn step(&mut self, seen: &Seen, now: Instant) -> BTreeSet<Arc<str>> {
+        for name in &seen.whole {
             self.tiers.entry(name.clone()).or_default();
         }
         for (name, tier) in &mut self.tiers {
-            tier.step(whole.contains(name), now);
+            if !seen.unknown.contains(name) {
+                tier.step(seen.whole.contains(name), now);
+            }
         }
         let shown = self.tiers.iter().filter(|(_, tier)| tier.shown);
         shown.map(|(name, _)| name.clone()).collect()
@@ -122,8 +125,11 @@ mod tests {
         let mut steady = Steady::default();
         let core: Arc<str> = "core".into();
         let mut at = |seconds: u64, whole: bool| {
-            let whole = whole.then(|| core.clone()).into_iter().collect();
-            let shown = steady.step(&whole, start + Duration::from_secs(seconds));
+            let seen = Seen {
+                whole: whole.then(|| core.clone()).into_iter().collect(),
+                unknown: BTreeSet::new(),
+            };
+            let shown = steady.step(&seen, start + Duration::from_secs(seconds));
             let wakes = steady.wakes().map(|at| (at - start).as_secs());
             (!shown.is_empty(), wakes)
         };
@@ -148,5 +154,30 @@ mod tests {
         for ((second, whole), expected) in table {
             assert_eq!(at(second, whole), expected, "at {second} s");
         }
+    }
+
+    #[test]
+    fn who_is_not_looked_up_yet_is_not_lost() {
+        let now = Instant::now();
+        let core = BTreeSet::from([Arc::<str>::from("core")]);
+        let (whole, unknown) = (
+            Seen {
+                whole: core.clone(),
+                unknown: BTreeSet::new(),
+            },
+            Seen {
+                whole: BTreeSet::new(),
+                unknown: core.clone(),
+            },
+        );
+        let mut steady = Steady::default();
+        assert!(steady.step(&unknown, now).is_empty(), "never seen");
+        // However often its URL is changed: nothing holds it back afterwards.
+        for _ in 0..9 {
+            assert_eq!(steady.step(&whole, now), core);
+            assert_eq!(steady.step(&unknown, now), core);
+            assert_eq!(steady.wakes(), None);
+        }
+        assert!(steady.step(&Seen::default(), now).is_empty());
     }
 }

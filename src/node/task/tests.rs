@@ -14,6 +14,7 @@ use tempfile::{TempDir, tempdir};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
+use tokio::time::sleep;
 
 const CONFIG: &str = r#"
 [[tier]]

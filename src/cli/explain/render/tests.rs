@@ -3,6 +3,8 @@
 use super::*;
 use crate::cli::explain::report::Report;
 use crate::cli::explain::tests::{Stage, address, looked_up, status};
+use crate::cli::status::node::tests::found;
+use crate::node::shown::Who;
 use serde_json::json;
 
 /// A tier with an ejected address, a mirror without one, an upstream that the agent has not used.
@@ -87,6 +89,76 @@ Addresses, in the order in which a request would ask them now
 fn a_route_for_people() {
     let expected = format!("{ROUTE}\nAsked first: replica at 203.0.113.7:443.\n");
     assert_eq!(render(&report(), false), expected);
+}
+
+#[test]
+fn the_node_and_its_file_for_people() {
+    let mut report = report();
+    report.on(found(), None);
+    let expected = "\
+docker.io/library/nginx:1.27
+containerd asks the agent for /v2/library/nginx/manifests/1.27?ns=docker.io
+
+Node
+    runtime       k3s agent, not running, containerd 2.1.5-k3s1
+    data-dir      /data
+    config_path   /data/certs.d
+    at its start  /etc/rancher/k3s/registries.yaml
+    flags         --embedded-registry
+    restart pending: registries.yaml has changed
+
+For docker.io containerd reads /data/certs.d/docker.io/hosts.toml
+    1  https://127.0.0.1:6443/v2     k3s' embedded registry
+    2  http://127.0.0.1:5180         the agent
+    3  https://core.example.com      tier core
+    4  https://registry-1.docker.io  the registry itself (server)
+
+Why
+";
+    let text = render(&report, false);
+    assert!(text.starts_with(expected), "{text}");
+    let file = report.hosts_file.as_mut().unwrap();
+    file.hosts.retain(|host| host.who == Who::Other);
+    (file.agent, file.then_registry) = (None, true);
+    for (change, expected) in [
+        ((true, true, None), ""),
+        ((true, false, None), "    it is not there\n"),
+        (
+            (true, true, Some("bad\u{1b}[31m")),
+            "    it is ignored: bad [31m\n",
+        ),
+        (
+            (false, true, None),
+            "    its directory is not in config_path\n",
+        ),
+    ] {
+        let file = report.hosts_file.as_mut().unwrap();
+        let error: Option<&str>;
+        (file.read, file.exists, error) = change;
+        file.error = error.map(ToOwned::to_owned);
+        let text = render(&report, false);
+        let expected = format!(
+            "hosts.toml\n{expected}    1  docker.io itself  asked by containerd by itself\n    the agent is not asked: pulls go past it\n"
+        );
+        assert!(text.contains(&expected), "{text}");
+    }
+}
+
+/// Only root may read what the runtime read at its start; the agent has.
+#[test]
+fn what_the_agent_alone_knows_of_a_restart_is_taken_over() {
+    let mut status = status(&[]);
+    status.restart_pending = Some("says the agent".to_owned());
+    let mut report = report();
+    let (mut node, file) = found();
+    node.restart_pending = None;
+    report.on((node, file), Some(&status));
+    let pending = report.node.as_ref().unwrap().restart_pending.as_deref();
+    assert_eq!(pending, Some("says the agent"));
+    let json = serde_json::to_value(&report).unwrap();
+    let shown = serde_json::to_value(&report.node).unwrap();
+    assert_eq!(json["node"], shown);
+    assert_eq!(json["hosts_file"]["hosts"][1]["who"], "agent");
 }
 
 #[test]
@@ -188,7 +260,7 @@ fn the_shape_for_programs_is_kept() {
             "image": "docker.io/library/nginx:1.27",
             "request": "/v2/library/nginx/manifests/1.27?ns=docker.io",
             "registry": "docker.io", "repository": "library/nginx", "reference": "1.27",
-            "has_path": true, "probed": true, "refusal": null,
+            "has_path": true, "probed": true, "refusal": null, "node": null, "hosts_file": null,
             "agent": {"address": "127.0.0.1:5181", "reachable": true, "note": null},
         })
     );

@@ -102,3 +102,26 @@ async fn restore_and_apply_by_commands_are_noticed() {
     daemon.names(&["agent", CORE]).await;
     daemon.end();
 }
+
+/// A reload that changes a tier's URL shows that tier without an address until DNS has answered (design F1).
+#[tokio::test]
+async fn a_tier_that_is_not_looked_up_yet_stays_in_the_file() {
+    let daemon = Daemon::start(CONFIG).await;
+    daemon.names(&["agent", CORE]).await;
+    daemon.said(1).await;
+    for _ in 0..4 {
+        for statuses in [&[][..], &[EndpointStatus::Healthy]] {
+            daemon.publish(statuses);
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    daemon.publish(&[]);
+    let moved = CONFIG.replace("core.example.com", "moved.example.com");
+    daemon.config.send_replace(config(&moved));
+    daemon.publish(&[EndpointStatus::Healthy]);
+    let there = CORE.replace("core.example.com", "moved.example.com");
+    daemon.names(&["agent", &there]).await;
+    sleep(Duration::from_millis(300)).await;
+    daemon.said(2).await;
+    daemon.end();
+}

@@ -1,0 +1,66 @@
+//! The `hosts.toml` that containerd reads for one registry: which one it is, and what it says. Writes nothing.
+
+use super::hosts_toml::{self, View};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// The hosts.toml that containerd reads for one registry.
+#[derive(Clone, Debug)]
+pub struct HostsFile {
+    /// Whose images.
+    pub registry: String,
+    /// Where.
+    pub path: PathBuf,
+    /// What containerd sees, or why it ignores the file; `None`: there is none.
+    pub view: Option<Result<View, String>>,
+    /// Certificates that it names and that are not there.
+    pub missing: Vec<PathBuf>,
+}
+
+// === impl HostsFile ===
+
+impl HostsFile {
+    /// The file of the registry's own directory, else of `_default`. Blocks on file I/O.
+    #[must_use]
+    pub fn find(certs_d: &Path, registry: &str) -> Self {
+        let mut names = vec![registry.to_owned(), "_default".to_owned()];
+        if let Some((host, port)) = registry.split_once(':') {
+            // The spelling for file systems without colons comes first (containerd-k3s-facts 1.3).
+            names.insert(0, format!("{host}_{port}_"));
+        }
+        let directories = names.iter().map(|name| certs_d.join(name));
+        let directory = directories.clone().find(|path| path.is_dir());
+        let path = directory
+            .unwrap_or_else(|| certs_d.join(registry))
+            .join("hosts.toml");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.to_string()),
+        };
+        let read = text.map(|text| {
+            text.map(|text| hosts_toml::read(&text).map_err(|refused| refused.to_string()))
+        });
+        let view = match read {
+            Ok(None) => None,
+            Ok(Some(view)) => Some(view),
+            Err(why) => Some(Err(why)),
+        };
+        Self {
+            registry: registry.to_owned(),
+            missing: missing(&path),
+            path,
+            view,
+        }
+    }
+}
+
+/// Certificates that the file names and that are not there.
+fn missing(path: &Path) -> Vec<PathBuf> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let named = hosts_toml::referenced_files(&text).unwrap_or_default();
+    let directory = path.parent().unwrap_or(path);
+    let files = named.into_iter().map(|file| directory.join(file));
+    files.filter(|file| !file.exists()).collect()
+}
