@@ -220,7 +220,7 @@ impl<'a> Run<'a> {
         *request.method_mut() = ask.method.clone();
         *request.uri_mut() = at.target.parse().map_err(unusable)?;
         let headers = request.headers_mut();
-        headers.reserve(8);
+        headers.reserve(6);
         headers.insert(HOST, HeaderValue::try_from(host).map_err(unusable)?);
         headers.insert(
             hyper::header::USER_AGENT,

@@ -4,8 +4,8 @@
 use crate::oci::{Digest, Reference, RegistryName, Repository};
 use crate::topology::EndpointId;
 use bytes::Bytes;
+use foldhash::HashMap;
 use hyper::header::HeaderValue;
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -25,7 +25,7 @@ const DRAIN: Duration = Duration::from_millis(500);
 pub struct Body {
     incoming: Incoming,
     /// `None`: the end was reached, or the connection broke.
-    line: Option<Line>,
+    line: Option<Box<Line>>,
     client: Arc<Inner>,
     keep: bool,
 }
@@ -34,7 +34,7 @@ pub struct Body {
 
 impl Body {
     /// `keep`: the connection can be used again after the end.
-    pub(super) fn new(incoming: Incoming, line: Line, client: Arc<Inner>, keep: bool) -> Self {
+    pub(super) fn new(incoming: Incoming, line: Box<Line>, client: Arc<Inner>, keep: bool) -> Self {
         let mut body = Self {
             incoming,
             line: Some(line),

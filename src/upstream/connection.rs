@@ -30,11 +30,11 @@ const READ_BUFFER: usize = 64 * 1024;
 
 /// One HTTP/1.1 connection, idle, ready for a request.
 pub struct Connection {
-    line: Line,
+    line: Box<Line>,
     client: Arc<Inner>,
 }
 
-/// A connection's handle, as it lies on a shelf or travels with a body. Dropped while idle it closes the
+/// A connection's handle, as it lies on a shelf or travels with a body; boxed once, because it is moved about a lot. Dropped while idle it closes the
 /// connection in good order; dropped in the middle of an answer it cuts it.
 pub(super) struct Line {
     sender: SendRequest<Empty<Bytes>>,
@@ -60,7 +60,7 @@ struct ProxyForm {
 // === impl Connection ===
 
 impl Connection {
-    pub(super) fn new(line: Line, client: Arc<Inner>) -> Self {
+    pub(super) fn new(line: Box<Line>, client: Arc<Inner>) -> Self {
         Self { line, client }
     }
 
@@ -147,7 +147,7 @@ impl Line {
         target: &BaseUrl,
         key: Key,
         to: String,
-    ) -> Result<Self, Error> {
+    ) -> Result<Box<Self>, Error> {
         let stream = Stream::new(transport);
         let received = stream.received();
         let (sender, connection) = Builder::new()
@@ -181,7 +181,7 @@ impl Line {
             }),
             _ => None,
         };
-        Ok(Self {
+        Ok(Box::new(Self {
             sender,
             abort: Some(abort),
             received,
@@ -191,7 +191,7 @@ impl Line {
             proxied,
             used: false,
             busy: false,
-        })
+        }))
     }
 
     pub(super) fn key(&self) -> &Key {
@@ -219,7 +219,7 @@ impl Line {
     }
 }
 
-impl Idle for Line {
+impl Idle for Box<Line> {
     fn is_open(&self) -> bool {
         !self.sender.is_closed()
     }
