@@ -19,6 +19,7 @@ use hyper::{Request, Response, Uri, Version};
 use hyper_util::rt::TokioIo;
 use std::error::Error as _;
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -86,30 +87,40 @@ impl Connection {
     ///
     /// # Errors
     /// Says what broke.
-    pub async fn send(self, mut request: Request<Empty<Bytes>>) -> Result<Response<Body>, Error> {
-        let Self { mut line, client } = self;
-        let was_used = std::mem::replace(&mut line.used, true);
-        line.busy = true;
-        let received = line.received.load(Ordering::Relaxed);
-        if let Some(form) = &line.proxied {
-            form.apply(&mut request)
-                .map_err(|why| line.error(Failure::Content, &why))?;
-        }
-        let answer = match line.sender.ready().await {
-            Ok(()) => line.sender.send_request(request).await,
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(response) => {
-                let keep = may_be_kept(&response);
-                Ok(response.map(|incoming| Body::new(incoming, line, client, keep)))
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps each argument twice, and this one is moved about for every request"
+    )]
+    pub fn send(
+        self,
+        mut request: Request<Empty<Bytes>>,
+    ) -> impl Future<Output = Result<Response<Body>, Error>> + Send {
+        async move {
+            let Self { mut line, client } = self;
+            let was_used = std::mem::replace(&mut line.used, true);
+            line.busy = true;
+            let received = line.received.load(Ordering::Relaxed);
+            if let Some(form) = &line.proxied {
+                form.apply(&mut request)
+                    .map_err(|why| line.error(Failure::Content, &why))?;
             }
-            Err(error) => {
-                let silent = line.received.load(Ordering::Relaxed) == received;
-                let mut broken = line.broken("waiting for the answer of", &error);
-                broken.stale_connection =
-                    was_used && silent && matches!(broken.failure, Failure::Reset | Failure::Tls);
-                Err(broken)
+            let answer = match line.sender.ready().await {
+                Ok(()) => line.sender.send_request(request).await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(response) => {
+                    let keep = may_be_kept(&response);
+                    Ok(response.map(|incoming| Body::new(incoming, line, client, keep)))
+                }
+                Err(error) => {
+                    let silent = line.received.load(Ordering::Relaxed) == received;
+                    let mut broken = line.broken("waiting for the answer of", &error);
+                    broken.stale_connection = was_used
+                        && silent
+                        && matches!(broken.failure, Failure::Reset | Failure::Tls);
+                    Err(broken)
+                }
             }
         }
     }
