@@ -110,8 +110,9 @@ impl Exchanger {
         connection: Connection,
         ask: &Ask,
     ) -> Result<Answer, Error> {
-        let run = Run::new(self, source, endpoint, ask);
-        run.finish(connection).await
+        Run::new(self, source, endpoint, ask)
+            .finish(connection)
+            .await
     }
 }
 

@@ -14,6 +14,7 @@ use crate::oci::RegistryName;
 use crate::telemetry::{AccessRecord, RequestOutcome};
 use endpoints::Series;
 use families::{Families, RequestHandles};
+use foldhash::HashMap;
 use labels::{
     AttemptLabels, EndpointLabels, FailoverLabels, HostsWriteLabels, Interner, KindTierLabels,
     Label, PolicyLabels, RegistryLabels, RequestLabels, ResumeLabels, TierLabels,
@@ -21,7 +22,7 @@ use labels::{
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;

@@ -17,6 +17,7 @@ use hyper::header::{
     WWW_AUTHENTICATE,
 };
 use hyper::{Request, Response, StatusCode};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -83,35 +84,45 @@ impl<'a> Run<'a> {
     }
 
     /// To the final answer.
-    pub(super) async fn finish(mut self, connection: Connection) -> Result<Answer, Error> {
-        let mut at = Position::home(self.source, &self.ask.target);
-        let mut connection = connection;
-        loop {
-            let mut response = self.send(&at, connection).await?;
-            let status = response.status();
-            let next = if let Some(location) = redirect::location(status, response.headers()) {
-                self.follow(&at, location)?
-            } else if status == StatusCode::UNAUTHORIZED {
-                if at.hop != Hop::Endpoint {
-                    let why = "the target of its redirect asks for credentials, which stay here";
-                    return Ok(self.answer(&at, response, Some(why.to_owned())));
-                }
-                // Before the token: that fetch may use the same connection.
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps each argument twice, and this one is moved about for every request"
+    )]
+    pub(super) fn finish(
+        mut self,
+        mut connection: Connection,
+    ) -> impl Future<Output = Result<Answer, Error>> + Send + use<'a> {
+        async move {
+            let mut at = Position::home(self.source, &self.ask.target);
+            loop {
+                let mut response = self.send(&at, connection).await?;
+                let status = response.status();
+                let next = if let Some(location) = redirect::location(status, response.headers()) {
+                    self.follow(&at, location)?
+                } else if status == StatusCode::UNAUTHORIZED {
+                    if at.hop != Hop::Endpoint {
+                        let why =
+                            "the target of its redirect asks for credentials, which stay here";
+                        return Ok(self.answer(&at, response, Some(why.to_owned())));
+                    }
+                    // Before the token: that fetch may use the same connection.
+                    drain(response.body_mut()).await;
+                    // Boxed, as all that is rare: an exchange is moved about, and this is most of its size.
+                    if let Some(why) = Box::pin(self.authorize(response.headers())).await? {
+                        return Ok(self.answer(&at, response, Some(why)));
+                    }
+                    at.clone()
+                } else if status == StatusCode::FORBIDDEN && at.is_presigned() && !self.asked_again
+                {
+                    self.asked_again = true;
+                    Position::home(self.source, &self.ask.target)
+                } else {
+                    return Ok(self.answer(&at, response, None));
+                };
                 drain(response.body_mut()).await;
-                // Boxed, as all that is rare: an exchange is moved about, and this is most of its size.
-                if let Some(why) = Box::pin(self.authorize(response.headers())).await? {
-                    return Ok(self.answer(&at, response, Some(why)));
-                }
-                at.clone()
-            } else if status == StatusCode::FORBIDDEN && at.is_presigned() && !self.asked_again {
-                self.asked_again = true;
-                Position::home(self.source, &self.ask.target)
-            } else {
-                return Ok(self.answer(&at, response, None));
-            };
-            drain(response.body_mut()).await;
-            at = next;
-            connection = Box::pin(self.connect(&at.hop)).await?;
+                at = next;
+                connection = Box::pin(self.connect(&at.hop)).await?;
+            }
         }
     }
 
@@ -220,7 +231,7 @@ impl<'a> Run<'a> {
         *request.method_mut() = ask.method.clone();
         *request.uri_mut() = at.target.parse().map_err(unusable)?;
         let headers = request.headers_mut();
-        headers.reserve(8);
+        headers.reserve(6);
         headers.insert(HOST, HeaderValue::try_from(host).map_err(unusable)?);
         headers.insert(
             hyper::header::USER_AGENT,

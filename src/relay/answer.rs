@@ -147,7 +147,7 @@ pub(crate) fn with_request_id(
 pub(crate) fn mark(headers: &mut HeaderMap, record: &RequestRecord) {
     const VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
     const REQUEST_ID: HeaderName = HeaderName::from_static("x-harbor-pilot-request-id");
-    headers.reserve(8);
+    headers.reserve(6);
     headers.insert(VERSION, HeaderValue::from_static("registry/2.0"));
     headers.insert(REQUEST_ID, header_value(&record.request_id()));
 }

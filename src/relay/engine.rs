@@ -216,10 +216,19 @@ impl Relay {
                 manifest::answer(parts, &rules, route, reference.clone(), &request, record).await
             }
             ResourceKind::Blob(digest) => {
-                blob::answer(parts, &rules, route, digest.clone(), &request, record).await
+                // Boxed, as the lists are, so that requests for manifests stay small.
+                Box::pin(blob::answer(
+                    parts,
+                    &rules,
+                    route,
+                    digest.clone(),
+                    &request,
+                    record,
+                ))
+                .await
             }
             ResourceKind::Tags | ResourceKind::Referrers(_) => {
-                list::answer(parts, &rules, route, &request, record).await
+                Box::pin(list::answer(parts, &rules, route, &request, record)).await
             }
         }
     }

@@ -2,9 +2,9 @@
 //! slowly or leaves hurts the others, and it costs no task; when the last one leaves it is cancelled (design P12).
 
 use crate::lifecycle;
+use foldhash::HashMap;
 use futures_util::FutureExt as _;
 use futures_util::future::{Shared, WeakShared};
-use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
 use std::pin::Pin;
@@ -45,7 +45,7 @@ struct Listed<K: Eq + Hash, V> {
 impl<K, V> Default for Flights<K, V> {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(List {
-            under_way: HashMap::new(),
+            under_way: HashMap::default(),
             next: 0,
         })))
     }
@@ -74,8 +74,9 @@ where
         };
         match landed {
             Some(landed) => landed,
-            // There are too many; or it panicked, which is logged, and the others must not die of it.
-            None => Arc::new(work().await),
+            // There are too many; or it panicked, which is logged, and the others must not die of it. Boxed, as it is rare:
+            // it would be most of what every request's future takes.
+            None => Arc::new(Box::pin(work()).await),
         }
     }
 

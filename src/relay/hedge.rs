@@ -2,7 +2,8 @@
 //! may be. Pure: answers' times, requests and the clock are told to it.
 
 use crate::topology::SourceId;
-use std::collections::{HashMap, VecDeque};
+use foldhash::HashMap;
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;

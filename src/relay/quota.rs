@@ -4,8 +4,8 @@
 
 use crate::oci::RegistryName;
 use crate::topology::{EndpointId, SourceId};
+use foldhash::HashMap;
 use hyper::HeaderMap;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -128,28 +128,34 @@ impl<W: Wanted> Search<W> {
     }
 
     /// Runs to its end.
-    pub(crate) async fn run(mut self) -> Ended<W::Good> {
-        self.candidates.wait_while_all_are_loaded(&self.parts).await;
-        loop {
-            let now = Instant::now();
-            match self.machine.poll(now) {
-                Order::Start(want) => self.start(want, now),
-                Order::Send(attempt) => self.send(attempt),
-                Order::Knock(attempt) => self.knock(attempt),
-                Order::Overdue { attempt, late } => self.overdue(attempt, late),
-                Order::End(end) => return self.end(end),
-                Order::WaitUntil(until) => {
-                    tokio::select! {
-                        // Cancel safe: FuturesUnordered keeps what is not ready.
-                        event = self.running.next(), if !self.running.is_empty() => {
-                            if let Some((attempt, Some(event))) = event
-                                && let Some((good, took)) = self.take(attempt, event)
-                            {
-                                return self.found(attempt, good, took);
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps each argument twice, and this one is moved about for every request"
+    )]
+    pub(crate) fn run(mut self) -> impl Future<Output = Ended<W::Good>> + Send {
+        async move {
+            self.candidates.wait_while_all_are_loaded(&self.parts).await;
+            loop {
+                let now = Instant::now();
+                match self.machine.poll(now) {
+                    Order::Start(want) => self.start(want, now),
+                    Order::Send(attempt) => self.send(attempt),
+                    Order::Knock(attempt) => self.knock(attempt),
+                    Order::Overdue { attempt, late } => self.overdue(attempt, late),
+                    Order::End(end) => return self.end(end),
+                    Order::WaitUntil(until) => {
+                        tokio::select! {
+                            // Cancel safe: FuturesUnordered keeps what is not ready.
+                            event = self.running.next(), if !self.running.is_empty() => {
+                                if let Some((attempt, Some(event))) = event
+                                    && let Some((good, took)) = self.take(attempt, event)
+                                {
+                                    return self.found(attempt, good, took);
+                                }
                             }
+                            // Cancel safe: a sleep holds nothing.
+                            () = tokio::time::sleep_until(until) => {}
                         }
-                        // Cancel safe: a sleep holds nothing.
-                        () = tokio::time::sleep_until(until) => {}
                     }
                 }
             }

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use std::fmt;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -25,7 +26,7 @@ const DRAIN: Duration = Duration::from_millis(500);
 pub struct Body {
     incoming: Incoming,
     /// `None`: the end was reached, or the connection broke.
-    line: Option<Line>,
+    line: Option<Box<Line>>,
     client: Arc<Inner>,
     keep: bool,
 }
@@ -34,7 +35,7 @@ pub struct Body {
 
 impl Body {
     /// `keep`: the connection can be used again after the end.
-    pub(super) fn new(incoming: Incoming, line: Line, client: Arc<Inner>, keep: bool) -> Self {
+    pub(super) fn new(incoming: Incoming, line: Box<Line>, client: Arc<Inner>, keep: bool) -> Self {
         let mut body = Self {
             incoming,
             line: Some(line),
@@ -51,30 +52,36 @@ impl Body {
     ///
     /// # Errors
     /// It broke, or is longer than `limit` bytes: then the connection is closed.
-    pub async fn read_to(mut self, limit: u64) -> Result<Bytes, Error> {
-        if self.size_hint().lower() > limit {
-            return Err(self.too_long(limit));
-        }
-        let mut only: Option<Bytes> = None;
-        let mut several = BytesMut::new();
-        let mut length: u64 = 0;
-        while let Some(frame) = self.frame().await {
-            let Ok(data) = frame?.into_data() else {
-                continue;
-            };
-            length = length.saturating_add(data.len() as u64);
-            if length > limit {
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps each argument twice, and this one is moved about for every request"
+    )]
+    pub fn read_to(mut self, limit: u64) -> impl Future<Output = Result<Bytes, Error>> + Send {
+        async move {
+            if self.size_hint().lower() > limit {
                 return Err(self.too_long(limit));
             }
-            match only.take() {
-                None if several.is_empty() => only = Some(data),
-                first => {
-                    several.extend_from_slice(&first.unwrap_or_default());
-                    several.extend_from_slice(&data);
+            let mut only: Option<Bytes> = None;
+            let mut several = BytesMut::new();
+            let mut length: u64 = 0;
+            while let Some(frame) = self.frame().await {
+                let Ok(data) = frame?.into_data() else {
+                    continue;
+                };
+                length = length.saturating_add(data.len() as u64);
+                if length > limit {
+                    return Err(self.too_long(limit));
+                }
+                match only.take() {
+                    None if several.is_empty() => only = Some(data),
+                    first => {
+                        several.extend_from_slice(&first.unwrap_or_default());
+                        several.extend_from_slice(&data);
+                    }
                 }
             }
+            Ok(only.unwrap_or_else(|| several.freeze()))
         }
-        Ok(only.unwrap_or_else(|| several.freeze()))
     }
 
     /// Reads and throws away what is left, so that the connection can be used again; closes it where that is more

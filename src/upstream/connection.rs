@@ -19,6 +19,7 @@ use hyper::{Request, Response, Uri, Version};
 use hyper_util::rt::TokioIo;
 use std::error::Error as _;
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,11 +31,11 @@ const READ_BUFFER: usize = 64 * 1024;
 
 /// One HTTP/1.1 connection, idle, ready for a request.
 pub struct Connection {
-    line: Line,
+    line: Box<Line>,
     client: Arc<Inner>,
 }
 
-/// A connection's handle, as it lies on a shelf or travels with a body. Dropped while idle it closes the
+/// A connection's handle, as it lies on a shelf or travels with a body; boxed once, because it is moved about a lot. Dropped while idle it closes the
 /// connection in good order; dropped in the middle of an answer it cuts it.
 pub(super) struct Line {
     sender: SendRequest<Empty<Bytes>>,
@@ -60,7 +61,7 @@ struct ProxyForm {
 // === impl Connection ===
 
 impl Connection {
-    pub(super) fn new(line: Line, client: Arc<Inner>) -> Self {
+    pub(super) fn new(line: Box<Line>, client: Arc<Inner>) -> Self {
         Self { line, client }
     }
 
@@ -86,30 +87,40 @@ impl Connection {
     ///
     /// # Errors
     /// Says what broke.
-    pub async fn send(self, mut request: Request<Empty<Bytes>>) -> Result<Response<Body>, Error> {
-        let Self { mut line, client } = self;
-        let was_used = std::mem::replace(&mut line.used, true);
-        line.busy = true;
-        let received = line.received.load(Ordering::Relaxed);
-        if let Some(form) = &line.proxied {
-            form.apply(&mut request)
-                .map_err(|why| line.error(Failure::Content, &why))?;
-        }
-        let answer = match line.sender.ready().await {
-            Ok(()) => line.sender.send_request(request).await,
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(response) => {
-                let keep = may_be_kept(&response);
-                Ok(response.map(|incoming| Body::new(incoming, line, client, keep)))
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps each argument twice, and this one is moved about for every request"
+    )]
+    pub fn send(
+        self,
+        mut request: Request<Empty<Bytes>>,
+    ) -> impl Future<Output = Result<Response<Body>, Error>> + Send {
+        async move {
+            let Self { mut line, client } = self;
+            let was_used = std::mem::replace(&mut line.used, true);
+            line.busy = true;
+            let received = line.received.load(Ordering::Relaxed);
+            if let Some(form) = &line.proxied {
+                form.apply(&mut request)
+                    .map_err(|why| line.error(Failure::Content, &why))?;
             }
-            Err(error) => {
-                let silent = line.received.load(Ordering::Relaxed) == received;
-                let mut broken = line.broken("waiting for the answer of", &error);
-                broken.stale_connection =
-                    was_used && silent && matches!(broken.failure, Failure::Reset | Failure::Tls);
-                Err(broken)
+            let answer = match line.sender.ready().await {
+                Ok(()) => line.sender.send_request(request).await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(response) => {
+                    let keep = may_be_kept(&response);
+                    Ok(response.map(|incoming| Body::new(incoming, line, client, keep)))
+                }
+                Err(error) => {
+                    let silent = line.received.load(Ordering::Relaxed) == received;
+                    let mut broken = line.broken("waiting for the answer of", &error);
+                    broken.stale_connection = was_used
+                        && silent
+                        && matches!(broken.failure, Failure::Reset | Failure::Tls);
+                    Err(broken)
+                }
             }
         }
     }
@@ -147,7 +158,7 @@ impl Line {
         target: &BaseUrl,
         key: Key,
         to: String,
-    ) -> Result<Self, Error> {
+    ) -> Result<Box<Self>, Error> {
         let stream = Stream::new(transport);
         let received = stream.received();
         let (sender, connection) = Builder::new()
@@ -181,7 +192,7 @@ impl Line {
             }),
             _ => None,
         };
-        Ok(Self {
+        Ok(Box::new(Self {
             sender,
             abort: Some(abort),
             received,
@@ -191,7 +202,7 @@ impl Line {
             proxied,
             used: false,
             busy: false,
-        })
+        }))
     }
 
     pub(super) fn key(&self) -> &Key {
@@ -219,7 +230,7 @@ impl Line {
     }
 }
 
-impl Idle for Line {
+impl Idle for Box<Line> {
     fn is_open(&self) -> bool {
         !self.sender.is_closed()
     }

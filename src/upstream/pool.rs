@@ -3,7 +3,8 @@
 //! Bookkeeping alone; it is told the time and never touches a socket.
 
 use crate::topology::{EndpointId, SourceId};
-use std::collections::{HashMap, VecDeque};
+use foldhash::HashMap;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -69,7 +70,7 @@ impl Key {
 impl<T> Default for Shelves<T> {
     fn default() -> Self {
         Self {
-            idle: HashMap::new(),
+            idle: HashMap::default(),
             total: 0,
         }
     }

@@ -6,7 +6,8 @@ use super::tls::SourceTls;
 use crate::config::Timeouts;
 use crate::lifecycle;
 use crate::topology::{Source, SourceId};
-use std::collections::{BTreeMap, HashMap};
+use foldhash::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
@@ -26,7 +27,7 @@ pub(super) struct Inner {
 pub(super) struct State {
     pub(super) timeouts: Timeouts,
     pub(super) known: HashMap<SourceId, Arc<Known>>,
-    pub(super) shelves: Shelves<Line>,
+    pub(super) shelves: Shelves<Box<Line>>,
     /// When the certificate last seen at a source ends.
     pub(super) certificates: BTreeMap<SourceId, SystemTime>,
 }
@@ -46,7 +47,7 @@ impl Inner {
         Self {
             state: Mutex::new(State {
                 timeouts,
-                known: HashMap::new(),
+                known: HashMap::default(),
                 shelves: Shelves::default(),
                 certificates: BTreeMap::new(),
             }),
@@ -60,7 +61,7 @@ impl Inner {
     }
 
     /// Takes a connection back whose answer has been read to its end, unless its source has changed.
-    pub(super) fn put_back(&self, line: Line) {
+    pub(super) fn put_back(&self, line: Box<Line>) {
         let mut state = self.lock();
         let is_current = state
             .known

@@ -21,8 +21,8 @@ const READ_AHEAD: usize = 64 * 1024;
 /// since giving one back has the allocator tidy up all that is free.
 const FIRST_READ: usize = 8 * 1024;
 
-/// Reads in large pieces from `T` for a reader that asks for small ones. The buffer exists only while data is
-/// waiting in it, so that an idle connection costs nothing.
+/// Reads in large pieces from `T` for a reader that asks for small ones. An idle connection keeps a buffer of 8 KiB, which
+/// an answer else asks the allocator for several times; the large one goes with the data in it.
 #[derive(Debug)]
 pub(super) struct ReadAhead<T> {
     inner: T,
@@ -83,7 +83,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for ReadAhead<T> {
             match read {
                 Poll::Ready(Ok(length @ 1..)) if length >= FIRST_READ => this.next = READ_AHEAD,
                 Poll::Ready(Ok(1..)) => this.next = FIRST_READ,
-                _ => this.buffer = BytesMut::new(),
+                _ if this.buffer.capacity() > FIRST_READ => this.buffer = BytesMut::new(),
+                _ => {}
             }
             ready!(read)?;
         }

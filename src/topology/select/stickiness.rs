@@ -5,7 +5,8 @@ mod tests;
 
 use crate::oci::{Digest, RegistryName, Repository};
 use crate::topology::EndpointId;
-use std::collections::{BTreeMap, HashMap};
+use foldhash::HashMap;
+use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -105,7 +106,7 @@ impl<K: Clone + Eq + Hash> Bounded<K> {
 impl<K> Default for Bounded<K> {
     fn default() -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: HashMap::default(),
             by_age: BTreeMap::new(),
             writes: 0,
         }

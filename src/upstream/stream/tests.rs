@@ -1,6 +1,6 @@
 //! Bytes survive any chunking, and errors come after the data before them.
 
-use super::{READ_AHEAD, ReadAhead, Stream};
+use super::{FIRST_READ, READ_AHEAD, ReadAhead, Stream};
 use proptest::prelude::{any, prop, proptest};
 use std::collections::VecDeque;
 use std::io;
@@ -94,28 +94,32 @@ proptest! {
 }
 
 #[test]
-fn the_buffer_is_gone_while_nothing_comes() {
+fn only_the_small_buffer_is_kept_while_nothing_comes() {
     let mut cx = Context::from_waker(Waker::noop());
-    let chunk = vec![7; 100];
-    let mut ahead = ReadAhead::new(script(&[chunk.clone(), chunk], &[false, true], false));
-    let mut space = [0; 40];
+    // A full small read asks for a large one next, which is kept as long as data is waiting in it.
+    let chunks = [vec![7; FIRST_READ], vec![7; 100]];
+    let mut ahead = ReadAhead::new(script(&chunks, &[false, true], false));
+    let mut space = [0; 5000];
     let mut reads = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..6 {
         let mut buf = ReadBuf::new(&mut space);
         let read = Pin::new(&mut ahead).poll_read(&mut cx, &mut buf);
         reads.push((
             read.is_ready(),
             buf.filled().len(),
-            ahead.buffer.capacity() > 0,
+            ahead.buffer.capacity() > FIRST_READ,
         ));
     }
     let expected = [
-        (true, 40, true),
-        (true, 40, true),
-        (true, 20, true),
+        (true, 5000, false),
+        (true, 3192, false),
         (false, 0, false),
+        (true, 100, true),
+        (true, 0, false),
+        (true, 0, false),
     ];
     assert_eq!(reads, expected);
+    assert_eq!(ahead.buffer.capacity(), FIRST_READ, "it is kept");
 }
 
 #[test]
