@@ -115,7 +115,7 @@ fn probes_keep_to_their_budget(world: &World, nodes: u32) {
         };
         let mean = counts.mean(What::Probe, &well) / nodes;
         assert!(mean <= 0.02, "{name}: {mean} per second and node");
-        let most = world.most_probes_in_ten_minutes(site, &unwell);
+        let most = site.most_probes_in_ten_minutes(&unwell);
         assert!(
             most <= 15 + 2,
             "{name}: {most} probes of one node in ten minutes"

@@ -48,8 +48,13 @@ impl Counts {
         self.now(|second| second.busiest = second.busiest.max(busy));
     }
 
+    /// The running second.
+    pub(super) fn second(&self) -> u64 {
+        self.began.elapsed().as_secs()
+    }
+
     fn now(&self, change: impl FnOnce(&mut Second)) {
-        let at = usize::try_from(self.began.elapsed().as_secs()).expect("hours fit");
+        let at = usize::try_from(self.second()).expect("hours fit");
         let mut seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
         if seconds.len() <= at {
             seconds.resize(at + 1, Second::default());

@@ -4,18 +4,20 @@ use super::counts::What;
 use super::search::{Found, Search, Wish};
 use super::site::{Line, Work};
 use super::world::{Image, World};
+use crate::discovery::EndpointSets;
 use crate::health::{Health, ProbeReport, Prober, Verdict};
-use crate::lifecycle;
+use crate::lifecycle::{self, Tasks};
 use crate::oci::Digest;
 use crate::relay::Relay;
 use crate::relay::engine::RelayParts;
 use crate::relay::rules::Asked;
 use crate::relay::timing::Timing;
-use crate::topology::{EndpointId, Failure, Outcome, OutcomeReport, Source};
+use crate::topology::{EndpointId, Failure, Outcome, OutcomeReport, Source, Sources};
 use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 /// As `upstream::pool` keeps them.
@@ -30,6 +32,14 @@ pub(super) struct Node {
     pub(super) world: Arc<World>,
     pub(super) parts: Arc<RelayParts>,
     idle: Mutex<HashMap<EndpointId, Vec<Line>>>,
+    _open: Open,
+}
+
+/// The other ends of what its health task watches: closed, they would end it. Each node has its own, as on a machine of its
+/// own: in one channel for all, every turn of a node would touch those that wait before and behind it.
+struct Open {
+    _sources: watch::Sender<Arc<Sources>>,
+    _sets: watch::Sender<Arc<EndpointSets>>,
 }
 
 /// Asks modelled addresses how they are.
@@ -46,9 +56,8 @@ impl Prober for ModelProber {
         cookie: Option<String>,
     ) -> ProbeReport {
         let began = Instant::now();
-        self.world.probed(self.node, endpoint);
         let limit = self.world.timeouts.connect.min(source.probe.timeout);
-        let verdict = match self.world.site(endpoint).probe(limit).await {
+        let verdict = match self.world.site(endpoint).probe(self.node, limit).await {
             Ok(()) => Verdict::Passed,
             Err(failure) => Verdict::Failed {
                 failure,
@@ -74,13 +83,16 @@ impl Node {
             node: index,
         };
         let outside = &world.outside;
+        let (send_sources, sources) = watch::channel(outside.sources.clone());
+        let (send_sets, sets) = watch::channel(outside.sets.clone());
         let health = Health::start(
-            outside.sources.clone(),
-            outside.sets.clone(),
+            sources,
+            sets,
             prober,
             outside.journal.clone(),
             outside.metrics.clone(),
-            &outside.tasks,
+            // A list of its own: each start looks through the whole list for tasks that have ended.
+            &Tasks::default(),
             seed,
         );
         let relay = Relay::new(
@@ -99,6 +111,10 @@ impl Node {
             world: world.clone(),
             parts: relay.parts().clone(),
             idle: Mutex::default(),
+            _open: Open {
+                _sources: send_sources,
+                _sets: send_sets,
+            },
         })
     }
 

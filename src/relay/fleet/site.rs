@@ -3,8 +3,9 @@
 
 use super::counts::{Counts, What};
 use crate::topology::{EndpointId, Failure};
-use std::sync::Arc;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -31,6 +32,8 @@ pub(super) struct Kind {
 pub(super) struct Site {
     pub(super) kind: Kind,
     pub(super) counts: Counts,
+    /// Which node probed it, and in which second, in the order of time.
+    probes: Mutex<Vec<(u32, u64)>>,
     power: watch::Sender<Power>,
     busy: AtomicU32,
 }
@@ -72,6 +75,7 @@ impl Site {
         Arc::new(Self {
             kind,
             counts: Counts::new(began),
+            probes: Mutex::default(),
             power: watch::Sender::new(Power { on: true, boots: 1 }),
             busy: AtomicU32::new(0),
         })
@@ -103,9 +107,32 @@ impl Site {
     }
 
     /// A health request over a kept connection, or a fresh one.
-    pub(super) async fn probe(&self, limit: Duration) -> Result<(), Failure> {
+    pub(super) async fn probe(&self, node: u32, limit: Duration) -> Result<(), Failure> {
         self.counts.add(What::Probe);
+        self.probed_by(node);
         self.reach(1, limit).await.map(drop)
+    }
+
+    /// The most probes of one node within any ten minutes of these seconds.
+    pub(super) fn most_probes_in_ten_minutes(&self, seconds: &Range<usize>) -> usize {
+        let probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        let (from, to) = (seconds.start as u64, seconds.end as u64);
+        let within = probes.iter().filter(|(_, at)| (from..to).contains(at));
+        let mut by_node: Vec<(u32, u64)> = within.copied().collect();
+        by_node.sort_unstable();
+        let most = |times: &[(u32, u64)]| {
+            let from = |(at, (_, first)): (usize, &(u32, u64))| {
+                times[at..].partition_point(|(_, time)| *time < first + 600)
+            };
+            times.iter().enumerate().map(from).max().unwrap_or(0)
+        };
+        let nodes = by_node.chunk_by(|(one, _), (other, _)| one == other);
+        nodes.map(most).max().unwrap_or(0)
+    }
+
+    fn probed_by(&self, node: u32) {
+        let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        probes.push((node, self.counts.second()));
     }
 
     async fn reach(&self, round_trips: u32, limit: Duration) -> Result<Line, Failure> {

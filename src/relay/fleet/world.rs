@@ -12,7 +12,6 @@ use crate::route::{Route, RouteTable};
 use crate::telemetry::Journal;
 use crate::topology::{EndpointId, EndpointSet, SourceId, Sources};
 use crate::upstream::Client;
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -43,20 +42,18 @@ pub(super) struct Image {
     pub(super) blobs: Vec<(Digest, Work)>,
 }
 
-/// The other ends of the watched values: closed, they would end the tasks.
+/// The other ends of the watched values: closed, they would end the task.
 struct Open {
-    _sources: [watch::Sender<Arc<Sources>>; 2],
-    _sets: watch::Sender<Arc<EndpointSets>>,
+    _sources: watch::Sender<Arc<Sources>>,
     _dns: watch::Sender<Dns>,
 }
 
 /// What a node's parts are made of and no node uses here.
 pub(super) struct Outside {
-    pub(super) sources: watch::Receiver<Arc<Sources>>,
-    pub(super) sets: watch::Receiver<Arc<EndpointSets>>,
+    pub(super) sources: Arc<Sources>,
+    pub(super) sets: Arc<EndpointSets>,
     pub(super) journal: Journal,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) tasks: Tasks,
     pub(super) client: Client,
     pub(super) exchanger: Exchanger,
     pub(super) discovery: Discovery,
@@ -72,8 +69,6 @@ pub(super) struct World {
     pub(super) requests: Counts,
     images: Vec<Arc<Image>>,
     began: Instant,
-    /// By node and address: the seconds of its probes.
-    probes: Mutex<HashMap<(u32, EndpointId), Vec<u64>>>,
     /// By second: how long each request waited for its first byte.
     waits: Mutex<Vec<Vec<Duration>>>,
 }
@@ -165,7 +160,6 @@ impl World {
             outside,
             requests: Counts::new(began),
             began,
-            probes: Mutex::default(),
             waits: Mutex::default(),
         })
     }
@@ -218,37 +212,6 @@ impl World {
         let at = (all.len() * hundredth).div_ceil(100).saturating_sub(1);
         all.get(at).copied().unwrap_or_default()
     }
-
-    /// A node asks an address how it is.
-    pub(super) fn probed(&self, node: u32, endpoint: &EndpointId) {
-        let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
-        let times = probes.entry((node, endpoint.clone())).or_default();
-        times.push(self.began.elapsed().as_secs());
-    }
-
-    /// The most probes of one node at this address within any ten minutes of these seconds.
-    pub(super) fn most_probes_in_ten_minutes(&self, site: &Site, seconds: &Range<usize>) -> usize {
-        let probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
-        let (from, to) = (seconds.start as u64, seconds.end as u64);
-        let of_site = probes
-            .iter()
-            .filter(|((_, id), _)| *id == site.kind.endpoint);
-        let most = |times: &Vec<u64>| {
-            let times: Vec<u64> = times
-                .iter()
-                .copied()
-                .filter(|at| (from..to).contains(at))
-                .collect();
-            let within = |first: &u64| {
-                times
-                    .iter()
-                    .filter(|at| (*first..*first + 600).contains(*at))
-                    .count()
-            };
-            times.iter().map(within).max().unwrap_or(0)
-        };
-        of_site.map(|(_, times)| most(times)).max().unwrap_or(0)
-    }
 }
 
 // === impl Outside ===
@@ -271,8 +234,6 @@ impl Outside {
         }
         let (journal, metrics, tasks) = (Journal::discarding(), Arc::default(), Tasks::default());
         let client = Client::new(config.timeouts);
-        let (send_sources, sources) = watch::channel(sources.clone());
-        let (send_sets, sets) = watch::channel(Arc::new(sets));
         let (send_none, none) = watch::channel(Arc::default());
         let (send_dns, dns) = watch::channel(config.dns.clone());
         let discovery = Discovery::start_with(
@@ -290,17 +251,15 @@ impl Outside {
             Arc::clone(&metrics),
         );
         Self {
-            sources,
-            sets,
+            sources: sources.clone(),
+            sets: Arc::new(sets),
             journal,
             metrics,
-            tasks,
             client,
             exchanger,
             discovery,
             _open: Open {
-                _sources: [send_sources, send_none],
-                _sets: send_sets,
+                _sources: send_none,
                 _dns: send_dns,
             },
         }
