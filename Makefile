@@ -119,10 +119,9 @@ compare-containerd-alone: deps ## the cost of a dead, a stalling and a dripping 
 	@$(AS_ROOT) cargo test --locked --quiet --test demo -- compare
 	@$(AS_ROOT) cargo test --locked --quiet --test chaos -- compare
 
-# Optimised, since 10,000 nodes take minutes otherwise. Only this crate is built anew, beside what the tests use.
 NODES := 10000
 fleet: ## NODES=10000 nodes in paused time lose REPLICA and get it back: who is asked how often (minutes; 1,000 are part of the tests)
-	FLEET_NODES="$(NODES)" CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --locked --lib relay::fleet::lost -- --nocapture
+	FLEET_NODES="$(NODES)" cargo test --locked --lib relay::fleet::lost -- --nocapture
 
 fuzz: ## a million inputs for each parser of foreign bytes; needs a nightly toolchain
 	@tests/lab/deps.sh g++
