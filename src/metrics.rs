@@ -1,7 +1,6 @@
 //! The Prometheus metrics of interface.md: one struct, no globals; label values from closed sets only.
 //!
-//! Counting is cheap: a request costs one read lock and one hash. Gauges of endpoints and tiers are handed in
-//! at each scrape as plain data.
+//! Counting is cheap: a request costs one read lock and one hash. Gauges are handed in at each scrape as plain data.
 
 mod endpoints;
 mod families;

@@ -25,6 +25,7 @@ mod rules;
 mod search;
 mod sizes;
 mod stale;
+mod sticky;
 mod timing;
 mod window;
 

@@ -13,22 +13,22 @@ use super::rules::FinalAnswer;
 use super::search::{Ended, NotFound};
 use super::sizes::KnownSizes;
 use super::stale::Stale;
+use super::sticky::Sticky;
 use super::{blob, list, manifest};
 use crate::config::{Config, Limits, Timeouts};
 use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
 use crate::health::Health;
-use crate::oci::{ByteRange, Digest, ErrorCode, RawName, ResourceKind};
+use crate::oci::{ByteRange, ErrorCode, RawName, ResourceKind};
 use crate::route::{Refusal, Route, RouteTable};
 use crate::telemetry::RequestOutcome;
-use crate::topology::select::Stickiness;
-use crate::topology::{EndpointId, Snapshot, SourceId};
+use crate::topology::{Snapshot, SourceId};
 use crate::upstream::Client;
 use arc_swap::ArcSwap;
 use hyper::StatusCode;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -89,10 +89,6 @@ pub(crate) struct Rules {
     /// Tells configurations apart.
     pub(crate) generation: u64,
 }
-
-/// The sticky tables behind their lock, which is held for single look-ups.
-#[derive(Debug, Default)]
-pub(crate) struct Sticky(Mutex<Stickiness>);
 
 // === impl Relay ===
 
@@ -285,40 +281,6 @@ impl RelayParts {
                 detail,
             },
             (_, nothing) => nothing,
-        }
-    }
-}
-
-// === impl Sticky ===
-
-impl Sticky {
-    /// Who answered for this repository, and where the digest was learned.
-    pub(crate) fn recall(
-        &self,
-        route: &Route,
-        digest: Option<&Digest>,
-        now: Instant,
-    ) -> (Option<EndpointId>, Option<EndpointId>) {
-        let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let sticky = tables.sticky(&route.registry_label, &route.repository, now);
-        (sticky, digest.and_then(|digest| tables.learned_at(digest)))
-    }
-
-    /// A tier's endpoint answered; upstream's are all alike.
-    pub(crate) fn answered<'a>(
-        &self,
-        route: &Route,
-        endpoint: &EndpointId,
-        learned: impl Iterator<Item = &'a Digest>,
-        now: Instant,
-    ) {
-        if matches!(endpoint.source, SourceId::Upstream(_)) {
-            return;
-        }
-        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.answered(&route.registry_label, &route.repository, endpoint, now);
-        for digest in learned {
-            tables.learned(digest, endpoint, now);
         }
     }
 }
