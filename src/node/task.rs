@@ -39,8 +39,8 @@ use watch::{LONGEST_REST, Watch};
 
 /// Without a mark everything is looked at this often.
 const LOOK: Duration = Duration::from_secs(30);
-/// What failed is tried again after this, doubling.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// What failed is tried again after this, doubling: what met a k3s that was still removing must be there a second after it.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// At most.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 /// A command holds the lock for much less.
@@ -292,7 +292,7 @@ impl Mirror {
     }
 
     fn retry_later(&mut self) {
-        let wait = FIRST_RETRY * 2_u32.pow(self.failures.min(6));
+        let wait = FIRST_RETRY * 2_u32.pow(self.failures.min(8));
         self.failures = self.failures.saturating_add(1);
         self.retry_at = Some(Instant::now() + wait.min(LONGEST_RETRY));
     }
