@@ -285,6 +285,11 @@ impl Machine {
                 } = phase
             {
                 (*overtaken, *overdue) = (true, true);
+                if self.joined {
+                    // Upstream was asked beside the tiers, not in their place: who follows the one that is left does not
+                    // wait for it.
+                    self.overtake_all();
+                }
                 return Some(Order::Overdue { attempt, late });
             }
         }

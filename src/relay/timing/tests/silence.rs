@@ -1,4 +1,4 @@
-//! Sources that are asked for a blob and say nothing.
+//! Sources that are asked and say nothing.
 
 use super::*;
 
@@ -78,4 +78,29 @@ fn a_connection_with_nobody_behind_it_ends_with_its_knock() {
     // No answer to the knock's connect within its own limit.
     machine.ended(kept);
     assert_eq!(machine.poll(clock.at(2_750)), Order::End(End::Exhausted));
+}
+
+#[test]
+fn a_tier_that_is_left_is_followed_while_upstream_is_silent_too() {
+    let clock = Clock::start();
+    let mut machine = Machine::new(MANIFEST, true, clock.at(0));
+    machine.poll(clock.at(0));
+    let slow = fresh(&mut machine, Role::Tier, true, clock.at(0));
+    assert_eq!(machine.poll(clock.at(0)), Order::Send(slow));
+    assert_eq!(machine.poll(clock.at(3_000)), Order::Start(Want::Upstream));
+    let upstream = fresh(&mut machine, Role::Upstream, true, clock.at(3_000));
+    assert_eq!(machine.poll(clock.at(3_000)), Order::Send(upstream));
+    let overdue = Order::Overdue {
+        attempt: slow,
+        late: Late::FirstByte,
+    };
+    assert_eq!(machine.poll(clock.at(4_000)), overdue);
+    assert_eq!(machine.poll(clock.at(4_000)), Order::Start(Want::Next));
+    let next = fresh(&mut machine, Role::Tier, true, clock.at(4_000));
+    assert_eq!(machine.poll(clock.at(4_000)), Order::Send(next));
+    // One at a time: the next one after it only when upstream is overdue as well.
+    assert_eq!(
+        machine.poll(clock.at(4_000)),
+        Order::WaitUntil(clock.at(7_000))
+    );
 }
