@@ -11,6 +11,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+/// What the kernel may hold for a client, in bytes (Linux takes twice that, with its own bookkeeping): containerd 2.1 asks
+/// for open-ended ranges and closes them early, and what lies here by then was fetched for nothing.
+const SEND_BUFFER: usize = 128 * 1024;
+
 /// The connection.
 #[derive(Debug)]
 pub(super) struct Downstream {
@@ -23,6 +27,8 @@ impl Downstream {
     pub(super) fn new(stream: TcpStream, reset: Arc<AtomicBool>) -> Self {
         // Without it small answers wait for the client's acknowledgement; failing only costs time.
         let _ = stream.set_nodelay(true);
+        // As good; the kernel's own choice grows to megabytes.
+        let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
         Self { stream, reset }
     }
 
