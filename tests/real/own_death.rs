@@ -43,13 +43,15 @@ enum Who {
 impl Node {
     /// With the agent in the file. `more` is added to the configuration, `prepare` is told of certs.d before.
     fn start(more: &str, prepare: impl FnOnce(&Path, &Path)) -> Self {
-        let lab = Lab::start();
+        let mut lab = Lab::start();
         let image = lab.publish("library/app");
         let (certs_d, directory) = (lab.etc().join("containerd/certs.d"), lab.scratch("own"));
         fs::remove_dir_all(&certs_d).unwrap();
         fs::create_dir(&certs_d).unwrap();
         let state = lab.scratch("own/state");
         prepare(&certs_d, &state);
+        // Mounts of its own: what was mounted since its start it does not see.
+        lab.restart_containerd("");
         let config = config(lab.ca(), &certs_d, &state, more);
         let unit = Unit::start(&lab, &directory, &config);
         let node = Self {
