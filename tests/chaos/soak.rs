@@ -171,27 +171,22 @@ fn is_flat(samples: &[Sample], first: Sample, last: Sample) -> bool {
     }
     println!("at rest: {last}; at the start: {first}");
     let (earlier, later) = samples.split_at(samples.len() / 2);
-    let (before, after) = (highest(earlier).0, highest(later).0);
+    let (before, after) = (highest(earlier), highest(later));
     let may = |value: u64, slack: u64| (value as f64).mul_add(GROWTH, slack as f64);
-    let memory = after as f64 <= may(before, MEMORY_SLACK);
-    // How many files are open at most is what a fault makes of a moment; a leak raises what is open all of the time.
-    let usual = |samples: &[Sample]| {
-        let mut files: Vec<u64> = samples.iter().map(|sample| sample.files).collect();
-        files.sort_unstable();
-        files.get(files.len() / 2).copied().unwrap_or(0)
-    };
-    let (before_files, after_files) = (usual(earlier), usual(later));
-    let files = after_files as f64 <= may(before_files, FILES_SLACK);
+    let memory = after.0 as f64 <= may(before.0, MEMORY_SLACK);
+    let files = after.1 as f64 <= may(before.1, FILES_SLACK);
     let rest = last.files <= first.files + FILES_SLACK;
     println!(
         "memory {}: {:.1} MiB at most in the first half, {:.1} MiB in the second",
         word(memory),
-        mebibytes(before),
-        mebibytes(after)
+        mebibytes(before.0),
+        mebibytes(after.0)
     );
     println!(
-        "files {}: {before_files} in the middle of all counts of the first half, {after_files} of the second",
-        word(files)
+        "files {}: {} at most in the first half, {} in the second",
+        word(files),
+        before.1,
+        after.1
     );
     println!(
         "files at rest {}: {} at the start, {} at the end",

@@ -100,7 +100,7 @@ fn replica_gone(it: &mut Node) {
 
 fn all_tiers_gone(it: &mut Node) {
     it.begin_with(&usual(), &Place::TIERS);
-    it.wait_for_file(&[AGENT, OPEN], &[CORE]);
+    it.wait_for_probes_and_file(&[AGENT, OPEN], &[CORE]);
     it.pull_well();
     let counts = assert_agent_alone(it, it.asked());
     assert!(counts.upstream.agent > 0, "{counts:?}");

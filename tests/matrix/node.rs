@@ -14,8 +14,10 @@ pub(crate) enum Layout {
     K3s,
 }
 
-/// A tier that is dead when the agent starts is known as such by its second probe, after 10 s and 7.5 s at most; twice that.
-const PATIENCE: Duration = Duration::from_secs(35);
+/// What the file must follow within; the goal is a tenth of a second after the tier's state.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long the agent may take to find out that a tier was dead before it started: its second probe, after 10 s and 7.5 s.
+const TWO_PROBES: Duration = Duration::from_millis(17_500);
 
 pub(crate) struct Node {
     pub(crate) lab: Lab,
@@ -156,8 +158,17 @@ impl Node {
 
     /// Waits until docker.io's file has these words and not those.
     pub(crate) fn wait_for_file(&self, with: &[&str], without: &[&str]) {
+        self.wait_for_file_within(PATIENCE, with, without);
+    }
+
+    /// The same where tiers were dead before the agent started, which nobody but its probes tells it.
+    pub(crate) fn wait_for_probes_and_file(&self, with: &[&str], without: &[&str]) {
+        self.wait_for_file_within(TWO_PROBES + PATIENCE, with, without);
+    }
+
+    fn wait_for_file_within(&self, limit: Duration, with: &[&str], without: &[&str]) {
         let since = Instant::now();
-        wait_until("the agent writes the file", PATIENCE, || {
+        wait_until("the agent writes the file", limit, || {
             let text = self.file();
             // What was set aside is a comment.
             let lines = text
@@ -168,7 +179,7 @@ impl Node {
                 && !without.iter().any(|word| live.contains(word));
             if right {
                 Ok(())
-            } else if since.elapsed() < PATIENCE {
+            } else if since.elapsed() < limit {
                 Err(String::new())
             } else {
                 Err(self.wrong_file(with, without))

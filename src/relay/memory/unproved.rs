@@ -6,7 +6,7 @@
 
 use crate::oci::{Descriptor, Digest, Reference, RegistryName, Repository};
 use crate::topology::EndpointId;
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
