@@ -18,7 +18,7 @@ use crate::config::{Config, Loaded, Loader, Problem};
 use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
 use crate::health::{Health, HttpProber};
-use crate::lifecycle::{Drain, Inherited, Notifier, Signal, Signals, Tasks};
+use crate::lifecycle::{DataPlane, Drain, Inherited, Notifier, Signal, Signals, Tasks, Threads};
 use crate::metrics::Metrics;
 use crate::node;
 use crate::relay::Relay;
@@ -78,21 +78,15 @@ pub struct Bound {
 /// # Errors
 /// What kept it from starting, or which task failed.
 pub fn run(start: Start, loaded: Loaded, rejected: Option<Vec<Problem>>) -> Result<(), Error> {
-    let data = Builder::new_multi_thread()
-        .worker_threads(data_threads())
-        .thread_name("data")
-        .max_blocking_threads(4)
-        .enable_all()
-        .build()
-        .map_err(Error::Process)?;
+    let data = DataPlane::start(data_threads()).map_err(Error::Process)?;
     let control = control_runtime()?;
     let ended = control.block_on(async {
         let signals = Signals::of_process().map_err(Error::Process)?;
-        let running = build(start, loaded, rejected, data.handle()).await?;
+        let running = build(start, loaded, rejected, data.threads()).await?;
         running.until_stopped(signals).await
     });
     // What still runs is cut: its time was the drain's.
-    data.shutdown_background();
+    drop(data);
     control.shutdown_background();
     ended
 }
@@ -103,11 +97,9 @@ fn control_runtime() -> Result<Runtime, Error> {
     builder.build().map_err(Error::Process)
 }
 
-/// Half of the node's cores, at most two: with as many threads as cores the threads wake each other more than they
-/// work (a third fewer manifests per second on two cores).
 fn data_threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (cores / 2).clamp(1, MOST_DATA_THREADS)
+    cores.clamp(1, MOST_DATA_THREADS)
 }
 
 /// The daemon while it runs.
@@ -127,7 +119,8 @@ pub struct Running {
     sizes: PathBuf,
 }
 
-/// Builds everything on the current (control) runtime and starts it; connections are served on `data`.
+/// Builds everything on the current (control) runtime and starts it; connections are served on `data`, and accepted on
+/// its first thread.
 ///
 /// # Errors
 /// A listener that cannot be bound.
@@ -135,7 +128,7 @@ pub async fn build(
     start: Start,
     loaded: Loaded,
     rejected: Option<Vec<Problem>>,
-    data: &Handle,
+    data: &Threads,
 ) -> Result<Running, Error> {
     let Start {
         loader,
@@ -198,6 +191,7 @@ pub async fn build(
         connections: Arc::new(Semaphore::new(config.limits.connections)),
         idle: config.timeouts.client_idle,
         key,
+        threads: data.clone(),
     };
     let mut bound = Bound {
         listen: Vec::new(),
@@ -206,7 +200,9 @@ pub async fn build(
     };
     settled(health.snapshot(), &first_sources).await;
     // Bound and served on the data runtime: its sockets are driven there.
-    let opening = data.spawn(listeners.open());
+    let accepting = data.runtimes().next().cloned();
+    let accepting = accepting.unwrap_or_else(Handle::current);
+    let opening = accepting.spawn(listeners.open());
     let opened = opening
         .await
         .map_err(|error| Error::Process(error.into()))?;
@@ -214,7 +210,7 @@ pub async fn build(
     for (listener, address) in opened? {
         bound.listen.push(address);
         listeners.extend(listen::keep(&listener, &notifier));
-        let _on_data = data.enter();
+        let _on_data = accepting.enter();
         let served = server::serve(listener, relay.clone(), settings.clone(), draining.clone());
         tasks.spawn("registry endpoint", async move {
             served.await;

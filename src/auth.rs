@@ -22,6 +22,7 @@ pub use tokens::{FetchToken, Fetching, Issued, TokenError, Tokens};
 
 use crate::topology::SourceId;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What a token opens: one per (endpoint, scope). Harbor reduces a token to its project, so that a tier's
 /// scope names the project's first repository asked for and is kept under the project alone.
@@ -32,5 +33,5 @@ pub struct TokenKey {
     /// `Some` for tiers, whose tokens belong to one address; `None` for upstreams, whose realm is one for all.
     pub address: Option<SocketAddr>,
     /// The tier's project, or the upstream's repository.
-    pub realm_of: String,
+    pub realm_of: Arc<str>,
 }

@@ -9,6 +9,7 @@ use crate::auth::{Fetcher, Lookup, Reach, Tokens};
 use crate::metrics::Metrics;
 use crate::topology::{EndpointId, Failure, Source};
 use crate::upstream::{Body, Client, Connection};
+use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method, StatusCode};
 use run::Run;
 use std::sync::Arc;
@@ -23,13 +24,13 @@ pub struct Ask {
     /// source wants one (`?ns=docker.io`).
     pub target: String,
     /// For the token's scope: `proxy-docker-io/library/nginx`.
-    pub scope_repository: String,
+    pub scope_repository: Arc<str>,
     /// Under what a token is kept: the tier's project, or the whole repository for upstreams.
-    pub token_scope: String,
+    pub token_scope: Arc<str>,
     /// Whether the source's credential may be used (design P5).
     pub with_credential: bool,
     /// `Accept`
-    pub accept: String,
+    pub accept: HeaderValue,
     /// `Range`
     pub range: Option<String>,
     /// `X-Request-Id`

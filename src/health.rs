@@ -21,6 +21,7 @@ use crate::telemetry::Journal;
 use crate::topology::{EndpointState, EndpointStatus, OutcomeReport, Snapshot, Sources};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use task::{Inputs, Outputs, Task};
 use tokio::sync::{mpsc, watch};
 
@@ -28,11 +29,16 @@ use tokio::sync::{mpsc, watch};
 /// and counted: what they say was said by the others.
 const OUTCOMES: usize = 1024;
 
+/// How long successes of endpoints that are well may wait for the task, so that they wake it seldom: beside a failure they
+/// are no news.
+const SAMPLES_REST: Duration = Duration::from_millis(20);
+
 /// Talks to the health task. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Health {
     snapshot: watch::Receiver<Arc<Snapshot>>,
     outcomes: mpsc::Sender<OutcomeReport>,
+    samples: mpsc::Sender<OutcomeReport>,
     counters: Arc<Counters>,
 }
 
@@ -58,11 +64,13 @@ impl Health {
     ) -> Self {
         let (publish, snapshot) = watch::channel(Arc::default());
         let (outcomes, inbox) = mpsc::channel(OUTCOMES);
+        let (samples, sampled) = mpsc::channel(OUTCOMES);
         let counters = Arc::new(Counters::default());
         let inputs = Inputs {
             sources,
             sets,
             outcomes: inbox,
+            samples: sampled,
             counters: counters.clone(),
         };
         let outputs = Outputs {
@@ -75,6 +83,7 @@ impl Health {
         Self {
             snapshot,
             outcomes,
+            samples,
             counters,
         }
     }
@@ -85,24 +94,35 @@ impl Health {
         self.snapshot.clone()
     }
 
-    /// Reports what a request learned. Never waits: a full queue drops and counts. Callers leave out successes
-    /// for which [`Self::wants_success`] says no: at endpoints that the snapshot shows healthy and that already
-    /// have a latency, except one in 16.
+    /// Reports what a request learned. Never waits: a full queue drops and counts.
     pub fn report(&self, report: OutcomeReport) {
-        if self.outcomes.try_send(report).is_err() {
-            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        self.send(&self.outcomes, report);
+    }
+
+    /// Reports that a request went well, and counts it as a pull of this node. Of endpoints that the snapshot shows
+    /// healthy and that already have a latency one success in 16 is reported, and may wait a little.
+    pub fn report_success(
+        &self,
+        endpoint: Option<&EndpointState>,
+        report: impl FnOnce() -> OutcomeReport,
+    ) {
+        self.counters.pulls.fetch_add(1, Ordering::Relaxed);
+        let is_well = |endpoint: &EndpointState| {
+            endpoint.status == EndpointStatus::Healthy && endpoint.latency.is_some()
+        };
+        if !endpoint.is_some_and(is_well) {
+            return self.report(report());
+        }
+        let count = self.counters.successes.fetch_add(1, Ordering::Relaxed);
+        if count.is_multiple_of(machine::SAMPLING.into()) {
+            self.send(&self.samples, report());
         }
     }
 
-    /// Whether a success at this endpoint is to be reported; counts it as a pull of this node either way.
-    #[must_use]
-    pub fn wants_success(&self, endpoint: &EndpointState) -> bool {
-        self.counters.pulls.fetch_add(1, Ordering::Relaxed);
-        if endpoint.status != EndpointStatus::Healthy || endpoint.latency.is_none() {
-            return true;
+    fn send(&self, queue: &mpsc::Sender<OutcomeReport>, report: OutcomeReport) {
+        if queue.try_send(report).is_err() {
+            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        let count = self.counters.successes.fetch_add(1, Ordering::Relaxed);
-        count.is_multiple_of(machine::SAMPLING.into())
     }
 
     /// Outcomes that were dropped because the queue was full.

@@ -5,9 +5,11 @@ mod signals;
 mod sockets;
 mod systemd;
 mod tasks;
+mod threads;
 
 pub use drain::{ConnectionGuard, Drain, DrainGuard, DrainWatch, Drained};
 pub use signals::{RawSignal, Signal, Signals};
 pub use sockets::Inherited;
 pub use systemd::Notifier;
 pub use tasks::{TaskFailure, Tasks, contained, log_panics, panics, spawn_detached};
+pub use threads::{DataPlane, Seat, Threads, thread_number};

@@ -1,6 +1,7 @@
 //! Pure routing (design P1–P3): from what containerd asks to the sources that may be asked, with the exact path
 //! for each and the reason. Nothing that is not configured comes out of here.
 
+mod known;
 mod legs;
 mod meaning;
 
@@ -9,12 +10,14 @@ use crate::oci::{RawName, RegistryName, Repository, ResourceKind};
 use crate::topology::SourceId;
 use std::sync::Arc;
 
+use known::{Asked, Known};
 use meaning::Meaning;
 
 /// The routes of one configuration.
 #[derive(Clone, Debug)]
 pub struct RouteTable {
     config: Arc<Config>,
+    known: Arc<Known>,
 }
 
 /// Where a request may go.
@@ -26,6 +29,8 @@ pub struct Route {
     pub registry_label: RegistryName,
     /// The repository at that registry.
     pub repository: Repository,
+    /// Both as one text, by which the order of a source's addresses is chosen (design H5).
+    pub key: Arc<str>,
     /// In order of preference.
     pub legs: Vec<Leg>,
     /// Why, for `explain`: one sentence each.
@@ -38,12 +43,12 @@ pub struct Leg {
     /// Who.
     pub source: SourceId,
     /// The repository's path there: `proxy-docker-io/library/nginx`.
-    pub path: String,
+    pub path: Arc<str>,
     /// `ns=docker.io` for mirrors.
-    pub query: Option<String>,
+    pub query: Option<Arc<str>>,
     /// Under what its token is kept: the project for Harbor, whose tokens open whole projects; the
     /// repository's path for everything else.
-    pub token_scope: String,
+    pub token_scope: Arc<str>,
     /// Its "not found" and "denied" are final.
     pub authoritative: bool,
     /// Its credential may be used.
@@ -92,7 +97,10 @@ impl RouteTable {
     /// The routes of a configuration.
     #[must_use]
     pub fn of(config: Arc<Config>) -> Self {
-        Self { config }
+        Self {
+            config,
+            known: Arc::default(),
+        }
     }
 
     /// Routes a request, and says why: for `explain`.
@@ -117,8 +125,15 @@ impl RouteTable {
         ns: Option<&str>,
         name: &RawName,
         kind: &ResourceKind,
-    ) -> Result<Route, Refusal> {
-        self.routed(ns, name, kind, Reasons(None))
+    ) -> Result<Arc<Route>, Refusal> {
+        let is_list = matches!(kind, ResourceKind::Tags | ResourceKind::Referrers(_));
+        let asked = Asked { ns, name, is_list };
+        if let Some(route) = self.known.get(asked) {
+            return Ok(route);
+        }
+        let route = Arc::new(self.routed(ns, name, kind, Reasons(None))?);
+        self.known.put(asked, &route);
+        Ok(route)
     }
 
     fn routed(

@@ -6,15 +6,17 @@ mod stream;
 pub mod test_image;
 
 use crate::config::Secret;
-use crate::lifecycle::{self, DrainGuard, DrainWatch};
+use crate::lifecycle::{self, DrainGuard, DrainWatch, Threads};
 use crate::oci::{ErrorCode, error_body};
 use crate::relay::{BoxError, Relay, ResponseBody};
 use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -42,6 +44,8 @@ pub struct Settings {
     pub idle: Duration,
     /// The value that `X-Harbor-Pilot-Key` must have, where one is configured.
     pub key: watch::Receiver<Option<Secret>>,
+    /// Where connections are served.
+    pub threads: Threads,
 }
 
 /// Serves one listener until the drain closes it. Accepting goes on while draining, so that nobody is turned away
@@ -64,10 +68,16 @@ pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drai
                     lifecycle::spawn_detached("turn away", turn_away(stream));
                     continue;
                 };
-                let site = (relay.clone(), seen.clone());
-                let connection = connection(stream, site, settings.clone(), drain.clone());
-                lifecycle::spawn_detached("connection", async move {
-                    connection.await;
+                // It moves to another runtime, perhaps, and is driven there.
+                let Ok(stream) = stream.into_std() else {
+                    continue;
+                };
+                let (relay, seen) = (relay.clone(), seen.clone());
+                let (settings, drain) = (settings.clone(), drain.clone());
+                settings.threads.seat().spawn("connection", async move {
+                    if let Ok(stream) = TcpStream::from_std(stream) {
+                        connection(stream, (relay, seen), settings, drain).await;
+                    }
                     drop((permit, open));
                 });
             }
@@ -111,7 +121,8 @@ async fn connection(
     let asked = Arc::new(AtomicBool::new(false));
     let answering = Arc::new(AtomicBool::new(false));
     let service = {
-        let (settings, drain, asked) = (settings.clone(), drain.clone(), asked.clone());
+        let (drain, asked) = (drain.clone(), asked.clone());
+        let key = RefCell::new(Key::of(settings.key.clone()));
         let answering = answering.clone();
         service_fn(move |request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
@@ -119,11 +130,11 @@ async fn connection(
             let seen = seen.clone();
             let (unanswered, answering) = (drain.unanswered(), answering.clone());
             answering.store(false, Ordering::Relaxed);
-            let (key, last) = (settings.key.borrow().clone(), drain.is_draining());
+            let (key, last) = (key.borrow_mut().now(), drain.is_draining());
             // Boxed: hyper moves the future about, and that of a pull is some KiB.
             Box::pin(async move {
                 let mut answer =
-                    request::answer((&relay, &seen), request, key.as_ref(), reset).await;
+                    request::answer((&relay, &seen), request, key.as_deref(), reset).await;
                 if last {
                     let close = HeaderValue::from_static("close");
                     answer.headers_mut().insert(CONNECTION, close);
@@ -143,11 +154,14 @@ async fn connection(
         .header_read_timeout(settings.idle)
         .max_buf_size(BUFFER);
     let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    // Alone in a set: polled when it is woken and not with every turn of the connection, which all connections would pay.
+    let mut draining = FuturesUnordered::from_iter([drain.draining()]);
     let ended = tokio::select! {
+        biased;
         // Cancel safe: polled on below.
         ended = &mut served => ended,
         // Cancel safe: it only waits.
-        () = drain.draining() => {
+        Some(()) = draining.next() => {
             // One that has not asked yet may be about to: it gets its answer, and "close" with it (design O4).
             if asked.load(Ordering::Relaxed) {
                 served.as_mut().graceful_shutdown();
@@ -169,6 +183,27 @@ async fn connection(
     if let Err(error) = ended {
         // The request's record says what happened to it; this is about the connection.
         tracing::debug!(%error, "a client connection ended early");
+    }
+}
+
+/// The required key, as this connection last saw it.
+struct Key {
+    told: watch::Receiver<Option<Secret>>,
+    seen: Option<Arc<Secret>>,
+}
+
+impl Key {
+    fn of(mut told: watch::Receiver<Option<Secret>>) -> Self {
+        let seen = told.borrow_and_update().clone().map(Arc::new);
+        Self { told, seen }
+    }
+
+    /// The key in force: taken anew only when there is another.
+    fn now(&mut self) -> Option<Arc<Secret>> {
+        if self.told.has_changed().unwrap_or(false) {
+            self.seen = self.told.borrow_and_update().clone().map(Arc::new);
+        }
+        self.seen.clone()
     }
 }
 

@@ -31,6 +31,9 @@ const ACCESS: &str = "harbor_pilot::access";
 /// The filter target of state changes.
 const EVENT: &str = "harbor_pilot::event";
 
+/// Written records that are kept; a busy node writes so many within 10 ms.
+const SPENT: usize = 256;
+
 /// State changes that are kept for `status`.
 const RECENT: usize = 20;
 
@@ -68,9 +71,18 @@ enum To {
 struct Queue {
     sender: SyncSender<Entry>,
     drops: Arc<Drops>,
+    spent: Arc<Spent>,
     /// Ask the installed tracing filter about targets `harbor_pilot::access` and `harbor_pilot::event`.
     filtered: bool,
 }
+
+/// A record with its box, which is what is used again.
+type Boxed = Box<AccessRecord>;
+
+/// Records that were written. They go back to where they came from: what one thread takes from the allocator and another
+/// gives back makes both wait for each other.
+#[derive(Debug, Default)]
+struct Spent(Mutex<Vec<Boxed>>);
 
 /// Records that were lost.
 #[derive(Debug, Default)]
@@ -129,6 +141,15 @@ impl Journal {
         }
     }
 
+    /// A record that was written, to be filled anew; `None`: there is none.
+    #[must_use]
+    pub fn spent(&self) -> Option<Box<AccessRecord>> {
+        match &self.to {
+            To::Queue(queue) => queue.spent.take(),
+            To::Nowhere | To::Captured(_) => None,
+        }
+    }
+
     /// Queues a state change and keeps it among the recent ones.
     pub fn event(&self, change: StateChange) {
         self.recent.push(RecentChange {
@@ -183,6 +204,25 @@ fn event_enabled(level: Level) -> bool {
         Level::ERROR => tracing::enabled!(target: EVENT, Level::ERROR),
         Level::WARN => tracing::enabled!(target: EVENT, Level::WARN),
         _ => tracing::enabled!(target: EVENT, Level::INFO),
+    }
+}
+
+// === impl Spent ===
+
+impl Spent {
+    fn lock(&self) -> MutexGuard<'_, Vec<Boxed>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<Box<AccessRecord>> {
+        self.lock().pop()
+    }
+
+    /// Takes what was written over; leaves what is too much.
+    fn give(&self, records: &mut Vec<Boxed>) {
+        let mut spent = self.lock();
+        let room = SPENT.saturating_sub(spent.len());
+        spent.extend(records.drain(..room.min(records.len())));
     }
 }
 

@@ -18,6 +18,7 @@ pub use connection::Connection;
 pub use inspect::{Certificate, CertificateFault, Shown};
 
 use crate::config::{BaseUrl, Timeouts};
+use crate::lifecycle;
 use crate::topology::{EndpointId, Failure, Source, SourceId, Sources};
 use connection::Line;
 use foldhash::HashMap;
@@ -28,10 +29,14 @@ use state::{Inner, Known};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 use stream::Transport;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+
+/// After so many uses of other threads' connections a thread gets one more of its own.
+const BORROWED: u32 = 16;
 
 /// Dials and pools. Cheap to clone.
 #[derive(Clone)]
@@ -224,8 +229,24 @@ impl Client {
         self.inner.lock().shelves.len()
     }
 
+    /// Whether this thread should have one more connection of its own to where that one leads: it has used those of others,
+    /// which wakes them with every answer, a number of times.
+    #[must_use]
+    pub fn wants_another(&self, taken: &Connection) -> bool {
+        !taken.is_at_hand()
+            && self
+                .inner
+                .borrowed
+                .fetch_add(1, Ordering::Relaxed)
+                .is_multiple_of(BORROWED)
+    }
+
     fn take(&self, key: &Key) -> Option<Connection> {
-        let line = self.inner.lock().shelves.take(key, Instant::now())?;
+        let line = {
+            let here = lifecycle::thread_number();
+            let shelves = &mut self.inner.lock().shelves;
+            shelves.take(key, Instant::now(), |line| line.is_of(here))?
+        };
         Some(Connection::new(line, self.inner.clone()))
     }
 

@@ -24,6 +24,7 @@ use harbor_pilot::topology::{EndpointId, Source, SourceKind, Sources};
 use harbor_pilot::upstream::Client;
 use http_body_util::BodyExt;
 use hyper::Method;
+use hyper::header::HeaderValue;
 use std::sync::Arc;
 use support::{FakeRegistry, Image, Names, endpoint, source, timeouts};
 
@@ -116,10 +117,10 @@ fn get(repository: &str, what: &str) -> Ask {
     Ask {
         method: Method::GET,
         target: format!("/v2/{repository}/{what}"),
-        scope_repository: repository.to_owned(),
-        token_scope: project.to_owned(),
+        scope_repository: repository.into(),
+        token_scope: project.into(),
         with_credential: true,
-        accept: harbor_pilot::oci::ACCEPT_MANIFESTS.to_owned(),
+        accept: HeaderValue::from_static(harbor_pilot::oci::ACCEPT_MANIFESTS),
         range: None,
         request_id: "3f2a".into(),
     }

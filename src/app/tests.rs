@@ -43,7 +43,7 @@ async fn built_under(loader: &Loader, notifier: Notifier) -> Result<(Running, Ca
         inherited: Inherited::default(),
         seed: 1,
     };
-    let data = Handle::current();
+    let data = Threads::current();
     let running = build(start, loaded, rejected, &data).await?;
     Ok((running, captured))
 }

@@ -1,17 +1,16 @@
-//! systemd's watchdog (design O4): pinged only when the control runtime turns, the data runtime turns, and every
+//! systemd's watchdog (design O4): pinged only when the control runtime turns, the data runtimes turn, and every
 //! listener has answered a real `GET /v2/`.
 
-use crate::lifecycle::{Notifier, Tasks};
+use crate::lifecycle::{Notifier, Tasks, Threads};
 use crate::server;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::runtime::Handle;
 
 /// A listener that takes longer for `/v2/` is as good as hung.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Starts the pings where systemd wants them.
-pub(super) fn start(tasks: &Tasks, notifier: &Notifier, data: Handle, listeners: Vec<SocketAddr>) {
+pub(super) fn start(tasks: &Tasks, notifier: &Notifier, data: Threads, listeners: Vec<SocketAddr>) {
     let Some(interval) = notifier.watchdog_interval() else {
         return;
     };
@@ -31,13 +30,15 @@ pub(super) fn start(tasks: &Tasks, notifier: &Notifier, data: Handle, listeners:
     });
 }
 
-async fn all_answer(data: &Handle, listeners: &[SocketAddr]) -> bool {
+async fn all_answer(data: &Threads, listeners: &[SocketAddr]) -> bool {
     for address in listeners {
-        // Asked from the data runtime: its answer proves that it turns.
-        let asked = data.spawn(server::answers(*address));
-        match tokio::time::timeout(ANSWERS_WITHIN, asked).await {
-            Ok(Ok(true)) => {}
-            _ => return false,
+        // Asked from each of the data runtimes: its answer proves that it turns.
+        for runtime in data.runtimes() {
+            let asked = runtime.spawn(server::answers(*address));
+            match tokio::time::timeout(ANSWERS_WITHIN, asked).await {
+                Ok(Ok(true)) => {}
+                _ => return false,
+            }
         }
     }
     true

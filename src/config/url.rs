@@ -23,17 +23,17 @@ impl BaseUrl {
     /// `host` or `host:port` for the Host header; brackets around IPv6, no port where it is the default.
     #[must_use]
     pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') {
-            format!("[{}]", self.host)
-        } else {
-            self.host.clone()
-        };
+        let mut authority = String::with_capacity(self.host.len() + "[]:65535".len());
+        let is_v6 = self.host.contains(':');
+        authority.push_str(if is_v6 { "[" } else { "" });
+        authority.push_str(&self.host);
+        authority.push_str(if is_v6 { "]" } else { "" });
         let default = if self.https { 443 } else { 80 };
-        if self.port == default {
-            host
-        } else {
-            format!("{host}:{}", self.port)
+        if self.port != default {
+            authority.push(':');
+            authority.push_str(&self.port.to_string());
         }
+        authority
     }
 
     /// Parses `http(s)://host[:port][/prefix]`; lower case, without a last slash.

@@ -14,7 +14,7 @@ use crate::upstream::{Client, Shown};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http_body_util::Empty;
-use hyper::header::HOST;
+use hyper::header::{HOST, HeaderValue};
 use hyper::{Method, Request};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -235,7 +235,7 @@ impl Looker {
             let route = self
                 .routes
                 .route(Some(registry.name.as_str()), &name, &kind);
-            let legs_of = route.map(|route| route.legs).unwrap_or_default();
+            let legs_of = route.map(|route| route.legs.clone()).unwrap_or_default();
             let leg = legs_of.into_iter().find(|leg| leg.source == source.id);
             let known = |leg: &Leg| {
                 legs.iter()
@@ -253,7 +253,7 @@ impl Looker {
             let late = format!("no answer within {} s", ASK_LIMIT.as_secs());
             AccessFacts {
                 registry,
-                project: leg.token_scope,
+                project: leg.token_scope.to_string(),
                 answer: asked.unwrap_or(Err(late)),
             }
         });
@@ -279,7 +279,7 @@ impl Looker {
             scope_repository: leg.path.clone(),
             token_scope: leg.token_scope.clone(),
             with_credential: leg.with_credential,
-            accept: ACCEPT_MANIFESTS.to_owned(),
+            accept: HeaderValue::from_static(ACCEPT_MANIFESTS),
             range: None,
             request_id: "doctor".into(),
         };

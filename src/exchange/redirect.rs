@@ -18,7 +18,7 @@ impl Position {
     pub(super) fn home(source: &Source, target: &str) -> Self {
         Self {
             hop: Hop::Endpoint,
-            target: format!("{}{target}", source.url.prefix),
+            target: [source.url.prefix.as_str(), target].concat(),
         }
     }
 

@@ -238,15 +238,13 @@ impl<'a> Run<'a> {
             HeaderValue::from_static(USER_AGENT),
         );
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(ACCEPT, ask.accept.clone());
         let mut add = |name, text: &str| {
             let value = HeaderValue::from_str(text).map_err(unusable)?;
             headers.insert(name, value);
             Ok(())
         };
         add(REQUEST_ID, &ask.request_id)?;
-        if !ask.accept.is_empty() {
-            add(ACCEPT, &ask.accept)?;
-        }
         if let Some(range) = &ask.range {
             add(RANGE, range)?;
         }

@@ -5,7 +5,7 @@ mod tests;
 
 use super::probe::{ProbeReport, Prober, Verdict};
 use super::table::{DueProbe, Table};
-use super::{Counters, OUTCOMES};
+use super::{Counters, OUTCOMES, SAMPLES_REST};
 use crate::discovery::EndpointSets;
 use crate::metrics::Metrics;
 use crate::telemetry::Journal;
@@ -30,6 +30,7 @@ pub(super) struct Inputs {
     pub(super) sources: watch::Receiver<Arc<Sources>>,
     pub(super) sets: watch::Receiver<Arc<EndpointSets>>,
     pub(super) outcomes: mpsc::Receiver<OutcomeReport>,
+    pub(super) samples: mpsc::Receiver<OutcomeReport>,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -48,6 +49,10 @@ pub(super) struct Task<P> {
     table: Table,
     probes: FuturesUnordered<BoxFuture<'static, (EndpointId, ProbeReport)>>,
     batch: Vec<OutcomeReport>,
+    /// Successes of endpoints that are well.
+    sampled: Vec<OutcomeReport>,
+    /// Until then such successes gather, if there were some a moment ago.
+    rests_until: Option<Instant>,
     pulls: u64,
 }
 
@@ -60,6 +65,8 @@ impl<P: Prober> Task<P> {
             table: Table::new(seed, Instant::now()),
             probes: FuturesUnordered::new(),
             batch: Vec::with_capacity(OUTCOMES),
+            sampled: Vec::new(),
+            rests_until: None,
             pulls: 0,
         }
     }
@@ -86,6 +93,7 @@ impl<P: Prober> Task<P> {
             sources,
             sets,
             outcomes,
+            samples,
             ..
         } = &mut self.inputs;
         // All arms are cancel-safe: `changed` and `recv_many` say so, `next` leaves the others in the set, and
@@ -96,11 +104,16 @@ impl<P: Prober> Task<P> {
                 if count == 0 {
                     return false;
                 }
-                let now = Instant::now();
-                self.table.pulled(now);
-                for report in self.batch.drain(..) {
-                    self.table.outcome(&report, now);
-                }
+                self.learn();
+            }
+            // Its end is that of the outcomes.
+            1.. = samples.recv_many(&mut self.sampled, OUTCOMES), if self.rests_until.is_none() => {
+                self.rests_until = Some(Instant::now() + SAMPLES_REST);
+                self.batch.append(&mut self.sampled);
+                self.learn();
+            }
+            () = sleep_until(self.rests_until.unwrap_or_else(Instant::now)), if self.rests_until.is_some() => {
+                self.rests_until = None;
             }
             changed = sources.changed() => {
                 if changed.is_err() {
@@ -126,6 +139,14 @@ impl<P: Prober> Task<P> {
             }
         }
         true
+    }
+
+    fn learn(&mut self) {
+        let now = Instant::now();
+        self.table.pulled(now);
+        for report in self.batch.drain(..) {
+            self.table.outcome(&report, now);
+        }
     }
 
     /// Pulls whose outcomes were left out show in the counter.

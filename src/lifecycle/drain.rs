@@ -1,7 +1,7 @@
 //! The drain (design O4): one signal to all who hold work, a limit, and the news that all work is done.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 #[derive(Debug)]
 pub struct Drain {
     deadline: watch::Sender<Option<Instant>>,
+    begun: Arc<AtomicBool>,
     closed: watch::Sender<bool>,
     holders: Arc<Holders>,
     connections: Arc<Holders>,
@@ -20,6 +21,8 @@ pub struct Drain {
 #[derive(Clone, Debug)]
 pub struct DrainWatch {
     deadline: watch::Receiver<Option<Instant>>,
+    /// There is a deadline: for every request to read, as a look at the deadline itself takes a lock.
+    begun: Arc<AtomicBool>,
     closed: watch::Receiver<bool>,
     holders: Arc<Holders>,
     connections: Arc<Holders>,
@@ -61,11 +64,13 @@ impl Drain {
     pub fn new() -> (Self, DrainWatch) {
         let (sender, receiver) = watch::channel(None);
         let (close, closed) = watch::channel(false);
+        let begun = Arc::new(AtomicBool::new(false));
         let holders = Arc::new(Holders::default());
         let connections = Arc::new(Holders::default());
         let unanswered = Arc::new(Holders::default());
         let drain = Self {
             deadline: sender,
+            begun: begun.clone(),
             closed: close,
             holders: holders.clone(),
             connections: connections.clone(),
@@ -73,6 +78,7 @@ impl Drain {
         };
         let watch = DrainWatch {
             deadline: receiver,
+            begun,
             closed,
             holders,
             connections,
@@ -84,6 +90,7 @@ impl Drain {
     /// Begins, or shortens: work may run on for `limit` from now, never longer than was said before.
     pub fn begin(&self, limit: Duration) {
         let new = Instant::now() + limit;
+        self.begun.store(true, Ordering::Release);
         self.deadline.send_if_modified(|deadline| {
             let shorter = deadline.is_none_or(|old| new < old);
             if shorter {
@@ -146,7 +153,7 @@ impl DrainWatch {
     /// Whether the drain has begun.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.deadline.borrow().is_some()
+        self.begun.load(Ordering::Acquire)
     }
 
     /// Waits until the drain begins; also ends when the [`Drain`] is gone, which means the end of everything.

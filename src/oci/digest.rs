@@ -3,11 +3,12 @@
 use aws_lc_rs::digest as hash;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A digest such as `sha256:e3b0…`: registered algorithm, lower-case hex, the algorithm's exact length.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest {
-    text: Box<str>,
+    text: Arc<str>,
     algorithm: Algorithm,
 }
 
@@ -44,6 +45,12 @@ impl Digest {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The text, to be kept.
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        self.text.clone()
     }
 
     /// A hasher of this digest's algorithm.

@@ -88,6 +88,12 @@ impl FromStr for RegistryName {
 // === impl Repository ===
 
 impl Repository {
+    /// The name, to be kept.
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

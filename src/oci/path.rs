@@ -3,6 +3,7 @@
 use super::digest::Digest;
 use super::name::{Reference, RegistryName, Repository};
 use std::fmt;
+use std::sync::Arc;
 
 /// What a request asks for; `name` is not yet split into registry and repository (design P1 decides).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,11 +124,13 @@ impl ResourceKind {
 
     /// What is asked for, as text: tag or digest; empty for a list of tags.
     #[must_use]
-    pub fn reference(&self) -> &str {
+    pub fn reference(&self) -> Arc<str> {
         match self {
-            Self::Manifest(reference) => reference.as_str(),
-            Self::Blob(digest) | Self::Referrers(digest) => digest.as_str(),
-            Self::Tags => "",
+            Self::Manifest(Reference::Tag(tag)) => tag.clone(),
+            Self::Manifest(Reference::Digest(digest))
+            | Self::Blob(digest)
+            | Self::Referrers(digest) => digest.shared(),
+            Self::Tags => Arc::default(),
         }
     }
 

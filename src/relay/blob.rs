@@ -19,7 +19,7 @@ use crate::upstream::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::Method;
-use hyper::header::CONTENT_LENGTH;
+use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -212,9 +212,9 @@ impl Wanted for BlobWanted {
         let head = self.head && source.kind == SourceKind::Upstream;
         head::ask(
             leg,
-            &format!("/blobs/{}", self.digest),
+            ("/blobs/", self.digest.as_str()),
             if head { Method::HEAD } else { Method::GET },
-            "*/*".to_owned(),
+            HeaderValue::from_static("*/*"),
             self.part().map(|range| range.header()),
             &self.request_id,
         )
@@ -222,15 +222,10 @@ impl Wanted for BlobWanted {
 
     async fn examine(
         &self,
-        leg: &Leg,
+        authority: Authority,
         endpoint: &EndpointId,
         answer: Answer,
     ) -> Result<Fetched, Rejection> {
-        let authority = if leg.authoritative {
-            Authority::Final
-        } else {
-            Authority::Tier
-        };
         let seen = head::of(&answer, Instant::now());
         match judge(self.asked(), authority, self.policy, &seen) {
             Verdict::Use(due) if self.head => {

@@ -95,13 +95,12 @@ impl Candidates {
         for leg in &route.legs {
             parts.discovery.touch(&leg.source);
         }
-        let key = format!("{}/{}", route.registry_label, route.repository);
         let legs = route.legs.iter().map(|leg| leg.source.clone());
         Self {
             route: route.clone(),
             digest,
             doubted: Vec::new(),
-            pool: Pool::new(legs.collect(), key),
+            pool: Pool::new(legs.collect(), route.key.clone()),
             generation: 0,
             listed: None,
         }
@@ -224,15 +223,17 @@ impl Candidates {
 
     /// The newest selection; the last one while it is fresh and its snapshot the newest.
     fn list(&mut self, parts: &RelayParts) -> &Listed {
-        let (now, snapshot) = (Instant::now(), parts.snapshots.borrow().clone());
-        let fresh = self
-            .listed
-            .take()
-            .filter(|listed| Arc::ptr_eq(&listed.snapshot, &snapshot) && now < listed.at + MOMENT);
-        let listed = fresh.unwrap_or_else(|| Listed {
-            at: now,
-            candidates: self.candidates(parts, &snapshot, now),
-            snapshot,
+        let now = Instant::now();
+        let fresh = self.listed.take().filter(|listed| {
+            now < listed.at + MOMENT && Arc::ptr_eq(&listed.snapshot, &parts.snapshots.borrow())
+        });
+        let listed = fresh.unwrap_or_else(|| {
+            let snapshot = parts.snapshots.borrow().clone();
+            Listed {
+                at: now,
+                candidates: self.candidates(parts, &snapshot, now),
+                snapshot,
+            }
         });
         self.generation = listed.snapshot.generation;
         self.listed.insert(listed)

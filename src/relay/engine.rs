@@ -26,6 +26,7 @@ use crate::topology::{Snapshot, SourceId};
 use crate::upstream::Client;
 use arc_swap::ArcSwap;
 use hyper::StatusCode;
+use hyper::header::HeaderValue;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,7 +45,7 @@ pub struct PullRequest {
     /// What of it.
     pub kind: ResourceKind,
     /// The client's `Accept`, several joined.
-    pub accept: Option<String>,
+    pub accept: Option<HeaderValue>,
     /// The client's `Range`.
     pub range: Option<ByteRange>,
     /// What else stood in the query (`n`, `last`), for lists.
@@ -67,7 +68,7 @@ pub struct RelayParts {
     pub(crate) exchanger: Exchanger,
     pub(crate) discovery: Discovery,
     pub(crate) health: Health,
-    pub(crate) sinks: Sinks,
+    pub(crate) sinks: Arc<Sinks>,
     pub(crate) sizes: KnownSizes,
     pub(crate) memories: Memories,
     pub(crate) stickiness: Sticky,
@@ -123,7 +124,7 @@ impl Relay {
             exchanger,
             discovery,
             health,
-            sinks: Sinks { journal, metrics },
+            sinks: Arc::new(Sinks { journal, metrics }),
             sizes: KnownSizes::load(sizes),
             memories: Memories::new(),
             stickiness: Sticky::default(),
@@ -195,15 +196,15 @@ impl Relay {
             .route(request.ns.as_deref(), &request.name, &request.kind);
         let (kind, reference) = (request.kind.word(), request.kind.reference());
         let route = match routed {
-            Ok(route) => Arc::new(route),
+            Ok(route) => route,
             Err(refused) => {
-                record.asks(None, request.name.as_str(), kind, reference);
+                record.asks(None, request.name.as_str().into(), kind, reference);
                 return refused_by_rules(&refused, request.head, record);
             }
         };
         record.asks(
             Some(route.registry_label.clone()),
-            route.repository.as_str(),
+            route.repository.shared(),
             kind,
             reference,
         );
@@ -245,8 +246,11 @@ impl RelayParts {
 
     /// The route less upstream where upstream denied the repository a while ago; then with the reason.
     pub(crate) fn without_denied(&self, route: Arc<Route>) -> (Arc<Route>, Option<String>) {
-        let key = (route.registry_label.clone(), route.repository.clone());
-        let Some(reason) = self.memories.denials.get(&key, Instant::now()) else {
+        let reason = || {
+            let key = (route.registry_label.clone(), route.repository.clone());
+            self.memories.denials.get(&key, Instant::now())
+        };
+        let Some(reason) = (!self.memories.denials.is_empty()).then(reason).flatten() else {
             return (route, None);
         };
         let mut route = Route::clone(&route);

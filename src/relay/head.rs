@@ -7,7 +7,9 @@ use crate::route::{Leg, Route};
 use crate::telemetry::RequestOutcome;
 use crate::topology::EndpointId;
 use hyper::Method;
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
+use hyper::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -15,17 +17,22 @@ use tokio::time::Instant;
 /// A denial's body is read this far, for its reason.
 const REASON_BYTES: u64 = 16 * 1024;
 
-/// The request for a resource at one leg's source.
+/// The request for a resource at one leg's source: `("/manifests/", "1.27")`.
 pub(crate) fn ask(
     leg: &Leg,
-    suffix: &str,
+    (kind, of): (&str, &str),
     method: Method,
-    accept: String,
+    accept: HeaderValue,
     range: Option<String>,
     request_id: &Arc<str>,
 ) -> Ask {
-    let mut target = format!("/v2/{}{suffix}", leg.path);
-    if let Some(query) = &leg.query {
+    let query = leg.query.as_deref().unwrap_or_default();
+    let length = leg.path.len() + kind.len() + of.len() + query.len();
+    let mut target = String::with_capacity(length + "/v2/?".len());
+    for part in ["/v2/", &leg.path, kind, of] {
+        target.push_str(part);
+    }
+    if !query.is_empty() {
         target.push(if target.contains('?') { '&' } else { '?' });
         target.push_str(query);
     }

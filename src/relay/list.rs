@@ -13,7 +13,7 @@ use crate::oci::{Digest, ErrorCode, ResourceKind};
 use crate::route::{Leg, Route};
 use crate::topology::{EndpointId, Outcome, Source};
 use bytes::Bytes;
-use hyper::header::{HeaderMap, LINK};
+use hyper::header::{HeaderMap, HeaderValue, LINK};
 use hyper::{Method, Response};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 /// A list of tags or referrers.
 struct ListWanted {
     suffix: String,
-    accept: String,
+    accept: HeaderValue,
     head: bool,
     policy: HarborPolicy,
     request_id: Arc<str>,
@@ -42,7 +42,7 @@ impl Wanted for ListWanted {
         let method = if self.head { Method::HEAD } else { Method::GET };
         head::ask(
             leg,
-            &self.suffix,
+            ("", &self.suffix),
             method,
             self.accept.clone(),
             None,
@@ -50,12 +50,12 @@ impl Wanted for ListWanted {
         )
     }
 
-    async fn examine(&self, leg: &Leg, _: &EndpointId, answer: Answer) -> Result<List, Rejection> {
-        let authority = if leg.authoritative {
-            Authority::Final
-        } else {
-            Authority::Tier
-        };
+    async fn examine(
+        &self,
+        authority: Authority,
+        _: &EndpointId,
+        answer: Answer,
+    ) -> Result<List, Rejection> {
         let seen = head::of(&answer, Instant::now());
         let verdict = judge(Asked::Document, authority, self.policy, &seen);
         let Verdict::Use(_) = verdict else {
@@ -103,7 +103,7 @@ pub(crate) async fn answer(
         accept: request
             .accept
             .clone()
-            .unwrap_or_else(|| "application/json".to_owned()),
+            .unwrap_or(HeaderValue::from_static("application/json")),
         head: request.head,
         policy: rules.config.failover.harbor_policy,
         request_id: record.request_id(),

@@ -8,32 +8,34 @@ pub(super) use wanted::timing;
 use super::answer::{Answered, ResponseBody, header_value, mark, served_by, with_request_id};
 use super::causes;
 use super::engine::{PullRequest, RelayParts, Rules, not_found};
-use super::memory::Manifest;
+use super::memory::{Image, Manifest};
 use super::record::RequestRecord;
 use super::search::{Ended, NotFound};
 use super::stale::StaleManifest;
-use crate::oci::{ACCEPT_MANIFESTS, Digest, ErrorCode, Reference};
+use crate::oci::{ACCEPT_MANIFESTS, ErrorCode, Reference};
 use crate::route::Route;
 use crate::telemetry::{EventName, RequestOutcome, StateChange, human_duration};
-use crate::topology::EndpointId;
 use bytes::Bytes;
 pub(super) use fetch::{Fetched, Wish};
 
 use fetch::{Served, fetch};
-use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName};
+use hyper::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+};
 use hyper::{Response, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// The client's Accept where it names manifests, else everything known: Harbor answers 400 without (harbor-facts 3.2).
-fn accept_of(request: &PullRequest) -> String {
-    match &request.accept {
-        Some(accept) if accept.contains("manifest") || accept.contains("image.index") => {
-            accept.clone()
-        }
-        _ => ACCEPT_MANIFESTS.to_owned(),
-    }
+fn accept_of(request: &PullRequest) -> HeaderValue {
+    let named = request.accept.as_ref().filter(|accept| {
+        let kinds = accept.to_str().unwrap_or_default();
+        kinds.contains("manifest") || kinds.contains("image.index")
+    });
+    named
+        .cloned()
+        .unwrap_or(HeaderValue::from_static(ACCEPT_MANIFESTS))
 }
 
 /// Answers a request for a manifest.
@@ -45,17 +47,16 @@ pub(crate) async fn answer(
     request: &PullRequest,
     mut record: RequestRecord,
 ) -> Answered {
+    let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
     let wish = Arc::new(Wish {
-        registry: route.registry_label.clone(),
-        repository: route.repository.clone(),
-        reference,
+        image: Image::new(registry, repository, reference),
         accept: accept_of(request),
         head: request.head,
     });
-    let kept = wish.reference.digest().and_then(|digest| {
+    let kept = wish.image.reference.digest().and_then(|digest| {
         let key = (
-            wish.registry.clone(),
-            wish.repository.clone(),
+            wish.image.registry.clone(),
+            wish.image.repository.clone(),
             digest.clone(),
         );
         parts.memories.manifests.get(&key, Instant::now())
@@ -66,11 +67,11 @@ pub(crate) async fn answer(
         } else {
             RequestOutcome::Served
         };
-        record.served_by(&kept.endpoint);
+        record.served_by_spelled(&kept.endpoint, kept.spelled.address.clone());
         let size = kept.body.len() as u64;
         let unproved = &parts.memories.unproved;
         unproved.served(&kept.digest, size, Instant::now());
-        return respond(&Content::from(&kept), request, outcome, record);
+        return respond(Content::from(&kept), request, outcome, record);
     }
     // The request number that goes upstream is that of the first who asks.
     let request_id = record.request_id();
@@ -84,12 +85,13 @@ pub(crate) async fn answer(
     record.searched(fetched.attempts, fetched.generation, story);
     match &fetched.result {
         Ok(Served::Whole(manifest, outcome)) => {
-            if wish.reference.digest().is_some() {
+            if wish.image.reference.digest().is_some() {
                 let (size, now) = (manifest.body.len() as u64, Instant::now());
                 parts.memories.unproved.served(&manifest.digest, size, now);
             }
-            record.served_by(&manifest.endpoint);
-            respond(&Content::from(manifest), request, *outcome, record)
+            let address = manifest.spelled.address.clone();
+            record.served_by_spelled(&manifest.endpoint, address);
+            respond(Content::from(manifest), request, *outcome, record)
         }
         Ok(Served::Head {
             digest,
@@ -111,14 +113,14 @@ pub(crate) async fn answer(
         Ok(Served::Stale(manifest)) => {
             say_stale(parts, &wish, manifest, &fetched);
             respond(
-                &Content::from(manifest),
+                Content::from(manifest),
                 request,
                 RequestOutcome::Stale,
                 record,
             )
         }
         Err(nothing) => {
-            if let Some(digest) = wish.reference.digest()
+            if let Some(digest) = wish.image.reference.digest()
                 && nothing.is_nowhere(&fetched.tried)
             {
                 parts.memories.unproved.missing(digest, Instant::now());
@@ -139,7 +141,7 @@ pub(crate) async fn answer(
 /// Counts an answer from disk, and says it once per image and minute.
 fn say_stale(parts: &RelayParts, wish: &Wish, manifest: &StaleManifest, fetched: &Fetched) {
     parts.sinks.metrics.stale_served();
-    if parts.stale.is_news(&wish.image(), Instant::now()) {
+    if parts.stale.is_news(&wish.image, Instant::now()) {
         let reason = causes::message("no source could serve it", &fetched.tried);
         let age = human_duration(manifest.age);
         parts.sinks.journal.event(StateChange {
@@ -155,23 +157,25 @@ fn say_stale(parts: &RelayParts, wish: &Wish, manifest: &StaleManifest, fetched:
 /// What is written to the client, wherever it came from.
 struct Content<'a> {
     body: &'a Bytes,
-    digest: &'a Digest,
-    media_type: &'a str,
-    from: Origin<'a>,
+    content_type: HeaderValue,
+    content_digest: HeaderValue,
+    from: Origin,
 }
 
-enum Origin<'a> {
-    Endpoint(&'a EndpointId),
+enum Origin {
+    /// An endpoint, as a header says it.
+    Endpoint(HeaderValue),
     Disk(Duration),
 }
 
 impl<'a> From<&'a Manifest> for Content<'a> {
     fn from(manifest: &'a Manifest) -> Self {
+        let spelled = &manifest.spelled;
         Self {
             body: &manifest.body,
-            digest: &manifest.digest,
-            media_type: &manifest.media_type,
-            from: Origin::Endpoint(&manifest.endpoint),
+            content_type: spelled.content_type.clone(),
+            content_digest: spelled.content_digest.clone(),
+            from: Origin::Endpoint(spelled.served_by.clone()),
         }
     }
 }
@@ -180,8 +184,8 @@ impl<'a> From<&'a StaleManifest> for Content<'a> {
     fn from(manifest: &'a StaleManifest) -> Self {
         Self {
             body: &manifest.body,
-            digest: &manifest.digest,
-            media_type: &manifest.media_type,
+            content_type: header_value(&manifest.media_type),
+            content_digest: header_value(manifest.digest.as_str()),
             from: Origin::Disk(manifest.age),
         }
     }
@@ -190,7 +194,7 @@ impl<'a> From<&'a StaleManifest> for Content<'a> {
 /// The complete answer. A range is honoured: containerd 2.1.0 to 2.1.4 in parallel mode misreads a 200 to it
 /// (containerd-k3s-facts 3.3).
 fn respond(
-    content: &Content<'_>,
+    content: Content<'_>,
     request: &PullRequest,
     outcome: RequestOutcome,
     mut record: RequestRecord,
@@ -200,10 +204,10 @@ fn respond(
     const STALE: HeaderName = HeaderName::from_static("x-harbor-pilot-stale");
     let mut headers = HeaderMap::new();
     mark(&mut headers, &record);
-    headers.insert(CONTENT_TYPE, header_value(content.media_type));
-    headers.insert(CONTENT_DIGEST, header_value(content.digest.as_str()));
+    headers.insert(CONTENT_TYPE, content.content_type);
+    headers.insert(CONTENT_DIGEST, content.content_digest);
     match content.from {
-        Origin::Endpoint(endpoint) => headers.insert(SERVED_BY, served_by(endpoint)),
+        Origin::Endpoint(endpoint) => headers.insert(SERVED_BY, endpoint),
         Origin::Disk(age) => headers.insert(STALE, age.as_secs().into()),
     };
     let total = content.body.len() as u64;

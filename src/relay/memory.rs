@@ -5,16 +5,30 @@ mod unproved;
 
 pub(crate) use unproved::Doubted;
 
+use super::answer::{header_value, served_by};
 use crate::oci::{Digest, Reference, RegistryName, Repository};
 use crate::topology::EndpointId;
 use bytes::Bytes;
 use foldhash::HashMap;
 use hyper::header::HeaderValue;
 use std::hash::Hash;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use unproved::UnprovedTags;
+
+/// A reference in a repository of a registry: what many memories are kept under. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Image(Arc<Named>);
+
+/// What an image is called.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Named {
+    pub(crate) registry: RegistryName,
+    pub(crate) repository: Repository,
+    pub(crate) reference: Reference,
+}
 
 /// A verified manifest with what its answer needs.
 #[derive(Clone, Debug)]
@@ -25,10 +39,25 @@ pub(crate) struct Manifest {
     pub(crate) digest: Digest,
     /// Its `Content-Type`.
     pub(crate) media_type: Arc<str>,
+    /// The same and more, as answers say it.
+    pub(crate) spelled: Spelled,
     /// Who gave it.
     pub(crate) endpoint: EndpointId,
     /// Upstream was the first choice when it was fetched.
     pub(crate) direct: bool,
+}
+
+/// What every answer with a manifest says of it, spelled once.
+#[derive(Clone, Debug)]
+pub(crate) struct Spelled {
+    /// `Content-Type`
+    pub(crate) content_type: HeaderValue,
+    /// `Docker-Content-Digest`
+    pub(crate) content_digest: HeaderValue,
+    /// `X-Harbor-Pilot-Served-By`
+    pub(crate) served_by: HeaderValue,
+    /// The endpoint's address, for the record.
+    pub(crate) address: Arc<str>,
 }
 
 /// A manifest that was proved and read, with the bytes and headers that it came in: the same again from the same address
@@ -64,7 +93,7 @@ pub(crate) struct Memories {
     /// Manifests by (registry, repository, digest), 30 s (design P6): the GET by digest that follows a HEAD by tag.
     pub(crate) manifests: Forgetting<(RegistryName, Repository, Digest), Manifest>,
     /// What tags were answered with, 30 s: a GET by tag follows a HEAD by tag, and the next pod of the same image both.
-    pub(crate) proved: Forgetting<(RegistryName, Repository, Reference), Arc<Proved>>,
+    pub(crate) proved: Forgetting<Image, Arc<Proved>>,
     /// What tiers answered for tags without a digest, and whether anything came of it (design P13).
     pub(crate) unproved: UnprovedTags,
     /// Repositories that upstream denied, 10 min (design P5).
@@ -83,6 +112,57 @@ pub(crate) struct Memories {
     /// Blobs delivered completely and unhashed, with those whose bytes they were, 10 min: asked for again they are suspect and
     /// asked of others first (design P8).
     pub(crate) delivered: Forgetting<Digest, Arc<[EndpointId]>>,
+}
+
+// === impl Image ===
+
+impl Image {
+    pub(crate) fn new(
+        registry: RegistryName,
+        repository: Repository,
+        reference: Reference,
+    ) -> Self {
+        Self(Arc::new(Named {
+            registry,
+            repository,
+            reference,
+        }))
+    }
+}
+
+impl Deref for Image {
+    type Target = Named;
+
+    fn deref(&self) -> &Named {
+        &self.0
+    }
+}
+
+// === impl Manifest ===
+
+impl Manifest {
+    /// `direct`: upstream was the first choice.
+    pub(crate) fn new(
+        body: Bytes,
+        digest: Digest,
+        media_type: Arc<str>,
+        endpoint: EndpointId,
+        direct: bool,
+    ) -> Self {
+        Self {
+            spelled: Spelled {
+                content_type: header_value(&media_type),
+                content_digest: header_value(digest.as_str()),
+                served_by: served_by(&endpoint),
+                address: endpoint.address.to_string().into(),
+            },
+            body,
+            digest,
+            media_type,
+            endpoint,
+            direct,
+        }
+    }
 }
 
 // === impl Proved ===
@@ -158,9 +238,19 @@ impl<K: Hash + Eq + Clone, V: Clone> Forgetting<K, V> {
         }
     }
 
+    /// Whether there is nothing that any key could find.
+    pub(crate) fn is_empty(&self) -> bool {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.is_empty()
+    }
+
     /// The value, while it lives.
     pub(crate) fn get(&self, key: &K, now: Instant) -> Option<V> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.is_empty() {
+            // Most of them mostly are: not even the key is hashed.
+            return None;
+        }
         let (since, value) = entries.get(key)?;
         (now < *since + self.life).then(|| value.clone())
     }

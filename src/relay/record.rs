@@ -20,7 +20,7 @@ pub(crate) struct Sinks {
 pub(crate) struct RequestRecord {
     record: Option<Box<AccessRecord>>,
     began: Instant,
-    sinks: Sinks,
+    sinks: Arc<Sinks>,
     complete: bool,
     early_close_is_normal: bool,
     unreported_bytes: u64,
@@ -33,7 +33,7 @@ const REPORT_BYTES: u64 = 4 * 1024 * 1024;
 
 impl RequestRecord {
     pub(crate) fn new(
-        sinks: Sinks,
+        sinks: Arc<Sinks>,
         request_id: Arc<str>,
         method: &'static str,
         now: Instant,
@@ -41,14 +41,14 @@ impl RequestRecord {
         let record = AccessRecord {
             request_id,
             registry: None,
-            repository: String::new(),
-            reference: String::new(),
+            repository: Arc::default(),
+            reference: Arc::default(),
             kind: "other",
             method,
             status: 0,
             outcome: RequestOutcome::ClientClosed,
-            tier: "".into(),
-            endpoint: String::new(),
+            tier: Arc::default(),
+            endpoint: Arc::default(),
             attempts: 0,
             resumes: 0,
             bytes: 0,
@@ -57,8 +57,15 @@ impl RequestRecord {
             generation: 0,
             error: String::new(),
         };
+        let record = match sinks.journal.spent() {
+            Some(mut spent) => {
+                *spent = record;
+                spent
+            }
+            None => Box::new(record),
+        };
         Self {
-            record: Some(Box::new(record)),
+            record: Some(record),
             began: now,
             sinks,
             complete: false,
@@ -71,15 +78,15 @@ impl RequestRecord {
     pub(crate) fn asks(
         &mut self,
         registry: Option<RegistryName>,
-        repository: &str,
+        repository: Arc<str>,
         kind: &'static str,
-        reference: &str,
+        reference: Arc<str>,
     ) {
         self.edit(|record| {
             record.registry = registry;
-            repository.clone_into(&mut record.repository);
+            record.repository = repository;
             record.kind = kind;
-            reference.clone_into(&mut record.reference);
+            record.reference = reference;
         });
     }
 
@@ -94,9 +101,14 @@ impl RequestRecord {
 
     /// Who serves.
     pub(crate) fn served_by(&mut self, endpoint: &EndpointId) {
+        self.served_by_spelled(endpoint, endpoint.address.to_string().into());
+    }
+
+    /// Who serves, where the address has been spelled before.
+    pub(crate) fn served_by_spelled(&mut self, endpoint: &EndpointId, address: Arc<str>) {
         self.edit(|record| {
-            record.tier = endpoint.source.label().into();
-            record.endpoint = endpoint.address.to_string();
+            record.tier = endpoint.source.shared_label();
+            record.endpoint = address;
         });
     }
 

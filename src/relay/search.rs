@@ -13,7 +13,7 @@ pub(crate) use ending::{Ended, Found, NotFound, Rejection};
 use super::candidates::{Candidate, Candidates, Pick};
 use super::causes::{Tried, without_addresses};
 use super::engine::RelayParts;
-use super::rules::{Cause, FinalAnswer};
+use super::rules::{Authority, Cause, FinalAnswer};
 use super::timing::{AttemptId, End, Machine, Order, Role, Timing, Want};
 use crate::exchange::{Answer, Ask};
 use crate::oci::Digest;
@@ -40,7 +40,7 @@ pub(crate) trait Wanted: Send + Sync + 'static {
     /// Looks at an answer, and into its body as far as that is needed before the status line.
     fn examine(
         &self,
-        leg: &Leg,
+        authority: Authority,
         endpoint: &EndpointId,
         answer: Answer,
     ) -> impl Future<Output = Result<Self::Good, Rejection>> + Send;
@@ -76,7 +76,7 @@ struct Attempt {
     leg: usize,
     connection: Option<Connection>,
     in_flight: Option<InFlight>,
-    abort: AbortHandle,
+    abort: Option<AbortHandle>,
     /// Why it did not serve stands in the list.
     is_noted: bool,
 }
@@ -193,11 +193,18 @@ impl<W: Wanted> Search<W> {
                     Role::Tier
                 };
                 let idle = self.parts.client.idle(&candidate.endpoint);
+                if idle
+                    .as_ref()
+                    .is_some_and(|idle| self.parts.client.wants_another(idle))
+                {
+                    dial::spare(&self.parts, &candidate);
+                }
                 let attempt = self.machine.started(role, idle.is_some(), more, now);
                 let connecting = idle
                     .is_none()
                     .then(|| dial::connect(&self.parts, &candidate));
-                self.push(Some(candidate.clone()), candidate.leg, idle);
+                let leg = candidate.leg;
+                self.push(Some(candidate), leg, idle);
                 if let Some(connecting) = connecting {
                     self.await_connection(attempt, connecting);
                 }
@@ -206,14 +213,13 @@ impl<W: Wanted> Search<W> {
     }
 
     fn push(&mut self, candidate: Option<Candidate>, leg: usize, connection: Option<Connection>) {
-        let (abort, _) = AbortHandle::new_pair();
         let in_flight = candidate.as_ref().map(|candidate| candidate.gauges.enter());
         self.attempts.push(Attempt {
             candidate,
             leg,
             connection,
             in_flight,
-            abort,
+            abort: None,
             is_noted: false,
         });
     }
@@ -225,7 +231,7 @@ impl<W: Wanted> Search<W> {
     ) {
         let (abort, registration) = AbortHandle::new_pair();
         if let Some(slot) = self.attempts.get_mut(attempt) {
-            slot.abort = abort;
+            slot.abort = Some(abort);
         }
         let work = Abortable::new(work, registration);
         self.running
@@ -264,7 +270,7 @@ impl<W: Wanted> Search<W> {
             self.machine.ended(attempt);
             return;
         };
-        let Some(leg) = self.route.legs.get(slot.leg).cloned() else {
+        let Some(leg) = self.route.legs.get(slot.leg) else {
             self.machine.ended(attempt);
             return;
         };
@@ -272,16 +278,21 @@ impl<W: Wanted> Search<W> {
         let hedging = &self.parts.hedging;
         let delay = may_hedge.then(|| hedging.delay(&leg.source, Instant::now()));
         self.machine.hedge_after(delay);
+        let authority = if leg.authoritative {
+            Authority::Final
+        } else {
+            Authority::Tier
+        };
+        let ask = self.wanted.ask(leg, &candidate.source);
         let (parts, wanted) = (self.parts.clone(), self.wanted.clone());
         self.spawn(attempt, async move {
-            let ask = wanted.ask(&leg, &candidate.source);
             let exchanger = &parts.exchanger;
             let answer = exchanger
                 .exchange(&candidate.source, &candidate.endpoint, connection, &ask)
                 .await;
             let took = answer.as_ref().ok().map(|answer| answer.took);
             let result = match answer {
-                Ok(answer) => wanted.examine(&leg, &candidate.endpoint, answer).await,
+                Ok(answer) => wanted.examine(authority, &candidate.endpoint, answer).await,
                 Err(error) => Err(rejected(error)),
             };
             Event::Examined { result, took }

@@ -8,7 +8,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use super::memory::Forgetting;
+use super::memory::{Forgetting, Image};
 use crate::config;
 use crate::lifecycle;
 use crate::oci::{Digest, Reference, RegistryName, Repository};
@@ -35,8 +35,6 @@ const READ_LIMIT: Duration = Duration::from_secs(1);
 
 /// One event per image and minute.
 const SAY_EVERY: Duration = Duration::from_secs(60);
-
-type Image = (RegistryName, Repository, Reference);
 
 /// The kept manifests.
 #[derive(Debug)]
@@ -82,21 +80,20 @@ impl Stale {
     /// Keeps what a source gave anonymously; without a body only what the tag names now.
     pub(crate) fn keep(
         &self,
-        image: Image,
+        image: &Image,
         digest: &Digest,
-        whole: Option<(Bytes, String)>,
+        whole: impl FnOnce() -> Option<(Bytes, String)>,
         limits: config::Stale,
     ) {
-        let (key, now) = ((image, digest.clone()), Instant::now());
+        let (key, now) = ((image.clone(), digest.clone()), Instant::now());
         if !limits.enabled || self.kept.holds(&key, now) {
             return;
         }
-        let (registry, repository, reference) = &key.0;
         let command = Command::Keep {
-            folder: files::folder(registry, repository),
-            reference: reference.clone(),
+            folder: files::folder(&image.registry, &image.repository),
+            reference: image.reference.clone(),
             digest: digest.clone(),
-            whole,
+            whole: whole(),
             limits,
         };
         if self.commands.try_send(command).is_ok() {
@@ -105,8 +102,9 @@ impl Stale {
     }
 
     /// An authoritative source says that it does not exist, or must not be had.
-    pub(crate) fn forget(&self, (registry, repository, reference): &Image) {
-        self.delete(registry, repository, Some(reference.clone()));
+    pub(crate) fn forget(&self, image: &Image) {
+        let reference = Some(image.reference.clone());
+        self.delete(&image.registry, &image.repository, reference);
     }
 
     /// An authoritative source denied the whole repository.
@@ -115,9 +113,9 @@ impl Stale {
     }
 
     fn delete(&self, registry: &RegistryName, repository: &Repository, what: Option<Reference>) {
-        self.kept.forget(|((of, name, reference), _)| {
-            let same = what.as_ref().is_none_or(|what| what == reference);
-            of == registry && name == repository && same
+        self.kept.forget(|(image, _)| {
+            let same = what.as_ref().is_none_or(|what| *what == image.reference);
+            image.registry == *registry && image.repository == *repository && same
         });
         let command = Command::Forget {
             folder: files::folder(registry, repository),
@@ -136,15 +134,18 @@ impl Stale {
     /// What is kept, if it is young enough, proved, and of a kind that the client takes.
     pub(crate) async fn find(
         &self,
-        (registry, repository, reference): &Image,
+        image: &Image,
         accept: &str,
         limits: config::Stale,
     ) -> Option<StaleManifest> {
         if !limits.enabled || self.tainted.load(Ordering::Relaxed) {
             return None;
         }
-        let (shelf, folder) = (self.shelf.clone(), files::folder(registry, repository));
-        let reference = reference.clone();
+        let (shelf, folder) = (
+            self.shelf.clone(),
+            files::folder(&image.registry, &image.repository),
+        );
+        let reference = image.reference.clone();
         let reading = tokio::task::spawn_blocking(move || {
             shelf.read(&folder, &reference, limits.max_age, SystemTime::now())
         });

@@ -5,6 +5,7 @@ use super::{Leg, Reasons, Refusal, Route, RouteTable};
 use crate::config::{Registry, Tier, TierKind};
 use crate::oci::{RegistryName, Repository, ResourceKind};
 use crate::topology::SourceId;
+use std::sync::Arc;
 
 // === impl RouteTable ===
 
@@ -51,9 +52,9 @@ impl RouteTable {
             reasons.say(|| format!("the direct upstream {} comes last", registry.upstream));
             legs.push(Leg {
                 source: SourceId::Upstream(registry.name.clone()),
-                path: repository.as_str().to_owned(),
+                path: repository.as_str().into(),
                 query: None,
-                token_scope: repository.as_str().to_owned(),
+                token_scope: repository.as_str().into(),
                 authoritative: true,
                 with_credential: true,
             });
@@ -66,6 +67,7 @@ impl RouteTable {
         Ok(Route {
             registry: Some(registry.name.clone()),
             registry_label: registry.name.clone(),
+            key: key(&registry.name, &repository),
             repository,
             legs,
             reasons: reasons.list(),
@@ -84,24 +86,29 @@ impl RouteTable {
         if let Some(word) = upstream_only(kind) {
             return Err(Refusal::NotRelayed(word));
         }
-        let path = repository.as_str().to_owned();
-        let project = path.split('/').next().unwrap_or(&path).to_owned();
+        let path: Arc<str> = repository.as_str().into();
+        let project = path.split('/').next().unwrap_or(&path);
         let leg = Leg {
             source: SourceId::Tier(tier.name.clone()),
             query: None,
-            token_scope: token_scope(tier.kind, &project, &path),
+            token_scope: token_scope(tier.kind, project, &path),
             path,
             authoritative: true,
             with_credential: false,
         };
         Ok(Route {
             registry: None,
+            key: key(&image_name, &repository),
             registry_label: image_name,
             repository,
             legs: vec![leg],
             reasons: reasons.list(),
         })
     }
+}
+
+fn key(registry: &RegistryName, repository: &Repository) -> Arc<str> {
+    format!("{registry}/{repository}").into()
 }
 
 /// What tiers answer wrongly or not at all (harbor-facts 3.5), as the word for people.
@@ -118,12 +125,13 @@ fn tier_leg(tier: &Tier, registry: &RegistryName, repository: &Repository) -> Op
     }
     let (path, query, token_scope) = match tier.kind {
         TierKind::Mirror => {
-            let path = repository.as_str().to_owned();
-            (path.clone(), Some(format!("ns={registry}")), path)
+            let path: Arc<str> = repository.as_str().into();
+            let query = format!("ns={registry}").into();
+            (path.clone(), Some(query), path)
         }
         TierKind::Harbor | TierKind::Path => {
             let project = tier.projects.get(registry)?;
-            let path = format!("{project}/{repository}");
+            let path: Arc<str> = format!("{project}/{repository}").into();
             let scope = token_scope(tier.kind, project, &path);
             (path, None, scope)
         }
@@ -139,9 +147,9 @@ fn tier_leg(tier: &Tier, registry: &RegistryName, repository: &Repository) -> Op
 }
 
 /// Harbor reduces a token to its project (harbor-facts 2); other registries grant what was asked for.
-fn token_scope(kind: TierKind, project: &str, path: &str) -> String {
+fn token_scope(kind: TierKind, project: &str, path: &Arc<str>) -> Arc<str> {
     match kind {
-        TierKind::Harbor => project.to_owned(),
-        TierKind::Path | TierKind::Mirror => path.to_owned(),
+        TierKind::Harbor => project.into(),
+        TierKind::Path | TierKind::Mirror => path.clone(),
     }
 }

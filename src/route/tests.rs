@@ -76,7 +76,7 @@ fn table(text: &str) -> RouteTable {
     RouteTable::of(Arc::new(config))
 }
 
-fn ask(table: &RouteTable, ns: Option<&str>, name: &str, kind: &str) -> Result<Route, String> {
+fn ask(table: &RouteTable, ns: Option<&str>, name: &str, kind: &str) -> Result<Arc<Route>, String> {
     let suffix = match kind {
         "blob" => format!("blobs/{DIGEST}"),
         "tags" => "tags/list".to_owned(),
@@ -104,7 +104,7 @@ fn word(refusal: &Refusal) -> String {
 
 /// `replica:proxy-docker-io/library/nginx upstream:library/nginx`; `?` before a query, `!` for authority,
 /// `-` for a credential that stays here.
-fn shown(result: Result<Route, String>) -> String {
+fn shown(result: Result<Arc<Route>, String>) -> String {
     match result {
         Err(refusal) => refusal,
         Ok(route) => {
@@ -195,7 +195,11 @@ fn tokens_are_kept_under_the_project_only_where_they_open_it() {
     let table = table(CONFIG);
     let scopes = |ns: &str, name: &str| -> Vec<String> {
         let route = ask(&table, Some(ns), name, "manifest").unwrap();
-        route.legs.into_iter().map(|leg| leg.token_scope).collect()
+        route
+            .legs
+            .iter()
+            .map(|leg| leg.token_scope.to_string())
+            .collect()
     };
     assert_eq!(
         scopes("docker.io", "nginx"),
@@ -269,7 +273,7 @@ fn with_direct_off_no_upstream_is_ever_a_leg() {
     let table = table(&text);
     for (ns, name, kind, _) in ROWS {
         if let Ok(route) = ask(&table, *ns, name, kind) {
-            for leg in route.legs {
+            for leg in &route.legs {
                 assert!(matches!(leg.source, SourceId::Tier(_)), "{ns:?} {name}");
             }
         }
@@ -302,4 +306,30 @@ fn a_mirror_of_everything_is_asked_for_everything() {
     );
     let found = shown(ask(&table, Some("gcr.io"), "o/r", "blob"));
     assert_eq!(found, "m:o/r?ns=gcr.io upstream!:o/r");
+}
+
+#[test]
+fn a_route_is_made_once_and_never_for_another_name() {
+    let table = table(CONFIG);
+    let ask = |ns: Option<&str>, name: &str, kind: &str| ask(&table, ns, name, kind);
+    let first = ask(Some("docker.io"), "library/nginx", "manifest").unwrap();
+    let again = ask(Some("docker.io"), "library/nginx", "blob").unwrap();
+    assert!(Arc::ptr_eq(&first, &again));
+    let others = [
+        (Some("quay.io"), "library/nginx", "manifest"),
+        (Some("docker.io"), "library/nginx2", "manifest"),
+        (None, "library/nginx", "manifest"),
+        (Some("docker.io"), "library/nginx", "tags"),
+    ];
+    for (ns, name, kind) in others {
+        if let Ok(other) = ask(ns, name, kind) {
+            assert!(!Arc::ptr_eq(&first, &other), "{ns:?} {name} {kind}");
+        }
+    }
+    // More than are kept.
+    for number in 0..3000 {
+        let name = format!("library/app-{number}");
+        let route = ask(Some("docker.io"), &name, "manifest").unwrap();
+        assert_eq!(route.repository.as_str(), name);
+    }
 }

@@ -78,9 +78,8 @@ pub(super) async fn answer(
                 ns,
                 name,
                 kind,
-                accept: joined(request.headers(), ACCEPT.as_str()),
-                range: joined(request.headers(), RANGE.as_str())
-                    .and_then(|range| ByteRange::parse(&range)),
+                accept: accept(request.headers()),
+                range: range(request.headers()),
                 query: query.filter(|_| list),
                 reset,
             };
@@ -183,13 +182,27 @@ fn same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 
-fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
-    let values: Vec<&str> = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    (!values.is_empty()).then(|| values.join(", "))
+/// What the client accepts. It may say so in several fields (RFC 9110, 5.3); mostly it is one, which is passed on as it is.
+fn accept(headers: &HeaderMap) -> Option<HeaderValue> {
+    let values = || {
+        let all = headers.get_all(ACCEPT).into_iter();
+        all.filter(|value| value.to_str().is_ok())
+    };
+    let first = values().next()?;
+    if values().nth(1).is_none() {
+        return Some(first.clone());
+    }
+    let texts: Vec<&str> = values().filter_map(|value| value.to_str().ok()).collect();
+    HeaderValue::try_from(texts.join(", ")).ok()
+}
+
+/// The range that is asked for; several fields of it are none.
+fn range(headers: &HeaderMap) -> Option<ByteRange> {
+    let mut values = headers.get_all(RANGE).into_iter();
+    let (first, None) = (values.next()?, values.next()) else {
+        return None;
+    };
+    ByteRange::parse(first.to_str().ok()?)
 }
 
 fn refuse<B>(relay: &Relay, request: &Request<B>, refused: &Refused) -> Answer {

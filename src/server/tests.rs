@@ -65,6 +65,7 @@ async fn stage(idle: Duration) -> Stage {
         connections: Arc::new(Semaphore::new(4)),
         idle,
         key,
+        threads: Threads::current(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();

@@ -3,7 +3,6 @@
 use super::record::{AccessRecord, StateChange};
 use super::sentence;
 use super::writer::Diagnostic;
-use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::Level;
 
@@ -13,12 +12,19 @@ pub(super) struct Style {
     pub(super) color: bool,
 }
 
+/// The time of lines, spelled once a second.
+#[derive(Debug, Default)]
+pub(super) struct Stamp {
+    second: u64,
+    text: String,
+}
+
 /// Seconds since 1970 as `2026-11-21T01:31:08Z`.
 pub(super) struct Utc(pub(super) u64);
 
 impl Style {
     /// `2026-11-21T01:31:08Z INFO  blob docker.io/…`
-    pub(super) fn access(self, out: &mut String, at: SystemTime, record: &AccessRecord) {
+    pub(super) fn access(self, out: &mut String, at: &str, record: &AccessRecord) {
         self.begin(out, at, record.level());
         sentence::access(out, record);
         out.push_str(" request=");
@@ -27,7 +33,7 @@ impl Style {
     }
 
     /// `2026-11-21T01:31:08Z WARN  tier_down: replica …`
-    pub(super) fn event(self, out: &mut String, at: SystemTime, change: &StateChange) {
+    pub(super) fn event(self, out: &mut String, at: &str, change: &StateChange) {
         self.begin(out, at, change.event.level());
         out.push_str(change.event.word());
         out.push_str(": ");
@@ -36,7 +42,7 @@ impl Style {
     }
 
     /// `2026-11-21T01:31:08Z WARN  relay: …`
-    pub(super) fn diagnostic(self, out: &mut String, at: SystemTime, diagnostic: &Diagnostic) {
+    pub(super) fn diagnostic(self, out: &mut String, at: &str, diagnostic: &Diagnostic) {
         self.begin(out, at, diagnostic.level);
         let target = diagnostic.target;
         out.push_str(target.strip_prefix("harbor_pilot::").unwrap_or(target));
@@ -45,8 +51,7 @@ impl Style {
         out.push('\n');
     }
 
-    fn begin(self, out: &mut String, at: SystemTime, level: Level) {
-        let at = Utc::of(at);
+    fn begin(self, out: &mut String, at: &str, level: Level) {
         let (word, color) = match level {
             Level::ERROR => ("ERROR", "31"),
             Level::WARN => ("WARN ", "33"),
@@ -54,12 +59,28 @@ impl Style {
             Level::DEBUG => ("DEBUG", "34"),
             Level::TRACE => ("TRACE", "35"),
         };
-        // Writing into a String cannot fail.
-        let _ = if self.color {
-            write!(out, "{at} \x1b[{color}m{word}\x1b[0m ")
+        let parts = if self.color {
+            ["\x1b[", color, "m", word, "\x1b[0m "]
         } else {
-            write!(out, "{at} {word} ")
+            [word, " ", "", "", ""]
         };
+        out.push_str(at);
+        out.push(' ');
+        out.extend(parts);
+    }
+}
+
+// === impl Stamp ===
+
+impl Stamp {
+    /// That time, as it stands at a line's beginning.
+    pub(super) fn at(&mut self, now: SystemTime) -> &str {
+        let now = Utc::of(now);
+        if now.0 != self.second || self.text.is_empty() {
+            self.second = now.0;
+            self.text = now.to_string();
+        }
+        &self.text
     }
 }
 

@@ -13,9 +13,9 @@ pub struct AccessRecord {
     /// `REGISTRY`; `None` where none was recognised.
     pub registry: Option<RegistryName>,
     /// `REPOSITORY`
-    pub repository: String,
+    pub repository: Arc<str>,
     /// `REFERENCE`
-    pub reference: String,
+    pub reference: Arc<str>,
     /// `KIND`: manifest, blob, tags or referrers; `other` for what is none of them.
     pub kind: &'static str,
     /// `METHOD`
@@ -27,7 +27,7 @@ pub struct AccessRecord {
     /// `TIER`: who served, `upstream` included; empty if nobody.
     pub tier: Arc<str>,
     /// `ENDPOINT`: the address that served.
-    pub endpoint: String,
+    pub endpoint: Arc<str>,
     /// `ATTEMPTS`
     pub attempts: u32,
     /// `RESUMES`

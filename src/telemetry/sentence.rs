@@ -11,7 +11,7 @@ const DIGEST_SHOWN: usize = 12;
 /// `blob docker.io/library/nginx@sha256:ab12… 200 served by replica/203.0.113.7:443 in 35 ms, 12.3 MiB`.
 pub(super) fn access(out: &mut String, record: &AccessRecord) {
     // Writing into a String cannot fail.
-    let _ = write!(OneLine(out), "{}", Access(record));
+    let _ = write_access(&mut OneLine(out), record);
 }
 
 /// Appends a text with its control characters escaped: clients choose names, and neither a terminal's escape
@@ -32,43 +32,35 @@ pub fn human_duration(duration: Duration) -> String {
     Span(duration).to_string()
 }
 
-struct Access<'a>(&'a AccessRecord);
-
 struct Bytes(u64);
 
 struct Span(Duration);
 
 struct OneLine<'a>(&'a mut String);
 
-impl fmt::Display for Access<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let record = self.0;
-        if record.is_ping() {
-            return write!(
-                f,
-                "ping {} {} in {}",
-                record.method,
-                record.status,
-                Span(record.duration)
-            );
-        }
-        write!(f, "{} ", record.kind)?;
-        image(f, record)?;
-        write!(f, "{} ", record.status)?;
-        outcome(f, record)?;
-        write!(f, " in {}", Span(record.duration))?;
-        if record.bytes > 0 {
-            write!(f, ", {}", Bytes(record.bytes))?;
-        }
-        if !record.error.is_empty() {
-            write!(f, ": {}", record.error)?;
-        }
-        Ok(())
+fn write_access(out: &mut impl Write, record: &AccessRecord) -> fmt::Result {
+    if record.is_ping() {
+        let (method, status) = (record.method, record.status);
+        return write!(out, "ping {method} {status} in {}", Span(record.duration));
     }
+    out.write_str(record.kind)?;
+    out.write_str(" ")?;
+    image(out, record)?;
+    write!(out, "{} ", record.status)?;
+    outcome(out, record)?;
+    write!(out, " in {}", Span(record.duration))?;
+    if record.bytes > 0 {
+        write!(out, ", {}", Bytes(record.bytes))?;
+    }
+    if !record.error.is_empty() {
+        out.write_str(": ")?;
+        out.write_str(&record.error)?;
+    }
+    Ok(())
 }
 
 /// `docker.io/library/nginx@sha256:ab12…` and a space, as far as it is known.
-fn image(f: &mut fmt::Formatter<'_>, record: &AccessRecord) -> fmt::Result {
+fn image(f: &mut impl Write, record: &AccessRecord) -> fmt::Result {
     if let Some(registry) = &record.registry {
         f.write_str(registry.as_str())?;
         if !record.repository.is_empty() {
@@ -81,14 +73,15 @@ fn image(f: &mut fmt::Formatter<'_>, record: &AccessRecord) -> fmt::Result {
         let rest = if shown.len() < hex.len() { "…" } else { "" };
         write!(f, "@{algorithm}:{shown}{rest}")?;
     } else if !record.reference.is_empty() {
-        write!(f, ":{}", record.reference)?;
+        f.write_str(":")?;
+        f.write_str(&record.reference)?;
     }
     let anything =
         record.registry.is_some() || !record.repository.is_empty() || !record.reference.is_empty();
     f.write_str(if anything { " " } else { "" })
 }
 
-fn outcome(f: &mut fmt::Formatter<'_>, record: &AccessRecord) -> fmt::Result {
+fn outcome(f: &mut impl Write, record: &AccessRecord) -> fmt::Result {
     let attempts = record.attempts;
     match record.outcome {
         RequestOutcome::Served => f.write_str("served")?,
@@ -103,8 +96,12 @@ fn outcome(f: &mut fmt::Formatter<'_>, record: &AccessRecord) -> fmt::Result {
     }
     match (record.tier.is_empty(), record.endpoint.is_empty()) {
         (true, _) => Ok(()),
-        (false, true) => write!(f, " by {}", record.tier),
-        (false, false) => write!(f, " by {}/{}", record.tier, record.endpoint),
+        (false, has_none) => {
+            f.write_str(" by ")?;
+            f.write_str(&record.tier)?;
+            f.write_str(if has_none { "" } else { "/" })?;
+            f.write_str(&record.endpoint)
+        }
     }
 }
 
@@ -139,7 +136,9 @@ impl fmt::Display for Span {
 
 impl Write for OneLine<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if text.chars().any(char::is_control) {
+        // Most texts are plain ASCII; only others are looked at by characters.
+        let is_plain = |byte: &u8| (b' '..=b'~').contains(byte);
+        if !text.as_bytes().iter().all(is_plain) && text.chars().any(char::is_control) {
             for character in text.chars() {
                 if character.is_control() {
                     self.0.extend(character.escape_default());

@@ -1,7 +1,7 @@
 //! Tests of telemetry.
 
 use super::init::build;
-use super::line::{Style, Utc};
+use super::line::{Stamp, Style, Utc};
 use super::native::Socket;
 use super::writer::{self, CAPACITY, Sink};
 use super::*;
@@ -13,14 +13,14 @@ pub(super) fn record() -> AccessRecord {
     AccessRecord {
         request_id: "0123abcd".into(),
         registry: Some("docker.io".parse().unwrap()),
-        repository: "library/nginx".to_owned(),
-        reference: format!("sha256:{}", "ab12".repeat(16)),
+        repository: "library/nginx".into(),
+        reference: format!("sha256:{}", "ab12".repeat(16)).into(),
         kind: "blob",
         method: "GET",
         status: 200,
         outcome: RequestOutcome::Served,
         tier: "replica".into(),
-        endpoint: "203.0.113.7:443".to_owned(),
+        endpoint: "203.0.113.7:443".into(),
         attempts: 1,
         resumes: 0,
         bytes: 12_897_485,
@@ -199,6 +199,23 @@ fn lines_are_written_in_batches_and_in_order() {
 }
 
 #[test]
+fn written_records_come_back_and_no_more_than_are_kept() {
+    let paper = Paper::default();
+    let (queue, guard, _layers) = build("info", paper.sink()).unwrap();
+    let journal = Journal::queued(Queue {
+        filtered: false,
+        ..queue
+    });
+    assert!(journal.spent().is_none());
+    for _ in 0..SPENT + 100 {
+        journal.access(Box::new(record()));
+    }
+    assert!(guard.flush(Duration::from_secs(20)));
+    let back = std::iter::from_fn(|| journal.spent()).count();
+    assert_eq!(back, SPENT);
+}
+
+#[test]
 fn a_broken_stderr_counts_its_losses() {
     struct Broken;
     impl Write for Broken {
@@ -229,7 +246,7 @@ fn diagnostics_and_records_pass_one_filter_that_can_be_changed() {
     let journal = Journal::queued(queue);
     let ping = AccessRecord {
         kind: "other",
-        repository: String::new(),
+        repository: Arc::default(),
         ..record()
     };
     tracing::subscriber::with_default(layers, || {
@@ -286,7 +303,8 @@ fn the_last_changes_are_kept_whatever_the_destination() {
 #[test]
 fn colours_are_only_for_terminals() {
     let mut plain = String::new();
-    let at = std::time::UNIX_EPOCH;
+    let mut stamp = Stamp::default();
+    let at = stamp.at(std::time::UNIX_EPOCH);
     Style { color: false }.event(&mut plain, at, &change(EventName::TierDown));
     assert_eq!(
         plain,

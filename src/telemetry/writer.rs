@@ -1,10 +1,10 @@
 //! The writer thread: takes records from the queue, formats them and hands them to the log. It alone waits
 //! for the log (design H6).
 
-use super::line::Style;
+use super::line::{Stamp, Style};
 use super::native::{Datagram, Socket};
 use super::record::{AccessRecord, EventName, StateChange};
-use super::{Drops, Queue};
+use super::{Drops, Queue, Spent};
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -52,6 +52,7 @@ pub(super) enum Sink {
     Lines {
         out: Box<dyn Write + Send>,
         style: Style,
+        stamp: Stamp,
         buffer: String,
         /// Records in `buffer`.
         pending: u64,
@@ -61,19 +62,21 @@ pub(super) enum Sink {
 /// Starts the thread. It ends when the last sender is gone.
 pub(super) fn start(sink: Sink, filtered: bool) -> io::Result<Queue> {
     let (sender, receiver) = sync_channel(CAPACITY);
-    let drops = Arc::new(Drops::default());
+    let (drops, spent) = (Arc::new(Drops::default()), Arc::new(Spent::default()));
     let queue = Queue {
         sender,
         drops: drops.clone(),
+        spent: spent.clone(),
         filtered,
     };
     thread::Builder::new()
         .name("journal".to_owned())
-        .spawn(move || run(&receiver, &drops, sink))?;
+        .spawn(move || run(&receiver, &drops, &spent, sink))?;
     Ok(queue)
 }
 
-fn run(receiver: &Receiver<Entry>, drops: &Drops, mut sink: Sink) {
+fn run(receiver: &Receiver<Entry>, drops: &Drops, spent: &Spent, mut sink: Sink) {
+    let mut done = Vec::with_capacity(BATCH);
     while let Ok(first) = receiver.recv() {
         let mut next = Some(first);
         let mut written = 0;
@@ -81,7 +84,12 @@ fn run(receiver: &Receiver<Entry>, drops: &Drops, mut sink: Sink) {
         while let Some(entry) = next {
             match entry {
                 Entry::Flush(answer) => waiting.push(answer),
-                entry => drops.add(sink.put(&entry)),
+                entry => {
+                    drops.add(sink.put(&entry));
+                    if let Entry::Access(record) = entry {
+                        done.push(record);
+                    }
+                }
             }
             written += 1;
             next = if written < BATCH {
@@ -91,6 +99,8 @@ fn run(receiver: &Receiver<Entry>, drops: &Drops, mut sink: Sink) {
             };
         }
         drops.add(sink.flush());
+        spent.give(&mut done);
+        done.clear();
         report(drops, &mut sink);
         for answer in &waiting {
             // Whoever asked may have given up.
@@ -132,6 +142,7 @@ impl Sink {
         Self::Lines {
             out,
             style,
+            stamp: Stamp::default(),
             buffer: String::new(),
             pending: 0,
         }
@@ -151,11 +162,12 @@ impl Sink {
             }
             Self::Lines {
                 style,
+                stamp,
                 buffer,
                 pending,
                 ..
             } => {
-                let now = SystemTime::now();
+                let now = stamp.at(SystemTime::now());
                 match entry {
                     Entry::Access(record) => style.access(buffer, now, record),
                     Entry::Event(change) => style.event(buffer, now, change),

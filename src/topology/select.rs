@@ -97,6 +97,23 @@ struct Ranked<'a> {
     rank: Rank,
     hash: u64,
     in_flight: u32,
+    /// Among those of its source and rank, where the address families take turns.
+    turn: usize,
+    /// Among all.
+    group: Group,
+}
+
+/// The parts of the whole order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Group {
+    First,
+    Others,
+    Upstream,
+    /// Of a tier, and too many to be asked before upstream.
+    Late,
+    Loaded,
+    Suspect,
+    Ejected,
 }
 
 // === impl Why ===
@@ -164,6 +181,8 @@ fn ranked<'a>(
                 rank: rank(request, state, in_flight, now, random),
                 hash: rendezvous(request.key, state.id.address),
                 in_flight,
+                turn: 0,
+                group: Group::First,
             }
         })
         .collect();
@@ -211,18 +230,17 @@ fn in_share(since: Instant, now: Instant, random: u64) -> bool {
 
 /// Orders one source's endpoints: by rank, then learned, sticky, the less loaded of the two with the highest
 /// hash, the rest by hash; within each rank the address families take turns.
-fn order(request: &Selection<'_>, leg: &mut Vec<Ranked<'_>>) {
+fn order(request: &Selection<'_>, leg: &mut [Ranked<'_>]) {
     leg.sort_by_key(|ranked| (ranked.rank, Reverse(ranked.hash)));
-    let mut ordered = Vec::with_capacity(leg.len());
-    while let Some(rank) = leg.first().map(|ranked| ranked.rank) {
-        let others = leg.partition_point(|ranked| ranked.rank == rank);
-        let rest = leg.split_off(others);
-        let mut same = std::mem::replace(leg, rest);
-        if rank == Rank::Ejected {
+    for same in leg.chunk_by_mut(|one, next| one.rank == next.rank) {
+        if same
+            .first()
+            .is_some_and(|first| first.rank == Rank::Ejected)
+        {
             // Who failed less often is the better guess.
             same.sort_by_key(|ranked| ranked.strikes());
         } else {
-            prefer_less_loaded(&mut same);
+            prefer_less_loaded(same);
         }
         for preferred in [request.sticky, request.learned_at].into_iter().flatten() {
             let found = same.iter().position(|r| r.state.id == *preferred);
@@ -230,9 +248,8 @@ fn order(request: &Selection<'_>, leg: &mut Vec<Ranked<'_>>) {
                 head.rotate_right(1);
             }
         }
-        interleave(same, &mut ordered);
+        interleave(same);
     }
-    *leg = ordered;
 }
 
 /// Puts the less loaded of the first two first (the power of two choices, design H5).
@@ -246,55 +263,51 @@ fn prefer_less_loaded(same: &mut [Ranked<'_>]) {
 
 /// Keeps the first and lets the address families take turns after it, each in its own order, so that a node
 /// whose IPv6 goes nowhere has an IPv4 address among the first two (design P6).
-fn interleave<'a>(same: Vec<Ranked<'a>>, ordered: &mut Vec<Ranked<'a>>) {
-    let Some(first) = same.first().map(|ranked| ranked.state.id.address.is_ipv4()) else {
+fn interleave(same: &mut [Ranked<'_>]) {
+    let Some(first) = same.first().map(Ranked::is_v4) else {
         return;
     };
-    let (own, other): (Vec<_>, Vec<_>) = same
-        .into_iter()
-        .partition(|ranked| ranked.state.id.address.is_ipv4() == first);
-    let mut other = other.into_iter();
-    for ranked in own {
-        ordered.push(ranked);
-        ordered.extend(other.next());
+    let (mut own, mut other) = (0, 1);
+    for ranked in same.iter_mut() {
+        let turn = if ranked.is_v4() == first {
+            &mut own
+        } else {
+            &mut other
+        };
+        ranked.turn = *turn;
+        *turn += 2;
     }
-    ordered.extend(other);
+    same.sort_by_key(|ranked| ranked.turn);
 }
 
 /// Puts the legs together: two of each tier, the tiers' others, upstream, what came too late for that; then
 /// the loaded, the suspect and the ejected of all, in the legs' order.
 fn merge(legs: Vec<Vec<Ranked<'_>>>) -> Vec<Ranked<'_>> {
-    let (mut first, mut others, mut upstream) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut loaded, mut suspect, mut ejected) = (Vec::new(), Vec::new(), Vec::new());
+    let mut all = Vec::with_capacity(legs.iter().map(Vec::len).sum());
     for leg in legs {
         let mut taken = 0;
-        for ranked in leg {
-            let list = match ranked.rank {
-                Rank::Ejected => &mut ejected,
-                Rank::Suspect => &mut suspect,
-                Rank::Loaded => &mut loaded,
-                _ if ranked.is_upstream() => &mut upstream,
+        for mut ranked in leg {
+            ranked.group = match ranked.rank {
+                Rank::Ejected => Group::Ejected,
+                Rank::Suspect => Group::Suspect,
+                Rank::Loaded => Group::Loaded,
+                _ if ranked.is_upstream() => Group::Upstream,
                 _ if taken < FIRST_OF_A_TIER => {
                     taken += 1;
-                    &mut first
+                    Group::First
                 }
-                _ => &mut others,
+                _ => Group::Others,
             };
-            list.push(ranked);
+            all.push(ranked);
         }
     }
-    first.append(&mut others);
-    let mut late = first.split_off(first.len().min(BEFORE_UPSTREAM));
-    let mut all = first;
-    for list in [
-        &mut upstream,
-        &mut late,
-        &mut loaded,
-        &mut suspect,
-        &mut ejected,
-    ] {
-        all.append(list);
+    all.sort_by_key(|ranked| ranked.group);
+    for ranked in all.iter_mut().skip(BEFORE_UPSTREAM) {
+        if matches!(ranked.group, Group::First | Group::Others) {
+            ranked.group = Group::Late;
+        }
     }
+    all.sort_by_key(|ranked| ranked.group);
     all
 }
 
@@ -311,6 +324,10 @@ impl Ranked<'_> {
             EndpointStatus::Ejected { strikes, .. } => strikes,
             _ => 0,
         }
+    }
+
+    fn is_v4(&self) -> bool {
+        self.state.id.address.is_ipv4()
     }
 
     fn is_upstream(&self) -> bool {

@@ -72,6 +72,17 @@ impl SourceId {
     }
 }
 
+impl SourceId {
+    /// The label, to be kept.
+    #[must_use]
+    pub fn shared_label(&self) -> Arc<str> {
+        match self {
+            Self::Tier(name) => name.clone(),
+            Self::Upstream(_) => self.label().into(),
+        }
+    }
+}
+
 impl fmt::Display for SourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

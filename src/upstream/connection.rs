@@ -47,6 +47,8 @@ pub(super) struct Line {
     key: Key,
     to: Arc<str>,
     proxied: Option<ProxyForm>,
+    /// The thread that drives it.
+    thread: usize,
     /// It carried a request before.
     used: bool,
     /// A request is on its way or its answer not read to the end.
@@ -76,6 +78,11 @@ impl Connection {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.line.key.address()
+    }
+
+    /// Whether the current thread drives it.
+    pub(super) fn is_at_hand(&self) -> bool {
+        self.line.is_of(lifecycle::thread_number())
     }
 
     /// Leaves it, unused, for whoever wants one to the same place.
@@ -201,9 +208,15 @@ impl Line {
             key,
             to,
             proxied,
+            thread: lifecycle::thread_number(),
             used: false,
             busy: false,
         }))
+    }
+
+    /// Whether that thread drives it: there it wakes nobody else.
+    pub(super) fn is_of(&self, thread: usize) -> bool {
+        self.thread == thread
     }
 
     pub(super) fn key(&self) -> &Key {

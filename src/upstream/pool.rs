@@ -100,9 +100,22 @@ impl<T: Idle> Shelves<T> {
         self.total += 1;
     }
 
-    /// Takes the youngest that is still good; those found dead on the way are let go.
-    pub(super) fn take(&mut self, key: &Key, now: Instant) -> Option<T> {
+    /// Takes the youngest that is still good, of those that are at hand if there are any; those found dead on the way are
+    /// let go.
+    pub(super) fn take(
+        &mut self,
+        key: &Key,
+        now: Instant,
+        at_hand: impl Fn(&T) -> bool,
+    ) -> Option<T> {
         let shelf = self.idle.get_mut(key)?;
+        let mut places = shelf.iter().rev();
+        if let Some(from_back) = places.position(|(_, connection)| at_hand(connection))
+            && from_back > 0
+            && let Some(youngest) = shelf.remove(shelf.len() - 1 - from_back)
+        {
+            shelf.push_back(youngest);
+        }
         let mut found = None;
         while let Some((since, connection)) = shelf.pop_back() {
             self.total -= 1;

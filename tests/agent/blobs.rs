@@ -223,15 +223,15 @@ async fn every_outcome_has_its_word() {
     let record = ask(target(&lab.path())).await;
     assert_eq!(record.outcome, RequestOutcome::Served);
     assert_eq!(record.registry.as_ref().unwrap().as_str(), "docker.io");
-    assert_eq!(record.repository, REPOSITORY);
-    assert_eq!(record.reference, lab.image.layer().digest.as_str());
+    assert_eq!(&*record.repository, REPOSITORY);
+    assert_eq!(&*record.reference, lab.image.layer().digest.as_str());
     assert_eq!(
         (record.kind, record.method, record.status),
         ("blob", "GET", 200)
     );
     assert_eq!(
-        (&*record.tier, &record.endpoint),
-        ("t1", &lab.first.addr.to_string())
+        (&*record.tier, &*record.endpoint),
+        ("t1", lab.first.addr.to_string().as_str())
     );
     assert_eq!(
         (record.attempts, record.resumes, record.bytes),
@@ -251,10 +251,7 @@ async fn every_outcome_has_its_word() {
     );
     let refused = ask("/v2/a/b/manifests/1?ns=example.com".to_owned()).await;
     assert_eq!(refused.outcome, RequestOutcome::Refused);
-    assert_eq!(
-        (refused.registry, refused.repository.as_str()),
-        (None, "a/b")
-    );
+    assert_eq!((refused.registry, &*refused.repository), (None, "a/b"));
     // The first choice is upstream where no tier has the registry, or the repository goes round them.
     let upstream = FakeRegistry::builder().with_image(REPOSITORY, "1", &lab.image);
     let upstream = upstream.start().await;

@@ -217,7 +217,7 @@ async fn every_spelling_of_a_name_is_routed() {
         assert_eq!((got.status, &got.body), (200, &image.top.body), "{target}");
         let record = node.record(&got).await;
         assert_eq!(record.registry.unwrap().as_str(), "docker.io", "{target}");
-        assert_eq!(record.repository, REPOSITORY, "{target}");
+        assert_eq!(&*record.repository, REPOSITORY, "{target}");
     }
     assert!(upstream.requests().is_empty());
     serves_ping(&node).await;

@@ -5,14 +5,14 @@ use super::client::{Client, Got};
 use crate::support::FakeRegistry;
 use harbor_pilot::app::{self, Start};
 use harbor_pilot::config::Loader;
-use harbor_pilot::lifecycle::{Inherited, Notifier, RawSignal, Signals};
+use harbor_pilot::lifecycle::{Inherited, Notifier, RawSignal, Signals, Threads};
 use harbor_pilot::telemetry::{AccessRecord, Captured, EventName, Journal, StateChange};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tokio::runtime::Handle;
+
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -122,7 +122,7 @@ impl Node {
             inherited: Inherited::default(),
             seed: 7,
         };
-        let data = Handle::current();
+        let data = Threads::current();
         let running = app::build(start, loaded, rejected, &data).await.unwrap();
         let (addr, admin) = (running.bound.listen[0], running.bound.admin.unwrap());
         let (sender, signals) = Signals::by_hand();

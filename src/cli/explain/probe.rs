@@ -7,6 +7,7 @@ use crate::oci::{ACCEPT_MANIFESTS, Digest, ManifestKind, Reference, inspect_mani
 use crate::route::Leg;
 use crate::topology::{EndpointId, Source, Sources};
 use crate::upstream::{Body, Client};
+use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 use std::sync::Arc;
@@ -130,7 +131,7 @@ fn ask_of(leg: &Leg, reference: &Reference) -> Ask {
         scope_repository: leg.path.clone(),
         token_scope: leg.token_scope.clone(),
         with_credential: leg.with_credential,
-        accept: ACCEPT_MANIFESTS.to_owned(),
+        accept: HeaderValue::from_static(ACCEPT_MANIFESTS),
         range: None,
         request_id: "explain".into(),
     }

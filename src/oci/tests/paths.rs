@@ -207,7 +207,7 @@ fn words_and_references_of_kinds() {
         let ResourcePath::Resource { kind, .. } = path else {
             panic!("{suffix} is no resource");
         };
-        assert_eq!((kind.word(), kind.reference()), (word, reference));
+        assert_eq!((kind.word(), &*kind.reference()), (word, reference));
         assert_eq!(matches!(kind, ResourceKind::Blob(_)), word == "blob");
     }
 }

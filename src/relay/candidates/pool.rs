@@ -7,6 +7,7 @@ use crate::relay::timing::Want;
 use crate::topology::select::{Selection, Why, select};
 use crate::topology::{EndpointId, Snapshot, SourceId};
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// What is known when candidates are listed.
@@ -38,7 +39,7 @@ pub(super) trait Marks {
 pub(super) struct Pool {
     legs: Vec<SourceId>,
     /// Of the repository, for the rendezvous hash.
-    key: String,
+    key: Arc<str>,
     gone: HashSet<EndpointId>,
     gone_legs: HashSet<usize>,
     warned: HashSet<usize>,
@@ -48,7 +49,7 @@ pub(super) struct Pool {
 // === impl Pool ===
 
 impl Pool {
-    pub(super) fn new(legs: Vec<SourceId>, key: String) -> Self {
+    pub(super) fn new(legs: Vec<SourceId>, key: Arc<str>) -> Self {
         Self {
             legs,
             key,
@@ -61,11 +62,15 @@ impl Pool {
 
     /// Everybody who is left, in the order of asking.
     pub(super) fn list(&self, known: &Known<'_>) -> VecDeque<Candidate> {
-        let legs = self.legs.iter().enumerate();
-        let legs: Vec<SourceId> = legs
-            .filter(|(index, _)| !self.gone_legs.contains(index))
-            .map(|(_, leg)| leg.clone())
-            .collect();
+        let left: Vec<SourceId>;
+        let legs = if self.gone_legs.is_empty() {
+            &self.legs
+        } else {
+            let legs = self.legs.iter().enumerate();
+            let legs = legs.filter(|(index, _)| !self.gone_legs.contains(index));
+            left = legs.map(|(_, leg)| leg.clone()).collect();
+            &left
+        };
         // Quarantined ones are left out before anybody is judged by load: else those who are full would be left out for the sake
         // of some who cannot be asked.
         let quarantined = self.quarantined(known);
@@ -75,7 +80,7 @@ impl Pool {
             &self.gone.union(&quarantined).cloned().collect()
         };
         let selection = Selection {
-            legs: &legs,
+            legs,
             key: &self.key,
             sticky: known.sticky.as_ref(),
             learned_at: known.learned_at.as_ref(),
@@ -208,6 +213,9 @@ fn silent_last(
     candidates: Vec<Candidate>,
     is_silent: impl Fn(&EndpointId) -> bool,
 ) -> VecDeque<Candidate> {
+    if !candidates.iter().any(|c| is_silent(&c.endpoint)) {
+        return candidates.into();
+    }
     let mut ordered = VecDeque::with_capacity(candidates.len());
     let mut candidates = candidates.into_iter().peekable();
     while let Some(first) = candidates.next() {

@@ -244,7 +244,7 @@ impl Node {
         });
     }
 
-    /// As `relay::search::reports` has it: health says whether it wants to know.
+    /// As `relay::search::reports` has it.
     pub(super) fn report_success(&self, endpoint: &EndpointId, took: Duration) {
         let snapshot = self.parts.snapshots.borrow().clone();
         let source = snapshot.source(&endpoint.source);
@@ -252,14 +252,12 @@ impl Node {
             let mut endpoints = source.endpoints.iter();
             endpoints.find(|state| state.id == *endpoint)
         });
-        if state.is_none_or(|state| self.parts.health.wants_success(state)) {
-            self.parts.health.report(OutcomeReport {
-                endpoint: endpoint.clone(),
-                outcome: Outcome::Success,
-                first_byte: Some(took),
-                detail: String::new(),
-            });
-        }
+        self.parts.health.report_success(state, || OutcomeReport {
+            endpoint: endpoint.clone(),
+            outcome: Outcome::Success,
+            first_byte: Some(took),
+            detail: String::new(),
+        });
     }
 
     /// Pulls for ever, at random moments.

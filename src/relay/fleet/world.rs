@@ -279,7 +279,7 @@ impl Image {
         let digest = |part: usize| format!("sha256:{:064x}", number * 10 + part + 1);
         let digest = |part| digest(part).parse::<Digest>().expect("a digest");
         Arc::new(Self {
-            route: Arc::new(route.expect("it is configured")),
+            route: route.expect("it is configured"),
             manifest: digest(0),
             blobs: vec![
                 (digest(1), Work::Config),

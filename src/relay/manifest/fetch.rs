@@ -2,17 +2,18 @@
 
 use super::wanted::{ManifestWanted, Told, timing};
 use crate::config;
-use crate::oci::{Digest, Reference, RegistryName, Repository};
+use crate::oci::{Digest, Reference};
 use crate::relay::causes::Tried;
 use crate::relay::engine::{RelayParts, Rules};
 use crate::relay::head;
-use crate::relay::memory::{Doubted, Manifest, Proved};
+use crate::relay::memory::{Doubted, Image, Manifest, Named, Proved};
 use crate::relay::rules::{Cause, FinalAnswer};
 use crate::relay::search::{Ended, Found, NotFound, Search};
 use crate::relay::stale::StaleManifest;
 use crate::route::Route;
 use crate::telemetry::{EventName, RequestOutcome, StateChange};
 use crate::topology::{EndpointId, SourceId};
+use hyper::header::HeaderValue;
 use std::fmt;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -20,10 +21,8 @@ use tokio::time::Instant;
 /// What is asked for; equal ones get the same answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Wish {
-    pub(super) registry: RegistryName,
-    pub(super) repository: Repository,
-    pub(super) reference: Reference,
-    pub(super) accept: String,
+    pub(super) image: Image,
+    pub(super) accept: HeaderValue,
     pub(super) head: bool,
 }
 
@@ -53,25 +52,14 @@ pub(crate) enum Served {
     Stale(StaleManifest),
 }
 
-impl Wish {
-    pub(super) fn image(&self) -> (RegistryName, Repository, Reference) {
-        let Self {
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Named {
             registry,
             repository,
             reference,
-            ..
-        } = self.clone();
-        (registry, repository, reference)
-    }
-}
-
-impl fmt::Display for Wish {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/{}:{}",
-            self.registry, self.repository, self.reference
-        )
+        } = &*self.image;
+        write!(f, "{registry}/{repository}:{reference}")
     }
 }
 
@@ -109,7 +97,12 @@ pub(super) async fn fetch(
             let is_outage = ended.tried.iter().any(|tried| tried.cause.is_outage());
             let stale = match nothing {
                 NotFound::Failed if is_outage && !had_denied => {
-                    Box::pin(parts.stale.find(&wish.image(), &wish.accept, limits)).await
+                    Box::pin(parts.stale.find(
+                        &wish.image,
+                        wish.accept.to_str().unwrap_or_default(),
+                        limits,
+                    ))
+                    .await
                 }
                 _ => None,
             };
@@ -133,11 +126,11 @@ fn after(first: Ended<Told>, mut second: Ended<Told>) -> Ended<Told> {
 
 /// Whose answers for this tag came to nothing, which is said once of each.
 fn doubted(parts: &RelayParts, wish: &Wish) -> Vec<EndpointId> {
-    if wish.reference.digest().is_some() {
+    if wish.image.reference.digest().is_some() {
         return Vec::new();
     }
     let unproved = &parts.memories.unproved;
-    let doubted = unproved.doubted(&wish.image(), Instant::now());
+    let doubted = unproved.doubted(&wish.image, Instant::now());
     for one in doubted.iter().filter(|one| one.is_news) {
         let Doubted { endpoint, top, .. } = one;
         parts.sinks.journal.event(StateChange {
@@ -173,9 +166,9 @@ fn learn(
             length,
         } => {
             if may_keep {
-                parts.stale.keep(wish.image(), &digest, None, limits);
+                parts.stale.keep(&wish.image, &digest, || None, limits);
             }
-            unproved.proved(&wish.image(), &digest, now);
+            unproved.proved(&wish.image, &digest, now);
             Served::Head {
                 digest,
                 media_type,
@@ -190,15 +183,15 @@ fn learn(
                 ..proved.manifest.clone()
             };
             if may_keep {
-                let whole = Some((manifest.body.clone(), manifest.media_type.to_string()));
+                let whole = || Some((manifest.body.clone(), manifest.media_type.to_string()));
                 parts
                     .stale
-                    .keep(wish.image(), &manifest.digest, whole, limits);
+                    .keep(&wish.image, &manifest.digest, whole, limits);
             }
             if proved.claims.told_digest().is_some() {
-                unproved.proved(&wish.image(), &manifest.digest, now);
+                unproved.proved(&wish.image, &manifest.digest, now);
             } else {
-                unproved.given(&wish.image(), &manifest.digest, now);
+                unproved.given(&wish.image, &manifest.digest, now);
             }
             Served::Whole(manifest, outcome)
         }
@@ -210,21 +203,16 @@ fn learn(
             claims,
         } => {
             if may_keep {
-                let whole = Some((body.clone(), media_type.clone()));
-                parts.stale.keep(wish.image(), &digest, whole, limits);
+                let whole = || Some((body.clone(), media_type.clone()));
+                parts.stale.keep(&wish.image, &digest, whole, limits);
             }
             let key = (
-                wish.registry.clone(),
-                wish.repository.clone(),
+                wish.image.registry.clone(),
+                wish.image.repository.clone(),
                 digest.clone(),
             );
-            let manifest = Manifest {
-                body,
-                digest,
-                media_type: media_type.into(),
-                endpoint: found.endpoint,
-                direct: outcome == RequestOutcome::Direct,
-            };
+            let direct = outcome == RequestOutcome::Direct;
+            let manifest = Manifest::new(body, digest, media_type.into(), found.endpoint, direct);
             let kept = parts.memories.manifests.get(&key, now);
             // What the same endpoint said moments ago taught all there is to learn.
             if is_retry || kept.is_none_or(|kept| kept.endpoint != manifest.endpoint) {
@@ -236,8 +224,9 @@ fn learn(
                     .answered(route, &manifest.endpoint, learned, now);
                 parts.memories.manifests.put(key, manifest.clone(), now);
             }
-            if wish.reference.digest().is_none() {
-                let (image, endpoint, top) = (wish.image(), &manifest.endpoint, &manifest.digest);
+            if wish.image.reference.digest().is_none() {
+                let (image, endpoint, top) =
+                    (wish.image.clone(), &manifest.endpoint, &manifest.digest);
                 match (claims.told_digest(), &endpoint.source) {
                     (Some(_), _) => unproved.proved(&image, top, now),
                     (None, SourceId::Tier(_)) => {
@@ -247,7 +236,7 @@ fn learn(
                 }
                 let manifest = manifest.clone();
                 let proved = Arc::new(Proved { manifest, claims });
-                parts.memories.proved.put(wish.image(), proved, now);
+                parts.memories.proved.put(wish.image.clone(), proved, now);
             }
             Served::Whole(manifest, outcome)
         }
@@ -271,8 +260,10 @@ fn forget_denied(parts: &RelayParts, wish: &Wish, nothing: &NotFound) {
         return;
     };
     match answer {
-        FinalAnswer::Denied => parts.stale.forget_all(&wish.registry, &wish.repository),
-        FinalAnswer::NotFound | FinalAnswer::Policy => parts.stale.forget(&wish.image()),
+        FinalAnswer::Denied => parts
+            .stale
+            .forget_all(&wish.image.registry, &wish.image.repository),
+        FinalAnswer::NotFound | FinalAnswer::Policy => parts.stale.forget(&wish.image),
         FinalAnswer::RangeNotSatisfiable => {}
     }
 }
@@ -295,15 +286,15 @@ async fn search(
     doubted: Vec<EndpointId>,
     request_id: &Arc<str>,
 ) -> Ended<Told> {
-    let known = match wish.reference {
-        Reference::Tag(_) => parts.memories.proved.get(&wish.image(), Instant::now()),
+    let known = match wish.image.reference {
+        Reference::Tag(_) => parts.memories.proved.get(&wish.image, Instant::now()),
         Reference::Digest(_) => None,
     };
     let wanted = ManifestWanted {
         known,
         doubted,
         parts: parts.clone(),
-        reference: wish.reference.clone(),
+        reference: wish.image.reference.clone(),
         accept: wish.accept.clone(),
         head_is_enough,
         // Once per request: what is asked again is an incomplete answer of upstream.

@@ -27,7 +27,7 @@ const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-diges
 pub(crate) struct ManifestWanted {
     pub(super) parts: Arc<RelayParts>,
     pub(super) reference: Reference,
-    pub(super) accept: String,
+    pub(super) accept: HeaderValue,
     pub(super) head_is_enough: bool,
     /// A slow tier may be asked beside another.
     pub(super) hedged: bool,
@@ -171,10 +171,9 @@ impl Wanted for ManifestWanted {
         // A tier's HEAD cannot be proved, and costs it as much; Docker Hub counts GETs and not HEADs (design P6).
         let head = self.head_is_enough && source.kind == SourceKind::Upstream;
         let method = if head { Method::HEAD } else { Method::GET };
-        let suffix = format!("/manifests/{}", self.reference);
         head::ask(
             leg,
-            &suffix,
+            ("/manifests/", self.reference.as_str()),
             method,
             self.accept.clone(),
             None,
@@ -184,15 +183,10 @@ impl Wanted for ManifestWanted {
 
     async fn examine(
         &self,
-        leg: &Leg,
+        authority: Authority,
         endpoint: &EndpointId,
         answer: Answer,
     ) -> Result<Told, Rejection> {
-        let authority = if leg.authoritative {
-            Authority::Final
-        } else {
-            Authority::Tier
-        };
         let seen = head::of(&answer, Instant::now());
         if let (SourceId::Upstream(registry), Some(left)) =
             (&endpoint.source, quota::remaining(&answer.headers))
@@ -201,7 +195,7 @@ impl Wanted for ManifestWanted {
             metrics.upstream_quota(registry.as_str(), left);
         }
         match judge(Asked::Document, authority, self.policy, &seen) {
-            Verdict::Use(_) if self.head_is_enough && leg.authoritative => {
+            Verdict::Use(_) if self.head_is_enough && authority == Authority::Final => {
                 match Self::told_by_head(&answer.headers) {
                     Some(told) => Ok(told),
                     None if seen.length == Some(0) => self.prove(endpoint, answer).await,

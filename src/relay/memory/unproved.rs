@@ -4,7 +4,8 @@
 //! none at all. So an answer is believed for as long as a pull needs; when the tag is asked for again and none of the
 //! content that it names was served meanwhile, whoever gave it stands behind all others. Pure: the clock is told to it.
 
-use crate::oci::{Descriptor, Digest, Reference, RegistryName, Repository};
+use super::Image;
+use crate::oci::{Descriptor, Digest};
 use crate::topology::EndpointId;
 use foldhash::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,9 +26,6 @@ const TRUST: Duration = Duration::from_secs(24 * 3600);
 const IMAGES: usize = 256;
 const SOURCES: usize = 8;
 const NAMES: usize = 128;
-
-/// A tag of a repository.
-pub(crate) type Image = (RegistryName, Repository, Reference);
 
 /// The answers by tag. The lock is held for single look-ups.
 #[derive(Debug, Default)]

@@ -141,7 +141,9 @@ impl<W: Wanted> Search<W> {
 
     fn abort(&mut self, attempt: AttemptId) {
         if let Some(slot) = self.attempts.get_mut(attempt) {
-            slot.abort.abort();
+            if let Some(abort) = &slot.abort {
+                abort.abort();
+            }
             slot.in_flight = None;
         }
     }

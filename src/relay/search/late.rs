@@ -60,8 +60,10 @@ impl<W: Wanted> Search<W> {
             return;
         }
         for (attempt, slot) in self.attempts.iter().enumerate() {
-            if !late.iter().any(|late| late.attempt == attempt) {
-                slot.abort.abort();
+            if let Some(abort) = &slot.abort
+                && !late.iter().any(|late| late.attempt == attempt)
+            {
+                abort.abort();
             }
         }
         let (parts, running) = (self.parts.clone(), std::mem::take(&mut self.running));

@@ -44,25 +44,23 @@ pub(super) fn report(parts: &RelayParts, endpoint: &EndpointId, outcome: Outcome
     });
 }
 
-/// Successes at healthy endpoints are news only now and then (the happy path sends nothing); health says when.
+/// Successes at healthy endpoints are news only now and then; health knows when.
 pub(super) fn report_success(
     parts: &RelayParts,
     candidate: &Candidate,
     first_byte: Option<Duration>,
     detail: String,
 ) {
-    let snapshot = parts.snapshots.borrow().clone();
+    let snapshot = parts.snapshots.borrow();
     let source = snapshot.source(&candidate.endpoint.source);
     let state = source.and_then(|source| {
         let mut endpoints = source.endpoints.iter();
         endpoints.find(|state| state.id == candidate.endpoint)
     });
-    if state.is_none_or(|state| parts.health.wants_success(state)) {
-        parts.health.report(OutcomeReport {
-            endpoint: candidate.endpoint.clone(),
-            outcome: Outcome::Success,
-            first_byte,
-            detail,
-        });
-    }
+    parts.health.report_success(state, || OutcomeReport {
+        endpoint: candidate.endpoint.clone(),
+        outcome: Outcome::Success,
+        first_byte,
+        detail,
+    });
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::telemetry::tests::{change, record};
 use crate::telemetry::{EventName, RequestOutcome};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// Takes a datagram apart as journald does.
 fn decode(mut bytes: &[u8]) -> Vec<(String, String)> {
@@ -50,7 +51,7 @@ fn an_access_record_has_the_fields_of_the_interface() {
         ("REQUEST_ID", "0123abcd"),
         ("REGISTRY", "docker.io"),
         ("REPOSITORY", "library/nginx"),
-        ("REFERENCE", full.reference.as_str()),
+        ("REFERENCE", &*full.reference),
         ("KIND", "blob"),
         ("METHOD", "GET"),
         ("STATUS", "200"),
@@ -77,7 +78,7 @@ fn empty_values_are_left_out() {
     let mut refused = record();
     refused.registry = None;
     refused.tier = "".into();
-    refused.endpoint = String::new();
+    refused.endpoint = Arc::default();
     refused.time_to_first_byte = None;
     datagram.access(&refused);
     let fields = decode(datagram.bytes());
@@ -122,7 +123,7 @@ fn message_ids_are_distinct_and_journald_accepts_them() {
 fn a_value_with_line_breaks_cannot_forge_a_field() {
     let mut datagram = Datagram::default();
     let mut forged = record();
-    forged.repository = "a\nPRIORITY=0\nMESSAGE=forged".to_owned();
+    forged.repository = "a\nPRIORITY=0\nMESSAGE=forged".into();
     datagram.access(&forged);
     let fields = decode(datagram.bytes());
     assert_eq!(
@@ -143,9 +144,9 @@ fn the_longest_record_fits_a_datagram() {
     let mut datagram = Datagram::default();
     let mut record = record();
     record.request_id = long.as_str().into();
-    record.repository.clone_from(&long);
-    record.reference.clone_from(&long);
-    record.endpoint.clone_from(&long);
+    record.repository = long.as_str().into();
+    record.reference = long.as_str().into();
+    record.endpoint = long.as_str().into();
     record.tier = long.as_str().into();
     record.error = long;
     datagram.access(&record);
@@ -168,7 +169,7 @@ fn priorities() {
 
     record.outcome = RequestOutcome::Served;
     record.kind = "other";
-    record.repository.clear();
+    record.repository = Arc::default();
     datagram.access(&record);
     assert_eq!(value(&decode(datagram.bytes()), "PRIORITY"), Some("7"));
 

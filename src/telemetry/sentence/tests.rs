@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::telemetry::tests::record;
+use std::sync::Arc;
 
 #[test]
 fn sentences() {
@@ -16,7 +17,7 @@ fn sentences() {
                 outcome: RequestOutcome::Direct,
                 tier: "upstream".into(),
                 kind: "manifest",
-                reference: "1.27".to_owned(),
+                reference: "1.27".into(),
                 bytes: 900,
                 ..base()
             },
@@ -37,7 +38,7 @@ fn sentences() {
                 status: 503,
                 attempts: 4,
                 tier: "".into(),
-                endpoint: String::new(),
+                endpoint: Arc::default(),
                 bytes: 0,
                 error: "replica: timeout; core: refused".to_owned(),
                 ..base()
@@ -51,8 +52,8 @@ fn sentences() {
                 registry: None,
                 kind: "other",
                 method: "GET",
-                repository: "\u{1b}[31m".to_owned(),
-                reference: String::new(),
+                repository: "\u{1b}[31m".into(),
+                reference: Arc::default(),
                 bytes: 0,
                 ..base()
             },
@@ -62,7 +63,7 @@ fn sentences() {
             AccessRecord {
                 outcome: RequestOutcome::NotFound,
                 status: 404,
-                reference: "nope".to_owned(),
+                reference: "nope".into(),
                 bytes: 0,
                 ..base()
             },
@@ -89,8 +90,8 @@ fn sentences() {
         (
             AccessRecord {
                 outcome: RequestOutcome::ClientClosed,
-                endpoint: String::new(),
-                reference: "sha256:ab".to_owned(),
+                endpoint: Arc::default(),
+                reference: "sha256:ab".into(),
                 bytes: 1024,
                 ..base()
             },
@@ -99,7 +100,7 @@ fn sentences() {
         (
             AccessRecord {
                 kind: "other",
-                repository: String::new(),
+                repository: Arc::default(),
                 ..base()
             },
             "ping GET 200 in 35 ms",

@@ -32,7 +32,7 @@ fn key(source: &str, last: u8) -> Key {
 }
 
 fn take(shelves: &mut Shelves<Fake>, key: &Key, now: Instant) -> Option<usize> {
-    shelves.take(key, now).map(|fake| fake.number)
+    shelves.take(key, now, |_| false).map(|fake| fake.number)
 }
 
 #[test]
@@ -47,6 +47,22 @@ fn the_youngest_is_taken_first_and_only_by_its_key() {
         .map(|_| take(&mut shelves, &key("a", 1), now))
         .collect();
     assert_eq!(order, [Some(2), Some(1), Some(0), None]);
+    assert_eq!(shelves.len(), 0);
+}
+
+#[test]
+fn what_is_at_hand_goes_first_the_youngest_of_it() {
+    let (mut shelves, now) = (Shelves::default(), Instant::now());
+    let key = key("a", 1);
+    for number in 0..5 {
+        shelves.put(&key, fake(number), now);
+    }
+    let mut even = || {
+        let taken = shelves.take(&key, now, |fake: &Fake| fake.number.is_multiple_of(2));
+        taken.map(|fake| fake.number)
+    };
+    let order: Vec<_> = (0..6).map(|_| even()).collect();
+    assert_eq!(order, [Some(4), Some(2), Some(0), Some(3), Some(1), None]);
     assert_eq!(shelves.len(), 0);
 }
 

@@ -29,6 +29,23 @@ async fn connections_are_used_again() {
 }
 
 #[tokio::test]
+async fn a_thread_that_uses_anothers_connections_gets_one_of_its_own_at_times() {
+    let server = Server::answering(None, OK).await;
+    let client = Client::new(timeouts());
+    let source = tier_at(&server);
+    let response = fetch(&client, &source, server.address).await.unwrap();
+    response.into_body().read_to(2).await.unwrap();
+    let at = endpoint(&source, server.address);
+    let here = client.idle(&at).unwrap();
+    assert!((0..32).all(|_| !client.wants_another(&here)), "it is ours");
+    let elsewhere = std::thread::spawn(move || {
+        let wanted = (0..32).filter(|_| client.wants_another(&here));
+        wanted.count()
+    });
+    assert_eq!(elsewhere.join().unwrap(), 2);
+}
+
+#[tokio::test]
 async fn connections_are_not_used_again_where_the_answer_says_so() {
     let rows: [(&'static [u8], usize); 6] = [
         (OK, 1),

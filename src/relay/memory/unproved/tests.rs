@@ -61,7 +61,7 @@ fn descriptor(name: &str) -> Descriptor {
 }
 
 fn image(tag: &str) -> Image {
-    (
+    Image::new(
         "docker.io".parse().unwrap(),
         "library/app".parse().unwrap(),
         tag.parse().unwrap(),

@@ -39,7 +39,7 @@ impl<'a> Search<'a> {
     ) -> Self {
         let legs = world.named.iter().map(|(source, _)| source.clone());
         Self {
-            pool: Pool::new(legs.collect(), "docker.io/library/app".to_owned()),
+            pool: Pool::new(legs.collect(), "docker.io/library/app".into()),
             machine: Machine::new(timing, true, world.now),
             world,
             manners,
