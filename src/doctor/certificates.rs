@@ -11,6 +11,9 @@ use std::time::{Duration, SystemTime};
 /// A certificate that ends within this is said; of one with a shorter life, the last third.
 const SOON: Duration = Duration::from_secs(14 * 86_400);
 
+/// By how much a clock may be measured wrong: a `Date` has whole seconds, and the answer took its time.
+const PRECISION: Duration = Duration::from_secs(2);
+
 /// Connections, certificates, health. An upstream without a connection is `environment`'s to say.
 /// `ahead` is by how many seconds the sources' clocks are ahead of this node's: what their time would cure is the
 /// clock's fault, and said there.
@@ -177,7 +180,9 @@ fn is_cured(certificate: &Certificate, now: SystemTime, ahead: i64) -> bool {
     } else {
         now.checked_sub(span)
     };
-    let fits = theirs.is_some_and(|time| certificate.begins <= time && time <= certificate.ends);
+    let fits = theirs.is_some_and(|time| {
+        certificate.begins <= time + PRECISION && time <= certificate.ends + PRECISION
+    });
     matches!(certificate.fault, Some(Expired | NotYetValid)) && fits && ahead != 0
 }
 

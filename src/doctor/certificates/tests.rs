@@ -177,6 +177,9 @@ fn what_a_right_clock_would_cure_is_said_of_the_clock() {
     let table = [
         (CertificateFault::NotYetValid, (2, 3), 0, true),
         (CertificateFault::NotYetValid, (2, 3), 2 * day, false),
+        // A clock is measured in whole seconds.
+        (CertificateFault::NotYetValid, (2, 3), day - 1, false),
+        (CertificateFault::NotYetValid, (2, 3), day - 5, true),
         (CertificateFault::NotYetValid, (2, 3), -2 * day, true),
         (CertificateFault::NotYetValid, (2, 3), 9 * day, true),
         (CertificateFault::UnknownIssuer, (2, 3), 2 * day, true),
