@@ -72,7 +72,7 @@ pub struct Bound {
     pub metrics: Option<SocketAddr>,
 }
 
-/// Runs until a signal ends it. Blocks; makes both runtimes: the data plane's, and the control plane's on this thread,
+/// Runs until a signal ends it. Blocks; makes the data plane with its threads, and the control plane on this one,
 /// so that a busy data plane makes no probe late.
 ///
 /// # Errors
@@ -97,6 +97,7 @@ fn control_runtime() -> Result<Runtime, Error> {
     builder.build().map_err(Error::Process)
 }
 
+/// As many as the node has cores, up to the most.
 fn data_threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     cores.clamp(1, MOST_DATA_THREADS)

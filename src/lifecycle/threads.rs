@@ -1,5 +1,5 @@
 //! The data plane's threads. Each has a runtime of its own and drives what was begun on it, from the client's connection to
-//! the source's, so that in the middle of a request none wakes another: that cost more than half of all work.
+//! the source's, so that in the middle of a request none has to wake another (decision 25).
 
 use super::tasks::contained;
 use std::future::Future;
