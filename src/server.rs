@@ -69,14 +69,21 @@ pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drai
                     continue;
                 };
                 // It moves to another runtime, perhaps, and is driven there.
-                let Ok(stream) = stream.into_std() else {
-                    continue;
+                let stream = match stream.into_std() {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot hand a connection over to its thread");
+                        continue;
+                    }
                 };
                 let (relay, seen) = (relay.clone(), seen.clone());
                 let (settings, drain) = (settings.clone(), drain.clone());
                 settings.threads.seat().spawn("connection", async move {
-                    if let Ok(stream) = TcpStream::from_std(stream) {
-                        connection(stream, (relay, seen), settings, drain).await;
+                    match TcpStream::from_std(stream) {
+                        Ok(stream) => connection(stream, (relay, seen), settings, drain).await,
+                        Err(error) => {
+                            tracing::warn!(%error, "cannot take a connection over");
+                        }
                     }
                     drop((permit, open));
                 });

@@ -174,14 +174,20 @@ fn a_journald_that_is_not_there_at_the_start_means_stderr() {
     assert_eq!(format!("{:?}", nowhere.open()), "Lines");
 }
 
-#[test]
-fn lines_are_written_in_batches_and_in_order() {
-    let paper = Paper::default();
+/// A journal that writes everything there.
+fn unfiltered(paper: &Paper) -> (Journal, Guard) {
     let (queue, guard, _layers) = build("info", paper.sink()).unwrap();
     let journal = Journal::queued(Queue {
         filtered: false,
         ..queue
     });
+    (journal, guard)
+}
+
+#[test]
+fn lines_are_written_in_batches_and_in_order() {
+    let paper = Paper::default();
+    let (journal, guard) = unfiltered(&paper);
     for number in 0..2000_u64 {
         let mut record = record();
         record.bytes = number;
@@ -201,11 +207,7 @@ fn lines_are_written_in_batches_and_in_order() {
 #[test]
 fn written_records_come_back_and_no_more_than_are_kept() {
     let paper = Paper::default();
-    let (queue, guard, _layers) = build("info", paper.sink()).unwrap();
-    let journal = Journal::queued(Queue {
-        filtered: false,
-        ..queue
-    });
+    let (journal, guard) = unfiltered(&paper);
     assert!(journal.spent().is_none());
     for _ in 0..SPENT + 100 {
         journal.access(Box::new(record()));
