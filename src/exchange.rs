@@ -6,11 +6,12 @@ mod run;
 mod unauthorized;
 
 use crate::auth::{Fetcher, Lookup, Reach, Tokens};
+use crate::http1::Fields;
 use crate::metrics::Metrics;
 use crate::topology::{EndpointId, Failure, Source};
 use crate::upstream::{Body, Client, Connection};
 use hyper::header::HeaderValue;
-use hyper::{HeaderMap, Method, StatusCode};
+use hyper::{Method, StatusCode};
 use run::Run;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +44,7 @@ pub struct Answer {
     /// Never a redirect with a Location, never a first 401.
     pub status: StatusCode,
     /// Of the final response.
-    pub headers: HeaderMap,
+    pub fields: Fields,
     /// Of the final response.
     pub body: Body,
     /// With status 401: it came in spite of a fresh token or the credential, with a Basic or empty challenge, from the

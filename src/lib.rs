@@ -13,6 +13,7 @@ pub mod discovery;
 pub mod doctor;
 pub mod exchange;
 pub mod health;
+pub mod http1;
 pub mod lifecycle;
 pub mod metrics;
 pub mod node;

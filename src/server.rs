@@ -1,36 +1,26 @@
 //! The registry endpoint on the node: accepts containerd's connections, reads requests strictly, hands pulls to the
 //! relay. Never dials anything itself.
 
+mod connection;
 mod request;
 mod stream;
 pub mod test_image;
 
 use crate::config::Secret;
-use crate::lifecycle::{self, DrainGuard, DrainWatch, Threads};
+use crate::http1::{Request, Wrong};
+use crate::lifecycle::{self, DrainWatch, Threads};
 use crate::oci::{ErrorCode, error_body};
-use crate::relay::{BoxError, Relay, ResponseBody};
-use bytes::Bytes;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{CONNECTION, HeaderValue};
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::cell::RefCell;
-use std::convert::Infallible;
+use crate::relay::{Relay, ResponseBody};
+use connection::{Connection, Service};
+use hyper::{Response, StatusCode};
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use stream::Downstream;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-
-/// Client connections' read buffer and header limit, in bytes. Requests are small, and 512 of them must be cheap.
-const BUFFER: usize = 64 * 1024;
 
 /// After an accept that failed (no file descriptors left, say) the listener rests this long.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
@@ -125,71 +115,37 @@ async fn connection(
 ) {
     let reset = Arc::new(AtomicBool::new(false));
     let stream = Downstream::new(stream, reset.clone());
-    let asked = Arc::new(AtomicBool::new(false));
-    let answering = Arc::new(AtomicBool::new(false));
-    let service = {
-        let (drain, asked) = (drain.clone(), asked.clone());
-        let key = RefCell::new(Key::of(settings.key.clone()));
-        let answering = answering.clone();
-        service_fn(move |request: Request<Incoming>| {
-            asked.store(true, Ordering::Relaxed);
-            let (relay, reset, guard) = (relay.clone(), reset.clone(), drain.hold());
-            let seen = seen.clone();
-            let (unanswered, answering) = (drain.unanswered(), answering.clone());
-            answering.store(false, Ordering::Relaxed);
-            let (key, last) = (key.borrow_mut().now(), drain.is_draining());
-            // Boxed: hyper moves the future about, and that of a pull is some KiB.
-            Box::pin(async move {
-                let mut answer =
-                    request::answer((&relay, &seen), request, key.as_deref(), reset).await;
-                if last {
-                    let close = HeaderValue::from_static("close");
-                    answer.headers_mut().insert(CONNECTION, close);
-                }
-                answering.store(true, Ordering::Relaxed);
-                drop(unanswered);
-                Ok::<_, Infallible>(answer.map(|body| Held {
-                    body,
-                    _guard: guard,
-                }))
-            })
-        })
+    let answering = Answering {
+        relay,
+        seen,
+        key: Key::of(settings.key),
+        reset,
     };
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.idle)
-        .max_buf_size(BUFFER);
-    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    // Alone in a set: polled when it is woken and not with every turn of the connection, which all connections would pay.
-    let mut draining = FuturesUnordered::from_iter([drain.draining()]);
-    let ended = tokio::select! {
-        biased;
-        // Cancel safe: polled on below.
-        ended = &mut served => ended,
-        // Cancel safe: it only waits.
-        Some(()) = draining.next() => {
-            // One that has not asked yet may be about to: it gets its answer, and "close" with it (design O4).
-            if asked.load(Ordering::Relaxed) {
-                served.as_mut().graceful_shutdown();
-            }
-            tokio::select! {
-                // Cancel safe: what is dropped here is to end.
-                ended = &mut served => ended,
-                // Cancel safe: it only waits. The rest of a body is cut; containerd resumes it (design O4). Where
-                // none has begun there is nothing to resume: the process waits for it a little longer.
-                () = drain.limit_passed() => {
-                    if answering.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    served.await
-                }
-            }
-        }
-    };
-    if let Err(error) = ended {
-        // The request's record says what happened to it; this is about the connection.
-        tracing::debug!(%error, "a client connection ended early");
+    Connection::serve(stream, settings.idle, drain, answering).await;
+}
+
+/// What answers the requests of one connection.
+struct Answering {
+    relay: Relay,
+    seen: test_image::Seen,
+    key: Key,
+    /// The connection must end with a reset.
+    reset: Arc<AtomicBool>,
+}
+
+impl Service for Answering {
+    type Body = ResponseBody;
+
+    async fn answer(&mut self, request: Request) -> Answer {
+        let key = self.key.now();
+        let reset = self.reset.clone();
+        request::answer((&self.relay, &self.seen), request, key.as_deref(), reset).await
+    }
+
+    fn refuse(&mut self, wrong: Wrong) -> Answer {
+        let (status, code) = (StatusCode::BAD_REQUEST, ErrorCode::Unsupported);
+        self.relay
+            .refuse("other", false, status, code, &wrong.to_string())
     }
 }
 
@@ -211,32 +167,6 @@ impl Key {
             self.seen = self.told.borrow_and_update().clone().map(Arc::new);
         }
         self.seen.clone()
-    }
-}
-
-/// A body that the drain waits for.
-struct Held {
-    body: ResponseBody,
-    _guard: DrainGuard,
-}
-
-impl Body for Held {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -9,6 +9,8 @@ mod dial;
 mod guard;
 mod inspect;
 mod pool;
+mod request;
+mod response;
 mod state;
 mod stream;
 mod tls;
@@ -16,6 +18,8 @@ mod tls;
 pub use body::Body;
 pub use connection::Connection;
 pub use inspect::{Certificate, CertificateFault, Shown};
+pub use request::Request;
+pub use response::Response;
 
 use crate::config::{BaseUrl, Timeouts};
 use crate::lifecycle;
@@ -92,8 +96,12 @@ impl Client {
             })
             .collect();
         let mut state = self.inner.lock();
+        for known in next.values() {
+            known.kept_from_now_on();
+        }
         for (id, old) in before {
             if !next.get(&id).is_some_and(|new| Arc::ptr_eq(new, &old)) {
+                old.forgotten();
                 state.shelves.forget(&id);
                 state.certificates.remove(&id);
             }
@@ -281,7 +289,7 @@ impl Client {
             to,
             ..
         } = leg;
-        let line = Line::open(transport, known, target, key, to).await?;
+        let line = Line::new(transport, known, target, key, to);
         Ok(Connection::new(line, self.inner.clone()))
     }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. A module knows itself, its own children and the floors below; modules of one floor do
 /// not know each other. Each floor with the reason for its place.
 const FLOORS: &[(&[&str], &str)] = &[
-    (&["oci"], "the vocabulary of the wire; pure"),
+    (&["oci", "http1"], "the vocabulary of the wire; pure"),
     (
         &["lifecycle"],
         "tasks and the drain: needed everywhere, knows nobody",

@@ -5,12 +5,10 @@ use super::reach::{Hop, Reach, USER_AGENT};
 use super::tokens::{FetchToken, Fetching, Issued, TokenError};
 use crate::config::Credential;
 use crate::topology::Failure;
-use crate::upstream::Error;
+use crate::upstream::{Error, Request};
 use base64::Engine as _;
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderValue};
-use hyper::{Request, StatusCode};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
+use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,9 +64,9 @@ async fn fetch(reach: &Reach, plan: &TokenPlan) -> Result<Issued, TokenError> {
     let connection = connection.map_err(|error| failed(error.detail))?;
     let response = reach.send(hop, connection, || request(plan)).await;
     let response = response.map_err(|error| failed(error.detail))?;
-    let status = response.status();
+    let status = response.status;
     // Of whatever status: read to its end, it gives its connection back for the request that waits.
-    let body = response.into_body().read_to(MAX_ANSWER).await;
+    let body = response.body.read_to(MAX_ANSWER).await;
     match status {
         StatusCode::OK => {
             let body = body.map_err(|error| failed(error.to_string()))?;
@@ -97,22 +95,24 @@ fn describe(plan: &TokenPlan) -> String {
     }
 }
 
-fn request(plan: &TokenPlan) -> Result<Request<Empty<Bytes>>, Error> {
+fn request(plan: &TokenPlan) -> Result<Request, Error> {
     let host = match &plan.at {
         Hop::Endpoint => plan.source.url.authority(),
         Hop::Named(origin) => origin.authority(),
     };
-    let mut request = Request::get(&plan.target)
-        .header(HOST, host)
-        .header(hyper::header::USER_AGENT, USER_AGENT)
-        .header(ACCEPT, "application/json")
-        .header(ACCEPT_ENCODING, "identity");
-    if let Some(credential) = &plan.credential {
-        request = request.header(AUTHORIZATION, basic_authorization(credential));
-    }
-    request.body(Empty::new()).map_err(|error| Error {
+    let made = || {
+        let mut request = Request::new(&Method::GET, &plan.target, &host)?
+            .with(&hyper::header::USER_AGENT, USER_AGENT)?
+            .with(&ACCEPT, "application/json")?
+            .with(&ACCEPT_ENCODING, "identity")?;
+        if let Some(credential) = &plan.credential {
+            request.add(&AUTHORIZATION, basic_authorization(credential).as_bytes())?;
+        }
+        Ok(request)
+    };
+    made().map_err(|error: Error| Error {
         failure: Failure::Token,
-        detail: format!("no request can be made of the token realm: {error}"),
+        detail: format!("asking the token realm: {}", error.detail),
         stale_connection: false,
     })
 }

@@ -3,10 +3,7 @@
 use super::lookup::Lookup;
 use crate::config::BaseUrl;
 use crate::topology::{EndpointId, Failure, Source};
-use crate::upstream::{Body, Client, Connection, Error};
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::{Request, Response};
+use crate::upstream::{Client, Connection, Error, Request, Response};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -69,8 +66,8 @@ impl Reach {
         &self,
         (source, endpoint, hop): (&Arc<Source>, &EndpointId, &Hop),
         connection: Connection,
-        request: impl Fn() -> Result<Request<Empty<Bytes>>, Error>,
-    ) -> Result<Response<Body>, Error> {
+        request: impl Fn() -> Result<Request, Error>,
+    ) -> Result<Response, Error> {
         match connection.send(request()?).await {
             Err(error) if error.stale_connection => {
                 // Boxed: rare, and most of the size of what is moved about.

@@ -135,8 +135,8 @@ impl Tokens {
         source: &Source,
         endpoint: &EndpointId,
         with_credential: bool,
+        now: Instant,
     ) -> Option<HeaderValue> {
-        let now = Instant::now();
         let mut entries = self.lock();
         let entry = entries.used(key)?;
         if !entry.holder.is(source, with_credential) {

@@ -10,12 +10,11 @@ use crate::oci::{ACCEPT_MANIFESTS, Reference, RegistryName, ResourceKind, Resour
 use crate::route::{Leg, RouteTable};
 use crate::server::test_image;
 use crate::topology::{EndpointId, Source, SourceId, Sources};
-use crate::upstream::{Client, Shown};
+use crate::upstream::{Client, Request, Shown};
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http_body_util::Empty;
-use hyper::header::{HOST, HeaderValue};
-use hyper::{Method, Request};
+use hyper::Method;
+use hyper::header::HeaderValue;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -306,13 +305,12 @@ impl Looker {
     /// What a refusal says to somebody without a credential: of a Harbor whether there is such a project.
     async fn words(&self, source: &Arc<Source>, id: &EndpointId, target: &str) -> Option<Bytes> {
         let connection = self.client.connect(source, id).await.ok()?;
-        let request = Request::get(format!("{}{target}", source.url.prefix))
-            .header(HOST, source.url.authority())
-            .header(hyper::header::USER_AGENT, USER_AGENT)
-            .body(Empty::new())
+        let target = [source.url.prefix.as_str(), target].concat();
+        let request = Request::new(&Method::GET, &target, &source.url.authority())
+            .and_then(|request| request.with(&hyper::header::USER_AGENT, USER_AGENT))
             .ok()?;
         let response = connection.send(request).await.ok()?;
-        response.into_body().read_to(BODY_BYTES).await.ok()
+        response.body.read_to(BODY_BYTES).await.ok()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Where a redirect may lead. Pure; the address behind a name is checked by `upstream` when it is dialled.
 
 use crate::auth::{Hop, NamedUrl};
+use crate::http1::Fields;
 use crate::topology::Source;
+use hyper::StatusCode;
 use hyper::header::LOCATION;
-use hyper::{HeaderMap, StatusCode};
 
 /// Who is asked for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +31,9 @@ impl Position {
 
 /// The Location of an answer that says "elsewhere". A 3xx without one says nothing and is an answer as any other;
 /// so is 304.
-pub(super) fn location(status: StatusCode, headers: &HeaderMap) -> Option<&[u8]> {
+pub(super) fn location(status: StatusCode, fields: &Fields) -> Option<&[u8]> {
     let moves = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
-    let location = headers.get(LOCATION).filter(|_| moves)?;
-    Some(location.as_bytes())
+    fields.get(&LOCATION).filter(|_| moves)
 }
 
 /// The next position. Within the source's own origin the same endpoint is asked, with the same credential. Any

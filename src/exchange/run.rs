@@ -8,15 +8,15 @@ use crate::auth::{
     Challenge, Hop, TokenError, TokenKey, TokenPlan, USER_AGENT, Wanted, basic_authorization,
     parse_challenges,
 };
+use crate::http1::Fields;
 use crate::topology::{EndpointId, Failure, Source, SourceKind};
-use crate::upstream::{self, Body, Connection};
+use crate::upstream::{self, Body, Connection, Request, Response};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::BodyExt;
+use hyper::StatusCode;
 use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, RANGE,
-    WWW_AUTHENTICATE,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderName, HeaderValue, RANGE, WWW_AUTHENTICATE,
 };
-use hyper::{Request, Response, StatusCode};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub(super) struct Run<'a> {
     redirects: u32,
     /// A signed URL had run out and the source was asked for another.
     asked_again: bool,
+    /// Nothing has been sent yet.
+    is_first: bool,
     /// When the source itself was last asked.
     asked_at: Instant,
 }
@@ -64,7 +66,8 @@ impl<'a> Run<'a> {
             realm_of: realm_of.clone(),
         };
         let tokens = &exchanger.tokens;
-        let authorization = tokens.present(&key, source, endpoint, ask.with_credential);
+        let asked_at = Instant::now();
+        let authorization = tokens.present(&key, source, endpoint, ask.with_credential, asked_at);
         let presented = match authorization {
             Some(_) => Presented::Cached,
             None => Presented::Nothing,
@@ -79,7 +82,8 @@ impl<'a> Run<'a> {
             authorization,
             redirects: 0,
             asked_again: false,
-            asked_at: Instant::now(),
+            asked_at,
+            is_first: true,
         }
     }
 
@@ -96,8 +100,8 @@ impl<'a> Run<'a> {
             let mut at = Position::home(self.source, &self.ask.target);
             loop {
                 let mut response = self.send(&at, connection).await?;
-                let status = response.status();
-                let next = if let Some(location) = redirect::location(status, response.headers()) {
+                let status = response.status;
+                let next = if let Some(location) = redirect::location(status, &response.fields) {
                     self.follow(&at, location)?
                 } else if status == StatusCode::UNAUTHORIZED {
                     if at.hop != Hop::Endpoint {
@@ -106,9 +110,9 @@ impl<'a> Run<'a> {
                         return Ok(self.answer(&at, response, Some(why.to_owned())));
                     }
                     // Before the token: that fetch may use the same connection.
-                    drain(response.body_mut()).await;
+                    drain(&mut response.body).await;
                     // Boxed, as all that is rare: an exchange is moved about, and this is most of its size.
-                    if let Some(why) = Box::pin(self.authorize(response.headers())).await? {
+                    if let Some(why) = Box::pin(self.authorize(&response.fields)).await? {
                         return Ok(self.answer(&at, response, Some(why)));
                     }
                     at.clone()
@@ -119,7 +123,7 @@ impl<'a> Run<'a> {
                 } else {
                     return Ok(self.answer(&at, response, None));
                 };
-                drain(response.body_mut()).await;
+                drain(&mut response.body).await;
                 at = next;
                 connection = Box::pin(self.connect(&at.hop)).await?;
             }
@@ -142,8 +146,8 @@ impl<'a> Run<'a> {
     }
 
     /// Finds out what to bring along after a 401. `Some`: nothing helps, and why.
-    async fn authorize(&mut self, headers: &HeaderMap) -> Result<Option<String>, Error> {
-        let challenges = challenges_of(headers);
+    async fn authorize(&mut self, fields: &Fields) -> Result<Option<String>, Error> {
+        let challenges = challenges_of(fields);
         let credential = self.source.credential.as_ref();
         let credential = credential.filter(|_| self.ask.with_credential);
         let next = after_unauthorized(self.presented, &challenges, credential.is_some());
@@ -198,12 +202,8 @@ impl<'a> Run<'a> {
         connection.map_err(|error| self.broken(hop, error))
     }
 
-    async fn send(
-        &mut self,
-        at: &Position,
-        connection: Connection,
-    ) -> Result<Response<Body>, Error> {
-        if at.hop == Hop::Endpoint {
+    async fn send(&mut self, at: &Position, connection: Connection) -> Result<Response, Error> {
+        if at.hop == Hop::Endpoint && !std::mem::replace(&mut self.is_first, false) {
             self.asked_at = Instant::now();
         }
         let hop = (self.source, self.endpoint, &at.hop);
@@ -212,7 +212,7 @@ impl<'a> Run<'a> {
         let response = response.map_err(|error| self.broken(&at.hop, error))?;
         if let (Hop::Endpoint, Presented::Password, Some(password)) =
             (&at.hop, self.presented, &self.authorization)
-            && response.status() != StatusCode::UNAUTHORIZED
+            && response.status != StatusCode::UNAUTHORIZED
         {
             let tokens = &self.exchanger.tokens;
             tokens.remember_basic(&self.key, self.source, password.clone());
@@ -221,45 +221,31 @@ impl<'a> Run<'a> {
     }
 
     /// The request as it goes out: nothing of the client's but what `Ask` has.
-    fn request(&self, at: &Position) -> Result<Request<Empty<Bytes>>, upstream::Error> {
+    fn request(&self, at: &Position) -> Result<Request, upstream::Error> {
         let ask = self.ask;
         let host = match &at.hop {
             Hop::Endpoint => self.source.url.authority(),
             Hop::Named(origin) => origin.authority(),
         };
-        let mut request = Request::new(Empty::new());
-        *request.method_mut() = ask.method.clone();
-        *request.uri_mut() = at.target.parse().map_err(unusable)?;
-        let headers = request.headers_mut();
-        headers.reserve(6);
-        headers.insert(HOST, HeaderValue::try_from(host).map_err(unusable)?);
-        headers.insert(
-            hyper::header::USER_AGENT,
-            HeaderValue::from_static(USER_AGENT),
-        );
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        headers.insert(ACCEPT, ask.accept.clone());
-        let mut add = |name, text: &str| {
-            let value = HeaderValue::from_str(text).map_err(unusable)?;
-            headers.insert(name, value);
-            Ok(())
-        };
-        add(REQUEST_ID, &ask.request_id)?;
+        let mut request = Request::new(&ask.method, &at.target, &host)?
+            .with(&hyper::header::USER_AGENT, USER_AGENT)?
+            .with(&ACCEPT_ENCODING, "identity")?
+            .with(&ACCEPT, &ask.accept)?
+            .with(&REQUEST_ID, &*ask.request_id)?;
         if let Some(range) = &ask.range {
-            add(RANGE, range)?;
+            request.add(&RANGE, range.as_bytes())?;
         }
         if let (Hop::Endpoint, Some(authorization)) = (&at.hop, &self.authorization) {
-            headers.insert(AUTHORIZATION, authorization.clone());
+            request.add(&AUTHORIZATION, authorization.as_bytes())?;
         }
         Ok(request)
     }
 
-    fn answer(&self, at: &Position, response: Response<Body>, denied: Option<String>) -> Answer {
-        let (head, body) = response.into_parts();
+    fn answer(&self, at: &Position, response: Response, denied: Option<String>) -> Answer {
         Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
+            status: response.status,
+            fields: response.fields,
+            body: response.body,
             denied,
             elsewhere: at.hop != Hop::Endpoint,
             took: self.asked_at.elapsed(),
@@ -285,18 +271,10 @@ impl<'a> Run<'a> {
     }
 }
 
-fn unusable(error: impl std::fmt::Display) -> upstream::Error {
-    upstream::Error {
-        failure: Failure::Content,
-        detail: format!("no request can be made of the target: {error}"),
-        stale_connection: false,
-    }
-}
-
 /// The challenges of all headers, in order.
-fn challenges_of(headers: &HeaderMap) -> Vec<Challenge> {
-    let values = headers.get_all(WWW_AUTHENTICATE).iter();
-    let texts = values.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
+fn challenges_of(fields: &Fields) -> Vec<Challenge> {
+    let values = fields.all(&WWW_AUTHENTICATE);
+    let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
     texts.take(8).flat_map(parse_challenges).collect()
 }
 

@@ -4,9 +4,9 @@ use super::redirect::{Position, follow, location};
 use super::unauthorized::{Next, Presented, after_unauthorized};
 use crate::auth::testing::source;
 use crate::auth::{Hop, parse_challenges};
+use crate::http1::Fields;
 use crate::topology::SourceKind;
 use hyper::StatusCode;
-use hyper::header::{HeaderMap, HeaderValue, LOCATION};
 
 #[test]
 fn what_a_401_leads_to() {
@@ -170,14 +170,13 @@ fn where_redirects_lead() {
 
 #[test]
 fn what_is_a_redirect() {
-    let mut headers = HeaderMap::new();
-    let is = |status: u16, headers: &HeaderMap| {
-        location(StatusCode::from_u16(status).unwrap(), headers).is_some()
+    let is = |status: u16, fields: &Fields| {
+        location(StatusCode::from_u16(status).unwrap(), fields).is_some()
     };
     for status in [200, 300, 301, 302, 303, 304, 307, 308] {
-        assert!(!is(status, &headers), "{status} without Location");
+        assert!(!is(status, &Fields::default()), "{status} without Location");
     }
-    headers.insert(LOCATION, HeaderValue::from_static("/x"));
+    let fields = Fields::from_iter([("location", "/x")]);
     for (status, expected) in [
         (200, false),
         (201, false),
@@ -191,7 +190,7 @@ fn what_is_a_redirect() {
         (308, true),
         (401, false),
     ] {
-        assert_eq!(is(status, &headers), expected, "{status}");
+        assert_eq!(is(status, &fields), expected, "{status}");
     }
 }
 

@@ -5,12 +5,11 @@ mod answer;
 mod tests;
 
 use crate::config::{BaseUrl, ProbeKind};
+use crate::http1::Fields;
 use crate::topology::{EndpointId, Failure, Source, SourceKind};
-use crate::upstream::{self, Body, Client};
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::header::{ACCEPT, COOKIE, HOST, HeaderMap, SET_COOKIE, USER_AGENT};
-use hyper::{Request, Response, StatusCode};
+use crate::upstream::{self, Client, Request, Response};
+use hyper::header::{ACCEPT, COOKIE, SET_COOKIE, USER_AGENT};
+use hyper::{Method, StatusCode};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -100,8 +99,8 @@ impl HttpProber {
         let path = if harbor { "/api/v2.0/health" } else { "/v2/" };
         let ask = async {
             let response = self.get(source, endpoint, path, cookie).await?;
-            let (status, sid) = (response.status(), session(response.headers()));
-            let body = response.into_body().read_to(BODY_BYTES).await?;
+            let (status, sid) = (response.status, session(&response.fields));
+            let body = response.body.read_to(BODY_BYTES).await?;
             Ok::<_, upstream::Error>((status, sid, body))
         };
         match timeout(source.probe.timeout, ask).await {
@@ -143,7 +142,7 @@ impl HttpProber {
         let ask = self.get(&beside, &endpoint, "/", None);
         let limit = EXTRA_LIMIT.min(source.probe.timeout);
         match timeout(limit, ask).await {
-            Ok(Ok(response)) => response.status() == StatusCode::SERVICE_UNAVAILABLE,
+            Ok(Ok(response)) => response.status == StatusCode::SERVICE_UNAVAILABLE,
             _ => false,
         }
     }
@@ -155,7 +154,7 @@ impl HttpProber {
         endpoint: &EndpointId,
         path: &str,
         cookie: Option<&str>,
-    ) -> Result<Response<Body>, upstream::Error> {
+    ) -> Result<Response, upstream::Error> {
         if let Some(kept) = self.client.idle(endpoint) {
             match kept.send(request(source, path, cookie)?).await {
                 Err(error) if error.stale_connection => {}
@@ -189,29 +188,22 @@ impl Prober for HttpProber {
     }
 }
 
-fn request(
-    source: &Source,
-    path: &str,
-    cookie: Option<&str>,
-) -> Result<Request<Empty<Bytes>>, upstream::Error> {
-    let mut request = Request::get(format!("{}{path}", source.url.prefix))
-        .header(HOST, source.url.authority())
-        .header(USER_AGENT, AGENT)
-        .header(ACCEPT, "application/json");
+fn request(source: &Source, path: &str, cookie: Option<&str>) -> Result<Request, upstream::Error> {
+    let target = [source.url.prefix.as_str(), path].concat();
+    let mut request = Request::new(&Method::GET, &target, &source.url.authority())?
+        .with(&USER_AGENT, AGENT)?
+        .with(&ACCEPT, "application/json")?;
     if let Some(cookie) = cookie {
-        request = request.header(COOKIE, cookie);
+        request.add(&COOKIE, cookie.as_bytes())?;
     }
-    request.body(Empty::new()).map_err(|error| upstream::Error {
-        failure: Failure::Content,
-        detail: format!("making the probe of {}: {error}", source.url),
-        stale_connection: false,
-    })
+    Ok(request)
 }
 
 /// Harbor's session cookie: sent back, each probe of an endpoint uses one session in its Redis.
-fn session(headers: &HeaderMap) -> Option<String> {
-    let cookies = headers.get_all(SET_COOKIE).iter();
-    let mut pairs = cookies.filter_map(|value| value.to_str().ok()?.split(';').next());
+fn session(fields: &Fields) -> Option<String> {
+    let cookies = fields.all(&SET_COOKIE);
+    let texts = cookies.filter_map(|value| std::str::from_utf8(value).ok());
+    let mut pairs = texts.filter_map(|text| text.split(';').next());
     let pair = pairs.find(|pair| pair.trim_start().starts_with("sid="))?;
     let pair = pair.trim();
     (pair.len() <= COOKIE_BYTES && pair.len() > "sid=".len()).then(|| pair.to_owned())

@@ -128,7 +128,7 @@ impl BlobWanted {
         answer: Answer,
         due: Use,
     ) -> Result<Fetched, Rejection> {
-        let has_length = answer.headers.contains_key(CONTENT_LENGTH);
+        let has_length = answer.fields.contains(&CONTENT_LENGTH);
         let mut body = answer.body;
         let (mut ready, mut read) = (VecDeque::new(), 0_u64);
         let needed = self.needed(due);

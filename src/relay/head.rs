@@ -48,28 +48,24 @@ pub(crate) fn ask(
     }
 }
 
+/// The type of what a login page or a proxy's error page is.
+const HTML: &[u8] = b"text/html";
+
 /// What of an answer's head decides.
 pub(crate) fn of(answer: &Answer, _now: Instant) -> Head {
-    let text = |name| {
-        answer
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
+    let text = |name| answer.fields.text(&name);
     let is_html = |value: &str| {
-        value
-            .trim_start()
-            .to_ascii_lowercase()
-            .starts_with("text/html")
+        let kind = value.trim_start().as_bytes().get(..HTML.len());
+        kind.is_some_and(|kind| kind.eq_ignore_ascii_case(HTML))
     };
     Head {
         status: answer.status.as_u16(),
         elsewhere: answer.elsewhere,
         length: text(CONTENT_LENGTH).and_then(|value| value.parse().ok()),
         content_range: answer
-            .headers
-            .get(CONTENT_RANGE)
-            .map(|value| value.to_str().ok().and_then(|value| value.parse().ok())),
+            .fields
+            .contains(&CONTENT_RANGE)
+            .then(|| text(CONTENT_RANGE).and_then(|value| value.parse().ok())),
         html: text(CONTENT_TYPE).is_some_and(is_html),
         encoded: text(CONTENT_ENCODING)
             .is_some_and(|value| !value.trim().eq_ignore_ascii_case("identity")),

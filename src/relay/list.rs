@@ -9,14 +9,18 @@ use super::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
 use super::search::{NotFound, Rejection, Search, Wanted};
 use crate::config::HarborPolicy;
 use crate::exchange::{Answer, Ask};
+use crate::http1::Fields;
 use crate::oci::{Digest, ErrorCode, ResourceKind};
 use crate::route::{Leg, Route};
 use crate::topology::{EndpointId, Outcome, Source};
 use bytes::Bytes;
-use hyper::header::{HeaderMap, HeaderValue, LINK};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK};
 use hyper::{Method, Response};
 use std::sync::Arc;
 use tokio::time::Instant;
+
+/// The filters that a registry applied to referrers (OCI distribution spec, "Listing Referrers").
+const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
 /// A list of tags or referrers.
 struct ListWanted {
@@ -30,7 +34,7 @@ struct ListWanted {
 
 struct List {
     body: Bytes,
-    headers: HeaderMap,
+    fields: Fields,
 }
 
 // === impl ListWanted ===
@@ -61,7 +65,7 @@ impl Wanted for ListWanted {
         let Verdict::Use(_) = verdict else {
             return Err(head::rejection(verdict, answer).await);
         };
-        let headers = answer.headers;
+        let fields = answer.fields;
         let body = answer
             .body
             .read_to(self.limit)
@@ -72,7 +76,7 @@ impl Wanted for ListWanted {
                 cause: Cause::Failed(error.failure),
                 detail: error.detail,
             })?;
-        Ok(List { body, headers })
+        Ok(List { body, fields })
     }
 
     fn digest(&self) -> Option<&Digest> {
@@ -134,18 +138,16 @@ pub(crate) async fn answer(
     record.served_by(&found.endpoint);
     let outcome = head::outcome(&route, &found.endpoint, found.first_choice);
     record.answers(200, outcome, Instant::now());
-    let List { body, headers } = found.good;
+    let List { body, fields } = found.good;
     let mut response = with_request_id(&record, Response::builder())
         .header("X-Harbor-Pilot-Served-By", served_by(&found.endpoint));
-    for name in ["content-type", "oci-filters-applied"] {
-        if let Some(value) = headers.get(name) {
+    for name in [CONTENT_TYPE, FILTERS_APPLIED] {
+        if let Some(value) = fields.get(&name) {
             response = response.header(name, value);
         }
     }
-    let link = headers
-        .get(LINK)
-        .and_then(|link| link.to_str().ok())
-        .and_then(|link| next_page(link, request));
+    let link = fields.text(&LINK);
+    let link = link.and_then(|link| next_page(link, request));
     if let Some(link) = link {
         response = response.header(LINK, link);
     }

@@ -8,7 +8,7 @@ pub(super) use wanted::timing;
 use super::answer::{Answered, ResponseBody, header_value, mark, served_by, with_request_id};
 use super::causes;
 use super::engine::{PullRequest, RelayParts, Rules, not_found};
-use super::memory::{Image, Manifest};
+use super::memory::{CONTENT_DIGEST, Image, Manifest};
 use super::record::RequestRecord;
 use super::search::{Ended, NotFound};
 use super::stale::StaleManifest;
@@ -71,7 +71,7 @@ pub(crate) async fn answer(
         let size = kept.body.len() as u64;
         let unproved = &parts.memories.unproved;
         unproved.served(&kept.digest, size, Instant::now());
-        return respond(Content::from(&kept), request, outcome, record);
+        return respond(Content::from(&*kept), request, outcome, record);
     }
     // The request number that goes upstream is that of the first who asks.
     let request_id = record.request_id();
@@ -91,7 +91,7 @@ pub(crate) async fn answer(
             }
             let address = manifest.spelled.address.clone();
             record.served_by_spelled(&manifest.endpoint, address);
-            respond(Content::from(manifest), request, *outcome, record)
+            respond(Content::from(&**manifest), request, *outcome, record)
         }
         Ok(Served::Head {
             digest,
@@ -199,7 +199,6 @@ fn respond(
     outcome: RequestOutcome,
     mut record: RequestRecord,
 ) -> Answered {
-    const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
     const SERVED_BY: HeaderName = HeaderName::from_static("x-harbor-pilot-served-by");
     const STALE: HeaderName = HeaderName::from_static("x-harbor-pilot-stale");
     let mut headers = HeaderMap::new();
@@ -226,7 +225,10 @@ fn respond(
         }
     }
     record.answers(status.as_u16(), outcome, Instant::now());
-    headers.insert(CONTENT_LENGTH, body.len().into());
+    if request.head {
+        // Of a body that is sent the server says it.
+        headers.insert(CONTENT_LENGTH, body.len().into());
+    }
     let mut response = Response::new(if request.head {
         ResponseBody::empty(record)
     } else {

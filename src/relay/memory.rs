@@ -6,21 +6,32 @@ mod unproved;
 pub(crate) use unproved::Doubted;
 
 use super::answer::{header_value, served_by};
+use crate::http1::Fields;
 use crate::oci::{Digest, Reference, RegistryName, Repository};
 use crate::topology::EndpointId;
 use bytes::Bytes;
 use foldhash::HashMap;
-use hyper::header::HeaderValue;
-use std::hash::Hash;
+use foldhash::fast::RandomState;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use unproved::UnprovedTags;
 
-/// A reference in a repository of a registry: what many memories are kept under. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Image(Arc<Named>);
+/// The digest that a registry says of what it sends.
+pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
+/// A reference in a repository of a registry: what many memories are kept under. Cheap to clone, and hashed once.
+#[derive(Clone, Debug)]
+pub(crate) struct Image(Arc<Hashed>);
+
+#[derive(Debug)]
+struct Hashed {
+    hash: u64,
+    named: Named,
+}
 
 /// What an image is called.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -65,7 +76,7 @@ pub(crate) struct Spelled {
 #[derive(Debug)]
 pub(crate) struct Proved {
     /// What came of it.
-    pub(crate) manifest: Manifest,
+    pub(crate) manifest: Arc<Manifest>,
     /// The source's headers that had a part in it.
     pub(crate) claims: Claims,
 }
@@ -74,9 +85,9 @@ pub(crate) struct Proved {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Claims {
     /// `Docker-Content-Digest`
-    pub(crate) digest: Option<HeaderValue>,
+    pub(crate) digest: Option<String>,
     /// `Content-Type`
-    pub(crate) content_type: Option<HeaderValue>,
+    pub(crate) content_type: Option<String>,
 }
 
 /// A map whose entries live for a fixed time; when full, what ran out goes first, then the oldest.
@@ -91,7 +102,7 @@ pub(crate) struct Forgetting<K, V> {
 #[derive(Debug)]
 pub(crate) struct Memories {
     /// Manifests by (registry, repository, digest), 30 s (design P6): the GET by digest that follows a HEAD by tag.
-    pub(crate) manifests: Forgetting<(RegistryName, Repository, Digest), Manifest>,
+    pub(crate) manifests: Forgetting<(RegistryName, Repository, Digest), Arc<Manifest>>,
     /// What tags were answered with, 30 s: a GET by tag follows a HEAD by tag, and the next pod of the same image both.
     pub(crate) proved: Forgetting<Image, Arc<Proved>>,
     /// What tiers answered for tags without a digest, and whether anything came of it (design P13).
@@ -122,11 +133,29 @@ impl Image {
         repository: Repository,
         reference: Reference,
     ) -> Self {
-        Self(Arc::new(Named {
+        static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+        let named = Named {
             registry,
             repository,
             reference,
-        }))
+        };
+        let hash = HASHER.hash_one(&named);
+        Self(Arc::new(Hashed { hash, named }))
+    }
+}
+
+impl PartialEq for Image {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+            || (self.0.hash == other.0.hash && self.0.named == other.0.named)
+    }
+}
+
+impl Eq for Image {}
+
+impl Hash for Image {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.hash);
     }
 }
 
@@ -134,7 +163,7 @@ impl Deref for Image {
     type Target = Named;
 
     fn deref(&self) -> &Named {
-        &self.0
+        &self.0.named
     }
 }
 
@@ -169,18 +198,33 @@ impl Manifest {
 
 impl Proved {
     /// Whether an answer of that endpoint is the same as this one.
-    pub(crate) fn is(&self, endpoint: &EndpointId, claims: &Claims, body: &Bytes) -> bool {
-        self.manifest.endpoint == *endpoint && self.claims == *claims && self.manifest.body == *body
+    pub(crate) fn is(&self, endpoint: &EndpointId, fields: &Fields, body: &Bytes) -> bool {
+        let Claims {
+            digest,
+            content_type,
+        } = &self.claims;
+        self.manifest.endpoint == *endpoint
+            && digest.as_ref().map(String::as_bytes) == fields.get(&CONTENT_DIGEST)
+            && content_type.as_ref().map(String::as_bytes) == fields.get(&CONTENT_TYPE)
+            && self.manifest.body == *body
     }
 }
 
 // === impl Claims ===
 
 impl Claims {
+    /// Of an answer's head.
+    pub(crate) fn of(fields: &Fields) -> Self {
+        Self {
+            digest: fields.text(&CONTENT_DIGEST).map(ToOwned::to_owned),
+            content_type: fields.text(&CONTENT_TYPE).map(ToOwned::to_owned),
+        }
+    }
+
     /// The digest that the head tells. Harbor sends it empty on its proxy path (harbor-facts 3.2); only a filled one says
     /// something.
     pub(crate) fn told_digest(&self) -> Option<Digest> {
-        self.digest.as_ref()?.to_str().ok()?.parse().ok()
+        self.digest.as_ref()?.parse().ok()
     }
 }
 

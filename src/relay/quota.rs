@@ -2,10 +2,11 @@
 //! of the node's address and of the whole registry, whichever of the registry's addresses counts it. A tier's 429 for one
 //! registry says nothing of what it has of another.
 
+use crate::http1::Fields;
 use crate::oci::RegistryName;
 use crate::topology::{EndpointId, SourceId};
 use foldhash::HashMap;
-use hyper::HeaderMap;
+use hyper::header::HeaderName;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -22,8 +23,9 @@ type Ends = HashMap<SocketAddr, Instant>;
 const SPEAK_FOR_A_TIER: usize = 2;
 
 /// `ratelimit-remaining: 76;w=21600` as Docker Hub sends it with every manifest (harbor-facts 8).
-pub(crate) fn remaining(headers: &HeaderMap) -> Option<u64> {
-    let value = headers.get("ratelimit-remaining")?.to_str().ok()?;
+pub(crate) fn remaining(fields: &Fields) -> Option<u64> {
+    const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+    let value = fields.text(&REMAINING)?;
     value.split(';').next()?.trim().parse().ok()
 }
 
@@ -88,11 +90,10 @@ mod tests {
             ("many", None),
         ];
         for (value, due) in table {
-            let mut headers = HeaderMap::new();
-            headers.insert("ratelimit-remaining", value.parse().unwrap());
-            assert_eq!(remaining(&headers), due, "{value}");
+            let fields = Fields::from_iter([("RateLimit-Remaining", value)]);
+            assert_eq!(remaining(&fields), due, "{value}");
         }
-        assert_eq!(remaining(&HeaderMap::new()), None);
+        assert_eq!(remaining(&Fields::default()), None);
     }
 
     fn endpoint(source: SourceId, last: u8) -> EndpointId {

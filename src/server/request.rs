@@ -3,11 +3,11 @@
 use super::Answer;
 use super::test_image::{self, Seen};
 use crate::config::Secret;
+use crate::http1::{Fields, Request};
 use crate::oci::{ByteRange, ErrorCode, PathError, ResourceKind, ResourcePath};
 use crate::relay::{PullRequest, Relay, ResponseBody};
-use hyper::body::Incoming;
-use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RANGE};
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RANGE};
+use hyper::{Method, Response, StatusCode, Version};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// The header that containerd sends on shared nodes (design S6), written into hosts.toml as `header`.
-const KEY_HEADER: &str = "x-harbor-pilot-key";
+const KEY_HEADER: HeaderName = HeaderName::from_static("x-harbor-pilot-key");
 
 /// The longest request target, in bytes: a repository of 255, a digest of 135, and room.
 const MAX_TARGET: usize = 2048;
@@ -42,11 +42,11 @@ enum Wish {
 /// Answers one request.
 pub(super) async fn answer(
     (relay, seen): (&Relay, &Seen),
-    request: Request<Incoming>,
+    request: Request,
     key: Option<&Secret>,
     reset: Arc<AtomicBool>,
 ) -> Answer {
-    let head = request.method() == Method::HEAD;
+    let head = request.method == Method::HEAD;
     let wish = match wish(&request, key) {
         Ok(wish) => wish,
         Err(refused) => return refuse(relay, &request, &refused),
@@ -78,8 +78,8 @@ pub(super) async fn answer(
                 ns,
                 name,
                 kind,
-                accept: accept(request.headers()),
-                range: range(request.headers()),
+                accept: accept(&request.fields),
+                range: range(&request.fields),
                 query: query.filter(|_| list),
                 reset,
             };
@@ -90,25 +90,24 @@ pub(super) async fn answer(
 }
 
 /// Reads a request's head. Everything that is not a pull of this API ends here.
-fn wish<B>(request: &Request<B>, key: Option<&Secret>) -> Result<Wish, Refused> {
+fn wish(request: &Request, key: Option<&Secret>) -> Result<Wish, Refused> {
     let not_found = |message: &str| Refused {
         status: StatusCode::NOT_FOUND,
         code: ErrorCode::Unsupported,
         message: message.to_owned(),
     };
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+    if !matches!(request.method, Method::GET | Method::HEAD) {
         return Err(Refused {
             status: StatusCode::METHOD_NOT_ALLOWED,
             code: ErrorCode::Unsupported,
             message: "only GET and HEAD are offered here: this is a mirror for pulls".to_owned(),
         });
     }
-    let uri = request.uri();
-    if uri.scheme().is_some() || uri.authority().is_some() {
+    let target = request.target.as_str();
+    if !target.starts_with('/') {
         return Err(not_found("this is no proxy: send the path alone"));
     }
-    if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1
-    {
+    if request.version == Version::HTTP_11 && request.fields.all(&HOST).count() != 1 {
         return Err(Refused {
             status: StatusCode::BAD_REQUEST,
             code: ErrorCode::Unsupported,
@@ -116,18 +115,18 @@ fn wish<B>(request: &Request<B>, key: Option<&Secret>) -> Result<Wish, Refused> 
         });
     }
     if let Some(key) = key {
-        let sent = request.headers().get(KEY_HEADER).map(HeaderValue::as_bytes);
+        let sent = request.fields.get(&KEY_HEADER);
         if !sent.is_some_and(|sent| same(sent, key.reveal().as_bytes())) {
             return Err(not_found(
                 "this endpoint wants the header that stands in containerd's hosts.toml",
             ));
         }
     }
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
     if target.len() > MAX_TARGET {
         return Err(not_found("the request target is too long"));
     }
-    let path = ResourcePath::parse(uri.path()).map_err(|error| Refused {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let path = ResourcePath::parse(path).map_err(|error| Refused {
         status: StatusCode::NOT_FOUND,
         code: match error {
             PathError::NotAnEndpoint => ErrorCode::Unsupported,
@@ -139,7 +138,7 @@ fn wish<B>(request: &Request<B>, key: Option<&Secret>) -> Result<Wish, Refused> 
     if path == ResourcePath::Ping {
         return Ok(Wish::Ping);
     }
-    let (ns, query) = split_query(uri.query().unwrap_or_default())
+    let (ns, query) = split_query(query)
         .ok_or_else(|| not_found("the query holds more than one ns, or one that cannot be read"))?;
     Ok(Wish::Resource { path, ns, query })
 }
@@ -183,30 +182,31 @@ fn same(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// What the client accepts. It may say so in several fields (RFC 9110, 5.3); mostly it is one, which is passed on as it is.
-fn accept(headers: &HeaderMap) -> Option<HeaderValue> {
-    let values = || {
-        let all = headers.get_all(ACCEPT).into_iter();
-        all.filter(|value| value.to_str().is_ok())
+fn accept(fields: &Fields) -> Option<HeaderValue> {
+    let texts = || {
+        fields
+            .all(&ACCEPT)
+            .filter_map(|value| std::str::from_utf8(value).ok())
     };
-    let first = values().next()?;
-    if values().nth(1).is_none() {
-        return Some(first.clone());
+    let first = texts().next()?;
+    if texts().nth(1).is_none() {
+        return HeaderValue::from_str(first).ok();
     }
-    let texts: Vec<&str> = values().filter_map(|value| value.to_str().ok()).collect();
-    HeaderValue::try_from(texts.join(", ")).ok()
+    let all: Vec<&str> = texts().collect();
+    HeaderValue::try_from(all.join(", ")).ok()
 }
 
 /// The range that is asked for; several fields of it are none.
-fn range(headers: &HeaderMap) -> Option<ByteRange> {
-    let mut values = headers.get_all(RANGE).into_iter();
+fn range(fields: &Fields) -> Option<ByteRange> {
+    let mut values = fields.all(&RANGE);
     let (first, None) = (values.next()?, values.next()) else {
         return None;
     };
-    ByteRange::parse(first.to_str().ok()?)
+    ByteRange::parse(std::str::from_utf8(first).ok()?)
 }
 
-fn refuse<B>(relay: &Relay, request: &Request<B>, refused: &Refused) -> Answer {
-    let head = request.method() == Method::HEAD;
+fn refuse(relay: &Relay, request: &Request, refused: &Refused) -> Answer {
+    let head = request.method == Method::HEAD;
     let method = if head { "HEAD" } else { "GET" };
     let method = if refused.status == StatusCode::METHOD_NOT_ALLOWED {
         "other"
@@ -269,6 +269,15 @@ pub(super) async fn ping(address: SocketAddr) -> bool {
 mod tests {
     use super::*;
 
+    fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> Request {
+        Request {
+            method: method.parse().unwrap(),
+            target: target.to_owned(),
+            version: Version::HTTP_11,
+            fields: fields.iter().copied().collect(),
+        }
+    }
+
     #[test]
     fn a_query_is_taken_apart() {
         let table = [
@@ -317,12 +326,7 @@ mod tests {
             ("GET", "/v2/_catalog", Some(404)),
         ];
         for (method, target, status) in table {
-            let request = Request::builder()
-                .method(method)
-                .uri(target)
-                .header(HOST, "x")
-                .body(())
-                .unwrap();
+            let request = request(method, target, &[("Host", "x")]);
             let got = wish(&request, None)
                 .err()
                 .map(|refused| refused.status.as_u16());
@@ -334,12 +338,10 @@ mod tests {
     fn a_required_key_is_required() {
         let key = Secret::new("open sesame");
         let ask = |value: Option<&str>| {
-            let request = Request::builder().uri("/v2/").header(HOST, "x");
-            let request = match value {
-                Some(value) => request.header(KEY_HEADER, value),
-                None => request,
-            };
-            wish(&request.body(()).unwrap(), Some(&key)).map_err(|refused| refused.status.as_u16())
+            let key_field = value.map(|value| ("X-Harbor-Pilot-Key", value));
+            let fields: Vec<_> = key_field.into_iter().chain([("host", "x")]).collect();
+            let request = request("GET", "/v2/", &fields);
+            wish(&request, Some(&key)).map_err(|refused| refused.status.as_u16())
         };
         assert_eq!(ask(Some("open sesame")), Ok(Wish::Ping));
         assert_eq!(ask(Some("open sesam")), Err(404));
@@ -348,14 +350,9 @@ mod tests {
 
     #[test]
     fn one_host_header_is_wanted() {
-        let none = Request::builder().uri("/v2/").body(()).unwrap();
+        let none = request("GET", "/v2/", &[]);
         assert_eq!(wish(&none, None).unwrap_err().status, 400);
-        let two = Request::builder()
-            .uri("/v2/")
-            .header(HOST, "a")
-            .header(HOST, "b")
-            .body(())
-            .unwrap();
+        let two = request("GET", "/v2/", &[("Host", "a"), ("Host", "b")]);
         assert_eq!(wish(&two, None).unwrap_err().status, 400);
     }
 }

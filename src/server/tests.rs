@@ -138,7 +138,7 @@ async fn once_it_is_closed_nobody_accepts() {
 }
 
 /// A connection of ours and its peer.
-async fn pair(reset: bool) -> (Downstream, TcpStream) {
+pub(super) async fn pair(reset: bool) -> (Downstream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap())
         .await

@@ -1,11 +1,12 @@
 //! Response bodies that give their connection back when they have been read to the end.
 
-use super::connection::Line;
+use super::connection::{Fault, Line};
 use super::{Error, Inner};
+use crate::http1::{Framing, Piece};
 use crate::topology::Failure;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Frame, SizeHint};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -24,7 +25,7 @@ const DRAIN: Duration = Duration::from_millis(500);
 /// A response body. When it has been read to its end its connection goes back to the pool; dropped earlier,
 /// the connection is closed.
 pub struct Body {
-    incoming: Incoming,
+    framing: Framing,
     /// `None`: the end was reached, or the connection broke.
     line: Option<Box<Line>>,
     client: Arc<Inner>,
@@ -35,14 +36,14 @@ pub struct Body {
 
 impl Body {
     /// `keep`: the connection can be used again after the end.
-    pub(super) fn new(incoming: Incoming, line: Box<Line>, client: Arc<Inner>, keep: bool) -> Self {
+    pub(super) fn new(framing: Framing, line: Box<Line>, client: Arc<Inner>, keep: bool) -> Self {
         let mut body = Self {
-            incoming,
+            framing,
             line: Some(line),
             client,
             keep,
         };
-        if body.incoming.is_end_stream() {
+        if framing.is_over() {
             body.finish();
         }
         body
@@ -60,6 +61,9 @@ impl Body {
         async move {
             if self.size_hint().lower() > limit {
                 return Err(self.too_long(limit));
+            }
+            if let Some(all) = self.all_there() {
+                return Ok(all);
             }
             let mut only: Option<Bytes> = None;
             let mut several = BytesMut::new();
@@ -84,6 +88,20 @@ impl Body {
         }
     }
 
+    /// The whole body, where it came together with its head.
+    fn all_there(&mut self) -> Option<Bytes> {
+        let left = self.framing.left()?;
+        let received = self.line.as_mut()?.received();
+        if (received.len() as u64) < left {
+            return None;
+        }
+        let Ok(Piece::Data(all)) = self.framing.take(received) else {
+            return None;
+        };
+        self.finish();
+        Some(all)
+    }
+
     /// Reads and throws away what is left, so that the connection can be used again; closes it where that is more
     /// than 64 KiB or takes more than half a second. For the bodies of 401 and redirects.
     pub async fn drain_small(mut self) {
@@ -106,12 +124,18 @@ impl Body {
 
     /// The connection did its work.
     fn finish(&mut self) {
-        if let Some(mut line) = self.line.take() {
-            line.rest();
-            if self.keep {
-                self.client.put_back(line);
-            }
+        if let Some(mut line) = self.line.take()
+            && line.rest()
+            && self.keep
+        {
+            self.client.put_back(line);
         }
+    }
+
+    /// The connection broke: dropped while busy, it is cut.
+    fn break_off(&mut self, fault: Fault) -> Option<Result<Frame<Bytes>, Error>> {
+        let line = self.line.take()?;
+        Some(Err(line.broken("reading the body of", fault)))
     }
 
     fn too_long(&self, limit: u64) -> Error {
@@ -131,34 +155,43 @@ impl hyper::body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
-            Some(Ok(frame)) => {
-                if self.incoming.is_end_stream() {
-                    self.finish();
+        let this = &mut *self;
+        loop {
+            let Some(line) = &mut this.line else {
+                return Poll::Ready(None);
+            };
+            match this.framing.take(line.received()) {
+                Ok(Piece::Data(data)) => {
+                    if this.framing.is_over() {
+                        this.finish();
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => {
-                // Dropped while busy: the task lets go of the socket.
-                let broken = match self.line.take() {
-                    Some(line) => line.broken("reading the body of", &error),
-                    None => Error::new(Failure::Reset, error.to_string()),
-                };
-                Poll::Ready(Some(Err(broken)))
-            }
-            None => {
-                self.finish();
-                Poll::Ready(None)
+                Ok(Piece::End) => {
+                    this.finish();
+                    return Poll::Ready(None);
+                }
+                Ok(Piece::More) => match ready!(line.poll_receive(cx)) {
+                    Ok(0) if this.framing == Framing::UntilClose => {
+                        this.finish();
+                        return Poll::Ready(None);
+                    }
+                    Ok(0) => return Poll::Ready(this.break_off(Fault::Closed)),
+                    Ok(_) => {}
+                    Err(error) => return Poll::Ready(this.break_off(Fault::Io(error))),
+                },
+                Err(wrong) => return Poll::Ready(this.break_off(Fault::Wrong(wrong))),
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.line.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let left = self.framing.left();
+        left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

@@ -1,34 +1,34 @@
-//! One HTTP/1.1 connection: its task, the one request that it carries at a time, and what went wrong there.
+//! One HTTP/1.1 connection: the one request that it carries at a time, and what went wrong there. Whoever waits for the
+//! answer drives it; it has no task of its own.
 
 use super::body::Body;
 use super::dial;
 use super::pool::{Idle, Key};
-use super::stream::{Stream, Transport};
+use super::request::Request;
+use super::response::Response;
+use super::stream::{FIRST_READ, Stream, Transport};
 use super::{Error, Inner, Known};
 use crate::config::BaseUrl;
+use crate::http1::{AnswerHead, Wrong, answer_head};
 use crate::lifecycle;
 use crate::topology::Failure;
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
-};
-use hyper::http::uri::{PathAndQuery, Scheme};
-use hyper::{Request, Response, Uri, Version};
-use hyper_util::rt::TokioIo;
-use std::error::Error as _;
+use bytes::BytesMut;
+use hyper::header::PROXY_AUTHORIZATION;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::oneshot;
+use std::task::{Context, Poll, Waker, ready};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-/// The longest head of a response, and the most that one read takes: it bounds a stream's memory. Each piece wakes whoever
-/// reads it, which with half of this cost a twentieth more CPU.
-const READ_BUFFER: usize = 128 * 1024;
+/// What is asked of the connection at once where data flows: it bounds a stream's memory. Each piece wakes whoever reads it,
+/// which with half of this cost a twentieth more CPU.
+const READ: usize = 128 * 1024;
+
+/// The longest head of an answer, in bytes.
+const HEAD: usize = 128 * 1024;
 
 /// One HTTP/1.1 connection, idle, ready for a request.
 pub struct Connection {
@@ -36,18 +36,19 @@ pub struct Connection {
     client: Arc<Inner>,
 }
 
-/// A connection's handle, as it lies on a shelf or travels with a body; boxed once, because it is moved about a lot. Dropped while idle it closes the
-/// connection in good order; dropped in the middle of an answer it cuts it.
+/// A connection as it lies on a shelf or travels with a body; boxed once, because it is moved about a lot. Dropped while idle it is
+/// closed in good order; dropped in the middle of an answer it is cut.
 pub(super) struct Line {
-    sender: SendRequest<Empty<Bytes>>,
-    /// Sent: the task drops the socket at once.
-    abort: Option<oneshot::Sender<()>>,
-    received: Arc<AtomicU64>,
+    stream: Stream<Transport>,
+    /// Received and not taken yet.
+    buffer: BytesMut,
+    /// The size of the next read: small until one was filled.
+    next: usize,
     known: Arc<Known>,
     key: Key,
-    to: Arc<str>,
+    to: String,
     proxied: Option<ProxyForm>,
-    /// The thread that drives it.
+    /// The thread whose runtime wakes for it.
     thread: usize,
     /// It carried a request before.
     used: bool,
@@ -55,10 +56,23 @@ pub(super) struct Line {
     busy: bool,
 }
 
+/// What broke.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The other side closed in the middle.
+    Closed,
+    /// What came is not HTTP.
+    Wrong(Wrong),
+    /// The request cannot be sent there.
+    Request(Error),
+    /// The socket, or TLS.
+    Io(io::Error),
+}
+
 /// What a plain request through an HTTP proxy needs (RFC 9112, 3.2.2).
 struct ProxyForm {
     authority: String,
-    authorization: Option<HeaderValue>,
+    authorization: Option<String>,
 }
 
 // === impl Connection ===
@@ -90,8 +104,8 @@ impl Connection {
         self.client.put_back(self.line);
     }
 
-    /// Sends a request (origin-form target, Host set by the caller) and waits for the response's head: at most
-    /// 128 KiB and 100 fields. The caller bounds the time. Dropping the future closes the connection.
+    /// Sends a request and waits for the response's head: at most 128 KiB and 100 fields. The caller bounds the time.
+    /// Dropping the future closes the connection.
     ///
     /// # Errors
     /// Says what broke.
@@ -99,31 +113,24 @@ impl Connection {
         clippy::manual_async_fn,
         reason = "an async fn keeps each argument twice, and this one is moved about for every request"
     )]
-    pub fn send(
-        self,
-        mut request: Request<Empty<Bytes>>,
-    ) -> impl Future<Output = Result<Response<Body>, Error>> + Send {
+    pub fn send(self, request: Request) -> impl Future<Output = Result<Response, Error>> + Send {
         async move {
             let Self { mut line, client } = self;
             let was_used = std::mem::replace(&mut line.used, true);
             line.busy = true;
-            let received = line.received.load(Ordering::Relaxed);
-            if let Some(form) = &line.proxied {
-                form.apply(&mut request)
-                    .map_err(|why| line.error(Failure::Content, &why))?;
-            }
-            let answer = match line.sender.ready().await {
-                Ok(()) => line.sender.send_request(request).await,
-                Err(error) => Err(error),
-            };
-            match answer {
-                Ok(response) => {
-                    let keep = may_be_kept(&response);
-                    Ok(response.map(|incoming| Body::new(incoming, line, client, keep)))
+            let received = line.stream.received();
+            match line.exchange(request).await {
+                Ok(head) => {
+                    let body = Body::new(head.framing, line, client, head.keep);
+                    Ok(Response {
+                        status: head.status,
+                        fields: head.fields,
+                        body,
+                    })
                 }
-                Err(error) => {
-                    let silent = line.received.load(Ordering::Relaxed) == received;
-                    let mut broken = line.broken("waiting for the answer of", &error);
+                Err(fault) => {
+                    let silent = line.stream.received() == received;
+                    let mut broken = line.broken("waiting for the answer of", fault);
                     broken.stale_connection = was_used
                         && silent
                         && matches!(broken.failure, Failure::Reset | Failure::Tls);
@@ -140,70 +147,28 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// Whether the connection can carry another request once the body has been read: both sides speak HTTP/1.1,
-/// nobody asked to close, and the body's end does not depend on the connection's.
-fn may_be_kept<B: hyper::body::Body>(response: &Response<B>) -> bool {
-    let headers = response.headers();
-    let asked_to_close = headers.get_all(CONNECTION).iter().any(|value| {
-        let tokens = value.as_bytes().split(|byte| *byte == b',');
-        tokens
-            .map(<[u8]>::trim_ascii)
-            .any(|token| token.eq_ignore_ascii_case(b"close"))
-    });
-    let has_end = headers.contains_key(CONTENT_LENGTH)
-        || headers.contains_key(TRANSFER_ENCODING)
-        || response.body().is_end_stream();
-    response.version() == Version::HTTP_11 && !asked_to_close && has_end
-}
-
 // === impl Line ===
 
 impl Line {
-    /// Starts HTTP on a fresh transport and the task that drives it.
-    pub(super) async fn open(
+    /// On a fresh transport.
+    pub(super) fn new(
         transport: Transport,
         known: Arc<Known>,
         target: &BaseUrl,
         key: Key,
         to: String,
-    ) -> Result<Box<Self>, Error> {
-        let stream = Stream::new(transport);
-        let received = stream.received();
-        let (sender, connection) = Builder::new()
-            .max_buf_size(READ_BUFFER)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| {
-                Error::new(Failure::Reset, format!("starting HTTP with {to}: {error}"))
-            })?;
-        let (abort, aborted) = oneshot::channel();
-        let to: Arc<str> = to.into();
-        let label = to.clone();
-        lifecycle::spawn_detached("connection to a source", async move {
-            tokio::select! {
-                // Ends when the peer closes or the handle is dropped. Dropping it closes the socket.
-                ended = connection => if let Err(error) = ended {
-                    tracing::debug!(to = %label, %error, "connection ended");
-                },
-                // A handle dropped while idle sends nothing: then the branch above goes on to a clean end.
-                Ok(()) = aborted => {}
-            }
-        });
+    ) -> Box<Self> {
         let proxied = match &known.source.proxy {
             Some(proxy) if !target.https => Some(ProxyForm {
                 authority: target.authority(),
-                authorization: proxy.credential.as_ref().and_then(|credential| {
-                    let mut value = HeaderValue::try_from(dial::basic(credential)).ok()?;
-                    value.set_sensitive(true);
-                    Some(value)
-                }),
+                authorization: proxy.credential.as_ref().map(dial::basic),
             }),
             _ => None,
         };
-        Ok(Box::new(Self {
-            sender,
-            abort: Some(abort),
-            received,
+        Box::new(Self {
+            stream: Stream::new(transport),
+            buffer: BytesMut::new(),
+            next: FIRST_READ,
             known,
             key,
             to,
@@ -211,7 +176,63 @@ impl Line {
             thread: lifecycle::thread_number(),
             used: false,
             busy: false,
-        }))
+        })
+    }
+
+    /// Sends a request and reads the head of its answer.
+    async fn exchange(&mut self, mut request: Request) -> Result<AnswerHead, Fault> {
+        if let Some(form) = &self.proxied {
+            form.apply(&mut request)?;
+        }
+        let to_head = request.is_head();
+        let request = request.into_bytes();
+        let sent = match self.stream.write_all(&request).await {
+            Ok(()) => self.stream.flush().await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = sent else {
+            return self.head(to_head).await;
+        };
+        // Who refuses a request may have said why before it closed: an answer, or an alert of TLS.
+        match self.head(to_head).await {
+            Ok(head) => Ok(AnswerHead {
+                keep: false,
+                ..head
+            }),
+            Err(Fault::Closed) => Err(Fault::Io(error)),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn head(&mut self, to_head: bool) -> Result<AnswerHead, Fault> {
+        loop {
+            if poll_fn(|context| self.poll_receive(context)).await? == 0 {
+                return Err(Fault::Closed);
+            }
+            if let Some(head) = answer_head(&mut self.buffer, to_head, HEAD)? {
+                return Ok(head);
+            }
+        }
+    }
+
+    /// Receives more behind what is there; 0: the other side closed.
+    pub(super) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.buffer.capacity() - self.buffer.len() < self.next {
+            self.buffer.reserve(self.next);
+        }
+        // The future keeps nothing between polls: dropping it loses nothing (tokio's `read_buf`).
+        let received = ready!(pin!(self.stream.read_buf(&mut self.buffer)).poll(context))?;
+        self.next = if received < FIRST_READ {
+            FIRST_READ
+        } else {
+            READ
+        };
+        Poll::Ready(Ok(received))
+    }
+
+    /// What was received and not taken yet.
+    pub(super) fn received(&mut self) -> &mut BytesMut {
+        &mut self.buffer
     }
 
     /// Whether that thread drives it: there it wakes nobody else.
@@ -219,22 +240,24 @@ impl Line {
         self.thread == thread
     }
 
-    pub(super) fn key(&self) -> &Key {
-        &self.key
-    }
-
     pub(super) fn known(&self) -> &Arc<Known> {
         &self.known
     }
 
-    /// Its answer has been read to the end.
-    pub(super) fn rest(&mut self) {
+    /// Its answer has been read to the end. `false`: more came than that.
+    pub(super) fn rest(&mut self) -> bool {
         self.busy = false;
+        self.next = FIRST_READ;
+        let is_whole = self.buffer.is_empty();
+        if self.buffer.capacity() > FIRST_READ {
+            self.buffer = BytesMut::new();
+        }
+        is_whole
     }
 
     /// An error of this connection.
-    pub(super) fn broken(&self, doing: &str, error: &hyper::Error) -> Error {
-        let (failure, what) = explain(error);
+    pub(super) fn broken(&self, doing: &str, fault: impl Into<Fault>) -> Error {
+        let (failure, what) = fault.into().explained();
         Error::new(failure, format!("{doing} {}: {what}", self.to))
     }
 
@@ -245,18 +268,27 @@ impl Line {
 }
 
 impl Idle for Box<Line> {
-    fn is_open(&self) -> bool {
-        !self.sender.is_closed()
+    /// Nothing is to come while nothing was asked: neither an end nor a byte. TLS has messages of its own, which are
+    /// taken in here.
+    fn is_open(&mut self) -> bool {
+        let mut unasked = [0];
+        let mut unasked = ReadBuf::new(&mut unasked);
+        let mut context = Context::from_waker(Waker::noop());
+        let stream = Pin::new(&mut self.stream);
+        stream.poll_read(&mut context, &mut unasked).is_pending()
+    }
+
+    fn key(&self) -> &Key {
+        &self.key
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        if self.busy
-            && let Some(abort) = self.abort.take()
-        {
-            // The task may have ended by itself: then there is nobody to tell.
-            abort.send(()).ok();
+        if !self.busy {
+            // In good order, as far as it goes without waiting: TLS says goodbye before the socket is closed.
+            let mut context = Context::from_waker(Waker::noop());
+            let _ = Pin::new(&mut self.stream).poll_shutdown(&mut context);
         }
     }
 }
@@ -271,36 +303,49 @@ impl fmt::Debug for Line {
     }
 }
 
-/// The kind of a failure on the wire, with words that hold no more than the error itself says.
-fn explain(error: &hyper::Error) -> (Failure, String) {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<io::Error>() {
-            let tls = io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
-            return match io.kind() {
-                _ if tls.is_some() => (Failure::Tls, format!("TLS: {io}")),
-                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
-                    (Failure::Content, format!("not HTTP/1.1: {io}"))
-                }
-                _ => (Failure::Reset, io.to_string()),
-            };
-        }
-        cause = inner.source();
+// === impl Fault ===
+
+impl From<Wrong> for Fault {
+    fn from(wrong: Wrong) -> Self {
+        Self::Wrong(wrong)
     }
-    if error.is_parse_too_large() {
-        let what = "the head of the answer is longer than 128 KiB or has more than 100 fields";
-        (Failure::Content, what.to_owned())
-    } else if error.is_parse() {
-        (Failure::Content, format!("not HTTP/1.1: {error}"))
-    } else if error.is_incomplete_message() {
-        (
-            Failure::Reset,
-            "closed before the answer was whole".to_owned(),
-        )
-    } else if error.is_closed() || error.is_canceled() {
-        (Failure::Reset, "the connection was closed".to_owned())
-    } else {
-        (Failure::Reset, error.to_string())
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Fault {
+    /// The kind of a failure on the wire, with words that hold no more than the error itself says.
+    fn explained(self) -> (Failure, String) {
+        let error = match self {
+            Self::Closed => {
+                let what = "closed before the answer was whole";
+                return (Failure::Reset, what.to_owned());
+            }
+            Self::Wrong(Wrong::TooLong) => {
+                let what =
+                    "the head of the answer is longer than 128 KiB or has more than 100 fields";
+                return (Failure::Content, what.to_owned());
+            }
+            Self::Wrong(wrong) => return (Failure::Content, wrong.to_string()),
+            Self::Request(error) => return (error.failure, error.detail),
+            Self::Io(error) => error,
+        };
+        let inner = error.get_ref();
+        if inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            (Failure::Tls, format!("TLS: {error}"))
+        } else {
+            (Failure::Reset, error.to_string())
+        }
     }
 }
 
@@ -308,23 +353,11 @@ fn explain(error: &hyper::Error) -> (Failure, String) {
 
 impl ProxyForm {
     /// Makes the target absolute and says who we are at the proxy.
-    fn apply(&self, request: &mut Request<Empty<Bytes>>) -> Result<(), String> {
-        let path = request.uri().path_and_query().cloned();
-        let uri = Uri::builder()
-            .scheme(Scheme::HTTP)
-            .authority(self.authority.as_str())
-            .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
-            .build()
-            .map_err(|error| format!("making the target absolute for the proxy: {error}"))?;
-        *request.uri_mut() = uri;
-        if let Some(value) = &self.authorization {
-            request
-                .headers_mut()
-                .insert(PROXY_AUTHORIZATION, value.clone());
+    fn apply(&self, request: &mut Request) -> Result<(), Error> {
+        request.make_absolute(&self.authority);
+        match &self.authorization {
+            Some(value) => request.add(&PROXY_AUTHORIZATION, value.as_bytes()),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -35,7 +35,10 @@ pub(super) enum Key {
 /// What lies on a shelf.
 pub(super) trait Idle {
     /// Whether the other side has not closed it.
-    fn is_open(&self) -> bool;
+    fn is_open(&mut self) -> bool;
+
+    /// Where it leads.
+    fn key(&self) -> &Key;
 }
 
 /// The shelves.
@@ -79,19 +82,16 @@ impl<T> Default for Shelves<T> {
 impl<T: Idle> Shelves<T> {
     /// Puts a connection down. A full shelf gives up its oldest; where all shelves together are full the new one
     /// is let go.
-    pub(super) fn put(&mut self, key: &Key, connection: T, now: Instant) {
-        if !connection.is_open() {
-            return;
-        }
+    pub(super) fn put(&mut self, connection: T, now: Instant) {
         if self.total >= IN_ALL {
             self.sweep(now);
             if self.total >= IN_ALL {
                 return;
             }
         }
-        let shelf = match self.idle.get_mut(key) {
+        let shelf = match self.idle.get_mut(connection.key()) {
             Some(shelf) => shelf,
-            None => self.idle.entry(key.clone()).or_default(),
+            None => self.idle.entry(connection.key().clone()).or_default(),
         };
         if shelf.len() >= PER_KEY && shelf.pop_front().is_some() {
             self.total -= 1;
@@ -117,9 +117,9 @@ impl<T: Idle> Shelves<T> {
             shelf.push_back(youngest);
         }
         let mut found = None;
-        while let Some((since, connection)) = shelf.pop_back() {
+        while let Some((since, mut connection)) = shelf.pop_back() {
             self.total -= 1;
-            if is_good(since, &connection, now) {
+            if is_good(since, &mut connection, now) {
                 found = Some(connection);
                 break;
             }
@@ -133,7 +133,7 @@ impl<T: Idle> Shelves<T> {
     /// Lets go of all that are closed or too old.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.idle.retain(|_, shelf| {
-            shelf.retain(|(since, connection)| is_good(*since, connection, now));
+            shelf.retain_mut(|(since, connection)| is_good(*since, connection, now));
             shelf.shrink_to_fit();
             !shelf.is_empty()
         });
@@ -152,7 +152,7 @@ impl<T: Idle> Shelves<T> {
     }
 }
 
-fn is_good<T: Idle>(since: Instant, connection: &T, now: Instant) -> bool {
+fn is_good<T: Idle>(since: Instant, connection: &mut T, now: Instant) -> bool {
     now.saturating_duration_since(since) < IDLE_LIMIT && connection.is_open()
 }
 

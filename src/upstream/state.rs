@@ -39,6 +39,8 @@ pub(super) struct Known {
     pub(super) source: Arc<Source>,
     /// Or why they cannot be built. A source without TLS needs them only for the hosts that it names.
     tls: OnceLock<Result<SourceTls, Arc<str>>>,
+    /// It is the one that is known now: its connections are kept. Changed and read under the lock.
+    kept: AtomicBool,
 }
 
 // === impl Inner ===
@@ -66,14 +68,10 @@ impl Inner {
 
     /// Takes a connection back whose answer has been read to its end, unless its source has changed.
     pub(super) fn put_back(&self, line: Box<Line>) {
+        let now = Instant::now();
         let mut state = self.lock();
-        let is_current = state
-            .known
-            .get(line.key().source())
-            .is_some_and(|known| Arc::ptr_eq(known, line.known()));
-        if is_current {
-            let key = line.key().clone();
-            state.shelves.put(&key, line, Instant::now());
+        if line.known().kept.load(Ordering::Relaxed) {
+            state.shelves.put(line, now);
         }
     }
 
@@ -88,7 +86,7 @@ impl Inner {
                 let known = Known::of(source);
                 let mut state = self.lock();
                 let entry = state.known.entry(source.id.clone());
-                let kept = entry.or_insert_with(|| known.clone());
+                let kept = entry.or_insert_with(|| known.kept_from_now_on());
                 if kept.is_of(source) {
                     kept.clone()
                 } else {
@@ -125,6 +123,7 @@ impl Known {
         let known = Self {
             source: source.clone(),
             tls: OnceLock::new(),
+            kept: AtomicBool::new(false),
         };
         if source.url.https {
             let _built = known.tls();
@@ -137,6 +136,17 @@ impl Known {
         self.tls.get_or_init(|| {
             SourceTls::of(&self.source.tls).map_err(|error| error.to_string().into())
         })
+    }
+
+    /// Where it is known, its connections are kept.
+    pub(super) fn kept_from_now_on(self: &Arc<Self>) -> Arc<Self> {
+        self.kept.store(true, Ordering::Relaxed);
+        self.clone()
+    }
+
+    /// It is known no more.
+    pub(super) fn forgotten(&self) {
+        self.kept.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn is_of(&self, source: &Arc<Source>) -> bool {

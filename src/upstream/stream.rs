@@ -7,8 +7,6 @@
 use bytes::{Buf, BytesMut};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -17,18 +15,18 @@ use tokio_rustls::client::TlsStream;
 /// What is asked of the socket at once where data flows.
 const READ_AHEAD: usize = 128 * 1024;
 
-/// And where it does not: answers such as manifests. A large buffer for each of them costs more than the answer,
-/// since giving one back has the allocator tidy up all that is free.
-const FIRST_READ: usize = 8 * 1024;
+/// Data flows where so much comes at once. Answers such as manifests stay below: a large buffer for each of them costs more
+/// than the answer, since giving one back has the allocator tidy up all that is free.
+pub(super) const FIRST_READ: usize = 8 * 1024;
 
-/// Reads in large pieces from `T` for a reader that asks for small ones. An idle connection keeps a buffer of 8 KiB, which
-/// an answer else asks the allocator for several times; the large one goes with the data in it.
+/// Reads in large pieces from `T` for a reader that asks for small ones, from the moment on at which one of its reads was
+/// filled. Until then, and where nothing flows any more, it reads by itself.
 #[derive(Debug)]
 pub(super) struct ReadAhead<T> {
     inner: T,
     buffer: BytesMut,
-    /// The size of the next read: small until one was filled.
-    next: usize,
+    /// Data flows.
+    flows: bool,
 }
 
 /// TCP, with or without TLS.
@@ -46,7 +44,7 @@ pub(super) struct Stream<T> {
     inner: T,
     /// An error that came behind data: told at the next read.
     broken: Option<io::Error>,
-    received: Arc<AtomicU64>,
+    received: u64,
 }
 
 // === impl ReadAhead ===
@@ -57,7 +55,7 @@ impl<T> ReadAhead<T> {
         Self {
             inner,
             buffer: BytesMut::new(),
-            next: FIRST_READ,
+            flows: false,
         }
     }
 }
@@ -73,18 +71,23 @@ impl<T: AsyncRead + Unpin> AsyncRead for ReadAhead<T> {
         }
         let this = &mut *self;
         if this.buffer.is_empty() {
-            if buf.remaining() >= READ_AHEAD {
-                return Pin::new(&mut this.inner).poll_read(cx, buf);
+            if !this.flows || buf.remaining() >= READ_AHEAD {
+                let read = Pin::new(&mut this.inner).poll_read(cx, buf);
+                this.flows = buf.remaining() == 0;
+                return read;
             }
             this.buffer.clear();
-            this.buffer.reserve(this.next);
+            this.buffer.reserve(READ_AHEAD);
             // The future keeps nothing between polls: dropping it loses nothing (tokio's `read_buf`).
             let read = pin!(this.inner.read_buf(&mut this.buffer)).poll(cx);
-            match read {
-                Poll::Ready(Ok(length @ 1..)) if length >= FIRST_READ => this.next = READ_AHEAD,
-                Poll::Ready(Ok(1..)) => this.next = FIRST_READ,
-                _ if this.buffer.capacity() > FIRST_READ => this.buffer = BytesMut::new(),
-                _ => {}
+            this.flows = match read {
+                Poll::Ready(Ok(length)) => length >= FIRST_READ,
+                Poll::Ready(Err(_)) => false,
+                // The rest of what flows is on its way.
+                Poll::Pending => true,
+            };
+            if this.buffer.is_empty() {
+                this.buffer = BytesMut::new();
             }
             ready!(read)?;
         }
@@ -93,6 +96,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for ReadAhead<T> {
             buf.put_slice(bytes);
         }
         this.buffer.advance(take);
+        if this.buffer.is_empty() && !this.flows {
+            this.buffer = BytesMut::new();
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -195,13 +201,13 @@ impl<T> Stream<T> {
         Self {
             inner,
             broken: None,
-            received: Arc::default(),
+            received: 0,
         }
     }
 
     /// The number of bytes received so far, below HTTP and above TLS.
-    pub(super) fn received(&self) -> Arc<AtomicU64> {
-        self.received.clone()
+    pub(super) fn received(&self) -> u64 {
+        self.received
     }
 }
 
@@ -233,7 +239,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
             }
         }
         let got = buf.filled().len() - start;
-        self.received.fetch_add(got as u64, Ordering::Relaxed);
+        self.received += got as u64;
         Poll::Ready(Ok(()))
     }
 }

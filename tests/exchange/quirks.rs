@@ -6,6 +6,7 @@ use super::{Lab, NGINX, blob, get, image, manifest};
 use harbor_pilot::exchange::Ask;
 use harbor_pilot::oci::{Digest, ManifestKind, inspect_manifest};
 use http_body_util::BodyExt;
+use hyper::header::HeaderName;
 use hyper::{HeaderMap, Method};
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,16 @@ async fn see(lab: &Lab, ask: &Ask) -> Seen {
     }
     Seen {
         status: answer.status.as_u16(),
-        headers: answer.headers,
+        headers: answer
+            .fields
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_bytes(name).unwrap(),
+                    value.try_into().unwrap(),
+                )
+            })
+            .collect(),
         body,
         clean,
     }

@@ -104,8 +104,13 @@ impl Setup {
     }
 
     fn present(&self) -> Option<HeaderValue> {
-        self.tokens
-            .present(&self.key, &self.source, &self.endpoint, true)
+        self.tokens.present(
+            &self.key,
+            &self.source,
+            &self.endpoint,
+            true,
+            Instant::now(),
+        )
     }
 
     fn fetches(&self) -> usize {
@@ -229,7 +234,13 @@ async fn another_password_or_url_makes_an_old_token_nobodys() {
     setup.obtain().await.unwrap();
     let present = |source: &Arc<Source>, with_credential| {
         let tokens = &setup.tokens;
-        tokens.present(&setup.key, source, &setup.endpoint, with_credential)
+        tokens.present(
+            &setup.key,
+            source,
+            &setup.endpoint,
+            with_credential,
+            Instant::now(),
+        )
     };
     assert!(present(&setup.source, true).is_some());
     assert!(present(&setup.source, false).is_none());
@@ -294,7 +305,7 @@ async fn the_one_unused_for_longest_makes_room() {
     let present = |key: &TokenKey| {
         setup
             .tokens
-            .present(key, &setup.source, &setup.endpoint, true)
+            .present(key, &setup.source, &setup.endpoint, true, Instant::now())
             .is_some()
     };
     assert!(present(&keys[0]));

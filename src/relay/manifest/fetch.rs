@@ -39,7 +39,7 @@ pub(crate) struct Fetched {
 #[derive(Debug)]
 pub(crate) enum Served {
     /// All of it.
-    Whole(Manifest, RequestOutcome),
+    Whole(Arc<Manifest>, RequestOutcome),
     /// Upstream's HEAD.
     Head {
         digest: Digest,
@@ -178,10 +178,7 @@ fn learn(
             }
         }
         Told::Same(proved) => {
-            let manifest = Manifest {
-                direct: outcome == RequestOutcome::Direct,
-                ..proved.manifest.clone()
-            };
+            let manifest = proved.manifest.clone();
             if may_keep {
                 let whole = || Some((manifest.body.clone(), manifest.media_type.to_string()));
                 parts
@@ -213,6 +210,7 @@ fn learn(
             );
             let direct = outcome == RequestOutcome::Direct;
             let manifest = Manifest::new(body, digest, media_type.into(), found.endpoint, direct);
+            let manifest = Arc::new(manifest);
             let kept = parts.memories.manifests.get(&key, now);
             // What the same endpoint said moments ago taught all there is to learn.
             if is_retry || kept.is_none_or(|kept| kept.endpoint != manifest.endpoint) {

@@ -2,13 +2,14 @@
 
 use crate::config::{HarborPolicy, Timeouts};
 use crate::exchange::{Answer, Ask};
+use crate::http1::Fields;
 use crate::oci::{
     Descriptor, Digest, ManifestKind, Reference, inspect_manifest, is_consistent, media_type_of,
 };
 use crate::relay::body::blame;
 use crate::relay::engine::RelayParts;
 use crate::relay::head;
-use crate::relay::memory::{Claims, Proved};
+use crate::relay::memory::{CONTENT_DIGEST, Claims, Proved};
 use crate::relay::quota;
 use crate::relay::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
 use crate::relay::search::{Rejection, Wanted};
@@ -17,11 +18,9 @@ use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
 use bytes::Bytes;
 use hyper::Method;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use std::sync::Arc;
 use tokio::time::Instant;
-
-const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
 /// A manifest by tag or digest.
 pub(crate) struct ManifestWanted {
@@ -74,14 +73,12 @@ impl ManifestWanted {
     }
 
     /// Upstream's HEAD is believed as far as it is complete (containerd-k3s-facts 3.2).
-    fn told_by_head(headers: &HeaderMap) -> Option<Told> {
-        let text = |name: &str| headers.get(name)?.to_str().ok();
-        let digest = text("docker-content-digest")?.parse().ok()?;
-        let length = text("content-length")?
-            .parse()
-            .ok()
-            .filter(|length| *length > 0)?;
-        let media_type = text("content-type")?.split(';').next()?.trim().to_owned();
+    fn told_by_head(fields: &Fields) -> Option<Told> {
+        let digest = fields.text(&CONTENT_DIGEST)?.parse().ok()?;
+        let length = fields.text(&CONTENT_LENGTH)?;
+        let length = length.parse().ok().filter(|length| *length > 0)?;
+        let media_type = fields.text(&CONTENT_TYPE)?.split(';').next()?;
+        let media_type = media_type.trim().to_owned();
         let is_manifest = media_type.contains("manifest") || media_type.contains("image.index");
         is_manifest.then_some(Told::Head {
             digest,
@@ -91,11 +88,7 @@ impl ManifestWanted {
     }
 
     async fn prove(&self, endpoint: &EndpointId, answer: Answer) -> Result<Told, Rejection> {
-        let header = |name: HeaderName| answer.headers.get(name).cloned();
-        let claims = Claims {
-            digest: header(CONTENT_DIGEST),
-            content_type: header(CONTENT_TYPE),
-        };
+        let fields = answer.fields;
         let body = answer.body.read_to(self.limit).await.map_err(|error| {
             let cause = Cause::Failed(error.failure);
             Self::leave(
@@ -106,15 +99,12 @@ impl ManifestWanted {
             )
         })?;
         if let Some(known) = &self.known
-            && known.is(endpoint, &claims, &body)
+            && known.is(endpoint, &fields, &body)
         {
             return Ok(Told::Same(known.clone()));
         }
-        let text = |value: &Option<HeaderValue>| {
-            let text = value.as_ref().and_then(|value| value.to_str().ok());
-            text.map(ToOwned::to_owned)
-        };
-        let content_type = text(&claims.content_type);
+        let claims = Claims::of(&fields);
+        let content_type = claims.content_type.clone();
         let hard = Outcome::Hard(Failure::Content);
         let ManifestKind::Manifest {
             descriptors,
@@ -189,14 +179,14 @@ impl Wanted for ManifestWanted {
     ) -> Result<Told, Rejection> {
         let seen = head::of(&answer, Instant::now());
         if let (SourceId::Upstream(registry), Some(left)) =
-            (&endpoint.source, quota::remaining(&answer.headers))
+            (&endpoint.source, quota::remaining(&answer.fields))
         {
             let metrics = &self.parts.sinks.metrics;
             metrics.upstream_quota(registry.as_str(), left);
         }
         match judge(Asked::Document, authority, self.policy, &seen) {
             Verdict::Use(_) if self.head_is_enough && authority == Authority::Final => {
-                match Self::told_by_head(&answer.headers) {
+                match Self::told_by_head(&answer.fields) {
                     Some(told) => Ok(told),
                     None if seen.length == Some(0) => self.prove(endpoint, answer).await,
                     None => Err(Self::leave(

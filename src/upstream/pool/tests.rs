@@ -9,19 +9,24 @@ use tokio::time::Instant;
 
 #[derive(Debug)]
 struct Fake {
+    key: Key,
     number: usize,
     open: Rc<Cell<bool>>,
 }
 
 impl Idle for Fake {
-    fn is_open(&self) -> bool {
+    fn is_open(&mut self) -> bool {
         self.open.get()
+    }
+
+    fn key(&self) -> &Key {
+        &self.key
     }
 }
 
-fn fake(number: usize) -> Fake {
-    let open = Rc::new(Cell::new(true));
-    Fake { number, open }
+fn fake(key: &Key, number: usize) -> Fake {
+    let (key, open) = (key.clone(), Rc::new(Cell::new(true)));
+    Fake { key, number, open }
 }
 
 fn key(source: &str, last: u8) -> Key {
@@ -39,7 +44,7 @@ fn take(shelves: &mut Shelves<Fake>, key: &Key, now: Instant) -> Option<usize> {
 fn the_youngest_is_taken_first_and_only_by_its_key() {
     let (mut shelves, now) = (Shelves::default(), Instant::now());
     for number in 0..3 {
-        shelves.put(&key("a", 1), fake(number), now);
+        shelves.put(fake(&key("a", 1), number), now);
     }
     assert_eq!(take(&mut shelves, &key("a", 2), now), None);
     assert_eq!(take(&mut shelves, &key("b", 1), now), None);
@@ -55,7 +60,7 @@ fn what_is_at_hand_goes_first_the_youngest_of_it() {
     let (mut shelves, now) = (Shelves::default(), Instant::now());
     let key = key("a", 1);
     for number in 0..5 {
-        shelves.put(&key, fake(number), now);
+        shelves.put(fake(&key, number), now);
     }
     let mut even = || {
         let taken = shelves.take(&key, now, |fake: &Fake| fake.number.is_multiple_of(2));
@@ -70,27 +75,32 @@ fn what_is_at_hand_goes_first_the_youngest_of_it() {
 fn old_and_closed_ones_are_not_handed_out() {
     let (mut shelves, start) = (Shelves::default(), Instant::now());
     let key = key("a", 1);
-    shelves.put(&key, fake(0), start);
+    shelves.put(fake(&key, 0), start);
     let just = start + IDLE_LIMIT - Duration::from_millis(1);
-    let closed = fake(1);
+    let closed = fake(&key, 1);
     let handle = closed.open.clone();
-    shelves.put(&key, closed, just);
+    shelves.put(closed, just);
     handle.set(false);
     assert_eq!(take(&mut shelves, &key, just), Some(0));
-    shelves.put(&key, fake(2), start);
+    shelves.put(fake(&key, 2), start);
     assert_eq!(take(&mut shelves, &key, start + IDLE_LIMIT), None);
     assert_eq!(shelves.len(), 0);
-    let closed = fake(3);
+    let closed = fake(&key, 3);
     closed.open.set(false);
-    shelves.put(&key, closed, start);
-    assert_eq!(shelves.len(), 0, "closed before it was put down");
+    shelves.put(closed, start);
+    assert_eq!(
+        take(&mut shelves, &key, start),
+        None,
+        "closed when it was put down"
+    );
+    assert_eq!(shelves.len(), 0);
 }
 
 #[test]
 fn a_full_shelf_gives_up_its_oldest() {
     let (mut shelves, now) = (Shelves::default(), Instant::now());
     for number in 0..=PER_KEY {
-        shelves.put(&key("a", 1), fake(number), now);
+        shelves.put(fake(&key("a", 1), number), now);
     }
     assert_eq!(shelves.len(), PER_KEY);
     let numbers: Vec<_> = std::iter::from_fn(|| take(&mut shelves, &key("a", 1), now)).collect();
@@ -103,15 +113,15 @@ fn all_shelves_together_have_a_limit_that_old_ones_do_not_count_for() {
     let (mut shelves, start) = (Shelves::default(), Instant::now());
     for last in 0..u8::try_from(IN_ALL / PER_KEY).unwrap() {
         for number in 0..PER_KEY {
-            shelves.put(&key("a", last), fake(number), start);
+            shelves.put(fake(&key("a", last), number), start);
         }
     }
     assert_eq!(shelves.len(), IN_ALL);
-    shelves.put(&key("b", 1), fake(0), start);
+    shelves.put(fake(&key("b", 1), 0), start);
     assert_eq!(shelves.len(), IN_ALL);
     assert_eq!(take(&mut shelves, &key("b", 1), start), None);
     let later = start + IDLE_LIMIT;
-    shelves.put(&key("b", 1), fake(0), later);
+    shelves.put(fake(&key("b", 1), 0), later);
     assert_eq!(shelves.len(), 1);
     assert_eq!(take(&mut shelves, &key("b", 1), later), Some(0));
 }
@@ -126,8 +136,8 @@ fn a_source_is_forgotten_with_the_hosts_that_it_named() {
         port: 443,
     };
     for source in ["a", "b"] {
-        shelves.put(&key(source, 1), fake(0), now);
-        shelves.put(&named(source), fake(1), now);
+        shelves.put(fake(&key(source, 1), 0), now);
+        shelves.put(fake(&named(source), 1), now);
     }
     shelves.forget(&SourceId::Tier("a".into()));
     assert_eq!(shelves.len(), 2);

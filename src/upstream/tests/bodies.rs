@@ -20,7 +20,7 @@ async fn body_of(answer: &'static [u8]) -> Result<(Body, Client), Error> {
     .await;
     let client = Client::new(timeouts());
     let response = fetch(&client, &tier_at(&server), server.address).await?;
-    Ok((response.into_body(), client))
+    Ok((response.body, client))
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn a_body_dropped_early_closes_its_connection() {
     let response = fetch(&client, &tier_at(&server), server.address)
         .await
         .unwrap();
-    let mut body = response.into_body();
+    let mut body = response.body;
     let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(first, "begin");
     assert!(!closed.load(Ordering::SeqCst));
@@ -161,8 +161,8 @@ async fn small_bodies_are_drained_and_large_ones_are_not() {
         let response = fetch(&client, &tier_at(&server), server.address)
             .await
             .unwrap();
-        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-        response.into_body().drain_small().await;
+        assert_eq!(response.status, StatusCode::UNAUTHORIZED);
+        response.body.drain_small().await;
         assert_eq!(client.idle_connections(), kept, "{length} bytes");
     }
 }
@@ -180,7 +180,7 @@ async fn a_drain_does_not_wait_for_a_drip() {
     let response = fetch(&client, &tier_at(&server), server.address)
         .await
         .unwrap();
-    response.into_body().drain_small().await;
+    response.body.drain_small().await;
     assert_eq!(client.idle_connections(), 0);
 }
 
@@ -201,7 +201,7 @@ async fn a_large_body_arrives_whole() {
     let response = fetch(&client, &tier_at(&server), server.address)
         .await
         .unwrap();
-    let bytes: Bytes = response.into_body().read_to(LENGTH as u64).await.unwrap();
+    let bytes: Bytes = response.body.read_to(LENGTH as u64).await.unwrap();
     assert_eq!(bytes.len(), LENGTH);
     assert!(
         bytes

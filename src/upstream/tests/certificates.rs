@@ -86,7 +86,7 @@ async fn outcome(issued: &Issued, ca: Option<&str>) -> Result<(), Error> {
     let source = Arc::new(source_at(&server, ca));
     let client = Client::new(timeouts());
     let response = fetch(&client, &source, server.address).await?;
-    assert_eq!(response.into_body().read_to(2).await.unwrap(), "ok");
+    assert_eq!(response.body.read_to(2).await.unwrap(), "ok");
     assert_eq!(client.idle_connections(), 1);
     Ok(())
 }

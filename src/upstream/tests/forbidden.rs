@@ -65,7 +65,7 @@ async fn named_hosts_are_checked_by_address() {
     let mixed = ["169.254.169.254".parse().unwrap(), server.address.ip()];
     let connection = client.connect_named(&here, &target, &mixed).await.unwrap();
     let response = connection.send(get("/blob")).await.unwrap();
-    assert_eq!(response.into_body().read_to(2).await.unwrap(), "ok");
+    assert_eq!(response.body.read_to(2).await.unwrap(), "ok");
     assert_eq!(server.accepted(), 1);
 
     let nothing = client.connect_named(&here, &target, &[]).await.unwrap_err();

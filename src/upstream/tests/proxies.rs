@@ -71,7 +71,7 @@ async fn https_goes_through_a_tunnel() {
     let response = fetch(&client, &Arc::new(source), proxy.address)
         .await
         .unwrap();
-    assert_eq!(response.into_body().read_to(2).await.unwrap(), "ok");
+    assert_eq!(response.body.read_to(2).await.unwrap(), "ok");
     let head = seen.lock().unwrap().clone();
     let expected = "CONNECT registry.example.com:443 HTTP/1.1\r\nHost: registry.example.com:443\r\n\
                     Proxy-Authorization: Basic dXNlcjpwYXNz\r\n\r\n";
@@ -166,7 +166,7 @@ async fn http_goes_with_an_absolute_target() {
             None => client.connect(&source, &to).await.unwrap(),
         };
         let response = connection.send(get(path)).await.unwrap();
-        response.into_body().read_to(2).await.unwrap();
+        response.body.read_to(2).await.unwrap();
     }
     assert_eq!(proxy.accepted(), 1);
     let head = seen.lock().unwrap().clone();

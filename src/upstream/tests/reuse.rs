@@ -19,7 +19,7 @@ async fn connections_are_used_again() {
     let source = tier_at(&server);
     for _ in 0..20 {
         let response = fetch(&client, &source, server.address).await.unwrap();
-        assert_eq!(response.into_body().read_to(2).await.unwrap(), "ok");
+        assert_eq!(response.body.read_to(2).await.unwrap(), "ok");
     }
     assert_eq!(server.accepted(), 1);
     assert_eq!(client.idle_connections(), 1);
@@ -34,7 +34,7 @@ async fn a_thread_that_uses_anothers_connections_gets_one_of_its_own_at_times() 
     let client = Client::new(timeouts());
     let source = tier_at(&server);
     let response = fetch(&client, &source, server.address).await.unwrap();
-    response.into_body().read_to(2).await.unwrap();
+    response.body.read_to(2).await.unwrap();
     let at = endpoint(&source, server.address);
     let here = client.idle(&at).unwrap();
     assert!((0..32).all(|_| !client.wants_another(&here)), "it is ours");
@@ -70,7 +70,7 @@ async fn connections_are_not_used_again_where_the_answer_says_so() {
         let response = fetch(&client, &tier_at(&server), server.address)
             .await
             .unwrap();
-        response.into_body().read_to(2).await.unwrap();
+        response.body.read_to(2).await.unwrap();
         let shown = String::from_utf8_lossy(answer);
         assert_eq!(client.idle_connections(), kept, "{shown}");
     }
@@ -86,7 +86,7 @@ async fn a_connection_that_the_server_closed_is_not_handed_out() {
     let client = Client::new(timeouts());
     let source = tier_at(&server);
     let response = fetch(&client, &source, server.address).await.unwrap();
-    response.into_body().read_to(2).await.unwrap();
+    response.body.read_to(2).await.unwrap();
     eventually("noticed", || {
         client.sweep(Instant::now());
         client.idle_connections() == 0
@@ -107,7 +107,7 @@ async fn second_request(last_words: &'static [u8]) -> Error {
     let client = Client::new(timeouts());
     let source = tier_at(&server);
     let response = fetch(&client, &source, server.address).await.unwrap();
-    response.into_body().read_to(2).await.unwrap();
+    response.body.read_to(2).await.unwrap();
     let connection = client.idle(&endpoint(&source, server.address)).unwrap();
     connection.send(get("/v2/")).await.unwrap_err()
 }
@@ -193,7 +193,7 @@ async fn changed_sources_lose_their_connections() {
     client.update(&sources(&source, 1));
     let under_way = fetch(&client, &source, server.address).await.unwrap();
     let response = fetch(&client, &source, server.address).await.unwrap();
-    response.into_body().read_to(2).await.unwrap();
+    response.body.read_to(2).await.unwrap();
     assert_eq!(client.idle_connections(), 1);
 
     client.update(&sources(&source, 2));
@@ -203,11 +203,11 @@ async fn changed_sources_lose_their_connections() {
     changed.tls.insecure_skip_verify = true;
     client.update(&sources(&Arc::new(changed), 3));
     assert_eq!(client.idle_connections(), 0);
-    under_way.into_body().read_to(2).await.unwrap();
+    under_way.body.read_to(2).await.unwrap();
     assert_eq!(client.idle_connections(), 0, "came back too late");
 
     let late = fetch(&client, &source, server.address).await.unwrap();
-    late.into_body().read_to(2).await.unwrap();
+    late.body.read_to(2).await.unwrap();
     assert_eq!(client.idle_connections(), 0, "of a source that is gone");
 }
 
@@ -220,7 +220,7 @@ async fn named_hosts_keep_their_connections_per_source() {
     assert!(client.idle_named(&source, &target).is_none());
     let connection = client.connect_named(&source, &target, &[]).await.unwrap();
     let response = connection.send(get("/token")).await.unwrap();
-    response.into_body().read_to(2).await.unwrap();
+    response.body.read_to(2).await.unwrap();
     let mut other = tier(&format!("http://{}", server.address));
     other.id = crate::topology::SourceId::Tier("core".into());
     assert!(client.idle_named(&other, &target).is_none());
@@ -269,7 +269,7 @@ async fn many_at_once_share_few_connections() {
     let workers = (0..AT_ONCE).map(|_| async {
         for _ in 0..100 {
             let response = fetch(&client, &source, server.address).await.unwrap();
-            assert_eq!(response.into_body().read_to(2).await.unwrap(), "ok");
+            assert_eq!(response.body.read_to(2).await.unwrap(), "ok");
         }
     });
     futures_util::future::join_all(workers).await;

@@ -5,10 +5,8 @@ use crate::lifecycle::spawn_detached;
 use crate::oci::RegistryName;
 use crate::topology::{EndpointId, Source, SourceId, SourceKind};
 use crate::upstream::guard::literal;
-use crate::upstream::{Body, Client, Connection, Error};
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::{Request, Response};
+use crate::upstream::{Client, Connection, Error, Request, Response};
+use hyper::Method;
 use rustls::ServerConfig;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -159,11 +157,8 @@ pub(crate) fn timeouts() -> Timeouts {
     }
 }
 
-pub(crate) fn get(path: &str) -> Request<Empty<Bytes>> {
-    Request::get(path)
-        .header("host", "replica.example.com")
-        .body(Empty::new())
-        .unwrap()
+pub(crate) fn get(path: &str) -> Request {
+    Request::new(&Method::GET, path, "replica.example.com").unwrap()
 }
 
 /// An idle connection where there is one, else a new one; then one request.
@@ -171,7 +166,7 @@ pub(crate) async fn fetch(
     client: &Client,
     source: &Arc<Source>,
     address: SocketAddr,
-) -> Result<Response<Body>, Error> {
+) -> Result<Response, Error> {
     let endpoint = endpoint(source, address);
     let connection: Connection = match client.idle(&endpoint) {
         Some(connection) => connection,

@@ -173,7 +173,7 @@ async fn a_close_without_notice_is_no_end_of_a_body_without_length() {
         let source = Arc::new(source_at(&server, Some(&issued.pem)));
         let client = Client::new(timeouts());
         let response = fetch(&client, &source, server.address).await.unwrap();
-        let read = response.into_body().read_to(10).await;
+        let read = response.body.read_to(10).await;
         assert_eq!(read.is_ok(), ends_well, "{read:?}");
     }
 }
@@ -232,7 +232,7 @@ async fn a_large_body_arrives_whole_over_both_versions() {
         let source = Arc::new(source_at(&server, Some(&issued.pem)));
         let client = Client::new(timeouts());
         let response = fetch(&client, &source, server.address).await.unwrap();
-        let bytes = response.into_body().read_to(LENGTH as u64).await.unwrap();
+        let bytes = response.body.read_to(LENGTH as u64).await.unwrap();
         assert_eq!(bytes.len(), LENGTH);
         assert!(
             bytes

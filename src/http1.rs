@@ -1,0 +1,40 @@
+//! HTTP/1.1 as octets (RFC 9112): heads of requests and of answers, and where bodies end. Pure: nothing is read from
+//! anywhere, and nobody is asked. The syntax is httparse's, fields and statuses are those of the `http` crate.
+
+mod answer;
+mod fields;
+mod framing;
+mod request;
+
+pub use answer::{AnswerHead, answer_head};
+pub use fields::Fields;
+pub use framing::{Framing, Piece};
+pub use request::{Date, End, Request, RequestHead, end_of, request_head, write_head};
+
+use std::fmt;
+
+/// Why something is not HTTP/1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// The head is longer than is taken, or has more than 100 fields.
+    TooLong,
+    /// Something else, in words that hold nothing of what came.
+    Syntax(&'static str),
+    /// What httparse says.
+    Parse(httparse::Error),
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => f.write_str("the head is too long or has more than 100 fields"),
+            Self::Syntax(what) => write!(f, "not HTTP/1.1: {what}"),
+            Self::Parse(error) => write!(f, "not HTTP/1.1: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! Answers as a client reads them (RFC 9112, 4 and 6.3).
+
+use super::fields::{FIELDS, content_length, elements, is_connection};
+use super::{Fields, Framing, Wrong};
+use bytes::{Buf, BytesMut};
+use httparse::{ParserConfig, Status};
+use hyper::StatusCode;
+use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use std::mem::MaybeUninit;
+
+/// The head of an answer.
+#[derive(Debug)]
+pub struct AnswerHead {
+    /// Never an interim one (1xx).
+    pub status: StatusCode,
+    /// All of them.
+    pub fields: Fields,
+    /// Where its body ends.
+    pub framing: Framing,
+    /// The connection can carry another request once the body has been read: both sides speak HTTP/1.1, nobody asked to
+    /// close, and the body's end does not depend on the connection's.
+    pub keep: bool,
+}
+
+/// The next answer's head, taken from the front of what was received: at most `limit` bytes. `None`: more is wanted.
+/// Interim answers are skipped. `to_head`: the request was a HEAD.
+///
+/// # Errors
+/// It can never become an answer.
+pub fn answer_head(
+    buffer: &mut BytesMut,
+    to_head: bool,
+    limit: usize,
+) -> Result<Option<AnswerHead>, Wrong> {
+    loop {
+        let Some(found) = parse(buffer, limit)? else {
+            return Ok(None);
+        };
+        buffer.advance(found.length);
+        if found.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Wrong::Syntax("it switches to another protocol"));
+        }
+        if !found.status.is_informational() {
+            return found.into_head(to_head).map(Some);
+        }
+    }
+}
+
+struct Parsed {
+    status: StatusCode,
+    is_1_1: bool,
+    fields: Fields,
+    length: usize,
+}
+
+fn parse(buffer: &[u8], limit: usize) -> Result<Option<Parsed>, Wrong> {
+    let mut places = [const { MaybeUninit::uninit() }; FIELDS];
+    let mut answer = httparse::Response::new(&mut []);
+    let parser = ParserConfig::default();
+    let length = match parser.parse_response_with_uninit_headers(&mut answer, buffer, &mut places) {
+        Ok(Status::Complete(length)) if length <= limit => length,
+        Ok(Status::Partial) if buffer.len() < limit => return Ok(None),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(Wrong::TooLong),
+        Err(error) => return Err(Wrong::Parse(error)),
+    };
+    let fields = Fields::of(buffer, length, answer.headers);
+    let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());
+    Ok(Some(Parsed {
+        status: status.ok_or(Wrong::Syntax("a status that is none"))?,
+        is_1_1: answer.version == Some(1),
+        fields,
+        length,
+    }))
+}
+
+// === impl Parsed ===
+
+impl Parsed {
+    fn into_head(self, to_head: bool) -> Result<AnswerHead, Wrong> {
+        let Self {
+            status,
+            is_1_1,
+            mut fields,
+            ..
+        } = self;
+        let coding = elements(&fields, &TRANSFER_ENCODING).last();
+        let framing = match coding {
+            _ if to_head => Framing::Length(0),
+            _ if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => {
+                Framing::Length(0)
+            }
+            Some(_) if !is_1_1 => return Err(Wrong::Syntax("HTTP/1.0 with a Transfer-Encoding")),
+            Some(last) if last.eq_ignore_ascii_case(b"chunked") => Framing::chunked(),
+            Some(_) => Framing::UntilClose,
+            None => content_length(&fields)?.map_or(Framing::UntilClose, Framing::Length),
+        };
+        // With both, somebody on the way may have read the other one (RFC 9112, 6.3).
+        let is_coded = coding.is_some();
+        let is_doubtful = is_coded && fields.remove(&CONTENT_LENGTH);
+        let keep = is_1_1
+            && !is_connection(&fields, b"close")
+            && !is_doubtful
+            && framing != Framing::UntilClose;
+        Ok(AnswerHead {
+            status,
+            fields,
+            framing,
+            keep,
+        })
+    }
+}

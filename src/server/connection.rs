@@ -1,0 +1,254 @@
+//! One client's connection: reads its requests one after the other, has each answered, writes the answer, and notices when
+//! the client leaves in between. Decides nothing about content.
+
+mod ends;
+mod writing;
+
+use super::stream::Downstream;
+use crate::http1::{Date, End, Request, RequestHead, Wrong, end_of, request_head, write_head};
+use crate::lifecycle::DrainWatch;
+use bytes::{Bytes, BytesMut};
+use ends::Ends;
+use hyper::body::Body;
+use hyper::{Method, Response, Version};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout};
+use writing::Writing;
+
+/// The longest head of a request, in bytes: requests are small, and 512 clients must be cheap.
+const HEAD: usize = 64 * 1024;
+
+/// What is asked of the socket at once.
+const READ: usize = 4 * 1024;
+
+/// How long a client that is turned away may take to read why.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A client's connection.
+pub(super) struct Connection {
+    stream: Downstream,
+    /// Received and not read yet.
+    received: BytesMut,
+    /// How much of it holds no whole head.
+    examined: usize,
+    /// Spelled and not written yet.
+    out: Vec<u8>,
+    date: Date,
+}
+
+/// What a client says next.
+enum Said {
+    Request(RequestHead),
+    Nonsense(Wrong),
+    /// Nothing any more, or nothing in time; or the drain has begun while nothing was asked.
+    Nothing,
+}
+
+/// How an answer was delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivered {
+    /// Whole, and the client may ask more.
+    Kept,
+    /// Whole, and the connection is to end.
+    Last,
+    /// It broke, or the client is gone, or the drain's limit has passed.
+    Broken,
+}
+
+/// What answers requests on a connection.
+pub(super) trait Service {
+    /// What answers are made of.
+    type Body: Body<Data = Bytes> + Send + Unpin;
+
+    /// Answers one.
+    fn answer(&mut self, request: Request) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// Answers what is no request.
+    fn refuse(&mut self, wrong: Wrong) -> Response<Self::Body>;
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// Serves it to its end.
+    pub(super) async fn serve(
+        stream: Downstream,
+        idle: Duration,
+        drain: DrainWatch,
+        mut service: impl Service + Send,
+    ) {
+        let mut connection = Self {
+            stream,
+            received: BytesMut::new(),
+            examined: 0,
+            out: Vec::new(),
+            date: Date::default(),
+        };
+        let mut ends = Ends::of(idle, drain);
+        let mut has_asked = false;
+        loop {
+            let head = match connection.next(&mut ends, has_asked).await {
+                Said::Request(head) => head,
+                Said::Nonsense(wrong) => {
+                    let answer = service.refuse(wrong);
+                    let to = (Version::HTTP_11, false, false);
+                    if connection.deliver(answer, to, &mut ends).await == Delivered::Last {
+                        connection.part().await;
+                    }
+                    return;
+                }
+                Said::Nothing => return connection.close().await,
+            };
+            has_asked = true;
+            let (version, to_head) = (head.request.version, head.request.method == Method::HEAD);
+            // A body is never read: what follows it cannot be told from it.
+            let keep = head.keep && !head.has_body && !ends.drain.is_draining();
+            let _held = ends.drain.hold();
+            let answer = {
+                let unanswered = ends.drain.unanswered();
+                let answer = pin!(service.answer(head.request));
+                let answer = connection.unless_gone(answer).await;
+                drop(unanswered);
+                answer
+            };
+            let Some(answer) = answer else {
+                tracing::debug!("a client left before it was answered");
+                return;
+            };
+            let delivered = connection
+                .deliver(answer, (version, to_head, keep), &mut ends)
+                .await;
+            match delivered {
+                Delivered::Broken => {
+                    tracing::debug!("a client connection ended early");
+                    return;
+                }
+                Delivered::Kept => {}
+                Delivered::Last if head.has_body => return connection.part().await,
+                Delivered::Last => return connection.close().await,
+            }
+        }
+    }
+
+    /// The next request, or why there is none.
+    async fn next(&mut self, ends: &mut Ends, has_asked: bool) -> Said {
+        let until = Instant::now() + ends.idle;
+        poll_fn(|context| {
+            loop {
+                if self.is_news() {
+                    match request_head(&mut self.received, HEAD) {
+                        Ok(None) => self.examined = self.received.len(),
+                        Ok(Some(head)) => {
+                            self.examined = 0;
+                            return Poll::Ready(Said::Request(head));
+                        }
+                        Err(wrong) => return Poll::Ready(Said::Nonsense(wrong)),
+                    }
+                }
+                match self.poll_receive(context) {
+                    Poll::Ready(Ok(1..)) => {}
+                    Poll::Ready(_) => return Poll::Ready(Said::Nothing),
+                    Poll::Pending => break,
+                }
+            }
+            // Who has not asked yet may be about to: it gets its answer, and "close" with it (design O4).
+            let at_rest = has_asked && self.received.is_empty();
+            if ends.poll_over(context, until, at_rest) {
+                return Poll::Ready(Said::Nothing);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Whether it is worth reading what came: its first piece shows whether it is a request at all; later a line must have
+    /// become whole, or there is too much of it.
+    fn is_news(&self) -> bool {
+        let fresh = self.received.get(self.examined..).unwrap_or_default();
+        let is_first = self.examined == 0 && !fresh.is_empty();
+        is_first || fresh.contains(&b'\n') || self.received.len() >= HEAD
+    }
+
+    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.received.capacity() - self.received.len() < READ {
+            self.received.reserve(READ);
+        }
+        // The future keeps nothing between polls: dropping it loses nothing (tokio's `read_buf`).
+        pin!(self.stream.read_buf(&mut self.received)).poll(context)
+    }
+
+    /// Ready when the client has gone. What it asks meanwhile waits for its turn, up to a head's length.
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while self.received.len() < HEAD {
+            match ready!(self.poll_receive(context)) {
+                Ok(1..) => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// What `answer` yields; nothing if the client goes first: then nobody needs it (design P12).
+    async fn unless_gone<T>(&mut self, mut answer: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        poll_fn(|context| match answer.as_mut().poll(context) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => self.poll_gone(context).map(|()| None),
+        })
+        .await
+    }
+
+    /// Writes an answer.
+    async fn deliver<B: Body<Data = Bytes> + Unpin>(
+        &mut self,
+        answer: Response<B>,
+        (version, to_head, keep): (Version, bool, bool),
+        ends: &mut Ends,
+    ) -> Delivered {
+        let (head, mut body) = answer.into_parts();
+        let end = end_of(&head, body.size_hint().exact(), to_head, version);
+        let keep = keep && end != End::Close;
+        let date = self.date.at(SystemTime::now());
+        self.out.clear();
+        write_head(&mut self.out, &head, (version, to_head), (end, keep), date);
+        let mut writing = Writing::of(end, to_head);
+        let whole = poll_fn(|context| {
+            let written = writing.poll(self, &mut body, context);
+            if written.is_pending()
+                && (self.poll_gone(context).is_ready() || ends.poll_cut(context))
+            {
+                return Poll::Ready(false);
+            }
+            written
+        });
+        match whole.await {
+            false => Delivered::Broken,
+            true if keep => Delivered::Kept,
+            true => Delivered::Last,
+        }
+    }
+
+    /// Ends in good order.
+    async fn close(mut self) {
+        // Who is gone already hears nothing of it.
+        let _ = self.stream.shutdown().await;
+    }
+
+    /// Ends in good order with a client that may still be sending: a close with something unread would be a reset, which can
+    /// overtake the answer.
+    async fn part(mut self) {
+        let farewell = async {
+            self.stream.shutdown().await?;
+            tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await
+        };
+        // A client that does not even read this is gone.
+        let _ = timeout(FAREWELL, farewell).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! Answers by the request's target.
+
+use crate::http1::{Request, Wrong};
+use crate::server::connection::Service;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::header::CONTENT_LENGTH;
+use hyper::{Response, StatusCode};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+pub(super) type Bodied = http_body_util::combinators::UnsyncBoxBody<Bytes, io::Error>;
+
+/// A service that does what is asked of it.
+#[derive(Clone, Default)]
+pub(super) struct Script {
+    /// Requests that were seen.
+    pub(super) asked: Arc<AtomicUsize>,
+    /// Something that had to wait was given up.
+    pub(super) dropped: Arc<AtomicBool>,
+}
+
+struct Notice(Arc<AtomicBool>);
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+fn full(text: &str) -> Bodied {
+    let body = Full::new(Bytes::from(text.to_owned()));
+    body.map_err(|never: Infallible| match never {})
+        .boxed_unsync()
+}
+
+/// Pieces of no known length, and then the end, an error, or nothing for ever.
+fn pieces(pieces: Vec<Bytes>, end: &'static str, notice: Option<Notice>) -> Bodied {
+    let frames = pieces.into_iter().map(|piece| Ok(Frame::data(piece)));
+    let mut frames = frames.collect::<VecDeque<_>>();
+    let stream = futures_util::stream::poll_fn(move |_| {
+        let _notice = &notice;
+        match (frames.pop_front(), end) {
+            (Some(frame), _) => Poll::Ready(Some(frame)),
+            (None, "end") => Poll::Ready(None),
+            (None, "break") => Poll::Ready(Some(Err(io::Error::other("on purpose")))),
+            (None, _) => Poll::Pending,
+        }
+    });
+    StreamBody::new(stream).boxed_unsync()
+}
+
+/// What is large, and can be told from anything else.
+pub(super) fn large() -> Vec<u8> {
+    (0..3_000_000_u32).map(|at| (at % 251) as u8).collect()
+}
+
+impl Service for Script {
+    type Body = Bodied;
+
+    async fn answer(&mut self, request: Request) -> Response<Bodied> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let notice = || Some(Notice(self.dropped.clone()));
+        let hello = || {
+            vec![
+                Bytes::from_static(b"hel"),
+                Bytes::new(),
+                Bytes::from_static(b"lo"),
+            ]
+        };
+        let told = |length: u64, body| {
+            let mut response = Response::new(body);
+            response.headers_mut().insert(CONTENT_LENGTH, length.into());
+            response
+        };
+        match request.target.as_str() {
+            "/never" => {
+                let _notice = notice();
+                std::future::pending().await
+            }
+            "/slow" => {
+                tokio::time::sleep(Duration::from_millis(600)).await;
+                Response::new(full("slow"))
+            }
+            "/unknown" => Response::new(pieces(hello(), "end", None)),
+            "/none" => Response::new(pieces(Vec::new(), "end", None)),
+            "/break" => Response::new(pieces(hello(), "break", None)),
+            "/hang" => Response::new(pieces(hello(), "never", notice())),
+            "/told" => told(5, pieces(hello(), "end", None)),
+            "/told-and-silent" => told(5, pieces(hello(), "never", None)),
+            "/short" => told(9, pieces(hello(), "end", None)),
+            "/long" => told(4, pieces(hello(), "end", None)),
+            "/head" => told(7, full("")),
+            "/large" => {
+                let large = large();
+                let cut = large.chunks(70_001).map(Bytes::copy_from_slice);
+                told(large.len() as u64, pieces(cut.collect(), "end", None))
+            }
+            other => Response::new(full(other)),
+        }
+    }
+
+    fn refuse(&mut self, wrong: Wrong) -> Response<Bodied> {
+        let mut response = Response::new(full(&wrong.to_string()));
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        response
+    }
+}
