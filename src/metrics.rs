@@ -10,7 +10,7 @@ mod process;
 pub use endpoints::TierGauge;
 
 use crate::oci::RegistryName;
-use crate::telemetry::{AccessRecord, RequestOutcome};
+use crate::telemetry::{AccessRecord, RequestOutcome, Text};
 use endpoints::Series;
 use families::{Families, RequestHandles};
 use foldhash::HashMap;
@@ -82,7 +82,7 @@ struct RequestKey {
     kind: &'static str,
     registry: Option<RegistryName>,
     outcome: RequestOutcome,
-    tier: Arc<str>,
+    tier: Text,
 }
 
 // === impl Metrics ===

@@ -10,12 +10,14 @@ mod line;
 mod native;
 mod record;
 mod sentence;
+mod text;
 mod writer;
 
 pub use init::{Destination, Error, Guard, init};
 pub use native::JOURNALD_SOCKET;
 pub use record::{AccessRecord, EventName, RequestOutcome, StateChange};
 pub use sentence::{human_bytes, human_duration};
+pub use text::Text;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};

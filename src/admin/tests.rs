@@ -4,6 +4,7 @@ use super::answer::{answer, gauges};
 use super::*;
 use crate::config::{BaseUrl, Probe, ProbeKind, Tls};
 use crate::lifecycle::Drain;
+use crate::telemetry::Text;
 use crate::telemetry::{AccessRecord, EventName, RequestOutcome, StateChange};
 use crate::topology::{
     EndpointId, EndpointState, EndpointStatus, Failure, Source, SourceId, SourceKind, SourceState,
@@ -132,14 +133,14 @@ fn stage() -> Stage {
     metrics.request(&AccessRecord {
         request_id: "1".into(),
         registry: None,
-        repository: Arc::default(),
-        reference: Arc::default(),
+        repository: Text::default(),
+        reference: Text::default(),
         kind: "blob",
         method: "GET",
         status: 200,
         outcome: RequestOutcome::Served,
         tier: "replica".into(),
-        endpoint: Arc::default(),
+        endpoint: Text::default(),
         attempts: 1,
         resumes: 0,
         bytes: 4096,

@@ -2,6 +2,7 @@
 
 use super::problem::Wrong;
 use std::fmt;
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// `http(s)://host[:port][/prefix]`
@@ -31,7 +32,8 @@ impl BaseUrl {
         let default = if self.https { 443 } else { 80 };
         if self.port != default {
             authority.push(':');
-            authority.push_str(&self.port.to_string());
+            // Writing to a string does not fail.
+            let _ = write!(authority, "{}", self.port);
         }
         authority
     }

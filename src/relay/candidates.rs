@@ -126,8 +126,8 @@ impl Candidates {
     }
 
     /// The next of the wanted kind.
-    pub(crate) fn pick(&mut self, parts: &RelayParts, want: Want) -> Pick {
-        self.list(parts);
+    pub(crate) fn pick(&mut self, parts: &RelayParts, want: Want, now: Instant) -> Pick {
+        self.list(parts, now);
         let Some(listed) = &mut self.listed else {
             return Pick::Nobody;
         };
@@ -142,7 +142,7 @@ impl Candidates {
     pub(crate) fn pick_of_leg(&mut self, parts: &RelayParts, leg: usize) -> Option<Candidate> {
         self.pool.is_resolved(leg);
         self.listed = None;
-        let listed = self.list(parts);
+        let listed = self.list(parts, Instant::now());
         let mut candidates = listed.candidates.iter();
         let next = candidates.find(|candidate| candidate.leg == leg).cloned()?;
         self.exclude_endpoint(&next.endpoint);
@@ -150,8 +150,8 @@ impl Candidates {
     }
 
     /// Whether anybody is left.
-    pub(crate) fn more(&mut self, parts: &RelayParts) -> bool {
-        let listed = self.list(parts);
+    pub(crate) fn more(&mut self, parts: &RelayParts, now: Instant) -> bool {
+        let listed = self.list(parts, now);
         if !listed.candidates.is_empty() {
             return true;
         }
@@ -203,9 +203,10 @@ impl Candidates {
 
     /// Waits a little while everybody is busy (design P12); then the busiest are asked after all.
     pub(crate) async fn wait_while_all_are_loaded(&mut self, parts: &RelayParts) {
-        let until = Instant::now() + BUSY_WAIT;
-        while Instant::now() < until {
-            let listed = self.list(parts);
+        let mut now = Instant::now();
+        let until = now + BUSY_WAIT;
+        while now < until {
+            let listed = self.list(parts, now);
             let busy = listed
                 .candidates
                 .front()
@@ -218,12 +219,12 @@ impl Candidates {
                 return;
             }
             tokio::time::sleep(BUSY_STEP).await;
+            now = Instant::now();
         }
     }
 
     /// The newest selection; the last one while it is fresh and its snapshot the newest.
-    fn list(&mut self, parts: &RelayParts) -> &Listed {
-        let now = Instant::now();
+    fn list(&mut self, parts: &RelayParts, now: Instant) -> &Listed {
         let fresh = self.listed.take().filter(|listed| {
             now < listed.at + MOMENT && Arc::ptr_eq(&listed.snapshot, &parts.snapshots.borrow())
         });

@@ -167,7 +167,14 @@ impl Relay {
     /// A fresh request number: 16 hexadecimal digits.
     #[must_use]
     pub fn request_id(&self) -> Arc<str> {
-        format!("{:016x}", self.0.random()).into()
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
+        let mut text = [0; 16];
+        let pairs = text.as_chunks_mut::<2>().0.iter_mut();
+        for (pair, byte) in pairs.zip(self.0.random().to_be_bytes()) {
+            *pair = [digit(byte >> 4), digit(byte & 15)];
+        }
+        std::str::from_utf8(&text).unwrap_or_default().into()
     }
 
     /// Answers a request that asks for nothing that is here.

@@ -3,7 +3,7 @@
 
 use crate::metrics::Metrics;
 use crate::oci::RegistryName;
-use crate::telemetry::{AccessRecord, Journal, RequestOutcome};
+use crate::telemetry::{AccessRecord, Journal, RequestOutcome, Text};
 use crate::topology::EndpointId;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -41,14 +41,14 @@ impl RequestRecord {
         let record = AccessRecord {
             request_id,
             registry: None,
-            repository: Arc::default(),
-            reference: Arc::default(),
+            repository: Text::default(),
+            reference: Text::default(),
             kind: "other",
             method,
             status: 0,
             outcome: RequestOutcome::ClientClosed,
-            tier: Arc::default(),
-            endpoint: Arc::default(),
+            tier: Text::default(),
+            endpoint: Text::default(),
             attempts: 0,
             resumes: 0,
             bytes: 0,
@@ -84,9 +84,9 @@ impl RequestRecord {
     ) {
         self.edit(|record| {
             record.registry = registry;
-            record.repository = repository;
+            record.repository = repository.into();
             record.kind = kind;
-            record.reference = reference;
+            record.reference = reference.into();
         });
     }
 
@@ -107,8 +107,8 @@ impl RequestRecord {
     /// Who serves, where the address has been spelled before.
     pub(crate) fn served_by_spelled(&mut self, endpoint: &EndpointId, address: Arc<str>) {
         self.edit(|record| {
-            record.tier = endpoint.source.shared_label();
-            record.endpoint = address;
+            record.tier = endpoint.source.shared_label().into();
+            record.endpoint = address.into();
         });
     }
 

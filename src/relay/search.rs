@@ -7,6 +7,7 @@ mod ending;
 mod events;
 mod late;
 mod reports;
+mod running;
 
 pub(crate) use ending::{Ended, Found, NotFound, Rejection};
 
@@ -20,11 +21,9 @@ use crate::oci::Digest;
 use crate::route::{Leg, Route};
 use crate::topology::{EndpointId, Failure, InFlight, Source, SourceId};
 use crate::upstream::{self, Connection};
-use futures_util::future::{AbortHandle, Abortable};
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use reports::{rejected, report_success};
+use running::Running;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -69,14 +68,11 @@ enum Event<G> {
     },
 }
 
-type Running<G> = Pin<Box<dyn Future<Output = (AttemptId, Option<Event<G>>)> + Send>>;
-
 struct Attempt {
     candidate: Option<Candidate>,
     leg: usize,
     connection: Option<Connection>,
     in_flight: Option<InFlight>,
-    abort: Option<AbortHandle>,
     /// Why it did not serve stands in the list.
     is_noted: bool,
 }
@@ -89,7 +85,7 @@ pub(crate) struct Search<W: Wanted> {
     machine: Machine,
     candidates: Candidates,
     attempts: Vec<Attempt>,
-    running: FuturesUnordered<Running<W::Good>>,
+    running: Running<W::Good>,
     tried: Vec<Tried>,
     refusal: Option<(FinalAnswer, String, String)>,
     first_asked: Option<AttemptId>,
@@ -114,7 +110,7 @@ impl<W: Wanted> Search<W> {
             machine,
             candidates,
             attempts: Vec::new(),
-            running: FuturesUnordered::new(),
+            running: Running::new(),
             tried: Vec::new(),
             refusal: None,
             first_asked: None,
@@ -135,26 +131,27 @@ impl<W: Wanted> Search<W> {
     pub(crate) fn run(mut self) -> impl Future<Output = Ended<W::Good>> + Send {
         async move {
             self.candidates.wait_while_all_are_loaded(&self.parts).await;
+            // Read anew after every wait; between two of them no time passes that matters.
+            let mut now = Instant::now();
             loop {
-                let now = Instant::now();
                 match self.machine.poll(now) {
                     Order::Start(want) => self.start(want, now),
-                    Order::Send(attempt) => self.send(attempt),
+                    Order::Send(attempt) => self.send(attempt, now),
                     Order::Knock(attempt) => self.knock(attempt),
                     Order::Overdue { attempt, late } => self.overdue(attempt, late),
                     Order::End(end) => return self.end(end),
                     Order::WaitUntil(until) => {
                         tokio::select! {
-                            // Cancel safe: FuturesUnordered keeps what is not ready.
-                            event = self.running.next(), if !self.running.is_empty() => {
-                                if let Some((attempt, Some(event))) = event
-                                    && let Some((good, took)) = self.take(attempt, event)
-                                {
-                                    return self.found(attempt, good, took);
+                            biased;
+                            // Cancel safe: what is not ready stays.
+                            (attempt, event) = self.running.next() => {
+                                now = Instant::now();
+                                if let Some((good, took)) = self.take(attempt, event, now) {
+                                    return self.found(attempt, good, took, now);
                                 }
                             }
                             // Cancel safe: a sleep holds nothing.
-                            () = tokio::time::sleep_until(until) => {}
+                            () = tokio::time::sleep_until(until) => now = Instant::now(),
                         }
                     }
                 }
@@ -166,11 +163,11 @@ impl<W: Wanted> Search<W> {
         if want == Want::Tier && !self.parts.hedging.pay() {
             return self.machine.none_left(want);
         }
-        let pick = self.candidates.pick(&self.parts, want);
+        let pick = self.candidates.pick(&self.parts, want, now);
         if want == Want::Tier && !matches!(pick, Pick::Candidate(_)) {
             self.parts.hedging.give_back();
         }
-        let more = self.candidates.more(&self.parts);
+        let more = self.candidates.more(&self.parts, now);
         match pick {
             Pick::Nobody => self.machine.none_left(want),
             Pick::Unresolved(leg) => {
@@ -181,7 +178,7 @@ impl<W: Wanted> Search<W> {
                 let attempt = self.machine.started(role, false, more, now);
                 let resolved = self.candidates.resolved(&self.parts, leg);
                 self.push(None, leg, None);
-                self.spawn(attempt, async move {
+                self.running.push(attempt, async move {
                     resolved.await;
                     Event::Resolved
                 });
@@ -219,23 +216,8 @@ impl<W: Wanted> Search<W> {
             leg,
             connection,
             in_flight,
-            abort: None,
             is_noted: false,
         });
-    }
-
-    fn spawn(
-        &mut self,
-        attempt: AttemptId,
-        work: impl Future<Output = Event<W::Good>> + Send + 'static,
-    ) {
-        let (abort, registration) = AbortHandle::new_pair();
-        if let Some(slot) = self.attempts.get_mut(attempt) {
-            slot.abort = Some(abort);
-        }
-        let work = Abortable::new(work, registration);
-        self.running
-            .push(Box::pin(async move { (attempt, work.await.ok()) }));
     }
 
     fn await_connection(
@@ -243,7 +225,8 @@ impl<W: Wanted> Search<W> {
         attempt: AttemptId,
         connecting: impl Future<Output = Result<Connection, upstream::Error>> + Send + 'static,
     ) {
-        self.spawn(attempt, async move { Event::Connected(connecting.await) });
+        self.running
+            .push(attempt, async move { Event::Connected(connecting.await) });
     }
 
     /// Looks whether anybody is behind a connection that was kept alive, beside the request that runs over it.
@@ -254,13 +237,12 @@ impl<W: Wanted> Search<W> {
             .and_then(|slot| slot.candidate.clone());
         if let Some(candidate) = candidate {
             let knocking = dial::knock(&self.parts, &candidate);
-            self.running.push(Box::pin(async move {
-                (attempt, Some(Event::Knocked(knocking.await)))
-            }));
+            let knock = async move { Event::Knocked(knocking.await) };
+            self.running.push_knock(attempt, knock);
         }
     }
 
-    fn send(&mut self, attempt: AttemptId) {
+    fn send(&mut self, attempt: AttemptId, now: Instant) {
         self.first_asked.get_or_insert(attempt);
         let Some(slot) = self.attempts.get_mut(attempt) else {
             return;
@@ -276,7 +258,7 @@ impl<W: Wanted> Search<W> {
         };
         let may_hedge = self.wanted.is_hedged() && !candidate.is_upstream();
         let hedging = &self.parts.hedging;
-        let delay = may_hedge.then(|| hedging.delay(&leg.source, Instant::now()));
+        let delay = may_hedge.then(|| hedging.delay(&leg.source, now));
         self.machine.hedge_after(delay);
         let authority = if leg.authoritative {
             Authority::Final
@@ -285,7 +267,7 @@ impl<W: Wanted> Search<W> {
         };
         let ask = self.wanted.ask(leg, &candidate.source);
         let (parts, wanted) = (self.parts.clone(), self.wanted.clone());
-        self.spawn(attempt, async move {
+        self.running.push(attempt, async move {
             let exchanger = &parts.exchanger;
             let answer = exchanger
                 .exchange(&candidate.source, &candidate.endpoint, connection, &ask)
@@ -300,10 +282,11 @@ impl<W: Wanted> Search<W> {
     }
 
     fn found(
-        mut self,
+        &mut self,
         attempt: AttemptId,
         good: W::Good,
         took: Option<Duration>,
+        now: Instant,
     ) -> Ended<W::Good> {
         let slot = self.attempts.get_mut(attempt);
         let taken = slot.and_then(|slot| Some((slot.candidate.take()?, slot.in_flight.take()?)));
@@ -315,8 +298,8 @@ impl<W: Wanted> Search<W> {
             .metrics
             .attempt(candidate.endpoint.source.label(), "ok");
         report_success(&self.parts, &candidate, took, String::new());
-        self.time(&candidate, took);
-        self.watch_the_late(Some(attempt));
+        self.time(&candidate, took, now);
+        self.watch_the_late(Some(attempt), now);
         let first_choice = attempt == 0 && self.tried.is_empty();
         if let Some(first) = self.tried.first()
             && !first_choice
@@ -336,7 +319,7 @@ impl<W: Wanted> Search<W> {
         self.ended(Ok(found))
     }
 
-    fn end(mut self, end: End) -> Ended<W::Good> {
+    fn end(&mut self, end: End) -> Ended<W::Good> {
         let snapshot = self.parts.snapshots.borrow().clone();
         self.tried.extend(without_addresses(&self.route, &snapshot));
         if end == End::OutOfTime {
@@ -355,7 +338,7 @@ impl<W: Wanted> Search<W> {
                 }
             }
         }
-        self.watch_the_late(None);
+        self.watch_the_late(None, Instant::now());
         let result = match self.refusal.take() {
             Some((answer, by, detail)) => NotFound::Final { answer, by, detail },
             None => NotFound::Failed,
@@ -363,10 +346,10 @@ impl<W: Wanted> Search<W> {
         self.ended(Err(result))
     }
 
-    fn ended(self, result: Result<Found<W::Good>, NotFound>) -> Ended<W::Good> {
+    fn ended(&mut self, result: Result<Found<W::Good>, NotFound>) -> Ended<W::Good> {
         Ended {
             result,
-            tried: self.tried,
+            tried: std::mem::take(&mut self.tried),
             attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
             generation: self.candidates.generation(),
         }

@@ -1,5 +1,6 @@
 //! The records, with the field names of the journal (interface.md, "Journal fields").
 
+use super::Text;
 use crate::oci::RegistryName;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +14,9 @@ pub struct AccessRecord {
     /// `REGISTRY`; `None` where none was recognised.
     pub registry: Option<RegistryName>,
     /// `REPOSITORY`
-    pub repository: Arc<str>,
+    pub repository: Text,
     /// `REFERENCE`
-    pub reference: Arc<str>,
+    pub reference: Text,
     /// `KIND`: manifest, blob, tags or referrers; `other` for what is none of them.
     pub kind: &'static str,
     /// `METHOD`
@@ -25,9 +26,9 @@ pub struct AccessRecord {
     /// `OUTCOME`
     pub outcome: RequestOutcome,
     /// `TIER`: who served, `upstream` included; empty if nobody.
-    pub tier: Arc<str>,
+    pub tier: Text,
     /// `ENDPOINT`: the address that served.
-    pub endpoint: Arc<str>,
+    pub endpoint: Text,
     /// `ATTEMPTS`
     pub attempts: u32,
     /// `RESUMES`

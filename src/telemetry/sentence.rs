@@ -110,9 +110,10 @@ impl fmt::Display for Bytes {
         const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
         let bytes = self.0;
         for (shift, unit) in UNITS {
-            if bytes >> shift > 0 {
-                let tenths = (u128::from(bytes) * 10) >> shift;
-                return write!(f, "{}.{} {unit}", tenths / 10, tenths % 10);
+            let whole = bytes >> shift;
+            if whole > 0 {
+                let tenths = ((bytes - (whole << shift)) * 10) >> shift;
+                return write!(f, "{whole}.{tenths} {unit}");
             }
         }
         write!(f, "{bytes} B")
@@ -121,11 +122,11 @@ impl fmt::Display for Bytes {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_millis();
+        let millis = self.0.subsec_millis();
         let seconds = self.0.as_secs();
         match seconds {
             0 => write!(f, "{millis} ms"),
-            1..10 => write!(f, "{}.{} s", seconds, millis % 1000 / 100),
+            1..10 => write!(f, "{seconds}.{} s", millis / 100),
             10..60 => write!(f, "{seconds} s"),
             60..3600 => write!(f, "{} min {} s", seconds / 60, seconds % 60),
             3600..86_400 => write!(f, "{} h {} min", seconds / 3600, seconds % 3600 / 60),

@@ -5,6 +5,7 @@ use super::line::{Stamp, Style, Utc};
 use super::native::Socket;
 use super::writer::{self, CAPACITY, Sink};
 use super::*;
+use crate::telemetry::Text;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ pub(super) fn record() -> AccessRecord {
         request_id: "0123abcd".into(),
         registry: Some("docker.io".parse().unwrap()),
         repository: "library/nginx".into(),
-        reference: format!("sha256:{}", "ab12".repeat(16)).into(),
+        reference: format!("sha256:{}", "ab12".repeat(16)).as_str().into(),
         kind: "blob",
         method: "GET",
         status: 200,
@@ -248,7 +249,7 @@ fn diagnostics_and_records_pass_one_filter_that_can_be_changed() {
     let journal = Journal::queued(queue);
     let ping = AccessRecord {
         kind: "other",
-        repository: Arc::default(),
+        repository: Text::default(),
         ..record()
     };
     tracing::subscriber::with_default(layers, || {

@@ -13,7 +13,6 @@ use super::snapshot::{EndpointState, EndpointStatus, Snapshot, SourceState};
 use super::source::SourceId;
 use crate::config::Limits;
 use std::cmp::Reverse;
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +41,7 @@ pub struct Selection<'a> {
     /// Where this digest was learned; it goes before `sticky`.
     pub learned_at: Option<&'a EndpointId>,
     /// Tried already.
-    pub excluded: &'a HashSet<EndpointId>,
+    pub excluded: &'a [EndpointId],
     /// From how many requests on an address is loaded, and full.
     pub limits: Limits,
 }

@@ -12,7 +12,7 @@ use crate::topology::{
     self, EndpointGauges, EndpointId, EndpointState, Failure, InFlight, PendingConnect, Snapshot,
     Source, SourceId, SourceState,
 };
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,7 +126,7 @@ impl View {
             key: &format!("{}/{}", route.registry_label, route.repository),
             sticky: None,
             learned_at: None,
-            excluded: &HashSet::new(),
+            excluded: &[],
             limits,
         };
         select(&selection, &self.snapshot, now, 0)

@@ -6,7 +6,7 @@ use crate::relay::rules::Scope;
 use crate::relay::timing::Want;
 use crate::topology::select::{Selection, Why, select};
 use crate::topology::{EndpointId, Snapshot, SourceId};
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -40,10 +40,41 @@ pub(super) struct Pool {
     legs: Vec<SourceId>,
     /// Of the repository, for the rendezvous hash.
     key: Arc<str>,
-    gone: HashSet<EndpointId>,
-    gone_legs: HashSet<usize>,
-    warned: HashSet<usize>,
-    last_legs: HashSet<usize>,
+    gone: Few<EndpointId>,
+    gone_legs: Few<usize>,
+    warned: Few<usize>,
+    last_legs: Few<usize>,
+}
+
+/// A set of so few that looking at all of them is quicker than hashing one.
+#[derive(Debug)]
+struct Few<T>(Vec<T>);
+
+// === impl Few ===
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: PartialEq> Few<T> {
+    fn contains(&self, one: &T) -> bool {
+        self.0.contains(one)
+    }
+
+    /// Whether it was not among them.
+    fn insert(&mut self, one: T) -> bool {
+        let is_new = !self.contains(&one);
+        if is_new {
+            self.0.push(one);
+        }
+        is_new
+    }
+
+    fn remove(&mut self, one: &T) {
+        self.0.retain(|other| other != one);
+    }
 }
 
 // === impl Pool ===
@@ -53,17 +84,17 @@ impl Pool {
         Self {
             legs,
             key,
-            gone: HashSet::new(),
-            gone_legs: HashSet::new(),
-            warned: HashSet::new(),
-            last_legs: HashSet::new(),
+            gone: Few::default(),
+            gone_legs: Few::default(),
+            warned: Few::default(),
+            last_legs: Few::default(),
         }
     }
 
     /// Everybody who is left, in the order of asking.
     pub(super) fn list(&self, known: &Known<'_>) -> VecDeque<Candidate> {
         let left: Vec<SourceId>;
-        let legs = if self.gone_legs.is_empty() {
+        let legs = if self.gone_legs.0.is_empty() {
             &self.legs
         } else {
             let legs = self.legs.iter().enumerate();
@@ -75,9 +106,9 @@ impl Pool {
         // of some who cannot be asked.
         let quarantined = self.quarantined(known);
         let excluded = if quarantined.is_empty() {
-            &self.gone
+            &self.gone.0
         } else {
-            &self.gone.union(&quarantined).cloned().collect()
+            &[self.gone.0.as_slice(), &quarantined].concat()
         };
         let selection = Selection {
             legs,
@@ -111,7 +142,7 @@ impl Pool {
         ordered
     }
 
-    fn quarantined(&self, known: &Known<'_>) -> HashSet<EndpointId> {
+    fn quarantined(&self, known: &Known<'_>) -> Vec<EndpointId> {
         let legs = self.legs.iter();
         let states = legs.filter_map(|leg| known.snapshot.source(leg));
         let endpoints = states
@@ -202,7 +233,7 @@ impl Pool {
     }
 
     fn tried(&self, source: &SourceId) -> usize {
-        let gone = self.gone.iter().filter(|gone| gone.source == *source);
+        let gone = self.gone.0.iter().filter(|gone| gone.source == *source);
         gone.count()
     }
 }

@@ -73,7 +73,7 @@ async fn a_request_waits_for_a_place_and_not_for_ever() {
         let image = world.image(&mut Dice(1));
         let mut candidates = Candidates::new(&node.parts, &image.route, None);
         assert!(
-            candidates.more(&node.parts),
+            candidates.more(&node.parts, Instant::now()),
             "all are full: asked all the same"
         );
     }

@@ -126,8 +126,8 @@ impl Search {
         if want == Want::Tier && !parts.hedging.pay() {
             return self.machine.none_left(want);
         }
-        let pick = self.candidates.pick(&parts, want);
-        let more = self.candidates.more(&parts);
+        let pick = self.candidates.pick(&parts, want, Instant::now());
+        let more = self.candidates.more(&parts, Instant::now());
         match pick {
             Pick::Nobody => {
                 if want == Want::Tier {
@@ -251,7 +251,7 @@ impl Search {
                 }
             }
         }
-        let more = self.candidates.more(&self.node.parts);
+        let more = self.candidates.more(&self.node.parts, Instant::now());
         self.machine.set_more(more);
         None
     }
@@ -272,7 +272,7 @@ impl Search {
         let silent = &self.node.parts.memories.silent;
         silent.put(endpoint.clone(), (), Instant::now());
         self.candidates.exclude_endpoint(&endpoint);
-        let more = self.candidates.more(&self.node.parts);
+        let more = self.candidates.more(&self.node.parts, Instant::now());
         self.machine.set_more(more);
     }
 

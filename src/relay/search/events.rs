@@ -16,6 +16,7 @@ impl<W: Wanted> Search<W> {
         &mut self,
         attempt: AttemptId,
         event: Event<W::Good>,
+        now: Instant,
     ) -> Option<(W::Good, Option<Duration>)> {
         match event {
             Event::Resolved => self.resolved(attempt),
@@ -42,7 +43,8 @@ impl<W: Wanted> Search<W> {
                 took,
             } => self.rejected(attempt, rejection, took),
         }
-        self.machine.set_more(self.candidates.more(&self.parts));
+        self.machine
+            .set_more(self.candidates.more(&self.parts, now));
         None
     }
 
@@ -136,14 +138,13 @@ impl<W: Wanted> Search<W> {
         silent.put(candidate.endpoint.clone(), (), Instant::now());
         self.candidates.exclude_endpoint(&candidate.endpoint);
         self.note(attempt, Cause::Failed(Failure::Timeout), detail);
-        self.machine.set_more(self.candidates.more(&self.parts));
+        let more = self.candidates.more(&self.parts, Instant::now());
+        self.machine.set_more(more);
     }
 
     fn abort(&mut self, attempt: AttemptId) {
+        self.running.abort(attempt);
         if let Some(slot) = self.attempts.get_mut(attempt) {
-            if let Some(abort) = &slot.abort {
-                abort.abort();
-            }
             slot.in_flight = None;
         }
     }

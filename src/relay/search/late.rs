@@ -2,13 +2,13 @@
 //! a first byte, so that health learns who is silent. Until that is known they stand behind the others.
 
 use super::reports::{report, report_success};
-use super::{Event, Rejection, Running, Search, Wanted};
+use super::running::Running;
+use super::{Event, Rejection, Search, Wanted};
 use crate::lifecycle;
 use crate::relay::candidates::Candidate;
 use crate::relay::engine::RelayParts;
 use crate::relay::timing::AttemptId;
 use crate::topology::{Failure, InFlight, Outcome, SourceId};
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,17 +24,16 @@ struct Unanswered {
 
 impl<W: Wanted> Search<W> {
     /// How long a tier took, for the delay of hedges.
-    pub(super) fn time(&self, candidate: &Candidate, took: Option<Duration>) {
+    pub(super) fn time(&self, candidate: &Candidate, took: Option<Duration>, now: Instant) {
         if let Some(took) = took
             && self.wanted.is_hedged()
         {
-            time(&self.parts, candidate, took);
+            time(&self.parts, candidate, took, now);
         }
     }
 
     /// Lets the requests run on that nobody has answered; everybody else's are dropped with the search.
-    pub(super) fn watch_the_late(&mut self, winner: Option<AttemptId>) {
-        let now = Instant::now();
+    pub(super) fn watch_the_late(&mut self, winner: Option<AttemptId>, now: Instant) {
         // Who was asked a moment ago because another was silent is not silent yet.
         let patience = self.machine.patience().unwrap_or_default();
         let unanswered = self.machine.unanswered();
@@ -59,14 +58,9 @@ impl<W: Wanted> Search<W> {
         if late.is_empty() {
             return;
         }
-        for (attempt, slot) in self.attempts.iter().enumerate() {
-            if let Some(abort) = &slot.abort
-                && !late.iter().any(|late| late.attempt == attempt)
-            {
-                abort.abort();
-            }
-        }
-        let (parts, running) = (self.parts.clone(), std::mem::take(&mut self.running));
+        let mut running = std::mem::replace(&mut self.running, Running::new());
+        running.keep(|attempt| late.iter().any(|late| late.attempt == attempt));
+        let parts = self.parts.clone();
         let hedged = self.wanted.is_hedged();
         lifecycle::spawn_detached("late answers", watch(parts, running, late, hedged));
     }
@@ -74,16 +68,16 @@ impl<W: Wanted> Search<W> {
 
 async fn watch<G>(
     parts: Arc<RelayParts>,
-    mut running: FuturesUnordered<Running<G>>,
+    mut running: Running<G>,
     mut late: Vec<Unanswered>,
     hedged: bool,
 ) {
     let limit = parts.timeouts.first_byte;
     while let Some(until) = late.iter().map(|late| late.since + limit).min() {
         tokio::select! {
-            // Cancel safe: FuturesUnordered keeps what is not ready.
-            ended = running.next(), if !running.is_empty() => {
-                if let Some((attempt, Some(Event::Examined { result, took }))) = ended
+            // Cancel safe: what is not ready stays.
+            (attempt, event) = running.next() => {
+                if let Event::Examined { result, took } = event
                     && let Some(at) = late.iter().position(|late| late.attempt == attempt)
                 {
                     let candidate = late.swap_remove(at).candidate;
@@ -115,7 +109,7 @@ fn answered<G>(
     let endpoint = &candidate.endpoint;
     let label = endpoint.source.label();
     if let Some(took) = took {
-        time(parts, candidate, took);
+        time(parts, candidate, took, Instant::now());
     }
     match result {
         Err(Rejection::Leave {
@@ -147,9 +141,9 @@ fn is_silent(parts: &RelayParts, candidate: &Candidate) {
     report(parts, endpoint, Outcome::Hard(failure), detail);
 }
 
-fn time(parts: &RelayParts, candidate: &Candidate, took: Duration) {
+fn time(parts: &RelayParts, candidate: &Candidate, took: Duration, now: Instant) {
     if let SourceId::Tier(_) = candidate.endpoint.source {
         let source = &candidate.endpoint.source;
-        parts.hedging.answered(source, took, Instant::now());
+        parts.hedging.answered(source, took, now);
     }
 }

@@ -1,10 +1,10 @@
 //! Tests of telemetry/native.
 
 use super::*;
+use crate::telemetry::Text;
 use crate::telemetry::tests::{change, record};
 use crate::telemetry::{EventName, RequestOutcome};
 use std::collections::HashSet;
-use std::sync::Arc;
 
 /// Takes a datagram apart as journald does.
 fn decode(mut bytes: &[u8]) -> Vec<(String, String)> {
@@ -78,7 +78,7 @@ fn empty_values_are_left_out() {
     let mut refused = record();
     refused.registry = None;
     refused.tier = "".into();
-    refused.endpoint = Arc::default();
+    refused.endpoint = Text::default();
     refused.time_to_first_byte = None;
     datagram.access(&refused);
     let fields = decode(datagram.bytes());
@@ -169,7 +169,7 @@ fn priorities() {
 
     record.outcome = RequestOutcome::Served;
     record.kind = "other";
-    record.repository = Arc::default();
+    record.repository = Text::default();
     datagram.access(&record);
     assert_eq!(value(&decode(datagram.bytes()), "PRIORITY"), Some("7"));
 

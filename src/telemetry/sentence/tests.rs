@@ -1,8 +1,8 @@
 //! Tests of telemetry/sentence.
 
 use super::*;
+use crate::telemetry::Text;
 use crate::telemetry::tests::record;
-use std::sync::Arc;
 
 #[test]
 fn sentences() {
@@ -38,7 +38,7 @@ fn sentences() {
                 status: 503,
                 attempts: 4,
                 tier: "".into(),
-                endpoint: Arc::default(),
+                endpoint: Text::default(),
                 bytes: 0,
                 error: "replica: timeout; core: refused".to_owned(),
                 ..base()
@@ -53,7 +53,7 @@ fn sentences() {
                 kind: "other",
                 method: "GET",
                 repository: "\u{1b}[31m".into(),
-                reference: Arc::default(),
+                reference: Text::default(),
                 bytes: 0,
                 ..base()
             },
@@ -90,7 +90,7 @@ fn sentences() {
         (
             AccessRecord {
                 outcome: RequestOutcome::ClientClosed,
-                endpoint: Arc::default(),
+                endpoint: Text::default(),
                 reference: "sha256:ab".into(),
                 bytes: 1024,
                 ..base()
@@ -100,7 +100,7 @@ fn sentences() {
         (
             AccessRecord {
                 kind: "other",
-                repository: Arc::default(),
+                repository: Text::default(),
                 ..base()
             },
             "ping GET 200 in 35 ms",

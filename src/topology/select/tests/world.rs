@@ -6,7 +6,6 @@ use crate::topology::{
     EndpointId, EndpointState, EndpointStatus, Failure, InFlight, PendingConnect, Snapshot, Source,
     SourceId, SourceKind, SourceState,
 };
-use std::collections::HashSet;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,7 +132,7 @@ impl World {
     }
 
     pub(super) fn select(&self, key: &str) -> Vec<Candidate> {
-        self.select_with(key, None, None, &HashSet::new())
+        self.select_with(key, None, None, &[])
     }
 
     pub(super) fn select_with(
@@ -141,7 +140,7 @@ impl World {
         key: &str,
         sticky: Option<&EndpointId>,
         learned_at: Option<&EndpointId>,
-        excluded: &HashSet<EndpointId>,
+        excluded: &[EndpointId],
     ) -> Vec<Candidate> {
         let legs = legs();
         let request = Selection {

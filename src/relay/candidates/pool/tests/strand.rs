@@ -10,6 +10,7 @@ use crate::relay::timing::{End, Timing};
 use crate::topology::{Failure, InFlight, Outcome};
 use search::Search;
 use std::collections::HashMap;
+use std::collections::HashSet;
 
 const BLOB: Timing = Timing {
     connect_race: Duration::from_millis(250),

@@ -4,6 +4,7 @@ use super::*;
 use crate::relay::timing::{AttemptId, Machine, Order, Role};
 use crate::topology::PendingConnect;
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 enum Happening {
     Connected,

@@ -1,0 +1,80 @@
+//! The work of a search that is under way: connects, exchanges, knocks. They are a few at most, so that each turn looks at all
+//! of them; that costs less than knowing who was woken.
+
+use super::Event;
+use crate::relay::timing::AttemptId;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+
+/// What runs.
+pub(super) struct Running<G>(Vec<Work<G>>);
+
+struct Work<G> {
+    attempt: AttemptId,
+    is_knock: bool,
+    future: Pin<Box<dyn Future<Output = Event<G>> + Send>>,
+}
+
+// === impl Running ===
+
+impl<G> Running<G> {
+    /// Nothing yet.
+    pub(super) fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Starts the work of an attempt.
+    pub(super) fn push(
+        &mut self,
+        attempt: AttemptId,
+        future: impl Future<Output = Event<G>> + Send + 'static,
+    ) {
+        self.0.push(Work {
+            attempt,
+            is_knock: false,
+            future: Box::pin(future),
+        });
+    }
+
+    /// Looks beside that whether anybody is there; it runs on when the attempt's own work is given up.
+    pub(super) fn push_knock(
+        &mut self,
+        attempt: AttemptId,
+        future: impl Future<Output = Event<G>> + Send + 'static,
+    ) {
+        self.0.push(Work {
+            attempt,
+            is_knock: true,
+            future: Box::pin(future),
+        });
+    }
+
+    /// Gives an attempt's work up.
+    pub(super) fn abort(&mut self, attempt: AttemptId) {
+        self.0
+            .retain(|work| work.is_knock || work.attempt != attempt);
+    }
+
+    /// Gives up what is not the work of one of these attempts.
+    pub(super) fn keep(&mut self, attempts: impl Fn(AttemptId) -> bool) {
+        self.0
+            .retain(|work| !work.is_knock && attempts(work.attempt));
+    }
+
+    /// What happened next; waits for ever where nothing runs. Cancel safe: what is not ready stays.
+    pub(super) async fn next(&mut self) -> (AttemptId, Event<G>) {
+        poll_fn(|context| {
+            for at in 0..self.0.len() {
+                if let Some(work) = self.0.get_mut(at)
+                    && let Poll::Ready(event) = work.future.as_mut().poll(context)
+                {
+                    let attempt = self.0.remove(at).attempt;
+                    return Poll::Ready((attempt, event));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
