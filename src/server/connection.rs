@@ -106,8 +106,6 @@ impl Connection {
             };
             has_asked = true;
             let (version, to_head) = (head.request.version, head.request.method == Method::HEAD);
-            // A body is never read: what follows it cannot be told from it.
-            let keep = head.keep && !head.has_body && !ends.drain.is_draining();
             let _held = ends.drain.hold();
             let answer = {
                 let unanswered = ends.drain.unanswered();
@@ -120,6 +118,8 @@ impl Connection {
                 tracing::debug!("a client left before it was answered");
                 return;
             };
+            // A body is never read: what follows it cannot be told from it.
+            let keep = head.keep && !head.has_body && !ends.drain.is_draining();
             let delivered = connection
                 .deliver(answer, (version, to_head, keep), &mut ends)
                 .await;
@@ -129,7 +129,9 @@ impl Connection {
                     return;
                 }
                 Delivered::Kept => {}
-                Delivered::Last if head.has_body => return connection.part().await,
+                Delivered::Last if head.has_body || !connection.received.is_empty() => {
+                    return connection.part().await;
+                }
                 Delivered::Last => return connection.close().await,
             }
         }

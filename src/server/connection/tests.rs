@@ -264,6 +264,13 @@ async fn a_drain_ends_who_rests_and_lets_the_others_have_their_answer() {
     resting.hear_one(2).await;
     resting.drain.begin(LONG);
     assert_eq!(resting.hear().await, "");
+    // One whose answer is being made.
+    let mut waiting = stage(LONG).await;
+    waiting.say("GET /slow HTTP/1.1\r\n\r\n").await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    waiting.drain.begin(LONG);
+    let heard = waiting.hear().await;
+    assert!(heard.contains("connection: close\r\n"), "{heard}");
     // One that has not asked yet, and one in the middle of asking.
     for begun in ["", "GET /b HTTP"] {
         let mut new = stage(LONG).await;
