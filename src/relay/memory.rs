@@ -15,6 +15,7 @@ use foldhash::fast::RandomState;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -94,6 +95,9 @@ pub(crate) struct Claims {
 #[derive(Debug)]
 pub(crate) struct Forgetting<K, V> {
     entries: Mutex<HashMap<K, (Instant, V)>>,
+    /// Whether there are any; written under the lock. Most memories mostly hold nothing, and threads that only read this do
+    /// not take it out of each other's hands, as they do a lock.
+    holds_any: AtomicBool,
     life: Duration,
     capacity: usize,
 }
@@ -277,6 +281,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Forgetting<K, V> {
     pub(crate) fn new(life: Duration, capacity: usize) -> Self {
         Self {
             entries: Mutex::default(),
+            holds_any: AtomicBool::new(false),
             life,
             capacity,
         }
@@ -284,17 +289,15 @@ impl<K: Hash + Eq + Clone, V: Clone> Forgetting<K, V> {
 
     /// Whether there is nothing that any key could find.
     pub(crate) fn is_empty(&self) -> bool {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.is_empty()
+        !self.holds_any.load(Ordering::Acquire)
     }
 
     /// The value, while it lives.
     pub(crate) fn get(&self, key: &K, now: Instant) -> Option<V> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.is_empty() {
-            // Most of them mostly are: not even the key is hashed.
+        if self.is_empty() {
             return None;
         }
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, value) = entries.get(key)?;
         (now < *since + self.life).then(|| value.clone())
     }
@@ -308,6 +311,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Forgetting<K, V> {
     pub(crate) fn forget(&self, fits: impl Fn(&K) -> bool) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|key, _| !fits(key));
+        self.holds_any.store(!entries.is_empty(), Ordering::Release);
     }
 
     /// Remembers from now on.
@@ -323,6 +327,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Forgetting<K, V> {
             }
         }
         entries.insert(key, (now, value));
+        self.holds_any.store(true, Ordering::Release);
     }
 }
 
@@ -348,6 +353,11 @@ mod tests {
         assert_eq!(memory.get(&"d", at(60)), Some(4));
         memory.forget(|key| *key == "d");
         assert_eq!(memory.get(&"d", at(60)), None);
+        memory.forget(|_| true);
+        assert!(memory.is_empty());
+        memory.put("e", 5, at(61));
+        assert!(!memory.is_empty());
+        assert_eq!(memory.get(&"e", at(61)), Some(5));
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use crate::topology::{EndpointId, SourceId};
 use foldhash::HashMap;
 use hyper::header::HeaderName;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -15,7 +16,11 @@ use tokio::time::Instant;
 /// Who asked for peace, per source and registry, with each address's end of it. Bounded by the configured sources and the
 /// addresses that they have or had: what is over goes whenever something begins.
 #[derive(Debug, Default)]
-pub(crate) struct CoolDowns(Mutex<HashMap<(SourceId, RegistryName), Ends>>);
+pub(crate) struct CoolDowns {
+    ends: Mutex<HashMap<(SourceId, RegistryName), Ends>>,
+    /// Somebody has ever asked for peace; until then nobody takes the lock.
+    any: AtomicBool,
+}
 
 type Ends = HashMap<SocketAddr, Instant>;
 
@@ -40,7 +45,7 @@ impl CoolDowns {
         wait: Duration,
         now: Instant,
     ) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, ends| {
             ends.retain(|_, end| now < *end);
             !ends.is_empty()
@@ -48,6 +53,7 @@ impl CoolDowns {
         let ends = all.entry((endpoint.source.clone(), registry.clone()));
         let end = ends.or_default().entry(endpoint.address).or_insert(now);
         *end = (*end).max(now + wait);
+        self.any.store(true, Ordering::Release);
     }
 
     /// Whether the address is to be left alone with requests for the registry, as long as there is anybody else: it asked for
@@ -58,10 +64,10 @@ impl CoolDowns {
         registry: &RegistryName,
         now: Instant,
     ) -> bool {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.is_empty() {
+        if !self.any.load(Ordering::Acquire) {
             return false;
         }
+        let all = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(ends) = all.get(&(endpoint.source.clone(), registry.clone())) else {
             return false;
         };
@@ -138,7 +144,7 @@ mod tests {
         assert!(cool_downs.holds(&of(1), &hub, at(10)));
         cool_downs.begin(&core, &quay, Duration::from_secs(1), at(60));
         assert_eq!(
-            cool_downs.0.lock().unwrap().len(),
+            cool_downs.ends.lock().unwrap().len(),
             1,
             "what is over is gone"
         );
