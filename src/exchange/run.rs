@@ -10,25 +10,18 @@ use crate::auth::{
 };
 use crate::http1::Fields;
 use crate::topology::{EndpointId, Failure, Source, SourceKind};
-use crate::upstream::{self, Body, Connection, Request, Response};
-use bytes::Bytes;
-use http_body_util::BodyExt;
+use crate::upstream::{self, Connection, Request, Response};
 use hyper::StatusCode;
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderName, HeaderValue, RANGE, WWW_AUTHENTICATE,
 };
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Redirects followed in one exchange.
 const MAX_REDIRECTS: u32 = 5;
-/// Bodies of 401s and redirects are read up to here, so that their connection can be used again.
-const SMALL_BODY: usize = 64 * 1024;
-/// And no longer than this.
-const SMALL_BODY_TIME: Duration = Duration::from_millis(500);
 
 /// One exchange under way.
 pub(super) struct Run<'a> {
@@ -110,7 +103,7 @@ impl<'a> Run<'a> {
                         return Ok(self.answer(&at, response, Some(why.to_owned())));
                     }
                     // Before the token: that fetch may use the same connection.
-                    drain(&mut response.body).await;
+                    Box::pin(response.body.drain_small()).await;
                     // Boxed, as all that is rare: an exchange is moved about, and this is most of its size.
                     if let Some(why) = Box::pin(self.authorize(&response.fields)).await? {
                         return Ok(self.answer(&at, response, Some(why)));
@@ -123,7 +116,7 @@ impl<'a> Run<'a> {
                 } else {
                     return Ok(self.answer(&at, response, None));
                 };
-                drain(&mut response.body).await;
+                Box::pin(response.body.drain_small()).await;
                 at = next;
                 connection = Box::pin(self.connect(&at.hop)).await?;
             }
@@ -276,20 +269,4 @@ fn challenges_of(fields: &Fields) -> Vec<Challenge> {
     let values = fields.all(&WWW_AUTHENTICATE);
     let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
     texts.take(8).flat_map(parse_challenges).collect()
-}
-
-/// Reads a body that is of no interest, so that its connection can be used again. One that is too long, too slow or
-/// broken costs the connection and nothing else.
-async fn drain(body: &mut Body) {
-    let read = async {
-        let mut left = SMALL_BODY;
-        while let Some(Ok(frame)) = body.frame().await {
-            let length = frame.data_ref().map_or(0, Bytes::len);
-            let Some(rest) = left.checked_sub(length) else {
-                return;
-            };
-            left = rest;
-        }
-    };
-    let _ = Box::pin(tokio::time::timeout(SMALL_BODY_TIME, read)).await;
 }

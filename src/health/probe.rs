@@ -201,9 +201,8 @@ fn request(source: &Source, path: &str, cookie: Option<&str>) -> Result<Request,
 
 /// Harbor's session cookie: sent back, each probe of an endpoint uses one session in its Redis.
 fn session(fields: &Fields) -> Option<String> {
-    let cookies = fields.all(&SET_COOKIE);
-    let texts = cookies.filter_map(|value| std::str::from_utf8(value).ok());
-    let mut pairs = texts.filter_map(|text| text.split(';').next());
+    let cookies = fields.texts(&SET_COOKIE);
+    let mut pairs = cookies.filter_map(|cookie| cookie.split(';').next());
     let pair = pairs.find(|pair| pair.trim_start().starts_with("sid="))?;
     let pair = pair.trim();
     (pair.len() <= COOKIE_BYTES && pair.len() > "sid=".len()).then(|| pair.to_owned())

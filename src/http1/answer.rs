@@ -1,9 +1,9 @@
 //! Answers as a client reads them (RFC 9112, 4 and 6.3).
 
-use super::fields::{FIELDS, content_length, elements, is_connection};
+use super::fields::{FIELDS, content_length, elements, is_connection, length_of};
 use super::{Fields, Framing, Wrong};
 use bytes::{Buf, BytesMut};
-use httparse::{ParserConfig, Status};
+use httparse::ParserConfig;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use std::mem::MaybeUninit;
@@ -57,11 +57,9 @@ fn parse(buffer: &[u8], limit: usize) -> Result<Option<Parsed>, Wrong> {
     let mut places = [const { MaybeUninit::uninit() }; FIELDS];
     let mut answer = httparse::Response::new(&mut []);
     let parser = ParserConfig::default();
-    let length = match parser.parse_response_with_uninit_headers(&mut answer, buffer, &mut places) {
-        Ok(Status::Complete(length)) if length <= limit => length,
-        Ok(Status::Partial) if buffer.len() < limit => return Ok(None),
-        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(Wrong::TooLong),
-        Err(error) => return Err(Wrong::Parse(error)),
+    let parsed = parser.parse_response_with_uninit_headers(&mut answer, buffer, &mut places);
+    let Some(length) = length_of(parsed, buffer, limit)? else {
+        return Ok(None);
     };
     let fields = Fields::of(buffer, length, answer.headers);
     let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());

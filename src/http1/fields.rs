@@ -1,6 +1,7 @@
 //! The fields of a head (RFC 9110, 5), and what of them concerns the message itself.
 
 use super::Wrong;
+use httparse::Status;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName};
 use std::fmt;
 
@@ -66,9 +67,12 @@ impl Fields {
     /// A field's first value, where it is text: visible ASCII and blanks.
     #[must_use]
     pub fn text(&self, name: &HeaderName) -> Option<&str> {
-        let is_text = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
-        let value = self.get(name).filter(|value| value.iter().all(is_text))?;
-        std::str::from_utf8(value).ok()
+        as_text(self.get(name)?)
+    }
+
+    /// All values of a field that are text.
+    pub fn texts<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a str> {
+        self.all(name).filter_map(as_text)
     }
 
     /// Whether there is such a field.
@@ -93,6 +97,12 @@ impl Fields {
     }
 }
 
+fn as_text(value: &[u8]) -> Option<&str> {
+    let is_text = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
+    let text = value.iter().all(is_text).then_some(value)?;
+    std::str::from_utf8(text).ok()
+}
+
 fn part(head: &[u8], (from, to): (u32, u32)) -> &[u8] {
     head.get(from as usize..to as usize).unwrap_or_default()
 }
@@ -113,12 +123,27 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Fields {
             .map(|(name, value)| format!("{name}: {value}\r\n"));
         let head = lines.collect::<String>() + "\r\n";
         let mut parsed = [httparse::EMPTY_HEADER; FIELDS];
-        let Ok(httparse::Status::Complete((length, parsed))) =
+        let Ok(Status::Complete((length, parsed))) =
             httparse::parse_headers(head.as_bytes(), &mut parsed)
         else {
             panic!("{head:?} is no head");
         };
         Self::of(head.as_bytes(), length, parsed)
+    }
+}
+
+/// The length of a head of at most `limit` bytes that was looked for at the front of what was received; `None`: more of it is
+/// wanted.
+pub(super) fn length_of(
+    parsed: httparse::Result<usize>,
+    received: &[u8],
+    limit: usize,
+) -> Result<Option<usize>, Wrong> {
+    match parsed {
+        Ok(Status::Complete(length)) if length <= limit => Ok(Some(length)),
+        Ok(Status::Partial) if received.len() < limit => Ok(None),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => Err(Wrong::TooLong),
+        Err(error) => Err(Wrong::Parse(error)),
     }
 }
 

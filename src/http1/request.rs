@@ -1,9 +1,9 @@
 //! Requests as a server reads them, and the heads of its answers (RFC 9112, 3, 6 and 9.3).
 
-use super::fields::{FIELDS, content_length, is_connection};
+use super::fields::{FIELDS, content_length, is_connection, length_of};
 use super::{Fields, Wrong};
 use bytes::{Buf, BytesMut};
-use httparse::{ParserConfig, Status};
+use httparse::ParserConfig;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TRANSFER_ENCODING};
 use hyper::http::response::Parts;
 use hyper::{Method, StatusCode, Version};
@@ -61,11 +61,9 @@ pub fn request_head(buffer: &mut BytesMut, limit: usize) -> Result<Option<Reques
     let mut places = [const { MaybeUninit::uninit() }; FIELDS];
     let mut parsed = httparse::Request::new(&mut []);
     let parser = ParserConfig::default();
-    let length = match parser.parse_request_with_uninit_headers(&mut parsed, buffer, &mut places) {
-        Ok(Status::Complete(length)) if length <= limit => length,
-        Ok(Status::Partial) if buffer.len() < limit => return Ok(None),
-        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(Wrong::TooLong),
-        Err(error) => return Err(Wrong::Parse(error)),
+    let read = parser.parse_request_with_uninit_headers(&mut parsed, buffer, &mut places);
+    let Some(length) = length_of(read, buffer, limit)? else {
+        return Ok(None);
     };
     let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes());
     let request = Request {

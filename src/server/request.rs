@@ -183,11 +183,7 @@ fn same(one: &[u8], other: &[u8]) -> bool {
 
 /// What the client accepts. It may say so in several fields (RFC 9110, 5.3); mostly it is one, which is passed on as it is.
 fn accept(fields: &Fields) -> Option<HeaderValue> {
-    let texts = || {
-        fields
-            .all(&ACCEPT)
-            .filter_map(|value| std::str::from_utf8(value).ok())
-    };
+    let texts = || fields.texts(&ACCEPT);
     let first = texts().next()?;
     if texts().nth(1).is_none() {
         return HeaderValue::from_str(first).ok();

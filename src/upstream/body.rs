@@ -102,9 +102,9 @@ impl Body {
         Some(all)
     }
 
-    /// Reads and throws away what is left, so that the connection can be used again; closes it where that is more
-    /// than 64 KiB or takes more than half a second. For the bodies of 401 and redirects.
-    pub async fn drain_small(mut self) {
+    /// Reads and throws away what is left, so that the connection can be used again; gives up where that is more than 64 KiB or
+    /// takes more than half a second: dropped then, the body closes it. For the bodies of 401 and redirects.
+    pub async fn drain_small(&mut self) {
         if self.line.is_none() || !self.keep || self.size_hint().lower() > SMALL {
             return;
         }

@@ -169,6 +169,12 @@ fn fields_are_found_by_name_in_any_case_and_their_values_are_not_shown() {
     let all: Vec<_> = fields.all(&name).collect();
     assert_eq!(all, [&b"Basic"[..], b"Bearer x"]);
     assert_eq!(fields.text(&name), Some("Basic"));
+    assert!(fields.texts(&name).eq(["Basic", "Bearer x"]));
+    let foreign = "HTTP/1.1 200 OK\r\nAccept: a\u{e9}\r\naccept: b\r\nAccept:\r\n\r\n";
+    let foreign = read(foreign.as_bytes(), false).unwrap().unwrap().fields;
+    let accept = hyper::header::ACCEPT;
+    assert_eq!(foreign.text(&accept), None);
+    assert!(foreign.texts(&accept).eq(["b", ""]));
     assert_eq!(fields.get(&hyper::header::WARNING), None);
     let shown = format!("{fields:?}");
     assert!(

@@ -90,7 +90,7 @@ impl Source {
 
     /// Reads the short rest so that the connection can be used again.
     pub(super) fn finish(self) {
-        if let Some(body) = self.body {
+        if let Some(mut body) = self.body {
             lifecycle::spawn_detached("drain", async move { body.drain_small().await });
         }
     }
