@@ -5,11 +5,13 @@ mod answer;
 mod fields;
 mod framing;
 mod request;
+mod response;
 
 pub use answer::{AnswerHead, answer_head};
-pub use fields::Fields;
+pub use fields::{Fields, every};
 pub use framing::{Framing, Piece};
-pub use request::{Date, End, Request, RequestHead, end_of, request_head, write_head};
+pub use request::{Request, RequestHead, request_head};
+pub use response::{Date, End, Response, ResponseHead};
 
 use std::fmt;
 

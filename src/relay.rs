@@ -30,4 +30,6 @@ mod timing;
 mod window;
 
 pub use answer::{BoxError, ResponseBody};
+pub(crate) use answer::{header_value, marked};
 pub use engine::{PullRequest, Relay, RelayParts};
+pub(crate) use memory::CONTENT_DIGEST;

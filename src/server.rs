@@ -7,12 +7,12 @@ mod stream;
 pub mod test_image;
 
 use crate::config::Secret;
-use crate::http1::{Request, Wrong};
+use crate::http1::{Request, Response, Wrong};
 use crate::lifecycle::{self, DrainWatch, Threads};
 use crate::oci::{ErrorCode, error_body};
 use crate::relay::{Relay, ResponseBody};
 use connection::{Connection, Service};
-use hyper::{Response, StatusCode};
+use hyper::StatusCode;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

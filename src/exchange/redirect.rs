@@ -5,21 +5,27 @@ use crate::http1::Fields;
 use crate::topology::Source;
 use hyper::StatusCode;
 use hyper::header::LOCATION;
+use std::borrow::Cow;
 
 /// Who is asked for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Position {
+pub(super) struct Position<'a> {
     pub(super) hop: Hop,
     /// Path and query.
-    pub(super) target: String,
+    pub(super) target: Cow<'a, str>,
 }
 
-impl Position {
+impl<'a> Position<'a> {
     /// The source's own endpoint.
-    pub(super) fn home(source: &Source, target: &str) -> Self {
+    pub(super) fn home(source: &Source, target: &'a str) -> Self {
+        let prefix = source.url.prefix.as_str();
         Self {
             hop: Hop::Endpoint,
-            target: [source.url.prefix.as_str(), target].concat(),
+            target: if prefix.is_empty() {
+                target.into()
+            } else {
+                [prefix, target].concat().into()
+            },
         }
     }
 
@@ -42,7 +48,11 @@ pub(super) fn location(status: StatusCode, fields: &Fields) -> Option<&[u8]> {
 ///
 /// # Errors
 /// Says why the redirect is not followed; never with its query.
-pub(super) fn follow(source: &Source, at: &Position, location: &[u8]) -> Result<Position, String> {
+pub(super) fn follow(
+    source: &Source,
+    at: &Position<'_>,
+    location: &[u8],
+) -> Result<Position<'static>, String> {
     let base = match &at.hop {
         Hop::Endpoint => &source.url,
         Hop::Named(origin) => origin,
@@ -60,6 +70,6 @@ pub(super) fn follow(source: &Source, at: &Position, location: &[u8]) -> Result<
     };
     Ok(Position {
         hop,
-        target: url.target,
+        target: url.target.into(),
     })
 }

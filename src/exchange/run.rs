@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
     }
 
     /// The next position of a redirect.
-    fn follow(&mut self, at: &Position, location: &[u8]) -> Result<Position, Error> {
+    fn follow(&mut self, at: &Position<'_>, location: &[u8]) -> Result<Position<'static>, Error> {
         self.redirects += 1;
         let next = if self.redirects > MAX_REDIRECTS {
             Err(format!("more than {MAX_REDIRECTS} in a row"))
@@ -195,7 +195,7 @@ impl<'a> Run<'a> {
         connection.map_err(|error| self.broken(hop, error))
     }
 
-    async fn send(&mut self, at: &Position, connection: Connection) -> Result<Response, Error> {
+    async fn send(&mut self, at: &Position<'_>, connection: Connection) -> Result<Response, Error> {
         if at.hop == Hop::Endpoint && !std::mem::replace(&mut self.is_first, false) {
             self.asked_at = Instant::now();
         }
@@ -214,7 +214,7 @@ impl<'a> Run<'a> {
     }
 
     /// The request as it goes out: nothing of the client's but what `Ask` has.
-    fn request(&self, at: &Position) -> Result<Request, upstream::Error> {
+    fn request(&self, at: &Position<'_>) -> Result<Request, upstream::Error> {
         let ask = self.ask;
         let host = match &at.hop {
             Hop::Endpoint => self.source.url.authority(),
@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
         Ok(request)
     }
 
-    fn answer(&self, at: &Position, response: Response, denied: Option<String>) -> Answer {
+    fn answer(&self, at: &Position<'_>, response: Response, denied: Option<String>) -> Answer {
         Answer {
             status: response.status,
             fields: response.fields,

@@ -56,11 +56,11 @@ fn what_a_401_leads_to() {
     }
 }
 
-fn named(url: &str) -> Position {
+fn named(url: &str) -> Position<'static> {
     let url = crate::auth::NamedUrl::parse(url).unwrap();
     Position {
         hop: Hop::Named(url.origin),
-        target: url.target,
+        target: url.target.into(),
     }
 }
 
@@ -68,7 +68,7 @@ fn named(url: &str) -> Position {
 fn where_redirects_lead() {
     let home = "https://reg.example:8443";
     let at_home = Position::home(&source(SourceKind::Harbor, home, None), "/v2/x");
-    let same = |target: &str| Position {
+    let same = |target: &'static str| Position {
         hop: Hop::Endpoint,
         target: target.into(),
     };

@@ -14,6 +14,8 @@ pub(super) const FIELDS: usize = 100;
 pub struct Fields {
     head: Box<[u8]>,
     places: Vec<Place>,
+    /// A bit for each length of a name, modulo 64: most names that are looked for are not there, which this shows at once.
+    lengths: u64,
 }
 
 /// Where a field stands in its head. A head is shorter than 4 GiB.
@@ -38,23 +40,36 @@ impl Fields {
             name: place(field.name.as_bytes()),
             value: place(field.value),
         });
+        let lengths = parsed.iter().map(|field| length_bit(field.name));
         Self {
             places: places.collect(),
             head: head.into(),
+            lengths: lengths.fold(0, |all, bit| all | bit),
         }
     }
 
     /// All values of a field.
     pub fn all<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
-        let named = self.places.iter().filter(|place| self.is(place, name));
+        let named = self.perhaps(name).iter();
+        let named = named.filter(|place| self.is(place, name));
         named.map(|place| part(&self.head, place.value))
     }
 
     /// A field's first value.
     #[must_use]
     pub fn get(&self, name: &HeaderName) -> Option<&[u8]> {
-        let place = self.places.iter().find(|place| self.is(place, name))?;
+        let places = self.perhaps(name);
+        let place = places.iter().find(|place| self.is(place, name))?;
         Some(part(&self.head, place.value))
+    }
+
+    /// The places to look at for a name: none, where it is none of those that are there.
+    fn perhaps(&self, name: &HeaderName) -> &[Place] {
+        if self.lengths & length_bit(name.as_str()) == 0 {
+            &[]
+        } else {
+            &self.places
+        }
     }
 
     /// Names are ASCII, in whatever case. Most differ in length already.
@@ -97,10 +112,20 @@ impl Fields {
     }
 }
 
+fn length_bit(name: &str) -> u64 {
+    1 << (name.len() & 63)
+}
+
 fn as_text(value: &[u8]) -> Option<&str> {
-    let is_text = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
-    let text = value.iter().all(is_text).then_some(value)?;
+    let is_text = |byte: u8| matches!(byte, b'\t' | b' '..=b'~');
+    let text = every(value, is_text).then_some(value)?;
     std::str::from_utf8(text).ok()
+}
+
+/// Whether all bytes are so. Looks at all of them, which a processor does in large steps where it need not stop.
+#[must_use]
+pub fn every(bytes: &[u8], is_so: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |all, byte| all & is_so(*byte))
 }
 
 fn part(head: &[u8], (from, to): (u32, u32)) -> &[u8] {

@@ -68,14 +68,19 @@ pub fn spawn_detached(name: &'static str, task: impl Future<Output = ()> + Send 
 }
 
 /// Work whose panic must not reach whoever waits for it: it is logged with its name and counted, and `None` comes.
-pub async fn contained<T>(name: &'static str, work: impl Future<Output = T>) -> Option<T> {
-    let ended = AssertUnwindSafe(work).catch_unwind().await;
-    let panicked = |panic: Box<dyn Any + Send>| {
-        PANICS.fetch_add(1, Ordering::Relaxed);
-        let text = message(&*panic);
-        tracing::error!("task {name} panicked: {text}");
-    };
-    ended.map_err(panicked).ok()
+pub fn contained<T>(
+    name: &'static str,
+    work: impl Future<Output = T>,
+) -> impl Future<Output = Option<T>> {
+    // No async fn, which would keep the work twice.
+    AssertUnwindSafe(work).catch_unwind().map(move |ended| {
+        let panicked = |panic: Box<dyn Any + Send>| {
+            PANICS.fetch_add(1, Ordering::Relaxed);
+            let text = message(&*panic);
+            tracing::error!("task {name} panicked: {text}");
+        };
+        ended.map_err(panicked).ok()
+    })
 }
 
 fn start(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {

@@ -3,16 +3,23 @@
 
 use super::body::BlobBody;
 use super::record::RequestRecord;
+use crate::http1::{Response, ResponseHead};
 use crate::oci::{ErrorCode, error_body};
 use crate::telemetry::RequestOutcome;
 use crate::topology::EndpointId;
 use bytes::Bytes;
+use hyper::StatusCode;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::time::Instant;
+
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-harbor-pilot-request-id");
+
+/// Who served.
+pub(crate) const SERVED_BY: HeaderName = HeaderName::from_static("x-harbor-pilot-served-by");
 
 /// What ends a body early; the server closes the connection on it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -119,37 +126,26 @@ pub(crate) fn refusal(
     record.answers(status.as_u16(), outcome, Instant::now());
     let json = error_body(code, message);
     let length = json.len();
-    let mut response = with_request_id(&record, Response::builder().status(status))
-        .header(CONTENT_TYPE, "application/json")
-        .header(CONTENT_LENGTH, length)
-        .body(if head {
+    head_of(status, &record)
+        .with(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .with(CONTENT_LENGTH, length)
+        .and(if head {
             ResponseBody::empty(record)
         } else {
             ResponseBody::recorded(json.into(), record)
         })
-        .unwrap_or_else(|_| Response::new(ResponseBody::plain("")));
-    *response.status_mut() = status;
-    response
 }
 
-/// A response's head with the headers for people.
-pub(crate) fn with_request_id(
-    record: &RequestRecord,
-    mut builder: hyper::http::response::Builder,
-) -> hyper::http::response::Builder {
-    if let Some(headers) = builder.headers_mut() {
-        mark(headers, record);
-    }
-    builder
+/// A response's head with what every answer has.
+pub(crate) fn head_of(status: StatusCode, record: &RequestRecord) -> ResponseHead {
+    marked(status, header_value(&record.request_id()))
 }
 
-/// The headers that every answer has.
-pub(crate) fn mark(headers: &mut HeaderMap, record: &RequestRecord) {
-    const VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
-    const REQUEST_ID: HeaderName = HeaderName::from_static("x-harbor-pilot-request-id");
-    headers.reserve(6);
-    headers.insert(VERSION, HeaderValue::from_static("registry/2.0"));
-    headers.insert(REQUEST_ID, header_value(&record.request_id()));
+/// As [`head_of`], of a request that has no record.
+pub(crate) fn marked(status: StatusCode, request_id: HeaderValue) -> ResponseHead {
+    ResponseHead::new(status)
+        .with(API_VERSION, HeaderValue::from_static("registry/2.0"))
+        .with(REQUEST_ID, request_id)
 }
 
 /// `X-Harbor-Pilot-Served-By`

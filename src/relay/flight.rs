@@ -108,14 +108,16 @@ where
     }
 }
 
-async fn fly<K: Eq + Hash, V>(
+fn fly<K: Eq + Hash, V>(
     listed: Listed<K, V>,
     work: impl Future<Output = V>,
-) -> Option<Arc<V>> {
-    let landed = lifecycle::contained("manifest", work).await;
-    // Off the list before anybody is told: who comes now wants a new answer.
-    drop(listed);
-    landed.map(Arc::new)
+) -> impl Future<Output = Option<Arc<V>>> {
+    // No async fn, which would keep the work twice.
+    lifecycle::contained("manifest", work).map(|landed| {
+        // Off the list before anybody is told: who comes now wants a new answer.
+        drop(listed);
+        landed.map(Arc::new)
+    })
 }
 
 // === impl Listed ===

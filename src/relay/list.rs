@@ -1,6 +1,6 @@
 //! Lists of tags and referrers: the direct upstream's word, its link led back through us (design P3).
 
-use super::answer::{Answered, ResponseBody, served_by, with_request_id};
+use super::answer::{Answered, ResponseBody, SERVED_BY, head_of, header_value, served_by};
 use super::engine::{PullRequest, RelayParts, Rules, not_found};
 use super::head;
 use super::manifest::timing;
@@ -15,7 +15,7 @@ use crate::route::{Leg, Route};
 use crate::topology::{EndpointId, Outcome, Source};
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK};
-use hyper::{Method, Response};
+use hyper::{Method, StatusCode};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -139,26 +139,24 @@ pub(crate) async fn answer(
     let outcome = head::outcome(&route, &found.endpoint, found.first_choice);
     record.answers(200, outcome, Instant::now());
     let List { body, fields } = found.good;
-    let mut response = with_request_id(&record, Response::builder())
-        .header("X-Harbor-Pilot-Served-By", served_by(&found.endpoint));
+    let mut head = head_of(StatusCode::OK, &record).with(SERVED_BY, served_by(&found.endpoint));
     for name in [CONTENT_TYPE, FILTERS_APPLIED] {
-        if let Some(value) = fields.get(&name) {
-            response = response.header(name, value);
+        let value = fields.get(&name).map(HeaderValue::from_bytes);
+        if let Some(Ok(value)) = value {
+            head.set(name, value);
         }
     }
     let link = fields.text(&LINK);
     let link = link.and_then(|link| next_page(link, request));
     if let Some(link) = link {
-        response = response.header(LINK, link);
+        head.set(LINK, header_value(&link));
     }
     let body = if request.head {
         ResponseBody::empty(record)
     } else {
         ResponseBody::recorded(body, record)
     };
-    response
-        .body(body)
-        .unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
+    head.and(body)
 }
 
 /// The next page under the name that the client used: a source's link holds the source's path.

@@ -5,7 +5,7 @@ mod wanted;
 
 pub(super) use wanted::timing;
 
-use super::answer::{Answered, ResponseBody, header_value, mark, served_by, with_request_id};
+use super::answer::{Answered, ResponseBody, SERVED_BY, head_of, header_value, served_by};
 use super::causes;
 use super::engine::{PullRequest, RelayParts, Rules, not_found};
 use super::memory::{CONTENT_DIGEST, Image, Manifest};
@@ -19,10 +19,8 @@ use bytes::Bytes;
 pub(super) use fetch::{Fetched, Wish};
 
 use fetch::{Served, fetch};
-use hyper::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-};
-use hyper::{Response, StatusCode};
+use hyper::StatusCode;
+use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -102,13 +100,12 @@ pub(crate) async fn answer(
         }) => {
             record.served_by(endpoint);
             record.answers(200, *outcome, Instant::now());
-            with_request_id(&record, Response::builder())
-                .header(CONTENT_TYPE, media_type)
-                .header(CONTENT_LENGTH, *length)
-                .header("Docker-Content-Digest", digest.as_str())
-                .header("X-Harbor-Pilot-Served-By", served_by(endpoint))
-                .body(ResponseBody::empty(record))
-                .unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
+            head_of(StatusCode::OK, &record)
+                .with(CONTENT_TYPE, header_value(media_type))
+                .with(CONTENT_LENGTH, *length)
+                .with(CONTENT_DIGEST, header_value(digest.as_str()))
+                .with(SERVED_BY, served_by(endpoint))
+                .and(ResponseBody::empty(record))
         }
         Ok(Served::Stale(manifest)) => {
             say_stale(parts, &wish, manifest, &fetched);
@@ -199,42 +196,34 @@ fn respond(
     outcome: RequestOutcome,
     mut record: RequestRecord,
 ) -> Answered {
-    const SERVED_BY: HeaderName = HeaderName::from_static("x-harbor-pilot-served-by");
     const STALE: HeaderName = HeaderName::from_static("x-harbor-pilot-stale");
-    let mut headers = HeaderMap::new();
-    mark(&mut headers, &record);
-    headers.insert(CONTENT_TYPE, content.content_type);
-    headers.insert(CONTENT_DIGEST, content.content_digest);
+    let mut head = head_of(StatusCode::OK, &record)
+        .with(CONTENT_TYPE, content.content_type)
+        .with(CONTENT_DIGEST, content.content_digest);
     match content.from {
-        Origin::Endpoint(endpoint) => headers.insert(SERVED_BY, endpoint),
-        Origin::Disk(age) => headers.insert(STALE, age.as_secs().into()),
-    };
+        Origin::Endpoint(endpoint) => head.set(SERVED_BY, endpoint),
+        Origin::Disk(age) => head.set(STALE, age.as_secs()),
+    }
     let total = content.body.len() as u64;
     let part = request
         .range
         .filter(|_| !request.head)
         .and_then(|range| range.within(total));
     let mut body = content.body.clone();
-    let mut status = StatusCode::OK;
     if let Some(part) = part {
         let (first, last) = (usize::try_from(part.first), usize::try_from(part.last));
         if let (Ok(first), Ok(last)) = (first, last) {
             body = body.slice(first..=last);
-            headers.insert(CONTENT_RANGE, header_value(&part.header()));
-            status = StatusCode::PARTIAL_CONTENT;
+            head.set(CONTENT_RANGE, header_value(&part.header()));
+            head.status = StatusCode::PARTIAL_CONTENT;
         }
     }
-    record.answers(status.as_u16(), outcome, Instant::now());
+    record.answers(head.status.as_u16(), outcome, Instant::now());
     if request.head {
         // Of a body that is sent the server says it.
-        headers.insert(CONTENT_LENGTH, body.len().into());
-    }
-    let mut response = Response::new(if request.head {
-        ResponseBody::empty(record)
+        head.set(CONTENT_LENGTH, body.len());
+        head.and(ResponseBody::empty(record))
     } else {
-        ResponseBody::recorded(body, record)
-    });
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
+        head.and(ResponseBody::recorded(body, record))
+    }
 }

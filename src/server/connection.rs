@@ -5,12 +5,12 @@ mod ends;
 mod writing;
 
 use super::stream::Downstream;
-use crate::http1::{Date, End, Request, RequestHead, Wrong, end_of, request_head, write_head};
+use crate::http1::{Date, End, Request, RequestHead, Response, Wrong, request_head};
 use crate::lifecycle::DrainWatch;
 use bytes::{Bytes, BytesMut};
 use ends::Ends;
 use hyper::body::Body;
-use hyper::{Method, Response, Version};
+use hyper::{Method, Version};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -211,12 +211,12 @@ impl Connection {
         (version, to_head, keep): (Version, bool, bool),
         ends: &mut Ends,
     ) -> Delivered {
-        let (head, mut body) = answer.into_parts();
-        let end = end_of(&head, body.size_hint().exact(), to_head, version);
+        let Response { head, mut body } = answer;
+        let end = head.end(body.size_hint().exact(), to_head, version);
         let keep = keep && end != End::Close;
         let date = self.date.at(SystemTime::now());
         self.out.clear();
-        write_head(&mut self.out, &head, (version, to_head), (end, keep), date);
+        head.write(&mut self.out, (version, to_head), (end, keep), date);
         let mut writing = Writing::of(end, to_head);
         let whole = poll_fn(|context| {
             let written = writing.poll(self, &mut body, context);

@@ -5,9 +5,11 @@ use super::test_image::{self, Seen};
 use crate::config::Secret;
 use crate::http1::{Fields, Request};
 use crate::oci::{ByteRange, ErrorCode, PathError, ResourceKind, ResourcePath};
-use crate::relay::{PullRequest, Relay, ResponseBody};
-use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RANGE};
-use hyper::{Method, Response, StatusCode, Version};
+use crate::relay::{PullRequest, Relay, ResponseBody, header_value, marked};
+use hyper::header::{
+    ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RANGE,
+};
+use hyper::{Method, StatusCode, Version};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -211,28 +213,21 @@ fn refuse(relay: &Relay, request: &Request, refused: &Refused) -> Answer {
     };
     let mut answer = relay.refuse(method, head, refused.status, refused.code, &refused.message);
     if refused.status == StatusCode::METHOD_NOT_ALLOWED {
-        answer
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let allowed = HeaderValue::from_static("GET, HEAD");
+        answer.head.set(ALLOW, allowed);
     }
     answer
 }
 
 /// `/v2/`: always 200, whatever the tiers do (containerd-k3s-facts 8, harbor-facts "GET /v2/").
 fn pong(relay: &Relay, head: bool) -> Answer {
-    let response = Response::builder()
-        .header(CONTENT_TYPE, "application/json")
-        .header("Docker-Distribution-Api-Version", "registry/2.0")
-        .header("X-Harbor-Pilot-Request-Id", &*relay.request_id());
-    let body = ResponseBody::plain(if head { "" } else { "{}" });
-    let response = if head {
-        response.header("content-length", 2)
+    let answer = marked(StatusCode::OK, header_value(&relay.request_id()))
+        .with(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if head {
+        answer.with(CONTENT_LENGTH, 2).and(ResponseBody::plain(""))
     } else {
-        response
-    };
-    response
-        .body(body)
-        .unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
+        answer.and(ResponseBody::plain("{}"))
+    }
 }
 
 /// Asks a listener for `/v2/` as any client would.

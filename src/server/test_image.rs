@@ -5,9 +5,9 @@
 
 use super::Answer;
 use crate::oci::{Digest, ErrorCode, RawName, Reference, ResourceKind, error_body};
-use crate::relay::ResponseBody;
+use crate::relay::{CONTENT_DIGEST, ResponseBody, header_value, marked};
+use hyper::StatusCode;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use hyper::{Response, StatusCode};
 use serde_json::json;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -195,33 +195,32 @@ fn respond(
     head: bool,
     request_id: &str,
 ) -> Answer {
-    let mut response = Response::builder()
-        .status(status)
-        .header(CONTENT_TYPE, media_type)
-        .header(CONTENT_LENGTH, bytes.len())
-        .header("X-Harbor-Pilot-Request-Id", request_id);
+    let mut answer = marked(status, header_value(request_id))
+        .with(CONTENT_TYPE, header_value(media_type))
+        .with(CONTENT_LENGTH, bytes.len());
     if let Some(digest) = digest {
-        response = response.header("Docker-Content-Digest", digest.to_string());
+        answer.set(CONTENT_DIGEST, header_value(digest.as_str()));
     }
-    let body = ResponseBody::plain(if head { Vec::new() } else { bytes });
-    response
-        .body(body)
-        .unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
+    answer.and(ResponseBody::plain(if head { Vec::new() } else { bytes }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use http_body_util::BodyExt as _;
+    use hyper::header::HeaderName;
 
     async fn ask(seen: &Seen, kind: ResourceKind, head: bool) -> (u16, Option<String>, Vec<u8>) {
         let answer = answer(&kind, head, seen, "0123456789abcdef");
-        let header = |name: &str| Some(answer.headers().get(name)?.to_str().unwrap().to_owned());
+        let header = |name| {
+            let value = answer.head.get(&HeaderName::from_static(name))?;
+            Some(value.to_str().unwrap().to_owned())
+        };
         let digest = header("docker-content-digest");
         let length: usize = header("content-length").unwrap().parse().unwrap();
         assert!(header("x-harbor-pilot-request-id").is_some());
-        let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let status = answer.head.status.as_u16();
+        let body = answer.body.collect().await.unwrap().to_bytes();
         assert_eq!(body.len(), if head { 0 } else { length });
         (status, digest, body.to_vec())
     }

@@ -1,6 +1,7 @@
 //! `MESSAGE`: what a record says to people, in one sentence on one line.
 
 use super::record::{AccessRecord, RequestOutcome};
+use crate::http1::every;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -10,14 +11,35 @@ const DIGEST_SHOWN: usize = 12;
 /// Appends the sentence of an access record:
 /// `blob docker.io/library/nginx@sha256:ab12… 200 served by replica/203.0.113.7:443 in 35 ms, 12.3 MiB`.
 pub(super) fn access(out: &mut String, record: &AccessRecord) {
+    let begins = out.len();
     // Writing into a String cannot fail.
-    let _ = write_access(&mut OneLine(out), record);
+    let _ = write_access(out, record);
+    escape_from(out, begins);
 }
 
 /// Appends a text with its control characters escaped: clients choose names, and neither a terminal's escape
 /// sequence nor a line break may get into a log line that way.
 pub(super) fn one_line(out: &mut String, text: &str) {
-    let _ = OneLine(out).write_str(text);
+    let begins = out.len();
+    out.push_str(text);
+    escape_from(out, begins);
+}
+
+/// Escapes the control characters of what was appended.
+fn escape_from(out: &mut String, begins: usize) {
+    let new = out.get(begins..).unwrap_or_default();
+    // Most texts are plain ASCII; only others are looked at by characters.
+    let is_plain = |byte| (b' '..=b'~').contains(&byte);
+    if every(new.as_bytes(), is_plain) || !new.contains(char::is_control) {
+        return;
+    }
+    for character in out.split_off(begins).chars() {
+        if character.is_control() {
+            out.extend(character.escape_default());
+        } else {
+            out.push(character);
+        }
+    }
 }
 
 /// A size in bytes for people: `12.3 MiB`.
@@ -35,8 +57,6 @@ pub fn human_duration(duration: Duration) -> String {
 struct Bytes(u64);
 
 struct Span(Duration);
-
-struct OneLine<'a>(&'a mut String);
 
 fn write_access(out: &mut impl Write, record: &AccessRecord) -> fmt::Result {
     if record.is_ping() {
@@ -132,25 +152,6 @@ impl fmt::Display for Span {
             3600..86_400 => write!(f, "{} h {} min", seconds / 3600, seconds % 3600 / 60),
             _ => write!(f, "{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
         }
-    }
-}
-
-impl Write for OneLine<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Most texts are plain ASCII; only others are looked at by characters.
-        let is_plain = |byte: &u8| (b' '..=b'~').contains(byte);
-        if !text.as_bytes().iter().all(is_plain) && text.chars().any(char::is_control) {
-            for character in text.chars() {
-                if character.is_control() {
-                    self.0.extend(character.escape_default());
-                } else {
-                    self.0.push(character);
-                }
-            }
-        } else {
-            self.0.push_str(text);
-        }
-        Ok(())
     }
 }
 

@@ -93,6 +93,8 @@ enum Rank {
 struct Ranked<'a> {
     state: &'a EndpointState,
     source: &'a Arc<SourceState>,
+    /// Its source's place among the request's.
+    leg: usize,
     rank: Rank,
     hash: u64,
     in_flight: u32,
@@ -142,57 +144,55 @@ pub fn select(
     now: Instant,
     random: u64,
 ) -> Vec<Candidate> {
-    let mut legs: Vec<Vec<Ranked<'_>>> = request
-        .legs
-        .iter()
-        .filter_map(|leg| snapshot.source(leg))
-        .map(|source| ranked(request, source, now, random))
-        .collect();
-    let full = |ranked: &Ranked<'_>| ranked.in_flight >= request.limits.per_address;
-    if !legs.iter().flatten().all(full) {
-        for leg in &mut legs {
-            leg.retain(|ranked| !full(ranked));
+    // All in one list, the legs one after the other: this runs for every request.
+    let mut all = Vec::new();
+    for (leg, source) in request.legs.iter().enumerate() {
+        if let Some(source) = snapshot.source(source) {
+            rank_all(&mut all, request, (leg, source), now, random);
         }
     }
-    for leg in &mut legs {
+    let full = |ranked: &Ranked<'_>| ranked.in_flight >= request.limits.per_address;
+    if !all.iter().all(full) {
+        all.retain(|ranked| !full(ranked));
+    }
+    for leg in all.chunk_by_mut(|one, next| one.leg == next.leg) {
         order(request, leg);
     }
-    merge(legs).iter().map(Ranked::candidate).collect()
+    merge(&mut all);
+    all.iter().map(Ranked::candidate).collect()
 }
 
 /// The endpoints of one source that were not tried yet.
-fn ranked<'a>(
+fn rank_all<'a>(
+    all: &mut Vec<Ranked<'a>>,
     request: &Selection<'_>,
-    source: &'a Arc<SourceState>,
+    (leg, source): (usize, &'a Arc<SourceState>),
     now: Instant,
     random: u64,
-) -> Vec<Ranked<'a>> {
+) {
     let fresh = |state: &&EndpointState| !request.excluded.contains(&state.id);
-    let mut endpoints: Vec<Ranked<'a>> = source
-        .endpoints
-        .iter()
-        .filter(fresh)
-        .map(|state| {
-            let in_flight = state.gauges.in_flight();
-            Ranked {
-                state,
-                source,
-                rank: rank(request, state, in_flight, now, random),
-                hash: rendezvous(request.key, state.id.address),
-                in_flight,
-                turn: 0,
-                group: Group::First,
-            }
-        })
-        .collect();
+    let begins = all.len();
+    all.reserve(source.endpoints.len());
+    for state in source.endpoints.iter().filter(fresh) {
+        let in_flight = state.gauges.in_flight();
+        all.push(Ranked {
+            state,
+            source,
+            leg,
+            rank: rank(request, state, in_flight, now, random),
+            hash: rendezvous(request.key, state.id.address),
+            in_flight,
+            turn: 0,
+            group: Group::First,
+        });
+    }
     // One request tries one endpoint in probation at most; the others wait for their own.
     let mut admitted = false;
-    for endpoint in &mut endpoints {
+    for endpoint in all.iter_mut().skip(begins) {
         if endpoint.rank == Rank::Admitted && std::mem::replace(&mut admitted, true) {
             endpoint.rank = Rank::Busy;
         }
     }
-    endpoints
 }
 
 fn rank(
@@ -281,11 +281,10 @@ fn interleave(same: &mut [Ranked<'_>]) {
 
 /// Puts the legs together: two of each tier, the tiers' others, upstream, what came too late for that; then
 /// the loaded, the suspect and the ejected of all, in the legs' order.
-fn merge(legs: Vec<Vec<Ranked<'_>>>) -> Vec<Ranked<'_>> {
-    let mut all = Vec::with_capacity(legs.iter().map(Vec::len).sum());
-    for leg in legs {
+fn merge(all: &mut [Ranked<'_>]) {
+    for leg in all.chunk_by_mut(|one, next| one.leg == next.leg) {
         let mut taken = 0;
-        for mut ranked in leg {
+        for ranked in leg {
             ranked.group = match ranked.rank {
                 Rank::Ejected => Group::Ejected,
                 Rank::Suspect => Group::Suspect,
@@ -297,7 +296,6 @@ fn merge(legs: Vec<Vec<Ranked<'_>>>) -> Vec<Ranked<'_>> {
                 }
                 _ => Group::Others,
             };
-            all.push(ranked);
         }
     }
     all.sort_by_key(|ranked| ranked.group);
@@ -307,7 +305,6 @@ fn merge(legs: Vec<Vec<Ranked<'_>>>) -> Vec<Ranked<'_>> {
         }
     }
     all.sort_by_key(|ranked| ranked.group);
-    all
 }
 
 // === impl Ranked ===

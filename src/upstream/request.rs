@@ -1,6 +1,7 @@
 //! What is asked of a source: a GET or a HEAD without a body, spelled as it goes onto the wire (RFC 9112, 3).
 
 use super::Error;
+use crate::http1::every;
 use crate::topology::Failure;
 use hyper::Method;
 use hyper::header::HeaderName;
@@ -28,7 +29,7 @@ impl Request {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Err(unusable("only GET and HEAD are sent to sources"));
         }
-        if !target.starts_with('/') || !target.bytes().all(is_of_target) {
+        if !target.starts_with('/') || !every(target.as_bytes(), is_of_target) {
             return Err(unusable("it holds what a request's target must not"));
         }
         let mut bytes = Vec::with_capacity(ROOM + target.len());
@@ -59,8 +60,8 @@ impl Request {
     /// # Errors
     /// As [`Request::with`].
     pub fn add(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Error> {
-        let is_text = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
-        if !value.iter().all(is_text) {
+        let is_text = |byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
+        if !every(value, is_text) {
             return Err(unusable(&format!("its {name} holds a control character")));
         }
         self.bytes.extend_from_slice(name.as_str().as_bytes());

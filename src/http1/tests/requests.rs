@@ -1,10 +1,9 @@
 //! Requests as they are read, and heads of answers as they are written.
 
-use crate::http1::{Date, End, RequestHead, Wrong, end_of, request_head, write_head};
+use crate::http1::{Date, End, RequestHead, ResponseHead, Wrong, request_head};
 use bytes::BytesMut;
-use hyper::header::HOST;
-use hyper::http::response::Parts;
-use hyper::{Response, Version};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
+use hyper::{StatusCode, Version};
 use proptest::prelude::{any, prop, proptest};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -85,18 +84,35 @@ fn what_is_no_request_is_said_to_be_none() {
     }
 }
 
-fn parts(status: u16, fields: &[(&str, &str)]) -> Parts {
-    let mut response = Response::builder().status(status);
+fn head(status: u16, fields: &[(&'static str, &'static str)]) -> ResponseHead {
+    let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap());
     for (name, value) in fields {
-        response = response.header(*name, *value);
+        let (name, value) = (
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
+        head.set(name, value);
     }
-    response.body(()).unwrap().into_parts().0
+    head
+}
+
+#[test]
+fn a_field_has_one_value() {
+    let mut one = head(200, &[("x-a", "b"), ("x-c", "d"), ("x-a", "e")]);
+    assert_eq!(one.get(&HeaderName::from_static("x-a")).unwrap(), "e");
+    assert_eq!(one.get(&HeaderName::from_static("x-b")), None);
+    one.set(CONTENT_LENGTH, 7_u64);
+    let mut out = Vec::new();
+    let (new, end) = ((Version::HTTP_11, false), (End::Length(7), true));
+    one.write(&mut out, new, end, "now");
+    let due = "HTTP/1.1 200 OK\r\nx-a: e\r\nx-c: d\r\ncontent-length: 7\r\ndate: now\r\n\r\n";
+    assert_eq!(String::from_utf8(out).unwrap(), due);
 }
 
 #[test]
 fn an_answer_says_where_it_ends() {
     let (old, new) = (Version::HTTP_10, Version::HTTP_11);
-    let (ok, known) = (parts(200, &[]), parts(200, &[("content-length", "7")]));
+    let (ok, known) = (head(200, &[]), head(200, &[("content-length", "7")]));
     let rows = [
         (&ok, Some(5), false, new, End::Length(5)),
         (&ok, Some(0), false, new, End::Length(0)),
@@ -105,24 +121,24 @@ fn an_answer_says_where_it_ends() {
         (&known, None, false, new, End::Length(7)),
         (&known, None, false, old, End::Length(7)),
         (&known, Some(0), true, new, End::Length(0)),
-        (&parts(204, &[]), None, false, new, End::Length(0)),
-        (&parts(304, &[]), None, false, old, End::Length(0)),
+        (&head(204, &[]), None, false, new, End::Length(0)),
+        (&head(304, &[]), None, false, old, End::Length(0)),
     ];
     for (head, length, to_head, version, end) in rows {
-        let found = end_of(head, length, to_head, version);
+        let found = head.end(length, to_head, version);
         assert_eq!(found, end, "{head:?} {length:?} {to_head} {version:?}");
     }
 }
 
 #[test]
 fn heads_are_written_with_what_belongs_to_the_hop() {
-    let write = |head: &Parts, (version, to_head), (end, keep)| {
+    let write = |head: &ResponseHead, to: (Version, bool), (end, keep)| {
         let mut out = Vec::new();
-        write_head(&mut out, head, (version, to_head), (end, keep), "now");
+        head.write(&mut out, to, (end, keep), "now");
         String::from_utf8(out).unwrap()
     };
     let (old, new) = (Version::HTTP_10, Version::HTTP_11);
-    let plain = parts(
+    let plain = head(
         200,
         &[
             ("x-a", "b"),
@@ -142,7 +158,7 @@ fn heads_are_written_with_what_belongs_to_the_hop() {
         write(&plain, (old, false), (End::Length(0), true)),
         "HTTP/1.0 200 OK\r\nx-a: b\r\ncontent-length: 0\r\nconnection: keep-alive\r\ndate: now\r\n\r\n"
     );
-    let told = parts(404, &[("content-length", "7"), ("date", "then")]);
+    let told = head(404, &[("content-length", "7"), ("date", "then")]);
     let due = "HTTP/1.1 404 Not Found\r\ncontent-length: 7\r\ndate: then\r\n\r\n";
     assert_eq!(write(&told, (new, false), (End::Length(7), true)), due);
     assert_eq!(
@@ -151,12 +167,12 @@ fn heads_are_written_with_what_belongs_to_the_hop() {
         "HEAD"
     );
     assert_eq!(
-        write(&parts(200, &[]), (new, true), (End::Length(0), true)),
+        write(&head(200, &[]), (new, true), (End::Length(0), true)),
         "HTTP/1.1 200 OK\r\ndate: now\r\n\r\n",
         "what a GET would have is not known"
     );
     assert_eq!(
-        write(&parts(204, &[]), (new, false), (End::Length(0), true)),
+        write(&head(204, &[]), (new, false), (End::Length(0), true)),
         "HTTP/1.1 204 No Content\r\ndate: now\r\n\r\n"
     );
 }

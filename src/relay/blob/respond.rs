@@ -2,12 +2,16 @@
 
 use super::{BlobWanted, Fetched};
 use crate::config::{Timeouts, Verify};
+use crate::http1::ResponseHead;
 use crate::oci::{ByteRange, ContentRange, Digest, ErrorCode};
-use crate::relay::answer::{Answered, ResponseBody, refusal, served_by, with_request_id};
+use crate::relay::answer::{
+    Answered, ResponseBody, SERVED_BY, head_of, header_value, refusal, served_by,
+};
 use crate::relay::body::{BlobBody, Errand};
 use crate::relay::causes;
 use crate::relay::engine::{PullRequest, RelayParts, Rules, not_found};
 use crate::relay::head;
+use crate::relay::memory::CONTENT_DIGEST;
 use crate::relay::record::RequestRecord;
 use crate::relay::rules::FinalAnswer;
 use crate::relay::search::{Found, NotFound, Search};
@@ -15,8 +19,8 @@ use crate::relay::timing::Timing;
 use crate::relay::window::Window;
 use crate::route::Route;
 use crate::telemetry::RequestOutcome;
-use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
-use hyper::{Response, StatusCode};
+use hyper::StatusCode;
+use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -155,10 +159,8 @@ fn stream(
         _ => None,
     };
     errand.total = incoming.total;
-    let mut response = with_request_id(&record, Response::builder());
     let status = match part {
         Some(part) => {
-            response = response.header(CONTENT_RANGE, part.header());
             errand.last = Some(part.last);
             StatusCode::PARTIAL_CONTENT
         }
@@ -188,14 +190,13 @@ fn stream(
         record.early_close_is_normal();
     }
     record.answers(status.as_u16(), outcome, Instant::now());
-    response = response
-        .status(status)
-        .header(CONTENT_TYPE, "application/octet-stream")
-        .header("Docker-Content-Digest", digest.as_str())
-        .header(ACCEPT_RANGES, "bytes")
-        .header("X-Harbor-Pilot-Served-By", served_by(&found.endpoint));
+    let mut head = blob_head(status, &digest, &record);
+    head.set(SERVED_BY, served_by(&found.endpoint));
+    if let Some(part) = part {
+        head.set(CONTENT_RANGE, header_value(&part.header()));
+    }
     if let Some(length) = part.map(|part| part.length()).or(incoming.total) {
-        response = response.header(CONTENT_LENGTH, length);
+        head.set(CONTENT_LENGTH, length);
     }
     let body = BlobBody::new(
         errand,
@@ -205,21 +206,25 @@ fn stream(
         found.in_flight,
         record,
     );
-    response
-        .body(ResponseBody::Blob(Box::new(body)))
-        .unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
+    head.and(ResponseBody::Blob(Box::new(body)))
+}
+
+fn blob_head(status: StatusCode, digest: &Digest, record: &RequestRecord) -> ResponseHead {
+    head_of(status, record)
+        .with(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/octet-stream"),
+        )
+        .with(CONTENT_DIGEST, header_value(digest.as_str()))
+        .with(ACCEPT_RANGES, HeaderValue::from_static("bytes"))
 }
 
 /// HEAD, from a known size.
 fn sized(size: u64, digest: &Digest, mut record: RequestRecord) -> Answered {
     record.answers(200, RequestOutcome::Served, Instant::now());
-    with_request_id(&record, Response::builder())
-        .header(CONTENT_TYPE, "application/octet-stream")
-        .header(CONTENT_LENGTH, size)
-        .header("Docker-Content-Digest", digest.as_str())
-        .header(ACCEPT_RANGES, "bytes")
-        .body(ResponseBody::empty(record))
-        .unwrap_or_else(|_| Response::new(ResponseBody::plain("")))
+    blob_head(StatusCode::OK, digest, &record)
+        .with(CONTENT_LENGTH, size)
+        .and(ResponseBody::empty(record))
 }
 
 /// 416 with the size, as RFC 9110 section 15.5.17 wants it.
@@ -235,8 +240,7 @@ fn range_not_satisfiable(size: u64, record: RequestRecord) -> Answered {
         false,
         record,
     );
-    if let Ok(value) = format!("bytes */{size}").parse() {
-        response.headers_mut().insert(CONTENT_RANGE, value);
-    }
+    let range = header_value(&format!("bytes */{size}"));
+    response.head.set(CONTENT_RANGE, range);
     response
 }

@@ -164,13 +164,16 @@ impl Pool {
             Want::Tier => !candidate.is_upstream() && candidate.is_healthy,
             Want::Upstream => candidate.is_upstream() && !candidate.is_last,
         };
-        let mut fitting: Vec<&Candidate> = listed.iter().filter(|c| wanted(c)).collect();
-        if want == Want::Tier {
+        let mut fitting = listed.iter().filter(|candidate| wanted(candidate));
+        let next = match want {
             // A tier of which two addresses were asked is slow as a whole, more likely than a third of its addresses is
             // quick.
-            fitting.sort_by_key(|candidate| self.tried(&candidate.endpoint.source) >= 2);
-        }
-        let next = fitting.first().copied().cloned();
+            Want::Tier => {
+                fitting.min_by_key(|candidate| self.tried(&candidate.endpoint.source) >= 2)
+            }
+            Want::Next | Want::Upstream => fitting.next(),
+        };
+        let next = next.cloned();
         // A source that was never looked up stands behind those that are well, before those that are asked only
         // because the rest failed.
         match (next, self.unresolved(snapshot, want)) {

@@ -1,12 +1,12 @@
 //! Answers by the request's target.
 
-use crate::http1::{Request, Wrong};
+use crate::http1::{Request, Response, Wrong};
 use crate::server::connection::Service;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::StatusCode;
 use hyper::body::Frame;
 use hyper::header::CONTENT_LENGTH;
-use hyper::{Response, StatusCode};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
@@ -75,8 +75,8 @@ impl Service for Script {
             ]
         };
         let told = |length: u64, body| {
-            let mut response = Response::new(body);
-            response.headers_mut().insert(CONTENT_LENGTH, length.into());
+            let mut response = Response::new(StatusCode::OK, body);
+            response.head.set(CONTENT_LENGTH, length);
             response
         };
         match request.target.as_str() {
@@ -86,12 +86,12 @@ impl Service for Script {
             }
             "/slow" => {
                 tokio::time::sleep(Duration::from_millis(600)).await;
-                Response::new(full("slow"))
+                Response::new(StatusCode::OK, full("slow"))
             }
-            "/unknown" => Response::new(pieces(hello(), "end", None)),
-            "/none" => Response::new(pieces(Vec::new(), "end", None)),
-            "/break" => Response::new(pieces(hello(), "break", None)),
-            "/hang" => Response::new(pieces(hello(), "never", notice())),
+            "/unknown" => Response::new(StatusCode::OK, pieces(hello(), "end", None)),
+            "/none" => Response::new(StatusCode::OK, pieces(Vec::new(), "end", None)),
+            "/break" => Response::new(StatusCode::OK, pieces(hello(), "break", None)),
+            "/hang" => Response::new(StatusCode::OK, pieces(hello(), "never", notice())),
             "/told" => told(5, pieces(hello(), "end", None)),
             "/told-and-silent" => told(5, pieces(hello(), "never", None)),
             "/short" => told(9, pieces(hello(), "end", None)),
@@ -102,13 +102,11 @@ impl Service for Script {
                 let cut = large.chunks(70_001).map(Bytes::copy_from_slice);
                 told(large.len() as u64, pieces(cut.collect(), "end", None))
             }
-            other => Response::new(full(other)),
+            other => Response::new(StatusCode::OK, full(other)),
         }
     }
 
     fn refuse(&mut self, wrong: Wrong) -> Response<Bodied> {
-        let mut response = Response::new(full(&wrong.to_string()));
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        response
+        Response::new(StatusCode::BAD_REQUEST, full(&wrong.to_string()))
     }
 }
