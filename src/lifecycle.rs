@@ -2,6 +2,7 @@
 
 mod drain;
 mod signals;
+mod socket;
 mod sockets;
 mod systemd;
 mod tasks;
@@ -9,7 +10,8 @@ mod threads;
 
 pub use drain::{ConnectionGuard, Drain, DrainGuard, DrainWatch, Drained};
 pub use signals::{RawSignal, Signal, Signals};
+pub use socket::Socket;
 pub use sockets::Inherited;
 pub use systemd::Notifier;
 pub use tasks::{TaskFailure, Tasks, contained, log_panics, panics, spawn_detached};
-pub use threads::{DataPlane, Seat, Threads, thread_number};
+pub use threads::{DataPlane, Seat, Thread, Threads, thread_number};

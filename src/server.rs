@@ -8,12 +8,13 @@ pub mod test_image;
 
 use crate::config::Secret;
 use crate::http1::{Request, Response, Wrong};
-use crate::lifecycle::{self, DrainWatch, Threads};
+use crate::lifecycle::{self, DrainWatch, Seat, Thread, Threads};
 use crate::oci::{ErrorCode, error_body};
 use crate::relay::{Relay, ResponseBody};
-use connection::{Connection, Service};
-use hyper::StatusCode;
+use connection::{Service, Serving};
+use hyper::{Method, StatusCode};
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -58,25 +59,8 @@ pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drai
                     lifecycle::spawn_detached("turn away", turn_away(stream));
                     continue;
                 };
-                // It moves to another runtime, perhaps, and is driven there.
-                let stream = match stream.into_std() {
-                    Ok(stream) => stream,
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot hand a connection over to its thread");
-                        continue;
-                    }
-                };
-                let (relay, seen) = (relay.clone(), seen.clone());
-                let (settings, drain) = (settings.clone(), drain.clone());
-                settings.threads.seat().spawn("connection", async move {
-                    match TcpStream::from_std(stream) {
-                        Ok(stream) => connection(stream, (relay, seen), settings, drain).await,
-                        Err(error) => {
-                            tracing::warn!(%error, "cannot take a connection over");
-                        }
-                    }
-                    drop((permit, open));
-                });
+                let serving = serving(stream, (relay.clone(), seen.clone()), &settings, &drain);
+                begin(settings.threads.next(), serving, (permit, open));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -107,21 +91,50 @@ async fn turn_away(mut stream: TcpStream) {
     let _ = tokio::time::timeout(Duration::from_secs(1), answer).await;
 }
 
-async fn connection(
+/// A connection as it begins.
+fn serving(
     stream: TcpStream,
     (relay, seen): (Relay, test_image::Seen),
-    settings: Settings,
-    drain: DrainWatch,
-) {
+    settings: &Settings,
+    drain: &DrainWatch,
+) -> Serving<Answering> {
     let reset = Arc::new(AtomicBool::new(false));
     let stream = Downstream::new(stream, reset.clone());
     let answering = Answering {
         relay,
         seen,
-        key: Key::of(settings.key),
+        key: Key::of(settings.key.clone()),
+        threads: settings.threads.clone(),
         reset,
     };
-    Connection::serve(stream, settings.idle, drain, answering).await;
+    Serving::new(stream, settings.idle, drain.clone(), answering)
+}
+
+/// Has a connection served on that thread until it ends or goes over to another, and then there. `open` is kept for so long.
+fn begin<S, O>(there: Thread, mut serving: Serving<S>, open: O)
+where
+    S: Service + Send + 'static,
+    O: Send + 'static,
+{
+    there.spawn("connection", async move {
+        match serving.move_here() {
+            Ok(()) => go_on(serving, open).await,
+            Err(error) => tracing::warn!(%error, "cannot take a connection over"),
+        }
+    });
+}
+
+/// As [`begin`], on the current thread. Boxed, because it comes back to itself.
+fn go_on<S, O>(serving: Serving<S>, open: O) -> Pin<Box<dyn Future<Output = ()> + Send>>
+where
+    S: Service + Send + 'static,
+    O: Send + 'static,
+{
+    Box::pin(async move {
+        if let Some((serving, there)) = serving.serve().await {
+            begin(there, serving, open);
+        }
+    })
 }
 
 /// What answers the requests of one connection.
@@ -129,12 +142,19 @@ struct Answering {
     relay: Relay,
     seen: test_image::Seen,
     key: Key,
+    threads: Threads,
     /// The connection must end with a reset.
     reset: Arc<AtomicBool>,
 }
 
 impl Service for Answering {
     type Body = ResponseBody;
+
+    /// Blobs take long, and hashing them takes a core; what else is asked for is small.
+    fn seat(&mut self, request: &Request) -> Option<Seat> {
+        let is_long = request.method == Method::GET && request.target.contains("/blobs/");
+        is_long.then(|| self.threads.seat())
+    }
 
     async fn answer(&mut self, request: Request) -> Answer {
         let key = self.key.now();

@@ -22,7 +22,7 @@ pub use request::Request;
 pub use response::Response;
 
 use crate::config::{BaseUrl, Timeouts};
-use crate::lifecycle;
+use crate::lifecycle::{self, Socket};
 use crate::topology::{EndpointId, Failure, Source, SourceId, Sources};
 use connection::Line;
 use foldhash::HashMap;
@@ -33,14 +33,10 @@ use state::{Inner, Known};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 use stream::Transport;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-
-/// After so many uses of other threads' connections a thread gets one more of its own.
-const BORROWED: u32 = 16;
 
 /// Dials and pools. Cheap to clone.
 #[derive(Clone)]
@@ -237,29 +233,25 @@ impl Client {
         self.inner.lock().shelves.len()
     }
 
-    /// Whether this thread should have one more connection of its own to where that one leads: it has used those of others,
-    /// which wakes them with every answer, a number of times.
-    #[must_use]
-    pub fn wants_another(&self, taken: &Connection) -> bool {
-        !taken.is_at_hand()
-            && self
-                .inner
-                .borrowed
-                .fetch_add(1, Ordering::Relaxed)
-                .is_multiple_of(BORROWED)
-    }
-
+    /// One that is at hand, else one of another thread, which goes over to this one.
     fn take(&self, key: &Key) -> Option<Connection> {
-        let line = {
-            let here = lifecycle::thread_number();
+        let (here, now) = (lifecycle::thread_number(), Instant::now());
+        let next = || {
             let shelves = &mut self.inner.lock().shelves;
-            shelves.take(key, Instant::now(), |line| line.is_of(here))?
+            shelves.take(key, now, |line| line.is_of(here))
         };
-        Some(Connection::new(line, self.inner.clone()))
+        loop {
+            let mut line = next()?;
+            match line.move_here() {
+                Ok(()) => return Some(Connection::new(line, self.inner.clone())),
+                // It is closed; there may be others.
+                Err(error) => tracing::debug!(%error, "cannot take a connection over"),
+            }
+        }
     }
 
     async fn finish(&self, stream: TcpStream, leg: Leg<'_>) -> Result<Connection, Error> {
-        let mut stream = stream;
+        let mut stream = Socket::new(stream);
         let source = &leg.known.source;
         let transport = if leg.target.https {
             if let Some(proxy) = &source.proxy {

@@ -190,12 +190,6 @@ impl<W: Wanted> Search<W> {
                     Role::Tier
                 };
                 let idle = self.parts.client.idle(&candidate.endpoint);
-                if idle
-                    .as_ref()
-                    .is_some_and(|idle| self.parts.client.wants_another(idle))
-                {
-                    dial::spare(&self.parts, &candidate);
-                }
                 let attempt = self.machine.started(role, idle.is_some(), more, now);
                 let connecting = idle
                     .is_none()

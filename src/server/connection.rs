@@ -6,7 +6,7 @@ mod writing;
 
 use super::stream::Downstream;
 use crate::http1::{Date, End, Request, RequestHead, Response, Wrong, request_head};
-use crate::lifecycle::DrainWatch;
+use crate::lifecycle::{ConnectionGuard, DrainGuard, DrainWatch, Seat, Thread};
 use bytes::{Bytes, BytesMut};
 use ends::Ends;
 use hyper::body::Body;
@@ -29,8 +29,27 @@ const READ: usize = 4 * 1024;
 /// How long a client that is turned away may take to read why.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// A client's connection with what serves it.
+pub(super) struct Serving<S> {
+    connection: Connection,
+    ends: Ends,
+    service: S,
+    has_asked: bool,
+    /// Read and not answered yet.
+    begun: Option<Begun>,
+}
+
+/// A request that is being answered. A drain waits for it.
+struct Begun {
+    head: RequestHead,
+    /// Where a long answer is given.
+    seat: Option<Seat>,
+    held: DrainGuard,
+    unanswered: ConnectionGuard,
+}
+
 /// A client's connection.
-pub(super) struct Connection {
+struct Connection {
     stream: Downstream,
     /// Received and not read yet.
     received: BytesMut,
@@ -65,6 +84,9 @@ pub(super) trait Service {
     /// What answers are made of.
     type Body: Body<Data = Bytes> + Send + Unpin;
 
+    /// A seat for what takes long to answer.
+    fn seat(&mut self, request: &Request) -> Option<Seat>;
+
     /// Answers one.
     fn answer(&mut self, request: Request) -> impl Future<Output = Response<Self::Body>> + Send;
 
@@ -72,71 +94,121 @@ pub(super) trait Service {
     fn refuse(&mut self, wrong: Wrong) -> Response<Self::Body>;
 }
 
-// === impl Connection ===
+// === impl Serving ===
 
-impl Connection {
-    /// Serves it to its end.
-    pub(super) async fn serve(
-        stream: Downstream,
-        idle: Duration,
-        drain: DrainWatch,
-        mut service: impl Service + Send,
-    ) {
-        let mut connection = Self {
-            stream,
-            received: BytesMut::new(),
-            examined: 0,
-            out: Vec::new(),
-            date: Date::default(),
-        };
-        let mut ends = Ends::of(idle, drain);
-        let mut has_asked = false;
+impl<S: Service + Send> Serving<S> {
+    pub(super) fn new(stream: Downstream, idle: Duration, drain: DrainWatch, service: S) -> Self {
+        Self {
+            connection: Connection {
+                stream,
+                received: BytesMut::new(),
+                examined: 0,
+                out: Vec::new(),
+                date: Date::default(),
+            },
+            ends: Ends::of(idle, drain),
+            service,
+            has_asked: false,
+            begun: None,
+        }
+    }
+
+    /// Serves it to its end, or until an answer is to be given by another thread: then it goes on there, beginning with
+    /// [`Serving::move_here`].
+    pub(super) async fn serve(mut self) -> Option<(Self, Thread)> {
         loop {
-            let head = match connection.next(&mut ends, has_asked).await {
-                Said::Request(head) => head,
-                Said::Nonsense(wrong) => {
-                    let answer = service.refuse(wrong);
-                    let to = (Version::HTTP_11, false, false);
-                    if connection.deliver(answer, to, &mut ends).await == Delivered::Last {
-                        connection.part().await;
-                    }
-                    return;
-                }
-                Said::Nothing => return connection.close().await,
+            let begun = match self.begun.take() {
+                Some(begun) => begun,
+                None => self.begin().await?,
             };
-            has_asked = true;
-            let (version, to_head) = (head.request.version, head.request.method == Method::HEAD);
-            let _held = ends.drain.hold();
-            let answer = {
-                let unanswered = ends.drain.unanswered();
-                let answer = pin!(service.answer(head.request));
-                let answer = connection.unless_gone(answer).await;
-                drop(unanswered);
-                answer
-            };
-            let Some(answer) = answer else {
-                tracing::debug!("a client left before it was answered");
-                return;
-            };
-            // A body is never read: what follows it cannot be told from it.
-            let keep = head.keep && !head.has_body && !ends.drain.is_draining();
-            let delivered = connection
-                .deliver(answer, (version, to_head, keep), &mut ends)
-                .await;
-            match delivered {
-                Delivered::Broken => {
-                    tracing::debug!("a client connection ended early");
-                    return;
-                }
-                Delivered::Kept => {}
-                Delivered::Last if head.has_body || !connection.received.is_empty() => {
-                    return connection.part().await;
-                }
-                Delivered::Last => return connection.close().await,
+            if let Some(seat) = begun.seat.as_ref().filter(|seat| !seat.is_here()) {
+                let there = seat.thread();
+                self.begun = Some(begun);
+                return Some((self, there));
+            }
+            if !self.answer(begun).await {
+                return None;
             }
         }
     }
 
+    /// Goes over to the current thread.
+    pub(super) fn move_here(&mut self) -> io::Result<()> {
+        self.ends.move_here();
+        self.connection.stream.move_here()
+    }
+
+    /// The next request. `None`: there is none, and the connection has ended.
+    async fn begin(&mut self) -> Option<Begun> {
+        match self.connection.next(&mut self.ends, self.has_asked).await {
+            Said::Request(head) => {
+                self.has_asked = true;
+                Some(Begun {
+                    seat: self.service.seat(&head.request),
+                    held: self.ends.drain.hold(),
+                    unanswered: self.ends.drain.unanswered(),
+                    head,
+                })
+            }
+            Said::Nonsense(wrong) => {
+                let answer = self.service.refuse(wrong);
+                let to = (Version::HTTP_11, false, false);
+                let delivered = self.connection.deliver(answer, to, &mut self.ends);
+                if delivered.await == Delivered::Last {
+                    self.connection.part().await;
+                }
+                None
+            }
+            Said::Nothing => {
+                self.connection.close().await;
+                None
+            }
+        }
+    }
+
+    /// Has a request answered, and delivers that. `false`: the connection has ended.
+    async fn answer(&mut self, begun: Begun) -> bool {
+        let Begun {
+            head,
+            seat: _seat,
+            held: _held,
+            unanswered,
+        } = begun;
+        let (version, to_head) = (head.request.version, head.request.method == Method::HEAD);
+        let answer = {
+            let answer = pin!(self.service.answer(head.request));
+            let answer = self.connection.unless_gone(answer).await;
+            drop(unanswered);
+            answer
+        };
+        let Some(answer) = answer else {
+            tracing::debug!("a client left before it was answered");
+            return false;
+        };
+        // A body is never read: what follows it cannot be told from it.
+        let keep = head.keep && !head.has_body && !self.ends.drain.is_draining();
+        let delivered = self
+            .connection
+            .deliver(answer, (version, to_head, keep), &mut self.ends)
+            .await;
+        match delivered {
+            Delivered::Broken => {
+                tracing::debug!("a client connection ended early");
+                return false;
+            }
+            Delivered::Kept => return true,
+            Delivered::Last if head.has_body || !self.connection.received.is_empty() => {
+                self.connection.part().await;
+            }
+            Delivered::Last => self.connection.close().await,
+        }
+        false
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
     /// The next request, or why there is none.
     async fn next(&mut self, ends: &mut Ends, has_asked: bool) -> Said {
         let until = Instant::now() + ends.idle;
@@ -235,14 +307,14 @@ impl Connection {
     }
 
     /// Ends in good order.
-    async fn close(mut self) {
+    async fn close(&mut self) {
         // Who is gone already hears nothing of it.
         let _ = self.stream.shutdown().await;
     }
 
     /// Ends in good order with a client that may still be sending: a close with something unread would be a reset, which can
     /// overtake the answer.
-    async fn part(mut self) {
+    async fn part(&mut self) {
         let farewell = async {
             self.stream.shutdown().await?;
             tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await

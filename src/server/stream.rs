@@ -1,6 +1,7 @@
 //! A client's connection that can end in two ways: in good order, or with a reset where wrong bytes were sent
 //! (design P8: with FIN containerd would glue the next host's tail to them).
 
+use crate::lifecycle::Socket;
 use socket2::SockRef;
 use std::io;
 use std::pin::Pin;
@@ -18,7 +19,7 @@ const SEND_BUFFER: usize = 128 * 1024;
 /// The connection.
 #[derive(Debug)]
 pub(super) struct Downstream {
-    stream: TcpStream,
+    stream: Socket,
     reset: Arc<AtomicBool>,
 }
 
@@ -29,7 +30,15 @@ impl Downstream {
         let _ = stream.set_nodelay(true);
         // As good; the kernel's own choice grows to megabytes.
         let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
-        Self { stream, reset }
+        Self {
+            stream: Socket::new(stream),
+            reset,
+        }
+    }
+
+    /// Goes over to the current thread's runtime.
+    pub(super) fn move_here(&mut self) -> io::Result<()> {
+        self.stream.move_here()
     }
 
     fn is_reset(&self) -> bool {
@@ -83,9 +92,11 @@ impl AsyncWrite for Downstream {
 
 impl Drop for Downstream {
     fn drop(&mut self) {
-        if self.is_reset() {
+        if self.is_reset()
+            && let Some(stream) = self.stream.tcp()
+        {
             // A linger of zero makes the close a reset (socket(7)); unsent bytes are dropped with it.
-            let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
 }

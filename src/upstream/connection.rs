@@ -10,7 +10,6 @@ use super::stream::{FIRST_READ, Stream, Transport};
 use super::{Error, Inner, Known};
 use crate::config::BaseUrl;
 use crate::http1::{AnswerHead, Wrong, answer_head};
-use crate::lifecycle;
 use crate::topology::Failure;
 use bytes::BytesMut;
 use hyper::header::PROXY_AUTHORIZATION;
@@ -48,8 +47,6 @@ pub(super) struct Line {
     key: Key,
     to: String,
     proxied: Option<ProxyForm>,
-    /// The thread whose runtime wakes for it.
-    thread: usize,
     /// It carried a request before.
     used: bool,
     /// A request is on its way or its answer not read to the end.
@@ -92,11 +89,6 @@ impl Connection {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.line.key.address()
-    }
-
-    /// Whether the current thread drives it.
-    pub(super) fn is_at_hand(&self) -> bool {
-        self.line.is_of(lifecycle::thread_number())
     }
 
     /// Leaves it, unused, for whoever wants one to the same place.
@@ -173,7 +165,6 @@ impl Line {
             key,
             to,
             proxied,
-            thread: lifecycle::thread_number(),
             used: false,
             busy: false,
         })
@@ -235,9 +226,14 @@ impl Line {
         &mut self.buffer
     }
 
-    /// Whether that thread drives it: there it wakes nobody else.
-    pub(super) fn is_of(&self, thread: usize) -> bool {
-        self.thread == thread
+    /// Whether that thread's runtime wakes for it.
+    pub(super) fn is_of(&mut self, thread: usize) -> bool {
+        self.stream.socket().is_of(thread)
+    }
+
+    /// Goes over to the current thread's runtime, so that it wakes nobody else.
+    pub(super) fn move_here(&mut self) -> io::Result<()> {
+        self.stream.socket().move_here()
     }
 
     pub(super) fn known(&self) -> &Arc<Known> {

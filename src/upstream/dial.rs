@@ -3,6 +3,7 @@
 use super::Error;
 use super::stream::ReadAhead;
 use crate::config::{BaseUrl, Credential, Proxy};
+use crate::lifecycle::Socket;
 use crate::topology::Failure;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -212,11 +213,11 @@ pub(super) fn host_and_port(url: &BaseUrl) -> String {
 /// The TLS handshake.
 pub(super) async fn tls(
     to: &str,
-    stream: TcpStream,
+    stream: Socket,
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
     limit: Duration,
-) -> Result<Box<TlsStream<ReadAhead<TcpStream>>>, Error> {
+) -> Result<Box<TlsStream<ReadAhead<Socket>>>, Error> {
     let handshake = TlsConnector::from(config).connect(name, ReadAhead::new(stream));
     let why = match timeout(limit, handshake).await {
         Ok(Ok(stream)) => return Ok(Box::new(stream)),

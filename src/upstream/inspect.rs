@@ -3,6 +3,7 @@
 
 use super::{Client, Error, dial, may_be_dialled, tls};
 use crate::config::{BaseUrl, Timeouts};
+use crate::lifecycle::Socket;
 use crate::topology::{EndpointId, Failure, Source};
 use rustls_pki_types::CertificateDer;
 use std::sync::Arc;
@@ -103,7 +104,7 @@ impl Client {
         let wrong = |why: String| Error::new(Failure::Tls, format!("TLS with {to}: {why}"));
         let name = tls::server_name(&url.host).map_err(wrong)?;
         let config = tls::unverified(&source.tls).map_err(|why| wrong(why.to_string()))?;
-        let stream = dial::tls(&to, stream, name.clone(), config, limit).await?;
+        let stream = dial::tls(&to, Socket::new(stream), name.clone(), config, limit).await?;
         let chain = stream.get_ref().1.peer_certificates();
         let chain: Vec<_> = chain
             .unwrap_or_default()

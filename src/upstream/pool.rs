@@ -106,10 +106,10 @@ impl<T: Idle> Shelves<T> {
         &mut self,
         key: &Key,
         now: Instant,
-        at_hand: impl Fn(&T) -> bool,
+        mut at_hand: impl FnMut(&mut T) -> bool,
     ) -> Option<T> {
         let shelf = self.idle.get_mut(key)?;
-        let mut places = shelf.iter().rev();
+        let mut places = shelf.iter_mut().rev();
         if let Some(from_back) = places.position(|(_, connection)| at_hand(connection))
             && from_back > 0
             && let Some(youngest) = shelf.remove(shelf.len() - 1 - from_back)

@@ -8,7 +8,7 @@ use crate::lifecycle;
 use crate::topology::{Source, SourceId};
 use foldhash::HashMap;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep};
@@ -20,8 +20,6 @@ const SWEEP: Duration = Duration::from_secs(30);
 pub(super) struct Inner {
     state: Mutex<State>,
     sweeping: AtomicBool,
-    /// How often a connection was used that another thread drives.
-    pub(super) borrowed: AtomicU32,
 }
 
 /// Everything that changes, under one lock, so that a connection of a source that just changed cannot slip
@@ -56,8 +54,6 @@ impl Inner {
                 certificates: BTreeMap::new(),
             }),
             sweeping: AtomicBool::new(false),
-            // The first few cost less than a connection.
-            borrowed: AtomicU32::new(1),
         }
     }
 

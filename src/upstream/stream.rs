@@ -4,12 +4,12 @@
 //! rustls asks its socket for at most 4 KiB at a time, which costs a system call per 4 KiB; with the read-ahead
 //! buffer it is one per 128 KiB where data flows (design 10, CPU per GiB).
 
+use crate::lifecycle::Socket;
 use bytes::{Buf, BytesMut};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 /// What is asked of the socket at once where data flows.
@@ -33,9 +33,9 @@ pub(super) struct ReadAhead<T> {
 #[derive(Debug)]
 pub(super) enum Transport {
     /// http
-    Plain(TcpStream),
+    Plain(Socket),
     /// https
-    Tls(Box<TlsStream<ReadAhead<TcpStream>>>),
+    Tls(Box<TlsStream<ReadAhead<Socket>>>),
 }
 
 /// A transport that fills the reader's buffer as far as data is there, and counts it.
@@ -135,6 +135,16 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ReadAhead<T> {
 
 // === impl Transport ===
 
+impl Transport {
+    /// What is below everything.
+    fn socket(&mut self) -> &mut Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(tls) => &mut tls.get_mut().0.inner,
+        }
+    }
+}
+
 impl AsyncRead for Transport {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -208,6 +218,13 @@ impl<T> Stream<T> {
     /// The number of bytes received so far, below HTTP and above TLS.
     pub(super) fn received(&self) -> u64 {
         self.received
+    }
+}
+
+impl Stream<Transport> {
+    /// What is below everything.
+    pub(super) fn socket(&mut self) -> &mut Socket {
+        self.inner.socket()
     }
 }
 

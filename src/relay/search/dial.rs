@@ -20,11 +20,6 @@ pub(super) fn connect(
     detached(parts, candidate, connect, Connection::park)
 }
 
-/// One more connection for this thread, which nobody waits for.
-pub(super) fn spare(parts: &Arc<RelayParts>, candidate: &Candidate) {
-    drop(connect(parts, candidate));
-}
-
 /// A TCP connect that shows whether anybody is there.
 pub(super) fn knock(
     parts: &Arc<RelayParts>,

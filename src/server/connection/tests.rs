@@ -3,7 +3,8 @@
 mod script;
 
 use super::*;
-use crate::lifecycle::{self, Drain};
+use crate::lifecycle::{self, DataPlane, Drain};
+use crate::server::begin;
 use crate::server::tests::pair;
 use script::{Script, large};
 use std::sync::atomic::Ordering;
@@ -23,9 +24,9 @@ async fn stage(idle: Duration) -> Stage {
     let (drain, watch) = Drain::new();
     let script = Script::default();
     let (over, served) = oneshot::channel();
-    let serving = Connection::serve(stream, idle, watch, script.clone());
+    let serving = Serving::new(stream, idle, watch, script.clone());
     lifecycle::spawn_detached("test", async move {
-        serving.await;
+        serving.serve().await;
         // Most tests do not wait for it.
         let _ = over.send(());
     });
@@ -237,6 +238,51 @@ async fn who_leaves_gives_up_the_answer_and_the_body() {
         stage.eventually_dropped().await;
         timeout(LONG, &mut stage.served).await.unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_long_answer_is_given_where_the_fewest_are_with_all_that_follows() {
+    let data = DataPlane::start(2).unwrap();
+    let (stream, mut peer) = pair(false).await;
+    let (drain, watch) = Drain::new();
+    let script = Script {
+        threads: Some(data.threads().clone()),
+        ..Script::default()
+    };
+    let serving = Serving::new(stream, Duration::from_secs(1), watch, script);
+    // Its own thread gives a long answer already.
+    let other = data.threads().seat();
+    begin(other.thread(), serving, ());
+    let get = |target: &str| format!("GET {target} HTTP/1.1\r\n\r\n");
+    let mut heard = async |targets: &[&str]| {
+        let asked: String = targets.iter().map(|target| get(target)).collect();
+        peer.write_all(asked.as_bytes()).await.unwrap();
+        let mut threads = Vec::new();
+        for _ in targets {
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                answer.push(peer.read_u8().await.unwrap());
+            }
+            let mut body = [0; 4];
+            peer.read_exact(&mut body).await.unwrap();
+            threads.push(body);
+        }
+        threads
+    };
+    // What was sent behind the request goes along, and the connection stays where it has gone.
+    let at = heard(&["/where", "/long/where", "/where"]).await;
+    assert_ne!(at[0], at[1]);
+    assert_eq!(at[1], at[2]);
+    // Where there are no more than elsewhere it stays as well.
+    drop(other);
+    let at_rest = heard(&["/long/where", "/where"]).await;
+    assert_eq!(at_rest, [at[1], at[1]]);
+    while drain.held() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Its timers are of the thread that it is on: the idle limit ends it.
+    let ended = timeout(LONG, peer.read_u8()).await.unwrap();
+    assert!(ended.is_err());
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ fn what_is_at_hand_goes_first_the_youngest_of_it() {
         shelves.put(fake(&key, number), now);
     }
     let mut even = || {
-        let taken = shelves.take(&key, now, |fake: &Fake| fake.number.is_multiple_of(2));
+        let taken = shelves.take(&key, now, |fake: &mut Fake| fake.number.is_multiple_of(2));
         taken.map(|fake| fake.number)
     };
     let order: Vec<_> = (0..6).map(|_| even()).collect();

@@ -3,11 +3,13 @@
 use super::support::{
     Server, endpoint, eventually, fetch, get, read_head, tier, tier_at, timeouts, url,
 };
+use crate::lifecycle::DataPlane;
 use crate::topology::{Failure, Source, Sources};
 use crate::upstream::{Client, Error};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -29,20 +31,26 @@ async fn connections_are_used_again() {
 }
 
 #[tokio::test]
-async fn a_thread_that_uses_anothers_connections_gets_one_of_its_own_at_times() {
+async fn a_connection_goes_over_to_the_thread_that_takes_it() {
     let server = Server::answering(None, OK).await;
     let client = Client::new(timeouts());
     let source = tier_at(&server);
+    let data = DataPlane::start(2).unwrap();
+    let seats = [data.threads().seat(), data.threads().seat()];
+    // From this thread to one of the others, to the other, and there again.
     let response = fetch(&client, &source, server.address).await.unwrap();
     response.body.read_to(2).await.unwrap();
-    let at = endpoint(&source, server.address);
-    let here = client.idle(&at).unwrap();
-    assert!((0..32).all(|_| !client.wants_another(&here)), "it is ours");
-    let elsewhere = std::thread::spawn(move || {
-        let wanted = (0..32).filter(|_| client.wants_another(&here));
-        wanted.count()
-    });
-    assert_eq!(elsewhere.join().unwrap(), 2);
+    for seat in [&seats[0], &seats[1], &seats[1]] {
+        let (client, source, at) = (client.clone(), source.clone(), server.address);
+        let (said, heard) = oneshot::channel();
+        seat.thread().spawn("test", async move {
+            let idle = client.idle(&endpoint(&source, at)).unwrap();
+            let response = idle.send(get("/")).await.unwrap();
+            said.send(response.body.read_to(2).await.unwrap()).unwrap();
+        });
+        assert_eq!(heard.await.unwrap(), "ok");
+    }
+    assert_eq!(server.accepted(), 1);
 }
 
 #[tokio::test]

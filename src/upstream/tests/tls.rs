@@ -5,6 +5,7 @@ use super::certificates::{
 };
 use super::support::{Server, endpoint, fetch, get, read_head, timeouts, url};
 use crate::config::{Secret, Tls};
+use crate::lifecycle::Socket;
 use crate::topology::Failure;
 use crate::upstream::tls::{SourceTls, server_name};
 use crate::upstream::{Client, dial};
@@ -189,7 +190,7 @@ async fn sessions_are_resumed() {
     for _ in 0..2 {
         let tcp = dial::tcp("x", server.address, limit).await.unwrap();
         let name = server_name("127.0.0.1").unwrap();
-        let mut tls = dial::tls("x", tcp, name, config.clone(), limit)
+        let mut tls = dial::tls("x", Socket::new(tcp), name, config.clone(), limit)
             .await
             .unwrap();
         tls.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();

@@ -1,6 +1,7 @@
 //! Answers by the request's target.
 
 use crate::http1::{Request, Response, Wrong};
+use crate::lifecycle::{Seat, Threads, thread_number};
 use crate::server::connection::Service;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -24,6 +25,8 @@ pub(super) struct Script {
     pub(super) asked: Arc<AtomicUsize>,
     /// Something that had to wait was given up.
     pub(super) dropped: Arc<AtomicBool>,
+    /// Where what begins with `/long/` is answered.
+    pub(super) threads: Option<Threads>,
 }
 
 struct Notice(Arc<AtomicBool>);
@@ -64,6 +67,14 @@ pub(super) fn large() -> Vec<u8> {
 impl Service for Script {
     type Body = Bodied;
 
+    fn seat(&mut self, request: &Request) -> Option<Seat> {
+        let threads = self
+            .threads
+            .as_ref()
+            .filter(|_| request.target.starts_with("/long/"));
+        threads.map(Threads::seat)
+    }
+
     async fn answer(&mut self, request: Request) -> Response<Bodied> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let notice = || Some(Notice(self.dropped.clone()));
@@ -87,6 +98,9 @@ impl Service for Script {
             "/slow" => {
                 tokio::time::sleep(Duration::from_millis(600)).await;
                 Response::new(StatusCode::OK, full("slow"))
+            }
+            "/where" | "/long/where" => {
+                Response::new(StatusCode::OK, full(&format!("{:04}", thread_number())))
             }
             "/unknown" => Response::new(StatusCode::OK, pieces(hello(), "end", None)),
             "/none" => Response::new(StatusCode::OK, pieces(Vec::new(), "end", None)),
