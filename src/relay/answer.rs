@@ -7,7 +7,8 @@ use crate::http1::{Response, ResponseHead};
 use crate::oci::{ErrorCode, error_body};
 use crate::telemetry::RequestOutcome;
 use crate::topology::EndpointId;
-use bytes::Bytes;
+use bytes::buf::Chain;
+use bytes::{Buf as _, Bytes};
 use hyper::StatusCode;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -23,6 +24,10 @@ pub(crate) const SERVED_BY: HeaderName = HeaderName::from_static("x-harbor-pilot
 
 /// What ends a body early; the server closes the connection on it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is written at once: of a blob the bytes on both sides of where the window was cut before. Written one after the other they
+/// would wake the client twice.
+pub(super) type LetGo = Chain<Bytes, Bytes>;
 
 /// What the server writes.
 #[derive(Debug)]
@@ -73,13 +78,13 @@ impl ResponseBody {
 }
 
 impl Body for ResponseBody {
-    type Data = Bytes;
+    type Data = LetGo;
     type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<LetGo>, BoxError>>> {
         match self.get_mut() {
             Self::Full(full) => {
                 let bytes = full.bytes.take().filter(|bytes| !bytes.is_empty());
@@ -87,7 +92,7 @@ impl Body for ResponseBody {
                     record.sent(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64));
                     record.complete();
                 }
-                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes.chain(Bytes::new())))))
             }
             Self::Blob(blob) => blob
                 .poll_next(context)

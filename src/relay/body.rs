@@ -16,7 +16,7 @@ mod source;
 pub(crate) use blame::blame;
 pub(crate) use errand::Errand;
 
-use super::answer::BoxError;
+use super::answer::{BoxError, LetGo};
 use super::blob::{Fetched, Incoming};
 use super::causes::{self, Tried};
 use super::record::RequestRecord;
@@ -26,7 +26,7 @@ use super::window::Window;
 use crate::topology::{EndpointId, Failure, InFlight, Outcome, OutcomeReport};
 use crate::upstream;
 use alarm::Alarm;
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use course::Course;
 use pace::{Floor, Pace};
 use source::Source;
@@ -115,7 +115,7 @@ impl BlobBody {
     pub(crate) fn poll_next(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, BoxError>>> {
+    ) -> Poll<Option<Result<LetGo, BoxError>>> {
         loop {
             match self.stage {
                 Stage::Over => return Poll::Ready(None),
@@ -125,16 +125,19 @@ impl BlobBody {
                         self.record.complete();
                         continue;
                     };
+                    let next = self.course.drain().unwrap_or_default();
                     // The last chunk is told before it is handed over: nobody asks for more after a full length.
                     if self.course.window().held() == 0 {
                         self.record.complete();
                     }
-                    return self.let_go(chunk);
+                    return self.let_go(chunk, next);
                 }
                 Stage::Streaming => {}
             }
             if let Some(chunk) = self.course.release() {
-                return self.let_go(chunk);
+                // Where the window was cut before, two pieces go out as one.
+                let next = self.course.release().unwrap_or_default();
+                return self.let_go(chunk, next);
             }
             if self.course.window().is_full() {
                 if let Err(error) = self.conclude() {
@@ -195,9 +198,9 @@ impl BlobBody {
         }
     }
 
-    fn let_go(&mut self, chunk: Bytes) -> Poll<Option<Result<Bytes, BoxError>>> {
-        self.record.sent(chunk.len() as u64);
-        Poll::Ready(Some(Ok(chunk)))
+    fn let_go(&mut self, chunk: Bytes, next: Bytes) -> Poll<Option<Result<LetGo, BoxError>>> {
+        self.record.sent((chunk.len() + next.len()) as u64);
+        Poll::Ready(Some(Ok(chunk.chain(next))))
     }
 
     /// `Ready(None)` with a source: it ended. Without one: nothing to poll.

@@ -79,7 +79,7 @@ impl Window {
     }
 
     /// The next bytes that may be let go while the source goes on. A chunk is cut where the window begins: what is held back
-    /// beyond it would be fetched twice after a break, and a chunk has up to 400 KiB.
+    /// beyond it would be fetched twice after a break, and a chunk has up to 160 KiB.
     pub(crate) fn release(&mut self) -> Option<Bytes> {
         let excess = self.held_bytes.checked_sub(HELD_BACK)?;
         let first = self.held.front_mut()?;
@@ -88,6 +88,10 @@ impl Window {
             self.take_front()?
         } else if excess > 0 {
             let chunk = first.split_to(excess);
+            if first.len() < chunk.len() {
+                // As a part of the chunk it would keep all of its memory.
+                *first = Bytes::copy_from_slice(first);
+            }
             self.lets_go(&chunk);
             chunk
         } else {

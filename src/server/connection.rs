@@ -7,7 +7,7 @@ mod writing;
 use super::stream::Downstream;
 use crate::http1::{Date, End, Request, RequestHead, Response, Wrong, request_head};
 use crate::lifecycle::{ConnectionGuard, DrainGuard, DrainWatch, Seat, Thread};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use ends::Ends;
 use hyper::body::Body;
 use hyper::{Method, Version};
@@ -82,7 +82,7 @@ enum Delivered {
 /// What answers requests on a connection.
 pub(super) trait Service {
     /// What answers are made of.
-    type Body: Body<Data = Bytes> + Send + Unpin;
+    type Body: Body<Data: Send> + Send + Unpin;
 
     /// A seat for what takes long to answer.
     fn seat(&mut self, request: &Request) -> Option<Seat>;
@@ -277,7 +277,7 @@ impl Connection {
     }
 
     /// Writes an answer.
-    async fn deliver<B: Body<Data = Bytes> + Unpin>(
+    async fn deliver<B: Body + Unpin>(
         &mut self,
         answer: Response<B>,
         (version, to_head, keep): (Version, bool, bool),

@@ -22,9 +22,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-/// What is asked of the connection at once where data flows: it bounds a stream's memory. Each piece wakes whoever reads it,
-/// which with half of this cost a twentieth more CPU.
-const READ: usize = 128 * 1024;
+/// What is asked of the connection at once where data flows: it bounds a stream's memory. A client that reads faster than its
+/// bytes are hashed sleeps in between, and is woken for each piece: that is the kernel's most costly work here
+/// (docs/benchmarks.md).
+const READ: usize = 160 * 1024;
 
 /// The longest head of an answer, in bytes.
 const HEAD: usize = 128 * 1024;

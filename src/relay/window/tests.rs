@@ -49,6 +49,18 @@ fn no_more_than_the_window_is_held_whatever_the_chunks() {
     }
 }
 
+/// 64 streams at once are to be cheap: what waits for the window to move on keeps no chunk's memory besides its own.
+#[test]
+fn what_is_let_go_shares_no_memory_with_what_is_held() {
+    let mut window = Window::measured(1_000_000);
+    window.push(Bytes::from(vec![7; 160 * 1024])).unwrap();
+    let released = window.release().unwrap();
+    assert_eq!(released.len(), 128 * 1024);
+    assert_eq!(window.held(), HELD_BACK);
+    assert!(released.is_unique());
+    assert_eq!(window.release(), None);
+}
+
 #[test]
 fn error_json_at_a_broken_end_is_never_let_go() {
     let blob = vec![1_u8; 100_000];

@@ -2,7 +2,7 @@
 
 use super::Connection;
 use crate::http1::End;
-use bytes::{Buf as _, Bytes};
+use bytes::Buf;
 use hyper::body::Body;
 use std::io::{IoSlice, Write as _};
 use std::pin::Pin;
@@ -10,12 +10,12 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite as _;
 
 /// An answer on its way out: its head, which is spelled already, and its body.
-pub(super) struct Writing {
+pub(super) struct Writing<D> {
     end: End,
     /// What a body with a length still owes.
     left: u64,
     /// The piece of the body that is being written.
-    piece: Bytes,
+    piece: Option<D>,
     has_chunks: bool,
     is_over: bool,
     /// How much of what is spelled has been written.
@@ -24,7 +24,7 @@ pub(super) struct Writing {
 
 // === impl Writing ===
 
-impl Writing {
+impl<D: Buf> Writing<D> {
     pub(super) fn of(end: End, to_head: bool) -> Self {
         Self {
             end,
@@ -32,7 +32,7 @@ impl Writing {
                 End::Length(length) => length,
                 End::Chunked | End::Close => 0,
             },
-            piece: Bytes::new(),
+            piece: None,
             has_chunks: false,
             is_over: to_head,
             spelled: 0,
@@ -43,16 +43,17 @@ impl Writing {
     pub(super) fn poll(
         &mut self,
         to: &mut Connection,
-        body: &mut (impl Body<Data = Bytes> + Unpin),
+        body: &mut (impl Body<Data = D> + Unpin),
         context: &mut Context<'_>,
     ) -> Poll<bool> {
         loop {
             let mut waits = false;
-            if self.piece.is_empty() && !self.is_over {
+            if self.piece.is_none() && !self.is_over {
                 match Pin::new(&mut *body).poll_frame(context) {
                     Poll::Ready(Some(Ok(frame))) => {
-                        let piece = frame.into_data().unwrap_or_default();
-                        if !self.take(piece, &mut to.out) {
+                        if let Ok(piece) = frame.into_data()
+                            && !self.take(piece, &mut to.out)
+                        {
                             return Poll::Ready(false);
                         }
                     }
@@ -64,7 +65,7 @@ impl Writing {
                 }
             }
             let spelled = to.out.get(self.spelled..).unwrap_or_default();
-            if spelled.is_empty() && self.piece.is_empty() {
+            if spelled.is_empty() && self.piece.is_none() {
                 if self.is_over || (waits && self.is_delivered()) {
                     return Poll::Ready(true);
                 }
@@ -73,26 +74,43 @@ impl Writing {
                 }
                 continue;
             }
-            let slices = [IoSlice::new(spelled), IoSlice::new(&self.piece)];
-            let stream = Pin::new(&mut to.stream);
-            match ready!(stream.poll_write_vectored(context, &slices)) {
+            let written = {
+                let mut slices = [IoSlice::new(&[]); 3];
+                let [first, others @ ..] = &mut slices;
+                *first = IoSlice::new(spelled);
+                let used = self.piece.as_ref();
+                let used = 1 + used.map_or(0, |piece| piece.chunks_vectored(others));
+                let slices = slices.get(..used).unwrap_or_default();
+                ready!(Pin::new(&mut to.stream).poll_write_vectored(context, slices))
+            };
+            match written {
                 Ok(0) | Err(_) => return Poll::Ready(false),
                 Ok(written) => {
                     let of_spelled = written.min(spelled.len());
-                    self.spelled += of_spelled;
-                    self.piece.advance(written - of_spelled);
-                    if self.spelled == to.out.len() {
-                        to.out.clear();
-                        self.spelled = 0;
-                    }
+                    self.wrote(of_spelled, written - of_spelled, &mut to.out);
                 }
             }
         }
     }
 
+    /// So much was written of what is spelled, and of the piece.
+    fn wrote(&mut self, of_spelled: usize, of_piece: usize, out: &mut Vec<u8>) {
+        self.spelled += of_spelled;
+        if self.spelled == out.len() {
+            out.clear();
+            self.spelled = 0;
+        }
+        if let Some(piece) = &mut self.piece {
+            piece.advance(of_piece);
+            if !piece.has_remaining() {
+                self.piece = None;
+            }
+        }
+    }
+
     /// Takes a piece of the body on. `false`: it is more than the head has said.
-    fn take(&mut self, piece: Bytes, out: &mut Vec<u8>) -> bool {
-        let length = piece.len() as u64;
+    fn take(&mut self, piece: D, out: &mut Vec<u8>) -> bool {
+        let length = piece.remaining() as u64;
         match self.end {
             End::Length(_) => match self.left.checked_sub(length) {
                 Some(left) => self.left = left,
@@ -106,7 +124,7 @@ impl Writing {
             }
             End::Chunked | End::Close => {}
         }
-        self.piece = piece;
+        self.piece = Some(piece).filter(D::has_remaining);
         true
     }
 

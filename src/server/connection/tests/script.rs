@@ -3,7 +3,8 @@
 use crate::http1::{Request, Response, Wrong};
 use crate::lifecycle::{Seat, Threads, thread_number};
 use crate::server::connection::Service;
-use bytes::Bytes;
+use bytes::buf::Chain;
+use bytes::{Buf as _, Bytes};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::StatusCode;
 use hyper::body::Frame;
@@ -16,7 +17,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-pub(super) type Bodied = http_body_util::combinators::UnsyncBoxBody<Bytes, io::Error>;
+/// Two parts that are written at once.
+type Piece = Chain<Bytes, Bytes>;
+
+pub(super) type Bodied = http_body_util::combinators::UnsyncBoxBody<Piece, io::Error>;
 
 /// A service that does what is asked of it.
 #[derive(Clone, Default)]
@@ -37,15 +41,21 @@ impl Drop for Notice {
     }
 }
 
+fn piece(mut bytes: Bytes) -> Piece {
+    let second = bytes.split_off(bytes.len() / 3);
+    bytes.chain(second)
+}
+
 fn full(text: &str) -> Bodied {
-    let body = Full::new(Bytes::from(text.to_owned()));
+    let body = Full::new(piece(Bytes::from(text.to_owned())));
     body.map_err(|never: Infallible| match never {})
         .boxed_unsync()
 }
 
 /// Pieces of no known length, and then the end, an error, or nothing for ever.
 fn pieces(pieces: Vec<Bytes>, end: &'static str, notice: Option<Notice>) -> Bodied {
-    let frames = pieces.into_iter().map(|piece| Ok(Frame::data(piece)));
+    let frames = pieces.into_iter().map(piece);
+    let frames = frames.map(|piece| Ok(Frame::data(piece)));
     let mut frames = frames.collect::<VecDeque<_>>();
     let stream = futures_util::stream::poll_fn(move |_| {
         let _notice = &notice;
