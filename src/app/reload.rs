@@ -3,7 +3,7 @@
 use super::settled::settled;
 use super::state::keep_accepted;
 use crate::admin::ConfigState;
-use crate::config::{Config, Dns, Loader, Problem, Secret};
+use crate::config::{Config, Dns, Loader, Problem, Secret, Timeouts};
 use crate::metrics::Metrics;
 use crate::relay::Relay;
 use crate::telemetry::{EventName, Journal, StateChange};
@@ -73,7 +73,12 @@ fn waits_for_a_restart(started: &Config, new: &Config) -> Vec<&'static str> {
     if server(started) != server(new) {
         waits.push("[server] addresses");
     }
-    if started.timeouts != new.timeouts {
+    // The drain is the newest one's: the daemon looks for it when it stops.
+    let timeouts = Timeouts {
+        drain: new.timeouts.drain,
+        ..started.timeouts
+    };
+    if timeouts != new.timeouts {
         waits.push("[timeouts]");
     }
     if started.limits != new.limits {
@@ -204,6 +209,7 @@ mod tests {
                 "[server]\nlisten = [\"127.0.0.1:5999\"]\n",
                 &["[server] addresses"],
             ),
+            ("[timeouts]\ndrain = \"5s\"\n", &[]),
             ("", &[]),
         ];
         for (text, waits) in table {
