@@ -33,7 +33,7 @@ fuzz_target!(|text: &str| {
         assert!(name.as_str().ends_with(repository.as_str()));
         assert!(!registry.dashed().contains(['.', ':', '/']));
     }
-    assert!(kind.suffix().ends_with(kind.reference()));
+    assert!(kind.suffix().ends_with(&*kind.reference()));
     if let ResourceKind::Blob(digest) | ResourceKind::Referrers(digest) = kind {
         assert_eq!(digest.as_str().parse().as_ref(), Ok(&digest));
     }
