@@ -23,7 +23,7 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 /// What is asked of the connection at once where data flows: it bounds a stream's memory. A client that reads faster than its
-/// bytes are hashed sleeps in between, and is woken for each piece: that is the kernel's most costly work here
+/// bytes are hashed sleeps in between, and is woken for each piece; more than this saved nothing that was measured
 /// (docs/benchmarks.md).
 const READ: usize = 160 * 1024;
 
