@@ -17,7 +17,7 @@ AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
 .PHONY: help deps tools deb-tools build deb deb-arm64 test-packages demo test test-fast test-real test-docker test-machine test-ansible test-matrix lint-ansible \
-  chaos soak fleet kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
+  chaos soak fleet hostile kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -92,6 +92,9 @@ N := 500
 SEED :=
 chaos: deps ## N=500 pulls while random things go wrong, from SEED; an hour or less (N=1 SEED=… replays one)
 	@$(AS_ROOT) cargo test --locked --quiet --test chaos -- --count "$(N)" --seed "$(SEED)"
+
+hostile: ## the long forms of tests/hostile: floods and waits of up to 30 s each, on loopback
+	HARBOR_PILOT_HOSTILE=long cargo test --locked --test hostile -- --test-threads=1 --nocapture
 
 kills: ## kill -9 at N=500 random moments while the node's files are written (SEED=… repeats one run)
 	HARBOR_PILOT_KILLS="$(N)" $(if $(SEED),HARBOR_PILOT_SEED="$(SEED)") cargo test --locked --test node_kills -- --nocapture

@@ -1,0 +1,26 @@
+//! What an unprivileged process of the node, or a hostile source, tries: the agent goes on serving, and nobody is misled.
+//! `HARBOR_PILOT_HOSTILE=long` runs the long forms (`make hostile`).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::large_futures,
+    clippy::disallowed_methods,
+    dead_code,
+    unreachable_pub,
+    reason = "it is test code, in which a panic is a failed test, and shares its help with other tests"
+)]
+
+#[path = "../agent/client.rs"]
+mod client;
+#[path = "../agent/node.rs"]
+mod node;
+#[path = "../support/mod.rs"]
+mod support;
+
+/// Whether the long forms were asked for.
+fn is_long() -> bool {
+    std::env::var("HARBOR_PILOT_HOSTILE").is_ok_and(|value| value == "long")
+}
