@@ -41,25 +41,25 @@ deb-tools:
 build: ## target/release/harbor-pilot
 	cargo build --release --locked
 
-# The version is Cargo.toml's, the revision packaging/changelog's.
-VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+# The version as Debian writes it: 0.2.0~dev-1 is older than 0.2.0-1, which 0.2.0-dev-1 would not be.
+VERSION = $(shell sed -n '1s/.*(\(.*\)).*/\1/p' packaging/changelog)
 ARCH = $(shell dpkg --print-architecture)
 deb: deb-tools build ## target/debs/harbor-pilot_VERSION_ARCHITECTURE.deb, and what lintian says of it
-	packaging/build.sh target/release/harbor-pilot target/debs/harbor-pilot_$(VERSION)-1_$(ARCH).deb
-	@if command -v lintian >/dev/null; then lintian --allow-root --fail-on error,warning target/debs/harbor-pilot_$(VERSION)-1_$(ARCH).deb; fi
+	packaging/build.sh target/release/harbor-pilot target/debs/harbor-pilot_$(VERSION)_$(ARCH).deb
+	@if command -v lintian >/dev/null; then lintian --allow-root --fail-on error,warning target/debs/harbor-pilot_$(VERSION)_$(ARCH).deb; fi
 
 # Needs rustup target add aarch64-unknown-linux-gnu, and the Debian packages gcc-aarch64-linux-gnu and libc6-dev-arm64-cross.
 deb-arm64: deb-tools ## the same for arm64, built on amd64 (docs/install.md says what it needs)
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
 	  cargo build --release --locked --target aarch64-unknown-linux-gnu
 	packaging/build.sh target/aarch64-unknown-linux-gnu/release/harbor-pilot \
-	  target/debs/harbor-pilot_$(VERSION)-1_arm64.deb --target aarch64-unknown-linux-gnu
+	  target/debs/harbor-pilot_$(VERSION)_arm64.deb --target aarch64-unknown-linux-gnu
 
 # For the tests: the debug build as a package, twice, so that there is something to upgrade to.
 test-packages: deb-tools
 	@cargo build --quiet --locked --bin harbor-pilot --example manuals
 	@DEB_COMPRESSION="-Zgzip -z1" packaging/build.sh target/debug/harbor-pilot target/debs/test/first.deb --fast
-	@DEB_COMPRESSION="-Zgzip -z1" packaging/build.sh target/debug/harbor-pilot target/debs/test/second.deb --fast --deb-version 0.1.1-1
+	@DEB_COMPRESSION="-Zgzip -z1" packaging/build.sh target/debug/harbor-pilot target/debs/test/second.deb --fast --deb-version 0.2.0-1
 
 demo: deps ## the main job, narrated: pulls through failing tiers by the real containerd
 	@cargo build --locked --bin harbor-pilot

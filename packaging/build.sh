@@ -13,15 +13,20 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 mkdir -p "$(dirname "$output")"
 folder=release
+# The changelog's version: of 0.2.0-dev cargo-deb would make 0.2.0-dev-1, which dpkg takes for a later one than 0.2.0-1.
+version=(--deb-version "$(sed -n '1s/.*(\(.*\)).*/\1/p' packaging/changelog)")
 for option; do
-    case $option in *-linux-*) folder=$option/release ;; esac
+    case $option in
+        *-linux-*) folder=$option/release ;;
+        --deb-version) version=() ;;
+    esac
 done
 install -D -m 755 "$binary" "$stage/target/$folder/harbor-pilot"
 
 rm -rf target/package
 cargo run --quiet --locked --example manuals -- target/package
 
-CARGO_TARGET_DIR="$stage/target" cargo deb --quiet --no-build --locked --output "$stage/package.deb" "$@" >/dev/null
+CARGO_TARGET_DIR="$stage/target" cargo deb --quiet --no-build --locked --output "$stage/package.deb" "${version[@]}" "$@" >/dev/null
 
 # The parents of the files that the agent keeps: a directory that appears after its start would be read-only for it, so that
 # they have to be there before k3s is. cargo-deb knows no empty directories.

@@ -157,7 +157,7 @@ impl Place {
         let absent =
             absent.map(|name| format!("[[registry]]\nname = \"{name}\"\nenabled = false\n"));
         let text = format!(
-            "[server]\nlisten = [\"{ip}:5180\"]\nadmin = \"{ip}:5181\"\n\
+            "[server]\nlisten = [\"{ip}:5290\"]\nadmin = \"{ip}:5291\"\n\
              [[tier]]\nname = \"core\"\nurl = \"{}\"\n{}\n[tier.projects]\n\"docker.io\" = \"proxy-docker-io\"\n\
              [[registry]]\nname = \"docker.io\"\nupstream = \"{}\"\n{}\
              [node]\nmanage = true\nruntime = \"k3s\"\ndata_dir = {:?}\nregistries_yaml = {:?}\n\
@@ -192,7 +192,7 @@ impl Place {
         let since = Instant::now();
         while !fs::read_to_string(&hosts)
             .unwrap_or_default()
-            .contains("5180")
+            .contains("5290")
         {
             assert!(
                 since.elapsed() < Duration::from_secs(30),
@@ -391,7 +391,7 @@ async fn a_free_port_and_a_stolen_one_are_told_apart() {
     let place = Place::new(107).await;
     place.configure();
     let said = place.doctor(&place.config_file());
-    let at = format!("{}:5180", place.ip);
+    let at = format!("{}:5290", place.ip);
     said.assert_found("agent-not-running", &at, "systemctl start harbor-pilot");
     let thief = TcpListener::bind(&at).unwrap();
     let said = place.doctor(&place.config_file());

@@ -320,7 +320,7 @@ async fn what_containerd_reads_for_the_image_is_shown_without_an_agent() {
     );
     std::fs::write(root.join("etc/containerd/config.toml"), config).unwrap();
     let text = format!(
-        "server = \"{}\"\n[host.\"http://127.0.0.1:5180\"]\n[host.\"{}\"]\n",
+        "server = \"{}\"\n[host.\"http://127.0.0.1:290\"]\n[host.\"{}\"]\n",
         node.hub.base_url(),
         node.tier.base_url()
     );

@@ -76,7 +76,7 @@ fn what_k3s_made_of_our_line_goes_with_us() {
     let case = case.expect("it is part of the corpus");
     let applied = case.apply(&case.text).expect("it can be applied");
     let removed = case.remove(&applied).expect("it can be taken out");
-    assert!(!removed.contains("5180"), "{removed}");
+    assert!(!removed.contains("290"), "{removed}");
     assert_eq!(case.apply(&removed), Ok(applied));
 }
 

@@ -100,7 +100,7 @@ impl Node {
             machine: &self.machine,
             store: &self.store,
             config: &self.config,
-            agent: Some("http://127.0.0.1:5180"),
+            agent: Some("http://127.0.0.1:290"),
             agent_alive: agent,
             stopped,
             tiers: &tiers,

@@ -169,7 +169,7 @@ fn stage() -> Stage {
 }
 
 fn get(path: &str) -> Request<()> {
-    let request = Request::get(path).header("host", "127.0.0.1:5181");
+    let request = Request::get(path).header("host", "127.0.0.1:291");
     request.body(()).unwrap()
 }
 

@@ -49,7 +49,7 @@ pub struct Arguments {
 pub enum Error {
     /// The configuration says so.
     #[error(
-        "the admin endpoint is off: set admin under [server] in the configuration, such as admin = \"127.0.0.1:5181\""
+        "the admin endpoint is off: set admin under [server] in the configuration, such as admin = \"127.0.0.1:291\""
     )]
     Off,
     /// Nobody is there.

@@ -73,7 +73,7 @@ fn bad_usage_is_an_error_for_stderr() {
     let table = [
         "harbor-pilot",
         "harbor-pilot pull",
-        "harbor-pilot run --listen 127.0.0.1:5180",
+        "harbor-pilot run --listen 127.0.0.1:290",
         "harbor-pilot run extra",
         "harbor-pilot check --yaml",
         "harbor-pilot status --watch=often",

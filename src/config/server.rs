@@ -6,9 +6,9 @@ use super::section::{Reading, Section, Setting};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Where containerd is served unless something else is written.
-const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5180);
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 290);
 /// Where people and monitors are served.
-const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5181);
+const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 291);
 
 pub(super) fn read_server(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Server {
     let mut section = root.below("server", cx);
@@ -75,7 +75,7 @@ fn report_clashes(
     for (at, (key, address)) in all.iter().enumerate() {
         if address.port() == 0 {
             let what = format!("{address} has a port that changes with every start");
-            section.warn(cx, key, what, "write a fixed port such as 5180");
+            section.warn(cx, key, what, "write a fixed port such as 290");
             continue;
         }
         let clash = all

@@ -57,8 +57,8 @@ fn without_a_word_the_built_in_registries_are_served_directly() {
     assert_eq!(config.registries[0].bypass, ["goharbor/*"]);
     assert!(config.tiers.is_empty());
     assert!(!config.node.manage);
-    assert_eq!(config.server.listen, ["127.0.0.1:5180".parse().unwrap()]);
-    assert_eq!(config.server.admin, Some("127.0.0.1:5181".parse().unwrap()));
+    assert_eq!(config.server.listen, ["127.0.0.1:290".parse().unwrap()]);
+    assert_eq!(config.server.admin, Some("127.0.0.1:291".parse().unwrap()));
     assert_eq!(config.stale.max_bytes, 64 << 20);
     assert_eq!(config.state_directory, Path::new("/var/lib/harbor-pilot"));
     assert!(good("").warnings.is_empty());
@@ -67,8 +67,8 @@ fn without_a_word_the_built_in_registries_are_served_directly() {
 /// The example of the interface's page, but for its files.
 const INTERFACE: &str = r#"
 [server]
-listen = ["127.0.0.1:5180"]
-admin  = "127.0.0.1:5181"
+listen = ["127.0.0.1:290"]
+admin  = "127.0.0.1:291"
 [[tier]]
 name = "replica"
 kind = "harbor"
@@ -141,8 +141,8 @@ fn the_interfaces_example_means_what_it_says() {
 fn eight_mistakes_are_reported_at_once() {
     let text = r#"
 [server]
-lisen = ["127.0.0.1:5180"]
-admin = "0.0.0.0:5181"
+lisen = ["127.0.0.1:290"]
+admin = "0.0.0.0:291"
 [[tier]]
 name = "upstream"
 url = "replicas.example.com"

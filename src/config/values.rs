@@ -223,7 +223,7 @@ impl Setting for Size {
 
 impl Setting for SocketAddr {
     fn read(value: &Value) -> Result<Self, Wrong> {
-        const EXAMPLE: &str = "an address with a port: \"127.0.0.1:5180\" or \"[::1]:5180\"";
+        const EXAMPLE: &str = "an address with a port: \"127.0.0.1:290\" or \"[::1]:290\"";
         let text = text(value, EXAMPLE)?;
         text.parse().map_err(|_| {
             Wrong::new(

@@ -150,17 +150,17 @@ upstream = "http://10.0.0.1:5000/base"
 
     fn of(client: Client) -> DropIn {
         let config = Config::from_toml(CONFIG).unwrap();
-        drop_in(&config, "http://127.0.0.1:5180", client)
+        drop_in(&config, "http://127.0.0.1:290", client)
     }
 
     #[test]
     fn podman_is_told_of_every_registry() {
         let text = of(Client::Podman).text;
-        let hub = "[[registry]]\nprefix = \"docker.io\"\nlocation = \"docker.io\"\n\n[[registry.mirror]]\nlocation = \"127.0.0.1:5180/docker.io\"\ninsecure = true\n";
-        let closed = "[[registry]]\nprefix = \"quay.io\"\nlocation = \"127.0.0.1:5180/quay.io\"\ninsecure = true\n\n";
+        let hub = "[[registry]]\nprefix = \"docker.io\"\nlocation = \"docker.io\"\n\n[[registry.mirror]]\nlocation = \"127.0.0.1:290/docker.io\"\ninsecure = true\n";
+        let closed = "[[registry]]\nprefix = \"quay.io\"\nlocation = \"127.0.0.1:290/quay.io\"\ninsecure = true\n\n";
         let plain =
             "prefix = \"plain.example:5000\"\nlocation = \"10.0.0.1:5000/base\"\ninsecure = true\n";
-        let tier = "prefix = \"core.example.com:8443\"\nlocation = \"core.example.com:8443\"\n\n[[registry.mirror]]\nlocation = \"127.0.0.1:5180/core.example.com:8443\"\n";
+        let tier = "prefix = \"core.example.com:8443\"\nlocation = \"core.example.com:8443\"\n\n[[registry.mirror]]\nlocation = \"127.0.0.1:290/core.example.com:8443\"\n";
         for part in [hub, closed, plain, tier] {
             assert!(text.contains(part), "{part}\nis not in\n{text}");
         }
@@ -172,7 +172,7 @@ upstream = "http://10.0.0.1:5000/base"
     #[test]
     fn docker_has_one_mirror() {
         let docker = of(Client::Docker);
-        let expected = "{\n  \"registry-mirrors\": [\n    \"http://127.0.0.1:5180\"\n  ]\n}\n";
+        let expected = "{\n  \"registry-mirrors\": [\n    \"http://127.0.0.1:290\"\n  ]\n}\n";
         assert_eq!(
             (docker.path, docker.text.as_str()),
             ("/etc/docker/daemon.json", expected)

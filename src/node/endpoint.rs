@@ -116,8 +116,8 @@ mod tests {
     #[test]
     fn spellings_of_one_endpoint() {
         for (left, right, same) in [
-            ("http://127.0.0.1:5180", "http://127.0.0.1:5180/v2", true),
-            ("http://127.0.0.1:5180", "http://127.0.0.1:5180/v2/", true),
+            ("http://127.0.0.1:290", "http://127.0.0.1:290/v2", true),
+            ("http://127.0.0.1:290", "http://127.0.0.1:290/v2/", true),
             ("https://H.example", "https://h.example:443/", true),
             ("h.example", "https://h.example", true),
             ("http://h.example", "https://h.example", false),

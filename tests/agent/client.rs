@@ -116,7 +116,7 @@ impl Client {
 
     /// `GET target` with these headers and a Host.
     pub async fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) {
-        let mut request = format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:5180\r\n");
+        let mut request = format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:290\r\n");
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }

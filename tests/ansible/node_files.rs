@@ -9,7 +9,7 @@ const ALLOWED: [&str; 2] = [
     "--extra-vars",
     "{harbor_pilot_serial: 2, harbor_pilot_k3s_restart: true}",
 ];
-const AGENT: &str = "      - \"http://127.0.0.1:5180\" # harbor-pilot\n";
+const AGENT: &str = "      - \"http://127.0.0.1:290\" # harbor-pilot\n";
 
 #[test]
 fn k3s_restarts_in_turn_where_it_waits_and_may() {
@@ -110,7 +110,7 @@ fn gone(site: &Site, before: &[String; 2]) {
         let text = std::fs::read_to_string(node.path(REGISTRIES)).unwrap();
         assert_eq!(text, BEFORE, "byte for byte");
         // Nor what k3s generated while its file named the agent.
-        let left = format!("grep -rl 127.0.0.1:5180 {CERTS_D} || true");
+        let left = format!("grep -rl 127.0.0.1:290 {CERTS_D} || true");
         assert_eq!(node.shell(&left), "", "a port that nobody serves");
         node.run("systemctl", &["restart", "k3s"]);
     }

@@ -69,7 +69,7 @@ fn first_rollout(site: &Site) {
     assert_ne!(site.node_files(), before);
     for node in &site.nodes {
         let hosts = node.run("cat", &[&format!("{CERTS_D}/docker.io/hosts.toml")]);
-        assert!(hosts.contains("http://127.0.0.1:5180"), "{hosts}");
+        assert!(hosts.contains("http://127.0.0.1:290"), "{hosts}");
     }
 
     let pids = site.property(UNIT, "MainPID");
@@ -244,7 +244,7 @@ fn sick_tiers(lab: &Lab, site: &Site) {
                 "-s",
                 "--max-time",
                 "25",
-                "http://127.0.0.1:5180/v2/library/none/manifests/1?ns=docker.io",
+                "http://127.0.0.1:290/v2/library/none/manifests/1?ns=docker.io",
             ],
         );
     }

@@ -142,7 +142,7 @@ async fn fetch(
     reference: &str,
     mut resumed: Option<&mut u64>,
 ) -> Result<Vec<u8>, String> {
-    let agent: SocketAddr = "127.0.0.1:5180".parse().expect("an address");
+    let agent: SocketAddr = "127.0.0.1:290".parse().expect("an address");
     let target = format!("/v2/{repository}/{kind}/{reference}?ns=docker.io");
     let mut body = Vec::new();
     loop {

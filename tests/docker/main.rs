@@ -102,7 +102,7 @@ fn dockerd_pulls_through_the_agent_by_its_drop_in() {
     let docker = Docker::start(&lab, &directory, &config);
     let info = docker.ask(&lab, &["http://docker/info"]);
     assert!(
-        info.contains("\"Mirrors\":[\"http://127.0.0.1:5180/\"]"),
+        info.contains("\"Mirrors\":[\"http://127.0.0.1:290/\"]"),
         "{info}"
     );
     lab.forget_requests();

@@ -9,8 +9,8 @@ use std::process::Output;
 use std::time::Duration;
 
 /// Where containerd finds it.
-pub(crate) const URL: &str = "http://127.0.0.1:5180";
-const ADMIN: &str = "http://127.0.0.1:5181";
+pub(crate) const URL: &str = "http://127.0.0.1:290";
+const ADMIN: &str = "http://127.0.0.1:291";
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_harbor-pilot");
 
 /// What a test wants to be different.

@@ -154,10 +154,15 @@ fn installs_starts_and_pulls_on_debian_13() {
 
 /// The exposure that systemd computes, of 10.
 fn exposure(node: &Node) {
-    let text = node.machine.say(
-        "systemd-analyze",
-        &["security", "--no-pager", "harbor-pilot.service"],
-    );
+    for unit in ["harbor-pilot.service", "harbor-pilot-handover.service"] {
+        exposure_of(node, unit);
+    }
+}
+
+fn exposure_of(node: &Node, unit: &str) {
+    let text = node
+        .machine
+        .say("systemd-analyze", &["security", "--no-pager", unit]);
     let line = text
         .lines()
         .find(|line| line.contains("Overall exposure level"))

@@ -179,7 +179,7 @@ fn journald_and_the_disk_may_fail_and_pulls_go_on() {
         &["show", "--property=MainPID", "--value", "systemd-journald"],
     );
     machine.run("kill", &["-STOP", &journald]);
-    let refused = "http://127.0.0.1:5180/v2/no/such/manifests/[1-6000]?ns=none.example";
+    let refused = "http://127.0.0.1:290/v2/no/such/manifests/[1-6000]?ns=none.example";
     let answers = machine.run(
         "curl",
         &[
@@ -210,7 +210,7 @@ fn journald_and_the_disk_may_fail_and_pulls_go_on() {
     assert_eq!(node.state(), "active");
     node.pull(&images[2]);
     let hosts = machine.run("cat", &["/etc/containerd/certs.d/docker.io/hosts.toml"]);
-    assert!(hosts.contains("127.0.0.1:5180"), "{hosts}");
+    assert!(hosts.contains("127.0.0.1:290"), "{hosts}");
     machine.run("rm", &["/var/lib/harbor-pilot/fill"]);
     machine.output("umount", &["-l", "/var/lib/harbor-pilot"]);
 }

@@ -137,7 +137,7 @@ impl Node {
             let file = format!("{}/docker.io/hosts.toml", node.certs_d());
             node.machine
                 .say("cat", &[&file])
-                .contains("[host.\"http://127.0.0.1:5180\"]")
+                .contains("[host.\"http://127.0.0.1:290\"]")
         });
     }
 
@@ -231,7 +231,7 @@ impl Node {
 
     /// As [`Node::knock`], with so many seconds of patience.
     pub(crate) fn knock_for(&self, seconds: &str) -> i32 {
-        let url = "http://127.0.0.1:5180/v2/";
+        let url = "http://127.0.0.1:290/v2/";
         let arguments = ["-s", "-o", "/dev/null", "--max-time", seconds, url];
         let output = self.machine.output("curl", &arguments);
         output.status.code().expect("curl ends by itself")

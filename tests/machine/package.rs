@@ -107,6 +107,25 @@ fn lintian_finds_no_errors_and_no_warnings() {
     }
 }
 
+/// A package of a version under way must not hide the release from apt.
+#[test]
+fn the_version_is_debians_and_older_than_its_release() {
+    let version = |package: Package| {
+        let mut command = Command::new("dpkg-deb");
+        command.arg("--field").arg(package.path()).arg("Version");
+        said(&command.output().unwrap()).trim().to_owned()
+    };
+    let (first, second) = (version(Package::First), version(Package::Second));
+    let program = env!("CARGO_PKG_VERSION").replace('-', "~");
+    assert_eq!(first, format!("{program}-1"));
+    said(
+        &Command::new("dpkg")
+            .args(["--compare-versions", &first, "lt", &second])
+            .output()
+            .unwrap(),
+    );
+}
+
 #[test]
 fn the_program_runs_with_the_c_library_of_ubuntu_22_04() {
     let scratch = tempfile::tempdir().unwrap();

@@ -16,8 +16,8 @@ const LONGEST: f64 = 6.0;
 /// Requests by hand all the time, each with its status and its time; and pulls by containerd, each with its success. A
 /// layer that was cut goes on where it ended, as containerd does it, and its digest is checked.
 const LOAD: &str = r#"
-manifest=http://127.0.0.1:5180/v2/REPOSITORY/manifests/1?ns=docker.io
-blob=http://127.0.0.1:5180/v2/REPOSITORY/blobs/DIGEST?ns=docker.io
+manifest=http://127.0.0.1:290/v2/REPOSITORY/manifests/1?ns=docker.io
+blob=http://127.0.0.1:290/v2/REPOSITORY/blobs/DIGEST?ns=docker.io
 accept='Accept: application/vnd.oci.image.index.v1+json'
 format='%{exitcode} %{http_code} %{time_total}'
 (while [ ! -e /root/enough ]; do
@@ -57,7 +57,7 @@ fn restarts_and_upgrades_under_load_cost_no_pull() {
         let hosts = node
             .machine
             .say("cat", &["/etc/containerd/certs.d/docker.io/hosts.toml"]);
-        hosts.contains("server = \"http://127.0.0.1:5180\"")
+        hosts.contains("server = \"http://127.0.0.1:290\"")
     });
     let before = node.files("/etc/containerd");
 
@@ -85,7 +85,7 @@ fn restarts_and_upgrades_under_load_cost_no_pull() {
     assert!(
         node.machine
             .run("dpkg-query", &["-W", "harbor-pilot"])
-            .contains("0.1.1")
+            .contains("0.2.0-1")
     );
 
     // Downgrade over one version: state and files are those that the older one knows.
@@ -163,7 +163,7 @@ fn an_upgrade_that_cannot_use_the_configuration_leaves_the_old_process_alone() {
     assert!(
         node.machine
             .run("dpkg-query", &["-W", "harbor-pilot"])
-            .contains("0.1.1")
+            .contains("0.2.0-1")
     );
 
     // Mended, one restart brings the new one.

@@ -30,7 +30,7 @@ fn k3s_may_come_after_the_package() {
         let text = node
             .machine
             .say("cat", &["/etc/rancher/k3s/registries.yaml"]);
-        text.contains("http://127.0.0.1:5180")
+        text.contains("http://127.0.0.1:290")
     });
     machine.write("/etc/containerd/config.toml", "version = 2\n");
     machine.run("systemctl", &["start", "containerd"]);
@@ -67,14 +67,14 @@ fn a_conflict_is_said_and_the_removal_goes_on() {
         "cd /etc/containerd/certs.d; mount --bind docker.io docker.io; mount -o remount,ro,bind docker.io",
     );
     let before = machine.run("cat", &[fixed]);
-    assert!(before.contains("127.0.0.1:5180"), "{before}");
+    assert!(before.contains("127.0.0.1:290"), "{before}");
     let text = node.take_away("remove");
     assert!(text.contains("could not be restored"), "{text}");
     assert!(text.contains(fixed), "{text}");
     assert_eq!(machine.run("cat", &[fixed]), before, "left as it was");
     assert!(!machine.path("/usr/bin/harbor-pilot").exists());
     // Every other file of the node is clean.
-    let named = machine.shell("grep -rl 127.0.0.1:5180 /etc /var/lib/rancher || true");
+    let named = machine.shell("grep -rl 127.0.0.1:290 /etc /var/lib/rancher || true");
     assert_eq!(named, fixed);
     assert_eq!(machine.run("cat", &[broken]), "[broken");
 }

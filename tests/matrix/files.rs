@@ -33,10 +33,10 @@ pub(crate) const TESTS: Tests<Node> = &[
     ("restored", restored),
 ];
 
-const AGENT: &str = "[host.\"http://127.0.0.1:5180\"]";
+const AGENT: &str = "[host.\"http://127.0.0.1:290\"]";
 const CORE: &str = "[host.\"https://core.lab.example/v2/proxy-docker-io\"]";
 const OPEN: &str = "server = \"https://registry.lab.example\"";
-const CLOSED: &str = "server = \"http://127.0.0.1:5180\"";
+const CLOSED: &str = "server = \"http://127.0.0.1:290\"";
 /// The same while the agent is out of the file (docs/decisions/018): a port that nobody can have.
 const NOBODY: &str = "server = \"http://127.0.0.1:0\"";
 const UPSTREAM: &str = "registry.lab.example";
@@ -286,7 +286,7 @@ fn no_way_round_after_handover(it: &mut Node) {
     it.begin(&closed());
     it.wait_for_file(&[CLOSED], &[UPSTREAM]);
     hand_over(it);
-    it.wait_for_file(&[NOBODY], &[UPSTREAM, "127.0.0.1:5180"]);
+    it.wait_for_file(&[NOBODY], &[UPSTREAM, "127.0.0.1:290"]);
     it.lab.forget_requests();
     assert_pull_fails(it);
     assert_upstream_was_left_alone(it);

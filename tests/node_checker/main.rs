@@ -176,7 +176,7 @@ fn both_generations_of_containerd_read_what_we_write() {
 fn both_generations_read_every_key_that_we_write() {
     let config = r#"
 [server]
-listen = ["127.0.0.1:5180"]
+listen = ["127.0.0.1:290"]
 [[tier]]
 name = "core"
 url = "https://harbor.example.com:8443"
@@ -216,7 +216,7 @@ direct = false
     for word in [
         "dial_timeout = \"2s\"",
         "skip_verify = true",
-        "[host.\"http://127.0.0.1:5180\".header]",
+        "[host.\"http://127.0.0.1:290\".header]",
     ] {
         assert!(first.contains(word), "{word} is not in\n{first}");
     }

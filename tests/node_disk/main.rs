@@ -142,7 +142,7 @@ impl<M> Node<M> {
             machine: &self.machine,
             store: &self.store,
             config: &self.config,
-            agent: Some("http://127.0.0.1:5180"),
+            agent: Some("http://127.0.0.1:290"),
             agent_alive: true,
             stopped: false,
             tiers: &Tiers {
@@ -155,7 +155,7 @@ impl<M> Node<M> {
     }
 
     fn is_in(&self) -> bool {
-        self.text().contains("127.0.0.1:5180")
+        self.text().contains("127.0.0.1:290")
     }
 }
 

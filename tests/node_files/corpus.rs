@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The agent's endpoint.
-pub(crate) const AGENT: &str = "http://127.0.0.1:5180";
+pub(crate) const AGENT: &str = "http://127.0.0.1:290";
 
 const CONFIG: &str = r#"
 [[tier]]

@@ -7,8 +7,8 @@ use harbor_pilot::node::{hosts_toml, registries_yaml};
 use proptest::prelude::*;
 
 const URLS: [&str; 9] = [
-    "http://127.0.0.1:5180",
-    "http://127.0.0.1:5180/v2",
+    "http://127.0.0.1:290",
+    "http://127.0.0.1:290/v2",
     "https://harbor.example.com/v2/proxy-docker-io",
     "https://replicas.example.com",
     "https://registry-1.docker.io",

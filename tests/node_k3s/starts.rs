@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 const REGISTRIES: &str = "# mine\nmirrors:\n  docker.io:\n    endpoint: [\"https://mirror.gcr.io\"]\n  quay.io:\n    endpoint:\n      - https://other.example # theirs\n  registry.k8s.io:\n    endpoint: [\"https://rewriting.example\"]\n    rewrite: {\"^(.*)$\": \"proxy/$1\"}\n";
 const LISTED: [&str; 3] = ["docker.io", "quay.io", "registry.k8s.io"];
-const AGENT: &str = "http://127.0.0.1:5180";
+const AGENT: &str = "http://127.0.0.1:290";
 /// The goal is one second; a busy machine gets three.
 const LIMIT: Duration = Duration::from_secs(3);
 
@@ -91,9 +91,9 @@ fn after_each_start_of_k3s_the_live_files_are_back() {
         "https://mirror.gcr.io/v2",
         "https://registry-1.docker.io/v2",
     ];
-    let with_agent = [&["http://127.0.0.1:5180/v2"], &generated[..]].concat();
+    let with_agent = [&["http://127.0.0.1:290/v2"], &generated[..]].concat();
     assert_eq!(chain(&node.would_generate("docker.io")), with_agent);
-    assert!(!node.would_generate("registry.k8s.io").contains("5180"));
+    assert!(!node.would_generate("registry.k8s.io").contains("290"));
 
     let mut longest = Duration::ZERO;
     for _ in 0..6 {

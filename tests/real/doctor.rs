@@ -292,7 +292,7 @@ fn faults_of_the_node_are_found() {
     node.lab.stop_agent();
     let mut thief = node.lab.command("busybox");
     thief
-        .args(["httpd", "-f", "-p", "127.0.0.1:5180", "-h"])
+        .args(["httpd", "-f", "-p", "127.0.0.1:290", "-h"])
         .arg(node.lab.scratch("empty"));
     let thief = thief
         .stdin(Stdio::null())
@@ -303,7 +303,7 @@ fn faults_of_the_node_are_found() {
         let curl = node
             .lab
             .command("curl")
-            .args(["-s", "-o", "/dev/null", "http://127.0.0.1:5180/"])
+            .args(["-s", "-o", "/dev/null", "http://127.0.0.1:290/"])
             .status();
         curl.map_err(|error| error.to_string())?
             .success()
@@ -311,7 +311,7 @@ fn faults_of_the_node_are_found() {
             .ok_or("not yet".to_owned())
     });
     let said = node.doctor();
-    said.assert_found("port-stolen", "127.0.0.1:5180", "stop that program");
+    said.assert_found("port-stolen", "127.0.0.1:290", "stop that program");
     assert!(
         said.report["findings"][0]["what"]
             .as_str()
@@ -324,7 +324,7 @@ fn faults_of_the_node_are_found() {
     let said = node.doctor();
     said.assert_found(
         "agent-not-running",
-        "127.0.0.1:5180",
+        "127.0.0.1:290",
         "systemctl start harbor-pilot",
     );
 }
@@ -337,7 +337,7 @@ fn a_pull_that_goes_past_the_agent_raises_the_alarm() {
         node.lab.containerd().write_hosts(
             "docker.io",
             &format!(
-                "server = \"https://registry.lab.example\"\nca = \"{}\"\n\n[host.\"http://127.0.0.1:5180\"]\ncapabilities = [{capabilities}]\n",
+                "server = \"https://registry.lab.example\"\nca = \"{}\"\n\n[host.\"http://127.0.0.1:290\"]\ncapabilities = [{capabilities}]\n",
                 node.lab.ca().display()
             ),
         );

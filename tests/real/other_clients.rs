@@ -15,7 +15,7 @@ fn skopeo_pulls_through_the_agent_by_a_registries_conf_mirror() {
     fs::write(
         &configuration,
         "[[registry]]\nprefix = \"docker.io\"\nlocation = \"docker.io\"\n\
-         [[registry.mirror]]\nlocation = \"127.0.0.1:5180/docker.io\"\ninsecure = true\n",
+         [[registry.mirror]]\nlocation = \"127.0.0.1:290/docker.io\"\ninsecure = true\n",
     )
     .expect("the laboratory's directory is writable");
     let target = directory.join("pulled");

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use thief::Thief;
 use unit::{Unit, WATCHDOG};
 
-const AGENT: &str = "http://127.0.0.1:5180";
+const AGENT: &str = "http://127.0.0.1:290";
 const CORE: &str = "https://core.lab.example/v2/proxy-docker-io";
 const UPSTREAM: &str = "https://registry.lab.example";
 /// What a busy machine may need for things that take a second.

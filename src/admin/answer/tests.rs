@@ -13,24 +13,24 @@ fn only_loopback_names_are_admitted() {
     };
     for host in [
         "localhost",
-        "LocalHost:5181",
+        "LocalHost:291",
         "127.0.0.1",
-        "127.0.0.1:5181",
+        "127.0.0.1:291",
         "127.1.2.3:80",
         "[::1]",
-        "[::1]:5181",
+        "[::1]:291",
     ] {
         assert!(asked(&[host], "/"), "{host}");
     }
     for host in [
         "",
         "rebound.example",
-        "rebound.example:5181",
+        "rebound.example:291",
         "localhost.example",
         "127.0.0.1.example",
         "127.0.0.1:",
         "127.0.0.1:99999",
-        "127.0.0.1:5181:1",
+        "127.0.0.1:291:1",
         "10.0.0.1",
         "0.0.0.0",
         "[::]",
@@ -48,7 +48,7 @@ fn only_loopback_names_are_admitted() {
     assert!(!asked(&[], "/"), "no Host");
     assert!(!asked(&["localhost", "evil.example"], "/"), "two Hosts");
     assert!(!asked(&["localhost"], "http://evil.example/status"));
-    assert!(asked(&["localhost"], "http://localhost:5181/status"));
+    assert!(asked(&["localhost"], "http://localhost:291/status"));
     let nobody = HeaderMap::new();
     admit(Surface::MetricsOnly, &nobody, &Uri::from_static("/")).unwrap();
 }

@@ -57,7 +57,7 @@ fn every_value_is_shown_with_where_it_came_from() {
     };
     let from = |number: u32| format!("# from {}:{number}", file.display());
     assert!(line("listen = [\"127.0.0.1:6180\"]").ends_with(&from(3)));
-    assert!(line("admin = \"127.0.0.1:5181\"").ends_with("# default"));
+    assert!(line("admin = \"127.0.0.1:291\"").ends_with("# default"));
     assert!(line("url = \"https://replicas.example.com\"").ends_with(&from(7)));
     assert!(line("\"docker.io\" = \"docker-hub\"").ends_with(&from(11)));
     assert!(line("\"quay.io\" = \"proxy-quay-io\"").ends_with(&from(8)));

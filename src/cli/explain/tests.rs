@@ -76,7 +76,7 @@ impl Stage {
     pub(super) fn report(&self, status: Option<&Status>, looked_up: &EndpointSets) -> Report {
         let view = self.view(status, looked_up);
         let order = self.order(&view);
-        let admin = "127.0.0.1:5181".parse().unwrap();
+        let admin = "127.0.0.1:291".parse().unwrap();
         let agent = match status {
             Some(_) => AgentReport::reached(admin, None),
             None => AgentReport::away(Some(admin), "away".to_owned()),

@@ -40,7 +40,7 @@ fn one_mistake_is_reported_once() {
 fn what_is_doubtful_is_a_warning_and_no_error() {
     let rows = [
         (
-            "[server]\nlisten = [\"0.0.0.0:5180\"]\nallow_non_loopback = true".to_owned(),
+            "[server]\nlisten = [\"0.0.0.0:290\"]\nallow_non_loopback = true".to_owned(),
             "server.listen",
             "require_header_file",
         ),

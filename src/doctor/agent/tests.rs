@@ -15,12 +15,12 @@ fn holder(name: &str) -> Option<Holder> {
 fn facts(taken: bool, holder: Option<Holder>, answers: bool) -> AgentFacts {
     AgentFacts {
         listen: vec![Listener {
-            address: "127.0.0.1:5180".parse().unwrap(),
+            address: "127.0.0.1:290".parse().unwrap(),
             taken,
             holder,
             answers,
         }],
-        admin: Some("127.0.0.1:5181".parse().unwrap()),
+        admin: Some("127.0.0.1:291".parse().unwrap()),
         status: Some(Err("no agent answers\nIs it running?".to_owned())),
     }
 }
@@ -60,7 +60,7 @@ fn whoever_holds_the_port_is_named() {
     let check = agent(&well);
     assert_eq!((check.codes(), check.state), (none.to_vec(), State::Ok));
     assert!(
-        check.said.contains("127.0.0.1:5180, harbor-pilot (pid 7)"),
+        check.said.contains("127.0.0.1:290, harbor-pilot (pid 7)"),
         "{}",
         check.said
     );

@@ -115,7 +115,7 @@ fn only_an_agent_off_loopback_can_be_caught_by_a_proxy() {
     let at = |host: &str| BaseUrl {
         https: false,
         host: host.to_owned(),
-        port: 5180,
+        port: 290,
         prefix: String::new(),
     };
     let text = "Environment=\"HTTP_PROXY=http://p:1\" \"NO_PROXY=10.0.0.0/8\"";

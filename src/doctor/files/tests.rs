@@ -5,11 +5,11 @@ use super::*;
 use crate::node::detect::Finding;
 use crate::node::{hosts_toml, registries_yaml};
 
-const AGENT: &str = "http://127.0.0.1:5180";
-const FIRST: &str = "server = \"https://registry-1.docker.io\"\n\n[host.\"http://127.0.0.1:5180\"]\n  capabilities = [\"pull\", \"resolve\"]\n";
-const LATER: &str = "server = \"https://registry-1.docker.io\"\n\n[host.\"https://mirror.example.com\"]\n  capabilities = [\"pull\"]\n\n[host.\"http://127.0.0.1:5180\"]\n  capabilities = [\"pull\", \"resolve\"]\n";
-const EMBEDDED: &str = "server = \"https://registry-1.docker.io\"\n\n[host.\"https://127.0.0.1:6443/v2\"]\n  capabilities = [\"pull\"]\n\n[host.\"http://127.0.0.1:5180\"]\n  capabilities = [\"pull\", \"resolve\"]\n";
-const ALONE: &str = "server = \"http://127.0.0.1:5180\"\n\n[host]\n";
+const AGENT: &str = "http://127.0.0.1:290";
+const FIRST: &str = "server = \"https://registry-1.docker.io\"\n\n[host.\"http://127.0.0.1:290\"]\n  capabilities = [\"pull\", \"resolve\"]\n";
+const LATER: &str = "server = \"https://registry-1.docker.io\"\n\n[host.\"https://mirror.example.com\"]\n  capabilities = [\"pull\"]\n\n[host.\"http://127.0.0.1:290\"]\n  capabilities = [\"pull\", \"resolve\"]\n";
+const EMBEDDED: &str = "server = \"https://registry-1.docker.io\"\n\n[host.\"https://127.0.0.1:6443/v2\"]\n  capabilities = [\"pull\"]\n\n[host.\"http://127.0.0.1:290\"]\n  capabilities = [\"pull\", \"resolve\"]\n";
+const ALONE: &str = "server = \"http://127.0.0.1:290\"\n\n[host]\n";
 const OTHERS: &str = "server = \"https://registry-1.docker.io\"\n\n[host.\"https://mirror.example.com\"]\n  capabilities = [\"pull\"]\n";
 
 fn file(text: Option<&str>) -> HostsFile {
@@ -175,11 +175,10 @@ fn what_the_daemon_and_the_plan_say() {
 fn registries_yaml_is_read_as_the_next_start_will() {
     let none: &[&str] = &[];
     let listed =
-        "mirrors:\n  docker.io:\n    endpoint: [\"http://127.0.0.1:5180\", \"https://x\"]\n";
-    let later =
-        "mirrors:\n  docker.io:\n    endpoint: [\"https://x\", \"http://127.0.0.1:5180\"]\n";
+        "mirrors:\n  docker.io:\n    endpoint: [\"http://127.0.0.1:290\", \"https://x\"]\n";
+    let later = "mirrors:\n  docker.io:\n    endpoint: [\"https://x\", \"http://127.0.0.1:290\"]\n";
     let rewrite = "mirrors:\n  docker.io:\n    endpoint: [\"https://x\"]\n    rewrite:\n      \"^(.*)$\": \"proxy/$1\"\n";
-    let both = "mirrors:\n  docker.io:\n    endpoint: [\"http://127.0.0.1:5180\"]\n    rewrite:\n      \"^(.*)$\": \"proxy/$1\"\n";
+    let both = "mirrors:\n  docker.io:\n    endpoint: [\"http://127.0.0.1:290\"]\n    rewrite:\n      \"^(.*)$\": \"proxy/$1\"\n";
     let other = "mirrors:\n  example.com:\n    endpoint: [\"https://x\"]\n";
     let config =
         format!("{listed}configs:\n  docker.io:\n    tls: {{insecure_skip_verify: true}}\n");

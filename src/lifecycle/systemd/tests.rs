@@ -17,10 +17,10 @@ fn systemd_hears_what_sd_notify_says() {
     let path = directory.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     let notifier = Notifier::new(Some(path.into()), Some(Duration::from_secs(10)));
-    notifier.ready("serving on 127.0.0.1:5180");
+    notifier.ready("serving on 127.0.0.1:290");
     assert_eq!(
         received(&socket),
-        "READY=1\nSTATUS=serving on 127.0.0.1:5180\n"
+        "READY=1\nSTATUS=serving on 127.0.0.1:290\n"
     );
     notifier.reloading();
     let text = received(&socket);

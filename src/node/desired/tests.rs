@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::Secret;
 
-const AGENT: &str = "http://127.0.0.1:5180";
+const AGENT: &str = "http://127.0.0.1:290";
 
 const CONFIG: &str = r#"
 [[tier]]
@@ -273,7 +273,7 @@ fn the_wildcard_stands_behind_the_agent() {
     let wildcard = [
         entry("https://all.example"),
         entry("https://core.example.com:8443/other"),
-        entry("http://127.0.0.1:5180/v2"),
+        entry("http://127.0.0.1:290/v2"),
         entry("ftp://x"),
     ];
     let open = of(&config(""), "docker.io", true, &[]).with_wildcard(&wildcard);
@@ -293,17 +293,17 @@ fn the_wildcard_stands_behind_the_agent() {
 #[test]
 fn where_containerd_finds_the_agent() {
     for (listen, expected) in [
-        (&["127.0.0.1:5180"][..], Some("http://127.0.0.1:5180")),
+        (&["127.0.0.1:290"][..], Some("http://127.0.0.1:290")),
         (
-            &["[::1]:5180", "127.0.0.2:5181"],
-            Some("http://127.0.0.2:5181"),
+            &["[::1]:290", "127.0.0.2:291"],
+            Some("http://127.0.0.2:291"),
         ),
         (
-            &["10.0.0.1:5180", "0.0.0.0:5181"],
-            Some("http://127.0.0.1:5181"),
+            &["10.0.0.1:290", "0.0.0.0:291"],
+            Some("http://127.0.0.1:291"),
         ),
-        (&["[::]:5180"], Some("http://127.0.0.1:5180")),
-        (&["[::1]:5180"], Some("http://[::1]:5180")),
+        (&["[::]:290"], Some("http://127.0.0.1:290")),
+        (&["[::1]:290"], Some("http://[::1]:290")),
         (&[], None),
     ] {
         let mut server = Config::built_in().server;

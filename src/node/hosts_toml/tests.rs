@@ -28,8 +28,8 @@ fn fresh(desired: &DesiredHost) -> String {
 
 #[test]
 fn a_new_file() {
-    let text = fresh(&hub("http://127.0.0.1:5180", None, true));
-    let expected = "server = \"https://registry-1.docker.io\" # harbor-pilot\n\n# harbor-pilot: agent\n[host.\"http://127.0.0.1:5180\"]\ncapabilities = [\"pull\", \"resolve\"]\n\n# harbor-pilot: tier core\n[host.\"https://core.example.com/v2/p\"]\ncapabilities = [\"pull\", \"resolve\"]\noverride_path = true\ndial_timeout = \"2s\"\n";
+    let text = fresh(&hub("http://127.0.0.1:290", None, true));
+    let expected = "server = \"https://registry-1.docker.io\" # harbor-pilot\n\n# harbor-pilot: agent\n[host.\"http://127.0.0.1:290\"]\ncapabilities = [\"pull\", \"resolve\"]\n\n# harbor-pilot: tier core\n[host.\"https://core.example.com/v2/p\"]\ncapabilities = [\"pull\", \"resolve\"]\noverride_path = true\ndial_timeout = \"2s\"\n";
     assert_eq!(text, format!("{HEADER}\n{expected}"));
     assert!(is_ours(&text) && !is_generated(&text));
     assert_eq!(remove(&text).unwrap(), "");
@@ -37,7 +37,7 @@ fn a_new_file() {
 
 #[test]
 fn the_key_of_a_shared_node() {
-    for agent in ["http://127.0.0.1:5180", "http://[::1]:5180"] {
+    for agent in ["http://127.0.0.1:290", "http://[::1]:290"] {
         for direct in [true, false] {
             let desired = hub(agent, Some("k\"\\ey"), direct);
             let text = fresh(&desired);
@@ -54,7 +54,7 @@ fn the_key_of_a_shared_node() {
 
 #[test]
 fn certificates_are_named() {
-    let mut desired = hub("http://127.0.0.1:5180", None, true);
+    let mut desired = hub("http://127.0.0.1:290", None, true);
     desired.hosts[1].ca = Some("harbor-pilot-core.pem".into());
     desired.server.ca = Some("harbor-pilot-upstream.pem".into());
     let mut copied = HostEntry::new(Role::Wildcard, "https://all.example".to_owned());
@@ -80,7 +80,7 @@ fn certificates_are_named() {
 /// The user's root keys describe the upstream and stay; ours do not stand beside them.
 #[test]
 fn keys_of_the_users_own_server() {
-    let mut desired = hub("http://127.0.0.1:5180", None, true);
+    let mut desired = hub("http://127.0.0.1:290", None, true);
     desired.server.ca = Some("harbor-pilot-upstream.pem".into());
     let text = merge(Some("ca = \"mine.pem\"\n"), &desired, Existing::Adopt)
         .unwrap()
@@ -93,7 +93,7 @@ fn keys_of_the_users_own_server() {
 
 #[test]
 fn an_editor_between_our_lines() {
-    let desired = hub("http://127.0.0.1:5180", None, true);
+    let desired = hub("http://127.0.0.1:290", None, true);
     let text = fresh(&desired);
     for (from, to, left) in [
         // A key in our table goes with the table, a comment stays.
@@ -132,7 +132,7 @@ fn an_editor_between_our_lines() {
 
 #[test]
 fn what_is_not_readable_is_still_taken_out() {
-    let text = fresh(&hub("http://127.0.0.1:5180", None, true));
+    let text = fresh(&hub("http://127.0.0.1:290", None, true));
     let broken = format!("{text}\n[host.\"https://b.example\"\n");
     assert!(matches!(read(&broken), Err(Refused::Unreadable(_))));
     assert_eq!(remove(&broken).unwrap(), "[host.\"https://b.example\"\n");
@@ -140,22 +140,18 @@ fn what_is_not_readable_is_still_taken_out() {
 
 #[test]
 fn reading_back_finds_what_is_wrong() {
-    let desired = hub("http://127.0.0.1:5180", None, true);
+    let desired = hub("http://127.0.0.1:290", None, true);
     let text = fresh(&desired);
     check(&text, &desired).unwrap();
     for (from, to, wrong) in [
-        (
-            "http://127.0.0.1:5180",
-            "http://127.0.0.1:5181",
-            "is missing",
-        ),
+        ("http://127.0.0.1:290", "http://127.0.0.1:291", "is missing"),
         ("server = ", "# server = ", "server is missing"),
         ("[\"pull\", \"resolve\"]", "[\"push\"]", "other keys"),
     ] {
         let error = check(&text.replacen(from, to, 1), &desired).unwrap_err();
         assert!(error.to_string().contains(wrong), "{error}");
     }
-    let closed = hub("http://127.0.0.1:5180", None, false);
+    let closed = hub("http://127.0.0.1:290", None, false);
     let error = check(&text, &closed).unwrap_err();
     assert!(error.to_string().contains("F6"), "{error}");
 }

@@ -10,7 +10,7 @@ const TIER: &str = "[[tier]]\nname = \"core\"\nurl = \"https://core.example.com\
 fn hosts(more: &str) -> Vec<DesiredHost> {
     let config = Config::from_toml(&format!("{TIER}{more}")).unwrap();
     let situation = Situation {
-        agent: "http://127.0.0.1:5180",
+        agent: "http://127.0.0.1:290",
         agent_alive: true,
         whole_tiers: &BTreeSet::new(),
     };
@@ -58,13 +58,13 @@ fn an_editor_in_our_lists() {
             flow,
             "mirrors:\n  docker.io:",
             "mirrors:\n  quay.io:",
-            "mirrors:\n  quay.io:\n    endpoint: [\"http://127.0.0.1:5180\", https://a.example]\n",
+            "mirrors:\n  quay.io:\n    endpoint: [\"http://127.0.0.1:290\", https://a.example]\n",
         ),
         // A key of ours that the user needs by now stays.
         (
             empty,
-            "# harbor-pilot\n      - \"http://127.0.0.1:5180\" # harbor-pilot\n",
-            "# harbor-pilot\n      - \"http://127.0.0.1:5180\" # harbor-pilot\n      - https://b.example\n",
+            "# harbor-pilot\n      - \"http://127.0.0.1:290\" # harbor-pilot\n",
+            "# harbor-pilot\n      - \"http://127.0.0.1:290\" # harbor-pilot\n      - https://b.example\n",
             "mirrors:\n  docker.io:\n    endpoint:\n      - https://b.example\n",
         ),
         (
@@ -98,7 +98,7 @@ fn a_text_that_nobody_can_read_is_still_cleared() {
     assert!(matches!(read(&broken), Err(Refused::Unreadable(_))));
     let removed = remove(&broken).unwrap();
     assert!(
-        !removed.contains("5180") && removed.ends_with("  x: [\n"),
+        !removed.contains("290") && removed.ends_with("  x: [\n"),
         "{removed}"
     );
 }

@@ -16,7 +16,7 @@ directory = "ROOT/state"
 "#;
 const HOSTS: &str = r#"server = "https://registry-1.docker.io"
 [host."https://127.0.0.1:6443/v2"]
-[host."http://127.0.0.1:5180"]
+[host."http://127.0.0.1:290"]
 [host."https://core.example.com/v2/proxy-docker-io"]
 [host."https://mirror.example.com"]
 "#;
@@ -98,7 +98,7 @@ fn a_node_with_k3s_says_what_it_reads_and_who_stands_in_it() {
 
 #[test]
 fn what_containerd_does_without_a_word_in_the_file() {
-    let agent = "[host.\"http://127.0.0.1:5180\"]\n";
+    let agent = "[host.\"http://127.0.0.1:290\"]\n";
     // (text, who is asked, then the registry under k3s, then the registry under stock containerd)
     let table = [
         (None, &[][..], true, true),
@@ -107,7 +107,7 @@ fn what_containerd_does_without_a_word_in_the_file() {
         (Some("[host]\n"), &[], true, true),
         (Some("server = \"\"\n[host]\n"), &[], true, true),
         (
-            Some("server = \"http://127.0.0.1:5180\"\n[host]\n"),
+            Some("server = \"http://127.0.0.1:290\"\n[host]\n"),
             &["agent (server)"],
             false,
             false,
@@ -158,7 +158,7 @@ fn a_stock_containerd_that_reads_another_directory_reads_no_file_of_ours() {
 #[test]
 fn the_file_of_a_tiers_name_and_of_a_port_and_of_all() {
     let certs_d = "etc/containerd/certs.d";
-    let server = "server = \"https://core.example.com\"\n[host.\"http://127.0.0.1:5180\"]\n";
+    let server = "server = \"https://core.example.com\"\n[host.\"http://127.0.0.1:290\"]\n";
     let root = tree(&[
         ("etc/containerd/config.toml", STOCK),
         (&format!("{certs_d}/core.example.com/hosts.toml"), server),

@@ -82,7 +82,7 @@ fn not_endpoints() {
         "/v2/nginx/signatures/latest",
         "/api/v2.0/health",
         "/v2/../etc/passwd",
-        "http://127.0.0.1:5180/v2/nginx/manifests/latest",
+        "http://127.0.0.1:290/v2/nginx/manifests/latest",
         "*",
     ] {
         check(path, Err(PathError::NotAnEndpoint));

@@ -213,9 +213,9 @@ pub(super) const ROWS: &[Row] = &[
     ),
     ns("127.0.0.1:22", "x/y", "not configured: 127.0.0.1:22"),
     ns(
-        "127.0.0.1:5180",
+        "127.0.0.1:290",
         "library/nginx",
-        "not configured: 127.0.0.1:5180",
+        "not configured: 127.0.0.1:290",
     ),
     ns("localhost", "library/nginx", "not configured: localhost"),
     ns("[::1]:5000", "library/nginx", "not configured: [::1]:5000"),

@@ -221,7 +221,7 @@ fn targets_are_checked_before_anything_is_known_of_them() {
         ),
         (
             upstream("https://ghcr.io"),
-            "https://127.0.0.1:5181",
+            "https://127.0.0.1:291",
             loopback,
         ),
         (upstream("https://ghcr.io"), "https://localhost", loopback),

@@ -283,5 +283,5 @@ async fn the_clients_headers_stay_here() {
 }
 
 fn get(target: &str) -> String {
-    format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1:5180\r\n\r\n")
+    format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1:290\r\n\r\n")
 }

@@ -59,7 +59,7 @@ fn child() {
         return;
     };
     let log = std::env::var_os(LOG).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:5180").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:290").unwrap();
     println!("taken");
     let mut held = Vec::new();
     for mut stream in listener.incoming().flatten() {

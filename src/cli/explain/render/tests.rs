@@ -109,7 +109,7 @@ Node
 
 For docker.io containerd reads /data/certs.d/docker.io/hosts.toml
     1  https://127.0.0.1:6443/v2     k3s' embedded registry
-    2  http://127.0.0.1:5180         the agent
+    2  http://127.0.0.1:290          the agent
     3  https://core.example.com      tier core
     4  https://registry-1.docker.io  the registry itself (server)
 
@@ -261,7 +261,7 @@ fn the_shape_for_programs_is_kept() {
             "request": "/v2/library/nginx/manifests/1.27?ns=docker.io",
             "registry": "docker.io", "repository": "library/nginx", "reference": "1.27",
             "has_path": true, "probed": true, "refusal": null, "node": null, "hosts_file": null,
-            "agent": {"address": "127.0.0.1:5181", "reachable": true, "note": null},
+            "agent": {"address": "127.0.0.1:291", "reachable": true, "note": null},
         })
     );
     assert!(!json.to_string().contains("never-shown"));

@@ -28,7 +28,7 @@ pub(in crate::cli) fn found() -> (NodeReport, Option<RegistryFile>) {
         error: None,
         hosts: vec![
             host("https://127.0.0.1:6443/v2", Who::Embedded, None, false),
-            host("http://127.0.0.1:5180", Who::Agent, None, false),
+            host("http://127.0.0.1:290", Who::Agent, None, false),
             host("https://core.example.com", Who::Tier, Some("core"), false),
             host("https://registry-1.docker.io", Who::Registry, None, true),
         ],

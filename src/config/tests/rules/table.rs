@@ -5,42 +5,42 @@ pub(super) const WRONG: &[(&str, &str, &str)] = &[
     // [server]
     ("[server]\nlisten = []", "server.listen", "empty"),
     (
-        "[server]\nlisten = \"127.0.0.1:5180\"",
+        "[server]\nlisten = \"127.0.0.1:290\"",
         "server.listen",
         "where a list is wanted",
     ),
     (
-        "[server]\nlisten = [\"localhost:5180\"]",
+        "[server]\nlisten = [\"localhost:290\"]",
         "server.listen",
         "no address with a port",
     ),
     (
-        "[server]\nlisten = [\"0.0.0.0:5180\"]",
+        "[server]\nlisten = [\"0.0.0.0:290\"]",
         "server.listen",
         "allow_non_loopback = true",
     ),
     (
-        "[server]\nlisten = [\"127.0.0.1:5180\", \"127.0.0.1:5180\"]",
+        "[server]\nlisten = [\"127.0.0.1:290\", \"127.0.0.1:290\"]",
         "server.listen",
         "taken by listen",
     ),
     (
-        "[server]\nlisten = [\"127.0.0.1:5181\"]",
+        "[server]\nlisten = [\"127.0.0.1:291\"]",
         "server.admin",
         "taken by listen",
     ),
     (
-        "[server]\nmetrics = \"0.0.0.0:5181\"",
+        "[server]\nmetrics = \"0.0.0.0:291\"",
         "server.metrics",
         "taken by admin",
     ),
     (
-        "[server]\nadmin = \"10.0.0.1:5181\"",
+        "[server]\nadmin = \"10.0.0.1:291\"",
         "server.admin",
         "other machines",
     ),
     (
-        "[server]\nadmin = \"[::]:5181\"",
+        "[server]\nadmin = \"[::]:291\"",
         "server.admin",
         "other machines",
     ),
@@ -229,7 +229,7 @@ pub(super) const WRONG: &[(&str, &str, &str)] = &[
         "v2",
     ),
     (
-        "[[tier]]\nname = \"a\"\nurl = \"http://127.0.0.1:5180\"\nproject = \"p-{registry}\"",
+        "[[tier]]\nname = \"a\"\nurl = \"http://127.0.0.1:290\"\nproject = \"p-{registry}\"",
         "tier.a.url",
         "ask itself",
     ),
@@ -280,7 +280,7 @@ pub(super) const WRONG: &[(&str, &str, &str)] = &[
         "write \"library/nginx\"",
     ),
     (
-        "[[registry]]\nname = \"x.example\"\nupstream = \"http://localhost:5180\"",
+        "[[registry]]\nname = \"x.example\"\nupstream = \"http://localhost:290\"",
         "registry.\"x.example\".upstream",
         "ask itself",
     ),

@@ -230,7 +230,7 @@ fn a_runtime_that_is_not_seen_now_changes_nothing() {
 #[test]
 fn what_k3s_generated_of_the_agent_does_not_come_back() {
     let node = Node::new();
-    let agent = "\n[host.\"http://127.0.0.1:5180/v2\"]\n  capabilities = [\"pull\", \"resolve\"]\n";
+    let agent = "\n[host.\"http://127.0.0.1:290/v2\"]\n  capabilities = [\"pull\", \"resolve\"]\n";
     let (head, mirror) = GENERATED.split_at(GENERATED.find("\n[host.\"https").unwrap());
     let generated = format!("{head}{agent}{mirror}");
     node.write(&node.hosts("docker.io"), &generated);
