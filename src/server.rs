@@ -7,17 +7,18 @@ mod stream;
 pub mod test_image;
 
 use crate::config::Secret;
-use crate::http1::{Request, Response, Wrong};
+use crate::http1::{Date, End, Request, Response, Wrong};
 use crate::lifecycle::{self, DrainWatch, Seat, Thread, Threads};
 use crate::oci::{ErrorCode, error_body};
-use crate::relay::{Relay, ResponseBody};
+use crate::relay::{Relay, ResponseBody, header_value, marked};
 use connection::{Service, Serving};
-use hyper::{Method, StatusCode};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, StatusCode, Version};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use stream::Downstream;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -56,7 +57,7 @@ pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drai
             Ok((stream, _)) => {
                 let open = drain.connection();
                 let Ok(permit) = settings.connections.clone().try_acquire_owned() else {
-                    lifecycle::spawn_detached("turn away", turn_away(stream));
+                    lifecycle::spawn_detached("turn away", turn_away(stream, relay.request_id()));
                     continue;
                 };
                 let serving = serving(stream, (relay.clone(), seen.clone()), &settings, &drain);
@@ -70,19 +71,26 @@ pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drai
     }
 }
 
-/// At the connection limit the answer is 503 and close, never a silent queue (design S5).
-async fn turn_away(mut stream: TcpStream) {
+/// At the connection limit the answer is 503 and close, never a silent queue (design S5). It carries what every answer of the
+/// agent carries, so that the check of its own port knows it.
+async fn turn_away(mut stream: TcpStream, request_id: Arc<str>) {
     let body = error_body(
         ErrorCode::Unavailable,
         "harbor-pilot has too many connections now",
     );
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-         connection: close\r\n\r\n{body}",
-        body.len()
+    let head = marked(StatusCode::SERVICE_UNAVAILABLE, header_value(&request_id));
+    let head = head.with(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let (mut answer, version, mut date) = (Vec::new(), Version::HTTP_11, Date::default());
+    let end = End::Length(body.len() as u64);
+    head.write(
+        &mut answer,
+        (version, false),
+        (end, false),
+        date.at(SystemTime::now()),
     );
+    answer.extend_from_slice(body.as_bytes());
     let answer = async {
-        stream.write_all(answer.as_bytes()).await?;
+        stream.write_all(&answer).await?;
         stream.shutdown().await?;
         // A close with the request unread would be a reset, which can overtake the answer.
         tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
@@ -188,11 +196,6 @@ impl Key {
         }
         self.seen.clone()
     }
-}
-
-/// One request on a listener's own address, as the watchdog makes it (design O4): whether `/v2/` answers.
-pub fn answers(address: std::net::SocketAddr) -> impl Future<Output = bool> + Send {
-    request::ping(address)
 }
 
 /// A response of the endpoint.

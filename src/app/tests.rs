@@ -56,7 +56,7 @@ async fn what_was_bound_answers() {
         panic!("{:?}", running.bound);
     };
     assert_ne!(listen.port(), 0);
-    assert!(server::answers(listen).await);
+    assert!(node::answers(listen).await);
     assert!(running.bound.admin.is_some() && running.bound.metrics.is_none());
 }
 

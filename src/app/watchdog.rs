@@ -2,7 +2,7 @@
 //! listener has answered a real `GET /v2/`.
 
 use crate::lifecycle::{Notifier, Tasks, Threads};
-use crate::server;
+use crate::node;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn all_answer(data: &Threads, listeners: &[SocketAddr]) -> bool {
     for address in listeners {
         // Asked from each of the data runtimes: its answer proves that it turns.
         for runtime in data.runtimes() {
-            let asked = runtime.spawn(server::answers(*address));
+            let asked = runtime.spawn(node::answers(*address));
             match tokio::time::timeout(ANSWERS_WITHIN, asked).await {
                 Ok(Ok(true)) => {}
                 _ => return false,

@@ -74,6 +74,7 @@ async fn at_the_limit_of_connections_the_answer_is_503_and_close() {
     assert_eq!((got.status, got.end), (503, End::Clean));
     assert_eq!(got.code(), "UNAVAILABLE");
     got.assert_keeps_manners();
+    assert!(got.header("x-harbor-pilot-request-id").is_some(), "{got:?}");
     assert_eq!(third.rest().await.1, End::Fin);
     // A place that is given up is free again.
     held.pop();
