@@ -9,10 +9,11 @@ mod page;
 mod status;
 
 pub use status::{
-    Change, ConfigStatus, EndpointStatus, FileTrouble, SourceStatus, State, Status, TrafficStatus,
-    Verdict,
+    Change, ConfigStatus, EndpointStatus, FileTrouble, MemoryStatus, SourceStatus, State, Status,
+    TrafficStatus, Verdict,
 };
 
+use crate::budget::Budget;
 use crate::lifecycle::{DrainWatch, spawn_detached};
 use crate::metrics::Metrics;
 use crate::node::NodeFilesStatus;
@@ -65,6 +66,8 @@ pub struct View {
     pub metrics: Arc<Metrics>,
     /// Recent changes and lost records.
     pub journal: Journal,
+    /// What waits in memory.
+    pub budget: Budget,
     /// When the daemon started.
     pub started: Instant,
 }

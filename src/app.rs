@@ -14,6 +14,7 @@ pub use error::Error;
 pub use state::load;
 
 use crate::admin::{self, ConfigState, Surface, View};
+use crate::budget::Budget;
 use crate::config::{Config, Loaded, Loader, Problem};
 use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
@@ -143,6 +144,7 @@ pub async fn build(
     let started = Instant::now();
     prepare_state(&config.state_directory);
     let metrics = Arc::new(Metrics::default());
+    let budget = Budget::new(config.limits.memory);
     let tasks = Tasks::default();
     let (drain, draining) = Drain::new();
 
@@ -251,6 +253,7 @@ pub async fn build(
         drain: draining,
         metrics: metrics.clone(),
         journal: journal.clone(),
+        budget,
         started,
     };
     if let Some(address) = config.server.admin {

@@ -4,19 +4,23 @@
 
 mod endpoints;
 mod families;
+mod format;
 mod labels;
 mod process;
 
 pub use endpoints::TierGauge;
+pub use format::Format;
 
+use crate::budget::Usage;
 use crate::oci::RegistryName;
 use crate::telemetry::{AccessRecord, RequestOutcome, Text};
 use endpoints::Series;
 use families::{Families, RequestHandles};
 use foldhash::HashMap;
+use format::classic;
 use labels::{
     AttemptLabels, EndpointLabels, FailoverLabels, HostsWriteLabels, Interner, KindTierLabels,
-    Label, PolicyLabels, RegistryLabels, RequestLabels, ResumeLabels, TierLabels,
+    Label, MemoryLabels, PolicyLabels, RegistryLabels, RequestLabels, ResumeLabels, TierLabels,
 };
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -54,17 +58,10 @@ pub struct Scrape<'a> {
     pub log_dropped: u64,
     /// `task_panics_total`
     pub task_panics: u64,
+    /// `memory_bytes{what}`, `memory_refused_total`
+    pub memory: &'a Usage,
     /// The time.
     pub now: Instant,
-}
-
-/// How a scrape is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// OpenMetrics 1.0.
-    OpenMetrics,
-    /// Prometheus' text format 0.0.4.
-    Text,
 }
 
 /// Totals since the start, for `status`.
@@ -339,6 +336,12 @@ impl Metrics {
         let store = |counter: &Counter, total| counter.inner().store(total, Ordering::Relaxed);
         store(&families.log_dropped, scrape.log_dropped);
         store(&families.task_panics, scrape.task_panics);
+        store(&families.memory_refused, scrape.memory.refused);
+        for (what, bytes) in &scrape.memory.bytes {
+            let gauge = &families.memory;
+            let gauge = gauge.get_or_create_owned(&MemoryLabels { what });
+            gauge.set(i64::try_from(*bytes).unwrap_or(i64::MAX));
+        }
     }
 
     fn tier(&self, tier: &str) -> TierLabels {
@@ -349,50 +352,6 @@ impl Metrics {
     fn tier_result(&self, tier: &str, result: &'static str) -> AttemptLabels {
         let tier = self.labels.intern(tier);
         AttemptLabels { tier, result }
-    }
-}
-
-/// OpenMetrics text as Prometheus' older format: there a counter's family carries the samples' name, with
-/// `_total`, and there is no end mark.
-fn classic(open: &str) -> String {
-    let mut text = String::with_capacity(open.len());
-    let mut help = "";
-    for line in open.lines() {
-        if line.starts_with("# HELP ") {
-            help = line;
-        } else if let Some(family) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = family.split_once(' ').unwrap_or((family, ""));
-            let suffix = if kind == "counter" { "_total" } else { "" };
-            let sentence = help.splitn(4, ' ').nth(3).unwrap_or_default();
-            text.push_str(&format!("# HELP {name}{suffix} {sentence}\n"));
-            text.push_str(&format!("# TYPE {name}{suffix} {kind}\n"));
-        } else if line != "# EOF" {
-            text.push_str(line);
-            text.push('\n');
-        }
-    }
-    text
-}
-
-// === impl Format ===
-
-impl Format {
-    /// The better of the formats that the scraper takes.
-    #[must_use]
-    pub fn accepted_by(accept: Option<&str>) -> Self {
-        match accept {
-            Some(accept) if accept.contains("application/openmetrics-text") => Self::OpenMetrics,
-            _ => Self::Text,
-        }
-    }
-
-    /// `Content-Type`
-    #[must_use]
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
-        }
     }
 }
 

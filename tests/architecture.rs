@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(&[&str], &str)] = &[
     (&["oci", "http1"], "the vocabulary of the wire; pure"),
     (
-        &["lifecycle"],
-        "tasks and the drain: needed everywhere, knows nobody",
+        &["lifecycle", "budget"],
+        "tasks and the drain, and the bytes that wait in memory: needed everywhere, know nobody",
     ),
     (&["telemetry"], "says what happened, in oci's words"),
     (

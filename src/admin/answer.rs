@@ -128,10 +128,12 @@ fn show(page: Page, headers: &HeaderMap, view: &View) -> Response<Full<Bytes>> {
             let accept = headers.get(header::ACCEPT);
             let format = Format::accepted_by(accept.and_then(|accept| accept.to_str().ok()));
             let tiers = gauges(&view.snapshot.borrow());
+            let memory = view.budget.usage();
             let scrape = Scrape {
                 tiers: &tiers,
                 log_dropped: view.journal.dropped(),
                 task_panics: lifecycle::panics(),
+                memory: &memory,
                 now: Instant::now(),
             };
             let text = view.metrics.render(&scrape, format);

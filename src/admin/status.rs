@@ -1,6 +1,10 @@
 //! `/status`: the shape of the JSON, which `harbor-pilot status --json` prints as well. Fields may be added,
 //! never changed; readers must ignore what they do not know.
 
+mod memory;
+
+pub use memory::MemoryStatus;
+
 use super::View;
 use crate::lifecycle;
 use crate::node::shown::NodeReport;
@@ -53,6 +57,9 @@ pub struct Status {
     pub log_dropped: u64,
     /// Panics of single connections since the start: each is a defect worth a report.
     pub task_panics: u64,
+    /// What waits in memory.
+    #[serde(default)]
+    pub memory: MemoryStatus,
 }
 
 /// A file of the node that is not as it should be.
@@ -214,6 +221,7 @@ impl Status {
             node_troubles: troubles(&files),
             log_dropped: view.journal.dropped(),
             task_panics: lifecycle::panics(),
+            memory: MemoryStatus::of(view.budget.usage()),
         }
     }
 

@@ -157,6 +157,7 @@ fn stage() -> Stage {
         drain: draining,
         metrics,
         journal,
+        budget: Budget::new(64 << 20),
         started,
     };
     Stage {
@@ -261,7 +262,7 @@ async fn the_shape_of_the_status_is_kept() {
     };
     assert_eq!(
         keys(&json),
-        "changes config generation log_dropped node node_files node_troubles not_ready ready restart_pending runtime task_panics tiers traffic upstreams uptime_seconds version"
+        "changes config generation log_dropped memory node node_files node_troubles not_ready ready restart_pending runtime task_panics tiers traffic upstreams uptime_seconds version"
     );
     assert_eq!(
         keys(&json["config"]),

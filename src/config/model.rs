@@ -271,6 +271,8 @@ pub struct Limits {
     pub per_address: u32,
     /// Manifest size in bytes (4 MiB).
     pub manifest_bytes: u64,
+    /// Bytes of all that waits in memory (64 MiB).
+    pub memory: u64,
     /// A blob's source below this many bytes per second is exchanged if another answers; 0: never (16 KiB).
     pub floor_bytes_per_second: u64,
 }

@@ -13,6 +13,8 @@ use tracing_subscriber::EnvFilter;
 
 /// From 2.3 on containerd waits this long for a response header (containerd-k3s-facts 0.7).
 const CONTAINERD_WAITS: Duration = Duration::from_secs(30);
+/// Less than this holds too few answers for a node that starts its pods.
+const LEAST_MEMORY: u64 = 16 << 20;
 /// The unit's TimeoutStopSec (design O4).
 const UNIT_STOPS: Duration = Duration::from_secs(10);
 /// Where state is kept when neither a file nor systemd says otherwise.
@@ -163,6 +165,7 @@ pub(super) fn read_limits(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Limit
     let loaded = section.or(cx, "loaded", 16);
     let per_address = section.or(cx, "per_address", 64);
     let manifest_bytes = section.or(cx, "manifest_bytes", Size(4 << 20)).0;
+    let memory = section.or(cx, "memory", Size(64 << 20)).0;
     let floor = section.or(cx, "floor_bytes_per_second", Size(16 << 10)).0;
     for (key, value) in [
         ("connections", connections),
@@ -192,6 +195,20 @@ pub(super) fn read_limits(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Limit
             "write manifest_bytes = \"4MiB\"",
         );
     }
+    let least = LEAST_MEMORY.max(manifest_bytes.saturating_mul(4));
+    if memory < least {
+        let key = if section.is_written("memory") {
+            "memory"
+        } else {
+            "manifest_bytes"
+        };
+        let what = "leaves too little memory: four manifests of manifest_bytes must fit into memory, and 16MiB is the least";
+        let instead = format!(
+            "write memory = \"{}MiB\" or more, or a smaller manifest_bytes",
+            least.div_ceil(1 << 20)
+        );
+        section.complain(cx, key, what, instead);
+    }
     section.finish(cx);
     Limits {
         // A u32 fits everywhere this runs; the saturation is for the types alone.
@@ -199,6 +216,7 @@ pub(super) fn read_limits(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Limit
         loaded,
         per_address,
         manifest_bytes,
+        memory,
         floor_bytes_per_second: floor,
     }
 }

@@ -1,8 +1,8 @@
 //! The families, their names and their help texts.
 
 use super::labels::{
-    AttemptLabels, EndpointLabels, FailoverLabels, HostsWriteLabels, KindTierLabels, PolicyLabels,
-    RegistryLabels, RequestLabels, ResumeLabels, TierLabels, VersionLabels,
+    AttemptLabels, EndpointLabels, FailoverLabels, HostsWriteLabels, KindTierLabels, MemoryLabels,
+    PolicyLabels, RegistryLabels, RequestLabels, ResumeLabels, TierLabels, VersionLabels,
 };
 use super::process::ProcessCollector;
 use prometheus_client::metrics::counter::Counter;
@@ -54,6 +54,8 @@ pub(super) struct Families {
     pub(super) config_reload: Gauge,
     pub(super) log_dropped: Counter,
     pub(super) task_panics: Counter,
+    pub(super) memory: Family<MemoryLabels, Gauge>,
+    pub(super) memory_refused: Counter,
 }
 
 /// The series that one request touches.
@@ -99,6 +101,8 @@ impl Default for Families {
             config_reload,
             log_dropped: Counter::default(),
             task_panics: Counter::default(),
+            memory: Family::default(),
+            memory_refused: Counter::default(),
         }
     }
 }
@@ -227,6 +231,16 @@ impl Families {
             "task_panics",
             "Panics of connections and other tasks that may fail alone",
             self.task_panics.clone(),
+        );
+        to.register(
+            "memory_bytes",
+            "Bytes that wait in memory, by what they are; [limits] memory is the most of all together",
+            self.memory.clone(),
+        );
+        to.register(
+            "memory_refused",
+            "Answers that were refused because there was no memory for them",
+            self.memory_refused.clone(),
         );
         // A gauge: the type "info" exists in OpenMetrics only.
         let build = Family::<VersionLabels, Gauge>::default();

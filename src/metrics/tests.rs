@@ -4,7 +4,7 @@ use super::*;
 use std::collections::BTreeSet;
 
 /// interface.md, "Metrics", and what was added to it. A name that is missing here or there is a broken promise.
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 29] = [
     "harbor_pilot_attempts_total",
     "harbor_pilot_build_info",
     "harbor_pilot_config_last_reload_successful",
@@ -16,6 +16,8 @@ const NAMES: [&str; 27] = [
     "harbor_pilot_hosts_conflicts_total",
     "harbor_pilot_hosts_writes_total",
     "harbor_pilot_log_dropped_total",
+    "harbor_pilot_memory_bytes",
+    "harbor_pilot_memory_refused_total",
     "harbor_pilot_probe_duration_seconds",
     "harbor_pilot_relayed_bytes_total",
     "harbor_pilot_request_duration_seconds",
@@ -72,10 +74,16 @@ fn tiers() -> Vec<TierGauge> {
 }
 
 fn render(metrics: &Metrics, format: Format) -> String {
+    let memory = Usage {
+        limit: 1000,
+        bytes: vec![("manifests", 900), ("tokens", 12)],
+        refused: 3,
+    };
     let scrape = Scrape {
         tiers: &tiers(),
         log_dropped: 5,
         task_panics: 2,
+        memory: &memory,
         now: Instant::now(),
     };
     metrics.render(&scrape, format)
@@ -184,6 +192,7 @@ fn a_scrape_shows_only_tiers_that_are_there() {
         tiers: &tiers(),
         log_dropped: 0,
         task_panics: 0,
+        memory: &Usage::default(),
         now: Instant::now(),
     };
     let text = metrics.render(&scrape, Format::Text);

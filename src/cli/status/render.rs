@@ -1,6 +1,6 @@
 //! The report for people: from a status to text, without any I/O.
 
-use crate::admin::{EndpointStatus, SourceStatus, State, Status, Verdict};
+use crate::admin::{EndpointStatus, MemoryStatus, SourceStatus, State, Status, Verdict};
 use crate::telemetry::{human_bytes, human_duration};
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -175,6 +175,7 @@ impl Page {
         };
         writeln!(self.text, "  requests: {}", or_none(requests))?;
         writeln!(self.text, "  bytes: {}", or_none(bytes))?;
+        self.memory(&status.memory)?;
         if status.log_dropped > 0 {
             let note = format!("  {} log records were lost", status.log_dropped);
             self.colored(&note, Color::Warn);
@@ -186,6 +187,33 @@ impl Page {
                 status.task_panics
             );
             self.colored(&note, Color::Bad);
+            self.text.push('\n');
+        }
+        Ok(())
+    }
+
+    /// What waits in memory, where the agent says so.
+    fn memory(&mut self, memory: &MemoryStatus) -> fmt::Result {
+        if memory.limit == 0 {
+            return Ok(());
+        }
+        let (held, limit) = (memory.bytes.values().sum(), memory.limit);
+        let (held, limit) = (human_bytes(held), human_bytes(limit));
+        let kinds = memory.bytes.iter().filter(|(_, n)| **n > 0);
+        let kinds: Vec<_> = kinds
+            .map(|(what, n)| format!("{} {}", clean(what), human_bytes(*n)))
+            .collect();
+        write!(self.text, "  waiting in memory: {held} of {limit}")?;
+        if !kinds.is_empty() {
+            write!(self.text, " ({})", kinds.join(", "))?;
+        }
+        self.text.push('\n');
+        if memory.refused > 0 {
+            let note = format!(
+                "  {} answers were refused for want of memory: see [limits] memory",
+                memory.refused
+            );
+            self.colored(&note, Color::Warn);
             self.text.push('\n');
         }
         Ok(())

@@ -1,7 +1,9 @@
 //! Tests of cli/status.
 
 use super::*;
-use crate::admin::{Change, ConfigStatus, EndpointStatus, SourceStatus, State, TrafficStatus};
+use crate::admin::{
+    Change, ConfigStatus, EndpointStatus, MemoryStatus, SourceStatus, State, TrafficStatus,
+};
 use crate::node::detect::Detected;
 use crate::node::shown::NodeReport;
 use std::collections::BTreeMap;
@@ -84,6 +86,15 @@ fn status() -> Status {
         node_troubles: Vec::new(),
         log_dropped: 0,
         task_panics: 0,
+        memory: MemoryStatus {
+            limit: 64 << 20,
+            bytes: BTreeMap::from([
+                ("lists".to_owned(), 0),
+                ("manifests".to_owned(), 3 << 20),
+                ("tokens".to_owned(), 2048),
+            ]),
+            refused: 0,
+        },
     }
 }
 
@@ -109,6 +120,7 @@ Upstreams in use
 Traffic since the start
   requests: failover 2, served 40
   bytes: replica 12.3 MiB
+  waiting in memory: 3.0 MiB of 64.0 MiB (manifests 3.0 MiB, tokens 2.0 KiB)
 
 Last changes
   2026-11-21T03:00:00Z  endpoint_ejected: replica/203.0.113.8:443 is no longer used
@@ -135,6 +147,8 @@ fn a_report_of_trouble() {
     status.traffic = TrafficStatus::default();
     status.log_dropped = 7;
     status.task_panics = 1;
+    status.memory.refused = 4;
+    status.memory.bytes.clear();
     assert_eq!(
         render(&status, false),
         "\
@@ -160,6 +174,8 @@ Upstreams in use
 Traffic since the start
   requests: none
   bytes: none
+  waiting in memory: 0 B of 64.0 MiB
+  4 answers were refused for want of memory: see [limits] memory
   7 log records were lost
   1 connections ended by a defect: see the journal
 

@@ -336,6 +336,17 @@ pub(super) const WRONG: &[(&str, &str, &str)] = &[
     ("[limits]\nloaded = 100", "limits.loaded", "per_address"),
     ("[limits]\nper_address = 4", "limits.per_address", "loaded"),
     ("[limits]\nconnections = 0", "limits.connections", "zero"),
+    ("[limits]\nmemory = \"8MiB\"", "limits.memory", "16MiB"),
+    (
+        "[limits]\nmemory = \"64MiB\"\nmanifest_bytes = \"32MiB\"",
+        "limits.memory",
+        "128MiB",
+    ),
+    (
+        "[limits]\nmanifest_bytes = \"32MiB\"",
+        "limits.manifest_bytes",
+        "memory = \"128MiB\"",
+    ),
     (
         "[limits]\nmanifest_bytes = \"1KiB\"",
         "limits.manifest_bytes",

@@ -16,6 +16,7 @@ pub(super) const LIMITS: Limits = Limits {
     loaded: 16,
     per_address: 64,
     manifest_bytes: 4 << 20,
+    memory: 64 << 20,
     floor_bytes_per_second: 16 * 1024,
 };
 

@@ -32,6 +32,7 @@ const LIMITS: Limits = Limits {
     per_address: 64,
     connections: 512,
     manifest_bytes: 4 << 20,
+    memory: 64 << 20,
     floor_bytes_per_second: 16 << 10,
 };
 

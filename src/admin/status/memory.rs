@@ -1,0 +1,29 @@
+//! What waits in memory, as `/status` shows it.
+
+use crate::budget::Usage;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What waits in memory, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryStatus {
+    /// `[limits] memory`.
+    pub limit: u64,
+    /// By what they are: manifests, lists, tokens.
+    pub bytes: BTreeMap<String, u64>,
+    /// Answers that were refused for want of memory, since the start.
+    pub refused: u64,
+}
+
+// === impl MemoryStatus ===
+
+impl MemoryStatus {
+    pub(super) fn of(usage: Usage) -> Self {
+        let bytes = usage.bytes.into_iter();
+        Self {
+            limit: usage.limit,
+            bytes: bytes.map(|(what, n)| (what.to_owned(), n)).collect(),
+            refused: usage.refused,
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! One budget of bytes for all that waits in memory: who holds how much, what has to make room, and who is refused.
+//!
+//! Whatever can grow by what others send holds a [`Lease`]. Up to [`SMALL`] bytes are only counted: their number is
+//! bounded by connections and by the tables that keep them. More waits for room, at most [`PATIENCE`], and is refused
+//! then. Before anybody waits, what is kept and could be had again gives way ([`Keeper`]).
+
+mod buffer;
+
+pub use buffer::Buffer;
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+/// Up to so many bytes at a time are counted and never refused: the kernel takes an answer of this length whole, so that a
+/// client that does not read it keeps nothing here, and real manifests are a tenth of it.
+pub const SMALL: usize = 64 * 1024;
+
+/// How long an answer waits for room, in all.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What bytes are held for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Manifests: being read, unread by clients, kept for 30 s, on their way to the disk.
+    Manifests,
+    /// Lists of tags and referrers: being read, unread by clients.
+    Lists,
+    /// Tokens.
+    Tokens,
+}
+
+/// How many kinds there are.
+const KINDS: usize = 3;
+
+/// The budget. Cheap to clone.
+#[derive(Clone)]
+pub struct Budget(Arc<Shared>);
+
+struct Shared {
+    limit: usize,
+    /// Bytes held, of all kinds.
+    total: AtomicUsize,
+    of: [AtomicUsize; KINDS],
+    refused: AtomicU64,
+    /// Somebody gave bytes back.
+    freed: Notify,
+    keepers: RwLock<Vec<Weak<dyn Keeper>>>,
+}
+
+/// Keeps what could be had again.
+pub trait Keeper: Send + Sync {
+    /// Gives up what it has kept for longest, one after the other, until `is_enough` or until it has nothing more that
+    /// would help.
+    fn give_up(&self, is_enough: &dyn Fn() -> bool);
+}
+
+/// Bytes that are held, until dropped.
+pub struct Lease {
+    budget: Budget,
+    kind: Kind,
+    bytes: usize,
+}
+
+/// There was no room.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no memory for {wanted} bytes of {kind}: {held} of {limit} are held ([limits] memory)")]
+pub struct Refused {
+    /// For what.
+    pub kind: Kind,
+    /// How many bytes more.
+    pub wanted: usize,
+    /// How many were held, of all kinds.
+    pub held: usize,
+    /// Of how many.
+    pub limit: usize,
+}
+
+/// What is held.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// `[limits] memory`, in bytes.
+    pub limit: u64,
+    /// Bytes by kind.
+    pub bytes: Vec<(&'static str, u64)>,
+    /// Answers that found no room, since the start.
+    pub refused: u64,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    const ALL: [Self; KINDS] = [Self::Manifests, Self::Lists, Self::Tokens];
+
+    /// The label `what` of `memory_bytes`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Manifests => "manifests",
+            Self::Lists => "lists",
+            Self::Tokens => "tokens",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+// === impl Budget ===
+
+impl Budget {
+    /// Of so many bytes.
+    #[must_use]
+    pub fn new(limit: u64) -> Self {
+        Self(Arc::new(Shared {
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            total: AtomicUsize::new(0),
+            of: [const { AtomicUsize::new(0) }; KINDS],
+            refused: AtomicU64::new(0),
+            freed: Notify::new(),
+            keepers: RwLock::default(),
+        }))
+    }
+
+    /// `[limits] memory`, in bytes.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.0.limit
+    }
+
+    /// Bytes held, of all kinds.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.0.total.load(Ordering::Relaxed)
+    }
+
+    /// From now on it is asked to make room.
+    pub fn register(&self, keeper: Weak<dyn Keeper>) {
+        let keepers = self.0.keepers.write();
+        let mut keepers = keepers.unwrap_or_else(PoisonError::into_inner);
+        keepers.retain(|keeper| keeper.strong_count() > 0);
+        keepers.push(keeper);
+    }
+
+    /// A lease of nothing yet.
+    #[must_use]
+    pub fn lease(&self, kind: Kind) -> Lease {
+        Lease {
+            budget: self.clone(),
+            kind,
+            bytes: 0,
+        }
+    }
+
+    /// What is held now.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let shared = &self.0;
+        let bytes = Kind::ALL.iter().zip(&shared.of);
+        Usage {
+            limit: shared.limit as u64,
+            bytes: bytes
+                .map(|(kind, bytes)| (kind.word(), bytes.load(Ordering::Relaxed) as u64))
+                .collect(),
+            refused: shared.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Takes so many bytes more if there is room for them.
+    fn reserve(&self, bytes: usize) -> bool {
+        let more = |held: usize| held.checked_add(bytes).filter(|held| *held <= self.0.limit);
+        let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
+        self.0.total.fetch_update(set, fetch, more).is_ok()
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.held().saturating_add(bytes) <= self.0.limit
+    }
+
+    /// Has what is kept give way.
+    fn make_room(&self, bytes: usize) {
+        let keepers: Vec<Arc<dyn Keeper>> = {
+            let keepers = self.0.keepers.read();
+            let keepers = keepers.unwrap_or_else(PoisonError::into_inner);
+            keepers.iter().filter_map(Weak::upgrade).collect()
+        };
+        for keeper in keepers {
+            keeper.give_up(&|| self.has_room(bytes));
+        }
+    }
+
+    fn refuse(&self, kind: Kind, wanted: usize) -> Refused {
+        self.0.refused.fetch_add(1, Ordering::Relaxed);
+        Refused {
+            kind,
+            wanted,
+            held: self.held(),
+            limit: self.0.limit,
+        }
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Budget({} of {})", self.held(), self.0.limit)
+    }
+}
+
+// === impl Lease ===
+
+impl Lease {
+    /// Bytes held by it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Holds so many from now on, more or fewer, whether there is room or not: for what is bounded by itself.
+    pub fn set(&mut self, bytes: usize) {
+        let shared = &self.budget.0;
+        let of = shared.of.get(self.kind as usize);
+        if bytes >= self.bytes {
+            let more = bytes - self.bytes;
+            shared.total.fetch_add(more, Ordering::AcqRel);
+            of.map(|of| of.fetch_add(more, Ordering::Relaxed));
+        } else {
+            let fewer = self.bytes - bytes;
+            shared.total.fetch_sub(fewer, Ordering::AcqRel);
+            of.map(|of| of.fetch_sub(fewer, Ordering::Relaxed));
+            shared.freed.notify_waiters();
+        }
+        self.bytes = bytes;
+    }
+
+    /// Holds so many in all, at once, if there is room or what is kept makes some.
+    #[must_use]
+    pub fn try_grow(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        if more == 0 {
+            return true;
+        }
+        let budget = &self.budget;
+        let has_room = budget.reserve(more) || {
+            budget.make_room(more);
+            budget.reserve(more)
+        };
+        if has_room {
+            let of = budget.0.of.get(self.kind as usize);
+            of.map(|of| of.fetch_add(more, Ordering::Relaxed));
+            self.bytes = bytes;
+        }
+        has_room
+    }
+
+    /// As [`Self::try_grow`]; where there is no room it waits for some, as long as there is patience left.
+    ///
+    /// # Errors
+    /// There was none in time. What was held before still is.
+    pub async fn grow(&mut self, bytes: usize, patience: &mut Duration) -> Result<(), Refused> {
+        let since = Instant::now();
+        let until = since + *patience;
+        let shared = self.budget.0.clone();
+        loop {
+            let mut freed = pin!(shared.freed.notified());
+            // Who gives back from here on is heard.
+            freed.as_mut().enable();
+            if self.try_grow(bytes) {
+                *patience = patience.saturating_sub(since.elapsed());
+                return Ok(());
+            }
+            // Cancel safe: nothing is held by waiting.
+            if timeout_at(until, freed).await.is_err() {
+                let wanted = bytes.saturating_sub(self.bytes);
+                return Err(self.budget.refuse(self.kind, wanted));
+            }
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lease({} bytes of {})", self.bytes, self.kind)
+    }
+}
+
+#[cfg(test)]
+mod tests;
