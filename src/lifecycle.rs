@@ -13,5 +13,7 @@ pub use signals::{RawSignal, Signal, Signals};
 pub use socket::Socket;
 pub use sockets::Inherited;
 pub use systemd::Notifier;
-pub use tasks::{TaskFailure, Tasks, contained, log_panics, panics, spawn_detached};
+pub use tasks::{
+    Panicked, TaskFailure, Tasks, contained, contained_step, log_panics, panics, spawn_detached,
+};
 pub use threads::{DataPlane, Seat, Thread, Threads, thread_number};

@@ -184,9 +184,10 @@ impl Tokens {
         let landed = landing.wait_for(Option::is_some).await;
         match landed.as_deref() {
             Ok(Some(result)) => result.clone(),
+            // It panicked: its task lets nobody wait otherwise.
             _ => Err(TokenError::Failed {
-                failure: Failure::Token,
-                detail: "the token fetch broke off".to_owned(),
+                failure: Failure::Internal,
+                detail: "a token fetch that broke off".to_owned(),
             }),
         }
     }

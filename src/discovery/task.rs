@@ -9,12 +9,13 @@ use super::named::{NamedHosts, Reply};
 use super::resolver::{Answer, Resolve};
 use super::{EndpointSets, QuietUntil};
 use crate::config;
+use crate::lifecycle::contained;
 use crate::metrics::Metrics;
 use crate::telemetry::{EventName, Journal, StateChange};
 use crate::topology::{SourceId, Sources};
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -271,7 +272,10 @@ impl<R: Resolve> Task<R> {
 }
 
 async fn look_up(resolver: Arc<impl Resolve>, host: String) -> Result<Answer, String> {
-    match timeout(LIMIT, resolver.resolve(&host)).await {
+    // A panic over what a server says must not end the task that all sources need.
+    let asked = contained("lookup", resolver.resolve(&host));
+    let asked = asked.map(|ended| ended.unwrap_or_else(|panicked| Err(panicked.to_string())));
+    match timeout(LIMIT, asked).await {
         Ok(Ok(answer)) if answer.addresses.is_empty() => {
             Err("the name has no addresses".to_owned())
         }

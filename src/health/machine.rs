@@ -188,6 +188,8 @@ impl State {
         jitter: f64,
     ) -> Option<Effect> {
         match outcome {
+            // A bug of the agent says nothing of an endpoint.
+            Outcome::Hard(Failure::Internal) | Outcome::Soft(Failure::Internal) => None,
             Outcome::Success => self.success(now),
             Outcome::Hard(failure) => self.hard(failure, detail, now, jitter),
             Outcome::Soft(failure) => {
@@ -311,6 +313,11 @@ impl State {
                     EndpointStatus::Probation { successes } => self.count_success(successes, now),
                 };
             }
+            // It has learned nothing.
+            Verdict::Failed {
+                failure: Failure::Internal,
+                ..
+            } => return None,
             Verdict::Unhealthy(detail) => (true, detail.clone()),
             Verdict::Failed { failure, detail } => (false, format!("{}: {detail}", failure.word())),
         };

@@ -7,6 +7,7 @@ use super::probe::{ProbeReport, Prober, Verdict};
 use super::table::{DueProbe, Table};
 use super::{Counters, OUTCOMES, SAMPLES_REST};
 use crate::discovery::EndpointSets;
+use crate::lifecycle::contained;
 use crate::metrics::Metrics;
 use crate::telemetry::Journal;
 use crate::topology::{EndpointId, Failure, OutcomeReport, Snapshot, Sources};
@@ -183,17 +184,18 @@ async fn probe(prober: Arc<impl Prober>, due: DueProbe) -> (EndpointId, ProbeRep
     } = due;
     let limit = source.probe.timeout + GRACE;
     let kept = cookie.clone();
-    let report = match timeout(limit, prober.probe(&source, &endpoint, cookie)).await {
-        Ok(report) => report,
-        Err(_) => ProbeReport {
-            verdict: Verdict::Failed {
-                failure: Failure::Timeout,
-                detail: format!("no answer within {limit:?}"),
-            },
-            took: limit,
-            lowered: false,
-            cookie: kept,
-        },
+    // A panic over what an endpoint says must not end the task that all endpoints need.
+    let asked = contained("probe", prober.probe(&source, &endpoint, cookie));
+    let (failure, detail) = match timeout(limit, asked).await {
+        Ok(Ok(report)) => return (endpoint, report),
+        Ok(Err(panicked)) => (Failure::Internal, panicked.to_string()),
+        Err(_) => (Failure::Timeout, format!("no answer within {limit:?}")),
+    };
+    let report = ProbeReport {
+        verdict: Verdict::Failed { failure, detail },
+        took: limit,
+        lowered: false,
+        cookie: kept,
     };
     (endpoint, report)
 }

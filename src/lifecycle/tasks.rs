@@ -10,8 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-/// Panics of detached tasks in this process.
+/// Panics of detached tasks and contained work in this process.
 static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// The longest text of a panic that is passed on: it may quote what was received.
+const PANIC_CHARS: usize = 200;
 
 /// Spawns the tasks that the daemon cannot live without. One that ends or panics ends the daemon, with its
 /// name, so that systemd starts a whole one.
@@ -24,6 +27,11 @@ struct Shared {
     running: Mutex<Vec<AbortHandle>>,
 }
 
+/// Contained work panicked: what the panic said, on one line of at most 200 characters.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a bug of harbor-pilot: {0}")]
+pub struct Panicked(String);
+
 /// A task that must never end has ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("task {name} {}", match .panic { Some(text) => format!("panicked: {text}"), None => "ended".to_owned() })]
@@ -34,7 +42,7 @@ pub struct TaskFailure {
     pub panic: Option<String>,
 }
 
-/// Panics of detached tasks since the start.
+/// Panics since the start of work that may fail alone: detached tasks, and what is [`contained`].
 #[must_use]
 pub fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
@@ -63,24 +71,29 @@ fn message(payload: &(dyn Any + Send)) -> String {
 /// counted.
 pub fn spawn_detached(name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
     start(async move {
-        contained(name, task).await;
+        // It was logged and counted; nobody waits for it.
+        let _ = contained(name, task).await;
     });
 }
 
-/// Work whose panic must not reach whoever waits for it: it is logged with its name and counted, and `None` comes.
+/// Work whose panic must not reach whoever waits for it: it is logged with its name and counted, and its text comes instead.
 pub fn contained<T>(
     name: &'static str,
     work: impl Future<Output = T>,
-) -> impl Future<Output = Option<T>> {
+) -> impl Future<Output = Result<T, Panicked>> {
     // No async fn, which would keep the work twice.
-    AssertUnwindSafe(work).catch_unwind().map(move |ended| {
-        let panicked = |panic: Box<dyn Any + Send>| {
-            PANICS.fetch_add(1, Ordering::Relaxed);
-            let text = message(&*panic);
-            tracing::error!("task {name} panicked: {text}");
-        };
-        ended.map_err(panicked).ok()
-    })
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .map(move |ended| ended.map_err(|panic| Panicked::counted(name, &*panic)))
+}
+
+/// As [`contained`], for one step that waits for nothing: a poll.
+///
+/// # Errors
+/// The step panicked.
+pub fn contained_step<T>(name: &'static str, step: impl FnOnce() -> T) -> Result<T, Panicked> {
+    let ended = std::panic::catch_unwind(AssertUnwindSafe(step));
+    ended.map_err(|panic| Panicked::counted(name, &*panic))
 }
 
 fn start(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
@@ -89,6 +102,18 @@ fn start(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         reason = "the one place that the lint points to"
     )]
     tokio::spawn(task).abort_handle()
+}
+
+// === impl Panicked ===
+
+impl Panicked {
+    fn counted(name: &'static str, panic: &(dyn Any + Send)) -> Self {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+        let text = message(panic);
+        tracing::error!("task {name} panicked: {text}");
+        let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        Self(printable.take(PANIC_CHARS).collect())
+    }
 }
 
 // === impl Tasks ===

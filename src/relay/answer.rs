@@ -141,6 +141,18 @@ pub(crate) fn refusal(
         })
 }
 
+/// The answer where a panic took the request's own. Its record was complete with the panic.
+pub(crate) fn broken(head: bool, request_id: &str) -> Answered {
+    let json = error_body(
+        ErrorCode::Unavailable,
+        "a bug of harbor-pilot; its journal says more",
+    );
+    let answer = marked(StatusCode::SERVICE_UNAVAILABLE, header_value(request_id))
+        .with(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .with(CONTENT_LENGTH, json.len());
+    answer.and(ResponseBody::plain(if head { String::new() } else { json }))
+}
+
 /// A response's head with what every answer has.
 pub(crate) fn head_of(status: StatusCode, record: &RequestRecord) -> ResponseHead {
     marked(status, header_value(&record.request_id()))

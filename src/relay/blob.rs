@@ -79,6 +79,19 @@ impl BlobWanted {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn of(parts: &Arc<RelayParts>, digest: Digest) -> Self {
+        Self {
+            parts: parts.clone(),
+            digest,
+            range: None,
+            size: None,
+            head: false,
+            policy: HarborPolicy::Next,
+            request_id: "1".into(),
+        }
+    }
+
     pub(crate) fn digest_ref(&self) -> &Digest {
         &self.digest
     }

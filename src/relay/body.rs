@@ -21,15 +21,14 @@ use super::blob::{Fetched, Incoming};
 use super::causes::{self, Tried};
 use super::record::RequestRecord;
 use super::rules::Cause;
-use super::search::{Ended, Search};
+use super::search::{Ended, Search, report};
 use super::window::Window;
-use crate::topology::{EndpointId, Failure, InFlight, Outcome, OutcomeReport};
-use crate::upstream;
+use crate::topology::{EndpointId, Failure, InFlight, Outcome};
 use alarm::Alarm;
 use bytes::{Buf as _, Bytes};
 use course::Course;
 use pace::{Floor, Pace};
-use source::Source;
+use source::{Broken, Source};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -111,11 +110,7 @@ impl BlobBody {
         Some((last + 1).saturating_sub(self.errand.first + self.course.window().released()))
     }
 
-    /// The next bytes that may be let go.
-    pub(crate) fn poll_next(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<LetGo, BoxError>>> {
+    fn advance(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<LetGo, BoxError>>> {
         loop {
             match self.stage {
                 Stage::Over => return Poll::Ready(None),
@@ -160,7 +155,7 @@ impl BlobBody {
                     }
                     continue;
                 }
-                Poll::Ready(Some(Err(error))) => self.broken(Failure::Reset, error.detail),
+                Poll::Ready(Some(Err(broken))) => self.broken(broken.failure, broken.detail),
                 Poll::Ready(None) if self.source.is_some() => {
                     if let Err(error) = self.conclude() {
                         return Poll::Ready(Some(Err(error)));
@@ -204,10 +199,7 @@ impl BlobBody {
     }
 
     /// `Ready(None)` with a source: it ended. Without one: nothing to poll.
-    fn poll_source(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, upstream::Error>>> {
+    fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         let wanted = self
             .remaining()
             .map(|remaining| remaining.saturating_sub(self.course.window().held()));
@@ -222,13 +214,7 @@ impl BlobBody {
         if let Some(source) = self.source.take() {
             self.note(&source.endpoint, failure, &detail);
             let parts = &self.errand.parts;
-            let (endpoint, outcome) = (source.endpoint.clone(), Outcome::Hard(failure));
-            parts.health.report(OutcomeReport {
-                endpoint,
-                outcome,
-                first_byte: None,
-                detail,
-            });
+            report(parts, &source.endpoint, Outcome::Hard(failure), detail);
             self.left.push(source.endpoint);
         }
         self.course.breaks();
@@ -353,12 +339,8 @@ impl BlobBody {
             format!("no byte for {limit} s in the middle of a blob")
         };
         self.note(&source.endpoint, Failure::Slow, &detail);
-        parts.health.report(OutcomeReport {
-            endpoint: source.endpoint.clone(),
-            outcome: Outcome::Soft(Failure::Slow),
-            first_byte: None,
-            detail,
-        });
+        let outcome = Outcome::Soft(Failure::Slow);
+        report(&parts, &source.endpoint, outcome, detail);
         // The next blob does not begin there.
         let slow = &parts.memories.slow;
         slow.put(source.endpoint.clone(), (), Instant::now());

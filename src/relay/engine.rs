@@ -1,7 +1,7 @@
 //! The entry of the pull path: routes a request, has it searched for, and makes the answer. Owns what all searches
 //! share.
 
-use super::answer::{Answered, refusal};
+use super::answer::{Answered, broken, refusal};
 use super::causes;
 use super::flight::Flights;
 use super::hedge::Hedging;
@@ -19,6 +19,7 @@ use crate::config::{Config, Limits, Timeouts};
 use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
 use crate::health::Health;
+use crate::lifecycle::contained;
 use crate::oci::{ByteRange, ErrorCode, RawName, ResourceKind};
 use crate::route::{Refusal, Route, RouteTable};
 use crate::telemetry::RequestOutcome;
@@ -192,11 +193,17 @@ impl Relay {
         refusal(status, code, message, RequestOutcome::Refused, head, record)
     }
 
-    /// Answers one request.
+    /// Answers one request. One that a panic ends is answered 503, as one that no source could serve.
     pub async fn pull(&self, request: PullRequest) -> Answered {
+        let (head, id) = (request.head, self.request_id());
+        let answered = contained("request", self.answer(request, id.clone())).await;
+        answered.unwrap_or_else(|_| broken(head, &id))
+    }
+
+    async fn answer(&self, request: PullRequest, id: Arc<str>) -> Answered {
         let parts = &self.0;
         let (method, now) = (if request.head { "HEAD" } else { "GET" }, Instant::now());
-        let mut record = RequestRecord::new(parts.sinks.clone(), self.request_id(), method, now);
+        let mut record = RequestRecord::new(parts.sinks.clone(), id, method, now);
         let rules = parts.rules.load_full();
         let routed = rules
             .routes

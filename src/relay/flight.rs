@@ -1,7 +1,7 @@
 //! One search for all who ask for the same at the same time. Whoever of them is awake drives it, so that nobody who asks
 //! slowly or leaves hurts the others, and it costs no task; when the last one leaves it is cancelled (design P12).
 
-use crate::lifecycle;
+use crate::lifecycle::{Panicked, contained};
 use foldhash::HashMap;
 use futures_util::FutureExt as _;
 use futures_util::future::{Shared, WeakShared};
@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Searches under way at most; what comes beyond is searched for by its own request.
 const FLIGHTS: usize = 1024;
 
-/// What all wait for; `None`: it panicked.
-type Work<V> = Pin<Box<dyn Future<Output = Option<Arc<V>>> + Send>>;
+/// What all wait for, or what its panic said.
+type Work<V> = Pin<Box<dyn Future<Output = Landed<V>> + Send>>;
+type Landed<V> = Result<Arc<V>, Panicked>;
 
 /// The searches under way, each kept alive by those who wait for it. The lock is held for single look-ups.
 #[derive(Debug)]
@@ -63,20 +64,18 @@ where
     V: Send + Sync + 'static,
 {
     /// What `work` yields, or what the same work of another yields that is under way.
-    pub(crate) async fn join<W>(&self, key: K, work: impl Fn() -> W) -> Arc<V>
+    ///
+    /// # Errors
+    /// It panicked. It is not done again: what made it panic would do so once more for each who waits.
+    pub(crate) async fn join<W>(&self, key: K, work: impl Fn() -> W) -> Landed<V>
     where
         W: Future<Output = V> + Send + 'static,
     {
-        let landed = match self.board(key, &work) {
+        match self.board(key, &work) {
             // Cancel safe: whoever leaves gives up a place; the others are woken and go on.
             Some(flight) => flight.await,
-            None => None,
-        };
-        match landed {
-            Some(landed) => landed,
-            // There are too many; or it panicked, which is logged, and the others must not die of it. Boxed, as it is rare:
-            // it would be most of what every request's future takes.
-            None => Arc::new(Box::pin(work()).await),
+            // There are too many. Boxed, as it is rare: it would be most of what every request's future takes.
+            None => Box::pin(contained("manifest", work())).await.map(Arc::new),
         }
     }
 
@@ -111,9 +110,9 @@ where
 fn fly<K: Eq + Hash, V>(
     listed: Listed<K, V>,
     work: impl Future<Output = V>,
-) -> impl Future<Output = Option<Arc<V>>> {
+) -> impl Future<Output = Landed<V>> {
     // No async fn, which would keep the work twice.
-    lifecycle::contained("manifest", work).map(|landed| {
+    contained("manifest", work).map(|landed| {
         // Off the list before anybody is told: who comes now wants a new answer.
         drop(listed);
         landed.map(Arc::new)

@@ -78,7 +78,10 @@ pub(crate) async fn answer(
         fetch(parts, rules, route, wish.clone(), request_id.clone())
     };
     let key = (rules.generation, wish.clone());
-    let fetched = parts.flights.join(key, search).await;
+    let fetched = match parts.flights.join(key, search).await {
+        Ok(fetched) => fetched,
+        Err(panicked) => Arc::new(Fetched::broken(&panicked)),
+    };
     let story = causes::story(&fetched.tried);
     record.searched(fetched.attempts, fetched.generation, story);
     match &fetched.result {

@@ -201,7 +201,11 @@ impl Drop for RequestRecord {
         let Some(mut record) = self.record.take() else {
             return;
         };
-        if !self.complete && !self.early_close_is_normal {
+        if std::thread::panicking() {
+            // Let go of by a panic, it is nobody's leaving.
+            record.outcome = RequestOutcome::Failed;
+            record.error.push_str("harbor-pilot: internal");
+        } else if !self.complete && !self.early_close_is_normal {
             record.outcome = RequestOutcome::ClientClosed;
         }
         record.duration = self.began.elapsed();

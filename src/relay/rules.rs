@@ -323,7 +323,8 @@ impl Cause {
                 | Failure::Reset
                 | Failure::ServerError
                 | Failure::TooManyRequests
-                | Failure::Token => true,
+                | Failure::Token
+                | Failure::Internal => true,
                 Failure::Slow | Failure::Content | Failure::Probe => false,
             },
             Self::NotFound

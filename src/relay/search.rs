@@ -10,6 +10,7 @@ mod reports;
 mod running;
 
 pub(crate) use ending::{Ended, Found, NotFound, Rejection};
+pub(crate) use reports::report;
 
 use super::candidates::{Candidate, Candidates, Pick};
 use super::causes::{Tried, without_addresses};
@@ -17,10 +18,12 @@ use super::engine::RelayParts;
 use super::rules::{Authority, Cause, FinalAnswer};
 use super::timing::{AttemptId, End, Machine, Order, Role, Timing, Want};
 use crate::exchange::{Answer, Ask};
+use crate::lifecycle::contained;
 use crate::oci::Digest;
 use crate::route::{Leg, Route};
 use crate::topology::{EndpointId, Failure, InFlight, Source, SourceId};
 use crate::upstream::{self, Connection};
+use futures_util::FutureExt as _;
 use reports::{rejected, report_success};
 use running::Running;
 use std::future::Future;
@@ -123,12 +126,17 @@ impl<W: Wanted> Search<W> {
         self
     }
 
-    /// Runs to its end.
+    /// Runs to its end. A panic of an attempt is that attempt's failure; one of the search itself ends it.
+    pub(crate) fn run(self) -> impl Future<Output = Ended<W::Good>> + Send {
+        let search = contained("search", self.searched());
+        search.map(|ended| ended.unwrap_or_else(|panicked| Ended::broken(&panicked)))
+    }
+
     #[allow(
         clippy::manual_async_fn,
         reason = "an async fn keeps each argument twice, and this one is moved about for every request"
     )]
-    pub(crate) fn run(mut self) -> impl Future<Output = Ended<W::Good>> + Send {
+    fn searched(mut self) -> impl Future<Output = Ended<W::Good>> + Send {
         async move {
             self.candidates.wait_while_all_are_loaded(&self.parts).await;
             // Read anew after every wait; between two of them no time passes that matters.
@@ -349,3 +357,6 @@ impl<W: Wanted> Search<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

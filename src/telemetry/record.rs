@@ -106,6 +106,8 @@ pub enum EventName {
     HostsWriteFailed,
     /// The unit's sandbox or the file system forbids writing.
     FilesNotWritable,
+    /// An attempt at a source broke for a bug of the agent; the next source was asked.
+    AttemptFailed,
     /// Bytes did not fit their digest.
     DigestMismatch,
     /// An answer for a tag that no digest proves came to nothing; others are asked first.
@@ -183,6 +185,7 @@ impl EventName {
             Self::HostsConflict => "hosts_conflict",
             Self::HostsWriteFailed => "hosts_write_failed",
             Self::FilesNotWritable => "files_not_writable",
+            Self::AttemptFailed => "attempt_failed",
             Self::DigestMismatch => "digest_mismatch",
             Self::TagUnconfirmed => "tag_unconfirmed",
             Self::StaleServed => "stale_served",
@@ -195,7 +198,7 @@ impl EventName {
     }
 
     /// Every event.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::EndpointEjected,
         Self::EndpointReadmitted,
         Self::TierDown,
@@ -206,6 +209,7 @@ impl EventName {
         Self::HostsConflict,
         Self::HostsWriteFailed,
         Self::FilesNotWritable,
+        Self::AttemptFailed,
         Self::DigestMismatch,
         Self::TagUnconfirmed,
         Self::StaleServed,
@@ -230,6 +234,7 @@ impl EventName {
             Self::HostsConflict => "23fd6799d4a943cf9b23077b4e63d6da",
             Self::HostsWriteFailed => "e48054eff21c402ab3c661e605bed383",
             Self::FilesNotWritable => "43410f6a3c0a40398cdc037d406cce1d",
+            Self::AttemptFailed => "5240a23d86fe4035af3f1054071b244f",
             Self::DigestMismatch => "ed9955c80740492c82a2bd95a7d4f39e",
             Self::TagUnconfirmed => "e2645c42c3d945dfb419f4023338219a",
             Self::StaleServed => "af2b712696f5427cabddf6dc78cf4ded",
@@ -252,6 +257,7 @@ impl EventName {
             | Self::HostsConflict
             | Self::HostsWriteFailed
             | Self::FilesNotWritable
+            | Self::AttemptFailed
             | Self::DigestMismatch
             | Self::StaleServed
             | Self::CertExpiring

@@ -56,6 +56,8 @@ pub enum Failure {
     Token,
     /// The probe failed or said unhealthy.
     Probe,
+    /// The agent itself failed: a bug. It says nothing of the endpoint.
+    Internal,
 }
 
 // === impl Failure ===
@@ -76,6 +78,7 @@ impl Failure {
             Self::Content => "content",
             Self::Token => "token",
             Self::Probe => "probe",
+            Self::Internal => "internal",
         }
     }
 }

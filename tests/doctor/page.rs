@@ -39,7 +39,7 @@ const OUTCOMES: [&str; 9] = [
     "served",
 ];
 
-const EVENTS: [&str; 18] = [
+const EVENTS: [&str; 19] = [
     "endpoint_ejected",
     "endpoint_readmitted",
     "tier_down",
@@ -50,6 +50,7 @@ const EVENTS: [&str; 18] = [
     "hosts_conflict",
     "hosts_write_failed",
     "files_not_writable",
+    "attempt_failed",
     "digest_mismatch",
     "tag_unconfirmed",
     "stale_served",

@@ -17,6 +17,7 @@
 mod client;
 #[path = "../agent/node.rs"]
 mod node;
+mod numbers;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -15,6 +15,7 @@ enum Says {
     Addresses(Vec<&'static str>, u64),
     Fails,
     Hangs,
+    Falls,
 }
 
 /// By host: what is said of it, and how often it was asked for.
@@ -49,6 +50,7 @@ impl Resolve for Script {
                 ttl: Duration::from_secs(ttl),
                 unanswered: None,
             }),
+            Some(Says::Falls) => panic!("over the edge"),
             Some(Says::Hangs) => std::future::pending().await,
             Some(Says::Fails) | None => Err("SERVFAIL".to_owned()),
         }
@@ -203,6 +205,12 @@ async fn failures_keep_the_set_and_recover() {
     let stale = running.until(&tier("replica"), |set| set.stale).await;
     assert_eq!(stale.addresses.len(), 1);
     assert_eq!(stale.error.as_deref(), Some("no answer within 5 s"));
+    script.says("replica.example", Says::Falls);
+    let by_panic = |set: &EndpointSet| {
+        let error = set.error.as_deref();
+        error.is_some_and(|error| error.contains("over the edge"))
+    };
+    running.until(&tier("replica"), by_panic).await;
     script.says("replica.example", Says::Fails);
     let before = script.asked("replica.example");
     pass(600).await;

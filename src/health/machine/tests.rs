@@ -42,6 +42,7 @@ fn what_ejects() {
             &[Hard(Timeout), Hard(Timeout), Success, Hard(Timeout)],
         ),
         ("few samples", &[Soft(TooManyRequests); 19]),
+        ("a bug of the agent", &[Hard(Internal); 30]),
         ("asked for peace", &[CoolDown(Duration::from_secs(9)); 19]),
     ];
     for (name, outcomes) in stays {

@@ -51,8 +51,10 @@ impl Prober for Script {
         }
         self.cookies.lock().unwrap().push(cookie);
         tokio::time::sleep(self.takes).await;
+        let verdict = self.verdict.lock().unwrap().clone();
+        assert_ne!(verdict, falls(), "over the edge");
         ProbeReport {
-            verdict: self.verdict.lock().unwrap().clone(),
+            verdict,
             took: self.takes,
             lowered: false,
             cookie: Some("sid=7".to_owned()),
@@ -100,6 +102,11 @@ impl Running {
         };
         self.snapshot.wait_for(found).await.unwrap();
     }
+}
+
+/// The prober panics.
+fn falls() -> Verdict {
+    Verdict::Unhealthy("falls".to_owned())
 }
 
 fn unreachable() -> Verdict {
@@ -173,6 +180,20 @@ async fn an_ejection_is_probed_within_the_budget() {
         "{:?}",
         back.elapsed()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_panics_says_nothing_and_ends_nothing() {
+    let script = Script::new(Duration::from_millis(30));
+    let mut running = start(&script, &[1]);
+    script.says(falls());
+    pass(600).await;
+    let asked = script.asked(&endpoint(&tier("replica"), 1));
+    assert!(asked >= 3, "{asked} times in ten minutes");
+    let healthy = |status| status == EndpointStatus::Healthy;
+    running.until(&tier("replica"), 1, healthy).await;
+    script.says(unreachable());
+    running.until(&tier("replica"), 1, is_ejected).await;
 }
 
 #[tokio::test(start_paused = true)]

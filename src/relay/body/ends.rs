@@ -2,15 +2,29 @@
 
 use super::course::{Conclusion, LastWord};
 use super::{BlobBody, Stage, blame};
-use crate::relay::answer::BoxError;
+use crate::lifecycle::contained_step;
+use crate::relay::answer::{BoxError, LetGo};
 use crate::topology::{EndpointId, Failure};
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 /// What is wrong with wrong bytes.
 const MISFIT: &str = "the bytes do not fit the digest";
 
 impl BlobBody {
+    /// The next bytes that may be let go.
+    pub(crate) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<LetGo, BoxError>>> {
+        match contained_step("blob", || self.advance(context)) {
+            Ok(next) => next,
+            // What stands where is not known any more.
+            Err(panicked) => Poll::Ready(Some(Err(self.reset(&panicked.to_string())))),
+        }
+    }
+
     /// The source ended, or everything is there: right or wrong?
     pub(super) fn conclude(&mut self) -> Result<(), BoxError> {
         let conclusion = self.course.conclude();

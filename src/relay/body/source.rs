@@ -1,8 +1,8 @@
 //! One source of a body while it serves: its bytes, less those to skip, at most those that are wanted.
 
-use crate::lifecycle;
+use crate::lifecycle::{self, contained_step};
 use crate::relay::blob::Incoming;
-use crate::topology::{EndpointId, InFlight};
+use crate::topology::{EndpointId, Failure, InFlight};
 use crate::upstream;
 use bytes::Bytes;
 use hyper::body::Body as _;
@@ -17,6 +17,13 @@ pub(super) struct Source {
     body: Option<upstream::Body>,
     skip: u64,
     _in_flight: InFlight,
+}
+
+/// Why it serves no more.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) failure: Failure,
+    pub(super) detail: String,
 }
 
 // === impl Source ===
@@ -36,8 +43,23 @@ impl Source {
     }
 
     /// The next bytes, less those to skip; at most `wanted` of them, because a source that ignored the range's end
-    /// sends more than was asked for.
+    /// sends more than was asked for. A panic here is this source's end, not the body's.
     pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        wanted: Option<u64>,
+    ) -> Poll<Option<Result<Bytes, Broken>>> {
+        let (failure, detail) = match contained_step("body", || self.take(context, wanted)) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(Some(Err(error)))) => (Failure::Reset, error.detail),
+            Ok(Poll::Ready(Some(Ok(chunk)))) => return Poll::Ready(Some(Ok(chunk))),
+            Ok(Poll::Ready(None)) => return Poll::Ready(None),
+            Err(panicked) => (Failure::Internal, panicked.to_string()),
+        };
+        Poll::Ready(Some(Err(Broken { failure, detail })))
+    }
+
+    fn take(
         &mut self,
         context: &mut Context<'_>,
         wanted: Option<u64>,

@@ -30,7 +30,7 @@ impl Searches {
                 number
             }
         };
-        *self.flights.join(key, work).await
+        *self.flights.join(key, work).await.unwrap()
     }
 
     fn counts(&self) -> (usize, usize) {
@@ -83,18 +83,41 @@ async fn when_the_last_one_leaves_it_is_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_its_own() {
+async fn a_panic_ends_it_for_all_who_wait_and_is_not_tried_again() {
     let flights = Flights::<&str, usize>::default();
     let tries = Arc::new(AtomicUsize::new(0));
     let work = || {
         let number = tries.fetch_add(1, Ordering::SeqCst);
         async move {
+            sleep(Duration::from_secs(1)).await;
             assert_ne!(number, 0, "the first one breaks");
             number
         }
     };
-    assert_eq!(*flights.join("a", work).await, 1);
+    let both = ["a", "a"].map(|key| flights.join(key, work));
+    for landed in futures_util::future::join_all(both).await {
+        let text = landed.unwrap_err().to_string();
+        assert!(text.contains("the first one breaks"), "{text}");
+    }
+    assert_eq!(tries.load(Ordering::SeqCst), 1, "it was done once");
     assert_eq!(flights.list().under_way.len(), 0);
+    assert_eq!(
+        *flights.join("a", work).await.unwrap(),
+        1,
+        "who comes later asks anew"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_beyond_the_bound_is_contained_too() {
+    let flights = Flights::<String, usize>::default();
+    let keys = (0..FLIGHTS).map(|index| index.to_string());
+    let kept: Vec<_> = keys
+        .map(|key| flights.board(key, &|| std::future::pending()).unwrap())
+        .collect();
+    let broken = || async { panic!("beyond") };
+    assert!(flights.join("a".to_owned(), broken).await.is_err());
+    drop(kept);
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,6 +159,6 @@ async fn one_that_is_cancelled_does_not_take_its_successor_along() {
     assert_ne!(number(&searches), first_number);
     drop(first);
     assert_eq!(searches.under_way(), 1);
-    assert_eq!(second.await.as_deref(), Some(&7));
+    assert_eq!(second.await.as_deref(), Ok(&7));
     assert_eq!(searches.under_way(), 0);
 }

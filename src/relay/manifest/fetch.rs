@@ -2,6 +2,7 @@
 
 use super::wanted::{ManifestWanted, Told, timing};
 use crate::config;
+use crate::lifecycle::Panicked;
 use crate::oci::{Digest, Reference};
 use crate::relay::causes::Tried;
 use crate::relay::engine::{RelayParts, Rules};
@@ -33,6 +34,24 @@ pub(crate) struct Fetched {
     pub(super) tried: Vec<Tried>,
     pub(super) attempts: u32,
     pub(super) generation: u64,
+}
+
+impl Fetched {
+    /// It panicked outside of its attempts.
+    pub(super) fn broken(panicked: &Panicked) -> Self {
+        let Ended {
+            tried,
+            attempts,
+            generation,
+            ..
+        } = Ended::<()>::broken(panicked);
+        Self {
+            result: Err(NotFound::Failed),
+            tried,
+            attempts,
+            generation,
+        }
+    }
 }
 
 /// A good answer.

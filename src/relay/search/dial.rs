@@ -72,8 +72,8 @@ where
     async move {
         receive.await.unwrap_or_else(|_| {
             Err(Error {
-                failure: Failure::Reset,
-                detail: "the connect was given up".to_owned(),
+                failure: Failure::Internal,
+                detail: "a connect that broke off".to_owned(),
                 stale_connection: false,
             })
         })

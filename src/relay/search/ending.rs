@@ -1,8 +1,9 @@
 //! How a search ends: with a good answer, an authoritative no, or everybody's reason.
 
+use crate::lifecycle::Panicked;
 use crate::relay::causes::Tried;
 use crate::relay::rules::{Cause, FinalAnswer, Scope};
-use crate::topology::{EndpointId, InFlight, Outcome};
+use crate::topology::{EndpointId, Failure, InFlight, Outcome};
 
 /// Why an answer is no good.
 #[derive(Debug)]
@@ -52,6 +53,25 @@ pub(crate) enum NotFound {
     },
     /// Nobody could answer.
     Failed,
+}
+
+// === impl Ended ===
+
+impl<G> Ended<G> {
+    /// The search itself panicked.
+    pub(crate) fn broken(panicked: &Panicked) -> Self {
+        Self {
+            result: Err(NotFound::Failed),
+            tried: vec![Tried {
+                endpoint: None,
+                label: "harbor-pilot".to_owned(),
+                cause: Cause::Failed(Failure::Internal),
+                detail: panicked.to_string(),
+            }],
+            attempts: 0,
+            generation: 0,
+        }
+    }
 }
 
 // === impl NotFound ===

@@ -1,6 +1,6 @@
 //! What happened to an attempt, taken in: told to the timing machine, to the list of causes and to health.
 
-use super::reports::{report, report_success};
+use super::reports::{broken_here, report, report_success};
 use super::{Event, Rejection, Search, Wanted, dial};
 use crate::relay::causes::Tried;
 use crate::relay::policy;
@@ -27,6 +27,12 @@ impl<W: Wanted> Search<W> {
                 self.machine.connected(attempt);
             }
             Event::Knocked(Ok(())) => self.machine.knocked(attempt),
+            Event::Connected(Err(error)) | Event::Knocked(Err(error))
+                if error.failure == Failure::Internal =>
+            {
+                self.abort(attempt);
+                self.rejected(attempt, broken_here(error.detail), None);
+            }
             // The dialling task has told health and metrics.
             Event::Connected(Err(error)) | Event::Knocked(Err(error)) => {
                 self.note(attempt, Cause::Failed(error.failure), error.detail);
@@ -72,7 +78,10 @@ impl<W: Wanted> Search<W> {
             .get(attempt)
             .and_then(|slot| slot.candidate.clone())
         else {
-            return;
+            // Nobody was found to ask: only DNS was waited for.
+            let leg = self.attempts.get(attempt).map_or(0, |slot| slot.leg);
+            self.candidates.exclude_leg(leg);
+            return self.machine.ended(attempt);
         };
         let label = candidate.endpoint.source.label();
         match rejection {

@@ -66,7 +66,7 @@ impl<W: Wanted> Search<W> {
     }
 }
 
-async fn watch<G>(
+async fn watch<G: 'static>(
     parts: Arc<RelayParts>,
     mut running: Running<G>,
     mut late: Vec<Unanswered>,

@@ -2,13 +2,32 @@
 
 use super::Rejection;
 use crate::exchange::{self, Place};
+use crate::lifecycle::Panicked;
 use crate::relay::candidates::Candidate;
 use crate::relay::engine::RelayParts;
 use crate::relay::rules::{Cause, Scope};
+use crate::telemetry::{EventName, StateChange};
 use crate::topology::{EndpointId, Failure, Outcome, OutcomeReport};
 use std::time::Duration;
 
+/// An attempt that the agent itself broke. A tier's addresses mostly answer alike: two such attempts are enough.
+pub(super) fn internal(panicked: &Panicked) -> Rejection {
+    broken_here(panicked.to_string())
+}
+
+pub(super) fn broken_here(detail: String) -> Rejection {
+    Rejection::Leave {
+        scope: Scope::AddressOnceThenTier,
+        outcome: Outcome::Hard(Failure::Internal),
+        cause: Cause::Failed(Failure::Internal),
+        detail,
+    }
+}
+
 pub(super) fn rejected(error: exchange::Error) -> Rejection {
+    if error.failure == Failure::Internal {
+        return broken_here(error.detail);
+    }
     let (scope, outcome, cause) = match error.at {
         Place::Endpoint => (
             Scope::Address,
@@ -35,7 +54,20 @@ pub(super) fn rejected(error: exchange::Error) -> Rejection {
     }
 }
 
-pub(super) fn report(parts: &RelayParts, endpoint: &EndpointId, outcome: Outcome, detail: String) {
+/// Tells health; of what the agent itself broke it tells people instead.
+pub(crate) fn report(parts: &RelayParts, endpoint: &EndpointId, outcome: Outcome, detail: String) {
+    if outcome == Outcome::Hard(Failure::Internal) {
+        parts.sinks.journal.event(StateChange {
+            event: EventName::AttemptFailed,
+            tier: Some(endpoint.source.label().to_owned()),
+            endpoint: Some(endpoint.address.to_string()),
+            message: format!(
+                "an attempt at {endpoint} ended with {detail}; the next source is asked"
+            ),
+            reason: detail,
+        });
+        return;
+    }
     parts.health.report(OutcomeReport {
         endpoint: endpoint.clone(),
         outcome,

@@ -1,8 +1,11 @@
 //! The work of a search that is under way: connects, exchanges, knocks. They are a few at most, so that each turn looks at all
-//! of them; that costs less than knowing who was woken.
+//! of them; that costs less than knowing who was woken. A panic in one of them is that attempt's failure and nobody else's.
 
 use super::Event;
+use super::reports::internal;
+use crate::lifecycle::contained;
 use crate::relay::timing::AttemptId;
+use futures_util::FutureExt as _;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
@@ -13,12 +16,23 @@ pub(super) struct Running<G>(Vec<Work<G>>);
 struct Work<G> {
     attempt: AttemptId,
     is_knock: bool,
-    future: Pin<Box<dyn Future<Output = Event<G>> + Send>>,
+    future: Boxed<G>,
+}
+
+type Boxed<G> = Pin<Box<dyn Future<Output = Event<G>> + Send>>;
+
+fn own_failure<G: 'static>(future: impl Future<Output = Event<G>> + Send + 'static) -> Boxed<G> {
+    Box::pin(contained("attempt", future).map(|event| {
+        event.unwrap_or_else(|panicked| Event::Examined {
+            result: Err(internal(&panicked)),
+            took: None,
+        })
+    }))
 }
 
 // === impl Running ===
 
-impl<G> Running<G> {
+impl<G: 'static> Running<G> {
     /// Nothing yet.
     pub(super) fn new() -> Self {
         Self(Vec::new())
@@ -33,7 +47,7 @@ impl<G> Running<G> {
         self.0.push(Work {
             attempt,
             is_knock: false,
-            future: Box::pin(future),
+            future: own_failure(future),
         });
     }
 
@@ -46,7 +60,7 @@ impl<G> Running<G> {
         self.0.push(Work {
             attempt,
             is_knock: true,
-            future: Box::pin(future),
+            future: own_failure(future),
         });
     }
 
