@@ -6,6 +6,7 @@ mod request;
 mod stream;
 pub mod test_image;
 
+use crate::cache::Trust;
 use crate::config::Secret;
 use crate::http1::{Date, End, Request, Response, Wrong};
 use crate::lifecycle::{self, DrainWatch, Seat, Thread, Threads};
@@ -45,7 +46,7 @@ pub struct Settings {
 pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drain: DrainWatch) {
     // Counted like a connection, until the last one that is accepted here has been counted itself.
     let _accepting = drain.connection();
-    let seen = test_image::Seen::default();
+    let (seen, trust) = (test_image::Seen::default(), trust(&listener));
     loop {
         let accepted = tokio::select! {
             // Cancel safe: accept loses no connection.
@@ -60,7 +61,8 @@ pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drai
                     lifecycle::spawn_detached("turn away", turn_away(stream, relay.request_id()));
                     continue;
                 };
-                let serving = serving(stream, (relay.clone(), seen.clone()), &settings, &drain);
+                let answering = (relay.clone(), seen.clone(), trust);
+                let serving = serving(stream, answering, &settings, &drain);
                 begin(settings.threads.next(), serving, (permit, open));
             }
             Err(error) => {
@@ -68,6 +70,14 @@ pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drai
                 tokio::time::sleep(ACCEPT_REST).await;
             }
         }
+    }
+}
+
+/// Who may reach a listener: on loopback whoever runs on this node, containerd among them; elsewhere anybody.
+fn trust(listener: &TcpListener) -> Trust {
+    match listener.local_addr() {
+        Ok(address) if address.ip().is_loopback() => Trust::Trusted,
+        _ => Trust::Untrusted,
     }
 }
 
@@ -102,7 +112,7 @@ async fn turn_away(mut stream: TcpStream, request_id: Arc<str>) {
 /// A connection as it begins.
 fn serving(
     stream: TcpStream,
-    (relay, seen): (Relay, test_image::Seen),
+    (relay, seen, trust): (Relay, test_image::Seen, Trust),
     settings: &Settings,
     drain: &DrainWatch,
 ) -> Serving<Answering> {
@@ -111,6 +121,7 @@ fn serving(
     let answering = Answering {
         relay,
         seen,
+        trust,
         key: Key::of(settings.key.clone()),
         threads: settings.threads.clone(),
         reset,
@@ -149,6 +160,8 @@ where
 struct Answering {
     relay: Relay,
     seen: test_image::Seen,
+    /// Who its client is.
+    trust: Trust,
     key: Key,
     threads: Threads,
     /// The connection must end with a reset.
@@ -167,7 +180,8 @@ impl Service for Answering {
     async fn answer(&mut self, request: Request) -> Answer {
         let key = self.key.now();
         let reset = self.reset.clone();
-        request::answer((&self.relay, &self.seen), request, key.as_deref(), reset).await
+        let client = (self.trust, reset);
+        request::answer((&self.relay, &self.seen), request, key.as_deref(), client).await
     }
 
     fn refuse(&mut self, wrong: Wrong) -> Answer {

@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 /// From the ground up. A module knows itself, its own children and the floors below; modules of one floor do
 /// not know each other. Each floor with the reason for its place.
 const FLOORS: &[(&[&str], &str)] = &[
-    (&["oci", "http1"], "the vocabulary of the wire; pure"),
+    (
+        &["oci", "http1", "cache"],
+        "the vocabulary of the wire, and what is kept for a while; pure",
+    ),
     (
         &["lifecycle", "budget"],
         "tasks and the drain, and the bytes that wait in memory: needed everywhere, know nobody",

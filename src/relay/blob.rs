@@ -1,13 +1,17 @@
 //! Blobs: what is asked of a source, what of its answer is looked at before the status line, and the answer to
 //! containerd.
 
+mod expected;
 mod respond;
 
+pub(crate) use expected::Expected;
 pub(crate) use respond::answer;
 
 use super::body::blame;
 use super::engine::RelayParts;
 use super::head;
+#[cfg(test)]
+use super::memory::Image;
 use super::rules::{Asked, Authority, Cause, Scope, Use, Verdict, judge};
 use super::search::{Rejection, Wanted};
 use crate::config::HarborPolicy;
@@ -33,7 +37,7 @@ pub(crate) struct BlobWanted {
     parts: Arc<RelayParts>,
     digest: Digest,
     range: Option<ByteRange>,
-    size: Option<u64>,
+    expected: Expected,
     head: bool,
     policy: HarborPolicy,
     request_id: Arc<str>,
@@ -61,35 +65,40 @@ pub(crate) struct Incoming {
     pub(crate) total: Option<u64>,
     /// The source told a length: `verify = "suspect"` hashes what came without.
     pub(crate) has_length: bool,
+    /// The source told the size of the whole. Where it did not that is a manifest's word, which accuses nobody.
+    pub(crate) tells_total: bool,
 }
 
 // === impl BlobWanted ===
 
 impl BlobWanted {
-    /// The rest of it from an offset. `total`: what its first source told, for where no manifest did: the rest must
-    /// be of the same whole.
+    /// The rest of it from an offset. `total`: the size of the whole in the answer's head: the rest must be of the same whole.
     pub(crate) fn from(&self, first: u64, total: Option<u64>) -> Self {
         // Open where the client's was: from the first byte it is then the whole again, which every source can give.
         let last = self.range.and_then(|range| range.last);
         Self {
             range: Some(ByteRange { first, last }),
-            size: self.size.or(total),
+            expected: self.expected.of_rest(total),
             head: false,
             ..self.clone()
         }
     }
 
     #[cfg(test)]
-    pub(crate) fn of(parts: &Arc<RelayParts>, digest: Digest) -> Self {
+    pub(crate) fn of(parts: &Arc<RelayParts>, blob: Image) -> Self {
         Self {
             parts: parts.clone(),
-            digest,
+            digest: blob.reference.digest().unwrap().clone(),
             range: None,
-            size: None,
+            expected: Expected::of(blob, None),
             head: false,
             policy: HarborPolicy::Next,
             request_id: "1".into(),
         }
+    }
+
+    pub(crate) fn expected(&self) -> &Expected {
+        &self.expected
     }
 
     pub(crate) fn digest_ref(&self) -> &Digest {
@@ -107,10 +116,10 @@ impl BlobWanted {
         })
     }
 
-    fn asked(&self) -> Asked {
+    fn asked(&self, size: Option<u64>) -> Asked {
         Asked::Blob {
             range: self.part(),
-            size: self.size,
+            size,
             empty: self.digest.is_of_nothing(),
         }
     }
@@ -140,15 +149,16 @@ impl BlobWanted {
         endpoint: &EndpointId,
         answer: Answer,
         due: Use,
+        tells_total: bool,
     ) -> Result<Fetched, Rejection> {
         let has_length = answer.fields.contains(&CONTENT_LENGTH);
         let mut body = answer.body;
         let (mut ready, mut read) = (VecDeque::new(), 0_u64);
         let needed = self.needed(due);
         let at_least = match needed {
-            // A part is all there with its last byte; of the whole, one byte more tells a longer one.
+            // A part is all there with its last byte; of the whole its end tells whether the digest fits.
             Some(needed) if needed <= PROVED_FIRST && self.part().is_some() => needed,
-            Some(needed) if needed <= PROVED_FIRST => needed + 1,
+            Some(needed) if needed <= PROVED_FIRST => PROVED_FIRST + 1,
             Some(_) => 1,
             None => PROVED_FIRST + 1,
         };
@@ -176,17 +186,28 @@ impl BlobWanted {
                 detail: "an empty body".to_owned(),
             });
         }
-        if ended && needed.is_some_and(|needed| read < needed) {
-            return Err(broken(format!("the body ended after {read} bytes")));
-        }
-        if self.part().is_none() && needed.is_some_and(|needed| read > needed) {
-            return Err(self.wrong(endpoint, "more bytes than the blob has"));
+        let is_short = ended && needed.is_some_and(|needed| read < needed);
+        if is_short && self.part().is_some() {
+            return Err(if tells_total {
+                broken(format!("the body ended after {read} bytes"))
+            } else {
+                unexpected(format!(
+                    "{read} bytes, and its size is only known from a manifest"
+                ))
+            });
         }
         if ended && self.part().is_none() {
             let mut hasher = self.digest.hasher();
             ready.iter().for_each(|chunk: &Bytes| hasher.update(chunk));
             if hasher.finish() != self.digest {
-                return Err(self.wrong(endpoint, "the bytes do not fit the digest"));
+                return Err(if is_short {
+                    broken(format!("the body ended after {read} bytes"))
+                } else {
+                    self.wrong(endpoint, "the bytes do not fit the digest")
+                });
+            }
+            if needed.is_some_and(|needed| read != needed) {
+                self.parts.sizes.forget(self.expected.blob());
             }
             let incoming = Incoming {
                 ready,
@@ -194,8 +215,12 @@ impl BlobWanted {
                 skip: 0,
                 total: Some(read),
                 has_length,
+                tells_total,
             };
             return Ok(Fetched::Stream(Box::new(incoming)));
+        }
+        if self.part().is_none() && needed.is_some_and(|needed| read > needed) {
+            return Err(unexpected("more bytes than a manifest says".to_owned()));
         }
         let body = if ended { None } else { Some(body) };
         Ok(Fetched::Stream(Box::new(Incoming {
@@ -204,7 +229,18 @@ impl BlobWanted {
             skip: due.skip,
             total: due.total,
             has_length,
+            tells_total,
         })))
+    }
+}
+
+/// Another size than a manifest says, which is one word against another.
+fn unexpected(detail: String) -> Rejection {
+    Rejection::Leave {
+        scope: Scope::Tier,
+        outcome: Outcome::Success,
+        cause: Cause::WrongLength,
+        detail,
     }
 }
 
@@ -240,7 +276,8 @@ impl Wanted for BlobWanted {
         answer: Answer,
     ) -> Result<Fetched, Rejection> {
         let seen = head::of(&answer, Instant::now());
-        match judge(self.asked(), authority, self.policy, &seen) {
+        let size = self.expected.judging(endpoint, &seen, &self.parts.sizes);
+        match judge(self.asked(size), authority, self.policy, &seen) {
             Verdict::Use(due) if self.head => {
                 due.total.map(Fetched::Size).ok_or(Rejection::Leave {
                     scope: Scope::Tier,
@@ -249,7 +286,10 @@ impl Wanted for BlobWanted {
                     detail: "no length was told".to_owned(),
                 })
             }
-            Verdict::Use(due) => self.begin(endpoint, answer, due).await,
+            Verdict::Use(due) => {
+                let tells_total = self.expected.told(&seen).is_some();
+                self.begin(endpoint, answer, due, tells_total).await
+            }
             verdict => Err(head::rejection(verdict, answer).await),
         }
     }

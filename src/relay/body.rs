@@ -84,7 +84,7 @@ impl BlobBody {
         record: RequestRecord,
     ) -> Self {
         let mut course = Course::new(window);
-        course.begins(endpoint.clone());
+        course.begins(endpoint.clone(), incoming.tells_total);
         Self {
             errand,
             course,
@@ -215,8 +215,13 @@ impl BlobBody {
             self.note(&source.endpoint, failure, &detail);
             let parts = &self.errand.parts;
             report(parts, &source.endpoint, Outcome::Hard(failure), detail);
-            self.left.push(source.endpoint);
+            self.leave(source.endpoint);
         }
+    }
+
+    /// The rest comes from elsewhere.
+    fn leave(&mut self, endpoint: EndpointId) {
+        self.left.push(endpoint);
         self.course.breaks();
         self.waiting_since = None;
         if self.resumption.is_none() {
@@ -279,7 +284,8 @@ impl BlobBody {
                     .metrics
                     .resume(before, found.endpoint.source.label());
                 self.record.resumed_by(&found.endpoint, ended.attempts);
-                self.course.begins(found.endpoint.clone());
+                let (who, tells_total) = (found.endpoint.clone(), incoming.tells_total);
+                self.course.begins(who, tells_total);
                 if let Some(total) = incoming.total {
                     self.course
                         .learn_length(total.saturating_sub(self.errand.first));

@@ -15,6 +15,7 @@ use super::sizes::KnownSizes;
 use super::stale::Stale;
 use super::sticky::Sticky;
 use super::{blob, list, manifest};
+use crate::cache::Trust;
 use crate::config::{Config, Limits, Timeouts};
 use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
@@ -51,6 +52,8 @@ pub struct PullRequest {
     pub range: Option<ByteRange>,
     /// What else stood in the query (`n`, `last`), for lists.
     pub query: Option<String>,
+    /// Who asks: what its pull teaches is kept accordingly.
+    pub trust: Trust,
     /// Set when the connection must end with a reset instead of an end (design P8): what was sent is wrong.
     pub reset: Arc<AtomicBool>,
 }

@@ -50,6 +50,7 @@ pub(crate) async fn answer(
         image: Image::new(registry, repository, reference),
         accept: accept_of(request),
         head: request.head,
+        trust: request.trust,
     });
     let kept = wish.image.reference.digest().and_then(|digest| {
         let key = (

@@ -132,6 +132,11 @@ pub(crate) struct Memories {
 // === impl Image ===
 
 impl Image {
+    /// Content of a repository.
+    pub(crate) fn content(registry: RegistryName, repository: Repository, digest: Digest) -> Self {
+        Self::new(registry, repository, Reference::Digest(digest))
+    }
+
     pub(crate) fn new(
         registry: RegistryName,
         repository: Repository,

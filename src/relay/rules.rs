@@ -280,11 +280,16 @@ fn partial(asked: Asked, head: &Head) -> Verdict {
     if size.is_some_and(|size| size != total) {
         return leave(Scope::Tier, Outcome::Success, Cause::WrongLength);
     }
+    let is_sound =
+        sent.first == range.first && head.length.is_none_or(|length| length == sent.length());
     let fits = range
         .within(total)
-        .is_some_and(|due| due.first == sent.first && due.last == sent.last)
-        && head.length.is_none_or(|length| length == sent.length());
-    if fits {
+        .is_some_and(|due| due.first == sent.first && due.last == sent.last);
+    if is_sound && !fits && sent.total.is_none() {
+        // Where it ends is a manifest's word against the source's.
+        return leave(Scope::Tier, Outcome::Success, Cause::WrongLength);
+    }
+    if is_sound && fits {
         Verdict::Use(Use {
             skip: 0,
             first: sent.first,

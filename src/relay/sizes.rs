@@ -1,142 +1,126 @@
 //! Sizes of blobs, learned from manifests that were verified (design P7): they make HEAD answers, Content-Length
-//! and the detection of cold cascades possible. Kept across restarts, bounded, oldest out.
+//! and the detection of cold cascades possible. What a manifest says holds for its own repository (design S8). Kept across
+//! restarts, bounded.
 
-use crate::oci::{Descriptor, Digest};
-use std::collections::{HashMap, VecDeque};
+use super::memory::Image;
+use crate::cache::{Bounds, SharedTtlMap, Trust};
+use crate::oci::{Descriptor, Digest, RegistryName, Repository};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
 
-/// Blobs remembered at most: about 3 MiB of memory when full, more than a node ever holds.
-const CAPACITY: usize = 20_000;
+/// Sizes remembered at most: about 5 MiB of memory when full, more than a node ever holds.
+const BOUNDS: Bounds = Bounds::entries(Duration::MAX, 20_000);
 
-/// Digest → size in bytes. The lock is held for single look-ups only.
-#[derive(Debug, Default)]
-pub(crate) struct KnownSizes(Mutex<Known>);
+/// What one manifest teaches at most: an image has at most 127 layers, an index some ten manifests.
+const NAMES: usize = 1024;
 
-#[derive(Debug, Default)]
-struct Known {
-    sizes: HashMap<Digest, u64>,
-    order: VecDeque<Digest>,
-    changed: bool,
+/// Blob in a repository → size in bytes.
+#[derive(Debug)]
+pub(crate) struct KnownSizes {
+    sizes: SharedTtlMap<Image, u64>,
+    changed: AtomicBool,
 }
 
 // === impl KnownSizes ===
 
 impl KnownSizes {
-    /// The size of a blob, if a manifest told it.
-    pub(crate) fn get(&self, digest: &Digest) -> Option<u64> {
-        self.lock().sizes.get(digest).copied()
+    /// The size of a blob, if a manifest of its repository told it.
+    pub(crate) fn get(&self, blob: &Image) -> Option<u64> {
+        self.sizes.get(blob, Instant::now())
     }
 
-    /// Learns what a verified manifest names.
-    pub(crate) fn learn(&self, descriptors: &[Descriptor]) {
-        let mut known = self.lock();
-        for descriptor in descriptors {
-            known.insert(descriptor.digest.clone(), descriptor.size);
+    /// Learns what a verified manifest of a repository names. `trust`: who asked for it.
+    pub(crate) fn learn(
+        &self,
+        (registry, repository): (&RegistryName, &Repository),
+        descriptors: &[Descriptor],
+        trust: Trust,
+    ) {
+        let now = Instant::now();
+        for Descriptor { digest, size, .. } in descriptors.iter().take(NAMES) {
+            let blob = Image::content(registry.clone(), repository.clone(), digest.clone());
+            let is_new = self.sizes.change(|sizes| {
+                let is_new = sizes.get(&blob, now) != Some(size);
+                sizes.put(blob, *size, trust, now);
+                is_new
+            });
+            self.changed.fetch_or(is_new, Ordering::Relaxed);
         }
+    }
+
+    /// Sources agree on another size, or the digest has proved one.
+    pub(crate) fn forget(&self, blob: &Image) {
+        let was = self.sizes.change(|sizes| sizes.remove(blob));
+        self.changed.fetch_or(was.is_some(), Ordering::Relaxed);
     }
 
     /// Reads what an earlier run kept. Lines that say nothing are passed over: the file is a help, no truth.
     pub(crate) fn load(path: &Path) -> Self {
-        let known = Self::default();
-        if let Ok(text) = std::fs::read_to_string(path) {
-            let mut inner = known.lock();
-            for line in text.lines() {
-                if let Some((digest, size)) = line.split_once(' ')
-                    && let (Ok(digest), Ok(size)) = (digest.parse(), size.parse())
-                {
-                    inner.insert(digest, size);
-                }
+        let known = Self {
+            sizes: SharedTtlMap::new(BOUNDS),
+            changed: AtomicBool::new(false),
+        };
+        if let Ok(text) = fs::read_to_string(path) {
+            let now = Instant::now();
+            for (blob, size, trust) in text.lines().filter_map(read_line) {
+                known.sizes.put(blob, size, trust, now);
             }
-            inner.changed = false;
         }
         known
     }
 
     /// Writes all to a file if anything changed since the last time; the old file or the new one, never half.
     pub(crate) fn store(&self, path: &Path) -> io::Result<()> {
-        let lines: Vec<String> = {
-            let mut known = self.lock();
-            if !std::mem::take(&mut known.changed) {
-                return Ok(());
-            }
-            let size_of = |digest: &Digest| known.sizes.get(digest).copied().unwrap_or_default();
-            known
-                .order
-                .iter()
-                .map(|digest| format!("{digest} {}\n", size_of(digest)))
+        if !self.changed.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let lines: Vec<String> = self.sizes.read(|sizes| {
+            let lines = sizes.iter();
+            lines
+                .map(|(blob, size, trust)| line(blob, *size, trust))
                 .collect()
-        };
+        });
         let temporary = path.with_extension("new");
-        let mut file = std::fs::File::create(&temporary)?;
+        // One that an interrupted run left behind may have other permissions.
+        let _ = fs::remove_file(&temporary);
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(lines.concat().as_bytes())?;
-        std::fs::rename(&temporary, path)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        fs::rename(&temporary, path)
     }
 }
 
-// === impl Known ===
+/// `docker.io library/nginx sha256:… 1234 trusted`
+fn line(blob: &Image, size: u64, trust: Trust) -> String {
+    let word = match trust {
+        Trust::Trusted => "trusted",
+        Trust::Untrusted => "untrusted",
+    };
+    let (registry, repository) = (&blob.registry, &blob.repository);
+    format!("{registry} {repository} {} {size} {word}\n", blob.reference)
+}
 
-impl Known {
-    fn insert(&mut self, digest: Digest, size: u64) {
-        let before = self.sizes.insert(digest.clone(), size);
-        self.changed |= before != Some(size);
-        if before.is_none() {
-            self.order.push_back(digest);
-        }
-        while self.order.len() > CAPACITY {
-            if let Some(oldest) = self.order.pop_front() {
-                self.sizes.remove(&oldest);
-            }
-        }
-    }
+fn read_line(line: &str) -> Option<(Image, u64, Trust)> {
+    let mut words = line.split(' ');
+    let mut word = || words.next();
+    let (registry, repository) = (word()?.parse().ok()?, word()?.parse().ok()?);
+    let (digest, size): (Digest, u64) = (word()?.parse().ok()?, word()?.parse().ok()?);
+    let trust = match word()? {
+        "trusted" => Trust::Trusted,
+        "untrusted" => Trust::Untrusted,
+        _ => return None,
+    };
+    Some((Image::content(registry, repository, digest), size, trust))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn descriptor(text: &str, size: u64) -> Descriptor {
-        Descriptor {
-            digest: Digest::sha256(text.as_bytes()),
-            size,
-            is_manifest: false,
-        }
-    }
-
-    #[test]
-    fn a_restart_keeps_what_manifests_told() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("sizes");
-        let known = KnownSizes::default();
-        known.learn(&[descriptor("a", 1), descriptor("b", 2)]);
-        known.store(&path).unwrap();
-        let again = KnownSizes::load(&path);
-        assert_eq!(again.get(&Digest::sha256(b"a")), Some(1));
-        assert_eq!(again.get(&Digest::sha256(b"b")), Some(2));
-        assert_eq!(again.get(&Digest::sha256(b"c")), None);
-    }
-
-    #[test]
-    fn nonsense_in_the_file_is_passed_over() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("sizes");
-        let good = Digest::sha256(b"x");
-        std::fs::write(&path, format!("nonsense\nsha256:12 7\n{good} 9\n{good}")).unwrap();
-        assert_eq!(KnownSizes::load(&path).get(&good), Some(9));
-    }
-
-    #[test]
-    fn the_oldest_goes_first() {
-        let known = KnownSizes::default();
-        for index in 0..=CAPACITY {
-            known.learn(&[descriptor(&index.to_string(), 1)]);
-        }
-        assert_eq!(known.get(&Digest::sha256(b"0")), None);
-        assert_eq!(known.get(&Digest::sha256(b"1")), Some(1));
-    }
-}
+mod tests;

@@ -110,18 +110,10 @@ impl Window {
             Some(length) if self.received() > length => return Err(Fault::TooLong),
             _ => {}
         }
-        let Proof::Digest { hasher, due } = &self.proof else {
-            return Ok(());
-        };
-        let mut hasher = hasher.clone();
-        for chunk in &self.held {
-            hasher.update(chunk);
+        if self.is_hashed() && !self.fits_digest() {
+            return Err(Fault::WrongDigest);
         }
-        if hasher.finish() == *due {
-            Ok(())
-        } else {
-            Err(Fault::WrongDigest)
-        }
+        Ok(())
     }
 
     /// The next proven bytes, after [`Window::finish`] said yes.
@@ -153,6 +145,23 @@ impl Window {
     /// Another source told the size that nobody knew.
     pub(crate) fn learn_length(&mut self, length: u64) {
         self.length.get_or_insert(length);
+    }
+
+    /// Whether what has come is the whole, wherever its end was expected.
+    pub(crate) fn fits_digest(&self) -> bool {
+        let Proof::Digest { hasher, due } = &self.proof else {
+            return false;
+        };
+        let mut hasher = hasher.clone();
+        for chunk in &self.held {
+            hasher.update(chunk);
+        }
+        hasher.finish() == *due
+    }
+
+    /// Whether an end is expected.
+    pub(crate) fn has_length(&self) -> bool {
+        self.length.is_some()
     }
 
     /// Whether a digest proves the body, not its length alone.

@@ -2,6 +2,7 @@
 
 use super::Answer;
 use super::test_image::{self, Seen};
+use crate::cache::Trust;
 use crate::config::Secret;
 use crate::http1::{Fields, Request};
 use crate::oci::{ByteRange, ErrorCode, PathError, ResourceKind, ResourcePath};
@@ -44,7 +45,7 @@ pub(super) async fn answer(
     (relay, seen): (&Relay, &Seen),
     request: Request,
     key: Option<&Secret>,
-    reset: Arc<AtomicBool>,
+    (trust, reset): (Trust, Arc<AtomicBool>),
 ) -> Answer {
     let head = request.method == Method::HEAD;
     let wish = match wish(&request, key) {
@@ -81,6 +82,7 @@ pub(super) async fn answer(
                 accept: accept(&request.fields),
                 range: range(&request.fields),
                 query: query.filter(|_| list),
+                trust,
                 reset,
             };
             drop(request);

@@ -83,6 +83,16 @@ impl Image {
         }
     }
 
+    /// The same content below a manifest that tells another size of the first layer.
+    pub fn claiming(&self, size: u64) -> Self {
+        let mut manifest: Value = serde_json::from_slice(&self.top.body).unwrap();
+        manifest["layers"][0]["size"] = json!(size);
+        Self {
+            top: Manifest::of(OCI_MANIFEST, &manifest),
+            ..self.clone()
+        }
+    }
+
     /// The index as Harbor keeps it when only one platform was pulled in time: trimmed, with a digest of its own
     /// (harbor-facts 3.2).
     pub fn trimmed(&self) -> Manifest {

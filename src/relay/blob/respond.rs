@@ -1,6 +1,6 @@
 //! The answer to a request for a blob: from memory where the size says enough, else from a search.
 
-use super::{BlobWanted, Fetched};
+use super::{BlobWanted, Expected, Fetched};
 use crate::config::{Timeouts, Verify};
 use crate::http1::ResponseHead;
 use crate::oci::{ByteRange, ContentRange, Digest, ErrorCode};
@@ -11,7 +11,7 @@ use crate::relay::body::{BlobBody, Errand};
 use crate::relay::causes;
 use crate::relay::engine::{PullRequest, RelayParts, Rules, not_found};
 use crate::relay::head;
-use crate::relay::memory::CONTENT_DIGEST;
+use crate::relay::memory::{CONTENT_DIGEST, Image};
 use crate::relay::record::RequestRecord;
 use crate::relay::rules::FinalAnswer;
 use crate::relay::search::{Found, NotFound, Search};
@@ -45,7 +45,9 @@ pub(crate) async fn answer(
     request: &PullRequest,
     mut record: RequestRecord,
 ) -> Answered {
-    let size = parts.sizes.get(&digest);
+    let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
+    let content = Image::content(registry, repository, digest.clone());
+    let size = parts.sizes.get(&content);
     if let (Some(range), Some(size)) = (request.range, size)
         && range.within(size).is_none()
     {
@@ -63,7 +65,7 @@ pub(crate) async fn answer(
         parts: parts.clone(),
         digest,
         range: if request.head { None } else { request.range },
-        size,
+        expected: Expected::of(content, size),
         head: request.head,
         policy: rules.config.failover.harbor_policy,
         request_id: record.request_id(),

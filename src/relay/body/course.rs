@@ -22,6 +22,9 @@ pub(super) struct Course {
     /// Whose bytes were let go, in order; who only offers another end to them after somebody was accused is left out.
     released: Vec<EndpointId>,
     accused: Vec<Accused>,
+    /// A source told the size of the whole. A manifest's word for it may be wrong, and then so is where the end was looked for:
+    /// without another's rest that fits, nobody is known to be wrong.
+    is_size_told: bool,
 }
 
 /// A source at whose end the digest was wrong.
@@ -66,11 +69,14 @@ impl Course {
             current: None,
             released: Vec::new(),
             accused: Vec::new(),
+            is_size_told: false,
         }
     }
 
-    /// A source goes on at the released offset; what is held of another is thrown away.
-    pub(super) fn begins(&mut self, who: EndpointId) {
+    /// A source goes on at the released offset; what is held of another is thrown away. `tells_total`: it told the size of the
+    /// whole.
+    pub(super) fn begins(&mut self, who: EndpointId, tells_total: bool) {
+        self.is_size_told |= tells_total;
         self.window.discard_held();
         self.current = Some(who);
     }
@@ -151,7 +157,8 @@ impl Course {
         let Some(who) = self.current.take() else {
             return Conclusion::Wrong(self.unproven());
         };
-        let is_blamed = self.released.iter().all(|other| *other == who);
+        let is_size_known = self.is_size_told || !self.window.has_length();
+        let is_blamed = is_size_known && self.released.iter().all(|other| *other == who);
         let mut blamed = if is_blamed {
             vec![who.clone()]
         } else {
@@ -170,6 +177,7 @@ impl Course {
     /// not fit, unless somebody is known to be wrong. Who only offered another end may be right.
     fn unproven(&mut self) -> Blamed {
         let is_known = self.accused.iter().any(|accused| accused.is_blamed);
+        let is_known = is_known || (!self.is_size_told && self.window.has_length());
         let first = self.accused.first().map(|accused| accused.who.clone());
         let mut blamed = Vec::new();
         if !is_known {

@@ -1,6 +1,7 @@
 //! How a body ends: cleanly, with FIN, with a reset, or not yet.
 
 use super::course::{Conclusion, LastWord};
+use super::source::Source;
 use super::{BlobBody, Stage, blame};
 use crate::lifecycle::contained_step;
 use crate::relay::answer::{BoxError, LetGo};
@@ -46,8 +47,26 @@ impl BlobBody {
                 }
                 Ok(())
             }
+            Conclusion::Short if self.course.window().fits_digest() => {
+                // The whole is here, and shorter than a manifest made us promise.
+                let wanted = &self.errand.wanted;
+                self.errand.parts.sizes.forget(wanted.expected().blob());
+                Err(self.give_up("it is shorter than its manifest says".to_owned()))
+            }
             Conclusion::Short => {
-                self.broken(Failure::Reset, "the body ended early".to_owned());
+                let tells_total = |source: &Source| source.tells_total;
+                if self.course.window().is_hashed() || self.source.as_ref().is_some_and(tells_total)
+                {
+                    self.broken(Failure::Reset, "the body ended early".to_owned());
+                } else if let Some(source) = self.source.take() {
+                    // A part of it, and where it ends only a manifest said.
+                    self.note(
+                        &source.endpoint,
+                        Failure::Reset,
+                        "another end than a manifest says",
+                    );
+                    self.leave(source.endpoint);
+                }
                 Ok(())
             }
             Conclusion::Doubtful(blamed) => {

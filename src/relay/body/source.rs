@@ -16,6 +16,8 @@ pub(super) struct Source {
     ready: VecDeque<Bytes>,
     body: Option<upstream::Body>,
     skip: u64,
+    /// It told the size of the whole.
+    pub(super) tells_total: bool,
     _in_flight: InFlight,
 }
 
@@ -31,13 +33,18 @@ pub(super) struct Broken {
 impl Source {
     pub(super) fn new(incoming: Incoming, endpoint: EndpointId, in_flight: InFlight) -> Self {
         let Incoming {
-            ready, body, skip, ..
+            ready,
+            body,
+            skip,
+            tells_total,
+            ..
         } = incoming;
         Self {
             endpoint,
             ready,
             body,
             skip,
+            tells_total,
             _in_flight: in_flight,
         }
     }

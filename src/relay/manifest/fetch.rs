@@ -1,6 +1,7 @@
 //! One search for a manifest with all that it teaches: sizes, who answered, denials, and the copy for an outage.
 
 use super::wanted::{ManifestWanted, Told, timing};
+use crate::cache::Trust;
 use crate::config;
 use crate::lifecycle::Panicked;
 use crate::oci::{Digest, Reference};
@@ -19,12 +20,14 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// What is asked for; equal ones get the same answer.
+/// What is asked for and by whom; equal ones get the same answer. What an untrusted client begins teaches as one, so a
+/// trusted one does not share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Wish {
     pub(super) image: Image,
     pub(super) accept: HeaderValue,
     pub(super) head: bool,
+    pub(super) trust: Trust,
 }
 
 /// How a search ended, for everybody who waits for it.
@@ -233,7 +236,8 @@ fn learn(
             let kept = parts.memories.manifests.get(&key, now);
             // What the same endpoint said moments ago taught all there is to learn.
             if is_retry || kept.is_none_or(|kept| kept.endpoint != manifest.endpoint) {
-                parts.sizes.learn(&descriptors);
+                let of = (&wish.image.registry, &wish.image.repository);
+                parts.sizes.learn(of, &descriptors, wish.trust);
                 let learned = descriptors.iter().map(|descriptor| &descriptor.digest);
                 let learned = learned.chain([&manifest.digest]);
                 parts

@@ -11,6 +11,7 @@ use crate::oci::ResourcePath;
 use crate::relay::Relay;
 use crate::relay::blob::{BlobWanted, Incoming};
 use crate::relay::body::{BlobBody, Errand};
+use crate::relay::memory::Image;
 use crate::relay::record::RequestRecord;
 use crate::relay::window::Window;
 use crate::route::RouteTable;
@@ -254,7 +255,9 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
     let bench = Bench::start().await;
     let size = CONTENT.len() as u64;
     let digest = Digest::sha256(CONTENT);
-    let wanted = BlobWanted::of(&bench.parts, digest.clone());
+    let (registry, repository) = (&bench.route.registry_label, &bench.route.repository);
+    let blob = Image::content(registry.clone(), repository.clone(), digest.clone());
+    let wanted = BlobWanted::of(&bench.parts, blob);
     // The first source has bytes to throw away, which do not go.
     let incoming = Incoming {
         ready: VecDeque::from([Bytes::from_owner(Bomb([1; 10]))]),
@@ -262,6 +265,7 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
         skip: 10,
         total: Some(size),
         has_length: true,
+        tells_total: true,
     };
     let snapshot = bench.parts.snapshots.borrow().clone();
     let tier = snapshot.source(&bench.tier.source).unwrap();

@@ -79,7 +79,7 @@ fn play(blob: &[u8], sources: &[Script], knows_length: bool) -> Played {
     for (number, source) in sources.iter().enumerate() {
         let sent = source.sends(blob);
         let from = usize::try_from(course.window().released()).unwrap();
-        course.begins(who(number));
+        course.begins(who(number), true);
         let mut conclusion = None;
         for chunk in sent.get(from..).unwrap_or_default().chunks(source.chunk) {
             // A source is never read further than the length that is known.
