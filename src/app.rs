@@ -257,7 +257,7 @@ pub async fn build(
         started,
     };
     if let Some(address) = config.server.admin {
-        let (listener, address) = bind(address, "the admin endpoint").await?;
+        let (listener, address) = bind(address, listen::ADMIN).await?;
         bound.admin = Some(address);
         tasks.spawn(
             "admin endpoint",

@@ -185,7 +185,15 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
     let (stdout, stderr) = (&mut io::stdout(), &mut io::stderr());
     match command {
         Command::Run => Ok(run::run(loader, log)),
-        Command::Check { json } => check::run(&check::CheckArgs { loader, json }, stdout, stderr),
+        Command::Check { json } => check::run(
+            &check::CheckArgs {
+                loader,
+                json,
+                machine: Arc::new(Machine::this()),
+            },
+            stdout,
+            stderr,
+        ),
         Command::Init {
             replica,
             core,

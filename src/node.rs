@@ -15,6 +15,7 @@ pub mod hosts_file;
 pub mod hosts_toml;
 pub mod ledger;
 mod marks;
+pub mod privileged;
 pub mod registries_yaml;
 pub mod shown;
 pub mod task;

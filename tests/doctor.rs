@@ -160,7 +160,7 @@ impl Place {
             "[server]\nlisten = [\"{ip}:5290\"]\nadmin = \"{ip}:5291\"\n\
              [[tier]]\nname = \"core\"\nurl = \"{}\"\n{}\n[tier.projects]\n\"docker.io\" = \"proxy-docker-io\"\n\
              [[registry]]\nname = \"docker.io\"\nupstream = \"{}\"\n{}\
-             [node]\nmanage = true\nruntime = \"k3s\"\ndata_dir = {:?}\nregistries_yaml = {:?}\n\
+             [node]\nmanage = true\nallow_unprivileged_port = true\nruntime = \"k3s\"\ndata_dir = {:?}\nregistries_yaml = {:?}\n\
              [state]\ndirectory = {:?}\n",
             self.tier.base_url(),
             self.keys,

@@ -10,13 +10,15 @@ pub enum Error {
     #[error("the configuration may not be used and no earlier one was accepted")]
     Config(Vec<Problem>),
     /// A listener.
-    #[error("cannot listen on {address} for {what}; see who holds the port with: ss -ltnp 'sport = :{}'", address.port())]
+    #[error("cannot listen on {address} for {what}: {instead}")]
     Bind {
         /// What it was for.
         what: &'static str,
         /// Where.
         address: SocketAddr,
-        /// Why not.
+        /// Who or what is in the way, and what to do.
+        instead: String,
+        /// What the system said.
         #[source]
         source: std::io::Error,
     },

@@ -1,13 +1,18 @@
 //! The listeners: taken over from the process before this one, or bound anew; and kept for the next one (design O3).
 
 use super::Error;
+use crate::doctor::port::who_listens;
 use crate::lifecycle::{Inherited, Notifier};
+use crate::node::detect::Machine;
+use crate::node::privileged::first_unprivileged_port;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use tokio::net::TcpListener;
 
 /// What stands in errors about it.
 const ENDPOINT: &str = "the registry endpoint";
+pub(super) const ADMIN: &str = "the admin endpoint";
 
 /// The registry endpoint's listeners before they are served, in the configuration's order.
 #[derive(Debug)]
@@ -86,9 +91,90 @@ pub(super) fn keep(listener: &TcpListener, notifier: &Notifier) -> Option<OwnedF
 }
 
 fn wrong(what: &'static str, address: SocketAddr, source: std::io::Error) -> Error {
+    let machine = Machine::this();
+    let instead = instead(
+        what,
+        address,
+        source.kind(),
+        || who_listens(address).map(|held| held.to_string()),
+        first_unprivileged_port(&machine),
+    );
     Error::Bind {
         what,
         address,
+        instead,
         source,
+    }
+}
+
+/// Who or what is in the way, and what to do.
+fn instead(
+    what: &str,
+    address: SocketAddr,
+    kind: ErrorKind,
+    holder: impl FnOnce() -> Option<String>,
+    first: u32,
+) -> String {
+    let key = match what {
+        ENDPOINT => "listen",
+        ADMIN => "admin",
+        _ => "metrics",
+    };
+    let port = address.port();
+    match kind {
+        ErrorKind::AddrInUse => match holder() {
+            Some(holder) => format!(
+                "{holder} holds that port; stop it, or choose another port with [server] {key}"
+            ),
+            None => format!(
+                "somebody holds that port; see who with: ss -tanp 'sport = :{port}'; or choose another port with [server] {key}"
+            ),
+        },
+        ErrorKind::PermissionDenied if u32::from(port) < first => {
+            let mut text = format!(
+                "a port below {first} needs root or CAP_NET_BIND_SERVICE, which this process (uid {}) does not have; start it by its unit (systemctl start harbor-pilot), or choose a port from {first} on with [server] {key}",
+                rustix::process::geteuid().as_raw()
+            );
+            if what == ENDPOINT {
+                text.push_str(
+                    ", which every user of this node may bind as well: it is written into the node's files only with [node] allow_unprivileged_port = true",
+                );
+            }
+            text
+        }
+        _ => format!("see that this node has that address, or choose another with [server] {key}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_the_way_of_a_port_is_named_with_what_to_do() {
+        let low: SocketAddr = "127.0.0.1:290".parse().unwrap();
+        let nginx = || Some("nginx (pid 814, nginx.service)".to_owned());
+        let said =
+            |what, kind, holder: fn() -> Option<String>| instead(what, low, kind, holder, 1024);
+        let text = said(ENDPOINT, ErrorKind::AddrInUse, nginx);
+        assert_eq!(
+            text,
+            "nginx (pid 814, nginx.service) holds that port; stop it, or choose another port with [server] listen"
+        );
+        let text = said(ADMIN, ErrorKind::AddrInUse, || None);
+        assert!(text.contains("ss -tanp 'sport = :290'") && text.ends_with("[server] admin"));
+        let text = said(ENDPOINT, ErrorKind::PermissionDenied, || None);
+        for due in [
+            "a port below 1024 needs root or CAP_NET_BIND_SERVICE",
+            "(uid ",
+            "choose a port from 1024 on with [server] listen",
+            "allow_unprivileged_port = true",
+        ] {
+            assert!(text.contains(due), "{text}");
+        }
+        let text = said(ADMIN, ErrorKind::PermissionDenied, || None);
+        assert!(!text.contains("allow_unprivileged_port"), "{text}");
+        let text = said("metrics", ErrorKind::AddrNotAvailable, || None);
+        assert!(text.ends_with("[server] metrics"), "{text}");
     }
 }

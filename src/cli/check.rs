@@ -2,8 +2,12 @@
 //! wrong with it, at once.
 
 use crate::config::{Loaded, Loader, Problem};
+use crate::node::detect::Machine;
+use crate::node::files::agent_of;
+use crate::node::privileged::Unprivileged;
 use serde_json::{Value, json};
 use std::io::{self, Write};
+use std::sync::Arc;
 
 /// A configuration that may not be used (sysexits' EX_USAGE).
 const BAD_CONFIGURATION: u8 = 64;
@@ -15,6 +19,8 @@ pub struct CheckArgs {
     pub loader: Loader,
     /// For programs instead of people.
     pub json: bool,
+    /// The machine that the configuration is for.
+    pub machine: Arc<Machine>,
 }
 
 /// Runs the command; the exit status is 0, or 64 for a configuration that may not be used. The report goes to
@@ -23,7 +29,11 @@ pub struct CheckArgs {
 /// # Errors
 /// Where the report cannot be written.
 pub fn run(args: &CheckArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
-    let loaded = args.loader.load();
+    let mut loaded = args.loader.load();
+    if let Ok(loaded) = &mut loaded {
+        let doubt = unprivileged_port(loaded, &args.machine);
+        loaded.warnings.extend(doubt);
+    }
     if args.json {
         serde_json::to_writer_pretty(&mut *stdout, &as_json(&loaded))?;
         writeln!(stdout)?;
@@ -31,6 +41,25 @@ pub fn run(args: &CheckArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> 
         for_people(&loaded, stdout, stderr)?;
     }
     Ok(if loaded.is_ok() { 0 } else { BAD_CONFIGURATION })
+}
+
+/// The agent's port, where this machine keeps it from nobody.
+fn unprivileged_port(loaded: &Loaded, machine: &Machine) -> Option<Problem> {
+    let agent = agent_of(&loaded.config)?;
+    let port = Unprivileged::of(machine, &loaded.config, &agent)?;
+    let key = "server.listen";
+    let tables = loaded.provenance.tables.iter();
+    let mut settings = tables.flat_map(|table| table.settings.iter().map(move |one| (table, one)));
+    let origin = settings
+        .find(|(table, one)| table.path_of(one) == key)
+        .and_then(|(_, one)| one.origin.clone());
+    Some(Problem {
+        file: origin.as_ref().map(|origin| origin.file().to_owned()),
+        line: origin.as_ref().map(|origin| origin.line()),
+        key: key.to_owned(),
+        what: port.to_string(),
+        instead: port.instead(),
+    })
 }
 
 fn for_people(

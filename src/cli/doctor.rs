@@ -184,12 +184,12 @@ async fn listeners(listen: &[SocketAddr]) -> Vec<Listener> {
         async move {
             let held = tokio::task::spawn_blocking(move || who_listens(address));
             let (held, answers) = tokio::join!(held, answers(address));
-            let (taken, holder) = held.unwrap_or_default();
+            let held = held.unwrap_or_default();
             Listener {
                 address,
                 // What answers is there, whatever the kernel's list said a moment before.
-                taken: taken || answers,
-                holder,
+                taken: held.is_some() || answers,
+                holder: held.and_then(|held| held.holder),
                 answers,
             }
         }

@@ -13,6 +13,7 @@
 //! | `files[]` | `path`, `kind` (hosts, registries, ca), `action` (create, change, remove), `result` (planned, written, failed, waits), `why`, `diff` (of `plan`) |
 //! | `left[]` | `path`, `why`, `waits`: what cannot be done (now) |
 //! | `notes[]`, `findings[]` | what a person should know; findings have `what`, `instead`, `degraded` |
+//! | `unprivileged_port` | null, or why every user of the node may bind the agent's port |
 //! | `agent_answers` | the agent's own port answers, so that it stands in the files |
 //!
 //! `restore` and `handover` know nothing but the ledger and print `changed`, `files` and `left` only.
@@ -27,6 +28,7 @@ pub mod restore;
 use super::status;
 use crate::admin::{State, Status};
 use crate::config::{Config, Loaded, Loader};
+use crate::doctor::port::who_listens;
 use crate::node::detect::Machine;
 use crate::node::files::{Pass, Tiers};
 use crate::node::ledger::Store;
@@ -34,6 +36,8 @@ use crate::node::{answers, files};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,7 +101,9 @@ impl Node {
         let (agent_alive, tiers) = runtime.block_on(async {
             let address = agent.as_deref().and_then(address);
             let alive = match address {
-                Some(address) => answers(address).await,
+                Some(address) => {
+                    answers(address).await && is_the_agents(address, &config.state_directory)
+                }
                 None => false,
             };
             let status = match config.server.admin.filter(|_| alive) {
@@ -131,6 +137,15 @@ impl Node {
             detected: None,
         }
     }
+}
+
+/// Whether whoever answers there may be the agent: a header can be sent by everybody, and of a port that every user may
+/// bind (design S7) the kernel says whose it is. An agent without root's name owns its state directory.
+fn is_the_agents(address: SocketAddr, state_directory: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    let owner = std::fs::metadata(state_directory).map(|found| found.uid());
+    who_listens(address)
+        .is_none_or(|held| [0, own].contains(&held.uid) || owner.is_ok_and(|uid| uid == held.uid))
 }
 
 fn address(agent: &str) -> Option<SocketAddr> {

@@ -288,6 +288,8 @@ pub struct Node {
     pub fallback: Fallback,
     /// What happens to entries that are there.
     pub existing: Existing,
+    /// The agent stands in the files behind a port that every user of the node may bind.
+    pub allow_unprivileged_port: bool,
     /// Only for unusual places.
     pub data_dir: Option<PathBuf>,
     /// Only for unusual places.

@@ -228,6 +228,7 @@ pub(super) fn read_node(root: &mut Section<'_>, has_tiers: bool, cx: &mut Readin
         runtime: section.or(cx, "runtime", Runtime::Auto),
         fallback: section.or(cx, "fallback", Fallback::Tiers),
         existing: section.or(cx, "existing", Existing::Adopt),
+        allow_unprivileged_port: section.or(cx, "allow_unprivileged_port", false),
         data_dir: section.optional(cx, "data_dir"),
         registries_yaml: section.optional(cx, "registries_yaml"),
         certs_d: section.optional(cx, "certs_d"),

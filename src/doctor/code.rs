@@ -14,6 +14,8 @@ pub enum Code {
     AgentHangs,
     /// Another program holds the agent's port.
     PortStolen,
+    /// Every user may bind the agent's port.
+    PortUnprivileged,
     /// The agent serves, and says nothing about itself.
     AdminUnreachable,
     /// The agent says that it is not ready.
@@ -96,12 +98,13 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::ConfigInvalid,
         Self::ConfigNotInForce,
         Self::AgentNotRunning,
         Self::AgentHangs,
         Self::PortStolen,
+        Self::PortUnprivileged,
         Self::AdminUnreachable,
         Self::AgentNotReady,
         Self::ConfigPathNotRead,
@@ -151,6 +154,7 @@ impl Code {
             Self::AgentNotRunning => "agent-not-running",
             Self::AgentHangs => "agent-hangs",
             Self::PortStolen => "port-stolen",
+            Self::PortUnprivileged => "port-unprivileged",
             Self::AdminUnreachable => "admin-unreachable",
             Self::AgentNotReady => "agent-not-ready",
             Self::ConfigPathNotRead => "config-path-not-read",

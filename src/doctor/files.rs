@@ -9,6 +9,7 @@ use crate::node::detect::{Detected, Found};
 use crate::node::endpoint::{EndpointUrl, Reader, same_endpoint};
 use crate::node::files::Left;
 use crate::node::hosts_file::HostsFile;
+use crate::node::privileged::Unprivileged;
 use crate::node::registries_yaml::Registries;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,8 @@ pub(super) struct FilesFacts {
     pub agent_url: Option<String>,
     /// It answers there.
     pub agent_alive: bool,
+    /// Every user may bind its port.
+    pub unprivileged: Option<Unprivileged>,
     /// The file of each registry.
     pub hosts: Vec<HostsFile>,
     /// registries.yaml as k3s reads it, or why it cannot.
@@ -63,6 +66,7 @@ impl Default for FilesFacts {
             ledger: None,
             agent_url: None,
             agent_alive: false,
+            unprivileged: None,
             hosts: Vec::new(),
             registries: None,
             closed: Vec::new(),
@@ -159,6 +163,7 @@ pub(super) fn files(facts: &FilesFacts) -> Check {
             check.note(format!("{}: {}", finding.what, finding.instead));
         }
     }
+    port(&mut check, facts);
     kept(&mut check, facts);
     for file in &facts.hosts {
         hosts(&mut check, facts, file);
@@ -180,6 +185,26 @@ pub(super) fn files(facts: &FilesFacts) -> Check {
         );
     }
     check
+}
+
+/// Whether the port that the files name is kept from the users of this node.
+fn port(check: &mut Check, facts: &FilesFacts) {
+    let Some(port) = &facts.unprivileged else {
+        return;
+    };
+    if port.allowed {
+        check.note(port.to_string());
+        return;
+    }
+    let mut stands = facts.hosts.iter().map(|file| facts.stand(file));
+    let what = match facts.is_managed() {
+        true => port.to_string(),
+        // What was written by hand.
+        false if stands.any(|stand| stand != Stand::Nowhere) => port.exposure(),
+        false => return,
+    };
+    let subject = port.agent.to_string();
+    check.error(Code::PortUnprivileged, subject, what, port.instead());
 }
 
 /// Whether the agent keeps the files, and can.

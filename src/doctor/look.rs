@@ -51,6 +51,7 @@ pub(super) fn look(looked: Looked<'_>) -> FilesFacts {
     };
     match files::preview(&pass) {
         Ok(passed) => {
+            facts.unprivileged = passed.unprivileged;
             facts.detected = passed.detected;
             facts.released = passed.released;
             facts.changes = passed

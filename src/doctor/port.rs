@@ -15,28 +15,37 @@ pub struct Holder {
     pub unit: Option<String>,
 }
 
+/// A port that somebody listens at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The user whose socket it is.
+    pub uid: u32,
+    /// The process, if it can be seen: without CAP_SYS_PTRACE other users' cannot.
+    pub holder: Option<Holder>,
+}
+
 /// A socket that listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Listening {
     address: SocketAddr,
+    uid: u32,
     inode: u64,
 }
 
-/// Whether anybody listens where `address` would be bound, and who it is if that can be seen: other users' processes
-/// are visible to root alone. Blocks on reading /proc.
+/// Who listens where `address` would be bound; `None`: nobody. Blocks on reading /proc.
 #[must_use]
-pub fn who_listens(address: SocketAddr) -> (bool, Option<Holder>) {
+pub fn who_listens(address: SocketAddr) -> Option<Held> {
     let mut sockets = Vec::new();
     for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
         sockets.extend(listening(&fs::read_to_string(file).unwrap_or_default()));
     }
-    let mut hits = sockets
+    let socket = sockets
         .into_iter()
-        .filter(|socket| collide(socket.address, address));
-    match hits.next() {
-        Some(socket) => (true, holder(socket.inode)),
-        None => (false, None),
-    }
+        .find(|socket| collide(socket.address, address))?;
+    Some(Held {
+        uid: socket.uid,
+        holder: holder(socket.inode),
+    })
 }
 
 /// The listening sockets of a text like /proc/net/tcp or tcp6 (proc(5)): addresses are hexadecimal words of 32 bits in
@@ -47,9 +56,14 @@ fn listening(text: &str) -> Vec<Listening> {
         let mut fields = line.split_whitespace().skip(1);
         let (address, port) = fields.next()?.split_once(':')?;
         let state = fields.nth(1)?;
-        let inode = fields.nth(5)?.parse().ok()?;
+        let uid = fields.nth(3)?.parse().ok()?;
+        let inode = fields.nth(1)?.parse().ok()?;
         let address = SocketAddr::new(ip(address)?, u16::from_str_radix(port, 16).ok()?);
-        (state == LISTEN).then_some(Listening { address, inode })
+        (state == LISTEN).then_some(Listening {
+            address,
+            uid,
+            inode,
+        })
     };
     text.lines().skip(1).filter_map(socket).collect()
 }
@@ -105,6 +119,17 @@ fn unit(cgroup: &str) -> Option<String> {
     unit.map(str::to_owned)
 }
 
+// === impl Held ===
+
+impl std::fmt::Display for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.holder {
+            Some(holder) => holder.fmt(f),
+            None => write!(f, "a process of uid {}", self.uid),
+        }
+    }
+}
+
 // === impl Holder ===
 
 impl Holder {
@@ -132,7 +157,7 @@ mod tests {
     const TCP: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:0122 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0000000000000000 100 0 0 10 0
    1: 0100007F:0122 0100007F:D2F0 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0000000000000000 20 4 30 10 -1
-   2: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4713 1 0000000000000000 100 0 0 10 0
+   2: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000 65534        0 4713 1 0000000000000000 100 0 0 10 0
    3: nonsense
 ";
     const TCP6: &str = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -146,15 +171,15 @@ mod tests {
         }
         let of = |text: &str| {
             let all = listening(text).into_iter();
-            all.map(|socket| (socket.address.to_string(), socket.inode))
+            all.map(|socket| (socket.address.to_string(), socket.uid, socket.inode))
                 .collect::<Vec<_>>()
         };
         let due = [
-            ("127.0.0.1:290".to_owned(), 4711),
-            ("0.0.0.0:22".to_owned(), 4713),
+            ("127.0.0.1:290".to_owned(), 0, 4711),
+            ("0.0.0.0:22".to_owned(), 65534, 4713),
         ];
         assert_eq!(of(TCP), due);
-        assert_eq!(of(TCP6), [("[::1]:291".to_owned(), 99)]);
+        assert_eq!(of(TCP6), [("[::1]:291".to_owned(), 0, 99)]);
         assert!(of("").is_empty());
     }
 
@@ -180,13 +205,22 @@ mod tests {
     fn this_process_is_found_by_its_socket() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (taken, holder) = who_listens(address);
-        assert!(taken);
-        assert_eq!(holder.unwrap().pid, std::process::id());
+        let held = who_listens(address).unwrap();
+        assert_eq!(held.uid, rustix::process::geteuid().as_raw());
+        assert_eq!(held.holder.as_ref().unwrap().pid, std::process::id());
+        assert!(held.to_string().contains("(pid "), "{held}");
+        let unseen = Held {
+            holder: None,
+            ..held
+        };
+        assert_eq!(
+            unseen.to_string(),
+            format!("a process of uid {}", unseen.uid)
+        );
         drop(listener);
         // A test beside this one that starts a program has a copy of the socket from fork to exec.
         let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
-        while who_listens(address) != (false, None) {
+        while who_listens(address).is_some() {
             assert!(std::time::Instant::now() < until, "it is closed");
             std::thread::sleep(std::time::Duration::from_millis(10));
         }

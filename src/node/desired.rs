@@ -31,8 +31,8 @@ const PULL: [&str; 2] = ["pull", "resolve"];
 pub struct Situation<'a> {
     /// The agent's endpoint for containerd, as [`agent_url`] says.
     pub agent: &'a str,
-    /// The agent's own port answers, and with our header (design F0). `false` is also the handover: the agent
-    /// has stopped for good (design F3).
+    /// The agent's own port answers, and with our header (design F0). `false` is also the handover, when the agent has
+    /// stopped for good (design F3), and a port that every user may bind (design S7).
     pub agent_alive: bool,
     /// The names of the tiers whose every current address is healthy, after hysteresis (design F1).
     pub whole_tiers: &'a BTreeSet<Arc<str>>,
@@ -216,7 +216,7 @@ impl Chain {
         if situation.agent_alive {
             chain.entries.push(chain.agent.clone());
         } else {
-            chain.say("the agent does not answer on its port: it is left out".to_owned());
+            chain.say("the agent is left out: it has stopped, does not answer, or every user may bind its port".to_owned());
         }
         chain
     }

@@ -18,6 +18,7 @@ pub use status::{FilesState, NodeFilesStatus, Trouble, TroubleKind};
 
 use super::detect::{Detected, Machine};
 use super::ledger::{self, Store};
+use super::privileged::first_unprivileged_port;
 use super::{desired, files};
 use crate::config::{Config, Server};
 use crate::lifecycle::Tasks;
@@ -125,9 +126,13 @@ fn start_on(
     } = place;
     let (status_in, status) = channel::channel(Arc::default());
     let (alive_in, alive) = channel::channel(None);
-    let managed = config.clone();
+    let (managed, node) = (config.clone(), machine.clone());
     tasks.spawn("own port", async move {
-        port::watch(listen, alive_in, || is_managed(&managed.borrow())).await;
+        let is_wanted = || is_managed(&managed.borrow());
+        port::watch(listen, alive_in, is_wanted, || {
+            first_unprivileged_port(&node)
+        })
+        .await;
     });
     let (watch, marks) = Watch::new(&state_dir);
     let mirror = Mirror {

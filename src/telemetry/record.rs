@@ -108,6 +108,8 @@ pub enum EventName {
     FilesNotWritable,
     /// An attempt at a source broke for a bug of the agent; the next source was asked.
     AttemptFailed,
+    /// Every user of the node may bind the agent's port: it stands in no file.
+    PortUnprivileged,
     /// Bytes did not fit their digest.
     DigestMismatch,
     /// An answer for a tag that no digest proves came to nothing; others are asked first.
@@ -186,6 +188,7 @@ impl EventName {
             Self::HostsWriteFailed => "hosts_write_failed",
             Self::FilesNotWritable => "files_not_writable",
             Self::AttemptFailed => "attempt_failed",
+            Self::PortUnprivileged => "port_unprivileged",
             Self::DigestMismatch => "digest_mismatch",
             Self::TagUnconfirmed => "tag_unconfirmed",
             Self::StaleServed => "stale_served",
@@ -198,7 +201,7 @@ impl EventName {
     }
 
     /// Every event.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::EndpointEjected,
         Self::EndpointReadmitted,
         Self::TierDown,
@@ -210,6 +213,7 @@ impl EventName {
         Self::HostsWriteFailed,
         Self::FilesNotWritable,
         Self::AttemptFailed,
+        Self::PortUnprivileged,
         Self::DigestMismatch,
         Self::TagUnconfirmed,
         Self::StaleServed,
@@ -235,6 +239,7 @@ impl EventName {
             Self::HostsWriteFailed => "e48054eff21c402ab3c661e605bed383",
             Self::FilesNotWritable => "43410f6a3c0a40398cdc037d406cce1d",
             Self::AttemptFailed => "5240a23d86fe4035af3f1054071b244f",
+            Self::PortUnprivileged => "cca9197a286749658b9b7d7f63160c1c",
             Self::DigestMismatch => "ed9955c80740492c82a2bd95a7d4f39e",
             Self::TagUnconfirmed => "e2645c42c3d945dfb419f4023338219a",
             Self::StaleServed => "af2b712696f5427cabddf6dc78cf4ded",
@@ -258,6 +263,7 @@ impl EventName {
             | Self::HostsWriteFailed
             | Self::FilesNotWritable
             | Self::AttemptFailed
+            | Self::PortUnprivileged
             | Self::DigestMismatch
             | Self::StaleServed
             | Self::CertExpiring

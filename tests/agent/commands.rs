@@ -235,4 +235,6 @@ fn a_taken_port_is_exit_1_with_the_port_in_the_message() {
     let said = stdout + &stderr;
     assert_eq!(status, 1, "{said}");
     assert!(said.contains(&address.to_string()), "{said}");
+    let holder = format!("(pid {}", std::process::id());
+    assert!(said.contains(&holder), "{said}");
 }

@@ -38,7 +38,7 @@ impl Node {
         let text = format!(
             "[server]\nlisten = [\"{listen}\"]\nadmin = \"{admin}\"\n\
              [[tier]]\nname = \"near\"\nkind = \"mirror\"\nurl = \"http://127.0.0.1:9\"\nregistries = [\"docker.io\"]\n\
-             [node]\nmanage = true\nruntime = \"containerd\"\ncerts_d = {certs_d:?}\n[state]\ndirectory = {:?}\n",
+             [node]\nmanage = true\nallow_unprivileged_port = true\nruntime = \"containerd\"\ncerts_d = {certs_d:?}\n[state]\ndirectory = {:?}\n",
             root.path().join("state")
         );
         fs::write(root.path().join("config.toml"), text).unwrap();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 const GOOD: &str = r#"
 [server]
-listen = ["127.0.0.1:6180"]
+listen = ["127.0.0.1:280"]
 
 [[tier]]
 name = "replica"
@@ -28,6 +28,7 @@ fn check(file: &Path, json: bool) -> (u8, String, String) {
             outside_the_unit: true,
         },
         json,
+        machine: Arc::new(Machine::below(Path::new("/nowhere"), Vec::new())),
     };
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let status = run(&args, &mut stdout, &mut stderr).unwrap();
@@ -56,13 +57,29 @@ fn every_value_is_shown_with_where_it_came_from() {
             .to_owned()
     };
     let from = |number: u32| format!("# from {}:{number}", file.display());
-    assert!(line("listen = [\"127.0.0.1:6180\"]").ends_with(&from(3)));
+    assert!(line("listen = [\"127.0.0.1:280\"]").ends_with(&from(3)));
     assert!(line("admin = \"127.0.0.1:291\"").ends_with("# default"));
     assert!(line("url = \"https://replicas.example.com\"").ends_with(&from(7)));
     assert!(line("\"docker.io\" = \"docker-hub\"").ends_with(&from(11)));
     assert!(line("\"quay.io\" = \"proxy-quay-io\"").ends_with(&from(8)));
     assert!(line("upstream = \"https://registry-1.docker.io\"").ends_with("# default"));
     assert!(line("max_bytes = \"64MiB\"").ends_with("# default"));
+}
+
+#[test]
+fn a_port_that_every_user_may_bind_is_said() {
+    let (_directory, file) = written(&GOOD.replace(":280", ":5000"));
+    let (status, _, stderr) = check(&file, false);
+    assert_eq!(status, 0);
+    let due = format!(
+        "warning: {}:3: server.listen: every user of this node may bind 127.0.0.1:5000",
+        file.display()
+    );
+    assert!(stderr.starts_with(&due), "{stderr}");
+    assert!(stderr.contains("choose a port below 1024"), "{stderr}");
+    let (_, stdout, _) = check(&file, true);
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(report["warnings"][0]["key"], "server.listen");
 }
 
 #[test]

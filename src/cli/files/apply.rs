@@ -47,14 +47,14 @@ pub fn run(args: &FilesArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> 
             ("files", report::files(plan, &passed.done, |_| None)),
             ("left", report::left(plan)),
         ];
-        fields.extend(report::found(&passed.detected, plan));
+        fields.extend(report::found(&passed));
         report::print(fields, stdout)?;
     } else {
         report::written(plan, &passed.done, stdout)?;
         if passed.changed() == 0 {
             writeln!(stdout, "nothing to change")?;
         }
-        report::remarks(&passed.detected, plan, stderr)?;
+        report::remarks(&passed, stderr)?;
     }
     report::troubles(&files::Plan::default(), &passed.done, stderr)?;
     if !node.agent_alive {

@@ -8,6 +8,7 @@ use crate::node::clients::{self, Client};
 use crate::node::diff;
 use crate::node::files::{self, Step};
 use crate::node::ledger::Kind;
+use crate::node::privileged::Unprivileged;
 use serde_json::json;
 use std::io::{self, Write};
 
@@ -26,7 +27,7 @@ pub fn run(
         return Ok(USAGE);
     };
     if let Some(client) = client {
-        return for_client(&loaded.config, client, args.json, stdout, stderr);
+        return for_client(&loaded.config, client, args, stdout, stderr);
     }
     let node = Node::ask(loaded.config)?;
     let mut pass = node.pass(&args.machine);
@@ -52,13 +53,13 @@ pub fn run(
             ("files", report::files(plan, &[], shown)),
             ("left", report::left(plan)),
         ];
-        fields.extend(report::found(&passed.detected, plan));
+        fields.extend(report::found(&passed));
         report::print(fields, stdout)?;
     } else {
         for step in &plan.steps {
             stdout.write_all(diff_of(step, &node.config).as_bytes())?;
         }
-        report::remarks(&passed.detected, plan, stderr)?;
+        report::remarks(&passed, stderr)?;
         let at = node.agent.as_deref().unwrap_or("no address");
         if !node.is_managed() {
             writeln!(
@@ -104,7 +105,7 @@ fn diff_of(step: &Step, config: &Config) -> String {
 fn for_client(
     config: &Config,
     client: Client,
-    json: bool,
+    args: &FilesArgs,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> io::Result<u8> {
@@ -115,8 +116,11 @@ fn for_client(
         )?;
         return Ok(FAILED);
     };
-    let drop_in = clients::drop_in(config, &agent, client);
-    if json {
+    let mut drop_in = clients::drop_in(config, &agent, client);
+    let port = Unprivileged::of(&args.machine, config, &agent);
+    let port = port.map(|port| format!("{port}; {}", port.instead()));
+    drop_in.notes.extend(port);
+    if args.json {
         let fields = vec![
             ("path", json!(drop_in.path)),
             ("text", json!(drop_in.text)),

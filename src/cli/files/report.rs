@@ -1,7 +1,6 @@
 //! What a plan came to, for people and for programs.
 
-use crate::node::detect::Detected;
-use crate::node::files::{Done, Left, Outcome, Plan, Step};
+use crate::node::files::{Done, Left, Outcome, Passed, Plan, Step};
 use crate::node::ledger::Kind;
 use serde_json::{Value, json};
 use std::error::Error;
@@ -91,8 +90,9 @@ pub(super) fn left(plan: &Plan) -> Value {
     plan.left.iter().map(one).collect()
 }
 
-pub(super) fn found(detected: &Detected, plan: &Plan) -> Vec<(&'static str, Value)> {
-    let notes = plan.notes.iter();
+pub(super) fn found(passed: &Passed) -> Vec<(&'static str, Value)> {
+    let detected = &passed.detected;
+    let notes = passed.plan.notes.iter();
     let notes: Vec<Value> = notes
         .map(|(path, note)| json!({ "path": path, "note": note }))
         .collect();
@@ -105,11 +105,19 @@ pub(super) fn found(detected: &Detected, plan: &Plan) -> Vec<(&'static str, Valu
         ("restart_pending", json!(detected.restart_pending)),
         ("findings", json!(detected.findings)),
         ("notes", json!(notes)),
+        (
+            "unprivileged_port",
+            json!(passed.unprivileged.map(|port| port.to_string())),
+        ),
     ]
 }
 
 /// What a person should know besides the changes.
-pub(super) fn remarks(detected: &Detected, plan: &Plan, to: &mut dyn Write) -> io::Result<()> {
+pub(super) fn remarks(passed: &Passed, to: &mut dyn Write) -> io::Result<()> {
+    let Passed { detected, plan, .. } = passed;
+    if let Some(port) = &passed.unprivileged {
+        writeln!(to, "warning: {port}; {}", port.instead())?;
+    }
     for finding in &detected.findings {
         let word = if finding.degraded { "warning" } else { "note" };
         writeln!(to, "{word}: {}; {}", finding.what, finding.instead)?;

@@ -51,7 +51,7 @@ impl Node {
         fs::create_dir(&certs_d).unwrap();
         let config = root.path().join("config.toml");
         let text = format!(
-            "[server]\nlisten = [\"{address}\"]\nadmin = \"127.0.0.1:1\"\n{TIER}[node]\nmanage = {manage}\nruntime = \"containerd\"\ncerts_d = {certs_d:?}\n[state]\ndirectory = {:?}\n",
+            "[server]\nlisten = [\"{address}\"]\nadmin = \"127.0.0.1:1\"\n{TIER}[node]\nmanage = {manage}\nruntime = \"containerd\"\nallow_unprivileged_port = true\ncerts_d = {certs_d:?}\n[state]\ndirectory = {:?}\n",
             root.path().join("state")
         );
         fs::write(&config, text).unwrap();
@@ -277,6 +277,30 @@ fn a_taken_port_takes_the_agent_out_and_another_agent_there_does_not() {
     taken.node.manage = false;
     let unmanaged = give_way::run(&taken, &node.args.machine).unwrap();
     assert!(unmanaged.is_none());
+}
+
+#[test]
+fn behind_a_port_that_every_user_may_bind_the_agent_is_left_out_and_that_is_said() {
+    let node = Node::new(true, true);
+    let file = &node.args.loader.config_file;
+    let allowed = fs::read_to_string(file).unwrap();
+    fs::write(
+        file,
+        allowed.replace("allow_unprivileged_port = true\n", ""),
+    )
+    .unwrap();
+    let for_docker =
+        || node.ran(|args, out, errors| plan::run(args, Some(Client::Docker), out, errors));
+    for ran in [node.plan(), node.apply(), for_docker()] {
+        let said = "every user of this node may bind 127.0.0.1:";
+        assert!(ran.errors.contains(said), "{ran:?}");
+        assert!(ran.errors.contains("choose a port below 1024"), "{ran:?}");
+    }
+    assert!(!node.text().contains("127.0.0.1"));
+    fs::write(file, allowed).unwrap();
+    let ran = node.apply();
+    assert!(ran.errors.contains("accepts that"), "{ran:?}");
+    assert!(node.text().contains("[host.\"http://127"));
 }
 
 #[test]

@@ -38,6 +38,14 @@ fn facts(manage: bool, text: Option<&str>) -> FilesFacts {
     }
 }
 
+fn unprivileged(allowed: bool) -> Option<Unprivileged> {
+    Some(Unprivileged {
+        agent: "127.0.0.1:5000".parse().unwrap(),
+        first: 1024,
+        allowed,
+    })
+}
+
 #[test]
 fn where_the_agent_stands() {
     let none: &[&str] = &[];
@@ -120,6 +128,33 @@ fn what_the_daemon_and_the_plan_say() {
                 f.changes.push("/c/quay.io/hosts.toml".into());
             }),
             &["files-not-writable"],
+        ),
+        (
+            "unprivileged",
+            change(|f| f.unprivileged = unprivileged(false)),
+            &["port-unprivileged"],
+        ),
+        (
+            "unprivileged by hand",
+            change(|f| {
+                f.unprivileged = unprivileged(false);
+                f.manage = false;
+            }),
+            &["port-unprivileged"],
+        ),
+        (
+            "unprivileged and in no file",
+            change(|f| {
+                f.unprivileged = unprivileged(false);
+                f.manage = false;
+                f.hosts = vec![file(Some(OTHERS))];
+            }),
+            &["files-not-managed"],
+        ),
+        (
+            "unprivileged and allowed",
+            change(|f| f.unprivileged = unprivileged(true)),
+            none,
         ),
         (
             "released",

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::node::desired;
 use crate::node::detect::{Detected, Machine, detect, gather};
 use crate::node::ledger::{self, Kind, Ledger, Store};
+use crate::node::privileged::Unprivileged;
 use crate::node::write::{self, Standing};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,8 @@ pub struct Passed {
     pub detected: Detected,
     /// `restore` was run, and no `apply` since: nothing was done.
     pub released: bool,
+    /// Every user may bind the agent's port: unless that is allowed, it was taken for stopped.
+    pub unprivileged: Option<Unprivileged>,
     /// What was to be done.
     pub plan: Plan,
     /// What was done.
@@ -73,7 +76,7 @@ pub fn preview(pass: &Pass<'_>) -> Result<Passed, ledger::Error> {
     let mut ledger = pass.store.load()?;
     let detected = pass.detect(&mut ledger);
     let (plan, disk) = pass.plan(&detected, &mut ledger, |_, _| {});
-    Ok(Passed::new(detected, &ledger, plan, &disk, Vec::new()))
+    Ok(pass.passed(detected, &ledger, plan, &disk, Vec::new()))
 }
 
 /// What a caller wants to know or to say while a pass runs.
@@ -124,7 +127,7 @@ pub fn run(
     } else {
         execute(pass.store, &mut ledger, &plan)?
     };
-    Ok(Passed::new(detected, &ledger, plan, &disk, done))
+    Ok(pass.passed(detected, &ledger, plan, &disk, done))
 }
 
 /// Takes everything of ours out, from the ledger alone, and marks the node released (design F0). Blocks.
@@ -179,13 +182,15 @@ impl Pass<'_> {
         {
             ledger.agent = Some(agent.into());
         }
+        // Behind such a port whoever binds it next serves images: out of every file, as if the agent had stopped.
+        let is_out = self.unprivileged().is_some_and(|port| !port.allowed);
         let input = Input {
             config: self.config,
             detected,
             ledger,
             agent: self.agent,
             agent_alive: self.agent_alive,
-            stopped: self.stopped,
+            stopped: self.stopped || is_out,
             whole_tiers: &ledger.tiers,
         };
         let paths = paths(&input);
@@ -193,12 +198,19 @@ impl Pass<'_> {
         let disk = look(&paths, self.store, ledger);
         (plan(&input, &disk), disk)
     }
-}
 
-// === impl Passed ===
+    fn unprivileged(&self) -> Option<Unprivileged> {
+        Unprivileged::of(self.machine, self.config, self.agent?)
+    }
 
-impl Passed {
-    fn new(detected: Detected, ledger: &Ledger, plan: Plan, disk: &Disk, done: Vec<Done>) -> Self {
+    fn passed(
+        &self,
+        detected: Detected,
+        ledger: &Ledger,
+        plan: Plan,
+        disk: &Disk,
+        done: Vec<Done>,
+    ) -> Passed {
         let own = ledger
             .files
             .iter()
@@ -208,16 +220,21 @@ impl Passed {
             let current = disk.current(path).ok()?;
             Some((path.clone(), current))
         });
-        Self {
+        Passed {
             detected,
             released: ledger.released,
+            unprivileged: self.unprivileged(),
             standing: standing.collect(),
             managed: own.map(|(path, _)| path.clone()).collect(),
             plan,
             done,
         }
     }
+}
 
+// === impl Passed ===
+
+impl Passed {
     /// How many files were changed.
     #[must_use]
     pub fn changed(&self) -> usize {

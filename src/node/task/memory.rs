@@ -223,6 +223,7 @@ mod tests {
             let passed = Passed {
                 detected: self.detected.clone(),
                 released: false,
+                unprivileged: None,
                 done: done.collect(),
                 plan,
                 standing: Vec::new(),

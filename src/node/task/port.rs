@@ -1,16 +1,20 @@
-//! Whether the agent's own port answers with our header (design F0): another process may hold it, or ours may hang.
+//! The agent's own port: whether it answers with our header (design F0), for another process may hold it, or ours may
+//! hang; and whether the kernel still keeps it for the privileged (design S7).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Between checks while all is well.
 const PAUSE: Duration = Duration::from_secs(5);
 /// After a failed one: one alone decides nothing.
 const SOON: Duration = Duration::from_secs(1);
+/// Which ports are privileged is read this often, for the kernel tells nobody of a change: the agent is out of the files
+/// 5 s after one at the latest.
+const READ: Duration = Duration::from_secs(2);
 /// For one check.
 const LIMIT: Duration = Duration::from_secs(2);
 /// What every answer of ours carries, whatever its status.
@@ -21,13 +25,16 @@ pub async fn answers(address: SocketAddr) -> bool {
     matches!(timeout(LIMIT, ask(dialled(address))).await, Ok(Ok(true)))
 }
 
-/// Checks for ever and publishes changes; `None` until it is known. `wanted` says whether anybody needs to know.
+/// Checks for ever and publishes changes; `None` until it is known. `wanted` says whether anybody needs to know. Another
+/// first unprivileged port is published as a change as well: whoever is told reads it.
 pub(super) async fn watch(
     address: SocketAddr,
     alive: watch::Sender<Option<bool>>,
     wanted: impl Fn() -> bool,
+    first_unprivileged: impl Fn() -> u32,
 ) {
     let mut failures = 0_u32;
+    let mut first = first_unprivileged();
     loop {
         if wanted() {
             failures = if answers(address).await {
@@ -42,7 +49,14 @@ pub(super) async fn watch(
             };
             alive.send_if_modified(|alive| std::mem::replace(alive, now) != now);
         }
-        sleep(if failures == 0 { PAUSE } else { SOON }).await;
+        let next = Instant::now() + if failures == 0 { PAUSE } else { SOON };
+        while Instant::now() < next {
+            sleep_until(next.min(Instant::now() + READ)).await;
+            let now = first_unprivileged();
+            if std::mem::replace(&mut first, now) != now {
+                alive.send_modify(|_| {});
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 use crate::node::detect::Found;
 use crate::node::files::{Outcome, Passed, chain};
 use crate::node::ledger;
+use crate::node::privileged::Unprivileged;
 use crate::telemetry::{EventName, Journal, StateChange};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub(super) struct Reporter {
     metrics: Arc<Metrics>,
     /// What was said already.
     said: Vec<Trouble>,
+    said_of_port: Option<Unprivileged>,
     runtime: &'static str,
 }
 
@@ -49,6 +51,7 @@ impl Reporter {
             journal,
             metrics,
             said: Vec::new(),
+            said_of_port: None,
             runtime: Found::None.word(),
         }
     }
@@ -56,6 +59,7 @@ impl Reporter {
     /// Nothing is done, by configuration.
     pub(super) fn not_managed(&mut self, config: &Config) {
         self.said.clear();
+        self.said_of_port = None;
         let reason = if config.node.manage {
             "there is no tier"
         } else {
@@ -88,6 +92,7 @@ impl Reporter {
                 self.count(&passed);
                 self.say_written(cause, memory, &passed);
                 self.say_conflicts(memory);
+                self.say_port(passed.unprivileged.filter(|port| !port.allowed));
                 status.troubles = troubles(&passed, memory);
                 (status.state, status.reason) = state(&passed, &status.troubles);
                 status.files = passed.managed;
@@ -162,6 +167,17 @@ impl Reporter {
             );
             self.event(EventName::HostsConflict, "rewritten by others", message);
         }
+    }
+
+    fn say_port(&mut self, port: Option<Unprivileged>) {
+        if let Some(port) = port.filter(|port| self.said_of_port != Some(*port)) {
+            self.event(
+                EventName::PortUnprivileged,
+                &format!("net.ipv4.ip_unprivileged_port_start is {}", port.first),
+                format!("{port}; {}", port.instead()),
+            );
+        }
+        self.said_of_port = port;
     }
 
     fn say_troubles(&mut self, troubles: &[Trouble]) {
@@ -260,6 +276,9 @@ fn state(passed: &Passed, troubles: &[Trouble]) -> (FilesState, String) {
     if passed.released {
         let reason = "restore was run; harbor-pilot apply takes the files up again";
         return (FilesState::Released, reason.to_owned());
+    }
+    if let Some(port) = passed.unprivileged.filter(|port| !port.allowed) {
+        return (FilesState::Degraded, format!("{port}; {}", port.instead()));
     }
     if passed.detected.runtime == Found::None {
         let reason = "no k3s, rke2 or containerd was found on this node";

@@ -1,6 +1,7 @@
 //! The task on a node in a temporary directory, with a port of its own: files follow what happens around them.
 
 mod others;
+mod privilege;
 
 use super::*;
 use crate::lifecycle::spawn_detached;
@@ -24,6 +25,7 @@ project = "proxy-{registry_dashed}"
 in_file = true
 [node]
 manage = true
+allow_unprivileged_port = true
 "#;
 const CORE: &str = "https://core.example.com/v2/proxy-docker-io";
 const CERTS_D: &str = "var/lib/rancher/k3s/agent/etc/containerd/certs.d";
