@@ -7,6 +7,7 @@ mod sockets;
 mod systemd;
 mod tasks;
 mod threads;
+mod turn;
 
 pub use drain::{ConnectionGuard, Drain, DrainGuard, DrainWatch, Drained};
 pub use signals::{RawSignal, Signal, Signals};
@@ -17,3 +18,4 @@ pub use tasks::{
     Panicked, TaskFailure, Tasks, contained, contained_step, log_panics, panics, spawn_detached,
 };
 pub use threads::{DataPlane, Seat, Thread, Threads, thread_number};
+pub use turn::Turn;

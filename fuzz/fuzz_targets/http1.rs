@@ -32,9 +32,9 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn answer(pieces: &[&[u8]], to_head: bool) -> Story {
     let mut pieces = pieces.iter();
-    let mut buffer = BytesMut::new();
+    let (mut buffer, mut interim) = (BytesMut::new(), 0);
     let (shown, mut framing) = loop {
-        match answer_head(&mut buffer, to_head, LIMIT) {
+        match answer_head(&mut buffer, to_head, LIMIT, &mut interim) {
             Ok(Some(head)) => {
                 let shown = format!("{} {:?} {:?} {}", head.status, head.fields, head.framing, head.keep);
                 break (shown, head.framing);

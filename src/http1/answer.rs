@@ -8,6 +8,9 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use std::mem::MaybeUninit;
 
+/// Interim answers (1xx) that may come before an answer: more than any server sends (RFC 9110, 15.2).
+const INTERIM: u32 = 8;
+
 /// The head of an answer.
 #[derive(Debug)]
 pub struct AnswerHead {
@@ -23,7 +26,8 @@ pub struct AnswerHead {
 }
 
 /// The next answer's head, taken from the front of what was received: at most `limit` bytes. `None`: more is wanted.
-/// Interim answers are skipped. `to_head`: the request was a HEAD.
+/// Interim answers are skipped, and counted in `interim`: at most 8 of them come before an answer. `to_head`: the request was
+/// a HEAD.
 ///
 /// # Errors
 /// It can never become an answer.
@@ -31,6 +35,7 @@ pub fn answer_head(
     buffer: &mut BytesMut,
     to_head: bool,
     limit: usize,
+    interim: &mut u32,
 ) -> Result<Option<AnswerHead>, Wrong> {
     loop {
         let Some(found) = parse(buffer, limit)? else {
@@ -42,6 +47,10 @@ pub fn answer_head(
         }
         if !found.status.is_informational() {
             return found.into_head(to_head).map(Some);
+        }
+        *interim = interim.saturating_add(1);
+        if *interim > INTERIM {
+            return Err(Wrong::Syntax("more than 8 interim answers"));
         }
     }
 }

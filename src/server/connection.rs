@@ -6,7 +6,7 @@ mod writing;
 
 use super::stream::Downstream;
 use crate::http1::{Date, End, Request, RequestHead, Response, Wrong, request_head};
-use crate::lifecycle::{ConnectionGuard, DrainGuard, DrainWatch, Seat, Thread};
+use crate::lifecycle::{ConnectionGuard, DrainGuard, DrainWatch, Seat, Thread, Turn};
 use bytes::BytesMut;
 use ends::Ends;
 use hyper::body::Body;
@@ -55,6 +55,8 @@ struct Connection {
     received: BytesMut,
     /// How much of it holds no whole head.
     examined: usize,
+    /// What was read of it since the client was last waited for.
+    turn: Turn,
     /// Spelled and not written yet.
     out: Vec<u8>,
     date: Date,
@@ -103,6 +105,7 @@ impl<S: Service + Send> Serving<S> {
                 stream,
                 received: BytesMut::new(),
                 examined: 0,
+                turn: Turn::default(),
                 out: Vec::new(),
                 date: Date::default(),
             },
@@ -214,11 +217,13 @@ impl Connection {
         let until = Instant::now() + ends.idle;
         poll_fn(|context| {
             loop {
+                ready!(self.turn.poll(context));
                 if self.is_news() {
                     match request_head(&mut self.received, HEAD) {
                         Ok(None) => self.examined = self.received.len(),
                         Ok(Some(head)) => {
                             self.examined = 0;
+                            self.turn.handled();
                             return Poll::Ready(Said::Request(head));
                         }
                         Err(wrong) => return Poll::Ready(Said::Nonsense(wrong)),
@@ -253,7 +258,13 @@ impl Connection {
             self.received.reserve(READ);
         }
         // The future keeps nothing between polls: dropping it loses nothing (tokio's `read_buf`).
-        pin!(self.stream.read_buf(&mut self.received)).poll(context)
+        let received = pin!(self.stream.read_buf(&mut self.received)).poll(context);
+        match &received {
+            Poll::Ready(Ok(received)) => self.turn.received(*received),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.turn.waits(),
+        }
+        received
     }
 
     /// Ready when the client has gone. What it asks meanwhile waits for its turn, up to a head's length.

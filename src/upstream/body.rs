@@ -156,12 +156,16 @@ impl hyper::body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
+        if let Some(line) = &mut this.line {
+            ready!(line.turn().poll(cx));
+        }
         loop {
             let Some(line) = &mut this.line else {
                 return Poll::Ready(None);
             };
             match this.framing.take(line.received()) {
                 Ok(Piece::Data(data)) => {
+                    line.turn().handled();
                     if this.framing.is_over() {
                         this.finish();
                     }

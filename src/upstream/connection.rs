@@ -10,6 +10,7 @@ use super::stream::{FIRST_READ, Stream, Transport};
 use super::{Error, Inner, Known};
 use crate::config::BaseUrl;
 use crate::http1::{AnswerHead, Wrong, answer_head};
+use crate::lifecycle::Turn;
 use crate::topology::Failure;
 use bytes::BytesMut;
 use hyper::header::PROXY_AUTHORIZATION;
@@ -44,6 +45,8 @@ pub(super) struct Line {
     buffer: BytesMut,
     /// The size of the next read: small until one was filled.
     next: usize,
+    /// What its reader has handled since it last waited.
+    turn: Turn,
     known: Arc<Known>,
     key: Key,
     to: String,
@@ -162,6 +165,7 @@ impl Line {
             stream: Stream::new(transport),
             buffer: BytesMut::new(),
             next: FIRST_READ,
+            turn: Turn::default(),
             known,
             key,
             to,
@@ -197,29 +201,41 @@ impl Line {
     }
 
     async fn head(&mut self, to_head: bool) -> Result<AnswerHead, Fault> {
+        let mut interim = 0;
         loop {
             if poll_fn(|context| self.poll_receive(context)).await? == 0 {
                 return Err(Fault::Closed);
             }
-            if let Some(head) = answer_head(&mut self.buffer, to_head, HEAD)? {
+            if let Some(head) = answer_head(&mut self.buffer, to_head, HEAD, &mut interim)? {
                 return Ok(head);
             }
         }
     }
 
-    /// Receives more behind what is there; 0: the other side closed.
+    /// Receives more behind what is there, when it is this reader's turn; 0: the other side closed.
     pub(super) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.turn.poll(context));
         if self.buffer.capacity() - self.buffer.len() < self.next {
             self.buffer.reserve(self.next);
         }
         // The future keeps nothing between polls: dropping it loses nothing (tokio's `read_buf`).
-        let received = ready!(pin!(self.stream.read_buf(&mut self.buffer)).poll(context))?;
+        let received = pin!(self.stream.read_buf(&mut self.buffer)).poll(context);
+        if received.is_pending() {
+            self.turn.waits();
+        }
+        let received = ready!(received)?;
+        self.turn.received(received);
         self.next = if received < FIRST_READ {
             FIRST_READ
         } else {
             READ
         };
         Poll::Ready(Ok(received))
+    }
+
+    /// How much of it may be handled before others have their turn.
+    pub(super) fn turn(&mut self) -> &mut Turn {
+        &mut self.turn
     }
 
     /// What was received and not taken yet.

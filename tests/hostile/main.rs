@@ -15,6 +15,7 @@
 
 #[path = "../agent/client.rs"]
 mod client;
+mod interim;
 mod knowledge;
 #[path = "../agent/node.rs"]
 mod node;

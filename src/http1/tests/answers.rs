@@ -7,7 +7,7 @@ use proptest::prelude::{any, prop, proptest};
 const LIMIT: usize = 1024;
 
 fn read(text: &[u8], to_head: bool) -> Result<Option<AnswerHead>, Wrong> {
-    answer_head(&mut BytesMut::from(text), to_head, LIMIT)
+    answer_head(&mut BytesMut::from(text), to_head, LIMIT, &mut 0)
 }
 
 #[test]
@@ -155,10 +155,34 @@ fn interim_answers_are_skipped() {
     let text = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n\
                  HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let mut buffer = BytesMut::from(&text[..]);
-    let head = answer_head(&mut buffer, false, LIMIT).unwrap().unwrap();
+    let head = answer_head(&mut buffer, false, LIMIT, &mut 0)
+        .unwrap()
+        .unwrap();
     assert_eq!(head.status, 200);
     assert!(!head.fields.contains(&hyper::header::LINK));
     assert_eq!(buffer, "ok");
+}
+
+/// However they come: all at once, or one by one.
+#[test]
+fn more_than_eight_interim_answers_are_none() {
+    let last = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    for (count, is_taken) in [(8, true), (9, false), (1000, false)] {
+        let text = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(count) + last;
+        let at_once = answer_head(&mut BytesMut::from(text.as_str()), false, 4096, &mut 0);
+        assert_eq!(at_once.is_ok(), is_taken, "{count}");
+        let (mut buffer, mut interim) = (BytesMut::new(), 0);
+        let mut one_by_one = Ok(None);
+        for byte in text.bytes() {
+            buffer.extend_from_slice(&[byte]);
+            one_by_one = answer_head(&mut buffer, false, 4096, &mut interim);
+            if !matches!(one_by_one, Ok(None)) {
+                break;
+            }
+        }
+        assert_eq!(one_by_one.is_ok(), is_taken, "{count}");
+        assert!(interim <= 9, "{interim}");
+    }
 }
 
 #[test]
@@ -189,7 +213,7 @@ proptest! {
     fn a_head_may_come_in_pieces(cuts in prop::collection::vec(1_usize..30, 1..8), extra in any::<bool>()) {
         let text = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-4/9\r\nContent-Length: 5\r\n\r\n";
         let mut cuts = cuts.into_iter().cycle();
-        let mut buffer = BytesMut::new();
+        let (mut buffer, mut interim) = (BytesMut::new(), 0);
         let mut rest = &text[..];
         let head = loop {
             let (piece, after) = rest.split_at(cuts.next().unwrap().min(rest.len()));
@@ -198,7 +222,7 @@ proptest! {
             if rest.is_empty() && extra {
                 buffer.extend_from_slice(b"hel");
             }
-            match answer_head(&mut buffer, false, LIMIT).unwrap() {
+            match answer_head(&mut buffer, false, LIMIT, &mut interim).unwrap() {
                 Some(head) => break head,
                 None => assert!(!rest.is_empty()),
             }

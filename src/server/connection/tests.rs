@@ -7,7 +7,8 @@ use crate::lifecycle::{self, DataPlane, Drain};
 use crate::server::begin;
 use crate::server::tests::pair;
 use script::{Script, large};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
@@ -202,6 +203,30 @@ async fn nonsense_is_answered_once_and_let_go() {
         assert!(heard.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{heard}");
         assert!(heard.contains("connection: close\r\n"), "{heard}");
     }
+}
+
+/// A client that asks without end and never waits: the thread's other tasks have their turn after 32 requests at most.
+#[tokio::test]
+async fn a_client_that_never_waits_lets_others_have_their_turn() {
+    const REQUESTS: usize = 640;
+    let mut stage = stage(LONG).await;
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = turns.clone();
+    lifecycle::spawn_detached("the other task", async move {
+        loop {
+            counted.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    });
+    let asked = "GET / HTTP/1.1\r\n\r\n".repeat(REQUESTS - 1);
+    stage.say(&asked).await;
+    stage
+        .say("GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        .await;
+    let heard = stage.hear().await;
+    assert_eq!(heard.matches("HTTP/1.1 200 OK").count(), REQUESTS);
+    let turns = turns.load(Ordering::SeqCst);
+    assert!(turns >= REQUESTS / 32 - 1, "{turns} turns");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// What a server writes before it closes, and what must come of it.
@@ -67,6 +67,37 @@ async fn bodies_that_end_early_are_errors() {
         assert!(error.detail.contains("replica/127.0.0.1:"), "{error}");
         assert_eq!(client.idle_connections(), 0);
     }
+}
+
+/// A source that always has more to say: another task of the same thread has its turn after 32 pieces at most.
+#[tokio::test]
+async fn a_body_in_tiny_pieces_lets_others_have_their_turn() {
+    const PIECES: usize = 3200;
+    let server = Server::start(None, |mut socket, _| async move {
+        read_head(&mut socket).await;
+        let mut answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        answer.extend_from_slice(&b"1\r\nx\r\n".repeat(PIECES));
+        answer.extend_from_slice(b"0\r\n\r\n");
+        socket.write_all(&answer).await.unwrap();
+        std::future::pending().await
+    })
+    .await;
+    let client = Client::new(timeouts());
+    let response = fetch(&client, &tier_at(&server), server.address)
+        .await
+        .unwrap();
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = turns.clone();
+    crate::lifecycle::spawn_detached("the other task", async move {
+        loop {
+            counted.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    });
+    let read = response.body.read_to(PIECES as u64).await.unwrap();
+    assert_eq!(read.len(), PIECES);
+    let turns = turns.load(Ordering::SeqCst);
+    assert!(turns >= PIECES / 32 - 1, "{turns} turns");
 }
 
 #[tokio::test]
