@@ -140,7 +140,13 @@ fn child() {
         for situation in SITUATIONS {
             node.pass(situation);
         }
-        let (_, done) = files::release(&node.store, Duration::from_secs(10)).unwrap();
+        let done = files::release(
+            &node.store,
+            &files::Places::default(),
+            Duration::from_secs(10),
+        )
+        .unwrap()
+        .done;
         assert!(!done.is_empty());
     }
 }
@@ -268,7 +274,7 @@ fn a_file_is_old_or_new_whenever_the_writer_is_killed() {
         }
         // The next start goes on as if nothing had been; every now and then it is a restore.
         if kill % 5 == 4 {
-            files::release(&node.store, Duration::ZERO).unwrap();
+            files::release(&node.store, &files::Places::default(), Duration::ZERO).unwrap();
             assert_eq!(node.contents(), before, "kill {kill}");
         } else {
             node.pass(SITUATIONS[0]);
@@ -281,7 +287,7 @@ fn a_file_is_old_or_new_whenever_the_writer_is_killed() {
             assert!(rests.is_empty(), "kill {kill}: {rests:?}");
         }
     }
-    files::release(&node.store, Duration::ZERO).unwrap();
+    files::release(&node.store, &files::Places::default(), Duration::ZERO).unwrap();
     assert_eq!(node.contents(), before);
     println!("{interrupted} temporary files were found after a kill");
 }

@@ -345,6 +345,7 @@ fn troubles(status: &NodeFilesStatus) -> Vec<FileTrouble> {
         TroubleKind::Failed => "failed",
         TroubleKind::NotWritable => "not_writable",
         TroubleKind::Conflict => "conflict",
+        TroubleKind::SecondAgent => "second_agent",
     };
     let all = status.troubles.iter();
     all.map(|trouble| FileTrouble {

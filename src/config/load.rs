@@ -3,7 +3,7 @@
 use super::document::{self, Table, Value};
 use super::interpret::{Loaded, interpret};
 use super::merge::merge;
-use super::model::Config;
+use super::model::{Config, Existing, Fallback, Node, Runtime};
 use super::problem::{Problem, Wrong};
 use super::registry::BUILT_IN;
 use super::tables::default_state;
@@ -68,6 +68,30 @@ impl Loader {
         match written {
             Some(Value::Text(path)) if path.starts_with('/') => path.into(),
             _ => default_state(&self.environment),
+        }
+    }
+
+    /// The places that `[node]` names, as far as the files say them: also when they are wrong otherwise, so that
+    /// `restore` looks there.
+    #[must_use]
+    pub fn node_places(&self) -> Node {
+        let merged = self.merged(&mut Vec::new());
+        let path = |key| match merged.get("node").map(|node| &node.value) {
+            Some(Value::Table(node)) => match node.get(key).map(|node| &node.value) {
+                Some(Value::Text(path)) if path.starts_with('/') => Some(path.into()),
+                _ => None,
+            },
+            _ => None,
+        };
+        Node {
+            manage: false,
+            runtime: Runtime::Auto,
+            fallback: Fallback::Tiers,
+            existing: Existing::Adopt,
+            allow_unprivileged_port: false,
+            data_dir: path("data_dir"),
+            registries_yaml: path("registries_yaml"),
+            certs_d: path("certs_d"),
         }
     }
 

@@ -19,10 +19,12 @@ pub use machine::{Machine, Process};
 use super::ledger::ReadAtStart;
 use crate::config;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where stock containerd's host configurations are by convention.
-const CERTS_D: &str = "/etc/containerd/certs.d";
+pub(super) const CERTS_D: &str = "/etc/containerd/certs.d";
+/// The other place that containerd reads by itself from 2.2 on (containerd-k3s-facts 1.2).
+pub(super) const DOCKER_CERTS_D: &str = "/etc/docker/certs.d";
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -179,6 +181,14 @@ impl Family {
             (Self::Rke2, false) => Found::Rke2Agent,
         }
     }
+}
+
+/// Where k3s and rke2 keep their state and read registries.yaml by default.
+pub(super) fn default_places() -> [(PathBuf, PathBuf); 2] {
+    [Family::K3s, Family::Rke2].map(|family| {
+        let registries = Path::new(family.etc()).join("registries.yaml");
+        (family.data_dir().into(), registries)
+    })
 }
 
 // === impl Detected ===

@@ -10,13 +10,15 @@ mod left;
 mod look;
 mod pass;
 mod restore;
+mod search;
 
 pub use execute::{Done, Outcome, execute};
 pub use left::Left;
 pub(in crate::node) use look::chain;
 pub use look::{Disk, look};
-pub use pass::{Everything, Hooks, Pass, Passed, Tiers, agent_of, preview, release, run};
-pub use restore::restore;
+pub use pass::{Everything, Hooks, Pass, Passed, Tiers, agent_of, preview, run};
+pub use restore::{Released, release, restore};
+pub use search::Places;
 
 use super::desired::{self, DesiredHost, Situation};
 use super::detect::{Detected, Found};
@@ -79,7 +81,7 @@ pub struct Step {
     pub new: Option<Standing>,
     /// As it would stand without us.
     pub base: Option<Standing>,
-    /// Its directory must be made with it.
+    /// Its directory must be made with it, or goes with it.
     pub makes_directory: bool,
     /// Why, a sentence each.
     pub reasons: Vec<String>,

@@ -257,14 +257,19 @@ impl Store {
         serde_json::from_slice(&bytes).map_err(damaged)
     }
 
-    /// Puts the ledger on disk, then drops originals that it names no more. Blocks on file I/O.
+    /// Puts the ledger on disk, then drops originals that it names no more. Writes nothing where the same is there:
+    /// a try that fails again and again costs the disk nothing. Blocks on file I/O.
     ///
     /// # Errors
     /// The old ledger stands then.
     pub fn save(&self, ledger: &Ledger) -> Result<(), Error> {
         // Maps with text keys, texts and numbers.
         let text = serde_json::to_string_pretty(ledger).unwrap_or_default() + "\n";
-        self.write(&self.directory.join(NAME), text.into_bytes())?;
+        let path = self.directory.join(NAME);
+        if fs::read(&path).is_ok_and(|standing| standing == text.as_bytes()) {
+            return Ok(());
+        }
+        self.write(&path, text.into_bytes())?;
         self.prune(ledger);
         Ok(())
     }

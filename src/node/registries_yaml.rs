@@ -21,6 +21,7 @@ mod remove;
 mod tree;
 
 pub use edit::{Edit, Edited, Scope, edit};
+pub(super) use read::is_bottomless;
 pub use read::{Mirror, Registries, Tls, read};
 pub use remove::remove;
 

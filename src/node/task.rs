@@ -5,6 +5,8 @@
 //! which means only "look again". Everything that blocks happens in one pass on the blocking pool at a time; what a
 //! pass must remember goes into it and comes back.
 
+mod claim;
+mod failing;
 mod fights;
 mod memory;
 mod port;
@@ -40,10 +42,11 @@ use watch::{LONGEST_REST, Watch};
 
 /// Without a mark everything is looked at this often.
 const LOOK: Duration = Duration::from_secs(30);
-/// What failed is tried again after this, doubling: what met a k3s that was still removing must be there a second after it.
+/// What was overtaken is tried again after this, doubling: what met a k3s that was still removing must be there a second
+/// after it. Files that cannot be written have times of their own ([`failing`]).
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// At most.
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
 /// A command holds the lock for much less.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
@@ -245,6 +248,7 @@ impl Mirror {
         if !is_managed(&config) {
             self.detected = None;
             self.retry_at = None;
+            self.memory.let_go();
             return self.reporter.not_managed(&config);
         }
         self.tiers_changed();
@@ -297,7 +301,7 @@ impl Mirror {
     }
 
     fn retry_later(&mut self) {
-        let wait = FIRST_RETRY * 2_u32.pow(self.failures.min(8));
+        let wait = FIRST_RETRY * 2_u32.pow(self.failures.min(11));
         self.failures = self.failures.saturating_add(1);
         self.retry_at = Some(Instant::now() + wait.min(LONGEST_RETRY));
     }
@@ -358,7 +362,7 @@ impl Job {
         };
         let passed = files::run(&pass, LOCK_WAIT, false, &mut hooks);
         if let Ok(passed) = &passed {
-            self.memory.settle(passed);
+            self.memory.settle(passed, Instant::now());
         }
         (self, passed)
     }

@@ -6,7 +6,7 @@
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{
@@ -14,8 +14,8 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
-/// More than any host configuration: what is larger is not one.
-const MOST: u64 = 8 << 20;
+/// More than any host configuration, some ten thousand registries: what is larger is not read.
+const MOST: u64 = 1 << 20;
 /// `O_NONBLOCK`: opening a FIFO that stands where a file should must not wait for a writer.
 const NONBLOCK: i32 = 0o4000;
 /// The last part of names that only exist while something is written.
@@ -83,7 +83,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A directory, a socket, a device, or far too large.
-    #[error("{0} is no regular file of at most 8 MiB; move it away")]
+    #[error("{0} is no regular file of at most 1 MiB; move it away")]
     NotAFile(PathBuf),
 }
 
@@ -104,6 +104,13 @@ impl Error {
                 source,
             },
         }
+    }
+
+    /// Whether something on the way is not there (any more): a runtime's start removes its directories and makes them
+    /// anew within a second.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::System { source, .. } if source.kind() == ErrorKind::NotFound)
     }
 
     /// Whether writing is forbidden here, as opposed to having failed.
@@ -225,6 +232,12 @@ pub fn remove_directory(directory: &Path, ours: &[OsString]) -> Result<bool, Err
     sync_directory(parent)?;
     fs::remove_dir_all(&temporary).map_err(cannot)?;
     Ok(true)
+}
+
+/// Whether a name only exists while something is written.
+pub(super) fn is_temporary(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.starts_with(b".") && (name.ends_with(NEW.as_bytes()) || name.ends_with(OLD.as_bytes()))
 }
 
 /// Takes away what a crash may have left of earlier writes to `path` and of its directory.

@@ -102,6 +102,8 @@ pub enum EventName {
     HostsRewritten,
     /// Somebody else's change stands against ours.
     HostsConflict,
+    /// Another agent keeps the same directory of host configurations; this one stands back.
+    SecondAgent,
     /// A host configuration could not be written.
     HostsWriteFailed,
     /// The unit's sandbox or the file system forbids writing.
@@ -185,6 +187,7 @@ impl EventName {
             Self::DnsStale => "dns_stale",
             Self::HostsRewritten => "hosts_rewritten",
             Self::HostsConflict => "hosts_conflict",
+            Self::SecondAgent => "second_agent",
             Self::HostsWriteFailed => "hosts_write_failed",
             Self::FilesNotWritable => "files_not_writable",
             Self::AttemptFailed => "attempt_failed",
@@ -201,7 +204,7 @@ impl EventName {
     }
 
     /// Every event.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::EndpointEjected,
         Self::EndpointReadmitted,
         Self::TierDown,
@@ -210,6 +213,7 @@ impl EventName {
         Self::DnsStale,
         Self::HostsRewritten,
         Self::HostsConflict,
+        Self::SecondAgent,
         Self::HostsWriteFailed,
         Self::FilesNotWritable,
         Self::AttemptFailed,
@@ -236,6 +240,7 @@ impl EventName {
             Self::DnsStale => "010f0a26c55f4348a9186af23e8fa42b",
             Self::HostsRewritten => "c2794351fb9247398551aec25569aa1e",
             Self::HostsConflict => "23fd6799d4a943cf9b23077b4e63d6da",
+            Self::SecondAgent => "58887bc08cce8a41c539c843c915d800",
             Self::HostsWriteFailed => "e48054eff21c402ab3c661e605bed383",
             Self::FilesNotWritable => "43410f6a3c0a40398cdc037d406cce1d",
             Self::AttemptFailed => "5240a23d86fe4035af3f1054071b244f",
@@ -260,6 +265,7 @@ impl EventName {
             | Self::TierDown
             | Self::DnsStale
             | Self::HostsConflict
+            | Self::SecondAgent
             | Self::HostsWriteFailed
             | Self::FilesNotWritable
             | Self::AttemptFailed

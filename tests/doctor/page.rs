@@ -39,7 +39,7 @@ const OUTCOMES: [&str; 9] = [
     "served",
 ];
 
-const EVENTS: [&str; 19] = [
+const EVENTS: [&str; 21] = [
     "endpoint_ejected",
     "endpoint_readmitted",
     "tier_down",
@@ -48,8 +48,10 @@ const EVENTS: [&str; 19] = [
     "dns_stale",
     "hosts_rewritten",
     "hosts_conflict",
+    "second_agent",
     "hosts_write_failed",
     "files_not_writable",
+    "port_unprivileged",
     "attempt_failed",
     "digest_mismatch",
     "tag_unconfirmed",

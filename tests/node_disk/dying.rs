@@ -136,7 +136,7 @@ fn a_disk_that_dies_under_the_write_keeps_the_old_files() {
     assert_eq!(node.text(), BEFORE);
     node.apply().unwrap();
     assert!(node.is_in());
-    files::release(&node.store, Duration::ZERO).unwrap();
+    files::release(&node.store, &files::Places::default(), Duration::ZERO).unwrap();
     assert_eq!(node.text(), BEFORE);
 }
 
@@ -146,12 +146,16 @@ fn a_disk_that_dies_with_our_part_in_the_file_gives_it_back_later() {
     node.apply().unwrap();
     let ours = node.text();
     node.mount.dies();
-    let (_, done) = files::release(&node.store, Duration::ZERO).unwrap();
+    let done = files::release(&node.store, &files::Places::default(), Duration::ZERO)
+        .unwrap()
+        .done;
     let failed = |done: &files::Done| matches!(&done.outcome, Outcome::Failed(error) if is_io_error(error) || error.forbids());
     assert!(!done.is_empty() && done.iter().all(failed), "{done:?}");
     node.mount.is_replaced();
     assert_eq!(node.text(), ours);
-    let (_, done) = files::release(&node.store, Duration::ZERO).unwrap();
+    let done = files::release(&node.store, &files::Places::default(), Duration::ZERO)
+        .unwrap()
+        .done;
     assert!(
         done.iter()
             .all(|done| matches!(done.outcome, Outcome::Written)),

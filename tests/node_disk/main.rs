@@ -185,12 +185,14 @@ fn a_full_disk_keeps_the_old_files() {
     assert!(node.is_in());
     node.mount.fill();
     // The way back needs room for one file, and says so.
-    let (_, done) = files::release(&node.store, Duration::ZERO).unwrap();
+    let done = files::release(&node.store, &files::Places::default(), Duration::ZERO)
+        .unwrap()
+        .done;
     let full = |done: &&files::Done| matches!(done.outcome, Outcome::Failed(Error::NoRoom { .. }));
     assert_eq!(done.iter().filter(full).count(), 1);
     assert!(node.is_in());
     node.mount.free();
-    files::release(&node.store, Duration::ZERO).unwrap();
+    files::release(&node.store, &files::Places::default(), Duration::ZERO).unwrap();
     assert_eq!(node.text(), BEFORE);
 }
 
@@ -206,7 +208,7 @@ fn a_read_only_file_system_is_named_as_such() {
     node.mount.set("rw");
     node.apply().unwrap();
     assert!(node.is_in());
-    files::release(&node.store, Duration::ZERO).unwrap();
+    files::release(&node.store, &files::Places::default(), Duration::ZERO).unwrap();
     assert_eq!(node.text(), BEFORE);
 }
 
@@ -229,7 +231,7 @@ fn without_room_for_the_ledger_no_file_is_touched() {
         }
         node.apply().unwrap();
         assert!(node.is_in());
-        files::release(&node.store, Duration::ZERO).unwrap();
+        files::release(&node.store, &files::Places::default(), Duration::ZERO).unwrap();
         assert_eq!(node.text(), BEFORE);
     }
 }

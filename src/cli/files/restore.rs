@@ -1,42 +1,71 @@
-//! `harbor-pilot restore`: takes exactly our changes out of the node's files, from the ledger alone. Needs no valid
-//! configuration and no daemon; a running one keeps its hands off afterwards, until `apply`.
+//! `harbor-pilot restore`: takes exactly our changes out of the node's files, by the ledger and by the marks in the files
+//! of every runtime's usual places. Needs no valid configuration, no ledger and no daemon; a running one keeps its hands off afterwards, until `apply`.
 
 use super::{FilesArgs, LOCK_WAIT, report};
 use crate::cli::FAILED;
-use crate::node::files;
+use crate::node::files::{self, Places};
 use crate::node::ledger::Store;
 use serde_json::json;
 use std::io::{self, Write};
 
-/// Runs the command; 0: nothing of ours is left, 2: something is. The report goes to `stdout`, troubles to `stderr`.
+/// Runs the command; 0: nothing of ours is left, 2: something is, or that cannot be known. The report goes to `stdout`,
+/// troubles to `stderr`.
 ///
 /// # Errors
 /// Where the report cannot be written.
 pub fn run(args: &FilesArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let store = Store::new(&args.loader.state_directory());
-    let (plan, done) = match files::release(&store, LOCK_WAIT) {
-        Ok(both) => both,
+    let places = Places::of(&args.machine, &args.loader.node_places());
+    let released = match files::release(&store, &places, LOCK_WAIT) {
+        Ok(released) => released,
         Err(error) => {
             writeln!(stderr, "error: {}", report::chain(&error))?;
             return Ok(FAILED);
         }
     };
+    let (plan, done) = (&released.plan, &released.done);
+    let looked: Vec<String> = places
+        .all()
+        .map(|path| path.display().to_string())
+        .collect();
     if args.json {
         let changed = done
             .iter()
             .any(|done| report::result(Some(done)).0 == "written");
         let fields = vec![
             ("changed", json!(changed)),
-            ("files", report::files(&plan, &done, |_| None)),
-            ("left", report::left(&plan)),
+            ("files", report::files(plan, done, |_| None)),
+            ("left", report::left(plan)),
+            ("looked", json!(looked)),
         ];
         report::print(fields, stdout)?;
-    } else if plan.steps.is_empty() && plan.left.is_empty() {
+    } else if plan.steps.is_empty() && plan.left.is_empty() && released.without_ledger.is_none() {
         writeln!(stdout, "nothing of harbor-pilot is in the node's files")?;
+        for path in looked {
+            writeln!(stdout, "  looked in {path}")?;
+        }
     } else {
-        report::written(&plan, &done, stdout)?;
+        report::written(plan, done, stdout)?;
     }
-    report::troubles(&plan, &done, stderr)?;
-    let failed = report::has_failed(&done) || !plan.left.is_empty();
+    report::troubles(plan, done, stderr)?;
+    if let Some(error) = &released.without_ledger {
+        writeln!(
+            stderr,
+            "error: {}; our marks were taken out where they were found (in {}); a daemon that runs puts them in again once the ledger can be used",
+            report::chain(error),
+            places
+                .all()
+                .map(|path| path.display().to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
+        )?;
+    }
+    for path in &released.marked {
+        writeln!(stderr, "error: {} still carries our marks", path.display())?;
+    }
+    let failed = report::has_failed(done)
+        || !plan.left.is_empty()
+        || !released.marked.is_empty()
+        || released.without_ledger.is_some();
     Ok(if failed { FAILED } else { 0 })
 }

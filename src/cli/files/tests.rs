@@ -143,10 +143,18 @@ fn plan_shows_what_apply_does_and_restore_undoes() {
     let restored = node.restore();
     assert_eq!(restored.status, 0, "{restored:?}");
     assert!(!node.hosts().parent().unwrap().exists());
-    assert_eq!(
-        node.restore().out,
-        "nothing of harbor-pilot is in the node's files\n"
+    let again = node.restore().out;
+    assert!(
+        again.starts_with("nothing of harbor-pilot is in the node's files\n"),
+        "{again}"
     );
+    // Success is said only after looking, also with the state lost and the configuration gone.
+    fs::write(&node.args.loader.config_file, config).unwrap();
+    node.apply();
+    fs::remove_dir_all(node.root.path().join("state")).unwrap();
+    let restored = node.restore();
+    assert_eq!(restored.status, 0, "{restored:?}");
+    assert!(!node.hosts().parent().unwrap().exists(), "{restored:?}");
 }
 
 #[test]

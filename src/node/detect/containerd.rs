@@ -129,7 +129,7 @@ pub(super) fn default_roots(read: &ConfigPath, version: Option<&str>) -> Vec<&'s
         .and_then(major_minor)
         .is_some_and(|version| version >= (2, 2));
     if by_itself && !read.has_mirrors {
-        vec![Path::new(super::CERTS_D), Path::new("/etc/docker/certs.d")]
+        vec![Path::new(super::CERTS_D), Path::new(super::DOCKER_CERTS_D)]
     } else {
         Vec::new()
     }

@@ -1,13 +1,16 @@
 //! What a registries.yaml means, apart from its comments, order of keys and style: to tell whether the runtime's
 //! next start would bring something else.
 
+use crate::node::registries_yaml::is_bottomless;
 use crate::oci::Digest;
 use yaml_serde::Value;
 
 /// A fingerprint of the meaning. Files that cannot be parsed mean their own text: any change counts.
 pub(in crate::node) fn meaning(text: &str) -> String {
     let mut canonical = String::new();
-    match yaml_serde::from_str::<Value>(text.trim_start_matches('\u{feff}')) {
+    let parsed = (!is_bottomless(text))
+        .then(|| yaml_serde::from_str::<Value>(text.trim_start_matches('\u{feff}')));
+    match parsed.unwrap_or(Ok(Value::Bool(false))) {
         Ok(Value::Mapping(top)) => {
             // What else stands there is read by nobody (containerd-k3s-facts 7.1).
             for key in ["mirrors", "configs"] {

@@ -55,6 +55,15 @@ pub fn execute(
     ledger.directories.extend(made);
     // On disk before anything else is.
     store.save(ledger)?;
+    let done = carry_out_all(ledger, plan);
+    if settle(ledger, plan, &done) {
+        store.save(ledger)?;
+    }
+    Ok(done)
+}
+
+/// Does the steps one by one, and keeps no ledger. Blocks on file I/O.
+pub(super) fn carry_out_all(ledger: &Ledger, plan: &Plan) -> Vec<Done> {
     let mut failed: BTreeSet<&Path> = BTreeSet::new();
     for directory in &plan.directories {
         if let Err(error) = DirBuilder::new().mode(0o755).create(directory)
@@ -95,10 +104,7 @@ pub fn execute(
             outcome,
         });
     }
-    if settle(ledger, plan, &done) {
-        store.save(ledger)?;
-    }
-    Ok(done)
+    done
 }
 
 /// What the ledger says while the step is under way: both contents are ours.
@@ -141,9 +147,8 @@ fn carry_out(
         return Ok((Outcome::Unchanged, false));
     }
     let Some(new) = &step.new else {
-        if ledger.directories.contains(directory)
-            && write::remove_directory(directory, &names(plan, directory))?
-        {
+        let made = ledger.directories.contains(directory) || step.makes_directory;
+        if made && write::remove_directory(directory, &names(plan, directory))? {
             return Ok((Outcome::Written, true));
         }
         write::remove(&step.path)?;

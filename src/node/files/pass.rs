@@ -1,7 +1,7 @@
 //! One look at the node with everything that follows from it: lock, ledger, detection, plan, execution. The daemon
 //! and the commands do the same.
 
-use super::{Disk, Done, Input, Outcome, Plan, Step, execute, look, paths, plan, restore};
+use super::{Disk, Done, Input, Outcome, Plan, Step, execute, look, paths, plan};
 use crate::config::Config;
 use crate::node::desired;
 use crate::node::detect::{Detected, Machine, detect, gather};
@@ -110,7 +110,7 @@ pub fn run(
     if claim {
         ledger.released = false;
     }
-    sweep(&ledger);
+    sweep(ledger.files.keys());
     let detected = pass.detect(&mut ledger);
     let (mut plan, disk) = pass.plan(&detected, &mut ledger, |detected, paths| {
         hooks.before_reading(detected, paths);
@@ -130,25 +130,9 @@ pub fn run(
     Ok(pass.passed(detected, &ledger, plan, &disk, done))
 }
 
-/// Takes everything of ours out, from the ledger alone, and marks the node released (design F0). Blocks.
-///
-/// # Errors
-/// Where the lock or the ledger cannot be had; then no file was touched.
-pub fn release(store: &Store, wait: Duration) -> Result<(Plan, Vec<Done>), ledger::Error> {
-    let _lock = store.lock(wait)?;
-    let mut ledger = store.load()?;
-    sweep(&ledger);
-    ledger.released = true;
-    let paths = ledger.files.keys().cloned().collect();
-    let disk = look(&paths, store, &ledger);
-    let plan = restore(&ledger, &disk);
-    let done = execute(store, &mut ledger, &plan)?;
-    Ok((plan, done))
-}
-
 /// What a crash left of earlier writes.
-fn sweep(ledger: &Ledger) {
-    ledger.files.keys().for_each(|path| write::sweep(path));
+pub(super) fn sweep<'a>(paths: impl Iterator<Item = &'a PathBuf>) {
+    paths.for_each(|path| write::sweep(path));
 }
 
 // === impl Pass ===

@@ -1,6 +1,7 @@
 //! Nodes in temporary directories: planned, applied, edited by others, restored.
 
 mod changes;
+mod lost;
 mod troubles;
 
 use super::*;
@@ -123,7 +124,10 @@ impl Node {
     }
 
     fn restore(&self) {
-        let (plan, done) = release(&self.store, Duration::ZERO).unwrap();
+        let places = Places::of(&self.machine, &self.config.node);
+        let released = release(&self.store, &places, Duration::ZERO).unwrap();
+        assert!(released.without_ledger.is_none() && released.marked.is_empty());
+        let Released { plan, done, .. } = released;
         assert!(plan.left.is_empty(), "{:?}", plan.left);
         for done in &done {
             let ok = matches!(done.outcome, Outcome::Written | Outcome::Unchanged);

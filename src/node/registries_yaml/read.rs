@@ -8,6 +8,9 @@ use crate::node::marks::BYTE_ORDER_MARK;
 use std::path::PathBuf;
 use yaml_serde::Value;
 
+/// A registries.yaml has three.
+const MAX_BRACKETS: usize = 256;
+
 /// What k3s knows after reading. Two texts of one value mean the same to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registries {
@@ -79,6 +82,10 @@ pub(super) fn checked(text: &str) -> Result<Option<Node>, Refused> {
 /// The text as libyaml reads it, of which k3s's parser is a port.
 pub(super) fn value(text: &str) -> Result<Value, Refused> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    if is_bottomless(text) {
+        let what = format!("more than {MAX_BRACKETS} levels of brackets");
+        return Err(Refused::Unusual(what));
+    }
     yaml_serde::from_str(text).map_err(|error| {
         let error = error.to_string();
         if error.contains("duplicate entry") {
@@ -88,6 +95,20 @@ pub(super) fn value(text: &str) -> Result<Value, Refused> {
         } else {
             Refused::Unreadable(error)
         }
+    })
+}
+
+/// Whether libyaml would take minutes: its time grows with the square of the brackets that are open. Those in texts and
+/// comments count as well, which nobody comes near.
+pub(in crate::node) fn is_bottomless(text: &str) -> bool {
+    let mut open = 0_usize;
+    text.bytes().any(|byte| {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open > MAX_BRACKETS
     })
 }
 

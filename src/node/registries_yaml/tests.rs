@@ -27,6 +27,31 @@ fn edited(text: &str, more: &str, default_endpoint_disabled: bool) -> Edited {
     edit(text, &wanted).unwrap()
 }
 
+/// Issue 13.14: neither the depth nor the number of entries costs more than a refusal.
+#[test]
+fn bottomless_and_endless_files_are_refused_at_once() {
+    let start = std::time::Instant::now();
+    for (open, close) in [("[", "]"), ("{a: ", "}")] {
+        for levels in [65, 50_000] {
+            let text = format!("mirrors: {}{}\n", open.repeat(levels), close.repeat(levels));
+            let refused = read(&text).unwrap_err().to_string();
+            let says = refused.contains("64 levels") || refused.contains("recursion limit");
+            assert!(says, "{levels}: {refused}");
+            // What stands there for our marks is no deeper.
+            assert!(remove(&text).is_ok_and(|kept| kept == text));
+        }
+    }
+    let entries =
+        (0..15_000).map(|at| format!("  r{at}.example:\n    endpoint: [https://m{at}.example]\n"));
+    let text = format!("mirrors:\n{}", entries.collect::<String>());
+    assert_eq!(read(&text).unwrap().mirrors.len(), 15_000);
+    assert!(
+        start.elapsed() < std::time::Duration::from_secs(20),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
 #[test]
 fn an_editor_in_our_lists() {
     let lines = "mirrors:\n  docker.io:\n    endpoint:\n      - https://core.example.com/v2/x # ours\n      - https://a.example\n";

@@ -37,6 +37,8 @@ pub(super) enum Kind {
     Alias,
 }
 
+/// How deep the file may be nested: it needs five levels, and each one costs a call of whoever walks the tree.
+const MAX_DEPTH: usize = 64;
 /// How many lines may stand too far to the left.
 const MAX_PADDED: usize = 256;
 
@@ -169,13 +171,13 @@ impl Reader<'_> {
                 let flow = self.begins_with(&bytes, '[');
                 let items = Vec::new();
                 let kind = Kind::Sequence { items, flow };
-                self.open(node(kind, anchor != 0 || tag.is_some()));
+                self.open(node(kind, anchor != 0 || tag.is_some()))?;
             }
             Event::MappingStart(anchor, tag) => {
                 let flow = self.begins_with(&bytes, '{');
                 let pairs = Vec::new();
                 let kind = Kind::Mapping { pairs, flow };
-                self.open(node(kind, anchor != 0 || tag.is_some()));
+                self.open(node(kind, anchor != 0 || tag.is_some()))?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(Open { mut node, .. }) = self.open.pop() {
@@ -208,8 +210,13 @@ impl Reader<'_> {
             .is_some_and(|rest| rest.starts_with(c))
     }
 
-    fn open(&mut self, node: Node) {
+    fn open(&mut self, node: Node) -> Result<(), Refused> {
+        if self.open.len() == MAX_DEPTH {
+            let what = format!("more than {MAX_DEPTH} levels");
+            return Err(unusual(node.line, &what));
+        }
         self.open.push(Open { node, key: None });
+        Ok(())
     }
 
     /// A whole node goes into what is open around it.

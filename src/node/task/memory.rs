@@ -1,6 +1,8 @@
 //! What the task remembers from one pass to the next: how it left the files, and who has changed them since.
 
 use super::Cause;
+use super::claim::Claim;
+use super::failing::Failing;
 use super::fights::{Fights, Verdict};
 use crate::node::detect::Detected;
 use crate::node::files::{Outcome, Passed, Plan, Step};
@@ -21,6 +23,10 @@ pub(super) struct Memory {
     /// How a pass left each file.
     left: BTreeMap<PathBuf, Option<String>>,
     fights: Fights,
+    pub(super) failing: Failing,
+    claim: Claim,
+    /// The directory that another agent keeps: nothing is written while it does.
+    pub(super) second_to: Option<PathBuf>,
     /// Files that are left alone now, and who wrote them.
     pub(super) given_up: BTreeMap<PathBuf, String>,
     /// Files that were given up by the last pass: news.
@@ -70,15 +76,25 @@ impl Memory {
         self.drifted.clear();
         if cause == Cause::Configuration {
             self.fights.forget();
+            self.failing.forget();
             self.given_up.clear();
         }
+        let certs_d = detected.certs_d.as_ref();
+        self.second_to = certs_d
+            .filter(|certs_d| !self.claim.is_ours(certs_d))
+            .cloned();
+        if self.second_to.is_some() {
+            plan.steps.clear();
+            plan.directories.clear();
+        }
+        self.failing.keep(plan);
         plan.retain(|step| self.takes(step, now));
         let (fights, paths) = (&mut self.fights, &mut self.given_up);
         paths.retain(|path, _| fights.is_given_up(path, now));
     }
 
     fn takes(&mut self, step: &Step, now: Instant) -> bool {
-        if self.fights.is_given_up(&step.path, now) {
+        if self.fights.is_given_up(&step.path, now) || self.failing.waits(step, now) {
             return false;
         }
         let left = self.left.get(&step.path);
@@ -112,7 +128,8 @@ impl Memory {
     }
 
     /// Remembers how the pass left the files.
-    pub(super) fn settle(&mut self, passed: &Passed) {
+    pub(super) fn settle(&mut self, passed: &Passed, now: Instant) {
+        self.failing.settle(&passed.plan.steps, &passed.done, now);
         for (step, done) in passed.plan.steps.iter().zip(&passed.done) {
             match done.outcome {
                 Outcome::Written | Outcome::Unchanged if step.restores() => {
@@ -137,12 +154,20 @@ impl Memory {
         }
         if passed.released {
             self.left.clear();
+            self.let_go();
         }
     }
 
-    /// When a file that was given up is tried again.
+    /// The files are not ours to write: another agent may.
+    pub(super) fn let_go(&mut self) {
+        self.claim.release();
+        self.second_to = None;
+    }
+
+    /// When a file that was given up or could not be written is tried again.
     pub(super) fn wakes(&self) -> Option<Instant> {
-        self.fights.wakes()
+        let wakes = [self.fights.wakes(), self.failing.wakes()];
+        wakes.into_iter().flatten().min()
     }
 }
 
@@ -229,7 +254,7 @@ mod tests {
                 standing: Vec::new(),
                 managed: Vec::new(),
             };
-            self.memory.settle(&passed);
+            self.memory.settle(&passed, now);
             !passed.done.is_empty()
         }
     }

@@ -28,13 +28,12 @@ pub(super) struct Reporter {
     runtime: &'static str,
 }
 
-/// Whether anything must be tried again.
+/// Whether anything must be tried again, besides files that cannot be written ([`failing`](super::failing)).
 pub(super) fn has_failed(passed: &Passed) -> bool {
-    passed.done.iter().any(|done| {
-        matches!(
-            done.outcome,
-            Outcome::Failed(_) | Outcome::Lacks(_) | Outcome::Waits | Outcome::Overtaken
-        )
+    passed.done.iter().any(|done| match &done.outcome {
+        Outcome::Lacks(_) | Outcome::Overtaken => true,
+        Outcome::Failed(error) => error.is_gone(),
+        _ => false,
     })
 }
 
@@ -188,6 +187,7 @@ impl Reporter {
             let event = match trouble.kind {
                 TroubleKind::NotWritable => EventName::FilesNotWritable,
                 TroubleKind::Left | TroubleKind::Failed => EventName::HostsWriteFailed,
+                TroubleKind::SecondAgent => EventName::SecondAgent,
                 // Said when it came.
                 TroubleKind::Conflict => continue,
             };
@@ -244,16 +244,7 @@ fn troubles(passed: &Passed, memory: &Memory) -> Vec<Trouble> {
         kind: TroubleKind::Left,
         why: left.why.clone(),
     });
-    let failed = passed.done.iter().filter_map(|done| match &done.outcome {
-        Outcome::Failed(error) => Some(Trouble {
-            path: done.path.clone(),
-            kind: if error.forbids() {
-                TroubleKind::NotWritable
-            } else {
-                TroubleKind::Failed
-            },
-            why: chain(error),
-        }),
+    let lacking = passed.done.iter().filter_map(|done| match &done.outcome {
         Outcome::Lacks(file) => Some(Trouble {
             path: done.path.clone(),
             kind: TroubleKind::Failed,
@@ -269,7 +260,18 @@ fn troubles(passed: &Passed, memory: &Memory) -> Vec<Trouble> {
         kind: TroubleKind::Conflict,
         why: format!("others keep rewriting it: {who}"),
     });
-    left.chain(failed).chain(conflicts).collect()
+    let second = memory.second_to.iter().map(|certs_d| Trouble {
+        path: certs_d.clone(),
+        kind: TroubleKind::SecondAgent,
+        why: "another harbor-pilot keeps the files below it, so that this one writes none; stop one of the two".to_owned(),
+    });
+    let failing = memory.failing.troubles();
+    second
+        .chain(left)
+        .chain(failing)
+        .chain(lacking)
+        .chain(conflicts)
+        .collect()
 }
 
 fn state(passed: &Passed, troubles: &[Trouble]) -> (FilesState, String) {

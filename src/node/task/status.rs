@@ -63,6 +63,8 @@ pub enum TroubleKind {
     NotWritable,
     /// Somebody else keeps writing it.
     Conflict,
+    /// Another agent keeps the files below it.
+    SecondAgent,
 }
 
 // === impl NodeFilesStatus ===

@@ -2,6 +2,7 @@
 
 mod others;
 mod privilege;
+mod restless;
 
 use super::*;
 use crate::lifecycle::spawn_detached;
@@ -106,6 +107,15 @@ impl Daemon {
     }
 
     async fn start_in(root: TempDir, text: &str) -> Self {
+        Self::start_on_node(&root.path().to_owned(), root, text).await
+    }
+
+    /// Another agent, with a state and a port of its own, on the same node.
+    async fn start_beside(&self, text: &str) -> Self {
+        Self::start_on_node(self.root.path(), tempdir().unwrap(), text).await
+    }
+
+    async fn start_on_node(node: &Path, root: TempDir, text: &str) -> Self {
         let (listen, port) = own_port().await;
         let process = Process {
             pid: 1,
@@ -113,7 +123,7 @@ impl Daemon {
             started: 4_000_000_000,
         };
         let place = Place {
-            machine: Arc::new(Machine::below(root.path(), vec![process])),
+            machine: Arc::new(Machine::below(node, vec![process])),
             listen,
             state_dir: root.path().join("state"),
         };

@@ -1,9 +1,9 @@
 //! Notices changes in the directories of our files. Events mean only "look again": what changed is read anew.
 
+use crate::node::write::is_temporary;
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -208,7 +208,9 @@ fn matters(event: &Event, state: &Path) -> bool {
         _ => true,
     };
     let counts = |path: &PathBuf| {
-        path.parent() != Some(state) || path.file_name() == Some(OsStr::new(LEDGER))
+        let name = path.file_name().unwrap_or_default();
+        // A write of ours that fails leaves no other trace than its temporary file.
+        !is_temporary(name) && (path.parent() != Some(state) || name == LEDGER)
     };
     changes && (event.paths.is_empty() || event.paths.iter().any(counts))
 }
@@ -249,6 +251,14 @@ mod tests {
             (event(EventKind::Create(CreateKind::Any), "/c"), true),
             (event(modify, "/state/sizes"), false),
             (event(modify, "/state/ledger.json"), true),
+            (event(modify, "/state/.ledger.json.harbor-pilot-new"), false),
+            (
+                event(
+                    EventKind::Create(CreateKind::Any),
+                    "/c/.hosts.toml.harbor-pilot-new",
+                ),
+                false,
+            ),
             // An overflow of the kernel's queue names no path.
             (Event::new(EventKind::Other), true),
         ];

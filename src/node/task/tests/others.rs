@@ -85,7 +85,7 @@ async fn restore_and_apply_by_commands_are_noticed() {
     let daemon = Daemon::start(CONFIG).await;
     daemon.names(&["agent", CORE]).await;
     let store = Store::new(&daemon.root.path().join("state"));
-    files::release(&store, PATIENCE).unwrap();
+    files::release(&store, &files::Places::default(), PATIENCE).unwrap();
     assert!(!daemon.hosts().exists());
     let status = daemon.status.clone();
     daemon

@@ -1,0 +1,106 @@
+//! Files that carry our marks, searched for in every place where they may be: a ledger may be lost, damaged, or another
+//! one than was written with.
+
+use super::edit;
+use crate::config::{Node, Runtime};
+use crate::node::detect::{CERTS_D, DOCKER_CERTS_D, Machine, default_places, detect, gather};
+use crate::node::ledger::Kind;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where the agent's part may stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Directories of host configurations.
+    pub certs_d: BTreeSet<PathBuf>,
+    /// Files that k3s and rke2 read.
+    pub registries: BTreeSet<PathBuf>,
+}
+
+// === impl Places ===
+
+impl Places {
+    /// The usual places of every runtime on this machine, those in use, and those that `node` names. Blocks on file
+    /// I/O, and up to a few seconds on programs that are asked for their version.
+    #[must_use]
+    pub fn of(machine: &Machine, node: &Node) -> Self {
+        let mut places = Self::default();
+        let below = |path: &Path| {
+            let path = path.strip_prefix("/").unwrap_or(path);
+            machine.root().join(path)
+        };
+        places.certs_d.insert(below(Path::new(CERTS_D)));
+        places.certs_d.insert(below(Path::new(DOCKER_CERTS_D)));
+        for (data_dir, registries) in default_places() {
+            places.add_data_dir(&below(&data_dir));
+            places.registries.insert(below(&registries));
+        }
+        for runtime in [Runtime::K3s, Runtime::Rke2, Runtime::Containerd] {
+            let node = Node {
+                runtime,
+                ..node.clone()
+            };
+            let detected = detect(&gather(machine, &node), &node, None);
+            if let Some(data_dir) = &detected.data_dir {
+                places.add_data_dir(data_dir);
+            }
+            places.certs_d.extend(detected.certs_d);
+            places.certs_d.extend(detected.config_path);
+            places.registries.extend(detected.registries_yaml);
+        }
+        places
+    }
+
+    fn add_data_dir(&mut self, data_dir: &Path) {
+        self.certs_d
+            .insert(data_dir.join("agent/etc/containerd/certs.d"));
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Path> {
+        let all = self.certs_d.iter().chain(&self.registries);
+        all.map(PathBuf::as_path)
+    }
+
+    /// The files there that are marked as ours or hold lines that are, and the certificates that came with them. Blocks
+    /// on file I/O.
+    #[must_use]
+    pub fn marked(&self) -> BTreeMap<PathBuf, Kind> {
+        let mut marked = BTreeMap::new();
+        for path in self
+            .registries
+            .iter()
+            .filter(|path| is_marked(path, Kind::Registries))
+        {
+            marked.insert(path.clone(), Kind::Registries);
+        }
+        let directories = self.certs_d.iter().flat_map(|certs_d| entries(certs_d));
+        for directory in directories {
+            let hosts = directory.join("hosts.toml");
+            if !is_marked(&hosts, Kind::Hosts) {
+                continue;
+            }
+            marked.insert(hosts, Kind::Hosts);
+            let is_ours = |path: &PathBuf| {
+                let name = path.file_name().and_then(|name| name.to_str());
+                name.is_some_and(|name| name.starts_with("harbor-pilot-") && name.ends_with(".pem"))
+            };
+            let ours = entries(&directory).into_iter().filter(is_ours);
+            marked.extend(ours.map(|path| (path, Kind::Ca)));
+        }
+        marked
+    }
+}
+
+/// Whether taking our part out would change the file, or cannot be done.
+fn is_marked(path: &Path, kind: Kind) -> bool {
+    let text = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    edit::take_out(kind, &text).map_or(true, |without| without != text)
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}

@@ -1,0 +1,170 @@
+//! Files that cannot be written are tried ever more rarely: whatever else happens around them, a directory whose last
+//! write failed waits for its time. Pure.
+
+use super::status::{Trouble, TroubleKind};
+use crate::node::files::{Done, Outcome, Plan, Step, chain};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// After the first failure, doubling.
+const FIRST: Duration = Duration::from_secs(1);
+/// At most.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// Directories in which a write has failed: a file and the certificate that it names wait for each other.
+#[derive(Debug, Default)]
+pub(super) struct Failing(BTreeMap<PathBuf, Last>);
+
+#[derive(Debug)]
+struct Last {
+    failures: u32,
+    until: Instant,
+    troubles: Vec<Trouble>,
+}
+
+// === impl Failing ===
+
+impl Failing {
+    /// Forgets what is no longer wanted.
+    pub(super) fn keep(&mut self, plan: &Plan) {
+        let wanted: BTreeSet<&Path> = plan.steps.iter().map(directory).collect();
+        self.0
+            .retain(|directory, _| wanted.contains(directory.as_path()));
+    }
+
+    /// Whether it is too early to try the step again.
+    pub(super) fn waits(&self, step: &Step, now: Instant) -> bool {
+        self.0
+            .get(directory(step))
+            .is_some_and(|last| now < last.until)
+    }
+
+    /// Takes in how the steps ended.
+    pub(super) fn settle(&mut self, steps: &[Step], done: &[Done], now: Instant) {
+        let mut failed: BTreeMap<&Path, Vec<Trouble>> = BTreeMap::new();
+        for (step, done) in steps.iter().zip(done) {
+            let troubles = failed.entry(directory(step)).or_default();
+            match &done.outcome {
+                Outcome::Failed(error) if !error.is_gone() => troubles.push(Trouble {
+                    path: step.path.clone(),
+                    kind: if error.forbids() {
+                        TroubleKind::NotWritable
+                    } else {
+                        TroubleKind::Failed
+                    },
+                    why: chain(error),
+                }),
+                _ => {}
+            }
+        }
+        for (directory, troubles) in failed {
+            if troubles.is_empty() {
+                self.0.remove(directory);
+                continue;
+            }
+            let before = self.0.get(directory).map_or(0, |last| last.failures);
+            let wait = FIRST.saturating_mul(2_u32.saturating_pow(before));
+            let last = Last {
+                failures: before.saturating_add(1),
+                until: now + wait.min(LONGEST),
+                troubles,
+            };
+            self.0.insert(directory.to_owned(), last);
+        }
+    }
+
+    /// What is wrong with them.
+    pub(super) fn troubles(&self) -> impl Iterator<Item = Trouble> {
+        self.0.values().flat_map(|last| last.troubles.clone())
+    }
+
+    /// When one is tried again.
+    pub(super) fn wakes(&self) -> Option<Instant> {
+        self.0.values().map(|last| last.until).min()
+    }
+
+    /// A person has said what shall be.
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+}
+
+fn directory(step: &Step) -> &Path {
+    step.path.parent().unwrap_or(&step.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::ledger::Kind;
+    use crate::node::write::Error;
+    use std::io::ErrorKind;
+
+    fn step() -> Step {
+        Step {
+            path: "/c/docker.io/hosts.toml".into(),
+            kind: Kind::Hosts,
+            old: None,
+            new: None,
+            base: None,
+            makes_directory: false,
+            reasons: Vec::new(),
+        }
+    }
+
+    fn failed(kind: ErrorKind) -> Done {
+        let path = step().path;
+        let error = Error::System {
+            doing: "cannot write",
+            path: path.clone(),
+            source: kind.into(),
+        };
+        Done {
+            path,
+            kind: Kind::Hosts,
+            outcome: Outcome::Failed(error),
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_tried_twenty_times_in_an_hour() {
+        let start = Instant::now();
+        let mut failing = Failing::default();
+        let mut tries = Vec::new();
+        // Something happens around it twenty times per second.
+        for tick in 0..3600 * 20 {
+            let now = start + Duration::from_millis(50 * tick);
+            if !failing.waits(&step(), now) {
+                tries.push(tick / 20);
+                let done = failed(ErrorKind::Other);
+                failing.settle(&[step()], &[done], now);
+                assert_eq!(failing.troubles().count(), 1);
+            }
+        }
+        assert!(tries.len() <= 20, "{tries:?}");
+        assert_eq!(tries[..6], [0, 1, 3, 7, 15, 31]);
+        let last = tries.last().unwrap();
+        assert!(failing.wakes().unwrap() <= start + Duration::from_secs(last + 300));
+    }
+
+    #[test]
+    fn what_is_written_or_no_longer_wanted_or_was_removed_meanwhile_does_not_wait() {
+        let now = Instant::now();
+        let mut failing = Failing::default();
+        failing.settle(&[step()], &[failed(ErrorKind::NotFound)], now);
+        assert!(!failing.waits(&step(), now));
+        failing.settle(&[step()], &[failed(ErrorKind::Other)], now);
+        assert!(failing.waits(&step(), now));
+        let written = Done {
+            outcome: Outcome::Written,
+            ..failed(ErrorKind::Other)
+        };
+        failing.settle(&[step()], &[written], now);
+        assert!(!failing.waits(&step(), now));
+        failing.settle(&[step()], &[failed(ErrorKind::Other)], now);
+        failing.keep(&Plan::default());
+        assert!(!failing.waits(&step(), now) && failing.troubles().count() == 0);
+    }
+}
