@@ -8,6 +8,7 @@ mod buffer;
 
 pub use buffer::Buffer;
 
+use crate::lifecycle::deadline;
 use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -227,11 +228,11 @@ impl Lease {
         let shared = &self.budget.0;
         let of = shared.of.get(self.kind as usize);
         if bytes >= self.bytes {
-            let more = bytes - self.bytes;
+            let more = bytes.saturating_sub(self.bytes);
             shared.total.fetch_add(more, Ordering::AcqRel);
             of.map(|of| of.fetch_add(more, Ordering::Relaxed));
         } else {
-            let fewer = self.bytes - bytes;
+            let fewer = self.bytes.saturating_sub(bytes);
             shared.total.fetch_sub(fewer, Ordering::AcqRel);
             of.map(|of| of.fetch_sub(fewer, Ordering::Relaxed));
             shared.freed.notify_waiters();
@@ -265,7 +266,7 @@ impl Lease {
     /// There was none in time. What was held before still is.
     pub async fn grow(&mut self, bytes: usize, patience: &mut Duration) -> Result<(), Refused> {
         let since = Instant::now();
-        let until = since + *patience;
+        let until = deadline(since, *patience);
         let shared = self.budget.0.clone();
         loop {
             let mut freed = pin!(shared.freed.notified());

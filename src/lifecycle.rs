@@ -1,5 +1,6 @@
 //! Tasks that are watched, signals, the drain, what systemd is told, and the sockets that it keeps for us.
 
+mod deadline;
 mod drain;
 mod signals;
 mod socket;
@@ -9,6 +10,7 @@ mod tasks;
 mod threads;
 mod turn;
 
+pub use deadline::deadline;
 pub use drain::{ConnectionGuard, Drain, DrainGuard, DrainWatch, Drained};
 pub use signals::{RawSignal, Signal, Signals};
 pub use socket::Socket;

@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 /// How often certificates are looked at.
 pub(super) const LOOK: Duration = Duration::from_secs(10 * 60);
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY_SECONDS: u64 = 24 * 60 * 60;
+const DAY: Duration = Duration::from_secs(DAY_SECONDS);
 /// Time enough to renew by hand what does not renew itself.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
@@ -31,7 +32,7 @@ impl Certificates {
             if let Some(ends) = ends
                 && self.is_news(&source.id, ends, now)
             {
-                let left = ends.duration_since(now).unwrap_or_default().as_secs() / DAY.as_secs();
+                let left = ends.duration_since(now).unwrap_or_default().as_secs() / DAY_SECONDS;
                 journal.event(StateChange {
                     event: EventName::CertExpiring,
                     tier: Some(source.id.label().to_owned()),
@@ -47,8 +48,13 @@ impl Certificates {
     }
 
     fn is_news(&mut self, source: &SourceId, ends: SystemTime, now: SystemTime) -> bool {
-        let soon = ends <= now + SOON;
-        let said = self.0.get(source).is_some_and(|said| now < *said + DAY);
+        // The end is foreign, and any date.
+        let soon = ends.duration_since(now).is_ok_and(|left| left <= SOON) || ends <= now;
+        let said = self.0.get(source);
+        let said = said.is_some_and(|said| {
+            now.duration_since(*said)
+                .map_or(true, |passed| passed < DAY)
+        });
         if soon && !said {
             self.0.insert(source.clone(), now);
         }

@@ -58,7 +58,10 @@ pub(super) fn fingerprint(files: &[PathBuf]) -> Vec<Seen> {
 pub(super) fn first_lines(problems: &[Problem]) -> String {
     let mut lines: Vec<String> = problems.iter().take(3).map(ToString::to_string).collect();
     if problems.len() > lines.len() {
-        lines.push(format!("and {} more", problems.len() - lines.len()));
+        lines.push(format!(
+            "and {} more",
+            problems.len().saturating_sub(lines.len())
+        ));
     }
     lines.join("; ")
 }
@@ -124,7 +127,7 @@ impl Reloader {
     }
 
     async fn take_over(&mut self, config: &Arc<Config>, why: &str) {
-        self.generation += 1;
+        self.generation = self.generation.saturating_add(1);
         let sources = Arc::new(Sources::of(config, self.generation));
         for client in &self.clients {
             client.update(&sources);

@@ -2,7 +2,7 @@
 //! moment, the listeners go to systemd for the next process, and it is over.
 
 use super::Running;
-use crate::lifecycle::{Drained, Signals};
+use crate::lifecycle::{Drained, Signals, deadline};
 use crate::telemetry::{EventName, StateChange};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -10,6 +10,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 /// The last part of the drain, in which nobody accepts: answers that have just begun get so long to leave. With the
 /// next process' start this is what a client waits for at a restart, so that it is short.
 const LAST_ANSWERS: Duration = Duration::from_millis(150);
+
+/// And so long after the rest was cut.
+const LAST_OPEN: Duration = Duration::from_millis(50);
 
 /// A request that was read and has no answer yet is waited for even longer: cut it would have failed, and bodies are
 /// resumed. Whoever comes meanwhile waits too, so that this and a start stay below the 2 s of design 10.
@@ -64,7 +67,7 @@ impl Running {
             // Cancel safe: it only waits.
             _ = self.drain.drained() => true,
             // Cancel safe: it only waits.
-            () = sleep_until(began + course.accepting) => true,
+            () = sleep_until(deadline(began, course.accepting)) => true,
             // Cancel safe: a signal is taken or stays.
             _ = signals.next() => false,
         };
@@ -94,7 +97,7 @@ impl Running {
             };
             // Errors of both are the time that has passed.
             let _ = timeout(UNANSWERED, self.drain.answered()).await;
-            let _ = timeout(LAST_ANSWERS / 3, self.drain.idle()).await;
+            let _ = timeout(LAST_OPEN, self.drain.idle()).await;
             cut
         };
         let cut = tokio::select! {

@@ -127,7 +127,7 @@ impl<'a> Cursor<'a> {
             let (at, c) = chars.next()?;
             let c = match c {
                 '"' => {
-                    self.rest = self.rest.get(at + 1..)?;
+                    self.rest = self.rest.get(at..)?.strip_prefix('"')?;
                     return Some(value);
                 }
                 '\\' => chars.next()?.1,

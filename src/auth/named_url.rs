@@ -159,7 +159,8 @@ fn checked(text: &str) -> Result<&str, InvalidUrl> {
 /// Host (brackets kept) and the port's digits.
 fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
     if authority.starts_with('[') {
-        let (host, rest) = authority.split_at(authority.find(']')? + 1);
+        let end = authority.find(']')?.checked_add(1)?;
+        let (host, rest) = authority.split_at_checked(end)?;
         return match rest {
             "" => Some((host, None)),
             rest => Some((host, Some(rest.strip_prefix(':')?))),

@@ -6,7 +6,7 @@
 use super::TokenKey;
 use super::plan::TokenPlan;
 use crate::config::{BaseUrl, Credential};
-use crate::lifecycle;
+use crate::lifecycle::{self, deadline};
 use crate::metrics::Metrics;
 use crate::topology::{EndpointId, Failure, Source};
 use foldhash::HashMap;
@@ -148,7 +148,7 @@ impl Tokens {
         }
         let authorization = current.authorization.clone();
         if now >= current.renew_at && entry.pending.is_none() {
-            current.renew_at = now + RENEWAL_PAUSE;
+            current.renew_at = deadline(now, RENEWAL_PAUSE);
             if let Some(plan) = &current.plan {
                 let plan = TokenPlan {
                     endpoint: endpoint.clone(),
@@ -194,7 +194,7 @@ impl Tokens {
 
     /// Remembers that the source took a password as it is, so that the next request brings it along.
     pub fn remember_basic(&self, key: &TokenKey, source: &Source, authorization: HeaderValue) {
-        let ends_at = Instant::now() + BASIC_LIFE;
+        let ends_at = deadline(Instant::now(), BASIC_LIFE);
         let mut entries = self.lock();
         entries.held(key, source, true).current = Some(Current {
             authorization,
@@ -222,7 +222,7 @@ impl Tokens {
         plan: Arc<TokenPlan>,
     ) -> watch::Receiver<Landing> {
         let (sender, receiver) = watch::channel(None);
-        entries.counter += 1;
+        entries.counter = entries.counter.wrapping_add(1);
         let flight = Flight {
             entries: self.entries.clone(),
             key: key.clone(),
@@ -280,7 +280,7 @@ fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
 impl Entries {
     /// The entry, noted as used.
     fn used(&mut self, key: &TokenKey) -> Option<&mut Entry> {
-        self.counter += 1;
+        self.counter = self.counter.wrapping_add(1);
         let entry = self.of.get_mut(key)?;
         entry.used = self.counter;
         Some(entry)
@@ -294,7 +294,7 @@ impl Entries {
                 self.of.remove(&oldest);
             }
         }
-        self.counter += 1;
+        self.counter = self.counter.wrapping_add(1);
         let fresh = || Entry {
             holder: Holder::of(source, with_credential),
             used: 0,
@@ -332,11 +332,12 @@ impl Holder {
 impl Current {
     /// Used until shortly before its end, since the request that carries it needs time too; renewed from 80 % on.
     fn new(issued: Issued, plan: Arc<TokenPlan>, now: Instant) -> Self {
-        let margin = (issued.life / 10).min(Duration::from_secs(30));
+        let life = issued.life;
+        let margin = life.mul_f64(0.1).min(Duration::from_secs(30));
         Self {
             authorization: issued.authorization,
-            renew_at: now + issued.life.mul_f64(0.8),
-            ends_at: now + issued.life - margin,
+            renew_at: deadline(now, life.mul_f64(0.8)),
+            ends_at: deadline(now, life.saturating_sub(margin)),
             plan: Some(plan),
         }
     }
@@ -357,7 +358,9 @@ impl Flight {
                 entry.current = Some(Current::new(issued, plan, now));
                 entry.denied = None;
             }
-            Err(TokenError::Denied(text)) => entry.denied = Some((now + DENIAL_LIFE, text)),
+            Err(TokenError::Denied(text)) => {
+                entry.denied = Some((deadline(now, DENIAL_LIFE), text))
+            }
             Err(TokenError::Failed { .. }) => {}
         }
         entry.pending = None;

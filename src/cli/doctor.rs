@@ -220,7 +220,7 @@ struct Progress<'a> {
 impl Progress<'_> {
     fn done(&self, names: &[&str]) {
         let mut to = self.to.borrow_mut();
-        to.1 += names.len();
+        to.1 = to.1.saturating_add(names.len());
         let line = format!(
             "checked {} ({} of {})",
             names.join(", "),

@@ -225,7 +225,7 @@ async fn ask_all(
         };
         progress.show(&format!(
             "asking {} of {}: {endpoint}",
-            index + 1,
+            index.saturating_add(1),
             order.len()
         ));
         let source = &candidate.source.source;

@@ -5,6 +5,7 @@ mod tests;
 
 use super::resolver::Answer;
 use crate::config::Dns;
+use crate::lifecycle::deadline;
 use crate::topology::{EndpointSet, Source, SourceId};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -113,7 +114,7 @@ impl Known {
         if self.lazy && !self.wanted {
             return self
                 .asked
-                .map(|asked| asked + DORMANT_AFTER)
+                .map(|asked| deadline(asked, DORMANT_AFTER))
                 .filter(|at| *at > now);
         }
         Some(self.next)
@@ -122,7 +123,7 @@ impl Known {
     /// Until when touching changes nothing.
     pub(super) fn quiet_until(&self) -> Instant {
         match self.literal {
-            true => self.next + DORMANT_AFTER * 24 * 365,
+            true => deadline(self.next, Duration::MAX),
             false => self.next,
         }
     }
@@ -131,7 +132,7 @@ impl Known {
     pub(super) fn started(&mut self, now: Instant, limit: Duration) {
         self.running = true;
         self.wanted = false;
-        self.next = now + limit;
+        self.next = deadline(now, limit);
     }
 
     /// A lookup gave addresses.
@@ -169,7 +170,7 @@ impl Known {
 
     /// A lookup gave none: the last good ones stay (H1), or those of the last run.
     pub(super) fn failed(&mut self, reason: &str, now: Instant) -> Change {
-        let wait = FIRST_RETRY * 2_u32.saturating_pow(self.failures.min(16));
+        let wait = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
         self.finished(now, wait.min(LAST_RETRY));
         self.failures = self.failures.saturating_add(1);
         self.error = Some(reason.into());
@@ -191,7 +192,7 @@ impl Known {
     fn finished(&mut self, now: Instant, next: Duration) {
         self.running = false;
         self.asked = Some(now);
-        self.next = now + next;
+        self.next = deadline(now, next);
     }
 
     /// What the others may see.

@@ -7,6 +7,7 @@ mod tests;
 use super::LookupError;
 use super::resolver::Answer;
 use crate::config::Dns;
+use crate::lifecycle::deadline;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -79,7 +80,7 @@ impl NamedHosts {
             return None;
         }
         let next = self.queue.pop_front()?;
-        self.running += 1;
+        self.running = self.running.saturating_add(1);
         Some(next)
     }
 
@@ -109,7 +110,7 @@ impl NamedHosts {
             },
         };
         host.result = result;
-        host.fresh_until = Some(now + ttl);
+        host.fresh_until = Some(deadline(now, ttl));
         host.pending = false;
         for reply in host.waiting.drain(..) {
             // Whoever went away needs no answer.

@@ -278,7 +278,7 @@ async fn both(
     let late = |result: Result<OfFamily, _>| result.unwrap_or_else(|_| Err("late".to_owned()));
     let patience = |first: &OfFamily| match first {
         Ok((addresses, _)) if !addresses.is_empty() => LATE,
-        _ => TRY * 4,
+        _ => TRY.saturating_mul(4),
     };
     tokio::pin!(v4, v6);
     tokio::select! {

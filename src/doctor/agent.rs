@@ -77,7 +77,7 @@ pub(super) fn configuration(facts: &ConfigFacts, status: Option<&Status>) -> Che
     if let Some(first) = facts.problems.first() {
         let rest = match facts.problems.len() {
             1 => String::new(),
-            n => format!(" (and {} more)", n - 1),
+            n => format!(" (and {} more)", n.saturating_sub(1)),
         };
         check.said = format!("{} cannot be used", facts.file);
         let used = if facts.last_accepted {

@@ -180,8 +180,12 @@ fn is_cured(certificate: &Certificate, now: SystemTime, ahead: i64) -> bool {
     } else {
         now.checked_sub(span)
     };
+    let is_after = |one: SystemTime, other: SystemTime| {
+        let by = one.duration_since(other).unwrap_or_default();
+        by > PRECISION
+    };
     let fits = theirs.is_some_and(|time| {
-        certificate.begins <= time + PRECISION && time <= certificate.ends + PRECISION
+        !is_after(certificate.begins, time) && !is_after(time, certificate.ends)
     });
     matches!(certificate.fault, Some(Expired | NotYetValid)) && fits && ahead != 0
 }
@@ -190,7 +194,7 @@ fn is_cured(certificate: &Certificate, now: SystemTime, ahead: i64) -> bool {
 fn is_expiring(begins: SystemTime, ends: SystemTime, now: SystemTime) -> bool {
     let left = ends.duration_since(now).unwrap_or_default();
     let life = ends.duration_since(begins).unwrap_or_default();
-    left < SOON && left < life / 3
+    left < SOON && left < life.div_f64(3.0)
 }
 
 fn ago(then: SystemTime, now: SystemTime, what: &str) -> String {

@@ -46,7 +46,7 @@ fn seconds_between(theirs: std::time::SystemTime, ours: std::time::SystemTime) -
     let whole = |span: std::time::Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
     match theirs.duration_since(ours) {
         Ok(ahead) => whole(ahead),
-        Err(behind) => -whole(behind.duration()),
+        Err(behind) => whole(behind.duration()).saturating_neg(),
     }
 }
 

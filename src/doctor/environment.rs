@@ -95,14 +95,16 @@ fn variables_of(text: &str) -> Environment {
         .filter(|line| !line.starts_with(['#', ';']))
     {
         for name in VARIABLES {
-            for (at, _) in line.match_indices(&format!("{name}=")) {
+            let assigned = format!("{name}=");
+            for (at, _) in line.match_indices(&assigned) {
                 let before = line.get(..at).unwrap_or_default();
                 // A whole word: HTTP_PROXY is no part of CONTAINERD_HTTP_PROXY, but that one is handed on (k3s 7.5).
                 let before = before.strip_suffix("CONTAINERD_").unwrap_or(before);
                 if !before.is_empty() && !before.ends_with(['"', '\'', ' ', '\t', '=']) {
                     continue;
                 }
-                let value = line.get(at + name.len() + 1..).unwrap_or_default();
+                let rest = line.get(at..).unwrap_or_default();
+                let value = rest.strip_prefix(&assigned).unwrap_or_default();
                 let (value, end) = match value.strip_prefix(['"', '\'']) {
                     Some(inside) => (inside, value.chars().next().unwrap_or('"')),
                     None => (
@@ -142,11 +144,11 @@ pub(super) fn environment(
         (0, _) => "no registry may be asked directly".to_owned(),
         (all, 0) => format!(
             "{} of {all} registries reached directly, without a proxy",
-            all - failing.len()
+            all.saturating_sub(failing.len())
         ),
         (all, some) => format!(
             "{} of {all} registries reached directly, {some} through a proxy",
-            all - failing.len()
+            all.saturating_sub(failing.len())
         ),
     };
     let severity = Severity::error_if(config.tiers.is_empty());

@@ -70,7 +70,7 @@ fn listening(text: &str) -> Vec<Listening> {
 
 fn ip(hex: &str) -> Option<IpAddr> {
     let word = |at: usize| {
-        let digits = hex.get(at * 8..at * 8 + 8)?;
+        let digits = hex.get(at.checked_mul(8)?..)?.get(..8)?;
         Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
     };
     match hex.len() {

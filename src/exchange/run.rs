@@ -125,7 +125,7 @@ impl<'a> Run<'a> {
 
     /// The next position of a redirect.
     fn follow(&mut self, at: &Position<'_>, location: &[u8]) -> Result<Position<'static>, Error> {
-        self.redirects += 1;
+        self.redirects = self.redirects.saturating_add(1);
         let next = if self.redirects > MAX_REDIRECTS {
             Err(format!("more than {MAX_REDIRECTS} in a row"))
         } else {

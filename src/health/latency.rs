@@ -18,13 +18,13 @@ impl Latency {
     /// Takes a sample in, with a weight of a fifth; shown anew when more than a quarter away from what is shown.
     pub(super) fn add(&mut self, sample: Duration) {
         let average = match self.average {
-            Some(old) => old.mul_f64(0.8) + sample.mul_f64(0.2),
+            Some(old) => old.mul_f64(0.8).saturating_add(sample.mul_f64(0.2)),
             None => sample,
         };
         self.average = Some(average);
         let near = self
             .shown
-            .is_some_and(|shown| average.abs_diff(shown) <= shown / 4);
+            .is_some_and(|shown| average.abs_diff(shown) <= shown.mul_f64(0.25));
         if !near {
             self.shown = Some(average);
         }

@@ -11,6 +11,7 @@ mod tests;
 use super::latency::Latency;
 use super::probe::{ProbeReport, Verdict};
 use super::window::Window;
+use crate::lifecycle::deadline;
 use crate::topology::select::SLOW_START;
 use crate::topology::{EndpointStatus, Failure, Outcome};
 use std::sync::Arc;
@@ -175,7 +176,7 @@ impl State {
             }
             _ => None,
         };
-        let settled = self.readmitted.map(|since| since + SLOW_START);
+        let settled = self.readmitted.map(|since| deadline(since, SLOW_START));
         let all = [admitted, settled];
         all.into_iter().flatten().min()
     }
@@ -222,7 +223,7 @@ impl State {
     }
 
     fn count_success(&mut self, successes: u32, now: Instant) -> Option<Effect> {
-        let successes = successes + 1;
+        let successes = successes.saturating_add(1);
         if successes < READMIT_AFTER {
             self.status = EndpointStatus::Probation { successes };
             return None;
@@ -338,12 +339,13 @@ impl State {
             self.strikes = 0;
         }
         self.strikes = self.strikes.saturating_add(1);
-        let doubled = FIRST_EJECTION * 2_u32.saturating_pow((self.strikes - 1).min(10));
+        let doubled = FIRST_EJECTION
+            .saturating_mul(2_u32.saturating_pow(self.strikes.saturating_sub(1).min(10)));
         let lasts = doubled
             .min(LAST_EJECTION)
             .mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 10.0);
         self.status = EndpointStatus::Ejected {
-            until: now + lasts,
+            until: deadline(now, lasts),
             cause,
             strikes: self.strikes,
         };
@@ -360,7 +362,7 @@ impl State {
     fn tick(&mut self, probing: Probing, now: Instant) {
         if self
             .readmitted
-            .is_some_and(|since| since + SLOW_START <= now)
+            .is_some_and(|since| deadline(since, SLOW_START) <= now)
         {
             self.readmitted = None;
         }

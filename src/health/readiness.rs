@@ -1,5 +1,6 @@
 //! Whether a source as a whole may be counted on, with hysteresis (design F1). Pure.
 
+use crate::lifecycle::deadline;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -54,7 +55,7 @@ impl Readiness {
             };
             return (next, None);
         };
-        let steady_at = seen.healthy_since.map(|since| since + STEADY);
+        let steady_at = seen.healthy_since.map(|since| deadline(since, STEADY));
         let steady = steady_at.is_some_and(|at| at <= now);
         let first = !self.known && seen.usable;
         let ready = seen.usable && (self.ready || steady || first);

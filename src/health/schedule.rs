@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::lifecycle::deadline;
 use crate::topology::EndpointStatus;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -58,7 +59,7 @@ impl ProbeClock {
     /// For a new address; `jitter` is 0 up to 1.
     pub(super) fn new(now: Instant, jitter: f64) -> Self {
         Self {
-            next: now + FIRST_WITHIN.mul_f64(jitter),
+            next: deadline(now, FIRST_WITHIN.mul_f64(jitter)),
             wait: SOON,
             spent: VecDeque::new(),
         }
@@ -89,7 +90,7 @@ impl ProbeClock {
             }
             EndpointStatus::Probation { .. } => IN_PROBATION.mul_f64(0.5 + jitter),
         };
-        self.next = now + wait;
+        self.next = deadline(now, wait);
         self.keep_to_budget();
     }
 
@@ -98,14 +99,17 @@ impl ProbeClock {
         let rarer = if then.idle { IDLE } else { 1 };
         let wait = match then.status {
             EndpointStatus::Healthy if then.failed_probes == 1 => SOON,
-            EndpointStatus::Healthy => then.interval * rarer,
+            EndpointStatus::Healthy => then.interval.saturating_mul(rarer),
             EndpointStatus::Probation { .. } => IN_PROBATION,
             EndpointStatus::Ejected { .. } => {
-                self.wait = (self.wait * 2).min(WHILE_EJECTED * rarer);
+                self.wait = self
+                    .wait
+                    .saturating_mul(2)
+                    .min(WHILE_EJECTED.saturating_mul(rarer));
                 self.wait
             }
         };
-        self.next = now + wait.mul_f64(0.5 + jitter);
+        self.next = deadline(now, wait.mul_f64(0.5 + jitter));
         if then.status != EndpointStatus::Healthy {
             self.keep_to_budget();
         }
@@ -115,7 +119,7 @@ impl ProbeClock {
         if self.spent.len() == BUDGET
             && let Some(first) = self.spent.front()
         {
-            self.next = self.next.max(*first + BUDGET_SPAN);
+            self.next = self.next.max(deadline(*first, BUDGET_SPAN));
         }
     }
 }

@@ -11,6 +11,7 @@ use super::readiness::{Readiness, Seen, Turn};
 use super::schedule::{Circumstances, ProbeClock};
 use crate::config::ProbeKind;
 use crate::discovery::EndpointSets;
+use crate::lifecycle::deadline;
 use crate::telemetry::StateChange;
 use crate::topology::{
     EndpointGauges, EndpointId, EndpointSet, EndpointStatus, OutcomeReport, Snapshot, Source,
@@ -244,7 +245,7 @@ impl Table {
     pub(super) fn wakes(&self, places: usize) -> Option<Instant> {
         let rows = self.rows.iter().flat_map(|(id, row)| {
             let probe = self.probe_at(id, row).filter(|_| places > 0);
-            let gone = row.left.map(|left| left + KEPT);
+            let gone = row.left.map(|left| deadline(left, KEPT));
             [row.state.wakes(self.probing(id)), probe, gone]
         });
         let ready = self.readiness.values().map(|readiness| readiness.wakes());
@@ -273,7 +274,7 @@ impl Table {
             sources.push(state);
         }
         self.published = published;
-        self.generation += 1;
+        self.generation = self.generation.saturating_add(1);
         Some(Snapshot {
             generation: self.generation,
             sources,

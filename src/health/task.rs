@@ -7,7 +7,7 @@ use super::probe::{ProbeReport, Prober, Verdict};
 use super::table::{DueProbe, Table};
 use super::{Counters, OUTCOMES, SAMPLES_REST};
 use crate::discovery::EndpointSets;
-use crate::lifecycle::contained;
+use crate::lifecycle::{contained, deadline};
 use crate::metrics::Metrics;
 use crate::telemetry::Journal;
 use crate::topology::{EndpointId, Failure, OutcomeReport, Snapshot, Sources};
@@ -109,7 +109,7 @@ impl<P: Prober> Task<P> {
             }
             // Its end is that of the outcomes.
             1.. = samples.recv_many(&mut self.sampled, OUTCOMES), if self.rests_until.is_none() => {
-                self.rests_until = Some(Instant::now() + SAMPLES_REST);
+                self.rests_until = Some(deadline(Instant::now(), SAMPLES_REST));
                 self.batch.append(&mut self.sampled);
                 self.learn();
             }
@@ -182,7 +182,7 @@ async fn probe(prober: Arc<impl Prober>, due: DueProbe) -> (EndpointId, ProbeRep
         endpoint,
         cookie,
     } = due;
-    let limit = source.probe.timeout + GRACE;
+    let limit = source.probe.timeout.saturating_add(GRACE);
     let kept = cookie.clone();
     // A panic over what an endpoint says must not end the task that all endpoints need.
     let asked = contained("probe", prober.probe(&source, &endpoint, cookie));

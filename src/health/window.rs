@@ -52,7 +52,7 @@ impl Window {
 
     /// Successes and samples, if fewer than half of enough samples were successes.
     pub(super) fn too_low(&self, now: Instant) -> Option<(u32, u32)> {
-        let span = SPAN * u32::try_from(BUCKETS).unwrap_or(u32::MAX);
+        let span = SPAN.saturating_mul(u32::try_from(BUCKETS).unwrap_or(u32::MAX));
         let recent = self.buckets.iter().flatten();
         let recent = recent.filter(|b| now.saturating_duration_since(b.began) < span);
         let (successes, samples) = recent.fold((0_u32, 0_u32), |(good, all), bucket| {

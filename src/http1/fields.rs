@@ -34,7 +34,7 @@ impl Fields {
         let place = |part: &[u8]| {
             let begins = (part.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
             let within = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-            (within(begins), within(begins + part.len()))
+            (within(begins), within(begins.saturating_add(part.len())))
         };
         let places = parsed.iter().map(|field| Place {
             name: place(field.name.as_bytes()),
@@ -75,7 +75,7 @@ impl Fields {
     /// Names are ASCII, in whatever case. Most differ in length already.
     fn is(&self, place: &Place, name: &HeaderName) -> bool {
         let (name, (from, to)) = (name.as_str().as_bytes(), place.name);
-        (to - from) as usize == name.len()
+        to.saturating_sub(from) as usize == name.len()
             && part(&self.head, place.name).eq_ignore_ascii_case(name)
     }
 

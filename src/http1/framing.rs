@@ -117,7 +117,7 @@ fn data(left: &mut u64, buffer: &mut BytesMut) -> Piece {
     if length == 0 {
         return Piece::More;
     }
-    *left -= length as u64;
+    *left = left.saturating_sub(length as u64);
     if length > COPIED {
         return Piece::Data(buffer.split_to(length).freeze());
     }

@@ -5,6 +5,9 @@ use hyper::{StatusCode, Version};
 use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// The end of the year 9999, in seconds since 1970: later dates cannot be spelled.
+const LAST_SECOND: u64 = 253_402_300_799;
+
 /// Room for the fields of most responses.
 const ROOM: usize = 8;
 
@@ -163,7 +166,7 @@ impl ResponseHead {
 
 fn field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     let name = name.as_str().as_bytes();
-    out.reserve(name.len() + value.len() + 4);
+    out.reserve(name.len().saturating_add(value.len()).saturating_add(4));
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -181,7 +184,10 @@ impl Date {
             .as_secs();
         if second != self.second || self.text.is_empty() {
             self.second = second;
-            self.text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
+            // What no clock holds is 1970 there, as is what was before.
+            let since_epoch = Duration::from_secs(second.min(LAST_SECOND));
+            let at = UNIX_EPOCH.checked_add(since_epoch).unwrap_or(UNIX_EPOCH);
+            self.text = httpdate::fmt_http_date(at);
         }
         &self.text
     }

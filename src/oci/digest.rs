@@ -130,13 +130,15 @@ impl Hasher {
     /// The digest of everything taken in.
     #[must_use]
     pub fn finish(self) -> Digest {
+        /// `sha512:` with its digits.
+        const LONGEST: usize = 135;
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let name = match self.algorithm {
             Algorithm::Sha256 => "sha256:",
             Algorithm::Sha512 => "sha512:",
         };
         let hash = self.context.finish();
-        let mut text = String::with_capacity(name.len() + 2 * hash.as_ref().len());
+        let mut text = String::with_capacity(LONGEST);
         text.push_str(name);
         let digit = |half: u8| char::from(DIGITS.get(usize::from(half)).copied().unwrap_or(b'?'));
         for byte in hash.as_ref() {

@@ -52,7 +52,7 @@ fn one_line(message: &str) -> String {
     let blank = |c: char| if c.is_control() { ' ' } else { c };
     let mut line: String = message.chars().map(blank).collect();
     if line.len() > MAX_MESSAGE {
-        line.truncate(line.floor_char_boundary(MAX_MESSAGE - MORE.len()));
+        line.truncate(line.floor_char_boundary(MAX_MESSAGE.saturating_sub(MORE.len())));
         line.push_str(MORE);
     }
     line

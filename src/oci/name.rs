@@ -147,17 +147,17 @@ fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
         match glob.get(at) {
             Some(b'*') => {
                 backtrack = Some((at, pos));
-                at += 1;
+                at = at.saturating_add(1);
             }
             Some(byte) if text.get(pos) == Some(byte) => {
-                at += 1;
-                pos += 1;
+                at = at.saturating_add(1);
+                pos = pos.saturating_add(1);
             }
             _ => match backtrack {
                 Some((star, from)) => {
-                    backtrack = Some((star, from + 1));
-                    at = star + 1;
-                    pos = from + 1;
+                    pos = from.saturating_add(1);
+                    at = star.saturating_add(1);
+                    backtrack = Some((star, pos));
                 }
                 None => return false,
             },

@@ -138,7 +138,7 @@ impl BlobWanted {
     fn needed(&self, due: Use) -> Option<u64> {
         let total = due.total?;
         match self.part() {
-            Some(range) => Some(due.skip + range.within(total)?.length()),
+            Some(range) => Some(due.skip.saturating_add(range.within(total)?.length())),
             None => Some(total),
         }
     }
@@ -158,16 +158,16 @@ impl BlobWanted {
         let at_least = match needed {
             // A part is all there with its last byte; of the whole its end tells whether the digest fits.
             Some(needed) if needed <= PROVED_FIRST && self.part().is_some() => needed,
-            Some(needed) if needed <= PROVED_FIRST => PROVED_FIRST + 1,
+            Some(needed) if needed <= PROVED_FIRST => PROVED_FIRST.saturating_add(1),
             Some(_) => 1,
-            None => PROVED_FIRST + 1,
+            None => PROVED_FIRST.saturating_add(1),
         };
         let mut ended = false;
         while read < at_least {
             match body.frame().await {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        read += data.len() as u64;
+                        read = read.saturating_add(data.len() as u64);
                         ready.push_back(data);
                     }
                 }

@@ -23,6 +23,7 @@ use super::record::RequestRecord;
 use super::rules::Cause;
 use super::search::{Ended, Search, report};
 use super::window::Window;
+use crate::lifecycle::deadline;
 use crate::topology::{EndpointId, Failure, InFlight, Outcome};
 use alarm::Alarm;
 use bytes::{Buf as _, Bytes};
@@ -107,7 +108,13 @@ impl BlobBody {
     /// Bytes still to come, if the size is known: for Content-Length.
     pub(crate) fn remaining(&self) -> Option<u64> {
         let last = self.errand.last?;
-        Some((last + 1).saturating_sub(self.errand.first + self.course.window().released()))
+        Some(last.saturating_add(1).saturating_sub(self.reached()))
+    }
+
+    /// The offset in the blob of the next byte to be let go.
+    fn reached(&self) -> u64 {
+        let released = self.course.window().released();
+        self.errand.first.saturating_add(released)
     }
 
     fn advance(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<LetGo, BoxError>>> {
@@ -194,7 +201,8 @@ impl BlobBody {
     }
 
     fn let_go(&mut self, chunk: Bytes, next: Bytes) -> Poll<Option<Result<LetGo, BoxError>>> {
-        self.record.sent((chunk.len() + next.len()) as u64);
+        self.record
+            .sent(chunk.len().saturating_add(next.len()) as u64);
         Poll::Ready(Some(Ok(chunk.chain(next))))
     }
 
@@ -232,7 +240,7 @@ impl BlobBody {
     fn look_for_another(&mut self) {
         self.resumes_at = self.course.window().released();
         let errand = &self.errand;
-        let first = errand.first + self.course.window().released();
+        let first = self.reached();
         let wanted = Arc::new(errand.wanted.from(first, errand.total));
         let mut search = Search::new(
             errand.parts.clone(),
@@ -270,7 +278,7 @@ impl BlobBody {
                 let Fetched::Stream(incoming) = found.good else {
                     return Poll::Ready(Err(self.give_up("a size is no body".to_owned())));
                 };
-                let went_on = self.course.window().released() - self.resumes_at;
+                let released = self.course.window().released();
                 if let Some(slow) = self.source.take() {
                     self.slow(slow);
                 }
@@ -293,7 +301,8 @@ impl BlobBody {
                 }
                 let mut incoming = *incoming;
                 // The old source went on while this one was looked for.
-                incoming.skip += went_on;
+                let went_on = released.saturating_sub(self.resumes_at);
+                incoming.skip = incoming.skip.saturating_add(went_on);
                 self.source = Some(Source::new(incoming, found.endpoint, found.in_flight));
                 self.be_patient();
                 Poll::Ready(Ok(()))
@@ -319,13 +328,16 @@ impl BlobBody {
     /// not count: nobody polls then.
     fn poll_stall(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let limit = self.errand.parts.timeouts.stall;
-        let due = *self.waiting_since.get_or_insert_with(Instant::now) + limit;
+        let due = deadline(*self.waiting_since.get_or_insert_with(Instant::now), limit);
         self.stall.poll(context, due)
     }
 
     /// The record says who was left in the middle of the blob, and how far its bytes came.
     fn note(&mut self, endpoint: &EndpointId, failure: Failure, detail: &str) {
-        let came = self.errand.first + self.course.window().received();
+        let came = self
+            .errand
+            .first
+            .saturating_add(self.course.window().received());
         let tried = Tried {
             endpoint: Some(endpoint.clone()),
             label: endpoint.source.label().to_owned(),

@@ -6,6 +6,7 @@ mod pool;
 use super::engine::RelayParts;
 use super::rules::Scope;
 use super::timing::Want;
+use crate::lifecycle::deadline;
 use crate::oci::Digest;
 use crate::route::Route;
 use crate::topology::{EndpointGauges, EndpointId, Snapshot, Source, SourceId};
@@ -204,7 +205,7 @@ impl Candidates {
     /// Waits a little while everybody is busy (design P12); then the busiest are asked after all.
     pub(crate) async fn wait_while_all_are_loaded(&mut self, parts: &RelayParts) {
         let mut now = Instant::now();
-        let until = now + BUSY_WAIT;
+        let until = deadline(now, BUSY_WAIT);
         while now < until {
             let listed = self.list(parts, now);
             let busy = listed
@@ -226,7 +227,8 @@ impl Candidates {
     /// The newest selection; the last one while it is fresh and its snapshot the newest.
     fn list(&mut self, parts: &RelayParts, now: Instant) -> &Listed {
         let fresh = self.listed.take().filter(|listed| {
-            now < listed.at + MOMENT && Arc::ptr_eq(&listed.snapshot, &parts.snapshots.borrow())
+            now < deadline(listed.at, MOMENT)
+                && Arc::ptr_eq(&listed.snapshot, &parts.snapshots.borrow())
         });
         let listed = fresh.unwrap_or_else(|| {
             let snapshot = parts.snapshots.borrow().clone();

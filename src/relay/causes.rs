@@ -98,11 +98,8 @@ fn join(prefix: &str, entries: impl Iterator<Item = String>) -> String {
 
 fn truncated(mut text: String) -> String {
     if text.len() > MAX_MESSAGE {
-        let mut end = MAX_MESSAGE - '…'.len_utf8();
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
+        let room = MAX_MESSAGE.saturating_sub('…'.len_utf8());
+        text.truncate(text.floor_char_boundary(room));
         text.push('…');
     }
     text

@@ -152,7 +152,7 @@ impl Relay {
     /// of the process.
     pub fn update(&self, config: Arc<Config>) {
         let routes = RouteTable::of(config.clone());
-        let generation = self.0.rules.load().generation + 1;
+        let generation = self.0.rules.load().generation.saturating_add(1);
         self.0.rules.store(Arc::new(Rules {
             config,
             routes,

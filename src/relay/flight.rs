@@ -92,7 +92,7 @@ where
             return None;
         }
         let number = list.next;
-        list.next += 1;
+        list.next = list.next.wrapping_add(1);
         let listed = Listed {
             flights: Self(self.0.clone()),
             key: key.clone(),

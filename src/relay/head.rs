@@ -27,8 +27,9 @@ pub(crate) fn ask(
     request_id: &Arc<str>,
 ) -> Ask {
     let query = leg.query.as_deref().unwrap_or_default();
-    let length = leg.path.len() + kind.len() + of.len() + query.len();
-    let mut target = String::with_capacity(length + "/v2/?".len());
+    let parts = ["/v2/?", &leg.path, kind, of, query];
+    let length = parts.iter().map(|part| part.len()).sum();
+    let mut target = String::with_capacity(length);
     for part in ["/v2/", &leg.path, kind, of] {
         target.push_str(part);
     }

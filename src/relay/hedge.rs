@@ -97,7 +97,7 @@ impl Hedging {
 
 /// clamp(1.5 × p95, 0.5 s, 2 s); who is not known has the longest.
 fn delay(percentile_95: Option<Duration>) -> Duration {
-    percentile_95.map_or(LONGEST, |slow| (slow * 3 / 2).clamp(SHORTEST, LONGEST))
+    percentile_95.map_or(LONGEST, |slow| slow.mul_f64(1.5).clamp(SHORTEST, LONGEST))
 }
 
 // === impl FirstBytes ===
@@ -138,7 +138,11 @@ impl FirstBytes {
         }
         times.sort_unstable();
         // The smallest time that 95 of 100 do not exceed.
-        let at = (times.len() * 95).div_ceil(100).saturating_sub(1);
+        let at = times
+            .len()
+            .saturating_mul(95)
+            .div_ceil(100)
+            .saturating_sub(1);
         times.get(at).copied()
     }
 }
@@ -153,11 +157,11 @@ impl Default for Budget {
 
 impl Budget {
     fn earn(&mut self) {
-        self.hundredths = (self.hundredths + EARNED).min(BURST);
+        self.hundredths = self.hundredths.saturating_add(EARNED).min(BURST);
     }
 
     fn give_back(&mut self) {
-        self.hundredths = (self.hundredths + 100).min(BURST);
+        self.hundredths = self.hundredths.saturating_add(100).min(BURST);
     }
 
     fn pay(&mut self) -> bool {

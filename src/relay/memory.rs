@@ -7,6 +7,7 @@ pub(crate) use unproved::Doubted;
 
 use super::answer::{header_value, served_by};
 use crate::http1::Fields;
+use crate::lifecycle::deadline;
 use crate::oci::{Digest, Reference, RegistryName, Repository};
 use crate::topology::EndpointId;
 use bytes::Bytes;
@@ -241,7 +242,7 @@ impl Claims {
 
 impl Memories {
     pub(crate) fn new() -> Self {
-        let minutes = |count: u64| Duration::from_secs(60 * count);
+        let minutes = |count: u64| Duration::from_secs(count.saturating_mul(60));
         Self {
             // 64 manifests of at most 4 MiB, in practice of a few KiB.
             manifests: Forgetting::new(Duration::from_secs(30), 64),
@@ -260,7 +261,7 @@ impl Memories {
     /// Somebody wants a blob from its first byte on.
     pub(crate) fn begins(&self, digest: &Digest, now: Instant) {
         let pulls = self.pulls.get(digest, now).unwrap_or_default();
-        self.pulls.put(digest.clone(), pulls + 1, now);
+        self.pulls.put(digest.clone(), pulls.saturating_add(1), now);
     }
 
     /// A range of a blob goes out, unproved.
@@ -304,7 +305,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Forgetting<K, V> {
         }
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, value) = entries.get(key)?;
-        (now < *since + self.life).then(|| value.clone())
+        (now < deadline(*since, self.life)).then(|| value.clone())
     }
 
     /// Whether there is a living value.
@@ -323,7 +324,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Forgetting<K, V> {
     pub(crate) fn put(&self, key: K, value: V, now: Instant) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= self.capacity && !entries.contains_key(&key) {
-            entries.retain(|_, (since, _)| now < *since + self.life);
+            entries.retain(|_, (since, _)| now < deadline(*since, self.life));
         }
         if entries.len() >= self.capacity && !entries.contains_key(&key) {
             let oldest = entries.iter().min_by_key(|(_, (since, _))| *since);

@@ -3,6 +3,7 @@
 //! registry says nothing of what it has of another.
 
 use crate::http1::Fields;
+use crate::lifecycle::deadline;
 use crate::oci::RegistryName;
 use crate::topology::{EndpointId, SourceId};
 use foldhash::HashMap;
@@ -52,7 +53,7 @@ impl CoolDowns {
         });
         let ends = all.entry((endpoint.source.clone(), registry.clone()));
         let end = ends.or_default().entry(endpoint.address).or_insert(now);
-        *end = (*end).max(now + wait);
+        *end = (*end).max(deadline(now, wait));
         self.any.store(true, Ordering::Release);
     }
 

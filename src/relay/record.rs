@@ -93,7 +93,7 @@ impl RequestRecord {
     /// How the search went.
     pub(crate) fn searched(&mut self, attempts: u32, generation: u64, story: String) {
         self.edit(|record| {
-            record.attempts += attempts;
+            record.attempts = record.attempts.saturating_add(attempts);
             record.generation = generation;
             record.error = story;
         });
@@ -127,15 +127,15 @@ impl RequestRecord {
         self.report_bytes();
         self.served_by(endpoint);
         self.edit(|record| {
-            record.resumes += 1;
-            record.attempts += attempts;
+            record.resumes = record.resumes.saturating_add(1);
+            record.attempts = record.attempts.saturating_add(attempts);
             record.outcome = RequestOutcome::Resumed;
         });
     }
 
     /// The status line is decided.
     pub(crate) fn answers(&mut self, status: u16, outcome: RequestOutcome, now: Instant) {
-        let took = now - self.began;
+        let took = now.saturating_duration_since(self.began);
         self.edit(|record| {
             record.status = status;
             record.outcome = outcome;
@@ -145,8 +145,8 @@ impl RequestRecord {
 
     /// Bytes went downstream.
     pub(crate) fn sent(&mut self, bytes: u64) {
-        self.edit(|record| record.bytes += bytes);
-        self.unreported_bytes += bytes;
+        self.edit(|record| record.bytes = record.bytes.saturating_add(bytes));
+        self.unreported_bytes = self.unreported_bytes.saturating_add(bytes);
         if self.unreported_bytes >= REPORT_BYTES {
             self.report_bytes();
         }

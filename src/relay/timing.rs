@@ -19,6 +19,7 @@ mod turns;
 
 pub(crate) use terms::{AttemptId, End, Late, Order, Role, Timing, Want};
 
+use crate::lifecycle::deadline;
 use std::time::Duration;
 use terms::{Hedge, Life, Phase};
 use tokio::time::Instant;
@@ -56,9 +57,13 @@ impl Machine {
         }
     }
 
+    fn ends_at(&self) -> Instant {
+        deadline(self.began, self.timing.total)
+    }
+
     /// The next order. Ask again after carrying it out, until it is to wait or to end.
     pub(crate) fn poll(&mut self, now: Instant) -> Order {
-        if now >= self.began + self.timing.total {
+        if now >= self.ends_at() {
             return Order::End(if self.refused {
                 End::Final
             } else {
@@ -67,7 +72,7 @@ impl Machine {
         }
         if self.refused {
             return if self.any_asking() {
-                Order::WaitUntil(self.began + self.timing.total)
+                Order::WaitUntil(self.ends_at())
             } else {
                 Order::End(End::Final)
             };
@@ -128,7 +133,7 @@ impl Machine {
                 raced: false,
             }
         });
-        let attempt = self.attempts.len() - 1;
+        let attempt = self.attempts.len().saturating_sub(1);
         if self.hedge == Hedge::Ordered {
             self.hedge = Hedge::Sent(attempt);
         }
@@ -236,7 +241,7 @@ impl Machine {
                 ..
             } = phase
                 && *life == Life::Assumed
-                && now >= *since + delay
+                && now >= deadline(*since, delay)
             {
                 *life = Life::Knocking { since: now };
                 return Some(Order::Knock(attempt));
@@ -265,7 +270,7 @@ impl Machine {
             Phase::Connecting {
                 since,
                 raced: false,
-            } => Some(*since + self.timing.connect_race),
+            } => Some(deadline(*since, self.timing.connect_race)),
             _ => None,
         });
         unraced.max()
@@ -298,7 +303,7 @@ impl Machine {
 
     fn upstream_joins_at(&self) -> Option<Instant> {
         let after = self.timing.upstream_joins?;
-        self.upstream_waits.then(|| self.began + after)
+        self.upstream_waits.then(|| deadline(self.began, after))
     }
 
     fn hedges_at(&self) -> Option<Instant> {
@@ -311,14 +316,14 @@ impl Machine {
                 since,
                 overtaken: false,
                 ..
-            } => Some(*since + after),
+            } => Some(deadline(*since, after)),
             _ => None,
         });
         asked.min()
     }
 
     fn next_deadline(&self) -> Instant {
-        let end = self.began + self.timing.total;
+        let end = self.ends_at();
         let race = if self.more && !self.someone_has_the_turn() && !self.hedge_connects() {
             self.races_at()
         } else {
@@ -334,7 +339,7 @@ impl Machine {
                 since,
                 overtaken: false,
                 ..
-            } => Some(*since + patience?),
+            } => Some(deadline(*since, patience?)),
             _ => None,
         });
         let knock = phases.filter_map(|phase| phase.knocks_at(&self.timing));

@@ -68,7 +68,7 @@ impl Window {
 
     /// Takes bytes of the source in.
     pub(crate) fn push(&mut self, chunk: Bytes) -> Result<(), Fault> {
-        self.held_bytes += chunk.len() as u64;
+        self.held_bytes = self.held_bytes.saturating_add(chunk.len() as u64);
         if !chunk.is_empty() {
             self.held.push_back(chunk);
         }
@@ -133,7 +133,7 @@ impl Window {
 
     /// Bytes that came.
     pub(crate) fn received(&self) -> u64 {
-        self.released + self.held_bytes
+        self.released.saturating_add(self.held_bytes)
     }
 
     /// Throws the held bytes away: their source broke, and another goes on at the released offset.
@@ -181,8 +181,8 @@ impl Window {
     }
 
     fn lets_go(&mut self, chunk: &Bytes) {
-        self.held_bytes -= chunk.len() as u64;
-        self.released += chunk.len() as u64;
+        self.held_bytes = self.held_bytes.saturating_sub(chunk.len() as u64);
+        self.released = self.released.saturating_add(chunk.len() as u64);
     }
 }
 

@@ -33,7 +33,7 @@ impl RouteTable {
             }
             None => true,
         };
-        let mut legs = Vec::with_capacity(self.config.tiers.len() + 1);
+        let mut legs = Vec::with_capacity(self.config.tiers.len().saturating_add(1));
         if through_tiers {
             for tier in &self.config.tiers {
                 match tier_leg(tier, &registry.name, &repository) {

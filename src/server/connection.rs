@@ -6,7 +6,7 @@ mod writing;
 
 use super::stream::Downstream;
 use crate::http1::{Date, End, Request, RequestHead, Response, Wrong, request_head};
-use crate::lifecycle::{ConnectionGuard, DrainGuard, DrainWatch, Seat, Thread, Turn};
+use crate::lifecycle::{ConnectionGuard, DrainGuard, DrainWatch, Seat, Thread, Turn, deadline};
 use bytes::BytesMut;
 use ends::Ends;
 use hyper::body::Body;
@@ -214,7 +214,7 @@ impl<S: Service + Send> Serving<S> {
 impl Connection {
     /// The next request, or why there is none.
     async fn next(&mut self, ends: &mut Ends, has_asked: bool) -> Said {
-        let until = Instant::now() + ends.idle;
+        let until = deadline(Instant::now(), ends.idle);
         poll_fn(|context| {
             loop {
                 ready!(self.turn.poll(context));
@@ -254,7 +254,7 @@ impl Connection {
     }
 
     fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.received.capacity() - self.received.len() < READ {
+        if self.received.capacity().saturating_sub(self.received.len()) < READ {
             self.received.reserve(READ);
         }
         // The future keeps nothing between polls: dropping it loses nothing (tokio's `read_buf`).

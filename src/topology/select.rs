@@ -274,7 +274,7 @@ fn interleave(same: &mut [Ranked<'_>]) {
             &mut other
         };
         ranked.turn = *turn;
-        *turn += 2;
+        *turn = turn.saturating_add(2);
     }
     same.sort_by_key(|ranked| ranked.turn);
 }
@@ -291,7 +291,7 @@ fn merge(all: &mut [Ranked<'_>]) {
                 Rank::Loaded => Group::Loaded,
                 _ if ranked.is_upstream() => Group::Upstream,
                 _ if taken < FIRST_OF_A_TIER => {
-                    taken += 1;
+                    taken = taken.saturating_add(1);
                     Group::First
                 }
                 _ => Group::Others,

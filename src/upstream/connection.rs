@@ -215,7 +215,7 @@ impl Line {
     /// Receives more behind what is there, when it is this reader's turn; 0: the other side closed.
     pub(super) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         ready!(self.turn.poll(context));
-        if self.buffer.capacity() - self.buffer.len() < self.next {
+        if self.buffer.capacity().saturating_sub(self.buffer.len()) < self.next {
             self.buffer.reserve(self.next);
         }
         // The future keeps nothing between polls: dropping it loses nothing (tokio's `read_buf`).

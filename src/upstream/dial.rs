@@ -162,7 +162,7 @@ async fn exchange_connect<S: AsyncRead + AsyncWrite + Unpin>(
         if let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") {
             let status = status_of(&head).ok_or_else(|| invalid("its answer is not HTTP"))?;
             let is_tunnel = (200..300).contains(&status);
-            if is_tunnel && head.len() > end + 4 {
+            if is_tunnel && head.len() > end.saturating_add(4) {
                 return Err(invalid("it sent something before the tunnel was used"));
             }
             return Ok(status);
@@ -170,7 +170,7 @@ async fn exchange_connect<S: AsyncRead + AsyncWrite + Unpin>(
         if head.len() >= PROXY_HEAD {
             return Err(invalid("the head of its answer is longer than 8 KiB"));
         }
-        let room = (PROXY_HEAD - head.len()) as u64;
+        let room = PROXY_HEAD.saturating_sub(head.len()) as u64;
         if (&mut *stream).take(room).read_buf(&mut head).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -162,10 +162,12 @@ fn certificate(
     })
 }
 
-/// A time before 1970 counts as 1970.
+/// A time before 1970 counts as 1970, and so does one that no clock holds.
 fn time(time: ASN1Time) -> SystemTime {
     let seconds = u64::try_from(time.timestamp()).unwrap_or_default();
-    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    let epoch = SystemTime::UNIX_EPOCH;
+    let time = epoch.checked_add(Duration::from_secs(seconds));
+    time.unwrap_or(epoch)
 }
 
 type Said = (Option<u16>, Option<(SystemTime, SystemTime)>);

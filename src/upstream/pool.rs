@@ -94,10 +94,10 @@ impl<T: Idle> Shelves<T> {
             None => self.idle.entry(connection.key().clone()).or_default(),
         };
         if shelf.len() >= PER_KEY && shelf.pop_front().is_some() {
-            self.total -= 1;
+            self.total = self.total.saturating_sub(1);
         }
         shelf.push_back((now, connection));
-        self.total += 1;
+        self.total = self.total.saturating_add(1);
     }
 
     /// Takes the youngest that is still good, of those that are at hand if there are any; those found dead on the way are
@@ -112,13 +112,14 @@ impl<T: Idle> Shelves<T> {
         let mut places = shelf.iter_mut().rev();
         if let Some(from_back) = places.position(|(_, connection)| at_hand(connection))
             && from_back > 0
-            && let Some(youngest) = shelf.remove(shelf.len() - 1 - from_back)
+            && let Some(youngest) =
+                shelf.remove(shelf.len().saturating_sub(1).saturating_sub(from_back))
         {
             shelf.push_back(youngest);
         }
         let mut found = None;
         while let Some((since, mut connection)) = shelf.pop_back() {
-            self.total -= 1;
+            self.total = self.total.saturating_sub(1);
             if is_good(since, &mut connection, now) {
                 found = Some(connection);
                 break;

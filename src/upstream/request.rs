@@ -32,7 +32,7 @@ impl Request {
         if !target.starts_with('/') || !every(target.as_bytes(), is_of_target) {
             return Err(unusable("it holds what a request's target must not"));
         }
-        let mut bytes = Vec::with_capacity(ROOM + target.len());
+        let mut bytes = Vec::with_capacity(ROOM.saturating_add(target.len()));
         bytes.extend_from_slice(method.as_str().as_bytes());
         bytes.push(b' ');
         let begins = bytes.len();

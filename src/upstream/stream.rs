@@ -255,8 +255,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        let got = buf.filled().len() - start;
-        self.received += got as u64;
+        let got = buf.filled().len().saturating_sub(start);
+        self.received = self.received.saturating_add(got as u64);
         Poll::Ready(Ok(()))
     }
 }

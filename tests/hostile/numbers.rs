@@ -3,13 +3,13 @@
 //! agent panics, the next source serves the right bytes, and the record does not say that the client left.
 
 use crate::client::{End, Got};
-use crate::node::{REPOSITORY, Setup, TIERED};
-use crate::support::{FakeRegistry, Fault, Framing, Image, Recorded, Reply};
+use crate::node::{Node, REPOSITORY, Setup, TIERED};
+use crate::support::{FakeRegistry, Fault, Framing, Image, On, Recorded, Reply};
 use harbor_pilot::lifecycle;
 use harbor_pilot::oci::Digest;
 use harbor_pilot::telemetry::RequestOutcome;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 /// Cases that are played at the same time.
 const AT_ONCE: usize = 8;
@@ -75,10 +75,14 @@ enum Place {
     Framing,
     /// The sizes of chunks.
     Chunks,
-    /// The fields of the manifest that the first tier sends for the tag.
+    /// What the first tier's manifest for the tag says of its own shape.
     Manifest,
-    /// Of a manifest that fits no digest.
+    /// What it says of the sizes of what it names. Such a manifest is believed, where the size is one.
+    Sizes,
+    /// The same, of a manifest that fits no digest.
     WrongManifest,
+    /// What the registry's HEAD says of a manifest's length; no tier is asked before it.
+    Head,
 }
 
 fn numbers() -> Vec<String> {
@@ -130,26 +134,31 @@ impl Case {
         let broken = broken.start().await;
         let setup = match place {
             Place::Resume(_) => {
-                broken.set_fault_on(crate::support::On::Blobs, Fault::CloseAt(70_000));
+                broken.set_fault_on(On::Blobs, Fault::CloseAt(70_000));
                 Setup::of(&[&broken, &hostile], &good)
             }
+            Place::Head => Setup::of(&[], &good),
             _ => Setup::of(&[&hostile], &good),
         };
-        self.arm(&hostile, &cdn, &image);
+        let speaks = if *place == Place::Head {
+            &good
+        } else {
+            &hostile
+        };
+        self.arm(speaks, &cdn, &image);
         let node = setup.start().await;
-        for what in ["manifests/1", "blobs"] {
-            let is_blob = what == "blobs";
-            // What the manifest of a tag says is that source's own; its layer is what counts.
-            let layer = format!("blobs/{}", image.layer().digest);
-            let due = if is_blob {
-                &image.layer().body
-            } else {
-                &image.top.body
-            };
-            let got = node.pull(if is_blob { &layer } else { what }).await;
-            let is_believed = *place == Place::Manifest && !is_blob;
+        if *place == Place::Head {
+            let got = node.head("manifests/1").await;
+            let due = image.top.body.len().to_string();
+            let length = got.header("content-length");
+            assert_eq!(length, Some(due.as_str()), "{said}: {got:?}");
+        }
+        let layer = format!("blobs/{}", image.layer().digest);
+        let blob = &image.layer().body;
+        for (what, due) in [("manifests/1", &image.top.body), (&layer, blob)] {
+            let got = node.pull(what).await;
             assert_ne!(got.status, 0, "{said} {what}: {got:?}");
-            if !is_believed {
+            if *place != Place::Sizes {
                 self.assert_right(&got, due, what);
             }
             let outcome = node.record(&got).await.outcome;
@@ -196,9 +205,20 @@ impl Case {
                 let reply = reply.header("Transfer-Encoding", "chunked");
                 Some(reply.framing(Framing::Close))
             }),
-            Place::Manifest | Place::WrongManifest => {
-                let (media_type, body) = manifest(image, &number);
-                let is_right = place == Place::Manifest;
+            Place::Head => {
+                let media_type = image.top.media_type;
+                let digest = image.top.digest.to_string();
+                hostile.script(move |asked| {
+                    let head = Reply::new(200)
+                        .header("Content-Type", media_type)
+                        .header("Content-Length", number.clone())
+                        .header("Docker-Content-Digest", digest.clone());
+                    (asked.method == "HEAD").then(|| head.framing(Framing::Close))
+                });
+            }
+            Place::Manifest | Place::Sizes | Place::WrongManifest => {
+                let (media_type, body) = manifest(image, &number, place);
+                let is_right = place != Place::WrongManifest;
                 hostile.script(move |asked| {
                     let is_manifest = asked.path.contains("/manifests/");
                     is_manifest.then(|| {
@@ -254,10 +274,12 @@ fn framed(asked: &Recorded, number: &str, total: usize) -> Reply {
 }
 
 /// A manifest of the image with the number in every field that holds one.
-fn manifest(image: &Image, number: &str) -> (&'static str, Vec<u8>) {
+fn manifest(image: &Image, number: &str, place: Place) -> (&'static str, Vec<u8>) {
     let mut top: Value = serde_json::from_slice(&image.top.body).unwrap();
     let value = json_number(number);
-    top["schemaVersion"] = value.clone();
+    if place == Place::Manifest {
+        top["schemaVersion"] = value.clone();
+    }
     top["config"]["size"] = value.clone();
     top["layers"][0]["size"] = value.clone();
     top["layers"][0]["annotations"] = json!({ "size": value });
@@ -267,49 +289,163 @@ fn manifest(image: &Image, number: &str) -> (&'static str, Vec<u8>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_number_of_a_source_keeps_the_next_from_serving() {
     let before = lifecycle::panics();
-    let mut cases = Vec::new();
-    for number in numbers() {
-        let mut add = |place: fn(u16) -> Place, statuses: &[u16]| {
-            for status in statuses {
-                cases.push(Case {
-                    place: place(*status),
-                    number: number.clone(),
-                    status: *status,
-                });
-            }
+    // The sample has every number in a third of the places, and every place with a third of the numbers.
+    let every = if crate::is_long() { 1 } else { 3 };
+    let (mut running, mut failed) = (JoinSet::new(), Vec::new());
+    let numbers = numbers();
+    let places = places();
+    let all = numbers.iter().enumerate().flat_map(|number| {
+        let places = places.iter().enumerate();
+        places.map(move |place| (number, place))
+    });
+    for ((nth, number), (at, (place, status))) in all {
+        if (nth + at) % every != 0 {
+            continue;
+        }
+        while running.len() >= AT_ONCE {
+            failed.extend(ended(running.join_next().await));
+        }
+        let case = Case {
+            place: *place,
+            number: number.clone(),
+            status: *status,
         };
-        add(Place::Tier, &STATUSES);
-        add(Place::Redirect, &[200, 206, 403, 416, 429, 503]);
-        add(Place::Token, &[200, 401, 429, 500]);
-        add(Place::Resume, &[200, 206, 416, 429, 503]);
-        add(|_| Place::Framing, &[200]);
-        add(|_| Place::Chunks, &[200]);
-        add(|_| Place::Manifest, &[200]);
-        add(|_| Place::WrongManifest, &[200]);
+        running.spawn(async move {
+            let said = format!("{:?} {}", case.place, case.number);
+            let played = tokio::spawn(case.play()).await;
+            played.map_err(|error| format!("{said}: {error}"))
+        });
     }
-    play(cases).await;
+    while let Some(last) = running.join_next().await {
+        failed.extend(ended(Some(last)));
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert_eq!(lifecycle::panics(), before, "something panicked");
 }
 
-async fn play(cases: Vec<Case>) {
-    // A sample has every number and every place, if not each with each: there are 29 places.
-    let every = if crate::is_long() { 1 } else { 4 };
-    let mut cases = cases.into_iter().step_by(every);
-    let (mut running, mut failed) = (JoinSet::new(), Vec::new());
-    loop {
-        while running.len() < AT_ONCE
-            && let Some(case) = cases.next()
-        {
-            let said = format!("{:?} {}", case.place, case.number);
-            running.spawn(async move {
-                let played = tokio::spawn(case.play()).await;
-                played.map_err(|error| format!("{said}: {error}"))
+fn ended(played: Option<Result<Result<(), String>, JoinError>>) -> Option<String> {
+    played?.unwrap().err()
+}
+
+fn places() -> Vec<(Place, u16)> {
+    let with = |place: fn(u16) -> Place, statuses: &'static [u16]| {
+        statuses.iter().map(move |status| (place(*status), *status))
+    };
+    let mut all = Vec::new();
+    all.extend(with(Place::Tier, &STATUSES));
+    all.extend(with(Place::Redirect, &[200, 206, 403, 416, 429, 503]));
+    all.extend(with(Place::Token, &[200, 401, 429, 500]));
+    all.extend(with(Place::Resume, &[200, 206, 416, 429, 503]));
+    let others = [
+        Place::Framing,
+        Place::Chunks,
+        Place::Manifest,
+        Place::Sizes,
+        Place::WrongManifest,
+        Place::Head,
+    ];
+    all.extend(others.map(|place| (place, 200)));
+    all
+}
+
+/// A list has one source: its answer is used or is none, and the client is told so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_with_any_number_is_answered() {
+    let before = lifecycle::panics();
+    for number in numbers() {
+        for status in [200, 404, 429, 503] {
+            let upstream = FakeRegistry::builder().start().await;
+            let told = number.clone();
+            upstream.script(move |_| {
+                let list = json!({ "name": "x", "tags": [json_number(&told)] });
+                Some(with_number(Reply::json(status, list.to_string()), &told))
             });
-        }
-        match running.join_next().await {
-            Some(ended) => failed.extend(ended.unwrap().err()),
-            None => break,
+            let node = Setup::of(&[], &upstream).start().await;
+            let got = node.pull("tags/list").await;
+            let due = if status == 429 { 503 } else { status };
+            assert_eq!(got.status, due, "{status} {number}: {got:?}");
+            let outcome = node.record(&got).await.outcome;
+            assert_ne!(outcome, RequestOutcome::ClientClosed, "{status} {number}");
         }
     }
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert_eq!(lifecycle::panics(), before, "something panicked");
+}
+
+/// A client's range is of what it asks for, or none, or 416.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clients_range_of_any_numbers_is_answered() {
+    let before = lifecycle::panics();
+    let image = Image::with_layers(4, &[3000]);
+    let upstream = FakeRegistry::builder().with_image(REPOSITORY, "1", &image);
+    let upstream = upstream.start().await;
+    let node = Setup::of(&[], &upstream).start().await;
+    let layer = format!("blobs/{}", image.layer().digest);
+    for (what, whole) in [
+        ("manifests/1", &image.top.body),
+        (&layer, &image.layer().body),
+    ] {
+        for first in numbers() {
+            for last in numbers() {
+                let range = format!("bytes={first}-{last}");
+                let got = node.range(what, &range).await;
+                let said = format!("{what} {range}: {got:?}");
+                assert!(matches!(got.status, 200 | 206 | 416), "{said}");
+                if got.status != 416 {
+                    assert_eq!(got.end, End::Clean, "{said}");
+                    let from = if got.status == 206 {
+                        first.parse().unwrap()
+                    } else {
+                        0
+                    };
+                    assert!(whole[from..].starts_with(&got.body), "{said}");
+                }
+            }
+        }
+    }
+    assert_eq!(lifecycle::panics(), before, "something panicked");
+}
+
+/// What an earlier run left behind may have been damaged since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_in_files_of_the_state_directory_harm_nobody() {
+    let before = lifecycle::panics();
+    let image = Image::with_layers(5, &[3000]);
+    let upstream = FakeRegistry::builder().with_image(REPOSITORY, "1", &image);
+    let upstream = upstream.start().await;
+    let layer = format!("blobs/{}", image.layer().digest);
+    for number in numbers() {
+        let home = tempfile::tempdir().unwrap();
+        let state = home.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        let size = format!("{} {number}\n", image.layer().digest);
+        std::fs::write(state.join("sizes"), size).unwrap();
+        let value = json_number(&number);
+        let names = json!({ "tiers": { "t1": { "host": value, "addresses": [value] } } });
+        std::fs::write(state.join("dns.json"), names.to_string()).unwrap();
+        let node = Node::start(&Setup::of(&[], &upstream), home).await;
+        for range in [
+            "bytes=0-",
+            "bytes=2999-",
+            "bytes=18446744073709551614-",
+            "bytes=0-18446744073709551615",
+        ] {
+            let got = node.range(&layer, range).await;
+            assert!(
+                matches!(got.status, 200 | 206 | 416 | 503),
+                "{number} {range}: {got:?}"
+            );
+            let outcome = node.record(&got).await.outcome;
+            assert_ne!(outcome, RequestOutcome::ClientClosed, "{number} {range}");
+        }
+        assert_eq!(node.head(&layer).await.status, 200, "{number}");
+        // A manifest puts the size right.
+        assert_eq!(
+            node.pull("manifests/1").await.body,
+            image.top.body,
+            "{number}"
+        );
+        let got = node.pull(&layer).await;
+        assert!(got.body == image.layer().body, "{number}: {got:?}");
+    }
+    assert_eq!(lifecycle::panics(), before, "something panicked");
 }

@@ -175,7 +175,7 @@ impl Report {
         };
         let candidates = order.iter().enumerate().map(|(index, candidate)| {
             let url = url_of(&candidate.endpoint.source);
-            CandidateReport::of(index + 1, candidate, url, view)
+            CandidateReport::of(index.saturating_add(1), candidate, url, view)
         });
         let candidates: Vec<_> = candidates.collect();
         Self {

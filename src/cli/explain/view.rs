@@ -6,6 +6,7 @@ mod tests;
 use crate::admin::{EndpointStatus, SourceStatus, State, Status};
 use crate::config::Limits;
 use crate::discovery::EndpointSets;
+use crate::lifecycle::deadline;
 use crate::route::Route;
 use crate::topology::select::{Candidate, Selection, select};
 use crate::topology::{
@@ -201,7 +202,10 @@ fn status_of(said: &EndpointStatus, now: Instant) -> topology::EndpointStatus {
         State::Healthy => topology::EndpointStatus::Healthy,
         State::Probation => topology::EndpointStatus::Probation { successes: 0 },
         State::Ejected => topology::EndpointStatus::Ejected {
-            until: now + Duration::from_secs(said.ejected_for_seconds.unwrap_or(0).min(86_400)),
+            until: deadline(
+                now,
+                Duration::from_secs(said.ejected_for_seconds.unwrap_or(0).min(86_400)),
+            ),
             cause: Failure::Probe,
             strikes: 1,
         },

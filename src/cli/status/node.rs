@@ -126,7 +126,7 @@ impl Page {
             .into_iter()
             .enumerate()
             .map(|(at, (url, who))| {
-                let number = (at + 1).to_string();
+                let number = at.saturating_add(1).to_string();
                 [number, url, who].map(|text| (text, Color::Plain)).to_vec()
             })
             .collect();

@@ -248,7 +248,7 @@ impl Page {
                 }
                 self.colored(text, *color);
                 if column < last {
-                    let padding = width.saturating_sub(text.chars().count()) + 2;
+                    let padding = width.saturating_sub(text.chars().count()).saturating_add(2);
                     self.text.extend(std::iter::repeat_n(' ', padding));
                 }
             }

@@ -171,8 +171,8 @@ fn stream(
             StatusCode::OK
         }
     };
-    let is_whole = errand.first == 0
-        && part.is_none_or(|part| part.total.is_some_and(|total| part.last + 1 == total));
+    let is_whole =
+        errand.first == 0 && part.is_none_or(|part| part.total == part.last.checked_add(1));
     let digest = errand.wanted.digest.clone();
     let suspect = || {
         !incoming.has_length

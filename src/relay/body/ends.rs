@@ -3,7 +3,7 @@
 use super::course::{Conclusion, LastWord};
 use super::source::Source;
 use super::{BlobBody, Stage, blame};
-use crate::lifecycle::contained_step;
+use crate::lifecycle::{contained_step, deadline};
 use crate::relay::answer::{BoxError, LetGo};
 use crate::topology::{EndpointId, Failure};
 use std::sync::atomic::Ordering;
@@ -75,7 +75,8 @@ impl BlobBody {
                     self.left.push(source.endpoint);
                 }
                 let limit = self.errand.parts.timeouts.total;
-                self.mend_until.get_or_insert(Instant::now() + limit);
+                self.mend_until
+                    .get_or_insert(deadline(Instant::now(), limit));
                 self.be_patient();
                 self.look_for_another();
                 Ok(())

@@ -30,7 +30,7 @@ pub(crate) struct Errand {
 impl Errand {
     /// All that was wanted is there, and fits: who named it in a tag's manifest was right. `bytes`: of this body.
     pub(super) fn delivered(&self, bytes: u64) {
-        let size = self.total.unwrap_or(self.first + bytes);
+        let size = self.total.unwrap_or(self.first.saturating_add(bytes));
         let (unproved, digest) = (&self.parts.memories.unproved, self.wanted.digest_ref());
         unproved.served(digest, size, Instant::now());
     }
@@ -39,9 +39,8 @@ impl Errand {
     /// it wrong, perhaps. `by`: whose bytes it was made of.
     pub(super) fn delivered_unproven(&self, by: Vec<EndpointId>) {
         let is_whole = self.first == 0
-            && self
-                .total
-                .is_some_and(|total| self.last.is_some_and(|last| last + 1 == total));
+            && self.total.is_some()
+            && self.total == self.last.and_then(|last| last.checked_add(1));
         if is_whole {
             let (delivered, digest) = (&self.parts.memories.delivered, self.wanted.digest_ref());
             delivered.put(digest.clone(), by.into(), Instant::now());

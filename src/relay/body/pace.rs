@@ -19,7 +19,7 @@ impl Floor {
     /// taken away too early is only fetched elsewhere, and not before that has answered.
     pub(crate) fn sooner(self) -> Self {
         Self {
-            over: self.over / 8,
+            over: self.over.mul_f64(0.125),
             ..self
         }
     }
@@ -35,12 +35,12 @@ pub(crate) struct Pace {
 impl Pace {
     /// Bytes came after so much waiting. True: the source drips, and the count begins anew.
     pub(crate) fn drips(&mut self, floor: Floor, waited: Duration, bytes: u64) -> bool {
-        self.waited += waited;
-        self.bytes += bytes;
+        self.waited = self.waited.saturating_add(waited);
+        self.bytes = self.bytes.saturating_add(bytes);
         if self.waited < floor.over {
             return false;
         }
-        let due = u128::from(floor.bytes_per_second) * self.waited.as_millis() / 1000;
+        let due = u128::from(floor.bytes_per_second).saturating_mul(self.waited.as_millis()) / 1000;
         let drips = u128::from(self.bytes) < due;
         *self = Self::default();
         drips

@@ -82,7 +82,7 @@ impl Source {
             let skipped = usize::try_from(self.skip)
                 .unwrap_or(usize::MAX)
                 .min(chunk.len());
-            self.skip -= skipped as u64;
+            self.skip = self.skip.saturating_sub(skipped as u64);
             let _ = chunk.split_to(skipped);
             if let Some(wanted) = wanted.and_then(|wanted| usize::try_from(wanted).ok()) {
                 chunk.truncate(wanted);

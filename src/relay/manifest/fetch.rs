@@ -142,7 +142,7 @@ pub(super) async fn fetch(
 /// The second search's end, with the story of both.
 fn after(first: Ended<Told>, mut second: Ended<Told>) -> Ended<Told> {
     second.tried.splice(0..0, first.tried);
-    second.attempts += first.attempts;
+    second.attempts = second.attempts.saturating_add(first.attempts);
     second
 }
 

@@ -73,10 +73,11 @@ impl ManifestWanted {
     }
 
     /// Upstream's HEAD is believed as far as it is complete (containerd-k3s-facts 3.2).
-    fn told_by_head(fields: &Fields) -> Option<Told> {
+    fn told_by_head(fields: &Fields, limit: u64) -> Option<Told> {
         let digest = fields.text(&CONTENT_DIGEST)?.parse().ok()?;
         let length = fields.text(&CONTENT_LENGTH)?;
-        let length = length.parse().ok().filter(|length| *length > 0)?;
+        let length = length.parse().ok();
+        let length = length.filter(|length| (1..=limit).contains(length))?;
         let media_type = fields.text(&CONTENT_TYPE)?.split(';').next()?;
         let media_type = media_type.trim().to_owned();
         let is_manifest = media_type.contains("manifest") || media_type.contains("image.index");
@@ -186,7 +187,7 @@ impl Wanted for ManifestWanted {
         }
         match judge(Asked::Document, authority, self.policy, &seen) {
             Verdict::Use(_) if self.head_is_enough && authority == Authority::Final => {
-                match Self::told_by_head(&answer.fields) {
+                match Self::told_by_head(&answer.fields, self.limit) {
                     Some(told) => Ok(told),
                     None if seen.length == Some(0) => self.prove(endpoint, answer).await,
                     None => Err(Self::leave(

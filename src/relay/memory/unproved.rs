@@ -5,6 +5,7 @@
 //! content that it names was served meanwhile, whoever gave it stands behind all others. Pure: the clock is told to it.
 
 use super::Image;
+use crate::lifecycle::deadline;
 use crate::oci::{Descriptor, Digest};
 use crate::topology::EndpointId;
 use foldhash::HashMap;
@@ -230,12 +231,12 @@ impl Unproved {
             Standing::Confirmed => TRUST,
             Standing::Open | Standing::Refuted => DOUBT,
         };
-        now < self.since + life
+        now < deadline(self.since, life)
     }
 
     fn is_doubted(&self, now: Instant) -> bool {
         let is_suspect = match self.standing {
-            Standing::Open => now >= self.since + SAME_PULL,
+            Standing::Open => now >= deadline(self.since, SAME_PULL),
             Standing::Confirmed => false,
             Standing::Refuted => true,
         };

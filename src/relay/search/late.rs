@@ -4,7 +4,7 @@
 use super::reports::{report, report_success};
 use super::running::Running;
 use super::{Event, Rejection, Search, Wanted};
-use crate::lifecycle;
+use crate::lifecycle::{self, deadline};
 use crate::relay::candidates::Candidate;
 use crate::relay::engine::RelayParts;
 use crate::relay::timing::AttemptId;
@@ -38,7 +38,9 @@ impl<W: Wanted> Search<W> {
         let patience = self.machine.patience().unwrap_or_default();
         let unanswered = self.machine.unanswered();
         let late: Vec<_> = unanswered
-            .filter(|(attempt, since)| Some(*attempt) != winner && now >= *since + patience)
+            .filter(|(attempt, since)| {
+                Some(*attempt) != winner && now >= deadline(*since, patience)
+            })
             .collect();
         let late: Vec<Unanswered> = late
             .into_iter()
@@ -73,7 +75,7 @@ async fn watch<G: 'static>(
     hedged: bool,
 ) {
     let limit = parts.timeouts.first_byte;
-    while let Some(until) = late.iter().map(|late| late.since + limit).min() {
+    while let Some(until) = late.iter().map(|late| deadline(late.since, limit)).min() {
         tokio::select! {
             // Cancel safe: what is not ready stays.
             (attempt, event) = running.next() => {
@@ -88,7 +90,7 @@ async fn watch<G: 'static>(
             () = tokio::time::sleep_until(until) => {
                 let now = Instant::now();
                 late.retain(|late| {
-                    let silent = now >= late.since + limit;
+                    let silent = now >= deadline(late.since, limit);
                     if silent {
                         is_silent(&parts, &late.candidate);
                     }

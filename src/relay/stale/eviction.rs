@@ -37,10 +37,10 @@ pub(super) fn evicted(
         let too_old = now
             .duration_since(stored.at)
             .is_ok_and(|age| age > limits.max_age);
-        if !too_old && left <= limits.max_bytes - room {
+        if !too_old && left <= limits.max_bytes.saturating_sub(room) {
             break;
         }
-        left -= taken(&stored);
+        left = left.saturating_sub(taken(&stored));
         gone.push(stored.file);
     }
     (gone, left)
@@ -48,5 +48,5 @@ pub(super) fn evicted(
 
 /// What a file of this length takes of a disk.
 pub(super) fn taken(bytes: u64) -> u64 {
-    bytes.div_ceil(BLOCK).max(1) * BLOCK
+    bytes.div_ceil(BLOCK).max(1).saturating_mul(BLOCK)
 }

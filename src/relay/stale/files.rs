@@ -7,7 +7,7 @@ use super::StaleManifest;
 use super::eviction::{Stored, evicted};
 use crate::config;
 use crate::oci::{Digest, Reference, RegistryName, Repository};
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -71,9 +71,10 @@ impl Shelf {
             }
         };
         let end = text.iter().position(|byte| *byte == b'\n')?;
-        let text = Bytes::from(text);
-        let media_type = std::str::from_utf8(text.get(..end)?).ok()?.to_owned();
-        let body = text.slice(end + 1..);
+        let mut body = Bytes::from(text);
+        let media_type = body.split_to(end);
+        let media_type = std::str::from_utf8(&media_type).ok()?.to_owned();
+        body.advance(b"\n".len());
         let is_sound =
             media_type.bytes().all(|byte| byte.is_ascii_graphic()) && digest.matches(&body);
         is_sound.then_some(StaleManifest {
@@ -98,13 +99,14 @@ impl Shelf {
         let content = folder.join(name(&Reference::Digest(digest.clone())));
         let mut bytes = 0;
         if let Some((body, media_type)) = whole {
-            bytes += self.replace(&content, &[media_type.as_bytes(), b"\n", body], now)?;
+            bytes = self.replace(&content, &[media_type.as_bytes(), b"\n", body], now)?;
         } else if let Ok(file) = File::options().append(true).open(&content) {
             file.set_modified(now)?;
         }
         if let Reference::Tag(_) = reference {
             let text = [digest.as_str().as_bytes(), b"\n"];
-            bytes += self.replace(&folder.join(name(reference)), &text, now)?;
+            let tag = self.replace(&folder.join(name(reference)), &text, now)?;
+            bytes = bytes.saturating_add(tag);
         }
         Ok(bytes)
     }

@@ -4,6 +4,7 @@
 use super::eviction::taken;
 use super::files::Shelf;
 use crate::config;
+use crate::lifecycle::deadline;
 use crate::oci::{Digest, Reference};
 use crate::telemetry::{EventName, Journal, StateChange};
 use bytes::Bytes;
@@ -101,7 +102,7 @@ impl Writer {
                 match kept {
                     Ok(()) => (self.paused_until, self.said) = (None, false),
                     Err(error) => {
-                        self.paused_until = Some(now + PAUSE);
+                        self.paused_until = Some(deadline(now, PAUSE));
                         if !std::mem::replace(&mut self.said, true) {
                             self.say("manifests are not kept for an outage any more", &error);
                         }
@@ -128,9 +129,11 @@ impl Writer {
         clock: SystemTime,
     ) -> io::Result<()> {
         // A tag and its content are two files.
-        let known = self.bytes.map(|known| known + 2 * taken(bytes));
+        let known = self
+            .bytes
+            .map(|known| known.saturating_add(taken(bytes).saturating_mul(2)));
         self.bytes = known;
-        let tidied = self.tidied.is_some_and(|at| now < at + TIDY_EVERY);
+        let tidied = self.tidied.is_some_and(|at| now < deadline(at, TIDY_EVERY));
         if tidied && known.is_some_and(|known| known <= limits.max_bytes) {
             return Ok(());
         }

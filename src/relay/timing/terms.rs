@@ -1,5 +1,6 @@
 //! The words of the timing machine: its settings, its orders, and where an attempt stands.
 
+use crate::lifecycle::deadline;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -137,10 +138,11 @@ impl Phase {
         else {
             return None;
         };
-        let first_byte = (*since + timing.first_byte, Late::FirstByte);
+        let first_byte = (deadline(*since, timing.first_byte), Late::FirstByte);
+        let knock = |since: Instant| deadline(since, timing.connect_race);
         Some(match life {
-            Life::Knocking { since } if *since + timing.connect_race < first_byte.0 => {
-                (*since + timing.connect_race, Late::Knock)
+            Life::Knocking { since } if knock(*since) < first_byte.0 => {
+                (knock(*since), Late::Knock)
             }
             _ => first_byte,
         })
@@ -154,7 +156,7 @@ impl Phase {
                 overdue: false,
                 life: Life::Assumed,
                 ..
-            } => Some(*since + timing.connect_race),
+            } => Some(deadline(*since, timing.connect_race)),
             _ => None,
         }
     }

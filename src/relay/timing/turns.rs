@@ -2,6 +2,7 @@
 
 use super::Machine;
 use super::terms::{Hedge, Phase};
+use crate::lifecycle::deadline;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -37,7 +38,7 @@ impl Machine {
                 overtaken: overtaken @ false,
                 ..
             } = phase
-                && now >= *since + patience
+                && now >= deadline(*since, patience)
             {
                 *overtaken = true;
                 self.overtook = true;
@@ -62,7 +63,11 @@ impl Machine {
     /// How long one who is asked may be silent until the next is asked beside it; `None`: that is not a matter of time alone.
     pub(crate) fn patience(&self) -> Option<Duration> {
         let first = self.timing.overtake?;
-        Some(if self.overtook { first / 2 } else { first })
+        Some(if self.overtook {
+            first.mul_f64(0.5)
+        } else {
+            first
+        })
     }
 
     /// A hedge's connect is on its way while another is being asked: nobody has to race it.

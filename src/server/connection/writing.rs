@@ -79,7 +79,9 @@ impl<D: Buf> Writing<D> {
                 let [first, others @ ..] = &mut slices;
                 *first = IoSlice::new(spelled);
                 let used = self.piece.as_ref();
-                let used = 1 + used.map_or(0, |piece| piece.chunks_vectored(others));
+                let used = used
+                    .map_or(0, |piece| piece.chunks_vectored(others))
+                    .saturating_add(1);
                 let slices = slices.get(..used).unwrap_or_default();
                 ready!(Pin::new(&mut to.stream).poll_write_vectored(context, slices))
             };
@@ -87,7 +89,7 @@ impl<D: Buf> Writing<D> {
                 Ok(0) | Err(_) => return Poll::Ready(false),
                 Ok(written) => {
                     let of_spelled = written.min(spelled.len());
-                    self.wrote(of_spelled, written - of_spelled, &mut to.out);
+                    self.wrote(of_spelled, written.saturating_sub(of_spelled), &mut to.out);
                 }
             }
         }
@@ -95,7 +97,7 @@ impl<D: Buf> Writing<D> {
 
     /// So much was written of what is spelled, and of the piece.
     fn wrote(&mut self, of_spelled: usize, of_piece: usize, out: &mut Vec<u8>) {
-        self.spelled += of_spelled;
+        self.spelled = self.spelled.saturating_add(of_spelled);
         if self.spelled == out.len() {
             out.clear();
             self.spelled = 0;

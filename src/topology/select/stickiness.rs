@@ -85,7 +85,7 @@ impl Stickiness {
 
 impl<K: Clone + Eq + Hash> Bounded<K> {
     fn write(&mut self, key: K, endpoint: &EndpointId, at: Instant) {
-        self.writes += 1;
+        self.writes = self.writes.wrapping_add(1);
         let entry = Entry {
             endpoint: endpoint.clone(),
             at,

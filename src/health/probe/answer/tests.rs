@@ -30,6 +30,40 @@ fn only_what_a_pull_needs_counts() {
 }
 
 #[test]
+fn numbers_are_no_health() {
+    let long = "9".repeat(400);
+    let numbers = [
+        "0",
+        "-1",
+        "2147483648",
+        "9007199254740992",
+        "9223372036854775808",
+        "18446744073709551616",
+        "1e308",
+        "1e999",
+        "NaN",
+        &long,
+    ];
+    for number in numbers {
+        for place in [
+            r#"{"status":N}"#,
+            r#"{"components":N,"status":"healthy"}"#,
+            r#"{"components":[N]}"#,
+            r#"{"components":[{"name":N,"status":"healthy"}]}"#,
+            r#"{"components":[{"name":"core","status":N}]}"#,
+            r#"{"components":[{"name":"core","status":"unhealthy","error":N}]}"#,
+            "N",
+        ] {
+            let verdict = of(&place.replace('N', number));
+            assert!(
+                matches!(verdict, Verdict::Failed { .. }),
+                "{place} {number}: {verdict:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn other_shapes() {
     let unhealthy = |text: &str| Verdict::Unhealthy(text.to_owned());
     let table = [
