@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod explain;
 pub mod files;
 pub mod init;
+mod json;
 mod run;
 pub mod status;
 

@@ -40,6 +40,7 @@ pub mod metrics;
 )]
 pub mod node;
 pub mod oci;
+pub mod printable;
 pub mod relay;
 pub mod route;
 pub mod server;

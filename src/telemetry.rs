@@ -8,7 +8,9 @@ mod init;
 mod layer;
 mod line;
 mod native;
+mod queue;
 mod record;
+mod refusals;
 mod sentence;
 mod text;
 mod writer;
@@ -19,22 +21,17 @@ pub use record::{AccessRecord, EventName, RequestOutcome, StateChange};
 pub use sentence::{human_bytes, human_duration};
 pub use text::Text;
 
+use queue::Queue;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use tracing::Level;
-use writer::Entry;
 
 /// The filter target of access records.
 const ACCESS: &str = "harbor_pilot::access";
 
 /// The filter target of state changes.
 const EVENT: &str = "harbor_pilot::event";
-
-/// Written records that are kept; a busy node writes so many within 10 ms.
-const SPENT: usize = 256;
 
 /// State changes that are kept for `status`.
 const RECENT: usize = 20;
@@ -66,31 +63,6 @@ enum To {
     Nowhere,
     Queue(Queue),
     Captured(Captured),
-}
-
-/// The sending half, shared with the tracing layer.
-#[derive(Clone, Debug)]
-struct Queue {
-    sender: SyncSender<Entry>,
-    drops: Arc<Drops>,
-    spent: Arc<Spent>,
-    /// Ask the installed tracing filter about targets `harbor_pilot::access` and `harbor_pilot::event`.
-    filtered: bool,
-}
-
-/// A record with its box, which is what is used again.
-type Boxed = Box<AccessRecord>;
-
-/// Records that were written. They go back to where they came from: what one thread takes from the allocator and another
-/// gives back makes both wait for each other.
-#[derive(Debug, Default)]
-struct Spent(Mutex<Vec<Boxed>>);
-
-/// Records that were lost.
-#[derive(Debug, Default)]
-struct Drops {
-    total: AtomicU64,
-    unreported: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -130,14 +102,15 @@ impl Journal {
         Self::to(To::Queue(queue))
     }
 
-    /// Queues the one record of a finished request. Costs a filter check and a queue slot.
+    /// Queues the one record of a finished request. Costs a filter check and a queue slot. Of refused ones 100 per second
+    /// have a record of their own; the rest is summed up in one.
     pub fn access(&self, record: Box<AccessRecord>) {
         match &self.to {
             To::Nowhere => {}
             To::Captured(captured) => captured.lock().accesses.push(*record),
             To::Queue(queue) => {
                 if !queue.filtered || access_enabled(record.level()) {
-                    queue.send(Entry::Access(record));
+                    queue.access(record);
                 }
             }
         }
@@ -147,12 +120,12 @@ impl Journal {
     #[must_use]
     pub fn spent(&self) -> Option<Box<AccessRecord>> {
         match &self.to {
-            To::Queue(queue) => queue.spent.take(),
+            To::Queue(queue) => queue.state.spent.take(),
             To::Nowhere | To::Captured(_) => None,
         }
     }
 
-    /// Queues a state change and keeps it among the recent ones.
+    /// Queues a state change, for which places are kept in the queue, and keeps it among the recent ones.
     pub fn event(&self, change: StateChange) {
         self.recent.push(RecentChange {
             at: SystemTime::now(),
@@ -163,7 +136,7 @@ impl Journal {
             To::Captured(captured) => captured.lock().events.push(change),
             To::Queue(queue) => {
                 if !queue.filtered || event_enabled(change.event.level()) {
-                    queue.send(Entry::Event(Box::new(change)));
+                    queue.event(change);
                 }
             }
         }
@@ -179,7 +152,7 @@ impl Journal {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         match &self.to {
-            To::Queue(queue) => queue.drops.total.load(Ordering::Relaxed),
+            To::Queue(queue) => queue.state.drops.total(),
             To::Nowhere | To::Captured(_) => 0,
         }
     }
@@ -206,54 +179,6 @@ fn event_enabled(level: Level) -> bool {
         Level::ERROR => tracing::enabled!(target: EVENT, Level::ERROR),
         Level::WARN => tracing::enabled!(target: EVENT, Level::WARN),
         _ => tracing::enabled!(target: EVENT, Level::INFO),
-    }
-}
-
-// === impl Spent ===
-
-impl Spent {
-    fn lock(&self) -> MutexGuard<'_, Vec<Boxed>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> Option<Box<AccessRecord>> {
-        self.lock().pop()
-    }
-
-    /// Takes what was written over; leaves what is too much.
-    fn give(&self, records: &mut Vec<Boxed>) {
-        let mut spent = self.lock();
-        let room = SPENT.saturating_sub(spent.len());
-        spent.extend(records.drain(..room.min(records.len())));
-    }
-}
-
-// === impl Queue ===
-
-impl Queue {
-    fn send(&self, entry: Entry) {
-        match self.sender.try_send(entry) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.drops.add(1),
-        }
-    }
-}
-
-// === impl Drops ===
-
-impl Drops {
-    fn add(&self, count: u64) {
-        self.total.fetch_add(count, Ordering::Relaxed);
-        self.unreported.fetch_add(count, Ordering::Relaxed);
-    }
-
-    /// What has not been said yet; the caller says it, or gives it back.
-    fn take_unreported(&self) -> u64 {
-        self.unreported.swap(0, Ordering::Relaxed)
-    }
-
-    fn give_back(&self, count: u64) {
-        self.unreported.fetch_add(count, Ordering::Relaxed);
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. A module knows itself, its own children and the floors below; modules of one floor do
 /// not know each other. Each floor with the reason for its place.
 const FLOORS: &[(&[&str], &str)] = &[
+    (&["printable"], "text of others made safe to show; pure"),
     (
         &["oci", "http1", "cache"],
         "the vocabulary of the wire, and what is kept for a while; pure",

@@ -1,6 +1,7 @@
 //! `harbor-pilot check`: the configuration in force with where each value came from, or everything that is
 //! wrong with it, at once.
 
+use super::json::pretty;
 use crate::config::{Loaded, Loader, Problem};
 use crate::node::detect::Machine;
 use crate::node::files::agent_of;
@@ -35,8 +36,7 @@ pub fn run(args: &CheckArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> 
         loaded.warnings.extend(doubt);
     }
     if args.json {
-        serde_json::to_writer_pretty(&mut *stdout, &as_json(&loaded))?;
-        writeln!(stdout)?;
+        stdout.write_all(pretty(&as_json(&loaded)).as_bytes())?;
     } else {
         for_people(&loaded, stdout, stderr)?;
     }

@@ -17,7 +17,7 @@
 
 mod render;
 
-use super::{FAILED, files, status};
+use super::{FAILED, files, json, status};
 use crate::app::{self, Error};
 use crate::config::{Config, Loaded, Loader, Problem};
 use crate::doctor::agent::{AgentFacts, ConfigFacts, Listener};
@@ -89,8 +89,7 @@ pub fn run(args: &DoctorArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) ->
     runtime.shutdown_background();
     progress.clear();
     if args.json {
-        serde_json::to_writer_pretty(&mut *stdout, &render::json(&report))?;
-        writeln!(stdout)?;
+        stdout.write_all(json::pretty(&render::json(&report)).as_bytes())?;
     } else {
         let no_color = args.loader.environment.get("NO_COLOR");
         let color = no_color.is_none_or(String::is_empty) && io::stdout().is_terminal();

@@ -31,11 +31,12 @@ mod render;
 mod report;
 mod view;
 
-use super::{FAILED, USAGE, status};
+use super::{FAILED, USAGE, json, status};
 use crate::admin::Status;
 use crate::config::{Config, Loader};
 use crate::node::detect::Machine;
 use crate::node::shown;
+use crate::printable::printable;
 use crate::route::{Route, RouteTable};
 use crate::topology::select::Candidate;
 use crate::topology::{Source, Sources};
@@ -82,7 +83,8 @@ pub fn run(args: &ExplainArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -
     let image = match Image::parse(&args.image) {
         Ok(image) => image,
         Err(error) => {
-            writeln!(stderr, "error: {error}")?;
+            // Who names an image may be somebody else than who asks about it.
+            writeln!(stderr, "error: {}", printable(&error.to_string()))?;
             return Ok(USAGE);
         }
     };
@@ -117,11 +119,10 @@ pub fn run(args: &ExplainArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -
     // What hangs in a dead file system must not hang this.
     runtime.shutdown_background();
     if let Some(note) = report.agent.as_ref().and_then(|agent| agent.note.as_ref()) {
-        writeln!(stderr, "note: {note}")?;
+        writeln!(stderr, "note: {}", printable(note))?;
     }
     if args.json {
-        serde_json::to_writer_pretty(&mut *stdout, &report)?;
-        writeln!(stdout)?;
+        stdout.write_all(json::pretty(&report).as_bytes())?;
     } else {
         let no_color = args.loader.environment.get("NO_COLOR");
         let color = no_color.is_none_or(String::is_empty) && io::stdout().is_terminal();

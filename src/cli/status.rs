@@ -4,10 +4,12 @@ pub(in crate::cli) mod node;
 mod render;
 
 pub use render::render;
-pub(in crate::cli) use render::{Cell, Color, Page, clean};
+pub(in crate::cli) use render::{Cell, Color, Page};
 
+use super::json;
 use crate::admin::{Status, Verdict};
 use crate::lifecycle::spawn_detached;
+use crate::printable::printable;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
@@ -99,8 +101,7 @@ pub fn run(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Write) ->
 async fn once(arguments: Arguments, out: &mut dyn Write) -> Result<Verdict, Error> {
     let status = fetch(arguments.admin.ok_or(Error::Off)?).await?;
     let text = if arguments.json {
-        // Maps, texts and numbers: this cannot fail.
-        serde_json::to_string_pretty(&status).unwrap_or_default() + "\n"
+        json::pretty(&status)
     } else {
         render(&status, arguments.color)
     };
@@ -112,12 +113,10 @@ async fn watch(arguments: Arguments, out: &mut dyn Write) -> Result<Verdict, Err
     let admin = arguments.admin.ok_or(Error::Off)?;
     loop {
         let text = match (fetch(admin).await, arguments.json) {
-            (Ok(status), true) => serde_json::to_string(&status).unwrap_or_default() + "\n",
+            (Ok(status), true) => json::line(&status),
             (Ok(status), false) => format!("{CLEAR}{}", render(&status, arguments.color)),
             // The agent may be restarting: the next look tells.
-            (Err(error), true) => {
-                serde_json::json!({ "error": error.to_string() }).to_string() + "\n"
-            }
+            (Err(error), true) => json::line(&serde_json::json!({ "error": error.to_string() })),
             (Err(error), false) => format!("{CLEAR}{error}\n"),
         };
         print(out, &text)?;
@@ -144,7 +143,9 @@ pub async fn fetch(admin: SocketAddr) -> Result<Status, Error> {
 async fn ask(admin: SocketAddr) -> Result<Status, Error> {
     let stream = TcpStream::connect(admin).await;
     let stream = stream.map_err(|error| Error::Unreachable(admin, error))?;
-    let broken = |error: hyper::Error| Error::NotTheAgent(admin, error.to_string());
+    // Whoever it is gets no say over the terminal.
+    let other = |why: String| Error::NotTheAgent(admin, printable(&why).into_owned());
+    let broken = |error: hyper::Error| other(error.to_string());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(broken)?;
@@ -155,18 +156,18 @@ async fn ask(admin: SocketAddr) -> Result<Status, Error> {
     let request = Request::get("/status")
         .header(header::HOST, admin.to_string())
         .body(Empty::<Bytes>::new())
-        .map_err(|error| Error::NotTheAgent(admin, error.to_string()))?;
+        .map_err(|error| other(error.to_string()))?;
     let response = sender.send_request(request).await.map_err(broken)?;
     if response.status() != StatusCode::OK {
         let status = response.status();
-        return Err(Error::NotTheAgent(admin, format!("it answered {status}")));
+        return Err(other(format!("it answered {status}")));
     }
     let body = Limited::new(response.into_body(), BODY_BYTES)
         .collect()
         .await;
-    let body = body.map_err(|error| Error::NotTheAgent(admin, error.to_string()))?;
+    let body = body.map_err(|error| other(error.to_string()))?;
     serde_json::from_slice(&body.to_bytes())
-        .map_err(|error| Error::NotTheAgent(admin, format!("its status cannot be read: {error}")))
+        .map_err(|error| other(format!("its status cannot be read: {error}")))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::code::Code;
 use super::report::{Check, Severity};
 use super::sources::{EndpointFacts, SourceFacts};
 use crate::health::Verdict;
+use crate::printable::blanked;
 use crate::telemetry::human_duration;
 use crate::upstream::{Certificate, CertificateFault};
 use std::time::{Duration, SystemTime};
@@ -219,8 +220,7 @@ fn joined_or_none(names: &[String]) -> String {
 
 /// A stranger's words on one line.
 fn plain(text: &str) -> String {
-    let shown = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    shown.take(160).collect()
+    blanked(text).take(160).collect()
 }
 
 #[cfg(test)]

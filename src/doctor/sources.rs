@@ -7,6 +7,7 @@ use crate::discovery::{LookupError, Resolve, SystemResolver};
 use crate::exchange::{Ask, Exchanger};
 use crate::health::{HttpProber, Prober as _, Verdict};
 use crate::oci::{ACCEPT_MANIFESTS, Reference, RegistryName, ResourceKind, ResourcePath};
+use crate::printable::blanked;
 use crate::route::{Leg, RouteTable};
 use crate::server::test_image;
 use crate::topology::{EndpointId, Source, SourceId, Sources};
@@ -324,8 +325,7 @@ fn message(body: &[u8]) -> String {
         .as_ref()
         .and_then(|document| document.pointer("/errors/0/message")?.as_str())
         .unwrap_or_default();
-    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(160).collect()
+    blanked(text).take(160).collect()
 }
 
 /// A resolver as the agent has one.

@@ -1,5 +1,7 @@
 //! The error JSON of the OCI distribution spec ("Error Codes").
 
+use crate::printable::blanked;
+
 /// The specification's error codes that this endpoint uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
@@ -46,11 +48,10 @@ pub fn error_body(code: ErrorCode, message: &str) -> String {
     serde_json::json!({"errors": [{"code": code.as_str(), "message": message}]}).to_string()
 }
 
-/// Control characters as blanks; a long text ends in `…`.
+/// Without characters that are not printable: it is shown to whoever asks for the pod. A long text ends in `…`.
 fn one_line(message: &str) -> String {
     const MORE: &str = "…";
-    let blank = |c: char| if c.is_control() { ' ' } else { c };
-    let mut line: String = message.chars().map(blank).collect();
+    let mut line: String = blanked(message).collect();
     if line.len() > MAX_MESSAGE {
         line.truncate(line.floor_char_boundary(MAX_MESSAGE.saturating_sub(MORE.len())));
         line.push_str(MORE);

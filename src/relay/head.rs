@@ -3,6 +3,7 @@
 use super::rules::{Cause, Head, Verdict};
 use super::search::Rejection;
 use crate::exchange::{Answer, Ask};
+use crate::printable::blanked;
 use crate::route::{Leg, Route};
 use crate::telemetry::RequestOutcome;
 use crate::topology::EndpointId;
@@ -140,13 +141,7 @@ pub(crate) async fn rejection(verdict: Verdict, answer: Answer) -> Rejection {
 fn first_message(body: &[u8]) -> Option<String> {
     let json: serde_json::Value = serde_json::from_slice(body).ok()?;
     let message = json.get("errors")?.get(0)?.get("message")?.as_str()?;
-    Some(
-        message
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(120)
-            .collect(),
-    )
+    Some(blanked(message).take(120).collect())
 }
 
 /// How a served request is called (interface.md, OUTCOME): `failover` where a later source or a later try of the first
@@ -204,7 +199,7 @@ mod tests {
     #[test]
     fn a_reason_is_one_printable_line() {
         let body = br#"{"errors":[{"code":"DENIED","message":"bad\r\nimage"}]}"#;
-        assert_eq!(first_message(body).as_deref(), Some("badimage"));
+        assert_eq!(first_message(body).as_deref(), Some("bad  image"));
         assert_eq!(first_message(b"<html>"), None);
     }
 }

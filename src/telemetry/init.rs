@@ -1,10 +1,11 @@
 //! Setting the log up at the start and flushing it at the end.
 
+use super::Journal;
 use super::layer::JournalLayer;
 use super::line::Style;
 use super::native::{JOURNALD_SOCKET, Socket};
+use super::queue::Queue;
 use super::writer::{self, Entry, Sink};
-use super::{Journal, Queue};
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;

@@ -1,6 +1,6 @@
 //! The tracing layer: diagnostics are formatted where they arise and queued like everything else.
 
-use super::Queue;
+use super::queue::Queue;
 use super::writer::{Diagnostic, Entry};
 use std::fmt::{self, Write};
 use tracing::field::{Field, Visit};
@@ -24,7 +24,7 @@ impl<S: Subscriber> Layer<S> for JournalLayer {
         event.record(&mut text);
         let metadata = event.metadata();
         text.message.push_str(&text.fields);
-        self.0.send(Entry::Diagnostic(Box::new(Diagnostic {
+        self.0.ordinary(Entry::Diagnostic(Box::new(Diagnostic {
             level: *metadata.level(),
             target: metadata.target(),
             message: text.message,

@@ -51,6 +51,13 @@ impl Style {
         out.push('\n');
     }
 
+    /// `2026-11-21T01:31:08Z INFO  95448 more requests …`
+    pub(super) fn refused(self, out: &mut String, at: &str, count: u64) {
+        self.begin(out, at, Level::INFO);
+        sentence::refused(out, count);
+        out.push('\n');
+    }
+
     fn begin(self, out: &mut String, at: &str, level: Level) {
         let (word, color) = match level {
             Level::ERROR => ("ERROR", "31"),

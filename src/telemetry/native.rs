@@ -3,9 +3,10 @@
 //!
 //! Protocol: systemd's documentation "Native Journal Protocol".
 
-use super::record::{AccessRecord, StateChange};
+use super::record::{AccessRecord, RequestOutcome, StateChange};
 use super::sentence;
 use super::writer::Diagnostic;
+use crate::printable::printable;
 use std::fmt::Write as _;
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -111,6 +112,18 @@ impl Datagram {
         self.field("TARGET", diagnostic.target);
     }
 
+    /// Encodes a sum of refused requests.
+    pub(super) fn refused(&mut self, count: u64) {
+        self.begin(Level::INFO);
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        sentence::refused(&mut text, count);
+        self.text("MESSAGE", &text);
+        self.text = text;
+        self.field("OUTCOME", RequestOutcome::Refused.word());
+        self.number("COUNT", count.into());
+    }
+
     fn begin(&mut self, level: Level) {
         self.bytes.clear();
         self.field("SYSLOG_IDENTIFIER", "harbor-pilot");
@@ -136,11 +149,11 @@ impl Datagram {
     }
 
     fn field(&mut self, name: &str, value: &str) {
-        self.encode(name, cut(value, FIELD_LIMIT));
+        self.encode(name, cut(&printable(value), FIELD_LIMIT));
     }
 
     fn text(&mut self, name: &str, value: &str) {
-        self.encode(name, cut(value, TEXT_LIMIT));
+        self.encode(name, cut(&printable(value), TEXT_LIMIT));
     }
 
     fn encode(&mut self, name: &str, value: &str) {

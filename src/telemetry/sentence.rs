@@ -1,7 +1,8 @@
 //! `MESSAGE`: what a record says to people, in one sentence on one line.
 
 use super::record::{AccessRecord, RequestOutcome};
-use crate::http1::every;
+use crate::printable::printable;
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -14,32 +15,21 @@ pub(super) fn access(out: &mut String, record: &AccessRecord) {
     let begins = out.len();
     // Writing into a String cannot fail.
     let _ = write_access(out, record);
-    escape_from(out, begins);
+    if let Cow::Owned(shown) = printable(out.get(begins..).unwrap_or_default()) {
+        out.truncate(begins);
+        out.push_str(&shown);
+    }
 }
 
-/// Appends a text with its control characters escaped: clients choose names, and neither a terminal's escape
-/// sequence nor a line break may get into a log line that way.
+/// Appends the sentence of refused requests without a record of their own.
+pub(super) fn refused(out: &mut String, count: u64) {
+    // Writing into a String cannot fail.
+    let _ = write!(out, "{count} more requests were refused within a second");
+}
+
+/// Appends a text as it may stand in a line: clients choose names, and sources say what is wrong.
 pub(super) fn one_line(out: &mut String, text: &str) {
-    let begins = out.len();
-    out.push_str(text);
-    escape_from(out, begins);
-}
-
-/// Escapes the control characters of what was appended.
-fn escape_from(out: &mut String, begins: usize) {
-    let new = out.get(begins..).unwrap_or_default();
-    // Most texts are plain ASCII; only others are looked at by characters.
-    let is_plain = |byte| (b' '..=b'~').contains(&byte);
-    if every(new.as_bytes(), is_plain) || !new.contains(char::is_control) {
-        return;
-    }
-    for character in out.split_off(begins).chars() {
-        if character.is_control() {
-            out.extend(character.escape_default());
-        } else {
-            out.push(character);
-        }
-    }
+    out.push_str(&printable(text));
 }
 
 /// A size in bytes for people: `12.3 MiB`.

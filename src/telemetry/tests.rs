@@ -3,7 +3,8 @@
 use super::init::build;
 use super::line::{Stamp, Style, Utc};
 use super::native::Socket;
-use super::writer::{self, CAPACITY, Sink};
+use super::queue::{CAPACITY, SPENT};
+use super::writer::{self, Sink};
 use super::*;
 use crate::telemetry::Text;
 use std::io::{self, Write};
@@ -44,7 +45,7 @@ pub(super) fn change(event: EventName) -> StateChange {
 
 /// Keeps what is written, and how often.
 #[derive(Clone, Default)]
-struct Paper(Arc<Mutex<(String, usize)>>);
+pub(super) struct Paper(Arc<Mutex<(String, usize)>>);
 
 impl Write for Paper {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -60,17 +61,17 @@ impl Write for Paper {
 }
 
 impl Paper {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.0.lock().unwrap().0.clone()
     }
 
-    fn sink(&self) -> Sink {
+    pub(super) fn sink(&self) -> Sink {
         Sink::lines(Box::new(self.clone()), Style { color: false })
     }
 }
 
 /// What stands after the time.
-fn said(paper: &Paper) -> Vec<String> {
+pub(super) fn said(paper: &Paper) -> Vec<String> {
     let text = paper.text();
     let lines = text
         .lines()
@@ -176,8 +177,8 @@ fn a_journald_that_is_not_there_at_the_start_means_stderr() {
 }
 
 /// A journal that writes everything there.
-fn unfiltered(paper: &Paper) -> (Journal, Guard) {
-    let (queue, guard, _layers) = build("info", paper.sink()).unwrap();
+pub(super) fn unfiltered(sink: Sink) -> (Journal, Guard) {
+    let (queue, guard, _layers) = build("info", sink).unwrap();
     let journal = Journal::queued(Queue {
         filtered: false,
         ..queue
@@ -188,7 +189,7 @@ fn unfiltered(paper: &Paper) -> (Journal, Guard) {
 #[test]
 fn lines_are_written_in_batches_and_in_order() {
     let paper = Paper::default();
-    let (journal, guard) = unfiltered(&paper);
+    let (journal, guard) = unfiltered(paper.sink());
     for number in 0..2000_u64 {
         let mut record = record();
         record.bytes = number;
@@ -208,7 +209,7 @@ fn lines_are_written_in_batches_and_in_order() {
 #[test]
 fn written_records_come_back_and_no_more_than_are_kept() {
     let paper = Paper::default();
-    let (journal, guard) = unfiltered(&paper);
+    let (journal, guard) = unfiltered(paper.sink());
     assert!(journal.spent().is_none());
     for _ in 0..SPENT + 100 {
         journal.access(Box::new(record()));

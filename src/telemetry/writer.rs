@@ -3,19 +3,15 @@
 
 use super::line::{Stamp, Style};
 use super::native::{Datagram, Socket};
+use super::queue::{Drops, Queue, State, queue};
 use super::record::{AccessRecord, EventName, StateChange};
-use super::{Drops, Queue, Spent};
+use super::refusals::PERIOD;
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tracing::Level;
-
-/// Records that may wait. At 30,000 requests per second this is more than a tenth of a second of a log that
-/// does not answer; the memory is bounded at about 2 MiB.
-pub(super) const CAPACITY: usize = 4096;
 
 /// Records per write to stderr.
 const BATCH: usize = 256;
@@ -31,6 +27,10 @@ pub(super) enum Entry {
     Access(Box<AccessRecord>),
     Event(Box<StateChange>),
     Diagnostic(Box<Diagnostic>),
+    /// So many requests were refused besides those with a record of their own. The writer's own.
+    Refused(u64),
+    /// Something is to be done about what does not stand in the queue.
+    Wake,
     /// Answered when everything before it has been written.
     Flush(SyncSender<()>),
 }
@@ -61,52 +61,59 @@ pub(super) enum Sink {
 
 /// Starts the thread. It ends when the last sender is gone.
 pub(super) fn start(sink: Sink, filtered: bool) -> io::Result<Queue> {
-    let (sender, receiver) = sync_channel(CAPACITY);
-    let (drops, spent) = (Arc::new(Drops::default()), Arc::new(Spent::default()));
-    let queue = Queue {
-        sender,
-        drops: drops.clone(),
-        spent: spent.clone(),
-        filtered,
-    };
+    let (queue, receiver) = queue(filtered);
+    let state = queue.state.clone();
     thread::Builder::new()
         .name("journal".to_owned())
-        .spawn(move || run(&receiver, &drops, &spent, sink))?;
+        .spawn(move || run(&receiver, &state, sink))?;
     Ok(queue)
 }
 
-fn run(receiver: &Receiver<Entry>, drops: &Drops, spent: &Spent, mut sink: Sink) {
-    let mut done = Vec::with_capacity(BATCH);
-    while let Ok(first) = receiver.recv() {
-        let mut next = Some(first);
-        let mut written = 0;
-        let mut waiting = Vec::new();
-        while let Some(entry) = next {
-            match entry {
-                Entry::Flush(answer) => waiting.push(answer),
-                entry => {
-                    drops.add(sink.put(&entry));
-                    if let Entry::Access(record) = entry {
-                        done.push(record);
-                    }
-                }
+fn run(receiver: &Receiver<Entry>, state: &State, mut sink: Sink) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut written = Vec::with_capacity(BATCH);
+    // When refused requests without a record of their own are told of.
+    let mut sum_due: Option<Instant> = None;
+    loop {
+        let first = match sum_due {
+            None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => receiver.recv_timeout(due.saturating_duration_since(Instant::now())),
+        };
+        match first {
+            Ok(entry) => batch.push(entry),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        batch.extend(receiver.try_iter().take(BATCH.saturating_sub(batch.len())));
+        state.taken(batch.iter().filter(|entry| entry.is_ordinary()).count());
+        let is_flush = |entry: &Entry| matches!(entry, Entry::Flush(_));
+        let flushes = batch.iter().any(is_flush);
+        for entry in &batch {
+            state.drops.add(sink.put(entry));
+        }
+        let now = Instant::now();
+        if flushes || sum_due.is_some_and(|due| due <= now) {
+            sum_due = None;
+            let count = state.refusals.take();
+            if count > 0 {
+                state.drops.add(sink.put(&Entry::Refused(count)));
             }
-            written += 1;
-            next = if written < BATCH {
-                receiver.try_recv().ok()
-            } else {
-                None
-            };
+        } else if sum_due.is_none() && state.refusals.is_pending() {
+            sum_due = Some(now + PERIOD);
         }
-        drops.add(sink.flush());
-        spent.give(&mut done);
-        done.clear();
-        report(drops, &mut sink);
-        for answer in &waiting {
-            // Whoever asked may have given up.
-            let _ = answer.try_send(());
+        state.drops.add(sink.flush());
+        report(&state.drops, &mut sink);
+        for entry in batch.drain(..) {
+            match entry {
+                Entry::Access(record) => written.push(record),
+                // Whoever asked may have given up.
+                Entry::Flush(answer) => drop(answer.try_send(())),
+                _ => {}
+            }
         }
-        if waiting.is_empty() {
+        state.spent.give(&mut written);
+        written.clear();
+        if !flushes {
             thread::sleep(PAUSE);
         }
     }
@@ -127,6 +134,15 @@ fn report(drops: &Drops, sink: &mut Sink) {
     };
     if sink.put(&Entry::Event(Box::new(change))) + sink.flush() > 0 {
         drops.give_back(lost);
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// It took one of the places that many share.
+    fn is_ordinary(&self) -> bool {
+        matches!(self, Self::Access(_) | Self::Diagnostic(_))
     }
 }
 
@@ -156,7 +172,8 @@ impl Sink {
                     Entry::Access(record) => datagram.access(record),
                     Entry::Event(change) => datagram.event(change),
                     Entry::Diagnostic(diagnostic) => datagram.diagnostic(diagnostic),
-                    Entry::Flush(_) => return 0,
+                    Entry::Refused(count) => datagram.refused(*count),
+                    Entry::Wake | Entry::Flush(_) => return 0,
                 }
                 u64::from(!socket.send(datagram.bytes()))
             }
@@ -172,7 +189,8 @@ impl Sink {
                     Entry::Access(record) => style.access(buffer, now, record),
                     Entry::Event(change) => style.event(buffer, now, change),
                     Entry::Diagnostic(diagnostic) => style.diagnostic(buffer, now, diagnostic),
-                    Entry::Flush(_) => return 0,
+                    Entry::Refused(count) => style.refused(buffer, now, *count),
+                    Entry::Wake | Entry::Flush(_) => return 0,
                 }
                 *pending += 1;
                 0

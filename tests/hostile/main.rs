@@ -17,11 +17,13 @@
 mod client;
 mod interim;
 mod knowledge;
+mod log;
 #[path = "../agent/node.rs"]
 mod node;
 mod numbers;
 #[path = "../support/mod.rs"]
 mod support;
+mod terminal;
 
 /// Whether the long forms were asked for.
 fn is_long() -> bool {

@@ -1,7 +1,8 @@
 //! The report for people and for programs: from a value to text, without any I/O.
 
-use crate::cli::status::{Color, Page, clean};
+use crate::cli::status::{Color, Page};
 use crate::doctor::report::{Check, Report, Severity, State};
+use crate::printable::printable;
 use serde_json::{Value, json};
 use std::fmt::{self, Write as _};
 
@@ -72,7 +73,7 @@ fn write_check(check: &Check, page: &mut Page) -> fmt::Result {
         State::NotMade => ("?", Color::Warn),
     };
     page.colored(&format!("{word:<8}"), color);
-    writeln!(page.text, "{:<14} {}", check.name, clean(&check.said))?;
+    writeln!(page.text, "{:<14} {}", check.name, printable(&check.said))?;
     for finding in &check.findings {
         page.text.push_str("    ");
         let color = match finding.severity {
@@ -83,8 +84,8 @@ fn write_check(check: &Check, page: &mut Page) -> fmt::Result {
         writeln!(
             page.text,
             "  {}: {}",
-            clean(&finding.subject),
-            clean(&finding.what)
+            printable(&finding.subject),
+            printable(&finding.what)
         )?;
         for (number, line) in finding.instead.lines().enumerate() {
             let lead = if number == 0 {
@@ -92,11 +93,11 @@ fn write_check(check: &Check, page: &mut Page) -> fmt::Result {
             } else {
                 "          "
             };
-            writeln!(page.text, "{lead}{}", clean(line))?;
+            writeln!(page.text, "{lead}{}", printable(line))?;
         }
     }
     for note in &check.notes {
-        writeln!(page.text, "    note: {}", clean(note))?;
+        writeln!(page.text, "    note: {}", printable(note))?;
     }
     Ok(())
 }

@@ -4,7 +4,8 @@
 mod tests;
 
 use super::report::{CandidateReport, ProbeReport, Report, SourceReport};
-use crate::cli::status::{Cell, Color, Page, clean};
+use crate::cli::status::{Cell, Color, Page};
+use crate::printable::printable;
 use crate::telemetry::human_duration;
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -21,11 +22,11 @@ pub(super) fn render(report: &Report, color: bool) -> String {
 }
 
 fn write(report: &Report, page: &mut Page) -> fmt::Result {
-    writeln!(page.text, "{}", clean(&report.image))?;
+    writeln!(page.text, "{}", printable(&report.image))?;
     writeln!(
         page.text,
         "containerd asks the agent for {}",
-        clean(&report.request)
+        printable(&report.request)
     )?;
     if let Some(node) = &report.node {
         page.text.push_str("\nNode\n");
@@ -36,12 +37,12 @@ fn write(report: &Report, page: &mut Page) -> fmt::Result {
     if let Some(refusal) = &report.refusal {
         page.text.push('\n');
         page.colored("Not by the agent: ", Color::Bad);
-        writeln!(page.text, "{}", clean(&refusal.what))?;
-        return writeln!(page.text, "What to do: {}", clean(&refusal.instead));
+        writeln!(page.text, "{}", printable(&refusal.what))?;
+        return writeln!(page.text, "What to do: {}", printable(&refusal.instead));
     }
     page.text.push_str("\nWhy\n");
     for reason in &report.reasons {
-        writeln!(page.text, "  {}", clean(reason))?;
+        writeln!(page.text, "  {}", printable(reason))?;
     }
     page.text.push_str("\nSources, in order of preference\n");
     for source in &report.sources {
@@ -90,13 +91,13 @@ fn write_source(source: &SourceReport, page: &mut Page) -> fmt::Result {
         "upstream" => "the registry itself",
         kind => kind,
     };
-    write!(page.text, "  {} ({kind})", clean(&source.name))?;
+    write!(page.text, "  {} ({kind})", printable(&source.name))?;
     match source.ready {
         Some(true) => page.colored("  ready", Color::Good),
         Some(false) => page.colored("  not ready", Color::Bad),
         None => {}
     }
-    writeln!(page.text, "\n    GET {}", clean(&source.url))?;
+    writeln!(page.text, "\n    GET {}", printable(&source.url))?;
     let who = if source.credential {
         "with the configured credential"
     } else {
@@ -109,7 +110,7 @@ fn write_source(source: &SourceReport, page: &mut Page) -> fmt::Result {
     };
     write!(page.text, "    {who}; {weight}")?;
     if let Some(proxy) = &source.proxy {
-        write!(page.text, "; through the proxy {}", clean(proxy))?;
+        write!(page.text, "; through the proxy {}", printable(proxy))?;
     }
     page.text.push('\n');
     if source.insecure_skip_verify {
@@ -125,7 +126,7 @@ fn write_source(source: &SourceReport, page: &mut Page) -> fmt::Result {
     };
     match &source.dns_error {
         Some(error) => {
-            let note = format!("    DNS fails{kept}: {}\n", clean(error));
+            let note = format!("    DNS fails{kept}: {}\n", printable(error));
             page.colored(&note, Color::Warn);
         }
         None if source.dns_stale => page.colored(&format!("    DNS fails{kept}\n"), Color::Warn),
@@ -143,8 +144,8 @@ fn table<const N: usize>(page: &mut Page, head: [&str; N], rows: impl Iterator<I
 fn who(candidate: &CandidateReport) -> [Cell; 3] {
     [
         candidate.position.to_string(),
-        clean(&candidate.source),
-        clean(&candidate.address),
+        printable(&candidate.source).into_owned(),
+        printable(&candidate.address).into_owned(),
     ]
     .map(|text| (text, Color::Plain))
 }
@@ -168,7 +169,8 @@ fn candidate(candidate: &CandidateReport) -> Vec<Cell> {
     };
     let left = candidate.ejected_for_seconds;
     let left = left.map(|seconds| format!("tried again in {}", span(seconds)));
-    let reason = candidate.reason.as_deref().map(clean);
+    let reason = candidate.reason.as_deref();
+    let reason = reason.map(|reason| printable(reason).into_owned());
     let notes: Vec<String> = [place, reason, left].into_iter().flatten().collect();
     let rest = [
         (candidate.state.to_owned(), color),
@@ -194,7 +196,8 @@ fn answer(candidate: &CandidateReport, probe: &ProbeReport) -> Vec<Cell> {
             Color::Plain,
         ),
         (
-            text.map(|text| clean(text)).unwrap_or_default(),
+            text.map(|text| printable(text).into_owned())
+                .unwrap_or_default(),
             Color::Plain,
         ),
     ];
@@ -207,7 +210,7 @@ fn verdict(report: &Report) -> (String, Color) {
         probe.is_some_and(|probe| probe.has_manifest)
     };
     let named = |candidate: &CandidateReport| {
-        let (source, address) = (clean(&candidate.source), clean(&candidate.address));
+        let (source, address) = (printable(&candidate.source), printable(&candidate.address));
         format!("{source} at {address}")
     };
     let first = report.candidates.first();

@@ -1,5 +1,6 @@
 //! What a plan came to, for people and for programs.
 
+use crate::cli::json::pretty;
 use crate::node::files::{Done, Left, Outcome, Passed, Plan, Step};
 use crate::node::ledger::Kind;
 use serde_json::{Value, json};
@@ -165,6 +166,5 @@ pub(super) fn print(fields: Vec<(&'static str, Value)>, to: &mut dyn Write) -> i
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value));
     let object = Value::Object(fields.collect());
-    serde_json::to_writer_pretty(&mut *to, &object)?;
-    writeln!(to)
+    to.write_all(pretty(&object).as_bytes())
 }

@@ -1,12 +1,13 @@
 //! What was found on the node, and what stands in a registry's file, for people: `status` and `explain` alike.
 
-use super::render::{Color, Page, clean};
+use super::render::{Color, Page};
 use crate::node::shown::{FileHost, NodeReport, RegistryFile, Who};
+use crate::printable::printable;
 use std::fmt::{self, Write};
 use std::path::Path;
 
 fn path(path: &Path) -> String {
-    clean(&path.display().to_string())
+    printable(&path.display().to_string()).into_owned()
 }
 
 impl Page {
@@ -16,11 +17,14 @@ impl Page {
             return writeln!(self.text, "    no k3s, rke2 or containerd was found");
         }
         let version = node.containerd_version.as_deref();
-        let version = version.map_or_else(|| "of unknown version".to_owned(), clean);
+        let version = printable(version.unwrap_or("of unknown version"));
         let running = if node.running { "" } else { ", not running" };
         let mut rows = vec![(
             "runtime",
-            format!("{}{running}, containerd {version}", clean(&node.runtime)),
+            format!(
+                "{}{running}, containerd {version}",
+                printable(&node.runtime)
+            ),
         )];
         rows.extend(node.data_dir.as_ref().map(|dir| ("data-dir", path(dir))));
         let roots: Vec<String> = node.config_path.iter().map(|root| path(root)).collect();
@@ -60,11 +64,11 @@ impl Page {
                 Color::Warn
             };
             self.text.push_str("    ");
-            self.colored(&clean(&finding.what), color);
+            self.colored(&printable(&finding.what), color);
             self.text.push('\n');
             // Lines to add stand on lines of their own.
             for line in finding.instead.lines() {
-                writeln!(self.text, "      {}", clean(line))?;
+                writeln!(self.text, "      {}", printable(line))?;
             }
         }
         Ok(())
@@ -75,7 +79,7 @@ impl Page {
         if let Some(why) = &node.restart_pending {
             self.text.push_str("    ");
             self.colored("restart pending", Color::Warn);
-            writeln!(self.text, ": {}", clean(why))?;
+            writeln!(self.text, ": {}", printable(why))?;
         }
         Ok(())
     }
@@ -102,12 +106,12 @@ impl Page {
         writeln!(
             self.text,
             "\nFor {} containerd {reads} {}",
-            clean(&file.registry),
+            printable(&file.registry),
             path(&file.path)
         )?;
         let why = match (&file.error, file.read, file.exists) {
             (_, false, _) => Some("its directory is not in config_path".to_owned()),
-            (Some(error), ..) => Some(format!("it is ignored: {}", clean(error))),
+            (Some(error), ..) => Some(format!("it is ignored: {}", printable(error))),
             (None, true, false) => Some("it is not there".to_owned()),
             (None, true, true) => None,
         };
@@ -117,9 +121,11 @@ impl Page {
             self.text.push('\n');
         }
         let hosts = file.hosts.iter().filter(|_| file.read);
-        let mut rows: Vec<_> = hosts.map(|host| (clean(&host.url), says(host))).collect();
+        let mut rows: Vec<_> = hosts
+            .map(|host| (printable(&host.url).into_owned(), says(host)))
+            .collect();
         if file.then_registry {
-            let own = format!("{} itself", clean(&file.registry));
+            let own = format!("{} itself", printable(&file.registry));
             rows.push((own, "asked by containerd by itself".to_owned()));
         }
         let rows: Vec<_> = rows
@@ -149,7 +155,7 @@ impl Page {
 fn says(host: &FileHost) -> String {
     let who = match (host.who, &host.tier) {
         (Who::Agent, _) => "the agent".to_owned(),
-        (Who::Tier, Some(name)) => format!("tier {}", clean(name)),
+        (Who::Tier, Some(name)) => format!("tier {}", printable(name)),
         (Who::Tier, None) => "a tier".to_owned(),
         (Who::Registry, _) => "the registry itself".to_owned(),
         (Who::Embedded, _) => "k3s' embedded registry".to_owned(),

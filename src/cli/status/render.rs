@@ -1,6 +1,7 @@
 //! The report for people: from a status to text, without any I/O.
 
 use crate::admin::{EndpointStatus, MemoryStatus, SourceStatus, State, Status, Verdict};
+use crate::printable::printable;
 use crate::telemetry::{human_bytes, human_duration};
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -43,15 +44,15 @@ impl Page {
             (true, Verdict::Degraded) => ("degraded", Color::Warn),
             (true, Verdict::AllReady) => ("ready", Color::Good),
         };
-        write!(self.text, "harbor-pilot {}: ", status.version)?;
+        write!(self.text, "harbor-pilot {}: ", printable(&status.version))?;
         self.colored(word, color);
         let up = human_duration(Duration::from_secs(status.uptime_seconds));
         writeln!(self.text, ", up {up}")?;
         for reason in &status.not_ready {
-            writeln!(self.text, "  {}", clean(reason))?;
+            writeln!(self.text, "  {}", printable(reason))?;
         }
         self.config(status)?;
-        writeln!(self.text, "node files: {}", clean(&status.node_files))?;
+        writeln!(self.text, "node files: {}", printable(&status.node_files))?;
         if let Some(node) = &status.node {
             self.text.push_str("\nNode\n");
             // That a restart is pending was said with the files.
@@ -69,9 +70,9 @@ impl Page {
         writeln!(
             self.text,
             "configuration: {}, generation {}, loaded {}",
-            clean(file),
+            printable(file),
             config.generation,
-            clean(&config.loaded_at),
+            printable(&config.loaded_at),
         )?;
         if config.from_last_accepted {
             self.colored(
@@ -87,7 +88,7 @@ impl Page {
             );
             self.text.push('\n');
             for line in error.lines() {
-                writeln!(self.text, "    {}", clean(line))?;
+                writeln!(self.text, "    {}", printable(line))?;
             }
         }
         Ok(())
@@ -105,7 +106,7 @@ impl Page {
     }
 
     fn source(&mut self, source: &SourceStatus) -> fmt::Result {
-        write!(self.text, "  {}  ", clean(&source.name))?;
+        write!(self.text, "  {}  ", printable(&source.name))?;
         if source.ready {
             self.colored("ready", Color::Good);
         } else {
@@ -114,8 +115,8 @@ impl Page {
         writeln!(
             self.text,
             "  {} ({})",
-            clean(&source.url),
-            clean(&source.kind)
+            printable(&source.url),
+            printable(&source.kind)
         )?;
         if source.insecure_skip_verify {
             self.colored(
@@ -130,7 +131,7 @@ impl Page {
             } else {
                 ""
             };
-            let note = format!("    DNS fails{kept}: {}", clean(error));
+            let note = format!("    DNS fails{kept}: {}", printable(error));
             self.colored(&note, Color::Warn);
             self.text.push('\n');
         } else if source.dns_stale {
@@ -160,11 +161,11 @@ impl Page {
         let traffic = &status.traffic;
         let requests = traffic.requests.iter();
         let requests: Vec<_> = requests
-            .map(|(word, n)| format!("{} {n}", clean(word)))
+            .map(|(word, n)| format!("{} {n}", printable(word)))
             .collect();
         let bytes = traffic.relayed_bytes.iter();
         let bytes: Vec<_> = bytes
-            .map(|(tier, n)| format!("{} {}", clean(tier), human_bytes(*n)))
+            .map(|(tier, n)| format!("{} {}", printable(tier), human_bytes(*n)))
             .collect();
         let or_none = |items: Vec<String>| {
             if items.is_empty() {
@@ -197,11 +198,13 @@ impl Page {
         if memory.limit == 0 {
             return Ok(());
         }
-        let (held, limit) = (memory.bytes.values().sum(), memory.limit);
+        let bytes = memory.bytes.values();
+        let held = bytes.fold(0, |sum: u64, n| sum.saturating_add(*n));
+        let limit = memory.limit;
         let (held, limit) = (human_bytes(held), human_bytes(limit));
         let kinds = memory.bytes.iter().filter(|(_, n)| **n > 0);
         let kinds: Vec<_> = kinds
-            .map(|(what, n)| format!("{} {}", clean(what), human_bytes(*n)))
+            .map(|(what, n)| format!("{} {}", printable(what), human_bytes(*n)))
             .collect();
         write!(self.text, "  waiting in memory: {held} of {limit}")?;
         if !kinds.is_empty() {
@@ -225,8 +228,8 @@ impl Page {
             self.text.push_str("  none\n");
         }
         for change in &status.changes {
-            let (at, event) = (clean(&change.at), clean(&change.event));
-            writeln!(self.text, "  {at}  {event}: {}", clean(&change.message))?;
+            let (at, event) = (printable(&change.at), printable(&change.event));
+            writeln!(self.text, "  {at}  {event}: {}", printable(&change.message))?;
         }
         Ok(())
     }
@@ -279,7 +282,7 @@ fn row(endpoint: &EndpointStatus) -> Vec<Cell> {
         State::Ejected => Color::Bad,
     };
     let latency = endpoint.latency_ms.map(Duration::from_millis);
-    let mut reason = endpoint.reason.as_deref().map(clean).unwrap_or_default();
+    let mut reason = printable(endpoint.reason.as_deref().unwrap_or_default()).into_owned();
     if let Some(seconds) = endpoint.ejected_for_seconds {
         let left = human_duration(Duration::from_secs(seconds));
         reason = format!("{reason} (tried again in {left})");
@@ -291,7 +294,7 @@ fn row(endpoint: &EndpointStatus) -> Vec<Cell> {
     }
     let since = human_duration(Duration::from_secs(endpoint.since_seconds));
     [
-        (clean(&endpoint.address), Color::Plain),
+        (printable(&endpoint.address).into_owned(), Color::Plain),
         (endpoint.state.word().to_owned(), color),
         (since, Color::Plain),
         (
@@ -302,16 +305,4 @@ fn row(endpoint: &EndpointStatus) -> Vec<Cell> {
         (reason.trim().to_owned(), Color::Plain),
     ]
     .to_vec()
-}
-
-/// What came over the network gets no say over the terminal.
-pub(in crate::cli) fn clean(text: &str) -> String {
-    let shown = |character: char| {
-        if character.is_control() {
-            ' '
-        } else {
-            character
-        }
-    };
-    text.chars().map(shown).collect()
 }

@@ -158,7 +158,7 @@ configuration: built in, no file, generation 3, loaded 2026-11-21T01:31:08Z
   started with the last accepted configuration
   the file on disk was refused; an older one is in force:
     config.toml: unknown key
-    config.toml: bad [31m
+    config.toml: bad\\u{1b}[31m
 node files: not managed
 
 Tiers

@@ -1,5 +1,6 @@
 //! A child process with an end to everything after a limit, and what it said.
 
+use crate::printable::blanked;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
@@ -124,10 +125,7 @@ fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
 /// The end of what was said: programs give the reason last.
 pub(super) fn one_line(text: &str) -> String {
     const SHOWN: usize = 300;
-    let plain: Vec<char> = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let plain: Vec<char> = blanked(text).collect();
     let from = plain.len().saturating_sub(SHOWN);
     let tail: String = plain.get(from..).unwrap_or_default().iter().collect();
     tail.split_whitespace().collect::<Vec<_>>().join(" ")

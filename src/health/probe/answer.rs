@@ -4,6 +4,7 @@
 mod tests;
 
 use super::Verdict;
+use crate::printable::blanked;
 use crate::topology::Failure;
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -87,6 +88,5 @@ fn content(detail: String) -> Verdict {
 
 /// A stranger's words, short and on one line.
 fn printable(text: &str) -> String {
-    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(ERROR_CHARS).collect()
+    blanked(text).take(ERROR_CHARS).collect()
 }

@@ -128,7 +128,7 @@ fn a_value_with_line_breaks_cannot_forge_a_field() {
     let fields = decode(datagram.bytes());
     assert_eq!(
         value(&fields, "REPOSITORY"),
-        Some("a\nPRIORITY=0\nMESSAGE=forged")
+        Some(r"a\nPRIORITY=0\nMESSAGE=forged")
     );
     assert_eq!(value(&fields, "PRIORITY"), Some("6"));
     let message = value(&fields, "MESSAGE").unwrap();

@@ -114,6 +114,17 @@ fn sentences() {
 }
 
 #[test]
+fn nobody_turns_a_line_around() {
+    let mut text = String::new();
+    let error = "core: denied (\u{202e}evil\u{2028}\u{9b}31m)".to_owned();
+    access(&mut text, &AccessRecord { error, ..record() });
+    assert!(
+        text.ends_with(r"12.3 MiB: core: denied (\u{202e}evil\u{2028}\u{9b}31m)"),
+        "{text}"
+    );
+}
+
+#[test]
 fn durations_and_sizes() {
     for (millis, text) in [
         (0, "0 ms"),

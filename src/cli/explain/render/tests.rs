@@ -125,7 +125,7 @@ Why
         ((true, false, None), "    it is not there\n"),
         (
             (true, true, Some("bad\u{1b}[31m")),
-            "    it is ignored: bad [31m\n",
+            "    it is ignored: bad\\u{1b}[31m\n",
         ),
         (
             (false, true, None),
@@ -169,7 +169,7 @@ fn answers_for_people() {
         "{ROUTE}
 What they answered
     #  SOURCE    ADDRESS           STATUS  TIME    DIGEST OR ERROR
-    1  replica   203.0.113.7:443   404     35 ms   NOT_FOUND: artifact [31m not found
+    1  replica   203.0.113.7:443   404     35 ms   NOT_FOUND: artifact\\u{{1b}}[31m not found
     2  upstream  198.51.100.1:443  200     212 ms  \
          sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
     3  replica   203.0.113.8:443   none    2.5 s   no connection to replica/203.0.113.8:443 within 2.5 s

@@ -1,0 +1,89 @@
+//! Text of others made safe to show: on a terminal, in a line of the log, in an error message. No escape sequence, no
+//! line break and no control of the direction of writing gets through. Pure.
+
+use std::borrow::Cow;
+
+/// Whether a character shows as itself and changes nothing around it. Controls of C0 and C1, line and paragraph
+/// separators, controls of the direction of writing, characters without a width and whatever Unicode does not assign do
+/// not.
+#[must_use]
+pub fn is_printable(character: char) -> bool {
+    match character {
+        ' '..='~' => true,
+        // The standard library's table is the one of `Debug`.
+        other => other.escape_debug().len() == 1,
+    }
+}
+
+/// The text on one line, with `\n` or `\u{202e}` in the place of each character that is not printable.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    // Most texts are ASCII: without a branch per byte the compiler looks at many at once.
+    let plain = |all: bool, byte: u8| all & (b' '..=b'~').contains(&byte);
+    if text.bytes().fold(true, plain) || text.chars().all(is_printable) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_printable(character) {
+            shown.push(character);
+        } else {
+            shown.extend(character.escape_default());
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// The text on one line, with a blank in the place of each character that is not printable: where a sentence of others
+/// stands in one of ours.
+pub fn blanked(text: &str) -> impl Iterator<Item = char> {
+    let blank = |c| if is_printable(c) { c } else { ' ' };
+    text.chars().map(blank)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_a_terminal_is_not_printable() {
+        let ranges = [
+            '\0'..='\u{1f}',
+            '\u{7f}'..='\u{a0}',
+            '\u{ad}'..='\u{ad}',
+            '\u{61c}'..='\u{61c}',
+            '\u{180e}'..='\u{180e}',
+            '\u{200b}'..='\u{200f}',
+            '\u{2028}'..='\u{202e}',
+            '\u{2060}'..='\u{206f}',
+            '\u{feff}'..='\u{feff}',
+            '\u{fff9}'..='\u{fffb}',
+            '\u{e0001}'..='\u{e007f}',
+            '\u{10ffff}'..='\u{10ffff}',
+        ];
+        for character in ranges.into_iter().flatten() {
+            assert!(!is_printable(character), "{character:?}");
+        }
+    }
+
+    #[test]
+    fn what_people_write_is() {
+        let text = r##" !"#$%&'()*+,-./09:;<=>?@AZ[\]^_`az{|}~ äßçéñ…–“”€ 日本語 привет ελληνικά עברית عربي 🦀"##;
+        assert!(matches!(printable(text), Cow::Borrowed(shown) if shown == text));
+    }
+
+    #[test]
+    fn the_rest_is_escaped() {
+        let table = [
+            ("", ""),
+            ("a\nb\tc\r", r"a\nb\tc\r"),
+            ("\u{1b}[2J\u{9b}31m\u{7f}", r"\u{1b}[2J\u{9b}31m\u{7f}"),
+            ("ok \u{202e}dab\u{2066}", r"ok \u{202e}dab\u{2066}"),
+            ("ä\u{200b}", r"ä\u{200b}"),
+        ];
+        for (text, shown) in table {
+            assert_eq!(printable(text), shown);
+        }
+        assert_eq!(blanked("a\n\u{202e}b").collect::<String>(), "a  b");
+    }
+}

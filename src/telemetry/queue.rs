@@ -1,0 +1,162 @@
+//! The queue between everybody who has something to say and the writer thread. A sender never waits: what finds no
+//! place is dropped and counted.
+
+use super::record::{AccessRecord, RequestOutcome, StateChange};
+use super::refusals::{Refusals, Verdict};
+use super::writer::Entry;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Access records and diagnostics that may wait. At 30,000 requests per second this is more than a tenth of a second of
+/// a log that does not answer; the memory is bounded at about 2 MiB.
+pub(super) const CAPACITY: usize = 4096;
+
+/// Places that only state changes take, so that no flood of requests costs one of them.
+pub(super) const FOR_EVENTS: usize = 1024;
+
+/// Written records that are kept; a busy node writes so many within 10 ms.
+pub(super) const SPENT: usize = 256;
+
+/// The sending half, shared with the tracing layer.
+#[derive(Clone, Debug)]
+pub(super) struct Queue {
+    pub(super) sender: SyncSender<Entry>,
+    pub(super) state: Arc<State>,
+    /// Ask the installed tracing filter about targets `harbor_pilot::access` and `harbor_pilot::event`.
+    pub(super) filtered: bool,
+}
+
+/// What the senders and the writer share.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Access records and diagnostics in the queue.
+    waiting: AtomicUsize,
+    pub(super) drops: Drops,
+    pub(super) refusals: Refusals,
+    pub(super) spent: Spent,
+}
+
+/// A record with its box, which is what is used again.
+type Boxed = Box<AccessRecord>;
+
+/// Records that were written. They go back to where they came from: what one thread takes from the allocator and another
+/// gives back makes both wait for each other.
+#[derive(Debug, Default)]
+pub(super) struct Spent(Mutex<Vec<Boxed>>);
+
+/// Records that were lost.
+#[derive(Debug, Default)]
+pub(super) struct Drops {
+    total: AtomicU64,
+    unreported: AtomicU64,
+}
+
+/// A queue and its other end.
+pub(super) fn queue(filtered: bool) -> (Queue, Receiver<Entry>) {
+    let (sender, receiver) = sync_channel(CAPACITY + FOR_EVENTS);
+    let queue = Queue {
+        sender,
+        state: Arc::default(),
+        filtered,
+    };
+    (queue, receiver)
+}
+
+// === impl Queue ===
+
+impl Queue {
+    /// One access record. Refused requests beyond a hundred per second become a part of a sum.
+    pub(super) fn access(&self, record: Boxed) {
+        if record.outcome == RequestOutcome::Refused
+            && let Verdict::Summed { first } = self.state.refusals.one_more(Instant::now())
+        {
+            if first {
+                // The writer may sleep. Where the queue is full it does not.
+                let _ = self.sender.try_send(Entry::Wake);
+            }
+            return;
+        }
+        self.ordinary(Entry::Access(record));
+    }
+
+    /// A state change, for which places are kept.
+    pub(super) fn event(&self, change: StateChange) {
+        self.send(Entry::Event(Box::new(change)));
+    }
+
+    /// An access record or a diagnostic: many at once must leave the places of state changes free.
+    pub(super) fn ordinary(&self, entry: Entry) {
+        if self.state.waiting.fetch_add(1, Ordering::Relaxed) >= CAPACITY {
+            self.state.taken(1);
+            self.state.drops.add(1);
+        } else if !self.send(entry) {
+            self.state.taken(1);
+        }
+    }
+
+    fn send(&self, entry: Entry) -> bool {
+        let sent = self.sender.try_send(entry).is_ok();
+        if !sent {
+            self.state.drops.add(1);
+        }
+        sent
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// So many entries of [`Queue::ordinary`] have left the queue.
+    pub(super) fn taken(&self, count: usize) {
+        self.waiting.fetch_sub(count, Ordering::Relaxed);
+    }
+}
+
+// === impl Spent ===
+
+impl Spent {
+    fn lock(&self) -> MutexGuard<'_, Vec<Boxed>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn take(&self) -> Option<Boxed> {
+        self.lock().pop()
+    }
+
+    /// Takes what was written over; leaves what is too much.
+    pub(super) fn give(&self, records: &mut Vec<Boxed>) {
+        let mut spent = self.lock();
+        let room = SPENT.saturating_sub(spent.len());
+        spent.extend(records.drain(..room.min(records.len())));
+    }
+}
+
+// === impl Drops ===
+
+impl Drops {
+    pub(super) fn add(&self, count: u64) {
+        if count > 0 {
+            self.total.fetch_add(count, Ordering::Relaxed);
+            self.unreported.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Since the start.
+    pub(super) fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// What has not been said yet; the caller says it, or gives it back.
+    pub(super) fn take_unreported(&self) -> u64 {
+        self.unreported.swap(0, Ordering::Relaxed)
+    }
+
+    pub(super) fn give_back(&self, count: u64) {
+        self.unreported.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;
