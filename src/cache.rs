@@ -1,9 +1,9 @@
 //! What is kept for a while: one map for all of it, bounded in time, number and bytes, in which what trusted clients taught is
 //! evicted last (design S8). Pure: the clock is told to it.
 
-mod shared;
+mod locked;
 
-pub use shared::SharedTtlMap;
+pub use locked::SharedTtlMap;
 
 use foldhash::HashMap;
 use std::collections::BTreeMap;

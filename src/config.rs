@@ -15,7 +15,6 @@ mod access;
 mod document;
 mod files;
 mod interpret;
-mod later;
 mod load;
 mod merge;
 mod model;

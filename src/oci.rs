@@ -3,6 +3,7 @@
 //! Everything that enters from the network is turned into one of these types before anything else
 //! looks at it, so that no later code meets a `..`, a `%2f` or a digest that is not one.
 
+mod accept;
 mod digest;
 mod error_body;
 mod manifest;
@@ -10,11 +11,10 @@ mod name;
 mod path;
 mod range;
 
+pub use accept::{ACCEPT_MANIFESTS, ManifestKinds};
 pub use digest::{Digest, Hasher, InvalidDigest};
 pub use error_body::{ErrorCode, error_body};
-pub use manifest::{
-    ACCEPT_MANIFESTS, Descriptor, ManifestKind, inspect_manifest, is_consistent, media_type_of,
-};
+pub use manifest::{Descriptor, ManifestKind, inspect_manifest, is_consistent, media_type_of};
 pub use name::{InvalidName, Reference, RegistryName, Repository};
 pub use path::{PathError, RawName, ResourceKind, ResourcePath};
 pub use range::{ByteRange, ContentRange, InvalidContentRange};

@@ -20,7 +20,6 @@ mod manifest;
 mod memory;
 mod policy;
 mod quota;
-mod rates;
 mod record;
 mod rules;
 mod search;

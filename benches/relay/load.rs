@@ -50,7 +50,8 @@ pub(crate) fn download(url: &str, ca_file: &Path, bytes: u64) -> Result<f64> {
 /// Whether requests at the same time are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asking {
-    /// Another Accept each time: nothing can be shared, each request is relayed.
+    /// In turn by clients that take 56 different sets of kinds of manifest: no two requests at the same time are alike, each is
+    /// relayed.
     Differently,
     /// As many pods of one image ask: the agent shares one search among those who ask at the same time.
     Alike,
@@ -65,15 +66,29 @@ pub(crate) fn requests(
 ) -> Result<Requests> {
     let script = directory.join("wrk.lua");
     let number = match asking {
-        Asking::Differently => "n = n + 1\n",
+        Asking::Differently => "n = n % #accepts + 1\n",
         Asking::Alike => "",
     };
     let text = [
-        "local n = 0\n\
+        "local kinds = {\n\
+         'application/vnd.oci.image.index.v1+json',\n\
+         'application/vnd.docker.distribution.manifest.list.v2+json',\n\
+         'application/vnd.docker.distribution.manifest.v2+json',\n\
+         'application/vnd.oci.artifact.manifest.v1+json',\n\
+         'application/vnd.docker.distribution.manifest.v1+json',\n\
+         'application/vnd.docker.distribution.manifest.v1+prettyjws' }\n\
+         local accepts, n = {}, 1\n\
+         for set = 0, 63 do\n\
+         local accept, rest = 'application/vnd.oci.image.manifest.v1+json', set\n\
+         for _, kind in ipairs(kinds) do\n\
+         if rest % 2 == 1 then accept = accept .. ', ' .. kind end\n\
+         rest = math.floor(rest / 2)\n\
+         end\n\
+         if set % 8 ~= 7 then accepts[#accepts + 1] = accept end\n\
+         end\n\
          request = function()\n",
         number,
-        "local kind = 'application/vnd.oci.image.manifest.v1+json;x=' .. n\n\
-         return wrk.format('GET', nil, { ['Accept'] = kind })\n\
+        "return wrk.format('GET', nil, { ['Accept'] = accepts[n] })\n\
          end\n\
          done = function(summary, latency, requests)\n\
          local e = summary.errors\n\

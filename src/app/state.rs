@@ -2,6 +2,8 @@
 
 use super::Error;
 use crate::config::{Loaded, Loader, Problem, load_accepted, store_accepted};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 /// Loads the configuration as design O2 says: the files; where they are bad, the last accepted one, degraded.
@@ -18,9 +20,13 @@ pub fn load(loader: &Loader) -> Result<(Loaded, Option<Vec<Problem>>), Error> {
     }
 }
 
-/// Makes the directory; the daemon runs without it, and forgets.
+/// Makes the directory, its owner's alone; the daemon runs without it, and forgets.
 pub(super) fn prepare_state(directory: &Path) {
-    if let Err(error) = std::fs::create_dir_all(directory) {
+    let made = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory);
+    if let Err(error) = made {
         tracing::warn!(
             "cannot make the state directory {}: {error}; what was learned is lost at the next restart",
             directory.display()

@@ -57,7 +57,11 @@ impl Memory {
     pub(super) async fn store(&self, path: &Path) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(self)?;
         let temporary = path.with_extension("json.new");
-        let mut file = tokio::fs::File::create(&temporary).await?;
+        // One that a crash left behind may have other permissions.
+        let _ = tokio::fs::remove_file(&temporary).await;
+        let mut options = tokio::fs::OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        let mut file = options.open(&temporary).await?;
         file.write_all(&text).await?;
         file.sync_all().await?;
         drop(file);

@@ -6,7 +6,6 @@
 
 mod edit;
 mod execute;
-mod hand_over;
 mod left;
 mod look;
 mod pass;
@@ -14,7 +13,6 @@ mod restore;
 mod search;
 
 pub use execute::{Done, Outcome, execute};
-pub use hand_over::hand_over;
 pub use left::Left;
 pub(in crate::node) use look::chain;
 pub use look::{Disk, look};

@@ -7,20 +7,13 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use std::fmt;
 
-/// The Accept header for manifests: everything that containerd and Harbor know (harbor-facts 3.2: a request
-/// without it is answered 400 by Harbor's local path).
-pub const ACCEPT_MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
-     application/vnd.docker.distribution.manifest.list.v2+json, \
-     application/vnd.oci.image.manifest.v1+json, \
-     application/vnd.docker.distribution.manifest.v2+json, */*;q=0.1";
-
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
 const SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 
-/// The media types that are manifests to containerd, distribution and Harbor.
-const KNOWN: [(&str, Shape); 7] = [
+/// The media types that are manifests to containerd, distribution and Harbor; those of today first.
+pub(super) const KNOWN: [(&str, Shape); 7] = [
     (OCI_INDEX, Shape::Index),
     (
         "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -67,7 +60,7 @@ pub enum ManifestKind {
 
 /// What the fields of a document make of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
+pub(super) enum Shape {
     /// It names manifests.
     Index,
     /// It names a config, layers or blobs.

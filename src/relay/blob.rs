@@ -10,10 +10,10 @@ pub(crate) use respond::answer;
 use super::body::blame;
 use super::engine::RelayParts;
 use super::head;
-#[cfg(test)]
-use super::memory::Image;
+use super::memory::{Image, Pulled};
 use super::rules::{Asked, Authority, Cause, Scope, Use, Verdict, judge};
 use super::search::{Rejection, Wanted};
+use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{Answer, Ask};
 use crate::oci::{ByteRange, Digest};
@@ -36,6 +36,7 @@ const PROVED_FIRST: u64 = 64 * 1024;
 pub(crate) struct BlobWanted {
     parts: Arc<RelayParts>,
     digest: Digest,
+    trust: Trust,
     range: Option<ByteRange>,
     expected: Expected,
     head: bool,
@@ -89,6 +90,7 @@ impl BlobWanted {
         Self {
             parts: parts.clone(),
             digest: blob.reference.digest().unwrap().clone(),
+            trust: Trust::Trusted,
             range: None,
             expected: Expected::of(blob, None),
             head: false,
@@ -99,6 +101,14 @@ impl BlobWanted {
 
     pub(crate) fn expected(&self) -> &Expected {
         &self.expected
+    }
+
+    /// The blob as it is pulled.
+    pub(crate) fn pulled(&self) -> Pulled {
+        Pulled {
+            blob: self.expected.blob().clone(),
+            trust: self.trust,
+        }
     }
 
     pub(crate) fn digest_ref(&self) -> &Digest {
@@ -125,7 +135,7 @@ impl BlobWanted {
     }
 
     fn wrong(&self, endpoint: &EndpointId, detail: &str) -> Rejection {
-        blame(&self.parts, endpoint, &self.digest, detail);
+        blame(&self.parts, (endpoint, &self.digest), self.trust, detail);
         Rejection::Leave {
             scope: Scope::Address,
             outcome: Outcome::Soft(Failure::Content),
@@ -294,7 +304,11 @@ impl Wanted for BlobWanted {
         }
     }
 
-    fn digest(&self) -> Option<&Digest> {
-        Some(&self.digest)
+    fn content(&self) -> Option<&Image> {
+        Some(self.expected.blob())
+    }
+
+    fn trust(&self) -> Trust {
+        self.trust
     }
 }

@@ -4,8 +4,10 @@
 mod pool;
 
 use super::engine::RelayParts;
+use super::memory::{Image, Pulled};
 use super::rules::Scope;
 use super::timing::Want;
+use crate::cache::Trust;
 use crate::lifecycle::deadline;
 use crate::oci::Digest;
 use crate::route::Route;
@@ -54,7 +56,10 @@ pub(crate) enum Pick {
 #[derive(Debug)]
 pub(crate) struct Candidates {
     route: Arc<Route>,
-    digest: Option<Digest>,
+    /// What is wanted, by its digest.
+    content: Option<Image>,
+    /// Who wants it.
+    trust: Trust,
     /// Whose answers for what is wanted came to nothing (design P13).
     doubted: Vec<EndpointId>,
     pool: Pool,
@@ -92,14 +97,20 @@ impl Candidate {
 // === impl Candidates ===
 
 impl Candidates {
-    pub(crate) fn new(parts: &RelayParts, route: &Arc<Route>, digest: Option<Digest>) -> Self {
+    pub(crate) fn new(
+        parts: &RelayParts,
+        route: &Arc<Route>,
+        content: Option<Image>,
+        trust: Trust,
+    ) -> Self {
         for leg in &route.legs {
             parts.discovery.touch(&leg.source);
         }
         let legs = route.legs.iter().map(|leg| leg.source.clone());
         Self {
             route: route.clone(),
-            digest,
+            content,
+            trust,
             doubted: Vec::new(),
             pool: Pool::new(legs.collect(), route.key.clone()),
             generation: 0,
@@ -248,13 +259,25 @@ impl Candidates {
         snapshot: &Snapshot,
         now: Instant,
     ) -> VecDeque<Candidate> {
-        let digest = self.digest.as_ref();
+        let digest = self
+            .content
+            .as_ref()
+            .and_then(|content| content.reference.digest());
+        let pulled = self.content.clone().map(|blob| Pulled {
+            blob,
+            trust: self.trust,
+        });
+        let unproven = &parts.memories.unproven;
         let (sticky, learned_at) = parts.stickiness.recall(&self.route, digest, now);
         let marks = Remembered {
             parts,
             route: &self.route,
             digest,
-            delivered: digest.and_then(|digest| parts.memories.delivered.get(digest, now)),
+            delivered: pulled
+                .as_ref()
+                .and_then(|pulled| unproven.delivered_by(pulled, now)),
+            pulled,
+            trust: self.trust,
             doubted: &self.doubted,
             now,
         };
@@ -284,6 +307,8 @@ struct Remembered<'a> {
     parts: &'a RelayParts,
     route: &'a Route,
     digest: Option<&'a Digest>,
+    pulled: Option<Pulled>,
+    trust: Trust,
     /// Whose bytes went out unproven, and are asked for again.
     delivered: Option<Arc<[EndpointId]>>,
     /// Whose answers came to nothing.
@@ -303,11 +328,11 @@ impl Marks for Remembered<'_> {
     fn is_silent(&self, endpoint: &EndpointId) -> bool {
         let memories = &self.parts.memories;
         let delivered = self.delivered.as_deref().unwrap_or_default();
-        let is_doubted = |digest| memories.is_doubted(endpoint, digest, self.now);
+        let is_suspect = |pulled| memories.unproven.is_suspect(endpoint, pulled, self.now);
         delivered.contains(endpoint)
-            || self.digest.is_some_and(is_doubted)
-            || memories.silent.holds(endpoint, self.now)
-            || memories.slow.holds(endpoint, self.now)
+            || self.pulled.as_ref().is_some_and(is_suspect)
+            || memories.silent.holds(endpoint, self.trust, self.now)
+            || memories.slow.holds(endpoint, self.trust, self.now)
     }
 
     fn is_unwanted(&self, endpoint: &EndpointId) -> bool {

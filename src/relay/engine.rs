@@ -8,7 +8,6 @@ use super::hedge::Hedging;
 use super::manifest::{Fetched, Wish};
 use super::memory::Memories;
 use super::quota::CoolDowns;
-use super::rates::Rates;
 use super::record::{RequestRecord, Sinks};
 use super::rules::FinalAnswer;
 use super::search::{Ended, NotFound};
@@ -80,7 +79,6 @@ pub struct RelayParts {
     pub(crate) hedging: Hedging,
     pub(crate) stale: Stale,
     pub(crate) cool_downs: CoolDowns,
-    pub(crate) rates: Rates,
     /// The searches for manifests that are under way, by configuration and wish.
     pub(crate) flights: Flights<(u64, Arc<Wish>), Fetched>,
     pub(crate) timeouts: Timeouts,
@@ -137,7 +135,6 @@ impl Relay {
             hedging: Hedging::default(),
             stale,
             cool_downs: CoolDowns::default(),
-            rates: Rates::default(),
             flights: Flights::default(),
             timeouts,
             limits,
@@ -283,7 +280,7 @@ impl RelayParts {
     /// Remembers upstream's denial; where one was remembered already, the tiers' failure stays that denial.
     pub(crate) fn remember_denial(
         &self,
-        route: &Route,
+        (route, trust): (&Route, Trust),
         remembered: Option<String>,
         nothing: NotFound,
     ) -> NotFound {
@@ -296,7 +293,7 @@ impl RelayParts {
             let key = (route.registry_label.clone(), route.repository.clone());
             self.memories
                 .denials
-                .put(key, detail.clone(), Instant::now());
+                .put(key, detail.clone(), trust, Instant::now());
         }
         match (remembered, nothing) {
             (Some(detail), NotFound::Failed) => NotFound::Final {
@@ -352,7 +349,7 @@ pub(crate) fn not_found<G>(
             RequestOutcome::NotFound,
         ),
         NotFound::Final {
-            answer: FinalAnswer::Denied,
+            answer: FinalAnswer::Denied | FinalAnswer::Withheld,
             by,
             ..
         } => (

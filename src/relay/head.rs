@@ -1,16 +1,16 @@
 //! The heads of requests to sources and of their answers: built and read in one place for all kinds.
 
-use super::rules::{Cause, Head, Verdict};
+use super::rules::{Cause, FinalAnswer, Head, Verdict};
 use super::search::Rejection;
 use crate::exchange::{Answer, Ask};
 use crate::printable::blanked;
 use crate::route::{Leg, Route};
 use crate::telemetry::RequestOutcome;
 use crate::topology::EndpointId;
-use hyper::Method;
 use hyper::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
 };
+use hyper::{Method, StatusCode};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -110,10 +110,14 @@ pub(crate) async fn rejection(verdict: Verdict, answer: Answer) -> Rejection {
     let mut detail = answer
         .denied
         .unwrap_or_else(|| format!("status {}", status.as_u16()));
-    if wants_reason
-        && let Ok(body) = answer.body.read_to(REASON_BYTES).await
-        && let Some(reason) = first_message(&body)
-    {
+    let mut told = None;
+    if wants_reason && let Ok(body) = answer.body.read_to(REASON_BYTES).await {
+        told = first_error(&body);
+    }
+    let code = told.as_ref().and_then(|(code, _)| code.as_deref());
+    let is_of_repository =
+        status == StatusCode::UNAUTHORIZED || matches!(code, Some("DENIED" | "UNAUTHORIZED"));
+    if let Some((_, Some(reason))) = &told {
         detail = format!("{detail}, {reason}");
     }
     match verdict {
@@ -127,6 +131,10 @@ pub(crate) async fn rejection(verdict: Verdict, answer: Answer) -> Rejection {
             cause,
             detail,
         },
+        Verdict::End(FinalAnswer::Denied) if !is_of_repository => Rejection::End {
+            answer: FinalAnswer::Withheld,
+            detail,
+        },
         Verdict::End(answer) => Rejection::End { answer, detail },
         Verdict::Use(_) => Rejection::Leave {
             scope: super::rules::Scope::Tier,
@@ -137,11 +145,15 @@ pub(crate) async fn rejection(verdict: Verdict, answer: Answer) -> Rejection {
     }
 }
 
-/// The first error's message of an OCI error document, printable and at most 120 characters.
-fn first_message(body: &[u8]) -> Option<String> {
+/// The first error's code and message of an OCI error document, printable and at most 120 characters each.
+fn first_error(body: &[u8]) -> Option<(Option<String>, Option<String>)> {
     let json: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let message = json.get("errors")?.get(0)?.get("message")?.as_str()?;
-    Some(blanked(message).take(120).collect())
+    let first = json.get("errors")?.get(0)?;
+    let text = |name| {
+        let text = first.get(name)?.as_str()?;
+        Some(blanked(text).take(120).collect())
+    };
+    Some((text("code"), text("message")))
 }
 
 /// How a served request is called (interface.md, OUTCOME): `failover` where a later source or a later try of the first
@@ -199,7 +211,9 @@ mod tests {
     #[test]
     fn a_reason_is_one_printable_line() {
         let body = br#"{"errors":[{"code":"DENIED","message":"bad\r\nimage"}]}"#;
-        assert_eq!(first_message(body).as_deref(), Some("bad  image"));
-        assert_eq!(first_message(b"<html>"), None);
+        let due = (Some("DENIED".to_owned()), Some("bad  image".to_owned()));
+        assert_eq!(first_error(body), Some(due));
+        assert_eq!(first_error(b"<html>"), None);
+        assert_eq!(first_error(br#"{"errors":[{}]}"#), Some((None, None)));
     }
 }

@@ -1,6 +1,7 @@
 //! When a slow manifest is asked of another tier as well (design P6): how long to wait for the first, and how often that
 //! may be. Pure: answers' times, requests and the clock are told to it.
 
+use crate::cache::Trust;
 use crate::topology::SourceId;
 use foldhash::HashMap;
 use std::collections::VecDeque;
@@ -34,7 +35,8 @@ pub(crate) struct Hedging(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     first_bytes: HashMap<SourceId, FirstBytes>,
-    budget: Budget,
+    /// Untrusted clients have one of their own.
+    budgets: [Budget; 2],
 }
 
 /// How long a percentile is good: sorting for every request would cost each of them more than it tells.
@@ -58,18 +60,18 @@ struct Budget {
 
 impl Hedging {
     /// A manifest is searched for.
-    pub(crate) fn requested(&self) {
-        self.with(|known| known.budget.earn());
+    pub(crate) fn requested(&self, trust: Trust) {
+        self.with(|known| known.budget(trust).earn());
     }
 
     /// Whether one more hedge may be sent; if so, it is paid for.
-    pub(crate) fn pay(&self) -> bool {
-        self.with(|known| known.budget.pay())
+    pub(crate) fn pay(&self, trust: Trust) -> bool {
+        self.with(|known| known.budget(trust).pay())
     }
 
     /// There was nobody for the hedge.
-    pub(crate) fn give_back(&self) {
-        self.with(|known| known.budget.give_back());
+    pub(crate) fn give_back(&self, trust: Trust) {
+        self.with(|known| known.budget(trust).give_back());
     }
 
     /// A source answered a request for a manifest.
@@ -92,6 +94,18 @@ impl Hedging {
 
     fn with<T>(&self, act: impl FnOnce(&mut Known) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    fn budget(&mut self, trust: Trust) -> &mut Budget {
+        let [trusted, untrusted] = &mut self.budgets;
+        match trust {
+            Trust::Trusted => trusted,
+            Trust::Untrusted => untrusted,
+        }
     }
 }
 

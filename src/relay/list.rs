@@ -4,13 +4,15 @@ use super::answer::{Answered, ResponseBody, SERVED_BY, head_of, header_value, se
 use super::engine::{PullRequest, RelayParts, Rules, not_found};
 use super::head;
 use super::manifest::timing;
+use super::memory::Image;
 use super::record::RequestRecord;
 use super::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
 use super::search::{NotFound, Rejection, Search, Wanted};
+use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{Answer, Ask};
 use crate::http1::Fields;
-use crate::oci::{Digest, ErrorCode, ResourceKind};
+use crate::oci::{ErrorCode, ResourceKind};
 use crate::route::{Leg, Route};
 use crate::topology::{EndpointId, Outcome, Source};
 use bytes::Bytes;
@@ -27,6 +29,7 @@ struct ListWanted {
     suffix: String,
     accept: HeaderValue,
     head: bool,
+    trust: Trust,
     policy: HarborPolicy,
     request_id: Arc<str>,
     limit: u64,
@@ -79,8 +82,12 @@ impl Wanted for ListWanted {
         Ok(List { body, fields })
     }
 
-    fn digest(&self) -> Option<&Digest> {
+    fn content(&self) -> Option<&Image> {
         None
+    }
+
+    fn trust(&self) -> Trust {
+        self.trust
     }
 }
 
@@ -109,6 +116,7 @@ pub(crate) async fn answer(
             .clone()
             .unwrap_or(HeaderValue::from_static("application/json")),
         head: request.head,
+        trust: request.trust,
         policy: rules.config.failover.harbor_policy,
         request_id: record.request_id(),
         limit: parts.limits.manifest_bytes,

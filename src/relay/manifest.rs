@@ -12,7 +12,7 @@ use super::memory::{CONTENT_DIGEST, Image, Manifest};
 use super::record::RequestRecord;
 use super::search::{Ended, NotFound};
 use super::stale::StaleManifest;
-use crate::oci::{ACCEPT_MANIFESTS, ErrorCode, Reference};
+use crate::oci::{ErrorCode, ManifestKinds, Reference};
 use crate::route::Route;
 use crate::telemetry::{EventName, RequestOutcome, StateChange, human_duration};
 use bytes::Bytes;
@@ -25,15 +25,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The client's Accept where it names manifests, else everything known: Harbor answers 400 without (harbor-facts 3.2).
-fn accept_of(request: &PullRequest) -> HeaderValue {
-    let named = request.accept.as_ref().filter(|accept| {
-        let kinds = accept.to_str().unwrap_or_default();
-        kinds.contains("manifest") || kinds.contains("image.index")
-    });
-    named
-        .cloned()
-        .unwrap_or(HeaderValue::from_static(ACCEPT_MANIFESTS))
+/// The kinds of manifest that the client takes; sources are asked for these, in words of our own.
+fn kinds_of(request: &PullRequest) -> ManifestKinds {
+    let accept = request
+        .accept
+        .as_ref()
+        .and_then(|accept| accept.to_str().ok());
+    accept.map_or(ManifestKinds::ALL, ManifestKinds::of_accept)
 }
 
 /// Answers a request for a manifest.
@@ -46,20 +44,14 @@ pub(crate) async fn answer(
     mut record: RequestRecord,
 ) -> Answered {
     let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
+    let kinds = kinds_of(request);
     let wish = Arc::new(Wish {
-        image: Image::new(registry, repository, reference),
-        accept: accept_of(request),
+        image: Image::new(registry, repository, reference, kinds),
+        kinds,
         head: request.head,
         trust: request.trust,
     });
-    let kept = wish.image.reference.digest().and_then(|digest| {
-        let key = (
-            wish.image.registry.clone(),
-            wish.image.repository.clone(),
-            digest.clone(),
-        );
-        parts.memories.manifests.get(&key, Instant::now())
-    });
+    let kept = parts.memories.manifests.get(&wish.image, Instant::now());
     if let Some(kept) = kept {
         let outcome = if kept.direct {
             RequestOutcome::Direct
@@ -69,7 +61,7 @@ pub(crate) async fn answer(
         record.served_by_spelled(&kept.endpoint, kept.spelled.address.clone());
         let size = kept.body.len() as u64;
         let unproved = &parts.memories.unproved;
-        unproved.served(&kept.digest, size, Instant::now());
+        unproved.served((&wish.image, wish.trust), size, Instant::now());
         return respond(Content::from(&*kept), request, outcome, record);
     }
     // The request number that goes upstream is that of the first who asks.
@@ -87,10 +79,9 @@ pub(crate) async fn answer(
     record.searched(fetched.attempts, fetched.generation, story);
     match &fetched.result {
         Ok(Served::Whole(manifest, outcome)) => {
-            if wish.image.reference.digest().is_some() {
-                let (size, now) = (manifest.body.len() as u64, Instant::now());
-                parts.memories.unproved.served(&manifest.digest, size, now);
-            }
+            let (size, now) = (manifest.body.len() as u64, Instant::now());
+            let unproved = &parts.memories.unproved;
+            unproved.served((&wish.image, wish.trust), size, now);
             let address = manifest.spelled.address.clone();
             record.served_by_spelled(&manifest.endpoint, address);
             respond(Content::from(&**manifest), request, *outcome, record)
@@ -121,10 +112,10 @@ pub(crate) async fn answer(
             )
         }
         Err(nothing) => {
-            if let Some(digest) = wish.image.reference.digest()
-                && nothing.is_nowhere(&fetched.tried)
-            {
-                parts.memories.unproved.missing(digest, Instant::now());
+            // To who takes some kinds only a registry may say that it has none of them.
+            if wish.kinds.are_all() && nothing.is_nowhere(&fetched.tried) {
+                let unproved = &parts.memories.unproved;
+                unproved.missing((&wish.image, wish.trust), Instant::now());
             }
             let ended = Ended::<()> {
                 result: Err(NotFound::Failed),

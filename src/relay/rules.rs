@@ -114,8 +114,10 @@ pub(crate) enum Cause {
 pub(crate) enum FinalAnswer {
     /// 404: it does not exist.
     NotFound,
-    /// 404 to containerd, which then asks upstream with the pod's own secret (P3).
+    /// The repository: 404 to containerd, which then asks upstream with the pod's own secret (P3).
     Denied,
+    /// The same, of what was asked for alone: some registries and their stores say 403 of one image, or of what does not exist.
+    Withheld,
     /// 404 with the tier's reason: `harbor_policy = "final"`.
     Policy,
     /// 416: the range begins behind the end.

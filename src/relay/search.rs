@@ -15,11 +15,12 @@ pub(crate) use reports::report;
 use super::candidates::{Candidate, Candidates, Pick};
 use super::causes::{Tried, without_addresses};
 use super::engine::RelayParts;
+use super::memory::Image;
 use super::rules::{Authority, Cause, FinalAnswer};
 use super::timing::{AttemptId, End, Machine, Order, Role, Timing, Want};
+use crate::cache::Trust;
 use crate::exchange::{Answer, Ask};
 use crate::lifecycle::contained;
-use crate::oci::Digest;
 use crate::route::{Leg, Route};
 use crate::topology::{EndpointId, Failure, InFlight, Source, SourceId};
 use crate::upstream::{self, Connection};
@@ -47,8 +48,11 @@ pub(crate) trait Wanted: Send + Sync + 'static {
         answer: Answer,
     ) -> impl Future<Output = Result<Self::Good, Rejection>> + Send;
 
-    /// The content's digest, where the request names it.
-    fn digest(&self) -> Option<&Digest>;
+    /// The content, where the request names it by its digest.
+    fn content(&self) -> Option<&Image>;
+
+    /// Who asks: whom what the search learns of addresses is for.
+    fn trust(&self) -> Trust;
 
     /// Whether a slow tier may be asked beside another (design P6: manifests, never blobs).
     fn is_hedged(&self) -> bool {
@@ -103,7 +107,8 @@ impl<W: Wanted> Search<W> {
         wanted: Arc<W>,
         timing: Timing,
     ) -> Self {
-        let mut candidates = Candidates::new(&parts, &route, wanted.digest().cloned());
+        let mut candidates =
+            Candidates::new(&parts, &route, wanted.content().cloned(), wanted.trust());
         candidates.leave_for_last(wanted.doubted());
         let machine = Machine::new(timing, candidates.has_upstream(), Instant::now());
         Self {
@@ -168,12 +173,13 @@ impl<W: Wanted> Search<W> {
     }
 
     fn start(&mut self, want: Want, now: Instant) {
-        if want == Want::Tier && !self.parts.hedging.pay() {
+        let (hedging, trust) = (&self.parts.hedging, self.wanted.trust());
+        if want == Want::Tier && !hedging.pay(trust) {
             return self.machine.none_left(want);
         }
         let pick = self.candidates.pick(&self.parts, want, now);
         if want == Want::Tier && !matches!(pick, Pick::Candidate(_)) {
-            self.parts.hedging.give_back();
+            self.parts.hedging.give_back(trust);
         }
         let more = self.candidates.more(&self.parts, now);
         match pick {

@@ -8,13 +8,14 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use super::memory::{Forgetting, Image};
+use super::memory::Image;
+use crate::cache::{Bounds, SharedTtlMap, Trust};
 use crate::config;
 use crate::lifecycle;
-use crate::oci::{Digest, Reference, RegistryName, Repository};
+use crate::oci::{Digest, ManifestKinds, RegistryName, Repository};
 use crate::telemetry::Journal;
 use bytes::Bytes;
-use files::Shelf;
+use files::{Shelf, Slot};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,8 +45,8 @@ pub(crate) struct Stale {
     /// Something that a source denied could not be deleted: nothing may be answered any more.
     tainted: Arc<AtomicBool>,
     /// What was kept a moment ago, with its digest.
-    kept: Forgetting<(Image, Digest), ()>,
-    said: Forgetting<Image, ()>,
+    kept: SharedTtlMap<(Image, Digest, Trust), ()>,
+    said: SharedTtlMap<Image, ()>,
 }
 
 /// A manifest from disk.
@@ -72,39 +73,43 @@ impl Stale {
             shelf,
             commands,
             tainted,
-            kept: Forgetting::new(KEEP_EVERY, 1024),
-            said: Forgetting::new(SAY_EVERY, 1024),
+            kept: SharedTtlMap::new(Bounds::entries(KEEP_EVERY, 1024)),
+            said: SharedTtlMap::new(Bounds::entries(SAY_EVERY, 1024)),
         }
     }
 
-    /// Keeps what a source gave anonymously; without a body only what the tag names now.
+    /// Keeps what a source gave anonymously; without a body only what the tag names now. `trust`: whose pull it was.
     pub(crate) fn keep(
         &self,
-        image: &Image,
+        (image, trust): (&Image, Trust),
         digest: &Digest,
         whole: impl FnOnce() -> Option<(Bytes, String)>,
         limits: config::Stale,
     ) {
-        let (key, now) = ((image.clone(), digest.clone()), Instant::now());
-        if !limits.enabled || self.kept.holds(&key, now) {
+        let (key, now) = ((image.clone(), digest.clone(), trust), Instant::now());
+        if !limits.enabled || self.kept.holds(&key, now) || !self.has_place(trust) {
             return;
         }
         let command = Command::Keep {
-            folder: files::folder(&image.registry, &image.repository),
-            reference: image.reference.clone(),
+            slot: slot(image, image.kinds),
             digest: digest.clone(),
+            trust,
             whole: whole(),
             limits,
         };
         if self.commands.try_send(command).is_ok() {
-            self.kept.put(key, (), now);
+            self.kept.put(key, (), trust, now);
         }
     }
 
-    /// An authoritative source says that it does not exist, or must not be had.
-    pub(crate) fn forget(&self, image: &Image) {
-        let reference = Some(image.reference.clone());
-        self.delete(&image.registry, &image.repository, reference);
+    /// Untrusted clients' writes wait in a quarter of the queue: many of them leave the rest to trusted ones'.
+    fn has_place(&self, trust: Trust) -> bool {
+        trust == Trust::Trusted || self.commands.capacity() > QUEUE - QUEUE / 4
+    }
+
+    /// An authoritative source says that it does not exist, or must not be had, to who takes these kinds.
+    pub(crate) fn forget(&self, image: &Image, kinds: ManifestKinds) {
+        self.delete(&image.registry, &image.repository, Some(slot(image, kinds)));
     }
 
     /// An authoritative source denied the whole repository.
@@ -112,14 +117,16 @@ impl Stale {
         self.delete(registry, repository, None);
     }
 
-    fn delete(&self, registry: &RegistryName, repository: &Repository, what: Option<Reference>) {
-        self.kept.forget(|(image, _)| {
-            let same = what.as_ref().is_none_or(|what| *what == image.reference);
-            image.registry == *registry && image.repository == *repository && same
+    fn delete(&self, registry: &RegistryName, repository: &Repository, denied: Option<Slot>) {
+        self.kept.forget(|(image, ..)| {
+            let is_meant = |denied: &Slot| denied.reference == image.reference;
+            image.registry == *registry
+                && image.repository == *repository
+                && denied.as_ref().is_none_or(is_meant)
         });
         let command = Command::Forget {
             folder: files::folder(registry, repository),
-            reference: what,
+            denied,
         };
         if let Err(TrySendError::Full(command)) = self.commands.try_send(command) {
             // A denial must get through; the pull does not wait for it.
@@ -135,39 +142,35 @@ impl Stale {
     pub(crate) async fn find(
         &self,
         image: &Image,
-        accept: &str,
+        kinds: ManifestKinds,
         limits: config::Stale,
     ) -> Option<StaleManifest> {
         if !limits.enabled || self.tainted.load(Ordering::Relaxed) {
             return None;
         }
-        let (shelf, folder) = (
-            self.shelf.clone(),
-            files::folder(&image.registry, &image.repository),
-        );
-        let reference = image.reference.clone();
+        let (shelf, slot) = (self.shelf.clone(), slot(image, kinds));
         let reading = tokio::task::spawn_blocking(move || {
-            shelf.read(&folder, &reference, limits.max_age, SystemTime::now())
+            shelf.read(&slot, limits.max_age, SystemTime::now())
         });
         let read = tokio::time::timeout(READ_LIMIT, reading).await;
         let found = read.ok()?.ok()??;
-        is_accepted(accept, &found.media_type).then_some(found)
+        kinds.contain(&found.media_type).then_some(found)
     }
 
     /// Whether to say that it was answered: once per image and minute.
     pub(crate) fn is_news(&self, image: &Image, now: Instant) -> bool {
         let news = !self.said.holds(image, now);
         if news {
-            self.said.put(image.clone(), (), now);
+            self.said.put(image.clone(), (), Trust::Untrusted, now);
         }
         news
     }
 }
 
-/// Whether the client takes that media type. A source would have chosen another representation for who does not.
-fn is_accepted(accept: &str, media_type: &str) -> bool {
-    let mut types = accept
-        .split(',')
-        .filter_map(|entry| entry.split(';').next());
-    types.any(|entry| matches!(entry.trim(), "*/*" | "application/*") || entry.trim() == media_type)
+fn slot(image: &Image, kinds: ManifestKinds) -> Slot {
+    Slot {
+        folder: files::folder(&image.registry, &image.repository),
+        reference: image.reference.clone(),
+        kinds,
+    }
 }

@@ -22,7 +22,9 @@ fn kept(node: &Node) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(directory).into_iter().flatten();
         entries.map(|entry| entry.unwrap().path())
     };
+    // A tree for trusted clients and one for the others, in each a folder per repository.
     all(node.home.path().join("state/manifests"))
+        .flat_map(all)
         .flat_map(all)
         .collect()
 }

@@ -1,7 +1,5 @@
 //! The commands on a node in a temporary directory, with an agent's port that answers or does not.
 
-mod stopped;
-
 use super::*;
 use crate::node::clients::Client;
 use handover::Stopping;
@@ -57,9 +55,7 @@ impl Node {
             root.path().join("state")
         );
         fs::write(&config, text).unwrap();
-        let state = root.path().join("state").display().to_string();
-        let environment = BTreeMap::from([("STATE_DIRECTORY".to_owned(), state)]);
-        let mut loader = Loader::packaged(environment);
+        let mut loader = Loader::packaged(BTreeMap::new());
         loader.config_file = config;
         loader.explicit = true;
         let args = FilesArgs {

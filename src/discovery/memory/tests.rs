@@ -17,6 +17,7 @@ fn memory() -> Memory {
 
 #[tokio::test]
 async fn what_was_stored_is_loaded() {
+    use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join(FILE);
     assert_eq!(Memory::load(&file).await, Memory::default());
@@ -29,6 +30,8 @@ async fn what_was_stored_is_loaded() {
     assert!(loaded.of("core", "replica.example").is_empty());
     let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
     assert_eq!(names.len(), 1, "no temporary file stays");
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[tokio::test]

@@ -56,20 +56,24 @@ pub(crate) async fn answer(
     if let (true, Some(size)) = (request.head, size) {
         return sized(size, &digest, record);
     }
-    if !request.head && request.range.is_none_or(|range| range.first == 0) {
-        parts.memories.begins(&digest, Instant::now());
-    }
     let what = format!("{}/{}@{digest}", route.registry_label, route.repository);
     let (route, denied) = parts.without_denied(route);
     let wanted = BlobWanted {
         parts: parts.clone(),
         digest,
+        trust: request.trust,
         range: if request.head { None } else { request.range },
         expected: Expected::of(content, size),
         head: request.head,
         policy: rules.config.failover.harbor_policy,
         request_id: record.request_id(),
     };
+    if !request.head && request.range.is_none_or(|range| range.first == 0) {
+        parts
+            .memories
+            .unproven
+            .begins(&wanted.pulled(), Instant::now());
+    }
     let timing = timing(&parts.timeouts);
     let search = Search::new(
         parts.clone(),
@@ -88,9 +92,9 @@ pub(crate) async fn answer(
         Err(nothing) => {
             if nothing.is_nowhere(&ended.tried) {
                 let unproved = &parts.memories.unproved;
-                unproved.missing(wanted.digest_ref(), Instant::now());
+                unproved.missing((wanted.expected().blob(), wanted.trust), Instant::now());
             }
-            let nothing = parts.remember_denial(&route, denied, nothing);
+            let nothing = parts.remember_denial((&route, request.trust), denied, nothing);
             if let (
                 NotFound::Final {
                     answer: FinalAnswer::RangeNotSatisfiable,
@@ -114,11 +118,11 @@ pub(crate) async fn answer(
     let outcome = head::outcome(&route, &found.endpoint, found.first_choice);
     record.served_by(&found.endpoint);
     if request.range.is_some() {
-        let memories = &parts.memories;
-        memories.gives_range(&found.endpoint, &wanted.digest, Instant::now());
+        let unproven = &parts.memories.unproven;
+        unproven.gives_range(&found.endpoint, &wanted.pulled(), Instant::now());
     }
     parts.stickiness.answered(
-        &route,
+        (&route, request.trust),
         &found.endpoint,
         std::iter::once(&wanted.digest),
         Instant::now(),
@@ -175,12 +179,12 @@ fn stream(
         errand.first == 0 && part.is_none_or(|part| part.total == part.last.checked_add(1));
     let digest = errand.wanted.digest.clone();
     let suspect = || {
-        !incoming.has_length
-            || errand
-                .parts
-                .memories
-                .delivered
-                .holds(&digest, Instant::now())
+        !incoming.has_length || {
+            let unproven = &errand.parts.memories.unproven;
+            unproven
+                .delivered_by(&errand.wanted.pulled(), Instant::now())
+                .is_some()
+        }
     };
     let hash = is_whole && (verify == Verify::Always || incoming.total.is_none() || suspect());
     let window = match (hash, part, incoming.total) {

@@ -1,5 +1,6 @@
 //! What is done about wrong bytes, wherever they are found.
 
+use crate::cache::Trust;
 use crate::oci::Digest;
 use crate::relay::engine::RelayParts;
 use crate::telemetry::{EventName, StateChange};
@@ -7,12 +8,20 @@ use crate::topology::EndpointId;
 use tokio::time::Instant;
 
 /// Wrong bytes: metric, event, and no more of this digest from this address for a while.
-pub(crate) fn blame(parts: &RelayParts, endpoint: &EndpointId, digest: &Digest, detail: &str) {
+/// `trust`: of whoever pulled it.
+pub(crate) fn blame(
+    parts: &RelayParts,
+    (endpoint, digest): (&EndpointId, &Digest),
+    trust: Trust,
+    detail: &str,
+) {
     parts.sinks.metrics.digest_mismatch(endpoint.source.label());
-    parts
-        .memories
-        .quarantine
-        .put((endpoint.clone(), digest.clone()), (), Instant::now());
+    parts.memories.quarantine.put(
+        (endpoint.clone(), digest.clone()),
+        (),
+        trust,
+        Instant::now(),
+    );
     parts.sinks.journal.event(StateChange {
         event: EventName::DigestMismatch,
         tier: Some(endpoint.source.label().to_owned()),

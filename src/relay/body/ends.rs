@@ -5,6 +5,7 @@ use super::source::Source;
 use super::{BlobBody, Stage, blame};
 use crate::lifecycle::{contained_step, deadline};
 use crate::relay::answer::{BoxError, LetGo};
+use crate::relay::search::Wanted as _;
 use crate::topology::{EndpointId, Failure};
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -36,7 +37,6 @@ impl BlobBody {
         match conclusion {
             Conclusion::Proven(blamed) => {
                 self.blame(&blamed);
-                self.tell_rate();
                 if let Some(source) = self.source.take() {
                     source.finish();
                 }
@@ -78,7 +78,7 @@ impl BlobBody {
                 let limit = self.errand.parts.timeouts.total;
                 self.mend_until
                     .get_or_insert(deadline(Instant::now(), limit));
-                self.watch.begin_anew();
+                self.be_patient();
                 self.look_for_another();
                 Ok(())
             }
@@ -119,9 +119,10 @@ impl BlobBody {
     }
 
     fn blame(&self, blamed: &[EndpointId]) {
-        let (parts, digest) = (&self.errand.parts, self.errand.wanted.digest_ref());
+        let (parts, wanted) = (&self.errand.parts, &self.errand.wanted);
+        let (digest, trust) = (wanted.digest_ref(), wanted.trust());
         for endpoint in blamed {
-            blame(parts, endpoint, digest, MISFIT);
+            blame(parts, (endpoint, digest), trust, MISFIT);
         }
     }
 }

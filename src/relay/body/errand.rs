@@ -2,6 +2,7 @@
 
 use crate::relay::blob::BlobWanted;
 use crate::relay::engine::RelayParts;
+use crate::relay::memory::Pulled;
 use crate::relay::timing::Timing;
 use crate::route::Route;
 use crate::topology::EndpointId;
@@ -31,8 +32,9 @@ impl Errand {
     /// All that was wanted is there, and fits: who named it in a tag's manifest was right. `bytes`: of this body.
     pub(super) fn delivered(&self, bytes: u64) {
         let size = self.total.unwrap_or(self.first.saturating_add(bytes));
-        let (unproved, digest) = (&self.parts.memories.unproved, self.wanted.digest_ref());
-        unproved.served(digest, size, Instant::now());
+        let Pulled { blob, trust } = self.wanted.pulled();
+        let unproved = &self.parts.memories.unproved;
+        unproved.served((&blob, trust), size, Instant::now());
     }
 
     /// What went out whole and without a hash is suspect when it is asked for again soon (design P8): containerd has found
@@ -42,8 +44,8 @@ impl Errand {
             && self.total.is_some()
             && self.total == self.last.and_then(|last| last.checked_add(1));
         if is_whole {
-            let (delivered, digest) = (&self.parts.memories.delivered, self.wanted.digest_ref());
-            delivered.put(digest.clone(), by.into(), Instant::now());
+            let unproven = &self.parts.memories.unproven;
+            unproven.delivered(&self.wanted.pulled(), by, Instant::now());
         }
     }
 }

@@ -4,6 +4,7 @@ use super::counts::What;
 use super::search::{Found, Search, Wish};
 use super::site::{Line, Work};
 use super::world::{Image, World};
+use crate::cache::Trust;
 use crate::discovery::EndpointSets;
 use crate::health::{Health, ProbeReport, Prober, Verdict};
 use crate::lifecycle::{self, Tasks};
@@ -139,7 +140,7 @@ impl Node {
     }
 
     async fn manifest(self: &Arc<Self>, image: &Arc<Image>, digest: Option<Digest>) -> Option<()> {
-        self.parts.hedging.requested();
+        self.parts.hedging.requested(Trust::Trusted);
         let timeouts = &self.parts.timeouts;
         let wish = Wish {
             route: image.route.clone(),
@@ -151,7 +152,12 @@ impl Node {
         let blobs = image.blobs.iter().map(|(digest, _)| digest);
         let learned = blobs.chain([&image.manifest]);
         let (sticky, now) = (&self.parts.stickiness, Instant::now());
-        sticky.answered(&image.route, &found.endpoint, learned, now);
+        sticky.answered(
+            (&image.route, Trust::Trusted),
+            &found.endpoint,
+            learned,
+            now,
+        );
         self.park(&found.endpoint, found.line);
         Some(())
     }

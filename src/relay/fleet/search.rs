@@ -4,9 +4,11 @@
 use super::attempt::{Answer, detached};
 use super::node::Node;
 use super::site::{Line, Site};
+use crate::cache::Trust;
 use crate::lifecycle;
 use crate::oci::Digest;
 use crate::relay::candidates::{Candidate, Candidates, Pick};
+use crate::relay::memory::Image;
 use crate::relay::rules::{Asked, Scope};
 use crate::relay::timing::{AttemptId, Late, Machine, Order, Role, Timing, Want};
 use crate::route::Route;
@@ -62,6 +64,12 @@ pub(super) struct Search {
 // === impl Wish ===
 
 impl Wish {
+    fn content(&self) -> Option<Image> {
+        let (registry, repository) = (&self.route.registry_label, &self.route.repository);
+        let digest = self.digest.clone()?;
+        Some(Image::content(registry.clone(), repository.clone(), digest))
+    }
+
     fn is_hedged(&self) -> bool {
         self.asked == Asked::Document
     }
@@ -71,7 +79,7 @@ impl Wish {
 
 impl Search {
     pub(super) fn new(node: Arc<Node>, wish: Wish) -> Self {
-        let candidates = Candidates::new(&node.parts, &wish.route, wish.digest.clone());
+        let candidates = Candidates::new(&node.parts, &wish.route, wish.content(), Trust::Trusted);
         let machine = Machine::new(wish.timing, candidates.has_upstream(), Instant::now());
         Self {
             node,
@@ -123,7 +131,7 @@ impl Search {
 
     fn start(&mut self, want: Want, now: Instant) {
         let parts = self.node.parts.clone();
-        if want == Want::Tier && !parts.hedging.pay() {
+        if want == Want::Tier && !parts.hedging.pay(Trust::Trusted) {
             return self.machine.none_left(want);
         }
         let pick = self.candidates.pick(&parts, want, Instant::now());
@@ -131,7 +139,7 @@ impl Search {
         match pick {
             Pick::Nobody => {
                 if want == Want::Tier {
-                    parts.hedging.give_back();
+                    parts.hedging.give_back(Trust::Trusted);
                 }
                 self.machine.none_left(want);
             }
@@ -270,7 +278,7 @@ impl Search {
             self.node.report(&endpoint, Outcome::Hard(Failure::Timeout));
         }
         let silent = &self.node.parts.memories.silent;
-        silent.put(endpoint.clone(), (), Instant::now());
+        silent.put(&endpoint, Trust::Trusted, Instant::now());
         self.candidates.exclude_endpoint(&endpoint);
         let more = self.candidates.more(&self.node.parts, Instant::now());
         self.machine.set_more(more);
@@ -307,7 +315,7 @@ impl Search {
             if Some(attempt) != winner && Instant::now() >= since + patience {
                 let slot = &mut self.attempts[attempt];
                 let silent = &self.node.parts.memories.silent;
-                silent.put(slot.candidate.endpoint.clone(), (), Instant::now());
+                silent.put(&slot.candidate.endpoint, Trust::Trusted, Instant::now());
                 late.push((
                     attempt,
                     slot.candidate.clone(),
@@ -339,7 +347,7 @@ impl Search {
                             match answer.verdict(wish.asked, &candidate) {
                                 Ok(()) => {
                                     let silent = &node.parts.memories.silent;
-                                    silent.forget(|silent| *silent == candidate.endpoint);
+                                    silent.forget(&candidate.endpoint, Trust::Trusted);
                                     node.report_success(&candidate.endpoint, answer.took);
                                 }
                                 Err((_, outcome)) => node.report(&candidate.endpoint, outcome),

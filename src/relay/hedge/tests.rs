@@ -77,18 +77,26 @@ fn a_few_samples_say_nothing() {
 #[test]
 fn one_request_in_ten_is_hedged_at_most() {
     let hedging = Hedging::default();
-    let burst = (0..10).filter(|_| hedging.pay()).count();
+    let pay = || hedging.pay(Trust::Trusted);
+    let burst = (0..10).filter(|_| pay()).count();
     assert_eq!(burst, 3);
     let mut hedged = 0;
     for _ in 0..1_000 {
-        hedging.requested();
-        hedged += u32::from(hedging.pay());
+        hedging.requested(Trust::Trusted);
+        hedged += u32::from(pay());
     }
     assert_eq!(hedged, 100);
     for _ in 0..1_000 {
-        hedging.requested();
+        hedging.requested(Trust::Trusted);
     }
-    assert_eq!((0..10).filter(|_| hedging.pay()).count(), 3, "not saved up");
+    assert_eq!((0..10).filter(|_| pay()).count(), 3, "not saved up");
+}
+
+#[test]
+fn untrusted_clients_spend_hedges_of_their_own() {
+    let hedging = Hedging::default();
+    while hedging.pay(Trust::Untrusted) {}
+    assert!(hedging.pay(Trust::Trusted));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::wanted::{ManifestWanted, Told, timing};
 use crate::cache::Trust;
 use crate::config;
 use crate::lifecycle::Panicked;
-use crate::oci::{Digest, Reference};
+use crate::oci::{Digest, ManifestKinds, Reference};
 use crate::relay::causes::Tried;
 use crate::relay::engine::{RelayParts, Rules};
 use crate::relay::head;
@@ -15,7 +15,6 @@ use crate::relay::stale::StaleManifest;
 use crate::route::Route;
 use crate::telemetry::{EventName, RequestOutcome, StateChange};
 use crate::topology::{EndpointId, SourceId};
-use hyper::header::HeaderValue;
 use std::fmt;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -25,7 +24,8 @@ use tokio::time::Instant;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Wish {
     pub(super) image: Image,
-    pub(super) accept: HeaderValue,
+    /// The kinds of manifest that the client takes.
+    pub(super) kinds: ManifestKinds,
     pub(super) head: bool,
     pub(super) trust: Trust,
 }
@@ -74,12 +74,20 @@ pub(crate) enum Served {
     Stale(StaleManifest),
 }
 
+impl Wish {
+    /// The tag as such clients know it.
+    fn tag(&self) -> (Image, Trust) {
+        (self.image.clone(), self.trust)
+    }
+}
+
 impl fmt::Display for Wish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Named {
             registry,
             repository,
             reference,
+            ..
         } = &*self.image;
         write!(f, "{registry}/{repository}:{reference}")
     }
@@ -94,7 +102,7 @@ pub(super) async fn fetch(
     request_id: Arc<str>,
 ) -> Fetched {
     let (route, denied) = parts.without_denied(route);
-    parts.hedging.requested();
+    parts.hedging.requested(wish.trust);
     let doubted = doubted(&parts, &wish);
     let is_retry = !doubted.is_empty();
     let search = |head, doubted| search(&parts, &rules, &route, &wish, head, doubted, &request_id);
@@ -106,7 +114,7 @@ pub(super) async fn fetch(
     if is_retry && let Err(nothing @ NotFound::Final { .. }) = &ended.result {
         // A doubt changes the order; it makes no "no" of what would have been served without it. Upstream denies what
         // a tier has a credential for, and tags that it has deleted.
-        parts.remember_denial(&route, None, nothing.clone());
+        parts.remember_denial((&route, wish.trust), None, nothing.clone());
         ended = after(ended, Box::pin(search(wish.head, Vec::new())).await);
     }
     let limits = rules.config.stale;
@@ -115,16 +123,11 @@ pub(super) async fn fetch(
         Err(nothing) => {
             let had_denied = denied.is_some();
             forget_denied(&parts, &wish, &nothing);
-            let nothing = parts.remember_denial(&route, denied, nothing);
+            let nothing = parts.remember_denial((&route, wish.trust), denied, nothing);
             let is_outage = ended.tried.iter().any(|tried| tried.cause.is_outage());
             let stale = match nothing {
                 NotFound::Failed if is_outage && !had_denied => {
-                    Box::pin(parts.stale.find(
-                        &wish.image,
-                        wish.accept.to_str().unwrap_or_default(),
-                        limits,
-                    ))
-                    .await
+                    Box::pin(parts.stale.find(&wish.image, wish.kinds, limits)).await
                 }
                 _ => None,
             };
@@ -152,7 +155,7 @@ fn doubted(parts: &RelayParts, wish: &Wish) -> Vec<EndpointId> {
         return Vec::new();
     }
     let unproved = &parts.memories.unproved;
-    let doubted = unproved.doubted(&wish.image, Instant::now());
+    let doubted = unproved.doubted(&wish.tag(), Instant::now());
     for one in doubted.iter().filter(|one| one.is_news) {
         let Doubted { endpoint, top, .. } = one;
         parts.sinks.journal.event(StateChange {
@@ -181,6 +184,7 @@ fn learn(
     let (unproved, now) = (&parts.memories.unproved, Instant::now());
     let outcome = head::outcome(route, &found.endpoint, found.first_choice);
     let may_keep = is_anonymous(parts, route, &found.endpoint);
+    let of = (&wish.image, wish.trust);
     match found.good {
         Told::Head {
             digest,
@@ -188,9 +192,9 @@ fn learn(
             length,
         } => {
             if may_keep {
-                parts.stale.keep(&wish.image, &digest, || None, limits);
+                parts.stale.keep(of, &digest, || None, limits);
             }
-            unproved.proved(&wish.image, &digest, now);
+            unproved.proved(&wish.tag(), &digest, now);
             Served::Head {
                 digest,
                 media_type,
@@ -203,14 +207,12 @@ fn learn(
             let manifest = proved.manifest.clone();
             if may_keep {
                 let whole = || Some((manifest.body.clone(), manifest.media_type.to_string()));
-                parts
-                    .stale
-                    .keep(&wish.image, &manifest.digest, whole, limits);
+                parts.stale.keep(of, &manifest.digest, whole, limits);
             }
             if proved.claims.told_digest().is_some() {
-                unproved.proved(&wish.image, &manifest.digest, now);
+                unproved.proved(&wish.tag(), &manifest.digest, now);
             } else {
-                unproved.given(&wish.image, &manifest.digest, now);
+                unproved.given(&wish.tag(), &manifest.digest, now);
             }
             Served::Whole(manifest, outcome)
         }
@@ -223,41 +225,39 @@ fn learn(
         } => {
             if may_keep {
                 let whole = || Some((body.clone(), media_type.clone()));
-                parts.stale.keep(&wish.image, &digest, whole, limits);
+                parts.stale.keep(of, &digest, whole, limits);
             }
-            let key = (
-                wish.image.registry.clone(),
-                wish.image.repository.clone(),
-                digest.clone(),
-            );
+            let (registry, repository) = (&wish.image.registry, &wish.image.repository);
+            let key = Image::content(registry.clone(), repository.clone(), digest.clone());
             let direct = outcome == RequestOutcome::Direct;
             let manifest = Manifest::new(body, digest, media_type.into(), found.endpoint, direct);
             let manifest = Arc::new(manifest);
             let kept = parts.memories.manifests.get(&key, now);
             // What the same endpoint said moments ago taught all there is to learn.
             if is_retry || kept.is_none_or(|kept| kept.endpoint != manifest.endpoint) {
-                let of = (&wish.image.registry, &wish.image.repository);
-                parts.sizes.learn(of, &descriptors, wish.trust);
+                let within = (registry, repository);
+                parts.sizes.learn(within, &descriptors, wish.trust);
                 let learned = descriptors.iter().map(|descriptor| &descriptor.digest);
                 let learned = learned.chain([&manifest.digest]);
                 parts
                     .stickiness
-                    .answered(route, &manifest.endpoint, learned, now);
-                parts.memories.manifests.put(key, manifest.clone(), now);
+                    .answered((route, wish.trust), &manifest.endpoint, learned, now);
+                let manifests = &parts.memories.manifests;
+                manifests.put(key, manifest.clone(), wish.trust, now);
             }
             if wish.image.reference.digest().is_none() {
-                let (image, endpoint, top) =
-                    (wish.image.clone(), &manifest.endpoint, &manifest.digest);
+                let (tag, endpoint, top) = (wish.tag(), &manifest.endpoint, &manifest.digest);
                 match (claims.told_digest(), &endpoint.source) {
-                    (Some(_), _) => unproved.proved(&image, top, now),
+                    (Some(_), _) => unproved.proved(&tag, top, now),
                     (None, SourceId::Tier(_)) => {
-                        unproved.answered(image, endpoint, top, &descriptors, now);
+                        unproved.answered(&tag, endpoint, top, &descriptors, now);
                     }
-                    (None, SourceId::Upstream(_)) => unproved.given(&image, top, now),
+                    (None, SourceId::Upstream(_)) => unproved.given(&tag, top, now),
                 }
                 let manifest = manifest.clone();
                 let proved = Arc::new(Proved { manifest, claims });
-                parts.memories.proved.put(wish.image.clone(), proved, now);
+                let memory = &parts.memories.proved;
+                memory.put(wish.image.clone(), proved, wish.trust, now);
             }
             Served::Whole(manifest, outcome)
         }
@@ -284,7 +284,9 @@ fn forget_denied(parts: &RelayParts, wish: &Wish, nothing: &NotFound) {
         FinalAnswer::Denied => parts
             .stale
             .forget_all(&wish.image.registry, &wish.image.repository),
-        FinalAnswer::NotFound | FinalAnswer::Policy => parts.stale.forget(&wish.image),
+        FinalAnswer::NotFound | FinalAnswer::Withheld | FinalAnswer::Policy => {
+            parts.stale.forget(&wish.image, wish.kinds)
+        }
         FinalAnswer::RangeNotSatisfiable => {}
     }
 }
@@ -315,8 +317,9 @@ async fn search(
         known,
         doubted,
         parts: parts.clone(),
-        reference: wish.image.reference.clone(),
-        accept: wish.accept.clone(),
+        image: wish.image.clone(),
+        kinds: wish.kinds,
+        trust: wish.trust,
         head_is_enough,
         // Once per request: what is asked again is an incomplete answer of upstream.
         hedged: head_is_enough == wish.head,

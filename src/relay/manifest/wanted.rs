@@ -1,15 +1,18 @@
 //! What is asked of a source for a manifest, and which of its answers are good.
 
+use crate::cache::Trust;
 use crate::config::{HarborPolicy, Timeouts};
 use crate::exchange::{Answer, Ask};
 use crate::http1::Fields;
 use crate::oci::{
-    Descriptor, Digest, ManifestKind, Reference, inspect_manifest, is_consistent, media_type_of,
+    Descriptor, Digest, ManifestKind, ManifestKinds, Reference, inspect_manifest, is_consistent,
+    media_type_of,
 };
+use crate::relay::answer::header_value;
 use crate::relay::body::blame;
 use crate::relay::engine::RelayParts;
 use crate::relay::head;
-use crate::relay::memory::{CONTENT_DIGEST, Claims, Proved};
+use crate::relay::memory::{CONTENT_DIGEST, Claims, Image, Proved};
 use crate::relay::quota;
 use crate::relay::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
 use crate::relay::search::{Rejection, Wanted};
@@ -18,15 +21,17 @@ use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
 use bytes::Bytes;
 use hyper::Method;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use std::sync::Arc;
 use tokio::time::Instant;
 
 /// A manifest by tag or digest.
 pub(crate) struct ManifestWanted {
     pub(super) parts: Arc<RelayParts>,
-    pub(super) reference: Reference,
-    pub(super) accept: HeaderValue,
+    pub(super) image: Image,
+    /// The kinds of manifest that are asked for.
+    pub(super) kinds: ManifestKinds,
+    pub(super) trust: Trust,
     pub(super) head_is_enough: bool,
     /// A slow tier may be asked beside another.
     pub(super) hedged: bool,
@@ -115,11 +120,11 @@ impl ManifestWanted {
             let detail = "the body is no manifest";
             return Err(Self::leave(Scope::Tier, hard, Cause::WrongContent, detail));
         };
-        let digest = match &self.reference {
+        let digest = match &self.image.reference {
             Reference::Digest(due) if due.matches(&body) => due.clone(),
             Reference::Digest(due) => {
                 let detail = "the manifest does not fit its digest";
-                blame(&self.parts, endpoint, due, detail);
+                blame(&self.parts, (endpoint, due), self.trust, detail);
                 return Err(Self::leave(Scope::Tier, hard, Cause::WrongDigest, detail));
             }
             Reference::Tag(_) => {
@@ -127,7 +132,7 @@ impl ManifestWanted {
                 let is_proved = claimed.is_some();
                 if let Some(claimed) = claimed.filter(|claimed| !claimed.matches(&body)) {
                     let detail = "the manifest does not fit the digest in its header";
-                    blame(&self.parts, endpoint, &claimed, detail);
+                    blame(&self.parts, (endpoint, &claimed), self.trust, detail);
                     return Err(Self::leave(Scope::Tier, hard, Cause::WrongDigest, detail));
                 }
                 // What no digest proves must at least not contradict itself.
@@ -164,9 +169,9 @@ impl Wanted for ManifestWanted {
         let method = if head { Method::HEAD } else { Method::GET };
         head::ask(
             leg,
-            ("/manifests/", self.reference.as_str()),
+            ("/manifests/", self.image.reference.as_str()),
             method,
-            self.accept.clone(),
+            header_value(&self.kinds.accept()),
             None,
             &self.request_id,
         )
@@ -204,8 +209,12 @@ impl Wanted for ManifestWanted {
         }
     }
 
-    fn digest(&self) -> Option<&Digest> {
-        self.reference.digest()
+    fn content(&self) -> Option<&Image> {
+        self.image.reference.digest().map(|_| &self.image)
+    }
+
+    fn trust(&self) -> Trust {
+        self.trust
     }
 
     fn is_hedged(&self) -> bool {

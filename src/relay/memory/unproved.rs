@@ -3,13 +3,17 @@
 //! Nobody can tell a wrong byte in such a manifest but containerd, which then asks for content that nobody has, or for
 //! none at all. So an answer is believed for as long as a pull needs; when the tag is asked for again and none of the
 //! content that it names was served meanwhile, whoever gave it stands behind all others. Pure: the clock is told to it.
+//!
+//! What a client does with an answer tells of that one alone: tags are kept by the kinds of manifest that it takes and by whether
+//! it is trusted, and only content of the tag's own repository confirms or refutes it (design S8).
 
 use super::Image;
+use crate::cache::{Bounds, SharedTtlMap, Trust};
 use crate::lifecycle::deadline;
 use crate::oci::{Descriptor, Digest};
 use crate::topology::EndpointId;
 use foldhash::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -28,9 +32,11 @@ const IMAGES: usize = 256;
 const SOURCES: usize = 8;
 const NAMES: usize = 128;
 
-/// The answers by tag. The lock is held for single look-ups.
-#[derive(Debug, Default)]
-pub(crate) struct UnprovedTags(Mutex<HashMap<Image, Tag>>);
+/// The answers by tag and by who asked for it.
+#[derive(Debug)]
+pub(crate) struct UnprovedTags(SharedTtlMap<Key, Tag>);
+
+type Key = (Image, Trust);
 
 /// Who stands behind the others for a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +54,6 @@ struct Tag {
     latest: Digest,
     /// What an answer with a digest said.
     proved: Option<Digest>,
-    changed: Instant,
     answers: Vec<Unproved>,
 }
 
@@ -77,68 +82,47 @@ enum Standing {
 // === impl UnprovedTags ===
 
 impl UnprovedTags {
+    pub(super) fn new() -> Self {
+        Self(SharedTtlMap::new(Bounds::entries(Duration::MAX, IMAGES)))
+    }
+
     /// A tier answered for a tag, and nothing proves its body.
     pub(crate) fn answered(
         &self,
-        image: Image,
+        tag: &Key,
         endpoint: &EndpointId,
         top: &Digest,
         descriptors: &[Descriptor],
         now: Instant,
     ) {
-        let mut images = self.lock();
-        make_room(&mut images, &image);
-        let tag = images
-            .entry(image)
-            .or_insert_with(|| Tag::new(top.clone(), now));
-        tag.gives(top, now);
-        tag.answers.retain(|answer| answer.is_alive(now));
-        if tag.proved.as_ref() == Some(top) {
-            return tag.answers.retain(|answer| answer.endpoint != *endpoint);
-        }
-        let own = |answer: &&Unproved| answer.endpoint == *endpoint;
-        if tag.answers.iter().find(own).is_some_and(|a| a.top == *top) {
-            return;
-        }
-        tag.answers.retain(|answer| answer.endpoint != *endpoint);
-        if tag.answers.len() >= SOURCES {
-            tag.answers.remove(0);
-        }
-        // The same body from elsewhere: what is known of one is known of both.
-        let twin = tag.answers.iter().find(|answer| answer.top == *top);
-        let (names, standing) = match twin {
-            Some(twin) => (twin.names.clone(), twin.standing),
-            None => (Arc::new(names(descriptors)), Standing::Open),
-        };
-        tag.answers.push(Unproved {
-            endpoint: endpoint.clone(),
-            top: top.clone(),
-            names,
-            since: now,
-            standing,
-            is_said: false,
+        self.0.change(|tags| {
+            if tags.get(tag, now).is_none() {
+                tags.put(tag.clone(), Tag::new(top.clone()), tag.1, now);
+            }
+            tags.used(tag, tag.1);
+            if let Some(tag) = tags.get_mut(tag, now) {
+                tag.answered(endpoint, top, descriptors, now);
+            }
         });
     }
 
     /// A body that was remembered is given once more, or one that is not to be doubted.
-    pub(crate) fn given(&self, image: &Image, top: &Digest, now: Instant) {
-        if let Some(tag) = self.lock().get_mut(image) {
-            tag.gives(top, now);
-        }
+    pub(crate) fn given(&self, tag: &Key, top: &Digest, now: Instant) {
+        self.with(tag, now, |tag| tag.gives(top));
     }
 
     /// An answer came with its digest: who gave the same without one was right.
-    pub(crate) fn proved(&self, image: &Image, top: &Digest, now: Instant) {
-        if let Some(tag) = self.lock().get_mut(image) {
-            tag.gives(top, now);
+    pub(crate) fn proved(&self, tag: &Key, top: &Digest, now: Instant) {
+        self.with(tag, now, |tag| {
+            tag.gives(top);
             tag.proved = Some(top.clone());
             tag.answers.retain(|answer| answer.top != *top);
-        }
+        });
     }
 
-    /// Content was served: whoever named it in the answer that the client had was right.
-    pub(crate) fn served(&self, digest: &Digest, size: u64, now: Instant) {
-        for tag in self.lock().values_mut() {
+    /// Content was served to such a client: whoever named it in the answer that the client had was right.
+    pub(crate) fn served(&self, (content, trust): (&Image, Trust), size: u64, now: Instant) {
+        self.of_repository((content, trust), |tag, digest| {
             let Tag {
                 latest, answers, ..
             } = tag;
@@ -149,50 +133,56 @@ impl UnprovedTags {
                     answer.since = now;
                 }
             }
-        }
+        });
     }
 
     /// Content is nowhere, or not of the size that was told: whoever named it was wrong, whatever else was served.
-    pub(crate) fn missing(&self, digest: &Digest, now: Instant) {
-        for tag in self.lock().values_mut() {
+    pub(crate) fn missing(&self, (content, trust): (&Image, Trust), now: Instant) {
+        self.of_repository((content, trust), |tag, digest| {
             for answer in &mut tag.answers {
                 if answer.standing != Standing::Refuted && answer.names.contains_key(digest) {
                     answer.standing = Standing::Refuted;
                     answer.since = now;
                 }
             }
-        }
+        });
     }
 
     /// Who is asked for the tag only when nobody else is left.
-    pub(crate) fn doubted(&self, image: &Image, now: Instant) -> Vec<Doubted> {
-        let mut images = self.lock();
-        let Some(tag) = images.get_mut(image) else {
-            return Vec::new();
-        };
-        let doubted = tag.answers.iter_mut().filter(|a| a.is_doubted(now));
-        doubted
-            .map(|answer| Doubted {
+    pub(crate) fn doubted(&self, tag: &Key, now: Instant) -> Vec<Doubted> {
+        let doubted = self.with(tag, now, |tag| {
+            let doubted = tag.answers.iter_mut().filter(|a| a.is_doubted(now));
+            let doubted = doubted.map(|answer| Doubted {
                 endpoint: answer.endpoint.clone(),
                 top: answer.top.clone(),
                 is_news: !std::mem::replace(&mut answer.is_said, true),
-            })
-            .collect()
+            });
+            doubted.collect()
+        });
+        doubted.unwrap_or_default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Image, Tag>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Changes what is known of a tag, if anything is.
+    fn with<T>(&self, tag: &Key, now: Instant, act: impl FnOnce(&mut Tag) -> T) -> Option<T> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.change(|tags| {
+            tags.used(tag, tag.1);
+            tags.get_mut(tag, now).map(act)
+        })
     }
-}
 
-/// For one more tag the one goes that nothing was heard of for longest.
-fn make_room(images: &mut HashMap<Image, Tag>, image: &Image) {
-    if images.len() < IMAGES || images.contains_key(image) {
-        return;
-    }
-    let oldest = images.iter().min_by_key(|(_, tag)| tag.changed);
-    if let Some(oldest) = oldest.map(|(image, _)| image.clone()) {
-        images.remove(&oldest);
+    /// Changes what is known of each tag of a content's repository that such clients asked for.
+    fn of_repository(&self, (content, trust): (&Image, Trust), act: impl Fn(&mut Tag, &Digest)) {
+        let Some(digest) = content.reference.digest().filter(|_| !self.0.is_empty()) else {
+            return;
+        };
+        self.0.change(|tags| {
+            let tags = tags.iter_mut();
+            let beside = tags.filter(|((tag, of), _)| *of == trust && tag.is_beside(content));
+            beside.for_each(|(_, tag)| act(tag, digest));
+        });
     }
 }
 
@@ -206,20 +196,54 @@ fn names(descriptors: &[Descriptor]) -> HashMap<Digest, u64> {
 // === impl Tag ===
 
 impl Tag {
-    fn new(latest: Digest, now: Instant) -> Self {
+    fn new(latest: Digest) -> Self {
         Self {
             latest,
             proved: None,
-            changed: now,
             answers: Vec::new(),
         }
     }
 
-    fn gives(&mut self, top: &Digest, now: Instant) {
-        self.changed = now;
+    fn gives(&mut self, top: &Digest) {
         if self.latest != *top {
             self.latest = top.clone();
         }
+    }
+
+    fn answered(
+        &mut self,
+        endpoint: &EndpointId,
+        top: &Digest,
+        descriptors: &[Descriptor],
+        now: Instant,
+    ) {
+        self.gives(top);
+        self.answers.retain(|answer| answer.is_alive(now));
+        if self.proved.as_ref() == Some(top) {
+            return self.answers.retain(|answer| answer.endpoint != *endpoint);
+        }
+        let own = |answer: &&Unproved| answer.endpoint == *endpoint;
+        if self.answers.iter().find(own).is_some_and(|a| a.top == *top) {
+            return;
+        }
+        self.answers.retain(|answer| answer.endpoint != *endpoint);
+        if self.answers.len() >= SOURCES {
+            self.answers.remove(0);
+        }
+        // The same body from elsewhere: what is known of one is known of both.
+        let twin = self.answers.iter().find(|answer| answer.top == *top);
+        let (names, standing) = match twin {
+            Some(twin) => (twin.names.clone(), twin.standing),
+            None => (Arc::new(names(descriptors)), Standing::Open),
+        };
+        self.answers.push(Unproved {
+            endpoint: endpoint.clone(),
+            top: top.clone(),
+            names,
+            since: now,
+            standing,
+            is_said: false,
+        });
     }
 }
 

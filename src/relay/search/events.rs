@@ -144,7 +144,7 @@ impl<W: Wanted> Search<W> {
             .metrics
             .attempt(label, Failure::Timeout.word());
         let silent = &self.parts.memories.silent;
-        silent.put(candidate.endpoint.clone(), (), Instant::now());
+        silent.put(&candidate.endpoint, self.wanted.trust(), Instant::now());
         self.candidates.exclude_endpoint(&candidate.endpoint);
         self.note(attempt, Cause::Failed(Failure::Timeout), detail);
         let more = self.candidates.more(&self.parts, Instant::now());

@@ -4,6 +4,7 @@
 use super::reports::{report, report_success};
 use super::running::Running;
 use super::{Event, Rejection, Search, Wanted};
+use crate::cache::Trust;
 use crate::lifecycle::{self, deadline};
 use crate::relay::candidates::Candidate;
 use crate::relay::engine::RelayParts;
@@ -48,7 +49,7 @@ impl<W: Wanted> Search<W> {
                 let slot = self.attempts.get_mut(attempt)?;
                 let candidate = slot.candidate.clone()?;
                 let silent = &self.parts.memories.silent;
-                silent.put(candidate.endpoint.clone(), (), now);
+                silent.put(&candidate.endpoint, self.wanted.trust(), now);
                 Some(Unanswered {
                     attempt,
                     candidate,
@@ -63,8 +64,8 @@ impl<W: Wanted> Search<W> {
         let mut running = std::mem::replace(&mut self.running, Running::new());
         running.keep(|attempt| late.iter().any(|late| late.attempt == attempt));
         let parts = self.parts.clone();
-        let hedged = self.wanted.is_hedged();
-        lifecycle::spawn_detached("late answers", watch(parts, running, late, hedged));
+        let asks = (self.wanted.is_hedged(), self.wanted.trust());
+        lifecycle::spawn_detached("late answers", watch(parts, running, late, asks));
     }
 }
 
@@ -72,7 +73,7 @@ async fn watch<G: 'static>(
     parts: Arc<RelayParts>,
     mut running: Running<G>,
     mut late: Vec<Unanswered>,
-    hedged: bool,
+    (hedged, trust): (bool, Trust),
 ) {
     let limit = parts.timeouts.first_byte;
     while let Some(until) = late.iter().map(|late| deadline(late.since, limit)).min() {
@@ -83,7 +84,7 @@ async fn watch<G: 'static>(
                     && let Some(at) = late.iter().position(|late| late.attempt == attempt)
                 {
                     let candidate = late.swap_remove(at).candidate;
-                    answered(&parts, &candidate, result, took.filter(|_| hedged));
+                    answered((&parts, trust), &candidate, result, took.filter(|_| hedged));
                 }
             }
             // Cancel safe: a sleep holds nothing.
@@ -103,7 +104,7 @@ async fn watch<G: 'static>(
 
 /// It was only slow.
 fn answered<G>(
-    parts: &RelayParts,
+    (parts, trust): (&RelayParts, Trust),
     candidate: &Candidate,
     result: Result<G, Rejection>,
     took: Option<Duration>,
@@ -124,7 +125,7 @@ fn answered<G>(
             report(parts, endpoint, outcome, detail);
         }
         Ok(_) | Err(Rejection::End { .. }) => {
-            parts.memories.silent.forget(|silent| silent == endpoint);
+            parts.memories.silent.forget(endpoint, trust);
             parts.sinks.metrics.attempt(label, "late");
             report_success(parts, candidate, took, String::new());
         }

@@ -7,11 +7,10 @@ use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
 use crate::health::{Health, HttpProber};
 use crate::lifecycle::{self, Tasks};
-use crate::oci::ResourcePath;
+use crate::oci::{Digest, ResourcePath};
 use crate::relay::Relay;
 use crate::relay::blob::{BlobWanted, Incoming};
 use crate::relay::body::{BlobBody, Errand};
-use crate::relay::memory::Image;
 use crate::relay::record::RequestRecord;
 use crate::relay::window::Window;
 use crate::route::RouteTable;
@@ -206,8 +205,12 @@ impl Wanted for Falls {
         Ok(body.unwrap())
     }
 
-    fn digest(&self) -> Option<&Digest> {
-        Some(&self.digest)
+    fn content(&self) -> Option<&Image> {
+        None
+    }
+
+    fn trust(&self) -> Trust {
+        Trust::Trusted
     }
 }
 

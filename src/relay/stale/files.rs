@@ -1,27 +1,41 @@
-//! The files: a folder per repository; in it `tag.TAG`, which holds a digest, and `sha256.HEX`, which holds a media type,
-//! a line's end and the manifest. A file's time of modification is when a source last gave it.
+//! The files: a tree for trusted clients' pulls and one for the others', in each a folder per repository; in it `tag-KK.TAG`,
+//! which holds a digest (KK: the kinds of manifest that were asked for), and `sha256.HEX`, which holds a media type, a line's end
+//! and the manifest. A file's time of modification is when a source last gave it. All of it is the owner's alone.
 //!
 //! Nothing is synced: what a power loss leaves behind fails its proof and counts as absent.
 
+mod disk;
+
 use super::StaleManifest;
-use super::eviction::{Stored, evicted};
+use super::eviction::{Stored, Taken, evicted};
+use crate::cache::Trust;
 use crate::config;
-use crate::oci::{Digest, Reference, RegistryName, Repository};
-use bytes::{Buf as _, Bytes};
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use crate::oci::{Digest, ManifestKinds, Reference, RegistryName, Repository};
+use bytes::Bytes;
+use disk::{create_private, entries, is_absent, make_private, on_disk, read, touch};
+use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-
-/// Larger than any manifest that is let through, with its media type.
-const LONGEST: u64 = 8 * 1024 * 1024;
 
 /// Where a file is written before it gets its name.
 const UNFINISHED: &str = "unfinished";
 
+/// The trees, those of trusted clients first.
+const TREES: [(Trust, &str); 2] = [(Trust::Trusted, "trusted"), (Trust::Untrusted, "untrusted")];
+
 /// The directory of kept manifests. All of its calls block.
 #[derive(Debug)]
 pub(super) struct Shelf(PathBuf);
+
+/// Where something is kept: the repository's folder, and the name in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) folder: String,
+    pub(super) reference: Reference,
+    /// Which of a tag's manifests.
+    pub(super) kinds: ManifestKinds,
+}
 
 /// The repository's folder. Repositories hold slashes and may be longer than a name may be, so it is a hash.
 pub(super) fn folder(registry: &RegistryName, repository: &Repository) -> String {
@@ -30,11 +44,35 @@ pub(super) fn folder(registry: &RegistryName, repository: &Repository) -> String
     hex.get(..40).unwrap_or(hex).to_owned()
 }
 
-/// Tags and digests hold nothing that a file's name may not.
-fn name(reference: &Reference) -> String {
-    match reference {
-        Reference::Tag(tag) => format!("tag.{tag}"),
-        Reference::Digest(digest) => digest.as_str().replace(':', "."),
+/// Digests hold nothing else that a file's name may not.
+fn content_name(digest: &Digest) -> String {
+    digest.as_str().replace(':', ".")
+}
+
+// === impl Slot ===
+
+impl Slot {
+    /// Tags hold nothing that a file's name may not.
+    fn name(&self) -> String {
+        match &self.reference {
+            Reference::Tag(tag) => format!("tag-{}.{tag}", self.kinds.code()),
+            Reference::Digest(digest) => content_name(digest),
+        }
+    }
+
+    /// Whether a registry's "no" to this is one to that file: to who takes everything it is about the reference, to others about
+    /// the kinds that they take.
+    fn is_denied(&self, file: &str) -> bool {
+        match &self.reference {
+            Reference::Tag(tag) if self.kinds.are_all() => {
+                let of = file
+                    .strip_prefix("tag-")
+                    .and_then(|rest| rest.split_once('.'));
+                of.is_some_and(|(_, name)| name == &**tag)
+            }
+            Reference::Tag(_) => file == self.name(),
+            Reference::Digest(_) => self.kinds.are_all() && file == self.name(),
+        }
     }
 }
 
@@ -49,103 +87,159 @@ impl Shelf {
         &self.0
     }
 
-    /// What is kept under a reference: not older than `max_age`, and what its digest says.
+    fn folder(&self, trust: Trust, folder: &str) -> PathBuf {
+        let [(_, trusted), (_, untrusted)] = TREES;
+        let tree = if trust == Trust::Trusted {
+            trusted
+        } else {
+            untrusted
+        };
+        self.0.join(tree).join(folder)
+    }
+
+    /// What is kept in a slot: not older than `max_age`, and what its digest says. Of what two clients' pulls left the younger.
     pub(super) fn read(
         &self,
-        folder: &str,
-        reference: &Reference,
+        slot: &Slot,
         max_age: Duration,
         now: SystemTime,
     ) -> Option<StaleManifest> {
-        let folder = self.0.join(folder);
-        let (text, age) = read(&folder.join(name(reference)), now).ok()?;
-        if age > max_age {
-            return None;
+        if let Reference::Digest(digest) = &slot.reference {
+            return self.content(&slot.folder, digest, max_age, now);
         }
-        let (digest, text) = match reference {
-            Reference::Digest(digest) => (digest.clone(), text),
-            Reference::Tag(_) => {
-                let digest: Digest = std::str::from_utf8(&text).ok()?.trim_end().parse().ok()?;
-                let content = folder.join(name(&Reference::Digest(digest.clone())));
-                (digest, read(&content, now).ok()?.0)
+        let mut named: Vec<(Duration, Digest)> = Vec::new();
+        for (trust, _) in TREES {
+            let tag = self.folder(trust, &slot.folder).join(slot.name());
+            if let Ok((text, age)) = read(&tag, now)
+                && let Some(digest) = std::str::from_utf8(&text)
+                    .ok()
+                    .and_then(|text| text.trim_end().parse().ok())
+            {
+                named.push((age, digest));
             }
-        };
-        let end = text.iter().position(|byte| *byte == b'\n')?;
-        let mut body = Bytes::from(text);
-        let media_type = body.split_to(end);
-        let media_type = std::str::from_utf8(&media_type).ok()?.to_owned();
-        body.advance(b"\n".len());
-        let is_sound =
-            media_type.bytes().all(|byte| byte.is_ascii_graphic()) && digest.matches(&body);
-        is_sound.then_some(StaleManifest {
-            body,
-            digest,
-            media_type,
-            age,
+        }
+        named.sort_by_key(|(age, _)| *age);
+        let mut young = named.into_iter().filter(|(age, _)| *age <= max_age);
+        young.find_map(|(age, digest)| {
+            let found = self.content(&slot.folder, &digest, Duration::MAX, now)?;
+            Some(StaleManifest { age, ..found })
         })
     }
 
-    /// Writes a manifest under its digest and, if it was asked for by tag, the tag. Returns the bytes that it takes.
-    pub(super) fn write(
+    fn content(
         &self,
         folder: &str,
-        reference: &Reference,
+        digest: &Digest,
+        max_age: Duration,
+        now: SystemTime,
+    ) -> Option<StaleManifest> {
+        TREES.into_iter().find_map(|(trust, _)| {
+            let path = self.folder(trust, folder).join(content_name(digest));
+            let (text, age) = read(&path, now).ok().filter(|(_, age)| *age <= max_age)?;
+            let end = text.iter().position(|byte| *byte == b'\n')?;
+            let text = Bytes::from(text);
+            let media_type = std::str::from_utf8(text.get(..end)?).ok()?.to_owned();
+            let body = text.slice(end.checked_add(1)?..);
+            let is_sound =
+                media_type.bytes().all(|byte| byte.is_ascii_graphic()) && digest.matches(&body);
+            is_sound.then(|| StaleManifest {
+                body,
+                digest: digest.clone(),
+                media_type,
+                age,
+            })
+        })
+    }
+
+    /// Writes a manifest under its digest and, if it was asked for by tag, the tag. Returns what that takes of the disk. What a
+    /// trusted client's pull left only becomes younger by an untrusted one's.
+    pub(super) fn write(
+        &self,
+        slot: &Slot,
         digest: &Digest,
         whole: Option<&(Bytes, String)>,
+        trust: Trust,
         now: SystemTime,
     ) -> io::Result<u64> {
-        let folder = self.0.join(folder);
-        fs::create_dir_all(&folder)?;
-        let content = folder.join(name(&Reference::Digest(digest.clone())));
-        let mut bytes = 0;
-        if let Some((body, media_type)) = whole {
-            bytes = self.replace(&content, &[media_type.as_bytes(), b"\n", body], now)?;
-        } else if let Ok(file) = File::options().append(true).open(&content) {
-            file.set_modified(now)?;
+        let (own, theirs) = (
+            self.folder(trust, &slot.folder),
+            self.folder(other(trust), &slot.folder),
+        );
+        let mut bytes = make_private(&own)?;
+        let content = content_name(digest);
+        let is_theirs = trust == Trust::Untrusted && touch(&theirs.join(&content), now)?;
+        match whole {
+            _ if is_theirs => {}
+            Some((body, media_type)) => {
+                let text: [&[u8]; 3] = [media_type.as_bytes(), b"\n", body];
+                bytes = bytes.saturating_add(self.replace(&own.join(&content), &text, now)?);
+            }
+            None if touch(&own.join(&content), now)? => {}
+            None if trust == Trust::Untrusted => {}
+            // A trusted client was told of it, which only an untrusted one's pull had brought.
+            None => is_absent(fs::rename(theirs.join(&content), own.join(&content)))?,
         }
-        if let Reference::Tag(_) = reference {
-            let text = [digest.as_str().as_bytes(), b"\n"];
-            let tag = self.replace(&folder.join(name(reference)), &text, now)?;
-            bytes = bytes.saturating_add(tag);
+        if let Reference::Tag(_) = slot.reference {
+            let (tag, text) = (slot.name(), format!("{digest}\n"));
+            let names_it =
+                |folder: &Path| fs::read(folder.join(&tag)).is_ok_and(|it| it == text.as_bytes());
+            if trust == Trust::Untrusted && names_it(&theirs) {
+                touch(&theirs.join(&tag), now)?;
+            } else {
+                let written = self.replace(&own.join(&tag), &[text.as_bytes()], now)?;
+                bytes = bytes.saturating_add(written);
+            }
         }
         Ok(bytes)
     }
 
-    /// Deletes one reference, or all of a repository. What is not there is deleted already.
-    pub(super) fn delete(&self, folder: &str, reference: Option<&Reference>) -> io::Result<()> {
-        let folder = self.0.join(folder);
-        let deleted = match reference {
-            Some(reference) => fs::remove_file(folder.join(name(reference))),
-            None => fs::remove_dir_all(folder),
-        };
-        match deleted {
-            Err(error)
-                if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                Err(error)
+    /// Deletes what a registry's "no" is about; without a reference all of the repository. What is not there is deleted already.
+    pub(super) fn delete(&self, folder: &str, denied: Option<&Slot>) -> io::Result<()> {
+        for (trust, _) in TREES {
+            let folder = self.folder(trust, folder);
+            let Some(denied) = denied else {
+                is_absent(fs::remove_dir_all(folder))?;
+                continue;
+            };
+            for file in entries(&folder)? {
+                let name = file.file_name().and_then(|name| name.to_str());
+                if name.is_some_and(|name| denied.is_denied(name)) {
+                    is_absent(fs::remove_file(file))?;
+                }
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
-    /// Deletes what is too old or too much; returns the bytes of what is left.
-    pub(super) fn tidy(&self, limits: config::Stale, now: SystemTime) -> io::Result<u64> {
+    /// Deletes what is too old or too much; returns what is left.
+    pub(super) fn tidy(&self, limits: config::Stale, now: SystemTime) -> io::Result<Taken> {
         let mut all = Vec::new();
-        for folder in entries(&self.0)? {
-            for file in entries(&folder)? {
-                let Ok(metadata) = fs::symlink_metadata(&file) else {
-                    continue;
-                };
-                all.push(Stored {
-                    at: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-                    bytes: metadata.len(),
-                    file,
-                });
+        let mut fixed = on_disk(&self.0);
+        for (trust, name) in TREES {
+            let tree = self.0.join(name);
+            fixed = fixed.saturating_add(on_disk(&tree));
+            for folder in entries(&tree)? {
+                let begins = all.len();
+                for file in entries(&folder)? {
+                    let modified = fs::symlink_metadata(&file).and_then(|data| data.modified());
+                    all.push(Stored {
+                        trust,
+                        at: modified.unwrap_or(SystemTime::UNIX_EPOCH),
+                        bytes: on_disk(&file),
+                        file,
+                    });
+                }
+                // The folder goes with the last of its files.
+                let files = all.iter_mut().skip(begins);
+                match files.max_by(|a, b| (a.at, &a.file).cmp(&(b.at, &b.file))) {
+                    Some(last) => last.bytes = last.bytes.saturating_add(on_disk(&folder)),
+                    None => is_absent(fs::remove_dir(&folder))?,
+                }
             }
         }
-        let (gone, left) = evicted(all, limits, now);
+        let (gone, left) = evicted(all, fixed, limits, now);
         for file in gone {
-            fs::remove_file(&file)?;
+            is_absent(fs::remove_file(&file))?;
             if let Some(folder) = file.parent() {
                 // Fails while it holds anything.
                 let _ = fs::remove_dir(folder);
@@ -158,41 +252,26 @@ impl Shelf {
     fn replace(&self, path: &Path, parts: &[&[u8]], now: SystemTime) -> io::Result<u64> {
         let unfinished = self.0.join(UNFINISHED);
         let written = (|| {
-            let mut file = File::create(&unfinished)?;
+            let mut file = create_private(&unfinished)?;
             for part in parts {
                 file.write_all(part)?;
             }
             file.set_modified(now)?;
-            fs::rename(&unfinished, path)
+            let bytes = on_disk(&unfinished);
+            fs::rename(&unfinished, path)?;
+            Ok(bytes)
         })();
         if written.is_err() {
             // A full disk gets its room back; where that fails too the next write begins with it.
             let _ = fs::remove_file(&unfinished);
         }
-        written?;
-        Ok(parts.iter().map(|part| part.len() as u64).sum())
+        written
     }
 }
 
-fn read(path: &Path, now: SystemTime) -> io::Result<(Vec<u8>, Duration)> {
-    let file = File::open(path)?;
-    // A clock that was set back makes nothing older.
-    let age = now
-        .duration_since(file.metadata()?.modified()?)
-        .unwrap_or_default();
-    let mut text = Vec::new();
-    file.take(LONGEST).read_to_end(&mut text)?;
-    Ok((text, age))
-}
-
-/// What is in a directory; nothing where there is none.
-fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let found = match fs::read_dir(directory) {
-        Ok(found) => found,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(error),
-    };
-    found.map(|entry| Ok(entry?.path())).collect()
+fn other(trust: Trust) -> Trust {
+    match trust {
+        Trust::Trusted => Trust::Untrusted,
+        Trust::Untrusted => Trust::Trusted,
+    }
 }

@@ -1,6 +1,8 @@
 //! What is kept comes back, proved and only while it may; what cannot be written costs one event.
 
-use super::eviction::{Stored, evicted};
+mod eviction;
+mod strangers;
+
 use super::*;
 use crate::telemetry::{Captured, EventName};
 
@@ -40,8 +42,19 @@ impl Kept {
     }
 
     fn keep(&mut self, reference: &str, body: &'static [u8], at: SystemTime) {
+        self.keep_of(&slot(reference), body, Trust::Trusted, at);
+    }
+
+    fn keep_of(&mut self, slot: &Slot, body: &'static [u8], trust: Trust, at: SystemTime) {
         let whole = Some((Bytes::from_static(body), MEDIA_TYPE.to_owned()));
-        self.keep_as(reference, body, whole, limits(), Instant::now(), at);
+        let command = Command::Keep {
+            slot: slot.clone(),
+            digest: Digest::sha256(body),
+            trust,
+            whole,
+            limits: limits(),
+        };
+        self.writer.carry_out(command, Instant::now(), at);
     }
 
     fn keep_as(
@@ -54,28 +67,47 @@ impl Kept {
         at: SystemTime,
     ) {
         let command = Command::Keep {
-            folder: "f".to_owned(),
-            reference: reference.parse().unwrap(),
+            slot: slot(reference),
             digest: Digest::sha256(body),
+            trust: Trust::Trusted,
             whole,
             limits,
         };
         self.writer.carry_out(command, now, at);
     }
 
-    fn forget(&mut self, reference: Option<&str>) {
-        let command = Command::Forget {
-            folder: "f".to_owned(),
-            reference: reference.map(|reference| reference.parse().unwrap()),
-        };
+    fn forget(&mut self, denied: Option<Slot>) {
+        let folder = "f".to_owned();
+        let command = Command::Forget { folder, denied };
         self.writer
             .carry_out(command, Instant::now(), SystemTime::now());
     }
 
     fn read(&self, reference: &str, now: SystemTime) -> Option<StaleManifest> {
-        let reference = reference.parse().unwrap();
-        self.shelf.read("f", &reference, limits().max_age, now)
+        self.read_of(&slot(reference), now)
     }
+
+    fn read_of(&self, slot: &Slot, now: SystemTime) -> Option<StaleManifest> {
+        self.shelf.read(slot, limits().max_age, now)
+    }
+}
+
+/// For who takes everything.
+fn slot(reference: &str) -> Slot {
+    slot_for(reference, ManifestKinds::ALL)
+}
+
+fn slot_for(reference: &str, kinds: ManifestKinds) -> Slot {
+    Slot {
+        folder: "f".to_owned(),
+        reference: reference.parse().unwrap(),
+        kinds,
+    }
+}
+
+/// For who takes no index.
+fn narrow(reference: &str) -> Slot {
+    slot_for(reference, ManifestKinds::of_accept(MEDIA_TYPE))
 }
 
 #[test]
@@ -116,7 +148,7 @@ fn what_does_not_fit_its_digest_is_absent() {
     let (mut kept, now) = (Kept::new(), SystemTime::now());
     kept.keep("1", BODY, now);
     let hex = Digest::sha256(BODY).as_str().replace(':', ".");
-    let content = kept.shelf.directory().join("f").join(hex);
+    let content = kept.shelf.directory().join("trusted/f").join(hex);
     for broken in [
         &b""[..],
         b"x",
@@ -126,7 +158,11 @@ fn what_does_not_fit_its_digest_is_absent() {
         std::fs::write(&content, broken).unwrap();
         assert_eq!(kept.read("1", now), None, "{broken:?}");
     }
-    std::fs::write(kept.shelf.directory().join("f/tag.1"), "sha256:12\n").unwrap();
+    std::fs::write(
+        kept.shelf.directory().join("trusted/f/tag-ff.1"),
+        "sha256:12\n",
+    )
+    .unwrap();
     assert_eq!(kept.read("1", now), None);
 }
 
@@ -135,8 +171,8 @@ fn a_denial_deletes() {
     let (mut kept, now) = (Kept::new(), SystemTime::now());
     kept.keep("1", BODY, now);
     kept.keep("2", BODY, now);
-    kept.forget(Some("1"));
-    kept.forget(Some("never-kept"));
+    kept.forget(Some(slot("1")));
+    kept.forget(Some(slot("never-kept")));
     assert_eq!(kept.read("1", now), None);
     assert!(kept.read("2", now).is_some());
     kept.forget(None);
@@ -200,64 +236,10 @@ fn the_oldest_and_the_too_old_make_room_on_disk() {
             at,
         );
     }
-    let files = std::fs::read_dir(kept.shelf.directory().join("f"))
+    let files = std::fs::read_dir(kept.shelf.directory().join("trusted/f"))
         .unwrap()
         .count();
     assert!(files <= 8, "{files} files");
     assert!(kept.read("t19", now).is_some());
     assert_eq!(kept.read("t0", now), None);
-}
-
-#[test]
-fn what_is_evicted() {
-    let now = SystemTime::now();
-    let stored = |name: &str, days: u32, bytes: u64| Stored {
-        at: now - days * DAY,
-        bytes,
-        file: name.into(),
-    };
-    let limits = config::Stale {
-        max_bytes: 16 * 4096,
-        ..limits()
-    };
-    // (files, who goes, blocks that stay)
-    let table: [(Vec<Stored>, &[&str], u64); 4] = [
-        (vec![], &[], 0),
-        (vec![stored("a", 6, 1), stored("b", 1, 4097)], &[], 3),
-        (vec![stored("a", 8, 1), stored("b", 1, 1)], &["a"], 1),
-        (
-            vec![
-                stored("b", 1, 8 * 4096),
-                stored("c", 3, 5 * 4096),
-                stored("a", 2, 4 * 4096),
-            ],
-            &["c"],
-            12,
-        ),
-    ];
-    for (all, due, left) in table {
-        let due: Vec<PathBuf> = due.iter().map(PathBuf::from).collect();
-        assert_eq!(
-            evicted(all.clone(), limits, now),
-            (due, left * 4096),
-            "{all:?}"
-        );
-    }
-}
-
-#[test]
-fn only_what_the_client_takes_is_answered() {
-    let table = [
-        (MEDIA_TYPE, true),
-        (
-            "text/html, application/vnd.oci.image.manifest.v1+json;q=0.5",
-            true,
-        ),
-        ("application/vnd.oci.image.index.v1+json, */*;q=0.1", true),
-        ("application/vnd.oci.image.index.v1+json", false),
-        ("", false),
-    ];
-    for (accept, due) in table {
-        assert_eq!(is_accepted(accept, MEDIA_TYPE), due, "{accept}");
-    }
 }

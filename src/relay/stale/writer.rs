@@ -1,11 +1,12 @@
 //! The one writer: takes commands in order, each on a thread that may block, and switches keeping off while the disk
 //! does not take it.
 
-use super::eviction::taken;
-use super::files::Shelf;
+use super::eviction::Taken;
+use super::files::{Shelf, Slot};
+use crate::cache::Trust;
 use crate::config;
 use crate::lifecycle::deadline;
-use crate::oci::{Digest, Reference};
+use crate::oci::Digest;
 use crate::telemetry::{EventName, Journal, StateChange};
 use bytes::Bytes;
 use std::io;
@@ -26,17 +27,18 @@ const TIDY_EVERY: Duration = Duration::from_secs(3600);
 pub(super) enum Command {
     /// Write it.
     Keep {
-        folder: String,
-        reference: Reference,
+        slot: Slot,
         digest: Digest,
+        /// Whose pull it was.
+        trust: Trust,
         /// Body and media type.
         whole: Option<(Bytes, String)>,
         limits: config::Stale,
     },
-    /// Delete one reference, or all of the folder.
+    /// Delete what a "no" to one reference is about, or all of the folder.
     Forget {
         folder: String,
-        reference: Option<Reference>,
+        denied: Option<Slot>,
     },
 }
 
@@ -47,7 +49,7 @@ pub(super) struct Writer {
     journal: Journal,
     tainted: Arc<AtomicBool>,
     /// On disk, as far as it is known; too much counts as a reason to look.
-    bytes: Option<u64>,
+    taken: Option<Taken>,
     tidied: Option<Instant>,
     paused_until: Option<Instant>,
     /// It was said that the disk does not take it.
@@ -62,7 +64,7 @@ impl Writer {
             shelf,
             journal,
             tainted,
-            bytes: None,
+            taken: None,
             tidied: None,
             paused_until: None,
             said: false,
@@ -89,16 +91,16 @@ impl Writer {
         match command {
             Command::Keep { .. } if self.paused_until.is_some_and(|until| now < until) => {}
             Command::Keep {
-                folder,
-                reference,
+                slot,
                 digest,
+                trust,
                 whole,
                 limits,
             } => {
                 let written = self
                     .shelf
-                    .write(&folder, &reference, &digest, whole.as_ref(), clock);
-                let kept = written.and_then(|bytes| self.count(bytes, limits, now, clock));
+                    .write(&slot, &digest, whole.as_ref(), trust, clock);
+                let kept = written.and_then(|bytes| self.count((trust, bytes), limits, now, clock));
                 match kept {
                     Ok(()) => (self.paused_until, self.said) = (None, false),
                     Err(error) => {
@@ -109,8 +111,8 @@ impl Writer {
                     }
                 }
             }
-            Command::Forget { folder, reference } => {
-                if let Err(error) = self.shelf.delete(&folder, reference.as_ref())
+            Command::Forget { folder, denied } => {
+                if let Err(error) = self.shelf.delete(&folder, denied.as_ref())
                     && !self.tainted.swap(true, Ordering::Relaxed)
                 {
                     let what =
@@ -123,21 +125,19 @@ impl Writer {
 
     fn count(
         &mut self,
-        bytes: u64,
+        (trust, bytes): (Trust, u64),
         limits: config::Stale,
         now: Instant,
         clock: SystemTime,
     ) -> io::Result<()> {
-        // A tag and its content are two files.
-        let known = self
-            .bytes
-            .map(|known| known.saturating_add(taken(bytes).saturating_mul(2)));
-        self.bytes = known;
-        let tidied = self.tidied.is_some_and(|at| now < deadline(at, TIDY_EVERY));
-        if tidied && known.is_some_and(|known| known <= limits.max_bytes) {
+        if let Some(taken) = &mut self.taken {
+            taken.add(trust, bytes);
+        }
+        let tidied = self.tidied.is_some_and(|at| now < at + TIDY_EVERY);
+        if tidied && self.taken.is_some_and(|taken| taken.fits(limits.max_bytes)) {
             return Ok(());
         }
-        self.bytes = Some(self.shelf.tidy(limits, clock)?);
+        self.taken = Some(self.shelf.tidy(limits, clock)?);
         self.tidied = Some(now);
         Ok(())
     }

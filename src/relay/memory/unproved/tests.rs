@@ -1,6 +1,7 @@
 //! Who is doubted for a tag, and what ends the doubt.
 
 use super::*;
+use crate::oci::ManifestKinds;
 use crate::topology::SourceId;
 use std::net::SocketAddr;
 
@@ -12,7 +13,7 @@ struct Course {
 impl Course {
     fn new() -> Self {
         Self {
-            tags: UnprovedTags::default(),
+            tags: UnprovedTags::new(),
             begin: Instant::now(),
         }
     }
@@ -26,12 +27,19 @@ impl Course {
         let named: Vec<Descriptor> = names.iter().map(|name| descriptor(name)).collect();
         let (endpoint, top) = (endpoint(who), digest(top));
         self.tags
-            .answered(image("1"), &endpoint, &top, &named, self.at(millis));
+            .answered(&image("1"), &endpoint, &top, &named, self.at(millis));
     }
 
     fn served(&self, name: &str, millis: u64) {
-        let (digest, size) = (digest(name), descriptor(name).size);
-        self.tags.served(&digest, size, self.at(millis));
+        let (content, size) = (content("library/app", name), descriptor(name).size);
+        let to = (&content, Trust::Trusted);
+        self.tags.served(to, size, self.at(millis));
+    }
+
+    fn missing(&self, name: &str, millis: u64) {
+        let content = content("library/app", name);
+        self.tags
+            .missing((&content, Trust::Trusted), self.at(millis));
     }
 
     /// The last bytes of the doubted addresses.
@@ -60,12 +68,20 @@ fn descriptor(name: &str) -> Descriptor {
     }
 }
 
-fn image(tag: &str) -> Image {
-    Image::new(
-        "docker.io".parse().unwrap(),
-        "library/app".parse().unwrap(),
-        tag.parse().unwrap(),
-    )
+fn content(repository: &str, name: &str) -> Image {
+    let (registry, repository) = ("docker.io".parse().unwrap(), repository.parse().unwrap());
+    Image::content(registry, repository, digest(name))
+}
+
+/// The tag as trusted clients know it who take everything.
+fn image(tag: &str) -> Key {
+    image_for(tag, ManifestKinds::ALL, Trust::Trusted)
+}
+
+fn image_for(tag: &str, kinds: ManifestKinds, trust: Trust) -> Key {
+    let (registry, repository) = ("docker.io".parse().unwrap(), "library/app".parse().unwrap());
+    let image = Image::new(registry, repository, tag.parse().unwrap(), kinds);
+    (image, trust)
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,7 +106,8 @@ async fn an_answer_of_which_nothing_came_is_doubted_from_the_next_pull_on_and_no
 async fn whoever_names_what_was_served_is_not_doubted() {
     let it = Course::new();
     it.answers(1, "top", &["child", "another"], 0);
-    it.tags.served(&digest("child"), 6, it.at(10));
+    let child = content("library/app", "child");
+    it.tags.served((&child, Trust::Trusted), 6, it.at(10));
     assert_eq!(it.doubted(2000), [endpoint(1)], "another size than it said");
     it.served("stranger", 2000);
     assert_eq!(it.doubted(2000), [endpoint(1)]);
@@ -120,7 +137,7 @@ async fn whoever_names_what_is_nowhere_is_doubted_at_once_whatever_else_was_serv
     let it = Course::new();
     it.answers(1, "wrong", &["config", "layer"], 0);
     it.served("config", 10);
-    it.tags.missing(&digest("layer"), it.at(20));
+    it.missing("layer", 20);
     it.served("config", 30);
     assert_eq!(it.doubted(30), [endpoint(1)]);
     it.answers(2, "wrong", &["config", "layer"], 40);
@@ -137,7 +154,7 @@ async fn a_digest_from_anywhere_ends_the_doubt_in_the_same_answer_alone() {
     it.tags.proved(&image("1"), &digest("right"), it.at(2000));
     assert_eq!(it.doubted(3000), [endpoint(2)]);
     it.answers(1, "right", &["child"], 4000);
-    it.tags.missing(&digest("child"), it.at(4000));
+    it.missing("child", 4000);
     assert_eq!(it.doubted(6000), [endpoint(2)], "it is what the tag names");
 }
 
@@ -170,8 +187,41 @@ async fn tags_and_sources_are_bounded() {
         let image = image(&format!("v{tag}"));
         let (endpoint, top) = (endpoint(1), digest("wrong"));
         it.tags
-            .answered(image, &endpoint, &top, &[], it.at(1000 + tag));
+            .answered(&image, &endpoint, &top, &[], it.at(1000 + tag));
     }
     assert_eq!(it.doubted(3000), []);
     assert_eq!(it.tags.doubted(&image("v0"), it.at(3000)).len(), 1);
+}
+
+/// What is nowhere in another repository, and what is served from there, says nothing of this one's tag; nor does what untrusted
+/// clients do with it, or who takes other kinds of manifest.
+#[tokio::test(start_paused = true)]
+async fn only_the_same_kind_of_client_in_the_same_repository_confirms_and_refutes() {
+    let it = Course::new();
+    it.answers(1, "top", &["child"], 0);
+    let (ours, theirs) = (
+        content("library/app", "child"),
+        content("evil/app", "child"),
+    );
+    it.tags.missing((&theirs, Trust::Trusted), it.at(10));
+    it.tags.missing((&ours, Trust::Untrusted), it.at(10));
+    assert_eq!(it.doubted(500), []);
+    it.tags.served((&theirs, Trust::Trusted), 5, it.at(500));
+    it.tags.served((&ours, Trust::Untrusted), 5, it.at(500));
+    assert_eq!(it.doubted(1000), [endpoint(1)], "still open");
+    it.served("child", 1000);
+    assert_eq!(it.doubted(2000), []);
+    let narrow = ManifestKinds::of_accept("application/vnd.oci.image.manifest.v1+json");
+    for other in [
+        image_for("1", ManifestKinds::ALL, Trust::Untrusted),
+        image_for("1", narrow, Trust::Trusted),
+    ] {
+        it.tags.proved(&other, &digest("platform"), it.at(3000));
+        let named = [descriptor("child")];
+        it.tags
+            .answered(&other, &endpoint(2), &digest("top"), &named, it.at(3000));
+        assert_eq!(it.tags.doubted(&other, it.at(5000)).len(), 1, "asked twice");
+    }
+    it.answers(1, "top", &["child"], 5000);
+    assert_eq!(it.doubted(7000), [], "confirmed as before");
 }

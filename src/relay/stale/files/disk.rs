@@ -1,0 +1,88 @@
+//! Files and directories that are their owner's alone, and what they take of the disk.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// Larger than any manifest that is let through, with its media type.
+const LONGEST: u64 = 8 * 1024 * 1024;
+
+/// Makes a folder of a tree, the directories above it included, all of mode 0700; returns what it takes of the disk if it is
+/// new. The directory of all, which an earlier version may have made for everybody to read, is closed.
+pub(super) fn make_private(folder: &Path) -> io::Result<u64> {
+    if folder.is_dir() {
+        return Ok(0);
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let top = folder.ancestors().nth(2).unwrap_or(folder);
+    if fs::metadata(top)?.mode() & 0o077 != 0 {
+        fs::set_permissions(top, Permissions::from_mode(0o700))?;
+    }
+    Ok(on_disk(folder))
+}
+
+/// A new file of mode 0600, whatever stood there.
+pub(super) fn create_private(path: &Path) -> io::Result<File> {
+    is_absent(fs::remove_file(path))?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// A source has given it again: it is young. `false`: it is not there.
+pub(super) fn touch(path: &Path, now: SystemTime) -> io::Result<bool> {
+    match File::options().append(true).open(path) {
+        Ok(file) => file.set_modified(now).map(|()| true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A file with its age.
+pub(super) fn read(path: &Path, now: SystemTime) -> io::Result<(Vec<u8>, Duration)> {
+    let file = File::open(path)?;
+    // A clock that was set back makes nothing older.
+    let age = now
+        .duration_since(file.metadata()?.modified()?)
+        .unwrap_or_default();
+    let mut text = Vec::new();
+    file.take(LONGEST).read_to_end(&mut text)?;
+    Ok((text, age))
+}
+
+/// What a file or directory takes of the disk: its blocks, which are of 512 bytes here whatever the file system's are (stat(2)).
+/// Some file systems count them later; so it is its length at least.
+pub(super) fn on_disk(path: &Path) -> u64 {
+    let metadata = fs::symlink_metadata(path);
+    metadata.map_or(0, |metadata| {
+        metadata.blocks().saturating_mul(512).max(metadata.len())
+    })
+}
+
+/// What is in a directory; nothing where there is none.
+pub(super) fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let found = match fs::read_dir(directory) {
+        Ok(found) => found,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
+    found.map(|entry| Ok(entry?.path())).collect()
+}
+
+/// What is not there any more is as good as done.
+pub(super) fn is_absent(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(())
+        }
+        done => done,
+    }
+}

@@ -1,0 +1,111 @@
+//! Who makes room for whom on the disk.
+
+use super::super::eviction::{Stored, Taken, evicted};
+use super::*;
+
+const BLOCK: u64 = 4096;
+
+#[test]
+fn what_is_evicted() {
+    let now = SystemTime::now();
+    let stored = |name: &str, days: u32, blocks: u64| Stored {
+        trust: if name.starts_with('u') {
+            Trust::Untrusted
+        } else {
+            Trust::Trusted
+        },
+        at: now - days * DAY,
+        bytes: blocks * BLOCK,
+        file: name.into(),
+    };
+    let limits = config::Stale {
+        max_bytes: 16 * BLOCK,
+        ..limits()
+    };
+    // (files, who goes, blocks that stay: all, of untrusted clients)
+    let table: [(Vec<Stored>, &[&str], (u64, u64)); 8] = [
+        (vec![], &[], (0, 0)),
+        (vec![stored("a", 6, 1), stored("b", 1, 2)], &[], (3, 0)),
+        (
+            vec![stored("a", 8, 1), stored("u", 8, 1), stored("b", 1, 1)],
+            &["a", "u"],
+            (1, 0),
+        ),
+        (
+            vec![stored("b", 1, 8), stored("c", 3, 5), stored("a", 2, 4)],
+            &["c"],
+            (12, 0),
+        ),
+        // A quarter at most, whatever room there is.
+        (vec![stored("u1", 1, 2), stored("u2", 2, 2)], &[], (4, 4)),
+        (
+            vec![stored("u1", 1, 3), stored("u2", 2, 2)],
+            &["u2"],
+            (3, 3),
+        ),
+        // Theirs go first, young as they are.
+        (
+            vec![
+                stored("a", 6, 9),
+                stored("b", 5, 5),
+                stored("u1", 1, 2),
+                stored("u2", 0, 1),
+            ],
+            &["u1", "u2"],
+            (14, 0),
+        ),
+        (
+            vec![stored("a", 6, 17), stored("b", 5, 1), stored("u1", 1, 1)],
+            &["u1", "a"],
+            (1, 0),
+        ),
+    ];
+    for (all, due, (left, untrusted)) in table {
+        let due: Vec<PathBuf> = due.iter().map(PathBuf::from).collect();
+        let left = Taken {
+            all: left * BLOCK,
+            untrusted: untrusted * BLOCK,
+        };
+        assert_eq!(evicted(all.clone(), 0, limits, now), (due, left), "{all:?}");
+    }
+}
+
+/// What `du` says of the directory is what is bounded: small files and their folders take a block each.
+#[test]
+fn the_bound_is_one_of_the_disk() {
+    use std::os::unix::fs::MetadataExt as _;
+    fn blocks(path: &std::path::Path) -> u64 {
+        let below = std::fs::read_dir(path).into_iter().flatten();
+        let own = std::fs::metadata(path).unwrap().blocks() * 512;
+        own + below
+            .map(|entry| blocks(&entry.unwrap().path()))
+            .sum::<u64>()
+    }
+    let mut kept = Kept::new();
+    let limits = config::Stale {
+        max_bytes: 256 * 1024,
+        ..limits()
+    };
+    for index in 0..200_u32 {
+        let body = Bytes::from(format!("{{\"n\":{index}}}"));
+        let command = Command::Keep {
+            slot: Slot {
+                folder: format!("f{index}"),
+                ..slot("1")
+            },
+            digest: Digest::sha256(&body),
+            trust: if index % 2 == 0 {
+                Trust::Trusted
+            } else {
+                Trust::Untrusted
+            },
+            whole: Some((body, MEDIA_TYPE.to_owned())),
+            limits,
+        };
+        let at = SystemTime::now() - Duration::from_secs(1_000 - u64::from(index));
+        kept.writer.carry_out(command, Instant::now(), at);
+    }
+    let taken = blocks(kept.shelf.directory());
+    assert!(taken <= limits.max_bytes, "{taken} bytes");
+    assert!(taken >= limits.max_bytes / 2, "{taken} bytes: it is used");
+}

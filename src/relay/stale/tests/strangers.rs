@@ -1,0 +1,89 @@
+//! What untrusted clients and odd choices of kinds do to what is kept: nothing to anybody else's.
+
+use super::*;
+use std::os::unix::fs::PermissionsExt as _;
+
+/// Who takes no index gets one platform's manifest for a tag, or none: that is kept, and deleted, beside the index.
+#[test]
+fn a_tag_means_to_each_kind_of_client_what_it_was_told() {
+    let (mut kept, now) = (Kept::new(), SystemTime::now());
+    kept.keep("1", BODY, now);
+    kept.keep_of(&narrow("1"), b"{}", Trust::Trusted, now);
+    assert_eq!(kept.read("1", now).unwrap().body, BODY);
+    assert_eq!(kept.read_of(&narrow("1"), now).unwrap().body, "{}");
+    let by_digest = Digest::sha256(BODY);
+    kept.forget(Some(narrow("1")));
+    kept.forget(Some(narrow(by_digest.as_str())));
+    assert_eq!(kept.read_of(&narrow("1"), now), None);
+    assert_eq!(kept.read("1", now).unwrap().body, BODY);
+    assert!(kept.read(by_digest.as_str(), now).is_some());
+    // Who takes everything is told of all of it.
+    kept.keep_of(&narrow("1"), b"{}", Trust::Trusted, now);
+    kept.keep("1.2", b"{}", now);
+    kept.forget(Some(slot("1")));
+    assert_eq!(kept.read_of(&narrow("1"), now), None);
+    assert_eq!(kept.read("1", now), None);
+    assert!(kept.read("1.2", now).is_some());
+    kept.forget(Some(slot(by_digest.as_str())));
+    assert_eq!(kept.read(by_digest.as_str(), now), None);
+}
+
+#[test]
+fn the_newest_word_counts_whoever_asked_and_nobody_elses_copy_goes_for_it() {
+    let (mut kept, now) = (Kept::new(), SystemTime::now());
+    let at = |days: u32| now - days * DAY;
+    kept.keep("1", BODY, at(5));
+    kept.keep_of(&slot("1"), b"{}", Trust::Untrusted, at(4));
+    assert_eq!(kept.read("1", now).unwrap().body, "{}");
+    // Its content gone, the trusted client's is as good as ever.
+    std::fs::remove_dir_all(kept.shelf.directory().join("untrusted")).unwrap();
+    assert_eq!(kept.read("1", now).unwrap().body, BODY);
+    // The same again makes it younger, where it is.
+    kept.keep_of(&slot("1"), BODY, Trust::Untrusted, at(1));
+    assert_eq!(kept.read("1", now).unwrap().age, DAY);
+    let theirs = std::fs::read_dir(kept.shelf.directory().join("untrusted/f"));
+    assert_eq!(theirs.unwrap().count(), 0);
+    kept.forget(None);
+    assert_eq!(kept.read("1", now), None);
+}
+
+/// A trusted client that is told of a manifest by HEAD alone takes over what another's pull has brought.
+#[test]
+fn what_a_trusted_client_is_told_of_is_its_own() {
+    let (mut kept, now) = (Kept::new(), SystemTime::now());
+    kept.keep_of(&slot("1"), BODY, Trust::Untrusted, now);
+    kept.keep_as("1", BODY, None, limits(), Instant::now(), now);
+    std::fs::remove_dir_all(kept.shelf.directory().join("untrusted")).unwrap();
+    assert_eq!(kept.read("1", now).unwrap().body, BODY);
+}
+
+/// Whatever the umask is and whatever an earlier version left.
+#[test]
+fn nobody_else_may_read_what_is_kept() {
+    fn modes(path: &std::path::Path, found: &mut Vec<(PathBuf, u32)>) {
+        let mode = std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        found.push((path.to_owned(), mode));
+        for entry in std::fs::read_dir(path).into_iter().flatten() {
+            modes(&entry.unwrap().path(), found);
+        }
+    }
+    for leftover in [false, true] {
+        let (mut kept, now) = (Kept::new(), SystemTime::now());
+        let directory = kept.shelf.directory().to_owned();
+        if leftover {
+            std::fs::create_dir(&directory).unwrap();
+            let open = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(&directory, open).unwrap();
+            std::fs::write(directory.join("unfinished"), "old").unwrap();
+        }
+        kept.keep("1", BODY, now);
+        kept.keep_of(&slot("2"), BODY, Trust::Untrusted, now);
+        let mut found = Vec::new();
+        modes(&directory, &mut found);
+        assert!(found.len() > 5, "{found:?}");
+        for (path, mode) in found {
+            let due = if path.is_dir() { 0o700 } else { 0o600 };
+            assert_eq!(mode, due, "{}", path.display());
+        }
+    }
+}
