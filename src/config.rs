@@ -15,6 +15,7 @@ mod access;
 mod document;
 mod files;
 mod interpret;
+mod later;
 mod load;
 mod merge;
 mod model;

@@ -20,6 +20,7 @@ mod manifest;
 mod memory;
 mod policy;
 mod quota;
+mod rates;
 mod record;
 mod rules;
 mod search;

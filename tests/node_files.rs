@@ -10,6 +10,7 @@
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test's own helpers end the test"
 )]
 
@@ -64,6 +65,24 @@ fn taking_out_gives_the_original_bytes() {
                 "{}",
                 case.name
             );
+        }
+    }
+}
+
+/// The handover knows no configuration: the marks in the file say what is ours.
+#[test]
+fn handing_over_by_the_marks_is_as_good_as_with_the_configuration() {
+    let cases = corpus::all().into_iter();
+    for case in cases.filter(|case| case.kind == Kind::HostsToml) {
+        for (closed, tiers_whole) in [(false, false), (false, true), (true, false), (true, true)] {
+            let case = case.with(Settings {
+                closed,
+                tiers_whole,
+                ..case.settings
+            });
+            if let Err(wrong) = case.handed_over() {
+                panic!("{}: {wrong}", case.name);
+            }
         }
     }
 }

@@ -71,6 +71,12 @@ impl Loader {
         }
     }
 
+    /// Where state is kept unless a file says otherwise: no file is read.
+    #[must_use]
+    pub fn default_state_directory(&self) -> PathBuf {
+        default_state(&self.environment)
+    }
+
     /// The places that `[node]` names, as far as the files say them: also when they are wrong otherwise, so that
     /// `restore` looks there.
     #[must_use]

@@ -6,6 +6,7 @@
 
 mod edit;
 mod execute;
+mod hand_over;
 mod left;
 mod look;
 mod pass;
@@ -13,6 +14,7 @@ mod restore;
 mod search;
 
 pub use execute::{Done, Outcome, execute};
+pub use hand_over::hand_over;
 pub use left::Left;
 pub(in crate::node) use look::chain;
 pub use look::{Disk, look};

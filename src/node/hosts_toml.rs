@@ -12,12 +12,14 @@
 //! [`merge()`] begins with [`remove()`], so that applying twice is applying once and every change of the topology
 //! starts from the user's own text.
 
+mod hand_over;
 mod layout;
 mod merge;
 mod remove;
 mod render;
 mod view;
 
+pub use hand_over::hand_over;
 pub use merge::{Merged, merge};
 pub use remove::{remove, without_endpoint};
 pub use view::{SeenHost, View, check, read, referenced_files};

@@ -11,6 +11,7 @@ mod course;
 mod ends;
 mod errand;
 mod pace;
+mod slow;
 mod source;
 
 pub(crate) use blame::blame;
@@ -21,21 +22,19 @@ use super::blob::{Fetched, Incoming};
 use super::causes::{self, Tried};
 use super::record::RequestRecord;
 use super::rules::Cause;
-use super::search::{Ended, Search, Wanted as _, report};
+use super::search::{Ended, Search, report};
 use super::window::Window;
-use crate::lifecycle::deadline;
 use crate::topology::{EndpointId, Failure, InFlight, Outcome};
 use alarm::Alarm;
 use bytes::{Buf as _, Bytes};
 use course::Course;
-use pace::{Floor, Pace};
+use slow::Watch;
 use source::{Broken, Source};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// A rest this short is read to its end when the client leaves, so that its connection can be used again.
@@ -51,14 +50,8 @@ pub struct BlobBody {
     resumption: Option<Resumption>,
     /// Where the body that is looked for begins, in this body.
     resumes_at: u64,
-    /// The source drips: another is looked for however many bytes come meanwhile.
-    drips: bool,
-    /// One has dripped in this body: the next is judged sooner.
-    dripped: bool,
-    pace: Pace,
+    watch: Watch,
     left: Vec<EndpointId>,
-    waiting_since: Option<Instant>,
-    stall: Alarm,
     /// When a body of which something is wrong is given up.
     mend_until: Option<Instant>,
     patience: Alarm,
@@ -92,12 +85,8 @@ impl BlobBody {
             source: Some(Source::new(incoming, endpoint, in_flight)),
             resumption: None,
             resumes_at: 0,
-            drips: false,
-            dripped: false,
-            pace: Pace::default(),
+            watch: Watch::default(),
             left: Vec::new(),
-            waiting_since: None,
-            stall: Alarm::default(),
             mend_until: None,
             patience: Alarm::default(),
             stage: Stage::Streaming,
@@ -179,27 +168,6 @@ impl BlobBody {
         }
     }
 
-    /// Bytes of the source came: it has not stalled, but it may drip.
-    fn arrived(&mut self, bytes: u64) {
-        let waited = self.waiting_since.take();
-        let waited = waited.map_or(Duration::ZERO, |since| since.elapsed());
-        let parts = &self.errand.parts;
-        let floor = Floor {
-            bytes_per_second: parts.limits.floor_bytes_per_second,
-            over: parts.timeouts.floor_window,
-        };
-        let floor = if self.dripped { floor.sooner() } else { floor };
-        if self.pace.drips(floor, waited, bytes) {
-            (self.drips, self.dripped) = (true, true);
-            if self.resumption.is_none() {
-                self.look_for_another();
-            }
-        } else if !self.drips {
-            // It has come to life again before another was found.
-            self.resumption = None;
-        }
-    }
-
     fn let_go(&mut self, chunk: Bytes, next: Bytes) -> Poll<Option<Result<LetGo, BoxError>>> {
         self.record
             .sent(chunk.len().saturating_add(next.len()) as u64);
@@ -219,6 +187,7 @@ impl BlobBody {
 
     /// The source is gone; the held bytes with it. Another is looked for.
     fn broken(&mut self, failure: Failure, detail: String) {
+        self.tell_rate();
         if let Some(source) = self.source.take() {
             self.note(&source.endpoint, failure, &detail);
             let parts = &self.errand.parts;
@@ -231,7 +200,7 @@ impl BlobBody {
     fn leave(&mut self, endpoint: EndpointId) {
         self.left.push(endpoint);
         self.course.breaks();
-        self.waiting_since = None;
+        self.watch.rest();
         if self.resumption.is_none() {
             self.look_for_another();
         }
@@ -279,6 +248,7 @@ impl BlobBody {
                     return Poll::Ready(Err(self.give_up("a size is no body".to_owned())));
                 };
                 let released = self.course.window().released();
+                self.tell_rate();
                 if let Some(slow) = self.source.take() {
                     self.slow(slow);
                 }
@@ -304,32 +274,16 @@ impl BlobBody {
                 let went_on = released.saturating_sub(self.resumes_at);
                 incoming.skip = incoming.skip.saturating_add(went_on);
                 self.source = Some(Source::new(incoming, found.endpoint, found.in_flight));
-                self.be_patient();
+                self.watch.begin_anew();
                 Poll::Ready(Ok(()))
             }
             // The last living source is never cut for slowness (design P6): wait on.
             Err(_) if self.source.is_some() => {
-                self.be_patient();
+                self.watch.begin_anew();
                 Poll::Ready(Ok(()))
             }
             Err(_) => Poll::Ready(Err(self.give_up(causes::story(&ended.tried)))),
         }
-    }
-
-    /// Waiting, stalls and drips are counted anew.
-    fn be_patient(&mut self) {
-        self.waiting_since = None;
-        self.stall = Alarm::default();
-        self.drips = false;
-        self.pace = Pace::default();
-    }
-
-    /// Ready when no byte has come for the limit while one was wanted. Time in which containerd does not read does
-    /// not count: nobody polls then.
-    fn poll_stall(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let limit = self.errand.parts.timeouts.stall;
-        let due = deadline(*self.waiting_since.get_or_insert_with(Instant::now), limit);
-        self.stall.poll(context, due)
     }
 
     /// The record says who was left in the middle of the blob, and how far its bytes came.
@@ -346,29 +300,11 @@ impl BlobBody {
         };
         self.record.left(&causes::story(&[tried]));
     }
-
-    fn slow(&mut self, source: Source) {
-        let parts = self.errand.parts.clone();
-        let detail = if self.drips {
-            let floor = parts.limits.floor_bytes_per_second;
-            format!("less than {floor} bytes/s in the middle of a blob")
-        } else {
-            let limit = parts.timeouts.stall.as_secs_f32();
-            format!("no byte for {limit} s in the middle of a blob")
-        };
-        self.note(&source.endpoint, Failure::Slow, &detail);
-        let outcome = Outcome::Soft(Failure::Slow);
-        report(&parts, &source.endpoint, outcome, detail);
-        // The next blob does not begin there.
-        let slow = &parts.memories.slow;
-        let trust = self.errand.wanted.trust();
-        slow.put(&source.endpoint, trust, Instant::now());
-        self.left.push(source.endpoint);
-    }
 }
 
 impl Drop for BlobBody {
     fn drop(&mut self) {
+        self.tell_rate();
         let rest = self
             .remaining()
             .map(|remaining| remaining.saturating_sub(self.course.window().held()));

@@ -8,6 +8,7 @@ use super::hedge::Hedging;
 use super::manifest::{Fetched, Wish};
 use super::memory::Memories;
 use super::quota::CoolDowns;
+use super::rates::Rates;
 use super::record::{RequestRecord, Sinks};
 use super::rules::FinalAnswer;
 use super::search::{Ended, NotFound};
@@ -79,6 +80,7 @@ pub struct RelayParts {
     pub(crate) hedging: Hedging,
     pub(crate) stale: Stale,
     pub(crate) cool_downs: CoolDowns,
+    pub(crate) rates: Rates,
     /// The searches for manifests that are under way, by configuration and wish.
     pub(crate) flights: Flights<(u64, Arc<Wish>), Fetched>,
     pub(crate) timeouts: Timeouts,
@@ -135,6 +137,7 @@ impl Relay {
             hedging: Hedging::default(),
             stale,
             cool_downs: CoolDowns::default(),
+            rates: Rates::default(),
             flights: Flights::default(),
             timeouts,
             limits,

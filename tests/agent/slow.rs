@@ -2,7 +2,8 @@
 
 use crate::client::End;
 use crate::node::{Node, REPOSITORY, Setup, TIERED};
-use crate::support::{FakeRegistry, Fault, Image, On};
+use crate::support::{FakeRegistry, Fault, Image, On, Reply};
+use harbor_pilot::telemetry::{AccessRecord, RequestOutcome};
 use std::time::{Duration, Instant};
 
 const SIZE: usize = 300_000;
@@ -17,7 +18,11 @@ struct Lab {
 
 impl Lab {
     async fn new(clock: &str) -> Self {
-        let image = Image::with_layers(31, &[SIZE, SIZE]);
+        Self::of(&[SIZE, SIZE], clock).await
+    }
+
+    async fn of(layers: &[usize], clock: &str) -> Self {
+        let image = Image::with_layers(31, layers);
         let mut tiers = Vec::new();
         for _ in 0..3 {
             let tier = FakeRegistry::builder().with_image(TIERED, "1", &image);
@@ -143,7 +148,7 @@ async fn a_stitched_blob_that_nobody_hashed_comes_from_others_the_second_time() 
         let (path, wrong) = (lab.path(0), wrong.clone());
         move |request| {
             request.path.ends_with(&path).then(|| {
-                crate::support::Reply::new(200)
+                Reply::new(200)
                     .body("application/octet-stream", wrong.clone())
                     .fault(Fault::CloseAt(200_000))
             })
@@ -214,4 +219,80 @@ async fn a_client_that_does_not_read_makes_no_source_slow() {
     let record = node.record(&head).await;
     assert_eq!((record.resumes, &*record.tier), (0, "t1"));
     assert!(second.requests().is_empty(), "{:?}", second.lines());
+}
+
+/// Above the floor, whatever the machine does meanwhile.
+const LOW_FLOOR: &str = "[limits]\nfloor_bytes_per_second = \"1KiB\"\n";
+
+/// A twentieth of what others gave is too slow, though the floor is far below: 20 kB/s for 600 KB would be 30 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_far_below_the_others_is_left() {
+    let lab = Lab::of(&[1_000_000, 600_000], LOW_FLOOR).await;
+    lab.the_second_tier_has_given_the_first_layer_quickly()
+        .await;
+    lab.tiers[0].set_fault_on(On::Blobs, DRIP);
+    let took = lab.pull(1).await;
+    println!("600 KB, begun at 20 kB/s: {:.1} s", took.as_secs_f32());
+    assert!(took < Duration::from_secs(3 * 3), "{took:?}");
+    assert_eq!(lab.asked(), [1, 1, 0], "the next is asked for the rest");
+    let record = lab.last_record().await;
+    assert_eq!(record.outcome, RequestOutcome::Resumed, "{record:?}");
+    assert!(record.error.contains("a twentieth"), "{}", record.error);
+}
+
+/// Nobody else has it: it is asked for elsewhere once, and comes as slowly as it comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_source_is_not_left_for_the_others_sake() {
+    let clock = format!("[timeouts]\nfloor_window = \"2s\"\n{LOW_FLOOR}");
+    let lab = Lab::of(&[1_000_000, 60_000 + 70_000], &clock).await;
+    lab.the_second_tier_has_given_the_first_layer_quickly()
+        .await;
+    let layer = On::Ending(lab.image.blobs[1].digest.to_string());
+    for other in lab.tiers[1..].iter().chain([&lab.upstream]) {
+        let not_here = Reply::error(404, "BLOB_UNKNOWN", "no such blob");
+        other.set_fault_on(layer.clone(), Fault::Reply(not_here));
+    }
+    lab.upstream.forget_requests();
+    lab.tiers[0].set_fault_on(On::Blobs, DRIP);
+    lab.pull(1).await;
+    assert_eq!(lab.asked(), [1, 1, 1], "each is asked once");
+    assert_eq!(lab.upstream.requests().len(), 1);
+    let record = lab.last_record().await;
+    assert_eq!(record.outcome, RequestOutcome::Served, "{record:?}");
+}
+
+/// 20 kB/s.
+const DRIP: Fault = Fault::Drip {
+    bytes: 1000,
+    every: Duration::from_millis(50),
+};
+
+impl Lab {
+    /// The first tier has not got the first layer; the second gives it at 60 MB/s.
+    async fn the_second_tier_has_given_the_first_layer_quickly(&self) {
+        let layer = On::Ending(self.image.blobs[0].digest.to_string());
+        let not_here = Reply::error(404, "BLOB_UNKNOWN", "no such blob");
+        self.tiers[0].set_fault_on(layer.clone(), Fault::Reply(not_here));
+        let quickly = Fault::Drip {
+            bytes: 60_000,
+            every: Duration::from_millis(1),
+        };
+        self.tiers[1].set_fault_on(layer, quickly);
+        self.pull(0).await;
+        for tier in &self.tiers {
+            tier.heal();
+            tier.forget_requests();
+        }
+    }
+
+    /// Of the last blob.
+    async fn last_record(&self) -> AccessRecord {
+        let digest = self.image.blobs[1].digest.to_string();
+        self.node
+            .until(|journal| {
+                let mut records = journal.accesses().into_iter();
+                records.find(|record| record.reference.to_string() == digest)
+            })
+            .await
+    }
 }

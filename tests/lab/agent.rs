@@ -130,6 +130,11 @@ impl Agent {
             .args(arguments)
             .arg("--config")
             .arg(&self.configuration)
+            // As the unit says it.
+            .env(
+                "STATE_DIRECTORY",
+                self.configuration.with_file_name("state"),
+            )
             .env("NO_COLOR", "1");
         output(&mut command)
     }

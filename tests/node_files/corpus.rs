@@ -176,6 +176,32 @@ impl Case {
         }
     }
 
+    /// Hands the text over, once the agent is in it: by the marks alone, and with its URL. Says what is not as a merge
+    /// would make it that knows the configuration and that the agent has stopped.
+    pub(crate) fn handed_over(&self) -> Result<(), String> {
+        let of = |agent_alive| {
+            self.with(Settings {
+                agent_alive,
+                ..self.settings
+            })
+        };
+        let (Ok(alive), Ok(stopped)) = (of(true).apply(&self.text), of(false).apply(&self.text))
+        else {
+            return Ok(());
+        };
+        for (from, agent) in [
+            (&alive, None),
+            (&alive, Some(AGENT)),
+            (&stopped, Some(AGENT)),
+        ] {
+            let handed = hosts_toml::hand_over(from, agent).map_err(|error| error.to_string())?;
+            if handed != stopped {
+                return Err(format!("{from}\nbecame\n{handed}\nand not\n{stopped}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Our part put into a text.
     pub(crate) fn apply(&self, text: &str) -> Result<String, String> {
         self.explained(text).map(|(text, _)| text)

@@ -215,6 +215,14 @@ proptest! {
         prop_assert_eq!(holds(&case)?, readable, "{}", case.text);
     }
 
+    /// Handing over by the marks alone makes what a merge would make for an agent that has stopped.
+    #[test]
+    fn any_hosts_toml_is_handed_over(text in hosts_toml(), settings in settings(), crlf: bool, bare: bool) {
+        let text = dressed(text, crlf, bare);
+        let case = Case { kind: Kind::HostsToml, name: String::new(), text, settings };
+        case.handed_over().map_err(TestCaseError::fail)?;
+    }
+
     /// Bytes that are nearly a file.
     #[test]
     fn any_text_at_all(

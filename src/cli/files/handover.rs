@@ -1,5 +1,5 @@
 //! `harbor-pilot handover`: takes the agent out of the node's files when it stops for good (design F3). What stays
-//! are the tiers that may stand there by themselves and were healthy last, and the upstream.
+//! are the tiers that stand there, which were healthy last, and the upstream.
 //!
 //! Run by the unit's ExecStopPost= it finds out whether this stop is one for good: a stop job without a start job
 //! while the system is not shutting down. A restart, an upgrade and a reboot write nothing. Run by hand, or by
@@ -9,13 +9,12 @@
 //! the port accepts and nobody answers.
 
 use super::{FilesArgs, LOCK_WAIT, report};
-use crate::app;
 use crate::cli::FAILED;
+use crate::config::Config;
 use crate::lifecycle::Notifier;
-use crate::node::files::{self, Everything, Pass, Tiers};
+use crate::node::files::{self, Places};
 use crate::node::ledger::Store;
 use serde_json::json;
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
@@ -116,8 +115,8 @@ impl Stopping {
     }
 }
 
-/// Runs the command; 0: the files are handed over, or it is no stop for good; 2: something failed. Uses the last
-/// accepted configuration where the files are bad.
+/// Runs the command; 0: the files are handed over, or it is no stop for good; 2: something failed. Reads no configuration:
+/// what keeps the agent from starting must not keep it in the files.
 ///
 /// # Errors
 /// Where the report cannot be written.
@@ -132,58 +131,40 @@ pub fn run(
         After::Restart => return say_nothing(args.json, "the agent is started again", stdout),
         After::Nobody(why) => return say_nothing(args.json, why, stdout),
     }
-    let (loaded, _) = match app::load(&args.loader) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            writeln!(
-                stderr,
-                "error: {}; to take everything out: harbor-pilot restore",
-                report::chain(&error)
-            )?;
-            return Ok(FAILED);
-        }
-    };
-    let config = loaded.config;
-    if !config.node.manage || config.tiers.is_empty() {
-        return say_nothing(args.json, super::not_managed(&config), stdout);
+    let store = Store::new(&args.loader.default_state_directory());
+    let places = Places::of(&args.machine, &Config::built_in().node);
+    let handed = files::hand_over(&store, &places, LOCK_WAIT);
+    let (plan, done) = (&handed.plan, &handed.done);
+    let nothing = plan.steps.is_empty() && plan.left.is_empty();
+    if nothing && handed.without_ledger.is_none() {
+        return say_nothing(args.json, "the agent is in no file of this node", stdout);
     }
-    let store = Store::new(&config.state_directory);
-    let agent = files::agent_of(&config);
-    let names = config.tiers.iter().map(|tier| tier.name.clone());
-    // The daemon is gone: what it knew last holds.
-    let tiers = Tiers {
-        whole: BTreeSet::new(),
-        unknown: names.collect(),
-    };
-    let pass = Pass {
-        machine: &args.machine,
-        store: &store,
-        config: &config,
-        agent: agent.as_deref(),
-        agent_alive: false,
-        stopped: true,
-        tiers: &tiers,
-        detected: None,
-    };
-    let passed = match files::run(&pass, LOCK_WAIT, false, &mut Everything) {
-        Ok(passed) => passed,
-        Err(error) => {
-            writeln!(stderr, "error: {}", report::chain(&error))?;
-            return Ok(FAILED);
-        }
-    };
     if args.json {
+        let written = |done| report::result(Some(done)).0 == "written";
         let fields = vec![
-            ("changed", json!(passed.changed() > 0)),
-            ("files", report::files(&passed.plan, &passed.done, |_| None)),
-            ("left", report::left(&passed.plan)),
+            ("changed", json!(done.iter().any(written))),
+            ("files", report::files(plan, done, |_| None)),
+            ("left", report::left(plan)),
         ];
         report::print(fields, stdout)?;
     } else {
-        report::written(&passed.plan, &passed.done, stdout)?;
+        report::written(plan, done, stdout)?;
     }
-    report::troubles(&passed.plan, &passed.done, stderr)?;
-    let failed = report::has_failed(&passed.done) || report::is_stuck(&passed.plan);
+    report::troubles(plan, done, stderr)?;
+    if let Some(error) = &handed.without_ledger {
+        writeln!(
+            stderr,
+            "error: {}; the agent was taken out of the files in which its marks were found",
+            report::chain(error)
+        )?;
+    }
+    for path in &handed.marked {
+        writeln!(stderr, "error: {} still names the agent", path.display())?;
+    }
+    let failed = report::has_failed(done)
+        || report::is_stuck(plan)
+        || !handed.marked.is_empty()
+        || handed.without_ledger.is_some();
     Ok(if failed { FAILED } else { 0 })
 }
 

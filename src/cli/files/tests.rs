@@ -1,5 +1,7 @@
 //! The commands on a node in a temporary directory, with an agent's port that answers or does not.
 
+mod stopped;
+
 use super::*;
 use crate::node::clients::Client;
 use handover::Stopping;
@@ -55,7 +57,9 @@ impl Node {
             root.path().join("state")
         );
         fs::write(&config, text).unwrap();
-        let mut loader = Loader::packaged(BTreeMap::new());
+        let state = root.path().join("state").display().to_string();
+        let environment = BTreeMap::from([("STATE_DIRECTORY".to_owned(), state)]);
+        let mut loader = Loader::packaged(environment);
         loader.config_file = config;
         loader.explicit = true;
         let args = FilesArgs {

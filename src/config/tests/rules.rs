@@ -19,6 +19,53 @@ fn each_thing_that_may_not_be_written_is_reported() {
     }
 }
 
+/// Every key of the next version by its path; none is taken for an unknown one, and none is accepted.
+#[test]
+fn keys_of_a_later_version_are_refused_by_name() {
+    let table: [(String, &[&str]); 8] = [
+        (
+            "[limits]\nbandwidth = \"none\"".to_owned(),
+            &["limits.bandwidth"],
+        ),
+        (
+            "[direct]\nbandwidth = [\"07:00-19:00 10MiB/s\", \"20MiB/s\"]".to_owned(),
+            &["direct.bandwidth"],
+        ),
+        (
+            format!("{TIER}bandwidth = \"20MiB/s\""),
+            &["tier.t.bandwidth"],
+        ),
+        (
+            format!("{TIER}[tier.discovery]\nenabled = true\ninterval = \"30m\""),
+            &["tier.t.discovery.enabled", "tier.t.discovery.interval"],
+        ),
+        (format!("{TIER}[tier.discovery]"), &["tier.t.discovery"]),
+        (
+            "[router]\nnames = [\"registry.example.com\"]\nmax_fanout = 50\n[router.redis]\ndb = 0"
+                .to_owned(),
+            &["router.max_fanout", "router.names", "router.redis.db"],
+        ),
+        (
+            "[server]\nadmin_token_file = \"/nowhere/token\"".to_owned(),
+            &["server.admin_token_file"],
+        ),
+        (
+            "[otel]\nendpoint = \"http://127.0.0.1:4318\"".to_owned(),
+            &["otel.endpoint"],
+        ),
+    ];
+    for (text, due) in table {
+        let found = problems(&text);
+        let mut keys: Vec<&str> = found.iter().map(|one| one.key.as_str()).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, due, "{text}\n{found:#?}");
+        for one in &found {
+            assert_eq!(one.what, "is not in this version");
+            assert!(one.line.is_some(), "{one}");
+        }
+    }
+}
+
 #[test]
 fn one_mistake_is_reported_once() {
     // Mistakes from which others follow are few; all others have exactly one report.

@@ -11,14 +11,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What a restore came to.
+/// What a restore or a handover came to.
 #[derive(Debug)]
 pub struct Released {
     /// What was to be done.
     pub plan: Plan,
     /// What was done.
     pub done: Vec<Done>,
-    /// Files that carry our marks all the same.
+    /// Files that carry our marks, or after a handover the agent, all the same.
     pub marked: Vec<PathBuf>,
     /// The ledger could not be used: what it kept of the files is not back, and it does not say that the node is
     /// released.

@@ -27,11 +27,20 @@ pub fn remove(text: &str) -> Result<String, Refused> {
     if last_is_ours && !text.ends_with('\n') {
         marks::without_last_end(&mut kept);
     }
+    still_readable(text, &kept)?;
+    Ok(kept)
+}
+
+/// Whether what is left can be read, if the whole could.
+///
+/// # Errors
+/// [`Refused::ReadBack`]: what the user wrote between our lines hangs on them.
+pub(super) fn still_readable(text: &str, kept: &str) -> Result<(), Refused> {
     let readable = |text: &str| Document::parse(text).map(drop);
-    if let (Ok(()), Err(error)) = (readable(text), readable(&kept)) {
+    if let (Ok(()), Err(error)) = (readable(text), readable(kept)) {
         return Err(Refused::ReadBack(error.message().trim().to_owned()));
     }
-    Ok(kept)
+    Ok(())
 }
 
 /// A text without the host tables of one endpoint. For what k3s generated out of a registries.yaml that named the agent:
@@ -53,7 +62,7 @@ pub fn without_endpoint(text: &str, url: &str) -> String {
     kept.collect()
 }
 
-enum Place {
+pub(super) enum Place {
     Elsewhere,
     /// Behind the header or a line of ours above the tables: one blank line is ours too.
     Top,
@@ -70,7 +79,7 @@ enum Place {
 
 impl Place {
     /// Where we are behind the line, and whether the line is ours.
-    fn step(self, line: &str) -> (Self, bool) {
+    pub(super) fn step(self, line: &str) -> (Self, bool) {
         let code = marks::content(line);
         if code.starts_with(HEADER_MARK) || marks::is_ours(line) {
             return (Self::Top, true);

@@ -138,6 +138,29 @@ fn what_is_not_readable_is_still_taken_out() {
     assert_eq!(remove(&broken).unwrap(), "[host.\"https://b.example\"\n");
 }
 
+/// With the key that the agent wants, which no file may keep for whoever comes to its port later.
+#[test]
+fn a_file_with_a_key_is_handed_over() {
+    for direct in [true, false] {
+        let alive = hub("http://127.0.0.1:290", Some("secret"), direct);
+        let text = fresh(&alive);
+        let tier = alive.hosts.last().unwrap();
+        let server = match direct {
+            true => alive.server.clone(),
+            false => HostEntry::new(Role::Nobody, "http://127.0.0.1:0".to_owned()),
+        };
+        let stopped = DesiredHost {
+            agent_alive: false,
+            hosts: vec![tier.clone()],
+            server,
+            ..alive.clone()
+        };
+        let handed = hand_over(&text, None).unwrap();
+        assert_eq!(handed, fresh(&stopped), "{text}");
+        assert!(!handed.contains("secret"));
+    }
+}
+
 #[test]
 fn reading_back_finds_what_is_wrong() {
     let desired = hub("http://127.0.0.1:290", None, true);

@@ -37,6 +37,7 @@ impl BlobBody {
         match conclusion {
             Conclusion::Proven(blamed) => {
                 self.blame(&blamed);
+                self.tell_rate();
                 if let Some(source) = self.source.take() {
                     source.finish();
                 }
@@ -78,7 +79,7 @@ impl BlobBody {
                 let limit = self.errand.parts.timeouts.total;
                 self.mend_until
                     .get_or_insert(deadline(Instant::now(), limit));
-                self.be_patient();
+                self.watch.begin_anew();
                 self.look_for_another();
                 Ok(())
             }

@@ -1,9 +1,13 @@
-//! Whether a source drips (design P6): bytes per second of the time in which bytes were wanted. Time in which
-//! containerd does not read is nobody's waiting and does not count. Pure.
+//! Whether a source is too slow (design P6): bytes per second of the time in which bytes were wanted, against a floor and
+//! against what other addresses gave. Time in which containerd does not read is nobody's waiting and does not count. Pure.
 
+use crate::relay::rates::Rate;
 use std::time::Duration;
 
-/// What is too slow.
+/// Others may be so many times as quick before a source is left for one of them.
+const FAR_BELOW: u64 = 20;
+
+/// What is too slow, whatever others give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Floor {
     /// Below this many bytes per second; 0: nothing is too slow.
@@ -12,38 +16,83 @@ pub(crate) struct Floor {
     pub(crate) over: Duration,
 }
 
+/// Why a source is left as soon as another has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TooSlow {
+    /// It gives less than the floor, in bytes per second.
+    Floor(u64),
+    /// It gives less than a twentieth of this, in bytes per second: the median of what other addresses gave.
+    Others(u64),
+}
+
+/// One body's judgement of its sources.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pace {
+    /// Since the floor was last asked.
+    of_floor: Rate,
+    /// Since the others were last asked.
+    of_others: Rate,
+    /// One was below the floor: the next is judged sooner.
+    dripped: bool,
+    /// One was compared with the others and left for them, or nobody else was found: once per body is enough.
+    compared: bool,
+}
+
 // === impl Floor ===
 
 impl Floor {
-    /// For who goes on where another has dripped: a pull has time to wait for one drip, not for three in a row. A body that is
-    /// taken away too early is only fetched elsewhere, and not before that has answered.
-    pub(crate) fn sooner(self) -> Self {
-        Self {
-            over: self.over.mul_f64(0.125),
-            ..self
-        }
+    /// For who goes on where another was below it: a pull has time to wait for one drip, not for three in a row. A body that
+    /// is taken away too early is only fetched elsewhere, and not before that has answered.
+    fn sooner(self) -> Duration {
+        self.over.mul_f64(0.125)
+    }
+
+    /// A fifth of the time is enough to see that others are twenty times as quick.
+    fn beside_others(self) -> Duration {
+        self.over.mul_f64(0.2)
     }
 }
 
-/// One source's pace since the last judgement.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pace {
-    waited: Duration,
-    bytes: u64,
-}
+// === impl Pace ===
 
 impl Pace {
-    /// Bytes came after so much waiting. True: the source drips, and the count begins anew.
-    pub(crate) fn drips(&mut self, floor: Floor, waited: Duration, bytes: u64) -> bool {
-        self.waited = self.waited.saturating_add(waited);
-        self.bytes = self.bytes.saturating_add(bytes);
-        if self.waited < floor.over {
-            return false;
+    /// Bytes came after so much waiting. `others`: the median of what other addresses gave, if it is known; asked for
+    /// when enough time was waited.
+    pub(crate) fn judge(
+        &mut self,
+        floor: Floor,
+        waited: Duration,
+        bytes: u64,
+        others: impl FnOnce() -> Option<u64>,
+    ) -> Option<TooSlow> {
+        if floor.bytes_per_second == 0 {
+            return None;
         }
-        let due = u128::from(floor.bytes_per_second).saturating_mul(self.waited.as_millis()) / 1000;
-        let drips = u128::from(self.bytes) < due;
-        *self = Self::default();
-        drips
+        self.of_floor.add(waited, bytes);
+        self.of_others.add(waited, bytes);
+        let over = if self.dripped {
+            floor.sooner()
+        } else {
+            floor.over
+        };
+        if self.of_floor.waited >= over
+            && std::mem::take(&mut self.of_floor).is_below(floor.bytes_per_second)
+        {
+            self.dripped = true;
+            return Some(TooSlow::Floor(floor.bytes_per_second));
+        }
+        if !self.compared && self.of_others.waited >= floor.beside_others() {
+            let rate = std::mem::take(&mut self.of_others);
+            let median = others().filter(|median| rate.is_below(median / FAR_BELOW))?;
+            self.compared = true;
+            return Some(TooSlow::Others(median));
+        }
+        None
+    }
+
+    /// Another source, or another chance: what came until now does not count.
+    pub(crate) fn begin_anew(&mut self) {
+        (self.of_floor, self.of_others) = (Rate::default(), Rate::default());
     }
 }
 
@@ -55,34 +104,43 @@ mod tests {
         bytes_per_second: 16 * 1024,
         over: Duration::from_secs(10),
     };
+    const SECOND: Duration = Duration::from_secs(1);
+    const MIB: u64 = 1024 * 1024;
+
+    fn alone() -> Option<u64> {
+        None
+    }
 
     #[test]
     fn a_drip_is_seen_after_ten_seconds_of_waiting() {
         let mut pace = Pace::default();
-        let second = Duration::from_secs(1);
         for _ in 0..9 {
-            assert!(!pace.drips(FLOOR, second, 1000));
+            assert_eq!(pace.judge(FLOOR, SECOND, 1000, alone), None);
         }
-        assert!(pace.drips(FLOOR, second, 1000));
+        let drips = Some(TooSlow::Floor(16 * 1024));
+        assert_eq!(pace.judge(FLOOR, SECOND, 1000, alone), drips);
     }
 
-    /// Three in a row at 1 kB/s, each with its first bytes at once: 10 s and twice 2 s.
+    /// Three in a row at 1 kB/s, each with its first bytes at once: 10 s and twice 1.25 s.
     #[test]
     fn the_next_drip_is_seen_sooner() {
         let mut pace = Pace::default();
-        let floor = FLOOR.sooner();
-        assert!(!pace.drips(floor, Duration::ZERO, 1000));
-        assert!(!pace.drips(floor, Duration::from_millis(999), 1000));
-        assert!(pace.drips(floor, Duration::from_millis(999), 1000));
-        let mut pace = Pace::default();
-        assert!(!pace.drips(floor, Duration::from_secs(2), 32 * 1024));
+        let drips = Some(TooSlow::Floor(16 * 1024));
+        assert_eq!(pace.judge(FLOOR, 10 * SECOND, 10_000, alone), drips);
+        pace.begin_anew();
+        let millis = Duration::from_millis;
+        assert_eq!(pace.judge(FLOOR, Duration::ZERO, 1000, alone), None);
+        assert_eq!(pace.judge(FLOOR, millis(999), 1000, alone), None);
+        assert_eq!(pace.judge(FLOOR, millis(999), 1000, alone), drips);
+        pace.begin_anew();
+        assert_eq!(pace.judge(FLOOR, 2 * SECOND, 32 * 1024, alone), None);
     }
 
     #[test]
     fn a_slow_line_above_the_floor_is_left_alone() {
         let mut pace = Pace::default();
         for _ in 0..100 {
-            assert!(!pace.drips(FLOOR, Duration::from_secs(1), 16 * 1024));
+            assert_eq!(pace.judge(FLOOR, SECOND, 16 * 1024, alone), None);
         }
     }
 
@@ -90,17 +148,67 @@ mod tests {
     fn time_without_waiting_does_not_count() {
         let mut pace = Pace::default();
         for _ in 0..10_000 {
-            assert!(!pace.drips(FLOOR, Duration::ZERO, 1));
+            let others = || Some(100 * MIB);
+            assert_eq!(pace.judge(FLOOR, Duration::ZERO, 1, others), None);
         }
     }
 
     #[test]
     fn a_floor_of_nothing_finds_nothing() {
-        let mut pace = Pace::default();
         let floor = Floor {
             bytes_per_second: 0,
             ..FLOOR
         };
-        assert!(!pace.drips(floor, Duration::from_secs(60), 0));
+        let others = || Some(100 * MIB);
+        let judged = Pace::default().judge(floor, 60 * SECOND, 0, others);
+        assert_eq!(judged, None);
+    }
+
+    /// Bytes per second of the source for 2 s, and of the others.
+    #[test]
+    fn below_a_twentieth_of_what_others_gave_is_too_slow() {
+        let table = [
+            (20_000, Some(100 * MIB), true),
+            (5 * MIB, Some(101 * MIB), true),
+            (5 * MIB, Some(100 * MIB), false),
+            (20_000, Some(400_020), true),
+            (20_000, Some(400_000), false),
+            (20_000, Some(0), false),
+            (20_000, None, false),
+            (0, Some(u64::MAX), true),
+            (u64::MAX, Some(u64::MAX), false),
+        ];
+        for (rate, median, due) in table {
+            let mut pace = Pace::default();
+            let early = pace.judge(FLOOR, SECOND, rate, || median);
+            assert_eq!(early, None, "{rate} of {median:?}");
+            let judged = pace.judge(FLOOR, SECOND, rate, || median);
+            let due = due.then(|| TooSlow::Others(median.unwrap()));
+            assert_eq!(judged, due, "{rate} of {median:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_taken_from_a_source_for_the_others_sake_once() {
+        let mut pace = Pace::default();
+        let others = || Some(100 * MIB);
+        let judged = pace.judge(FLOOR, 2 * SECOND, 40_000, others);
+        assert_eq!(judged, Some(TooSlow::Others(100 * MIB)));
+        pace.begin_anew();
+        for _ in 0..4 {
+            assert_eq!(pace.judge(FLOOR, 2 * SECOND, 40_000, others), None);
+        }
+        // The floor holds all the same.
+        let drips = Some(TooSlow::Floor(16 * 1024));
+        assert_eq!(pace.judge(FLOOR, 10 * SECOND, 0, others), drips);
+    }
+
+    #[test]
+    fn no_number_is_too_large() {
+        let mut pace = Pace::default();
+        for _ in 0..3 {
+            let judged = pace.judge(FLOOR, Duration::MAX, u64::MAX, || Some(u64::MAX));
+            assert_eq!(judged, Some(TooSlow::Floor(16 * 1024)));
+        }
     }
 }

@@ -113,6 +113,7 @@ impl Unit {
     /// Runs a command of the program with the agent's configuration.
     pub(crate) fn command(&self, lab: &Lab, name: &str) -> String {
         let mut command = lab.command(PROGRAM);
+        command.env("STATE_DIRECTORY", self.config.with_file_name("state"));
         let output = run(command.arg(name).arg("--config").arg(&self.config));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
