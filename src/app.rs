@@ -14,6 +14,7 @@ pub use error::Error;
 pub use state::load;
 
 use crate::admin::{self, ConfigState, Surface, View};
+use crate::admission::{Admission, Lookup, Peers};
 use crate::budget::Budget;
 use crate::config::{Config, Loaded, Loader, Problem};
 use crate::discovery::Discovery;
@@ -38,7 +39,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use stop::Why;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Threads that relay, at most: one hashes about 1 GB/s, two saturate a node's network, and more would only cost.
@@ -60,6 +61,8 @@ pub struct Start {
     pub inherited: Inherited,
     /// For request numbers and jitter.
     pub seed: u64,
+    /// How trusted clients are told from others.
+    pub clients: Lookup,
 }
 
 /// Where the daemon really listens.
@@ -138,6 +141,7 @@ pub async fn build(
         notifier,
         inherited,
         seed,
+        clients,
     } = start;
     let config = Arc::new(loaded.config.clone());
     let listeners = Listeners::claim(inherited, &config.server.listen)?;
@@ -146,6 +150,8 @@ pub async fn build(
     let metrics = Arc::new(Metrics::default());
     let budget = Budget::new(config.limits.memory);
     let tasks = Tasks::default();
+    let peers = Peers::new(clients);
+    tasks.spawn("peer table", peers.clone().keep_tables());
     let (drain, draining) = Drain::new();
 
     let sources = Arc::new(Sources::of(&config, 1));
@@ -191,10 +197,15 @@ pub async fn build(
 
     let (key_in, key) = watch::channel(config.server.require_header.clone());
     let settings = server::Settings {
-        connections: Arc::new(Semaphore::new(config.limits.connections)),
+        admission: Admission::new(
+            config.limits.connections,
+            config.timeouts.client,
+            peers.clone(),
+        ),
         idle: config.timeouts.client_idle,
         key,
         threads: data.clone(),
+        metrics: metrics.clone(),
     };
     let mut bound = Bound {
         listen: Vec::new(),

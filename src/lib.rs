@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub mod admin;
+pub mod admission;
 pub mod app;
 pub mod auth;
 pub mod budget;

@@ -1,5 +1,6 @@
 //! Tasks that are watched, signals, the drain, what systemd is told, and the sockets that it keeps for us.
 
+mod alarm;
 mod deadline;
 mod drain;
 mod signals;
@@ -10,6 +11,7 @@ mod tasks;
 mod threads;
 mod turn;
 
+pub use alarm::Alarm;
 pub use deadline::deadline;
 pub use drain::{ConnectionGuard, Drain, DrainGuard, DrainWatch, Drained};
 pub use signals::{RawSignal, Signal, Signals};

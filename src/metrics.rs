@@ -20,7 +20,8 @@ use foldhash::HashMap;
 use format::classic;
 use labels::{
     AttemptLabels, EndpointLabels, FailoverLabels, HostsWriteLabels, Interner, KindTierLabels,
-    Label, MemoryLabels, PolicyLabels, RegistryLabels, RequestLabels, ResumeLabels, TierLabels,
+    Label, MemoryLabels, PolicyLabels, ReasonLabels, RegistryLabels, RequestLabels, ResumeLabels,
+    TierLabels,
 };
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -266,6 +267,12 @@ impl Metrics {
     /// `config_last_reload_successful`
     pub fn config_reloaded(&self, successful: bool) {
         self.families.config_reload.set(i64::from(successful));
+    }
+
+    /// A client's connection was refused or ended by the agent: `refused`, `made_way` or `stalled`.
+    pub fn client_ended(&self, reason: &'static str) {
+        let labels = ReasonLabels { reason };
+        self.families.clients_ended.get_or_create(&labels).inc();
     }
 
     /// Totals since the start.

@@ -6,13 +6,15 @@ mod request;
 mod stream;
 pub mod test_image;
 
+use crate::admission::{Admission, Place};
 use crate::cache::Trust;
 use crate::config::Secret;
 use crate::http1::{Date, End, Request, Response, Wrong};
-use crate::lifecycle::{self, DrainWatch, Seat, Thread, Threads};
+use crate::lifecycle::{ConnectionGuard, DrainWatch, Seat, Socket, Thread, Threads};
+use crate::metrics::Metrics;
 use crate::oci::{ErrorCode, error_body};
 use crate::relay::{Relay, ResponseBody, header_value, marked};
-use connection::{Service, Serving};
+use connection::{Ending, Service, Serving};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode, Version};
 use std::future::Future;
@@ -28,17 +30,34 @@ use tokio::sync::{Semaphore, watch};
 /// After an accept that failed (no file descriptors left, say) the listener rests this long.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
+/// So many are told at once that there is no place; who comes beyond is closed without a word.
+const TURNED_AWAY: usize = 64;
+
 /// What the endpoint is told.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Client connections at once; beyond, the answer is 503 and close.
-    pub connections: Arc<Semaphore>,
-    /// How long a connection may lie idle, or take for a request's head.
+    /// The places for client connections; beyond, the answer is 503 and close.
+    pub admission: Admission,
+    /// How long a connection may lie idle.
     pub idle: Duration,
     /// The value that `X-Harbor-Pilot-Key` must have, where one is configured.
     pub key: watch::Receiver<Option<Secret>>,
     /// Where connections are served.
     pub threads: Threads,
+    /// Counts who is refused or ended.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What serves the connections of one listener. Cheap to clone.
+#[derive(Clone)]
+struct Endpoint {
+    relay: Relay,
+    seen: test_image::Seen,
+    settings: Settings,
+    drain: DrainWatch,
+    /// The listener's address is a loopback one.
+    is_loopback: bool,
+    turned_away: Arc<Semaphore>,
 }
 
 /// Serves one listener until the drain closes it. Accepting goes on while draining, so that nobody is turned away
@@ -46,24 +65,30 @@ pub struct Settings {
 pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drain: DrainWatch) {
     // Counted like a connection, until the last one that is accepted here has been counted itself.
     let _accepting = drain.connection();
-    let (seen, trust) = (test_image::Seen::default(), trust(&listener));
+    let at = listener.local_addr();
+    let endpoint = Arc::new(Endpoint {
+        relay,
+        seen: test_image::Seen::default(),
+        settings,
+        drain,
+        is_loopback: at.is_ok_and(|at| at.ip().is_loopback()),
+        turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
+    });
     loop {
         let accepted = tokio::select! {
             // Cancel safe: accept loses no connection.
             accepted = listener.accept() => accepted,
             // Cancel safe: it only waits.
-            () = drain.closed() => return,
+            () = endpoint.drain.closed() => return,
         };
         match accepted {
             Ok((stream, _)) => {
-                let open = drain.connection();
-                let Ok(permit) = settings.connections.clone().try_acquire_owned() else {
-                    lifecycle::spawn_detached("turn away", turn_away(stream, relay.request_id()));
-                    continue;
-                };
-                let answering = (relay.clone(), seen.clone(), trust);
-                let serving = serving(stream, answering, &settings, &drain);
-                begin(settings.threads.next(), serving, (permit, open));
+                let arriving = endpoint.clone().arrive(stream, endpoint.drain.connection());
+                endpoint
+                    .settings
+                    .threads
+                    .next()
+                    .spawn("connection", arriving);
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -73,17 +98,51 @@ pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drai
     }
 }
 
-/// Who may reach a listener: on loopback whoever runs on this node, containerd among them; elsewhere anybody.
-fn trust(listener: &TcpListener) -> Trust {
-    match listener.local_addr() {
-        Ok(address) if address.ip().is_loopback() => Trust::Trusted,
-        _ => Trust::Untrusted,
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// Finds a place for a connection, on the thread that it begins on, and has it served.
+    async fn arrive(self: Arc<Self>, stream: TcpStream, open: ConnectionGuard) {
+        let mut stream = Socket::new(stream);
+        if let Err(error) = stream.move_here() {
+            tracing::warn!(%error, "cannot take a connection over");
+            return;
+        }
+        let Some(tcp) = stream.tcp() else { return };
+        match self.settings.admission.admit(tcp, self.is_loopback).await {
+            Some(place) => go_on(self.serving(stream, place), open).await,
+            None => self.turn_away(stream).await,
+        }
+    }
+
+    /// A connection as it begins.
+    fn serving(&self, stream: Socket, place: Place) -> Serving<Answering> {
+        let reset = Arc::new(AtomicBool::new(false));
+        let stream = Downstream::new(stream, reset.clone());
+        let answering = Answering {
+            relay: self.relay.clone(),
+            seen: self.seen.clone(),
+            trust: place.trust(),
+            key: Key::of(self.settings.key.clone()),
+            threads: self.settings.threads.clone(),
+            metrics: self.settings.metrics.clone(),
+            reset,
+        };
+        let idle = self.settings.idle;
+        Serving::new((stream, place), idle, self.drain.clone(), answering)
+    }
+
+    async fn turn_away(&self, stream: Socket) {
+        self.settings.metrics.client_ended("refused");
+        if let Ok(_one) = self.turned_away.try_acquire() {
+            turn_away(stream, self.relay.request_id()).await;
+        }
     }
 }
 
 /// At the connection limit the answer is 503 and close, never a silent queue (design S5). It carries what every answer of the
 /// agent carries, so that the check of its own port knows it.
-async fn turn_away(mut stream: TcpStream, request_id: Arc<str>) {
+async fn turn_away(mut stream: Socket, request_id: Arc<str>) {
     let body = error_body(
         ErrorCode::Unavailable,
         "harbor-pilot has too many connections now",
@@ -109,27 +168,7 @@ async fn turn_away(mut stream: TcpStream, request_id: Arc<str>) {
     let _ = tokio::time::timeout(Duration::from_secs(1), answer).await;
 }
 
-/// A connection as it begins.
-fn serving(
-    stream: TcpStream,
-    (relay, seen, trust): (Relay, test_image::Seen, Trust),
-    settings: &Settings,
-    drain: &DrainWatch,
-) -> Serving<Answering> {
-    let reset = Arc::new(AtomicBool::new(false));
-    let stream = Downstream::new(stream, reset.clone());
-    let answering = Answering {
-        relay,
-        seen,
-        trust,
-        key: Key::of(settings.key.clone()),
-        threads: settings.threads.clone(),
-        reset,
-    };
-    Serving::new(stream, settings.idle, drain.clone(), answering)
-}
-
-/// Has a connection served on that thread until it ends or goes over to another, and then there. `open` is kept for so long.
+/// Has a connection served on that thread until it ends or moves to another, and then there. `open` is kept for so long.
 fn begin<S, O>(there: Thread, mut serving: Serving<S>, open: O)
 where
     S: Service + Send + 'static,
@@ -164,6 +203,7 @@ struct Answering {
     trust: Trust,
     key: Key,
     threads: Threads,
+    metrics: Arc<Metrics>,
     /// The connection must end with a reset.
     reset: Arc<AtomicBool>,
 }
@@ -182,6 +222,22 @@ impl Service for Answering {
         let reset = self.reset.clone();
         let client = (self.trust, reset);
         request::answer((&self.relay, &self.seen), request, key.as_deref(), client).await
+    }
+
+    fn is_unread(&mut self, body: &mut ResponseBody) {
+        body.is_unread();
+    }
+
+    fn is_cut(&mut self, body: &mut ResponseBody, why: Ending) {
+        body.is_cut(&why.to_string());
+    }
+
+    fn ends(&mut self, why: Ending) {
+        match why {
+            Ending::Gone | Ending::Drained => {}
+            Ending::MadeWay => self.metrics.client_ended("made_way"),
+            Ending::Stalled(_) => self.metrics.client_ended("stalled"),
+        }
     }
 
     fn refuse(&mut self, wrong: Wrong) -> Answer {

@@ -22,6 +22,10 @@ const FLOORS: &[(&[&str], &str)] = &[
         &["lifecycle", "budget"],
         "tasks and the drain, and the bytes that wait in memory: needed everywhere, know nobody",
     ),
+    (
+        &["admission"],
+        "who may connect, and who makes way: for both listeners and the checks of them",
+    ),
     (&["telemetry"], "says what happened, in oci's words"),
     (
         &["metrics"],

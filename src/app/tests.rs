@@ -42,6 +42,7 @@ async fn built_under(loader: &Loader, notifier: Notifier) -> Result<(Running, Ca
         notifier,
         inherited: Inherited::default(),
         seed: 1,
+        clients: Lookup::Kernel,
     };
     let data = Threads::current();
     let running = build(start, loaded, rejected, &data).await?;

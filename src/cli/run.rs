@@ -1,6 +1,7 @@
 //! `harbor-pilot run`: sets up the log, loads the configuration, runs the daemon.
 
 use super::{USAGE, eprint, files};
+use crate::admission::Lookup;
 use crate::app::{self, Error, Start};
 use crate::config::{Config, Loader};
 use crate::lifecycle::{self, Inherited, Notifier};
@@ -56,6 +57,7 @@ pub(super) fn run(loader: Loader, log: Option<String>) -> u8 {
         notifier,
         inherited,
         seed,
+        clients: Lookup::Kernel,
     };
     let config = loaded.config.clone();
     match app::run(start, loaded, rejected) {

@@ -254,6 +254,8 @@ pub struct Timeouts {
     pub stall: Duration,
     /// The floor of `limits.floor_bytes_per_second` is judged over this much waiting (10 s).
     pub floor_window: Duration,
+    /// A client that takes no byte for this long while some wait for it is ended (60 s).
+    pub client: Duration,
     /// Keep-alive idle of client connections (75 s).
     pub client_idle: Duration,
     /// How long bodies may run on at a stop (3 s).

@@ -92,6 +92,7 @@ pub(super) fn read_timeouts(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Tim
         total: section.or(cx, "total", ms(20_000)),
         stall: section.or(cx, "stall", ms(2000)),
         floor_window: section.or(cx, "floor_window", ms(10_000)),
+        client: section.or(cx, "client", ms(60_000)),
         client_idle: section.or(cx, "client_idle", ms(75_000)),
         drain: section.or(cx, "drain", ms(3000)),
     };
@@ -104,6 +105,7 @@ pub(super) fn read_timeouts(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Tim
         ("total", timeouts.total),
         ("stall", timeouts.stall),
         ("floor_window", timeouts.floor_window),
+        ("client", timeouts.client),
         ("client_idle", timeouts.client_idle),
     ];
     for (key, _) in positive.iter().filter(|(_, value)| value.is_zero()) {

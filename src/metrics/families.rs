@@ -2,7 +2,8 @@
 
 use super::labels::{
     AttemptLabels, EndpointLabels, FailoverLabels, HostsWriteLabels, KindTierLabels, MemoryLabels,
-    PolicyLabels, RegistryLabels, RequestLabels, ResumeLabels, TierLabels, VersionLabels,
+    PolicyLabels, ReasonLabels, RegistryLabels, RequestLabels, ResumeLabels, TierLabels,
+    VersionLabels,
 };
 use super::process::ProcessCollector;
 use prometheus_client::metrics::counter::Counter;
@@ -40,6 +41,7 @@ pub(super) struct Families {
     pub(super) failovers: Family<FailoverLabels, Counter>,
     pub(super) resumes: Family<ResumeLabels, Counter>,
     pub(super) stale_served: Counter,
+    pub(super) clients_ended: Family<ReasonLabels, Counter>,
     pub(super) policy_denials: Family<PolicyLabels, Counter>,
     pub(super) upstream_quota: Family<RegistryLabels, Gauge>,
     pub(super) digest_mismatches: Family<TierLabels, Counter>,
@@ -87,6 +89,7 @@ impl Default for Families {
             failovers: Family::default(),
             resumes: Family::default(),
             stale_served: Counter::default(),
+            clients_ended: Family::default(),
             policy_denials: Family::default(),
             upstream_quota: Family::default(),
             digest_mismatches: Family::default(),
@@ -155,6 +158,11 @@ impl Families {
             "stale_served",
             "Manifests answered from disk because no source could be asked",
             self.stale_served.clone(),
+        );
+        to.register(
+            "clients_ended",
+            "Client connections that were refused or ended for want of places, or because nothing was read, by reason",
+            self.clients_ended.clone(),
         );
         to.register(
             "policy_denials",

@@ -4,9 +4,10 @@ use super::*;
 use std::collections::BTreeSet;
 
 /// interface.md, "Metrics", and what was added to it. A name that is missing here or there is a broken promise.
-const NAMES: [&str; 29] = [
+const NAMES: [&str; 30] = [
     "harbor_pilot_attempts_total",
     "harbor_pilot_build_info",
+    "harbor_pilot_clients_ended_total",
     "harbor_pilot_config_last_reload_successful",
     "harbor_pilot_digest_mismatches_total",
     "harbor_pilot_dns_refreshes_total",
@@ -97,6 +98,7 @@ fn exercised() -> Metrics {
     metrics.failover("replica", "core", "timeout");
     metrics.resume("replica", "core");
     metrics.stale_served();
+    metrics.client_ended("stalled");
     metrics.digest_mismatch("core");
     metrics.probe("replica", Duration::from_millis(7));
     metrics.dns_refresh("replica", "ok");
@@ -145,6 +147,7 @@ fn samples_carry_the_labels_of_the_interface() {
         r#"harbor_pilot_failovers_total{from="replica",to="core",reason="timeout"} 1"#,
         r#"harbor_pilot_resumes_total{from="replica",to="core"} 1"#,
         "harbor_pilot_stale_served_total 1",
+        r#"harbor_pilot_clients_ended_total{reason="stalled"} 1"#,
         r#"harbor_pilot_digest_mismatches_total{tier="core"} 1"#,
         r#"harbor_pilot_endpoint_healthy{tier="replica",endpoint="203.0.113.7:443"} 1"#,
         r#"harbor_pilot_endpoint_healthy{tier="upstream",endpoint="198.51.100.1:443"} 0"#,

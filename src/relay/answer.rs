@@ -60,6 +60,20 @@ impl ResponseBody {
         })
     }
 
+    /// Its bytes have waited for the client for a while.
+    pub(crate) fn is_unread(&mut self) {
+        if let Self::Blob(blob) = self {
+            blob.is_unread();
+        }
+    }
+
+    /// It is ended before its end; that is said in the record.
+    pub(crate) fn is_cut(&mut self, why: &str) {
+        if let Self::Blob(blob) = self {
+            blob.is_cut(why);
+        }
+    }
+
     pub(crate) fn recorded(bytes: Bytes, record: RequestRecord) -> Self {
         Self::Full(Full {
             bytes: Some(bytes),

@@ -5,7 +5,6 @@
 //! stalls keeps its place until another has answered. What cannot be mended ends with FIN where the sent prefix is
 //! right (containerd asks again from there) and with a reset where it may be wrong.
 
-mod alarm;
 mod blame;
 mod course;
 mod ends;
@@ -24,8 +23,8 @@ use super::record::RequestRecord;
 use super::rules::Cause;
 use super::search::{Ended, Search, report};
 use super::window::Window;
+use crate::lifecycle::Alarm;
 use crate::topology::{EndpointId, Failure, InFlight, Outcome};
-use alarm::Alarm;
 use bytes::{Buf as _, Bytes};
 use course::Course;
 use slow::Watch;
@@ -104,6 +103,18 @@ impl BlobBody {
     fn reached(&self) -> u64 {
         let released = self.course.window().released();
         self.errand.first.saturating_add(released)
+    }
+
+    /// Bytes have waited for the client for a while. Until it takes some the source has no load of this body.
+    pub(crate) fn is_unread(&mut self) {
+        if let Some(source) = &mut self.source {
+            source.is_unread();
+        }
+    }
+
+    /// It is ended before its end.
+    pub(crate) fn is_cut(&mut self, why: &str) {
+        self.record.cut(why);
     }
 
     fn advance(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<LetGo, BoxError>>> {

@@ -122,6 +122,12 @@ impl RequestRecord {
         });
     }
 
+    /// The answer is ended before its end, by the agent.
+    pub(crate) fn cut(&mut self, why: &str) {
+        self.early_close_is_normal = false;
+        self.left(why);
+    }
+
     /// Another source goes on with the body.
     pub(crate) fn resumed_by(&mut self, endpoint: &EndpointId, attempts: u32) {
         self.report_bytes();

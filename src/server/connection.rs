@@ -1,13 +1,20 @@
 //! One client's connection: reads its requests one after the other, has each answered, writes the answer, and notices when
 //! the client leaves in between. Decides nothing about content.
 
+mod client;
 mod ends;
+mod service;
 mod writing;
 
+pub(super) use client::Ending;
+pub(super) use service::Service;
+
 use super::stream::Downstream;
-use crate::http1::{Date, End, Request, RequestHead, Response, Wrong, request_head};
+use crate::admission::Place;
+use crate::http1::{Date, End, RequestHead, Response, Wrong, request_head};
 use crate::lifecycle::{ConnectionGuard, DrainGuard, DrainWatch, Seat, Thread, Turn, deadline};
 use bytes::BytesMut;
+use client::{Client, Stall};
 use ends::Ends;
 use hyper::body::Body;
 use hyper::{Method, Version};
@@ -51,6 +58,7 @@ struct Begun {
 /// A client's connection.
 struct Connection {
     stream: Downstream,
+    client: Client,
     /// Received and not read yet.
     received: BytesMut,
     /// How much of it holds no whole head.
@@ -68,6 +76,8 @@ enum Said {
     Nonsense(Wrong),
     /// Nothing any more, or nothing in time; or the drain has begun while nothing was asked.
     Nothing,
+    /// Nothing yet, and its place is another's.
+    MadeWay,
 }
 
 /// How an answer was delivered.
@@ -77,32 +87,23 @@ enum Delivered {
     Kept,
     /// Whole, and the connection is to end.
     Last,
-    /// It broke, or the client is gone, or the drain's limit has passed.
-    Broken,
-}
-
-/// What answers requests on a connection.
-pub(super) trait Service {
-    /// What answers are made of.
-    type Body: Body<Data: Send> + Send + Unpin;
-
-    /// A seat for what takes long to answer.
-    fn seat(&mut self, request: &Request) -> Option<Seat>;
-
-    /// Answers one.
-    fn answer(&mut self, request: Request) -> impl Future<Output = Response<Self::Body>> + Send;
-
-    /// Answers what is no request.
-    fn refuse(&mut self, wrong: Wrong) -> Response<Self::Body>;
+    /// Not whole.
+    Broken(Ending),
 }
 
 // === impl Serving ===
 
 impl<S: Service + Send> Serving<S> {
-    pub(super) fn new(stream: Downstream, idle: Duration, drain: DrainWatch, service: S) -> Self {
+    pub(super) fn new(
+        (stream, place): (Downstream, Place),
+        idle: Duration,
+        drain: DrainWatch,
+        service: S,
+    ) -> Self {
         Self {
             connection: Connection {
                 stream,
+                client: Client::at(place),
                 received: BytesMut::new(),
                 examined: 0,
                 turn: Turn::default(),
@@ -138,6 +139,7 @@ impl<S: Service + Send> Serving<S> {
     /// Goes over to the current thread.
     pub(super) fn move_here(&mut self) -> io::Result<()> {
         self.ends.move_here();
+        self.connection.client.move_here();
         self.connection.stream.move_here()
     }
 
@@ -146,6 +148,7 @@ impl<S: Service + Send> Serving<S> {
         match self.connection.next(&mut self.ends, self.has_asked).await {
             Said::Request(head) => {
                 self.has_asked = true;
+                self.connection.client.place.answers(Instant::now());
                 Some(Begun {
                     seat: self.service.seat(&head.request),
                     held: self.ends.drain.hold(),
@@ -156,13 +159,20 @@ impl<S: Service + Send> Serving<S> {
             Said::Nonsense(wrong) => {
                 let answer = self.service.refuse(wrong);
                 let to = (Version::HTTP_11, false, false);
-                let delivered = self.connection.deliver(answer, to, &mut self.ends);
+                let delivered =
+                    self.connection
+                        .deliver(&mut self.service, answer, to, &mut self.ends);
                 if delivered.await == Delivered::Last {
                     self.connection.part().await;
                 }
                 None
             }
             Said::Nothing => {
+                self.connection.close().await;
+                None
+            }
+            Said::MadeWay => {
+                self.service.ends(Ending::MadeWay);
                 self.connection.close().await;
                 None
             }
@@ -180,23 +190,33 @@ impl<S: Service + Send> Serving<S> {
         let (version, to_head) = (head.request.version, head.request.method == Method::HEAD);
         let answer = {
             let answer = pin!(self.service.answer(head.request));
-            let answer = self.connection.unless_gone(answer).await;
+            let answer = self.connection.unless_ended(answer).await;
             drop(unanswered);
             answer
         };
-        let Some(answer) = answer else {
-            tracing::debug!("a client left before it was answered");
-            return false;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(why) => {
+                tracing::debug!("a client was not answered: {why}");
+                self.service.ends(why);
+                return false;
+            }
         };
         // A body is never read: what follows it cannot be told from it.
         let keep = head.keep && !head.has_body && !self.ends.drain.is_draining();
         let delivered = self
             .connection
-            .deliver(answer, (version, to_head, keep), &mut self.ends)
+            .deliver(
+                &mut self.service,
+                answer,
+                (version, to_head, keep),
+                &mut self.ends,
+            )
             .await;
         match delivered {
-            Delivered::Broken => {
-                tracing::debug!("a client connection ended early");
+            Delivered::Broken(why) => {
+                tracing::debug!("a client connection ended early: {why}");
+                self.service.ends(why);
                 return false;
             }
             Delivered::Kept => return true,
@@ -214,8 +234,14 @@ impl<S: Service + Send> Serving<S> {
 impl Connection {
     /// The next request, or why there is none.
     async fn next(&mut self, ends: &mut Ends, has_asked: bool) -> Said {
-        let until = deadline(Instant::now(), ends.idle);
+        let now = Instant::now();
+        self.client.place.rests(now);
+        let (mut until, mut has_begun) = (deadline(now, ends.idle), false);
         poll_fn(|context| {
+            // First: who always has a request at hand never waits for one.
+            if self.client.place.poll_evicted(context).is_ready() {
+                return Poll::Ready(Said::MadeWay);
+            }
             loop {
                 ready!(self.turn.poll(context));
                 if self.is_news() {
@@ -228,6 +254,13 @@ impl Connection {
                         }
                         Err(wrong) => return Poll::Ready(Said::Nonsense(wrong)),
                     }
+                }
+                if !self.received.is_empty() && !has_begun {
+                    has_begun = true;
+                    let now = Instant::now();
+                    self.client.place.reads_head(now);
+                    until = deadline(now, ends.head());
+                    ends.begin_head();
                 }
                 match self.poll_receive(context) {
                     Poll::Ready(Ok(1..)) => {}
@@ -267,30 +300,40 @@ impl Connection {
         received
     }
 
-    /// Ready when the client has gone. What it asks meanwhile waits for its turn, up to a head's length.
-    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        while self.received.len() < HEAD {
-            match ready!(self.poll_receive(context)) {
-                Ok(1..) => {}
-                _ => return Poll::Ready(()),
+    /// Ready when the client has gone, or has to go. What it asks meanwhile waits for its turn, up to a head's length; that it
+    /// asks no more is no sign that it has gone.
+    fn poll_ending(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
+        if self.client.place.poll_evicted(context).is_ready() {
+            return Poll::Ready(Ending::MadeWay);
+        }
+        while !self.client.has_ended() && self.received.len() < HEAD {
+            match self.poll_receive(context) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0)) => self.client.ends(),
+                Poll::Ready(Err(_)) => return Poll::Ready(Ending::Gone),
+                Poll::Pending => return Poll::Pending,
             }
         }
-        Poll::Pending
+        self.client.poll_gone(context).map(|()| Ending::Gone)
     }
 
-    /// What `answer` yields; nothing if the client goes first: then nobody needs it (design P12).
-    async fn unless_gone<T>(&mut self, mut answer: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    /// What `answer` yields, unless the client goes first: then nobody needs it (design P12).
+    async fn unless_ended<T>(
+        &mut self,
+        mut answer: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<T, Ending> {
         poll_fn(|context| match answer.as_mut().poll(context) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending => self.poll_gone(context).map(|()| None),
+            Poll::Ready(answer) => Poll::Ready(Ok(answer)),
+            Poll::Pending => self.poll_ending(context).map(Err),
         })
         .await
     }
 
     /// Writes an answer.
-    async fn deliver<B: Body + Unpin>(
+    async fn deliver<S: Service>(
         &mut self,
-        answer: Response<B>,
+        service: &mut S,
+        answer: Response<S::Body>,
         (version, to_head, keep): (Version, bool, bool),
         ends: &mut Ends,
     ) -> Delivered {
@@ -302,18 +345,33 @@ impl Connection {
         head.write(&mut self.out, (version, to_head), (end, keep), date);
         let mut writing = Writing::of(end, to_head);
         let whole = poll_fn(|context| {
-            let written = writing.poll(self, &mut body, context);
-            if written.is_pending()
-                && (self.poll_gone(context).is_ready() || ends.poll_cut(context))
-            {
-                return Poll::Ready(false);
+            if let Poll::Ready(is_whole) = writing.poll(self, &mut body, context) {
+                return Poll::Ready(is_whole.then_some(()).ok_or(Ending::Gone));
             }
-            written
+            while let Poll::Ready(stall) = self.client.poll_stall(context) {
+                match stall {
+                    Stall::Unread => service.is_unread(&mut body),
+                    Stall::Over => {
+                        let limit = self.client.place.stall_limit();
+                        return Poll::Ready(Err(Ending::Stalled(limit)));
+                    }
+                }
+            }
+            if ends.poll_cut(context) {
+                return Poll::Ready(Err(Ending::Drained));
+            }
+            self.poll_ending(context).map(Err)
         });
         match whole.await {
-            false => Delivered::Broken,
-            true if keep => Delivered::Kept,
-            true => Delivered::Last,
+            Err(why) => {
+                if matches!(why, Ending::MadeWay | Ending::Stalled(_)) {
+                    service.is_cut(&mut body, why);
+                    self.stream.forget_soon();
+                }
+                Delivered::Broken(why)
+            }
+            Ok(()) if keep => Delivered::Kept,
+            Ok(()) => Delivered::Last,
         }
     }
 

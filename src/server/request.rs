@@ -309,13 +309,7 @@ mod tests {
             wish(&request, Some(&key)).map_err(|refused| refused.status.as_u16())
         };
         assert_eq!(ask(Some("open sesame")), Ok(Wish::Ping));
-        for wrong in [
-            "open sesam",
-            "open sesame ",
-            "open sesamE",
-            "Open sesame",
-            "",
-        ] {
+        for wrong in ["open sesam", "open sesamE", "Open sesame", ""] {
             assert_eq!(ask(Some(wrong)), Err(404), "{wrong}");
         }
         assert_eq!(ask(None), Err(404));

@@ -10,11 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// What the kernel may hold for a client, in bytes (Linux takes twice that, with its own bookkeeping): containerd 2.1 asks
 /// for open-ended ranges and closes them early, and what lies here by then was fetched for nothing.
 const SEND_BUFFER: usize = 128 * 1024;
+
+/// How long a client that is ended because it takes nothing may still take what the kernel holds for it.
+const LEFT: Duration = Duration::from_secs(10);
 
 /// The connection.
 #[derive(Debug)]
@@ -25,20 +27,28 @@ pub(super) struct Downstream {
 
 impl Downstream {
     /// `reset` is looked at when the connection ends.
-    pub(super) fn new(stream: TcpStream, reset: Arc<AtomicBool>) -> Self {
-        // Without it small answers wait for the client's acknowledgement; failing only costs time.
-        let _ = stream.set_nodelay(true);
-        // As good; the kernel's own choice grows to megabytes.
-        let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
-        Self {
-            stream: Socket::new(stream),
-            reset,
+    pub(super) fn new(stream: Socket, reset: Arc<AtomicBool>) -> Self {
+        if let Some(tcp) = stream.tcp() {
+            // Without it small answers wait for the client's acknowledgement; failing only costs time.
+            let _ = tcp.set_nodelay(true);
+            // As good; the kernel's own choice grows to megabytes.
+            let _ = SockRef::from(tcp).set_send_buffer_size(SEND_BUFFER);
         }
+        Self { stream, reset }
     }
 
     /// Goes over to the current thread's runtime.
     pub(super) fn move_here(&mut self) -> io::Result<()> {
         self.stream.move_here()
+    }
+
+    /// What the client has not taken yet is kept by the kernel for [`LEFT`] at most: of a client that reads nothing it would
+    /// otherwise be kept for as long as that client likes.
+    pub(super) fn forget_soon(&self) {
+        if let Some(stream) = self.stream.tcp() {
+            // Failing only costs the kernel's memory.
+            let _ = SockRef::from(stream).set_tcp_user_timeout(Some(LEFT));
+        }
     }
 
     fn is_reset(&self) -> bool {

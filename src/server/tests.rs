@@ -1,6 +1,7 @@
 //! The endpoint over real sockets on loopback.
 
 use super::*;
+use crate::admission::{Lookup, Peers};
 use crate::config::Config;
 use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
@@ -62,10 +63,11 @@ async fn stage(idle: Duration) -> Stage {
     );
     let (key_in, key) = watch::channel(None);
     let settings = Settings {
-        connections: Arc::new(Semaphore::new(4)),
+        admission: admission(4, LONG),
         idle,
         key,
         threads: Threads::current(),
+        metrics: Arc::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
@@ -122,15 +124,28 @@ async fn once_it_is_closed_nobody_accepts() {
     panic!("it still accepts");
 }
 
+/// So many places, for clients that are all untrusted.
+pub(super) fn admission(places: usize, stall: Duration) -> Admission {
+    let peers = Peers::new(Lookup::Address(|_| false));
+    Admission::new(places, stall, peers)
+}
+
 /// A connection of ours and its peer.
 pub(super) async fn pair(reset: bool) -> (Downstream, TcpStream) {
+    let ((stream, _), peer) = placed(reset, &admission(1, LONG)).await;
+    (stream, peer)
+}
+
+/// As [`pair`], with its place.
+pub(super) async fn placed(reset: bool, admission: &Admission) -> ((Downstream, Place), TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap())
         .await
         .unwrap();
     let (stream, _) = listener.accept().await.unwrap();
+    let place = admission.admit(&stream, true).await.unwrap();
     let reset = Arc::new(AtomicBool::new(reset));
-    (Downstream::new(stream, reset), peer)
+    ((Downstream::new(Socket::new(stream), reset), place), peer)
 }
 
 #[tokio::test]

@@ -47,7 +47,10 @@ pub struct EndpointGauges {
 
 /// Counts one request at an endpoint until dropped.
 #[derive(Debug)]
-pub struct InFlight(Arc<EndpointGauges>);
+pub struct InFlight {
+    gauges: Arc<EndpointGauges>,
+    counts: bool,
+}
 
 /// Marks an endpoint as suspect (design P6: a connect is pending for longer than the race's delay) until
 /// dropped.
@@ -76,7 +79,10 @@ impl EndpointGauges {
     #[must_use]
     pub fn enter(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(self.clone())
+        InFlight {
+            gauges: self.clone(),
+            counts: true,
+        }
     }
 
     /// Marks a connect that takes too long.
@@ -99,9 +105,27 @@ impl EndpointGauges {
     }
 }
 
+// === impl InFlight ===
+
+impl InFlight {
+    /// Does not count until [`InFlight::resume`]: the endpoint has no work with it.
+    pub fn pause(&mut self) {
+        if std::mem::replace(&mut self.counts, false) {
+            self.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts again.
+    pub fn resume(&mut self) {
+        if !std::mem::replace(&mut self.counts, true) {
+            self.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.pause();
     }
 }
 

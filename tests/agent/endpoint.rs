@@ -61,12 +61,15 @@ async fn at_the_limit_of_connections_the_answer_is_503_and_close() {
         .and("[limits]\nconnections = 2\n")
         .start()
         .await;
+    upstream.set_fault_on(On::Manifests, Fault::NoAnswer);
     let mut held = Vec::new();
-    for _ in 0..2 {
+    for tag in ["manifests/1", "manifests/2"] {
         let mut client = node.client().await;
-        client.ask("GET", "/v2/", &[]).await;
-        assert_eq!(client.answer(false).await.status, 200);
+        client.ask("GET", &target(tag), &[]).await;
         held.push(client);
+    }
+    while upstream.lines().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let mut third = node.client().await;
     third.ask("GET", &target("manifests/1"), &[]).await;
@@ -89,6 +92,31 @@ async fn at_the_limit_of_connections_the_answer_is_503_and_close() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(status, 200);
+}
+
+/// Who asks nothing keeps nobody out: it is closed, and asks again on another connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_the_limit_of_connections_who_rests_makes_way() {
+    let upstream = FakeRegistry::builder().start().await;
+    let node = Setup::of(&[], &upstream)
+        .and("[limits]\nconnections = 2\n")
+        .start()
+        .await;
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        let mut client = node.client().await;
+        client.ask("GET", "/v2/", &[]).await;
+        assert_eq!(client.answer(false).await.status, 200);
+        held.push(client);
+    }
+    for (at, client) in held.iter_mut().enumerate() {
+        if at < 4 {
+            assert_eq!(client.rest().await, (Vec::new(), End::Fin), "{at}");
+        } else {
+            client.ask("GET", "/v2/", &[]).await;
+            assert_eq!(client.answer(false).await.status, 200, "{at}");
+        }
+    }
 }
 
 /// A client that speaks TLS here must not be left to its own timeout.

@@ -3,12 +3,13 @@
 
 use super::client::{Client, Got};
 use crate::support::FakeRegistry;
+use harbor_pilot::admission::Lookup;
 use harbor_pilot::app::{self, Start};
 use harbor_pilot::config::Loader;
 use harbor_pilot::lifecycle::{Inherited, Notifier, RawSignal, Signals, Threads};
 use harbor_pilot::telemetry::{AccessRecord, Captured, EventName, Journal, StateChange};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -35,6 +36,11 @@ pub struct Node {
     pub home: TempDir,
     signals: mpsc::Sender<RawSignal>,
     running: JoinHandle<Result<(), app::Error>>,
+}
+
+/// All clients of the tests have one uid: those that come from another address of 127.0.0.0/8 stand for other users'.
+fn is_trusted(client: SocketAddr) -> bool {
+    client.ip() == Ipv4Addr::LOCALHOST
 }
 
 /// A configuration in the making.
@@ -137,6 +143,7 @@ impl Node {
             notifier: Notifier::new(None, None),
             inherited: Inherited::default(),
             seed: 7,
+            clients: Lookup::Address(is_trusted),
         };
         let data = Threads::current();
         let running = app::build(start, loaded, rejected, &data).await.unwrap();

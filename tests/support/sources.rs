@@ -94,6 +94,7 @@ pub fn timeouts() -> Timeouts {
         total: Duration::from_secs(20),
         stall: Duration::from_secs(2),
         floor_window: Duration::from_secs(10),
+        client: Duration::from_secs(60),
         client_idle: Duration::from_secs(75),
         drain: Duration::from_secs(3),
     }

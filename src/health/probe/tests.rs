@@ -75,6 +75,7 @@ fn prober() -> HttpProber {
         total: seconds(20),
         stall: seconds(2),
         floor_window: seconds(10),
+        client: seconds(60),
         client_idle: seconds(75),
         drain: seconds(3),
     }))

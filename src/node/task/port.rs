@@ -1,10 +1,10 @@
 //! The agent's own port: whether it answers with our header (design F0), for another process may hold it, or ours may
 //! hang; and whether the kernel still keeps it for the privileged (design S7).
 
+use crate::admission::Check;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -70,7 +70,8 @@ fn dialled(address: SocketAddr) -> SocketAddr {
 }
 
 async fn ask(address: SocketAddr) -> std::io::Result<bool> {
-    let mut stream = TcpStream::connect(address).await?;
+    let mut check = Check::connect(address).await?;
+    let stream = check.stream();
     let request = format!("GET /v2/ HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();

@@ -1,9 +1,9 @@
 //! A body's source that is slow: noticed, said, and left for one that has answered.
 
 use super::BlobBody;
-use super::alarm::Alarm;
 use super::pace::{Floor, Pace, TooSlow};
 use super::source::Source;
+use crate::lifecycle::Alarm;
 use crate::lifecycle::deadline;
 use crate::relay::rates::Rate;
 use crate::relay::search::{Wanted as _, report};

@@ -18,7 +18,7 @@ pub(super) struct Source {
     skip: u64,
     /// It told the size of the whole.
     pub(super) tells_total: bool,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 /// Why it serves no more.
@@ -45,8 +45,13 @@ impl Source {
             body,
             skip,
             tells_total,
-            _in_flight: in_flight,
+            in_flight,
         }
+    }
+
+    /// Nothing is asked of it for a while, because the client does not read.
+    pub(super) fn is_unread(&mut self) {
+        self.in_flight.pause();
     }
 
     /// The next bytes, less those to skip; at most `wanted` of them, because a source that ignored the range's end
@@ -71,6 +76,7 @@ impl Source {
         context: &mut Context<'_>,
         wanted: Option<u64>,
     ) -> Poll<Option<Result<Bytes, upstream::Error>>> {
+        self.in_flight.resume();
         loop {
             let mut chunk = match self.ready.pop_front() {
                 Some(chunk) => chunk,

@@ -8,6 +8,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+/// How long a request's head may take from its first byte on.
+const HEAD: Duration = Duration::from_secs(10);
+
 /// What ends the connection from our side. Each wait is alone in a set: polled when it is woken and not with every turn of the
 /// connection, which all connections would pay.
 pub(super) struct Ends {
@@ -35,6 +38,16 @@ impl Ends {
             draining: FuturesUnordered::from_iter([draining]),
             cut: FuturesUnordered::new(),
         }
+    }
+
+    /// A request's head has begun: it has a limit of its own.
+    pub(super) fn begin_head(&mut self) {
+        self.timer = FuturesUnordered::new();
+    }
+
+    /// How long a request's head may take from its first byte on.
+    pub(super) fn head(&self) -> Duration {
+        HEAD.min(self.idle)
     }
 
     /// After the connection has gone over to another thread: timers belong to a thread.

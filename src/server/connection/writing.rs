@@ -83,11 +83,16 @@ impl<D: Buf> Writing<D> {
                     .map_or(0, |piece| piece.chunks_vectored(others))
                     .saturating_add(1);
                 let slices = slices.get(..used).unwrap_or_default();
-                ready!(Pin::new(&mut to.stream).poll_write_vectored(context, slices))
+                let written = Pin::new(&mut to.stream).poll_write_vectored(context, slices);
+                if written.is_pending() {
+                    to.client.waits();
+                }
+                ready!(written)
             };
             match written {
                 Ok(0) | Err(_) => return Poll::Ready(false),
                 Ok(written) => {
+                    to.client.took(written);
                     let of_spelled = written.min(spelled.len());
                     self.wrote(of_spelled, written.saturating_sub(of_spelled), &mut to.out);
                 }

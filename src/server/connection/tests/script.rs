@@ -29,6 +29,8 @@ pub(super) struct Script {
     pub(super) asked: Arc<AtomicUsize>,
     /// Something that had to wait was given up.
     pub(super) dropped: Arc<AtomicBool>,
+    /// Bodies whose bytes waited for the client for a while.
+    pub(super) unread: Arc<AtomicUsize>,
     /// Where what begins with `/long/` is answered.
     pub(super) threads: Option<Threads>,
 }
@@ -128,6 +130,10 @@ impl Service for Script {
             }
             other => Response::new(StatusCode::OK, full(other)),
         }
+    }
+
+    fn is_unread(&mut self, _body: &mut Bodied) {
+        self.unread.fetch_add(1, Ordering::SeqCst);
     }
 
     fn refuse(&mut self, wrong: Wrong) -> Response<Bodied> {

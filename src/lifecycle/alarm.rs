@@ -8,10 +8,11 @@ use tokio::time::{Instant, Sleep};
 /// Rings when the time that it was last asked about is over. It is set when it is first waited for; one that was set for
 /// an earlier time rings too early, sees that, and is set anew: once per stall limit, not once per chunk.
 #[derive(Debug, Default)]
-pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+pub struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
-    pub(super) fn poll(&mut self, context: &mut Context<'_>, due: Instant) -> Poll<()> {
+    /// Ready when that time is over.
+    pub fn poll(&mut self, context: &mut Context<'_>, due: Instant) -> Poll<()> {
         loop {
             let timer = self
                 .0

@@ -1,0 +1,12 @@
+//! Admission of clients: who they are, how many connections may be open at once, and who makes way when places run short.
+
+mod checks;
+mod decision;
+mod peers;
+mod places;
+mod proc_net;
+mod sock_diag;
+
+pub use checks::Check;
+pub use peers::{Lookup, OtherEnd, Peers, Standing};
+pub use places::{Admission, Place};

@@ -1,0 +1,173 @@
+//! The kernel's table of TCP connections as text, /proc/net/tcp and tcp6: for where sock_diag cannot be asked. The whole table
+//! is read, so it is read at most once in [`PAUSE`], for all who wait for it.
+
+use super::peers::PeerSocket;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep};
+
+/// Between two readings.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// `TCP_ESTABLISHED`, as it is written there.
+const ESTABLISHED: &str = "01";
+
+/// The newest reading, and who wants another. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Tables {
+    wanted: Arc<Notify>,
+    newest: watch::Sender<Arc<Table>>,
+}
+
+/// One reading.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Before its first byte was read.
+    begun: Option<Instant>,
+    /// By a socket's own address and its peer's.
+    sockets: HashMap<(SocketAddr, SocketAddr), PeerSocket>,
+}
+
+// === impl Tables ===
+
+impl Tables {
+    pub(super) fn new() -> Self {
+        let nothing = Table {
+            begun: None,
+            sockets: HashMap::new(),
+        };
+        Self {
+            wanted: Arc::default(),
+            newest: watch::Sender::new(Arc::new(nothing)),
+        }
+    }
+
+    /// Reads when somebody waits. Never ends.
+    pub(super) async fn keep(self) {
+        loop {
+            self.wanted.notified().await;
+            let begun = Some(Instant::now());
+            let mut sockets = HashMap::new();
+            for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
+                match tokio::fs::read_to_string(file).await {
+                    Ok(text) => sockets.extend(text.lines().filter_map(parse)),
+                    Err(error) => tracing::debug!("reading {file}: {error}"),
+                }
+            }
+            self.newest.send_replace(Arc::new(Table { begun, sockets }));
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// A reading that began after `since`. Cancel safe.
+    pub(super) async fn after(&self, since: Instant) -> Arc<Table> {
+        let mut newest = self.newest.subscribe();
+        self.wanted.notify_one();
+        let found = newest.wait_for(|table| table.begun.is_some_and(|begun| begun > since));
+        let found = found.await.ok().map(|table| table.clone());
+        match found {
+            Some(table) => table,
+            // The sender lives in `self`.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+// === impl Table ===
+
+impl Table {
+    /// The socket with these addresses, seen from itself.
+    pub(super) fn find(&self, at: SocketAddr, to: SocketAddr) -> Option<PeerSocket> {
+        self.sockets.get(&(at, to)).copied()
+    }
+}
+
+/// One line: `sl local rem st tx:rx tr:when retrnsmt uid timeout inode …`.
+fn parse(line: &str) -> Option<((SocketAddr, SocketAddr), PeerSocket)> {
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    let (at, to) = (address(fields.next()?)?, address(fields.next()?)?);
+    let is_established = fields.next()? == ESTABLISHED;
+    let uid = fields.nth(3)?.parse().ok()?;
+    let inode = fields.nth(1)?.parse().ok()?;
+    let socket = PeerSocket {
+        is_established,
+        uid,
+        inode,
+    };
+    Some(((at, to), socket))
+}
+
+/// `0100007F:1452`: the address in words of the machine's byte order.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let word = |at: usize| {
+        let digits = ip.get(at * 8..at * 8 + 8)?;
+        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
+    };
+    let ip = match ip.len() {
+        8 => IpAddr::V4(Ipv4Addr::from(word(0)?)),
+        32 => {
+            let mut octets = [0; 16];
+            for (at, four) in octets.chunks_exact_mut(4).enumerate() {
+                four.copy_from_slice(&word(at)?);
+            }
+            IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read() {
+        let table = [
+            (
+                "   0: 0100007F:9C40 0100007F:1452 01 00000000:00000000 00:00000000 00000000  1000        0 12345 1 ffff 20 4 30 10 -1",
+                Some(("127.0.0.1:40000", "127.0.0.1:5202", true, 1000, 12345)),
+            ),
+            (
+                "   1: 0200007F:9C40 0100007F:1452 04 00000000:00000000 00:00000000 00000000     0        0 0 1 ffff",
+                Some(("127.0.0.2:40000", "127.0.0.1:5202", false, 0, 0)),
+            ),
+            (
+                "  10: 00000000000000000000000001000000:0050 00000000000000000000000001000000:C001 01 00000000:00000000 00:00000000 00000000 65534 0 7",
+                Some(("[::1]:80", "[::1]:49153", true, 65534, 7)),
+            ),
+            (
+                "  11: 0000000000000000FFFF00000100007F:0050 0000000000000000FFFF00000100007F:C001 01 0:0 0:0 0 5 0 9",
+                Some(("127.0.0.1:80", "127.0.0.1:49153", true, 5, 9)),
+            ),
+            (
+                "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode",
+                None,
+            ),
+            ("   0: 0100007F:9C40 0100007F:1452 01", None),
+            ("   0: 0100007F 0100007F:1452 01 0:0 0:0 0 5 0 9", None),
+            ("   0: 0100007:9C40 0100007F:1452 01 0:0 0:0 0 5 0 9", None),
+            ("", None),
+        ];
+        for (line, due) in table {
+            let read = parse(line).map(|((at, to), socket)| (at, to, socket));
+            let due = due.map(|(at, to, is_established, uid, inode)| {
+                let socket = PeerSocket {
+                    is_established,
+                    uid,
+                    inode,
+                };
+                (at.parse().unwrap(), to.parse().unwrap(), socket)
+            });
+            // Words are written in the machine's byte order; the lines above are a little-endian machine's.
+            if cfg!(target_endian = "little") {
+                assert_eq!(read, due, "{line}");
+            }
+        }
+    }
+}
