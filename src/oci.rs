@@ -10,14 +10,18 @@ mod manifest;
 mod name;
 mod path;
 mod range;
+mod schema1;
 
 pub use accept::{ACCEPT_MANIFESTS, ManifestKinds};
 pub use digest::{Digest, Hasher, InvalidDigest};
 pub use error_body::{ErrorCode, error_body};
-pub use manifest::{Descriptor, ManifestKind, inspect_manifest, is_consistent, media_type_of};
+pub use manifest::{
+    Descriptor, ManifestKind, inspect_manifest, is_consistent, media_type_as_told, media_type_of,
+};
 pub use name::{InvalidName, Reference, RegistryName, Repository};
 pub use path::{PathError, RawName, ResourceKind, ResourcePath};
 pub use range::{ByteRange, ContentRange, InvalidContentRange};
+pub use schema1::{manifest_digest, manifest_fits};
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ mod connection;
 mod dial;
 mod guard;
 mod inspect;
+mod local;
 mod pool;
 mod request;
 mod response;

@@ -55,15 +55,20 @@ impl FetchToken for Fetcher {
 
 async fn fetch(reach: &Reach, plan: &TokenPlan) -> Result<Issued, TokenError> {
     let who = describe(plan);
-    let failed = |detail: String| TokenError::Failed {
-        failure: Failure::Token,
+    let failed_by = |failure: Failure, detail: String| TokenError::Failed {
+        failure,
         detail: format!("fetching a token from {who}: {detail}"),
+    };
+    let failed = |detail: String| failed_by(Failure::Token, detail);
+    let unreached = |error: Error| match error.failure {
+        failure if failure.is_the_endpoints() => failed(error.detail),
+        failure => failed_by(failure, error.detail),
     };
     let hop = (&plan.source, &plan.endpoint, &plan.at);
     let connection = reach.connect(hop.0, hop.1, hop.2).await;
-    let connection = connection.map_err(|error| failed(error.detail))?;
+    let connection = connection.map_err(unreached)?;
     let response = reach.send(hop, connection, || request(plan)).await;
-    let response = response.map_err(|error| failed(error.detail))?;
+    let response = response.map_err(unreached)?;
     let status = response.status;
     // Of whatever status: read to its end, it gives its connection back for the request that waits.
     let body = response.body.read_to(MAX_ANSWER).await;
@@ -79,10 +84,14 @@ async fn fetch(reach: &Reach, plan: &TokenPlan) -> Result<Issued, TokenError> {
                 None => "without a credential".to_owned(),
             }
         ))),
-        StatusCode::TOO_MANY_REQUESTS => Err(TokenError::Failed {
-            failure: Failure::TooManyRequests,
-            detail: format!("fetching a token from {who}: {status}"),
-        }),
+        StatusCode::TOO_MANY_REQUESTS => {
+            Err(failed_by(Failure::TooManyRequests, status.to_string()))
+        }
+        // The scope is what a client asked for.
+        _ if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT => Err(failed_by(
+            Failure::TokenRefused,
+            format!("it answered {status}"),
+        )),
         _ => Err(failed(format!("it answered {status}"))),
     }
 }

@@ -101,7 +101,7 @@ impl Reach {
         }
         let found = self.lookup.lookup(host).await;
         found.map_err(|error| Error {
-            failure: Failure::Refused,
+            failure: Failure::NoAddress,
             detail: error.to_string(),
             stale_connection: false,
         })

@@ -188,18 +188,16 @@ impl State {
         now: Instant,
         jitter: f64,
     ) -> Option<Effect> {
+        if outcome.says_nothing() {
+            return None;
+        }
         match outcome {
-            // A bug of the agent says nothing of an endpoint.
-            Outcome::Hard(Failure::Internal) | Outcome::Soft(Failure::Internal) => None,
+            Outcome::Neutral | Outcome::CoolDown(_) => None,
             Outcome::Success => self.success(now),
             Outcome::Hard(failure) => self.hard(failure, detail, now, jitter),
             Outcome::Soft(failure) => {
                 self.window.add(false, 1, now);
                 self.judge_rate(failure, detail, now, jitter)
-            }
-            Outcome::CoolDown(_) => {
-                let soft = Outcome::Soft(Failure::TooManyRequests);
-                self.outcome(soft, detail, now, jitter)
             }
         }
     }
@@ -315,10 +313,7 @@ impl State {
                 };
             }
             // It has learned nothing.
-            Verdict::Failed {
-                failure: Failure::Internal,
-                ..
-            } => return None,
+            Verdict::Failed { failure, .. } if !failure.is_the_endpoints() => return None,
             Verdict::Unhealthy(detail) => (true, detail.clone()),
             Verdict::Failed { failure, detail } => (false, format!("{}: {detail}", failure.word())),
         };

@@ -107,7 +107,12 @@ impl HttpProber {
             Ok(Ok((status, sid, body))) if harbor => (answer::harbor(status, &body), sid),
             Ok(Ok((status, sid, _))) => (answer::v2(status), sid),
             Ok(Err(error)) => {
-                let (failure, detail) = (error.failure, error.detail);
+                // What is asked here is no client's choice.
+                let failure = match error.failure {
+                    Failure::TooLarge => Failure::Content,
+                    failure => failure,
+                };
+                let detail = error.detail;
                 (Verdict::Failed { failure, detail }, None)
             }
             Err(_) => {

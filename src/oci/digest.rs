@@ -53,6 +53,12 @@ impl Digest {
         self.text.clone()
     }
 
+    /// Whether its algorithm is SHA-256.
+    #[must_use]
+    pub fn is_sha256(&self) -> bool {
+        self.algorithm == Algorithm::Sha256
+    }
+
     /// A hasher of this digest's algorithm.
     #[must_use]
     pub fn hasher(&self) -> Hasher {

@@ -159,6 +159,24 @@ pub fn media_type_of(body: &[u8], content_type_header: Option<&str>) -> Option<S
         .or_else(|| shape.map(|shape| parsed.media_type_by_shape(shape).to_owned()))
 }
 
+/// The Content-Type to answer with a proved body that cannot be read: what it says of itself, else what its source says, without
+/// parameters.
+#[must_use]
+pub fn media_type_as_told(body: &[u8], content_type_header: Option<&str>) -> String {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Stated {
+        media_type: String,
+    }
+    let stated = serde_json::from_slice(body).map(|Stated { media_type }| media_type);
+    let stated = stated.ok();
+    let header = content_type_header.and_then(|header| header.split(';').next());
+    let told = [stated.as_deref(), header.map(str::trim)];
+    let mut told = told.into_iter().flatten();
+    let told = told.find(|text| is_media_type(text));
+    told.unwrap_or("application/octet-stream").to_owned()
+}
+
 /// Whether a manifest that no digest proves is of one piece: its `mediaType` is one, and that of the source's header where
 /// that names a manifest; everything that it lists has a digest and a size. What a digest proves needs none of this.
 #[must_use]

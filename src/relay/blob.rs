@@ -181,7 +181,7 @@ impl BlobWanted {
                         ready.push_back(data);
                     }
                 }
-                Some(Err(error)) => return Err(broken(error.detail)),
+                Some(Err(error)) => return Err(broken(error.failure, error.detail)),
                 None => {
                     ended = true;
                     break;
@@ -199,7 +199,7 @@ impl BlobWanted {
         let is_short = ended && needed.is_some_and(|needed| read < needed);
         if is_short && self.part().is_some() {
             return Err(if tells_total {
-                broken(format!("the body ended after {read} bytes"))
+                broken(Failure::Reset, format!("the body ended after {read} bytes"))
             } else {
                 unexpected(format!(
                     "{read} bytes, and its size is only known from a manifest"
@@ -211,7 +211,7 @@ impl BlobWanted {
             ready.iter().for_each(|chunk: &Bytes| hasher.update(chunk));
             if hasher.finish() != self.digest {
                 return Err(if is_short {
-                    broken(format!("the body ended after {read} bytes"))
+                    broken(Failure::Reset, format!("the body ended after {read} bytes"))
                 } else {
                     self.wrong(endpoint, "the bytes do not fit the digest")
                 });
@@ -254,11 +254,11 @@ fn unexpected(detail: String) -> Rejection {
     }
 }
 
-fn broken(detail: String) -> Rejection {
+fn broken(failure: Failure, detail: String) -> Rejection {
     Rejection::Leave {
         scope: Scope::Address,
-        outcome: Outcome::Hard(Failure::Reset),
-        cause: Cause::Failed(Failure::Reset),
+        outcome: Outcome::Hard(failure),
+        cause: Cause::Failed(failure),
         detail,
     }
 }

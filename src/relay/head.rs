@@ -53,12 +53,17 @@ pub(crate) fn ask(
 /// The type of what a login page or a proxy's error page is.
 const HTML: &[u8] = b"text/html";
 
+/// The type of a registry's error document.
+const JSON: &[u8] = b"application/json";
+
 /// What of an answer's head decides.
 pub(crate) fn of(answer: &Answer, _now: Instant) -> Head {
     let text = |name| answer.fields.text(&name);
-    let is_html = |value: &str| {
-        let kind = value.trim_start().as_bytes().get(..HTML.len());
-        kind.is_some_and(|kind| kind.eq_ignore_ascii_case(HTML))
+    let is_of = |due: &'static [u8]| {
+        move |value: &str| {
+            let kind = value.trim_start().as_bytes().get(..due.len());
+            kind.is_some_and(|kind| kind.eq_ignore_ascii_case(due))
+        }
     };
     Head {
         status: answer.status.as_u16(),
@@ -68,7 +73,8 @@ pub(crate) fn of(answer: &Answer, _now: Instant) -> Head {
             .fields
             .contains(&CONTENT_RANGE)
             .then(|| text(CONTENT_RANGE).and_then(|value| value.parse().ok())),
-        html: text(CONTENT_TYPE).is_some_and(is_html),
+        html: text(CONTENT_TYPE).is_some_and(is_of(HTML)),
+        json: text(CONTENT_TYPE).is_some_and(is_of(JSON)),
         encoded: text(CONTENT_ENCODING)
             .is_some_and(|value| !value.trim().eq_ignore_ascii_case("identity")),
         retry_after: text(RETRY_AFTER).and_then(|value| retry_after(value, SystemTime::now())),

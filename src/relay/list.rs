@@ -6,15 +6,15 @@ use super::head;
 use super::manifest::timing;
 use super::memory::Image;
 use super::record::RequestRecord;
-use super::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
-use super::search::{NotFound, Rejection, Search, Wanted};
+use super::rules::{Asked, Authority, Verdict, judge};
+use super::search::{NotFound, Rejection, Search, Wanted, unread};
 use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{Answer, Ask};
-use crate::http1::Fields;
+use crate::http1::{Fields, every};
 use crate::oci::{ErrorCode, ResourceKind};
 use crate::route::{Leg, Route};
-use crate::topology::{EndpointId, Outcome, Source};
+use crate::topology::{EndpointId, Source};
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK};
 use hyper::{Method, StatusCode};
@@ -23,6 +23,9 @@ use tokio::time::Instant;
 
 /// The filters that a registry applied to referrers (OCI distribution spec, "Listing Referrers").
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+
+/// The longest `Accept` that is passed on, in bytes.
+const MAX_ACCEPT: usize = 2048;
 
 /// A list of tags or referrers.
 struct ListWanted {
@@ -69,16 +72,8 @@ impl Wanted for ListWanted {
             return Err(head::rejection(verdict, answer).await);
         };
         let fields = answer.fields;
-        let body = answer
-            .body
-            .read_to(self.limit)
-            .await
-            .map_err(|error| Rejection::Leave {
-                scope: Scope::Address,
-                outcome: Outcome::Hard(error.failure),
-                cause: Cause::Failed(error.failure),
-                detail: error.detail,
-            })?;
+        let body = answer.body.read_to(self.limit).await;
+        let body = body.map_err(unread)?;
         Ok(List { body, fields })
     }
 
@@ -111,10 +106,7 @@ pub(crate) async fn answer(
         .map_or_else(String::new, |query| format!("?{query}"));
     let wanted = ListWanted {
         suffix: format!("{}{query}", request.kind.suffix()),
-        accept: request
-            .accept
-            .clone()
-            .unwrap_or(HeaderValue::from_static("application/json")),
+        accept: accept(request.accept.as_ref()),
         head: request.head,
         trust: request.trust,
         policy: rules.config.failover.harbor_policy,
@@ -167,6 +159,17 @@ pub(crate) async fn answer(
     head.and(body)
 }
 
+/// What the client accepts, as it is passed on. What is too long, or no list of media ranges (RFC 9110, 12.5.1; quoted strings left
+/// out), is not: a source, or a filter before it, may take offence, and the client would have chosen that.
+fn accept(client: Option<&HeaderValue>) -> HeaderValue {
+    let is_of_list =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"*/+-._!#$&^;=, \t".contains(&byte);
+    let is_list =
+        |accept: &&HeaderValue| accept.len() <= MAX_ACCEPT && every(accept.as_bytes(), is_of_list);
+    let accept = client.filter(is_list).cloned();
+    accept.unwrap_or(HeaderValue::from_static("application/json"))
+}
+
 /// The next page under the name that the client used: a source's link holds the source's path.
 fn next_page(link: &str, request: &PullRequest) -> Option<String> {
     let target = link.trim().strip_prefix('<')?.split_once('>')?.0;
@@ -184,4 +187,37 @@ fn next_page(link: &str, request: &PullRequest) -> Option<String> {
         "</v2/{name}{}?{query}{ns}>; rel=\"next\"",
         request.kind.suffix()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_a_list_of_media_ranges_is_passed_on() {
+        let (fits, long) = ("a/b,".repeat(512), "a/b,".repeat(513));
+        let good = [
+            "application/json",
+            "application/vnd.oci.image.index.v1+json, */*;q=0.1",
+            &fits,
+        ];
+        for good in good {
+            let value = HeaderValue::from_str(good).unwrap();
+            assert_eq!(accept(Some(&value)), value);
+        }
+        let odd = [
+            "() { :; }; echo",
+            "../../etc/passwd'",
+            "a/b;x=\"y\"",
+            "<script>",
+            "a/b\u{e9}",
+            "%00",
+            &long,
+        ];
+        for odd in odd {
+            let value = HeaderValue::from_bytes(odd.as_bytes()).unwrap();
+            assert_eq!(accept(Some(&value)), "application/json", "{odd}");
+        }
+        assert_eq!(accept(None), "application/json");
+    }
 }

@@ -1,6 +1,7 @@
 //! Manifests: read whole, proved, then answered with complete headers (design P8, P10).
 
 mod fetch;
+mod proof;
 mod wanted;
 
 pub(super) use wanted::timing;

@@ -44,6 +44,8 @@ pub(crate) struct Head {
     pub(crate) content_range: Option<Option<ContentRange>>,
     /// `Content-Type: text/html`: infrastructure speaks, no registry (harbor-facts 1.3).
     pub(crate) html: bool,
+    /// `Content-Type: application/json`: a registry speaks, and no content is what it sends with an error.
+    pub(crate) json: bool,
     /// A Content-Encoding other than identity.
     pub(crate) encoded: bool,
     /// `Retry-After`, as a time from now.
@@ -167,9 +169,14 @@ pub(crate) fn judge(
             };
             leave(scope, Outcome::CoolDown(pause), Cause::TooManyRequests)
         }
-        // A blob's 500 is Harbor's word for "my upstream failed": the address itself is well.
-        500 if matches!(asked, Asked::Blob { .. }) && !is_final && !head.html => {
-            leave(Scope::Tier, soft(Failure::ServerError), Cause::ServerError)
+        // A blob's 500, or another in JSON, is Harbor's word for "my upstream failed": of what it has, and of the address, it
+        // says nothing (harbor-facts 13.8). Which blob that is the client chooses.
+        500..=599 if matches!(asked, Asked::Blob { .. }) && is_the_registrys(head, is_final) => {
+            let scope = match authority {
+                Authority::Tier => Scope::Tier,
+                Authority::Final => Scope::Address,
+            };
+            leave(scope, Outcome::Neutral, Cause::ServerError)
         }
         500..=599 => leave(
             Scope::Address,
@@ -179,6 +186,11 @@ pub(crate) fn judge(
         // Everything else, 3xx that nobody could follow and 304 that nobody asked for included.
         _ => leave(Scope::Tier, Outcome::Success, Cause::Unusable),
     }
+}
+
+/// Whether a 5xx is a registry's own answer, and not that of what stands before it.
+fn is_the_registrys(head: &Head, is_final: bool) -> bool {
+    head.json || (head.status == 500 && !is_final && !head.html)
 }
 
 /// A cool-down without a Retry-After.
@@ -216,7 +228,7 @@ fn refused_elsewhere(authority: Authority, status: u16) -> Verdict {
         Authority::Final => Scope::Address,
     };
     if status >= 500 {
-        leave(scope, soft(Failure::ServerError), Cause::ServerError)
+        leave(scope, Outcome::Neutral, Cause::ServerError)
     } else {
         leave(scope, Outcome::Success, Cause::Unusable)
     }
@@ -331,8 +343,11 @@ impl Cause {
                 | Failure::ServerError
                 | Failure::TooManyRequests
                 | Failure::Token
+                | Failure::TokenRefused
+                | Failure::NoAddress
+                | Failure::Local
                 | Failure::Internal => true,
-                Failure::Slow | Failure::Content | Failure::Probe => false,
+                Failure::Slow | Failure::Content | Failure::TooLarge | Failure::Probe => false,
             },
             Self::NotFound
             | Self::Denied

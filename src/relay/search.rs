@@ -10,7 +10,7 @@ mod reports;
 mod running;
 
 pub(crate) use ending::{Ended, Found, NotFound, Rejection};
-pub(crate) use reports::report;
+pub(crate) use reports::{report, unread};
 
 use super::candidates::{Candidate, Candidates, Pick};
 use super::causes::{Tried, without_addresses};

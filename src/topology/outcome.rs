@@ -23,11 +23,15 @@ pub enum Outcome {
     /// It answered as an endpoint should, whatever the answer says about the content: 200, but also 401, 403,
     /// 404, 412 and cold cascades, which are no failures of an endpoint.
     Success,
+    /// It says nothing of the endpoint, for or against it: what a client chose, what is broken on this node, or a word that is
+    /// not the endpoint's own.
+    Neutral,
     /// Hard: counts towards ejection by itself.
     Hard(Failure),
     /// Soft: counts in the success rate only.
     Soft(Failure),
-    /// Asks for peace for so long (429 with Retry-After). What of is the pull path's matter: one registry. Here it is soft.
+    /// Wants no requests for so long (429 with Retry-After). For which of them is the pull path's matter: those of one registry.
+    /// Of the endpoint it says nothing.
     CoolDown(Duration),
 }
 
@@ -56,8 +60,30 @@ pub enum Failure {
     Token,
     /// The probe failed or said unhealthy.
     Probe,
-    /// The agent itself failed: a bug. It says nothing of the endpoint.
+    /// The agent itself failed: a bug.
     Internal,
+    /// This node could not: it has no descriptors, memory, buffers or ports left.
+    Local,
+    /// A host that the endpoint named has no address.
+    NoAddress,
+    /// The answer is longer than is taken.
+    TooLarge,
+    /// Its token endpoint does not take what was asked for (4xx).
+    TokenRefused,
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// Whether it says nothing of the endpoint.
+    #[must_use]
+    pub fn says_nothing(self) -> bool {
+        match self {
+            Self::Neutral | Self::CoolDown(_) => true,
+            Self::Hard(failure) | Self::Soft(failure) => !failure.is_the_endpoints(),
+            Self::Success => false,
+        }
+    }
 }
 
 // === impl Failure ===
@@ -79,6 +105,33 @@ impl Failure {
             Self::Token => "token",
             Self::Probe => "probe",
             Self::Internal => "internal",
+            Self::Local => "local",
+            Self::NoAddress => "no_address",
+            Self::TooLarge => "too_large",
+            Self::TokenRefused => "token_refused",
+        }
+    }
+
+    /// Whether it says anything of the endpoint. What a client may have chosen, and what is broken on this node, does not.
+    #[must_use]
+    pub fn is_the_endpoints(self) -> bool {
+        match self {
+            Self::Refused
+            | Self::ConnectTimeout
+            | Self::Tls
+            | Self::Timeout
+            | Self::Reset
+            | Self::ServerError
+            | Self::TooManyRequests
+            | Self::Slow
+            | Self::Content
+            | Self::Token
+            | Self::Probe => true,
+            Self::Internal
+            | Self::Local
+            | Self::NoAddress
+            | Self::TooLarge
+            | Self::TokenRefused => false,
         }
     }
 }

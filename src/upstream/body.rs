@@ -141,8 +141,8 @@ impl Body {
     fn too_long(&self, limit: u64) -> Error {
         let what = format!("the answer is longer than {limit} bytes");
         match &self.line {
-            Some(line) => line.error(Failure::Content, &what),
-            None => Error::new(Failure::Content, what),
+            Some(line) => line.error(Failure::TooLarge, &what),
+            None => Error::new(Failure::TooLarge, what),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::body::Body;
 use super::dial;
+use super::local::failure_of;
 use super::pool::{Idle, Key};
 use super::request::Request;
 use super::response::Response;
@@ -357,7 +358,7 @@ impl Fault {
         if inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
             (Failure::Tls, format!("TLS: {error}"))
         } else {
-            (Failure::Reset, error.to_string())
+            (failure_of(&error, Failure::Reset), error.to_string())
         }
     }
 }

@@ -1,6 +1,7 @@
 //! TCP, the proxy's CONNECT and the TLS handshake, each with its limit.
 
 use super::Error;
+use super::local::{failure_of, failure_of_connect};
 use super::stream::ReadAhead;
 use crate::config::{BaseUrl, Credential, Proxy};
 use crate::lifecycle::Socket;
@@ -36,15 +37,9 @@ pub(super) async fn tcp(
     let connected = timeout(limit, TcpStream::connect(address)).await;
     let stream = match connected {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-            return Err(Error::new(
-                Failure::ConnectTimeout,
-                format!("connecting to {to}: {error}"),
-            ));
-        }
         Ok(Err(error)) => {
             return Err(Error::new(
-                Failure::Refused,
+                failure_of_connect(&error, address),
                 format!("connecting to {to}: {error}"),
             ));
         }
@@ -71,7 +66,10 @@ pub(super) async fn first_of(
 ) -> Result<(SocketAddr, TcpStream), Error> {
     let mut waiting = interleave(addresses).into_iter().take(NAMED_ADDRESSES);
     let mut running = FuturesUnordered::new();
-    let mut last = Error::new(Failure::Refused, format!("connecting to {to}: no address"));
+    let mut last = Error::new(
+        Failure::NoAddress,
+        format!("connecting to {to}: no address"),
+    );
     let mut start_next = true;
     loop {
         if std::mem::take(&mut start_next)
@@ -219,13 +217,13 @@ pub(super) async fn tls(
     limit: Duration,
 ) -> Result<Box<TlsStream<ReadAhead<Socket>>>, Error> {
     let handshake = TlsConnector::from(config).connect(name, ReadAhead::new(stream));
-    let why = match timeout(limit, handshake).await {
+    let (failure, why) = match timeout(limit, handshake).await {
         Ok(Ok(stream)) => return Ok(Box::new(stream)),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("not finished within {limit:?}"),
+        Ok(Err(error)) => (failure_of(&error, Failure::Tls), error.to_string()),
+        Err(_) => (Failure::Tls, format!("not finished within {limit:?}")),
     };
     Err(Error::new(
-        Failure::Tls,
+        failure,
         format!("TLS handshake with {to}: {why}"),
     ))
 }

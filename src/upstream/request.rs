@@ -98,7 +98,7 @@ fn is_of_target(byte: u8) -> bool {
 
 fn unusable(why: &str) -> Error {
     Error::new(
-        Failure::Content,
+        Failure::Local,
         format!("no request can be made of the target: {why}"),
     )
 }

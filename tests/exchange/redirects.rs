@@ -145,7 +145,11 @@ async fn nowhere_forbidden_and_nothing_is_said_of_the_query() {
     ] {
         let (error, registry, _) = refusal(location, None).await;
         assert_eq!(error.at, Place::Redirect, "{location}: {error}");
-        assert_eq!(error.failure, Failure::Refused, "{location}: {error}");
+        let failure = match location.contains("unknown.test") {
+            true => Failure::NoAddress,
+            false => Failure::Refused,
+        };
+        assert_eq!(error.failure, failure, "{location}: {error}");
         assert!(!error.detail.contains("secret"), "{error}");
         assert_eq!(registry.requests().len(), 1, "{location}");
     }

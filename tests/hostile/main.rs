@@ -13,6 +13,7 @@
     reason = "it is test code, in which a panic is a failed test, and shares its help with other tests"
 )]
 
+mod choice;
 #[path = "../agent/client.rs"]
 mod client;
 mod interim;

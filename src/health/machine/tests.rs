@@ -9,7 +9,7 @@ use endpoint::*;
 
 #[test]
 fn what_ejects() {
-    use Outcome::{CoolDown, Hard, Soft, Success};
+    use Outcome::{CoolDown, Hard, Neutral, Soft, Success};
     let ejects: &[(&str, &[Outcome])] = &[
         ("refused", &[Hard(Refused)]),
         ("connect timeout", &[Hard(ConnectTimeout)]),
@@ -43,7 +43,12 @@ fn what_ejects() {
         ),
         ("few samples", &[Soft(TooManyRequests); 19]),
         ("a bug of the agent", &[Hard(Internal); 30]),
-        ("asked for peace", &[CoolDown(Duration::from_secs(9)); 19]),
+        ("no descriptors on this node", &[Hard(Local); 30]),
+        ("a host that it names is unknown", &[Soft(NoAddress); 30]),
+        ("more than is taken", &[Hard(TooLarge); 30]),
+        ("a scope that nobody takes", &[Hard(TokenRefused); 30]),
+        ("nothing", &[Neutral; 30]),
+        ("too many requests", &[CoolDown(Duration::from_secs(9)); 30]),
     ];
     for (name, outcomes) in stays {
         let mut endpoint = Endpoint::new(PROBED);
@@ -257,9 +262,44 @@ fn port_1337_lowers_and_no_more() {
     assert_eq!(endpoint.is(), "ejected");
 }
 
+/// What says nothing does not take a failure back either.
+#[test]
+fn what_says_nothing_is_no_success() {
+    let mut endpoint = Endpoint::new(PROBED);
+    for _ in 0..2 {
+        endpoint.hard(1, Timeout);
+        endpoint.outcome(1, Outcome::Neutral);
+        endpoint.outcome(1, Outcome::Hard(Local));
+    }
+    assert_eq!(endpoint.hard(1, Timeout), Some(Effect::Ejected(seconds(5))));
+    endpoint.probe(7, &passed());
+    for _ in 0..10 {
+        endpoint.outcome(8, Outcome::Neutral);
+        endpoint.outcome(8, Outcome::Hard(Local));
+    }
+    assert_eq!(endpoint.is(), "probation");
+}
+
+/// A probe that could not be sent has found nothing out.
+#[test]
+fn a_probe_that_this_node_could_not_send_says_nothing() {
+    let mut endpoint = Endpoint::new(PROBED);
+    let unsent = ProbeReport {
+        verdict: Verdict::Failed {
+            failure: Local,
+            detail: "Too many open files".to_owned(),
+        },
+        ..unreachable()
+    };
+    for at in 0..10 {
+        assert_eq!(endpoint.probe(60 * at, &unsent), None);
+    }
+    assert_eq!(endpoint.is(), "healthy");
+}
+
 /// It is of one registry: the others' requests go where they went.
 #[test]
-fn a_429_is_soft_and_lowers_nobody() {
+fn a_429_lowers_nobody() {
     let mut endpoint = Endpoint::new(PROBED);
     endpoint.outcome(0, Outcome::CoolDown(seconds(30)));
     assert_eq!(endpoint.is(), "healthy");

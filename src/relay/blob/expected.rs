@@ -112,6 +112,7 @@ mod tests {
             length,
             content_range: range.map(|range| range.parse().ok()),
             html: false,
+            json: false,
             encoded: false,
             retry_after: None,
         }

@@ -63,7 +63,7 @@ impl Source {
     ) -> Poll<Option<Result<Bytes, Broken>>> {
         let (failure, detail) = match contained_step("body", || self.take(context, wanted)) {
             Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(Some(Err(error)))) => (Failure::Reset, error.detail),
+            Ok(Poll::Ready(Some(Err(error)))) => (error.failure, error.detail),
             Ok(Poll::Ready(Some(Ok(chunk)))) => return Poll::Ready(Some(Ok(chunk))),
             Ok(Poll::Ready(None)) => return Poll::Ready(None),
             Err(panicked) => (Failure::Internal, panicked.to_string()),

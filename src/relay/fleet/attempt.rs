@@ -44,6 +44,7 @@ impl Answer {
             length: Some(1000),
             content_range: None,
             html: false,
+            json: false,
             encoded: false,
             retry_after: None,
         };

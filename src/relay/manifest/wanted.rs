@@ -1,13 +1,11 @@
 //! What is asked of a source for a manifest, and which of its answers are good.
 
+use super::proof::{Misfit, Proven, prove};
 use crate::cache::Trust;
 use crate::config::{HarborPolicy, Timeouts};
 use crate::exchange::{Answer, Ask};
 use crate::http1::Fields;
-use crate::oci::{
-    Descriptor, Digest, ManifestKind, ManifestKinds, Reference, inspect_manifest, is_consistent,
-    media_type_of,
-};
+use crate::oci::{Descriptor, Digest, ManifestKinds};
 use crate::relay::answer::header_value;
 use crate::relay::body::blame;
 use crate::relay::engine::RelayParts;
@@ -15,7 +13,7 @@ use crate::relay::head;
 use crate::relay::memory::{CONTENT_DIGEST, Claims, Image, Proved};
 use crate::relay::quota;
 use crate::relay::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
-use crate::relay::search::{Rejection, Wanted};
+use crate::relay::search::{Rejection, Wanted, unread};
 use crate::relay::timing::Timing;
 use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
@@ -95,68 +93,43 @@ impl ManifestWanted {
 
     async fn prove(&self, endpoint: &EndpointId, answer: Answer) -> Result<Told, Rejection> {
         let fields = answer.fields;
-        let body = answer.body.read_to(self.limit).await.map_err(|error| {
-            let cause = Cause::Failed(error.failure);
-            Self::leave(
-                Scope::Address,
-                Outcome::Hard(error.failure),
-                cause,
-                &error.detail,
-            )
-        })?;
+        let body = answer.body.read_to(self.limit).await;
+        let body = body.map_err(unread)?;
         if let Some(known) = &self.known
             && known.is(endpoint, &fields, &body)
         {
             return Ok(Told::Same(known.clone()));
         }
         let claims = Claims::of(&fields);
-        let content_type = claims.content_type.clone();
         let hard = Outcome::Hard(Failure::Content);
-        let ManifestKind::Manifest {
-            descriptors,
-            media_type: stated,
-        } = inspect_manifest(&body)
-        else {
-            let detail = "the body is no manifest";
-            return Err(Self::leave(Scope::Tier, hard, Cause::WrongContent, detail));
-        };
-        let digest = match &self.image.reference {
-            Reference::Digest(due) if due.matches(&body) => due.clone(),
-            Reference::Digest(due) => {
+        match prove(&self.image.reference, &claims, &body) {
+            Ok(Proven {
+                digest,
+                media_type,
+                descriptors,
+            }) => Ok(Told::Whole {
+                body,
+                digest,
+                media_type,
+                descriptors,
+                claims,
+            }),
+            Err(Misfit::Wrong(due)) => {
                 let detail = "the manifest does not fit its digest";
-                blame(&self.parts, (endpoint, due), self.trust, detail);
-                return Err(Self::leave(Scope::Tier, hard, Cause::WrongDigest, detail));
+                blame(&self.parts, (endpoint, &due), self.trust, detail);
+                Err(Self::leave(Scope::Tier, hard, Cause::WrongDigest, detail))
             }
-            Reference::Tag(_) => {
-                let claimed = claims.told_digest();
-                let is_proved = claimed.is_some();
-                if let Some(claimed) = claimed.filter(|claimed| !claimed.matches(&body)) {
-                    let detail = "the manifest does not fit the digest in its header";
-                    blame(&self.parts, (endpoint, &claimed), self.trust, detail);
-                    return Err(Self::leave(Scope::Tier, hard, Cause::WrongDigest, detail));
-                }
-                // What no digest proves must at least not contradict itself.
-                if !is_proved && !is_consistent(&body, content_type.as_deref()) {
-                    let detail = "the manifest contradicts itself, and no digest proves it";
-                    return Err(Self::leave(Scope::Tier, hard, Cause::WrongContent, detail));
-                }
-                Digest::sha256(&body)
+            Err(Misfit::NoManifest) => {
+                let detail = "the body is no manifest";
+                Err(Self::leave(Scope::Tier, hard, Cause::WrongContent, detail))
             }
-        };
-        // Header and body mostly agree; only where they do not is it worth reading the body once more.
-        let agreed = stated.filter(|stated| content_type.as_ref() == Some(stated));
-        let media_type = agreed.or_else(|| media_type_of(&body, content_type.as_deref()));
-        let Some(media_type) = media_type else {
-            let detail = "the manifest has no media type";
-            return Err(Self::leave(Scope::Tier, hard, Cause::WrongContent, detail));
-        };
-        Ok(Told::Whole {
-            body,
-            digest,
-            media_type,
-            descriptors,
-            claims,
-        })
+            Err(Misfit::Unproved(detail)) => Err(Self::leave(
+                Scope::Tier,
+                Outcome::Neutral,
+                Cause::WrongContent,
+                detail,
+            )),
+        }
     }
 }
 
@@ -183,7 +156,9 @@ impl Wanted for ManifestWanted {
         endpoint: &EndpointId,
         answer: Answer,
     ) -> Result<Told, Rejection> {
-        let seen = head::of(&answer, Instant::now());
+        let mut seen = head::of(&answer, Instant::now());
+        // Where a digest was asked for it decides, not what the source says of the body.
+        seen.html &= self.image.reference.digest().is_none() || seen.status != 200;
         if let (SourceId::Upstream(registry), Some(left)) =
             (&endpoint.source, quota::remaining(&answer.fields))
         {

@@ -35,6 +35,7 @@ fn head(status: u16) -> Head {
         length: None,
         content_range: None,
         html: false,
+        json: false,
         encoded: false,
         retry_after: None,
     }
@@ -273,8 +274,18 @@ fn server_errors_mark_the_address_but_for_a_blobs_500() {
     for status in [502, 503, 504] {
         assert_eq!(by_tier(BLOB, &head(status)), marked, "{status}");
     }
-    let unmarked = leave(Scope::Tier, soft(Failure::ServerError), Cause::ServerError);
+    let unmarked = leave(Scope::Tier, Outcome::Neutral, Cause::ServerError);
     assert_eq!(by_tier(BLOB, &head(500)), unmarked);
+    for status in [500, 502, 503, 504] {
+        let json = Head {
+            json: true,
+            ..head(status)
+        };
+        assert_eq!(by_tier(BLOB, &json), unmarked, "{status}");
+        let one = leave(Scope::Address, Outcome::Neutral, Cause::ServerError);
+        assert_eq!(by_upstream(BLOB, &json), one, "{status}");
+        assert_eq!(by_tier(MANIFEST, &json), marked, "{status}");
+    }
     assert_eq!(by_upstream(BLOB, &head(500)), marked);
     let html = Head {
         html: true,
@@ -351,9 +362,9 @@ fn what_a_redirects_target_refuses_is_not_the_sources_word() {
         by_tier(MANIFEST, &elsewhere(404)),
         next_tier(Cause::NotFound)
     );
-    let soft = |scope| leave(scope, soft(Failure::ServerError), Cause::ServerError);
-    assert_eq!(by_tier(BLOB, &elsewhere(503)), soft(Scope::Tier));
-    assert_eq!(by_upstream(BLOB, &elsewhere(500)), soft(Scope::Address));
+    let failed = |scope| leave(scope, Outcome::Neutral, Cause::ServerError);
+    assert_eq!(by_tier(BLOB, &elsewhere(503)), failed(Scope::Tier));
+    assert_eq!(by_upstream(BLOB, &elsewhere(500)), failed(Scope::Address));
     assert_eq!(
         by_upstream(
             BLOB,

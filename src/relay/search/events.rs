@@ -33,6 +33,10 @@ impl<W: Wanted> Search<W> {
                 self.abort(attempt);
                 self.rejected(attempt, broken_here(error.detail), None);
             }
+            // Nobody was asked: it says nothing of the request that runs.
+            Event::Knocked(Err(error)) if !error.failure.is_the_endpoints() => {
+                self.machine.knocked(attempt);
+            }
             // The dialling task has told health and metrics.
             Event::Connected(Err(error)) | Event::Knocked(Err(error)) => {
                 self.note(attempt, Cause::Failed(error.failure), error.detail);

@@ -8,6 +8,7 @@ use crate::relay::engine::RelayParts;
 use crate::relay::rules::{Cause, Scope};
 use crate::telemetry::{EventName, StateChange};
 use crate::topology::{EndpointId, Failure, Outcome, OutcomeReport};
+use crate::upstream;
 use std::time::Duration;
 
 /// An attempt that the agent itself broke. A tier's addresses mostly answer alike: two such attempts are enough.
@@ -24,6 +25,20 @@ pub(super) fn broken_here(detail: String) -> Rejection {
     }
 }
 
+/// A body that was to be read whole. What is too long for one source's is too long for those of its tier.
+pub(crate) fn unread(error: upstream::Error) -> Rejection {
+    let scope = match error.failure {
+        Failure::TooLarge => Scope::Tier,
+        _ => Scope::Address,
+    };
+    Rejection::Leave {
+        scope,
+        outcome: Outcome::Hard(error.failure),
+        cause: Cause::Failed(error.failure),
+        detail: error.detail,
+    }
+}
+
 pub(super) fn rejected(error: exchange::Error) -> Rejection {
     if error.failure == Failure::Internal {
         return broken_here(error.detail);
@@ -34,17 +49,27 @@ pub(super) fn rejected(error: exchange::Error) -> Rejection {
             Outcome::Hard(error.failure),
             Cause::Failed(error.failure),
         ),
-        Place::Token => (
+        // How many tokens are fetched is the clients' choice.
+        Place::Token if error.failure == Failure::TooManyRequests => (
             Scope::Address,
-            Outcome::Hard(Failure::Token),
-            Cause::Failed(Failure::Token),
+            Outcome::Neutral,
+            Cause::Failed(Failure::TooManyRequests),
         ),
-        // The endpoint is well; where it sends its clients is not.
-        Place::Redirect => (
-            Scope::Tier,
-            Outcome::Soft(error.failure),
-            Cause::Failed(error.failure),
-        ),
+        Place::Token => {
+            let is_its = error.failure.is_the_endpoints();
+            let failure = if is_its {
+                Failure::Token
+            } else {
+                error.failure
+            };
+            (
+                Scope::Address,
+                Outcome::Hard(failure),
+                Cause::Failed(failure),
+            )
+        }
+        // The endpoint is well; where it sends its clients is not, and what for is their choice.
+        Place::Redirect => (Scope::Tier, Outcome::Neutral, Cause::Failed(error.failure)),
     };
     Rejection::Leave {
         scope,
@@ -66,6 +91,9 @@ pub(crate) fn report(parts: &RelayParts, endpoint: &EndpointId, outcome: Outcome
             ),
             reason: detail,
         });
+        return;
+    }
+    if outcome.says_nothing() {
         return;
     }
     parts.health.report(OutcomeReport {

@@ -117,7 +117,7 @@ async fn a_limit_holds_with_and_without_a_length() {
     for answer in rows {
         let (body, client) = body_of(answer).await.unwrap();
         let error = body.read_to(4).await.unwrap_err();
-        assert_eq!(error.failure, Failure::Content);
+        assert_eq!(error.failure, Failure::TooLarge);
         assert!(error.detail.contains("longer than 4 bytes"), "{error}");
         assert_eq!(client.idle_connections(), 0);
         let (body, _client) = body_of(answer).await.unwrap();

@@ -1,0 +1,188 @@
+//! What proves a manifest, and what is made of one that cannot be read. Pure.
+//!
+//! Where a digest proves a body nothing else is asked of it: whoever pushed the image chose what stands in it, and its readers
+//! judge that. Where none does, a body that says nothing or contradicts itself is not passed on; that is held against nobody.
+
+use crate::oci::{
+    Descriptor, Digest, ManifestKind, Reference, inspect_manifest, is_consistent, manifest_digest,
+    manifest_fits, media_type_as_told, media_type_of,
+};
+use crate::relay::memory::Claims;
+
+/// A manifest that is passed on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Proven {
+    pub(super) digest: Digest,
+    pub(super) media_type: String,
+    /// What it names; nothing where it cannot be read.
+    pub(super) descriptors: Vec<Descriptor>,
+}
+
+/// Why a body is not passed on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Misfit {
+    /// A manifest, and not that of this digest.
+    Wrong(Digest),
+    /// It is not that of the digest, and no manifest at all: an error document, say.
+    NoManifest,
+    /// Nothing proves it, or can prove it.
+    Unproved(&'static str),
+}
+
+/// Proves a body, by the digest that was asked for or else by the one in its head.
+pub(super) fn prove(reference: &Reference, claims: &Claims, body: &[u8]) -> Result<Proven, Misfit> {
+    let content_type = claims.content_type.as_deref();
+    let told = claims.told_digest();
+    let due = reference.digest().or(told.as_ref());
+    let kind = inspect_manifest(body);
+    let digest = match due {
+        Some(due) if manifest_fits(due, body) => match reference {
+            // Clients know a tag's content by SHA-256, whatever its source says.
+            Reference::Tag(_) if !due.is_sha256() => manifest_digest(body),
+            _ => due.clone(),
+        },
+        Some(due) => return Err(misfit(due, &kind)),
+        None if is_consistent(body, content_type) && is_schema1(&kind) => manifest_digest(body),
+        None if is_consistent(body, content_type) => Digest::sha256(body),
+        None => {
+            return Err(Misfit::Unproved(
+                "the manifest is none or contradicts itself",
+            ));
+        }
+    };
+    let (descriptors, stated) = match kind {
+        ManifestKind::Manifest {
+            descriptors,
+            media_type,
+        } => (descriptors, media_type),
+        ManifestKind::NotAManifest => (Vec::new(), None),
+    };
+    // Header and body mostly agree; only where they do not is it worth reading the body once more.
+    let agreed = stated.filter(|stated| claims.content_type.as_ref() == Some(stated));
+    let media_type = agreed
+        .or_else(|| media_type_of(body, content_type))
+        .unwrap_or_else(|| media_type_as_told(body, content_type));
+    Ok(Proven {
+        digest,
+        media_type,
+        descriptors,
+    })
+}
+
+fn misfit(due: &Digest, kind: &ManifestKind) -> Misfit {
+    match kind {
+        ManifestKind::NotAManifest => Misfit::NoManifest,
+        kind if is_schema1(kind) => {
+            Misfit::Unproved("a manifest of schema 1 whose payload does not fit the digest")
+        }
+        ManifestKind::Manifest { .. } => Misfit::Wrong(due.clone()),
+    }
+}
+
+fn is_schema1(kind: &ManifestKind) -> bool {
+    let ManifestKind::Manifest { media_type, .. } = kind else {
+        return false;
+    };
+    let media_type = media_type.as_deref().unwrap_or_default();
+    media_type.starts_with("application/vnd.docker.distribution.manifest.v1+")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+    /// What a client may have pushed, and this agent does not understand.
+    fn unreadable() -> Vec<String> {
+        let digest = Digest::sha256(b"x");
+        let (image, digest) = (format!("\"mediaType\":\"{IMAGE}\""), digest.as_str());
+        vec![
+            format!("{{\"schemaVersion\":2,{image},\"layers\":[],\"config\":{{}},\"errors\":[]}}"),
+            format!("{{\"schemaVersion\":2,\"schemaVersion\":2,{image},\"layers\":[]}}"),
+            format!("{{\"schemaVersion\":2,{image},{image},\"layers\":[]}}"),
+            format!(
+                "{{\"schemaVersion\":2,{image},\"config\":{{\"digest\":\"{digest}\",\"size\":2e5}}}}"
+            ),
+            format!("{{\"schemaVersion\":2,{image},\"config\":{{\"digest\":7,\"size\":2}}}}"),
+            format!("{{\"schemaVersion\":\"2\",{image},\"layers\":[]}}"),
+            format!("{{{image},\"layers\":[{{\"digest\":\"{digest}\",\"size\":1}}]}}"),
+            "{\"mediaType\":\"application/vnd.oci.artifact.manifest.v1+json\",\"blobs\":[]}"
+                .to_owned(),
+            "{\"schemaVersion\":2,\"manifests\":[{\"size\":1}],\"config\":{\"size\":1}}".to_owned(),
+            format!("{{\"schemaVersion\":2,{image},\"\\ud800\":1}}"),
+            format!("{{\"schemaVersion\":2,{image},\"config\":{{\"size\":1e999}}}}"),
+            "{}".to_owned(),
+            "no JSON at all".to_owned(),
+        ]
+    }
+
+    fn claims(digest: Option<&Digest>, content_type: Option<&str>) -> Claims {
+        Claims {
+            digest: digest.map(ToString::to_string),
+            content_type: content_type.map(ToOwned::to_owned),
+        }
+    }
+
+    fn tag() -> Reference {
+        "1".parse().unwrap()
+    }
+
+    #[test]
+    fn what_a_digest_proves_is_passed_on_whatever_it_says() {
+        for body in unreadable() {
+            let due = Digest::sha256(body.as_bytes());
+            let by_digest = Reference::Digest(due.clone());
+            let plain = claims(None, Some("application/vnd.example+json; charset=utf-8"));
+            let proven = prove(&by_digest, &plain, body.as_bytes()).unwrap();
+            assert_eq!(
+                (&proven.digest, proven.descriptors.len()),
+                (&due, 0),
+                "{body}"
+            );
+            let stated = proven.media_type;
+            let says = body.contains("mediaType") && body.matches("mediaType").count() == 1;
+            assert_eq!(
+                stated == "application/vnd.example+json",
+                !says || body.contains("ud800"),
+                "{body}: {stated}"
+            );
+            let told = claims(Some(&due), None);
+            let proven = prove(&tag(), &told, body.as_bytes()).unwrap();
+            assert_eq!(proven.digest, due, "by tag: {body}");
+        }
+    }
+
+    #[test]
+    fn what_nothing_proves_is_held_against_nobody() {
+        for body in unreadable() {
+            for content_type in [None, Some(IMAGE), Some("application/json")] {
+                let misfit = prove(&tag(), &claims(None, content_type), body.as_bytes());
+                assert!(
+                    matches!(misfit, Err(Misfit::Unproved(_))),
+                    "{body}: {misfit:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn other_bytes_than_a_digest_names_are_wrong() {
+        let due = Digest::sha256(b"something else");
+        let by_digest = Reference::Digest(due.clone());
+        let image =
+            json!({"schemaVersion": 2, "mediaType": IMAGE, "layers": [{"size": 1}]}).to_string();
+        let error = r#"{"errors":[{"code":"UNKNOWN","message":"internal server error"}]}"#;
+        let old = json!({"schemaVersion": 1, "fsLayers": [], "signatures": []}).to_string();
+        for (reference, claims) in [
+            (by_digest, claims(None, None)),
+            (tag(), claims(Some(&due), None)),
+        ] {
+            let wrong = |body: &str| prove(&reference, &claims, body.as_bytes()).unwrap_err();
+            assert_eq!(wrong(&image), Misfit::Wrong(due.clone()));
+            assert_eq!(wrong(error), Misfit::NoManifest);
+            assert!(matches!(wrong(&old), Misfit::Unproved(_)));
+        }
+    }
+}
