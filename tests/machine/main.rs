@@ -23,5 +23,6 @@ mod faults;
 mod harness;
 mod node;
 mod package;
+mod port;
 mod restarts;
 mod runtimes;
