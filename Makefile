@@ -17,7 +17,7 @@ AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
 .PHONY: help deps tools deb-tools build deb deb-arm64 test-packages demo test test-fast test-real test-docker test-machine test-ansible test-matrix lint-ansible \
-  chaos soak fleet hostile kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
+  chaos soak fleet hostile kills port-kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -80,6 +80,9 @@ test-docker: deps ## plan --for docker, read by a real dockerd (installs Debian'
 
 test-machine: deps test-packages ## the package on booted Debian 12 and 13: install, reload, upgrade, faults, remove (the first run fetches both)
 	$(AS_ROOT) cargo test --locked --test machine -- --test-threads=1 --show-output
+
+port-kills: deps test-packages ## kill -9 at 200 random moments beside another user's process that wants the agent's port (ten minutes)
+	HARBOR_PILOT_PORT_KILLS=200 $(AS_ROOT) cargo test --locked --test machine -- --test-threads=1 --show-output port::
 
 test-ansible: deps test-packages ## the Ansible role against two booted Debian 12 with a stand-in for k3s (ten minutes)
 	$(AS_ROOT) cargo test --locked --test ansible -- --test-threads=1 --show-output
