@@ -17,13 +17,14 @@ AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
 .PHONY: help deps tools deb-tools build deb deb-arm64 test-packages demo test test-fast test-real test-docker test-machine test-ansible test-matrix lint-ansible \
-  chaos soak fleet hostile kills port-kills audit bench bench-deps bench-files fuzz compare-containerd-alone clean
+  chaos soak fleet hostile kills port-kills law audit bench bench-deps bench-files fuzz compare-containerd-alone clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
 
-deps: ## installs the Debian packages that are missing (as root, or by sudo)
+deps: ## installs the Debian packages that are missing (as root, or by sudo), and a Go below target/tools where it is too old
 	@tests/lab/deps.sh
+	@tests/lab/go.sh
 
 bench-deps:
 	@tests/lab/deps.sh haproxy wrk
@@ -101,6 +102,9 @@ hostile: ## the long forms of tests/hostile: floods and waits of up to 30 s each
 
 kills: ## kill -9 at N=500 random moments while the node's files are written (SEED=… repeats one run)
 	HARBOR_PILOT_KILLS="$(N)" $(if $(SEED),HARBOR_PILOT_SEED="$(SEED)") cargo test --locked --test node_kills -- --nocapture
+
+law: deps ## the law of the node's files on 10,000 generated nodes, judged by containerd's own code (minutes; HARBOR_PILOT_SEED=… repeats one)
+	HARBOR_PILOT_LAW=10000 cargo test --locked --test node_law -- --nocapture
 
 MINUTES := 30
 soak: deps ## MINUTES=30 of parallel pulls through one agent under the faults of the chaos suite: memory and open files must be flat

@@ -76,8 +76,8 @@ fn registries_conf(hosts: &[DesiredHost], agent: &str, path: &'static str, note:
             write!(text, "location = \"{ours}\"\ninsecure = true\n").unwrap_or_default();
             continue;
         }
-        let plain = host.server.url.starts_with("http://");
-        writeln!(text, "location = \"{}\"", location(name, &host.server.url)).unwrap_or_default();
+        let plain = host.upstream.starts_with("http://");
+        writeln!(text, "location = \"{}\"", location(name, &host.upstream)).unwrap_or_default();
         if plain {
             text.push_str("insecure = true\n");
         }

@@ -8,8 +8,8 @@ mod entry;
 
 pub use entry::{CaFile, DesiredHost, HostEntry, Known, Role};
 
-use super::endpoint::{EndpointUrl, Reader};
-use crate::config::{BaseUrl, Config, Fallback, Registry, Server, Tier, TierKind};
+use super::endpoint::EndpointUrl;
+use crate::config::{Config, Fallback, Registry, Server, Tier, TierKind};
 use crate::oci::RegistryName;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -91,11 +91,43 @@ fn for_registry(config: &Config, registry: &Registry, situation: &Situation<'_>)
         };
         chain.say(format!("{why}: the upstream is in no place of the file"));
     } else {
-        let url = registry.upstream.to_string();
-        chain.entry(upstream(url, &registry.tls.ca, "upstream"));
+        let own = own_server(&registry.name);
+        let configured = registry.upstream.to_string();
+        if own.url != configured {
+            chain.say(format!(
+                "without the agent containerd goes to {} by itself, or where the file says, not to {configured}",
+                own.url
+            ));
+        }
+        chain.entry((own, None));
     }
     chain.known.extend(known_for(config, registry));
-    chain.finish(registry.name.clone(), closed)
+    let upstream = registry.upstream.to_string();
+    chain.finish(registry.name.clone(), upstream, closed)
+}
+
+/// Where containerd goes by itself for a registry without a file: `ConfigureHosts`, and IsLocalhost for those of this
+/// machine, which it asks by HTTPS first and without verification (containerd-k3s-facts 1.4, 6).
+fn own_server(name: &RegistryName) -> HostEntry {
+    let name = name.as_str();
+    let host = name.rsplit_once(':').map_or(name, |(host, _)| host);
+    let port = name.rsplit_once(':').map(|(_, port)| port);
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    let is_local =
+        host == "localhost" || literal.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let scheme = match port {
+        Some(port) if is_local && port != "443" => "http",
+        _ => "https",
+    };
+    let name = if name == "docker.io" {
+        "registry-1.docker.io"
+    } else {
+        name
+    };
+    HostEntry {
+        skip_verify: is_local && port != Some("80"),
+        ..HostEntry::new(Role::Upstream, format!("{scheme}://{name}"))
+    }
 }
 
 /// Images that name a tier come from it anyway: it is their upstream.
@@ -110,77 +142,54 @@ fn for_tier_name(
     if closed {
         chain.say("fallback is none: the tier is asked by the agent alone".to_owned());
     } else {
-        let (mut entry, ca_file) = upstream(tier.url.to_string(), &tier.tls.ca, &tier.name);
-        entry.skip_verify = tier.url.https && tier.tls.insecure_skip_verify;
         chain.say(format!("the images name the tier {} itself", tier.name));
-        chain.entry((entry, ca_file));
+        chain.entry((own_server(name), None));
     }
-    chain.known.push(as_upstream(tier));
-    chain.finish(name.clone(), closed)
+    chain.known.extend(as_upstream(tier));
+    chain.finish(name.clone(), tier.url.to_string(), closed)
 }
 
 /// The servers that are configured here and that a file of `name`, a registry's or a tier's, may point at.
 #[must_use]
-pub fn known(config: &Config, name: &RegistryName) -> Vec<Known> {
+pub fn known_of(config: &Config, name: &RegistryName) -> Vec<Known> {
     let registry = config.registries.iter().find(|known| known.name == *name);
     if let Some(registry) = registry {
         return known_for(config, registry);
     }
     let tiers = config.tiers.iter();
     let named = tiers.filter(|tier| tier.names.contains(name));
-    named.map(|tier| as_upstream(tier)).collect()
+    named.filter_map(|tier| as_upstream(tier)).collect()
 }
 
 fn known_for(config: &Config, registry: &Registry) -> Vec<Known> {
-    let tiers = config.tiers.iter();
-    let serving = tiers.filter(|tier| tier.serves(&registry.name));
-    let mut known = known_of(registry);
-    known.extend(serving.map(|tier| known_tier(tier)));
-    known
-}
-
-fn as_upstream(tier: &Tier) -> Known {
-    Known {
-        role: Role::Upstream,
-        ..known_tier(tier)
-    }
-}
-
-fn upstream(url: String, ca: &Option<Arc<[u8]>>, file: &str) -> (HostEntry, Option<CaFile>) {
-    let ca_file = ca.clone().map(|pem| CaFile {
-        name: format!("harbor-pilot-{file}.pem").into(),
-        pem,
+    let serving = config.tiers.iter().filter_map(|tier| {
+        let url = tier_url(tier, &registry.name)?;
+        known(Role::Tier(tier.name.clone()), &url, overrides(tier))
     });
-    let entry = HostEntry {
-        ca: ca_file.as_ref().map(|file| file.name.clone()),
-        ..HostEntry::new(Role::Upstream, url)
-    };
-    (entry, ca_file)
+    let upstream = known(Role::Upstream, &registry.upstream.to_string(), false);
+    upstream.into_iter().chain(serving).collect()
 }
 
-fn known_tier(tier: &Tier) -> Known {
-    Known {
-        role: Role::Tier(tier.name.clone()),
-        url: tier.url.endpoint(),
-    }
+/// The registry whose images are named after a tier is that tier.
+fn as_upstream(tier: &Tier) -> Option<Known> {
+    known(Role::Upstream, &tier.url.to_string(), false)
 }
 
-/// The upstream by all its names.
-fn known_of(registry: &Registry) -> Vec<Known> {
-    let names: &[&str] = match registry.name.as_str() {
-        "docker.io" => &["docker.io", "registry-1.docker.io", "index.docker.io"],
-        name => &[name],
-    };
-    let names = names.iter();
-    let by_name = names.filter_map(|name| EndpointUrl::parse(name, Reader::Containerd));
-    let mut urls = vec![registry.upstream.endpoint()];
-    urls.extend(by_name);
-    urls.dedup();
-    let known = |url| Known {
-        role: Role::Upstream,
-        url,
-    };
-    urls.into_iter().map(known).collect()
+fn known(role: Role, url: &str, override_path: bool) -> Option<Known> {
+    let url = EndpointUrl::root(url, override_path)?;
+    Some(Known { role, url })
+}
+
+/// Whether the tier's URL in a file is the API's root.
+fn overrides(tier: &Tier) -> bool {
+    tier.kind != TierKind::Mirror
+}
+
+fn ca_copy(tier: &Tier) -> Option<CaFile> {
+    tier.tls.ca.clone().map(|pem| CaFile {
+        name: format!("harbor-pilot-{}.pem", tier.name).into(),
+        pem,
+    })
 }
 
 struct Chain {
@@ -243,6 +252,8 @@ impl Chain {
             "wants a credential, which containerd does not have"
         } else if tier.tls.client.is_some() {
             "wants a client certificate, which is not copied into a place that others read"
+        } else if tier.url.host.contains(':') {
+            "is named by an IPv6 literal, with which containerd 1.6 and 1.7 ignore the whole file"
         } else if tier.proxy.is_some() {
             "is behind a proxy, which the file cannot name"
         } else if !situation.whole_tiers.contains(name) {
@@ -253,10 +264,13 @@ impl Chain {
         if !against.is_empty() {
             return self.say(format!("tier {name} is left out: it {against}"));
         }
-        let (mut entry, ca_file) = upstream(url, &tier.tls.ca, name);
-        entry.role = Role::Tier(name.clone());
-        entry.capabilities = PULL.to_vec();
-        entry.override_path = tier.kind != TierKind::Mirror;
+        let ca_file = ca_copy(tier);
+        let mut entry = HostEntry {
+            ca: ca_file.as_ref().map(|file| file.name.clone()),
+            capabilities: PULL.to_vec(),
+            override_path: overrides(tier),
+            ..HostEntry::new(Role::Tier(name.clone()), url)
+        };
         entry.skip_verify = tier.url.https && tier.tls.insecure_skip_verify;
         // On an http host containerd 2.0.7–2.0.11 would try TLS first.
         entry.dial_timeout = tier.url.https.then_some(DIAL_TIMEOUT);
@@ -269,7 +283,7 @@ impl Chain {
     /// The last one is the `server`, which where the upstream may not be asked is the agent again: an earlier
     /// containerd 1 does not read the keys of a `server`, and a tier needs its own (design F6). Without a `server`
     /// containerd would add the upstream by itself, so that an agent that is out has to be replaced by nobody.
-    fn finish(mut self, registry: RegistryName, closed: bool) -> DesiredHost {
+    fn finish(mut self, registry: RegistryName, upstream: String, closed: bool) -> DesiredHost {
         let last = if closed { None } else { self.entries.pop() };
         let server = match last {
             Some(last) => last,
@@ -282,6 +296,7 @@ impl Chain {
         }
         DesiredHost {
             registry,
+            upstream,
             agent_url: self.agent.url,
             agent_alive: self.agent_alive,
             server,
@@ -301,26 +316,6 @@ fn tier_url(tier: &Tier, registry: &RegistryName) -> Option<String> {
         TierKind::Harbor | TierKind::Path => {
             let project = tier.projects.get(registry)?;
             Some(format!("{}/v2/{project}", tier.url))
-        }
-    }
-}
-
-trait Endpoint {
-    fn endpoint(&self) -> EndpointUrl;
-}
-
-impl Endpoint for BaseUrl {
-    fn endpoint(&self) -> EndpointUrl {
-        let host = if self.host.contains(':') {
-            format!("[{}]", self.host)
-        } else {
-            self.host.clone()
-        };
-        EndpointUrl {
-            https: self.https,
-            host,
-            port: self.port,
-            path: self.prefix.clone(),
         }
     }
 }

@@ -55,6 +55,36 @@ impl EndpointUrl {
         })
     }
 
+    /// An endpoint with the path at which containerd asks: `/v2` is put behind it unless it ends so or is the API's root
+    /// already (containerd-k3s-facts 1.1).
+    #[must_use]
+    pub fn root(text: &str, override_path: bool) -> Option<Self> {
+        let mut url = Self::parse(text, Reader::Containerd)?;
+        let behind = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let path = behind.find('/').and_then(|at| behind.get(at..));
+        let path = path.unwrap_or_default().trim_end_matches('/');
+        url.path = if override_path || path.ends_with("/v2") {
+            path.to_owned()
+        } else {
+            format!("{path}/v2")
+        };
+        Some(url)
+    }
+
+    /// An endpoint of a registries.yaml with the path that k3s makes of it: any but `/v2` alone is the API's root
+    /// (containerd-k3s-facts 7.2).
+    #[must_use]
+    pub fn root_by_k3s(text: &str) -> Option<Self> {
+        let mut url = Self::parse(text, Reader::K3s)?;
+        if url.host == "docker.io" {
+            "registry-1.docker.io".clone_into(&mut url.host);
+        }
+        if url.path.is_empty() {
+            "/v2".clone_into(&mut url.path);
+        }
+        Some(url)
+    }
+
     /// Whether both are the same server, whatever the path.
     #[must_use]
     pub fn same_server(&self, other: &Self) -> bool {

@@ -4,6 +4,7 @@
 //! as nobody else has touched the file, else what is left of it when our part is taken out. What we want is always
 //! put into the base, so that the user's own edits stay, and `restore` is to write the base.
 
+mod base;
 mod edit;
 mod execute;
 mod hand_over;
@@ -12,11 +13,13 @@ mod look;
 mod pass;
 mod restore;
 mod search;
+mod starts;
 
 pub use execute::{Done, Outcome, execute};
 pub use hand_over::hand_over;
 pub use left::Left;
 pub(in crate::node) use look::chain;
+use look::standing;
 pub use look::{Disk, look};
 pub use pass::{Everything, Hooks, Pass, Passed, Tiers, agent_of, preview, run};
 pub use restore::{Released, release, restore};
@@ -24,7 +27,8 @@ pub use search::Places;
 
 use super::desired::{self, DesiredHost, Situation};
 use super::detect::{Detected, Found};
-use super::ledger::{Kind, Ledger, ourselves};
+use super::hosts_toml;
+use super::ledger::{Kind, Ledger};
 use super::write::Standing;
 use crate::config::{Config, Runtime};
 use std::collections::BTreeSet;
@@ -33,10 +37,10 @@ use std::sync::Arc;
 
 /// containerd's directory for registries without one of their own.
 const DEFAULT: &str = "_default";
-/// A new file of ours.
-const MODE: u32 = 0o644;
-/// One with a secret in it.
-const SECRET_MODE: u32 = 0o600;
+/// The file that containerd reads in a registry's directory.
+const HOSTS: &str = "hosts.toml";
+/// Why no file names `[::1]` (containerd-k3s-facts 13.7).
+const IPV6: &str = "containerd 1.6 and 1.7 ignore a file that names an IPv6 literal, which is the only address of [server] listen; let the agent listen on 127.0.0.1 too";
 
 /// What a plan is made from, besides the disk.
 #[derive(Clone, Copy, Debug)]
@@ -150,11 +154,12 @@ pub fn paths(input: &Input<'_>) -> BTreeSet<PathBuf> {
     let mut paths: BTreeSet<PathBuf> = input.ledger.files.keys().cloned().collect();
     if let Some(certs_d) = &wanted.certs_d {
         for host in &wanted.live {
-            let directory = certs_d.join(host.registry.as_str());
-            paths.extend(host.ca_files.iter().map(|ca| directory.join(&ca.name)));
-            paths.insert(directory.join("hosts.toml"));
+            for directory in base::candidates(certs_d, host.registry.as_str()) {
+                paths.extend(host.ca_files.iter().map(|ca| directory.join(&ca.name)));
+                paths.insert(directory.join(HOSTS));
+            }
         }
-        paths.insert(certs_d.join(DEFAULT).join("hosts.toml"));
+        paths.insert(certs_d.join(DEFAULT).join(HOSTS));
     }
     paths.extend(wanted.registries);
     paths
@@ -183,8 +188,14 @@ fn wanted(input: &Input<'_>) -> Wanted {
 /// What must be done so that the disk is as it should be. Pure.
 #[must_use]
 pub fn plan(input: &Input<'_>, disk: &Disk) -> Plan {
-    let wanted = wanted(input);
+    let mut wanted = wanted(input);
     let mut plan = Plan::default();
+    if let Some(certs_d) = &wanted.certs_d
+        && input.agent.is_some_and(|agent| agent.contains('['))
+    {
+        plan.leave(certs_d, IPV6);
+        wanted = Wanted::default();
+    }
     let mut handled: BTreeSet<PathBuf> = BTreeSet::new();
     if let Some(certs_d) = &wanted.certs_d
         && !wanted.live.is_empty()
@@ -196,20 +207,12 @@ pub fn plan(input: &Input<'_>, disk: &Disk) -> Plan {
         } else if !exists(certs_d) {
             plan.directories.push(certs_d.clone());
         }
-        let default = certs_d.join(DEFAULT);
-        let default_text = disk.text(&default.join("hosts.toml"));
-        let registries = wanted.registries.as_ref().and_then(|path| disk.text(path));
-        let wildcard = edit::wildcard(
-            registries.as_deref(),
-            default_text.as_deref().map(|text| (&*default, text)),
-        );
         for host in &wanted.live {
-            let directory = certs_d.join(host.registry.as_str());
-            handled.insert(directory.join("hosts.toml"));
+            let directory = base::directory(certs_d, host.registry.as_str(), disk);
+            handled.insert(directory.join(HOSTS));
             handled.extend(host.ca_files.iter().map(|ca| directory.join(&ca.name)));
             if !waits {
-                let host = host.clone().with_wildcard(&wildcard);
-                plan_host(&mut plan, input, disk, &directory, &host);
+                plan_host(&mut plan, input, disk, &directory, host);
             }
         }
     }
@@ -247,7 +250,7 @@ fn plan_host(
     directory: &Path,
     host: &DesiredHost,
 ) {
-    let path = directory.join("hosts.toml");
+    let path = directory.join(HOSTS);
     let known = disk.directories.contains(directory);
     let mut certificates = Vec::new();
     for ca in &host.ca_files {
@@ -264,20 +267,30 @@ fn plan_host(
     };
     let secret = host.agent().is_some_and(|agent| agent.header.is_some());
     let mut reasons = host.reasons.clone();
-    let new =
-        match edit::put_into_hosts(text_of(&base).as_deref(), host, input.config.node.existing) {
-            Ok((text, notes)) => {
-                reasons.extend(notes);
-                let like = current.as_ref().or(base.as_ref());
-                Some(standing(text.into_bytes(), like, secret))
+    let own = text_of(&base).filter(|text| !text.is_empty());
+    let elsewhere = match own {
+        None => base::elsewhere(directory, disk, input.ledger),
+        Some(_) => None,
+    };
+    let text = own.as_ref().or(elsewhere.as_ref().map(|(text, _)| text));
+    let new = match edit::put_into_hosts(text.map(String::as_str), host, input.config.node.existing)
+    {
+        Ok((mut text, notes)) => {
+            if let Some((_, source)) = &elsewhere {
+                text = hosts_toml::as_copy(&text, source);
+                reasons.push(format!("a copy of what holds in {}", source.display()));
             }
-            Err(why) => {
-                plan.leave(&path, why);
-                certificates.clear();
-                // What we put in before goes.
-                base.clone()
-            }
-        };
+            reasons.extend(notes);
+            let like = current.as_ref().or(base.as_ref());
+            Some(standing(text.into_bytes(), like, secret))
+        }
+        Err(why) => {
+            plan.leave(&path, why);
+            certificates.clear();
+            // What we put in before goes.
+            base.clone()
+        }
+    };
     plan.steps.extend(certificates);
     if new != current {
         plan.steps.push(Step {
@@ -374,27 +387,6 @@ fn plan_registries(plan: &mut Plan, input: &Input<'_>, disk: &Disk, path: &Path)
             reasons: vec!["so that the runtime's next start generates the same".to_owned()],
         });
     }
-}
-
-/// A content with the looks of what stands there.
-fn standing(bytes: Vec<u8>, like: Option<&Standing>, secret: bool) -> Standing {
-    let (uid, gid) = ourselves();
-    let mut new = match like {
-        Some(like) => Standing {
-            bytes,
-            ..like.clone()
-        },
-        None => Standing {
-            bytes,
-            mode: MODE,
-            uid,
-            gid,
-        },
-    };
-    if secret {
-        new.mode &= SECRET_MODE;
-    }
-    new
 }
 
 #[cfg(test)]

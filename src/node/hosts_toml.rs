@@ -12,6 +12,7 @@
 //! [`merge()`] begins with [`remove()`], so that applying twice is applying once and every change of the topology
 //! starts from the user's own text.
 
+mod copied;
 mod hand_over;
 mod layout;
 mod merge;
@@ -19,9 +20,11 @@ mod remove;
 mod render;
 mod view;
 
+pub use copied::{as_copy, rebase};
 pub use hand_over::hand_over;
 pub use merge::{Merged, merge};
 pub use remove::{remove, without_endpoint};
+pub(super) use render::quoted;
 pub use view::{SeenHost, View, check, read, referenced_files};
 
 /// The first line of every file that we wrote or changed.

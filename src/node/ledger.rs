@@ -40,6 +40,9 @@ pub struct Ledger {
     /// What the runtime read at its start, as far as it was seen.
     #[serde(default)]
     pub read_at_start: Option<ReadAtStart>,
+    /// What k3s or rke2 generated at the last start that was seen.
+    #[serde(default)]
+    pub generated: Option<Generated>,
     /// Directories that were made for our files, and go with them.
     #[serde(default)]
     pub directories: BTreeSet<PathBuf>,
@@ -55,6 +58,17 @@ pub struct ReadAtStart {
     pub started: u64,
     /// What the file meant then.
     pub meaning: String,
+}
+
+/// A config.toml that a runtime generated: another one is another start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generated {
+    /// Where.
+    pub path: PathBuf,
+    /// When it was written: seconds since 1970, and nanoseconds.
+    pub modified: (i64, i64),
+    /// Its number on the file system.
+    pub inode: u64,
 }
 
 /// One file.
@@ -152,6 +166,7 @@ impl Default for Ledger {
             tiers: BTreeSet::new(),
             agent: None,
             read_at_start: None,
+            generated: None,
             directories: BTreeSet::new(),
             files: BTreeMap::new(),
         }

@@ -147,7 +147,7 @@ impl NodeReport {
 impl RegistryFile {
     fn of(file: &HostsFile, detected: &Detected, config: &Config, registry: &RegistryName) -> Self {
         let agent = agent_of(config);
-        let known = desired::known(config, registry);
+        let known = desired::known_of(config, registry);
         let host = |url: &str, server: bool| {
             let (who, tier) = who(url, agent.as_deref(), &known);
             FileHost {

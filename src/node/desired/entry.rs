@@ -1,7 +1,7 @@
 //! The tables of a `hosts.toml` as values: who is asked, how, and what is known of the endpoints around.
 
 use crate::config::Secret;
-use crate::node::endpoint::{EndpointUrl, Reader, same_endpoint};
+use crate::node::endpoint::EndpointUrl;
 use crate::oci::RegistryName;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,8 +16,6 @@ pub enum Role {
     Tier(Arc<str>),
     /// The registry itself.
     Upstream,
-    /// The user's own endpoint for every registry (`"*"`), which our entry would hide (design F4).
-    Wildcard,
     /// An address at which nobody can be: the last resort of a registry that has none.
     Nobody,
 }
@@ -60,6 +58,8 @@ pub struct CaFile {
 pub struct DesiredHost {
     /// The registry of the images; also the directory's name.
     pub registry: RegistryName,
+    /// Where the agent itself gets what no tier has; clients that know nothing of the registry are told this one.
+    pub upstream: String,
     /// The agent's endpoint, whether it is part of the file or not.
     pub agent_url: String,
     /// It answers on its port.
@@ -83,7 +83,7 @@ pub struct DesiredHost {
 pub struct Known {
     /// Who it is.
     pub role: Role,
-    /// Where; the path does not matter.
+    /// Where, with the path at which it is asked.
     pub url: EndpointUrl,
 }
 
@@ -110,38 +110,11 @@ impl HostEntry {
 // === impl DesiredHost ===
 
 impl DesiredHost {
-    /// Puts the user's endpoints for every registry behind ours: an entry of its own hides the wildcard
-    /// (design F4).
+    /// Who of ours is asked at that URL: scheme, host, port and path are the same.
     #[must_use]
-    pub fn with_wildcard(mut self, entries: &[HostEntry]) -> Self {
-        let mut copied = Vec::new();
-        for entry in entries {
-            let Some(url) = EndpointUrl::parse(&entry.url, Reader::Containerd) else {
-                continue;
-            };
-            if self.role_of(&url).is_none() && !self.names_agent(&entry.url) {
-                copied.push(entry.clone());
-                let said = format!("{} is copied from the entry for every registry", entry.url);
-                self.reasons.push(said);
-            }
-        }
-        if !copied.is_empty() && self.hosts.is_empty() && self.closed && self.agent_alive {
-            // Else they would come before the agent.
-            self.hosts.push(self.server.clone());
-        }
-        self.hosts.extend(copied);
-        self
-    }
-
-    /// Who of ours is at that server.
-    #[must_use]
-    pub fn role_of(&self, url: &EndpointUrl) -> Option<&Role> {
-        let known = self.known.iter().find(|known| known.url.same_server(url));
+    pub fn role_of(&self, root: &EndpointUrl) -> Option<&Role> {
+        let known = self.known.iter().find(|known| known.url == *root);
         known.map(|known| &known.role)
-    }
-
-    fn names_agent(&self, url: &str) -> bool {
-        same_endpoint(&self.agent_url, url)
     }
 
     /// The agent's endpoint, where it is part of the file.

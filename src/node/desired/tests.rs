@@ -161,7 +161,7 @@ fn the_chain() {
             "core.example.com:8443",
             false,
             &[],
-            " | https://core.example.com:8443/base".to_owned(),
+            " | https://core.example.com:8443".to_owned(),
         ),
     ] {
         let found = of(&config(more), registry, alive, whole);
@@ -268,29 +268,6 @@ fn nothing_without_a_tier() {
 }
 
 #[test]
-fn the_wildcard_stands_behind_the_agent() {
-    let entry = |url: &str| HostEntry::new(Role::Wildcard, url.to_owned());
-    let wildcard = [
-        entry("https://all.example"),
-        entry("https://core.example.com:8443/other"),
-        entry("http://127.0.0.1:290/v2"),
-        entry("ftp://x"),
-    ];
-    let open = of(&config(""), "docker.io", true, &[]).with_wildcard(&wildcard);
-    assert_eq!(
-        line(&open),
-        format!("{AGENT} https://all.example | https://registry-1.docker.io")
-    );
-    let closed = of(&config(""), "quay.io", true, &[]).with_wildcard(&wildcard);
-    assert_eq!(
-        line(&closed),
-        format!("{AGENT} https://all.example | {AGENT}")
-    );
-    let away = of(&config(""), "quay.io", false, &[]).with_wildcard(&wildcard);
-    assert_eq!(line(&away), format!("https://all.example | {NOBODY}"));
-}
-
-#[test]
 fn where_containerd_finds_the_agent() {
     for (listen, expected) in [
         (&["127.0.0.1:290"][..], Some("http://127.0.0.1:290")),
@@ -316,22 +293,44 @@ fn where_containerd_finds_the_agent() {
 }
 
 #[test]
-fn the_upstream_by_all_its_names() {
+fn adopted_is_who_is_asked_at_the_same_place() {
     let found = of(&config(""), "docker.io", true, &[]);
-    for (url, role) in [
-        ("https://docker.io", Some("upstream")),
-        ("https://registry-1.docker.io/v2", Some("upstream")),
-        ("http://registry-1.docker.io", None),
-        ("https://core.example.com:8443/v2/x", Some("core")),
-        ("https://core.example.com", None),
-        ("http://10.0.0.1:5000", Some("near")),
-        ("https://replicas.example.com", Some("replica")),
+    for (url, override_path, role) in [
+        ("https://docker.io", false, None),
+        ("https://registry-1.docker.io/v2", false, Some("upstream")),
+        ("registry-1.docker.io/", false, Some("upstream")),
+        ("https://registry-1.docker.io", true, None),
+        ("http://registry-1.docker.io", false, None),
+        ("https://core.example.com:8443/v2/x", true, None),
+        ("http://10.0.0.1:5000", false, Some("near")),
+        ("http://10.0.0.1:5000/v2", true, Some("near")),
+        ("http://10.0.0.1:5000/other", false, None),
+        ("https://replicas.example.com", false, None),
     ] {
-        let url_read = EndpointUrl::parse(url, Reader::Containerd).unwrap();
-        let name = found.role_of(&url_read).map(|role| match role {
+        let root = EndpointUrl::root(url, override_path).unwrap();
+        let name = found.role_of(&root).map(|role| match role {
             Role::Tier(name) => name.to_string(),
             _ => "upstream".to_owned(),
         });
         assert_eq!(name.as_deref(), role, "{url}");
+    }
+}
+
+/// `ConfigureHosts` and `IsLocalhost` of containerd (containerd-k3s-facts 1.4, 6).
+#[test]
+fn where_containerd_goes_by_itself() {
+    for (name, url, skip_verify) in [
+        ("docker.io", "https://registry-1.docker.io", false),
+        ("quay.io", "https://quay.io", false),
+        ("reg.example:5000", "https://reg.example:5000", false),
+        ("localhost:5000", "http://localhost:5000", true),
+        ("localhost:443", "https://localhost:443", true),
+        ("127.0.0.1:80", "http://127.0.0.1:80", false),
+    ] {
+        let server = own_server(&name.parse().unwrap());
+        assert_eq!(
+            (server.url.as_str(), server.skip_verify),
+            (url, skip_verify)
+        );
     }
 }

@@ -7,6 +7,7 @@ use super::meaning::meaning;
 use super::{Detected, Family};
 use crate::config;
 use crate::node::ledger::ReadAtStart;
+use crate::node::registries_yaml::{Refused, read as read_yaml};
 use std::path::Path;
 
 /// The containerd that came with the first k3s that leaves other directories of certs.d alone (k3s#10823; by its
@@ -112,6 +113,14 @@ fn pending_registries(
             false
         }
     };
+    if let Some(Err(unreadable @ Refused::Unreadable(_))) = text.map(|text| read_yaml(&text.text)) {
+        // A restart is the last thing to ask for.
+        let name = family.name();
+        return detected.degrade(
+            format!("{}: {unreadable}", path.display()),
+            format!("correct that line before {name} is started again; until then it runs on with what it read"),
+        );
+    }
     detected.restart_pending = pending.then(|| {
         format!(
             "{} has changed since {} started and takes effect at its next start; until then the live host configurations hold",

@@ -142,9 +142,15 @@ fn program_version(program: &Path) -> Option<String> {
     if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 {
         return None;
     }
+    ask_version(program)
+}
+
+fn ask_version(program: &Path) -> Option<String> {
     let mut child = std::process::Command::new(program)
         .arg("--version")
         .env_clear()
+        // k3s' own dies of an empty environment (containerd-k3s-facts 13.2).
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null())
@@ -168,7 +174,20 @@ fn program_version(program: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::has_another_pid;
+    use super::{ask_version, has_another_pid};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// As k3s' containerd, which reads behind an empty environment.
+    #[test]
+    fn a_program_that_dies_of_an_empty_environment_says_its_version() {
+        let root = tempfile::tempdir().unwrap();
+        let program = root.path().join("containerd");
+        let script = "#!/bin/sh\ntest -n \"$(cat /proc/$$/environ)\" || kill -SEGV $$\necho containerd github.com/k3s-io/containerd v1.7.20-k3s1 x\n";
+        std::fs::write(&program, script).unwrap();
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).unwrap();
+        assert_eq!(ask_version(&program).as_deref(), Some("1.7.20-k3s1"));
+    }
 
     #[test]
     fn processes_of_containers_are_told_by_their_numbers() {

@@ -1,12 +1,11 @@
 //! The editors' functions as plans use them: texts in, texts out, refusals as sentences.
 
 use crate::config::{Config, Existing};
-use crate::node::desired::{DesiredHost, HostEntry};
+use crate::node::desired::DesiredHost;
 use crate::node::detect::Detected;
 use crate::node::ledger::Kind;
 use crate::node::registries_yaml::{Edit, Scope};
 use crate::node::{hosts_toml, registries_yaml};
-use std::path::Path;
 
 /// A text with our part in it, and what a reader of the plan should know.
 pub(super) type Edited = (String, Vec<String>);
@@ -61,16 +60,4 @@ pub(super) fn take_out(kind: Kind, text: &str) -> Result<String, String> {
         Kind::Hosts => hosts_toml::remove(text).map_err(|refused| refused.to_string()),
         Kind::Registries => registries_yaml::remove(text).map_err(|refused| refused.to_string()),
     }
-}
-
-/// The user's endpoints for every registry, from registries.yaml's `"*"` and from containerd's `_default`, which is
-/// generated from it on k3s.
-pub(super) fn wildcard(registries: Option<&str>, default: Option<(&Path, &str)>) -> Vec<HostEntry> {
-    let listed = registries.and_then(|text| registries_yaml::read(text).ok());
-    let listed = listed.map(|registries| registries.wildcard());
-    let listed = listed.filter(|entries| !entries.is_empty());
-    let of_default = |(directory, text)| Some(hosts_toml::read(text).ok()?.wildcard(directory));
-    listed
-        .or_else(|| default.and_then(of_default))
-        .unwrap_or_default()
 }

@@ -1,10 +1,16 @@
 //! The disk as a plan sees it.
 
 use super::edit;
-use crate::node::ledger::{Entry, Kind, Ledger, Store};
+use crate::node::hosts_toml;
+use crate::node::ledger::{Entry, Kind, Ledger, Store, ourselves};
 use crate::node::write::{self, Standing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+/// A new file of ours.
+const MODE: u32 = 0o644;
+/// One with a secret in it.
+const SECRET_MODE: u32 = 0o600;
 
 /// Files and directories at one moment.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +21,8 @@ pub struct Disk {
     pub originals: BTreeMap<PathBuf, Result<Option<Standing>, String>>,
     /// Of the directories of those files and the ones above them those that exist.
     pub directories: BTreeSet<PathBuf>,
+    /// What is in the files' own directories, by name.
+    names: BTreeMap<PathBuf, BTreeSet<String>>,
 }
 
 /// Reads the files and what the ledger kept of them. Blocks on file I/O.
@@ -30,6 +38,14 @@ pub fn look(paths: &BTreeSet<PathBuf>, store: &Store, ledger: &Ledger) -> Disk {
             if !disk.directories.contains(directory) && directory.is_dir() {
                 disk.directories.insert(directory.to_owned());
             }
+        }
+        if let Some(directory) = path.parent()
+            && !disk.names.contains_key(directory)
+            && let Ok(entries) = std::fs::read_dir(directory)
+        {
+            let names = entries.flatten().map(|entry| entry.file_name());
+            let names = names.filter_map(|name| name.into_string().ok());
+            disk.names.insert(directory.to_owned(), names.collect());
         }
         if let Some(entry) = ledger.files.get(path) {
             let original = match &entry.original {
@@ -57,6 +73,27 @@ pub(in crate::node) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// A content with the looks of what stands there.
+pub(super) fn standing(bytes: Vec<u8>, like: Option<&Standing>, secret: bool) -> Standing {
+    let (uid, gid) = ourselves();
+    let mut new = match like {
+        Some(like) => Standing {
+            bytes,
+            ..like.clone()
+        },
+        None => Standing {
+            bytes,
+            mode: MODE,
+            uid,
+            gid,
+        },
+    };
+    if secret {
+        new.mode &= SECRET_MODE;
+    }
+    new
+}
+
 // === impl Disk ===
 
 impl Disk {
@@ -66,6 +103,11 @@ impl Disk {
     /// Why it cannot be read.
     pub(super) fn current(&self, path: &Path) -> Result<Option<Standing>, String> {
         self.files.get(path).cloned().unwrap_or(Ok(None))
+    }
+
+    /// What is in a directory; `None`: there is none.
+    pub(super) fn names(&self, directory: &Path) -> Option<&BTreeSet<String>> {
+        self.names.get(directory)
     }
 
     /// The text of a file that can be read as one.
@@ -102,6 +144,13 @@ impl Disk {
             (_, Err(_)) => return Err("is not UTF-8 text; it is left alone".to_owned()),
             (kind, Ok(text)) => edit::take_out(kind, text)?.into_bytes(),
         };
+        // As a start of k3s would have removed it, edits of others and all.
+        let has_lapsed = was_absent
+            && text.is_ok_and(hosts_toml::is_ours)
+            && hosts_toml::is_generated(&String::from_utf8_lossy(&bytes));
+        if has_lapsed {
+            return Ok((current, None));
+        }
         let is_empty = bytes.iter().all(u8::is_ascii_whitespace);
         let base = Standing {
             bytes,

@@ -1,7 +1,7 @@
 //! One look at the node with everything that follows from it: lock, ledger, detection, plan, execution. The daemon
 //! and the commands do the same.
 
-use super::{Disk, Done, Input, Outcome, Plan, Step, execute, look, paths, plan};
+use super::{Disk, Done, Input, Outcome, Plan, Step, execute, look, paths, plan, starts};
 use crate::config::Config;
 use crate::node::desired;
 use crate::node::detect::{Detected, Machine, detect, gather};
@@ -157,6 +157,7 @@ impl Pass<'_> {
         ledger: &mut Ledger,
         before_reading: impl FnOnce(&Detected, &BTreeSet<PathBuf>),
     ) -> (Plan, Disk) {
+        starts::lapse(ledger, self.store, starts::config_of(detected));
         let Tiers { whole, unknown } = self.tiers;
         ledger.tiers.retain(|tier| unknown.contains(tier));
         ledger.tiers.extend(whole.iter().cloned());

@@ -3,7 +3,7 @@
 
 use super::execute::{Done, carry_out_all, execute};
 use super::pass::sweep;
-use super::{Disk, Places, Plan, Step, look, text_of};
+use super::{Disk, Places, Plan, Step, look, starts, text_of};
 use crate::node::hosts_toml;
 use crate::node::ledger::{self, Entry, Kind, Ledger, Store};
 use crate::node::write::Standing;
@@ -40,6 +40,7 @@ pub fn release(store: &Store, places: &Places, wait: Duration) -> Result<Release
         Ok(ledger) => (ledger, None),
         Err(error) => (Ledger::default(), Some(error)),
     };
+    starts::lapse(&mut ledger, store, None);
     let marked = places.marked();
     let paths: BTreeSet<PathBuf> = ledger.files.keys().chain(marked.keys()).cloned().collect();
     sweep(paths.iter());

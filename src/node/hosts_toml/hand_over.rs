@@ -3,7 +3,7 @@
 
 use super::layout::Layout;
 use super::remove::{self, Place};
-use super::{HEADER_MARK, Refused, TABLE_MARK, is_generated, render};
+use super::{HEADER_MARK, Refused, TABLE_MARK, copied, is_generated, render};
 use crate::node::desired::NOBODY;
 use crate::node::endpoint::same_endpoint;
 use crate::node::marks::{self, OURS};
@@ -73,6 +73,9 @@ pub fn hand_over(text: &str, agent: Option<&str>) -> Result<String, Refused> {
         marks::without_last_end(&mut kept);
     }
     remove::still_readable(text, &kept)?;
+    if copied::is_copy(text) {
+        kept = copied::sum_anew(&kept);
+    }
     Ok(kept)
 }
 

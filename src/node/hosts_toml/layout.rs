@@ -36,6 +36,8 @@ pub(super) struct Host {
     pub(super) lines: Vec<Range<usize>>,
     /// It presents a client certificate.
     pub(super) has_client: bool,
+    /// The path of its URL is the API's root.
+    pub(super) override_path: bool,
 }
 
 // === impl Layout ===
@@ -106,6 +108,7 @@ fn hosts(all: &Lines, root: &Table) -> Result<(Vec<Host>, Option<usize>), Refuse
         all.of_table(host, &mut lines);
         lines.sort_by_key(|lines| lines.start);
         let has_client = host.contains_key("client");
+        let override_path = host.get("override_path").and_then(Item::as_bool);
         let url = url.to_owned();
         hosts.push((
             start,
@@ -113,6 +116,7 @@ fn hosts(all: &Lines, root: &Table) -> Result<(Vec<Host>, Option<usize>), Refuse
                 url,
                 lines,
                 has_client,
+                override_path: override_path.unwrap_or_default(),
             },
         ));
     }

@@ -73,6 +73,20 @@ struct Top {
     is_ours: bool,
 }
 
+// === impl Top ===
+
+impl Top {
+    fn ours(lines: String) -> Self {
+        let is_ours = true;
+        Self { lines, is_ours }
+    }
+
+    fn theirs() -> Self {
+        let (lines, is_ours) = (String::new(), false);
+        Self { lines, is_ours }
+    }
+}
+
 // === impl Merge ===
 
 impl Merge<'_> {
@@ -86,7 +100,12 @@ impl Merge<'_> {
         for (at, host) in layout.hosts.iter().enumerate() {
             let url = EndpointUrl::parse(&host.url, Reader::Containerd);
             let is_agent = same_endpoint(&host.url, self.agent_url());
-            let known = url.as_ref().and_then(|url| self.desired.role_of(url));
+            let known = EndpointUrl::root(&host.url, host.override_path)
+                .and_then(|root| self.desired.role_of(&root).cloned())
+                // Where k3s' containerd has no other way to the registry, this one stays.
+                .filter(|role| {
+                    *role != Role::Upstream || layout.server.is_some() || self.desired.closed
+                });
             if at == 0 && is_embedded(host, url.as_ref()) {
                 embedded = Some(host);
             } else if is_agent && self.generated {
@@ -96,7 +115,7 @@ impl Merge<'_> {
                 return Err(Refused::Existing(host.url.clone()));
             } else if is_agent || (known.is_some() && self.policy == Existing::Adopt) {
                 self.aside.extend(host.lines.iter().cloned().flatten());
-                let whose = match known {
+                let whose = match &known {
                     Some(Role::Tier(name)) => format!("the configured tier {name}"),
                     Some(_) => "the registry itself".to_owned(),
                     None => "this agent".to_owned(),
@@ -131,36 +150,36 @@ impl Merge<'_> {
         let Some((url, lines)) = &layout.server else {
             // The user's keys describe the registry itself; with another server they would describe that.
             if closed {
-                self.set_aside(layout);
+                self.set_aside(layout, &keys);
+                return Ok(Top::ours(render::server(ours, &[])));
             }
-            let written = if closed { &[] } else { keys.as_slice() };
-            return Ok(Top {
-                lines: render::server(ours, written),
-                is_ours: true,
-            });
+            // Stock containerd goes on to the registry itself without a word; k3s' only where there is no host, which
+            // ours would change. Then it minds no path and no capabilities of the root.
+            if !layout.hosts.is_empty() {
+                return Ok(Top::theirs());
+            }
+            self.set_aside(layout, &["capabilities", "override_path"]);
+            return Ok(Top::ours(render::server(ours, &keys)));
         };
         if !closed && same_endpoint(url, &ours.url) {
-            return Ok(Top {
-                lines: String::new(),
-                is_ours: false,
-            });
+            return Ok(Top::theirs());
         }
-        let known = EndpointUrl::parse(url, Reader::Containerd)
-            .and_then(|url| self.desired.role_of(&url).cloned());
+        let known = EndpointUrl::parse(url, Reader::Containerd).and_then(|url| {
+            let mut known = self.desired.known.iter();
+            known.find(|known| known.url.same_server(&url))
+        });
+        let known = known.map(|known| &known.role);
         let is_agent = same_endpoint(url, self.agent_url());
         let foreign = known.is_none() && !url.is_empty() && !is_agent;
         if self.policy == Existing::Refuse && (foreign || matches!(known, Some(Role::Tier(_)))) {
             return Err(Refused::Existing(format!("server = {url:?}")));
         }
-        if !closed && (foreign || (known.is_some() && self.policy == Existing::Keep)) {
-            self.notes.push(format!(
-                "server stays {url}: that is asked last, not {}",
-                ours.url
-            ));
-            return Ok(Top {
-                lines: String::new(),
-                is_ours: false,
-            });
+        if !closed {
+            if foreign {
+                self.notes
+                    .push(format!("server stays {url}: that is asked last"));
+            }
+            return Ok(Top::theirs());
         }
         if foreign {
             self.notes.push(format!(
@@ -168,16 +187,16 @@ impl Merge<'_> {
             ));
         }
         self.aside.extend(lines.clone());
-        self.set_aside(layout);
-        Ok(Top {
-            lines: render::server(ours, &[]),
-            is_ours: true,
-        })
+        self.set_aside(layout, &keys);
+        Ok(Top::ours(render::server(ours, &[])))
     }
 
-    fn set_aside(&mut self, layout: &Layout) {
-        let lines = layout.server_keys.iter().map(|(_, lines)| lines.clone());
-        self.aside.extend(lines.flatten());
+    /// Root keys that would describe another server than they were written for.
+    fn set_aside(&mut self, layout: &Layout, keys: &[&str]) {
+        let found = layout.server_keys.iter();
+        let found = found.filter(|(key, _)| keys.contains(&key.as_str()));
+        self.aside
+            .extend(found.flat_map(|(_, lines)| lines.clone()));
     }
 
     /// Our tables.

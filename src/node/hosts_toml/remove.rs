@@ -1,10 +1,15 @@
 //! Takes our part out of a text again, whatever the user has done to it since. Line by line, by the marks alone:
 //! it also works on a text that no parser can read any more.
 
+use super::copied::is_copy;
+use super::layout::Layout;
 use super::{HEADER_MARK, Refused, TABLE_MARK};
 use crate::node::endpoint::{EndpointUrl, Reader};
-use crate::node::marks::{self, ASIDE};
+use crate::node::marks::{self, ASIDE, OURS};
 use toml_edit::Document;
+
+/// Our line of a `server` that is the registry itself: the agent has no TLS.
+const REGISTRY: &str = "server = \"https://";
 
 /// The text without our part, and with what was set aside back in its place. An empty result of a file that we
 /// made is a file to be deleted.
@@ -13,16 +18,30 @@ use toml_edit::Document;
 /// [`Refused::ReadBack`] if the text could be read as TOML and the result could not: what the user wrote
 /// between our lines hangs on them.
 pub fn remove(text: &str) -> Result<String, Refused> {
+    if is_copy(text) {
+        return Ok(String::new());
+    }
     let mut kept = String::with_capacity(text.len());
     let mut place = Place::Elsewhere;
     let mut last_is_ours = false;
+    let mut server = None;
     for line in marks::lines(text) {
         let (next, ours) = place.step(line);
         place = next;
         last_is_ours = ours;
         if !ours {
             kept.push_str(line.strip_prefix(ASIDE).unwrap_or(line));
+        } else if line.starts_with(REGISTRY) {
+            server = Some((kept.len(), line.replacen(OURS, "", 1)));
         }
+    }
+    // Hosts that somebody has put into a file of ours since: without a server k3s' containerd would end with them.
+    if let Some((at, line)) = server
+        && let Ok(layout) = Layout::of(&kept)
+        && layout.server.is_none()
+        && !layout.hosts.is_empty()
+    {
+        kept.insert_str(at, &line);
     }
     if last_is_ours && !text.ends_with('\n') {
         marks::without_last_end(&mut kept);

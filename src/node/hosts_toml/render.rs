@@ -80,13 +80,12 @@ fn who(role: &Role) -> String {
         Role::Agent => "agent".to_owned(),
         Role::Tier(name) => format!("tier {name}"),
         Role::Upstream => "upstream".to_owned(),
-        Role::Wildcard => "copied from the entry for every registry".to_owned(),
         Role::Nobody => "nobody".to_owned(),
     }
 }
 
 /// A basic string of TOML: double quotes, which 1.x's and 2.x's parsers both read as keys.
-fn quoted(text: &str) -> String {
+pub(in crate::node) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {

@@ -152,7 +152,7 @@ impl Changes<'_> {
         if wanted.existing == Existing::Refuse {
             return Err(Refused::Existing(format!("{text} in mirrors.{name}")));
         }
-        let url = EndpointUrl::parse(text, Reader::K3s);
+        let url = EndpointUrl::root_by_k3s(text);
         let role = url.as_ref().and_then(|url| desired.role_of(url));
         let adopt = wanted.existing == Existing::Adopt;
         match role {

@@ -2,8 +2,6 @@
 
 use super::tree::{self, Kind, Node};
 use super::{Refused, unusual};
-use crate::node::desired::{HostEntry, Role};
-use crate::node::endpoint::{EndpointUrl, Reader};
 use crate::node::marks::BYTE_ORDER_MARK;
 use std::path::PathBuf;
 use yaml_serde::Value;
@@ -72,7 +70,11 @@ pub(super) fn checked(text: &str) -> Result<Option<Node>, Refused> {
         };
         expect_mapping(configs, name)?;
         for (key, entry) in configs.pairs() {
-            expect_mapping(entry, &format!("{name}.{}", key.text().unwrap_or_default()))?;
+            let what = format!("{name}.{}", key.text().unwrap_or_default());
+            expect_mapping(entry, &what)?;
+            if name == "configs" {
+                check_config(&what, entry)?;
+            }
         }
     }
     value(text)?;
@@ -112,6 +114,67 @@ pub(in crate::node) fn is_bottomless(text: &str) -> bool {
     })
 }
 
+/// The types of wharfie's `RegistryConfig`: k3s waits for ever at its next start with others (containerd-k3s-facts 13.5).
+fn check_config(what: &str, entry: &Node) -> Result<(), Refused> {
+    let tables = [
+        (
+            "auth",
+            &["username", "password", "auth", "identity_token"][..],
+        ),
+        ("tls", &["ca_file", "cert_file", "key_file"]),
+    ];
+    for (name, texts) in tables {
+        let Some(table) = entry.get(name) else {
+            continue;
+        };
+        let what = format!("{what}.{name}");
+        expect_mapping(table, &what)?;
+        for key in texts {
+            if let Some(value) = table.get(key) {
+                expect_text(value, &format!("{what}.{key}"))?;
+            }
+        }
+    }
+    let tls = entry.get("tls");
+    match tls.and_then(|tls| tls.get("insecure_skip_verify")) {
+        Some(value) if !is_truth(value) => {
+            let what = format!(
+                "line {}: {what}.tls.insecure_skip_verify is neither true nor false",
+                value.line
+            );
+            Err(Refused::Unreadable(what))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn expect_text(node: &Node, what: &str) -> Result<(), Refused> {
+    match node.kind {
+        Kind::Scalar { .. } | Kind::Alias => Ok(()),
+        _ => {
+            let what = format!("line {}: {what} is no text", node.line);
+            Err(Refused::Unreadable(what))
+        }
+    }
+}
+
+/// YAML 1.1's words, without quotes.
+fn is_truth(node: &Node) -> bool {
+    let words = ["true", "false", "yes", "no", "on", "off", "y", "n"];
+    match &node.kind {
+        Kind::Scalar { value, plain: true } => {
+            let word = value.to_ascii_lowercase();
+            let case = *value == word || *value == word.to_ascii_uppercase() || {
+                let (first, rest) = value.split_at(value.len().min(1));
+                first.to_ascii_lowercase() + rest == word
+            };
+            node.is_null() || (case && words.contains(&word.as_str()))
+        }
+        Kind::Alias => true,
+        _ => false,
+    }
+}
+
 fn check_mirror(name: &str, entry: &Node) -> Result<(), Refused> {
     let what = format!("mirrors.{name}");
     expect_mapping(entry, &what)?;
@@ -134,7 +197,12 @@ fn check_mirror(name: &str, entry: &Node) -> Result<(), Refused> {
         }
     }
     match entry.get("rewrite") {
-        Some(rewrite) => expect_mapping(rewrite, &format!("{what}.rewrite")),
+        Some(rewrite) => {
+            let what = format!("{what}.rewrite");
+            expect_mapping(rewrite, &what)?;
+            let mut rules = rewrite.pairs().iter();
+            rules.try_for_each(|(_, value)| expect_text(value, &what))
+        }
         None => Ok(()),
     }
 }
@@ -220,44 +288,6 @@ impl Registries {
         mirrors
             .find(|(name, _)| name == key)
             .map(|(_, mirror)| mirror)
-    }
-
-    /// The endpoints of the `"*"` entry as k3s would write them into a `hosts.toml`, for
-    /// [`DesiredHost::with_wildcard`](crate::node::desired::DesiredHost::with_wildcard).
-    #[must_use]
-    pub fn wildcard(&self) -> Vec<HostEntry> {
-        let Some(mirror) = self.mirror("*") else {
-            return Vec::new();
-        };
-        let entries = mirror
-            .endpoints
-            .iter()
-            .filter_map(|text| self.host_entry(text));
-        entries.collect()
-    }
-
-    /// containerd-k3s-facts 7.2: any path but `/v2` is the API's root.
-    fn host_entry(&self, text: &str) -> Option<HostEntry> {
-        let mut url = EndpointUrl::parse(text, Reader::K3s)?;
-        if url.host == "docker.io" {
-            "registry-1.docker.io".clone_into(&mut url.host);
-        }
-        let scheme = if url.https { "https" } else { "http" };
-        let authority = url.authority();
-        let mut entry = HostEntry::new(
-            Role::Wildcard,
-            format!("{scheme}://{authority}{}", url.path),
-        );
-        entry.capabilities = vec!["pull", "resolve"];
-        entry.override_path = !url.path.is_empty();
-        if url.https
-            && let Some((_, tls)) = self.tls.iter().find(|(host, _)| *host == authority)
-        {
-            entry.ca.clone_from(&tls.ca_file);
-            entry.client = tls.cert_file.clone().zip(tls.key_file.clone());
-            entry.skip_verify = tls.insecure_skip_verify;
-        }
-        Some(entry)
     }
 }
 

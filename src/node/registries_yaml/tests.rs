@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{Config, Existing};
-use crate::node::desired::{DesiredHost, HostEntry, Role, Situation, desired};
+use crate::node::desired::{DesiredHost, Situation, desired};
 use std::collections::BTreeSet;
 
 const TIER: &str = "[[tier]]\nname = \"core\"\nurl = \"https://core.example.com\"\nproject = \"p-{registry_dashed}\"\n";
@@ -25,6 +25,38 @@ fn edited(text: &str, more: &str, default_endpoint_disabled: bool) -> Edited {
         default_endpoint_disabled,
     };
     edit(text, &wanted).unwrap()
+}
+
+/// wharfie's types: with others k3s waits for ever at its next start (containerd-k3s-facts 13.5).
+#[test]
+fn what_k3s_cannot_unmarshal_is_said_with_its_line() {
+    let config =
+        |text: &str| format!("mirrors:\n  docker.io:\nconfigs:\n  m.example:\n    {text}\n");
+    for (text, line) in [
+        ("auth: dTpw", "line 5"),
+        ("tls: true", "line 5"),
+        ("tls: {insecure_skip_verify: \"maybe\"}", "line 5"),
+        ("tls: {insecure_skip_verify: \"true\"}", "line 5"),
+        ("tls: {insecure_skip_verify: 1}", "line 5"),
+        ("auth: {username: u, password: [p]}", "line 5"),
+    ] {
+        let refused = read(&config(text)).unwrap_err();
+        assert!(
+            matches!(refused, Refused::Unreadable(_)),
+            "{text}: {refused}"
+        );
+        assert!(refused.to_string().contains(line), "{text}: {refused}");
+    }
+    let rewrite = "mirrors:\n  docker.io:\n    rewrite:\n      a: [b]\n";
+    assert!(read(rewrite).unwrap_err().to_string().contains("line 4"));
+    for text in [
+        "auth: {username: 1, password: true}",
+        "auth:",
+        "tls: {insecure_skip_verify: Yes, ca_file: ~}",
+        "tls: {insecure_skip_verify: }",
+    ] {
+        assert!(read(&config(text)).is_ok(), "{text}");
+    }
 }
 
 /// Issue 13.14: neither the depth nor the number of entries costs more than a refusal.
@@ -54,8 +86,8 @@ fn bottomless_and_endless_files_are_refused_at_once() {
 
 #[test]
 fn an_editor_in_our_lists() {
-    let lines = "mirrors:\n  docker.io:\n    endpoint:\n      - https://core.example.com/v2/x # ours\n      - https://a.example\n";
-    let flow = "mirrors:\n  docker.io:\n    endpoint: [\"https://core.example.com/v2/x\", https://a.example]\n";
+    let lines = "mirrors:\n  docker.io:\n    endpoint:\n      - https://core.example.com/v2/p-docker-io # ours\n      - https://a.example\n";
+    let flow = "mirrors:\n  docker.io:\n    endpoint: [\"https://core.example.com/v2/p-docker-io\", https://a.example]\n";
     let empty = "mirrors:\n  docker.io:\n";
     for (text, from, to, expected) in [
         // A new endpoint of the user's stays.
@@ -63,20 +95,20 @@ fn an_editor_in_our_lists() {
             lines,
             "      - https://a.example\n",
             "      - https://b.example\n      - https://a.example\n",
-            "mirrors:\n  docker.io:\n    endpoint:\n      - https://core.example.com/v2/x # ours\n      - https://b.example\n      - https://a.example\n",
+            "mirrors:\n  docker.io:\n    endpoint:\n      - https://core.example.com/v2/p-docker-io # ours\n      - https://b.example\n      - https://a.example\n",
         ),
         // As in brackets, where the adopted one comes back at the end.
         (
             flow,
             "https://a.example]\n",
             "https://b.example]\n",
-            "mirrors:\n  docker.io:\n    endpoint: [https://b.example, \"https://core.example.com/v2/x\"]\n",
+            "mirrors:\n  docker.io:\n    endpoint: [https://b.example, \"https://core.example.com/v2/p-docker-io\"]\n",
         ),
         (
             flow,
             "https://a.example]\n",
             "https://a.example]   # note\n",
-            "mirrors:\n  docker.io:\n    endpoint: [\"https://core.example.com/v2/x\", https://a.example]   # note\n",
+            "mirrors:\n  docker.io:\n    endpoint: [\"https://core.example.com/v2/p-docker-io\", https://a.example]   # note\n",
         ),
         // The user has taken the entry out, and ours with it.
         (
@@ -140,41 +172,6 @@ fn what_k3s_cannot_be_told() {
 }
 
 #[test]
-fn what_k3s_knows() {
-    let text = "mirrors:\n  \"*\":\n    endpoint:\n      - localhost:5000\n      - all.example/v2/x\n      - https://docker.io\n      - https://tls.example:8443/v2\n      - ~\n  a.example:\n    rewrite: {x: y}\n  b.example: {endpoint: , rewrite: {}}\nconfigs:\n  tls.example:8443:\n    tls: {ca_file: /ca.pem, cert_file: /c.pem, key_file: /k.pem, insecure_skip_verify: yes}\n  c.example:\n    auth: {username: u}\n";
-    let known = read(text).unwrap();
-    assert!(known.mirror("a.example").unwrap().has_rewrite);
-    assert_eq!(known.mirror("b.example"), Some(&Mirror::default()));
-    assert_eq!(known.configs, ["tls.example:8443", "c.example"]);
-    let entry = |url: &str| HostEntry {
-        capabilities: vec!["pull", "resolve"],
-        ..HostEntry::new(Role::Wildcard, url.to_owned())
-    };
-    let expected = [
-        entry("http://localhost:5000"),
-        HostEntry {
-            override_path: true,
-            ..entry("https://all.example/v2/x")
-        },
-        entry("https://registry-1.docker.io"),
-        HostEntry {
-            ca: Some("/ca.pem".into()),
-            client: Some(("/c.pem".into(), "/k.pem".into())),
-            skip_verify: true,
-            ..entry("https://tls.example:8443")
-        },
-    ];
-    assert_eq!(known.wildcard(), expected);
-    assert_eq!(read("").unwrap().wildcard(), []);
-    // One meaning, two texts: no restart of k3s is pending between them.
-    let (one, two) = (
-        "mirrors: {a.example: {endpoint: [x]}}",
-        "# c\nmirrors:\n  a.example:\n    endpoint:\n    - 'x'\n",
-    );
-    assert_eq!(read(one), read(two));
-}
-
-#[test]
 fn places_that_a_line_cannot_be_put_beside() {
     let wanted = Edit {
         desired: &hosts(""),
@@ -202,7 +199,7 @@ fn places_that_a_line_cannot_be_put_beside() {
             "a merge",
         ),
         (
-            "mirrors:\n  docker.io:\n    endpoint: [\"https://core.example.com\"\n      , a]\n",
+            "mirrors:\n  docker.io:\n    endpoint: [\"https://core.example.com/v2/p-docker-io\"\n      , a]\n",
             "a comma",
         ),
     ] {
@@ -210,4 +207,22 @@ fn places_that_a_line_cannot_be_put_beside() {
         assert!(matches!(error, Refused::Unusual(_)), "{error:?}");
         assert!(error.to_string().contains(said), "{error}");
     }
+}
+
+#[test]
+fn what_k3s_knows() {
+    let text = "mirrors:\n  \"*\":\n    endpoint:\n      - localhost:5000\n      - all.example/v2/x\n      - https://docker.io\n      - https://tls.example:8443/v2\n      - ~\n  a.example:\n    rewrite: {x: y}\n  b.example: {endpoint: , rewrite: {}}\nconfigs:\n  tls.example:8443:\n    tls: {ca_file: /ca.pem, cert_file: /c.pem, key_file: /k.pem, insecure_skip_verify: yes}\n  c.example:\n    auth: {username: u}\n";
+    let known = read(text).unwrap();
+    assert!(known.mirror("a.example").unwrap().has_rewrite);
+    assert_eq!(known.mirror("b.example"), Some(&Mirror::default()));
+    assert_eq!(known.configs, ["tls.example:8443", "c.example"]);
+    let (_, tls) = &known.tls[0];
+    assert_eq!(tls.ca_file, Some("/ca.pem".into()));
+    assert!(tls.insecure_skip_verify);
+    // One meaning, two texts: no restart of k3s is pending between them.
+    let (one, two) = (
+        "mirrors: {a.example: {endpoint: [x]}}",
+        "# c\nmirrors:\n  a.example:\n    endpoint:\n    - 'x'\n",
+    );
+    assert_eq!(read(one), read(two));
 }

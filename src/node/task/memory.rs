@@ -52,6 +52,12 @@ pub(super) fn directories(
         .filter_map(|path| std::fs::canonicalize(path).ok());
     directories.extend(targets.filter_map(|target| Some(target.parent()?.to_owned())));
     directories.extend(detected.certs_d.clone());
+    // Where k3s generates its config.toml, which tells of a start.
+    let above = detected
+        .certs_d
+        .iter()
+        .filter_map(|certs_d| certs_d.parent());
+    directories.extend(above.map(Path::to_owned));
     directories.insert(state.to_owned());
     directories
 }

@@ -5,7 +5,7 @@ use super::*;
 /// Who is asked for docker.io, in order.
 fn chain(node: &Node, registry: &str) -> Vec<String> {
     let text = node.read(&node.hosts(registry)).unwrap();
-    let view = crate::node::hosts_toml::read(&text).unwrap();
+    let view = hosts_toml::read(&text).unwrap();
     let hosts = view.hosts.into_iter().chain(view.server);
     hosts.map(|host| host.url).collect()
 }
@@ -184,60 +184,4 @@ fn registries_yaml_is_stable_and_changes_on_enable_and_disable_only() {
     assert_eq!(node.read(&path).unwrap(), with);
     node.restore();
     assert_eq!(node.read(&path).unwrap(), yaml);
-}
-
-#[test]
-fn entries_for_every_registry_are_copied() {
-    let node = Node::new();
-    node.write(
-        &node.path(REGISTRIES),
-        "mirrors:\n  \"*\":\n    endpoint: [\"https://all.example\"]\n",
-    );
-    node.apply();
-    assert_eq!(
-        chain(&node, "docker.io"),
-        [AGENT, "https://all.example", HUB]
-    );
-    let stock = Node::new();
-    stock.write(
-        &stock.hosts("_default"),
-        "[host.\"https://all.example\"]\n  ca = \"their.crt\"\n",
-    );
-    fs::write(stock.hosts("_default").with_file_name("their.crt"), "pem").unwrap();
-    stock.apply();
-    assert_eq!(
-        chain(&stock, "docker.io"),
-        [AGENT, "https://all.example", HUB]
-    );
-    let text = stock.read(&stock.hosts("docker.io")).unwrap();
-    assert!(text.contains("certs.d/_default/their.crt"), "{text}");
-}
-
-#[test]
-fn a_runtime_that_is_not_seen_now_changes_nothing() {
-    let mut node = Node::new();
-    node.apply();
-    let before = node.everything();
-    node.machine = Machine::below(&node.path("elsewhere"), Vec::new());
-    let passed = node.try_apply().unwrap();
-    assert_eq!(passed.detected.runtime, Found::None);
-    assert_eq!(node.everything(), before);
-    node.config = Config::from_toml(&format!("{CONFIG}runtime = \"none\"\n")).unwrap();
-    node.apply();
-    assert!(!node.hosts("docker.io").exists());
-}
-
-#[test]
-fn what_k3s_generated_of_the_agent_does_not_come_back() {
-    let node = Node::new();
-    let agent = "\n[host.\"http://127.0.0.1:290/v2\"]\n  capabilities = [\"pull\", \"resolve\"]\n";
-    let (head, mirror) = GENERATED.split_at(GENERATED.find("\n[host.\"https").unwrap());
-    let generated = format!("{head}{agent}{mirror}");
-    node.write(&node.hosts("docker.io"), &generated);
-    node.apply();
-    node.restore();
-    assert_eq!(
-        node.read(&node.hosts("docker.io")).as_deref(),
-        Some(GENERATED)
-    );
 }

@@ -1,0 +1,89 @@
+//! What containerd would see of a registry without us, looked up as containerd looks it up (hosts.go: hostPaths and
+//! loadHostDir; containerd-k3s-facts 1.3, 1.6): the directory that is read, and what is in force where that holds no
+//! hosts.toml of others. Pure.
+
+use super::{DEFAULT, Disk, HOSTS};
+use crate::node::hosts_toml;
+use crate::node::ledger::Ledger;
+use std::path::{Path, PathBuf};
+
+/// The directories in which containerd looks for a registry before `_default`, in its order.
+pub(super) fn candidates(certs_d: &Path, registry: &str) -> Vec<PathBuf> {
+    let mut names = Vec::new();
+    if let Some((host, port)) = registry.rsplit_once(':') {
+        names.push(format!("{host}_{port}_"));
+    }
+    names.push(registry.to_owned());
+    names.iter().map(|name| certs_d.join(name)).collect()
+}
+
+/// The one that is read with a file of ours in it: the first that is there, else the registry's own.
+pub(super) fn directory(certs_d: &Path, registry: &str, disk: &Disk) -> PathBuf {
+    let candidates = candidates(certs_d, registry);
+    let found = candidates.iter().find(|path| disk.names(path).is_some());
+    let own = || certs_d.join(registry);
+    found.cloned().unwrap_or_else(own)
+}
+
+/// What is in force where `directory` holds no hosts.toml of others: the text, and where it is from.
+pub(super) fn elsewhere(
+    directory: &Path,
+    disk: &Disk,
+    ledger: &Ledger,
+) -> Option<(String, PathBuf)> {
+    if is_theirs(directory, disk, ledger) {
+        let text = certificates(directory, disk)?;
+        return Some((text, directory.to_owned()));
+    }
+    let default = directory.parent()?.join(DEFAULT);
+    let text = disk.text(&default.join(HOSTS));
+    let text = text.filter(|text| !text.is_empty());
+    // One that containerd cannot read is as none.
+    let text = text.and_then(|text| hosts_toml::rebase(&text, &default).ok());
+    let text = text.or_else(|| certificates(&default, disk))?;
+    Some((text, default))
+}
+
+/// Whether the directory would be there without us. An empty one hides `_default`.
+fn is_theirs(directory: &Path, disk: &Disk, ledger: &Ledger) -> bool {
+    let Some(names) = disk.names(directory) else {
+        return false;
+    };
+    let ours = |name: &String| name == HOSTS || name.starts_with("harbor-pilot-");
+    if names.iter().any(|name| !ours(name)) {
+        return true;
+    }
+    let known = ledger.files.contains_key(&directory.join(HOSTS));
+    // What the ledger does not know and holds nothing but ours is from a lost one.
+    !ledger.directories.contains(directory) && (known || !names.iter().any(|name| name == HOSTS))
+}
+
+/// Docker's layout of certificates, as containerd reads it beside no hosts.toml.
+fn certificates(directory: &Path, disk: &Disk) -> Option<String> {
+    let names = disk.names(directory)?;
+    let path = |name: &str| hosts_toml::quoted(&directory.join(name).to_string_lossy());
+    let ca = names.iter().filter(|name| name.ends_with(".crt"));
+    let ca: Vec<String> = ca.map(|name| path(name)).collect();
+    let pairs = names.iter().filter_map(|name| {
+        let stem = name.strip_suffix(".cert")?;
+        let key = format!("{stem}.key");
+        Some((path(name), names.contains(&key).then(|| path(&key))))
+    });
+    let pairs: Vec<(String, Option<String>)> = pairs.collect();
+    if ca.is_empty() && pairs.is_empty() {
+        return None;
+    }
+    let mut text = String::new();
+    if !ca.is_empty() {
+        text.push_str(&format!("ca = [{}]\n", ca.join(", ")));
+    }
+    if !pairs.is_empty() {
+        let pair = |(certificate, key): &(String, Option<String>)| match key {
+            Some(key) => format!("[{certificate}, {key}]"),
+            None => certificate.clone(),
+        };
+        let pairs: Vec<String> = pairs.iter().map(pair).collect();
+        text.push_str(&format!("client = [{}]\n", pairs.join(", ")));
+    }
+    Some(text)
+}

@@ -1,0 +1,18 @@
+//go:build !containerd1
+
+package main
+
+import (
+	"context"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/containerd/v2/core/remotes/docker/config"
+)
+
+type registryHost = docker.RegistryHost
+
+// hostsBelow is how containerd finds the hosts of a registry below a directory of host configurations.
+func hostsBelow(root string) func(string) ([]registryHost, error) {
+	options := config.HostOptions{HostDir: config.HostDirFromRoot(root)}
+	return config.ConfigureHosts(context.Background(), options)
+}

@@ -1,0 +1,335 @@
+//! The law of the node's files (design F9), with containerd's own code as the judge: with the agent's own tables taken
+//! out of what containerd sees, and adopted endpoints left out on both sides, it sees exactly what it would see without
+//! the agent; and after `restore` every file stands byte for byte as before.
+//!
+//! The judge is `ConfigureHosts` of containerd 1.7, 2.1 and 2.2 and of k3s' fork (tests/node_checker/law). It needs a
+//! Go toolchain of 1.25 or later, which `make deps` brings below target/tools where there is none, and once the Go module
+//! proxy. 500 generated states, as many as `HARBOR_PILOT_LAW` says with `make law`; a state is repeated by its seed with
+//! `HARBOR_PILOT_SEED`.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test's own helpers end the test"
+)]
+
+mod judge;
+mod states;
+
+use harbor_pilot::config::Config;
+use harbor_pilot::node::detect::{Machine, Process};
+use harbor_pilot::node::files::{self, Everything, Pass, Passed, Places, Tiers};
+use harbor_pilot::node::ledger::Store;
+use judge::{Judge, Seen, View};
+use states::{Chance, REGISTRIES, State};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const AGENT: &str = "127.0.0.1:290";
+const NOBODY: &str = "127.0.0.1:0";
+
+/// A node in a temporary directory.
+struct Node {
+    state: State,
+    machine: Machine,
+    store: Store,
+    config: Config,
+    certs_d: PathBuf,
+    root: tempfile::TempDir,
+}
+
+type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
+
+impl Node {
+    fn new(state: State) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let certs_d = state.write(root.path());
+        let processes = if state.k3s {
+            vec![Process {
+                pid: 7,
+                argv: vec!["/usr/local/bin/k3s server".to_owned()],
+                started: 4_000_000_000,
+            }]
+        } else {
+            Vec::new()
+        };
+        Self {
+            machine: Machine::below(root.path(), processes),
+            store: Store::new(&root.path().join("state")),
+            config: Config::from_toml(&state.config()).unwrap(),
+            certs_d,
+            root,
+            state,
+        }
+    }
+
+    fn pass(&self, alive: bool, whole: bool) -> Passed {
+        let mut tiers = Tiers::default();
+        if whole {
+            tiers.whole.insert("core".into());
+        }
+        let pass = Pass {
+            machine: &self.machine,
+            store: &self.store,
+            config: &self.config,
+            agent: Some("http://127.0.0.1:290"),
+            agent_alive: alive,
+            stopped: false,
+            tiers: &tiers,
+            detected: None,
+        };
+        files::run(&pass, Duration::ZERO, true, &mut Everything).unwrap()
+    }
+
+    fn views(&self, judges: &mut [Judge]) -> BTreeMap<(String, String), View> {
+        let mut views = BTreeMap::new();
+        for judge in judges
+            .iter_mut()
+            .filter(|judge| judge.is_k3s() == self.state.k3s)
+        {
+            for registry in REGISTRIES {
+                let key = (judge.name.to_owned(), registry.to_owned());
+                views.insert(key, judge.asks(&self.certs_d, registry));
+            }
+        }
+        views
+    }
+
+    fn tree(&self) -> Tree {
+        let mut tree = Tree::new();
+        let mut left = vec![self.root.path().to_owned()];
+        while let Some(directory) = left.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path == self.root.path().join("state") {
+                    continue;
+                }
+                let metadata = fs::metadata(&path).unwrap();
+                let bytes = if metadata.is_dir() {
+                    left.push(path.clone());
+                    Vec::new()
+                } else {
+                    fs::read(&path).unwrap()
+                };
+                tree.insert(path, (metadata.permissions().mode(), bytes));
+            }
+        }
+        tree
+    }
+
+    /// Everything that stands below certs.d, for a message.
+    fn shown(&self) -> String {
+        let files = self
+            .tree()
+            .into_iter()
+            .filter(|(path, _)| path.ends_with("hosts.toml"));
+        let shown = files.map(|(path, (_, bytes))| {
+            format!(
+                "--- {}\n{}",
+                path.display(),
+                String::from_utf8_lossy(&bytes)
+            )
+        });
+        shown.collect()
+    }
+}
+
+/// Who is a configured tier's endpoint for the registry.
+fn is_tier(seen: &Seen, registry: &str) -> bool {
+    let project = format!("/v2/proxy-{}", registry.replace(['.', ':'], "-"));
+    seen.scheme == "https" && seen.host == "harbor.example.com" && seen.path == project
+}
+
+fn is_upstream(seen: &Seen, registry: &str) -> bool {
+    let host = if registry == "docker.io" {
+        "registry-1.docker.io"
+    } else {
+        registry
+    };
+    seen.scheme == "https" && seen.host == host && seen.path == "/v2"
+}
+
+/// The view without ours and without what may be adopted.
+fn rest(view: &View, registry: &str) -> Vec<Seen> {
+    let kept = view.hosts.iter().filter(|seen| {
+        let ours = [AGENT, NOBODY].contains(&seen.host.as_str()) && seen.scheme == "http";
+        !ours && !is_tier(seen, registry) && !is_upstream(seen, registry)
+    });
+    kept.cloned().collect()
+}
+
+/// Says what of the law is broken.
+fn judged(
+    without: &View,
+    with: &View,
+    registry: &str,
+    node: &Node,
+    left: bool,
+    alive: bool,
+) -> Result<(), String> {
+    if left {
+        return same(&without.hosts, &with.hosts, "it was left alone");
+    }
+    if without.error.is_empty() != with.error.is_empty() {
+        return Err(format!("error {:?} became {:?}", without.error, with.error));
+    }
+    if !without.error.is_empty() {
+        return Ok(());
+    }
+    let closed = node.state.closed(registry);
+    let at = with.hosts.iter().position(|seen| seen.host == AGENT);
+    // A registry of this machine that wants a client certificate is k3s' embedded one, which stays first.
+    let embedded = without.hosts.first().is_some_and(Seen::is_embedded);
+    if alive && at != Some(usize::from(embedded)) {
+        return Err(format!("the agent is at {at:?}"));
+    }
+    if !alive && at.is_some() {
+        return Err("the agent is in it while it is out".to_owned());
+    }
+    if !closed {
+        // The last resort is what it was, adopted or not; a tier that was adopted comes by the agent.
+        let last = without.hosts.last();
+        let lost = last.filter(|last| !is_tier(last, registry) && !with.hosts.contains(last));
+        if let Some(lost) = lost {
+            return Err(format!("{lost:?} was the last resort"));
+        }
+        return same(&rest(without, registry), &rest(with, registry), "open");
+    }
+    let last = with.hosts.last().map(|seen| seen.host.as_str());
+    if last != Some(if alive { AGENT } else { NOBODY }) {
+        return Err(format!("closed, and the last resort is {last:?}"));
+    }
+    // Whoever was asked before the last resort still is, in the same order.
+    let mut before = rest(without, registry).into_iter();
+    for seen in rest(with, registry) {
+        if !before.any(|other| other == seen) {
+            return Err(format!("{seen:?} is new or out of order"));
+        }
+    }
+    Ok(())
+}
+
+fn same(without: &[Seen], with: &[Seen], what: &str) -> Result<(), String> {
+    if without == with {
+        return Ok(());
+    }
+    Err(format!("{what}: without {without:#?}\nwith {with:#?}"))
+}
+
+fn check(seed: u64, judges: &mut [Judge], seen: &mut BTreeSet<&'static str>) {
+    let state = State::of(seed);
+    let chance = &mut Chance::new(seed ^ 0x5eed);
+    let node = Node::new(state);
+    let before = node.tree();
+    let shown = node.shown();
+    let without = node.views(judges);
+    for _ in 0..2 {
+        let (alive, whole) = (chance.of(3, 4), chance.of(1, 2));
+        let passed = node.pass(alive, whole);
+        for done in &passed.done {
+            let fine = matches!(
+                done.outcome,
+                files::Outcome::Written
+                    | files::Outcome::Unchanged
+                    | files::Outcome::Lacks(_)
+                    | files::Outcome::Waits
+            );
+            assert!(fine, "seed {seed}: {done:?}");
+        }
+        let lacks = |directory: &Path| {
+            passed.done.iter().any(|done| {
+                matches!(done.outcome, files::Outcome::Lacks(_)) && done.path.starts_with(directory)
+            })
+        };
+        let with = node.views(judges);
+        for ((judge, registry), without) in &without {
+            let names = [registry.clone(), registry.replacen(':', "_", 1) + "_"];
+            let left = names.iter().any(|name| {
+                let directory = node.certs_d.join(name);
+                lacks(&directory)
+                    || passed
+                        .plan
+                        .left
+                        .iter()
+                        .any(|left| left.path.starts_with(&directory))
+            });
+            seen.insert(if left {
+                "left alone"
+            } else if node.state.closed(registry) {
+                "closed"
+            } else {
+                "open"
+            });
+            let with = &with[&(judge.clone(), registry.clone())];
+            if let Err(why) = judged(without, with, registry, &node, left, alive) {
+                panic!(
+                    "seed {seed}, containerd {judge}, {registry}, alive {alive}: {why}\n=== before\n{shown}\n=== after\n{}\n{:#?}",
+                    node.shown(),
+                    passed.plan.left
+                );
+            }
+        }
+        let again = node.pass(alive, whole);
+        let steps = again.plan.steps.iter().filter(|step| {
+            let directory = step.path.parent().expect("a file");
+            !lacks(directory)
+        });
+        assert_eq!(steps.count(), 0, "seed {seed}: {:#?}", again.plan);
+    }
+    let is_lost = chance.of(1, 4);
+    if is_lost {
+        seen.insert("without a ledger");
+        fs::remove_dir_all(node.root.path().join("state")).unwrap();
+    }
+    let places = Places::of(&node.machine, &node.config.node);
+    let released = files::release(&node.store, &places, Duration::ZERO).unwrap();
+    assert!(
+        released.marked.is_empty() && released.plan.left.is_empty(),
+        "seed {seed}: {released:?}"
+    );
+    let after = node.tree();
+    for (path, now) in &after {
+        let was = before
+            .get(path)
+            .map(|(mode, bytes)| (mode, String::from_utf8_lossy(bytes).into_owned()));
+        let now = (&now.0, String::from_utf8_lossy(&now.1).into_owned());
+        assert_eq!(Some(now), was, "seed {seed}: {}", path.display());
+    }
+    for (path, (_, bytes)) in before.iter().filter(|(path, _)| !after.contains_key(*path)) {
+        // Without the ledger an empty file or directory of the user's cannot be told from one that was made for ours.
+        assert!(
+            is_lost && bytes.is_empty(),
+            "seed {seed}: {} is gone",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn containerd_sees_nothing_but_the_agent_in_front() {
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    let mut judges = judge::all();
+    let (first, count) = match number("HARBOR_PILOT_SEED") {
+        Some(seed) => (seed, number("HARBOR_PILOT_LAW").unwrap_or(1)),
+        None => (1, number("HARBOR_PILOT_LAW").unwrap_or(500)),
+    };
+    let start = Instant::now();
+    let mut seen = BTreeSet::new();
+    for seed in first..first + count {
+        check(seed, &mut judges, &mut seen);
+    }
+    println!("{count} states, {:.0} s", start.elapsed().as_secs_f64());
+    assert!(
+        count < 100 || seen.len() == 4,
+        "not every kind was met: {seen:?}"
+    );
+}
