@@ -34,4 +34,6 @@ pub struct TokenKey {
     pub address: Option<SocketAddr>,
     /// The tier's project, or the upstream's repository.
     pub realm_of: Arc<str>,
+    /// Whether it is one of the source's credential. An anonymous one is another, and neither takes the other's place.
+    pub with_credential: bool,
 }

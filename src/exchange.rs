@@ -6,6 +6,7 @@ mod run;
 mod unauthorized;
 
 use crate::auth::{Fetcher, Lookup, Reach, Tokens};
+use crate::cache::Trust;
 use crate::http1::Fields;
 use crate::metrics::Metrics;
 use crate::topology::{EndpointId, Failure, Source};
@@ -36,6 +37,8 @@ pub struct Ask {
     pub range: Option<String>,
     /// `X-Request-Id`
     pub request_id: Arc<str>,
+    /// Who wants it: what its tokens may displace.
+    pub trust: Trust,
 }
 
 /// The final answer of one endpoint.

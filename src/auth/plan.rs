@@ -2,6 +2,7 @@
 
 use super::named_url::NamedUrl;
 use super::reach::Hop;
+use crate::cache::Trust;
 use crate::config::Credential;
 use crate::topology::{EndpointId, Source, SourceKind};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct TokenPlan {
     pub with_credential: bool,
     /// Sent as Basic; `None`: an anonymous token.
     pub credential: Option<Credential>,
+    /// Whose request wants it.
+    pub trust: Trust,
 }
 
 /// A Bearer challenge's parameters.
@@ -44,6 +47,8 @@ pub struct Wanted<'a> {
     pub repository: &'a str,
     /// Whether the source's credential may be used.
     pub with_credential: bool,
+    /// Whose request it is.
+    pub trust: Trust,
 }
 
 impl TokenPlan {
@@ -82,6 +87,7 @@ impl TokenPlan {
             target,
             with_credential: wanted.with_credential,
             credential,
+            trust: wanted.trust,
         })
     }
 }

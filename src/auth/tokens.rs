@@ -5,11 +5,11 @@
 
 use super::TokenKey;
 use super::plan::TokenPlan;
+use crate::cache::{Bounds, Trust, TtlMap};
 use crate::config::{BaseUrl, Credential};
 use crate::lifecycle::{self, deadline};
 use crate::metrics::Metrics;
 use crate::topology::{EndpointId, Failure, Source};
-use foldhash::HashMap;
 use hyper::header::HeaderValue;
 use std::fmt;
 use std::future::Future;
@@ -19,8 +19,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Tokens kept at most; the one unused for longest makes room.
-const MAX_TOKENS: usize = 4096;
+/// Tokens kept at most; the one unused for longest makes room, those of untrusted clients' requests first.
+const TOKENS: Bounds = Bounds::entries(Duration::MAX, 4096);
 /// For one fetch: connect, TLS and answer.
 const FETCH_LIMIT: Duration = Duration::from_secs(10);
 /// A refusal of the token endpoint is believed for so long, so that a burst asks once.
@@ -72,10 +72,9 @@ pub struct Tokens {
     metrics: Arc<Metrics>,
 }
 
-#[derive(Default)]
 struct Entries {
-    of: HashMap<TokenKey, Entry>,
-    /// Counts uses and fetches; orders entries by use and tells fetches apart.
+    of: TtlMap<TokenKey, Entry>,
+    /// Counts fetches, to tell them apart.
     counter: u64,
 }
 
@@ -83,7 +82,6 @@ type Landing = Option<Result<HeaderValue, TokenError>>;
 
 struct Entry {
     holder: Holder,
-    used: u64,
     current: Option<Current>,
     pending: Option<(u64, watch::Receiver<Landing>)>,
     denied: Option<(Instant, String)>,
@@ -120,7 +118,10 @@ impl Tokens {
     #[must_use]
     pub fn new(fetch: Arc<dyn FetchToken>, metrics: Arc<Metrics>) -> Self {
         Self {
-            entries: Arc::default(),
+            entries: Arc::new(Mutex::new(Entries {
+                of: TtlMap::new(TOKENS),
+                counter: 0,
+            })),
             fetch,
             metrics,
         }
@@ -134,12 +135,13 @@ impl Tokens {
         key: &TokenKey,
         source: &Source,
         endpoint: &EndpointId,
-        with_credential: bool,
+        trust: Trust,
         now: Instant,
     ) -> Option<HeaderValue> {
         let mut entries = self.lock();
-        let entry = entries.used(key)?;
-        if !entry.holder.is(source, with_credential) {
+        entries.of.used(key, trust);
+        let entry = entries.of.get_mut(key, now)?;
+        if !entry.holder.is(source, key.with_credential) {
             return None;
         }
         let current = entry.current.as_mut()?;
@@ -152,6 +154,7 @@ impl Tokens {
             if let Some(plan) = &current.plan {
                 let plan = TokenPlan {
                     endpoint: endpoint.clone(),
+                    trust,
                     ..TokenPlan::clone(plan)
                 };
                 self.launch(&mut entries, key, Arc::new(plan));
@@ -168,15 +171,15 @@ impl Tokens {
         let mut landing = {
             let now = Instant::now();
             let mut entries = self.lock();
-            let entry = entries.held(key, &plan.source, plan.with_credential);
-            match (&entry.current, &entry.denied, &entry.pending) {
-                (Some(current), _, _) if now < current.ends_at => {
+            let entry = entries.held(key, &plan.source, plan.trust, now);
+            match entry.map(|entry| (&entry.current, &entry.denied, &entry.pending)) {
+                Some((Some(current), ..)) if now < current.ends_at => {
                     return Ok(current.authorization.clone());
                 }
-                (_, Some((until, text)), _) if now < *until => {
+                Some((_, Some((until, text)), _)) if now < *until => {
                     return Err(TokenError::Denied(text.clone()));
                 }
-                (_, _, Some((_, landing))) => landing.clone(),
+                Some((.., Some((_, landing)))) => landing.clone(),
                 _ => self.launch(&mut entries, key, Arc::new(plan)),
             }
         };
@@ -193,28 +196,36 @@ impl Tokens {
     }
 
     /// Remembers that the source took a password as it is, so that the next request brings it along.
-    pub fn remember_basic(&self, key: &TokenKey, source: &Source, authorization: HeaderValue) {
-        let ends_at = deadline(Instant::now(), BASIC_LIFE);
-        let mut entries = self.lock();
-        entries.held(key, source, true).current = Some(Current {
-            authorization,
-            renew_at: ends_at,
-            ends_at,
-            plan: None,
-        });
+    pub fn remember_basic(
+        &self,
+        key: &TokenKey,
+        source: &Source,
+        authorization: HeaderValue,
+        trust: Trust,
+    ) {
+        let now = Instant::now();
+        let ends_at = deadline(now, BASIC_LIFE);
+        if let Some(entry) = self.lock().held(key, source, trust, now) {
+            entry.current = Some(Current {
+                authorization,
+                renew_at: ends_at,
+                ends_at,
+                plan: None,
+            });
+        }
     }
 
     /// Forgets a token that was refused, unless another one is there by now.
     pub fn forget(&self, key: &TokenKey, refused: &HeaderValue) {
         let mut entries = self.lock();
-        if let Some(entry) = entries.of.get_mut(key) {
+        if let Some(entry) = entries.of.get_mut(key, Instant::now()) {
             entry
                 .current
                 .take_if(|current| current.authorization == *refused);
         }
     }
 
-    /// Starts a fetch and marks the entry, which must be there.
+    /// Starts a fetch and marks the entry. Where there was no place for one nobody else shares the fetch.
     fn launch(
         &self,
         entries: &mut Entries,
@@ -228,7 +239,7 @@ impl Tokens {
             key: key.clone(),
             id: entries.counter,
         };
-        if let Some(entry) = entries.of.get_mut(key) {
+        if let Some(entry) = entries.of.get_mut(key, Instant::now()) {
             entry.pending = Some((flight.id, receiver.clone()));
         }
         let (fetch, metrics) = (self.fetch.clone(), self.metrics.clone());
@@ -278,36 +289,27 @@ fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
 // === impl Entries ===
 
 impl Entries {
-    /// The entry, noted as used.
-    fn used(&mut self, key: &TokenKey) -> Option<&mut Entry> {
-        self.counter = self.counter.wrapping_add(1);
-        let entry = self.of.get_mut(key)?;
-        entry.used = self.counter;
-        Some(entry)
-    }
-
-    /// The entry of this holder, noted as used; a new one where it was another's.
-    fn held(&mut self, key: &TokenKey, source: &Source, with_credential: bool) -> &mut Entry {
-        if self.of.len() >= MAX_TOKENS && !self.of.contains_key(key) {
-            let oldest = self.of.iter().min_by_key(|(_, entry)| entry.used);
-            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-                self.of.remove(&oldest);
-            }
+    /// The entry of this holder, noted as used; a new one where it was another's. `None`: trusted clients' leave no place.
+    fn held(
+        &mut self,
+        key: &TokenKey,
+        source: &Source,
+        trust: Trust,
+        now: Instant,
+    ) -> Option<&mut Entry> {
+        let held = self.of.get(key, now);
+        if held.is_some_and(|entry| entry.holder.is(source, key.with_credential)) {
+            self.of.used(key, trust);
+        } else {
+            let fresh = Entry {
+                holder: Holder::of(source, key.with_credential),
+                current: None,
+                pending: None,
+                denied: None,
+            };
+            self.of.put(key.clone(), fresh, trust, now);
         }
-        self.counter = self.counter.wrapping_add(1);
-        let fresh = || Entry {
-            holder: Holder::of(source, with_credential),
-            used: 0,
-            current: None,
-            pending: None,
-            denied: None,
-        };
-        let entry = self.of.entry(key.clone()).or_insert_with(fresh);
-        if !entry.holder.is(source, with_credential) {
-            *entry = fresh();
-        }
-        entry.used = self.counter;
-        entry
+        self.of.get_mut(key, now)
     }
 }
 
@@ -367,7 +369,7 @@ impl Flight {
     }
 
     fn entry<'a>(&self, entries: &'a mut Entries) -> Option<&'a mut Entry> {
-        let entry = entries.of.get_mut(&self.key)?;
+        let entry = entries.of.get_mut(&self.key, Instant::now())?;
         let mine = entry.pending.as_ref().is_some_and(|(id, _)| *id == self.id);
         mine.then_some(entry)
     }

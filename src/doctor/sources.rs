@@ -2,6 +2,7 @@
 //! whether they let us pull. Gathers, and judges nothing. Sends what the agent itself would send, and no more.
 
 use crate::auth::{Lookup, LookupResult, USER_AGENT};
+use crate::cache::Trust;
 use crate::config::{self, Config, ProbeKind};
 use crate::discovery::{LookupError, Resolve, SystemResolver};
 use crate::exchange::{Ask, Exchanger};
@@ -282,6 +283,7 @@ impl Looker {
             accept: HeaderValue::from_static(ACCEPT_MANIFESTS),
             range: None,
             request_id: "doctor".into(),
+            trust: Trust::Trusted,
         };
         let connected = self.client.connect(source, id).await;
         let connection = connected.map_err(|error| error.detail)?;

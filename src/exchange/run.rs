@@ -57,10 +57,11 @@ impl<'a> Run<'a> {
             source: source.id.clone(),
             address: (source.kind != SourceKind::Upstream).then_some(endpoint.address),
             realm_of: realm_of.clone(),
+            with_credential: ask.with_credential && source.credential.is_some(),
         };
         let tokens = &exchanger.tokens;
         let asked_at = Instant::now();
-        let authorization = tokens.present(&key, source, endpoint, ask.with_credential, asked_at);
+        let authorization = tokens.present(&key, source, endpoint, ask.trust, asked_at);
         let presented = match authorization {
             Some(_) => Presented::Cached,
             None => Presented::Nothing,
@@ -154,6 +155,7 @@ impl<'a> Run<'a> {
                 let wanted = Wanted {
                     repository: &self.ask.scope_repository,
                     with_credential: self.ask.with_credential,
+                    trust: self.ask.trust,
                 };
                 let plan = TokenPlan::of(self.source, self.endpoint, challenge, wanted);
                 let plan = plan.map_err(|detail| Error {
@@ -208,7 +210,7 @@ impl<'a> Run<'a> {
             && response.status != StatusCode::UNAUTHORIZED
         {
             let tokens = &self.exchanger.tokens;
-            tokens.remember_basic(&self.key, self.source, password.clone());
+            tokens.remember_basic(&self.key, self.source, password.clone(), self.ask.trust);
         }
         Ok(response)
     }

@@ -275,7 +275,7 @@ impl Wanted for BlobWanted {
             if head { Method::HEAD } else { Method::GET },
             HeaderValue::from_static("*/*"),
             self.part().map(|range| range.header()),
-            &self.request_id,
+            (&self.request_id, self.trust),
         )
     }
 

@@ -2,6 +2,7 @@
 
 use super::rules::{Cause, FinalAnswer, Head, Verdict};
 use super::search::Rejection;
+use crate::cache::Trust;
 use crate::exchange::{Answer, Ask};
 use crate::printable::blanked;
 use crate::route::{Leg, Route};
@@ -25,7 +26,7 @@ pub(crate) fn ask(
     method: Method,
     accept: HeaderValue,
     range: Option<String>,
-    request_id: &Arc<str>,
+    (request_id, trust): (&Arc<str>, Trust),
 ) -> Ask {
     let query = leg.query.as_deref().unwrap_or_default();
     let parts = ["/v2/?", &leg.path, kind, of, query];
@@ -47,6 +48,7 @@ pub(crate) fn ask(
         accept,
         range,
         request_id: request_id.clone(),
+        trust,
     }
 }
 

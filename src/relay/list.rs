@@ -56,7 +56,7 @@ impl Wanted for ListWanted {
             method,
             self.accept.clone(),
             None,
-            &self.request_id,
+            (&self.request_id, self.trust),
         )
     }
 

@@ -82,6 +82,7 @@ fn key(source: &Arc<Source>, realm_of: &str) -> TokenKey {
         source: source.id.clone(),
         address: Some(endpoint(source).address),
         realm_of: realm_of.into(),
+        with_credential: true,
     }
 }
 
@@ -95,6 +96,7 @@ impl Setup {
         let wanted = Wanted {
             repository: "proxy-docker-io/library/nginx",
             with_credential: true,
+            trust: Trust::Trusted,
         };
         TokenPlan::of(&self.source, &self.endpoint, challenge, wanted).unwrap()
     }
@@ -108,9 +110,15 @@ impl Setup {
             &self.key,
             &self.source,
             &self.endpoint,
-            true,
+            Trust::Trusted,
             Instant::now(),
         )
+    }
+
+    fn holds(&self, key: &TokenKey) -> bool {
+        let (tokens, now) = (&self.tokens, Instant::now());
+        let token = tokens.present(key, &self.source, &self.endpoint, Trust::Trusted, now);
+        token.is_some()
     }
 
     fn fetches(&self) -> usize {
@@ -237,14 +245,12 @@ async fn another_password_or_url_makes_an_old_token_nobodys() {
     let setup = setup(&[(0, Step::Token("t", 600))]);
     setup.obtain().await.unwrap();
     let present = |source: &Arc<Source>, with_credential| {
-        let tokens = &setup.tokens;
-        tokens.present(
-            &setup.key,
-            source,
-            &setup.endpoint,
+        let key = TokenKey {
             with_credential,
-            Instant::now(),
-        )
+            ..setup.key.clone()
+        };
+        let (tokens, now) = (&setup.tokens, Instant::now());
+        tokens.present(&key, source, &setup.endpoint, Trust::Trusted, now)
     };
     assert!(present(&setup.source, true).is_some());
     assert!(present(&setup.source, false).is_none());
@@ -290,7 +296,7 @@ async fn a_password_that_was_taken_is_brought_along() {
     let basic = HeaderValue::from_static("Basic x");
     setup
         .tokens
-        .remember_basic(&setup.key, &setup.source, basic.clone());
+        .remember_basic(&setup.key, &setup.source, basic.clone(), Trust::Trusted);
     assert_eq!(setup.present().unwrap(), basic);
     pass(BASIC_LIFE.as_secs_f64()).await;
     assert_eq!(setup.present(), None);
@@ -300,22 +306,75 @@ async fn a_password_that_was_taken_is_brought_along() {
 #[tokio::test(start_paused = true)]
 async fn the_one_unused_for_longest_makes_room() {
     let setup = setup(&[(0, Step::Token("t", 600))]);
-    let keys: Vec<_> = (0..MAX_TOKENS)
+    let keys: Vec<_> = (0..TOKENS.entries)
         .map(|n| key(&setup.source, &format!("p{n}")))
         .collect();
     for key in &keys {
         setup.tokens.obtain(key, setup.plan()).await.unwrap();
     }
-    let present = |key: &TokenKey| {
-        setup
-            .tokens
-            .present(key, &setup.source, &setup.endpoint, true, Instant::now())
-            .is_some()
-    };
-    assert!(present(&keys[0]));
+    assert!(setup.holds(&keys[0]));
     setup.obtain().await.unwrap();
-    assert!(present(&keys[0]));
-    assert!(!present(&keys[1]));
-    assert!(present(&keys[2]));
-    assert_eq!(setup.tokens.lock().of.len(), MAX_TOKENS);
+    assert!(setup.holds(&keys[0]));
+    assert!(!setup.holds(&keys[1]));
+    assert!(setup.holds(&keys[2]));
+    assert_eq!(setup.tokens.lock().of.len(), TOKENS.entries);
+}
+
+/// Whatever untrusted clients ask for, and however much of it.
+#[tokio::test(start_paused = true)]
+async fn tokens_of_trusted_clients_requests_stay() {
+    let setup = setup(&[(0, Step::Token("t", 600))]);
+    setup.obtain().await.unwrap();
+    let strangers = TokenPlan {
+        trust: Trust::Untrusted,
+        ..setup.plan()
+    };
+    for number in 0..TOKENS.entries + 10 {
+        let key = key(&setup.source, &format!("p{number}"));
+        let token = setup.tokens.obtain(&key, strangers.clone()).await;
+        assert_eq!(token.unwrap(), "t");
+    }
+    assert!(setup.holds(&setup.key));
+    assert_eq!(setup.tokens.lock().of.len(), 1 + TOKENS.entries / 4);
+}
+
+/// Where trusted clients' tokens take all the room an untrusted one's is fetched all the same, and not kept.
+#[tokio::test(start_paused = true)]
+async fn without_a_place_a_token_is_fetched_and_not_kept() {
+    let setup = setup(&[(0, Step::Token("t", 600))]);
+    for number in 0..TOKENS.entries {
+        let key = key(&setup.source, &format!("p{number}"));
+        setup.tokens.obtain(&key, setup.plan()).await.unwrap();
+    }
+    let strangers = TokenPlan {
+        trust: Trust::Untrusted,
+        ..setup.plan()
+    };
+    let token = setup.tokens.obtain(&setup.key, strangers).await;
+    assert_eq!(token.unwrap(), "t");
+    assert!(!setup.holds(&setup.key));
+}
+
+/// An image of a tier's own is asked for without its credential: that is another token of the same project.
+#[tokio::test(start_paused = true)]
+async fn an_anonymous_token_does_not_take_the_robots_place() {
+    let setup = setup(&[
+        (0, Step::Token("robot", 600)),
+        (0, Step::Token("anonymous", 600)),
+    ]);
+    setup.obtain().await.unwrap();
+    let anonymous = TokenKey {
+        with_credential: false,
+        ..setup.key.clone()
+    };
+    let plan = TokenPlan {
+        with_credential: false,
+        credential: None,
+        ..setup.plan()
+    };
+    let token = setup.tokens.obtain(&anonymous, plan).await;
+    assert_eq!(token.unwrap(), "anonymous");
+    assert_eq!(setup.present().unwrap(), "robot");
+    assert!(setup.holds(&anonymous));
+    assert_eq!(setup.fetches(), 2);
 }

@@ -1,6 +1,7 @@
 //! `--probe`: asks one candidate for the manifest, as the agent would, and says what came.
 
 use super::report::ProbeReport;
+use crate::cache::Trust;
 use crate::discovery::Discovery;
 use crate::exchange::{Answer, Ask, Exchanger};
 use crate::oci::{ACCEPT_MANIFESTS, Digest, ManifestKind, Reference, inspect_manifest};
@@ -134,6 +135,7 @@ fn ask_of(leg: &Leg, reference: &Reference) -> Ask {
         accept: HeaderValue::from_static(ACCEPT_MANIFESTS),
         range: None,
         request_id: "explain".into(),
+        trust: Trust::Trusted,
     }
 }
 

@@ -19,7 +19,8 @@ use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
 use bytes::Bytes;
 use hyper::Method;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use std::borrow::Cow;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -61,6 +62,13 @@ pub(crate) enum Told {
         media_type: String,
         length: u64,
     },
+}
+
+fn accept(kinds: ManifestKinds) -> HeaderValue {
+    match kinds.accept() {
+        Cow::Borrowed(all) => HeaderValue::from_static(all),
+        Cow::Owned(some) => header_value(&some),
+    }
 }
 
 // === impl ManifestWanted ===
@@ -144,9 +152,9 @@ impl Wanted for ManifestWanted {
             leg,
             ("/manifests/", self.image.reference.as_str()),
             method,
-            header_value(&self.kinds.accept()),
+            accept(self.kinds),
             None,
-            &self.request_id,
+            (&self.request_id, self.trust),
         )
     }
 

@@ -191,7 +191,14 @@ impl Wanted for Falls {
         assert_ne!(self.at, Edge::Ask, "over the edge");
         let accept = hyper::header::HeaderValue::from_static("*/*");
         let (of, id) = (("/blobs/", self.digest.as_str()), "1".into());
-        crate::relay::head::ask(leg, of, hyper::Method::GET, accept, None, &id)
+        crate::relay::head::ask(
+            leg,
+            of,
+            hyper::Method::GET,
+            accept,
+            None,
+            (&id, Trust::Trusted),
+        )
     }
 
     async fn examine(
