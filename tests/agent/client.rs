@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// No answer of a test takes longer; most take milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -104,6 +104,17 @@ impl Client {
     pub async fn connect(to: SocketAddr) -> Self {
         Self {
             stream: TcpStream::connect(to).await.unwrap(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// From the address that stands for other users' (see `node::is_trusted`).
+    #[allow(dead_code, reason = "the hostile tests have untrusted clients")]
+    pub async fn connect_as_stranger(to: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+        Self {
+            stream: socket.connect(to).await.unwrap(),
             buffer: Vec::new(),
         }
     }

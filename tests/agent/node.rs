@@ -28,9 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// A running agent. It ends with the value.
 pub struct Node {
     pub addr: SocketAddr,
-    /// Where untrusted clients are served, if anywhere; see [`Setup::for_strangers_too`].
-    #[allow(dead_code, reason = "the hostile tests have untrusted clients")]
-    pub strangers: Option<SocketAddr>,
     pub admin: SocketAddr,
     pub journal: Captured,
     pub home: TempDir,
@@ -49,7 +46,6 @@ pub struct Setup {
     server: String,
     rest: String,
     tiers: usize,
-    for_strangers_too: bool,
 }
 
 impl Setup {
@@ -91,22 +87,10 @@ impl Setup {
         self
     }
 
-    /// A second listener, which is none of the loopback: whoever comes there is untrusted, whatever the user.
-    #[allow(dead_code, reason = "the hostile tests have untrusted clients")]
-    pub fn for_strangers_too(mut self) -> Self {
-        self.for_strangers_too = true;
-        self.server("allow_non_loopback = true\n")
-    }
-
     /// The whole file.
     pub fn text(&self, home: &std::path::Path) -> String {
-        let listen = if self.for_strangers_too {
-            "\"127.0.0.1:0\", \"0.0.0.0:0\""
-        } else {
-            "\"127.0.0.1:0\""
-        };
         format!(
-            "[server]\nlisten = [{listen}]\nadmin = \"127.0.0.1:0\"\n{}\n\
+            "[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{}\n\
              [state]\ndirectory = \"{}\"\n{}",
             self.server,
             home.join("state").display(),
@@ -149,11 +133,8 @@ impl Node {
         let running = app::build(start, loaded, rejected, &data).await.unwrap();
         let (addr, admin) = (running.bound.listen[0], running.bound.admin.unwrap());
         let (sender, signals) = Signals::by_hand();
-        let strangers = running.bound.listen.get(1);
-        let strangers = strangers.map(|there| SocketAddr::from(([127, 0, 0, 1], there.port())));
         Self {
             addr,
-            strangers,
             admin,
             journal: captured,
             home,
@@ -204,7 +185,7 @@ impl Node {
     /// The same by an untrusted client.
     #[allow(dead_code, reason = "the hostile tests have untrusted clients")]
     pub async fn ask_as_stranger(&self, target: &str, headers: &[(&str, &str)]) -> Got {
-        let mut client = Client::connect(self.strangers.unwrap()).await;
+        let mut client = Client::connect_as_stranger(self.addr).await;
         client.ask("GET", target, headers).await;
         client.answer(false).await
     }

@@ -29,7 +29,7 @@ impl Lab {
         let tiers = [tier().await, tier().await];
         let upstream = FakeRegistry::builder().with_image(REPOSITORY, "1", &image);
         let upstream = upstream.start().await;
-        let setup = Setup::of(&[&tiers[0], &tiers[1]], &upstream).for_strangers_too();
+        let setup = Setup::of(&[&tiers[0], &tiers[1]], &upstream);
         let node = setup.start().await;
         Self {
             _tiers: tiers,

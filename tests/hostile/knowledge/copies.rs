@@ -60,7 +60,7 @@ async fn a_narrow_accept_neither_deletes_nor_replaces_what_is_kept_for_others() 
         (true, format!("{OCI_MANIFEST}, {OCI_INDEX};q=0")),
     ] {
         let mut upstream = registry(&image).await;
-        let setup = Setup::of(&[], &upstream).and(CLOCK).for_strangers_too();
+        let setup = Setup::of(&[], &upstream).and(CLOCK);
         let node = setup.start().await;
         assert_eq!(node.pull("manifests/1").await.status, 200);
         until_kept(&node, 2).await;
@@ -136,7 +136,7 @@ async fn many_manifests_of_strangers_displace_no_copy_of_trusted_clients() {
         let reply = Reply::new(200).header("Docker-Content-Digest", digest);
         Some(reply.body(OCI_INDEX, body))
     });
-    let setup = Setup::of(&[], &upstream).and(CLOCK).for_strangers_too();
+    let setup = Setup::of(&[], &upstream).and(CLOCK);
     let setup = setup.and(&format!("[stale]\nmax_bytes = \"{limit}\"\n"));
     let node = setup.start().await;
     let by_digest = format!("manifests/{}", image.children[0].digest);
@@ -180,7 +180,7 @@ async fn everything_in_a_state_directory_of_ones_own_is_its_owners_alone() {
     }
     let image = Image::multi_platform(74, 1, 1);
     let upstream = registry(&image).await;
-    let setup = Setup::of(&[], &upstream).for_strangers_too();
+    let setup = Setup::of(&[], &upstream);
     let node = setup.start().await;
     assert_eq!(node.pull("manifests/1").await.status, 200);
     let child = format!("manifests/{}", image.children[0].digest);
