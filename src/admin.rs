@@ -27,7 +27,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -79,8 +79,8 @@ pub struct ConfigState {
     pub generation: u64,
     /// The file; `None`: there is none and the built-in configuration is in force.
     pub file: Option<PathBuf>,
-    /// When the one in force was loaded.
-    pub loaded_at: SystemTime,
+    /// When the one in force was loaded, as [`utc_now`](crate::telemetry::utc_now) writes it.
+    pub loaded_at: String,
     /// Why what stands on disk now was refused; `None`: it is in force.
     pub rejected: Option<String>,
     /// The daemon started with the last accepted configuration because the file was bad.

@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::node;
 use crate::relay::Relay;
 use crate::server;
-use crate::telemetry::Journal;
+use crate::telemetry::{Journal, utc_now};
 use crate::topology::Sources;
 use crate::upstream::Client;
 use listen::{Listeners, bind};
@@ -239,7 +239,7 @@ pub async fn build(
     let (state_in, config_state) = watch::channel(Arc::new(ConfigState {
         generation: 1,
         file,
-        loaded_at: SystemTime::now(),
+        loaded_at: utc_now(),
         rejected: rejected.as_deref().map(reload::first_lines),
         from_last_accepted: rejected.is_some(),
     }));

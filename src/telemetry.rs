@@ -4,19 +4,18 @@
 //! Senders never wait: a full queue drops and counts, and the writer says so with a `log_dropped` event as
 //! soon as the log takes records again. All formatting of access records happens on the writer thread.
 
+mod emit;
 mod init;
 mod layer;
-mod line;
-mod native;
 mod queue;
 mod record;
 mod refusals;
 mod sentence;
+mod sink;
 mod text;
 mod writer;
 
 pub use init::{Destination, Error, Guard, init};
-pub use native::JOURNALD_SOCKET;
 pub use record::{AccessRecord, EventName, RequestOutcome, StateChange};
 pub use sentence::{human_bytes, human_duration};
 pub use text::Text;
@@ -24,8 +23,9 @@ pub use text::Text;
 use queue::Queue;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 use tracing::Level;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{self, FormatTime as _};
 
 /// The filter target of access records.
 const ACCESS: &str = "harbor_pilot::access";
@@ -46,8 +46,8 @@ pub struct Journal {
 /// A state change with the time at which it was reported.
 #[derive(Clone, Debug)]
 pub struct RecentChange {
-    /// When.
-    pub at: SystemTime,
+    /// When, as [`utc_now`] writes it.
+    pub at: String,
     /// What.
     pub change: StateChange,
 }
@@ -128,7 +128,7 @@ impl Journal {
     /// Queues a state change, for which places are kept in the queue, and keeps it among the recent ones.
     pub fn event(&self, change: StateChange) {
         self.recent.push(RecentChange {
-            at: SystemTime::now(),
+            at: utc_now(),
             change: change.clone(),
         });
         match &self.to {
@@ -158,10 +158,14 @@ impl Journal {
     }
 }
 
-/// A time as `2026-11-21T01:31:08Z`.
+/// The time now, as `2026-11-21T01:31:08Z`.
 #[must_use]
-pub fn utc(at: SystemTime) -> String {
-    line::Utc::of(at).to_string()
+pub fn utc_now() -> String {
+    let mut text = String::new();
+    // Writing into a String cannot fail. To the second: `2026-11-21T01:31:08` of `2026-11-21T01:31:08.123456Z`.
+    let _ = time::SystemTime.format_time(&mut Writer::new(&mut text));
+    text.truncate(19);
+    text + "Z"
 }
 
 /// Whether the filter lets access records of this level pass. The macro wants a constant level.

@@ -16,6 +16,8 @@ mod support;
 
 #[path = "agent/client.rs"]
 mod client;
+#[path = "journal/faults.rs"]
+mod faults;
 #[path = "journal/journald.rs"]
 mod journald;
 
@@ -122,7 +124,7 @@ async fn the_journal_has_the_fields_of_the_interface() {
         panic!("{failover:#?}");
     };
     let error = failover.get("ERROR").map(|_| "ERROR");
-    let expected = ["SYSLOG_IDENTIFIER", "PRIORITY", "MESSAGE"];
+    let expected = ["SYSLOG_IDENTIFIER", "PRIORITY", "MESSAGE", "TARGET"];
     let expected = ACCESS.into_iter().chain(expected).chain(error);
     assert_eq!(ours(failover), expected.collect(), "{failover:#?}");
     let values = [
@@ -134,6 +136,7 @@ async fn the_journal_has_the_fields_of_the_interface() {
         ("STATUS", "200"),
         ("TIER", "upstream"),
         ("PRIORITY", "6"),
+        ("TARGET", "harbor_pilot::access"),
     ];
     for (name, value) in values {
         assert_eq!(failover[name], value, "{name}");
@@ -156,6 +159,18 @@ async fn the_journal_has_the_fields_of_the_interface() {
             assert_eq!(record["PRIORITY"], priority, "{record:?}");
         }
     }
+    let pings = journald.read(&["-t", "harbor-pilot", "MESSAGE=registry ping"]);
+    // A diagnostic is of the place where it arose, and has its fields in its message.
+    let expected = [
+        "SYSLOG_IDENTIFIER",
+        "PRIORITY",
+        "MESSAGE",
+        "TARGET",
+        "CODE_FILE",
+        "CODE_LINE",
+    ];
+    assert_eq!(ours(&pings[0]), expected.into(), "{:#?}", pings[0]);
+    assert!(pings[0]["CODE_FILE"].starts_with("src/"), "{:#?}", pings[0]);
     let shown = journald.read(&["-t", "harbor-pilot", "-p", "info", "MESSAGE=registry ping"]);
     assert!(shown.is_empty(), "{shown:?}");
 
@@ -168,36 +183,6 @@ async fn the_journal_has_the_fields_of_the_interface() {
             assert_eq!(record["MESSAGE_ID"], event.message_id(), "{record:?}");
         }
     }
-}
-
-/// Design H6: 4096 records wait in the queue, and some hundred in journald's socket; the rest is dropped and counted.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pulls_go_on_while_journald_stands_still() {
-    let journald = Journald::start();
-    let image = Image::random(1, 1);
-    let upstream = FakeRegistry::builder().with_image(REPOSITORY, "1", &image);
-    let (upstream, listen) = (upstream.start().await, free());
-    let config = format!(
-        "[server]\nlisten = [\"{listen}\"]\nadmin = \"127.0.0.1:0\"\n[log]\nfilter = \"debug\"\n\
-         [[registry]]\nname = \"docker.io\"\nupstream = \"{}\"\n",
-        upstream.base_url()
-    );
-    let mut agent = journald.agent(&config);
-    agent.wait_until(listen);
-    journald.signal("STOP");
-    let mut client = Client::connect(listen).await;
-    for _ in 0..6000 {
-        client.ask("GET", "/v2/", &[]).await;
-        assert_eq!(client.answer(false).await.status, 200);
-    }
-    assert_eq!(pull(listen, "manifests/1").await, 200);
-    journald.signal("CONT");
-    journald.wait_for("EVENT=log_dropped");
-    let said = &journald.read(&["-t", "harbor-pilot", "EVENT=log_dropped"])[0];
-    let (lost, _) = said["REASON"].split_once(' ').unwrap();
-    assert!(lost.parse::<u64>().unwrap() > 0, "{said:?}");
-    assert_eq!(pull(listen, "manifests/1").await, 200);
-    journald.wait_for("OUTCOME=direct");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use super::View;
 use crate::lifecycle;
 use crate::node::shown::NodeReport;
 use crate::node::{FilesState, NodeFilesStatus, TroubleKind};
-use crate::telemetry::{self, RecentChange};
+use crate::telemetry::RecentChange;
 use crate::topology::{self, EndpointState, SourceId, SourceKind, SourceState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -245,7 +245,7 @@ impl ConfigStatus {
         Self {
             generation: state.generation,
             file: file.map(|path| path.display().to_string()),
-            loaded_at: telemetry::utc(state.loaded_at),
+            loaded_at: state.loaded_at.clone(),
             last_reload_ok: state.rejected.is_none(),
             error: state.rejected.clone(),
             from_last_accepted: state.from_last_accepted,
@@ -330,7 +330,7 @@ impl Change {
     fn of(recent: &RecentChange) -> Self {
         let change = &recent.change;
         Self {
-            at: telemetry::utc(recent.at),
+            at: recent.at.clone(),
             event: change.event.word().to_owned(),
             tier: change.tier.clone(),
             endpoint: change.endpoint.clone(),

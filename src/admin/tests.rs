@@ -12,7 +12,6 @@ use crate::topology::{
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Response, StatusCode};
-use std::time::UNIX_EPOCH;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 struct Stage {
@@ -114,7 +113,7 @@ fn stage() -> Stage {
     let (config, configs) = watch::channel(Arc::new(ConfigState {
         generation: 3,
         file: Some("/etc/harbor-pilot/config.toml".into()),
-        loaded_at: UNIX_EPOCH,
+        loaded_at: "2026-11-21T01:31:08Z".to_owned(),
         rejected: None,
         from_last_accepted: false,
     }));
@@ -210,7 +209,7 @@ async fn status_shows_the_published_state() {
     let status: Status = serde_json::from_str(&text(response).await).unwrap();
     assert_eq!(status.uptime_seconds, 10);
     assert_eq!(status.generation, 9);
-    assert_eq!(status.config.loaded_at, "1970-01-01T00:00:00Z");
+    assert_eq!(status.config.loaded_at, "2026-11-21T01:31:08Z");
     assert_eq!(status.tiers.len(), 1);
     let tier = &status.tiers[0];
     assert_eq!(

@@ -6,7 +6,7 @@ use crate::admin::ConfigState;
 use crate::config::{Config, Dns, Loader, Problem, Secret, Timeouts};
 use crate::metrics::Metrics;
 use crate::relay::Relay;
-use crate::telemetry::{EventName, Journal, StateChange};
+use crate::telemetry::{EventName, Journal, StateChange, utc_now};
 use crate::topology::{Snapshot, Sources};
 use crate::upstream::Client;
 use std::path::PathBuf;
@@ -152,7 +152,7 @@ impl Reloader {
         self.state.send_replace(Arc::new(ConfigState {
             generation,
             file,
-            loaded_at: SystemTime::now(),
+            loaded_at: utc_now(),
             rejected: None,
             from_last_accepted: false,
         }));

@@ -2,15 +2,13 @@
 
 use super::Journal;
 use super::layer::JournalLayer;
-use super::line::Style;
-use super::native::{JOURNALD_SOCKET, Socket};
 use super::queue::Queue;
-use super::writer::{self, Entry, Sink};
+use super::sink::Sink;
+use super::writer::{self, Entry};
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::sync::mpsc::{TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,8 +24,8 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 /// Where the log goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// journald's native protocol at this socket; stderr if it cannot be reached at the start.
-    Journald(PathBuf),
+    /// journald's native protocol; stderr while it cannot be reached.
+    Journald,
     /// Lines for people.
     Stderr {
         /// With colours.
@@ -120,7 +118,7 @@ impl Destination {
             .and_then(|stream| stream.split_once(':'))
             .and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?)));
         if named.is_some() && named == stderr {
-            Self::Journald(JOURNALD_SOCKET.into())
+            Self::Journald
         } else {
             Self::Stderr { color }
         }
@@ -128,11 +126,8 @@ impl Destination {
 
     pub(super) fn open(&self) -> Sink {
         match self {
-            Self::Journald(path) => match Socket::connect(path) {
-                Ok(socket) => Sink::journald(socket),
-                Err(_) => Self::Stderr { color: false }.open(),
-            },
-            Self::Stderr { color } => Sink::lines(Box::new(io::stderr()), Style { color: *color }),
+            Self::Journald => Sink::journald(),
+            Self::Stderr { color } => Sink::lines(Box::new(io::stderr()), *color),
         }
     }
 }

@@ -22,11 +22,9 @@ impl<S: Subscriber> Layer<S> for JournalLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut text = Text::default();
         event.record(&mut text);
-        let metadata = event.metadata();
         text.message.push_str(&text.fields);
         self.0.ordinary(Entry::Diagnostic(Box::new(Diagnostic {
-            level: *metadata.level(),
-            target: metadata.target(),
+            metadata: event.metadata(),
             message: text.message,
         })));
     }

@@ -16,6 +16,10 @@ pub(super) const CAPACITY: usize = 4096;
 /// Places that only state changes take, so that no flood of requests costs one of them.
 pub(super) const FOR_EVENTS: usize = 1024;
 
+/// A log that has not taken a record for so long, in milliseconds, is not waited for: what comes is dropped and counted,
+/// so that the metric says within this time that the log stands still.
+const STALL_LIMIT: u64 = 5000;
+
 /// Written records that are kept; a busy node writes so many within 10 ms.
 pub(super) const SPENT: usize = 256;
 
@@ -36,7 +40,19 @@ pub(super) struct State {
     pub(super) drops: Drops,
     pub(super) refusals: Refusals,
     pub(super) spent: Spent,
+    pub(super) stall: Stall,
 }
+
+/// How long the writer has waited for the log to take one record.
+#[derive(Debug)]
+pub(super) struct Stall {
+    epoch: Instant,
+    /// Since when, in milliseconds of the epoch; [`IDLE`]: it writes nothing.
+    since: AtomicU64,
+}
+
+/// The writer has nothing to write.
+const IDLE: u64 = u64::MAX;
 
 /// A record with its box, which is what is used again.
 type Boxed = Box<AccessRecord>;
@@ -86,9 +102,11 @@ impl Queue {
         self.send(Entry::Event(Box::new(change)));
     }
 
-    /// An access record or a diagnostic: many at once must leave the places of state changes free.
+    /// An access record or a diagnostic: many at once must leave the places of state changes free. None waits for a log
+    /// that has stood still for [`STALL_LIMIT`].
     pub(super) fn ordinary(&self, entry: Entry) {
-        if self.state.waiting.fetch_add(1, Ordering::Relaxed) >= CAPACITY {
+        let is_full = self.state.waiting.fetch_add(1, Ordering::Relaxed) >= CAPACITY;
+        if is_full || self.state.stall.is_too_long(Instant::now) {
             self.state.taken(1);
             self.state.drops.add(1);
         } else if !self.send(entry) {
@@ -111,6 +129,41 @@ impl State {
     /// So many entries of [`Queue::ordinary`] have left the queue.
     pub(super) fn taken(&self, count: usize) {
         self.waiting.fetch_sub(count, Ordering::Relaxed);
+    }
+}
+
+// === impl Stall ===
+
+impl Stall {
+    /// The writer hands a record to the log.
+    pub(super) fn begins(&self) {
+        self.since
+            .store(self.millis(Instant::now()), Ordering::Relaxed);
+    }
+
+    /// The log has taken everything.
+    pub(super) fn ends(&self) {
+        self.since.store(IDLE, Ordering::Relaxed);
+    }
+
+    /// The log does not read.
+    fn is_too_long(&self, now: impl FnOnce() -> Instant) -> bool {
+        let since = self.since.load(Ordering::Relaxed);
+        since != IDLE && self.millis(now()).saturating_sub(since) >= STALL_LIMIT
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        let since_epoch = at.saturating_duration_since(self.epoch);
+        u64::try_from(since_epoch.as_millis()).unwrap_or(IDLE)
+    }
+}
+
+impl Default for Stall {
+    fn default() -> Self {
+        Self {
+            epoch: Instant::now(),
+            since: AtomicU64::new(IDLE),
+        }
     }
 }
 

@@ -2,34 +2,17 @@
 
 use super::record::{AccessRecord, RequestOutcome};
 use crate::printable::printable;
-use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
 /// Hex digits of a digest that are shown; the whole digest stands in `REFERENCE`.
 const DIGEST_SHOWN: usize = 12;
 
-/// Appends the sentence of an access record:
+/// Appends the sentence of an access record, in which names of clients and words of sources are escaped:
 /// `blob docker.io/library/nginx@sha256:ab12… 200 served by replica/203.0.113.7:443 in 35 ms, 12.3 MiB`.
 pub(super) fn access(out: &mut String, record: &AccessRecord) {
-    let begins = out.len();
     // Writing into a String cannot fail.
     let _ = write_access(out, record);
-    if let Cow::Owned(shown) = printable(out.get(begins..).unwrap_or_default()) {
-        out.truncate(begins);
-        out.push_str(&shown);
-    }
-}
-
-/// Appends the sentence of refused requests without a record of their own.
-pub(super) fn refused(out: &mut String, count: u64) {
-    // Writing into a String cannot fail.
-    let _ = write!(out, "{count} more requests were refused within a second");
-}
-
-/// Appends a text as it may stand in a line: clients choose names, and sources say what is wrong.
-pub(super) fn one_line(out: &mut String, text: &str) {
-    out.push_str(&printable(text));
 }
 
 /// A size in bytes for people: `12.3 MiB`.
@@ -64,7 +47,7 @@ fn write_access(out: &mut impl Write, record: &AccessRecord) -> fmt::Result {
     }
     if !record.error.is_empty() {
         out.write_str(": ")?;
-        out.write_str(&record.error)?;
+        out.write_str(&printable(&record.error))?;
     }
     Ok(())
 }
@@ -77,14 +60,15 @@ fn image(f: &mut impl Write, record: &AccessRecord) -> fmt::Result {
             f.write_str("/")?;
         }
     }
-    f.write_str(&record.repository)?;
+    f.write_str(&printable(&record.repository))?;
     if let Some((algorithm, hex)) = record.reference.split_once(':') {
         let shown = hex.get(..DIGEST_SHOWN).unwrap_or(hex);
         let rest = if shown.len() < hex.len() { "…" } else { "" };
+        let (algorithm, shown) = (printable(algorithm), printable(shown));
         write!(f, "@{algorithm}:{shown}{rest}")?;
     } else if !record.reference.is_empty() {
         f.write_str(":")?;
-        f.write_str(&record.reference)?;
+        f.write_str(&printable(&record.reference))?;
     }
     let anything =
         record.registry.is_some() || !record.repository.is_empty() || !record.reference.is_empty();
@@ -108,9 +92,9 @@ fn outcome(f: &mut impl Write, record: &AccessRecord) -> fmt::Result {
         (true, _) => Ok(()),
         (false, has_none) => {
             f.write_str(" by ")?;
-            f.write_str(&record.tier)?;
+            f.write_str(&printable(&record.tier))?;
             f.write_str(if has_none { "" } else { "/" })?;
-            f.write_str(&record.endpoint)
+            f.write_str(&printable(&record.endpoint))
         }
     }
 }

@@ -1,19 +1,17 @@
-//! The writer thread: takes records from the queue, formats them and hands them to the log. It alone waits
-//! for the log (design H6).
+//! The writer thread: takes records from the queue and hands them to the log. It alone waits for the log (design H6).
 
-use super::line::{Stamp, Style};
-use super::native::{Datagram, Socket};
 use super::queue::{Drops, Queue, State, queue};
 use super::record::{AccessRecord, EventName, StateChange};
 use super::refusals::PERIOD;
-use std::fmt;
-use std::io::{self, Write};
+use super::sink::Sink;
+use std::io;
+use std::slice;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
-use tracing::Level;
+use std::time::{Duration, Instant};
+use tracing::Metadata;
 
-/// Records per write to stderr.
+/// Records per look at journald's socket, and per write to stderr.
 const BATCH: usize = 256;
 
 /// How long the thread pauses after a batch before it looks again: each record that finds it asleep in `recv` costs
@@ -35,28 +33,12 @@ pub(super) enum Entry {
     Flush(SyncSender<()>),
 }
 
-/// A tracing event, already formatted.
+/// A tracing event, its fields folded into one text.
 #[derive(Debug)]
 pub(super) struct Diagnostic {
-    pub(super) level: Level,
-    pub(super) target: &'static str,
+    /// Of the event: level, target, place in the code.
+    pub(super) metadata: &'static Metadata<'static>,
     pub(super) message: String,
-}
-
-/// Where the thread writes.
-pub(super) enum Sink {
-    Journald {
-        socket: Socket,
-        datagram: Datagram,
-    },
-    Lines {
-        out: Box<dyn Write + Send>,
-        style: Style,
-        stamp: Stamp,
-        buffer: String,
-        /// Records in `buffer`.
-        pending: u64,
-    },
 }
 
 /// Starts the thread. It ends when the last sender is gone.
@@ -85,24 +67,20 @@ fn run(receiver: &Receiver<Entry>, state: &State, mut sink: Sink) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
         batch.extend(receiver.try_iter().take(BATCH.saturating_sub(batch.len())));
-        state.taken(batch.iter().filter(|entry| entry.is_ordinary()).count());
+        let ordinary = |entry: &&Entry| matches!(entry, Entry::Access(_) | Entry::Diagnostic(_));
+        state.taken(batch.iter().filter(ordinary).count());
         let is_flush = |entry: &Entry| matches!(entry, Entry::Flush(_));
         let flushes = batch.iter().any(is_flush);
-        for entry in &batch {
-            state.drops.add(sink.put(entry));
-        }
-        let now = Instant::now();
-        if flushes || sum_due.is_some_and(|due| due <= now) {
+        if flushes || sum_due.is_some_and(|due| due <= Instant::now()) {
             sum_due = None;
             let count = state.refusals.take();
-            if count > 0 {
-                state.drops.add(sink.put(&Entry::Refused(count)));
-            }
+            batch.extend((count > 0).then_some(Entry::Refused(count)));
         } else if sum_due.is_none() && state.refusals.is_pending() {
-            sum_due = Some(now + PERIOD);
+            sum_due = Some(Instant::now() + PERIOD);
         }
-        state.drops.add(sink.flush());
+        state.drops.add(sink.write(&batch, || state.stall.begins()));
         report(&state.drops, &mut sink);
+        state.stall.ends();
         for entry in batch.drain(..) {
             match entry {
                 Entry::Access(record) => written.push(record),
@@ -132,7 +110,8 @@ fn report(drops: &Drops, sink: &mut Sink) {
         reason: format!("{lost} records"),
         message: format!("{lost} log records were dropped: the log did not take them in time"),
     };
-    if sink.put(&Entry::Event(Box::new(change))) + sink.flush() > 0 {
+    let entry = Entry::Event(Box::new(change));
+    if sink.write(slice::from_ref(&entry), || ()) > 0 {
         drops.give_back(lost);
     }
 }
@@ -140,90 +119,8 @@ fn report(drops: &Drops, sink: &mut Sink) {
 // === impl Entry ===
 
 impl Entry {
-    /// It took one of the places that many share.
-    fn is_ordinary(&self) -> bool {
-        matches!(self, Self::Access(_) | Self::Diagnostic(_))
-    }
-}
-
-// === impl Sink ===
-
-impl Sink {
-    pub(super) fn journald(socket: Socket) -> Self {
-        let datagram = Datagram::default();
-        Self::Journald { socket, datagram }
-    }
-
-    pub(super) fn lines(out: Box<dyn Write + Send>, style: Style) -> Self {
-        Self::Lines {
-            out,
-            style,
-            stamp: Stamp::default(),
-            buffer: String::new(),
-            pending: 0,
-        }
-    }
-
-    /// Writes one record, or puts it with the others of its batch. Returns how many were lost.
-    fn put(&mut self, entry: &Entry) -> u64 {
-        match self {
-            Self::Journald { socket, datagram } => {
-                match entry {
-                    Entry::Access(record) => datagram.access(record),
-                    Entry::Event(change) => datagram.event(change),
-                    Entry::Diagnostic(diagnostic) => datagram.diagnostic(diagnostic),
-                    Entry::Refused(count) => datagram.refused(*count),
-                    Entry::Wake | Entry::Flush(_) => return 0,
-                }
-                u64::from(!socket.send(datagram.bytes()))
-            }
-            Self::Lines {
-                style,
-                stamp,
-                buffer,
-                pending,
-                ..
-            } => {
-                let now = stamp.at(SystemTime::now());
-                match entry {
-                    Entry::Access(record) => style.access(buffer, now, record),
-                    Entry::Event(change) => style.event(buffer, now, change),
-                    Entry::Diagnostic(diagnostic) => style.diagnostic(buffer, now, diagnostic),
-                    Entry::Refused(count) => style.refused(buffer, now, *count),
-                    Entry::Wake | Entry::Flush(_) => return 0,
-                }
-                *pending += 1;
-                0
-            }
-        }
-    }
-
-    /// Ends a batch. Returns how many records were lost.
-    fn flush(&mut self) -> u64 {
-        let Self::Lines {
-            out,
-            buffer,
-            pending,
-            ..
-        } = self
-        else {
-            return 0;
-        };
-        if buffer.is_empty() {
-            return 0;
-        }
-        let result = out.write_all(buffer.as_bytes()).and_then(|()| out.flush());
-        buffer.clear();
-        let records = std::mem::take(pending);
-        if result.is_ok() { 0 } else { records }
-    }
-}
-
-impl fmt::Debug for Sink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Journald { .. } => "Journald",
-            Self::Lines { .. } => "Lines",
-        })
+    /// Something is written for it.
+    pub(super) fn is_record(&self) -> bool {
+        !matches!(self, Self::Wake | Self::Flush(_))
     }
 }

@@ -26,15 +26,20 @@ mount -t tmpfs tmpfs /run
 mkdir -p /run/systemd/journal /run/systemd/journald.conf.d /run/log/journal
 cp \"$1\" /run/systemd/journald.conf.d/test.conf
 mount --bind \"$2\" /var/lib/systemd/catalog
-exec /lib/systemd/systemd-journald
+touch /run/ready
+exec sleep infinity
 ";
+
+const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// A record's fields.
 pub type Record = BTreeMap<String, String>;
 
 pub struct Journald {
     home: TempDir,
-    child: Child,
+    /// Keeps the namespace.
+    namespace: Child,
+    child: Option<Child>,
 }
 
 pub struct Agent {
@@ -64,6 +69,13 @@ fn end(child: &mut Child) {
 
 impl Journald {
     pub fn start() -> Self {
+        let mut journald = Self::absent();
+        journald.begin();
+        journald
+    }
+
+    /// A namespace without a journald.
+    pub fn absent() -> Self {
         let home = tempfile::tempdir().unwrap();
         let settings = home.path().join("journald.conf");
         fs::write(&settings, SETTINGS).unwrap();
@@ -78,7 +90,7 @@ impl Journald {
             .arg(under(&root)));
         assert!(updated.stderr.is_empty(), "{updated:?}");
         let log = fs::File::create(home.path().join("journald.log")).unwrap();
-        let child = Command::new("unshare")
+        let namespace = Command::new("unshare")
             .args([
                 "--mount",
                 "--propagation",
@@ -94,29 +106,55 @@ impl Journald {
             .stderr(log)
             .spawn()
             .expect("unshare, of util-linux, is there");
-        let journald = Self { home, child };
+        let journald = Self {
+            home,
+            namespace,
+            child: None,
+        };
+        journald.wait_until_is("-e", "/run/ready");
+        journald
+    }
+
+    /// Starts journald, also after its end.
+    pub fn begin(&mut self) {
+        // What an ended one leaves behind would look like this one's.
+        let _ = self.within("rm").args(["-f", SOCKET]).status();
+        let log = fs::File::options();
+        let log = log
+            .clone()
+            .append(true)
+            .open(self.home.path().join("journald.log"));
+        let mut command = self.within("/lib/systemd/systemd-journald");
+        let child = command.stdout(Stdio::null()).stderr(log.unwrap()).spawn();
+        self.child = Some(child.unwrap());
+        self.wait_until_is("-S", SOCKET);
+    }
+
+    /// Ends journald. Its socket stays, and nobody listens there.
+    pub fn end(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            signal(&child, "TERM");
+            child.wait().unwrap();
+        }
+    }
+
+    fn wait_until_is(&self, what: &str, path: &str) {
         let since = Instant::now();
-        while !journald
-            .within("test")
-            .args(["-S", "/run/systemd/journal/socket"])
-            .status()
-            .unwrap()
-            .success()
-        {
-            let log = fs::read_to_string(journald.home.path().join("journald.log"));
+        let is = || self.within("test").args([what, path]).status().unwrap();
+        while !is().success() {
+            let log = fs::read_to_string(self.home.path().join("journald.log"));
             assert!(
                 since.elapsed() < PATIENCE,
-                "no journald (it needs root): {log:?}"
+                "no {path} (it needs root): {log:?}"
             );
             std::thread::sleep(Duration::from_millis(20));
         }
-        journald
     }
 
     /// A program inside. Until the shell has made its `/run` that is the machine's own, which is only looked at.
     fn within(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["-t", &self.child.id().to_string(), "-m", program]);
+        command.args(["-t", &self.namespace.id().to_string(), "-m", program]);
         command.stdin(Stdio::null());
         command
     }
@@ -151,7 +189,7 @@ impl Journald {
 
     /// Such as STOP and CONT.
     pub fn signal(&self, name: &str) {
-        signal(&self.child, name);
+        signal(self.child.as_ref().unwrap(), name);
     }
 
     /// What `journalctl` prints with these arguments.
@@ -224,6 +262,11 @@ impl Agent {
         ran(Command::new("curl").args(["-sS", "--fail", &url]));
     }
 
+    /// What it has written to stderr.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
     /// `nsenter` has become the agent.
     pub fn signal(&self, name: &str) {
         signal(&self.child, name);
@@ -246,6 +289,9 @@ impl Drop for Agent {
 
 impl Drop for Journald {
     fn drop(&mut self) {
-        end(&mut self.child);
+        if let Some(child) = &mut self.child {
+            end(child);
+        }
+        end(&mut self.namespace);
     }
 }

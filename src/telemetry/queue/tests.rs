@@ -2,10 +2,9 @@
 
 use super::*;
 use crate::telemetry::EventName;
-use crate::telemetry::line::Style;
 use crate::telemetry::refusals::{OWN_RECORDS, PERIOD};
+use crate::telemetry::sink::Sink;
 use crate::telemetry::tests::{Paper, change, record, said, unfiltered};
-use crate::telemetry::writer::Sink;
 use std::io::{self, Write};
 use std::sync::Condvar;
 use std::time::Duration;
@@ -33,10 +32,90 @@ impl Stopped {
     }
 }
 
+/// Design H6: a log that does not read would block whoever writes to it.
+#[test]
+fn a_stopped_log_blocks_no_sender_and_drops_are_counted() {
+    let stopped = Stopped::default();
+    let (journal, guard) = unfiltered(Sink::lines(Box::new(stopped.clone()), false));
+    let sent = 4 * u64::try_from(CAPACITY).unwrap();
+    // Were a sender to block, this would never end: nobody reads.
+    for _ in 0..sent {
+        journal.access(Box::new(record()));
+    }
+    let dropped = journal.dropped();
+    assert!(dropped > 0, "the queue is bounded");
+    assert!(dropped < sent, "and it holds something");
+    assert!(!guard.flush(Duration::from_millis(10)));
+
+    // It reads again: all that was queued arrives, and the losses are said.
+    stopped.go_on();
+    assert!(guard.flush(Duration::from_secs(20)));
+    let lines = said(&stopped.1);
+    let records = lines
+        .iter()
+        .filter(|line| line.contains("served by"))
+        .count();
+    let tell = format!("log_dropped: {dropped} log records were dropped");
+    assert!(lines.iter().any(|line| line.contains(&tell)), "{tell}");
+    assert_eq!(u64::try_from(records).unwrap() + dropped, sent);
+    assert_eq!(journal.dropped(), dropped);
+}
+
+#[test]
+fn a_stopped_log_does_not_hang_the_exit() {
+    let stopped = Stopped::default();
+    let (journal, guard) = unfiltered(Sink::lines(Box::new(stopped.clone()), false));
+    for _ in 0..2 * CAPACITY {
+        journal.access(Box::new(record()));
+    }
+    let start = Instant::now();
+    drop(guard);
+    assert!(start.elapsed() < Duration::from_secs(3), "a second");
+    stopped.go_on();
+}
+
+#[test]
+fn a_log_that_stands_still_for_five_seconds_is_not_waited_for() {
+    let (queue, _receiver) = queue(false);
+    let stall = &queue.state.stall;
+    let (now, later) = (Instant::now(), Duration::from_millis(STALL_LIMIT + 1));
+    assert!(!stall.is_too_long(|| now + later), "it has nothing to do");
+    stall.begins();
+    assert!(!stall.is_too_long(Instant::now));
+    assert!(stall.is_too_long(|| Instant::now() + later));
+    stall.ends();
+    assert!(!stall.is_too_long(|| Instant::now() + later));
+
+    let standing = Stall {
+        epoch: now.checked_sub(later).unwrap(),
+        since: AtomicU64::new(0),
+    };
+    let (sender, receiver) = sync_channel(8);
+    let queue = Queue {
+        sender,
+        state: Arc::new(State {
+            stall: standing,
+            ..State::default()
+        }),
+        filtered: false,
+    };
+    queue.access(Box::new(record()));
+    assert_eq!(queue.state.drops.total(), 1, "counted at once");
+    queue.event(change(EventName::DigestMismatch));
+    assert_eq!(queue.state.drops.total(), 1, "an event waits");
+    queue.state.stall.ends();
+    queue.access(Box::new(record()));
+    let waiting: Vec<Entry> = receiver.try_iter().collect();
+    assert!(
+        matches!(&waiting[..], [Entry::Event(_), Entry::Access(_)]),
+        "{waiting:?}"
+    );
+}
+
 #[test]
 fn no_flood_of_access_records_costs_an_event() {
     let stopped = Stopped::default();
-    let sink = Sink::lines(Box::new(stopped.clone()), Style { color: false });
+    let sink = Sink::lines(Box::new(stopped.clone()), false);
     let (journal, guard) = unfiltered(sink);
     for _ in 0..4 * CAPACITY {
         journal.access(Box::new(record()));
@@ -86,10 +165,8 @@ fn refused_requests_beyond_a_hundred_per_second_are_summed_up() {
             .iter()
             .filter(|line| line.contains(" 200 refused in "));
         let sums = lines.iter().filter_map(|line| {
-            let (count, _) = line
-                .strip_prefix("INFO  ")?
-                .split_once(" more requests were refused")?;
-            count.parse::<u64>().ok()
+            let (count, _) = line.split_once(" more requests were refused")?;
+            count.rsplit(' ').next()?.parse::<u64>().ok()
         });
         (u64::try_from(own.count()).unwrap(), sums.sum())
     };
