@@ -202,7 +202,8 @@ impl Journald {
     }
 
     pub fn read(&self, arguments: &[&str]) -> Vec<Record> {
-        let text = self.run(&[&["-o", "json"], arguments].concat());
+        // Large fields as well.
+        let text = self.run(&[&["-o", "json", "--all"], arguments].concat());
         let record = |line: &str| {
             serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
         };
