@@ -21,8 +21,6 @@ pub struct TokenPlan {
     pub at: Hop,
     /// Path and query.
     pub target: String,
-    /// Whether the source's credential may be used for what is asked.
-    pub with_credential: bool,
     /// Sent as Basic; `None`: an anonymous token.
     pub credential: Option<Credential>,
     /// Whose request wants it.
@@ -85,7 +83,6 @@ impl TokenPlan {
             endpoint: endpoint.clone(),
             at,
             target,
-            with_credential: wanted.with_credential,
             credential,
             trust: wanted.trust,
         })

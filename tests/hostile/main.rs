@@ -25,6 +25,7 @@ mod numbers;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;
+mod tokens;
 
 /// Whether the long forms were asked for.
 fn is_long() -> bool {
