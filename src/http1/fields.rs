@@ -85,6 +85,12 @@ impl Fields {
         as_text(self.get(name)?)
     }
 
+    /// `Content-Length`: digits alone, and the same in all its fields; of an answer to a HEAD nothing else looks at it.
+    #[must_use]
+    pub fn content_length(&self) -> Option<u64> {
+        content_length(self).ok().flatten()
+    }
+
     /// All values of a field that are text.
     pub fn texts<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a str> {
         self.all(name).filter_map(as_text)

@@ -8,9 +8,7 @@ use crate::printable::blanked;
 use crate::route::{Leg, Route};
 use crate::telemetry::RequestOutcome;
 use crate::topology::EndpointId;
-use hyper::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
-};
+use hyper::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, StatusCode};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -70,7 +68,7 @@ pub(crate) fn of(answer: &Answer, _now: Instant) -> Head {
     Head {
         status: answer.status.as_u16(),
         elsewhere: answer.elsewhere,
-        length: text(CONTENT_LENGTH).and_then(|value| value.parse().ok()),
+        length: answer.fields.content_length(),
         content_range: answer
             .fields
             .contains(&CONTENT_RANGE)

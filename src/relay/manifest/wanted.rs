@@ -19,7 +19,7 @@ use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
 use bytes::Bytes;
 use hyper::Method;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use std::borrow::Cow;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -86,8 +86,7 @@ impl ManifestWanted {
     /// Upstream's HEAD is believed as far as it is complete (containerd-k3s-facts 3.2).
     fn told_by_head(fields: &Fields, limit: u64) -> Option<Told> {
         let digest = fields.text(&CONTENT_DIGEST)?.parse().ok()?;
-        let length = fields.text(&CONTENT_LENGTH)?;
-        let length = length.parse().ok();
+        let length = fields.content_length();
         let length = length.filter(|length| (1..=limit).contains(length))?;
         let media_type = fields.text(&CONTENT_TYPE)?.split(';').next()?;
         let media_type = media_type.trim().to_owned();
@@ -174,17 +173,15 @@ impl Wanted for ManifestWanted {
             metrics.upstream_quota(registry.as_str(), left);
         }
         match judge(Asked::Document, authority, self.policy, &seen) {
-            Verdict::Use(_) if self.head_is_enough && authority == Authority::Final => {
-                match Self::told_by_head(&answer.fields, self.limit) {
-                    Some(told) => Ok(told),
-                    None if seen.length == Some(0) => self.prove(endpoint, answer).await,
-                    None => Err(Self::leave(
-                        Scope::Address,
-                        Outcome::Success,
-                        Cause::Unusable,
-                        "the answer to HEAD is incomplete",
-                    )),
-                }
+            // As `ask` has it: nobody else was asked by HEAD.
+            Verdict::Use(_)
+                if self.head_is_enough && matches!(endpoint.source, SourceId::Upstream(_)) =>
+            {
+                Self::told_by_head(&answer.fields, self.limit).ok_or_else(|| {
+                    let detail = "the answer to HEAD is incomplete";
+                    let outcome = Outcome::Success;
+                    Self::leave(Scope::Address, outcome, Cause::Unusable, detail)
+                })
             }
             Verdict::Use(_) => self.prove(endpoint, answer).await,
             // Boxed: rare, and more than half of what a search keeps per attempt.
