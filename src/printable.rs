@@ -23,7 +23,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     if text.bytes().fold(true, plain) || text.chars().all(is_printable) {
         return Cow::Borrowed(text);
     }
-    let mut shown = String::with_capacity(text.len() + 16);
+    let mut shown = String::with_capacity(text.len().saturating_add(16));
     for character in text.chars() {
         if is_printable(character) {
             shown.push(character);

@@ -9,10 +9,11 @@ use std::time::Duration;
 const STALLED: Duration = Duration::from_secs(5);
 
 /// Over what time it counts how much a client moves.
-pub(super) const OVER: Duration = Duration::from_secs(5 * 60);
+pub(super) const OVER: Duration = Duration::from_secs(OVER_SECONDS);
+const OVER_SECONDS: u64 = 5 * 60;
 
 /// Who moves less than 1 KiB/s over that time is slow: bytes.
-const SLOW: u64 = 1024 * OVER.as_secs();
+const SLOW: u64 = 1024 * OVER_SECONDS;
 
 /// What a connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,15 +126,16 @@ impl Moved {
     /// Within [`OVER`] before a time since the beginning.
     pub(super) fn within(&self, at: Duration) -> u64 {
         let seen = self.seen(at);
-        let into = at.as_secs() % OVER.as_secs();
-        let left = OVER.as_secs() - into;
-        let before = u128::from(seen.before) * u128::from(left) / u128::from(OVER.as_secs());
+        let into = at.as_secs() % OVER_SECONDS;
+        let left = OVER_SECONDS.saturating_sub(into);
+        let before = u128::from(seen.before).saturating_mul(left.into());
+        let before = before.checked_div(OVER_SECONDS.into()).unwrap_or_default();
         seen.now
             .saturating_add(u64::try_from(before).unwrap_or(u64::MAX))
     }
 
     fn seen(&self, at: Duration) -> Self {
-        let span = at.as_secs() / OVER.as_secs();
+        let span = at.as_secs() / OVER_SECONDS;
         match span.saturating_sub(self.span) {
             0 => *self,
             1 => Self {

@@ -105,7 +105,7 @@ fn address(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let word = |at: usize| {
-        let digits = ip.get(at * 8..at * 8 + 8)?;
+        let digits = ip.get(at.checked_mul(8)?..)?.get(..8)?;
         Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
     };
     let ip = match ip.len() {

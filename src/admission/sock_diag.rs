@@ -155,7 +155,8 @@ fn read(answer: &[u8], question: &[u8]) -> Answer {
         }),
         Some(BY_FAMILY) => {
             // Where there is no such connection the kernel shows who listens there: its addresses are others.
-            let addresses = |bytes: &[u8], at: usize| bytes.get(at..at + 36).map(<[u8]>::to_vec);
+            let addresses =
+                |bytes: &[u8], at: usize| bytes.get(at..)?.get(..36).map(<[u8]>::to_vec);
             let same = addresses(answer, HEADER + 4) == addresses(question, HEADER + 8);
             match (same, answer.get(HEADER + 1), word(UID), word(UID + 4)) {
                 (true, Some(state), Some(uid), Some(inode)) => Answer::Socket(PeerSocket {

@@ -22,7 +22,7 @@ fn escaped(text: String) -> String {
     if text.chars().all(is_shown) {
         return text;
     }
-    let mut out = String::with_capacity(text.len() + 16);
+    let mut out = String::with_capacity(text.len().saturating_add(16));
     for character in text.chars() {
         if is_shown(character) {
             out.push(character);

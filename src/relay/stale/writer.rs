@@ -133,7 +133,7 @@ impl Writer {
         if let Some(taken) = &mut self.taken {
             taken.add(trust, bytes);
         }
-        let tidied = self.tidied.is_some_and(|at| now < at + TIDY_EVERY);
+        let tidied = self.tidied.is_some_and(|at| now < deadline(at, TIDY_EVERY));
         if tidied && self.taken.is_some_and(|taken| taken.fits(limits.max_bytes)) {
             return Ok(());
         }
