@@ -291,8 +291,8 @@ fn manifest(image: &Image, number: &str, place: Place) -> (&'static str, Vec<u8>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_number_of_a_source_keeps_the_next_from_serving() {
     let before = lifecycle::panics();
-    // The sample has every number in a third of the places, and every place with a third of the numbers.
-    let every = if crate::is_long() { 1 } else { 3 };
+    // The sample has every number in a quarter of the places, and every place with a quarter of the numbers.
+    let every = if crate::is_long() { 1 } else { 4 };
     let (mut running, mut failed) = (JoinSet::new(), Vec::new());
     let numbers = numbers();
     let places = places();
