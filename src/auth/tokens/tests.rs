@@ -368,7 +368,6 @@ async fn an_anonymous_token_does_not_take_the_robots_place() {
         ..setup.key.clone()
     };
     let plan = TokenPlan {
-        with_credential: false,
         credential: None,
         ..setup.plan()
     };
