@@ -8,6 +8,7 @@ mod reload;
 mod settled;
 mod state;
 mod stop;
+mod sweep;
 mod watchdog;
 
 pub use error::Error;
@@ -181,7 +182,12 @@ pub async fn build(
         &tasks,
         seed,
     );
-    let exchanger = Exchanger::new(client.clone(), Arc::new(discovery.clone()), metrics.clone());
+    let exchanger = Exchanger::new(
+        client.clone(),
+        Arc::new(discovery.clone()),
+        metrics.clone(),
+        &budget,
+    );
     let sizes = config.state_directory.join("sizes");
     let relay = Relay::new(
         config.clone(),
@@ -191,9 +197,11 @@ pub async fn build(
         health.clone(),
         journal.clone(),
         metrics.clone(),
+        budget.clone(),
         &sizes,
         seed,
     );
+    tasks.spawn("sweep", sweep::run(relay.clone()));
 
     let (key_in, key) = watch::channel(config.server.require_header.clone());
     let settings = server::Settings {

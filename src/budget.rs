@@ -8,7 +8,6 @@ mod buffer;
 
 pub use buffer::Buffer;
 
-use crate::lifecycle::deadline;
 use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -48,6 +47,8 @@ struct Shared {
     total: AtomicUsize,
     of: [AtomicUsize; KINDS],
     refused: AtomicU64,
+    /// Bytes that are waited for.
+    awaited: AtomicUsize,
     /// Somebody gave bytes back.
     freed: Notify,
     keepers: RwLock<Vec<Weak<dyn Keeper>>>,
@@ -64,6 +65,12 @@ pub trait Keeper: Send + Sync {
 pub struct Lease {
     budget: Budget,
     kind: Kind,
+    bytes: usize,
+}
+
+/// Bytes that are waited for, until dropped.
+struct Awaited<'a> {
+    budget: &'a Budget,
     bytes: usize,
 }
 
@@ -125,9 +132,16 @@ impl Budget {
             total: AtomicUsize::new(0),
             of: [const { AtomicUsize::new(0) }; KINDS],
             refused: AtomicU64::new(0),
+            awaited: AtomicUsize::new(0),
             freed: Notify::new(),
             keepers: RwLock::default(),
         }))
+    }
+
+    /// Without a limit: for commands, which ask a little and end.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        Self::new(u64::MAX)
     }
 
     /// `[limits] memory`, in bytes.
@@ -140,6 +154,13 @@ impl Budget {
     #[must_use]
     pub fn held(&self) -> usize {
         self.0.total.load(Ordering::Relaxed)
+    }
+
+    /// Bytes held of one kind.
+    #[must_use]
+    pub fn held_for(&self, kind: Kind) -> usize {
+        let of = self.0.of.get(kind as usize);
+        of.map_or(0, |of| of.load(Ordering::Relaxed))
     }
 
     /// From now on it is asked to make room.
@@ -197,6 +218,18 @@ impl Budget {
         }
     }
 
+    /// A place in the queue for room. It is short: who stands far behind would wait for nothing, and hold its source meanwhile.
+    fn queue(&self, bytes: usize) -> Option<Awaited<'_>> {
+        let most = self.0.limit / 2;
+        let more = |awaited: usize| awaited.checked_add(bytes).filter(|all| *all <= most);
+        let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
+        let queued = self.0.awaited.fetch_update(set, fetch, more);
+        queued.ok().map(|_| Awaited {
+            budget: self,
+            bytes,
+        })
+    }
+
     fn refuse(&self, kind: Kind, wanted: usize) -> Refused {
         self.0.refused.fetch_add(1, Ordering::Relaxed);
         Refused {
@@ -211,6 +244,15 @@ impl Budget {
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Budget({} of {})", self.held(), self.0.limit)
+    }
+}
+
+// === impl Awaited ===
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        let awaited = &self.budget.0.awaited;
+        awaited.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
 
@@ -260,16 +302,21 @@ impl Lease {
         has_room
     }
 
-    /// As [`Self::try_grow`]; where there is no room it waits for some, as long as there is patience left.
+    /// As [`Self::try_grow`]; where there is no room it waits for some, as long as there is patience left and few others wait.
     ///
     /// # Errors
     /// There was none in time. What was held before still is.
     pub async fn grow(&mut self, bytes: usize, patience: &mut Duration) -> Result<(), Refused> {
-        let since = Instant::now();
-        let until = deadline(since, *patience);
-        let shared = self.budget.0.clone();
+        if self.try_grow(bytes) {
+            return Ok(());
+        }
+        let (budget, since) = (self.budget.clone(), Instant::now());
+        let wanted = bytes.saturating_sub(self.bytes);
+        let queued = budget.queue(wanted);
+        let _awaited = queued.ok_or_else(|| budget.refuse(self.kind, wanted))?;
+        let until = since.checked_add(*patience).unwrap_or(since);
         loop {
-            let mut freed = pin!(shared.freed.notified());
+            let mut freed = pin!(budget.0.freed.notified());
             // Who gives back from here on is heard.
             freed.as_mut().enable();
             if self.try_grow(bytes) {
@@ -278,8 +325,7 @@ impl Lease {
             }
             // Cancel safe: nothing is held by waiting.
             if timeout_at(until, freed).await.is_err() {
-                let wanted = bytes.saturating_sub(self.bytes);
-                return Err(self.budget.refuse(self.kind, wanted));
+                return Err(budget.refuse(self.kind, wanted));
             }
         }
     }

@@ -166,6 +166,19 @@ impl<K: Hash + Eq + Clone, V> TtlMap<K, V> {
         }
     }
 
+    /// An entry has changed: what it takes is told anew, and others make room.
+    pub fn weigh(&mut self, key: &K) {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        let (was, is) = (entry.bytes, (self.weigh)(key, &entry.value));
+        entry.bytes = is;
+        let trust = entry.trust;
+        let class = self.class(trust);
+        class.bytes = class.bytes.saturating_sub(was).saturating_add(is);
+        self.make_room();
+    }
+
     /// Takes an entry out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         self.remove_entry(key).map(|entry| entry.value)
@@ -237,6 +250,16 @@ impl<K: Hash + Eq + Clone, V> TtlMap<K, V> {
     /// Evicts until all together weigh at most this many bytes.
     pub fn shrink_to(&mut self, bytes: usize) {
         while self.bytes() > bytes && self.evict_one() {}
+    }
+
+    /// Evicts the oldest entry of one class that fits.
+    pub fn evict(&mut self, trust: Trust, fits: impl Fn(&V) -> bool) -> Option<V> {
+        let key = {
+            let mut all = self.iter();
+            let found = all.find(|(_, value, of)| *of == trust && fits(value));
+            found?.0.clone()
+        };
+        self.remove(&key)
     }
 
     fn most_bytes(&self, trust: Trust) -> usize {

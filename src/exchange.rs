@@ -6,6 +6,7 @@ mod run;
 mod unauthorized;
 
 use crate::auth::{Fetcher, Lookup, Reach, Tokens};
+use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::http1::Fields;
 use crate::metrics::Metrics;
@@ -16,6 +17,7 @@ use hyper::{Method, StatusCode};
 use run::Run;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What is asked of a source.
 #[derive(Clone, Debug)]
@@ -94,13 +96,23 @@ pub struct Exchanger {
 impl Exchanger {
     /// Over this client's connections. `lookup` finds the hosts that sources name in challenges and redirects.
     #[must_use]
-    pub fn new(client: Client, lookup: Arc<dyn Lookup>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        client: Client,
+        lookup: Arc<dyn Lookup>,
+        metrics: Arc<Metrics>,
+        budget: &Budget,
+    ) -> Self {
         let reach = Reach::new(client, lookup);
         let fetcher = Fetcher::new(reach.clone());
         Self {
             reach,
-            tokens: Tokens::new(Arc::new(fetcher), metrics),
+            tokens: Tokens::new(Arc::new(fetcher), metrics, budget),
         }
+    }
+
+    /// Drops the tokens that have ended.
+    pub fn sweep(&self, now: Instant) {
+        self.tokens.sweep(now);
     }
 
     /// Sends `ask` over `connection`. The caller bounds the time; dropping the future cancels all but token

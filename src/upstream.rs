@@ -22,6 +22,7 @@ pub use inspect::{Certificate, CertificateFault, Shown};
 pub use request::Request;
 pub use response::Response;
 
+use crate::budget::Refused;
 use crate::config::{BaseUrl, Timeouts};
 use crate::lifecycle::{self, Socket};
 use crate::topology::{EndpointId, Failure, Source, SourceId, Sources};
@@ -56,6 +57,17 @@ pub struct Error {
     /// It broke before any byte of the answer on a connection that had been used before: worth one more try
     /// at the same endpoint on a fresh connection.
     pub stale_connection: bool,
+}
+
+/// Why a body could not be read whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// It broke, or is too long.
+    #[error(transparent)]
+    Broken(#[from] Error),
+    /// There was no memory for it: nobody's fault but this node's.
+    #[error(transparent)]
+    Refused(#[from] Refused),
 }
 
 /// What a fresh TCP connection becomes.

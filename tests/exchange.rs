@@ -19,6 +19,7 @@ mod token_faults;
 #[path = "exchange/tokens.rs"]
 mod tokens;
 
+use harbor_pilot::budget::Budget;
 use harbor_pilot::exchange::{Answer, Ask, Error, Exchanger};
 use harbor_pilot::topology::{EndpointId, Source, SourceKind, Sources};
 use harbor_pilot::upstream::Client;
@@ -64,7 +65,12 @@ impl Lab {
         client.update(&sources);
         let names = Arc::new(Names::default());
         Self {
-            exchanger: Exchanger::new(client.clone(), names.clone(), Arc::default()),
+            exchanger: Exchanger::new(
+                client.clone(),
+                names.clone(),
+                Arc::default(),
+                &Budget::unlimited(),
+            ),
             client,
             names,
             endpoint: endpoint(&source, registry),

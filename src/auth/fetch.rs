@@ -13,8 +13,10 @@ use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Tokens are 1 to 10 KiB.
-const MAX_ANSWER: u64 = 256 * 1024;
+/// The longest token, in bytes. Real ones are 1 to 10 KiB, and servers take a head of 8 to 32 KiB.
+const MAX_TOKEN: usize = 16 * 1024;
+/// Of an answer with two tokens of that length, as Docker Hub says its token twice.
+const MAX_ANSWER: u64 = 64 * 1024;
 /// Of a token without `expires_in` (distribution spec; GHCR sends none).
 const DEFAULT_LIFE: Duration = Duration::from_secs(60);
 /// Nothing is believed for longer.
@@ -74,7 +76,8 @@ async fn fetch(reach: &Reach, plan: &TokenPlan) -> Result<Issued, TokenError> {
     let body = response.body.read_to(MAX_ANSWER).await;
     match status {
         StatusCode::OK => {
-            let body = body.map_err(|error| failed(error.to_string()))?;
+            let body =
+                body.map_err(|error| failed(format!("{error}; a token has 16 KiB at most")))?;
             read_token(&body).map_err(|why| failed(why.to_owned()))
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(TokenError::Denied(format!(
@@ -152,6 +155,9 @@ fn read_token(body: &[u8]) -> Result<Issued, &'static str> {
     let tokens = [answer.token, answer.access_token].into_iter().flatten();
     let token = tokens.into_iter().find(|token| !token.is_empty());
     let token = token.ok_or("its answer holds no token")?;
+    if token.len() > MAX_TOKEN {
+        return Err("its token is longer than 16 KiB");
+    }
     // RFC 6750 section 2.1: a token is token68.
     let visible = token.bytes().all(|byte| byte.is_ascii_graphic());
     let authorization = authorization("Bearer", &token).filter(|_| visible);

@@ -3,24 +3,27 @@
 //! A fetch runs in a task of its own: a client that goes away does not cancel what others wait for, and a panic
 //! there is one failed fetch.
 
+mod entries;
+
 use super::TokenKey;
 use super::plan::TokenPlan;
-use crate::cache::{Bounds, Trust, TtlMap};
-use crate::config::{BaseUrl, Credential};
+use crate::budget::Budget;
+use crate::cache::Trust;
 use crate::lifecycle::{self, deadline};
 use crate::metrics::Metrics;
 use crate::topology::{EndpointId, Failure, Source};
+use entries::{Current, Entries, Entry};
 use hyper::header::HeaderValue;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
-/// Tokens kept at most; the one unused for longest makes room, those of untrusted clients' requests first.
-const TOKENS: Bounds = Bounds::entries(Duration::MAX, 4096);
+/// Fetches under way at most. Who needs another one waits, for as long as its client does.
+const FETCHES: usize = 256;
 /// For one fetch: connect, TLS and answer.
 const FETCH_LIMIT: Duration = Duration::from_secs(10);
 /// A refusal of the token endpoint is believed for so long, so that a burst asks once.
@@ -69,39 +72,17 @@ pub trait FetchToken: Send + Sync {
 pub struct Tokens {
     entries: Arc<Mutex<Entries>>,
     fetch: Arc<dyn FetchToken>,
+    fetches: Arc<Semaphore>,
     metrics: Arc<Metrics>,
-}
-
-struct Entries {
-    of: TtlMap<TokenKey, Entry>,
-    /// Counts fetches, to tell them apart.
-    counter: u64,
 }
 
 type Landing = Option<Result<HeaderValue, TokenError>>;
 
-struct Entry {
-    holder: Holder,
-    current: Option<Current>,
-    pending: Option<(u64, watch::Receiver<Landing>)>,
-    denied: Option<(Instant, String)>,
-}
-
-/// For whom a token was fetched: after a reload with another password or URL the old token is nobody's.
-#[derive(PartialEq)]
-struct Holder {
-    url: BaseUrl,
-    credential: Option<Credential>,
-}
-
-struct Current {
-    authorization: HeaderValue,
-    /// From then on it is renewed by whoever uses it.
-    renew_at: Instant,
-    /// From then on it is not used.
-    ends_at: Instant,
-    /// How to renew it; `None` for a password.
-    plan: Option<Arc<TokenPlan>>,
+/// What there is before a fetch.
+enum Known {
+    Token(HeaderValue),
+    UnderWay(watch::Receiver<Landing>),
+    Nothing,
 }
 
 /// A fetch under way. Dropped, it clears its mark: its task may have panicked.
@@ -116,12 +97,10 @@ struct Flight {
 impl Tokens {
     /// An empty cache.
     #[must_use]
-    pub fn new(fetch: Arc<dyn FetchToken>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(fetch: Arc<dyn FetchToken>, metrics: Arc<Metrics>, budget: &Budget) -> Self {
         Self {
-            entries: Arc::new(Mutex::new(Entries {
-                of: TtlMap::new(TOKENS),
-                counter: 0,
-            })),
+            entries: Arc::new(Mutex::new(Entries::new(budget))),
+            fetches: Arc::new(Semaphore::new(FETCHES)),
             fetch,
             metrics,
         }
@@ -151,13 +130,14 @@ impl Tokens {
         let authorization = current.authorization.clone();
         if now >= current.renew_at && entry.pending.is_none() {
             current.renew_at = deadline(now, RENEWAL_PAUSE);
-            if let Some(plan) = &current.plan {
+            let place = self.fetches.clone().try_acquire_owned();
+            if let (Some(plan), Ok(place)) = (&current.plan, place) {
                 let plan = TokenPlan {
                     endpoint: endpoint.clone(),
                     trust,
                     ..TokenPlan::clone(plan)
                 };
-                self.launch(&mut entries, key, Arc::new(plan));
+                self.launch(&mut entries, key, Arc::new(plan), place);
             }
         }
         Some(authorization)
@@ -168,19 +148,14 @@ impl Tokens {
     /// # Errors
     /// The token endpoint refused, or failed.
     pub async fn obtain(&self, key: &TokenKey, plan: TokenPlan) -> Result<HeaderValue, TokenError> {
-        let mut landing = {
-            let now = Instant::now();
-            let mut entries = self.lock();
-            let entry = entries.held(key, &plan.source, plan.trust, now);
-            match entry.map(|entry| (&entry.current, &entry.denied, &entry.pending)) {
-                Some((Some(current), ..)) if now < current.ends_at => {
-                    return Ok(current.authorization.clone());
-                }
-                Some((_, Some((until, text)), _)) if now < *until => {
-                    return Err(TokenError::Denied(text.clone()));
-                }
-                Some((.., Some((_, landing)))) => landing.clone(),
-                _ => self.launch(&mut entries, key, Arc::new(plan)),
+        let plan = Arc::new(plan);
+        let mut place = None;
+        let mut landing = loop {
+            match self.known(key, &plan, place)? {
+                Known::Token(authorization) => return Ok(authorization),
+                Known::UnderWay(landing) => break landing,
+                // Cancel safe: who leaves gives up its turn. It is never closed.
+                Known::Nothing => place = self.fetches.clone().acquire_owned().await.ok(),
             }
         };
         // Cancel-safe: the fetch runs in its own task.
@@ -195,6 +170,38 @@ impl Tokens {
         }
     }
 
+    /// What is known already, or the fetch that is under way; with a place for it a new one.
+    fn known(
+        &self,
+        key: &TokenKey,
+        plan: &Arc<TokenPlan>,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<Known, TokenError> {
+        let now = Instant::now();
+        let mut entries = self.lock();
+        let entry = entries.held(key, &plan.source, plan.trust, now);
+        let entry = entry.map(|entry| (&entry.current, &entry.denied, &entry.pending));
+        match (entry, place) {
+            (Some((Some(current), ..)), _) if now < current.ends_at => {
+                Ok(Known::Token(current.authorization.clone()))
+            }
+            (Some((_, Some((until, text)), _)), _) if now < *until => {
+                Err(TokenError::Denied(text.clone()))
+            }
+            (Some((.., Some((_, landing)))), _) => Ok(Known::UnderWay(landing.clone())),
+            (_, None) => Ok(Known::Nothing),
+            (_, Some(place)) => {
+                let landing = self.launch(&mut entries, key, plan.clone(), place);
+                Ok(Known::UnderWay(landing))
+            }
+        }
+    }
+
+    /// Drops what has ended.
+    pub fn sweep(&self, now: Instant) {
+        self.lock().sweep(now);
+    }
+
     /// Remembers that the source took a password as it is, so that the next request brings it along.
     pub fn remember_basic(
         &self,
@@ -205,7 +212,8 @@ impl Tokens {
     ) {
         let now = Instant::now();
         let ends_at = deadline(now, BASIC_LIFE);
-        if let Some(entry) = self.lock().held(key, source, trust, now) {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.held(key, source, trust, now) {
             entry.current = Some(Current {
                 authorization,
                 renew_at: ends_at,
@@ -213,6 +221,7 @@ impl Tokens {
                 plan: None,
             });
         }
+        entries.weigh(key);
     }
 
     /// Forgets a token that was refused, unless another one is there by now.
@@ -223,6 +232,7 @@ impl Tokens {
                 .current
                 .take_if(|current| current.authorization == *refused);
         }
+        entries.weigh(key);
     }
 
     /// Starts a fetch and marks the entry. Where there was no place for one nobody else shares the fetch.
@@ -231,6 +241,7 @@ impl Tokens {
         entries: &mut Entries,
         key: &TokenKey,
         plan: Arc<TokenPlan>,
+        place: OwnedSemaphorePermit,
     ) -> watch::Receiver<Landing> {
         let (sender, receiver) = watch::channel(None);
         entries.counter = entries.counter.wrapping_add(1);
@@ -266,6 +277,7 @@ impl Tokens {
             flight.land(plan, result, Instant::now());
             // Nobody may be waiting any more.
             let _ = sender.send(Some(answer));
+            drop(place);
         });
         receiver
     }
@@ -284,65 +296,6 @@ impl fmt::Debug for Tokens {
 /// No invariant spans two statements under this lock, so that a poisoned one is as good as any.
 fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
     entries.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-// === impl Entries ===
-
-impl Entries {
-    /// The entry of this holder, noted as used; a new one where it was another's. `None`: trusted clients' leave no place.
-    fn held(
-        &mut self,
-        key: &TokenKey,
-        source: &Source,
-        trust: Trust,
-        now: Instant,
-    ) -> Option<&mut Entry> {
-        let held = self.of.get(key, now);
-        if held.is_some_and(|entry| entry.holder.is(source, key.with_credential)) {
-            self.of.used(key, trust);
-        } else {
-            let fresh = Entry {
-                holder: Holder::of(source, key.with_credential),
-                current: None,
-                pending: None,
-                denied: None,
-            };
-            self.of.put(key.clone(), fresh, trust, now);
-        }
-        self.of.get_mut(key, now)
-    }
-}
-
-// === impl Holder ===
-
-impl Holder {
-    fn of(source: &Source, with_credential: bool) -> Self {
-        Self {
-            url: source.url.clone(),
-            credential: source.credential.clone().filter(|_| with_credential),
-        }
-    }
-
-    fn is(&self, source: &Source, with_credential: bool) -> bool {
-        let credential = source.credential.as_ref().filter(|_| with_credential);
-        self.url == source.url && self.credential.as_ref() == credential
-    }
-}
-
-// === impl Current ===
-
-impl Current {
-    /// Used until shortly before its end, since the request that carries it needs time too; renewed from 80 % on.
-    fn new(issued: Issued, plan: Arc<TokenPlan>, now: Instant) -> Self {
-        let life = issued.life;
-        let margin = life.mul_f64(0.1).min(Duration::from_secs(30));
-        Self {
-            authorization: issued.authorization,
-            renew_at: deadline(now, life.mul_f64(0.8)),
-            ends_at: deadline(now, life.saturating_sub(margin)),
-            plan: Some(plan),
-        }
-    }
 }
 
 // === impl Flight ===
@@ -366,6 +319,7 @@ impl Flight {
             Err(TokenError::Failed { .. }) => {}
         }
         entry.pending = None;
+        entries.weigh(&self.key);
     }
 
     fn entry<'a>(&self, entries: &'a mut Entries) -> Option<&'a mut Entry> {

@@ -3,10 +3,11 @@
 use super::{Budget, Kind, Lease, PATIENCE, Refused, SMALL};
 use bytes::Bytes;
 use memmap2::MmapMut;
+use std::io::{self, Read};
 use std::time::Duration;
 
 /// What a body is put into, piece by piece. What is larger than [`SMALL`] lies in a mapping of its own, which the kernel has
-/// back the moment it is dropped, whatever the allocator keeps (decision 28).
+/// back the moment it is dropped, whatever the allocator keeps.
 #[derive(Debug)]
 pub struct Buffer {
     store: Store,
@@ -113,6 +114,31 @@ impl Buffer {
         Ok(())
     }
 
+    /// Puts what is read into it, to its end or as far as there is room.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn fill(&mut self, from: &mut impl Read) -> io::Result<()> {
+        match &mut self.store {
+            Store::Small(bytes) => {
+                let room = bytes.capacity().saturating_sub(bytes.len());
+                from.take(room as u64).read_to_end(bytes)?;
+                self.length = bytes.len();
+            }
+            Store::Mapped(mapping) => {
+                while let Some(free) = mapping.get_mut(self.length..) {
+                    match from.read(free) {
+                        Ok(0) => break,
+                        Ok(read) => self.length = self.length.saturating_add(read),
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What was put into it; counted until the last reference to it is dropped.
     #[must_use]
     pub fn finish(mut self) -> Bytes {
@@ -151,7 +177,8 @@ impl Buffer {
             bytes.reserve_exact(capacity.saturating_sub(*length));
             return Ok(());
         }
-        lease.grow(counted(capacity), patience).await?;
+        // Boxed, as it is rare: it would be much of what every request's future takes.
+        Box::pin(lease.grow(counted(capacity), patience)).await?;
         let mapped = MmapMut::map_anon(capacity);
         let mut mapping = mapped.map_err(|_| lease.budget.refuse(lease.kind, capacity))?;
         let old = store.as_ref();

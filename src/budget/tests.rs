@@ -91,6 +91,33 @@ async fn who_waits_is_served_when_bytes_come_back_and_waits_less_the_next_time()
     assert_eq!(lease.bytes(), 200, "what was held still is");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_full_refuses_at_once() {
+    let budget = Budget::new(1000);
+    let mut all = budget.lease(Kind::Manifests);
+    all.set(1000);
+    let wait = |bytes| {
+        let budget = budget.clone();
+        tokio::spawn(async move {
+            let began = Instant::now();
+            let mut lease = budget.lease(Kind::Lists);
+            let grown = lease.grow(bytes, &mut PATIENCE.clone()).await;
+            (grown.is_ok(), began.elapsed())
+        })
+    };
+    let first = wait(400);
+    tokio::task::yield_now().await;
+    assert_eq!(wait(200).await.unwrap(), (false, Duration::ZERO));
+    let gone = wait(100);
+    tokio::task::yield_now().await;
+    gone.abort();
+    assert!(gone.await.is_err());
+    let second = wait(100);
+    assert_eq!(first.await.unwrap(), (false, PATIENCE));
+    assert_eq!(second.await.unwrap(), (false, PATIENCE));
+    assert_eq!(budget.usage().refused, 3);
+}
+
 #[test]
 fn what_is_kept_gives_way_the_oldest_first_and_no_more_than_is_needed() {
     let budget = Budget::new(1000);

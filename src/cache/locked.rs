@@ -66,6 +66,20 @@ impl<K: Hash + Eq + Clone, V> SharedTtlMap<K, V> {
         }
     }
 
+    /// Takes out what has expired.
+    pub fn sweep(&self, now: Instant) {
+        if !self.is_empty() {
+            self.change(|map| map.drop_expired(now));
+        }
+    }
+
+    /// Evicts the oldest entry of one class that fits. `false`: none does.
+    pub fn evict(&self, trust: Trust, fits: impl Fn(&V) -> bool) -> bool {
+        // Dropped behind the lock.
+        let evicted = self.change(|map| map.evict(trust, fits));
+        evicted.is_some()
+    }
+
     /// Reads under the lock.
     pub fn read<T>(&self, act: impl FnOnce(&TtlMap<K, V>) -> T) -> T {
         act(&self.lock())

@@ -2,6 +2,7 @@
 //! whether they let us pull. Gathers, and judges nothing. Sends what the agent itself would send, and no more.
 
 use crate::auth::{Lookup, LookupResult, USER_AGENT};
+use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::config::{self, Config, ProbeKind};
 use crate::discovery::{LookupError, Resolve, SystemResolver};
@@ -137,7 +138,12 @@ impl Looker {
             })
         });
         Self {
-            exchanger: Exchanger::new(client.clone(), resolver.clone(), Arc::default()),
+            exchanger: Exchanger::new(
+                client.clone(),
+                resolver.clone(),
+                Arc::default(),
+                &Budget::unlimited(),
+            ),
             routes: RouteTable::of(config.clone()),
             config: config.clone(),
             client,

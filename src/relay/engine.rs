@@ -1,8 +1,14 @@
 //! The entry of the pull path: routes a request, has it searched for, and makes the answer. Owns what all searches
 //! share.
 
+mod eviction;
+mod nothing;
+
+pub(crate) use nothing::not_found;
+
+use nothing::refused_by_rules;
+
 use super::answer::{Answered, broken, refusal};
-use super::causes;
 use super::flight::Flights;
 use super::hedge::Hedging;
 use super::manifest::{Fetched, Wish};
@@ -11,11 +17,12 @@ use super::quota::CoolDowns;
 use super::rates::Rates;
 use super::record::{RequestRecord, Sinks};
 use super::rules::FinalAnswer;
-use super::search::{Ended, NotFound};
+use super::search::NotFound;
 use super::sizes::KnownSizes;
 use super::stale::Stale;
 use super::sticky::Sticky;
 use super::{blob, list, manifest};
+use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::config::{Config, Limits, Timeouts};
 use crate::discovery::Discovery;
@@ -23,7 +30,7 @@ use crate::exchange::Exchanger;
 use crate::health::Health;
 use crate::lifecycle::contained;
 use crate::oci::{ByteRange, ErrorCode, RawName, ResourceKind};
-use crate::route::{Refusal, Route, RouteTable};
+use crate::route::{Route, RouteTable};
 use crate::telemetry::RequestOutcome;
 use crate::topology::{Snapshot, SourceId};
 use crate::upstream::Client;
@@ -85,6 +92,8 @@ pub struct RelayParts {
     pub(crate) flights: Flights<(u64, Arc<Wish>), Fetched>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
+    /// Of what waits in memory.
+    pub(crate) budget: Budget,
     random: AtomicU64,
 }
 
@@ -114,12 +123,14 @@ impl Relay {
         health: Health,
         journal: crate::telemetry::Journal,
         metrics: Arc<crate::metrics::Metrics>,
+        budget: Budget,
         sizes: &Path,
         seed: u64,
     ) -> Self {
-        let stale = Stale::start(config.state_directory.join("manifests"), journal.clone());
+        let directory = config.state_directory.join("manifests");
+        let stale = Stale::start(directory, journal.clone(), budget.clone());
         let (timeouts, limits) = (config.timeouts, config.limits);
-        Self(Arc::new(RelayParts {
+        let parts = Arc::new(RelayParts {
             rules: ArcSwap::from_pointee(Rules {
                 routes: RouteTable::of(config.clone()),
                 config,
@@ -132,7 +143,7 @@ impl Relay {
             health,
             sinks: Arc::new(Sinks { journal, metrics }),
             sizes: KnownSizes::load(sizes),
-            memories: Memories::new(),
+            memories: Memories::new(budget.limit()),
             stickiness: Sticky::default(),
             hedging: Hedging::default(),
             stale,
@@ -141,8 +152,11 @@ impl Relay {
             flights: Flights::default(),
             timeouts,
             limits,
+            budget,
             random: AtomicU64::new(seed | 1),
-        }))
+        });
+        eviction::register(&parts);
+        Self(parts)
     }
 
     /// What the simulation of a fleet drives.
@@ -307,85 +321,4 @@ impl RelayParts {
             (_, nothing) => nothing,
         }
     }
-}
-
-fn refused_by_rules(refused: &Refusal, head: bool, record: RequestRecord) -> Answered {
-    let message = refused.to_string();
-    let (status, code, outcome) = match refused {
-        Refusal::NoSource(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            ErrorCode::Unavailable,
-            RequestOutcome::Failed,
-        ),
-        Refusal::InvalidName => (
-            StatusCode::NOT_FOUND,
-            ErrorCode::NameInvalid,
-            RequestOutcome::Refused,
-        ),
-        Refusal::NotConfigured(_) | Refusal::Private(_) | Refusal::NotRelayed(_) => (
-            StatusCode::NOT_FOUND,
-            ErrorCode::NameUnknown,
-            RequestOutcome::Refused,
-        ),
-    };
-    refusal(status, code, &message, outcome, head, record)
-}
-
-/// The answer where a search found nothing good.
-pub(crate) fn not_found<G>(
-    what: &str,
-    unknown: ErrorCode,
-    ended: &Ended<G>,
-    not_found: &NotFound,
-    head: bool,
-    record: RequestRecord,
-) -> Answered {
-    let (status, code, message, outcome) = match not_found {
-        NotFound::Final {
-            answer: FinalAnswer::NotFound,
-            by,
-            ..
-        } => (
-            StatusCode::NOT_FOUND,
-            unknown,
-            format!("{what}: not found at {by}"),
-            RequestOutcome::NotFound,
-        ),
-        NotFound::Final {
-            answer: FinalAnswer::Denied | FinalAnswer::Withheld,
-            by,
-            ..
-        } => (
-            StatusCode::NOT_FOUND,
-            unknown,
-            format!("{what}: denied by {by} to this agent; containerd may ask with its own secret"),
-            RequestOutcome::Refused,
-        ),
-        NotFound::Final {
-            answer: FinalAnswer::Policy,
-            by,
-            detail,
-        } => (
-            StatusCode::NOT_FOUND,
-            unknown,
-            format!("{what}: denied by policy at {by}: {detail}"),
-            RequestOutcome::Refused,
-        ),
-        NotFound::Final {
-            answer: FinalAnswer::RangeNotSatisfiable,
-            ..
-        } => (
-            StatusCode::RANGE_NOT_SATISFIABLE,
-            ErrorCode::Unsupported,
-            format!("{what}: the range begins behind the end"),
-            RequestOutcome::Served,
-        ),
-        NotFound::Failed => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            ErrorCode::Unavailable,
-            causes::message(&format!("no source could serve {what}"), &ended.tried),
-            RequestOutcome::Failed,
-        ),
-    };
-    refusal(status, code, &message, outcome, head, record)
 }

@@ -1,13 +1,13 @@
 //! The heads of requests to sources and of their answers: built and read in one place for all kinds.
 
-use super::rules::{Cause, FinalAnswer, Head, Verdict};
+use super::rules::{Cause, FinalAnswer, Head, Scope, Verdict};
 use super::search::Rejection;
 use crate::cache::Trust;
 use crate::exchange::{Answer, Ask};
 use crate::printable::blanked;
 use crate::route::{Leg, Route};
 use crate::telemetry::RequestOutcome;
-use crate::topology::EndpointId;
+use crate::topology::{EndpointId, Outcome};
 use hyper::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, StatusCode};
 use std::sync::Arc;
@@ -143,8 +143,8 @@ pub(crate) async fn rejection(verdict: Verdict, answer: Answer) -> Rejection {
         },
         Verdict::End(answer) => Rejection::End { answer, detail },
         Verdict::Use(_) => Rejection::Leave {
-            scope: super::rules::Scope::Tier,
-            outcome: crate::topology::Outcome::Success,
+            scope: Scope::Tier,
+            outcome: Outcome::Success,
             cause: Cause::Unusable,
             detail,
         },

@@ -8,6 +8,7 @@ use super::memory::Image;
 use super::record::RequestRecord;
 use super::rules::{Asked, Authority, Verdict, judge};
 use super::search::{NotFound, Rejection, Search, Wanted, unread};
+use crate::budget::{Budget, Kind};
 use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{Answer, Ask};
@@ -36,6 +37,7 @@ struct ListWanted {
     policy: HarborPolicy,
     request_id: Arc<str>,
     limit: u64,
+    budget: Budget,
 }
 
 struct List {
@@ -72,8 +74,9 @@ impl Wanted for ListWanted {
             return Err(head::rejection(verdict, answer).await);
         };
         let fields = answer.fields;
-        let body = answer.body.read_to(self.limit).await;
-        let body = body.map_err(unread)?;
+        let body = answer.body;
+        let body = body.read_counted(self.limit, &self.budget, Kind::Lists);
+        let body = body.await.map_err(unread)?;
         Ok(List { body, fields })
     }
 
@@ -112,6 +115,7 @@ pub(crate) async fn answer(
         policy: rules.config.failover.harbor_policy,
         request_id: record.request_id(),
         limit: parts.limits.manifest_bytes,
+        budget: parts.budget.clone(),
     };
     let search = Search::new(
         parts.clone(),

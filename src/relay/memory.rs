@@ -2,6 +2,7 @@
 //! answered without a proof, and blobs that were delivered a moment ago. All bounded, all forgetting by time.
 
 mod behind;
+mod eviction;
 mod image;
 mod unproved;
 
@@ -158,14 +159,18 @@ impl Claims {
 // === impl Memories ===
 
 impl Memories {
-    pub(crate) fn new() -> Self {
+    /// `bytes`: what all that is kept may take.
+    pub(crate) fn new(bytes: usize) -> Self {
         let seconds = Duration::from_secs;
-        let recent = Bounds::entries(seconds(30), 64);
+        let recent = Bounds {
+            bytes,
+            ..Bounds::entries(seconds(30), 64)
+        };
         let ten_minutes = Bounds::entries(seconds(600), 1024);
         Self {
             // Of at most 4 MiB each, in practice of a few KiB.
             manifests: SharedTtlMap::of(TtlMap::weighed(recent, |_, kept| kept.body.len())),
-            proved: SharedTtlMap::new(recent),
+            proved: SharedTtlMap::of(TtlMap::weighed(recent, |_, kept| kept.manifest.body.len())),
             unproved: UnprovedTags::new(),
             denials: SharedTtlMap::new(ten_minutes),
             quarantine: SharedTtlMap::new(ten_minutes),

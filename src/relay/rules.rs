@@ -108,6 +108,8 @@ pub(crate) enum Cause {
     Unusable,
     /// DNS gave no address.
     NoAddress,
+    /// This node had no memory for the answer.
+    NoMemory,
     Failed(Failure),
 }
 
@@ -124,6 +126,8 @@ pub(crate) enum FinalAnswer {
     Policy,
     /// 416: the range begins behind the end.
     RangeNotSatisfiable,
+    /// 503: it was there, and this node had no memory for it.
+    NoMemory,
 }
 
 /// Judges one answer.
@@ -357,7 +361,8 @@ impl Cause {
             | Self::WrongRange
             | Self::WrongContent
             | Self::WrongDigest
-            | Self::Unusable => false,
+            | Self::Unusable
+            | Self::NoMemory => false,
         }
     }
 
@@ -376,6 +381,7 @@ impl Cause {
             Self::WrongDigest => "wrong_digest",
             Self::Unusable => "unusable_answer",
             Self::NoAddress => "no_address",
+            Self::NoMemory => "no_memory",
             Self::Failed(failure) => failure.word(),
         }
     }

@@ -9,6 +9,7 @@ mod writer;
 mod tests;
 
 use super::memory::Image;
+use crate::budget::{Budget, SMALL};
 use crate::cache::{Bounds, SharedTtlMap, Trust};
 use crate::config;
 use crate::lifecycle;
@@ -44,6 +45,7 @@ pub(crate) struct Stale {
     commands: mpsc::Sender<Command>,
     /// Something that a source denied could not be deleted: nothing may be answered any more.
     tainted: Arc<AtomicBool>,
+    budget: Budget,
     /// What was kept a moment ago, with its digest.
     kept: SharedTtlMap<(Image, Digest, Trust), ()>,
     said: SharedTtlMap<Image, ()>,
@@ -63,16 +65,17 @@ pub(crate) struct StaleManifest {
 
 impl Stale {
     /// Over this directory, which the writer makes when there is something to keep.
-    pub(crate) fn start(directory: PathBuf, journal: Journal) -> Self {
+    pub(crate) fn start(directory: PathBuf, journal: Journal, budget: Budget) -> Self {
         let (commands, queue) = mpsc::channel(QUEUE);
         let tainted = Arc::<AtomicBool>::default();
-        let shelf = Arc::new(Shelf::new(directory));
+        let shelf = Arc::new(Shelf::new(directory, budget.clone()));
         let writer = Writer::new(shelf.clone(), journal, tainted.clone());
         lifecycle::spawn_detached("stale manifests", writer.run(queue));
         Self {
             shelf,
             commands,
             tainted,
+            budget,
             kept: SharedTtlMap::new(Bounds::entries(KEEP_EVERY, 1024)),
             said: SharedTtlMap::new(Bounds::entries(SAY_EVERY, 1024)),
         }
@@ -90,11 +93,17 @@ impl Stale {
         if !limits.enabled || self.kept.holds(&key, now) || !self.has_place(trust) {
             return;
         }
+        let whole = whole();
+        let is_large = whole.as_ref().is_some_and(|(body, _)| body.len() > SMALL);
+        if is_large && self.budget.held() > self.budget.limit() / 2 {
+            // A disk that does not take it must not take the memory of who pulls. It is kept when it is pulled again.
+            return;
+        }
         let command = Command::Keep {
             slot: slot(image, image.kinds),
             digest: digest.clone(),
             trust,
-            whole: whole(),
+            whole,
             limits,
         };
         if self.commands.try_send(command).is_ok() {
@@ -155,6 +164,12 @@ impl Stale {
         let read = tokio::time::timeout(READ_LIMIT, reading).await;
         let found = read.ok()?.ok()??;
         kinds.contain(&found.media_type).then_some(found)
+    }
+
+    /// Forgets what was kept and said long ago.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.kept.sweep(now);
+        self.said.sweep(now);
     }
 
     /// Whether to say that it was answered: once per image and minute.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::admission::{Lookup, Peers};
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
@@ -49,7 +50,12 @@ async fn stage(idle: Duration) -> Stage {
         1,
     );
     let lookup = Arc::new(discovery.clone());
-    let exchanger = Exchanger::new(client.clone(), lookup, Arc::clone(&metrics));
+    let exchanger = Exchanger::new(
+        client.clone(),
+        lookup,
+        Arc::clone(&metrics),
+        &Budget::unlimited(),
+    );
     let relay = Relay::new(
         config,
         client,
@@ -58,6 +64,7 @@ async fn stage(idle: Duration) -> Stage {
         health,
         journal,
         metrics,
+        Budget::unlimited(),
         &state.join("sizes"),
         1,
     );

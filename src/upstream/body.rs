@@ -1,7 +1,8 @@
 //! Response bodies that give their connection back when they have been read to the end.
 
 use super::connection::{Fault, Line};
-use super::{Error, Inner};
+use super::{Error, Inner, Unread};
+use crate::budget::{Budget, Buffer, Kind};
 use crate::http1::{Framing, Piece};
 use crate::topology::Failure;
 use bytes::{Bytes, BytesMut};
@@ -85,6 +86,40 @@ impl Body {
                 }
             }
             Ok(only.unwrap_or_else(|| several.freeze()))
+        }
+    }
+
+    /// The whole body, which may be large and wait for its reader: counted in `budget` from here to the last reference to it.
+    ///
+    /// # Errors
+    /// It broke, or is longer than `limit` bytes, or there was no memory for it: then the connection is closed.
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps each argument twice, and this one is moved about for every request"
+    )]
+    pub fn read_counted(
+        mut self,
+        limit: u64,
+        budget: &Budget,
+        kind: Kind,
+    ) -> impl Future<Output = Result<Bytes, Unread>> + Send {
+        async move {
+            let expected = self.size_hint().lower();
+            if expected > limit {
+                return Err(self.too_long(limit).into());
+            }
+            let expected = usize::try_from(expected).unwrap_or(usize::MAX);
+            let mut buffer = Buffer::new(budget, kind, expected).await?;
+            while let Some(frame) = self.frame().await {
+                let Ok(data) = frame?.into_data() else {
+                    continue;
+                };
+                if buffer.len().saturating_add(data.len()) as u64 > limit {
+                    return Err(self.too_long(limit).into());
+                }
+                buffer.push(&data).await?;
+            }
+            Ok(buffer.finish())
         }
     }
 

@@ -19,6 +19,7 @@ mod client;
 mod interim;
 mod knowledge;
 mod log;
+mod memory;
 #[path = "../agent/node.rs"]
 mod node;
 mod numbers;

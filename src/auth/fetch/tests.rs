@@ -50,6 +50,14 @@ fn token_documents() {
 }
 
 #[test]
+fn a_token_has_16_kib_at_most() {
+    let document = |bytes| format!(r#"{{"token":"{}"}}"#, "t".repeat(bytes));
+    assert!(read_token(document(MAX_TOKEN).as_bytes()).is_ok());
+    let longer = read_token(document(MAX_TOKEN + 1).as_bytes());
+    assert_eq!(longer.err(), Some("its token is longer than 16 KiB"));
+}
+
+#[test]
 fn a_robots_dollar_is_literal_and_nothing_shows_the_password() {
     let header = basic_authorization(&Credential {
         username: "robot$node".into(),

@@ -1,5 +1,6 @@
 //! The token cache in paused time, with a scripted fetch.
 
+use super::entries::TOKENS;
 use super::*;
 use crate::auth::plan::{BearerChallenge, Wanted};
 use crate::auth::testing::{endpoint, source};
@@ -16,6 +17,8 @@ struct Script {
 #[derive(Clone)]
 enum Step {
     Token(&'static str, u64),
+    /// Of so many bytes.
+    Large(usize, u64),
     Deny,
     Fail,
     Panic,
@@ -34,6 +37,10 @@ impl FetchToken for Script {
             match step {
                 Step::Token(token, life) => Ok(Issued {
                     authorization: HeaderValue::from_static(token),
+                    life: Duration::from_secs(life),
+                }),
+                Step::Large(bytes, life) => Ok(Issued {
+                    authorization: HeaderValue::from_str(&"t".repeat(bytes)).unwrap(),
                     life: Duration::from_secs(life),
                 }),
                 Step::Deny => Err(TokenError::Denied("no".into())),
@@ -69,7 +76,7 @@ fn setup(steps: &[(u64, Step)]) -> Setup {
         Some(("robot$n", "s")),
     );
     Setup {
-        tokens: Tokens::new(script.clone(), Arc::default()),
+        tokens: Tokens::new(script.clone(), Arc::default(), &Budget::new(64 << 20)),
         script,
         endpoint: endpoint(&source),
         key: key(&source, "proxy-docker-io"),
@@ -306,7 +313,7 @@ async fn a_password_that_was_taken_is_brought_along() {
 #[tokio::test(start_paused = true)]
 async fn the_one_unused_for_longest_makes_room() {
     let setup = setup(&[(0, Step::Token("t", 600))]);
-    let keys: Vec<_> = (0..TOKENS.entries)
+    let keys: Vec<_> = (0..TOKENS)
         .map(|n| key(&setup.source, &format!("p{n}")))
         .collect();
     for key in &keys {
@@ -317,7 +324,7 @@ async fn the_one_unused_for_longest_makes_room() {
     assert!(setup.holds(&keys[0]));
     assert!(!setup.holds(&keys[1]));
     assert!(setup.holds(&keys[2]));
-    assert_eq!(setup.tokens.lock().of.len(), TOKENS.entries);
+    assert_eq!(setup.tokens.lock().of.len(), TOKENS);
 }
 
 /// Whatever untrusted clients ask for, and however much of it.
@@ -329,20 +336,20 @@ async fn tokens_of_trusted_clients_requests_stay() {
         trust: Trust::Untrusted,
         ..setup.plan()
     };
-    for number in 0..TOKENS.entries + 10 {
+    for number in 0..TOKENS + 10 {
         let key = key(&setup.source, &format!("p{number}"));
         let token = setup.tokens.obtain(&key, strangers.clone()).await;
         assert_eq!(token.unwrap(), "t");
     }
     assert!(setup.holds(&setup.key));
-    assert_eq!(setup.tokens.lock().of.len(), 1 + TOKENS.entries / 4);
+    assert_eq!(setup.tokens.lock().of.len(), 1 + TOKENS / 4);
 }
 
 /// Where trusted clients' tokens take all the room an untrusted one's is fetched all the same, and not kept.
 #[tokio::test(start_paused = true)]
 async fn without_a_place_a_token_is_fetched_and_not_kept() {
     let setup = setup(&[(0, Step::Token("t", 600))]);
-    for number in 0..TOKENS.entries {
+    for number in 0..TOKENS {
         let key = key(&setup.source, &format!("p{number}"));
         setup.tokens.obtain(&key, setup.plan()).await.unwrap();
     }
@@ -376,4 +383,54 @@ async fn an_anonymous_token_does_not_take_the_robots_place() {
     assert_eq!(setup.present().unwrap(), "robot");
     assert!(setup.holds(&anonymous));
     assert_eq!(setup.fetches(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_tokens_take_an_eighth_of_the_memory_and_none_when_they_have_ended() {
+    let mut setup = setup(&[(0, Step::Large(16 * 1024, 600))]);
+    let budget = Budget::new(16 << 20);
+    setup.tokens = Tokens::new(setup.script.clone(), Arc::default(), &budget);
+    let keys: Vec<_> = (0..200)
+        .map(|n| key(&setup.source, &format!("p{n}")))
+        .collect();
+    for key in &keys {
+        setup.tokens.obtain(key, setup.plan()).await.unwrap();
+    }
+    let held = budget.held();
+    assert!(((2 << 20) - (32 << 10)..=2 << 20).contains(&held), "{held}");
+    assert_eq!(setup.fetches(), 200);
+    setup.tokens.obtain(&keys[199], setup.plan()).await.unwrap();
+    assert_eq!(setup.fetches(), 200, "the newest are there");
+    setup.tokens.obtain(&keys[0], setup.plan()).await.unwrap();
+    assert_eq!(setup.fetches(), 201, "the oldest made room");
+    pass(300.0).await;
+    setup.tokens.sweep(Instant::now());
+    assert!(budget.held() > 1 << 20);
+    pass(300.0).await;
+    setup.tokens.sweep(Instant::now());
+    assert_eq!(budget.held(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fetches_wait_for_a_place_and_are_made_one_after_the_other() {
+    let setup = setup(&[(1000, Step::Token("t", 600))]);
+    let began = Instant::now();
+    let mut waiting = Vec::new();
+    for number in 0..FETCHES + 1 {
+        let (tokens, plan) = (setup.tokens.clone(), setup.plan());
+        let key = key(&setup.source, &format!("p{number}"));
+        waiting.push(tokio::spawn(async move {
+            tokens.obtain(&key, plan).await.unwrap();
+            began.elapsed().as_secs()
+        }));
+    }
+    let mut took = Vec::new();
+    for waiting in waiting {
+        took.push(waiting.await.unwrap());
+    }
+    assert_eq!(
+        took.iter().filter(|seconds| **seconds == 1).count(),
+        FETCHES
+    );
+    assert_eq!(took.iter().filter(|seconds| **seconds == 2).count(), 1);
 }

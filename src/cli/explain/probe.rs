@@ -1,6 +1,7 @@
 //! `--probe`: asks one candidate for the manifest, as the agent would, and says what came.
 
 use super::report::ProbeReport;
+use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::discovery::Discovery;
 use crate::exchange::{Answer, Ask, Exchanger};
@@ -50,7 +51,12 @@ impl Prober {
         let client = Client::new(timeouts);
         client.update(sources);
         Self {
-            exchanger: Exchanger::new(client.clone(), Arc::new(discovery), Arc::default()),
+            exchanger: Exchanger::new(
+                client.clone(),
+                Arc::new(discovery),
+                Arc::default(),
+                &Budget::unlimited(),
+            ),
             client,
             manifest_bytes,
         }

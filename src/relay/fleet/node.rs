@@ -4,6 +4,7 @@ use super::counts::What;
 use super::search::{Found, Search, Wish};
 use super::site::{Line, Work};
 use super::world::{Image, World};
+use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::discovery::EndpointSets;
 use crate::health::{Health, ProbeReport, Prober, Verdict};
@@ -104,6 +105,7 @@ impl Node {
             health,
             outside.journal.clone(),
             outside.metrics.clone(),
+            Budget::unlimited(),
             // Nothing is read from there.
             std::path::Path::new(""),
             seed,

@@ -2,6 +2,7 @@
 
 use super::counts::Counts;
 use super::site::{Kind, Site, Work};
+use crate::budget::Budget;
 use crate::config::{Config, Dns, Timeouts};
 use crate::discovery::{self, Discovery, EndpointSets, Resolve};
 use crate::exchange::Exchanger;
@@ -249,6 +250,7 @@ impl Outside {
             client.clone(),
             Arc::new(discovery.clone()),
             Arc::clone(&metrics),
+            &Budget::unlimited(),
         );
         Self {
             sources: sources.clone(),

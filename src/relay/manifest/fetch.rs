@@ -111,7 +111,10 @@ pub(super) async fn fetch(
         let doubted = self::doubted(&parts, &wish);
         ended = after(ended, Box::pin(search(false, doubted)).await);
     }
-    if is_retry && let Err(nothing @ NotFound::Final { .. }) = &ended.result {
+    if is_retry
+        && let Err(nothing @ NotFound::Final { answer, .. }) = &ended.result
+        && *answer != FinalAnswer::NoMemory
+    {
         // A doubt changes the order; it makes no "no" of what would have been served without it. Upstream denies what
         // a tier has a credential for, and tags that it has deleted.
         parts.remember_denial((&route, wish.trust), None, nothing.clone());
@@ -287,7 +290,7 @@ fn forget_denied(parts: &RelayParts, wish: &Wish, nothing: &NotFound) {
         FinalAnswer::NotFound | FinalAnswer::Withheld | FinalAnswer::Policy => {
             parts.stale.forget(&wish.image, wish.kinds)
         }
-        FinalAnswer::RangeNotSatisfiable => {}
+        FinalAnswer::RangeNotSatisfiable | FinalAnswer::NoMemory => {}
     }
 }
 

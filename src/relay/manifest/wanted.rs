@@ -1,6 +1,7 @@
 //! What is asked of a source for a manifest, and which of its answers are good.
 
 use super::proof::{Misfit, Proven, prove};
+use crate::budget::Kind;
 use crate::cache::Trust;
 use crate::config::{HarborPolicy, Timeouts};
 use crate::exchange::{Answer, Ask};
@@ -100,8 +101,9 @@ impl ManifestWanted {
 
     async fn prove(&self, endpoint: &EndpointId, answer: Answer) -> Result<Told, Rejection> {
         let fields = answer.fields;
-        let body = answer.body.read_to(self.limit).await;
-        let body = body.map_err(unread)?;
+        let (body, budget) = (answer.body, &self.parts.budget);
+        let body = body.read_counted(self.limit, budget, Kind::Manifests);
+        let body = body.await.map_err(unread)?;
         if let Some(known) = &self.known
             && known.is(endpoint, &fields, &body)
         {

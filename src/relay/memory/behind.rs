@@ -44,6 +44,11 @@ impl Marked {
         Self(SharedTtlMap::new(Bounds::entries(life, ENTRIES)))
     }
 
+    /// Forgets what has expired.
+    pub(super) fn sweep(&self, now: Instant) {
+        self.0.sweep(now);
+    }
+
     /// A request of such a client has met it.
     pub(crate) fn put(&self, endpoint: &EndpointId, trust: Trust, now: Instant) {
         self.0.put((endpoint.clone(), trust), (), trust, now);
@@ -74,6 +79,13 @@ impl Unproven {
             pulls: SharedTtlMap::new(bounds),
             delivered: SharedTtlMap::new(bounds),
         }
+    }
+
+    /// Forgets what has expired.
+    pub(super) fn sweep(&self, now: Instant) {
+        self.ranges.sweep(now);
+        self.pulls.sweep(now);
+        self.delivered.sweep(now);
     }
 
     /// Somebody wants a blob from its first byte on.

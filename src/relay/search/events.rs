@@ -113,10 +113,14 @@ impl<W: Wanted> Search<W> {
             Rejection::End { answer, detail } => {
                 self.parts.sinks.metrics.attempt(label, "final");
                 report_success(&self.parts, &candidate, took, detail.clone());
-                if answer == FinalAnswer::Policy {
-                    let metrics = &self.parts.sinks.metrics;
-                    metrics.policy_denial(label, policy::reason(&detail));
-                    self.note(attempt, Cause::Policy, detail.clone());
+                match answer {
+                    FinalAnswer::Policy => {
+                        let metrics = &self.parts.sinks.metrics;
+                        metrics.policy_denial(label, policy::reason(&detail));
+                        self.note(attempt, Cause::Policy, detail.clone());
+                    }
+                    FinalAnswer::NoMemory => self.note(attempt, Cause::NoMemory, detail.clone()),
+                    _ => {}
                 }
                 self.refusal = Some((answer, candidate.endpoint.to_string(), detail));
                 self.machine.refused(attempt);

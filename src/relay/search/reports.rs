@@ -5,10 +5,10 @@ use crate::exchange::{self, Place};
 use crate::lifecycle::Panicked;
 use crate::relay::candidates::Candidate;
 use crate::relay::engine::RelayParts;
-use crate::relay::rules::{Cause, Scope};
+use crate::relay::rules::{Cause, FinalAnswer, Scope};
 use crate::telemetry::{EventName, StateChange};
 use crate::topology::{EndpointId, Failure, Outcome, OutcomeReport};
-use crate::upstream;
+use crate::upstream::Unread;
 use std::time::Duration;
 
 /// An attempt that the agent itself broke. A tier's addresses mostly answer alike: two such attempts are enough.
@@ -26,7 +26,17 @@ pub(super) fn broken_here(detail: String) -> Rejection {
 }
 
 /// A body that was to be read whole. What is too long for one source's is too long for those of its tier.
-pub(crate) fn unread(error: upstream::Error) -> Rejection {
+pub(crate) fn unread(unread: Unread) -> Rejection {
+    let error = match unread {
+        Unread::Broken(error) => error,
+        // Nobody else's answer would be smaller.
+        Unread::Refused(refused) => {
+            return Rejection::End {
+                answer: FinalAnswer::NoMemory,
+                detail: refused.to_string(),
+            };
+        }
+    };
     let scope = match error.failure {
         Failure::TooLarge => Scope::Tier,
         _ => Scope::Address,

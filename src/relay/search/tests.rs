@@ -2,6 +2,7 @@
 //! the panics are those of a `Wanted`, and of bytes that do not like to be let go of.
 
 use super::*;
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
@@ -106,7 +107,12 @@ impl Bench {
             sources.map(|source| source.endpoints.len()).sum::<usize>() == 2
         };
         health.snapshot().wait_for(is_there).await.unwrap();
-        let exchanger = Exchanger::new(client.clone(), Arc::new(discovery.clone()), metrics_of());
+        let exchanger = Exchanger::new(
+            client.clone(),
+            Arc::new(discovery.clone()),
+            metrics_of(),
+            &Budget::unlimited(),
+        );
         let sizes = home.path().join("sizes");
         let relay = Relay::new(
             config.clone(),
@@ -116,6 +122,7 @@ impl Bench {
             health,
             journal_of(),
             metrics_of(),
+            Budget::unlimited(),
             &sizes,
             1,
         );

@@ -8,6 +8,7 @@ mod disk;
 
 use super::StaleManifest;
 use super::eviction::{Stored, Taken, evicted};
+use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::config;
 use crate::oci::{Digest, ManifestKinds, Reference, RegistryName, Repository};
@@ -26,7 +27,11 @@ const TREES: [(Trust, &str); 2] = [(Trust::Trusted, "trusted"), (Trust::Untruste
 
 /// The directory of kept manifests. All of its calls block.
 #[derive(Debug)]
-pub(super) struct Shelf(PathBuf);
+pub(super) struct Shelf {
+    directory: PathBuf,
+    /// Of what is read.
+    budget: Budget,
+}
 
 /// Where something is kept: the repository's folder, and the name in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,12 +84,12 @@ impl Slot {
 // === impl Shelf ===
 
 impl Shelf {
-    pub(super) fn new(directory: PathBuf) -> Self {
-        Self(directory)
+    pub(super) fn new(directory: PathBuf, budget: Budget) -> Self {
+        Self { directory, budget }
     }
 
     pub(super) fn directory(&self) -> &Path {
-        &self.0
+        &self.directory
     }
 
     fn folder(&self, trust: Trust, folder: &str) -> PathBuf {
@@ -94,7 +99,7 @@ impl Shelf {
         } else {
             untrusted
         };
-        self.0.join(tree).join(folder)
+        self.directory.join(tree).join(folder)
     }
 
     /// What is kept in a slot: not older than `max_age`, and what its digest says. Of what two clients' pulls left the younger.
@@ -110,7 +115,7 @@ impl Shelf {
         let mut named: Vec<(Duration, Digest)> = Vec::new();
         for (trust, _) in TREES {
             let tag = self.folder(trust, &slot.folder).join(slot.name());
-            if let Ok((text, age)) = read(&tag, now)
+            if let Ok((text, age)) = read(&tag, &self.budget, now)
                 && let Some(digest) = std::str::from_utf8(&text)
                     .ok()
                     .and_then(|text| text.trim_end().parse().ok())
@@ -135,9 +140,10 @@ impl Shelf {
     ) -> Option<StaleManifest> {
         TREES.into_iter().find_map(|(trust, _)| {
             let path = self.folder(trust, folder).join(content_name(digest));
-            let (text, age) = read(&path, now).ok().filter(|(_, age)| *age <= max_age)?;
+            let (text, age) = read(&path, &self.budget, now)
+                .ok()
+                .filter(|(_, age)| *age <= max_age)?;
             let end = text.iter().position(|byte| *byte == b'\n')?;
-            let text = Bytes::from(text);
             let media_type = std::str::from_utf8(text.get(..end)?).ok()?.to_owned();
             let body = text.slice(end.checked_add(1)?..);
             let is_sound =
@@ -214,9 +220,9 @@ impl Shelf {
     /// Deletes what is too old or too much; returns what is left.
     pub(super) fn tidy(&self, limits: config::Stale, now: SystemTime) -> io::Result<Taken> {
         let mut all = Vec::new();
-        let mut fixed = on_disk(&self.0);
+        let mut fixed = on_disk(&self.directory);
         for (trust, name) in TREES {
-            let tree = self.0.join(name);
+            let tree = self.directory.join(name);
             fixed = fixed.saturating_add(on_disk(&tree));
             for folder in entries(&tree)? {
                 let begins = all.len();
@@ -250,7 +256,7 @@ impl Shelf {
 
     /// The old file or the new one, never a part.
     fn replace(&self, path: &Path, parts: &[&[u8]], now: SystemTime) -> io::Result<u64> {
-        let unfinished = self.0.join(UNFINISHED);
+        let unfinished = self.directory.join(UNFINISHED);
         let written = (|| {
             let mut file = create_private(&unfinished)?;
             for part in parts {

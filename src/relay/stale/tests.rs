@@ -4,6 +4,7 @@ mod eviction;
 mod strangers;
 
 use super::*;
+use crate::budget::Budget;
 use crate::telemetry::{Captured, EventName};
 
 const BODY: &[u8] = br#"{"schemaVersion":2}"#;
@@ -29,7 +30,10 @@ struct Kept {
 impl Kept {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let shelf = Arc::new(Shelf::new(home.path().join("manifests")));
+        let shelf = Arc::new(Shelf::new(
+            home.path().join("manifests"),
+            Budget::unlimited(),
+        ));
         let (journal, said) = Journal::capturing();
         let tainted = Arc::<AtomicBool>::default();
         Self {

@@ -1,7 +1,9 @@
 //! Files and directories that are their owner's alone, and what they take of the disk.
 
+use crate::budget::{Budget, Buffer, Kind};
+use bytes::Bytes;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
@@ -44,16 +46,17 @@ pub(super) fn touch(path: &Path, now: SystemTime) -> io::Result<bool> {
     }
 }
 
-/// A file with its age.
-pub(super) fn read(path: &Path, now: SystemTime) -> io::Result<(Vec<u8>, Duration)> {
-    let file = File::open(path)?;
+/// A file with its age; an error where there is no memory for it.
+pub(super) fn read(path: &Path, budget: &Budget, now: SystemTime) -> io::Result<(Bytes, Duration)> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
     // A clock that was set back makes nothing older.
-    let age = now
-        .duration_since(file.metadata()?.modified()?)
-        .unwrap_or_default();
-    let mut text = Vec::new();
-    file.take(LONGEST).read_to_end(&mut text)?;
-    Ok((text, age))
+    let age = now.duration_since(metadata.modified()?);
+    let length = usize::try_from(metadata.len().min(LONGEST)).unwrap_or(usize::MAX);
+    let buffer = Buffer::try_new(budget, Kind::Manifests, length);
+    let mut buffer = buffer.ok_or(ErrorKind::OutOfMemory)?;
+    buffer.fill(&mut file)?;
+    Ok((buffer.finish(), age.unwrap_or_default()))
 }
 
 /// What a file or directory takes of the disk: its blocks, which are of 512 bytes here whatever the file system's are (stat(2)).

@@ -1,0 +1,36 @@
+//! What has to go: what has expired, and kept manifests where memory runs short.
+
+use super::{Manifest, Memories, Proved};
+use crate::budget::SMALL;
+use crate::cache::Trust;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+impl Memories {
+    /// Forgets what has expired.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.manifests.sweep(now);
+        self.proved.sweep(now);
+        self.denials.sweep(now);
+        self.quarantine.sweep(now);
+        self.silent.sweep(now);
+        self.slow.sweep(now);
+        self.unproven.sweep(now);
+    }
+
+    /// Gives kept manifests up until that is enough: those of untrusted clients' pulls first, of each the oldest first. Small
+    /// ones stay: all of them together are little, and most of them are somebody's next request.
+    pub(crate) fn give_up(&self, is_enough: &dyn Fn() -> bool) {
+        let of_kept = |kept: &Arc<Manifest>| kept.body.len() > SMALL;
+        let of_proved = |proved: &Arc<Proved>| proved.manifest.body.len() > SMALL;
+        for trust in [Trust::Untrusted, Trust::Trusted] {
+            while !is_enough() {
+                let kept = self.manifests.evict(trust, of_kept);
+                let proved = self.proved.evict(trust, of_proved);
+                if !kept && !proved {
+                    break;
+                }
+            }
+        }
+    }
+}
