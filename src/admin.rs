@@ -13,6 +13,7 @@ pub use status::{
     TrafficStatus, Verdict,
 };
 
+use crate::admission::{Admission, Peers, Place};
 use crate::budget::Budget;
 use crate::lifecycle::{DrainWatch, spawn_detached};
 use crate::metrics::Metrics;
@@ -29,10 +30,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Connections at once, per listener. A monitor or two and a person need a handful.
+/// Connections at once, per listener. A monitor or two and a person need a handful. Beyond, who has not asked for longest makes
+/// way.
 const CONNECTIONS: usize = 16;
 
 /// A request's head must have come within this.
@@ -98,8 +100,10 @@ pub enum Surface {
 
 /// Serves until it is dropped; goes on during the drain, so that /readyz can say so. Dropping it does not end
 /// connections that are open: each ends within ten seconds.
-pub async fn serve(listener: TcpListener, surface: Surface, view: View) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+pub async fn serve(listener: TcpListener, surface: Surface, view: View, peers: Peers) {
+    let admission = Admission::new(CONNECTIONS, CONNECTION_LIMIT, peers);
+    let at = listener.local_addr();
+    let is_loopback = at.is_ok_and(|at| at.ip().is_loopback());
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -110,28 +114,34 @@ pub async fn serve(listener: TcpListener, surface: Surface, view: View) {
                 continue;
             }
         };
-        let Ok(permit) = permits.clone().try_acquire_owned() else {
-            // Full means an answer and a close, never a silent queue (design S5).
-            let _ = stream.try_write(BUSY);
-            continue;
-        };
-        let view = view.clone();
+        let (admission, view) = (admission.clone(), view.clone());
         spawn_detached("admin connection", async move {
-            // A client that is too slow or breaks off is its own affair.
-            let _ = timeout(CONNECTION_LIMIT, connection(stream, surface, view)).await;
-            drop(permit);
+            let Some(place) = admission.admit(&stream, is_loopback).await else {
+                // Full means an answer and a close, never a silent queue (design S5).
+                admission.turn_away(stream, || BUSY.to_vec()).await;
+                return;
+            };
+            let served = timeout(CONNECTION_LIMIT, connection(stream, surface, &view, &place));
+            tokio::select! {
+                // Cancel safe: it ends here. A client that is too slow or breaks off is its own affair.
+                _ = served => {}
+                // Cancel safe: it only waits.
+                () = place.evicted() => {}
+            }
         });
     }
 }
 
-async fn connection(stream: TcpStream, surface: Surface, view: View) {
+async fn connection(stream: TcpStream, surface: Surface, view: &View, place: &Place) {
     let service = service_fn(|request: Request<Incoming>| {
-        let answer = answer::answer(surface, &request, &view);
+        place.answers(Instant::now());
+        let answer = answer::answer(surface, &request, view);
         async move { Ok::<_, Infallible>(answer) }
     });
     let result = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
+        .half_close(true)
         .keep_alive(false)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEAD_FIELDS)

@@ -5,6 +5,7 @@ mod decision;
 mod peers;
 mod places;
 mod proc_net;
+mod refusal;
 mod sock_diag;
 
 pub use checks::Check;

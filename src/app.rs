@@ -280,7 +280,7 @@ pub async fn build(
         bound.admin = Some(address);
         tasks.spawn(
             "admin endpoint",
-            admin::serve(listener, Surface::Admin, view.clone()),
+            admin::serve(listener, Surface::Admin, view.clone(), peers.clone()),
         );
     }
     if let Some(address) = config.server.metrics {
@@ -288,7 +288,7 @@ pub async fn build(
         bound.metrics = Some(address);
         tasks.spawn(
             "metrics endpoint",
-            admin::serve(listener, Surface::MetricsOnly, view),
+            admin::serve(listener, Surface::MetricsOnly, view, peers),
         );
     }
 

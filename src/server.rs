@@ -23,15 +23,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 use stream::Downstream;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 /// After an accept that failed (no file descriptors left, say) the listener rests this long.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
-
-/// So many are told at once that there is no place; who comes beyond is closed without a word.
-const TURNED_AWAY: usize = 64;
 
 /// What the endpoint is told.
 #[derive(Clone, Debug)]
@@ -57,7 +53,6 @@ struct Endpoint {
     drain: DrainWatch,
     /// The listener's address is a loopback one.
     is_loopback: bool,
-    turned_away: Arc<Semaphore>,
 }
 
 /// Serves one listener until the drain closes it. Accepting goes on while draining, so that nobody is turned away
@@ -72,7 +67,6 @@ pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drai
         settings,
         drain,
         is_loopback: at.is_ok_and(|at| at.ip().is_loopback()),
-        turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
     });
     loop {
         let accepted = tokio::select! {
@@ -132,40 +126,29 @@ impl Endpoint {
         Serving::new((stream, place), idle, self.drain.clone(), answering)
     }
 
+    /// At the connection limit the answer is 503 and close, never a silent queue (design S5).
     async fn turn_away(&self, stream: Socket) {
         self.settings.metrics.client_ended("refused");
-        if let Ok(_one) = self.turned_away.try_acquire() {
-            turn_away(stream, self.relay.request_id()).await;
-        }
+        let answer = || no_place(&self.relay.request_id());
+        self.settings.admission.turn_away(stream, answer).await;
     }
 }
 
-/// At the connection limit the answer is 503 and close, never a silent queue (design S5). It carries what every answer of the
-/// agent carries, so that the check of its own port knows it.
-async fn turn_away(mut stream: Socket, request_id: Arc<str>) {
+/// What is said to who gets no place. It carries what every answer of the agent carries, so that the check of its own port knows
+/// it.
+fn no_place(request_id: &str) -> Vec<u8> {
     let body = error_body(
         ErrorCode::Unavailable,
         "harbor-pilot has too many connections now",
     );
-    let head = marked(StatusCode::SERVICE_UNAVAILABLE, header_value(&request_id));
+    let head = marked(StatusCode::SERVICE_UNAVAILABLE, header_value(request_id));
     let head = head.with(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let (mut answer, version, mut date) = (Vec::new(), Version::HTTP_11, Date::default());
-    let end = End::Length(body.len() as u64);
-    head.write(
-        &mut answer,
-        (version, false),
-        (end, false),
-        date.at(SystemTime::now()),
-    );
+    let end = (End::Length(body.len() as u64), false);
+    let now = date.at(SystemTime::now());
+    head.write(&mut answer, (version, false), end, now);
     answer.extend_from_slice(body.as_bytes());
-    let answer = async {
-        stream.write_all(&answer).await?;
-        stream.shutdown().await?;
-        // A close with the request unread would be a reset, which can overtake the answer.
-        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
-    };
-    // A client that does not even read this is gone.
-    let _ = tokio::time::timeout(Duration::from_secs(1), answer).await;
+    answer
 }
 
 /// Has a connection served on that thread until it ends or moves to another, and then there. `open` is kept for so long.

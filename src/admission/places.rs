@@ -2,6 +2,7 @@
 
 use super::decision::{Activity, Moved, Occupant, makes_way};
 use super::peers::{OtherEnd, Peers, Standing};
+use super::refusal::Refusal;
 use crate::cache::Trust;
 use foldhash::HashMap;
 use futures_util::task::AtomicWaker;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -28,6 +30,7 @@ struct Shared {
     peers: Peers,
     /// What times are counted from.
     began: Instant,
+    refusal: Refusal,
     /// Locked when a connection comes or goes.
     taken: Mutex<Taken>,
 }
@@ -74,6 +77,7 @@ impl Admission {
             stall,
             peers,
             began: Instant::now(),
+            refusal: Refusal::default(),
             taken: Mutex::default(),
         }))
     }
@@ -131,6 +135,15 @@ impl Admission {
             holder,
             ends: None,
         })
+    }
+
+    /// Tells who got no place so.
+    pub async fn turn_away(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        answer: impl FnOnce() -> Vec<u8>,
+    ) {
+        self.0.refusal.say(stream, answer).await;
     }
 
     /// How many are taken now.

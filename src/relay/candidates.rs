@@ -284,6 +284,7 @@ impl Candidates {
         self.pool.list(&Known {
             snapshot,
             limits: parts.limits,
+            trust: self.trust,
             sticky,
             learned_at,
             marks: &marks,

@@ -218,7 +218,10 @@ impl<W: Wanted> Search<W> {
     }
 
     fn push(&mut self, candidate: Option<Candidate>, leg: usize, connection: Option<Connection>) {
-        let in_flight = candidate.as_ref().map(|candidate| candidate.gauges.enter());
+        let trust = self.wanted.trust();
+        let in_flight = candidate
+            .as_ref()
+            .map(|candidate| candidate.gauges.enter(trust));
         self.attempts.push(Attempt {
             candidate,
             leg,

@@ -12,7 +12,7 @@ use crate::telemetry::Journal;
 use crate::topology::Sources;
 use crate::upstream::Client;
 use std::net::SocketAddr;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// A server over the built-in configuration, which asks nobody by itself.
 struct Stage {

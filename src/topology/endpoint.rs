@@ -1,6 +1,7 @@
 //! An endpoint: one address of one source, with the counters that requests keep on it.
 
 use super::source::{Source, SourceId};
+use crate::cache::Trust;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,7 +42,10 @@ impl EndpointSet {
 /// Live counters of one endpoint. Requests raise and lower them through guards; `select` reads them.
 #[derive(Debug, Default)]
 pub struct EndpointGauges {
-    in_flight: AtomicU32,
+    /// Requests of trusted clients.
+    trusted: AtomicU32,
+    /// Of the others.
+    untrusted: AtomicU32,
     pending_connects: AtomicU32,
 }
 
@@ -49,6 +53,7 @@ pub struct EndpointGauges {
 #[derive(Debug)]
 pub struct InFlight {
     gauges: Arc<EndpointGauges>,
+    trust: Trust,
     counts: bool,
 }
 
@@ -75,14 +80,16 @@ impl fmt::Debug for EndpointId {
 // === impl EndpointGauges ===
 
 impl EndpointGauges {
-    /// Counts a request in.
+    /// Counts in a request of such a client.
     #[must_use]
-    pub fn enter(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight {
+    pub fn enter(self: &Arc<Self>, trust: Trust) -> InFlight {
+        let mut in_flight = InFlight {
             gauges: self.clone(),
-            counts: true,
-        }
+            trust,
+            counts: false,
+        };
+        in_flight.resume();
+        in_flight
     }
 
     /// Marks a connect that takes too long.
@@ -95,7 +102,26 @@ impl EndpointGauges {
     /// Requests now at this endpoint.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+        let (trusted, untrusted) = (self.of(Trust::Trusted), self.of(Trust::Untrusted));
+        let sum = trusted.load(Ordering::Relaxed);
+        sum.saturating_add(untrusted.load(Ordering::Relaxed))
+    }
+
+    /// Requests now at this endpoint that a request of such a client gives way to: whatever untrusted clients ask for makes no
+    /// trusted one wait.
+    #[must_use]
+    pub fn load_for(&self, trust: Trust) -> u32 {
+        match trust {
+            Trust::Trusted => self.of(trust).load(Ordering::Relaxed),
+            Trust::Untrusted => self.in_flight(),
+        }
+    }
+
+    fn of(&self, trust: Trust) -> &AtomicU32 {
+        match trust {
+            Trust::Trusted => &self.trusted,
+            Trust::Untrusted => &self.untrusted,
+        }
     }
 
     /// Whether a connect to it has been pending for too long.
@@ -111,14 +137,14 @@ impl InFlight {
     /// Does not count until [`InFlight::resume`]: the endpoint has no work with it.
     pub fn pause(&mut self) {
         if std::mem::replace(&mut self.counts, false) {
-            self.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
+            self.gauges.of(self.trust).fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// Counts again.
     pub fn resume(&mut self) {
         if !std::mem::replace(&mut self.counts, true) {
-            self.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
+            self.gauges.of(self.trust).fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -132,5 +158,40 @@ impl Drop for InFlight {
 impl Drop for PendingConnect {
     fn drop(&mut self) {
         self.0.pending_connects.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Trust::{Trusted, Untrusted};
+
+    #[test]
+    fn load_is_what_a_client_gives_way_to_and_what_somebody_reads() {
+        let gauges = Arc::new(EndpointGauges::default());
+        let all = |gauges: &EndpointGauges| {
+            (
+                gauges.in_flight(),
+                gauges.load_for(Trusted),
+                gauges.load_for(Untrusted),
+            )
+        };
+        let trusted = gauges.enter(Trusted);
+        let mut untrusted = [(); 3].map(|()| gauges.enter(Untrusted));
+        assert_eq!(all(&gauges), (4, 1, 4));
+        // Once, however often it is said.
+        for _ in 0..2 {
+            untrusted.each_mut().map(InFlight::pause);
+            assert_eq!(all(&gauges), (1, 1, 1));
+        }
+        let [first, second, mut third] = untrusted;
+        for _ in 0..2 {
+            third.resume();
+            assert_eq!(all(&gauges), (2, 1, 2));
+        }
+        drop((first, second));
+        assert_eq!(all(&gauges), (2, 1, 2));
+        drop((trusted, third));
+        assert_eq!(all(&gauges), (0, 0, 0));
     }
 }

@@ -11,6 +11,7 @@ pub use stickiness::Stickiness;
 use super::endpoint::{EndpointGauges, EndpointId};
 use super::snapshot::{EndpointState, EndpointStatus, Snapshot, SourceState};
 use super::source::SourceId;
+use crate::cache::Trust;
 use crate::config::Limits;
 use std::cmp::Reverse;
 use std::net::SocketAddr;
@@ -44,6 +45,8 @@ pub struct Selection<'a> {
     pub excluded: &'a [EndpointId],
     /// From how many requests on an address is loaded, and full.
     pub limits: Limits,
+    /// Whose request it is: of what others ask for at an address it sees what it gives way to.
+    pub trust: Trust,
 }
 
 /// An endpoint that may be asked.
@@ -174,7 +177,7 @@ fn rank_all<'a>(
     let begins = all.len();
     all.reserve(source.endpoints.len());
     for state in source.endpoints.iter().filter(fresh) {
-        let in_flight = state.gauges.in_flight();
+        let in_flight = state.gauges.load_for(request.trust);
         all.push(Ranked {
             state,
             source,

@@ -119,6 +119,12 @@ impl Client {
         }
     }
 
+    /// Ends its own direction: it asks no more, and waits for answers.
+    #[allow(dead_code, reason = "for the hostile tests")]
+    pub async fn asks_no_more(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Sends a request's bytes as they are.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // Who is refused early may find the connection closed already.

@@ -23,6 +23,7 @@ mod memory;
 #[path = "../agent/node.rs"]
 mod node;
 mod numbers;
+mod places;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;

@@ -4,6 +4,7 @@
 mod tests;
 
 use crate::admin::{EndpointStatus, SourceStatus, State, Status};
+use crate::cache::Trust;
 use crate::config::Limits;
 use crate::discovery::EndpointSets;
 use crate::lifecycle::deadline;
@@ -129,6 +130,7 @@ impl View {
             learned_at: None,
             excluded: &[],
             limits,
+            trust: Trust::Trusted,
         };
         select(&selection, &self.snapshot, now, 0)
     }
@@ -155,7 +157,8 @@ impl Load {
     fn raise(&mut self, gauges: &Arc<EndpointGauges>, said: &EndpointStatus) {
         // What came over the network sets no amount of work: an address is full far below.
         let requests = said.in_flight.min(4096);
-        self.requests.extend((0..requests).map(|_| gauges.enter()));
+        self.requests
+            .extend((0..requests).map(|_| gauges.enter(Trust::Trusted)));
         if said.suspect {
             self.connects.push(gauges.connect_is_slow());
         }

@@ -1,6 +1,7 @@
 //! The candidates of one search, apart from where the facts come from: who is listed, who is next, who has been left. Pure.
 
 use super::{Candidate, Pick, awaits_dns};
+use crate::cache::Trust;
 use crate::config::Limits;
 use crate::relay::rules::Scope;
 use crate::relay::timing::Want;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 pub(super) struct Known<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) limits: Limits,
+    pub(super) trust: Trust,
     /// Who answered for the repository.
     pub(super) sticky: Option<EndpointId>,
     /// Where the digest was learned.
@@ -117,6 +119,7 @@ impl Pool {
             learned_at: known.learned_at.as_ref(),
             excluded,
             limits: known.limits,
+            trust: known.trust,
         };
         let selected = select(&selection, known.snapshot, known.now, known.random);
         let candidates = selected.into_iter().filter_map(|selected| {

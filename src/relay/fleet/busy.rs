@@ -16,7 +16,7 @@ fn occupy(node: &Node, names: &[&str], requests: usize) -> Vec<InFlight> {
     let endpoints = snapshot.sources.iter().flat_map(|state| &state.endpoints);
     let wanted = endpoints.filter(|state| names.contains(&state.id.source.label()));
     wanted
-        .flat_map(|state| (0..requests).map(|_| state.gauges.enter()))
+        .flat_map(|state| (0..requests).map(|_| state.gauges.enter(Trust::Trusted)))
         .collect()
 }
 

@@ -154,7 +154,7 @@ impl Search {
                 let (abort, _) = AbortHandle::new_pair();
                 let dial = idle.is_none().then(|| self.dial(&candidate));
                 self.attempts.push(Attempt {
-                    in_flight: Some(candidate.gauges.enter()),
+                    in_flight: Some(candidate.gauges.enter(Trust::Trusted)),
                     candidate,
                     line: idle,
                     abort,

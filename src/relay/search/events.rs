@@ -64,7 +64,7 @@ impl<W: Wanted> Search<W> {
             Some(candidate) => {
                 let connecting = dial::connect(&self.parts, &candidate);
                 if let Some(slot) = self.attempts.get_mut(attempt) {
-                    slot.in_flight = Some(candidate.gauges.enter());
+                    slot.in_flight = Some(candidate.gauges.enter(self.wanted.trust()));
                     slot.candidate = Some(candidate);
                 }
                 self.await_connection(attempt, connecting);

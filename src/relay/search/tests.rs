@@ -286,7 +286,7 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
     };
     let snapshot = bench.parts.snapshots.borrow().clone();
     let tier = snapshot.source(&bench.tier.source).unwrap();
-    let in_flight = tier.endpoints[0].gauges.enter();
+    let in_flight = tier.endpoints[0].gauges.enter(Trust::Trusted);
     let errand = Errand {
         parts: bench.parts.clone(),
         route: bench.route.clone(),

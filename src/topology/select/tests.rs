@@ -192,6 +192,7 @@ fn slow_start_grows_the_share() {
                     learned_at: None,
                     excluded: &[],
                     limits: LIMITS,
+                    trust: Trust::Trusted,
                 };
                 let random = mix(*number + 1);
                 select(&request, &world.snapshot, world.now, random)[0].endpoint == sticky
@@ -290,6 +291,7 @@ proptest! {
             learned_at: None,
             excluded: &excluded,
             limits: LIMITS,
+            trust: Trust::Trusted,
         };
         let candidates = select(&request, &world.snapshot, world.now, random);
         let mut got: Vec<_> = candidates.iter().map(|c| c.endpoint.clone()).collect();

@@ -1,5 +1,6 @@
 //! A snapshot to be made unwell, address by address.
 
+use crate::cache::Trust;
 use crate::config::{BaseUrl, Limits, Probe, ProbeKind, Tls};
 use crate::topology::select::{Candidate, Selection, Why, select};
 use crate::topology::{
@@ -124,7 +125,8 @@ impl World {
 
     pub(super) fn load(&mut self, id: &SourceId, address: SocketAddr, requests: u32) {
         let gauges = self.state(id, address).gauges.clone();
-        self.in_flight.extend((0..requests).map(|_| gauges.enter()));
+        self.in_flight
+            .extend((0..requests).map(|_| gauges.enter(Trust::Trusted)));
     }
 
     pub(super) fn suspect(&mut self, id: &SourceId, address: SocketAddr) {
@@ -151,6 +153,7 @@ impl World {
             learned_at,
             excluded,
             limits: LIMITS,
+            trust: Trust::Trusted,
         };
         select(&request, &self.snapshot, self.now, 0)
     }

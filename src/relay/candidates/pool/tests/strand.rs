@@ -4,6 +4,7 @@
 mod search;
 
 use super::*;
+use crate::cache::Trust;
 use crate::health::fixture::{Judge, endpoint, tier, upstream};
 use crate::relay::rules::Scope;
 use crate::relay::timing::{End, Timing};
@@ -237,7 +238,7 @@ impl World {
         let mut load = Vec::new();
         for state in snapshot.sources.iter().flat_map(|source| &source.endpoints) {
             let number = [0, 0, 20, 64][usize::try_from(self.dice.below(4)).unwrap()];
-            load.extend((0..number).map(|_| state.gauges.enter()));
+            load.extend((0..number).map(|_| state.gauges.enter(Trust::Trusted)));
         }
         load
     }

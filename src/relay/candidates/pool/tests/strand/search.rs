@@ -1,6 +1,7 @@
 //! A search as `relay/search.rs` runs it, without its sockets: the real machine and the real pool in made-up time.
 
 use super::*;
+use crate::cache::Trust;
 use crate::relay::timing::{AttemptId, Machine, Order, Role};
 use crate::topology::PendingConnect;
 use std::collections::BTreeMap;
@@ -100,6 +101,7 @@ impl<'a> Search<'a> {
         let listed = self.pool.list(&Known {
             snapshot: &snapshot,
             limits: LIMITS,
+            trust: Trust::Trusted,
             sticky: Some(endpoint(&tier("replica"), 2)),
             learned_at: None,
             marks: &self.world.book,
@@ -149,7 +151,9 @@ impl<'a> Search<'a> {
     fn push(&mut self, candidate: Option<Candidate>, leg: usize) {
         let hangs = |candidate: &Candidate| self.manners[&candidate.endpoint] == Manner::Hangs;
         let guards = (
-            candidate.as_ref().map(|candidate| candidate.gauges.enter()),
+            candidate
+                .as_ref()
+                .map(|candidate| candidate.gauges.enter(Trust::Trusted)),
             candidate
                 .as_ref()
                 .filter(|candidate| hangs(candidate))
