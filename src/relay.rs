@@ -9,6 +9,7 @@ mod blob;
 mod body;
 mod candidates;
 mod causes;
+mod coding;
 mod engine;
 #[cfg(test)]
 mod fleet;

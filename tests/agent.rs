@@ -26,6 +26,8 @@ mod commands;
 mod endpoint;
 #[path = "agent/hostile.rs"]
 mod hostile;
+#[path = "agent/labels.rs"]
+mod labels;
 #[path = "agent/life.rs"]
 mod life;
 #[path = "agent/manifests.rs"]

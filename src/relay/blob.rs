@@ -11,14 +11,14 @@ use super::body::blame;
 use super::engine::RelayParts;
 use super::head;
 use super::memory::{Image, Pulled};
-use super::rules::{Asked, Authority, Cause, Scope, Use, Verdict, judge};
+use super::rules::{Asked, Authority, Cause, Head, Scope, Use, Verdict, judge};
 use super::search::{Rejection, Wanted};
 use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{Answer, Ask};
 use crate::oci::{ByteRange, Digest};
 use crate::route::Leg;
-use crate::topology::{EndpointId, Failure, Outcome, Source, SourceKind};
+use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
 use crate::upstream::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -40,6 +40,8 @@ pub(crate) struct BlobWanted {
     range: Option<ByteRange>,
     expected: Expected,
     head: bool,
+    /// The size is asked for by GET: upstream forbids HEAD.
+    by_get: bool,
     policy: HarborPolicy,
     request_id: Arc<str>,
 }
@@ -94,6 +96,7 @@ impl BlobWanted {
             range: None,
             expected: Expected::of(blob, None),
             head: false,
+            by_get: false,
             policy: HarborPolicy::Next,
             request_id: "1".into(),
         }
@@ -124,6 +127,19 @@ impl BlobWanted {
                     last: None,
                 }
         })
+    }
+
+    /// The same, by GET.
+    fn by_get(&self) -> Self {
+        Self {
+            by_get: true,
+            ..self.clone()
+        }
+    }
+
+    /// HEAD of a blob is answered 404 by Harbor for what it has not cached yet (harbor-facts 0.5).
+    fn asks_by_head(&self, source: &SourceId) -> bool {
+        self.head && !self.by_get && matches!(source, SourceId::Upstream(_))
     }
 
     fn asked(&self, size: Option<u64>) -> Asked {
@@ -159,9 +175,11 @@ impl BlobWanted {
         endpoint: &EndpointId,
         answer: Answer,
         due: Use,
-        tells_total: bool,
+        seen: &Head,
     ) -> Result<Fetched, Rejection> {
-        let has_length = answer.fields.contains(&CONTENT_LENGTH);
+        let tells_total = self.expected.told(seen).is_some();
+        // With a coding it may be that of something else.
+        let has_length = answer.fields.contains(&CONTENT_LENGTH) && !seen.encoded;
         let mut body = answer.body;
         let (mut ready, mut read) = (VecDeque::new(), 0_u64);
         let needed = self.needed(due);
@@ -210,7 +228,14 @@ impl BlobWanted {
             let mut hasher = self.digest.hasher();
             ready.iter().for_each(|chunk: &Bytes| hasher.update(chunk));
             if hasher.finish() != self.digest {
-                return Err(if is_short {
+                return Err(if seen.encoded {
+                    Rejection::Leave {
+                        scope: Scope::Tier,
+                        outcome: Outcome::Neutral,
+                        cause: Cause::Unusable,
+                        detail: "its Content-Encoding says what its bytes are".to_owned(),
+                    }
+                } else if is_short || body.is_unannounced() {
                     broken(Failure::Reset, format!("the body ended after {read} bytes"))
                 } else {
                     self.wrong(endpoint, "the bytes do not fit the digest")
@@ -267,12 +292,14 @@ impl Wanted for BlobWanted {
     type Good = Fetched;
 
     fn ask(&self, leg: &Leg, source: &Source) -> Ask {
-        // HEAD of a blob is answered 404 by Harbor for what it has not cached yet (harbor-facts 0.5).
-        let head = self.head && source.kind == SourceKind::Upstream;
+        let method = match self.asks_by_head(&source.id) {
+            true => Method::HEAD,
+            false => Method::GET,
+        };
         head::ask(
             leg,
             ("/blobs/", self.digest.as_str()),
-            if head { Method::HEAD } else { Method::GET },
+            method,
             HeaderValue::from_static("*/*"),
             self.part().map(|range| range.header()),
             (&self.request_id, self.trust),
@@ -286,20 +313,21 @@ impl Wanted for BlobWanted {
         answer: Answer,
     ) -> Result<Fetched, Rejection> {
         let seen = head::of(&answer, Instant::now());
+        if self.asks_by_head(&endpoint.source) && seen.status == 403 {
+            return Err(head::forbidden());
+        }
         let size = self.expected.judging(endpoint, &seen, &self.parts.sizes);
         match judge(self.asked(size), authority, self.policy, &seen) {
             Verdict::Use(due) if self.head => {
-                due.total.map(Fetched::Size).ok_or(Rejection::Leave {
+                let total = due.total.filter(|_| size.is_some() || !seen.encoded);
+                total.map(Fetched::Size).ok_or(Rejection::Leave {
                     scope: Scope::Tier,
                     outcome: Outcome::Success,
                     cause: Cause::WrongLength,
                     detail: "no length was told".to_owned(),
                 })
             }
-            Verdict::Use(due) => {
-                let tells_total = self.expected.told(&seen).is_some();
-                self.begin(endpoint, answer, due, tells_total).await
-            }
+            Verdict::Use(due) => self.begin(endpoint, answer, due, &seen).await,
             verdict => Err(head::rejection(verdict, answer).await),
         }
     }

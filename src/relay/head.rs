@@ -8,7 +8,9 @@ use crate::printable::blanked;
 use crate::route::{Leg, Route};
 use crate::telemetry::RequestOutcome;
 use crate::topology::{EndpointId, Outcome};
-use hyper::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use hyper::{Method, StatusCode};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -53,6 +55,9 @@ pub(crate) fn ask(
 /// The type of what a login page or a proxy's error page is.
 const HTML: &[u8] = b"text/html";
 
+/// What a registry says of itself (distribution spec, "API Version Check").
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
 /// The type of a registry's error document.
 const JSON: &[u8] = b"application/json";
 
@@ -75,6 +80,7 @@ pub(crate) fn of(answer: &Answer, _now: Instant) -> Head {
             .then(|| text(CONTENT_RANGE).and_then(|value| value.parse().ok())),
         html: text(CONTENT_TYPE).is_some_and(is_of(HTML)),
         json: text(CONTENT_TYPE).is_some_and(is_of(JSON)),
+        registry: answer.fields.contains(&API_VERSION),
         encoded: text(CONTENT_ENCODING)
             .is_some_and(|value| !value.trim().eq_ignore_ascii_case("identity")),
         retry_after: text(RETRY_AFTER).and_then(|value| retry_after(value, SystemTime::now())),
@@ -100,6 +106,16 @@ pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     }
     let at = httpdate::parse_http_date(value).ok()?;
     Some(at.duration_since(now).unwrap_or_default())
+}
+
+/// There are registries, and filters before them, that take GET alone: a 403 to HEAD says nothing until GET was tried.
+pub(crate) fn forbidden() -> Rejection {
+    Rejection::Leave {
+        scope: super::rules::Scope::Tier,
+        outcome: crate::topology::Outcome::Neutral,
+        cause: Cause::Unusable,
+        detail: "status 403 to HEAD".to_owned(),
+    }
 }
 
 /// Turns a verdict that is no use into a rejection with the words for people; reads a denial's reason.

@@ -1,12 +1,13 @@
 //! Lists of tags and referrers: the direct upstream's word, its link led back through us (design P3).
 
 use super::answer::{Answered, ResponseBody, SERVED_BY, head_of, header_value, served_by};
+use super::coding::undone;
 use super::engine::{PullRequest, RelayParts, Rules, not_found};
 use super::head;
 use super::manifest::timing;
 use super::memory::Image;
 use super::record::RequestRecord;
-use super::rules::{Asked, Authority, Verdict, judge};
+use super::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
 use super::search::{NotFound, Rejection, Search, Wanted, unread};
 use crate::budget::{Budget, Kind};
 use crate::cache::Trust;
@@ -15,10 +16,11 @@ use crate::exchange::{Answer, Ask};
 use crate::http1::{Fields, every};
 use crate::oci::{ErrorCode, ResourceKind};
 use crate::route::{Leg, Route};
-use crate::topology::{EndpointId, Source};
+use crate::topology::{EndpointId, Outcome, Source};
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK};
 use hyper::{Method, StatusCode};
+use serde::de::IgnoredAny;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -76,7 +78,20 @@ impl Wanted for ListWanted {
         let fields = answer.fields;
         let body = answer.body;
         let body = body.read_counted(self.limit, &self.budget, Kind::Lists);
-        let body = body.await.map_err(unread)?;
+        let mut body = body.await.map_err(unread)?;
+        let useless = |why: &str| Rejection::Leave {
+            scope: Scope::Tier,
+            outcome: Outcome::Neutral,
+            cause: Cause::WrongContent,
+            detail: why.to_owned(),
+        };
+        if seen.encoded {
+            body = undone(body, self.limit).map_err(useless)?;
+        }
+        // No digest proves it, but that it is whole shows.
+        if !self.head && serde_json::from_slice::<IgnoredAny>(&body).is_err() {
+            return Err(useless("the list is no JSON, or not all of it"));
+        }
         Ok(List { body, fields })
     }
 

@@ -1,6 +1,10 @@
 //! The rule book (design P3, harbor-facts "Classification table"): what one answer of one source means for the
 //! search. One pure function, one test per row; docs/failure-table.md is its prose.
 
+mod cause;
+
+pub(crate) use cause::Cause;
+
 use crate::config::HarborPolicy;
 use crate::oci::{ByteRange, ContentRange};
 use crate::topology::{Failure, Outcome};
@@ -46,6 +50,8 @@ pub(crate) struct Head {
     pub(crate) html: bool,
     /// `Content-Type: application/json`: a registry speaks, and no content is what it sends with an error.
     pub(crate) json: bool,
+    /// `Docker-Distribution-Api-Version`: a registry speaks, or what its people put before it, in whatever type.
+    pub(crate) registry: bool,
     /// A Content-Encoding other than identity.
     pub(crate) encoded: bool,
     /// `Retry-After`, as a time from now.
@@ -92,27 +98,6 @@ pub(crate) enum Scope {
     Tier,
 }
 
-/// Why a source did not serve, as a closed set of words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Cause {
-    NotFound,
-    Denied,
-    Policy,
-    TooManyRequests,
-    ServerError,
-    ColdCascade,
-    WrongLength,
-    WrongRange,
-    WrongContent,
-    WrongDigest,
-    Unusable,
-    /// DNS gave no address.
-    NoAddress,
-    /// This node had no memory for the answer.
-    NoMemory,
-    Failed(Failure),
-}
-
 /// A final answer that is not a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FinalAnswer {
@@ -140,9 +125,15 @@ pub(crate) fn judge(
     let is_final = authority == Authority::Final;
     match head.status {
         200 | 206 if head.html => leave(Scope::Tier, hard(Failure::Content), Cause::WrongContent),
-        200 | 206 if head.encoded => leave(Scope::Tier, Outcome::Success, Cause::Unusable),
+        200 | 206 if head.encoded && !is_measured(asked, head) => {
+            leave(Scope::Tier, Outcome::Success, Cause::Unusable)
+        }
         200 => whole(asked, head),
         206 => partial(asked, head),
+        // A filter, a login page, a proxy: nobody's word on an image, and as good as an outage.
+        401 | 403 | 404 | 451 if head.html && !head.registry => {
+            leave(Scope::AddressOnceThenTier, Outcome::Neutral, Cause::Html)
+        }
         401 | 403 | 404 | 500..=599 if head.elsewhere && !tells_of_the_source(asked, head) => {
             refused_elsewhere(authority, head.status)
         }
@@ -216,6 +207,17 @@ fn hard(failure: Failure) -> Outcome {
 
 fn soft(failure: Failure) -> Outcome {
     Outcome::Soft(failure)
+}
+
+/// Whether the bytes behind a Content-Encoding are known to be as many as the content's, or are proved before they are used. Its
+/// label may lie; where it does not, a blob's bytes are others.
+fn is_measured(asked: Asked, head: &Head) -> bool {
+    match asked {
+        Asked::Document => true,
+        Asked::Blob { range, size, .. } => {
+            head.length.is_some() && (size.is_some() || (range.is_none() && head.status == 200))
+        }
+    }
 }
 
 /// Where a redirect leads, only the 404 of a document is the source's own word: registry.k8s.io keeps its manifests
@@ -327,63 +329,6 @@ fn range_refused(asked: Asked) -> Verdict {
             ..
         } if range.within(size).is_none() => Verdict::End(FinalAnswer::RangeNotSatisfiable),
         _ => leave(Scope::Tier, Outcome::Success, Cause::Unusable),
-    }
-}
-
-// === impl Cause ===
-
-impl Cause {
-    /// Nobody was there, or nobody who could answer (design P11). Which of the sources that failed so would have said no
-    /// is not known.
-    pub(crate) fn is_outage(self) -> bool {
-        match self {
-            Self::NoAddress | Self::ServerError | Self::TooManyRequests => true,
-            Self::Failed(failure) => match failure {
-                Failure::Refused
-                | Failure::ConnectTimeout
-                | Failure::Tls
-                | Failure::Timeout
-                | Failure::Reset
-                | Failure::ServerError
-                | Failure::TooManyRequests
-                | Failure::Token
-                | Failure::TokenRefused
-                | Failure::NoAddress
-                | Failure::Local
-                | Failure::Internal => true,
-                Failure::Slow | Failure::Content | Failure::TooLarge | Failure::Probe => false,
-            },
-            Self::NotFound
-            | Self::Denied
-            | Self::Policy
-            | Self::ColdCascade
-            | Self::WrongLength
-            | Self::WrongRange
-            | Self::WrongContent
-            | Self::WrongDigest
-            | Self::Unusable
-            | Self::NoMemory => false,
-        }
-    }
-
-    /// The word for metrics.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::NotFound => "not_found",
-            Self::Denied => "denied",
-            Self::Policy => "policy",
-            Self::TooManyRequests => "too_many_requests",
-            Self::ServerError => "server_error",
-            Self::ColdCascade => "cold_cascade",
-            Self::WrongLength => "wrong_length",
-            Self::WrongRange => "wrong_range",
-            Self::WrongContent => "wrong_content",
-            Self::WrongDigest => "wrong_digest",
-            Self::Unusable => "unusable_answer",
-            Self::NoAddress => "no_address",
-            Self::NoMemory => "no_memory",
-            Self::Failed(failure) => failure.word(),
-        }
     }
 }
 

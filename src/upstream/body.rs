@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, SizeHint};
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -31,6 +32,7 @@ pub struct Body {
     line: Option<Box<Line>>,
     client: Arc<Inner>,
     keep: bool,
+    is_unannounced: bool,
 }
 
 // === impl Body ===
@@ -43,11 +45,19 @@ impl Body {
             line: Some(line),
             client,
             keep,
+            is_unannounced: false,
         };
         if framing.is_over() {
             body.finish();
         }
         body
+    }
+
+    /// Whether it ended with its connection and without TLS saying so (close_notify): a server that is short of words, or somebody
+    /// who cut the connection. What such a body is needs another proof than its end.
+    #[must_use]
+    pub fn is_unannounced(&self) -> bool {
+        self.is_unannounced
     }
 
     /// The whole body, for answers that are small by their nature.
@@ -217,6 +227,14 @@ impl hyper::body::Body for Body {
                     }
                     Ok(0) => return Poll::Ready(this.break_off(Fault::Closed)),
                     Ok(_) => {}
+                    Err(error)
+                        if this.framing == Framing::UntilClose
+                            && error.kind() == io::ErrorKind::UnexpectedEof =>
+                    {
+                        this.is_unannounced = true;
+                        this.line = None;
+                        return Poll::Ready(None);
+                    }
                     Err(error) => return Poll::Ready(this.break_off(Fault::Io(error))),
                 },
                 Err(wrong) => return Poll::Ready(this.break_off(Fault::Wrong(wrong))),

@@ -211,3 +211,39 @@ async fn a_disk_that_takes_nothing_does_not_touch_a_pull() {
     assert!(event.message.contains("pulls go on"), "{event:?}");
     assert_eq!(node.count(EventName::FilesNotWritable), 1);
 }
+
+/// A filter or a login page between the node and the registry: what it says is nobody's word on the image.
+#[tokio::test(flavor = "multi_thread")]
+async fn html_that_says_no_is_an_outage_and_nothing_is_remembered_of_it() {
+    let image = Image::random(6, 1);
+    for status in [401, 403, 404, 451] {
+        let tier = FakeRegistry::builder().with_image(TIERED, "1", &image);
+        let (tier, upstream) = (tier.start().await, image_in(&image).await);
+        let node = Setup::of(&[&tier], &upstream).and(CLOCK).start().await;
+        assert_eq!(node.pull("manifests/1").await.status, 200);
+        until_kept(&node, 2).await;
+        tier.set_fault(Fault::Reply(Reply::error(503, "UNAVAILABLE", "no")));
+        let page = "<html><title>Blocked</title>Your client does not have permission.</html>";
+        let page = Reply::new(status).body("text/html; charset=UTF-8", page);
+        upstream.set_fault(Fault::Reply(page));
+        for _ in 0..2 {
+            for method in ["GET", "HEAD"] {
+                let got = node
+                    .ask(method, &crate::node::target("manifests/1"), &[])
+                    .await;
+                assert_eq!(got.status, 200, "{status}: {got:?}");
+                let stale = got.header("x-harbor-pilot-stale");
+                assert!(stale.is_some(), "{status} {method}: {got:?}");
+            }
+        }
+        let got = node.pull(&format!("blobs/{}", image.layer().digest)).await;
+        assert_eq!(got.status, 503, "{status}: {got:?}");
+        assert!(got.message().contains("upstream/"), "{status}: {got:?}");
+        until_kept(&node, 2).await;
+        upstream.heal();
+        let got = node.pull("manifests/1").await;
+        let by = got.header("x-harbor-pilot-served-by").unwrap_or_default();
+        assert!(by.starts_with("upstream/"), "{status}: {got:?}");
+        assert_eq!(node.count(EventName::EndpointEjected), 1, "the tier's");
+    }
+}

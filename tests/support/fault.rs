@@ -31,6 +31,8 @@ pub enum Fault {
     ResetAt(usize),
     /// The body drips.
     Drip { bytes: usize, every: Duration },
+    /// The connection ends behind the body, and TLS does not say so.
+    NoCloseNotify,
     /// One byte is another one.
     CorruptAt(usize),
     /// `Content-Range` is off by one.

@@ -186,6 +186,8 @@ async fn write_body(
     }
     match fault {
         Some(Fault::SilentAt(_)) => pending().await,
+        // Nothing is said: the socket is dropped.
+        Some(Fault::NoCloseNotify) => return Err(io::ErrorKind::Other.into()),
         Some(Fault::CloseAt(_)) => return Ok(false),
         Some(Fault::HalfCloseAt(_)) => {
             wire.shutdown().await?;

@@ -113,6 +113,7 @@ mod tests {
             content_range: range.map(|range| range.parse().ok()),
             html: false,
             json: false,
+            registry: false,
             encoded: false,
             retry_after: None,
         }

@@ -65,6 +65,7 @@ pub(crate) async fn answer(
         range: if request.head { None } else { request.range },
         expected: Expected::of(content, size),
         head: request.head,
+        by_get: false,
         policy: rules.config.failover.harbor_policy,
         request_id: record.request_id(),
     };
@@ -75,13 +76,14 @@ pub(crate) async fn answer(
             .begins(&wanted.pulled(), Instant::now());
     }
     let timing = timing(&parts.timeouts);
-    let search = Search::new(
-        parts.clone(),
-        route.clone(),
-        Arc::new(wanted.clone()),
-        timing,
-    );
-    let mut ended = search.run().await;
+    let search = |wanted: BlobWanted| {
+        let wanted = Arc::new(wanted);
+        Search::new(parts.clone(), route.clone(), wanted, timing).run()
+    };
+    let mut ended = search(wanted.clone()).await;
+    if request.head && ended.head_was_of_no_use() {
+        ended = Box::pin(search(wanted.by_get())).await.after(ended);
+    }
     record.searched(
         ended.attempts,
         ended.generation,

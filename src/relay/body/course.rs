@@ -103,8 +103,8 @@ impl Course {
         Some(chunk)
     }
 
-    /// The source ended, or everything is there.
-    pub(super) fn conclude(&mut self) -> Conclusion {
+    /// The source ended, or everything is there. `is_unannounced`: it did not say that this is the end.
+    pub(super) fn conclude(&mut self, is_unannounced: bool) -> Conclusion {
         match self.window.finish() {
             Ok(()) => {
                 // The rest of somebody else made it right: theirs was wrong.
@@ -113,6 +113,10 @@ impl Course {
                 Conclusion::Proven(new.map(|accused| accused.who).collect())
             }
             Err(Fault::TooShort) => Conclusion::Short,
+            // Of unknown length: it may go on.
+            Err(Fault::WrongDigest) if is_unannounced && !self.window.has_length() => {
+                Conclusion::Short
+            }
             Err(Fault::TooLong | Fault::WrongDigest) => self.accuse(),
         }
     }

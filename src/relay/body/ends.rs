@@ -29,7 +29,9 @@ impl BlobBody {
 
     /// The source ended, or everything is there: right or wrong?
     pub(super) fn conclude(&mut self) -> Result<(), BoxError> {
-        let conclusion = self.course.conclude();
+        let source = self.source.as_ref();
+        let is_unannounced = source.is_some_and(|source| source.is_unannounced);
+        let conclusion = self.course.conclude(is_unannounced);
         self.concluded(conclusion)
     }
 

@@ -18,6 +18,8 @@ pub(super) struct Source {
     skip: u64,
     /// It told the size of the whole.
     pub(super) tells_total: bool,
+    /// Its end is not what it said is the end.
+    pub(super) is_unannounced: bool,
     in_flight: InFlight,
 }
 
@@ -45,6 +47,7 @@ impl Source {
             body,
             skip,
             tells_total,
+            is_unannounced: false,
             in_flight,
         }
     }
@@ -107,7 +110,7 @@ impl Source {
             let Some(body) = &mut self.body else {
                 return Poll::Ready(None);
             };
-            match Pin::new(body).poll_frame(context) {
+            match Pin::new(&mut *body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
                         return Poll::Ready(Some(Ok(data)));
@@ -115,6 +118,7 @@ impl Source {
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
                 Poll::Ready(None) => {
+                    self.is_unannounced = body.is_unannounced();
                     self.body = None;
                     return Poll::Ready(None);
                 }

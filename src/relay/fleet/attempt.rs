@@ -45,6 +45,7 @@ impl Answer {
             content_range: None,
             html: false,
             json: false,
+            registry: false,
             encoded: false,
             retry_after: None,
         };

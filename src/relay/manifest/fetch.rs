@@ -9,7 +9,7 @@ use crate::relay::causes::Tried;
 use crate::relay::engine::{RelayParts, Rules};
 use crate::relay::head;
 use crate::relay::memory::{Doubted, Image, Manifest, Named, Proved};
-use crate::relay::rules::{Cause, FinalAnswer};
+use crate::relay::rules::FinalAnswer;
 use crate::relay::search::{Ended, Found, NotFound, Search};
 use crate::relay::stale::StaleManifest;
 use crate::route::Route;
@@ -107,9 +107,9 @@ pub(super) async fn fetch(
     let is_retry = !doubted.is_empty();
     let search = |head, doubted| search(&parts, &rules, &route, &wish, head, doubted, &request_id);
     let mut ended = search(wish.head, doubted).await;
-    if wish.head && head_was_incomplete(&ended) {
+    if wish.head && ended.head_was_of_no_use() {
         let doubted = self::doubted(&parts, &wish);
-        ended = after(ended, Box::pin(search(false, doubted)).await);
+        ended = Box::pin(search(false, doubted)).await.after(ended);
     }
     if is_retry
         && let Err(nothing @ NotFound::Final { answer, .. }) = &ended.result
@@ -118,7 +118,7 @@ pub(super) async fn fetch(
         // A doubt changes the order; it makes no "no" of what would have been served without it. Upstream denies what
         // a tier has a credential for, and tags that it has deleted.
         parts.remember_denial((&route, wish.trust), None, nothing.clone());
-        ended = after(ended, Box::pin(search(wish.head, Vec::new())).await);
+        ended = Box::pin(search(wish.head, Vec::new())).await.after(ended);
     }
     let limits = rules.config.stale;
     let result = match ended.result {
@@ -143,13 +143,6 @@ pub(super) async fn fetch(
         attempts: ended.attempts,
         generation: ended.generation,
     }
-}
-
-/// The second search's end, with the story of both.
-fn after(first: Ended<Told>, mut second: Ended<Told>) -> Ended<Told> {
-    second.tried.splice(0..0, first.tried);
-    second.attempts = second.attempts.saturating_add(first.attempts);
-    second
 }
 
 /// Whose answers for this tag came to nothing, which is said once of each.
@@ -292,15 +285,6 @@ fn forget_denied(parts: &RelayParts, wish: &Wish, nothing: &NotFound) {
         }
         FinalAnswer::RangeNotSatisfiable | FinalAnswer::NoMemory => {}
     }
-}
-
-/// Whether the only thing that failed was upstream's HEAD being incomplete.
-fn head_was_incomplete(ended: &Ended<Told>) -> bool {
-    matches!(ended.result, Err(NotFound::Failed))
-        && ended
-            .tried
-            .last()
-            .is_some_and(|tried| tried.label == "upstream" && tried.cause == Cause::Unusable)
 }
 
 async fn search(

@@ -9,6 +9,7 @@ use crate::http1::Fields;
 use crate::oci::{Descriptor, Digest, ManifestKinds};
 use crate::relay::answer::header_value;
 use crate::relay::body::blame;
+use crate::relay::coding::undone;
 use crate::relay::engine::RelayParts;
 use crate::relay::head;
 use crate::relay::memory::{CONTENT_DIGEST, Claims, Image, Proved};
@@ -17,7 +18,7 @@ use crate::relay::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
 use crate::relay::search::{Rejection, Wanted, unread};
 use crate::relay::timing::Timing;
 use crate::route::Leg;
-use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
+use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
 use bytes::Bytes;
 use hyper::Method;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -84,6 +85,17 @@ impl ManifestWanted {
         }
     }
 
+    /// A tier's HEAD cannot be proved, and costs it as much; Docker Hub counts GETs and not HEADs (design P6).
+    fn asks_by_head(&self, source: &SourceId) -> bool {
+        self.head_is_enough && matches!(source, SourceId::Upstream(_))
+    }
+
+    /// A Content-Encoding that nobody asked for, and that cannot be undone.
+    fn coded(why: &str) -> Rejection {
+        let detail = format!("its Content-Encoding cannot be undone: {why}");
+        Self::leave(Scope::Tier, Outcome::Neutral, Cause::Unusable, &detail)
+    }
+
     /// Upstream's HEAD is believed as far as it is complete (containerd-k3s-facts 3.2).
     fn told_by_head(fields: &Fields, limit: u64) -> Option<Told> {
         let digest = fields.text(&CONTENT_DIGEST)?.parse().ok()?;
@@ -99,11 +111,19 @@ impl ManifestWanted {
         })
     }
 
-    async fn prove(&self, endpoint: &EndpointId, answer: Answer) -> Result<Told, Rejection> {
+    async fn prove(
+        &self,
+        endpoint: &EndpointId,
+        answer: Answer,
+        is_encoded: bool,
+    ) -> Result<Told, Rejection> {
         let fields = answer.fields;
         let (body, budget) = (answer.body, &self.parts.budget);
         let body = body.read_counted(self.limit, budget, Kind::Manifests);
-        let body = body.await.map_err(unread)?;
+        let mut body = body.await.map_err(unread)?;
+        if is_encoded {
+            body = undone(body, self.limit).map_err(Self::coded)?;
+        }
         if let Some(known) = &self.known
             && known.is(endpoint, &fields, &body)
         {
@@ -123,6 +143,7 @@ impl ManifestWanted {
                 descriptors,
                 claims,
             }),
+            Err(_) if is_encoded => Err(Self::coded("it fits nothing")),
             Err(Misfit::Wrong(due)) => {
                 let detail = "the manifest does not fit its digest";
                 blame(&self.parts, (endpoint, &due), self.trust, detail);
@@ -146,9 +167,10 @@ impl Wanted for ManifestWanted {
     type Good = Told;
 
     fn ask(&self, leg: &Leg, source: &Source) -> Ask {
-        // A tier's HEAD cannot be proved, and costs it as much; Docker Hub counts GETs and not HEADs (design P6).
-        let head = self.head_is_enough && source.kind == SourceKind::Upstream;
-        let method = if head { Method::HEAD } else { Method::GET };
+        let method = match self.asks_by_head(&source.id) {
+            true => Method::HEAD,
+            false => Method::GET,
+        };
         head::ask(
             leg,
             ("/manifests/", self.image.reference.as_str()),
@@ -174,18 +196,20 @@ impl Wanted for ManifestWanted {
             let metrics = &self.parts.sinks.metrics;
             metrics.upstream_quota(registry.as_str(), left);
         }
+        if self.asks_by_head(&endpoint.source) && seen.status == 403 {
+            return Err(head::forbidden());
+        }
         match judge(Asked::Document, authority, self.policy, &seen) {
-            // As `ask` has it: nobody else was asked by HEAD.
-            Verdict::Use(_)
-                if self.head_is_enough && matches!(endpoint.source, SourceId::Upstream(_)) =>
-            {
-                Self::told_by_head(&answer.fields, self.limit).ok_or_else(|| {
+            Verdict::Use(_) if self.asks_by_head(&endpoint.source) => {
+                let told = Self::told_by_head(&answer.fields, self.limit);
+                // With a coding it tells the length of something else.
+                told.filter(|_| !seen.encoded).ok_or_else(|| {
                     let detail = "the answer to HEAD is incomplete";
                     let outcome = Outcome::Success;
                     Self::leave(Scope::Address, outcome, Cause::Unusable, detail)
                 })
             }
-            Verdict::Use(_) => self.prove(endpoint, answer).await,
+            Verdict::Use(_) => self.prove(endpoint, answer, seen.encoded).await,
             // Boxed: rare, and more than half of what a search keeps per attempt.
             verdict => Err(Box::pin(head::rejection(verdict, answer)).await),
         }

@@ -1,5 +1,7 @@
 //! The rule book, a row a test case: status and head on the left, meaning on the right.
 
+mod labels;
+
 use super::*;
 
 const MANIFEST: Asked = Asked::Document;
@@ -36,6 +38,7 @@ fn head(status: u16) -> Head {
         content_range: None,
         html: false,
         json: false,
+        registry: false,
         encoded: false,
         retry_after: None,
     }
@@ -292,26 +295,6 @@ fn server_errors_mark_the_address_but_for_a_blobs_500() {
         ..head(500)
     };
     assert_eq!(by_tier(BLOB, &html), marked);
-}
-
-#[test]
-fn html_with_200_is_never_content() {
-    let html = Head {
-        html: true,
-        ..sized(200, 100)
-    };
-    let marked = leave(Scope::Tier, hard(Failure::Content), Cause::WrongContent);
-    assert_eq!(by_tier(MANIFEST, &html), marked);
-    assert_eq!(by_tier(BLOB, &html), marked);
-}
-
-#[test]
-fn an_encoded_body_is_no_use() {
-    let encoded = Head {
-        encoded: true,
-        ..sized(200, 100)
-    };
-    assert_eq!(by_tier(BLOB, &encoded), next_tier(Cause::Unusable));
 }
 
 #[test]

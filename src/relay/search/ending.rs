@@ -74,6 +74,22 @@ impl<G> Ended<G> {
     }
 }
 
+impl<G> Ended<G> {
+    /// Whether all that failed last was upstream's answer to HEAD: GET may tell more.
+    pub(crate) fn head_was_of_no_use(&self) -> bool {
+        let last = self.tried.last();
+        matches!(self.result, Err(NotFound::Failed))
+            && last.is_some_and(|last| last.label == "upstream" && last.cause == Cause::Unusable)
+    }
+
+    /// The second search's end, with the story of both.
+    pub(crate) fn after(mut self, first: Self) -> Self {
+        self.tried.splice(0..0, first.tried);
+        self.attempts += first.attempts;
+        self
+    }
+}
+
 // === impl NotFound ===
 
 impl NotFound {

@@ -11,7 +11,7 @@ use super::eviction::{Stored, Taken, evicted};
 use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::config;
-use crate::oci::{Digest, ManifestKinds, Reference, RegistryName, Repository};
+use crate::oci::{Digest, ManifestKinds, Reference, RegistryName, Repository, manifest_fits};
 use bytes::Bytes;
 use disk::{create_private, entries, is_absent, make_private, on_disk, read, touch};
 use std::fs;
@@ -146,8 +146,8 @@ impl Shelf {
             let end = text.iter().position(|byte| *byte == b'\n')?;
             let media_type = std::str::from_utf8(text.get(..end)?).ok()?.to_owned();
             let body = text.slice(end.checked_add(1)?..);
-            let is_sound =
-                media_type.bytes().all(|byte| byte.is_ascii_graphic()) && digest.matches(&body);
+            let is_sound = media_type.bytes().all(|byte| byte.is_ascii_graphic())
+                && manifest_fits(&digest, &body);
             is_sound.then(|| StaleManifest {
                 body,
                 digest: digest.clone(),

@@ -9,6 +9,7 @@ use crate::lifecycle::Socket;
 use crate::topology::Failure;
 use crate::upstream::tls::{SourceTls, server_name};
 use crate::upstream::{Client, dial};
+use http_body_util::BodyExt as _;
 use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{HandshakeKind, RootCertStore, ServerConfig};
@@ -156,9 +157,9 @@ async fn settings_that_cannot_be_built_say_why() {
 }
 
 #[tokio::test]
-async fn a_close_without_notice_is_no_end_of_a_body_without_length() {
+async fn a_close_without_notice_is_told_from_an_end_that_was_said() {
     let issued = certificate(&["127.0.0.1"]);
-    for (polite, ends_well) in [(true, true), (false, false)] {
+    for polite in [true, false] {
         let server = Server::start(Some(serving(&issued)), move |mut socket, _| async move {
             read_head(&mut socket).await;
             socket
@@ -174,8 +175,27 @@ async fn a_close_without_notice_is_no_end_of_a_body_without_length() {
         let source = Arc::new(source_at(&server, Some(&issued.pem)));
         let client = Client::new(timeouts());
         let response = fetch(&client, &source, server.address).await.unwrap();
+        let (mut body, mut read) = (response.body, Vec::new());
+        while let Some(frame) = body.frame().await {
+            read.extend_from_slice(&frame.unwrap().into_data().unwrap());
+        }
+        assert_eq!(read, b"hello");
+        assert_eq!(body.is_unannounced(), !polite);
+    }
+    // Where the end is told by a length, nothing behind it is waited for, and nothing before it is an end.
+    for (length, is_whole) in [(5, true), (6, false)] {
+        let server = Server::start(Some(serving(&issued)), move |mut socket, _| async move {
+            read_head(&mut socket).await;
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nhello");
+            socket.write_all(answer.as_bytes()).await.unwrap();
+            socket.flush().await.unwrap();
+        })
+        .await;
+        let source = Arc::new(source_at(&server, Some(&issued.pem)));
+        let client = Client::new(timeouts());
+        let response = fetch(&client, &source, server.address).await.unwrap();
         let read = response.body.read_to(10).await;
-        assert_eq!(read.is_ok(), ends_well, "{read:?}");
+        assert_eq!(read.is_ok(), is_whole, "{read:?}");
     }
 }
 

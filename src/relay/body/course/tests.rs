@@ -104,7 +104,7 @@ fn play(blob: &[u8], sources: &[Script], knows_length: bool) -> Played {
             course.breaks();
             continue;
         }
-        match conclusion.unwrap_or_else(|| course.conclude()) {
+        match conclusion.unwrap_or_else(|| course.conclude(false)) {
             Conclusion::Proven(more) => {
                 blamed.extend(more);
                 while let Some(chunk) = course.drain() {

@@ -1,0 +1,84 @@
+//! Why a source did not serve, and whether that leaves open what it would have said.
+
+use crate::topology::Failure;
+
+/// Why a source did not serve, as a closed set of words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Cause {
+    NotFound,
+    Denied,
+    Policy,
+    TooManyRequests,
+    ServerError,
+    ColdCascade,
+    WrongLength,
+    WrongRange,
+    WrongContent,
+    WrongDigest,
+    Unusable,
+    /// HTML that says no: somebody on the way to the registry.
+    Html,
+    /// DNS gave no address.
+    NoAddress,
+    /// This node had no memory for the answer.
+    NoMemory,
+    Failed(Failure),
+}
+
+// === impl Cause ===
+
+impl Cause {
+    /// Nobody was there, or nobody who could answer (design P11). Which of the sources that failed so would have said no
+    /// is not known.
+    pub(crate) fn is_outage(self) -> bool {
+        match self {
+            Self::NoAddress | Self::ServerError | Self::TooManyRequests | Self::Html => true,
+            Self::Failed(failure) => match failure {
+                Failure::Refused
+                | Failure::ConnectTimeout
+                | Failure::Tls
+                | Failure::Timeout
+                | Failure::Reset
+                | Failure::ServerError
+                | Failure::TooManyRequests
+                | Failure::Token
+                | Failure::TokenRefused
+                | Failure::NoAddress
+                | Failure::Local
+                | Failure::Internal => true,
+                Failure::Slow | Failure::Content | Failure::TooLarge | Failure::Probe => false,
+            },
+            Self::NotFound
+            | Self::Denied
+            | Self::Policy
+            | Self::ColdCascade
+            | Self::WrongLength
+            | Self::WrongRange
+            | Self::WrongContent
+            | Self::WrongDigest
+            | Self::Unusable
+            | Self::NoMemory => false,
+        }
+    }
+
+    /// The word for metrics.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Denied => "denied",
+            Self::Policy => "policy",
+            Self::TooManyRequests => "too_many_requests",
+            Self::ServerError => "server_error",
+            Self::ColdCascade => "cold_cascade",
+            Self::WrongLength => "wrong_length",
+            Self::WrongRange => "wrong_range",
+            Self::WrongContent => "wrong_content",
+            Self::WrongDigest => "wrong_digest",
+            Self::Unusable => "unusable_answer",
+            Self::Html => "html",
+            Self::NoAddress => "no_address",
+            Self::NoMemory => "no_memory",
+            Self::Failed(failure) => failure.word(),
+        }
+    }
+}
