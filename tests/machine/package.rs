@@ -118,6 +118,8 @@ fn the_version_is_debians_and_older_than_its_release() {
     let (first, second) = (version(Package::First), version(Package::Second));
     let program = env!("CARGO_PKG_VERSION").replace('-', "~");
     assert_eq!(first, format!("{program}-1"));
+    let log = fs::read_to_string("packaging/changelog").unwrap();
+    assert!(log.starts_with(&format!("harbor-pilot ({first})")), "{log}");
     said(
         &Command::new("dpkg")
             .args(["--compare-versions", &first, "lt", &second])
@@ -180,11 +182,4 @@ fn the_units_use_no_directive_that_ubuntu_22_04_does_not_know() {
             assert!(*since <= SYSTEMD, "{unit}: {name} came with {since}");
         }
     }
-}
-
-#[test]
-fn the_packages_change_log_begins_with_the_version_of_cargo_toml() {
-    let log = fs::read_to_string("packaging/changelog").unwrap();
-    let expected = format!("harbor-pilot ({}-1)", env!("CARGO_PKG_VERSION"));
-    assert!(log.starts_with(&expected), "{expected}\n{log}");
 }
