@@ -258,4 +258,14 @@ fn a_missing_secret_keeps_the_agent_in_no_file() {
         closed.contains("server = \"http://127.0.0.1:0\""),
         "{closed}"
     );
+
+    // Nor does it need the state directory, which systemd cannot make here: the marks in the files are enough.
+    machine.shell("umask 077; echo secret >/etc/harbor-pilot/password");
+    machine.run("systemctl", &["reset-failed", "harbor-pilot"]);
+    machine.run("systemctl", &["start", "harbor-pilot"]);
+    node.wait_for_hosts_toml();
+    machine.shell("rm -r /var/lib/harbor-pilot; touch /var/lib/harbor-pilot");
+    machine.run("kill", &["-KILL", &node.pid()]);
+    node.wait("the agent is out of the file", |node| !node.is_in_file());
+    assert_eq!(node.state(), "failed");
 }
