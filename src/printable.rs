@@ -2,6 +2,7 @@
 //! line break and no control of the direction of writing gets through. Pure.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// Whether a character shows as itself and changes nothing around it. Controls of C0 and C1, line and paragraph
 /// separators, controls of the direction of writing, characters without a width and whatever Unicode does not assign do
@@ -32,6 +33,28 @@ pub fn printable(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
+}
+
+/// The same JSON document without any character that is not printable. JSON itself escapes those below U+0020 alone; the
+/// others stand in its strings only.
+#[must_use]
+pub fn json(document: String) -> String {
+    let is_shown = |c| c == '\n' || is_printable(c);
+    if document.chars().all(is_shown) {
+        return document;
+    }
+    let mut out = String::with_capacity(document.len() + 16);
+    for character in document.chars() {
+        if is_shown(character) {
+            out.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            // Writing into a String cannot fail.
+            let _ = write!(out, "\\u{unit:04x}");
+        }
+    }
+    out
 }
 
 /// The text on one line, with a blank in the place of each character that is not printable: where a sentence of others
@@ -70,6 +93,25 @@ mod tests {
     fn what_people_write_is() {
         let text = r##" !"#$%&'()*+,-./09:;<=>?@AZ[\]^_`az{|}~ äßçéñ…–“”€ 日本語 привет ελληνικά עברית عربي 🦀"##;
         assert!(matches!(printable(text), Cow::Borrowed(shown) if shown == text));
+    }
+
+    #[test]
+    fn json_is_the_same_document() {
+        let hostile = "\u{1b}[2J\n\u{7f}\u{9b}31m\u{202e}\u{2028}\u{e0041} ä\"\\";
+        let value = serde_json::json!({ "key\u{2066}": [hostile, 1, null] });
+        for text in [value.to_string(), format!("{value:#}")] {
+            let text = json(text);
+            assert!(
+                text.chars().all(|c| c == '\n' || is_printable(c)),
+                "{text:?}"
+            );
+            assert_eq!(
+                serde_json::from_str::<serde_json::Value>(&text).unwrap(),
+                value
+            );
+        }
+        let text = serde_json::json!("\u{9b}\u{e0041}ä").to_string();
+        assert_eq!(json(text), "\"\\u009b\\udb40\\udc41ä\"");
     }
 
     #[test]

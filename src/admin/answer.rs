@@ -5,6 +5,7 @@ use super::status::Status;
 use super::{Surface, View};
 use crate::lifecycle;
 use crate::metrics::{Format, Scrape, TierGauge};
+use crate::printable::json;
 use crate::topology::{EndpointStatus, Snapshot, SourceId};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -140,10 +141,7 @@ fn show(page: Page, headers: &HeaderMap, view: &View) -> Response<Full<Bytes>> {
             respond(StatusCode::OK, format.content_type(), text)
         }
         Page::Status => match serde_json::to_string_pretty(&Status::of(view, Instant::now())) {
-            Ok(mut text) => {
-                text.push('\n');
-                respond(StatusCode::OK, "application/json", text)
-            }
+            Ok(text) => respond(StatusCode::OK, "application/json", json(text) + "\n"),
             Err(error) => {
                 let text = format!("writing the status as JSON: {error}\n");
                 respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, text)

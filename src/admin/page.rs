@@ -1,7 +1,8 @@
-//! The status page: the same data as HTML, for people with a browser or a tunnel. No scripts; every text is
-//! escaped.
+//! The status page: the same data as HTML, for people with a browser, a tunnel or curl. No scripts; every text is
+//! escaped, for HTML and for a terminal.
 
 use super::status::{Change, SourceStatus, Status};
+use crate::printable::printable;
 use crate::telemetry::{human_bytes, human_duration};
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -149,7 +150,7 @@ fn write_change(out: &mut String, change: &Change) -> fmt::Result {
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
+        for character in printable(self.0).chars() {
             match character {
                 '&' => f.write_str("&amp;")?,
                 '<' => f.write_str("&lt;")?,

@@ -58,7 +58,7 @@ fn endpoint(source: &Source, address: &str, status: EndpointStatus, now: Instant
         since: now,
         readmitted: None,
         gauges: Arc::default(),
-        reason: Some("<b>connect_timeout</b>: no answer within 2.5 s".into()),
+        reason: Some("<b>connect_timeout</b>: no\u{202e} answer within\u{9b} 2.5 s".into()),
         latency: Some(Duration::from_millis(12)),
     }
 }
@@ -207,7 +207,12 @@ async fn status_shows_the_published_state() {
     tokio::time::advance(Duration::from_secs(10)).await;
     let response = answer(Surface::Admin, &get("/status"), &stage.view);
     assert_eq!(response.headers()["content-type"], "application/json");
-    let status: Status = serde_json::from_str(&text(response).await).unwrap();
+    let document = text(response).await;
+    assert!(
+        document.contains(r"no\u202e answer within\u009b 2.5 s"),
+        "{document}"
+    );
+    let status: Status = serde_json::from_str(&document).unwrap();
     assert_eq!(status.uptime_seconds, 10);
     assert_eq!(status.generation, 9);
     assert_eq!(status.config.loaded_at, "2026-11-21T01:31:08Z");
@@ -294,6 +299,10 @@ async fn the_page_escapes_what_others_said() {
     assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
     assert!(html.contains("&lt;b&gt;connect_timeout&lt;/b&gt;"));
     assert!(!html.contains("<script") && !html.contains("<b>"));
+    assert!(
+        html.contains(r"no\u{202e} answer within\u{9b} 2.5 s"),
+        "{html}"
+    );
     assert!(html.contains("203.0.113.8:443"));
     assert!(html.contains("certificate not checked"));
 }

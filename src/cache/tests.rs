@@ -164,8 +164,8 @@ async fn an_entry_that_has_grown_is_weighed_anew_and_others_make_room() {
     };
     let mut map: TtlMap<&str, usize> = TtlMap::weighed(bounds, |_, bytes| *bytes);
     let now = Instant::now();
-    map.put("a", 10, Trust::Trusted, now);
-    map.put("b", 10, Trust::Trusted, now);
+    map.put("a", 10, Trusted, now);
+    map.put("b", 10, Trusted, now);
     *map.get_mut(&"b", now).unwrap() = 95;
     assert_eq!(map.bytes(), 20);
     map.weigh(&"b");
@@ -180,15 +180,11 @@ async fn an_entry_that_has_grown_is_weighed_anew_and_others_make_room() {
 async fn the_oldest_that_fits_of_one_class_is_evicted() {
     let map = SharedTtlMap::new(Bounds::entries(Duration::from_secs(30), 100));
     let now = Instant::now();
-    for (key, trust) in [
-        (1, Trust::Trusted),
-        (2, Trust::Untrusted),
-        (3, Trust::Trusted),
-    ] {
+    for (key, trust) in [(1, Trusted), (2, Untrusted), (3, Trusted)] {
         map.put(key, key, trust, now);
     }
-    assert!(!map.evict(Trust::Untrusted, |value| *value == 1));
-    assert!(map.evict(Trust::Trusted, |value| *value > 1));
+    assert!(!map.evict(Untrusted, |value| *value == 1));
+    assert!(map.evict(Trusted, |value| *value > 1));
     assert_eq!(map.get(&1, now).zip(map.get(&2, now)), Some((1, 2)));
     assert!(!map.holds(&3, now));
     map.sweep(now + Duration::from_secs(30));

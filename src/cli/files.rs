@@ -132,7 +132,6 @@ impl Node {
             config: &self.config,
             agent: self.agent.as_deref(),
             agent_alive: self.agent_alive,
-            stopped: false,
             tiers: &self.tiers,
             detected: None,
         }

@@ -38,7 +38,6 @@ pub(super) fn look(looked: Looked<'_>) -> FilesFacts {
         config,
         agent: agent.as_deref(),
         agent_alive,
-        stopped: false,
         tiers,
         detected: None,
     };

@@ -55,8 +55,8 @@ pub struct Input<'a> {
     pub agent: Option<&'a str>,
     /// Its own port answers with our header.
     pub agent_alive: bool,
-    /// It has stopped for good (design F3).
-    pub stopped: bool,
+    /// Every user may bind its port, and that is not allowed: it stands in no file, whatever it answers (design S7).
+    pub is_out: bool,
     /// Tiers whose every current address is healthy.
     pub whole_tiers: &'a BTreeSet<Arc<str>>,
 }
@@ -172,7 +172,7 @@ fn wanted(input: &Input<'_>) -> Wanted {
     };
     let situation = Situation {
         agent,
-        agent_alive: input.agent_alive && !input.stopped,
+        agent_alive: input.agent_alive && !input.is_out,
         whole_tiers: input.whole_tiers,
     };
     Wanted {
@@ -355,7 +355,7 @@ fn plan_registries(plan: &mut Plan, input: &Input<'_>, disk: &Disk, path: &Path)
     let none = BTreeSet::new();
     let situation = Situation {
         agent: input.agent.unwrap_or_default(),
-        agent_alive: (input.agent_alive || is_in) && !input.stopped && input.agent.is_some(),
+        agent_alive: (input.agent_alive || is_in) && !input.is_out && input.agent.is_some(),
         whole_tiers: &none,
     };
     let mut new = base.clone();

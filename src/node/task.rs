@@ -349,7 +349,6 @@ impl Job {
             config: &self.config,
             agent: self.agent.as_deref(),
             agent_alive: self.alive,
-            stopped: false,
             tiers: &self.tiers,
             detected: known.as_ref(),
         };

@@ -111,8 +111,8 @@ pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 /// There are registries, and filters before them, that take GET alone: a 403 to HEAD says nothing until GET was tried.
 pub(crate) fn forbidden() -> Rejection {
     Rejection::Leave {
-        scope: super::rules::Scope::Tier,
-        outcome: crate::topology::Outcome::Neutral,
+        scope: Scope::Tier,
+        outcome: Outcome::Neutral,
         cause: Cause::Unusable,
         detail: "status 403 to HEAD".to_owned(),
     }

@@ -63,6 +63,7 @@ impl Agent {
             .args(["run", "--log", "warn", "--config"])
             .arg(&file)
             .env_clear()
+            .envs(std::env::vars().filter(|(name, _)| name.contains("MALLOC")))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -162,9 +162,9 @@ async fn a_journald_that_comes_after_the_agent_is_found() {
 async fn large_records_are_whole() {
     let stage = Stage::new(Journald::start(), "info", &one()).await;
     let key = "k".repeat(500_000);
-    stage
-        .agent
-        .configure(&format!("{}{key} = 1\n", stage.config));
+    let filter = format!("{key}=nonsense");
+    let config = stage.config.replace("\"info\"", &format!("\"{filter}\""));
+    stage.agent.configure(&config);
     stage.agent.signal("HUP");
     stage.journald.wait_for("EVENT=config_rejected");
     let event = &stage.read("EVENT=config_rejected")[0];

@@ -144,7 +144,6 @@ impl<M> Node<M> {
             config: &self.config,
             agent: Some("http://127.0.0.1:290"),
             agent_alive: true,
-            stopped: false,
             tiers: &Tiers {
                 whole: BTreeSet::new(),
                 unknown: BTreeSet::new(),

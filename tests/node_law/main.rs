@@ -79,7 +79,6 @@ impl Node {
             config: &self.config,
             agent: Some("http://127.0.0.1:290"),
             agent_alive: alive,
-            stopped: false,
             tiers: &tiers,
             detected: None,
         };

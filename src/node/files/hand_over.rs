@@ -4,6 +4,7 @@
 
 use super::execute::{carry_out_all, execute};
 use super::pass::sweep;
+use super::search::besides;
 use super::{Disk, Places, Plan, Released, Step, text_of};
 use crate::node::hosts_toml;
 use crate::node::ledger::{Kind, Ledger, Store};
@@ -26,7 +27,7 @@ pub fn hand_over(store: &Store, places: &Places, wait: Duration) -> Released {
         Ledger::default()
     });
     let look = |ledger: &Ledger| {
-        let mut kinds = places.marked();
+        let mut kinds = besides(ledger.files.keys(), places.marked());
         let known = ledger.files.iter();
         kinds.extend(known.map(|(path, entry)| (path.clone(), entry.kind)));
         let disk = super::look(&kinds.keys().cloned().collect(), store, ledger);

@@ -26,8 +26,6 @@ pub struct Pass<'a> {
     pub agent: Option<&'a str>,
     /// Its own port answers with our header.
     pub agent_alive: bool,
-    /// It has stopped for good.
-    pub stopped: bool,
     /// Which tiers are healthy.
     pub tiers: &'a Tiers,
     /// What runs here, if it was found out a moment ago.
@@ -50,7 +48,7 @@ pub struct Passed {
     pub detected: Detected,
     /// `restore` was run, and no `apply` since: nothing was done.
     pub released: bool,
-    /// Every user may bind the agent's port: unless that is allowed, it was taken for stopped.
+    /// Every user may bind the agent's port: unless that is allowed, it stands in no file.
     pub unprivileged: Option<Unprivileged>,
     /// What was to be done.
     pub plan: Plan,
@@ -167,7 +165,6 @@ impl Pass<'_> {
         {
             ledger.agent = Some(agent.into());
         }
-        // Behind such a port whoever binds it next serves images: out of every file, as if the agent had stopped.
         let is_out = self.unprivileged().is_some_and(|port| !port.allowed);
         let input = Input {
             config: self.config,
@@ -175,7 +172,7 @@ impl Pass<'_> {
             ledger,
             agent: self.agent,
             agent_alive: self.agent_alive,
-            stopped: self.stopped || is_out,
+            is_out,
             whole_tiers: &ledger.tiers,
         };
         let paths = paths(&input);

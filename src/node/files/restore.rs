@@ -3,6 +3,7 @@
 
 use super::execute::{Done, carry_out_all, execute};
 use super::pass::sweep;
+use super::search::besides;
 use super::{Disk, Places, Plan, Step, look, starts, text_of};
 use crate::node::hosts_toml;
 use crate::node::ledger::{self, Entry, Kind, Ledger, Store};
@@ -41,7 +42,7 @@ pub fn release(store: &Store, places: &Places, wait: Duration) -> Result<Release
         Err(error) => (Ledger::default(), Some(error)),
     };
     starts::lapse(&mut ledger, store, None);
-    let marked = places.marked();
+    let marked = besides(ledger.files.keys(), places.marked());
     let paths: BTreeSet<PathBuf> = ledger.files.keys().chain(marked.keys()).cloned().collect();
     sweep(paths.iter());
     ledger.released = true;

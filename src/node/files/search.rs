@@ -7,6 +7,7 @@ use crate::node::detect::{CERTS_D, DOCKER_CERTS_D, Machine, default_places, dete
 use crate::node::ledger::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Where the agent's part may stand.
@@ -91,6 +92,20 @@ impl Places {
         }
         marked
     }
+}
+
+/// Those of the marked files that `known` does not name, under no name: a link or a mount may give a file several.
+pub(super) fn besides<'k>(
+    known: impl Iterator<Item = &'k PathBuf>,
+    marked: BTreeMap<PathBuf, Kind>,
+) -> BTreeMap<PathBuf, Kind> {
+    let identity = |path: &Path| {
+        let found = fs::metadata(path).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    let mut seen: BTreeSet<(u64, u64)> = known.filter_map(|path| identity(path)).collect();
+    let new = |(path, _): &(PathBuf, Kind)| identity(path).is_none_or(|file| seen.insert(file));
+    marked.into_iter().filter(new).collect()
 }
 
 /// Whether taking our part out would change the file, or cannot be done.

@@ -33,7 +33,6 @@ struct Node {
     store: Store,
     config: Config,
     agent_alive: bool,
-    stopped: bool,
     tiers: Tiers,
 }
 
@@ -65,7 +64,6 @@ impl Node {
             config: Config::from_toml(config).unwrap(),
             root,
             agent_alive: true,
-            stopped: false,
             tiers: Tiers::default(),
         };
         fs::create_dir_all(node.path(CERTS_D)).unwrap();
@@ -97,7 +95,6 @@ impl Node {
             config: &self.config,
             agent: Some(AGENT),
             agent_alive: self.agent_alive,
-            stopped: self.stopped,
             tiers: &self.tiers,
             detected: None,
         }
@@ -122,6 +119,18 @@ impl Node {
         let again = self.preview();
         assert!(again.plan.is_empty(), "{:#?}", again.plan.steps);
         passed
+    }
+
+    /// Hands over, and holds it to what a handover is: no file names the agent, and the next start puts it in again.
+    fn hand_over(&self) {
+        let places = Places::of(&self.machine, &Config::built_in().node);
+        let released = hand_over(&self.store, &places, Duration::ZERO);
+        assert!(released.without_ledger.is_none() && released.marked.is_empty());
+        let Released { plan, done, .. } = released;
+        assert!(plan.left.is_empty(), "{:?}", plan.left);
+        for done in &done {
+            assert!(matches!(done.outcome, Outcome::Written), "{done:?}");
+        }
     }
 
     fn restore(&self) {

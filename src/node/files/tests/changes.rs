@@ -37,8 +37,7 @@ fn the_chain_follows_the_agent_and_the_tiers() {
         unknown: BTreeSet::from([core]),
     };
     assert!(node.preview().plan.is_empty());
-    node.stopped = true;
-    node.apply();
+    node.hand_over();
     assert_eq!(chain(&node, "docker.io"), [CORE, HUB]);
     node.restore();
     assert_eq!(node.everything(), before);
@@ -46,11 +45,10 @@ fn the_chain_follows_the_agent_and_the_tiers() {
 
 #[test]
 fn a_closed_registry_knows_the_agent_alone() {
-    let mut node = Node::with(&format!("{CONFIG}fallback = \"none\"\n"));
+    let node = Node::with(&format!("{CONFIG}fallback = \"none\"\n"));
     node.apply();
     assert_eq!(chain(&node, "docker.io"), [AGENT]);
-    node.stopped = true;
-    node.apply();
+    node.hand_over();
     assert_eq!(chain(&node, "docker.io"), [desired::NOBODY]);
 }
 
@@ -176,10 +174,9 @@ fn registries_yaml_is_stable_and_changes_on_enable_and_disable_only() {
     node.tiers.whole.insert("core".into());
     node.apply();
     assert_eq!(node.read(&path).unwrap(), with, "a crash is no reason");
-    node.stopped = true;
-    node.apply();
+    node.hand_over();
     assert_eq!(node.read(&path).unwrap(), yaml, "a stop for good is one");
-    (node.stopped, node.agent_alive) = (false, true);
+    node.agent_alive = true;
     node.apply();
     assert_eq!(node.read(&path).unwrap(), with);
     node.restore();

@@ -78,3 +78,27 @@ fn what_others_put_beside_ours_stays() {
     released(&node, &node.store);
     assert!(theirs.exists() && !node.hosts("quay.io").exists());
 }
+
+/// A link, a mount or a data directory that is a link give a file another name in a place that is searched as well.
+#[test]
+fn a_file_of_two_names_is_changed_once() {
+    let link = |node: &Node| {
+        fs::create_dir_all(node.path("etc/containerd")).unwrap();
+        let other = node.path("etc/containerd/certs.d");
+        std::os::unix::fs::symlink(node.path(CERTS_D), &other).unwrap();
+        let marked = Places::of(&node.machine, &node.config.node).marked();
+        assert!(marked.contains_key(&other.join("docker.io/hosts.toml")));
+    };
+    let (node, _) = applied();
+    link(&node);
+    node.hand_over();
+    assert!(!node.read(&node.hosts("docker.io")).unwrap().contains(AGENT));
+    released(&node, &node.store);
+
+    // Without a ledger both names are found by the search.
+    let (node, _) = applied();
+    link(&node);
+    fs::remove_dir_all(node.path("state")).unwrap();
+    node.hand_over();
+    released(&node, &node.store);
+}
