@@ -43,7 +43,7 @@ pub fn json(document: String) -> String {
     if document.chars().all(is_shown) {
         return document;
     }
-    let mut out = String::with_capacity(document.len() + 16);
+    let mut out = String::with_capacity(document.len().saturating_add(16));
     for character in document.chars() {
         if is_shown(character) {
             out.push(character);

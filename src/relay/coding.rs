@@ -1,6 +1,7 @@
 //! Content codings that nobody asked for (RFC 9110, 8.4): a document's is undone where it is what its label says. The digest decides
-//! what the bytes are, not the label. Pure.
+//! what the bytes are, not the label.
 
+use crate::budget::{Budget, Buffer, Kind, Refused};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use std::io::Read as _;
@@ -8,21 +9,50 @@ use std::io::Read as _;
 /// The first bytes of what gzip writes (RFC 1952, 2.3.1). No document begins with them.
 const GZIP: &[u8] = &[0x1f, 0x8b];
 
-/// A document without its coding; as it is where it has none, where its label lies, or where the coding is another than gzip.
+/// So much is unpacked before other tasks have their turn, in bytes.
+const PIECE: usize = 64 * 1024;
+
+/// Why a document stays packed.
+#[derive(Debug)]
+pub(crate) enum Packed {
+    /// It cannot be unpacked, or only to more than is taken.
+    Broken(&'static str),
+    /// There is no memory for it.
+    Refused(Refused),
+}
+
+/// A document without its coding, counted in a budget; as it is where it has none, where its label lies, or where the coding is
+/// another than gzip.
 ///
 /// # Errors
-/// It is longer than `limit` bytes, or not to be unpacked.
-pub(crate) fn undone(body: Bytes, limit: u64) -> Result<Bytes, &'static str> {
+/// It is longer than `limit` bytes, or broken, or there is no memory for it.
+pub(crate) async fn undone(
+    body: Bytes,
+    limit: u64,
+    (budget, kind): (&Budget, Kind),
+) -> Result<Bytes, Packed> {
     if !body.starts_with(GZIP) {
         return Ok(body);
     }
-    let mut plain = Vec::new();
-    let mut unpacking = MultiGzDecoder::new(&*body).take(limit.saturating_add(1));
-    let read = unpacking.read_to_end(&mut plain);
-    match read.map(|length| u64::try_from(length).is_ok_and(|length| length <= limit)) {
-        Ok(true) => Ok(plain.into()),
-        Ok(false) => Err("unpacked, it is longer than is taken"),
-        Err(_) => Err("it is not to be unpacked"),
+    let mut plain = Buffer::new(budget, kind, 0).await?;
+    let mut unpacking = MultiGzDecoder::new(&*body);
+    let mut piece = vec![0; PIECE];
+    loop {
+        match unpacking.read(&mut piece) {
+            Ok(0) => return Ok(plain.finish()),
+            Ok(length) => plain.push(piece.get(..length).unwrap_or_default()).await?,
+            Err(_) => return Err(Packed::Broken("it is not to be unpacked")),
+        }
+        if plain.len() as u64 > limit {
+            return Err(Packed::Broken("unpacked, it is longer than is taken"));
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+impl From<Refused> for Packed {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
     }
 }
 
@@ -39,8 +69,13 @@ mod tests {
         packing.finish().unwrap()
     }
 
-    #[test]
-    fn what_is_packed_is_unpacked_and_what_is_not_stays() {
+    async fn unpacked(body: Vec<u8>, limit: u64) -> Result<Bytes, Packed> {
+        let budget = Budget::unlimited();
+        undone(body.into(), limit, (&budget, Kind::Manifests)).await
+    }
+
+    #[tokio::test]
+    async fn what_is_packed_is_unpacked_and_what_is_not_stays() {
         let plain = b"{\"schemaVersion\":2}";
         let twice = [packed(plain), packed(plain)].concat();
         let rows = [
@@ -51,22 +86,33 @@ mod tests {
             (vec![0x1f], vec![0x1f]),
         ];
         for (body, due) in rows {
-            assert_eq!(undone(body.into(), 100).unwrap(), due);
+            assert_eq!(unpacked(body, 100).await.unwrap(), due);
         }
         for cut in 2..packed(plain).len() {
-            let broken = Bytes::copy_from_slice(&packed(plain)[..cut]);
-            assert!(undone(broken, 100).is_err(), "{cut}");
+            let broken = packed(plain)[..cut].to_vec();
+            assert!(unpacked(broken, 100).await.is_err(), "{cut}");
         }
     }
 
-    /// A thousand times what it takes on the wire: no more than the limit is unpacked.
-    #[test]
-    fn a_bomb_stops_at_the_limit() {
+    /// A thousand times what it takes on the wire: little more than the limit is unpacked.
+    #[tokio::test]
+    async fn a_bomb_stops_at_the_limit() {
         let bomb = packed(&vec![b' '; 4 << 20]);
         assert!(bomb.len() < 8 << 10);
-        assert_eq!(undone(bomb.clone().into(), 4 << 20).unwrap().len(), 4 << 20);
-        assert!(undone(bomb.into(), (4 << 20) - 1).is_err());
+        let whole = unpacked(bomb.clone(), 4 << 20).await.unwrap();
+        assert_eq!(whole.len(), 4 << 20);
+        assert!(unpacked(bomb, (4 << 20) - 1).await.is_err());
         let two = [packed(&[b' '; 60]), packed(&[b' '; 60])].concat();
-        assert!(undone(two.into(), 100).is_err(), "in parts");
+        assert!(unpacked(two, 100).await.is_err(), "in parts");
+    }
+
+    /// What is unpacked is counted like what is received.
+    #[tokio::test(start_paused = true)]
+    async fn a_bomb_is_counted() {
+        let budget = Budget::new(1 << 20);
+        let body = packed(&vec![b' '; 4 << 20]);
+        let unpacked = undone(body.into(), 4 << 20, (&budget, Kind::Manifests)).await;
+        assert!(matches!(unpacked, Err(Packed::Refused(_))), "{unpacked:?}");
+        assert_eq!(budget.held(), 0);
     }
 }

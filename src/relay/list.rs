@@ -1,7 +1,7 @@
 //! Lists of tags and referrers: the direct upstream's word, its link led back through us (design P3).
 
 use super::answer::{Answered, ResponseBody, SERVED_BY, head_of, header_value, served_by};
-use super::coding::undone;
+use super::coding::{Packed, undone};
 use super::engine::{PullRequest, RelayParts, Rules, not_found};
 use super::head;
 use super::manifest::timing;
@@ -86,7 +86,11 @@ impl Wanted for ListWanted {
             detail: why.to_owned(),
         };
         if seen.encoded {
-            body = undone(body, self.limit).map_err(useless)?;
+            let undone = undone(body, self.limit, (&self.budget, Kind::Lists)).await;
+            body = undone.map_err(|packed| match packed {
+                Packed::Broken(why) => useless(why),
+                Packed::Refused(refused) => unread(refused.into()),
+            })?;
         }
         // No digest proves it, but that it is whole shows.
         if !self.head && serde_json::from_slice::<IgnoredAny>(&body).is_err() {

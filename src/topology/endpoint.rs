@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(all(&gauges), (4, 1, 4));
         // Once, however often it is said.
         for _ in 0..2 {
-            untrusted.each_mut().map(InFlight::pause);
+            untrusted.iter_mut().for_each(InFlight::pause);
             assert_eq!(all(&gauges), (1, 1, 1));
         }
         let [first, second, mut third] = untrusted;

@@ -130,7 +130,8 @@ async fn a_manifest_that_is_packed_is_unpacked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_manifest_in_another_coding_comes_from_elsewhere() {
     let image = Image::random(74, 1);
-    let codings: [(&str, fn(&Image) -> Vec<u8>); 3] = [
+    type Body = fn(&Image) -> Vec<u8>;
+    let codings: [(&str, Body); 3] = [
         ("br", |image| random_bytes(9, image.top.body.len())),
         ("gzip", |image| packed(&image.top.body)[..30].to_vec()),
         ("gzip", |_| packed(&vec![b' '; 64 << 20])),

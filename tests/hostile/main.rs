@@ -8,6 +8,7 @@
     clippy::indexing_slicing,
     clippy::large_futures,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     dead_code,
     unreachable_pub,
     reason = "it is test code, in which a panic is a failed test, and shares its help with other tests"

@@ -106,7 +106,7 @@ impl Agent {
         let metrics = client.answer(false).await.text();
         let sum = |name: &str| {
             let lines = metrics.lines().filter(|line| line.starts_with(name));
-            lines.map(|line| value(line)).sum()
+            lines.map(value).sum()
         };
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let kilobytes = |name: &str| {
@@ -236,7 +236,7 @@ async fn unread_attack(attack: &str, target: impl Fn(usize) -> String) {
     let (answers, served) = all_unread(&agent, count, target).await;
     let during = agent.memory().await;
     assert!(served >= 8, "{served} of {count}: {during:?}");
-    assert_eq!(during.refused as usize, count - served, "{during:?}");
+    assert_eq!(during.refused, (count - served) as u64, "{during:?}");
     let since = Instant::now();
     assert_eq!(agent.pull("small-too").await, 200);
     assert!(since.elapsed() < Duration::from_secs(1));

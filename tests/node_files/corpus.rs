@@ -178,6 +178,10 @@ impl Case {
 
     /// Hands the text over, once the agent is in it: by the marks alone, and with its URL. Says what is not as a merge
     /// would make it that knows the configuration and that the agent has stopped.
+    #[allow(
+        dead_code,
+        reason = "the tests with Go's parsers read the corpus alone"
+    )]
     pub(crate) fn handed_over(&self) -> Result<(), String> {
         let of = |agent_alive| {
             self.with(Settings {

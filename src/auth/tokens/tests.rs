@@ -1,5 +1,10 @@
 //! The token cache in paused time, with a scripted fetch.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the test waits for what it spawns"
+)]
+
 use super::entries::TOKENS;
 use super::*;
 use crate::auth::plan::{BearerChallenge, Wanted};

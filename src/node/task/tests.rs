@@ -107,7 +107,8 @@ impl Daemon {
     }
 
     async fn start_in(root: TempDir, text: &str) -> Self {
-        Self::start_on_node(&root.path().to_owned(), root, text).await
+        let node = root.path().to_owned();
+        Self::start_on_node(&node, root, text).await
     }
 
     /// Another agent, with a state and a port of its own, on the same node.

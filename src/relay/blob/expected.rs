@@ -137,7 +137,8 @@ mod tests {
     #[test]
     fn two_sources_that_agree_overrule_a_manifest() {
         // (who tells, what), and the size that each is judged by
-        let table: [(&[(u8, u64)], &[Option<u64>], bool); 5] = [
+        type Row = (&'static [(u8, u64)], &'static [Option<u64>], bool);
+        let table: [Row; 5] = [
             (&[(1, 100), (2, 100)], &[Some(100), Some(100)], true),
             (&[(1, 99), (2, 99)], &[Some(100), None], false),
             (&[(1, 99), (1, 99)], &[Some(100), Some(100)], true),

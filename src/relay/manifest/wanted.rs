@@ -9,7 +9,7 @@ use crate::http1::Fields;
 use crate::oci::{Descriptor, Digest, ManifestKinds};
 use crate::relay::answer::header_value;
 use crate::relay::body::blame;
-use crate::relay::coding::undone;
+use crate::relay::coding::{Packed, undone};
 use crate::relay::engine::RelayParts;
 use crate::relay::head;
 use crate::relay::memory::{CONTENT_DIGEST, Claims, Image, Proved};
@@ -122,7 +122,11 @@ impl ManifestWanted {
         let body = body.read_counted(self.limit, budget, Kind::Manifests);
         let mut body = body.await.map_err(unread)?;
         if is_encoded {
-            body = undone(body, self.limit).map_err(Self::coded)?;
+            let undone = undone(body, self.limit, (budget, Kind::Manifests)).await;
+            body = undone.map_err(|packed| match packed {
+                Packed::Broken(why) => Self::coded(why),
+                Packed::Refused(refused) => unread(refused.into()),
+            })?;
         }
         if let Some(known) = &self.known
             && known.is(endpoint, &fields, &body)

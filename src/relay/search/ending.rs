@@ -85,7 +85,7 @@ impl<G> Ended<G> {
     /// The second search's end, with the story of both.
     pub(crate) fn after(mut self, first: Self) -> Self {
         self.tried.splice(0..0, first.tried);
-        self.attempts += first.attempts;
+        self.attempts = self.attempts.saturating_add(first.attempts);
         self
     }
 }

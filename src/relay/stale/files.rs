@@ -147,7 +147,7 @@ impl Shelf {
             let media_type = std::str::from_utf8(text.get(..end)?).ok()?.to_owned();
             let body = text.slice(end.checked_add(1)?..);
             let is_sound = media_type.bytes().all(|byte| byte.is_ascii_graphic())
-                && manifest_fits(&digest, &body);
+                && manifest_fits(digest, &body);
             is_sound.then(|| StaleManifest {
                 body,
                 digest: digest.clone(),

@@ -6,8 +6,11 @@ const YAML: &str =
     "# Ansible\nmirrors:\n  docker.io:\n    endpoint:\n      - https://core.example.com/v2/x\n";
 const GHCR: &str = "server = \"https://ghcr.io\"\n[host.\"https://mirror.example\"]\n";
 
+/// Each file with its mode and its bytes.
+type Files = Vec<(PathBuf, u32, Option<Vec<u8>>)>;
+
 /// A node with our part in everything that the agent writes.
-fn applied() -> (Node, Vec<(PathBuf, u32, Option<Vec<u8>>)>) {
+fn applied() -> (Node, Files) {
     let mut node = Node::new();
     let ca = node.path("ca.crt");
     fs::write(&ca, certificate()).unwrap();

@@ -23,7 +23,8 @@ fn what_is_evicted() {
         ..limits()
     };
     // (files, who goes, blocks that stay: all, of untrusted clients)
-    let table: [(Vec<Stored>, &[&str], (u64, u64)); 8] = [
+    type Row = (Vec<Stored>, &'static [&'static str], (u64, u64));
+    let table: [Row; 8] = [
         (vec![], &[], (0, 0)),
         (vec![stored("a", 6, 1), stored("b", 1, 2)], &[], (3, 0)),
         (
