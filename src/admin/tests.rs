@@ -1,5 +1,7 @@
 //! Tests of admin.
 
+mod serving;
+
 use super::answer::{answer, gauges};
 use super::*;
 use crate::admission::Lookup;
@@ -322,70 +324,4 @@ async fn a_scrape_shows_the_snapshot() {
     }
     let gauges = gauges(&stage.view.snapshot.borrow());
     assert_eq!(gauges[1].ready, None, "upstreams have no readiness");
-}
-
-/// Sends bytes, returns everything until the end.
-async fn exchange(address: std::net::SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    let _ = stream.read_to_string(&mut answer).await;
-    answer
-}
-
-#[tokio::test]
-async fn it_serves_over_tcp_and_who_asks_nothing_makes_way() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let stage = stage();
-    let tasks = crate::lifecycle::Tasks::default();
-    let peers = Peers::new(Lookup::Address(|_| false));
-    let view = stage.view.clone();
-    tasks.spawn("admin", serve(listener, Surface::Admin, view, peers));
-
-    let answer = exchange(address, "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    assert!(answer.ends_with("\r\n\r\nalive\n"), "{answer}");
-    let answer = exchange(
-        address,
-        "GET /status HTTP/1.1\r\nhost: evil.example\r\n\r\n",
-    )
-    .await;
-    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
-    let answer = exchange(
-        address,
-        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n",
-    )
-    .await;
-    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
-    assert!(answer.contains("allow: GET\r\n"), "{answer}");
-    let long = "x".repeat(2 * HEAD_BYTES);
-    let answer = exchange(
-        address,
-        &format!("GET /livez HTTP/1.1\r\nhost: localhost\r\na: {long}\r\n\r\n"),
-    )
-    .await;
-    assert!(!answer.contains("200 OK"), "{answer}");
-
-    // Two connections for each place: each time the oldest of those that have not asked makes way.
-    let mut silent = Vec::new();
-    for _ in 0..2 * CONNECTIONS {
-        silent.push(TcpStream::connect(address).await.unwrap());
-    }
-    let request = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    let mut asks = TcpStream::connect(address).await.unwrap();
-    asks.write_all(request.as_bytes()).await.unwrap();
-    // It asks no more, and waits for its answer.
-    asks.shutdown().await.unwrap();
-    let mut answer = String::new();
-    asks.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.ends_with("\r\n\r\nalive\n"), "{answer}");
-    for (at, silent) in silent.iter_mut().enumerate() {
-        let ended = timeout(Duration::from_millis(100), silent.read_u8()).await;
-        assert_eq!(ended.is_ok(), at <= CONNECTIONS, "{at}");
-        if at > CONNECTIONS {
-            break;
-        }
-    }
-    tasks.stop();
 }

@@ -384,18 +384,3 @@ async fn trouble_is_said_once_and_mended_later() {
         .await;
     daemon.end();
 }
-
-#[tokio::test]
-async fn a_state_directory_that_cannot_be_written_is_said() {
-    let root = tempdir().unwrap();
-    fs::create_dir_all(root.path().join(CERTS_D)).unwrap();
-    fs::write(root.path().join("state"), "in the way").unwrap();
-    let daemon = Daemon::start_in(root, CONFIG).await;
-    daemon
-        .until("said", || daemon.count(EventName::HostsWriteFailed) == 1)
-        .await;
-    assert!(!daemon.hosts().exists());
-    fs::remove_file(daemon.root.path().join("state")).unwrap();
-    daemon.names(&["agent", CORE]).await;
-    daemon.end();
-}

@@ -77,3 +77,18 @@ async fn the_second_of_two_agents_stands_back_until_the_first_has_ended() {
         .await;
     second.end();
 }
+
+#[tokio::test]
+async fn a_state_directory_that_cannot_be_written_is_said() {
+    let root = tempdir().unwrap();
+    fs::create_dir_all(root.path().join(CERTS_D)).unwrap();
+    fs::write(root.path().join("state"), "in the way").unwrap();
+    let daemon = Daemon::start_in(root, CONFIG).await;
+    daemon
+        .until("said", || daemon.count(EventName::HostsWriteFailed) == 1)
+        .await;
+    assert!(!daemon.hosts().exists());
+    fs::remove_file(daemon.root.path().join("state")).unwrap();
+    daemon.names(&["agent", CORE]).await;
+    daemon.end();
+}
