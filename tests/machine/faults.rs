@@ -179,7 +179,11 @@ fn journald_and_the_disk_may_fail_and_pulls_go_on() {
         &["show", "--property=MainPID", "--value", "systemd-journald"],
     );
     machine.run("kill", &["-STOP", &journald]);
-    let refused = "http://127.0.0.1:290/v2/no/such/manifests/[1-6000]?ns=none.example";
+    // Served ones: refused requests would be summed up. curl counts in the fragment, which is not sent.
+    let served = format!(
+        "http://127.0.0.1:290/v2/{}/manifests/1?ns=docker.io#[1-6000]",
+        images[0].repository()
+    );
     let answers = machine.run(
         "curl",
         &[
@@ -190,11 +194,11 @@ fn journald_and_the_disk_may_fail_and_pulls_go_on() {
             "120",
             "-w",
             "%{http_code}\n",
-            refused,
+            &served,
         ],
     );
     assert_eq!(answers.lines().count(), 6000);
-    assert!(answers.lines().all(|answer| answer == "404"), "{answers}");
+    assert!(answers.lines().all(|answer| answer == "200"), "{answers}");
     node.pull_quietly(&images[0]);
     machine.run("kill", &["-CONT", &journald]);
     node.wait("what was lost is said", |node| {

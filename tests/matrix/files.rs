@@ -35,7 +35,6 @@ pub(crate) const TESTS: Tests<Node> = &[
 
 const AGENT: &str = "[host.\"http://127.0.0.1:290\"]";
 const CORE: &str = "[host.\"https://core.lab.example/v2/proxy-docker-io\"]";
-const OPEN: &str = "server = \"https://registry.lab.example\"";
 const CLOSED: &str = "server = \"http://127.0.0.1:290\"";
 /// The same while the agent is out of the file (docs/decisions/018): a port that nobody can have.
 const NOBODY: &str = "server = \"http://127.0.0.1:0\"";
@@ -74,7 +73,7 @@ fn assert_agent_alone(it: &Node, counts: Counts) -> Counts {
 
 fn all_good(it: &mut Node) {
     it.begin(&usual());
-    it.wait_for_file(&[AGENT, CORE, OPEN], &[]);
+    it.wait_for_file(&[AGENT, CORE, it.open()], &[]);
     it.pull_well();
     let counts = assert_agent_alone(it, it.asked());
     assert!(counts.replica.agent > 0, "{counts:?}");
@@ -87,7 +86,7 @@ fn all_good(it: &mut Node) {
 
 fn replica_gone(it: &mut Node) {
     it.begin_with(&usual(), &[Place::ReplicaA, Place::ReplicaB]);
-    it.wait_for_file(&[AGENT, CORE, OPEN], &[]);
+    it.wait_for_file(&[AGENT, CORE, it.open()], &[]);
     it.pull_well();
     let counts = assert_agent_alone(it, it.asked());
     assert!(counts.core.agent > 0, "{counts:?}");
@@ -100,7 +99,7 @@ fn replica_gone(it: &mut Node) {
 
 fn all_tiers_gone(it: &mut Node) {
     it.begin_with(&usual(), &Place::TIERS);
-    it.wait_for_probes_and_file(&[AGENT, OPEN], &[CORE]);
+    it.wait_for_probes_and_file(&[AGENT, it.open()], &[CORE]);
     it.pull_well();
     let counts = assert_agent_alone(it, it.asked());
     assert!(counts.upstream.agent > 0, "{counts:?}");
@@ -115,13 +114,13 @@ fn all_tiers_gone(it: &mut Node) {
 /// A dead tier must not stay in a file: it costs containerd up to 30 s a request.
 fn core_leaves_the_file_and_returns(it: &mut Node) {
     it.begin(&usual());
-    it.wait_for_file(&[AGENT, CORE, OPEN], &[]);
+    it.wait_for_file(&[AGENT, CORE, it.open()], &[]);
     for place in Place::TIERS {
         it.lab.kill(place);
     }
     // A pull is how the agent learns it.
     it.pull_well();
-    it.wait_for_file(&[AGENT, OPEN], &[CORE]);
+    it.wait_for_file(&[AGENT, it.open()], &[CORE]);
     it.kill_agent();
     it.lab.forget_requests();
     it.lab.containerd().forget_images();
@@ -132,12 +131,12 @@ fn core_leaves_the_file_and_returns(it: &mut Node) {
         it.lab.revive(place);
     }
     it.lab.restart_agent();
-    it.wait_for_file(&[AGENT, CORE, OPEN], &[]);
+    it.wait_for_file(&[AGENT, CORE, it.open()], &[]);
 }
 
 fn agent_killed(it: &mut Node) {
     it.begin(&usual());
-    it.wait_for_file(&[AGENT, CORE, OPEN], &[]);
+    it.wait_for_file(&[AGENT, CORE, it.open()], &[]);
     it.kill_agent();
     it.pull_well();
     let counts = it.asked();
@@ -151,7 +150,7 @@ fn agent_killed(it: &mut Node) {
 
 fn agent_killed_and_core_gone(it: &mut Node) {
     it.begin(&usual());
-    it.wait_for_file(&[AGENT, CORE, OPEN], &[]);
+    it.wait_for_file(&[AGENT, CORE, it.open()], &[]);
     it.kill_agent();
     it.lab.kill(Place::Core);
     it.pull_well();
@@ -175,9 +174,9 @@ fn hand_over(it: &mut Node) {
 
 fn agent_handed_over(it: &mut Node) {
     it.begin(&usual());
-    it.wait_for_file(&[AGENT, CORE, OPEN], &[]);
+    it.wait_for_file(&[AGENT, CORE, it.open()], &[]);
     hand_over(it);
-    it.wait_for_file(&[CORE, OPEN], &["127.0.0.1"]);
+    it.wait_for_file(&[CORE, it.open()], &["127.0.0.1"]);
     it.lab.forget_requests();
     it.pull_well();
     let counts = it.asked();
@@ -188,13 +187,13 @@ fn agent_handed_over(it: &mut Node) {
         "{counts:?}"
     );
     it.lab.restart_agent();
-    it.wait_for_file(&[AGENT, CORE, OPEN], &[]);
+    it.wait_for_file(&[AGENT, CORE, it.open()], &[]);
 }
 
 /// Images whose name is the tier's own come through the agent, and from the tier when it is gone.
 fn images_of_a_tier_by_its_name(it: &mut Node) {
     it.begin(&usual());
-    it.wait_for_file(&[AGENT, CORE, OPEN], &[]);
+    it.wait_for_file(&[AGENT, CORE, it.open()], &[]);
     let reference = format!(
         "core.lab.example/proxy-docker-io/{}:1",
         it.image.repository()
@@ -220,7 +219,7 @@ fn the_key_of_a_shared_node(it: &mut Node) {
         server: format!("require_header_file = \"{}\"\n", file.display()),
         ..usual()
     });
-    it.wait_for_file(&[AGENT, "a-word-of-the-laboratory", OPEN], &[]);
+    it.wait_for_file(&[AGENT, "a-word-of-the-laboratory", it.open()], &[]);
     it.pull_well();
     let counts = assert_agent_alone(it, it.asked());
     assert!(counts.replica.agent > 0, "{counts:?}");
@@ -313,7 +312,7 @@ fn closed_with_a_tier_in_the_file(it: &mut Node) {
 /// the container starts; what it has never pulled is an error that names everybody.
 fn everything_dead_after_a_pull(it: &mut Node) {
     it.begin(&usual());
-    it.wait_for_file(&[AGENT, CORE, OPEN], &[]);
+    it.wait_for_file(&[AGENT, CORE, it.open()], &[]);
     it.pull_well();
     it.lab.signal_agent("TERM");
     it.lab.restart_agent();
@@ -339,7 +338,7 @@ fn everything_dead_after_a_pull(it: &mut Node) {
 fn restored(it: &mut Node) {
     it.begin_with(&usual(), &Place::TIERS);
     let own = it.own_file();
-    it.wait_for_file(&[AGENT, OPEN], &[]);
+    it.wait_for_file(&[AGENT, it.open()], &[]);
     let said = it.lab.agent().command(&["restore"]);
     let text = [said.stdout, said.stderr].concat();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&text));

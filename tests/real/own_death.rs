@@ -31,6 +31,17 @@ struct Node {
     lab: Lab,
 }
 
+/// What an administrator's file says: the registry of the laboratory is Docker Hub's place. The agent stands before it, and
+/// leaves it as it is.
+fn write_base(certs_d: &Path, ca: &Path) {
+    let text = format!(
+        "server = {UPSTREAM:?}\nca = {:?}\n",
+        ca.display().to_string()
+    );
+    fs::create_dir(certs_d.join("docker.io")).unwrap();
+    fs::write(certs_d.join("docker.io/hosts.toml"), text).unwrap();
+}
+
 /// Who asked a place: containerd itself, or the agent.
 #[derive(Debug, PartialEq, Eq)]
 enum Who {
@@ -50,6 +61,7 @@ impl Node {
         fs::create_dir(&certs_d).unwrap();
         let state = lab.scratch("own/state");
         prepare(&certs_d, &state);
+        write_base(&certs_d, lab.ca());
         // Mounts of its own: what was mounted since its start it does not see.
         lab.restart_containerd("");
         let config = config(lab.ca(), &certs_d, &state, more);

@@ -102,9 +102,10 @@ impl Merge<'_> {
             let is_agent = same_endpoint(&host.url, self.agent_url());
             let known = EndpointUrl::root(&host.url, host.override_path)
                 .and_then(|root| self.desired.role_of(&root).cloned())
-                // Where k3s' containerd has no other way to the registry, this one stays.
+                // It stays where it is the only way to the upstream while the agent is down: `server` leads there as well, or
+                // nothing may.
                 .filter(|role| {
-                    *role != Role::Upstream || layout.server.is_some() || self.desired.closed
+                    *role != Role::Upstream || self.desired.closed || self.leads_upstream(layout)
                 });
             if at == 0 && is_embedded(host, url.as_ref()) {
                 embedded = Some(host);
@@ -136,6 +137,13 @@ impl Merge<'_> {
 
     fn agent_url(&self) -> &str {
         self.desired.agent_url.as_str()
+    }
+
+    /// The file's `server` is the registry's upstream.
+    fn leads_upstream(&self, layout: &Layout) -> bool {
+        let server = layout.server.as_ref();
+        let server = server.and_then(|(url, _)| EndpointUrl::root(url, false));
+        server.is_some_and(|server| self.desired.role_of(&server) == Some(&Role::Upstream))
     }
 
     /// Whether the user's `server` stays, and what is written in its place.
