@@ -10,6 +10,7 @@ use std::fs::DirBuilder;
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What became of one step.
 #[derive(Debug)]
@@ -37,6 +38,18 @@ pub enum Outcome {
     Lacks(PathBuf),
     /// The old file stands.
     Failed(write::Error),
+}
+
+/// containerd opens a certificate up to some hundred milliseconds after it has read the file that names it: it reads the
+/// system's certificates in between. So long a certificate stays that no file names any more.
+const READERS: Duration = Duration::from_millis(500);
+
+// === impl Done ===
+
+impl Done {
+    fn is_rewritten(&self) -> bool {
+        self.kind == Kind::Hosts && matches!(self.outcome, Outcome::Written)
+    }
 }
 
 /// Carries the plan out and keeps the ledger. The caller holds the lock. Blocks on file I/O.
@@ -72,10 +85,16 @@ pub(super) fn carry_out_all(ledger: &Ledger, plan: &Plan) -> Vec<Done> {
             tracing::debug!("cannot create {}: {error}", directory.display());
         }
     }
-    let mut done = Vec::new();
+    let mut done: Vec<Done> = Vec::new();
     let mut whole: BTreeSet<&Path> = BTreeSet::new();
+    let mut has_waited = false;
     for step in &plan.steps {
         let directory = step.path.parent().unwrap_or(Path::new("/"));
+        let goes = step.kind == Kind::Ca && step.new.is_none();
+        if goes && !has_waited && done.iter().any(Done::is_rewritten) {
+            std::thread::sleep(READERS);
+            has_waited = true;
+        }
         let outcome = if failed.contains(directory) {
             Outcome::Waits
         } else if whole.contains(directory) {
