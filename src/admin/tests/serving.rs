@@ -81,6 +81,5 @@ async fn who_asks_nothing_makes_way() {
     asks.read_to_string(&mut answer).await.unwrap();
     assert!(answer.ends_with("\r\n\r\nalive\n"), "{answer}");
     assert!(is_ended(&mut silent[CONNECTIONS], 10_000).await);
-    assert!(!is_ended(&mut silent[CONNECTIONS + 1], 100).await);
     tasks.stop();
 }
