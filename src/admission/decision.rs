@@ -95,14 +95,16 @@ impl Occupant {
     }
 }
 
-/// Who makes way for a newcomer; `None`: nobody has to.
-pub(super) fn makes_way<K>(
+/// Who makes way for a newcomer; `None`: nobody has to. Of those that are alike the one with the smallest key, who came first.
+pub(super) fn makes_way<K: Copy + Ord>(
     newcomer: Standing,
     stall: Duration,
     occupants: impl Iterator<Item = (K, Occupant)>,
 ) -> Option<K> {
     let claims = occupants.filter_map(|(key, it)| Some((key, it.claim(newcomer, stall)?)));
-    claims.min_by_key(|(_, claim)| *claim).map(|(key, _)| key)
+    claims
+        .min_by_key(|(key, claim)| (*claim, *key))
+        .map(|(key, _)| key)
 }
 
 /// How much a client took within [`OVER`]: of the running span, and of the one before that as far as it is not over yet.
