@@ -3,17 +3,22 @@
 //! The real one asks hickory-resolver with its cache off (the task owns refreshing) and reads /etc/hosts and
 //! /etc/resolv.conf again whenever their files changed.
 
+mod files;
 #[cfg(test)]
 mod tests;
 
 use crate::config;
-use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use files::{HostsFile, ResolvConf};
+use futures_util::future::{Either, select};
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    NameServerConfig, ProtocolConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::{Query, ResponseCode};
+use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RecordType};
-use hickory_resolver::{Hosts, TokioResolver, system_conf};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
@@ -75,8 +80,10 @@ pub struct SystemResolver {
 #[derive(Debug)]
 struct Built {
     from: BuiltFrom,
-    hosts: Hosts,
+    hosts: HostsFile,
     resolver: TokioResolver,
+    /// The same servers over TCP alone.
+    over_tcp: TokioResolver,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,20 +163,22 @@ impl SystemResolver {
     }
 
     async fn build(&self, from: BuiltFrom) -> Result<Built, String> {
-        let mut hosts = Hosts::default();
+        let mut hosts = HostsFile::default();
         if from.hosts.is_some() {
             match tokio::fs::read(&self.hosts).await {
-                // A broken line is skipped by the parser; a broken file is no reason not to ask DNS.
-                Ok(text) => hosts.read_hosts_conf(&*text).unwrap_or_default(),
+                Ok(text) => hosts = HostsFile::read(&text),
                 Err(error) => tracing::warn!(path = %self.hosts.display(), %error, "reading hosts"),
             }
         }
-        let (config, options) = if from.nameservers.is_empty() {
+        let mut options = ResolverOpts::default();
+        let config = if from.nameservers.is_empty() {
             let path = self.resolv_conf.display();
             let text = tokio::fs::read(&self.resolv_conf)
                 .await
                 .map_err(|error| format!("reading {path}: {error}"))?;
-            system_conf::parse_resolv_conf(text).map_err(|error| format!("in {path}: {error}"))?
+            let read = ResolvConf::read(&text);
+            (options.ndots, options.edns0) = (read.ndots, read.edns0);
+            read.config
         } else {
             let servers = from.nameservers.iter().map(|address| {
                 let mut server = NameServerConfig::udp_and_tcp(address.ip());
@@ -178,32 +187,46 @@ impl SystemResolver {
                 }
                 server
             });
-            let config = ResolverConfig::from_name_servers(servers.collect());
-            (config, ResolverOpts::default())
+            ResolverConfig::from_name_servers(servers.collect())
         };
-        let mut builder =
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        let set = builder.options_mut();
-        set.ndots = options.ndots;
-        set.edns0 = options.edns0;
-        set.timeout = TRY;
-        set.attempts = RETRIES;
-        set.cache_size = 0;
-        set.use_hosts_file = ResolveHosts::Never;
-        let resolver = builder.build().map_err(|error| error.to_string())?;
+        options.timeout = TRY;
+        options.attempts = RETRIES;
+        options.cache_size = 0;
+        options.use_hosts_file = ResolveHosts::Never;
+        let over_tcp = resolver(without_udp(&config), &options)?;
+        let resolver = resolver(config, &options)?;
         Ok(Built {
             from,
             hosts,
             resolver,
+            over_tcp,
         })
     }
 }
 
+fn resolver(config: ResolverConfig, options: &ResolverOpts) -> Result<TokioResolver, String> {
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    *builder.options_mut() = options.clone();
+    builder.build().map_err(|error| error.to_string())
+}
+
+fn without_udp(config: &ResolverConfig) -> ResolverConfig {
+    let mut servers = config.name_servers().to_vec();
+    for server in &mut servers {
+        let connections = &mut server.connections;
+        connections.retain(|connection| !matches!(connection.protocol, ProtocolConfig::Udp));
+    }
+    let (domain, search) = (config.domain().cloned(), config.search().to_vec());
+    ResolverConfig::from_parts(domain, search, servers)
+}
+
 impl Resolve for SystemResolver {
     async fn resolve(&self, host: &str) -> Result<Answer, String> {
-        let name = Name::from_utf8(host).map_err(|error| format!("not a DNS name: {error}"))?;
+        // Relaxed: service names and some people's hosts have a `_` inside a label.
+        let name =
+            Name::from_str_relaxed(host).map_err(|error| format!("not a DNS name: {error}"))?;
         let built = self.current().await?;
-        if let Some(answer) = built.in_hosts(&name) {
+        if let Some(answer) = built.in_hosts(host) {
             return Ok(answer);
         }
         let v4 = built.query(name.clone(), Family::V4);
@@ -226,24 +249,35 @@ async fn stamp(path: &PathBuf) -> Option<Stamp> {
 
 impl Built {
     /// As with `files dns` in nsswitch.conf: a name that stands in the file is not asked for.
-    fn in_hosts(&self, name: &Name) -> Option<Answer> {
-        let addresses: Vec<IpAddr> = [Family::V4, Family::V6]
-            .into_iter()
-            .map(|family| Query::query(name.clone(), family.record_type()))
-            .filter_map(|query| self.hosts.lookup_static_host(&query))
-            .flat_map(|lookup| addresses(&lookup))
-            .collect();
-        let answer = Answer {
-            addresses,
+    fn in_hosts(&self, host: &str) -> Option<Answer> {
+        let addresses = self.hosts.addresses(host);
+        (!addresses.is_empty()).then(|| Answer {
+            addresses: addresses.to_vec(),
             ttl: HOSTS_TTL,
             unanswered: None,
-        };
-        (!answer.addresses.is_empty()).then_some(answer)
+        })
+    }
+
+    /// What the servers say. Where they are silent for one try, or cannot be reached, they are asked over TCP as well: some
+    /// firewalls swallow UDP alone.
+    async fn ask(&self, name: Name, family: Family) -> Result<Lookup, NetError> {
+        let over_tcp = || self.over_tcp.lookup(name.clone(), family.record_type());
+        let mut asked = Box::pin(self.resolver.lookup(name.clone(), family.record_type()));
+        match timeout(TRY, &mut asked).await {
+            Ok(answer) if is_said(&answer) => return answer,
+            Ok(_) => return over_tcp().await,
+            Err(_) => {}
+        }
+        match select(asked, Box::pin(over_tcp())).await {
+            Either::Left((answer, _)) | Either::Right((answer, _)) if is_said(&answer) => answer,
+            Either::Left((_, other)) => other.await,
+            Either::Right((_, other)) => other.await,
+        }
     }
 
     /// The addresses of one family and their life; none at all is an answer too.
     async fn query(&self, name: Name, family: Family) -> OfFamily {
-        match self.resolver.lookup(name, family.record_type()).await {
+        match self.ask(name, family).await {
             Ok(lookup) => {
                 let ttl = lookup.answers().iter().map(|record| record.ttl).min();
                 let ttl = Duration::from_secs(ttl.unwrap_or_default().into());
@@ -260,6 +294,11 @@ impl Built {
             Err(error) => Err(error.to_string()),
         }
     }
+}
+
+/// Whether a server has said something, and be it that there is no such name.
+fn is_said(answer: &Result<Lookup, NetError>) -> bool {
+    matches!(answer, Ok(_) | Err(NetError::Dns(_)))
 }
 
 fn addresses(lookup: &Lookup) -> Vec<IpAddr> {

@@ -7,7 +7,8 @@ use hickory_resolver::proto::rr::{RData, Record};
 use hickory_resolver::proto::serialize::binary::{BinDecodable, BinEncodable};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UdpSocket};
 
 const GOOD: [IpAddr; 1] = [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1))];
 
@@ -60,54 +61,92 @@ async fn the_late_family_is_left() {
     assert!(v4.is_ok());
 }
 
-/// A DNS server on the loopback that answers A queries by `answer` and AAAA queries only for `v6.example`.
+/// A DNS server on the loopback, over UDP and over TCP at the same port.
 async fn server(queries: Arc<AtomicU32>) -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let address = socket.local_addr().unwrap();
+    let (udp, tcp, address) = sockets().await;
+    over_tcp(tcp, Arc::default());
     crate::lifecycle::spawn_detached("dns server", async move {
         let mut buffer = [0_u8; 1500];
-        while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+        while let Ok((length, from)) = udp.recv_from(&mut buffer).await {
             queries.fetch_add(1, Ordering::Relaxed);
-            let query = Message::from_bytes(&buffer[..length]).unwrap();
-            let question = query.queries[0].clone();
-            let name = question.name().clone();
-            let mut reply = Message::response(query.metadata.id, OpCode::Query);
-            reply.metadata.recursion_available = true;
-            reply.add_query(question.clone());
-            let host = name.to_lowercase().to_string();
-            let data = match (host.as_str(), question.query_type()) {
-                ("alias.example.", RecordType::A) => {
-                    let to = Name::from_ascii("real.example.").unwrap();
-                    let alias = RData::CNAME(CNAME(to.clone()));
-                    reply.add_answer(Record::from_rdata(name, 7, alias));
-                    let a = RData::A(A::new(203, 0, 113, 1));
-                    reply.add_answer(Record::from_rdata(to, 300, a));
-                    None
-                }
-                ("v6.example.", RecordType::AAAA) => {
-                    let address = AAAA::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
-                    Some(RData::AAAA(address))
-                }
-                ("v6.example.", RecordType::A) => None,
-                ("missing.example.", _) => {
-                    reply.metadata.response_code = ResponseCode::NXDomain;
-                    None
-                }
-                ("half.example.", RecordType::A) => Some(RData::A(A::new(203, 0, 113, 2))),
-                ("half.example.", _) => {
-                    reply.metadata.response_code = ResponseCode::ServFail;
-                    None
-                }
-                _ => None,
-            };
-            if let Some(data) = data {
-                reply.add_answer(Record::from_rdata(question.name().clone(), 60, data));
-            }
-            let bytes = reply.to_bytes().unwrap();
-            socket.send_to(&bytes, from).await.unwrap();
+            let reply = reply(&buffer[..length]);
+            udp.send_to(&reply, from).await.unwrap();
         }
     });
     address
+}
+
+async fn sockets() -> (UdpSocket, TcpListener, SocketAddr) {
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = udp.local_addr().unwrap();
+        // Somebody else's test may have that port.
+        if let Ok(tcp) = TcpListener::bind(address).await {
+            return (udp, tcp, address);
+        }
+    }
+}
+
+/// Answers over TCP, each message behind its length (RFC 1035, 4.2.2).
+fn over_tcp(listener: TcpListener, queries: Arc<AtomicU32>) {
+    crate::lifecycle::spawn_detached("dns server", async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let queries = queries.clone();
+            crate::lifecycle::spawn_detached("dns connection", async move {
+                while let Ok(length) = stream.read_u16().await {
+                    let mut query = vec![0; length.into()];
+                    stream.read_exact(&mut query).await.unwrap();
+                    queries.fetch_add(1, Ordering::Relaxed);
+                    let reply = reply(&query);
+                    let length = u16::try_from(reply.len()).unwrap();
+                    stream.write_u16(length).await.unwrap();
+                    stream.write_all(&reply).await.unwrap();
+                }
+            });
+        }
+    });
+}
+
+/// What the server answers.
+fn reply(query: &[u8]) -> Vec<u8> {
+    let query = Message::from_bytes(query).unwrap();
+    let question = query.queries[0].clone();
+    let name = question.name().clone();
+    let mut reply = Message::response(query.metadata.id, OpCode::Query);
+    reply.metadata.recursion_available = true;
+    reply.add_query(question.clone());
+    let host = name.to_lowercase().to_string();
+    let data = match (host.as_str(), question.query_type()) {
+        ("alias.example.", RecordType::A) => {
+            let to = Name::from_ascii("real.example.").unwrap();
+            let alias = RData::CNAME(CNAME(to.clone()));
+            reply.add_answer(Record::from_rdata(name, 7, alias));
+            let a = RData::A(A::new(203, 0, 113, 1));
+            reply.add_answer(Record::from_rdata(to, 300, a));
+            None
+        }
+        ("v6.example.", RecordType::AAAA) => {
+            let address = AAAA::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+            Some(RData::AAAA(address))
+        }
+        ("v6.example.", RecordType::A) => None,
+        ("missing.example.", _) => {
+            reply.metadata.response_code = ResponseCode::NXDomain;
+            None
+        }
+        ("half.example." | "harbor.dc_region.example.", RecordType::A) => {
+            Some(RData::A(A::new(203, 0, 113, 2)))
+        }
+        ("half.example.", _) => {
+            reply.metadata.response_code = ResponseCode::ServFail;
+            None
+        }
+        _ => None,
+    };
+    if let Some(data) = data {
+        reply.add_answer(Record::from_rdata(question.name().clone(), 60, data));
+    }
+    reply.to_bytes().unwrap()
 }
 
 fn resolver(nameserver: SocketAddr, hosts: &std::path::Path) -> SystemResolver {
@@ -145,6 +184,9 @@ async fn asks_the_configured_server_and_caches_nothing() {
     let error = resolver.resolve("missing.example").await.unwrap_err();
     assert!(error.contains("Non-Existent Domain"), "{error}");
 
+    let service = resolver.resolve("harbor.dc_region.example").await.unwrap();
+    assert_eq!(service.addresses, half.addresses, "a `_` in a label");
+
     let before = queries.load(Ordering::Relaxed);
     resolver.resolve("v6.example").await.unwrap();
     assert_eq!(
@@ -152,6 +194,30 @@ async fn asks_the_configured_server_and_caches_nothing() {
         before + 2,
         "A and AAAA again"
     );
+}
+
+/// A firewall that swallows UDP, or a server that has TCP alone.
+#[tokio::test]
+async fn a_server_that_is_silent_over_udp_is_asked_over_tcp() {
+    let (udp, tcp, address) = sockets().await;
+    let queries = Arc::new(AtomicU32::new(0));
+    over_tcp(tcp, queries.clone());
+    let directory = tempfile::tempdir().unwrap();
+    let resolver = resolver(address, &directory.path().join("hosts"));
+    let start = tokio::time::Instant::now();
+    let found = resolver.resolve("alias.example").await.unwrap();
+    assert_eq!(
+        (found.addresses.as_slice(), found.unanswered),
+        (&GOOD[..], None)
+    );
+    assert!(start.elapsed() < TRY * 2, "{:?}", start.elapsed());
+    let error = resolver.resolve("missing.example").await.unwrap_err();
+    assert!(error.contains("Non-Existent Domain"), "{error}");
+    assert_eq!(queries.load(Ordering::Relaxed), 4, "A and AAAA of both");
+    // Nobody at all there over UDP.
+    drop(udp);
+    let found = resolver.resolve("half.example").await.unwrap();
+    assert_eq!(found.addresses.len(), 1);
 }
 
 #[tokio::test]
@@ -201,7 +267,7 @@ async fn resolv_conf_is_read_again_when_it_changes() {
     assert_eq!(first.resolver.options().ndots, 5);
     assert_eq!(first.resolver.options().timeout, TRY);
     assert!(Arc::ptr_eq(&first, &resolver.current().await.unwrap()));
-    std::fs::write(&resolv_conf, "nameserver 127.0.0.1\n").unwrap();
+    std::fs::write(&resolv_conf, "search ~. (none) .x\nnameserver 127.0.0.1\n").unwrap();
     let second = resolver.current().await.unwrap();
     assert!(!Arc::ptr_eq(&first, &second));
     assert_eq!(second.resolver.options().ndots, 1);

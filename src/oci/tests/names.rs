@@ -36,7 +36,7 @@ fn registries() {
         ("host.", None),
         ("-host", None),
         ("host-", None),
-        ("under_score.example", None),
+        ("under_score.example", Some("under_score.example")),
         ("bücher.example", None),
         ("host/path", None),
         ("user@host", None),
