@@ -6,8 +6,7 @@
 //! from what went in by exactly the intended endpoints. Ours is marked in the file itself:
 //!
 //! - `# harbor-pilot` behind each line of ours;
-//! - `#harbor-pilot:aside# ` before each line of the user's that is set aside (an adopted tier, design F4);
-//! - where a list is written in brackets, its old text in a comment above `mirrors`, `# harbor-pilot: {…}`.
+//! - where an entry is written in brackets, what was put into them in a comment above `mirrors`, `# harbor-pilot: {…}`.
 //!
 //! [`edit()`] begins with [`remove()`], so that applying twice is applying once.
 
@@ -22,7 +21,7 @@ mod tree;
 
 pub use edit::{Edit, Edited, Scope, edit};
 pub(super) use read::is_bottomless;
-pub use read::{Mirror, Registries, Tls, read};
+pub use read::{Mirror, Registries, read};
 pub use remove::remove;
 
 /// Before a record of ours above `mirrors`.

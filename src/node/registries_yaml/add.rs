@@ -47,7 +47,7 @@ pub(super) fn missing(
         let name = desired.registry.as_str();
         lines.push_str(&changes.key(indent, &flow::quoted(name)));
         lines.push_str(&changes.list(indent + 2, &urls));
-        changes.expect_new(name, &urls);
+        changes.expect(name, &urls);
         changes.warn_of_default(name, root, desired, wanted);
     }
     match place {

@@ -5,6 +5,7 @@ use super::tree::Node;
 use super::{Refused, flow, place, read, unusual};
 use crate::node::desired::DesiredHost;
 use crate::node::marks::{self, OURS};
+use std::ops::Range;
 use yaml_serde::{Mapping, Value};
 
 /// What is changed, and what the text must mean afterwards.
@@ -13,12 +14,11 @@ pub(super) struct Changes<'t> {
     /// How lines end.
     pub(super) end: &'static str,
     /// Bytes and what comes in their place, in any order; those of one place in the order of being put.
-    pub(super) splices: Vec<(std::ops::Range<usize>, String)>,
+    pub(super) splices: Vec<(Range<usize>, String)>,
     records: Vec<flow::Record>,
     /// The line of `mirrors`: behind the last line a comment could end a text of several lines.
     records_at: usize,
     expected: Value,
-    pub(super) adopted: Vec<String>,
     pub(super) notes: Vec<String>,
 }
 
@@ -36,7 +36,6 @@ impl<'t> Changes<'t> {
             splices: Vec::new(),
             records: Vec::new(),
             expected: read::value(base)?,
-            adopted: Vec::new(),
             notes: Vec::new(),
         })
     }
@@ -89,53 +88,31 @@ impl<'t> Changes<'t> {
         self.splices.push((at..at, lines));
     }
 
-    pub(super) fn record(&mut self, mirror: &str, node: &Node, now: String) {
-        let was = self
-            .base
-            .get(node.span.clone())
-            .unwrap_or_default()
-            .to_owned();
-        if was == now {
-            return;
-        }
-        self.splices.push((node.span.clone(), now.clone()));
-        let mirror = mirror.to_owned();
-        self.records.push(flow::Record { mirror, was, now });
+    /// Puts a piece into brackets, in the place of those bytes.
+    pub(super) fn record(&mut self, mirror: &str, span: Range<usize>, now: String) {
+        self.records.push(flow::Record {
+            mirror: mirror.to_owned(),
+            was: self.base.get(span.clone()).unwrap_or_default().to_owned(),
+            now: now.clone(),
+        });
+        self.splices.push((span, now));
     }
 
-    /// What the entry must mean in the end: the agent, then what stays.
-    pub(super) fn expect(&mut self, name: &str, agent: &str, items: &[Node], out: &[usize]) {
-        let entry = child(child(&mut self.expected, "mirrors"), name);
-        let list = child(entry, "endpoint");
-        let old = match list {
-            Value::Sequence(values) => std::mem::take(values),
-            _ => Vec::new(),
-        };
-        debug_assert!(
-            old.len() == items.len() || items.is_empty(),
-            "two parsers, one list"
-        );
-        let stays = old
-            .into_iter()
-            .enumerate()
-            .filter(|(at, _)| !out.contains(at));
-        let agent = Value::String(agent.to_owned());
-        *list = Value::Sequence(
-            [agent]
-                .into_iter()
-                .chain(stays.map(|(_, value)| value))
-                .collect(),
-        );
-    }
-
-    /// What a new entry must mean.
-    pub(super) fn expect_new(&mut self, name: &str, urls: &[&str]) {
+    /// What the entry must mean in the end: these endpoints, then those that are there.
+    pub(super) fn expect(&mut self, name: &str, urls: &[&str]) {
         let list = child(
             child(child(&mut self.expected, "mirrors"), name),
             "endpoint",
         );
-        let urls = urls.iter().map(|url| Value::String((*url).to_owned()));
-        *list = Value::Sequence(urls.collect());
+        if !list.is_sequence() {
+            *list = Value::Sequence(Vec::new());
+        }
+        if let Value::Sequence(values) = list {
+            values.splice(
+                0..0,
+                urls.iter().map(|url| Value::String((*url).to_owned())),
+            );
+        }
     }
 
     /// k3s adds the registry itself behind every list, unless told otherwise (design F6).
@@ -183,7 +160,6 @@ impl<'t> Changes<'t> {
         }
         Ok(Edited {
             text,
-            adopted: self.adopted,
             notes: self.notes,
         })
     }

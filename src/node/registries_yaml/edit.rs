@@ -1,13 +1,14 @@
-//! Puts the agent first among the endpoints of the registries that the text lists.
+//! Puts the agent first among the endpoints of the registries that the text lists. Everything else in it stays, the
+//! endpoints of configured tiers as well: what k3s generates has one table more than without us (design F9), and only the
+//! live file sets tiers aside.
 
 use super::changes::Changes;
 use super::read::{self, has_rewrite, refuse_special};
 use super::tree::{Kind, Node};
 use super::{Refused, flow, place};
 use crate::config::Existing;
-use crate::node::desired::{DesiredHost, Role};
+use crate::node::desired::DesiredHost;
 use crate::node::endpoint::{EndpointUrl, Reader};
-use crate::node::marks::ASIDE;
 use crate::node::registries_yaml::{add, remove};
 
 /// What is wanted.
@@ -15,7 +16,7 @@ use crate::node::registries_yaml::{add, remove};
 pub struct Edit<'a> {
     /// For every registry and image name.
     pub desired: &'a [DesiredHost],
-    /// What happens to endpoints that are configured tiers.
+    /// Whether an entry with other endpoints is edited at all.
     pub existing: Existing,
     /// Which registries get an entry.
     pub scope: Scope,
@@ -37,8 +38,6 @@ pub enum Scope {
 pub struct Edited {
     /// What should stand in the file.
     pub text: String,
-    /// What was set aside, byte for byte, for the ledger: [`remove()`] puts it back by itself.
-    pub adopted: Vec<String>,
     /// What a reader of the plan should know, a sentence each.
     pub notes: Vec<String>,
 }
@@ -98,101 +97,46 @@ impl Changes<'_> {
             _ => &[],
         };
         let agent = desired.agent_url.as_str();
-        let mut out = Vec::new();
-        for (at, item) in items.iter().enumerate() {
-            if self.goes(name, item, desired, wanted)? {
-                out.push(at);
-            }
+        let first = items.first().and_then(Node::text).unwrap_or_default();
+        if same(first, agent) {
+            // By the user's own hand.
+            return Ok(());
         }
+        if wanted.existing == Existing::Refuse && !items.is_empty() {
+            return Err(Refused::Existing(format!("{first} in mirrors.{name}")));
+        }
+        if desired.closed {
+            let items = items.iter().filter_map(Node::text);
+            self.notes.extend(items.map(|item| format!(
+                "{item} in mirrors.{name} stays behind the agent, though the registry may not be asked directly: see that it is no way round"
+            )));
+        }
+        self.expect(name, &[agent]);
         let Some((list_key, list)) = list else {
-            self.expect(name, agent, &[], &[]);
             return self.without_list(key, entry, agent);
         };
-        self.expect(name, agent, items, &out);
-        match &list.kind {
-            Kind::Sequence { flow: false, .. } => self.lines(items, &out, agent),
-            Kind::Sequence { flow: true, .. } => {
-                let now = flow::edited(self.base, list, items, agent, &out)?;
-                let gone = out.iter().filter_map(|at| items.get(*at)?.text());
-                self.adopted.extend(gone.map(str::to_owned));
-                self.record(name, list, now);
-                Ok(())
-            }
-            _ if list.is_absent() && matches!(entry.kind, Kind::Mapping { flow: true, .. }) => {
-                let now = flow::filled(self.base, entry, list_key, agent);
-                self.record(name, entry, now);
-                Ok(())
-            }
-            _ if list.is_absent() => {
-                let indent = place::indent(self.base, list_key)? + 2;
-                let line = self.item(indent, agent);
-                self.below(list_key, &line)
-            }
-            _ => {
-                self.record(name, list, format!("[{}]", flow::quoted(agent)));
-                Ok(())
-            }
-        }
-    }
-
-    /// Whether the item is taken out.
-    fn goes(
-        &mut self,
-        name: &str,
-        item: &Node,
-        desired: &DesiredHost,
-        wanted: &Edit<'_>,
-    ) -> Result<bool, Refused> {
-        let text = item.text().unwrap_or_default();
-        if same(text, &desired.agent_url) {
-            self.notes
-                .push(format!("{text} in mirrors.{name} is this agent: adopted"));
-            return Ok(true);
-        }
-        if wanted.existing == Existing::Refuse {
-            return Err(Refused::Existing(format!("{text} in mirrors.{name}")));
-        }
-        let url = EndpointUrl::root_by_k3s(text);
-        let role = url.as_ref().and_then(|url| desired.role_of(url));
-        let adopt = wanted.existing == Existing::Adopt;
-        match role {
-            Some(Role::Tier(tier)) if adopt => {
-                self.notes.push(format!(
-                    "{text} in mirrors.{name} is the configured tier {tier}: adopted"
-                ));
-                Ok(true)
-            }
-            // An upstream at the end is what k3s would add itself (design F2).
-            Some(Role::Upstream) if desired.closed && adopt => {
-                self.notes.push(format!(
-                    "{text} in mirrors.{name} is the registry itself: adopted"
-                ));
-                Ok(true)
-            }
-            _ => {
-                if desired.closed {
-                    self.notes.push(format!(
-                        "{text} in mirrors.{name} stays behind the agent, though the registry may not be asked directly: see that it is no way round"
-                    ));
-                }
-                Ok(false)
-            }
-        }
-    }
-
-    /// A list with a line for each item.
-    fn lines(&mut self, items: &[Node], out: &[usize], agent: &str) -> Result<(), Refused> {
-        for (at, item) in items.iter().enumerate() {
-            let (start, indent) = place::of_item(self.base, item)?;
-            if at == 0 {
+        match (&list.kind, items.first()) {
+            (Kind::Sequence { flow: false, .. }, Some(first)) => {
+                let (start, indent) = place::of_item(self.base, first)?;
                 let line = self.item(indent, agent);
                 let above = place::above(self.base, start);
                 self.splices.push((above..above, line));
             }
-            if out.contains(&at) {
-                self.splices.push((start..start, ASIDE.to_owned()));
-                self.adopted.push(place::line(self.base, start).to_owned());
+            (Kind::Sequence { .. }, _) => {
+                let at = list.span.start + 1;
+                let put = flow::item(agent, self.base.get(at..).unwrap_or_default());
+                self.record(name, at..at, put);
             }
+            _ if list.is_absent() && matches!(entry.kind, Kind::Mapping { flow: true, .. }) => {
+                let (at, put) = flow::value(self.base, list_key, agent);
+                self.record(name, at..at, put);
+            }
+            _ if list.is_absent() => {
+                let indent = place::indent(self.base, list_key)? + 2;
+                let line = self.item(indent, agent);
+                self.below(list_key, &line)?;
+            }
+            _ => self.record(name, list.span.clone(), flow::list(agent)),
         }
         Ok(())
     }
@@ -200,18 +144,12 @@ impl Changes<'_> {
     /// An entry that has no `endpoint` yet.
     fn without_list(&mut self, key: &Node, entry: &Node, agent: &str) -> Result<(), Refused> {
         let name = key.text().unwrap_or_default();
-        let list = format!("endpoint: [{}]", flow::quoted(agent));
+        let list = format!("endpoint: {}", flow::list(agent));
         match &entry.kind {
             Kind::Mapping { pairs, flow: true } => {
-                let mut now = self
-                    .base
-                    .get(entry.span.clone())
-                    .unwrap_or_default()
-                    .to_owned();
                 let separator = if pairs.is_empty() { "" } else { ", " };
-                now.insert_str(1, &format!("{list}{separator}"));
-                self.record(name, entry, now);
-                Ok(())
+                let at = entry.span.start + 1;
+                self.record(name, at..at, format!("{list}{separator}"));
             }
             Kind::Mapping { pairs, flow: false } => {
                 let Some((first, _)) = pairs.first() else {
@@ -221,18 +159,15 @@ impl Changes<'_> {
                 let lines = self.list(indent, &[agent]);
                 let start = place::line_start(self.base, first.span.start);
                 self.splices.push((start..start, lines));
-                Ok(())
             }
             _ if entry.is_absent() => {
                 let indent = place::indent(self.base, key)? + 2;
                 let lines = self.list(indent, &[agent]);
-                self.below(key, &lines)
+                self.below(key, &lines)?;
             }
-            _ => {
-                self.record(name, entry, format!("{{{list}}}"));
-                Ok(())
-            }
+            _ => self.record(name, entry.span.clone(), format!("{{{list}}}")),
         }
+        Ok(())
     }
 }
 

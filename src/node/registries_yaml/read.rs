@@ -3,7 +3,6 @@
 use super::tree::{self, Kind, Node};
 use super::{Refused, unusual};
 use crate::node::marks::BYTE_ORDER_MARK;
-use std::path::PathBuf;
 use yaml_serde::Value;
 
 /// A registries.yaml has three.
@@ -14,8 +13,6 @@ const MAX_BRACKETS: usize = 256;
 pub struct Registries {
     /// Registry or `*`, in the order of the file.
     pub mirrors: Vec<(String, Mirror)>,
-    /// TLS settings by host; without those that only hold credentials.
-    pub tls: Vec<(String, Tls)>,
     /// Hosts with a `configs` entry of any kind: `--disable-default-registry-endpoint` does not reach them.
     pub configs: Vec<String>,
 }
@@ -27,19 +24,6 @@ pub struct Mirror {
     pub endpoints: Vec<String>,
     /// It has rewrite rules, which would meet the agent's endpoint too (design F4).
     pub has_rewrite: bool,
-}
-
-/// `tls` of one entry of `configs`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// As written.
-    pub ca_file: Option<PathBuf>,
-    /// As written.
-    pub cert_file: Option<PathBuf>,
-    /// As written.
-    pub key_file: Option<PathBuf>,
-    /// As written.
-    pub insecure_skip_verify: bool,
 }
 
 /// Reads a text as k3s would.
@@ -231,30 +215,10 @@ fn registries(root: &Node) -> Registries {
         let name = key.text().unwrap_or_default().to_owned();
         registries.mirrors.push((name, mirror));
     }
-    for (key, entry) in pairs("configs") {
-        let host = key.text().unwrap_or_default().to_owned();
-        registries.configs.push(host.clone());
-        if let Some(tls) = entry.get("tls") {
-            let text = |name| {
-                tls.get(name)
-                    .filter(|node| !node.is_null())
-                    .and_then(Node::text)
-            };
-            let file = |name| text(name).map(PathBuf::from);
-            let on = |text: &str| {
-                matches!(
-                    text.to_ascii_lowercase().as_str(),
-                    "true" | "yes" | "on" | "y"
-                )
-            };
-            let settings = Tls {
-                ca_file: file("ca_file"),
-                cert_file: file("cert_file"),
-                key_file: file("key_file"),
-                insecure_skip_verify: text("insecure_skip_verify").is_some_and(on),
-            };
-            registries.tls.push((host, settings));
-        }
+    for (key, _) in pairs("configs") {
+        registries
+            .configs
+            .push(key.text().unwrap_or_default().to_owned());
     }
     registries
 }

@@ -4,10 +4,10 @@ use super::flow::Record;
 use super::{Refused, read};
 use crate::node::marks::{self, ASIDE, BYTE_ORDER_MARK, OURS};
 
-/// The text without our part, and with what was set aside back in its place.
+/// The text without our part; 0.1.0 set lines aside as well, which come back.
 ///
 /// # Errors
-/// [`Refused::Unusual`] if a list in brackets was changed too much to be put back, [`Refused::ReadBack`] if the
+/// [`Refused::Unusual`] if an entry in brackets was changed too much to be put back, [`Refused::ReadBack`] if the
 /// text could be read and the result could not: what the user wrote between our lines hangs on them.
 pub fn remove(text: &str) -> Result<String, Refused> {
     let mut kept = String::with_capacity(text.len());

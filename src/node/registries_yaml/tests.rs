@@ -97,13 +97,20 @@ fn an_editor_in_our_lists() {
             "      - https://b.example\n      - https://a.example\n",
             "mirrors:\n  docker.io:\n    endpoint:\n      - https://core.example.com/v2/p-docker-io # ours\n      - https://b.example\n      - https://a.example\n",
         ),
-        // As in brackets, where the adopted one comes back at the end.
+        // As in brackets.
         (
             flow,
             "https://a.example]\n",
             "https://b.example]\n",
-            "mirrors:\n  docker.io:\n    endpoint: [https://b.example, \"https://core.example.com/v2/p-docker-io\"]\n",
+            "mirrors:\n  docker.io:\n    endpoint: [\"https://core.example.com/v2/p-docker-io\", https://b.example]\n",
         ),
+        (
+            flow,
+            "\"http://127.0.0.1:290\", \"https://core.example.com/v2/p-docker-io\", https://a.example]",
+            "\"http://127.0.0.1:290\"]",
+            "mirrors:\n  docker.io:\n    endpoint: []\n",
+        ),
+        (flow, "\"http://127.0.0.1:290\", ", "", flow),
         (
             flow,
             "https://a.example]\n",
@@ -115,7 +122,7 @@ fn an_editor_in_our_lists() {
             flow,
             "mirrors:\n  docker.io:",
             "mirrors:\n  quay.io:",
-            "mirrors:\n  quay.io:\n    endpoint: [\"http://127.0.0.1:290\", https://a.example]\n",
+            "mirrors:\n  quay.io:\n    endpoint: [\"http://127.0.0.1:290\", \"https://core.example.com/v2/p-docker-io\", https://a.example]\n",
         ),
         // A key of ours that the user needs by now stays.
         (
@@ -141,6 +148,38 @@ fn an_editor_in_our_lists() {
         changed.replace_range(at..at + from.len(), to);
         assert_eq!(remove(&changed).as_deref(), Ok(expected), "{changed}");
     }
+}
+
+/// The agent would stay where nobody takes it out.
+#[test]
+fn a_list_in_brackets_that_was_written_anew_is_said() {
+    let applied = edited(
+        "mirrors:\n  docker.io: {endpoint: [https://a.example]}\n",
+        "",
+        true,
+    )
+    .text;
+    let changed = applied.replace(
+        "  docker.io: {endpoint: [\"http://127.0.0.1:290\", https://a.example]}",
+        "  docker.io:\n    endpoint:\n      - http://127.0.0.1:290\n      - https://a.example",
+    );
+    assert_ne!(changed, applied);
+    let refused = remove(&changed).unwrap_err().to_string();
+    assert!(
+        refused.contains("take \"http://127.0.0.1:290\","),
+        "{refused}"
+    );
+}
+
+/// As 0.1.0 wrote it: adopted endpoints were set aside, in brackets with the whole list.
+#[test]
+fn what_an_older_version_set_aside_comes_back() {
+    let written = "# harbor-pilot: {\"mirror\":\"quay.io\",\"was\":\"[https://core.example.com/v2/p-quay-io, https://q.example]\",\"now\":\"[\\\"http://127.0.0.1:290\\\", https://q.example]\"}\nmirrors:\n  docker.io:\n    endpoint:\n      - \"http://127.0.0.1:290\" # harbor-pilot\n#harbor-pilot:aside#       - https://core.example.com/v2/p-docker-io\n      - https://a.example\n  quay.io:\n    endpoint: [\"http://127.0.0.1:290\", https://q.example]\n";
+    let text = "mirrors:\n  docker.io:\n    endpoint:\n      - https://core.example.com/v2/p-docker-io\n      - https://a.example\n  quay.io:\n    endpoint: [https://core.example.com/v2/p-quay-io, https://q.example]\n";
+    assert_eq!(remove(written).as_deref(), Ok(text));
+    let now = edited(written, "", true).text;
+    assert!(!now.contains("aside"), "{now}");
+    assert_eq!(remove(&now).as_deref(), Ok(text));
 }
 
 #[test]
@@ -198,10 +237,6 @@ fn places_that_a_line_cannot_be_put_beside() {
             "x: &x {endpoint: [a]}\nmirrors:\n  docker.io:\n    <<: *x\n",
             "a merge",
         ),
-        (
-            "mirrors:\n  docker.io:\n    endpoint: [\"https://core.example.com/v2/p-docker-io\"\n      , a]\n",
-            "a comma",
-        ),
     ] {
         let error = edit(text, &wanted).unwrap_err();
         assert!(matches!(error, Refused::Unusual(_)), "{error:?}");
@@ -216,9 +251,6 @@ fn what_k3s_knows() {
     assert!(known.mirror("a.example").unwrap().has_rewrite);
     assert_eq!(known.mirror("b.example"), Some(&Mirror::default()));
     assert_eq!(known.configs, ["tls.example:8443", "c.example"]);
-    let (_, tls) = &known.tls[0];
-    assert_eq!(tls.ca_file, Some("/ca.pem".into()));
-    assert!(tls.insecure_skip_verify);
     // One meaning, two texts: no restart of k3s is pending between them.
     let (one, two) = (
         "mirrors: {a.example: {endpoint: [x]}}",
