@@ -2,7 +2,7 @@
 
 use super::node::Node;
 use super::process::{Daemon, output, run};
-use super::wait_until;
+use super::{programs, wait_until};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,6 +15,12 @@ const PULL_LIMIT: &str = "170";
 /// Where its configuration is on every node.
 const CONFIGURATION: &str = "/etc/containerd/config.toml";
 
+/// The plugin that serves the kubelet; before 2.0 also the one that pulls for it.
+const CRI: &str = "io.containerd.grpc.v1.cri";
+
+/// The plugin that pulls for the kubelet since 2.0.
+const IMAGES: &str = "io.containerd.cri.v1.images";
+
 /// One more option of every `ctr images pull`: `--local` pulls in ctr as k3s' containerd pulls in itself, and not
 /// through the transfer service.
 const PULL_OPTION: &str = "HARBOR_PILOT_LAB_PULL_OPTION";
@@ -22,7 +28,7 @@ const PULL_OPTION: &str = "HARBOR_PILOT_LAB_PULL_OPTION";
 /// A running containerd.
 pub(crate) struct Containerd {
     node: Node,
-    /// Also the name of the control group that runc makes.
+    /// Also the name of the control group that runc makes. The kubelet's service has one of its own, `k8s.io`.
     namespace: String,
     socket: PathBuf,
     hosts: PathBuf,
@@ -42,6 +48,29 @@ pub(crate) struct Pull {
 impl Containerd {
     /// Starts it, with `more` at the end of its configuration, and waits until it answers.
     pub(crate) fn start(node: &Node, directory: &Path, etc: &Path, more: &str) -> Self {
+        let without_cri = format!("disabled_plugins = [\"{CRI}\"]\n");
+        let text = configuration(node.containerd_generation(), directory, &without_cri, more);
+        Self::start_with(node, directory, etc, &text)
+    }
+
+    /// Starts it with the service that the kubelet and crictl speak to.
+    pub(crate) fn start_with_cri(
+        node: &Node,
+        directory: &Path,
+        etc: &Path,
+        snapshotter: &str,
+    ) -> Self {
+        let generation = node.containerd_generation();
+        let table = match generation {
+            (1, _) => format!("[plugins.\"{CRI}\".containerd]\n"),
+            _ => format!("[plugins.\"{IMAGES}\"]\n"),
+        };
+        let more = format!("{table}snapshotter = \"{snapshotter}\"\n");
+        let text = configuration(generation, directory, "", &more);
+        Self::start_with(node, directory, etc, &text)
+    }
+
+    fn start_with(node: &Node, directory: &Path, etc: &Path, configuration: &str) -> Self {
         let name = directory
             .file_name()
             .and_then(|name| name.to_str())
@@ -49,8 +78,7 @@ impl Containerd {
         let directory = directory.join("containerd");
         fs::create_dir_all(&directory).expect("the laboratory's directory is writable");
         let socket = directory.join("containerd.sock");
-        let text = configuration(node.containerd_generation(), &directory, more);
-        fs::write(etc.join("containerd/config.toml"), text)
+        fs::write(etc.join("containerd/config.toml"), configuration)
             .expect("the laboratory's directory is writable");
         let mut command = node.command("containerd");
         command.args(["--config", CONFIGURATION]);
@@ -227,6 +255,33 @@ impl Containerd {
             .to_owned()
     }
 
+    /// The snapshotter that works on this machine.
+    pub(crate) fn snapshotter(&self) -> &'static str {
+        self.snapshotter
+    }
+
+    /// `crictl`, with a containerd of [`Containerd::start_with_cri`]. It is the machine's own, not the root's.
+    pub(crate) fn crictl(&self, arguments: &[&str]) -> Pull {
+        timed(&mut self.crictl_command(arguments))
+    }
+
+    /// The same, to be run by the test.
+    pub(crate) fn crictl_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.node.network().command("timeout");
+        let endpoint = format!("unix://{}", self.socket.display());
+        let crictl = programs::find("crictl")
+            .expect("crictl is not built: run tests/lab/crictl.sh (make test-matrix does)");
+        command
+            .arg(PULL_LIMIT)
+            .arg(crictl)
+            .args(["--timeout", "160s"]);
+        for service in ["--image-endpoint", "--runtime-endpoint"] {
+            command.args([service, &endpoint]);
+        }
+        command.args(arguments);
+        command
+    }
+
     fn ctr(&self) -> Command {
         let mut command = self.node.command("ctr");
         self.globals(&mut command);
@@ -239,16 +294,18 @@ impl Containerd {
     }
 }
 
-/// The configuration in the format of its generation. Host configurations are where they are by convention.
-fn configuration(generation: (u32, u32), directory: &Path, more: &str) -> String {
+/// The configuration in the format of its generation. Host configurations are where they are by convention. `directory` is
+/// the laboratory's.
+fn configuration(generation: (u32, u32), directory: &Path, head: &str, more: &str) -> String {
     let (format, plugin) = match generation {
-        (1, _) => (2, "io.containerd.grpc.v1.cri"),
-        _ => (3, "io.containerd.cri.v1.images"),
+        (1, _) => (2, CRI),
+        _ => (3, IMAGES),
     };
+    let directory = directory.join("containerd");
     let directory = directory.display();
     format!(
-        "version = {format}\nroot = \"{directory}/root\"\nstate = \"{directory}/state\"\n\
-         disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{directory}/containerd.sock\"\n\
+        "version = {format}\nroot = \"{directory}/root\"\nstate = \"{directory}/state\"\n{head}\
+         [grpc]\naddress = \"{directory}/containerd.sock\"\n\
          [plugins.\"{plugin}\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n{more}"
     )
 }

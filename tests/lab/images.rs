@@ -25,8 +25,9 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Makes it. Its bytes are its own: nothing is shared with other images but the program.
-    pub(crate) fn make(directory: &Path, repository: &str) -> Self {
+    /// Makes it, with `more` small layers besides the three. Its bytes are its own: nothing is shared with other images but
+    /// the program.
+    pub(crate) fn make(directory: &Path, repository: &str, more: usize) -> Self {
         let directory = directory.join("images").join(repository.replace('/', "-"));
         let layout = directory.join("layout");
         fs::create_dir_all(directory.join("bin")).expect("the laboratory's directory is writable");
@@ -77,6 +78,15 @@ impl Image {
                 .args(["insert", "--image", &image])
                 .arg(&greeting)
                 .arg("/greeting"));
+            for number in 0..more {
+                let file = directory.join("small");
+                fs::write(&file, format!("{repository} {number}\n"))
+                    .expect("the laboratory's directory is writable");
+                run(Command::new("umoci")
+                    .args(["insert", "--image", &image])
+                    .arg(&file)
+                    .arg(format!("/small/{number}")));
+            }
         }
         Self::index(repository, layout)
     }

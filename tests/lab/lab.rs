@@ -121,7 +121,12 @@ impl Lab {
     /// Makes an image on the spot and stores it at REPLICA (under the doubled path that the rewriting of its
     /// front leads to), at CORE and upstream.
     pub(crate) fn publish(&self, repository: &str) -> Image {
-        let image = Image::make(self.remains.directory(), repository);
+        self.publish_with_layers(repository, 0)
+    }
+
+    /// As [`Lab::publish`], with so many small layers more.
+    pub(crate) fn publish_with_layers(&self, repository: &str, more: usize) -> Image {
+        let image = Image::make(self.remains.directory(), repository, more);
         let replica = format!("proxy-docker-io/proxy-docker-io/{repository}");
         self.push(&image, Storage::Replica, &replica);
         self.push(
@@ -135,7 +140,7 @@ impl Lab {
 
     /// Makes an image that only the private registry has, behind a user name and a password.
     pub(crate) fn publish_private(&self, repository: &str) -> Image {
-        let image = Image::make(self.remains.directory(), repository);
+        let image = Image::make(self.remains.directory(), repository, 0);
         self.push(&image, Storage::Private, repository);
         image
     }
@@ -193,6 +198,15 @@ impl Lab {
         self.containerd.stop();
         let directory = self.remains.directory();
         self.containerd = Containerd::start(&self.node, directory, self.network.etc(), more);
+    }
+
+    /// Starts containerd anew with the service that the kubelet and crictl speak to.
+    pub(crate) fn restart_containerd_with_cri(&mut self) {
+        let snapshotter = self.containerd.snapshotter();
+        self.containerd.stop();
+        let directory = self.remains.directory();
+        let etc = self.network.etc();
+        self.containerd = Containerd::start_with_cri(&self.node, directory, etc, snapshotter);
     }
 
     /// The real containerd, to be set otherwise.

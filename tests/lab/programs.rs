@@ -48,11 +48,21 @@ pub(crate) fn require() {
     );
 }
 
-/// Where a program is. `/usr/sbin` counts even if the caller's PATH leaves it out.
+/// What `make deps` and its like have built.
+const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/bin");
+
+/// Where a program is. `/usr/sbin` and the built tools count even if the caller's PATH leaves them out.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':')
-        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"])
+        .chain([
+            TOOLS,
+            "/usr/local/sbin",
+            "/usr/sbin",
+            "/sbin",
+            "/usr/bin",
+            "/bin",
+        ])
         .map(|directory| PathBuf::from(directory).join(program))
         .find(|candidate| candidate.is_file())
 }

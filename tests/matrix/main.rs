@@ -34,6 +34,7 @@ mod sources;
 mod support;
 
 mod bodies;
+mod cri;
 mod files;
 mod node;
 mod ranges;
@@ -64,6 +65,8 @@ enum Run {
     Scripted(fn(&mut Scripted)),
     /// With real ones, and containerd's files kept by the agent.
     Files(Layout, fn(&mut node::Node)),
+    /// With real ones, by crictl.
+    Cri(fn(&mut cri::Cri)),
 }
 
 /// What tests stand on; made when the first one needs it, and made anew after a failed one.
@@ -71,6 +74,7 @@ enum Run {
 struct Stages {
     scripted: Option<Scripted>,
     node: Option<(Layout, node::Node)>,
+    cri: Option<cri::Cri>,
 }
 
 fn main() {
@@ -131,6 +135,11 @@ fn tests() -> Vec<Test> {
             run: Run::Files(layout, *run),
         }));
     }
+    tests.extend(cri::TESTS.iter().map(|(name, run)| Test {
+        name: format!("cri::{name}"),
+        since: (1, 6),
+        run: Run::Cri(*run),
+    }));
     tests
 }
 
@@ -186,11 +195,15 @@ impl Stages {
     fn run(&mut self, test: &Run) {
         match test {
             Run::Scripted(run) => {
-                self.node = None;
+                (self.node, self.cri) = (None, None);
                 run(self.scripted.get_or_insert_with(Scripted::start));
             }
+            Run::Cri(run) => {
+                (self.scripted, self.node) = (None, None);
+                run(self.cri.get_or_insert_with(cri::Cri::start));
+            }
             Run::Files(layout, run) => {
-                self.scripted = None;
+                (self.scripted, self.cri) = (None, None);
                 if self.node.as_ref().is_none_or(|(made, _)| made != layout) {
                     self.node = None;
                     self.node = Some((*layout, node::Node::start(*layout)));

@@ -1,0 +1,174 @@
+//! Pulls by crictl, through the service of containerd that the kubelet speaks to: by tag, by digest, with credentials, of
+//! thirty layers, of an image that is nowhere, and of one that is denied.
+
+use crate::lab::{AgentOptions, Image, Lab, Place, Pull, run};
+use crate::{Tests, note};
+use serde_json::Value;
+use std::time::Duration;
+
+pub(crate) const TESTS: Tests<Cri> = &[
+    ("by_tag", by_tag),
+    ("by_digest", by_digest),
+    ("with_credentials", with_credentials),
+    ("thirty_layers", thirty_layers),
+    ("absent", absent),
+    ("denied", denied),
+];
+
+const PRIVATE: &str = "private.lab.example";
+/// A pull that cannot succeed must not keep the kubelet.
+const REFUSAL: Duration = Duration::from_secs(20);
+
+/// A containerd that serves the kubelet, and an agent that knows nothing yet.
+pub(crate) struct Cri {
+    lab: Lab,
+    image: Image,
+    secret: Image,
+}
+
+impl Cri {
+    pub(crate) fn start() -> Self {
+        let mut lab = Lab::start();
+        lab.restart_containerd_with_cri();
+        Self {
+            image: lab.publish("library/app"),
+            secret: lab.publish_private("team/secret"),
+            lab,
+        }
+    }
+
+    /// Nothing pulled, nothing asked.
+    fn begin(&mut self) {
+        let removed = self.lab.containerd().crictl(&["rmi", "--all"]);
+        assert!(removed.succeeded, "{}", removed.output);
+        self.lab.start_agent(&AgentOptions::default());
+        self.lab.forget_requests();
+    }
+
+    fn pull(&self, arguments: &[&str]) -> Pull {
+        let containerd = self.lab.containerd();
+        containerd.crictl(&[&["pull"], arguments].concat())
+    }
+
+    /// Pulls well: what containerd has afterwards is this image for this machine, by the digest that was pulled.
+    fn pull_well(&self, image: &Image, registry: &str, arguments: &[&str]) {
+        let pull = self.pull(arguments);
+        let log = self.lab.agent().log();
+        assert!(pull.succeeded, "{}\n{log}", pull.output);
+        let containerd = self.lab.containerd();
+        let list = run(&mut containerd.crictl_command(&["images", "--output", "json"])).stdout;
+        let list: Value = serde_json::from_slice(&list).expect("crictl writes JSON");
+        let images = list["images"].as_array().expect("a list of images");
+        let found = images
+            .iter()
+            .find(|entry| entry["id"] == image.config_digest());
+        let digests = found.map(|entry| entry["repoDigests"].to_string());
+        let name = image.by_digest(registry);
+        assert!(
+            digests.is_some_and(|digests| digests.contains(&name)),
+            "{name} in {list}"
+        );
+    }
+
+    /// Pulls in vain, soon, and gives what was said.
+    fn refused(&self, arguments: &[&str]) -> String {
+        let pull = self.pull(arguments);
+        assert!(!pull.succeeded, "{}", pull.output);
+        assert!(pull.took < REFUSAL, "{:?}: {}", pull.took, pull.output);
+        pull.output
+    }
+
+    /// The agent asked REPLICA; nobody else was asked, and containerd asked nobody itself.
+    fn assert_by_the_agent(&self) {
+        let mut requests = self.lab.take_requests(Place::ReplicaA);
+        requests.extend(self.lab.take_requests(Place::ReplicaB));
+        let round = requests
+            .iter()
+            .any(|request| request.user_agent.starts_with("containerd/"));
+        assert!(!requests.is_empty() && !round, "{requests:#?}");
+        for place in [Place::Core, Place::Upstream, Place::Cdn] {
+            let requests = self.lab.take_requests(place);
+            assert!(requests.is_empty(), "{requests:#?}");
+        }
+    }
+}
+
+fn by_tag(it: &mut Cri) {
+    it.begin();
+    it.pull_well(&it.image, "docker.io", &[&it.image.by_tag("docker.io")]);
+    it.assert_by_the_agent();
+}
+
+fn by_digest(it: &mut Cri) {
+    it.begin();
+    it.pull_well(&it.image, "docker.io", &[&it.image.by_digest("docker.io")]);
+    it.assert_by_the_agent();
+}
+
+/// The agent has no credentials: containerd uses the pod's with the registry itself.
+fn with_credentials(it: &mut Cri) {
+    it.begin();
+    let reference = it.secret.by_tag(PRIVATE);
+    it.pull_well(
+        &it.secret,
+        PRIVATE,
+        &["--creds", "lab:lab-secret", &reference],
+    );
+    assert!(!it.lab.agent().log().contains("lab-secret"));
+}
+
+fn thirty_layers(it: &mut Cri) {
+    it.begin();
+    let image = it.lab.publish_with_layers("library/many", 27);
+    assert_eq!(image.layers().len(), 30);
+    it.lab.forget_requests();
+    it.pull_well(&image, "docker.io", &[&image.by_tag("docker.io")]);
+    it.assert_by_the_agent();
+}
+
+fn absent(it: &mut Cri) {
+    it.begin();
+    let said = it.refused(&["docker.io/library/nowhere:1"]);
+    assert!(said.contains("not found"), "{said}");
+}
+
+/// With the agent the text is nowhere worse than without it.
+fn denied(it: &mut Cri) {
+    it.begin();
+    let reference = it.secret.by_tag(PRIVATE);
+    let wrong = ["--creds", "lab:wrong", &reference];
+    let with = (it.refused(&[&reference]), it.refused(&wrong));
+    it.lab.stop_agent();
+    let ca = it.lab.ca().display();
+    let alone = format!("server = \"https://{PRIVATE}\"\nca = \"{ca}\"\n[host]\n");
+    it.lab.containerd().write_hosts(PRIVATE, &alone);
+    let without = (it.refused(&[&reference]), it.refused(&wrong));
+    it.lab.hosts_through_agent();
+    for (case, said) in [
+        ("no secret", &with.0),
+        ("no secret, without the agent", &without.0),
+        ("a wrong secret", &with.1),
+        ("a wrong secret, without the agent", &without.1),
+    ] {
+        note(format!("{case}: {}", last_error(said)));
+    }
+    for (with, without) in [(&with.0, &without.0), (&with.1, &without.1)] {
+        let says_why = |said: &str| {
+            let words = ["authorization failed", "401 Unauthorized", "403 Forbidden"];
+            words.iter().any(|word| said.contains(word))
+        };
+        assert!(
+            says_why(with) || !says_why(without),
+            "{with}\nbeside\n{without}"
+        );
+    }
+}
+
+/// The end of crictl's line, where the reason stands.
+fn last_error(said: &str) -> &str {
+    let line = said.lines().rfind(|line| line.contains("desc = "));
+    let line = line.unwrap_or(said).trim();
+    let text = line.rsplit_once("desc = ").map_or(line, |(_, text)| text);
+    text.rsplit_once("failed to resolve")
+        .map_or(text, |(_, text)| text)
+}
