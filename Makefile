@@ -113,7 +113,8 @@ soak: deps ## MINUTES=30 of parallel pulls through one agent under the faults of
 # Some of 1.6 1.7 2.x; none: all.
 GENERATIONS :=
 test-matrix: deps ## containerd 1.6, 1.7 and 2.x from Debian 12, trixie and forky: a line for each version and test; an hour
-	@tests/lab/deps.sh debootstrap
+	@tests/lab/deps.sh debootstrap podman
+	@tests/lab/crictl.sh
 	@SUDO="$(SUDO)" tests/matrix.sh $(GENERATIONS)
 
 audit: tools ## known vulnerabilities of the dependencies; needs the internet

@@ -21,9 +21,10 @@ const REFUSAL: Duration = Duration::from_secs(20);
 
 /// A containerd that serves the kubelet, and an agent that knows nothing yet.
 pub(crate) struct Cri {
-    lab: Lab,
-    image: Image,
-    secret: Image,
+    pub(crate) lab: Lab,
+    pub(crate) image: Image,
+    /// Only the private registry has it.
+    pub(crate) secret: Image,
 }
 
 impl Cri {
@@ -38,7 +39,7 @@ impl Cri {
     }
 
     /// Nothing pulled, nothing asked.
-    fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         let removed = self.lab.containerd().crictl(&["rmi", "--all"]);
         assert!(removed.succeeded, "{}", removed.output);
         self.lab.start_agent(&AgentOptions::default());
@@ -78,13 +79,13 @@ impl Cri {
         pull.output
     }
 
-    /// The agent asked REPLICA; nobody else was asked, and containerd asked nobody itself.
-    fn assert_by_the_agent(&self) {
+    /// The agent asked REPLICA; nobody else was asked, and the client, by its name, asked nobody itself.
+    pub(crate) fn assert_by_the_agent(&self, client: &str) {
         let mut requests = self.lab.take_requests(Place::ReplicaA);
         requests.extend(self.lab.take_requests(Place::ReplicaB));
         let round = requests
             .iter()
-            .any(|request| request.user_agent.starts_with("containerd/"));
+            .any(|request| request.user_agent.contains(client));
         assert!(!requests.is_empty() && !round, "{requests:#?}");
         for place in [Place::Core, Place::Upstream, Place::Cdn] {
             let requests = self.lab.take_requests(place);
@@ -96,13 +97,13 @@ impl Cri {
 fn by_tag(it: &mut Cri) {
     it.begin();
     it.pull_well(&it.image, "docker.io", &[&it.image.by_tag("docker.io")]);
-    it.assert_by_the_agent();
+    it.assert_by_the_agent("containerd/");
 }
 
 fn by_digest(it: &mut Cri) {
     it.begin();
     it.pull_well(&it.image, "docker.io", &[&it.image.by_digest("docker.io")]);
-    it.assert_by_the_agent();
+    it.assert_by_the_agent("containerd/");
 }
 
 /// The agent has no credentials: containerd uses the pod's with the registry itself.
@@ -123,7 +124,7 @@ fn thirty_layers(it: &mut Cri) {
     assert_eq!(image.layers().len(), 30);
     it.lab.forget_requests();
     it.pull_well(&image, "docker.io", &[&image.by_tag("docker.io")]);
-    it.assert_by_the_agent();
+    it.assert_by_the_agent("containerd/");
 }
 
 fn absent(it: &mut Cri) {

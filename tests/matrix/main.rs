@@ -37,6 +37,7 @@ mod bodies;
 mod cri;
 mod files;
 mod node;
+mod podman;
 mod ranges;
 mod scripted;
 
@@ -65,7 +66,7 @@ enum Run {
     Scripted(fn(&mut Scripted)),
     /// With real ones, and containerd's files kept by the agent.
     Files(Layout, fn(&mut node::Node)),
-    /// With real ones, by crictl.
+    /// With real ones, by crictl and podman.
     Cri(fn(&mut cri::Cri)),
 }
 
@@ -135,11 +136,13 @@ fn tests() -> Vec<Test> {
             run: Run::Files(layout, *run),
         }));
     }
-    tests.extend(cri::TESTS.iter().map(|(name, run)| Test {
-        name: format!("cri::{name}"),
-        since: (1, 6),
-        run: Run::Cri(*run),
-    }));
+    for (part, list) in [("cri", cri::TESTS), ("podman", podman::TESTS)] {
+        tests.extend(list.iter().map(|(name, run)| Test {
+            name: format!("{part}::{name}"),
+            since: (1, 6),
+            run: Run::Cri(*run),
+        }));
+    }
     tests
 }
 
