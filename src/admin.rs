@@ -7,11 +7,13 @@
 mod answer;
 mod page;
 mod status;
+mod verdict;
 
 pub use status::{
     Change, ConfigStatus, EndpointStatus, FileTrouble, MemoryStatus, SourceStatus, State, Status,
-    TrafficStatus, Verdict,
+    TrafficStatus,
 };
+pub use verdict::{About, Reason, Verdict, judge};
 
 use crate::admission::{Admission, Peers, Place};
 use crate::budget::Budget;
@@ -19,7 +21,8 @@ use crate::lifecycle::{DrainWatch, spawn_detached};
 use crate::metrics::Metrics;
 use crate::node::NodeFilesStatus;
 use crate::telemetry::Journal;
-use crate::topology::Snapshot;
+use crate::topology::{Snapshot, SourceId, SourceState};
+use crate::upstream::Client;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -58,6 +61,8 @@ pub struct View {
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// The configuration in force.
     pub config: watch::Receiver<Arc<ConfigState>>,
+    /// Who saw the sources' certificates.
+    pub clients: Vec<Client>,
     /// The node's files.
     pub node_files: watch::Receiver<Arc<NodeFilesStatus>>,
     /// `true` from the moment that the registry endpoint accepts connections.
@@ -163,8 +168,18 @@ impl View {
         if self.drain.is_draining() {
             reasons.push("stopping".to_owned());
         }
+        let sources = &self.snapshot.borrow().sources;
+        if !sources.is_empty() && !sources.iter().any(|state| may_serve(state)) {
+            reasons.push("no tier is ready, and no registry can be asked directly".to_owned());
+        }
         reasons
     }
+}
+
+/// A tier that is ready, or an upstream that nothing is known against: most are looked up when they are first wanted.
+fn may_serve(state: &SourceState) -> bool {
+    let is_unasked = state.endpoints.is_empty() && state.dns_error.is_none();
+    state.ready || (is_unasked && matches!(state.source.id, SourceId::Upstream(_)))
 }
 
 #[cfg(test)]

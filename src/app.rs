@@ -267,6 +267,7 @@ pub async fn build(
     let view = View {
         snapshot: health.snapshot(),
         config: config_state,
+        clients: vec![client.clone(), probing.clone()],
         node_files,
         listening: watch::channel(true).1,
         drain: draining,

@@ -7,6 +7,7 @@ mod latency;
 mod machine;
 mod probe;
 mod readiness;
+mod refusals;
 mod schedule;
 mod table;
 mod task;
@@ -100,7 +101,8 @@ impl Health {
     }
 
     /// Reports that a request went well, and counts it as a pull of this node. Of endpoints that the snapshot shows
-    /// healthy and that already have a latency one success in 16 is reported, and may wait a little.
+    /// healthy, that already have a latency and whose source has denied nothing since, one success in 16 is reported, and may
+    /// wait a little.
     pub fn report_success(
         &self,
         endpoint: Option<&EndpointState>,
@@ -108,7 +110,9 @@ impl Health {
     ) {
         self.counters.pulls.fetch_add(1, Ordering::Relaxed);
         let is_well = |endpoint: &EndpointState| {
-            endpoint.status == EndpointStatus::Healthy && endpoint.latency.is_some()
+            let is_proven =
+                endpoint.status == EndpointStatus::Healthy && endpoint.latency.is_some();
+            is_proven && !endpoint.gauges.is_denied()
         };
         if !endpoint.is_some_and(is_well) {
             return self.report(report());

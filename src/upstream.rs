@@ -112,7 +112,9 @@ impl Client {
             if !next.get(&id).is_some_and(|new| Arc::ptr_eq(new, &old)) {
                 old.forgotten();
                 state.shelves.forget(&id);
-                state.certificates.remove(&id);
+                state
+                    .certificates
+                    .retain(|endpoint, _| endpoint.source != id);
             }
         }
         state.known = next;
@@ -229,10 +231,21 @@ impl Client {
         self.finish(stream, leg).await
     }
 
-    /// When the certificate last seen at a source's own addresses ends.
+    /// When the first of the certificates that were last seen at a source's own addresses ends.
     #[must_use]
     pub fn certificate_expiry(&self, source: &SourceId) -> Option<SystemTime> {
-        self.inner.lock().certificates.get(source).copied()
+        let state = self.inner.lock();
+        let of_source = state
+            .certificates
+            .iter()
+            .filter(|(at, _)| at.source == *source);
+        of_source.map(|(_, ends)| *ends).min()
+    }
+
+    /// When the certificate last seen at an endpoint ends.
+    #[must_use]
+    pub fn certificate_of(&self, endpoint: &EndpointId) -> Option<SystemTime> {
+        self.inner.lock().certificates.get(endpoint).copied()
     }
 
     /// Lets go of idle connections that are closed or too old. Runs by itself while there are connections.
@@ -265,6 +278,7 @@ impl Client {
 
     async fn finish(&self, stream: TcpStream, leg: Leg<'_>) -> Result<Connection, Error> {
         let mut stream = Socket::new(stream);
+        let mut ends = None;
         let source = &leg.known.source;
         let transport = if leg.target.https {
             if let Some(proxy) = &source.proxy {
@@ -275,13 +289,9 @@ impl Client {
                 .map_err(|why| leg.tls_error(&format!("no name for a certificate: {why}")))?;
             let tls = dial::tls(&leg.to, stream, name, config, leg.timeouts.tls).await?;
             let seen = tls.get_ref().1.peer_certificates();
-            if let Some(end) = seen.and_then(<[_]>::first).and_then(tls::not_after)
-                && matches!(leg.key, Key::Endpoint(_))
-            {
-                self.inner
-                    .lock()
-                    .certificates
-                    .insert(source.id.clone(), end);
+            ends = seen.and_then(<[_]>::first).and_then(tls::not_after);
+            if let (Some(end), Key::Endpoint(endpoint)) = (ends, &leg.key) {
+                self.inner.lock().saw_certificate(endpoint, end);
             }
             Transport::Tls(tls)
         } else {
@@ -294,7 +304,8 @@ impl Client {
             to,
             ..
         } = leg;
-        let line = Line::new(transport, known, target, key, to);
+        let ends = ends.filter(|_| !known.source.tls.insecure_skip_verify);
+        let line = Line::new(transport, known, target, key, to, ends);
         Ok(Connection::new(line, self.inner.clone()))
     }
 }

@@ -2,10 +2,10 @@
 
 use super::page;
 use super::status::Status;
-use super::{Surface, View};
+use super::{Surface, Verdict, View};
 use crate::lifecycle;
 use crate::metrics::{Format, Scrape, TierGauge};
-use crate::printable::json;
+use crate::printable::{json, printable};
 use crate::topology::{EndpointStatus, Snapshot, SourceId};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -117,13 +117,17 @@ fn show(page: Page, headers: &HeaderMap, view: &View) -> Response<Full<Bytes>> {
     match page {
         Page::Live => respond(StatusCode::OK, TEXT, "alive\n".to_owned()),
         Page::Ready => {
-            let reasons = view.not_ready();
-            if reasons.is_empty() {
-                respond(StatusCode::OK, TEXT, "ready\n".to_owned())
-            } else {
-                let text = format!("not ready: {}\n", reasons.join("; "));
-                respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
+            let status = Status::of(view, Instant::now());
+            let code = match status.verdict {
+                Verdict::Ready | Verdict::Degraded => StatusCode::OK,
+                Verdict::Down => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            let mut text = format!("{}\n", status.verdict.word());
+            for reason in &status.reasons {
+                text.push_str(&printable(&reason.to_string()));
+                text.push('\n');
             }
+            respond(code, TEXT, text)
         }
         Page::Metrics => {
             let accept = headers.get(header::ACCEPT);

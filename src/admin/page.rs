@@ -1,7 +1,8 @@
 //! The status page: the same data as HTML, for people with a browser, a tunnel or curl. No scripts; every text is
 //! escaped, for HTML and for a terminal.
 
-use super::status::{Change, SourceStatus, Status};
+use super::Verdict;
+use super::status::{Change, EndpointStatus, SourceStatus, Status};
 use crate::printable::printable;
 use crate::telemetry::{human_bytes, human_duration};
 use std::fmt::{self, Write};
@@ -23,10 +24,10 @@ pub(super) fn html(status: &Status) -> String {
 }
 
 fn write(out: &mut String, status: &Status) -> fmt::Result {
-    let (class, word) = if status.ready {
-        ("good", "ready")
-    } else {
-        ("bad", "not ready")
+    let word = status.verdict.word();
+    let class = match status.verdict {
+        Verdict::Ready => "good",
+        Verdict::Degraded | Verdict::Down => "bad",
     };
     write!(
         out,
@@ -34,11 +35,17 @@ fn write(out: &mut String, status: &Status) -> fmt::Result {
          <meta http-equiv=\"refresh\" content=\"5\"><title>harbor-pilot: {word}</title>\
          <style>{STYLE}</style></head><body>\
          <h1>harbor-pilot <span class=\"{class}\">{word}</span></h1>\
-         <p>Version {}, up {}. {}</p>",
+         <p>Version {}, up {}.</p>",
         Escaped(&status.version),
         human_duration(Duration::from_secs(status.uptime_seconds)),
-        Escaped(&status.not_ready.join("; ")),
     )?;
+    if !status.reasons.is_empty() {
+        out.push_str("<ul>");
+        for reason in &status.reasons {
+            write!(out, "<li>{}</li>", Escaped(&reason.to_string()))?;
+        }
+        out.push_str("</ul>");
+    }
     config(out, status)?;
     for source in status.tiers.iter().chain(&status.upstreams) {
         write_source(out, source)?;
@@ -120,7 +127,7 @@ fn write_source(out: &mut String, source: &SourceStatus) -> fmt::Result {
     for endpoint in &source.endpoints {
         let class = match endpoint.state {
             super::State::Healthy => "good",
-            super::State::Ejected | super::State::Probation => "bad",
+            super::State::Ejected | super::State::Probation | super::State::Expired => "bad",
         };
         let latency = endpoint.latency_ms.map(|ms| format!("{ms} ms"));
         write!(
@@ -131,11 +138,18 @@ fn write_source(out: &mut String, source: &SourceStatus) -> fmt::Result {
             human_duration(Duration::from_secs(endpoint.since_seconds)),
             latency.unwrap_or_default(),
             endpoint.in_flight,
-            Escaped(endpoint.reason.as_deref().unwrap_or_default()),
+            Escaped(&reason(endpoint)),
         )?;
     }
     out.push_str("</table>");
     Ok(())
+}
+
+/// Reason and next try.
+fn reason(endpoint: &EndpointStatus) -> String {
+    let parts = [endpoint.reason.clone(), endpoint.next_try()];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    parts.join("; ")
 }
 
 fn write_change(out: &mut String, change: &Change) -> fmt::Result {

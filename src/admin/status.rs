@@ -2,18 +2,20 @@
 //! never changed; readers must ignore what they do not know.
 
 mod memory;
+mod source;
 
 pub use memory::MemoryStatus;
+pub use source::{EndpointStatus, SourceStatus, State};
 
-use super::View;
+use super::{Reason, Verdict, View, judge};
 use crate::lifecycle;
 use crate::node::shown::NodeReport;
 use crate::node::{FilesState, NodeFilesStatus, TroubleKind};
 use crate::telemetry::RecentChange;
-use crate::topology::{self, EndpointState, SourceId, SourceKind, SourceState};
+use crate::topology::{SourceId, SourceState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::PathBuf;
 use tokio::time::Instant;
 
 /// Everything that is shown.
@@ -23,7 +25,13 @@ pub struct Status {
     pub version: String,
     /// Since its start.
     pub uptime_seconds: u64,
-    /// The registry endpoint accepts connections and the daemon does not stop: as `/readyz`.
+    /// `ready`, `degraded` or `down`; absent: of a version that did not say so.
+    #[serde(default)]
+    pub verdict: Verdict,
+    /// Why it is not `ready`.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
+    /// The verdict is not `down`: as `/readyz`.
     pub ready: bool,
     /// Why not.
     pub not_ready: Vec<String>,
@@ -39,8 +47,14 @@ pub struct Status {
     pub changes: Vec<Change>,
     /// Totals since the start.
     pub traffic: TrafficStatus,
-    /// State of the node's files: `not managed`.
+    /// State of the node's files for people: `not managed`.
     pub node_files: String,
+    /// The same in one word; absent: of a version that did not say so.
+    #[serde(default)]
+    pub node_files_state: Option<FilesState>,
+    /// Files that carry our part though the configuration has none for them any more.
+    #[serde(default)]
+    pub node_files_left: Vec<PathBuf>,
     /// What was found on the node: `k3s server`; absent: nobody has looked.
     #[serde(default)]
     pub runtime: Option<String>,
@@ -90,62 +104,6 @@ pub struct ConfigStatus {
     pub from_last_accepted: bool,
 }
 
-/// A tier or an upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceStatus {
-    /// The tier's name, or the upstream's registry.
-    pub name: String,
-    /// `harbor`, `path`, `mirror` or `upstream`.
-    pub kind: String,
-    /// Where it is.
-    pub url: String,
-    /// At least one address may be used normally.
-    pub ready: bool,
-    /// The addresses are from before the last failed lookup.
-    pub dns_stale: bool,
-    /// Why the last lookup failed.
-    pub dns_error: Option<String>,
-    /// Its certificate is not checked.
-    pub insecure_skip_verify: bool,
-    /// Its addresses.
-    pub endpoints: Vec<EndpointStatus>,
-}
-
-/// One address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EndpointStatus {
-    /// `203.0.113.7:443`
-    pub address: String,
-    /// Whether it is used.
-    pub state: State,
-    /// The last reason, such as `connect_timeout: no answer within 2.5 s`.
-    pub reason: Option<String>,
-    /// For how long the state has held.
-    pub since_seconds: u64,
-    /// Until probation; only of an ejected one.
-    pub ejected_for_seconds: Option<u64>,
-    /// Others are preferred: the extra signal or the address itself asked for peace.
-    pub lowered: bool,
-    /// A connect to it takes too long just now.
-    pub suspect: bool,
-    /// Moving average of the first byte's time.
-    pub latency_ms: Option<u64>,
-    /// Requests now at it.
-    pub in_flight: u32,
-}
-
-/// Whether an address is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Normally.
-    Healthy,
-    /// Only when there is nothing better.
-    Ejected,
-    /// One request at a time.
-    Probation,
-}
-
 /// A state change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
@@ -170,15 +128,6 @@ pub struct TrafficStatus {
     pub relayed_bytes: BTreeMap<String, u64>,
 }
 
-/// The one-word summary, as the command's exit status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The daemon is ready, every tier is, and the file on disk is in force.
-    AllReady,
-    /// Something of that is missing.
-    Degraded,
-}
-
 // === impl Status ===
 
 impl Status {
@@ -190,14 +139,16 @@ impl Status {
         let shown = |wanted: fn(&SourceState) -> bool| {
             let states = snapshot.sources.iter().filter(|state| wanted(state));
             states
-                .map(|state| SourceStatus::of(state, now))
+                .map(|state| SourceStatus::of(state, view, now))
                 .collect::<Vec<_>>()
         };
         let traffic = view.metrics.traffic();
         let requests = traffic.requests.into_iter();
         let files = view.node_files.borrow().clone();
         let detected = files.detected.as_ref();
-        Self {
+        let mut status = Self {
+            verdict: Verdict::default(),
+            reasons: Vec::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: now.saturating_duration_since(view.started).as_secs(),
             ready: not_ready.is_empty(),
@@ -215,6 +166,11 @@ impl Status {
                 relayed_bytes: traffic.relayed_bytes,
             },
             node_files: node_files(&files),
+            node_files_state: Some(files.state),
+            node_files_left: match files.state {
+                FilesState::NotManaged => files.files.clone(),
+                _ => Vec::new(),
+            },
             runtime: detected.map(|found| found.runtime.to_string()),
             restart_pending: detected.and_then(|found| found.restart_pending.clone()),
             node: detected.map(NodeReport::of),
@@ -222,18 +178,9 @@ impl Status {
             log_dropped: view.journal.dropped(),
             task_panics: lifecycle::panics(),
             memory: MemoryStatus::of(view.budget.usage()),
-        }
-    }
-
-    /// The summary.
-    #[must_use]
-    pub fn verdict(&self) -> Verdict {
-        let tiers_ready = self.tiers.iter().all(|tier| tier.ready);
-        if self.ready && tiers_ready && self.config.last_reload_ok {
-            Verdict::AllReady
-        } else {
-            Verdict::Degraded
-        }
+        };
+        (status.verdict, status.reasons) = judge(&status);
+        status
     }
 }
 
@@ -249,77 +196,6 @@ impl ConfigStatus {
             last_reload_ok: state.rejected.is_none(),
             error: state.rejected.clone(),
             from_last_accepted: state.from_last_accepted,
-        }
-    }
-}
-
-// === impl SourceStatus ===
-
-impl SourceStatus {
-    fn of(state: &SourceState, now: Instant) -> Self {
-        let source = &state.source;
-        let kind = match source.kind {
-            SourceKind::Harbor => "harbor",
-            SourceKind::Path => "path",
-            SourceKind::Mirror => "mirror",
-            SourceKind::Upstream => "upstream",
-        };
-        let name = match &source.id {
-            SourceId::Tier(name) => name.to_string(),
-            SourceId::Upstream(registry) => registry.to_string(),
-        };
-        let endpoints = state.endpoints.iter();
-        Self {
-            name,
-            kind: kind.to_owned(),
-            url: source.url.to_string(),
-            ready: state.ready,
-            dns_stale: state.dns_stale,
-            dns_error: text(state.dns_error.as_ref()),
-            insecure_skip_verify: source.tls.insecure_skip_verify,
-            endpoints: endpoints.map(|e| EndpointStatus::of(e, now)).collect(),
-        }
-    }
-}
-
-fn text(text: Option<&Arc<str>>) -> Option<String> {
-    text.map(ToString::to_string)
-}
-
-// === impl EndpointStatus ===
-
-impl EndpointStatus {
-    fn of(endpoint: &EndpointState, now: Instant) -> Self {
-        let (state, until) = match endpoint.status {
-            topology::EndpointStatus::Healthy => (State::Healthy, None),
-            topology::EndpointStatus::Ejected { until, .. } => (State::Ejected, Some(until)),
-            topology::EndpointStatus::Probation { .. } => (State::Probation, None),
-        };
-        let latency = endpoint.latency.map(|latency| latency.as_millis());
-        Self {
-            address: endpoint.id.address.to_string(),
-            state,
-            reason: text(endpoint.reason.as_ref()),
-            since_seconds: now.saturating_duration_since(endpoint.since).as_secs(),
-            ejected_for_seconds: until.map(|until| until.saturating_duration_since(now).as_secs()),
-            lowered: endpoint.lowered,
-            suspect: endpoint.gauges.is_suspect(),
-            latency_ms: latency.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
-            in_flight: endpoint.gauges.in_flight(),
-        }
-    }
-}
-
-// === impl State ===
-
-impl State {
-    /// The word.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::Ejected => "ejected",
-            Self::Probation => "probation",
         }
     }
 }

@@ -17,12 +17,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-struct Stage {
-    view: View,
-    listening: watch::Sender<bool>,
-    config: watch::Sender<Arc<ConfigState>>,
+pub(super) struct Stage {
+    pub(super) view: View,
+    pub(super) listening: watch::Sender<bool>,
+    pub(super) config: watch::Sender<Arc<ConfigState>>,
+    pub(super) node_files: watch::Sender<Arc<NodeFilesStatus>>,
     drain: Drain,
-    _snapshot: watch::Sender<Arc<Snapshot>>,
+    pub(super) snapshots: watch::Sender<Arc<Snapshot>>,
 }
 
 fn source(id: SourceId, kind: SourceKind, host: &str) -> Arc<Source> {
@@ -60,6 +61,7 @@ fn endpoint(source: &Source, address: &str, status: EndpointStatus, now: Instant
         since: now,
         readmitted: None,
         gauges: Arc::default(),
+        next_try: None,
         reason: Some("<b>connect_timeout</b>: no\u{202e} answer within\u{9b} 2.5 s".into()),
         latency: Some(Duration::from_millis(12)),
     }
@@ -92,6 +94,7 @@ fn snapshot(now: Instant) -> Snapshot {
             ready: true,
             dns_stale: false,
             dns_error: None,
+            refused: None,
         })
     };
     Snapshot {
@@ -103,6 +106,7 @@ fn snapshot(now: Instant) -> Snapshot {
                 ready: true,
                 dns_stale: true,
                 dns_error: Some("timed out".into()),
+                refused: None,
             }),
             upstream("docker.io", &["198.51.100.1:443"]),
             upstream("quay.io", &[]),
@@ -110,7 +114,7 @@ fn snapshot(now: Instant) -> Snapshot {
     }
 }
 
-fn stage() -> Stage {
+pub(super) fn stage() -> Stage {
     let started = Instant::now();
     let (snapshots, snapshot) = watch::channel(Arc::new(snapshot(started)));
     let (config, configs) = watch::channel(Arc::new(ConfigState {
@@ -120,6 +124,7 @@ fn stage() -> Stage {
         rejected: None,
         from_last_accepted: false,
     }));
+    let (node_files_in, node_files) = watch::channel(Arc::default());
     let (listening, is_listening) = watch::channel(false);
     let (drain, draining) = Drain::new();
     let (journal, _) = Journal::capturing();
@@ -154,7 +159,8 @@ fn stage() -> Stage {
     let view = View {
         snapshot,
         config: configs,
-        node_files: watch::channel(Arc::default()).1,
+        clients: Vec::new(),
+        node_files,
         listening: is_listening,
         drain: draining,
         metrics,
@@ -166,17 +172,18 @@ fn stage() -> Stage {
         view,
         listening,
         config,
+        node_files: node_files_in,
         drain,
-        _snapshot: snapshots,
+        snapshots,
     }
 }
 
-fn get(path: &str) -> Request<()> {
+pub(super) fn get(path: &str) -> Request<()> {
     let request = Request::get(path).header("host", "127.0.0.1:291");
     request.body(()).unwrap()
 }
 
-async fn text(response: Response<Full<Bytes>>) -> String {
+pub(super) async fn text(response: Response<Full<Bytes>>) -> String {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     String::from_utf8(body.to_vec()).unwrap()
 }
@@ -197,7 +204,7 @@ async fn readiness_follows_the_listener_and_the_drain() {
     stage.drain.begin(Duration::from_secs(3));
     let last = ready();
     assert_eq!(last.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(text(last).await, "not ready: stopping\n");
+    assert_eq!(text(last).await, "down\nthe agent: stopping\n");
     let alive = answer(Surface::Admin, &get("/livez"), &stage.view);
     assert_eq!(alive.status(), StatusCode::OK);
 }
@@ -240,24 +247,6 @@ async fn status_shows_the_published_state() {
     assert_eq!(status.node_files, "not managed");
 }
 
-#[tokio::test]
-async fn the_verdict() {
-    let stage = stage();
-    let verdict = || Status::of(&stage.view, Instant::now()).verdict();
-    assert_eq!(verdict(), Verdict::Degraded, "not listening");
-    stage.listening.send(true).unwrap();
-    assert_eq!(verdict(), Verdict::AllReady);
-    stage.config.send_modify(|state| {
-        Arc::make_mut(state).rejected = Some("line 3".to_owned());
-    });
-    assert_eq!(verdict(), Verdict::Degraded, "file refused");
-    let mut status = Status::of(&stage.view, Instant::now());
-    status.config.last_reload_ok = true;
-    assert_eq!(status.verdict(), Verdict::AllReady);
-    status.tiers[0].ready = false;
-    assert_eq!(status.verdict(), Verdict::Degraded, "tier not ready");
-}
-
 /// A change of these names breaks scripts.
 #[tokio::test]
 async fn the_shape_of_the_status_is_kept() {
@@ -269,7 +258,7 @@ async fn the_shape_of_the_status_is_kept() {
     };
     assert_eq!(
         keys(&json),
-        "changes config generation log_dropped memory node node_files node_troubles not_ready ready restart_pending runtime task_panics tiers traffic upstreams uptime_seconds version"
+        "changes config generation log_dropped memory node node_files node_files_left node_files_state node_troubles not_ready ready reasons restart_pending runtime task_panics tiers traffic upstreams uptime_seconds verdict version"
     );
     assert_eq!(
         keys(&json["config"]),
@@ -278,11 +267,11 @@ async fn the_shape_of_the_status_is_kept() {
     let tier = &json["tiers"][0];
     assert_eq!(
         keys(tier),
-        "dns_error dns_stale endpoints insecure_skip_verify kind name ready url"
+        "dns_error dns_stale endpoints insecure_skip_verify kind name ready reason url"
     );
     assert_eq!(
         keys(&tier["endpoints"][0]),
-        "address ejected_for_seconds in_flight latency_ms lowered reason since_seconds state suspect"
+        "address ejected_for_seconds in_flight latency_ms lowered next_try_seconds reason since_seconds state suspect"
     );
     assert_eq!(tier["endpoints"][1]["state"], "ejected");
     assert_eq!(keys(&json["changes"][0]), "at endpoint event message tier");

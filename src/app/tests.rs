@@ -203,6 +203,7 @@ async fn the_start_waits_for_dns_only_so_long() {
             ready: false,
             dns_stale: false,
             dns_error: dns_error.map(Into::into),
+            refused: None,
         })
     };
     let publish = |change: &dyn Fn(&Arc<Source>) -> Arc<SourceState>| {

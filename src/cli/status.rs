@@ -7,7 +7,7 @@ pub use render::render;
 pub(in crate::cli) use render::{Cell, Color, Page};
 
 use super::json;
-use crate::admin::{Status, Verdict};
+use crate::admin::{Status, Verdict, judge};
 use crate::lifecycle::spawn_detached;
 use crate::printable::printable;
 use bytes::Bytes;
@@ -74,7 +74,7 @@ pub enum Error {
 }
 
 /// Runs the command: the report to `out`, why there is none to `errors`. Returns the exit status: 0 all ready,
-/// 1 degraded, 2 not reachable. With `watch` it only ends when `out` is closed.
+/// 1 degraded or down, 2 not reachable. With `watch` it only ends when `out` is closed.
 pub fn run(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Write) -> u8 {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -88,8 +88,8 @@ pub fn run(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Write) ->
         }
     });
     match result {
-        Ok(Verdict::AllReady) => 0,
-        Ok(Verdict::Degraded) => 1,
+        Ok(Verdict::Ready) => 0,
+        Ok(Verdict::Degraded | Verdict::Down) => 1,
         Err(error) => {
             // There is nowhere else to say it.
             let _ = writeln!(errors, "{error}");
@@ -106,7 +106,7 @@ async fn once(arguments: Arguments, out: &mut dyn Write) -> Result<Verdict, Erro
         render(&status, arguments.color)
     };
     print(out, &text)?;
-    Ok(status.verdict())
+    Ok(judge(&status).0)
 }
 
 async fn watch(arguments: Arguments, out: &mut dyn Write) -> Result<Verdict, Error> {

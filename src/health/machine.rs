@@ -168,6 +168,18 @@ impl State {
             && self.lowered() == other.lowered()
     }
 
+    /// When it is tried next; `probe` is the next probe's time. `None`: it is healthy, or the next request tries it.
+    pub(super) fn next_try(&self, probing: Probing, probe: Instant) -> Option<Instant> {
+        match self.status {
+            EndpointStatus::Healthy => None,
+            EndpointStatus::Ejected { until, .. } if self.probe_passed || !probing.on => {
+                Some(until)
+            }
+            EndpointStatus::Ejected { .. } => Some(probe),
+            EndpointStatus::Probation { .. } => probing.on.then_some(probe),
+        }
+    }
+
     /// When time alone changes it.
     pub(super) fn wakes(&self, probing: Probing) -> Option<Instant> {
         let admitted = match self.status {
@@ -192,7 +204,7 @@ impl State {
             return None;
         }
         match outcome {
-            Outcome::Neutral | Outcome::CoolDown(_) => None,
+            Outcome::Neutral | Outcome::Denied | Outcome::CoolDown(_) => None,
             Outcome::Success => self.success(now),
             Outcome::Hard(failure) => self.hard(failure, detail, now, jitter),
             Outcome::Soft(failure) => {

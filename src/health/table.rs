@@ -8,14 +8,15 @@ mod view;
 use super::machine::{Effect, Event, Probing, State, step};
 use super::probe::ProbeReport;
 use super::readiness::{Readiness, Seen, Turn};
+use super::refusals::Refusals;
 use super::schedule::{Circumstances, ProbeClock};
 use crate::config::ProbeKind;
 use crate::discovery::EndpointSets;
 use crate::lifecycle::deadline;
 use crate::telemetry::StateChange;
 use crate::topology::{
-    EndpointGauges, EndpointId, EndpointSet, EndpointStatus, OutcomeReport, Snapshot, Source,
-    SourceId, SourceState, Sources,
+    EndpointGauges, EndpointId, EndpointSet, EndpointStatus, Outcome, OutcomeReport, Snapshot,
+    Source, SourceId, SourceState, Sources,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub(super) struct Table {
     sets: Arc<EndpointSets>,
     rows: BTreeMap<EndpointId, Row>,
     readiness: BTreeMap<SourceId, Readiness>,
+    refusals: Refusals,
     last_pull: Instant,
     random: u64,
     published: BTreeMap<SourceId, Arc<SourceState>>,
@@ -75,6 +77,7 @@ impl Table {
             sets: Arc::default(),
             rows: BTreeMap::new(),
             readiness: BTreeMap::new(),
+            refusals: Refusals::default(),
             last_pull: now,
             random: seed,
             published: BTreeMap::new(),
@@ -94,12 +97,14 @@ impl Table {
             .retain(|id, _| self.sources.get(&id.source).is_some());
         self.readiness
             .retain(|id, _| self.sources.get(id).is_some());
+        self.refusals.retain(|id| self.sources.get(id).is_some());
         for source in self.sources.clone().all() {
             let same = old.get(&source.id).is_some_and(|old| old == source);
             if same {
                 continue;
             }
             self.changed.insert(source.id.clone());
+            self.refusals.forget(&source.id);
             for (_, row) in self
                 .rows
                 .iter_mut()
@@ -140,11 +145,11 @@ impl Table {
                 }
             }
             for id in current {
-                let random = &mut self.random;
+                let (random, denied) = (&mut self.random, self.refusals.mark(&source.id, now));
                 self.rows.entry(id).or_insert_with(|| Row {
                     state: State::new(now),
                     clock: ProbeClock::new(now, self::random(random)),
-                    gauges: Arc::default(),
+                    gauges: Arc::new(EndpointGauges::sharing(denied)),
                     cookie: None,
                     probing: false,
                     left: None,
@@ -171,7 +176,16 @@ impl Table {
             first_byte: report.first_byte,
             detail: &report.detail,
         };
-        if self.step(&report.endpoint, event, now) {
+        let source = &report.endpoint.source;
+        let turned = match report.outcome {
+            Outcome::Denied => self.refusals.denied(source, &report.detail, now),
+            Outcome::Success => self.refusals.let_in(source),
+            _ => false,
+        };
+        if turned {
+            self.changed.insert(source.clone());
+        }
+        if self.step(&report.endpoint, event, now) || turned {
             self.settle(now);
         }
     }
@@ -191,6 +205,10 @@ impl Table {
                 idle,
             };
             row.clock.finished(then, now, random(&mut self.random));
+            if then.status != EndpointStatus::Healthy {
+                // Its next try is shown.
+                self.changed.insert(endpoint.source.clone());
+            }
         }
         self.settle(now);
     }
@@ -214,6 +232,7 @@ impl Table {
             left.is_some_and(|left| now.saturating_duration_since(left) >= KEPT)
         };
         self.rows.retain(|_, row| !gone(row));
+        self.changed.extend(self.refusals.lapsed(now));
         self.settle(now);
     }
 
@@ -249,7 +268,8 @@ impl Table {
             [row.state.wakes(self.probing(id)), probe, gone]
         });
         let ready = self.readiness.values().map(|readiness| readiness.wakes());
-        rows.chain(ready).flatten().min()
+        let refusals = [self.refusals.wakes()];
+        rows.chain(ready).chain(refusals).flatten().min()
     }
 
     /// State changes since the last call.
@@ -332,36 +352,6 @@ impl Table {
     fn is_looked_up(&self, source: &Source) -> bool {
         self.set_of(source)
             .is_some_and(|set| !set.addresses.is_empty() || set.error.is_some())
-    }
-
-    fn seen(&self, source: &SourceId) -> Seen {
-        let mut seen = Seen::default();
-        let current = self
-            .rows
-            .iter()
-            .filter(|(id, row)| id.source == *source && row.left.is_none());
-        for (_, row) in current {
-            seen.any = true;
-            seen.usable |= !matches!(row.state.status, EndpointStatus::Ejected { .. });
-            if row.state.status == EndpointStatus::Healthy {
-                let since = row.state.since;
-                seen.healthy_since = Some(seen.healthy_since.map_or(since, |at| at.min(since)));
-            }
-        }
-        seen
-    }
-
-    /// Why the endpoint that was ejected last was ejected.
-    fn last_reason(&self, source: &SourceId) -> String {
-        let current = self.rows.iter();
-        let current = current.filter(|(id, row)| id.source == *source && row.left.is_none());
-        match current.max_by_key(|(_, row)| row.state.since) {
-            Some((id, row)) => {
-                let reason = row.state.reason.as_deref().unwrap_or("ejected");
-                format!("{}: {reason}", id.address)
-            }
-            None => "no address is left".to_owned(),
-        }
     }
 
     fn probing(&self, endpoint: &EndpointId) -> Probing {

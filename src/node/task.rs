@@ -14,6 +14,7 @@ mod report;
 mod status;
 mod steady;
 mod watch;
+mod writable;
 
 pub use port::answers;
 pub use status::{FilesState, NodeFilesStatus, Trouble, TroubleKind};
@@ -249,7 +250,9 @@ impl Mirror {
             self.detected = None;
             self.retry_at = None;
             self.memory.let_go();
-            return self.reporter.not_managed(&config);
+            let store = self.store.clone();
+            let left = tokio::task::spawn_blocking(move || writable::left_behind(&store)).await;
+            return self.reporter.not_managed(&config, left.unwrap_or_default());
         }
         self.tiers_changed();
         // Until the first answer nothing is written: a restart changes no file.
@@ -362,6 +365,7 @@ impl Job {
         let passed = files::run(&pass, LOCK_WAIT, false, &mut hooks);
         if let Ok(passed) = &passed {
             self.memory.settle(passed, Instant::now());
+            self.memory.forbidden = writable::forbidden(&passed.managed);
         }
         (self, passed)
     }

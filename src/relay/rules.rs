@@ -138,7 +138,7 @@ pub(crate) fn judge(
             refused_elsewhere(authority, head.status)
         }
         401 if is_final => Verdict::End(FinalAnswer::Denied),
-        401 => leave(Scope::Tier, Outcome::Success, Cause::Denied),
+        401 => leave(Scope::Tier, Outcome::Denied, Cause::Denied),
         403 | 412 if authority == Authority::Tier && policy == HarborPolicy::Final => {
             Verdict::End(FinalAnswer::Policy)
         }

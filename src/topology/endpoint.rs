@@ -5,7 +5,7 @@ use crate::cache::Trust;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// One address of one source.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +47,8 @@ pub struct EndpointGauges {
     /// Of the others.
     untrusted: AtomicU32,
     pending_connects: AtomicU32,
+    /// The source has denied something since it last let somebody in. All endpoints of a source share it.
+    denied: Arc<AtomicBool>,
 }
 
 /// Counts one request at an endpoint until dropped.
@@ -80,6 +82,21 @@ impl fmt::Debug for EndpointId {
 // === impl EndpointGauges ===
 
 impl EndpointGauges {
+    /// Of an endpoint whose source has this mark.
+    #[must_use]
+    pub fn sharing(denied: Arc<AtomicBool>) -> Self {
+        Self {
+            denied,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the source has denied something since it last let somebody in.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.denied.load(Ordering::Relaxed)
+    }
+
     /// Counts in a request of such a client.
     #[must_use]
     pub fn enter(self: &Arc<Self>, trust: Trust) -> InFlight {

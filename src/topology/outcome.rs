@@ -20,9 +20,12 @@ pub struct OutcomeReport {
 /// What happened (design H3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It answered as an endpoint should, whatever the answer says about the content: 200, but also 401, 403,
-    /// 404, 412 and cold cascades, which are no failures of an endpoint.
+    /// It answered as an endpoint should, whatever the answer says about the content: 200, but also 403, 404, 412 and cold
+    /// cascades, which are no failures of an endpoint.
     Success,
+    /// It lets this node in to nothing that was asked: 401 in spite of all that the agent may show. Of the address it says
+    /// nothing; several in a row say that its tier refuses the agent.
+    Denied,
     /// It says nothing of the endpoint, for or against it: what a client chose, what is broken on this node, or a word that is
     /// not the endpoint's own.
     Neutral,
@@ -81,7 +84,7 @@ impl Outcome {
         match self {
             Self::Neutral | Self::CoolDown(_) => true,
             Self::Hard(failure) | Self::Soft(failure) => !failure.is_the_endpoints(),
-            Self::Success => false,
+            Self::Success | Self::Denied => false,
         }
     }
 }

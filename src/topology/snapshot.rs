@@ -30,6 +30,8 @@ pub struct SourceState {
     pub dns_stale: bool,
     /// Why DNS gave nothing, for people.
     pub dns_error: Option<Arc<str>>,
+    /// It refuses everything that it was asked lately, and how it says so.
+    pub refused: Option<Arc<str>>,
 }
 
 /// One endpoint.
@@ -43,6 +45,8 @@ pub struct EndpointState {
     pub lowered: bool,
     /// Since when the status holds.
     pub since: Instant,
+    /// When it is tried next, where time decides that and it is not healthy.
+    pub next_try: Option<Instant>,
     /// Slow start after readmission: `Some(since)` while its share grows.
     pub readmitted: Option<Instant>,
     /// Live counters.

@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 /// What is asked of the connection at once where data flows: it bounds a stream's memory. A client that reads faster than its
@@ -52,6 +53,8 @@ pub(super) struct Line {
     key: Key,
     to: String,
     proxied: Option<ProxyForm>,
+    /// When the certificate ends by which it was trusted.
+    ends: Option<SystemTime>,
     /// It carried a request before.
     used: bool,
     /// A request is on its way or its answer not read to the end.
@@ -154,6 +157,7 @@ impl Line {
         target: &BaseUrl,
         key: Key,
         to: String,
+        ends: Option<SystemTime>,
     ) -> Box<Self> {
         let proxied = match &known.source.proxy {
             Some(proxy) if !target.https => Some(ProxyForm {
@@ -171,6 +175,7 @@ impl Line {
             key,
             to,
             proxied,
+            ends,
             used: false,
             busy: false,
         })
@@ -283,8 +288,11 @@ impl Line {
 
 impl Idle for Box<Line> {
     /// Nothing is to come while nothing was asked: neither an end nor a byte. TLS has messages of its own, which are
-    /// taken in here.
+    /// taken in here. A new connection would not be made any more where the certificate has ended.
     fn is_open(&mut self) -> bool {
+        if self.ends.is_some_and(|ends| ends <= SystemTime::now()) {
+            return false;
+        }
         let mut unasked = [0];
         let mut unasked = ReadBuf::new(&mut unasked);
         let mut context = Context::from_waker(Waker::noop());

@@ -5,7 +5,7 @@ use super::pool::Shelves;
 use super::tls::SourceTls;
 use crate::config::Timeouts;
 use crate::lifecycle;
-use crate::topology::{Source, SourceId};
+use crate::topology::{EndpointId, Source, SourceId};
 use foldhash::HashMap;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,9 +28,12 @@ pub(super) struct State {
     pub(super) timeouts: Timeouts,
     pub(super) known: HashMap<SourceId, Arc<Known>>,
     pub(super) shelves: Shelves<Box<Line>>,
-    /// When the certificate last seen at a source ends.
-    pub(super) certificates: BTreeMap<SourceId, SystemTime>,
+    /// When the certificate last seen at an endpoint ends.
+    pub(super) certificates: BTreeMap<EndpointId, SystemTime>,
 }
+
+/// Endpoints whose certificates' ends are known: names that rotate their answers bring ever more addresses.
+const CERTIFICATES: usize = 1024;
 
 /// A source with its TLS settings. A changed source is another one.
 pub(super) struct Known {
@@ -108,6 +111,18 @@ async fn sweep_while_alive(inner: Weak<Inner>) {
             return;
         };
         inner.lock().shelves.sweep(Instant::now());
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// A certificate was accepted at an endpoint.
+    pub(super) fn saw_certificate(&mut self, endpoint: &EndpointId, ends: SystemTime) {
+        if self.certificates.len() >= CERTIFICATES && !self.certificates.contains_key(endpoint) {
+            self.certificates.pop_first();
+        }
+        self.certificates.insert(endpoint.clone(), ends);
     }
 }
 

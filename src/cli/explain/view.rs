@@ -115,6 +115,7 @@ impl View {
             ready: said.ready,
             dns_stale: said.dns_stale,
             dns_error: said.dns_error.as_deref().map(Into::into),
+            refused: None,
         }
     }
 
@@ -179,6 +180,7 @@ fn as_looked_up(source: &Arc<Source>, looked_up: &EndpointSets, now: Instant) ->
         // Stale is what there is, and here may be nothing.
         dns_stale: set.is_some_and(|set| set.stale && !set.addresses.is_empty()),
         dns_error: set.and_then(|set| set.error.clone()),
+        refused: None,
     }
 }
 
@@ -192,6 +194,7 @@ fn unjudged(source: &Source, address: SocketAddr, now: Instant) -> EndpointState
         status: topology::EndpointStatus::Healthy,
         lowered: false,
         since: now,
+        next_try: None,
         readmitted: None,
         gauges: Arc::default(),
         reason: None,
@@ -202,7 +205,8 @@ fn unjudged(source: &Source, address: SocketAddr, now: Instant) -> EndpointState
 /// Cause and strikes are not told; of several ejected addresses the order may therefore differ.
 fn status_of(said: &EndpointStatus, now: Instant) -> topology::EndpointStatus {
     match said.state {
-        State::Healthy => topology::EndpointStatus::Healthy,
+        // The agent tries it as one that is well, until it has seen the certificate.
+        State::Healthy | State::Expired => topology::EndpointStatus::Healthy,
         State::Probation => topology::EndpointStatus::Probation { successes: 0 },
         State::Ejected => topology::EndpointStatus::Ejected {
             until: deadline(

@@ -1,6 +1,6 @@
 //! The report for people: from a status to text, without any I/O.
 
-use crate::admin::{EndpointStatus, MemoryStatus, SourceStatus, State, Status, Verdict};
+use crate::admin::{EndpointStatus, MemoryStatus, SourceStatus, State, Status, Verdict, judge};
 use crate::printable::printable;
 use crate::telemetry::{human_bytes, human_duration};
 use std::fmt::{self, Write};
@@ -39,17 +39,18 @@ pub(in crate::cli) struct Page {
 
 impl Page {
     fn status(&mut self, status: &Status) -> fmt::Result {
-        let (word, color) = match (status.ready, status.verdict()) {
-            (false, _) => ("not ready", Color::Bad),
-            (true, Verdict::Degraded) => ("degraded", Color::Warn),
-            (true, Verdict::AllReady) => ("ready", Color::Good),
+        let (verdict, reasons) = judge(status);
+        let color = match verdict {
+            Verdict::Down => Color::Bad,
+            Verdict::Degraded => Color::Warn,
+            Verdict::Ready => Color::Good,
         };
         write!(self.text, "harbor-pilot {}: ", printable(&status.version))?;
-        self.colored(word, color);
+        self.colored(verdict.word(), color);
         let up = human_duration(Duration::from_secs(status.uptime_seconds));
         writeln!(self.text, ", up {up}")?;
-        for reason in &status.not_ready {
-            writeln!(self.text, "  {}", printable(reason))?;
+        for reason in &reasons {
+            writeln!(self.text, "  {}", printable(&reason.to_string()))?;
         }
         self.config(status)?;
         writeln!(self.text, "node files: {}", printable(&status.node_files))?;
@@ -278,14 +279,14 @@ impl Page {
 fn row(endpoint: &EndpointStatus) -> Vec<Cell> {
     let color = match endpoint.state {
         State::Healthy => Color::Good,
-        State::Probation => Color::Warn,
+        State::Probation | State::Expired => Color::Warn,
         State::Ejected => Color::Bad,
     };
     let latency = endpoint.latency_ms.map(Duration::from_millis);
     let mut reason = printable(endpoint.reason.as_deref().unwrap_or_default()).into_owned();
-    if let Some(seconds) = endpoint.ejected_for_seconds {
-        let left = human_duration(Duration::from_secs(seconds));
-        reason = format!("{reason} (tried again in {left})");
+    if let Some(next) = endpoint.next_try() {
+        let gap = if reason.is_empty() { "" } else { "; " };
+        reason = format!("{reason}{gap}{next}");
     }
     for (applies, note) in [(endpoint.lowered, "lowered"), (endpoint.suspect, "suspect")] {
         if applies {

@@ -17,6 +17,11 @@ fn endpoint(address: &str, state: State, reason: Option<&str>) -> EndpointStatus
         reason: reason.map(str::to_owned),
         since_seconds: 7380,
         ejected_for_seconds: (state == State::Ejected).then_some(25),
+        next_try_seconds: match state {
+            State::Healthy | State::Expired => None,
+            State::Ejected => Some(25),
+            State::Probation => Some(12),
+        },
         lowered: false,
         suspect: false,
         latency_ms: (state == State::Healthy).then_some(12),
@@ -30,6 +35,7 @@ fn source(name: &str, kind: &str, endpoints: Vec<EndpointStatus>) -> SourceStatu
         kind: kind.to_owned(),
         url: format!("https://{name}.example"),
         ready: true,
+        reason: None,
         dns_stale: false,
         dns_error: None,
         insecure_skip_verify: false,
@@ -42,6 +48,8 @@ fn status() -> Status {
     suspect.suspect = true;
     Status {
         version: "0.1.0".to_owned(),
+        verdict: Verdict::Ready,
+        reasons: Vec::new(),
         uptime_seconds: 12_000,
         ready: true,
         not_ready: Vec::new(),
@@ -80,6 +88,8 @@ fn status() -> Status {
             relayed_bytes: BTreeMap::from([("replica".to_owned(), 12_897_485)]),
         },
         node_files: "not managed".to_owned(),
+        node_files_state: None,
+        node_files_left: Vec::new(),
         runtime: None,
         restart_pending: None,
         node: None,
@@ -111,8 +121,8 @@ Tiers
   replica  ready  https://replica.example (harbor)
     ADDRESS          STATE      SINCE      FIRST BYTE  IN FLIGHT  REASON
     203.0.113.7:443  healthy    2 h 3 min  12 ms       3
-    203.0.113.8:443  ejected    2 h 3 min  -           3          connect_timeout: no answer within 2.5 s (tried again in 25 s)
-    203.0.113.9:443  probation  2 h 3 min  -           3          [suspect]
+    203.0.113.8:443  ejected    2 h 3 min  -           3          connect_timeout: no answer within 2.5 s; next try in 25 s
+    203.0.113.9:443  probation  2 h 3 min  -           3          [suspect] next try in 12 s
 
 Upstreams in use
   none
@@ -152,8 +162,10 @@ fn a_report_of_trouble() {
     assert_eq!(
         render(&status, false),
         "\
-harbor-pilot 0.1.0: not ready, up 3 h 20 min
-  stopping
+harbor-pilot 0.1.0: down, up 3 h 20 min
+  the agent: stopping
+  the configuration: it was refused, and an older configuration is in force: config.toml: unknown key
+  tier replica: not ready: no address can be used
 configuration: built in, no file, generation 3, loaded 2026-11-21T01:31:08Z
   started with the last accepted configuration
   the file on disk was refused; an older one is in force:

@@ -97,6 +97,83 @@ fn an_outcome_is_seen_in_the_next_snapshot_and_only_there() {
 }
 
 #[test]
+fn a_tier_that_refuses_everything_is_not_ready_until_it_lets_somebody_in() {
+    let start = Instant::now();
+    let mut table = table(start);
+    let (replica, later) = (tier("replica"), start + seconds(60));
+    let first = endpoint(&replica, 1);
+    for _ in 0..2 {
+        table.outcome(&report(&first, Outcome::Denied), later);
+    }
+    assert!(table.take_snapshot().is_none(), "a project may be closed");
+    let gauges = table.rows[&first].gauges.clone();
+    assert!(gauges.is_denied(), "the next success counts");
+    table.outcome(&report(&endpoint(&replica, 2), Outcome::Denied), later);
+    let snapshot = table.take_snapshot().unwrap();
+    let state = snapshot.source(&replica).unwrap();
+    let said = "it refused the last 3 requests: for a reason";
+    assert_eq!((state.ready, state.refused.as_deref()), (false, Some(said)));
+    // Its addresses are asked as before.
+    assert_eq!(statuses(&snapshot, &replica), ["healthy"; 2]);
+    let down = table.take_events();
+    assert_eq!(
+        (down[0].event, down[0].reason.as_str()),
+        (EventName::TierDown, said)
+    );
+    table.outcome(&report(&first, Outcome::Success), later);
+    let snapshot = table.take_snapshot().unwrap();
+    let state = snapshot.source(&replica).unwrap();
+    assert_eq!((state.ready, state.refused.as_deref()), (true, None));
+    assert_eq!(
+        events(&mut table),
+        [(EventName::TierUp, "replica".to_owned())]
+    );
+    assert!(!gauges.is_denied());
+    // Nobody asks: what is old is not believed for ever.
+    for _ in 0..3 {
+        table.outcome(&report(&first, Outcome::Denied), later);
+    }
+    assert!(
+        !table
+            .take_snapshot()
+            .unwrap()
+            .source(&replica)
+            .unwrap()
+            .ready
+    );
+    assert_eq!(table.wakes(0), Some(later + seconds(600)));
+    table.tick(later + seconds(600));
+    assert!(
+        table
+            .take_snapshot()
+            .unwrap()
+            .source(&replica)
+            .unwrap()
+            .ready
+    );
+}
+
+#[test]
+fn an_address_that_is_not_well_says_when_it_is_tried_next() {
+    let start = Instant::now();
+    let mut table = table(start);
+    let first = endpoint(&tier("replica"), 1);
+    let next_try = |table: &mut Table| {
+        let snapshot = table.take_snapshot().unwrap();
+        snapshot.source(&tier("replica")).unwrap().endpoints[0].next_try
+    };
+    table.outcome(&refused(&first), start);
+    let probe = next_try(&mut table).unwrap();
+    assert!(probe >= start + seconds(5), "the first probe");
+    table.due_probes(9, probe);
+    table.probed(&first, passed(), probe);
+    assert!(next_try(&mut table).unwrap() >= start + Duration::from_millis(4500));
+    table.tick(probe + seconds(1));
+    let in_probation = next_try(&mut table).unwrap();
+    assert!(in_probation > probe + seconds(1), "the next probe");
+}
+
+#[test]
 fn a_tier_goes_down_at_once_and_comes_back_when_steady() {
     let start = Instant::now();
     let mut table = table(start);

@@ -1,8 +1,8 @@
 //! What others see of the table: a source's state in a snapshot, and events.
 
-use super::{Effect, SourceState, Table, Turn};
+use super::{Effect, Seen, SourceState, Table, Turn};
 use crate::telemetry::{EventName, StateChange};
-use crate::topology::{EndpointId, EndpointState, Source, SourceId};
+use crate::topology::{EndpointId, EndpointState, EndpointStatus, Source, SourceId};
 use std::sync::Arc;
 
 impl Table {
@@ -15,6 +15,7 @@ impl Table {
             status: row.state.status,
             lowered: row.state.lowered(),
             since: row.state.since,
+            next_try: row.state.next_try(self.probing(id), row.clock.next()),
             readmitted: row.state.readmitted,
             gauges: row.gauges.clone(),
             reason: row.state.reason.clone(),
@@ -28,6 +29,41 @@ impl Table {
             ready: readiness.is_some_and(|readiness| readiness.ready),
             dns_stale: set.is_some_and(|set| set.stale),
             dns_error: set.and_then(|set| set.error.clone()),
+            refused: self.refusals.of(&source.id),
+        }
+    }
+
+    pub(super) fn seen(&self, source: &SourceId) -> Seen {
+        let mut seen = Seen::default();
+        let refused = self.refusals.of(source).is_some();
+        let current = self
+            .rows
+            .iter()
+            .filter(|(id, row)| id.source == *source && row.left.is_none());
+        for (_, row) in current {
+            seen.any = true;
+            seen.usable |= !refused && !matches!(row.state.status, EndpointStatus::Ejected { .. });
+            if row.state.status == EndpointStatus::Healthy {
+                let since = row.state.since;
+                seen.healthy_since = Some(seen.healthy_since.map_or(since, |at| at.min(since)));
+            }
+        }
+        seen
+    }
+
+    /// Why the endpoint that was ejected last was ejected.
+    pub(super) fn last_reason(&self, source: &SourceId) -> String {
+        if let Some(refused) = self.refusals.of(source) {
+            return refused.to_string();
+        }
+        let current = self.rows.iter();
+        let current = current.filter(|(id, row)| id.source == *source && row.left.is_none());
+        match current.max_by_key(|(_, row)| row.state.since) {
+            Some((id, row)) => {
+                let reason = row.state.reason.as_deref().unwrap_or("ejected");
+                format!("{}: {reason}", id.address)
+            }
+            None => "no address is left".to_owned(),
         }
     }
 }

@@ -4,6 +4,7 @@ use super::Cause;
 use super::claim::Claim;
 use super::failing::Failing;
 use super::fights::{Fights, Verdict};
+use super::status::Trouble;
 use crate::node::detect::Detected;
 use crate::node::files::{Outcome, Passed, Plan, Step};
 use crate::node::hosts_toml;
@@ -27,6 +28,8 @@ pub(super) struct Memory {
     claim: Claim,
     /// The directory that another agent keeps: nothing is written while it does.
     pub(super) second_to: Option<PathBuf>,
+    /// Directories of our files that forbid writing.
+    pub(super) forbidden: Vec<Trouble>,
     /// Files that are left alone now, and who wrote them.
     pub(super) given_up: BTreeMap<PathBuf, String>,
     /// Files that were given up by the last pass: news.

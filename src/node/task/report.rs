@@ -56,7 +56,7 @@ impl Reporter {
     }
 
     /// Nothing is done, by configuration.
-    pub(super) fn not_managed(&mut self, config: &Config) {
+    pub(super) fn not_managed(&mut self, config: &Config, left: Vec<PathBuf>) {
         self.said.clear();
         self.said_of_port = None;
         let reason = if config.node.manage {
@@ -64,8 +64,19 @@ impl Reporter {
         } else {
             "[node] manage is not true"
         };
+        let reason = match left.as_slice() {
+            [] => reason.to_owned(),
+            some => {
+                let some: Vec<&Path> = some.iter().map(PathBuf::as_path).collect();
+                format!(
+                    "{reason}, and {} still lead to the agent: correct the configuration, or take its part out with harbor-pilot restore",
+                    named(&some)
+                )
+            }
+        };
         self.publish(NodeFilesStatus {
-            reason: reason.to_owned(),
+            reason,
+            files: left,
             ..NodeFilesStatus::default()
         });
     }
@@ -265,10 +276,16 @@ fn troubles(passed: &Passed, memory: &Memory) -> Vec<Trouble> {
         kind: TroubleKind::SecondAgent,
         why: "another harbor-pilot keeps the files below it, so that this one writes none; stop one of the two".to_owned(),
     });
-    let failing = memory.failing.troubles();
+    let failing: Vec<Trouble> = memory.failing.troubles().collect();
+    let forbidden = memory.forbidden.iter().filter(|trouble| {
+        let is_within = |one: &Trouble| one.path.parent() == Some(&trouble.path);
+        !failing.iter().any(is_within)
+    });
+    let forbidden: Vec<Trouble> = forbidden.cloned().collect();
     second
         .chain(left)
         .chain(failing)
+        .chain(forbidden)
         .chain(lacking)
         .chain(conflicts)
         .collect()

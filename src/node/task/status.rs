@@ -1,7 +1,7 @@
 //! What `status` says of the node's files.
 
 use crate::node::detect::Detected;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// The node's files as they are.
@@ -17,14 +17,14 @@ pub struct NodeFilesStatus {
     pub agent_answers: bool,
     /// Tiers that may stand in the files by themselves now.
     pub whole_tiers: Vec<String>,
-    /// Files that carry our part.
+    /// Files that carry our part, also where they are not managed any more.
     pub files: Vec<PathBuf>,
     /// Files that are not as they should be.
     pub troubles: Vec<Trouble>,
 }
 
 /// The state in one word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FilesState {
     /// `[node] manage` is not set, or there is no tier.

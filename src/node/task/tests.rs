@@ -76,6 +76,7 @@ fn snapshot(config: &Config, statuses: &[EndpointStatus]) -> Arc<Snapshot> {
                 status: *status,
                 lowered: false,
                 since: Instant::now(),
+                next_try: None,
                 readmitted: None,
                 gauges: Arc::new(EndpointGauges::default()),
                 reason: None,
@@ -87,6 +88,7 @@ fn snapshot(config: &Config, statuses: &[EndpointStatus]) -> Arc<Snapshot> {
             ready: statuses.contains(&EndpointStatus::Healthy),
             dns_stale: false,
             dns_error: None,
+            refused: None,
         })
     });
     Arc::new(Snapshot {

@@ -1,6 +1,6 @@
 //! What happened to an attempt, taken in: told to the timing machine, to the list of causes and to health.
 
-use super::reports::{broken_here, report, report_success};
+use super::reports::{broken_here, report, report_success, told};
 use super::{Event, Rejection, Search, Wanted, dial};
 use crate::relay::causes::Tried;
 use crate::relay::policy;
@@ -105,6 +105,7 @@ impl<W: Wanted> Search<W> {
                     let cool_downs = &self.parts.cool_downs;
                     cool_downs.begin(endpoint, registry, wait, Instant::now());
                 }
+                let outcome = told(outcome, self.wanted.trust());
                 report(&self.parts, &candidate.endpoint, outcome, detail.clone());
                 self.note(attempt, cause, detail);
                 self.exclude(attempt, scope);

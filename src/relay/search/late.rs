@@ -1,7 +1,7 @@
 //! Those who were asked and had not answered when the search ended: their requests run on, like connects, to the limit of
 //! a first byte, so that health learns who is silent. Until that is known they stand behind the others.
 
-use super::reports::{report, report_success};
+use super::reports::{report, report_success, told};
 use super::running::Running;
 use super::{Event, Rejection, Search, Wanted};
 use crate::cache::Trust;
@@ -122,7 +122,7 @@ fn answered<G>(
             ..
         }) => {
             parts.sinks.metrics.attempt(label, cause.word());
-            report(parts, endpoint, outcome, detail);
+            report(parts, endpoint, told(outcome, trust), detail);
         }
         Ok(_) | Err(Rejection::End { .. }) => {
             parts.memories.silent.forget(endpoint, trust);

@@ -1,6 +1,7 @@
 //! What a search tells health, and how an exchange's error is read.
 
 use super::Rejection;
+use crate::cache::Trust;
 use crate::exchange::{self, Place};
 use crate::lifecycle::Panicked;
 use crate::relay::candidates::Candidate;
@@ -86,6 +87,15 @@ pub(super) fn rejected(error: exchange::Error) -> Rejection {
         outcome,
         cause,
         detail: error.detail,
+    }
+}
+
+/// What health is told of an answer that such a client's request met: whether a tier refuses the agent is not for strangers to
+/// show, who choose what is asked for.
+pub(super) fn told(outcome: Outcome, trust: Trust) -> Outcome {
+    match (outcome, trust) {
+        (Outcome::Denied, Trust::Untrusted) => Outcome::Neutral,
+        (outcome, _) => outcome,
     }
 }
 

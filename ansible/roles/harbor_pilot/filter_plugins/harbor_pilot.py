@@ -119,16 +119,22 @@ def restart_reasons(status, version, written):
 
 
 def unhealthy(status, tiers):
-    """What keeps a node from being healthy, by `status --json`; `tiers`: all, any or none of them must be ready."""
-    ills = list(status.get("not_ready") or ())
-    config = status["config"]
-    if not config["last_reload_ok"]:
-        ills.append("the configuration on disk is refused: %s" % config["error"])
-    if config["from_last_accepted"]:
-        ills.append("the agent runs with the last accepted configuration, not with the one on disk")
-    down = [tier["name"] for tier in status["tiers"] if not tier["ready"]]
-    if down and (tiers == "all" or (tiers == "any" and len(down) == len(status["tiers"]))):
-        ills.append("not ready: %s" % ", ".join(down))
+    """What keeps a node from being healthy: the agent's own verdict by `status --json`; `tiers`: all, any or none of them must be ready."""
+    if "verdict" not in status:
+        # Of a version before 0.2.
+        ills = list(status.get("not_ready") or ())
+        config = status["config"]
+        if not config["last_reload_ok"]:
+            ills.append("the configuration on disk is refused: %s" % config["error"])
+        if config["from_last_accepted"]:
+            ills.append("the agent runs with the last accepted configuration, not with the one on disk")
+        down = ["tier %s: not ready" % tier["name"] for tier in status["tiers"] if not tier["ready"]]
+    else:
+        reasons = [(reason["about"], " ".join(part for part in (reason["subject"], reason["what"]) if part)) for reason in status["reasons"]]
+        ills = [text for about, text in reasons if about != "tier"]
+        down = ["tier %s" % text for about, text in reasons if about == "tier"]
+    if tiers == "all" or (tiers == "any" and len(down) == len(status["tiers"])):
+        ills += down
     return ills
 
 

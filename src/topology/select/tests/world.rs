@@ -81,6 +81,7 @@ impl World {
             status: EndpointStatus::Healthy,
             lowered: false,
             since: now,
+            next_try: None,
             readmitted: None,
             gauges: Arc::default(),
             reason: None,
@@ -93,6 +94,7 @@ impl World {
                 ready: true,
                 dns_stale: false,
                 dns_error: None,
+                refused: None,
             })
         });
         Self {
