@@ -18,7 +18,7 @@ pub use lookup::{Lookup, LookupResult};
 pub use named_url::{InvalidUrl, NamedUrl};
 pub use plan::{BearerChallenge, TokenPlan, Wanted};
 pub use reach::{Hop, Reach, USER_AGENT};
-pub use tokens::{FetchToken, Fetching, Issued, TokenError, Tokens};
+pub use tokens::{FetchToken, Fetching, Issued, Refusal, TokenError, Tokens};
 
 use crate::topology::SourceId;
 use std::net::SocketAddr;

@@ -52,6 +52,8 @@ pub struct Answer {
     pub fields: Fields,
     /// Of the final response.
     pub body: Body,
+    /// It answers a HEAD: there is no body.
+    pub head: bool,
     /// With status 401: it came in spite of a fresh token or the credential, with a Basic or empty challenge, from the
     /// target of a redirect, or the token endpoint said no. The text says which.
     pub denied: Option<String>,

@@ -20,6 +20,7 @@ mod token_faults;
 mod tokens;
 
 use harbor_pilot::budget::Budget;
+use harbor_pilot::config::Credential;
 use harbor_pilot::exchange::{Answer, Ask, Error, Exchanger};
 use harbor_pilot::topology::{EndpointId, Source, SourceKind, Sources};
 use harbor_pilot::upstream::Client;
@@ -84,6 +85,14 @@ impl Lab {
 
     fn upstream(registry: &FakeRegistry) -> Self {
         Self::new(registry, SourceKind::Upstream, |_| {})
+    }
+
+    /// As after a reload with another secret.
+    fn with_credential(mut self, credential: Option<Credential>) -> Self {
+        let mut source = Source::clone(&self.source);
+        source.credential = credential;
+        self.source = Arc::new(source);
+        self
     }
 
     async fn ask(&self, ask: &Ask) -> Result<Answer, Error> {

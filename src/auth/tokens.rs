@@ -4,6 +4,9 @@
 //! there is one failed fetch.
 
 mod entries;
+mod refusal;
+
+pub use refusal::Refusal;
 
 use super::TokenKey;
 use super::plan::TokenPlan;
@@ -311,7 +314,7 @@ impl Flight {
         match result {
             Ok(issued) => {
                 entry.current = Some(Current::new(issued, plan, now));
-                entry.denied = None;
+                (entry.denied, entry.useless) = (None, None);
             }
             Err(TokenError::Denied(text)) => {
                 entry.denied = Some((deadline(now, DENIAL_LIFE), text))

@@ -2,7 +2,7 @@
 //! send again.
 
 use super::redirect::{self, Position};
-use super::unauthorized::{Next, Presented, after_unauthorized};
+use super::unauthorized::{Next, Presented, after_unauthorized, refusal};
 use super::{Answer, Ask, Error, Exchanger, Place};
 use crate::auth::{
     Challenge, Hop, TokenError, TokenKey, TokenPlan, USER_AGENT, Wanted, basic_authorization,
@@ -10,14 +10,16 @@ use crate::auth::{
 };
 use crate::http1::Fields;
 use crate::topology::{EndpointId, Failure, Source, SourceKind};
-use crate::upstream::{self, Connection, Request, Response};
-use hyper::StatusCode;
+use crate::upstream::{self, Body, Connection, Request, Response};
+use http_body_util::BodyExt as _;
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderName, HeaderValue, RANGE, WWW_AUTHENTICATE,
 };
+use hyper::{Method, StatusCode};
 use std::future::Future;
 use std::sync::Arc;
-use tokio::time::Instant;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Redirects followed in one exchange.
@@ -37,6 +39,8 @@ pub(super) struct Run<'a> {
     asked_again: bool,
     /// Nothing has been sent yet.
     is_first: bool,
+    /// What is asked by HEAD was asked by GET, to learn why it is refused.
+    by_get: bool,
     /// When the source itself was last asked.
     asked_at: Instant,
 }
@@ -78,6 +82,7 @@ impl<'a> Run<'a> {
             asked_again: false,
             asked_at,
             is_first: true,
+            by_get: false,
         }
     }
 
@@ -103,10 +108,8 @@ impl<'a> Run<'a> {
                             "the target of its redirect asks for credentials, which stay here";
                         return Ok(self.answer(&at, response, Some(why.to_owned())));
                     }
-                    // Before the token: that fetch may use the same connection.
-                    Box::pin(response.body.drain_small()).await;
                     // Boxed, as all that is rare: an exchange is moved about, and this is most of its size.
-                    if let Some(why) = Box::pin(self.authorize(&response.fields)).await? {
+                    if let Some(why) = Box::pin(self.authorize(&mut response)).await? {
                         return Ok(self.answer(&at, response, Some(why)));
                     }
                     at.clone()
@@ -140,8 +143,24 @@ impl<'a> Run<'a> {
     }
 
     /// Finds out what to bring along after a 401. `Some`: nothing helps, and why.
-    async fn authorize(&mut self, fields: &Fields) -> Result<Option<String>, Error> {
-        let challenges = challenges_of(fields);
+    async fn authorize(&mut self, response: &mut Response) -> Result<Option<String>, Error> {
+        let challenges = challenges_of(&response.fields);
+        let tells_why = self.ask.method != Method::HEAD || self.by_get;
+        if self.presented == Presented::Fresh
+            && self.source.kind == SourceKind::Harbor
+            && challenges.is_empty()
+            && !tells_why
+        {
+            // Only the body says whether the project is missing or the database.
+            self.by_get = true;
+            return Ok(None);
+        }
+        let refused = self.refused(&challenges, &mut response.body).await;
+        // Before the token: that fetch may use the same connection.
+        response.body.drain_small().await;
+        if let Some(refused) = refused {
+            return refused.map(Some);
+        }
         let credential = self.source.credential.as_ref();
         let credential = credential.filter(|_| self.ask.with_credential);
         let next = after_unauthorized(self.presented, &challenges, credential.is_some());
@@ -191,6 +210,39 @@ impl<'a> Run<'a> {
         Ok(None)
     }
 
+    /// What a source says that refuses a fresh token, or one that it refused in the same way a moment ago. `None`: another token
+    /// may help.
+    async fn refused(
+        &self,
+        challenges: &[Challenge],
+        body: &mut Body,
+    ) -> Option<Result<String, Error>> {
+        let (tokens, shown) = (&self.exchanger.tokens, self.authorization.as_ref()?);
+        let without_challenge = challenges.is_empty();
+        let refusal = match self.presented {
+            Presented::Cached => {
+                let refusal = tokens.refusal(&self.key, shown, Instant::now());
+                refusal.filter(|refusal| refusal.without_challenge == without_challenge)?
+            }
+            Presented::Fresh => {
+                let words = words(body).await;
+                let refusal = refusal(self.source.kind, without_challenge, &words);
+                tokens.remember_refusal(&self.key, shown, refusal.clone(), Instant::now());
+                refusal
+            }
+            Presented::Nothing | Presented::Password => return None,
+        };
+        let why = format!("{}: {}", self.endpoint, refusal.why);
+        Some(match refusal.is_failure {
+            true => Err(Error {
+                at: Place::Endpoint,
+                failure: Failure::ServerError,
+                detail: why,
+            }),
+            false => Ok(why),
+        })
+    }
+
     async fn connect(&self, hop: &Hop) -> Result<Connection, Error> {
         let reach = &self.exchanger.reach;
         let connection = reach.connect(self.source, self.endpoint, hop).await;
@@ -222,7 +274,12 @@ impl<'a> Run<'a> {
             Hop::Endpoint => self.source.url.authority(),
             Hop::Named(origin) => origin.authority(),
         };
-        let mut request = Request::new(&ask.method, &at.target, &host)?
+        let method = if self.by_get {
+            &Method::GET
+        } else {
+            &ask.method
+        };
+        let mut request = Request::new(method, &at.target, &host)?
             .with(&hyper::header::USER_AGENT, USER_AGENT)?
             .with(&ACCEPT_ENCODING, "identity")?
             .with(&ACCEPT, &ask.accept)?
@@ -241,6 +298,7 @@ impl<'a> Run<'a> {
             status: response.status,
             fields: response.fields,
             body: response.body,
+            head: self.ask.method == Method::HEAD && !self.by_get,
             denied,
             elsewhere: at.hop != Hop::Endpoint,
             took: self.asked_at.elapsed(),
@@ -264,6 +322,23 @@ impl<'a> Run<'a> {
             detail,
         }
     }
+}
+
+/// What a refusal says, as far as it is short and comes soon.
+async fn words(body: &mut Body) -> Vec<u8> {
+    const LONGEST: usize = 16 * 1024;
+    const SOON: Duration = Duration::from_millis(500);
+    let mut words = Vec::new();
+    let reading = async {
+        while words.len() < LONGEST
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            words.extend_from_slice(frame.data_ref().map_or(b"", |data| data));
+        }
+    };
+    // What has come until then is all that is known.
+    timeout(SOON, reading).await.ok();
+    words
 }
 
 /// The challenges of all headers, in order.

@@ -142,6 +142,11 @@ pub(crate) async fn rejection(verdict: Verdict, answer: Answer) -> Rejection {
     if let Some((_, Some(reason))) = &told {
         detail = format!("{detail}, {reason}");
     }
+    // As of a tier (see `judge`): a 401 says nothing for an endpoint either.
+    let of_no = match status {
+        StatusCode::UNAUTHORIZED => Outcome::Neutral,
+        _ => Outcome::Success,
+    };
     match verdict {
         Verdict::Leave {
             scope,
@@ -155,9 +160,14 @@ pub(crate) async fn rejection(verdict: Verdict, answer: Answer) -> Rejection {
         },
         Verdict::End(FinalAnswer::Denied) if !is_of_repository => Rejection::End {
             answer: FinalAnswer::Withheld,
+            outcome: of_no,
             detail,
         },
-        Verdict::End(answer) => Rejection::End { answer, detail },
+        Verdict::End(answer) => Rejection::End {
+            answer,
+            outcome: of_no,
+            detail,
+        },
         Verdict::Use(_) => Rejection::Leave {
             scope: Scope::Tier,
             outcome: Outcome::Success,

@@ -165,7 +165,7 @@ pub(crate) fn judge(
             leave(scope, Outcome::CoolDown(pause), Cause::TooManyRequests)
         }
         // A blob's 500, or another in JSON, is Harbor's word for "my upstream failed": of what it has, and of the address, it
-        // says nothing (harbor-facts 13.8). Which blob that is the client chooses.
+        // says nothing (harbor-facts 13.8). Which blob that is the client chooses. Harbor's own storage fails in silence.
         500..=599 if matches!(asked, Asked::Blob { .. }) && is_the_registrys(head, is_final) => {
             let scope = match authority {
                 Authority::Tier => Scope::Tier,
@@ -185,7 +185,7 @@ pub(crate) fn judge(
 
 /// Whether a 5xx is a registry's own answer, and not that of what stands before it.
 fn is_the_registrys(head: &Head, is_final: bool) -> bool {
-    head.json || (head.status == 500 && !is_final && !head.html)
+    head.json || (head.status == 500 && !is_final && !head.html && head.length != Some(0))
 }
 
 /// A cool-down without a Retry-After.

@@ -80,6 +80,48 @@ async fn a_cold_cascade_is_left_for_the_next_tier_without_a_mark() {
     assert_eq!(lab.node.count(EventName::EndpointEjected), 0);
 }
 
+/// CORE is dead: REPLICA says 502 in JSON of each blob that it has not (harbor-facts 13.8), which says nothing of those that it
+/// has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_core_leaves_replica_in_use_for_what_it_has() {
+    let image = |seed| Image::with_layers(seed, &[1000]);
+    let (warm, cold): (Vec<_>, Vec<_>) = (0..33).map(|n| (image(100 + n), image(200 + n))).unzip();
+    let (mut replica, mut upstream) = (FakeRegistry::builder().harbor(), FakeRegistry::builder());
+    for (n, image) in warm.iter().chain(&cold).enumerate() {
+        replica = replica.with_image(TIERED, &n.to_string(), image);
+        upstream = upstream.with_image(REPOSITORY, &n.to_string(), image);
+    }
+    let replica = replica
+        .with(|it| it.cold = Cold::UpstreamFails)
+        .start()
+        .await;
+    replica.change_content(|content| {
+        for blob in warm.iter().flat_map(|image| &image.blobs) {
+            content.warm_up(blob.digest.as_str());
+        }
+    });
+    let (mut core, upstream) = (
+        FakeRegistry::builder().start().await,
+        upstream.start().await,
+    );
+    core.refuse().await;
+    let node = Setup::of(&[&replica, &core], &upstream).start().await;
+    for (n, (warm, cold)) in warm.iter().zip(&cold).enumerate() {
+        let got = node.pull(&format!("blobs/{}", cold.layer().digest)).await;
+        assert_eq!(&*node.record(&got).await.tier, "upstream", "cold {n}");
+        let wanted = [
+            format!("manifests/{}", warm.top.digest),
+            format!("blobs/{}", warm.blobs[1].digest),
+            format!("blobs/{}", warm.layer().digest),
+        ];
+        for what in &wanted {
+            let got = node.pull(what).await;
+            let record = node.record(&got).await;
+            assert_eq!((got.status, &*record.tier), (200, "t1"), "{n}: {what}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chunked_blob_has_its_length_from_the_manifest() {
     let lab = Lab::new(Cold::Chunked).await;

@@ -59,12 +59,37 @@ async fn the_next_tier_is_asked_and_the_first_stays_well() {
         }
         assert_eq!(node.count(EventName::EndpointEjected), 0, "{shown}");
     }
-    let down = tier(&image).await;
-    down.change(|it| it.database_down = true);
-    let (node, got) = instead_of(&down, "").await;
+    let other = tier(&image).await;
+    other.change(|it| it.project_missing = true);
+    let (node, got) = instead_of(&other, "").await;
     assert_eq!(&*node.record(&got).await.tier, "t2");
     assert!(node.record(&got).await.error.contains("denied"));
     assert_eq!(node.count(EventName::EndpointEjected), 0);
+}
+
+/// A Harbor without its database refuses every token in its own way: it is left as one that answers 5xx is, and asked once per
+/// pull until then (harbor-facts 13.4).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_harbor_without_its_database_is_ejected() {
+    let image = Image::multi_platform(2, 4, 1);
+    let (down, well) = (tier(&image).await, tier(&image).await);
+    down.change(|it| it.database_down = true);
+    let upstream = FakeRegistry::builder().with_image(REPOSITORY, "1", &image);
+    let node = Setup::of(&[&down, &well], &upstream.start().await);
+    let node = node.start().await;
+    let mut asked = Vec::new();
+    for child in &image.children {
+        down.forget_requests();
+        let got = node.pull(&format!("manifests/{}", child.digest)).await;
+        let record = node.record(&got).await;
+        assert_eq!((got.status, &*record.tier), (200, "t2"), "{record:?}");
+        asked.push(down.requests().len());
+    }
+    // The challenge, the token and the refusal; then the refusal alone; after three of them nobody asks.
+    assert_eq!(asked, [3, 1, 1, 0]);
+    let ejected = node.event(EventName::EndpointEjected).await;
+    assert_eq!(ejected.tier.as_deref(), Some("t1"));
+    assert!(ejected.reason.contains("database is down"), "{ejected:?}");
 }
 
 /// Harbor behind an outer nginx names a realm without its port (harbor-facts 2).

@@ -4,7 +4,8 @@ use super::support::{FakeRegistry, Realm, Recorded, TestCa, credential};
 use super::{Lab, NGINX, REDIS, assert_serves, image, manifest};
 use harbor_pilot::exchange::Place;
 use harbor_pilot::topology::{Failure, SourceKind};
-use std::time::Duration;
+use hyper::Method;
+use std::time::{Duration, Instant};
 
 fn authorizations(requests: &[Recorded]) -> Vec<&str> {
     let of = |request: &'_ Recorded| -> &'static str {
@@ -162,18 +163,101 @@ async fn harbor_token_revoked_behind_our_back() {
     );
 }
 
+/// The address is at fault, not the token: it says so once in full, and then in one request (harbor-facts 13.4).
 #[tokio::test]
-async fn harbor_whose_database_is_down_denies_without_a_token_fetch() {
+async fn harbor_whose_database_is_down_has_failed() {
+    for method in [Method::GET, Method::HEAD] {
+        let harbor = harbor().await;
+        let lab = Lab::harbor(&harbor);
+        let mut ask = manifest(NGINX, "1.27");
+        lab.get(&ask).await;
+        harbor.forget_requests();
+        harbor.change(|it| it.database_down = true);
+        ask.method = method.clone();
+        let in_full = match method {
+            // The answer to HEAD has no words.
+            Method::HEAD => ["Bearer", "-", "-", "Bearer", "Bearer"].as_slice(),
+            _ => &["Bearer", "-", "-", "Bearer"],
+        };
+        for asked in [in_full, &["Bearer"], &["Bearer"]] {
+            let error = lab.ask(&ask).await.unwrap_err();
+            let found = (error.at, error.failure);
+            assert_eq!(found, (Place::Endpoint, Failure::ServerError), "{error}");
+            assert!(error.detail.contains("database is down"), "{error}");
+            assert_eq!(authorizations(&harbor.requests()), asked, "{method}");
+            harbor.forget_requests();
+        }
+        // It is back: a token of that time opens nothing, and is not taken for the project's.
+        harbor.change(|it| it.database_down = false);
+        assert_serves(lab.get(&manifest(NGINX, "1.27")).await, &image());
+        assert_eq!(
+            authorizations(&harbor.requests()),
+            ["Bearer", "-", "-", "Bearer"]
+        );
+    }
+}
+
+/// The same without the error: there is no such project, and the address is well.
+#[tokio::test]
+async fn harbor_without_the_project_denies() {
+    for method in [Method::GET, Method::HEAD] {
+        let harbor = harbor().await;
+        harbor.change(|it| it.project_missing = true);
+        let lab = Lab::harbor(&harbor);
+        let mut ask = manifest(NGINX, "1.27");
+        ask.method = method.clone();
+        let in_full = match method {
+            Method::HEAD => ["-", "-", "Bearer", "Bearer"].as_slice(),
+            _ => &["-", "-", "Bearer"],
+        };
+        for asked in [in_full, &["Bearer"]] {
+            let answer = lab.ask(&ask).await.unwrap();
+            assert_eq!(answer.status, 401);
+            assert!(answer.denied.unwrap().contains("there is no such project"));
+            assert_eq!(authorizations(&harbor.requests()), asked, "{method}");
+            harbor.forget_requests();
+        }
+        // Somebody makes it.
+        harbor.change(|it| it.project_missing = false);
+        assert_serves(lab.get(&manifest(NGINX, "1.27")).await, &image());
+    }
+}
+
+/// Harbor lets a wrong secret wait for 1.5 s: once a minute, not with each request. Another secret is tried at once.
+#[tokio::test]
+async fn harbor_robot_with_a_wrong_secret_waits_once() {
     let harbor = harbor().await;
-    let lab = Lab::harbor(&harbor);
-    lab.get(&manifest(NGINX, "1.27")).await;
-    harbor.forget_requests();
-    harbor.change(|it| it.database_down = true);
-    let answer = lab.ask(&manifest(NGINX, "1.27")).await.unwrap();
-    assert_eq!(answer.status, 401);
-    assert!(answer.denied.unwrap().contains("401 without a challenge"));
-    // With the token, then bare; and that is all.
-    assert_eq!(authorizations(&harbor.requests()), ["Bearer", "-"]);
+    harbor.change(|it| it.private = true);
+    let lab = Lab::new(&harbor, SourceKind::Harbor, |source| {
+        source.credential = credential("robot$node", "wr0ng");
+    });
+    let began = Instant::now();
+    for asked in [
+        ["-", "Basic", "Bearer"].as_slice(),
+        &["Bearer"],
+        &["Bearer"],
+    ] {
+        let answer = lab.ask(&manifest(NGINX, "1.27")).await.unwrap();
+        assert_eq!(answer.status, 401);
+        assert!(
+            answer
+                .denied
+                .unwrap()
+                .contains("401 in spite of a fresh token")
+        );
+        assert_eq!(authorizations(&harbor.requests()), asked);
+        harbor.forget_requests();
+    }
+    let took = began.elapsed();
+    assert!(
+        took >= Duration::from_millis(1500),
+        "{took:?}: the fake sleeps"
+    );
+    assert!(took < Duration::from_millis(3000), "{took:?}");
+
+    let lab = lab.with_credential(credential("robot$node", "s3cret"));
+    assert_serves(lab.get(&manifest(NGINX, "1.27")).await, &image());
+    assert_eq!(authorizations(&harbor.requests()), ["-", "Basic", "Bearer"]);
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ fn registry(
         return rate_limited(limit);
     }
     match kind {
-        "manifests" => manifest(behaviour, content, &repository, reference),
+        "manifests" => manifest(behaviour, content, request, &repository, reference),
         "blobs" => blob(behaviour, content, request, reference),
         _ => Reply::json(
             200,
@@ -79,26 +79,57 @@ fn registry(
     }
 }
 
-fn manifest(behaviour: &Behaviour, content: &Content, repository: &str, reference: &str) -> Reply {
+fn manifest(
+    behaviour: &Behaviour,
+    content: &mut Content,
+    request: &Recorded,
+    repository: &str,
+    reference: &str,
+) -> Reply {
     let Some(found) = content.manifest(repository, reference, behaviour.trimmed_index) else {
-        let (code, message) = match behaviour.flavour {
-            Flavour::Harbor => (
-                "NOT_FOUND",
-                format!("artifact {repository}:{reference} not found"),
-            ),
-            _ => ("MANIFEST_UNKNOWN", "manifest unknown".to_owned()),
+        return match behaviour.flavour {
+            // In its upstream's words, as its own are others (harbor-facts 13.9).
+            Flavour::Harbor => {
+                let of = format!("repo {repository}, tag {reference}");
+                Reply::error(
+                    404,
+                    "NOT_FOUND",
+                    &format!("resource not found: {of} not found"),
+                )
+            }
+            _ => Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown"),
         };
-        return Reply::error(404, code, &message);
     };
     let by_tag = !reference.contains(':');
-    let digest = if behaviour.empty_digest_by_tag && by_tag {
-        String::new()
-    } else {
-        found.digest.to_string()
+    let mut digest = found.digest.to_string();
+    if behaviour.cold_manifests {
+        let is_warm = content.is_pulled(repository, &digest);
+        let is_local = match by_tag {
+            true => content.is_attached(repository, reference),
+            false => is_warm,
+        };
+        if behaviour.upstream_out && !is_local {
+            let what = format!("artifact {repository}:{reference} not found");
+            return Reply::error(404, "NOT_FOUND", &what);
+        }
+        match request.method.as_str() {
+            "HEAD" if by_tag => content.headed(repository, reference, &digest),
+            "HEAD" => {}
+            _ => {
+                content.got(repository, &digest, !by_tag);
+                if by_tag && !is_warm {
+                    digest.clear();
+                }
+            }
+        }
+    }
+    let etag = match digest.as_str() {
+        "" => String::new(),
+        digest => format!("\"{digest}\""),
     };
     Reply::new(200)
         .header("Docker-Content-Digest", digest)
-        .header("Etag", format!("\"{}\"", found.digest))
+        .header("Etag", etag)
         .body(found.media_type, found.body)
 }
 
@@ -107,8 +138,10 @@ fn blob(behaviour: &Behaviour, content: &mut Content, request: &Recorded, digest
         return Reply::error(404, "BLOB_UNKNOWN", "blob unknown to registry");
     };
     let head = request.method == "HEAD";
+    let warms_up = behaviour.warms_up && behaviour.cold != Cold::UpstreamFails;
     let warm = behaviour.cold == Cold::Warm
-        || behaviour.warms_up
+        || behaviour.cold == Cold::UpstreamFails && content.is_warmed(digest)
+        || warms_up
             && if head {
                 content.is_warmed(digest)
             } else {
@@ -120,6 +153,9 @@ fn blob(behaviour: &Behaviour, content: &mut Content, request: &Recorded, digest
     let octets = "application/octet-stream";
     match behaviour.cold {
         Cold::Chunked if !warm => Reply::new(200).body(octets, body).framing(Framing::Chunked),
+        Cold::UpstreamFails if !warm => {
+            Reply::error(502, "UNKNOWN", "http status code: 502, body: ")
+        }
         Cold::EmptyCascade if !warm => Reply::new(200).body(octets, ""),
         Cold::ErrorJsonAt(at) if !warm => {
             let mut broken = body[..at.min(body.len())].to_vec();

@@ -43,6 +43,8 @@ pub enum Cold {
     EmptyCascade,
     /// Breaks at this offset and ends with error JSON inside a clean chunked body (harbor-facts 0.3).
     ErrorJsonAt(usize),
+    /// Its upstream is a Harbor whose nginx says 502: 502 with JSON of its own (harbor-facts 13.8). It warms up by hand alone.
+    UpstreamFails,
 }
 
 /// The forms of 429.
@@ -74,9 +76,13 @@ pub struct Behaviour {
     pub private: bool,
     /// The one account.
     pub credential: Option<(String, String)>,
-    /// Harbor's database is down: 401 with an empty challenge on every repository (harbor-facts 0.9), tokens that open
-    /// nothing.
+    /// Harbor's database is down: tokens that open nothing, and to who shows one 401 with an empty challenge and the error in the
+    /// body (harbor-facts 13.4).
     pub database_down: bool,
+    /// There is no such project: to who shows a token 401 with an empty challenge and these words in the body (harbor-facts 13.4).
+    pub project_missing: bool,
+    /// How long a token request with a wrong secret sleeps (harbor-facts 13.5).
+    pub wrong_secret_sleeps: Duration,
     /// Every answer sets a session cookie.
     pub sid_cookies: bool,
     /// Components that `/api/v2.0/health` reports unhealthy.
@@ -84,8 +90,11 @@ pub struct Behaviour {
     pub cold: Cold,
     /// A cold blob is warm from its second request on.
     pub warms_up: bool,
-    /// GET of a manifest by tag sends an empty Docker-Content-Digest (harbor-facts 3.2).
-    pub empty_digest_by_tag: bool,
+    /// Manifests are cold until somebody gets them. Cold, GET by tag sends an empty Docker-Content-Digest and Etag
+    /// (harbor-facts 13.6), and a tag is attached by HEAD by tag and then GET by digest alone (13.1).
+    pub cold_manifests: bool,
+    /// Harbor's upstream is out: manifests that are cold, and tags that are not attached, are 404 (harbor-facts 13.1).
+    pub upstream_out: bool,
     /// A one-component Docker Hub repository is redirected by 301 with a path-only Location (harbor-facts 3.1).
     pub library_redirect: bool,
     /// The tag names an index that holds one platform only (harbor-facts 3.2).
@@ -117,11 +126,14 @@ impl Behaviour {
             private: flavour == Flavour::Basic,
             credential: None,
             database_down: false,
+            project_missing: false,
+            wrong_secret_sleeps: Duration::from_millis(if harbor { 1500 } else { 0 }),
             sid_cookies: harbor,
             unhealthy: Vec::new(),
             cold: Cold::Warm,
             warms_up: true,
-            empty_digest_by_tag: harbor,
+            cold_manifests: harbor,
+            upstream_out: false,
             library_redirect: harbor,
             trimmed_index: false,
             blobs_redirect_to: None,

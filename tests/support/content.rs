@@ -12,6 +12,12 @@ pub struct Content {
     blobs: HashMap<String, Vec<u8>>,
     /// Cold blobs that were asked for before.
     warmed: HashSet<String>,
+    /// Manifests that were got, by repository and digest.
+    pulled: HashSet<(String, String)>,
+    /// Tags that were asked for by HEAD alone, by repository and the digest that was told.
+    headed: HashMap<(String, String), String>,
+    /// Tags that are attached, by repository.
+    attached: HashSet<(String, String)>,
 }
 
 impl Content {
@@ -56,6 +62,32 @@ impl Content {
 
     pub fn is_warmed(&self, digest: &str) -> bool {
         self.warmed.contains(digest)
+    }
+
+    /// Whether somebody got the manifest before.
+    pub fn is_pulled(&self, repository: &str, digest: &str) -> bool {
+        self.pulled
+            .contains(&(repository.to_owned(), digest.to_owned()))
+    }
+
+    pub fn is_attached(&self, repository: &str, tag: &str) -> bool {
+        self.attached
+            .contains(&(repository.to_owned(), tag.to_owned()))
+    }
+
+    /// A HEAD by tag told this digest.
+    pub fn headed(&mut self, repository: &str, tag: &str, digest: &str) {
+        let at = (repository.to_owned(), digest.to_owned());
+        self.headed.insert(at, tag.to_owned());
+    }
+
+    /// A manifest was got, by its digest or not: by its digest it brings the tag of an earlier HEAD.
+    pub fn got(&mut self, repository: &str, digest: &str, by_digest: bool) {
+        let at = (repository.to_owned(), digest.to_owned());
+        if by_digest && let Some(tag) = self.headed.remove(&at) {
+            self.attached.insert((repository.to_owned(), tag));
+        }
+        self.pulled.insert(at);
     }
 
     pub fn tags(&self, repository: &str) -> Vec<String> {

@@ -7,7 +7,7 @@ use super::content::Content;
 use super::fault::{Fault, On, Rule};
 use super::image::Image;
 use super::message::{Recorded, Reply};
-use super::tokens::TokenBook;
+use super::tokens::{self, TokenBook};
 use super::wire;
 use harbor_pilot::config::BaseUrl;
 use std::net::SocketAddr;
@@ -281,8 +281,14 @@ impl Shared {
             return reply;
         }
         let behaviour = self.behaviour.lock().unwrap().clone();
-        if request.path == behaviour.token_path && behaviour.token_delay > Duration::ZERO {
-            tokio::time::sleep(behaviour.token_delay).await;
+        if request.path == behaviour.token_path {
+            let mut delay = behaviour.token_delay;
+            if tokens::is_wrong_secret(&behaviour, request) {
+                delay += behaviour.wrong_secret_sleeps;
+            }
+            if delay > Duration::ZERO {
+                tokio::time::sleep(delay).await;
+            }
         }
         let mut content = self.content.lock().unwrap();
         answer(&behaviour, &self.book, &mut content, request, self.scheme())

@@ -67,9 +67,13 @@ pub fn token(behaviour: &Behaviour, book: &TokenBook, request: &Recorded) -> Rep
     let pairs = request.query.split('&');
     let decoded = |scope: &str| scope.replace("%3A", ":").replace("%2F", "/");
     let scopes = pairs.filter_map(|pair| pair.strip_prefix("scope=").map(decoded));
+    let mut scopes: Vec<String> = scopes.collect();
+    if behaviour.database_down {
+        scopes.clear();
+    }
     // Docker Hub and GHCR send no expires_in where it is the default, the token still has a life.
     let life = behaviour.token_life.unwrap_or(Duration::from_secs(60));
-    let token = book.mint(scopes.collect(), authenticated, life);
+    let token = book.mint(scopes, authenticated, life);
     let mut answer = json!({"token": token});
     match behaviour.flavour {
         Flavour::Harbor => answer["access_token"] = json!(""),
@@ -87,6 +91,14 @@ pub fn token(behaviour: &Behaviour, book: &TokenBook, request: &Recorded) -> Rep
     Reply::json(200, answer.to_string())
 }
 
+/// Whether a Harbor's token request shows a secret that is not the account's: it gets an anonymous token, late
+/// (harbor-facts 13.5).
+pub fn is_wrong_secret(behaviour: &Behaviour, request: &Recorded) -> bool {
+    let shown = request.header("authorization");
+    behaviour.flavour == Flavour::Harbor
+        && shown.is_some_and(|shown| !is_password(behaviour, shown))
+}
+
 /// Whether the request may read `repository`; else the 401.
 pub fn check(
     behaviour: &Behaviour,
@@ -95,10 +107,6 @@ pub fn check(
     scheme: &str,
     repository: &str,
 ) -> Result<(), Reply> {
-    if behaviour.database_down {
-        let reply = Reply::error(401, "UNAUTHORIZED", "unauthorized: database is down");
-        return Err(reply.header("Www-Authenticate", ""));
-    }
     let shown = request.header("authorization");
     let token = shown.and_then(|shown| shown.strip_prefix("Bearer "));
     let minted = token.and_then(|token| book.find(token));
@@ -121,8 +129,13 @@ pub fn check(
         reply.header("Www-Authenticate", value)
     };
     let basic = || {
-        let reply = Reply::error(401, "UNAUTHORIZED", "unauthorized: unauthorized");
+        let what = format!("unauthorized to access repository: {repository}, action: pull");
+        let reply = Reply::error(401, "UNAUTHORIZED", &what);
         reply.header("Www-Authenticate", "Basic realm=\"harbor\"")
+    };
+    let without_challenge = |message: &str| {
+        let reply = Reply::error(401, "UNAUTHORIZED", message);
+        reply.header("Www-Authenticate", "")
     };
     match behaviour.flavour {
         Flavour::Plain | Flavour::Cdn => Ok(()),
@@ -133,11 +146,24 @@ pub fn check(
                 let name = scope.strip_prefix("repository:").unwrap_or_default();
                 name.split('/').next() == repository.split('/').next()
             };
-            let opens = |minted: &Minted| minted.authenticated && minted.scopes.iter().any(project);
+            let opens = |minted: &Minted| {
+                (minted.authenticated || !behaviour.private) && minted.scopes.iter().any(project)
+            };
+            // Three kinds of 401 (harbor-facts 13.4).
             match shown {
                 None => Err(bearer("")),
-                // Whatever fails to authenticate is anonymous, which opens what is public.
-                Some(_) if !behaviour.private || password => Ok(()),
+                Some(_) if behaviour.database_down => Err(without_challenge(
+                    "failed to run SQL \"SELECT project_id FROM project\": connection refused",
+                )),
+                Some(_) if behaviour.project_missing => {
+                    let name = repository.split('/').next().unwrap_or_default();
+                    Err(without_challenge(&format!(
+                        "project {name} not found: project {name} not found"
+                    )))
+                }
+                Some(_) if password => Ok(()),
+                // What is no token of its own is anonymous, which opens what is public.
+                Some(_) if minted.is_none() && !behaviour.private => Ok(()),
                 Some(_) if minted.as_ref().is_some_and(opens) => Ok(()),
                 Some(_) => Err(basic()),
             }

@@ -1,6 +1,6 @@
 //! The tokens that are kept: bounded in number and bytes, for whom each was fetched, and until when it holds.
 
-use super::{Issued, Landing};
+use super::{Issued, Landing, Refusal};
 use crate::auth::TokenKey;
 use crate::auth::plan::TokenPlan;
 use crate::budget::{Budget, Kind, Lease};
@@ -35,6 +35,13 @@ pub(super) struct Entry {
     pub(super) current: Option<Current>,
     pub(super) pending: Option<(u64, watch::Receiver<Landing>)>,
     pub(super) denied: Option<(Instant, String)>,
+    pub(super) useless: Option<Useless>,
+}
+
+/// That the current token opened nothing, although it was fresh.
+pub(super) struct Useless {
+    pub(super) until: Instant,
+    pub(super) refusal: Refusal,
 }
 
 /// For whom a token was fetched: after a reload with another password or URL the old token is nobody's.
@@ -86,6 +93,7 @@ impl Entries {
                 current: None,
                 pending: None,
                 denied: None,
+                useless: None,
             };
             self.of.put(key.clone(), fresh, trust, now);
             self.lease.set(self.of.bytes());
@@ -115,7 +123,9 @@ impl Entry {
         let plan = current.and_then(|current| current.plan.as_ref());
         let plan = plan.map_or(0, |plan| plan.target.len());
         let denied = self.denied.as_ref().map_or(0, |(_, text)| text.len());
-        let texts = [key.realm_of.len(), token, plan, denied];
+        let useless = self.useless.as_ref();
+        let useless = useless.map_or(0, |useless| useless.refusal.why.len());
+        let texts = [key.realm_of.len(), token, plan, denied, useless];
         texts.into_iter().fold(ENTRY, usize::saturating_add)
     }
 

@@ -291,6 +291,7 @@ fn server_errors_mark_the_address_but_for_a_blobs_500() {
         assert_eq!(by_tier(MANIFEST, &json), marked, "{status}");
     }
     assert_eq!(by_upstream(BLOB, &head(500)), marked);
+    assert_eq!(by_tier(BLOB, &sized(500, 0)), marked, "its own storage");
     let html = Head {
         html: true,
         ..head(500)

@@ -16,7 +16,11 @@ pub(crate) enum Rejection {
         detail: String,
     },
     /// The search ends with this.
-    End { answer: FinalAnswer, detail: String },
+    End {
+        answer: FinalAnswer,
+        outcome: Outcome,
+        detail: String,
+    },
 }
 
 /// How a search ended.

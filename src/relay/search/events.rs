@@ -111,9 +111,15 @@ impl<W: Wanted> Search<W> {
                 self.exclude(attempt, scope);
                 self.machine.ended(attempt);
             }
-            Rejection::End { answer, detail } => {
+            Rejection::End {
+                answer,
+                outcome,
+                detail,
+            } => {
                 self.parts.sinks.metrics.attempt(label, "final");
-                report_success(&self.parts, &candidate, took, detail.clone());
+                if outcome == Outcome::Success {
+                    report_success(&self.parts, &candidate, took, detail.clone());
+                }
                 match answer {
                     FinalAnswer::Policy => {
                         let metrics = &self.parts.sinks.metrics;

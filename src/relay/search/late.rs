@@ -124,10 +124,16 @@ fn answered<G>(
             parts.sinks.metrics.attempt(label, cause.word());
             report(parts, endpoint, told(outcome, trust), detail);
         }
-        Ok(_) | Err(Rejection::End { .. }) => {
+        good_or_final => {
             parts.memories.silent.forget(endpoint, trust);
             parts.sinks.metrics.attempt(label, "late");
-            report_success(parts, candidate, took, String::new());
+            let outcome = match good_or_final {
+                Err(Rejection::End { outcome, .. }) => outcome,
+                _ => Outcome::Success,
+            };
+            if outcome == Outcome::Success {
+                report_success(parts, candidate, took, String::new());
+            }
         }
     }
 }

@@ -34,6 +34,7 @@ pub(crate) fn unread(unread: Unread) -> Rejection {
         Unread::Refused(refused) => {
             return Rejection::End {
                 answer: FinalAnswer::NoMemory,
+                outcome: Outcome::Success,
                 detail: refused.to_string(),
             };
         }
