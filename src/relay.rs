@@ -19,6 +19,7 @@ mod hedge;
 mod list;
 mod manifest;
 mod memory;
+mod multipart;
 mod policy;
 mod quota;
 mod rates;

@@ -34,10 +34,14 @@ mod life;
 mod manifests;
 #[path = "agent/node.rs"]
 mod node;
+#[path = "agent/parts.rs"]
+mod parts;
 #[path = "agent/property.rs"]
 mod property;
 #[path = "agent/refusals.rs"]
 mod refusals;
+#[path = "agent/sizes.rs"]
+mod sizes;
 #[path = "agent/slow.rs"]
 mod slow;
 #[path = "agent/twice.rs"]

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use harbor_pilot::oci::{ByteRange, ContentRange};
+use harbor_pilot::oci::{ByteRange, ContentRange, Ranges};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -21,6 +21,13 @@ fuzz_target!(|text: &str| {
         assert_eq!(ByteRange::parse(&range.header()), Some(range));
         check_within(range, number);
         check_within(range, range.first.saturating_add(number % 8));
+    }
+    if let Some(parts) = Ranges::parse(text).and_then(|ranges| ranges.within(number)) {
+        let bytes = parts.iter().map(ContentRange::length);
+        assert!(bytes.fold(0_u64, u64::saturating_add) <= number);
+        for part in parts {
+            assert!(part.first <= part.last && part.last < number);
+        }
     }
     let first = number % 64;
     let last = (number >> 8) % 96;

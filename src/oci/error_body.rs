@@ -15,6 +15,8 @@ pub enum ErrorCode {
     NameInvalid,
     /// The digest or tag is malformed.
     DigestInvalid,
+    /// The registry does not let this agent have it.
+    Denied,
     /// The method or endpoint is not offered.
     Unsupported,
     /// No source could answer now. Not of the specification's list, as its section allows; Harbor and
@@ -32,6 +34,7 @@ impl ErrorCode {
             Self::NameUnknown => "NAME_UNKNOWN",
             Self::NameInvalid => "NAME_INVALID",
             Self::DigestInvalid => "DIGEST_INVALID",
+            Self::Denied => "DENIED",
             Self::Unsupported => "UNSUPPORTED",
             Self::Unavailable => "UNAVAILABLE",
         }

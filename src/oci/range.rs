@@ -11,6 +11,19 @@ pub struct ByteRange {
     pub last: Option<u64>,
 }
 
+/// One range of a request: from an offset, or the last bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RangeSpec {
+    /// `N-` or `N-M`.
+    From(ByteRange),
+    /// `-N`: the last N bytes, or all where there are fewer.
+    Last(u64),
+}
+
+/// All ranges of a request, one at least, in the order in which they were asked for: stargz and zstd:chunked ask for several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ranges(Vec<RangeSpec>);
+
 /// A `Content-Range: bytes first-last/total` header. A total of `*` is kept as `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentRange {
@@ -35,16 +48,10 @@ impl ByteRange {
     #[must_use]
     pub fn parse(header: &str) -> Option<Self> {
         let (unit, range) = header.trim_matches([' ', '\t']).split_once('=')?;
-        let (first, last) = in_bytes(unit, range)?.split_once('-')?;
-        let first = decimal(first)?;
-        let last = match last {
-            "" => None,
-            last => Some(decimal(last)?),
-        };
-        if last.is_some_and(|last| last < first) {
-            return None;
+        match RangeSpec::parse(in_bytes(unit, range)?)? {
+            RangeSpec::From(range) => Some(range),
+            RangeSpec::Last(_) => None,
         }
-        Some(Self { first, last })
     }
 
     /// What of this range a body of `total` bytes has; `None`: it begins at or after the end (416).
@@ -73,6 +80,107 @@ impl ByteRange {
             Some(last) => format!("bytes={}-{last}", self.first),
             None => format!("bytes={}-", self.first),
         }
+    }
+}
+
+// === impl RangeSpec ===
+
+impl RangeSpec {
+    fn parse(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once('-')?;
+        if first.is_empty() {
+            return Some(Self::Last(decimal(last)?));
+        }
+        let first = decimal(first)?;
+        let last = match last {
+            "" => None,
+            last => Some(decimal(last)?),
+        };
+        let is_ordered = last.is_none_or(|last| first <= last);
+        is_ordered.then_some(Self::From(ByteRange { first, last }))
+    }
+
+    /// What of this range a body of `total` bytes has; `None`: nothing (416).
+    #[must_use]
+    pub fn within(&self, total: u64) -> Option<ContentRange> {
+        match self {
+            Self::From(range) => range.within(total),
+            Self::Last(0) => None,
+            Self::Last(bytes) => ByteRange {
+                first: total.saturating_sub(*bytes),
+                last: None,
+            }
+            .within(total),
+        }
+    }
+
+    /// Whether a body of some length may be asked for from that offset by it.
+    #[must_use]
+    pub fn may_begin_at(&self, offset: u64) -> bool {
+        match self {
+            Self::From(range) => range.first == offset,
+            Self::Last(_) => true,
+        }
+    }
+
+    /// The header's value.
+    #[must_use]
+    pub fn header(&self) -> String {
+        match self {
+            Self::From(range) => range.header(),
+            Self::Last(bytes) => format!("bytes=-{bytes}"),
+        }
+    }
+}
+
+impl From<ContentRange> for RangeSpec {
+    fn from(range: ContentRange) -> Self {
+        Self::From(ByteRange {
+            first: range.first,
+            last: Some(range.last),
+        })
+    }
+}
+
+// === impl Ranges ===
+
+impl Ranges {
+    /// Ranges of one request at most: zstd:chunked asks for up to 1024.
+    const MOST: usize = 1024;
+
+    /// Parses a Range header. `None`: it holds no byte range, too many, or one that is none; RFC 9110 (14.2) lets a server
+    /// ignore such a header and answer 200.
+    #[must_use]
+    pub fn parse(header: &str) -> Option<Self> {
+        let (unit, ranges) = header.trim_matches([' ', '\t']).split_once('=')?;
+        let ranges = in_bytes(unit, ranges)?.split(',');
+        let ranges = ranges.map(|range| range.trim_matches([' ', '\t']));
+        let ranges = ranges.filter(|range| !range.is_empty());
+        let ranges = ranges.take(Self::MOST.saturating_add(1));
+        let ranges: Vec<RangeSpec> = ranges.map(RangeSpec::parse).collect::<Option<_>>()?;
+        (1..=Self::MOST)
+            .contains(&ranges.len())
+            .then_some(Self(ranges))
+    }
+
+    /// The range, if it is one.
+    #[must_use]
+    pub fn single(&self) -> Option<RangeSpec> {
+        match self.0.as_slice() {
+            [single] => Some(*single),
+            _ => None,
+        }
+    }
+
+    /// What a body of `total` bytes has of them, in their order. Empty: nothing (416). `None`: together they are more than the
+    /// whole, which is then the better answer (RFC 9110, 14.2).
+    #[must_use]
+    pub fn within(&self, total: u64) -> Option<Vec<ContentRange>> {
+        let parts = self.0.iter().filter_map(|range| range.within(total));
+        let parts: Vec<ContentRange> = parts.collect();
+        let lengths = parts.iter().map(ContentRange::length);
+        let bytes = lengths.fold(0_u64, u64::saturating_add);
+        (bytes <= total).then_some(parts)
     }
 }
 

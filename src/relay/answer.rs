@@ -1,7 +1,8 @@
-//! Answers to containerd (design P4): only 200, 206, 404, 405, 416 and 503 leave this module, never a challenge, never
-//! a redirect; and the body type that the server writes.
+//! Answers to containerd (design P4): only 200, 206, 404, 405, 416 and 503 leave this module, 403 where upstream denied and the
+//! client shows it, 400 to lists; never a challenge, never a redirect; and the body type that the server writes.
 
 use super::body::BlobBody;
+use super::multipart::Multipart;
 use super::record::RequestRecord;
 use crate::http1::{Response, ResponseHead};
 use crate::oci::{ErrorCode, error_body};
@@ -34,8 +35,10 @@ pub(super) type LetGo = Chain<Bytes, Bytes>;
 pub enum ResponseBody {
     /// Known bytes, or none.
     Full(Full),
-    /// A blob on its way.
+    /// A blob on its way, or one part of it.
     Blob(Box<BlobBody>),
+    /// Several parts of one.
+    Several(Box<Multipart>),
 }
 
 /// Known bytes, with the record that is complete once they are written.
@@ -62,15 +65,23 @@ impl ResponseBody {
 
     /// Its bytes have waited for the client for a while.
     pub(crate) fn is_unread(&mut self) {
-        if let Self::Blob(blob) = self {
+        if let Some(blob) = self.blob() {
             blob.is_unread();
         }
     }
 
     /// It is ended before its end; that is said in the record.
     pub(crate) fn is_cut(&mut self, why: &str) {
-        if let Self::Blob(blob) = self {
+        if let Some(blob) = self.blob() {
             blob.is_cut(why);
+        }
+    }
+
+    fn blob(&mut self) -> Option<&mut BlobBody> {
+        match self {
+            Self::Full(_) => None,
+            Self::Blob(blob) => Some(blob),
+            Self::Several(parts) => Some(parts.blob()),
         }
     }
 
@@ -111,13 +122,16 @@ impl Body for ResponseBody {
             Self::Blob(blob) => blob
                 .poll_next(context)
                 .map(|next| next.map(|bytes| bytes.map(Frame::data))),
+            Self::Several(parts) => parts
+                .poll_next(context)
+                .map(|next| next.map(|bytes| bytes.map(Frame::data))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(full) => full.bytes.as_ref().is_none_or(Bytes::is_empty),
-            Self::Blob(_) => false,
+            Self::Blob(_) | Self::Several(_) => false,
         }
     }
 
@@ -129,6 +143,7 @@ impl Body for ResponseBody {
             Self::Blob(blob) => blob
                 .remaining()
                 .map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Several(parts) => SizeHint::with_exact(parts.remaining()),
         }
     }
 }

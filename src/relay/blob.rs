@@ -2,10 +2,14 @@
 //! containerd.
 
 mod expected;
+mod ranged;
 mod respond;
+mod size;
 
 pub(crate) use expected::Expected;
+pub(crate) use ranged::Span;
 pub(crate) use respond::answer;
+pub(crate) use size::ToldSize;
 
 use super::body::blame;
 use super::engine::RelayParts;
@@ -16,7 +20,8 @@ use super::search::{Rejection, Wanted};
 use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{Answer, Ask};
-use crate::oci::{ByteRange, Digest};
+use crate::lifecycle;
+use crate::oci::{ByteRange, ContentRange, Digest, RangeSpec};
 use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
 use crate::upstream::Body;
@@ -37,7 +42,7 @@ pub(crate) struct BlobWanted {
     parts: Arc<RelayParts>,
     digest: Digest,
     trust: Trust,
-    range: Option<ByteRange>,
+    range: Option<RangeSpec>,
     expected: Expected,
     head: bool,
     /// The size is asked for by GET: upstream forbids HEAD.
@@ -78,11 +83,22 @@ impl BlobWanted {
     /// The rest of it from an offset. `total`: the size of the whole in the answer's head: the rest must be of the same whole.
     pub(crate) fn from(&self, first: u64, total: Option<u64>) -> Self {
         // Open where the client's was: from the first byte it is then the whole again, which every source can give.
-        let last = self.range.and_then(|range| range.last);
+        let last = match self.range {
+            Some(RangeSpec::From(range)) => range.last,
+            Some(RangeSpec::Last(_)) | None => None,
+        };
         Self {
-            range: Some(ByteRange { first, last }),
+            range: Some(RangeSpec::From(ByteRange { first, last })),
             expected: self.expected.of_rest(total),
             head: false,
+            ..self.clone()
+        }
+    }
+
+    /// One part of it.
+    pub(crate) fn part_of(&self, part: ContentRange) -> Self {
+        Self {
+            range: Some(part.into()),
             ..self.clone()
         }
     }
@@ -118,15 +134,26 @@ impl BlobWanted {
         &self.digest
     }
 
-    /// The range to ask a source for; from the first byte to the end is the whole, which can be proved.
-    fn part(&self) -> Option<ByteRange> {
-        self.range.filter(|range| {
-            *range
-                != ByteRange {
-                    first: 0,
-                    last: None,
-                }
-        })
+    /// The range to ask a source for; from the first byte to the end is the whole, which can be proved. Where the size alone is
+    /// wanted it is the first byte, whose Content-Range tells it.
+    fn part(&self) -> Option<RangeSpec> {
+        const WHOLE: RangeSpec = RangeSpec::From(ByteRange {
+            first: 0,
+            last: None,
+        });
+        const FIRST_BYTE: RangeSpec = RangeSpec::From(ByteRange {
+            first: 0,
+            last: Some(0),
+        });
+        if self.head {
+            return (!self.digest.is_of_nothing()).then_some(FIRST_BYTE);
+        }
+        self.range.filter(|range| *range != WHOLE)
+    }
+
+    /// As [`Self::part`], of a source: to a HEAD there are no ranges (RFC 9110, 14.2).
+    fn part_at(&self, source: &SourceId) -> Option<RangeSpec> {
+        self.part().filter(|_| !self.asks_by_head(source))
     }
 
     /// The same, by GET.
@@ -142,9 +169,9 @@ impl BlobWanted {
         self.head && !self.by_get && matches!(source, SourceId::Upstream(_))
     }
 
-    fn asked(&self, size: Option<u64>) -> Asked {
+    fn asked(&self, source: &SourceId, size: Option<u64>) -> Asked {
         Asked::Blob {
-            range: self.part(),
+            range: self.part_at(source),
             size,
             empty: self.digest.is_of_nothing(),
         }
@@ -301,7 +328,7 @@ impl Wanted for BlobWanted {
             ("/blobs/", self.digest.as_str()),
             method,
             HeaderValue::from_static("*/*"),
-            self.part().map(|range| range.header()),
+            self.part_at(&source.id).map(|range| range.header()),
             (&self.request_id, self.trust),
         )
     }
@@ -317,8 +344,14 @@ impl Wanted for BlobWanted {
             return Err(head::forbidden());
         }
         let size = self.expected.judging(endpoint, &seen, &self.parts.sizes);
-        match judge(self.asked(size), authority, self.policy, &seen) {
+        let asked = self.asked(&endpoint.source, size);
+        match judge(asked, authority, self.policy, &seen) {
             Verdict::Use(due) if self.head => {
+                if seen.status == 206 {
+                    // One byte is left, and the connection good for another request. Of a whole its head is enough.
+                    let mut body = answer.body;
+                    lifecycle::spawn_detached("drain", async move { body.drain_small().await });
+                }
                 let total = due.total.filter(|_| size.is_some() || !seen.encoded);
                 total.map(Fetched::Size).ok_or(Rejection::Leave {
                     scope: Scope::Tier,

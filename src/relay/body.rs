@@ -55,6 +55,8 @@ pub struct BlobBody {
     mend_until: Option<Instant>,
     patience: Alarm,
     stage: Stage,
+    /// No source has begun with the part that is due.
+    begins_span: bool,
     record: RequestRecord,
 }
 
@@ -89,6 +91,7 @@ impl BlobBody {
             mend_until: None,
             patience: Alarm::default(),
             stage: Stage::Streaming,
+            begins_span: false,
             record,
         }
     }
@@ -123,13 +126,15 @@ impl BlobBody {
                 Stage::Over => return Poll::Ready(None),
                 Stage::Draining => {
                     let Some(chunk) = self.course.drain() else {
-                        self.stage = Stage::Over;
-                        self.record.complete();
+                        if !self.goes_on_with_next_span() {
+                            self.stage = Stage::Over;
+                            self.record.complete();
+                        }
                         continue;
                     };
                     let next = self.course.drain().unwrap_or_default();
                     // The last chunk is told before it is handed over: nobody asks for more after a full length.
-                    if self.course.window().held() == 0 {
+                    if self.course.window().held() == 0 && self.errand.spans.is_empty() {
                         self.record.complete();
                     }
                     return self.let_go(chunk, next);
@@ -217,6 +222,21 @@ impl BlobBody {
         }
     }
 
+    /// All of a part has been let go: the next one is looked for, as the rest of a broken body is.
+    fn goes_on_with_next_span(&mut self) -> bool {
+        let Some(span) = self.errand.next_span() else {
+            return false;
+        };
+        self.course = Course::new(Window::measured(span.length()));
+        self.left.clear();
+        self.mend_until = None;
+        self.watch.begin_anew();
+        self.begins_span = true;
+        self.stage = Stage::Streaming;
+        self.look_for_another();
+        true
+    }
+
     fn look_for_another(&mut self) {
         self.resumes_at = self.course.window().released();
         let errand = &self.errand;
@@ -263,16 +283,11 @@ impl BlobBody {
                 if let Some(slow) = self.source.take() {
                     self.slow(slow);
                 }
-                let before = self
-                    .left
-                    .last()
-                    .map_or("", |endpoint| endpoint.source.label());
-                self.errand
-                    .parts
-                    .sinks
-                    .metrics
-                    .resume(before, found.endpoint.source.label());
-                self.record.resumed_by(&found.endpoint, ended.attempts);
+                if std::mem::take(&mut self.begins_span) {
+                    self.record.goes_on_by(&found.endpoint, ended.attempts);
+                } else {
+                    self.is_resumed_by(&found.endpoint, ended.attempts);
+                }
                 let (who, tells_total) = (found.endpoint.clone(), incoming.tells_total);
                 self.course.begins(who, tells_total);
                 if let Some(total) = incoming.total {
@@ -295,6 +310,14 @@ impl BlobBody {
             }
             Err(_) => Poll::Ready(Err(self.give_up(causes::story(&ended.tried)))),
         }
+    }
+
+    fn is_resumed_by(&mut self, endpoint: &EndpointId, attempts: u32) {
+        let before = self.left.last();
+        let before = before.map_or("", |endpoint| endpoint.source.label());
+        let metrics = &self.errand.parts.sinks.metrics;
+        metrics.resume(before, endpoint.source.label());
+        self.record.resumed_by(endpoint, attempts);
     }
 
     /// The record says who was left in the middle of the blob, and how far its bytes came.

@@ -4,15 +4,16 @@
 mod eviction;
 mod nothing;
 
-pub(crate) use nothing::not_found;
+pub(crate) use nothing::Missing;
 
 use nothing::refused_by_rules;
 
 use super::answer::{Answered, broken, refusal};
+use super::blob::ToldSize;
 use super::flight::Flights;
 use super::hedge::Hedging;
 use super::manifest::{Fetched, Wish};
-use super::memory::Memories;
+use super::memory::{Memories, Pulled};
 use super::quota::CoolDowns;
 use super::rates::Rates;
 use super::record::{RequestRecord, Sinks};
@@ -29,7 +30,7 @@ use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
 use crate::health::Health;
 use crate::lifecycle::contained;
-use crate::oci::{ByteRange, ErrorCode, RawName, ResourceKind};
+use crate::oci::{ErrorCode, RangeSpec, Ranges, RawName, ResourceKind};
 use crate::route::{Route, RouteTable};
 use crate::telemetry::RequestOutcome;
 use crate::topology::{Snapshot, SourceId};
@@ -56,8 +57,10 @@ pub struct PullRequest {
     pub kind: ResourceKind,
     /// The client's `Accept`, several joined.
     pub accept: Option<HeaderValue>,
-    /// The client's `Range`.
-    pub range: Option<ByteRange>,
+    /// The client's `Range`; none for HEAD.
+    pub ranges: Option<Ranges>,
+    /// It is a client that tells its user of a 403, and goes on to the registry all the same (design P4): containerd 2.
+    pub shows_denials: bool,
     /// What else stood in the query (`n`, `last`), for lists.
     pub query: Option<String>,
     /// Who asks: what its pull teaches is kept accordingly.
@@ -90,6 +93,8 @@ pub struct RelayParts {
     pub(crate) rates: Rates,
     /// The searches for manifests that are under way, by configuration and wish.
     pub(crate) flights: Flights<(u64, Arc<Wish>), Fetched>,
+    /// The same for sizes of blobs.
+    pub(crate) size_flights: Flights<(u64, Pulled), Arc<ToldSize>>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     /// Of what waits in memory.
@@ -104,6 +109,15 @@ pub(crate) struct Rules {
     pub(crate) routes: RouteTable,
     /// Tells configurations apart.
     pub(crate) generation: u64,
+}
+
+// === impl PullRequest ===
+
+impl PullRequest {
+    /// The range that is asked for, if it is one.
+    pub(crate) fn range(&self) -> Option<RangeSpec> {
+        self.ranges.as_ref()?.single()
+    }
 }
 
 // === impl Relay ===
@@ -150,6 +164,7 @@ impl Relay {
             cool_downs: CoolDowns::default(),
             rates: Rates::default(),
             flights: Flights::default(),
+            size_flights: Flights::default(),
             timeouts,
             limits,
             budget,

@@ -2,7 +2,7 @@
 
 use super::answer::{Answered, ResponseBody, SERVED_BY, head_of, header_value, served_by};
 use super::coding::{Packed, undone};
-use super::engine::{PullRequest, RelayParts, Rules, not_found};
+use super::engine::{Missing, PullRequest, RelayParts, Rules};
 use super::head;
 use super::manifest::timing;
 use super::memory::Image;
@@ -71,7 +71,7 @@ impl Wanted for ListWanted {
         answer: Answer,
     ) -> Result<List, Rejection> {
         let seen = head::of(&answer, Instant::now());
-        let verdict = judge(Asked::Document, authority, self.policy, &seen);
+        let verdict = judge(Asked::List, authority, self.policy, &seen);
         let Verdict::Use(_) = verdict else {
             return Err(head::rejection(verdict, answer).await);
         };
@@ -155,7 +155,13 @@ pub(crate) async fn answer(
                 ResourceKind::Referrers(_) => ErrorCode::ManifestUnknown,
                 _ => ErrorCode::NameUnknown,
             };
-            return not_found(&what, unknown, &ended, &nothing, request.head, record);
+            let missing = Missing {
+                what: &what,
+                unknown,
+                tried: &ended.tried,
+                nothing: &nothing,
+            };
+            return missing.answer(parts, &route, request, record);
         }
     };
     record.served_by(&found.endpoint);

@@ -8,10 +8,9 @@ pub(super) use wanted::timing;
 
 use super::answer::{Answered, ResponseBody, SERVED_BY, head_of, header_value, served_by};
 use super::causes;
-use super::engine::{PullRequest, RelayParts, Rules, not_found};
+use super::engine::{Missing, PullRequest, RelayParts, Rules};
 use super::memory::{CONTENT_DIGEST, Image, Manifest};
 use super::record::RequestRecord;
-use super::search::{Ended, NotFound};
 use super::stale::StaleManifest;
 use crate::oci::{ErrorCode, ManifestKinds, Reference};
 use crate::route::Route;
@@ -118,15 +117,13 @@ pub(crate) async fn answer(
                 let unproved = &parts.memories.unproved;
                 unproved.missing((&wish.image, wish.trust), Instant::now());
             }
-            let ended = Ended::<()> {
-                result: Err(NotFound::Failed),
-                tried: fetched.tried.clone(),
-                attempts: fetched.attempts,
-                generation: fetched.generation,
+            let missing = Missing {
+                what: &wish.to_string(),
+                unknown: ErrorCode::ManifestUnknown,
+                tried: &fetched.tried,
+                nothing,
             };
-            let what = wish.to_string();
-            let unknown = ErrorCode::ManifestUnknown;
-            not_found(&what, unknown, &ended, nothing, request.head, record)
+            missing.answer(parts, &route, request, record)
         }
     }
 }
@@ -201,10 +198,7 @@ fn respond(
         Origin::Disk(age) => head.set(STALE, age.as_secs()),
     }
     let total = content.body.len() as u64;
-    let part = request
-        .range
-        .filter(|_| !request.head)
-        .and_then(|range| range.within(total));
+    let part = request.range().and_then(|range| range.within(total));
     let mut body = content.body.clone();
     if let Some(part) = part {
         let (first, last) = (usize::try_from(part.first), usize::try_from(part.last));

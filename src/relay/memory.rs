@@ -11,6 +11,7 @@ pub(crate) use image::{Image, Named};
 pub(crate) use unproved::Doubted;
 
 use super::answer::{header_value, served_by};
+use super::blob::ToldSize;
 use crate::cache::{Bounds, SharedTtlMap, TtlMap};
 use crate::http1::Fields;
 use crate::oci::{Digest, RegistryName, Repository};
@@ -84,6 +85,8 @@ pub(crate) struct Memories {
     pub(crate) unproved: UnprovedTags,
     /// Repositories that upstream denied, 10 min (design P5).
     pub(crate) denials: SharedTtlMap<(RegistryName, Repository), String>,
+    /// What was told of the sizes of blobs that no manifest names, 10 s: each blob is searched for once in that time.
+    pub(crate) told_sizes: SharedTtlMap<Pulled, Arc<ToldSize>>,
     /// Where wrong bytes came from, 10 min (design P8). A digest proves that they are, whoever asked for them.
     pub(crate) quarantine: SharedTtlMap<(EndpointId, Digest), ()>,
     /// Addresses that let a request wait until another was asked, 30 s: they stand behind their tier's others (design P6).
@@ -173,6 +176,7 @@ impl Memories {
             proved: SharedTtlMap::of(TtlMap::weighed(recent, |_, kept| kept.manifest.body.len())),
             unproved: UnprovedTags::new(),
             denials: SharedTtlMap::new(ten_minutes),
+            told_sizes: SharedTtlMap::new(Bounds::entries(seconds(10), 1024)),
             quarantine: SharedTtlMap::new(ten_minutes),
             silent: Marked::lasting(seconds(30)),
             slow: Marked::lasting(seconds(300)),

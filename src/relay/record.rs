@@ -130,13 +130,18 @@ impl RequestRecord {
 
     /// Another source goes on with the body.
     pub(crate) fn resumed_by(&mut self, endpoint: &EndpointId, attempts: u32) {
-        self.report_bytes();
-        self.served_by(endpoint);
+        self.goes_on_by(endpoint, attempts);
         self.edit(|record| {
             record.resumes = record.resumes.saturating_add(1);
-            record.attempts = record.attempts.saturating_add(attempts);
             record.outcome = RequestOutcome::Resumed;
         });
+    }
+
+    /// A source begins with the next of several parts.
+    pub(crate) fn goes_on_by(&mut self, endpoint: &EndpointId, attempts: u32) {
+        self.report_bytes();
+        self.served_by(endpoint);
+        self.edit(|record| record.attempts = record.attempts.saturating_add(attempts));
     }
 
     /// The status line is decided.

@@ -6,7 +6,7 @@ mod cause;
 pub(crate) use cause::Cause;
 
 use crate::config::HarborPolicy;
-use crate::oci::{ByteRange, ContentRange};
+use crate::oci::{ContentRange, RangeSpec};
 use crate::topology::{Failure, Outcome};
 use std::time::Duration;
 
@@ -22,12 +22,14 @@ pub(crate) enum Authority {
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// A manifest, or tags, or referrers.
+    /// A manifest.
     Document,
+    /// Tags or referrers.
+    List,
     /// A blob, by its whole or from an offset.
     Blob {
         /// The client's range.
-        range: Option<ByteRange>,
+        range: Option<RangeSpec>,
         /// The size that a manifest told.
         size: Option<u64>,
         /// It is the blob of zero bytes.
@@ -111,6 +113,8 @@ pub(crate) enum FinalAnswer {
     Policy,
     /// 416: the range begins behind the end.
     RangeNotSatisfiable,
+    /// 400 or 405: the registry does not take the request for a list as the client made it.
+    NotTaken(u16),
     /// 503: it was there, and this node had no memory for it.
     NoMemory,
 }
@@ -133,6 +137,9 @@ pub(crate) fn judge(
         // A filter, a login page, a proxy: nobody's word on an image, and as good as an outage.
         401 | 403 | 404 | 451 if head.html && !head.registry => {
             leave(Scope::AddressOnceThenTier, Outcome::Neutral, Cause::Html)
+        }
+        400 | 405 if asked == Asked::List && is_final && !head.html && !head.elsewhere => {
+            Verdict::End(FinalAnswer::NotTaken(head.status))
         }
         401 | 403 | 404 | 500..=599 if head.elsewhere && !tells_of_the_source(asked, head) => {
             refused_elsewhere(authority, head.status)
@@ -213,7 +220,7 @@ fn soft(failure: Failure) -> Outcome {
 /// label may lie; where it does not, a blob's bytes are others.
 fn is_measured(asked: Asked, head: &Head) -> bool {
     match asked {
-        Asked::Document => true,
+        Asked::Document | Asked::List => true,
         Asked::Blob { range, size, .. } => {
             head.length.is_some() && (size.is_some() || (range.is_none() && head.status == 200))
         }
@@ -223,7 +230,7 @@ fn is_measured(asked: Asked, head: &Head) -> bool {
 /// Where a redirect leads, only the 404 of a document is the source's own word: registry.k8s.io keeps its manifests
 /// behind one (harbor-facts 8). A CDN's 401 and 403 are about the signed URL.
 fn tells_of_the_source(asked: Asked, head: &Head) -> bool {
-    head.status == 404 && asked == Asked::Document
+    head.status == 404 && matches!(asked, Asked::Document | Asked::List)
 }
 
 /// A redirect's target says no: the source itself is well, and has denied nothing. Another address of upstream may
@@ -265,13 +272,11 @@ fn whole(asked: Asked, head: &Head) -> Verdict {
             total,
         });
     };
-    match total {
-        Some(total) if range.within(total).is_none() => {
-            Verdict::End(FinalAnswer::RangeNotSatisfiable)
-        }
-        Some(_) => Verdict::Use(Use {
-            skip: range.first,
-            first: range.first,
+    match total.map(|total| range.within(total)) {
+        Some(None) => Verdict::End(FinalAnswer::RangeNotSatisfiable),
+        Some(Some(due)) => Verdict::Use(Use {
+            skip: due.first,
+            first: due.first,
             total,
         }),
         // Without a total there is no Content-Range to answer with, and a 200 would flip what containerd 2.1 has
@@ -301,7 +306,7 @@ fn partial(asked: Asked, head: &Head) -> Verdict {
         return leave(Scope::Tier, Outcome::Success, Cause::WrongLength);
     }
     let is_sound =
-        sent.first == range.first && head.length.is_none_or(|length| length == sent.length());
+        range.may_begin_at(sent.first) && head.length.is_none_or(|length| length == sent.length());
     let fits = range
         .within(total)
         .is_some_and(|due| due.first == sent.first && due.last == sent.last);

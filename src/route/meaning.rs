@@ -39,7 +39,8 @@ impl RouteTable {
         }
     }
 
-    /// With `ns` the path is a repository and nothing else.
+    /// With `ns` the path is a repository and nothing else. A client that knows mirrors by a path of their own (regctl) says the
+    /// registry there once more; that counts once, and only where both are the same.
     fn meaning_of_ns(
         &self,
         ns: &str,
@@ -47,7 +48,11 @@ impl RouteTable {
         reasons: &mut Reasons,
     ) -> Result<Meaning<'_>, Refusal> {
         let asked: RegistryName = ns.parse().map_err(|_| not_configured(ns))?;
-        let repository = name.repository().ok_or(Refusal::InvalidName)?;
+        let repeated = name.split_registry().filter(|(named, _)| *named == asked);
+        let repository = match repeated {
+            Some((_, repository)) => repository,
+            None => name.repository().ok_or(Refusal::InvalidName)?,
+        };
         if let Some(registry) = self.config.registry(&asked) {
             reasons.say(|| format!("ns={asked} is a configured registry"));
             return in_registry(registry, repository, reasons);

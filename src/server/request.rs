@@ -5,11 +5,11 @@ use super::test_image::{self, Seen};
 use crate::cache::Trust;
 use crate::config::Secret;
 use crate::http1::{Fields, Request};
-use crate::oci::{ByteRange, ErrorCode, PathError, ResourceKind, ResourcePath};
+use crate::oci::{ErrorCode, PathError, Ranges, ResourceKind, ResourcePath};
 use crate::relay::{PullRequest, Relay, ResponseBody, header_value, marked};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use hyper::header::{
-    ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RANGE,
+    ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RANGE, USER_AGENT,
 };
 use hyper::{Method, StatusCode, Version};
 use std::sync::Arc;
@@ -80,7 +80,8 @@ pub(super) async fn answer(
                 name,
                 kind,
                 accept: accept(&request.fields),
-                range: range(&request.fields),
+                ranges: ranges(&request.fields).filter(|_| !head),
+                shows_denials: shows_denials(&request.fields),
                 query: query.filter(|_| list),
                 trust,
                 reset,
@@ -194,13 +195,24 @@ fn accept(fields: &Fields) -> Option<HeaderValue> {
     HeaderValue::try_from(all.join(", ")).ok()
 }
 
-/// The range that is asked for; several fields of it are none.
-fn range(fields: &Fields) -> Option<ByteRange> {
+/// The ranges that are asked for; several fields of them are none.
+fn ranges(fields: &Fields) -> Option<Ranges> {
     let mut values = fields.all(&RANGE);
     let (first, None) = (values.next()?, values.next()) else {
         return None;
     };
-    ByteRange::parse(std::str::from_utf8(first).ok()?)
+    Ranges::parse(std::str::from_utf8(first).ok()?)
+}
+
+/// containerd 2 shows its user the 403 of a mirror, where a 404 becomes "not found", and asks the registry with the pod's secret
+/// after either. Older ones make a worse text of it (containerd-k3s-facts 13.9).
+fn shows_denials(fields: &Fields) -> bool {
+    let version = fields.text(&USER_AGENT).and_then(|agent| {
+        let version = agent.strip_prefix("containerd/")?;
+        Some(version.strip_prefix('v').unwrap_or(version))
+    });
+    let rest = version.and_then(|version| version.strip_prefix('2'));
+    rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
 }
 
 fn refuse(relay: &Relay, request: &Request, refused: &Refused) -> Answer {
@@ -270,6 +282,31 @@ mod tests {
                 .map(|(ns, rest)| (ns.as_deref(), rest.as_deref()));
             assert_eq!(shown, due, "{query}");
         }
+    }
+
+    #[test]
+    fn containerd_2_alone_shows_denials() {
+        let table = [
+            ("containerd/v2.1.4-k3s1", true),
+            ("containerd/2.0.0", true),
+            ("containerd/v2", true),
+            ("containerd/v2.1.9+unknown ctr", true),
+            ("containerd/1.7.24~ds1", false),
+            ("containerd/v1.6.20", false),
+            ("containerd/20.1", false),
+            ("containerd/v21", false),
+            ("containerd", false),
+            ("containerd/", false),
+            ("containerd/v", false),
+            ("docker/2.0", false),
+            ("x containerd/2.1", false),
+            ("Containerd/2.1", false),
+        ];
+        for (agent, due) in table {
+            let request = request("GET", "/v2/", &[("User-Agent", agent)]);
+            assert_eq!(shows_denials(&request.fields), due, "{agent}");
+        }
+        assert!(!shows_denials(&request("GET", "/v2/", &[]).fields));
     }
 
     #[test]

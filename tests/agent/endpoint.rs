@@ -76,7 +76,7 @@ async fn at_the_limit_of_connections_the_answer_is_503_and_close() {
     let got = third.answer(false).await;
     assert_eq!((got.status, got.end), (503, End::Clean));
     assert_eq!(got.code(), "UNAVAILABLE");
-    got.assert_keeps_manners();
+    got.assert_keeps_manners(None);
     assert!(got.header("x-harbor-pilot-request-id").is_some(), "{got:?}");
     assert_eq!(third.rest().await.1, End::Fin);
     // A place that is given up is free again.

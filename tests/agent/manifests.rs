@@ -210,6 +210,7 @@ async fn every_spelling_of_a_name_is_routed() {
         "/v2/app/manifests/1".to_owned(),
         "/v2/library/app/manifests/1".to_owned(),
         "/v2/docker.io/library/app/manifests/1".to_owned(),
+        "/v2/docker.io/library/app/manifests/1?ns=registry-1.docker.io".to_owned(),
         format!("/v2/{TIERED}/manifests/1?ns={tier_name}"),
     ];
     for target in &spellings {

@@ -1,7 +1,7 @@
 //! Sources that say no, and what containerd hears of it (design P3, P5).
 
 use crate::client::End;
-use crate::node::{Node, REPOSITORY, Setup, TIERED};
+use crate::node::{CONTAINERD_2, Node, REPOSITORY, Setup, TIERED, target};
 use crate::support::{FakeRegistry, Fault, Image, On, RateLimit, Realm, Reply};
 use harbor_pilot::telemetry::{EventName, RequestOutcome};
 
@@ -152,6 +152,51 @@ async fn upstreams_denial_is_remembered() {
     }
 }
 
+/// containerd 2 tells its user of a 403, and goes on to the registry with the pod's secret; it would call a 404 "not found" (P4).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containerd_2_hears_of_a_denial() {
+    let image = Image::random(1, 1);
+    let upstream = FakeRegistry::builder()
+        .docker_hub()
+        .with(|it| it.private = true);
+    let upstream = upstream.with_image(REPOSITORY, "1", &image).start().await;
+    let setup = Setup::default();
+    let setup = setup.registry(&upstream.base_url(), "private = [\"library/closed\"]");
+    let node = setup.start().await;
+    let by = |agent: &'static str| [("User-Agent", agent)];
+    let blob = format!("blobs/{}", image.layer().digest);
+    // The first is upstream's own word, the others remember it.
+    for method in ["HEAD", "GET"] {
+        for what in ["manifests/1", "manifests/2", blob.as_str()] {
+            let (what, agent) = (target(what), by(CONTAINERD_2));
+            let got = node.ask(method, &what, &agent).await;
+            assert_eq!(got.status, 403, "{method} {what}: {got:?}");
+            assert_eq!(node.record(&got).await.outcome, RequestOutcome::Refused);
+            if method == "GET" {
+                assert_eq!(got.code(), "DENIED");
+                assert!(got.message().contains("denied by upstream"), "{got:?}");
+            }
+            for older in ["containerd/1.7.24", "docker/28.0", "crictl"] {
+                let got = node.ask(method, &what, &by(older)).await;
+                assert_eq!(got.status, 404, "{older} {method} {what}");
+            }
+        }
+    }
+    // What is not asked for is not denied.
+    for other in [
+        "/v2/library/closed/manifests/1?ns=docker.io",
+        "/v2/o/r/manifests/1?ns=nowhere.example.com",
+        "/v2/library/app/manifests/..%2f",
+    ] {
+        let got = node.ask("GET", other, &by(CONTAINERD_2)).await;
+        assert_eq!(got.status, 404, "{other}");
+    }
+    upstream.change(|it| it.private = false);
+    let absent = "/v2/library/absent/manifests/1?ns=docker.io";
+    let got = node.ask("GET", absent, &by(CONTAINERD_2)).await;
+    assert_eq!(got.status, 404, "{got:?}");
+}
+
 /// A CDN's 403 is about the signed URL: nothing was denied, and nothing is remembered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cdns_403_is_no_denial() {
@@ -257,4 +302,99 @@ async fn without_upstream_all_failed_is_503_and_names_them() {
         assert_eq!(node.record(&got).await.outcome, RequestOutcome::Failed);
     }
     assert_eq!(upstream.connections(), 0);
+}
+
+/// Where upstream may not be asked the healthy tiers have the last word together; a tier that is down has none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_upstream_what_no_healthy_tier_has_is_not_found() {
+    let image = Image::random(1, 1);
+    let empty = || FakeRegistry::builder().harbor().start();
+    let (first, second) = (empty().await, empty().await);
+    let upstream = upstream(&image).await;
+    let setup = |tiers: &[&FakeRegistry]| {
+        let tiers = tiers.iter().fold(Setup::default(), |setup, tier| {
+            setup.tier(&tier.base_url(), "")
+        });
+        tiers.registry(&upstream.base_url(), "direct = false")
+    };
+    let blob = format!("blobs/{}", image.layer().digest);
+    let node = setup(&[&first, &second]).start().await;
+    for (what, code) in [("manifests/1", "MANIFEST_UNKNOWN"), (&blob, "BLOB_UNKNOWN")] {
+        let got = node.pull(what).await;
+        assert_eq!((got.status, got.code().as_str()), (404, code), "{got:?}");
+        let message = got.message();
+        assert!(message.contains("no healthy tier has it"), "{message}");
+        assert!(
+            message.contains("t1") && message.contains("t2"),
+            "{message}"
+        );
+        let record = node.record(&got).await;
+        assert_eq!(record.outcome, RequestOutcome::NotFound);
+        assert_eq!(node.head(what).await.status, 404);
+    }
+    // Nobody knows what a tier would say that is in use and does not answer.
+    let sick = empty().await;
+    sick.set_fault_on(
+        On::Registry,
+        Fault::Reply(Reply::error(500, "UNKNOWN", "x")),
+    );
+    let node = setup(&[&sick, &first]).start().await;
+    assert_eq!(node.pull("manifests/1").await.status, 503);
+    // One that is down is not asked any more.
+    let mut dead = empty().await;
+    dead.refuse().await;
+    let node = setup(&[&dead, &first]).start().await;
+    let got = node.pull("manifests/1").await;
+    assert!([404, 503].contains(&got.status), "{got:?}");
+    node.event(EventName::TierDown).await;
+    let got = node.pull("manifests/2").await;
+    assert_eq!(got.status, 404, "{got:?}");
+    assert_eq!(upstream.connections(), 0);
+}
+
+/// Clients go on to the referrers' tag where there is no such endpoint, and stop where there is no such name (OCI distribution
+/// spec, "Unavailable Referrers API"; oras reads the code).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_upstream_referrers_are_looked_for_by_their_tag() {
+    let image = Image::random(1, 1);
+    let tag = image.top.digest.to_string().replace(':', "-");
+    let tier = FakeRegistry::builder().harbor();
+    let tier = tier.with_image(TIERED, &tag, &image).start().await;
+    let upstream = upstream(&image).await;
+    let setup = Setup::default().tier(&tier.base_url(), "");
+    let setup = setup.registry(&upstream.base_url(), "direct = false");
+    let node = setup.start().await;
+    let got = node.pull(&format!("referrers/{}", image.top.digest)).await;
+    assert_eq!((got.status, got.code().as_str()), (404, "UNSUPPORTED"));
+    assert!(tier.requests().is_empty());
+    let got = node.pull(&format!("manifests/{tag}")).await;
+    assert!(got.status == 200 && got.body == image.top.body);
+    let got = node.pull("manifests/sha256-0000").await;
+    assert_eq!(got.status, 404, "{got:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_upstream_does_not_take_of_a_request_for_a_list_is_said() {
+    let image = Image::random(1, 1);
+    let upstream = upstream(&image).await;
+    let node = Setup::of(&[], &upstream).start().await;
+    let referrers = format!("referrers/{}", image.top.digest);
+    for status in [400, 405] {
+        upstream.script(move |request| {
+            let is_list = request.path.contains("/tags/") || request.path.contains("/referrers/");
+            let said = "number of results requested cannot be negative";
+            is_list.then(|| Reply::error(status, "PAGINATION_NUMBER_INVALID", said))
+        });
+        for what in ["tags/list", &referrers] {
+            let got = node.pull(what).await;
+            assert_eq!(got.status, status, "{got:?}");
+            assert!(got.message().contains("cannot be negative"), "{got:?}");
+            assert_eq!(got.header("allow").is_some(), status == 405, "{got:?}");
+            let got = node.head(what).await;
+            assert_eq!(got.status, status, "{got:?}");
+            assert_eq!(got.header("allow"), (status == 405).then_some("GET"));
+        }
+        assert_eq!(node.pull("manifests/1").await.status, 200);
+    }
+    assert_eq!(node.count(EventName::EndpointEjected), 0);
 }

@@ -4,7 +4,7 @@ use super::behaviour::{Behaviour, Cold, Flavour, RateLimit};
 use super::content::Content;
 use super::message::{Framing, Recorded, Reply};
 use super::tokens::{self, TokenBook};
-use harbor_pilot::oci::ByteRange;
+use harbor_pilot::oci::Ranges;
 use serde_json::json;
 
 /// The answer. `scheme` is its own.
@@ -196,7 +196,8 @@ fn cdn(behaviour: &Behaviour, content: &Content, request: &Recorded, digest: &st
 fn ranged(request: &Recorded, body: Vec<u8>) -> Reply {
     let octets = "application/octet-stream";
     let total = body.len() as u64;
-    let Some(range) = request.header("range").and_then(ByteRange::parse) else {
+    let ranges = request.header("range").and_then(Ranges::parse);
+    let Some(range) = ranges.and_then(|ranges| ranges.single()) else {
         let whole = Reply::new(200).header("Accept-Ranges", "bytes");
         return whole.body(octets, body);
     };

@@ -158,3 +158,56 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn lists_of_ranges_of_requests() {
+    use crate::oci::{RangeSpec, Ranges};
+    let from = |first, last| RangeSpec::From(ByteRange { first, last });
+    let shown = |header: &str, total| {
+        let parts = Ranges::parse(header)?.within(total)?;
+        let parts = parts.iter().map(ContentRange::header);
+        Some(parts.collect::<Vec<_>>().join(", "))
+    };
+    for (header, single) in [
+        ("bytes=5-9", Some(from(5, Some(9)))),
+        ("bytes=5-", Some(from(5, None))),
+        ("bytes=-9", Some(RangeSpec::Last(9))),
+        ("bytes=-0", Some(RangeSpec::Last(0))),
+        ("bytes=5-9,", Some(from(5, Some(9)))),
+        ("Bytes= ,\t5-9 ,", Some(from(5, Some(9)))),
+        ("bytes=5-9,10-", None),
+    ] {
+        let ranges = Ranges::parse(header);
+        assert_eq!(ranges.expect(header).single(), single, "{header}");
+    }
+    for none in [
+        "",
+        "bytes",
+        "bytes=",
+        "bytes=,",
+        "bytes=-",
+        "bytes=0-1,x",
+        "bytes=0-1,9-5",
+        "bytes=0-1 3-4",
+        "bytes=--5",
+        "bytes=-18446744073709551616",
+        "items=0-1",
+    ] {
+        assert_eq!(Ranges::parse(none), None, "{none}");
+    }
+    let table = [
+        ("bytes=0-1,-2", 10, Some("bytes 0-1/10, bytes 8-9/10")),
+        ("bytes=-20", 10, Some("bytes 0-9/10")),
+        ("bytes=20-,-1", 10, Some("bytes 9-9/10")),
+        ("bytes=20-,-0", 10, Some("")),
+        ("bytes=-18446744073709551615", 10, Some("bytes 0-9/10")),
+        ("bytes=0-,0-0", 10, None),
+        ("bytes=-1", 0, Some("")),
+    ];
+    for (header, total, due) in table {
+        assert_eq!(shown(header, total).as_deref(), due, "{header} of {total}");
+    }
+    let many = |count: usize| format!("bytes={}", vec!["0-0"; count].join(","));
+    assert!(Ranges::parse(&many(1024)).is_some());
+    assert!(Ranges::parse(&many(1025)).is_none());
+}

@@ -1,17 +1,20 @@
 //! The answer to a request for a blob: from memory where the size says enough, else from a search.
 
+use super::ranged::{Ranged, Span};
+use super::size::SizeSearch;
 use super::{BlobWanted, Expected, Fetched};
 use crate::config::{Timeouts, Verify};
 use crate::http1::ResponseHead;
-use crate::oci::{ByteRange, ContentRange, Digest, ErrorCode};
+use crate::oci::{ByteRange, ContentRange, Digest, ErrorCode, RangeSpec};
 use crate::relay::answer::{
     Answered, ResponseBody, SERVED_BY, head_of, header_value, refusal, served_by,
 };
 use crate::relay::body::{BlobBody, Errand};
 use crate::relay::causes;
-use crate::relay::engine::{PullRequest, RelayParts, Rules, not_found};
+use crate::relay::engine::{Missing, PullRequest, RelayParts, Rules};
 use crate::relay::head;
 use crate::relay::memory::{CONTENT_DIGEST, Image};
+use crate::relay::multipart::{Framing, Multipart};
 use crate::relay::record::RequestRecord;
 use crate::relay::rules::FinalAnswer;
 use crate::relay::search::{Found, NotFound, Search};
@@ -21,6 +24,7 @@ use crate::route::Route;
 use crate::telemetry::RequestOutcome;
 use hyper::StatusCode;
 use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -47,43 +51,72 @@ pub(crate) async fn answer(
 ) -> Answered {
     let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
     let content = Image::content(registry, repository, digest.clone());
-    let size = parts.sizes.get(&content);
-    if let (Some(range), Some(size)) = (request.range, size)
-        && range.within(size).is_none()
-    {
-        return range_not_satisfiable(size, record);
-    }
-    if let (true, Some(size)) = (request.head, size) {
-        return sized(size, &digest, record);
+    let known = parts.sizes.get(&content);
+    if let (true, Some(size)) = (request.head, known) {
+        return sized(size, &digest, RequestOutcome::Served, record);
     }
     let what = format!("{}/{}@{digest}", route.registry_label, route.repository);
-    let (route, denied) = parts.without_denied(route);
     let wanted = BlobWanted {
         parts: parts.clone(),
         digest,
         trust: request.trust,
-        range: if request.head { None } else { request.range },
-        expected: Expected::of(content, size),
-        head: request.head,
+        range: None,
+        expected: Expected::of(content, known),
+        head: true,
         by_get: false,
         policy: rules.config.failover.harbor_policy,
         request_id: record.request_id(),
     };
-    if !request.head && request.range.is_none_or(|range| range.first == 0) {
-        parts
-            .memories
-            .unproven
-            .begins(&wanted.pulled(), Instant::now());
-    }
     let timing = timing(&parts.timeouts);
-    let search = |wanted: BlobWanted| {
-        let wanted = Arc::new(wanted);
-        Search::new(parts.clone(), route.clone(), wanted, timing).run()
-    };
-    let mut ended = search(wanted.clone()).await;
-    if request.head && ended.head_was_of_no_use() {
-        ended = Box::pin(search(wanted.by_get())).await.after(ended);
+    // Where several ranges begin, and how many bytes they are, depends on the size.
+    let is_of_several = request.ranges.is_some() && request.range().is_none();
+    let mut size = known;
+    if request.head || (is_of_several && size.is_none()) {
+        let search = SizeSearch {
+            parts: parts.clone(),
+            route: route.clone(),
+            wanted: wanted.clone(),
+            timing,
+            generation: rules.generation,
+        };
+        let told = Box::pin(search.run(&what, request, record)).await;
+        let (told, its_record) = match told {
+            Ok(told) => told,
+            Err(answer) => return *answer,
+        };
+        record = its_record;
+        if request.head {
+            let mut answer = sized(told.bytes, &wanted.digest, told.outcome, record);
+            answer.head.set(SERVED_BY, served_by(&told.endpoint));
+            return answer;
+        }
+        size = Some(told.bytes);
     }
+    let ranged = match Ranged::of(request.ranges.as_ref(), size) {
+        Ok(ranged) => ranged,
+        Err(size) => return range_not_satisfiable(size, record),
+    };
+    let mut wanted = BlobWanted {
+        range: ranged.first(),
+        head: false,
+        ..wanted
+    };
+    if let Ranged::Several(_) = ranged {
+        // What is answered with is said in the first part's head: nobody overrules it for the others.
+        wanted.expected = wanted.expected.of_rest(size);
+    }
+    let (route, denied) = parts.without_denied(route);
+    if ranged.begins_it() {
+        let pulled = wanted.pulled();
+        parts.memories.unproven.begins(&pulled, Instant::now());
+    }
+    let search = Search::new(
+        parts.clone(),
+        route.clone(),
+        Arc::new(wanted.clone()),
+        timing,
+    );
+    let mut ended = search.run().await;
     record.searched(
         ended.attempts,
         ended.generation,
@@ -107,19 +140,18 @@ pub(crate) async fn answer(
             {
                 return range_not_satisfiable(size, record);
             }
-            return not_found(
-                &what,
-                ErrorCode::BlobUnknown,
-                &ended,
-                &nothing,
-                request.head,
-                record,
-            );
+            let missing = Missing {
+                what: &what,
+                unknown: ErrorCode::BlobUnknown,
+                tried: &ended.tried,
+                nothing: &nothing,
+            };
+            return missing.answer(parts, &route, request, record);
         }
     };
     let outcome = head::outcome(&route, &found.endpoint, found.first_choice);
     record.served_by(&found.endpoint);
-    if request.range.is_some() {
+    if request.ranges.is_some() {
         let unproven = &parts.memories.unproven;
         unproven.gives_range(&found.endpoint, &wanted.pulled(), Instant::now());
     }
@@ -134,14 +166,15 @@ pub(crate) async fn answer(
         route,
         wanted,
         timing,
-        first: request.range.map_or(0, |range| range.first),
+        first: 0,
         last: None,
         total: None,
+        spans: VecDeque::new(),
         reset: request.reset.clone(),
     };
     stream(
         rules.config.relay.verify,
-        request.range,
+        ranged,
         errand,
         found,
         outcome,
@@ -152,7 +185,7 @@ pub(crate) async fn answer(
 /// The response of a body that has begun.
 fn stream(
     verify: Verify,
-    range: Option<ByteRange>,
+    ranged: Ranged,
     mut errand: Errand,
     found: Found<Fetched>,
     outcome: RequestOutcome,
@@ -160,13 +193,15 @@ fn stream(
 ) -> Answered {
     let incoming = match found.good {
         Fetched::Stream(incoming) => *incoming,
-        Fetched::Size(size) => return sized(size, &errand.wanted.digest, record),
+        Fetched::Size(size) => return sized(size, &errand.wanted.digest, outcome, record),
     };
+    let range = ranged.first();
     let part: Option<ContentRange> = match (range, incoming.total) {
         (Some(range), Some(total)) => range.within(total),
         _ => None,
     };
     errand.total = incoming.total;
+    errand.first = part.map_or(0, |part| part.first);
     let status = match part {
         Some(part) => {
             errand.last = Some(part.last);
@@ -194,12 +229,30 @@ fn stream(
         (false, None, Some(total)) => Window::measured(total),
         _ => Window::hashed(digest.clone(), incoming.total),
     };
-    if range.is_some_and(|range| range.last.is_none()) {
+    if let Some(RangeSpec::From(ByteRange { last: None, .. })) = range {
         record.early_close_is_normal();
     }
     record.answers(status.as_u16(), outcome, Instant::now());
     let mut head = blob_head(status, &digest, &record);
     head.set(SERVED_BY, served_by(&found.endpoint));
+    if let (Ranged::Several(spans), Some(_)) = (ranged, part) {
+        errand.spans = spans.iter().skip(1).map(Span::range).collect();
+        let boundary = [errand.parts.random(), errand.parts.random()];
+        let framing = Framing::new(spans, boundary);
+        head.set(CONTENT_TYPE, header_value(&framing.content_type()));
+        head.set(CONTENT_LENGTH, framing.length());
+        let blob = BlobBody::new(
+            errand,
+            window,
+            incoming,
+            found.endpoint,
+            found.in_flight,
+            record,
+        );
+        return head.and(ResponseBody::Several(Box::new(Multipart::new(
+            blob, framing,
+        ))));
+    }
     if let Some(part) = part {
         head.set(CONTENT_RANGE, header_value(&part.header()));
     }
@@ -228,8 +281,13 @@ fn blob_head(status: StatusCode, digest: &Digest, record: &RequestRecord) -> Res
 }
 
 /// HEAD, from a known size.
-fn sized(size: u64, digest: &Digest, mut record: RequestRecord) -> Answered {
-    record.answers(200, RequestOutcome::Served, Instant::now());
+fn sized(
+    size: u64,
+    digest: &Digest,
+    outcome: RequestOutcome,
+    mut record: RequestRecord,
+) -> Answered {
+    record.answers(200, outcome, Instant::now());
     blob_head(StatusCode::OK, digest, &record)
         .with(CONTENT_LENGTH, size)
         .and(ResponseBody::empty(record))

@@ -1,11 +1,13 @@
 //! What a body is of, and where more of it can be had.
 
+use crate::oci::ContentRange;
 use crate::relay::blob::BlobWanted;
 use crate::relay::engine::RelayParts;
 use crate::relay::memory::Pulled;
 use crate::relay::timing::Timing;
 use crate::route::Route;
 use crate::topology::EndpointId;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::time::Instant;
@@ -22,6 +24,8 @@ pub(crate) struct Errand {
     pub(crate) last: Option<u64>,
     /// Size of the whole blob, as its first source told it.
     pub(crate) total: Option<u64>,
+    /// Parts of the blob that are to follow in the same body, each from its first byte to its last.
+    pub(crate) spans: VecDeque<ContentRange>,
     /// Tells the server to reset the connection.
     pub(crate) reset: Arc<AtomicBool>,
 }
@@ -29,6 +33,15 @@ pub(crate) struct Errand {
 // === impl Errand ===
 
 impl Errand {
+    /// Goes over to the next part, if there is one.
+    pub(super) fn next_span(&mut self) -> Option<ContentRange> {
+        let span = self.spans.pop_front()?;
+        self.first = span.first;
+        self.last = Some(span.last);
+        self.wanted = self.wanted.part_of(span);
+        Some(span)
+    }
+
     /// All that was wanted is there, and fits: who named it in a tag's manifest was right. `bytes`: of this body.
     pub(super) fn delivered(&self, bytes: u64) {
         let size = self.total.unwrap_or(self.first.saturating_add(bytes));

@@ -283,7 +283,7 @@ fn forget_denied(parts: &RelayParts, wish: &Wish, nothing: &NotFound) {
         FinalAnswer::NotFound | FinalAnswer::Withheld | FinalAnswer::Policy => {
             parts.stale.forget(&wish.image, wish.kinds)
         }
-        FinalAnswer::RangeNotSatisfiable | FinalAnswer::NoMemory => {}
+        FinalAnswer::RangeNotSatisfiable | FinalAnswer::NotTaken(_) | FinalAnswer::NoMemory => {}
     }
 }
 

@@ -295,6 +295,7 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
         first: 0,
         last: Some(size - 1),
         total: Some(size),
+        spans: VecDeque::new(),
         reset: Arc::default(),
     };
     let sinks = bench.parts.sinks.clone();

@@ -59,6 +59,21 @@ pub(super) const ROWS: &[Row] = &[
         "replica:proxy-docker-io/replicas.example.com/proxy-ghcr-io/o/r core:proxy.docker.io/replicas.example.com/proxy-ghcr-io/o/r spegel:replicas.example.com/proxy-ghcr-io/o/r?ns=docker.io upstream!:replicas.example.com/proxy-ghcr-io/o/r",
     ),
     ns("docker.io", "reg.example:5000/team/app", "invalid"),
+    // Said in both, the registry counts once (regctl with a path per mirror).
+    ns("registry-1.docker.io", "docker.io/library/nginx", NGINX),
+    ns("docker.io", "index.docker.io/nginx", NGINX),
+    ns("ghcr.io", "ghcr.io/o/r", GITHUB),
+    ns(
+        "reg.example:5000",
+        "reg.example:5000/team/closed",
+        "private: team/closed",
+    ),
+    ns("docker.io", "docker.io/myorg/app", "private: myorg/app"),
+    ns(
+        "replicas.example.com",
+        "replicas.example.com/proxy-ghcr-io/o/r",
+        GITHUB,
+    ),
     ns(
         "nowhere.example",
         "docker.io/library/nginx",

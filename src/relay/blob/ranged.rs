@@ -1,0 +1,181 @@
+//! What of a blob is asked for: all of it, one range, or several. Pure.
+
+use crate::oci::{ByteRange, ContentRange, RangeSpec, Ranges};
+
+/// Parts that lie this near to each other are asked of a source as one: the bytes between them cost less than another request.
+const GAP: u64 = 256 * 1024;
+
+/// What of a blob is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ranged {
+    Whole,
+    /// One range.
+    One(RangeSpec),
+    /// Several: in each span one request to a source.
+    Several(Vec<Span>),
+}
+
+/// Parts that one request to a source brings, each behind the one before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Span(Vec<ContentRange>);
+
+// === impl Ranged ===
+
+impl Ranged {
+    /// `size`: of the blob, if anybody knows it; several ranges want it.
+    ///
+    /// # Errors
+    /// The size of a blob that has nothing of what is asked for (416).
+    pub(super) fn of(ranges: Option<&Ranges>, size: Option<u64>) -> Result<Self, u64> {
+        let Some(ranges) = ranges else {
+            return Ok(Self::Whole);
+        };
+        let single = ranges.single();
+        let Some(size) = size else {
+            return Ok(single.map_or(Self::Whole, Self::One));
+        };
+        if let Some(range) = single {
+            let part = range.within(size).ok_or(size)?;
+            return Ok(match range {
+                RangeSpec::From(_) => Self::One(range),
+                // There are stores that know no ranges from the end (Azure's).
+                RangeSpec::Last(_) => Self::One(part.into()),
+            });
+        }
+        let Some(parts) = ranges.within(size) else {
+            return Ok(Self::Whole);
+        };
+        match parts.as_slice() {
+            [] => Err(size),
+            [part] => Ok(Self::One((*part).into())),
+            parts => Ok(Self::Several(spans(parts))),
+        }
+    }
+
+    /// The range that is asked of a source first.
+    pub(super) fn first(&self) -> Option<RangeSpec> {
+        match self {
+            Self::Whole => None,
+            Self::One(range) => Some(*range),
+            Self::Several(spans) => spans.first().map(|span| span.range().into()),
+        }
+    }
+
+    /// Whether a pull of the blob begins with it.
+    pub(super) fn begins_it(&self) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::One(range) => matches!(range, RangeSpec::From(ByteRange { first: 0, .. })),
+            Self::Several(_) => false,
+        }
+    }
+}
+
+/// The parts in their order, those in one span that follow each other closely.
+fn spans(parts: &[ContentRange]) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    for part in parts {
+        let last = spans.last_mut();
+        match last.filter(|span| span.reaches(part)) {
+            Some(span) => span.0.push(*part),
+            None => spans.push(Span(vec![*part])),
+        }
+    }
+    spans
+}
+
+// === impl Span ===
+
+impl Span {
+    /// Its parts: one at least.
+    pub(crate) fn parts(&self) -> &[ContentRange] {
+        &self.0
+    }
+
+    /// From the first byte of its first part to the last of its last.
+    pub(crate) fn range(&self) -> ContentRange {
+        let (Some(first), Some(last)) = (self.0.first(), self.0.last()) else {
+            return ContentRange {
+                first: 0,
+                last: 0,
+                total: None,
+            };
+        };
+        ContentRange {
+            last: last.last,
+            ..*first
+        }
+    }
+
+    /// Whether a part begins behind it, and near enough.
+    fn reaches(&self, part: &ContentRange) -> bool {
+        let gap = part.first.checked_sub(self.range().last);
+        gap.is_some_and(|gap| (1..=GAP).contains(&gap))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: u64 = 10_000_000;
+
+    fn ranged(header: &str, size: Option<u64>) -> Result<Ranged, u64> {
+        let ranges = Ranges::parse(header);
+        assert!(ranges.is_some(), "{header}");
+        Ranged::of(ranges.as_ref(), size)
+    }
+
+    /// `0-9 20-29 | 900000-900009`: parts of a span, spans.
+    fn shown(ranged: &Ranged) -> String {
+        let Ranged::Several(spans) = ranged else {
+            return format!("{ranged:?}");
+        };
+        let span = |span: &Span| {
+            let parts = span.parts().iter();
+            let parts = parts.map(|part| format!("{}-{}", part.first, part.last));
+            parts.collect::<Vec<_>>().join(" ")
+        };
+        spans.iter().map(span).collect::<Vec<_>>().join(" | ")
+    }
+
+    #[test]
+    fn parts_near_to_each_other_are_one_request_and_keep_their_order() {
+        let table = [
+            ("bytes=0-9,20-29", "0-9 20-29"),
+            ("bytes=0-9, 10-19", "0-9 10-19"),
+            ("bytes=0-9,5-19", "0-9 | 5-19"),
+            ("bytes=20-29,0-9", "20-29 | 0-9"),
+            ("bytes=0-9,262153-262160", "0-9 262153-262160"),
+            ("bytes=0-9,262154-262160", "0-9 | 262154-262160"),
+            ("bytes=0-9,-10", "0-9 | 9999990-9999999"),
+            ("bytes=9999990-,-30", "9999990-9999999 | 9999970-9999999"),
+            ("bytes=5-5,90000000-,7-8", "5-5 7-8"),
+        ];
+        for (header, due) in table {
+            let ranged = ranged(header, Some(SIZE)).unwrap();
+            assert_eq!(shown(&ranged), due, "{header}");
+            assert!(!ranged.begins_it());
+        }
+    }
+
+    #[test]
+    fn one_range_is_one_and_too_much_is_the_whole() {
+        let from = |first, last| Ok(Ranged::One(RangeSpec::From(ByteRange { first, last })));
+        assert_eq!(ranged("bytes=5-", Some(SIZE)), from(5, None));
+        assert_eq!(ranged("bytes=5-", None), from(5, None));
+        assert_eq!(
+            ranged("bytes=-5", None),
+            Ok(Ranged::One(RangeSpec::Last(5)))
+        );
+        let last = from(SIZE - 5, Some(SIZE - 1));
+        assert_eq!(ranged("bytes=-5", Some(SIZE)), last);
+        assert_eq!(ranged("bytes=90000000-,-5", Some(SIZE)), last);
+        for none in ["bytes=10000000-", "bytes=-0", "bytes=10000000-,-0"] {
+            assert_eq!(ranged(none, Some(SIZE)), Err(SIZE), "{none}");
+        }
+        assert_eq!(ranged("bytes=0-,0-", Some(SIZE)), Ok(Ranged::Whole));
+        assert_eq!(ranged("bytes=-1", Some(0)), Err(0));
+        assert_eq!(Ranged::of(None, None), Ok(Ranged::Whole));
+    }
+}

@@ -1,0 +1,165 @@
+//! The size of a blob that no manifest of its repository told: what HEAD is answered with, and where several ranges begin. One
+//! search for all who ask within ten seconds, by GET of the first byte, given up at the head: a Harbor answers HEAD 404 for what
+//! it has not cached yet (harbor-facts 0.5).
+
+use super::{BlobWanted, Fetched};
+use crate::oci::ErrorCode;
+use crate::relay::answer::Answered;
+use crate::relay::causes::{self, Tried};
+use crate::relay::engine::{Missing, PullRequest, RelayParts};
+use crate::relay::head;
+use crate::relay::record::RequestRecord;
+use crate::relay::search::{Found, NotFound, Search};
+use crate::relay::timing::Timing;
+use crate::route::Route;
+use crate::telemetry::RequestOutcome;
+use crate::topology::EndpointId;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What a search for a size came to.
+#[derive(Debug)]
+pub(crate) struct ToldSize {
+    result: Result<Size, NotFound>,
+    tried: Vec<Tried>,
+    attempts: u32,
+    generation: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Size {
+    pub(super) bytes: u64,
+    pub(super) endpoint: EndpointId,
+    pub(super) outcome: RequestOutcome,
+}
+
+/// A search for a size.
+#[derive(Clone)]
+pub(super) struct SizeSearch {
+    pub(super) parts: Arc<RelayParts>,
+    pub(super) route: Arc<Route>,
+    pub(super) wanted: BlobWanted,
+    pub(super) timing: Timing,
+    /// Of the configuration.
+    pub(super) generation: u64,
+}
+
+// === impl SizeSearch ===
+
+impl SizeSearch {
+    /// The size, or the answer where nobody tells one. What was told within the last ten seconds is not asked for again,
+    /// whatever it was.
+    pub(super) async fn run(
+        self,
+        what: &str,
+        request: &PullRequest,
+        mut record: RequestRecord,
+    ) -> Result<(Size, RequestRecord), Box<Answered>> {
+        let (parts, pulled) = (self.parts.clone(), self.wanted.pulled());
+        let kept = parts.memories.told_sizes.get(&pulled, Instant::now());
+        let told = match kept {
+            Some(told) => told,
+            None => {
+                let key = (self.generation, pulled);
+                let flown = parts.size_flights.join(key, || self.clone().told()).await;
+                flown.map_or_else(
+                    |panicked| Arc::new(ToldSize::broken(&panicked)),
+                    |told| Arc::clone(&told),
+                )
+            }
+        };
+        record.searched(told.attempts, told.generation, causes::story(&told.tried));
+        match &told.result {
+            Ok(size) => {
+                record.served_by(&size.endpoint);
+                Ok((size.clone(), record))
+            }
+            Err(nothing) => {
+                let missing = Missing {
+                    what,
+                    unknown: ErrorCode::BlobUnknown,
+                    tried: &told.tried,
+                    nothing,
+                };
+                Err(Box::new(missing.answer(
+                    &parts,
+                    &self.route,
+                    request,
+                    record,
+                )))
+            }
+        }
+    }
+
+    /// Asks, and remembers for the next ten seconds.
+    async fn told(self) -> Arc<ToldSize> {
+        let pulled = self.wanted.pulled();
+        let trust = pulled.trust;
+        let memory = self.parts.clone();
+        let told = Arc::new(self.search().await);
+        let memory = &memory.memories.told_sizes;
+        memory.put(pulled, told.clone(), trust, Instant::now());
+        told
+    }
+
+    async fn search(self) -> ToldSize {
+        let parts = &self.parts;
+        let trust = self.wanted.trust;
+        let (route, denied) = parts.without_denied(self.route.clone());
+        let search = |wanted: BlobWanted| {
+            Search::new(parts.clone(), route.clone(), Arc::new(wanted), self.timing).run()
+        };
+        let mut ended = search(self.wanted.clone()).await;
+        if ended.head_was_of_no_use() {
+            ended = Box::pin(search(self.wanted.by_get())).await.after(ended);
+        }
+        let result = match ended.result {
+            Ok(Found {
+                good: Fetched::Size(bytes),
+                endpoint,
+                first_choice,
+                ..
+            }) => {
+                let content = std::iter::once(&self.wanted.digest);
+                parts
+                    .stickiness
+                    .answered((&route, trust), &endpoint, content, Instant::now());
+                let outcome = head::outcome(&route, &endpoint, first_choice);
+                Ok(Size {
+                    bytes,
+                    endpoint,
+                    outcome,
+                })
+            }
+            // A body, which nobody asked for.
+            Ok(_) => Err(NotFound::Failed),
+            Err(nothing) => {
+                if nothing.is_nowhere(&ended.tried) {
+                    let blob = (self.wanted.expected.blob(), trust);
+                    parts.memories.unproved.missing(blob, Instant::now());
+                }
+                Err(parts.remember_denial((&route, trust), denied, nothing))
+            }
+        };
+        ToldSize {
+            result,
+            tried: ended.tried,
+            attempts: ended.attempts,
+            generation: ended.generation,
+        }
+    }
+}
+
+// === impl ToldSize ===
+
+impl ToldSize {
+    fn broken(panicked: &crate::lifecycle::Panicked) -> Self {
+        let ended = crate::relay::search::Ended::<()>::broken(panicked);
+        Self {
+            result: Err(NotFound::Failed),
+            tried: ended.tried,
+            attempts: ended.attempts,
+            generation: ended.generation,
+        }
+    }
+}
