@@ -220,7 +220,7 @@ pub async fn build(
         admin: None,
         metrics: None,
     };
-    settled(health.snapshot(), &first_sources).await;
+    settled(health.snapshot(), &first_sources, settled::AT_START).await;
     // Bound and served on the data runtime: its sockets are driven there.
     let accepting = data.runtimes().next().cloned();
     let accepting = accepting.unwrap_or_else(Handle::current);

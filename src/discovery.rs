@@ -133,6 +133,20 @@ impl Discovery {
         }
     }
 
+    /// A request has no address of this source: DNS is asked again now, by one lookup for all who wait, and four times a second
+    /// at most. Ready when it has answered or failed. True: the sets have addresses of it.
+    pub async fn ask_again(&self, source: &SourceId) -> bool {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Again(source.clone(), reply);
+        // Whoever is stopping, or has too many waiting, drops the other end.
+        if self.requests.send(request).await.is_ok() {
+            let _ = answer.await;
+        }
+        let sets = self.sets.borrow();
+        sets.get(source)
+            .is_some_and(|set| !set.addresses.is_empty())
+    }
+
     /// Addresses of any host (redirect target, token realm), cached for the records' life, single-flight.
     ///
     /// # Errors

@@ -20,14 +20,16 @@ mod sources;
 #[cfg(test)]
 mod testing;
 mod tool;
+mod verdict;
 
-use crate::admin::Status;
+use crate::admin::{Status, Verdict};
 use crate::config::{BaseUrl, Config};
 use crate::node::detect::Machine;
 use crate::node::files::Tiers;
 use agent::{AgentFacts, ConfigFacts};
 use environment::Environment;
 use files::FilesFacts;
+use futures_util::future::join_all;
 use look::Looked;
 use pull::Trial;
 use report::{Check, Report};
@@ -82,6 +84,9 @@ pub async fn examine(subject: &Subject, done: &dyn Fn(&[&str])) -> Report {
     let configuration = agent::configuration(&subject.files, status);
     let agent = agent::agent(&subject.agent);
     done(&["configuration", "agent"]);
+    if subject.files.is_hidden().is_some() {
+        return without_configuration(subject, configuration, agent, done);
+    }
     let on_disk = async {
         let (files, facts) = files_of(subject, status).await;
         done(&["files"]);
@@ -99,7 +104,32 @@ pub async fn examine(subject: &Subject, done: &dyn Fn(&[&str])) -> Report {
     let mut checks = vec![configuration, agent, files];
     checks.extend(outside);
     checks.push(pull);
-    Report { checks }
+    let verdict = verdict::settle(&mut checks, &subject.agent);
+    Report { verdict, checks }
+}
+
+/// Somebody who may not read the configuration learns what the agent says, if it is where it is without one.
+fn without_configuration(
+    subject: &Subject,
+    configuration: Check,
+    agent: Check,
+    done: &dyn Fn(&[&str]),
+) -> Report {
+    let why = "the configuration cannot be read: run doctor as root";
+    let mut checks = vec![configuration];
+    checks.push(match subject.agent.answers() {
+        true => agent,
+        false => Check::not_made("agent", why),
+    });
+    let (_, rest) = CHECKS.split_at(checks.len());
+    checks.extend(rest.iter().map(|name| Check::not_made(name, why)));
+    done(rest);
+    let verdict = match subject.agent.answers() {
+        true => verdict::settle(&mut checks, &subject.agent),
+        // Nothing is known.
+        false => Verdict::Ready,
+    };
+    Report { verdict, checks }
 }
 
 /// What was seen of the sources, judged.
@@ -168,7 +198,8 @@ async fn pull_of(subject: &Subject, facts: Option<&FilesFacts>) -> Check {
     let Some(agent) = answering else {
         return skip("the agent does not answer");
     };
-    let (Some(file), Some(certs_d)) = (facts.registry_of_agent(), &facts.detected.certs_d) else {
+    let registries = facts.registries_of_agent();
+    let (false, Some(certs_d)) = (registries.is_empty(), &facts.detected.certs_d) else {
         return skip("no host configuration names the agent first");
     };
     let detected = &facts.detected;
@@ -182,14 +213,21 @@ async fn pull_of(subject: &Subject, facts: Option<&FilesFacts>) -> Check {
         Ok(tool) => tool,
         Err(why) => return skip(&why),
     };
-    let trial = Trial {
-        tool: tool.clone(),
-        agent: agent.dialled(),
-        key: subject.config.server.require_header.clone(),
-        registry: file.registry.clone(),
-        certs_d: certs_d.clone(),
-        nonce: subject.nonce,
-    };
-    let reference = trial.reference();
-    pull::pull(&reference, &tool, &trial.run().await)
+    let numbers = 0..;
+    let trials = registries
+        .into_iter()
+        .zip(numbers)
+        .map(|(registry, number)| Trial {
+            tool: tool.clone(),
+            agent: agent.dialled(),
+            key: subject.config.server.require_header.clone(),
+            registry: registry.to_owned(),
+            certs_d: certs_d.clone(),
+            nonce: subject.nonce.wrapping_add(number),
+        });
+    let pulls = trials.map(|trial| async {
+        let reference = trial.reference();
+        pull::pull(&reference, &tool, &trial.run().await)
+    });
+    pull::together(join_all(pulls).await)
 }

@@ -113,9 +113,14 @@ pub fn judge(status: &Status) -> (Verdict, Vec<Reason>) {
             "the agent started with the last accepted configuration".to_owned(),
         );
     }
-    for tier in status.tiers.iter().filter(|tier| !tier.ready) {
-        let why = tier.reason.as_deref().unwrap_or("no address can be used");
-        add(About::Tier, &tier.name, format!("not ready: {why}"));
+    for tier in &status.tiers {
+        if !tier.ready {
+            let why = tier.reason.as_deref().unwrap_or("no address can be used");
+            add(About::Tier, &tier.name, format!("not ready: {why}"));
+        } else if let Some(error) = &tier.dns_error {
+            let what = format!("its name has no addresses, and the last known are used: {error}");
+            add(About::Tier, &tier.name, what);
+        }
     }
     match status.node_files_state {
         Some(FilesState::Degraded | FilesState::Released) => {

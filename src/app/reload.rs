@@ -1,6 +1,6 @@
 //! Loading the configuration again: a good one comes into force as a whole, a bad one changes nothing (design O2).
 
-use super::settled::settled;
+use super::settled::{AT_RELOAD, settled};
 use super::state::keep_accepted;
 use crate::admin::ConfigState;
 use crate::config::{Config, Dns, Loader, Problem, Secret, Timeouts};
@@ -139,7 +139,7 @@ impl Reloader {
             changed
         });
         self.key.send_replace(config.server.require_header.clone());
-        settled(self.snapshot.clone(), &sources).await;
+        settled(self.snapshot.clone(), &sources, AT_RELOAD).await;
         self.relay.update(config.clone());
         self.in_force.send_replace(config.clone());
         self.metrics.config_reloaded(true);

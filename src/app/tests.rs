@@ -181,7 +181,7 @@ fn a_status_line_names_three_problems_and_counts_the_rest() {
     assert_eq!(line.matches("config.toml:").count(), 3, "{line}");
 }
 
-/// DNS that says nothing delays the start by a second and does not stop it (design H1).
+/// DNS that says nothing delays the start by a moment and does not stop it (design H1).
 #[tokio::test(start_paused = true)]
 async fn the_start_waits_for_dns_only_so_long() {
     use crate::topology::{Snapshot, Source, SourceState};
@@ -192,10 +192,10 @@ async fn the_start_waits_for_dns_only_so_long() {
     let (publish, snapshot) = watch::channel(Arc::<Snapshot>::default());
     let settles = |snapshot| async {
         let since = Instant::now();
-        settled(snapshot, &sources).await;
+        settled(snapshot, &sources, settled::AT_START).await;
         since.elapsed()
     };
-    assert_eq!(settles(snapshot.clone()).await, Duration::from_secs(1));
+    assert_eq!(settles(snapshot.clone()).await, Duration::from_millis(100));
     let shown = |source: &Arc<Source>, dns_error: Option<&str>| {
         Arc::new(SourceState {
             source: source.clone(),
@@ -216,7 +216,7 @@ async fn the_start_waits_for_dns_only_so_long() {
     publish(&|source| shown(source, None));
     assert_eq!(
         settles(snapshot.clone()).await,
-        Duration::from_secs(1),
+        Duration::from_millis(100),
         "no answer yet"
     );
     publish(&|source| shown(source, Some("no such name")));
@@ -232,7 +232,7 @@ async fn the_start_waits_for_dns_only_so_long() {
     });
     assert_eq!(
         settles(snapshot).await,
-        Duration::from_secs(1),
+        Duration::from_millis(100),
         "that is the old one"
     );
 }

@@ -18,6 +18,9 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The longest wait after a failure.
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
+/// A request that has no address is not told what was found out longer ago than this: it asks again.
+const BELIEVED: Duration = Duration::from_millis(250);
+
 /// An upstream's set is not served when it was last asked about longer ago than this.
 const DORMANT_AFTER: Duration = Duration::from_secs(3600);
 
@@ -41,6 +44,8 @@ pub(super) struct Known {
     /// When it is to be asked about again (when a request wants it, if lazy).
     next: Instant,
     wanted: bool,
+    /// When it would have been asked about, before a request could not wait for that.
+    put_forward: Option<Instant>,
     /// The end of the last lookup, good or bad.
     asked: Option<Instant>,
 }
@@ -81,6 +86,7 @@ impl Known {
             running: false,
             next: now,
             wanted: false,
+            put_forward: None,
             asked: None,
         }
     }
@@ -94,6 +100,21 @@ impl Known {
     /// A request wants it.
     pub(super) fn touch(&mut self, now: Instant) {
         self.wanted |= now >= self.next;
+    }
+
+    /// A request has no address of it: it is asked about now, or when the last answer is no longer believed. False: nothing is
+    /// to be learned.
+    pub(super) fn ask_now(&mut self, now: Instant) -> bool {
+        if self.literal {
+            return false;
+        }
+        let at = self.asked.map_or(now, |asked| deadline(asked, BELIEVED));
+        if !self.running && at < self.next {
+            self.put_forward.get_or_insert(self.next);
+            self.next = at;
+        }
+        self.wanted = true;
+        true
     }
 
     /// The servers changed: what they say may differ.
@@ -139,6 +160,7 @@ impl Known {
     pub(super) fn answered(&mut self, answer: &Answer, limits: &Dns, now: Instant) -> Change {
         let ttl = answer.ttl.min(limits.max_ttl).max(limits.min_ttl);
         self.finished(now, ttl);
+        self.put_forward = None;
         self.error = None;
         self.failures = 0;
         let port = self.port;
@@ -170,9 +192,18 @@ impl Known {
 
     /// A lookup gave none: the last good ones stay (H1), or those of the last run.
     pub(super) fn failed(&mut self, reason: &str, now: Instant) -> Change {
-        let wait = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
-        self.finished(now, wait.min(LAST_RETRY));
-        self.failures = self.failures.saturating_add(1);
+        match self.put_forward.take().filter(|due| *due > now) {
+            // Requests make it be asked more often, not more rarely by itself.
+            Some(due) => {
+                self.finished(now, Duration::ZERO);
+                self.next = due;
+            }
+            None => {
+                let wait = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
+                self.finished(now, wait.min(LAST_RETRY));
+                self.failures = self.failures.saturating_add(1);
+            }
+        }
         self.error = Some(reason.into());
         if self.addresses.is_empty() {
             let remembered = self.remembered.iter();

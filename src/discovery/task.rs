@@ -22,17 +22,22 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// A lookup is given up after this, whatever the resolver does: 1 s × 2 tries, and room for search domains.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// Requests that wait for one source's answer; further ones do not wait.
+const WAITING: usize = 512;
 
 /// What the handle asks.
 #[derive(Debug)]
 pub(super) enum Request {
     /// A request wants an upstream.
     Touch(SourceId),
+    /// A request has no address of a source: it waits for the next answer.
+    Again(SourceId, oneshot::Sender<()>),
     /// Somebody wants a host's addresses.
     Lookup(String, Reply),
 }
@@ -61,6 +66,10 @@ pub(super) struct Task<R> {
     memory: Memory,
     known: BTreeMap<SourceId, Known>,
     named: NamedHosts,
+    /// Requests that wait for a source's answer.
+    waiting: BTreeMap<SourceId, Vec<oneshot::Sender<()>>>,
+    /// Sources that have been answered for, before that is published.
+    answered: Vec<SourceId>,
     jobs: FuturesUnordered<BoxFuture<'static, Done>>,
     saving: bool,
     unsaved: bool,
@@ -93,6 +102,8 @@ impl<R: Resolve> Task<R> {
             memory: Memory::default(),
             known: BTreeMap::new(),
             named: NamedHosts::default(),
+            waiting: BTreeMap::new(),
+            answered: Vec::new(),
             jobs: FuturesUnordered::new(),
             saving: false,
             unsaved: false,
@@ -107,6 +118,10 @@ impl<R: Resolve> Task<R> {
             let now = Instant::now();
             self.start_what_is_due(now);
             self.publish(now);
+            for source in std::mem::take(&mut self.answered) {
+                // Dropped: each reads what is published.
+                self.waiting.remove(&source);
+            }
             match self.wait(now).await {
                 Wake::Sources => self.take_sources(),
                 Wake::Dns => {
@@ -117,6 +132,16 @@ impl<R: Resolve> Task<R> {
                 Wake::Request(Request::Touch(source)) => {
                     if let Some(known) = self.known.get_mut(&source) {
                         known.touch(Instant::now());
+                    }
+                }
+                Wake::Request(Request::Again(source, reply)) => {
+                    let known = self.known.get_mut(&source);
+                    if known.is_some_and(|known| known.ask_now(Instant::now())) {
+                        let waiting = self.waiting.entry(source).or_default();
+                        waiting.retain(|one| !one.is_closed());
+                        if waiting.len() < WAITING {
+                            waiting.push(reply);
+                        }
                     }
                 }
                 Wake::Request(Request::Lookup(host, reply)) => {
@@ -200,6 +225,7 @@ impl<R: Resolve> Task<R> {
 
     fn source_done(&mut self, id: &SourceId, host: &str, result: Result<Answer, String>) {
         let now = Instant::now();
+        self.answered.push(id.clone());
         // The source may have gone or moved while its old host was being asked for.
         let Some(known) = self.known.get_mut(id).filter(|known| known.host == host) else {
             return;

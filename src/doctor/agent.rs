@@ -2,7 +2,7 @@
 
 use super::code::Code;
 use super::port::Holder;
-use super::report::{Check, Severity};
+use super::report::Check;
 use crate::admin::Status;
 use crate::config::Problem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -71,8 +71,25 @@ pub struct ConfigFacts {
     pub unprivileged: bool,
 }
 
+// === impl ConfigFacts ===
+
+impl ConfigFacts {
+    /// Why the configuration cannot be seen at all by whoever runs doctor; `None`: it can.
+    #[must_use]
+    pub fn is_hidden(&self) -> Option<String> {
+        let is_forbidden = |problem: &Problem| problem.what.contains("ermission denied");
+        let hidden = self.problems.iter().find(|problem| is_forbidden(problem));
+        hidden
+            .filter(|_| self.unprivileged && self.problems.iter().all(is_forbidden))
+            .map(|problem| format!("{}: run doctor as root", problem.what))
+    }
+}
+
 /// The files on disk, and whether they are what runs.
 pub(super) fn configuration(facts: &ConfigFacts, status: Option<&Status>) -> Check {
+    if let Some(why) = facts.is_hidden() {
+        return Check::not_made("configuration", why);
+    }
     let mut check = Check::made("configuration", format!("{} can be used", facts.file));
     if let Some(first) = facts.problems.first() {
         let rest = match facts.problems.len() {
@@ -211,18 +228,6 @@ fn say_status(check: &mut Check, status: &Status, seen: &mut Vec<String>) {
             env!("CARGO_PKG_VERSION"),
         ));
     }
-    if !status.ready {
-        check.find(
-            Severity::Warning,
-            Code::AgentNotReady,
-            "agent",
-            format!(
-                "it says that it is not ready: {}",
-                status.not_ready.join("; ")
-            ),
-            "wait if it is stopping or starting, else: journalctl -u harbor-pilot -n 30",
-        );
-    }
     if status.log_dropped > 0 {
         check.note(format!(
             "{} log records were lost since its start",
@@ -232,4 +237,4 @@ fn say_status(check: &mut Check, status: &Status, seen: &mut Vec<String>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

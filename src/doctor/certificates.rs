@@ -58,6 +58,15 @@ fn judge(
 ) {
     let essential = one.is_tier() || !has_tiers;
     match &endpoint.shown {
+        Err(why) if one.is_tier() && one.source.proxy.is_some() && !why.starts_with("TLS") => {
+            let proxy = one.source.dialled().authority();
+            check.error(
+                Code::ProxyFails,
+                endpoint.id.to_string(),
+                format!("it is not reached through the proxy {proxy}: {why}"),
+                "see that the proxy answers and lets this node ask for that host, or write proxy = \"none\" into that tier",
+            );
+        }
         Err(why) if one.is_tier() => {
             let tls = why.starts_with("TLS");
             let (code, instead) = if tls {

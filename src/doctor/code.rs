@@ -26,6 +26,8 @@ pub enum Code {
     FilesNotManaged,
     /// `restore` was run: the files are not kept until `apply`.
     FilesReleased,
+    /// Files lead to the agent, and the configuration has no tier for which they would be kept.
+    FilesLeft,
     /// A file is not as it should be.
     FilesDiffer,
     /// A file cannot be changed as it should.
@@ -98,7 +100,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::ConfigInvalid,
         Self::ConfigNotInForce,
         Self::AgentNotRunning,
@@ -110,6 +112,7 @@ impl Code {
         Self::ConfigPathNotRead,
         Self::FilesNotManaged,
         Self::FilesReleased,
+        Self::FilesLeft,
         Self::FilesDiffer,
         Self::FileLeft,
         Self::FilesNotWritable,
@@ -160,6 +163,7 @@ impl Code {
             Self::ConfigPathNotRead => "config-path-not-read",
             Self::FilesNotManaged => "files-not-managed",
             Self::FilesReleased => "files-released",
+            Self::FilesLeft => "files-left",
             Self::FilesDiffer => "files-differ",
             Self::FileLeft => "file-left",
             Self::FilesNotWritable => "files-not-writable",

@@ -1,5 +1,6 @@
 //! The node's files as containerd and k3s read them. Facts in, findings out.
 
+mod kept;
 mod registries;
 
 use super::code::Code;
@@ -30,6 +31,14 @@ pub(super) struct FilesFacts {
     pub left: Vec<Left>,
     /// Why the ledger cannot be read.
     pub ledger: Option<String>,
+    /// What whoever runs doctor may not read, so that nothing is known of it.
+    pub hidden: Vec<String>,
+    /// Files that lead to the agent.
+    pub ours: Vec<PathBuf>,
+    /// Registries whose files also say something of others.
+    pub shared: Vec<String>,
+    /// Directories of files on file systems that are read-only, and where those are mounted.
+    pub read_only: Vec<(PathBuf, PathBuf)>,
     /// Where containerd would find the agent.
     pub agent_url: Option<String>,
     /// It answers there.
@@ -64,6 +73,10 @@ impl Default for FilesFacts {
             changes: Vec::new(),
             left: Vec::new(),
             ledger: None,
+            hidden: Vec::new(),
+            ours: Vec::new(),
+            shared: Vec::new(),
+            read_only: Vec::new(),
             agent_url: None,
             agent_alive: false,
             unprivileged: None,
@@ -78,12 +91,15 @@ impl Default for FilesFacts {
 // === impl FilesFacts ===
 
 impl FilesFacts {
-    /// A registry whose images containerd asks the agent for first, as its file says.
-    #[must_use]
-    pub(super) fn registry_of_agent(&self) -> Option<&HostsFile> {
-        self.hosts
-            .iter()
-            .find(|file| self.stand(file) == Stand::First)
+    /// Registries whose images containerd asks the agent for first, as their files say: one of those that are all alike, and
+    /// each whose file says something of others too.
+    pub(super) fn registries_of_agent(&self) -> Vec<&str> {
+        let first = |file: &&HostsFile| self.stand(file) == Stand::First;
+        let of_agent = self.hosts.iter().filter(first);
+        let names = of_agent.map(|file| file.registry.as_str());
+        let (shared, alike): (Vec<&str>, Vec<&str>) =
+            names.partition(|name| self.shared.iter().any(|one| one == name));
+        alike.into_iter().take(1).chain(shared).collect()
     }
 
     fn is_managed(&self) -> bool {
@@ -125,10 +141,7 @@ pub(super) fn files(facts: &FilesFacts) -> Check {
         return Check::not_applicable("files", "no k3s, rke2 or containerd was found on this node");
     }
     if !facts.has_tiers {
-        return Check::not_applicable(
-            "files",
-            "there is no tier, so that the agent belongs in no file",
-        );
+        return kept::without_tiers(facts);
     }
     let place = detected
         .certs_d
@@ -163,8 +176,11 @@ pub(super) fn files(facts: &FilesFacts) -> Check {
             check.note(format!("{}: {}", finding.what, finding.instead));
         }
     }
+    for hidden in &facts.hidden {
+        check.could_not(format!("{hidden}: run doctor as root"));
+    }
     port(&mut check, facts);
-    kept(&mut check, facts);
+    kept::kept(&mut check, facts);
     for file in &facts.hosts {
         hosts(&mut check, facts, file);
     }
@@ -205,105 +221,6 @@ fn port(check: &mut Check, facts: &FilesFacts) {
     };
     let subject = port.agent.to_string();
     check.error(Code::PortUnprivileged, subject, what, port.instead());
-}
-
-/// Whether the agent keeps the files, and can.
-fn kept(check: &mut Check, facts: &FilesFacts) {
-    let stands: Vec<Stand> = facts.hosts.iter().map(|file| facts.stand(file)).collect();
-    if !facts.is_managed() {
-        let without: Vec<&str> = facts
-            .hosts
-            .iter()
-            .zip(&stands)
-            .filter(|(_, stand)| **stand == Stand::Nowhere)
-            .map(|(file, _)| file.registry.as_str())
-            .collect();
-        if without.len() == facts.hosts.len() {
-            check.error(
-                Code::FilesNotManaged,
-                "containerd",
-                "no hosts.toml names the agent and [node] manage is not true: no pull comes through it",
-                "write manage = true under [node] and reload the agent (harbor-pilot plan shows the changes before), or write hosts.toml by hand (README)",
-            );
-        } else if !without.is_empty() {
-            check.note(format!(
-                "not through the agent, since no hosts.toml says so: {}",
-                without.join(", ")
-            ));
-        }
-        return;
-    }
-    if facts.released {
-        check.error(
-            Code::FilesReleased,
-            "containerd",
-            "harbor-pilot restore was run on this node: its files are not kept, and pulls go past the agent",
-            "harbor-pilot apply takes them up again",
-        );
-        return;
-    }
-    if let Some(why) = &facts.ledger {
-        check.error(
-            Code::FileLeft,
-            "the ledger",
-            why,
-            "docs/node-files.md, \"When something goes wrong\"",
-        );
-    }
-    for left in &facts.left {
-        let path = left.path.display().to_string();
-        let unreadable = matches!(&facts.registries, Some((other, Err(_))) if *other == left.path);
-        if left.waits {
-            check.note(format!("{path}: {}", left.why));
-        } else if !unreadable {
-            check.error(
-                Code::FileLeft,
-                path,
-                &left.why,
-                "mend what is said, then: harbor-pilot apply",
-            );
-        }
-    }
-    for trouble in &facts.troubles {
-        let (code, instead) = match trouble.kind.as_str() {
-            "not_writable" => (
-                Code::FilesNotWritable,
-                "systemctl edit harbor-pilot: ReadWritePaths= must name that directory; a path that was made after the agent's start needs its restart; files of another owner: harbor-pilot apply as root",
-            ),
-            "conflict" => (
-                Code::FilesConflict,
-                "make the other program stop, or have it write the agent's entry too; then: harbor-pilot apply",
-            ),
-            "failed" => (
-                Code::FileLeft,
-                "see the reason; the agent tries again by itself",
-            ),
-            // The plan has said it.
-            _ => continue,
-        };
-        check.error(code, &trouble.path, &trouble.why, instead);
-    }
-    let said = |path: &PathBuf| {
-        check
-            .findings
-            .iter()
-            .any(|one| one.subject == path.display().to_string())
-    };
-    let differ: Vec<String> = facts
-        .changes
-        .iter()
-        .filter(|path| !said(path))
-        .map(|path| path.display().to_string())
-        .collect();
-    // Without an agent it is out of the files, and that is as it should be.
-    if facts.agent_alive && !differ.is_empty() {
-        check.error(
-            Code::FilesDiffer,
-            differ.join(", "),
-            "not as it should be, and the running agent has not changed it",
-            "harbor-pilot plan shows the difference, harbor-pilot apply makes it; see whether the running agent has the same configuration",
-        );
-    }
 }
 
 /// One hosts.toml.

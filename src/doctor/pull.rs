@@ -2,7 +2,7 @@
 //! ([`test_image`](crate::server::test_image)), and the agent says whether it was asked.
 
 use super::code::Code;
-use super::report::Check;
+use super::report::{Check, State};
 use super::tool::{Ran, Tool};
 use crate::config::Secret;
 use crate::node::desired::KEY_HEADER;
@@ -160,6 +160,29 @@ pub(super) fn pull(reference: &str, tool: &Tool, outcome: &Outcome) -> Check {
             check
         }
     }
+}
+
+/// Of pulls for several registries one check. What keeps one from being made keeps all.
+pub(super) fn together(pulls: Vec<Check>) -> Check {
+    let all = pulls.len();
+    let mut pulls = pulls.into_iter();
+    let Some(mut check) = pulls.next() else {
+        return Check::not_applicable("pull", "no host configuration names the agent first");
+    };
+    for other in pulls {
+        if matches!(other.state, State::NotMade) && check.state == State::Ok {
+            check.could_not(other.said.clone());
+        }
+        if !other.findings.is_empty() {
+            check.state = State::Findings;
+            check.said = other.said;
+        }
+        check.findings.extend(other.findings);
+    }
+    if check.state == State::Ok && all > 1 {
+        check.said = format!("{}, of {all} registries", check.said);
+    }
+    check
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What an examination came to.
 
 use super::code::Code;
+use crate::admin::Verdict;
 use serde::{Serialize, Serializer};
 
 /// How bad it is.
@@ -55,11 +56,15 @@ pub struct Check {
     pub findings: Vec<Finding>,
     /// What a person should know, and is no fault.
     pub notes: Vec<String>,
+    /// What of it could not be checked, and why.
+    pub unchecked: Vec<String>,
 }
 
 /// All checks, in their fixed order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
+    /// The node's verdict: the agent's own, and what only a look from outside shows.
+    pub verdict: Verdict,
     /// The checks.
     pub checks: Vec<Check>,
 }
@@ -120,6 +125,7 @@ impl Check {
             said: said.into(),
             findings: Vec::new(),
             notes: Vec::new(),
+            unchecked: Vec::new(),
         }
     }
 
@@ -141,6 +147,14 @@ impl Check {
 
     pub(super) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
+    }
+
+    /// A part of the check could not be made, and why. That is no fault of the node's.
+    pub(super) fn could_not(&mut self, why: impl Into<String>) {
+        if self.state == State::Ok {
+            self.state = State::NotMade;
+        }
+        self.unchecked.push(why.into());
     }
 
     pub(super) fn error(
@@ -211,7 +225,7 @@ impl Report {
     pub fn is_incomplete(&self) -> bool {
         self.checks
             .iter()
-            .any(|check| check.state == State::NotMade)
+            .any(|check| check.state == State::NotMade || !check.unchecked.is_empty())
     }
 
     /// 1: findings; 2: none, but something could not be checked; 0: all is well.

@@ -62,5 +62,7 @@ fn missing(path: &Path) -> Vec<PathBuf> {
     let named = hosts_toml::referenced_files(&text).unwrap_or_default();
     let directory = path.parent().unwrap_or(path);
     let files = named.into_iter().map(|file| directory.join(file));
-    files.filter(|file| !file.exists()).collect()
+    // What may not be looked at may be there.
+    let is_gone = |file: &PathBuf| matches!(file.try_exists(), Ok(false));
+    files.filter(is_gone).collect()
 }

@@ -18,6 +18,7 @@ mod layout;
 mod merge;
 mod remove;
 mod render;
+mod types;
 mod view;
 
 pub use copied::{as_copy, rebase};

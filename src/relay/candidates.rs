@@ -46,7 +46,7 @@ pub(crate) struct Candidate {
 pub(crate) enum Pick {
     /// This one.
     Candidate(Candidate),
-    /// The leg's host was never looked up; its lookup runs.
+    /// The leg has no address: it is looked up.
     Unresolved(usize),
     /// Nobody is left.
     Nobody,
@@ -78,8 +78,14 @@ struct Listed {
 /// How long that moment is.
 const MOMENT: Duration = Duration::from_millis(5);
 
-/// DNS has neither named an address nor failed. So it is for a moment after the start and after a reload, when the
-/// snapshot does not show a new source yet; for an upstream, until it is first wanted.
+/// No address is known: DNS has not answered yet, or has failed. So it is for a moment after the start and after a reload, when
+/// the snapshot does not show a new source yet; for an upstream, until it is first wanted.
+fn lacks_addresses(snapshot: &Snapshot, source: &SourceId) -> bool {
+    let state = snapshot.source(source);
+    state.is_none_or(|state| state.endpoints.is_empty())
+}
+
+/// Of those the ones that DNS has not answered for at all.
 fn awaits_dns(snapshot: &Snapshot, source: &SourceId) -> bool {
     snapshot
         .source(source)
@@ -171,19 +177,31 @@ impl Candidates {
         self.pool.unresolved(&snapshot, Want::Next).is_some()
     }
 
-    /// Ready when the leg's source has addresses, or DNS has failed for it, or it takes too long.
+    /// Ready when the leg's source has addresses, or DNS has failed for it now, or it takes too long.
     pub(crate) fn resolved(
         &self,
         parts: &RelayParts,
         leg: usize,
     ) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let mut snapshots = parts.snapshots.clone();
+        let (mut snapshots, discovery) = (parts.snapshots.clone(), parts.discovery.clone());
         let source = self.route.legs.get(leg).map(|leg| leg.source.clone());
         async move {
             let Some(source) = source else {
                 return;
             };
-            let answered = snapshots.wait_for(|snapshot| !awaits_dns(snapshot, &source));
+            let answered = async {
+                let awaited = awaits_dns(&snapshots.borrow(), &source);
+                // What DNS said before this request came is no answer to it: the network may be up by now.
+                if !awaited && !discovery.ask_again(&source).await {
+                    return;
+                }
+                let _closed = snapshots
+                    .wait_for(|snapshot| match awaited {
+                        true => !awaits_dns(snapshot, &source),
+                        false => !lacks_addresses(snapshot, &source),
+                    })
+                    .await;
+            };
             // Too late and never are the same here: the leg then has no address.
             let _ = tokio::time::timeout(RESOLVE_WAIT, answered).await.is_ok();
         }

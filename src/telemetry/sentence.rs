@@ -88,15 +88,27 @@ fn outcome(f: &mut impl Write, record: &AccessRecord) -> fmt::Result {
         RequestOutcome::Refused => return f.write_str("refused"),
         RequestOutcome::Failed => return write!(f, "failed after {attempts} attempts"),
     }
-    match (record.tier.is_empty(), record.endpoint.is_empty()) {
-        (true, _) => Ok(()),
-        (false, has_none) => {
-            f.write_str(" by ")?;
-            f.write_str(&printable(&record.tier))?;
-            f.write_str(if has_none { "" } else { "/" })?;
-            f.write_str(&printable(&record.endpoint))
-        }
+    if !record.tier.is_empty() {
+        f.write_str(" by ")?;
+        f.write_str(&printable(&record.tier))?;
+        let has_none = record.endpoint.is_empty();
+        f.write_str(if has_none { "" } else { "/" })?;
+        f.write_str(&printable(&record.endpoint))?;
     }
+    f.write_str(if is_from_memory(record) {
+        " from memory"
+    } else {
+        ""
+    })
+}
+
+/// Nobody was asked for this answer; `TIER` and `ENDPOINT` name who once gave what was kept.
+fn is_from_memory(record: &AccessRecord) -> bool {
+    let is_served = matches!(
+        record.outcome,
+        RequestOutcome::Served | RequestOutcome::Direct
+    );
+    is_served && record.attempts == 0
 }
 
 impl fmt::Display for Bytes {

@@ -24,6 +24,12 @@ fn tier_is(stage: &Stage, ready: bool, refused: Option<&str>) {
     });
 }
 
+fn dns_says(stage: &Stage, error: Option<&str>) {
+    change(stage, |snapshot| {
+        Arc::make_mut(&mut snapshot.sources[0]).dns_error = error.map(Into::into);
+    });
+}
+
 fn files_are(stage: &Stage, state: FilesState, reason: &str, files: &[&str]) {
     let status = NodeFilesStatus {
         state,
@@ -36,7 +42,7 @@ fn files_are(stage: &Stage, state: FilesState, reason: &str, files: &[&str]) {
 
 type Row = (fn(&Stage), Verdict, u16, &'static [&'static str]);
 
-const TABLE: [Row; 9] = [
+const TABLE: [Row; 10] = [
     (|_| {}, Verdict::Ready, 200, &[]),
     (
         |stage| {
@@ -73,6 +79,12 @@ const TABLE: [Row; 9] = [
         Verdict::Degraded,
         200,
         &["tier replica: not ready: it refused the last 3 requests: 401"],
+    ),
+    (
+        |stage| dns_says(stage, Some("SERVFAIL")),
+        Verdict::Degraded,
+        200,
+        &["tier replica: its name has no addresses, and the last known are used: SERVFAIL"],
     ),
     (
         |stage| {
@@ -118,6 +130,7 @@ async fn every_surface_gives_the_one_verdict() {
     for (set, verdict, ready, reasons) in TABLE {
         let stage = stage();
         stage.listening.send(true).unwrap();
+        dns_says(&stage, None);
         set(&stage);
         let status = Status::of(&stage.view, Instant::now());
         let said: Vec<String> = status.reasons.iter().map(Reason::to_string).collect();

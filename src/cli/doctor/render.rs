@@ -1,5 +1,6 @@
 //! The report for people and for programs: from a value to text, without any I/O.
 
+use crate::admin::Verdict;
 use crate::cli::status::{Color, Page};
 use crate::doctor::report::{Check, Report, Severity, State};
 use crate::printable::printable;
@@ -14,6 +15,7 @@ pub(super) fn json(report: &Report) -> Value {
             "state": check.state,
             "said": check.said,
             "notes": check.notes,
+            "unchecked": check.unchecked,
         })
     });
     let findings = report.checks.iter().flat_map(|check| {
@@ -30,6 +32,7 @@ pub(super) fn json(report: &Report) -> Value {
     });
     json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "verdict": report.verdict,
         "errors": report.count(Severity::Error),
         "warnings": report.count(Severity::Warning),
         "complete": !report.is_incomplete(),
@@ -96,6 +99,9 @@ fn write_check(check: &Check, page: &mut Page) -> fmt::Result {
             writeln!(page.text, "{lead}{}", printable(line))?;
         }
     }
+    for why in &check.unchecked {
+        writeln!(page.text, "    could not check: {}", printable(why))?;
+    }
     for note in &check.notes {
         writeln!(page.text, "    note: {}", printable(note))?;
     }
@@ -116,7 +122,7 @@ fn last_line(report: &Report) -> (String, Color) {
     } else {
         ""
     };
-    match (errors, warnings) {
+    let (line, color) = match (errors, warnings) {
         (0, 0) if rest.is_empty() => ("All is well.".to_owned(), Color::Good),
         (0, 0) => (format!("Nothing found{rest}."), Color::Warn),
         (0, n) => (format!("{}{rest}.", some(n, "warning")), Color::Warn),
@@ -125,5 +131,10 @@ fn last_line(report: &Report) -> (String, Color) {
             format!("{}, {}{rest}.", some(n, "error"), some(m, "warning")),
             Color::Bad,
         ),
+    };
+    match report.verdict {
+        // What could not be checked may be anything.
+        Verdict::Ready if report.is_incomplete() => (line, color),
+        verdict => (format!("{}: {line}", verdict.word()), color),
     }
 }

@@ -1,6 +1,7 @@
 //! The report's two forms, and its statuses.
 
 use super::render::{json, render};
+use crate::admin::Verdict;
 use crate::doctor::CHECKS;
 use crate::doctor::code::Code;
 use crate::doctor::report::{Check, Finding, Report, Severity, State};
@@ -12,6 +13,7 @@ fn check(name: &'static str, state: State, findings: Vec<Finding>) -> Check {
         said: "within 30 s\u{1b}[31m".to_owned(),
         findings,
         notes: vec!["a note".to_owned()],
+        unchecked: vec!["a file".to_owned(); usize::from(state == State::NotMade)],
     }
 }
 
@@ -26,7 +28,13 @@ fn finding(code: Code, severity: Severity) -> Finding {
 }
 
 fn report(checks: Vec<Check>) -> Report {
-    Report { checks }
+    let errors = checks.iter().flat_map(|check: &Check| &check.findings);
+    let mut errors = errors.filter(|finding| finding.severity == Severity::Error);
+    let verdict = match errors.next() {
+        Some(_) => Verdict::Degraded,
+        None => Verdict::Ready,
+    };
+    Report { verdict, checks }
 }
 
 fn expired() -> Vec<Finding> {
@@ -49,13 +57,13 @@ fn the_status_says_findings_before_gaps() {
     };
     let skipped = || check("files", State::NotApplicable, Vec::new());
     let table = [
-        (vec![ok(), skipped()], 0, "All is well."),
+        (vec![ok(), skipped()], 0, "ready: All is well."),
         (
             vec![ok(), gap()],
             2,
             "Nothing found; not everything could be checked (marked ?).",
         ),
-        (vec![ok(), bad()], 1, "1 warning."),
+        (vec![ok(), bad()], 1, "ready: 1 warning."),
         (
             vec![gap(), bad()],
             1,
@@ -64,7 +72,7 @@ fn the_status_says_findings_before_gaps() {
         (
             vec![check("dns", State::Findings, expired()), bad()],
             1,
-            "1 error, 2 warnings.",
+            "degraded: 1 error, 2 warnings.",
         ),
     ];
     for (checks, status, last) in table {
@@ -109,9 +117,9 @@ fn programs_see_the_documented_shape() {
     };
     assert_eq!(
         keys(&value),
-        "checks complete errors findings version warnings"
+        "checks complete errors findings verdict version warnings"
     );
-    assert_eq!(keys(&value["checks"][0]), "name notes said state");
+    assert_eq!(keys(&value["checks"][0]), "name notes said state unchecked");
     assert_eq!(
         keys(&value["findings"][0]),
         "check code instead severity subject what"

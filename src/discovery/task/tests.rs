@@ -1,5 +1,7 @@
 //! Tests of discovery/task.
 
+mod again;
+
 use super::*;
 use crate::config::{BaseUrl, Probe, ProbeKind, Tls};
 use crate::discovery::Discovery;

@@ -67,8 +67,11 @@ fn where_the_agent_stands() {
             "{manage} {text:?}"
         );
     }
-    assert!(facts(true, Some(FIRST)).registry_of_agent().is_some());
-    assert!(facts(true, Some(LATER)).registry_of_agent().is_none());
+    assert_eq!(
+        facts(true, Some(FIRST)).registries_of_agent(),
+        ["docker.io"]
+    );
+    assert!(facts(true, Some(LATER)).registries_of_agent().is_empty());
 }
 
 #[test]
@@ -263,4 +266,67 @@ fn without_a_runtime_or_a_tier_there_is_nothing_to_check() {
     let mut bare = facts(true, None);
     bare.detected = Detected::nothing();
     assert_eq!(files(&bare).state, State::NotApplicable);
+}
+
+#[test]
+fn one_of_those_that_are_alike_is_pulled_and_each_that_says_of_others() {
+    let mut all = facts(true, Some(FIRST));
+    for registry in ["ghcr.io", "quay.io", "gcr.io"] {
+        all.hosts.push(HostsFile {
+            registry: registry.to_owned(),
+            ..file(Some(FIRST))
+        });
+    }
+    assert_eq!(all.registries_of_agent(), ["docker.io"]);
+    all.shared = vec!["quay.io".to_owned()];
+    assert_eq!(all.registries_of_agent(), ["docker.io", "quay.io"]);
+}
+
+#[test]
+fn files_that_are_left_without_a_tier_are_a_warning() {
+    let mut left = facts(true, Some(FIRST));
+    left.has_tiers = false;
+    assert_eq!(files(&left).state, State::NotApplicable);
+    left.ours = vec!["/c/docker.io/hosts.toml".into()];
+    let check = files(&left);
+    assert_eq!(check.codes(), ["files-left"]);
+    assert_eq!(check.findings[0].severity, Severity::Warning);
+    let command = check.findings[0].instead.lines().next();
+    assert_eq!(command, Some("harbor-pilot restore"));
+}
+
+#[test]
+fn a_read_only_file_system_is_said_once_with_its_mount() {
+    let mut locked = facts(true, Some(FIRST));
+    locked.read_only = vec![("/c/docker.io".into(), "/c".into())];
+    let by_itself = files(&locked);
+    assert_eq!(by_itself.codes(), ["files-not-writable"]);
+    locked.troubles = vec![FileTrouble {
+        path: "/c/docker.io".to_owned(),
+        kind: "not_writable".to_owned(),
+        why: "it cannot be written: its file system is read-only".to_owned(),
+    }];
+    // It would be changed, if it could.
+    locked.changes = vec!["/c/docker.io/hosts.toml".into()];
+    let by_agent = files(&locked);
+    assert_eq!(by_agent.codes(), ["files-not-writable"]);
+    for check in [by_itself, by_agent] {
+        let command = check.findings[0].instead.lines().next();
+        assert_eq!(command, Some("mount -o remount,rw /c"));
+    }
+}
+
+#[test]
+fn what_an_ordinary_user_may_not_read_could_not_be_checked() {
+    let mut hidden = facts(true, Some(FIRST));
+    hidden.hidden =
+        vec!["what the agent has written (/var/lib/harbor-pilot cannot be read)".to_owned()];
+    let check = files(&hidden);
+    assert_eq!((check.state, check.codes()), (State::NotMade, vec![]));
+    assert!(
+        check.unchecked[0].ends_with("run doctor as root"),
+        "{check:?}"
+    );
+    hidden.hosts = vec![file(Some("[host"))];
+    assert_eq!(files(&hidden).state, State::Findings);
 }

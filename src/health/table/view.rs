@@ -35,6 +35,7 @@ impl Table {
 
     pub(super) fn seen(&self, source: &SourceId) -> Seen {
         let mut seen = Seen::default();
+        // It may not be counted on, however well its addresses are, and time does not change that.
         let refused = self.refusals.of(source).is_some();
         let current = self
             .rows
@@ -42,7 +43,10 @@ impl Table {
             .filter(|(id, row)| id.source == *source && row.left.is_none());
         for (_, row) in current {
             seen.any = true;
-            seen.usable |= !refused && !matches!(row.state.status, EndpointStatus::Ejected { .. });
+            if refused {
+                continue;
+            }
+            seen.usable |= !matches!(row.state.status, EndpointStatus::Ejected { .. });
             if row.state.status == EndpointStatus::Healthy {
                 let since = row.state.since;
                 seen.healthy_since = Some(seen.healthy_since.map_or(since, |at| at.min(since)));

@@ -1,7 +1,7 @@
 //! A text as containerd sees it: the hosts in their order, then the `server`.
 
-use super::Refused;
 use super::layout::Layout;
+use super::{Refused, types};
 use crate::node::desired::{DesiredHost, HostEntry, Role};
 use crate::node::endpoint::same_endpoint;
 use std::path::PathBuf;
@@ -46,6 +46,13 @@ pub fn read(text: &str) -> Result<View, Refused> {
     let document = Document::parse(text).map_err(|error| Refused::Unreadable(error.to_string()))?;
     let root = document.as_table();
     let tables = root.get("host").and_then(Item::as_table);
+    types::check("server", root)?;
+    for host in &layout.hosts {
+        let table = tables.and_then(|tables| tables.get(&host.url)?.as_table());
+        if let Some(table) = table {
+            types::check(&format!("[host.{:?}]", host.url), table)?;
+        }
+    }
     let seen = |url: &String| {
         let table = tables?.get(url)?.as_table()?;
         Some(seen(url.clone(), table))

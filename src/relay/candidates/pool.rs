@@ -1,6 +1,6 @@
 //! The candidates of one search, apart from where the facts come from: who is listed, who is next, who has been left. Pure.
 
-use super::{Candidate, Pick, awaits_dns};
+use super::{Candidate, Pick, lacks_addresses};
 use crate::cache::Trust;
 use crate::config::Limits;
 use crate::relay::rules::Scope;
@@ -177,7 +177,7 @@ impl Pool {
             Want::Next | Want::Upstream => fitting.next(),
         };
         let next = next.cloned();
-        // A source that was never looked up stands behind those that are well, before those that are asked only
+        // A source without an address stands behind those that are well, before those that are asked only
         // because the rest failed.
         match (next, self.unresolved(snapshot, want)) {
             (Some(next), Some(leg)) if !next.is_healthy => {
@@ -196,7 +196,7 @@ impl Pool {
         }
     }
 
-    /// A leg that DNS has not answered for yet.
+    /// A leg without an address for which this search has not had DNS asked yet.
     pub(super) fn unresolved(&self, snapshot: &Snapshot, want: Want) -> Option<usize> {
         let wanted = |source: &SourceId| match want {
             Want::Next => true,
@@ -205,7 +205,7 @@ impl Pool {
         };
         let mut legs = self.legs.iter().enumerate();
         let found = legs.find(|(index, leg)| {
-            wanted(leg) && !self.gone_legs.contains(index) && awaits_dns(snapshot, leg)
+            wanted(leg) && !self.gone_legs.contains(index) && lacks_addresses(snapshot, leg)
         });
         found.map(|(index, _)| index)
     }

@@ -7,7 +7,7 @@ use crate::telemetry::tests::record;
 #[test]
 fn sentences() {
     let base = record;
-    let table: [(AccessRecord, &str); 10] = [
+    let table: [(AccessRecord, &str); 12] = [
         (
             base(),
             "blob docker.io/library/nginx@sha256:ab12ab12ab12… 200 served by replica/203.0.113.7:443 in 35 ms, 12.3 MiB",
@@ -22,6 +22,26 @@ fn sentences() {
                 ..base()
             },
             "manifest docker.io/library/nginx:1.27 200 served directly by upstream/203.0.113.7:443 in 35 ms, 900 B",
+        ),
+        (
+            AccessRecord {
+                attempts: 0,
+                kind: "manifest",
+                reference: "1.27".into(),
+                bytes: 900,
+                ..base()
+            },
+            "manifest docker.io/library/nginx:1.27 200 served by replica/203.0.113.7:443 from memory in 35 ms, 900 B",
+        ),
+        (
+            AccessRecord {
+                attempts: 0,
+                tier: Text::default(),
+                endpoint: Text::default(),
+                bytes: 0,
+                ..base()
+            },
+            "blob docker.io/library/nginx@sha256:ab12ab12ab12… 200 served from memory in 35 ms",
         ),
         (
             AccessRecord {
