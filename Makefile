@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/target/tools/bin:$(PATH):$(HOME)/.cargo/bin:/usr/sbin:/
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
 CARGO_DEB := 3.8.0
-FUZZ_TARGETS := v2_path challenge content_range http1
+FUZZ_TARGETS := v2_path challenge content_range http1 http1_hyper
 FUZZ_RUNS := 1000000
 
 # The laboratory makes a network namespace and runs containerd. Built by the user, run by root.

@@ -1,11 +1,11 @@
 //! Answers as a client reads them (RFC 9112, 4 and 6.3).
 
-use super::fields::{FIELDS, content_length, elements, is_connection, length_of};
+use super::fields::{FIELDS, content_length, is_connection, last_coding, length_of};
 use super::{Fields, Framing, Wrong};
 use bytes::{Buf, BytesMut};
 use httparse::ParserConfig;
 use hyper::StatusCode;
-use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use hyper::header::CONTENT_LENGTH;
 use std::mem::MaybeUninit;
 
 /// Interim answers (1xx) that may come before an answer: more than any server sends (RFC 9110, 15.2).
@@ -90,7 +90,7 @@ impl Parsed {
             mut fields,
             ..
         } = self;
-        let coding = elements(&fields, &TRANSFER_ENCODING).last();
+        let coding = last_coding(&fields)?;
         let framing = match coding {
             _ if to_head => Framing::Length(0),
             _ if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => {

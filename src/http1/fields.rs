@@ -2,7 +2,7 @@
 
 use super::Wrong;
 use httparse::Status;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use std::fmt;
 
 /// The most fields in a head.
@@ -179,10 +179,7 @@ pub(super) fn length_of(
 }
 
 /// The elements of a field's list.
-pub(super) fn elements<'a>(
-    fields: &'a Fields,
-    name: &'a HeaderName,
-) -> impl Iterator<Item = &'a [u8]> {
+fn elements<'a>(fields: &'a Fields, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
     let elements = fields
         .all(name)
         .flat_map(|value| value.split(|byte| *byte == b','));
@@ -194,6 +191,27 @@ pub(super) fn is_connection(fields: &Fields, option: &[u8]) -> bool {
     elements(fields, &CONNECTION).any(|token| token.eq_ignore_ascii_case(option))
 }
 
+/// The coding that was applied last, which tells where the body ends.
+///
+/// # Errors
+/// A value is no text: nobody knows what it says.
+pub(super) fn last_coding(fields: &Fields) -> Result<Option<&[u8]>, Wrong> {
+    let mut values = fields.all(&TRANSFER_ENCODING);
+    if values.any(|value| as_text(value).is_none()) {
+        return Err(Wrong::Syntax("a Transfer-Encoding that is no text"));
+    }
+    Ok(elements(fields, &TRANSFER_ENCODING).last())
+}
+
+/// Whether `Connection` asks HTTP/1.0 to stay. A value that is no text asks for nothing.
+pub(super) fn wants_keep_alive(fields: &Fields) -> bool {
+    let mut options = fields.texts(&CONNECTION).flat_map(|value| value.split(','));
+    options.any(|option| option.trim().eq_ignore_ascii_case("keep-alive"))
+}
+
+/// The longest body that a length may tell, in bytes: no file is longer.
+const LONGEST: u64 = i64::MAX as u64;
+
 /// The length that all its fields agree on.
 pub(super) fn content_length(fields: &Fields) -> Result<Option<u64>, Wrong> {
     let mut agreed = None;
@@ -201,7 +219,10 @@ pub(super) fn content_length(fields: &Fields) -> Result<Option<u64>, Wrong> {
         let digits = std::str::from_utf8(element).unwrap_or_default();
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         let length = digits.parse().ok().filter(|_| is_number);
-        let length = length.ok_or(Wrong::Syntax("a Content-Length that is no number"))?;
+        let length = length.filter(|length| *length <= LONGEST);
+        let length = length.ok_or(Wrong::Syntax(
+            "a Content-Length that is no number, or beyond 2^63",
+        ))?;
         if agreed.is_some_and(|agreed| agreed != length) {
             return Err(Wrong::Syntax("two values of Content-Length"));
         }

@@ -1,10 +1,12 @@
 //! Requests as a server reads them (RFC 9112, 3 and 6).
 
-use super::fields::{FIELDS, content_length, is_connection, length_of};
+use super::fields::{
+    FIELDS, content_length, is_connection, last_coding, length_of, wants_keep_alive,
+};
 use super::{Fields, Wrong};
 use bytes::{Buf, BytesMut};
 use httparse::ParserConfig;
-use hyper::header::TRANSFER_ENCODING;
+use hyper::header::CONTENT_LENGTH;
 use hyper::{Method, Version};
 use std::mem::MaybeUninit;
 
@@ -54,17 +56,43 @@ pub fn request_head(buffer: &mut BytesMut, limit: usize) -> Result<Option<Reques
         },
         fields: Fields::of(buffer, length, parsed.headers),
     };
+    if request.target.contains('#') {
+        return Err(Wrong::Syntax("a target with a fragment"));
+    }
     let fields = &request.fields;
-    let keep = match request.version {
-        Version::HTTP_11 => !is_connection(fields, b"close"),
-        _ => is_connection(fields, b"keep-alive"),
-    };
+    // Who says both wants it closed (RFC 9112, 9.3).
+    let keep = !is_connection(fields, b"close")
+        && (request.version == Version::HTTP_11 || wants_keep_alive(fields));
+    let is_coded = is_coded(fields, request.version)?;
+    let is_list = |length: &[u8]| length.contains(&b',');
+    if fields.all(&CONTENT_LENGTH).any(is_list) {
+        return Err(Wrong::Syntax("a Content-Length that is a list"));
+    }
     let length_of_body = content_length(fields)?.unwrap_or_default();
-    let has_body = length_of_body > 0 || fields.contains(&TRANSFER_ENCODING);
+    let has_body = is_coded || length_of_body > 0;
     buffer.advance(length);
     Ok(Some(RequestHead {
         request,
         keep,
         has_body,
     }))
+}
+
+/// Whether the body is in chunks.
+///
+/// # Errors
+/// Nobody can tell where it ends (RFC 9112, 6.1 and 6.3): the last coding is another one, or HTTP/1.0 has none.
+fn is_coded(fields: &Fields, version: Version) -> Result<bool, Wrong> {
+    let Some(last) = last_coding(fields)? else {
+        return Ok(false);
+    };
+    if version != Version::HTTP_11 {
+        return Err(Wrong::Syntax("HTTP/1.0 with a Transfer-Encoding"));
+    }
+    if !last.eq_ignore_ascii_case(b"chunked") {
+        return Err(Wrong::Syntax(
+            "a Transfer-Encoding that does not end in chunked",
+        ));
+    }
+    Ok(true)
 }

@@ -41,7 +41,7 @@ fn what_follows_a_request_is_known_from_its_head() {
         ("HTTP/1.1\r\nContent-Length: 0", true, false),
         ("HTTP/1.1\r\nContent-Length: 3", true, true),
         ("HTTP/1.1\r\nTransfer-Encoding: chunked", true, true),
-        ("HTTP/1.1\r\nTransfer-Encoding: nonsense", true, true),
+        ("HTTP/1.0\r\nConnection: close, keep-alive", false, false),
         (
             "HTTP/1.1\r\nContent-Length: 0\r\nTransfer-Encoding: chunked",
             true,
@@ -74,6 +74,24 @@ fn what_is_no_request_is_said_to_be_none() {
             false,
         ),
         ("GET / HTTP/1.1\r\nContent-Length: many\r\n\r\n", false),
+        ("GET / HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\n", false),
+        (
+            "GET / HTTP/1.1\r\nContent-Length: 9223372036854775808\r\n\r\n",
+            false,
+        ),
+        (
+            "GET / HTTP/1.1\r\nTransfer-Encoding: nonsense\r\n\r\n",
+            false,
+        ),
+        (
+            "GET / HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
+            false,
+        ),
+        (
+            "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            false,
+        ),
+        ("GET /#fragment HTTP/1.1\r\n\r\n", false),
         (&long, true),
         (&unfinished, true),
         (&many, true),
