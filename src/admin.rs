@@ -19,7 +19,7 @@ use crate::admission::{Admission, Peers, Place};
 use crate::budget::Budget;
 use crate::lifecycle::{DrainWatch, spawn_detached};
 use crate::metrics::Metrics;
-use crate::node::NodeFilesStatus;
+use crate::node::{FilesState, NodeFilesStatus};
 use crate::telemetry::Journal;
 use crate::topology::{Snapshot, SourceId, SourceState};
 use crate::upstream::Client;
@@ -49,6 +49,9 @@ const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
 /// Bytes and fields of a request's head.
 const HEAD_BYTES: usize = 16 * 1024;
 const HEAD_FIELDS: usize = 64;
+
+/// The command `status` waits for 2 s.
+const FIRST_LOOK: Duration = Duration::from_millis(1500);
 
 /// What is said at [`CONNECTIONS`].
 const BUSY: &[u8] =
@@ -140,8 +143,12 @@ pub async fn serve(listener: TcpListener, surface: Surface, view: View, peers: P
 async fn connection(stream: TcpStream, surface: Surface, view: &View, place: &Place) {
     let service = service_fn(|request: Request<Incoming>| {
         place.answers(Instant::now());
-        let answer = answer::answer(surface, &request, view);
-        async move { Ok::<_, Infallible>(answer) }
+        async move {
+            if answer::shows_the_node(surface, &request) {
+                view.first_look().await;
+            }
+            Ok::<_, Infallible>(answer::answer(surface, &request, view))
+        }
     });
     let result = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -158,6 +165,14 @@ async fn connection(stream: TcpStream, surface: Surface, view: &View, place: &Pl
 }
 
 impl View {
+    /// Waits for the first look at the node's files, which takes a moment after the start.
+    async fn first_look(&self) {
+        let mut files = self.node_files.clone();
+        let looked = files.wait_for(|files| files.state != FilesState::Unknown);
+        // Later is still an answer, and says that nobody has looked.
+        let _ = timeout(FIRST_LOOK, looked).await;
+    }
+
     /// Why the daemon is not ready; empty: it is.
     #[must_use]
     pub fn not_ready(&self) -> Vec<String> {

@@ -262,7 +262,7 @@ pub async fn build(
             metrics.clone(),
             &tasks,
         ),
-        None => watch::channel(Arc::default()).1,
+        None => watch::channel(Arc::new(node::NodeFilesStatus::unheard())).1,
     };
     let view = View {
         snapshot: health.snapshot(),

@@ -50,11 +50,14 @@ enum Command {
     Run,
     /// Check the configuration and show what is in force, with where each value came from
     Check {
-        /// Print JSON
+        /// Show the defaults as well
+        #[arg(long)]
+        all: bool,
+        /// Print JSON, which has the defaults
         #[arg(long)]
         json: bool,
     },
-    /// Print a commented starter configuration
+    /// Print a commented starter configuration, or write it to a file
     Init {
         /// URL of the first tier
         #[arg(long, value_name = "URL")]
@@ -68,6 +71,9 @@ enum Command {
         /// CA certificate of the tiers
         #[arg(long, value_name = "FILE")]
         ca: Option<PathBuf>,
+        /// Write it there, at once and as a whole; a file that configures something already is left as it is
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Show tiers, endpoints, last changes and traffic of the running agent
     Status {
@@ -102,8 +108,8 @@ enum Command {
     },
     /// Show the changes that would be made to hosts.toml and registries.yaml, as a unified diff
     Plan {
-        /// Print the drop-in of another client instead
-        #[arg(long = "for", value_name = "CLIENT", value_parser = ["crio", "podman", "docker"])]
+        /// Print the drop-in of another client instead, or containerd's config.toml as it should be
+        #[arg(long = "for", value_name = "CLIENT", value_parser = ["containerd", "crio", "podman", "docker"])]
         client: Option<String>,
         /// Print JSON
         #[arg(long)]
@@ -186,10 +192,11 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
     let (stdout, stderr) = (&mut io::stdout(), &mut io::stderr());
     match command {
         Command::Run => Ok(run::run(loader, log)),
-        Command::Check { json } => check::run(
+        Command::Check { all, json } => check::run(
             &check::CheckArgs {
                 loader,
                 json,
+                all,
                 machine: Arc::new(Machine::this()),
             },
             stdout,
@@ -200,12 +207,14 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
             core,
             layout,
             ca,
+            output,
         } => init::run(
             &init::InitArgs {
                 replica,
                 core,
                 layout,
                 ca,
+                output,
             },
             stdout,
             stderr,
@@ -236,6 +245,9 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
             doctor::run(&args, stdout, stderr)
         }
         Command::Plan { client, json } => {
+            if client.as_deref() == Some("containerd") {
+                return files::containerd::run(&of_this_machine(loader, json), stdout, stderr);
+            }
             let client = client.as_deref().map(|client| match client {
                 "crio" => Client::Crio,
                 "docker" => Client::Docker,

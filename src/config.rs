@@ -34,6 +34,7 @@ mod url;
 mod values;
 
 pub use accepted::{StoreError, load_accepted, store_accepted};
+pub use files::is_home;
 pub use interpret::Loaded;
 pub use load::Loader;
 pub use model::*;

@@ -190,6 +190,14 @@ async fn pull_of(subject: &Subject, facts: Option<&FilesFacts>) -> Check {
     let Some(facts) = facts else {
         return skip("the node's files are not known");
     };
+    if facts
+        .detected
+        .findings
+        .iter()
+        .any(|finding| finding.degraded)
+    {
+        return skip("containerd does not read the directory, as the check of the files says");
+    }
     let answering = subject
         .agent
         .listen

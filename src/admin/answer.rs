@@ -38,6 +38,12 @@ pub(super) fn answer<B>(
     }
 }
 
+/// Whether the answer tells of the node's files.
+pub(super) fn shows_the_node<B>(surface: Surface, request: &Request<B>) -> bool {
+    let page = route(surface, request.method(), request.uri().path());
+    matches!(page, Ok(Page::Home | Page::Status))
+}
+
 /// Only somebody who called us by a loopback name may see the node's state: a page of elsewhere whose DNS name
 /// was pointed at 127.0.0.1 sends its own name.
 fn admit(surface: Surface, headers: &HeaderMap, uri: &Uri) -> Result<(), StatusCode> {

@@ -235,6 +235,7 @@ fn troubles(status: &NodeFilesStatus) -> Vec<FileTrouble> {
 /// The files' state in a line for people.
 fn node_files(status: &NodeFilesStatus) -> String {
     let word = match status.state {
+        FilesState::Unknown => "not looked at yet",
         FilesState::NotManaged => "not managed",
         FilesState::Released => "released by restore; apply takes them again",
         FilesState::Waiting => "waiting for the runtime's directories",

@@ -124,7 +124,7 @@ pub(super) fn stage() -> Stage {
         rejected: None,
         from_last_accepted: false,
     }));
-    let (node_files_in, node_files) = watch::channel(Arc::default());
+    let (node_files_in, node_files) = watch::channel(Arc::new(NodeFilesStatus::unheard()));
     let (listening, is_listening) = watch::channel(false);
     let (drain, draining) = Drain::new();
     let (journal, _) = Journal::capturing();
@@ -244,7 +244,44 @@ async fn status_shows_the_published_state() {
     assert_eq!(status.changes[0].event, "endpoint_ejected");
     assert_eq!(status.traffic.requests["served"], 1);
     assert_eq!(status.traffic.relayed_bytes["replica"], 4096);
-    assert_eq!(status.node_files, "not managed");
+    assert_eq!(status.node_files, "not managed: [server] listen is empty");
+}
+
+/// `systemctl start` has returned, and the files are being looked at: the answer waits for that.
+#[tokio::test(start_paused = true)]
+async fn the_first_answer_comes_after_the_first_look() {
+    let mut stage = stage();
+    let (files, shown) = watch::channel(Arc::default());
+    stage.view.node_files = shown;
+    let line = || Status::of(&stage.view, Instant::now()).node_files;
+    assert_eq!(line(), "not looked at yet");
+    let start = Instant::now();
+    let look = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        files.send_replace(Arc::new(NodeFilesStatus {
+            state: FilesState::Current,
+            ..NodeFilesStatus::default()
+        }));
+    };
+    tokio::join!(stage.view.first_look(), look);
+    assert_eq!(
+        (line().as_str(), start.elapsed()),
+        ("as they should be", Duration::from_millis(200))
+    );
+    // A look that takes long holds up no answer for long.
+    files.send_replace(Arc::default());
+    stage.view.first_look().await;
+    assert_eq!(start.elapsed(), Duration::from_millis(1700));
+    let shows = |path: &str| answer::shows_the_node(Surface::Admin, &get(path));
+    assert_eq!(
+        [
+            shows("/status"),
+            shows("/"),
+            shows("/livez"),
+            shows("/metrics")
+        ],
+        [true, true, false, false]
+    );
 }
 
 /// A change of these names breaks scripts.

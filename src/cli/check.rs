@@ -2,12 +2,13 @@
 //! wrong with it, at once.
 
 use super::json::pretty;
-use crate::config::{Loaded, Loader, Problem};
+use crate::config::{Loaded, Loader, Problem, is_home};
 use crate::node::detect::Machine;
 use crate::node::files::agent_of;
 use crate::node::privileged::Unprivileged;
 use serde_json::{Value, json};
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A configuration that may not be used (sysexits' EX_USAGE).
@@ -20,6 +21,8 @@ pub struct CheckArgs {
     pub loader: Loader,
     /// For programs instead of people.
     pub json: bool,
+    /// Defaults as well.
+    pub all: bool,
     /// The machine that the configuration is for.
     pub machine: Arc<Machine>,
 }
@@ -33,12 +36,14 @@ pub fn run(args: &CheckArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> 
     let mut loaded = args.loader.load();
     if let Ok(loaded) = &mut loaded {
         let doubt = unprivileged_port(loaded, &args.machine);
+        let hidden = hidden_from_the_unit(loaded);
         loaded.warnings.extend(doubt);
+        loaded.warnings.extend(hidden);
     }
     if args.json {
         stdout.write_all(pretty(&as_json(&loaded)).as_bytes())?;
     } else {
-        for_people(&loaded, stdout, stderr)?;
+        for_people(&loaded, args, stdout, stderr)?;
     }
     Ok(if loaded.is_ok() { 0 } else { BAD_CONFIGURATION })
 }
@@ -62,17 +67,42 @@ fn unprivileged_port(loaded: &Loaded, machine: &Machine) -> Option<Problem> {
     })
 }
 
+/// Files that this shell can read and the unit cannot.
+fn hidden_from_the_unit(loaded: &Loaded) -> Vec<Problem> {
+    let tables = loaded.provenance.tables.iter();
+    let settings = tables.flat_map(|table| table.settings.iter().map(move |one| (table, one)));
+    let hidden = settings.filter_map(|(table, setting)| {
+        let path = setting.value.as_str().map(Path::new)?;
+        let is_file = setting.key.ends_with("_file") && is_home(path);
+        is_file.then(|| Problem {
+            file: setting.origin.as_ref().map(|origin| origin.file().to_owned()),
+            line: setting.origin.as_ref().map(|origin| origin.line()),
+            key: table.path_of(setting),
+            what: format!("the unit cannot read {}: it sees nothing of /root, /home and /run/user (ProtectHome=)", path.display()),
+            instead: "put the file into /etc/harbor-pilot".to_owned(),
+        })
+    });
+    hidden.collect()
+}
+
 fn for_people(
     loaded: &Result<Loaded, Vec<Problem>>,
+    args: &CheckArgs,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> io::Result<()> {
     match loaded {
         Ok(loaded) => {
-            write!(stdout, "{}", loaded.provenance)?;
+            let shown = match args.all {
+                true => loaded.provenance.clone(),
+                false => loaded.provenance.written(),
+            };
+            write!(stdout, "{shown}")?;
             for warning in &loaded.warnings {
                 writeln!(stderr, "warning: {warning}")?;
             }
+            let file = args.loader.config_file.display();
+            writeln!(stdout, "# {file}: valid")?;
         }
         Err(problems) => {
             for problem in problems {

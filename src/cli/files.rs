@@ -16,14 +16,18 @@
 //! | `unprivileged_port` | null, or why every user of the node may bind the agent's port |
 //! | `agent_answers` | the agent's own port answers, so that it stands in the files |
 //!
+//! `plan --for` prints `path`, `text` and `notes`, for containerd `changed` as well.
 //! `restore` and `handover` know nothing but the ledger and print `changed`, `files` and `left` only.
 
 pub mod apply;
+pub mod containerd;
 pub mod give_way;
 pub mod handover;
 pub mod plan;
 mod report;
 pub mod restore;
+
+pub(in crate::cli) use report::chain;
 
 use super::status;
 use crate::admin::{State, Status};

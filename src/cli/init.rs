@@ -1,7 +1,11 @@
 //! `harbor-pilot init`: a commented starter configuration for one of the layouts of docs/layouts.md. What it
 //! prints passes `check`.
 
+use super::FAILED;
+use super::files::chain;
 use crate::config::{Config, Problem};
+use crate::node::write::{self, Standing};
+use rustix::process::{getegid, geteuid};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -20,6 +24,8 @@ pub struct InitArgs {
     pub layout: Option<String>,
     /// The certificate authority of both.
     pub ca: Option<PathBuf>,
+    /// Where to write it; `None`: to standard output.
+    pub output: Option<PathBuf>,
 }
 
 /// A way to name the proxy-cache projects.
@@ -99,10 +105,11 @@ const NODE: &str = "\
 manage = true
 ";
 
-/// Runs the command; the exit status is 0, or 64 for wrong arguments. The configuration goes to `stdout`.
+/// Runs the command; the exit status is 0, 64 for wrong arguments, or 2 where the file that was named was left as it is. The
+/// configuration goes to that file, else to `stdout`.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// Where `stdout` cannot be written.
 pub fn run(args: &InitArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let Some(layout) = layout(args.layout.as_deref()) else {
         let names: Vec<&str> = LAYOUTS.iter().map(|layout| layout.name).collect();
@@ -143,8 +150,46 @@ pub fn run(args: &InitArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> i
             )?;
         }
     }
-    stdout.write_all(text.as_bytes())?;
-    Ok(0)
+    let Some(output) = &args.output else {
+        stdout.write_all(text.as_bytes())?;
+        return Ok(0);
+    };
+    match write(output, &text) {
+        Ok(()) => {
+            writeln!(stdout, "wrote {}", output.display())?;
+            Ok(0)
+        }
+        Err(why) => {
+            writeln!(stderr, "error: {why}")?;
+            Ok(FAILED)
+        }
+    }
+}
+
+/// Puts the whole text there at once, or leaves what is there. A file that configures nothing, as the package brings it, gives
+/// way.
+fn write(output: &Path, text: &str) -> Result<(), String> {
+    let path = std::path::absolute(output).map_err(|error| error.to_string())?;
+    let shown = path.display();
+    let old = write::read(&path).map_err(|error| chain(&error))?;
+    let says = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    let old_text = old.as_ref().map(|old| String::from_utf8_lossy(&old.bytes));
+    if old_text.is_some_and(|text| text.lines().any(says)) {
+        return Err(format!(
+            "{shown} is left as it is, because it configures something already; to begin anew move it away first: mv {shown} {shown}.old"
+        ));
+    }
+    let new = Standing {
+        bytes: text.as_bytes().to_vec(),
+        mode: old.as_ref().map_or(0o644, |old| old.mode),
+        uid: old
+            .as_ref()
+            .map_or_else(|| geteuid().as_raw(), |old| old.uid),
+        gid: old
+            .as_ref()
+            .map_or_else(|| getegid().as_raw(), |old| old.gid),
+    };
+    write::replace(&path, &new).map_err(|error| chain(&error))
 }
 
 fn layout(name: Option<&str>) -> Option<&'static Layout> {

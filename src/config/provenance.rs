@@ -53,6 +53,25 @@ impl Provenance {
         });
         Self { tables }
     }
+
+    /// What files and environment say, without the defaults. Tables of a list stay, named or not.
+    #[must_use]
+    pub fn written(&self) -> Self {
+        let tables = self.tables.iter().filter_map(|table| {
+            let settings = table.settings.iter();
+            let settings: Vec<Shown> = settings
+                .filter(|shown| shown.origin.is_some())
+                .cloned()
+                .collect();
+            (!settings.is_empty()).then(|| ShownTable {
+                settings,
+                ..table.clone()
+            })
+        });
+        Self {
+            tables: tables.collect(),
+        }
+    }
 }
 
 impl ShownTable {

@@ -7,6 +7,9 @@ use crate::admin::Status;
 use crate::config::Problem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+/// A unit that has failed too often is refused its start for the rest of 30 s unless it is forgiven.
+const START: &str = "systemctl reset-failed harbor-pilot; systemctl restart harbor-pilot";
+
 /// What is known of the agent.
 #[derive(Clone, Debug, Default)]
 pub struct AgentFacts {
@@ -173,14 +176,18 @@ pub(super) fn agent(facts: &AgentFacts) -> Check {
             _ if !listener.taken => check.error(
                 Code::AgentNotRunning,
                 subject,
-                format!("nobody listens at {at}: containerd is refused there and goes to its next host"),
-                "systemctl start harbor-pilot; if it does not stay: journalctl -u harbor-pilot -p warning -n 30",
+                format!(
+                    "nobody listens at {at}: containerd is refused there and goes to its next host"
+                ),
+                format!(
+                    "{START}; if it does not stay: journalctl -u harbor-pilot -p warning -n 30"
+                ),
             ),
             Some(holder) if holder.is_the_agent() => check.error(
                 Code::AgentHangs,
                 subject,
                 format!("{holder} holds {at} and does not answer within 2 s"),
-                "systemctl restart harbor-pilot; keep the journal of the minutes before for a report",
+                format!("{START}; keep the journal of the minutes before for a report"),
             ),
             holder => {
                 let who = holder.as_ref().map_or_else(
@@ -191,7 +198,7 @@ pub(super) fn agent(facts: &AgentFacts) -> Check {
                     Code::PortStolen,
                     subject,
                     format!("{who} holds {at}: what containerd asks there is not answered by harbor-pilot"),
-                    "stop that program, or give the agent another address with [server] listen; then: systemctl restart harbor-pilot",
+                    format!("stop that program, or give the agent another address with [server] listen; then: {START}"),
                 );
             }
         }

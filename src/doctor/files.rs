@@ -185,7 +185,10 @@ pub(super) fn files(facts: &FilesFacts) -> Check {
         hosts(&mut check, facts, file);
     }
     registries::registries(&mut check, facts);
-    if let Some(why) = &detected.restart_pending {
+    let is_said = detected.runtime == Found::Containerd
+        && detected.findings.iter().any(|finding| finding.degraded);
+    // Where a finding about its configuration has said to restart it, that is enough.
+    if let Some(why) = detected.restart_pending.as_ref().filter(|_| !is_said) {
         let (name, command) = match detected.runtime {
             Found::Containerd => ("containerd", "systemctl restart containerd"),
             Found::K3sAgent => ("k3s", "systemctl restart k3s-agent"),

@@ -58,12 +58,15 @@ fn failures(
             .map(|one| one.source.dialled().host.clone())
             .collect();
         let has_tier = hosts.iter().any(|one| one.is_tier());
+        let first = names.first().map_or("", String::as_str);
         let instead = if elsewhere {
-            "the system's resolver knows the name: correct nameservers under [dns], or leave them out"
+            "the system's resolver knows the name: correct nameservers under [dns], or leave them out".to_owned()
         } else if configured {
-            "see that these servers answer and know the name, or leave nameservers out of [dns] to use the system's; the agent goes on with the addresses that it had"
+            "see that these servers answer and know the name, or leave nameservers out of [dns] to use the system's; the agent goes on with the addresses that it had".to_owned()
         } else {
-            "see that the servers in /etc/resolv.conf answer and know the name: getent ahosts NAME; the agent goes on with the addresses that it had"
+            format!(
+                "see that the servers in /etc/resolv.conf answer and know the name: getent ahosts {first}; the agent goes on with the addresses that it had"
+            )
         };
         check.find(
             Severity::error_if(has_tier),
@@ -162,6 +165,18 @@ mod tests {
                 .map(|one| (one.subject.as_str(), one.severity))
                 .collect();
             assert_eq!(found, due, "row {number}");
+            let name = due
+                .first()
+                .map_or("", |(names, _)| names.split(',').next().unwrap());
+            let asks = format!("getent ahosts {name};");
+            assert!(
+                check
+                    .findings
+                    .iter()
+                    .take(1)
+                    .all(|one| one.instead.contains(&asks)),
+                "{check:?}"
+            );
         }
     }
 

@@ -3,6 +3,7 @@
 use super::code::Code;
 use crate::admin::Verdict;
 use serde::{Serialize, Serializer};
+use std::collections::BTreeSet;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -21,12 +22,23 @@ pub struct Finding {
     pub code: Code,
     /// How bad.
     pub severity: Severity,
+    /// A tier, an address, a file, a registry; several with commas between them where they have it in common.
+    pub subject: String,
+    /// What is so; of several that differ each with its subject.
+    pub what: String,
+    /// The same one by one.
+    pub cases: Vec<Case>,
+    /// What to do about it.
+    pub instead: String,
+}
+
+/// One of those that a finding is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Case {
     /// A tier, an address, a file, a registry.
     pub subject: String,
     /// What is so.
     pub what: String,
-    /// What to do about it.
-    pub instead: String,
 }
 
 /// How a check went.
@@ -67,6 +79,32 @@ pub struct Report {
     pub verdict: Verdict,
     /// The checks.
     pub checks: Vec<Check>,
+}
+
+// === impl Finding ===
+
+impl Finding {
+    /// The same is so of all of them.
+    #[must_use]
+    pub fn is_alike(&self) -> bool {
+        let mut cases = self.cases.iter();
+        let first = cases.next().map(|case| &case.what);
+        cases.all(|case| Some(&case.what) == first)
+    }
+
+    fn add(&mut self, case: Case) {
+        if self.cases.contains(&case) {
+            return;
+        }
+        self.cases.push(case);
+        let subjects: BTreeSet<&str> = self.cases.iter().map(|case| &*case.subject).collect();
+        self.subject = subjects.into_iter().collect::<Vec<_>>().join(", ");
+        if !self.is_alike() {
+            let each = self.cases.iter();
+            let each = each.map(|case| format!("{}: {}", case.subject, case.what));
+            self.what = each.collect::<Vec<_>>().join("; ");
+        }
+    }
 }
 
 // === impl Code ===
@@ -186,13 +224,26 @@ impl Check {
         instead: impl Into<String>,
     ) {
         self.state = State::Findings;
-        self.findings.push(Finding {
-            code,
-            severity,
+        let case = Case {
             subject: subject.into(),
             what: what.into(),
-            instead: instead.into(),
-        });
+        };
+        let instead = instead.into();
+        let same = |one: &&mut Finding| {
+            (one.code, one.severity, &one.instead) == (code, severity, &instead)
+        };
+        // What one remedy ends is one finding.
+        match self.findings.iter_mut().find(same) {
+            Some(finding) => finding.add(case),
+            None => self.findings.push(Finding {
+                code,
+                severity,
+                subject: case.subject.clone(),
+                what: case.what.clone(),
+                cases: vec![case],
+                instead,
+            }),
+        }
     }
 
     #[cfg(test)]
@@ -236,5 +287,64 @@ impl Report {
             (None, true) => 2,
             (None, false) => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_remedy_ends_is_one_finding_with_a_list() {
+        let mut check = Check::made("connections", "");
+        check.error(
+            Code::TlsExpired,
+            "replica/192.0.2.1:443",
+            "it ended",
+            "renew it",
+        );
+        check.error(
+            Code::TlsExpired,
+            "replica/192.0.2.2:443",
+            "it ended",
+            "renew it",
+        );
+        check.error(
+            Code::TlsExpired,
+            "replica/192.0.2.2:443",
+            "it ended",
+            "renew it",
+        );
+        check.warn(
+            Code::TlsExpired,
+            "hub/192.0.2.3:443",
+            "it ended",
+            "renew it",
+        );
+        check.error(
+            Code::TlsExpired,
+            "core/192.0.2.4:443",
+            "it ended",
+            "ask them to renew it",
+        );
+        let [first, ..] = &check.findings[..] else {
+            panic!("{check:?}")
+        };
+        assert_eq!(check.findings.len(), 3);
+        assert_eq!(
+            first.subject,
+            "replica/192.0.2.1:443, replica/192.0.2.2:443"
+        );
+        assert_eq!((first.what.as_str(), first.cases.len()), ("it ended", 2));
+        // What differs is said of each.
+        let mut check = Check::made("access", "");
+        check.error(Code::TierDenied, "p-one", "401: one", "let us in");
+        check.error(Code::TierDenied, "p-two", "401: two", "let us in");
+        let [only] = &check.findings[..] else {
+            panic!("{check:?}")
+        };
+        assert_eq!(only.subject, "p-one, p-two");
+        assert_eq!(only.what, "p-one: 401: one; p-two: 401: two");
+        assert!(!only.is_alike());
     }
 }

@@ -4,22 +4,27 @@
 //! containerd reads certs.d only if its config.toml says so (1.3). config.toml is never edited: what is missing
 //! there is said, with the lines to add.
 
+mod config_toml;
 mod containerd;
 mod facts;
 mod generated;
 mod k3s;
 mod machine;
 mod meaning;
+mod running;
 mod stock;
 mod units;
 
 pub use facts::{Facts, Text, gather};
 pub use machine::{Machine, Process};
+pub use stock::{ConfigToml, with_config_path};
 
 use super::ledger::ReadAtStart;
 use crate::config;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where stock containerd's host configurations are by convention.
 pub(super) const CERTS_D: &str = "/etc/containerd/certs.d";
@@ -33,8 +38,11 @@ pub struct Detected {
     pub runtime: Found,
     /// Whether it runs now.
     pub running: bool,
-    /// Since when, in seconds since 1970.
+    /// Since when, in seconds since 1970: by this a start is told from another one.
     pub started: Option<u64>,
+    /// The same as precisely as the kernel says, to compare with a file's time.
+    #[serde(skip)]
+    pub started_at: Option<Duration>,
     /// Where k3s or rke2 keep their state.
     pub data_dir: Option<PathBuf>,
     /// The directories of host configurations that containerd's own configuration names; empty: none, or it could not
@@ -58,6 +66,9 @@ pub struct Detected {
     pub restart_pending: Option<String>,
     /// What a person should know.
     pub findings: Vec<Finding>,
+    /// Files and sockets that were looked at: a change of one is a reason to look again.
+    #[serde(skip)]
+    pub looked_at: BTreeSet<PathBuf>,
     /// What the runtime read at its start, to be remembered.
     #[serde(skip)]
     pub read_at_start: Option<ReadAtStart>,
@@ -201,6 +212,7 @@ impl Detected {
             runtime: Found::None,
             running: false,
             started: None,
+            started_at: None,
             data_dir: None,
             config_path: Vec::new(),
             certs_d: None,
@@ -212,8 +224,20 @@ impl Detected {
             cleans_certs_d: false,
             restart_pending: None,
             findings: Vec::new(),
+            looked_at: BTreeSet::new(),
             read_at_start: None,
         }
+    }
+
+    fn version(&self) -> Option<(u32, u32)> {
+        let version = self.containerd_version.as_deref();
+        version.and_then(containerd::major_minor)
+    }
+
+    /// What runs now cannot have read a file of that time.
+    fn is_later(&self, modified: Duration) -> bool {
+        self.started_at
+            .is_some_and(|started| modified > started.saturating_add(machine::TICK))
     }
 
     fn degrade(&mut self, what: impl Into<String>, instead: impl Into<String>) {

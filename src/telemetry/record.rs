@@ -112,6 +112,8 @@ pub enum EventName {
     AttemptFailed,
     /// Every user of the node may bind the agent's port: it stands in no file.
     PortUnprivileged,
+    /// The runtime's own configuration keeps pulls from the agent.
+    NodeDegraded,
     /// Bytes did not fit their digest.
     DigestMismatch,
     /// An answer for a tag that no digest proves came to nothing; others are asked first.
@@ -192,6 +194,7 @@ impl EventName {
             Self::FilesNotWritable => "files_not_writable",
             Self::AttemptFailed => "attempt_failed",
             Self::PortUnprivileged => "port_unprivileged",
+            Self::NodeDegraded => "node_degraded",
             Self::DigestMismatch => "digest_mismatch",
             Self::TagUnconfirmed => "tag_unconfirmed",
             Self::StaleServed => "stale_served",
@@ -204,7 +207,7 @@ impl EventName {
     }
 
     /// Every event.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::EndpointEjected,
         Self::EndpointReadmitted,
         Self::TierDown,
@@ -218,6 +221,7 @@ impl EventName {
         Self::FilesNotWritable,
         Self::AttemptFailed,
         Self::PortUnprivileged,
+        Self::NodeDegraded,
         Self::DigestMismatch,
         Self::TagUnconfirmed,
         Self::StaleServed,
@@ -245,6 +249,7 @@ impl EventName {
             Self::FilesNotWritable => "43410f6a3c0a40398cdc037d406cce1d",
             Self::AttemptFailed => "5240a23d86fe4035af3f1054071b244f",
             Self::PortUnprivileged => "cca9197a286749658b9b7d7f63160c1c",
+            Self::NodeDegraded => "e5733b1f3315452590487aff553d502c",
             Self::DigestMismatch => "ed9955c80740492c82a2bd95a7d4f39e",
             Self::TagUnconfirmed => "e2645c42c3d945dfb419f4023338219a",
             Self::StaleServed => "af2b712696f5427cabddf6dc78cf4ded",
@@ -270,6 +275,7 @@ impl EventName {
             | Self::FilesNotWritable
             | Self::AttemptFailed
             | Self::PortUnprivileged
+            | Self::NodeDegraded
             | Self::DigestMismatch
             | Self::StaleServed
             | Self::CertExpiring

@@ -19,6 +19,10 @@ proxy = "http://node:pa55word@proxy.example.com:3128"
 "#;
 
 fn check(file: &Path, json: bool) -> (u8, String, String) {
+    checked(file, json, true)
+}
+
+fn checked(file: &Path, json: bool, all: bool) -> (u8, String, String) {
     let args = CheckArgs {
         loader: Loader {
             config_file: file.to_owned(),
@@ -28,6 +32,7 @@ fn check(file: &Path, json: bool) -> (u8, String, String) {
             outside_the_unit: true,
         },
         json,
+        all,
         machine: Arc::new(Machine::below(Path::new("/nowhere"), Vec::new())),
     };
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -90,6 +95,69 @@ fn secrets_are_not_shown() {
         assert!(!stdout.contains("pa55word"), "{stdout}");
         assert!(!stderr.contains("pa55word"), "{stderr}");
         assert!(stdout.contains("http://[redacted]@proxy.example.com:3128"));
+    }
+}
+
+/// What a person has written, and the word that it may be used; the rest is in the manual.
+#[test]
+fn defaults_are_shown_where_they_are_asked_for() {
+    let (_directory, file) = written(GOOD);
+    let (status, stdout, _) = checked(&file, false, false);
+    assert_eq!(status, 0);
+    assert!(!stdout.contains("# default"), "{stdout}");
+    assert!(stdout.contains("listen = [\"127.0.0.1:280\"]") && stdout.contains("[[tier]]"));
+    assert!(stdout.lines().count() < 25, "{stdout}");
+    let (_, everything, _) = checked(&file, false, true);
+    assert!(everything.contains("[relay]"), "{everything}");
+    for text in [stdout, everything] {
+        assert!(text.ends_with(&format!("# {}: valid\n", file.display())));
+        let again = Config::from_toml(&text.replace("[redacted]@", "node:pa55word@")).unwrap();
+        assert_eq!(again, Config::from_toml(GOOD).unwrap());
+    }
+}
+
+/// ProtectHome= of the unit.
+#[test]
+fn files_that_the_unit_cannot_see_are_said() {
+    let text = "[[tier]]\nname = \"a\"\nurl = \"https://a.example.com\"\nproject = \"p\"\nca_file = \"/root/there/is/none.crt\"\n";
+    let (_directory, file) = written(text);
+    let (_, _, stderr) = check(&file, false);
+    assert!(
+        stderr.contains("put the file into /etc/harbor-pilot: the unit sees nothing of /root"),
+        "{stderr}"
+    );
+    for (path, hidden) in [
+        ("/root/ca.crt", true),
+        ("/home/op/ca.crt", true),
+        ("/run/user/0/ca.crt", true),
+        ("/rooted/ca.crt", false),
+        ("/etc/harbor-pilot/ca.crt", false),
+    ] {
+        let (_directory, file) = written(GOOD);
+        let loader = Loader {
+            config_file: file,
+            explicit: true,
+            config_dir: None,
+            environment: BTreeMap::new(),
+            outside_the_unit: true,
+        };
+        let mut loaded = loader.load().unwrap();
+        let table = loaded
+            .provenance
+            .tables
+            .iter_mut()
+            .find(|table| table.path == "tier.replica")
+            .unwrap();
+        let mut named = table.settings[0].clone();
+        named.key = "ca_file".to_owned();
+        named.value = path.into();
+        table.settings.push(named);
+        let said = hidden_from_the_unit(&loaded);
+        assert_eq!(said.len(), usize::from(hidden), "{path}");
+        assert!(
+            said.iter()
+                .all(|one| one.key == "tier.replica.ca_file" && one.line.is_some())
+        );
     }
 }
 

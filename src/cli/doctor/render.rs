@@ -26,6 +26,7 @@ pub(super) fn json(report: &Report) -> Value {
                 "check": check.name,
                 "subject": finding.subject,
                 "what": finding.what,
+                "cases": finding.cases,
                 "instead": finding.instead,
             })
         })
@@ -84,12 +85,16 @@ fn write_check(check: &Check, page: &mut Page) -> fmt::Result {
             Severity::Warning => Color::Warn,
         };
         page.colored(finding.code.word(), color);
-        writeln!(
-            page.text,
-            "  {}: {}",
-            printable(&finding.subject),
-            printable(&finding.what)
-        )?;
+        if finding.is_alike() {
+            let (subject, what) = (printable(&finding.subject), printable(&finding.what));
+            writeln!(page.text, "  {subject}: {what}")?;
+        } else {
+            writeln!(page.text, "  of {}:", finding.cases.len())?;
+            for case in &finding.cases {
+                let (subject, what) = (printable(&case.subject), printable(&case.what));
+                writeln!(page.text, "        {subject}: {what}")?;
+            }
+        }
         for (number, line) in finding.instead.lines().enumerate() {
             let lead = if number == 0 {
                 "      do: "

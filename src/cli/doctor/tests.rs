@@ -4,7 +4,7 @@ use super::render::{json, render};
 use crate::admin::Verdict;
 use crate::doctor::CHECKS;
 use crate::doctor::code::Code;
-use crate::doctor::report::{Check, Finding, Report, Severity, State};
+use crate::doctor::report::{Case, Check, Finding, Report, Severity, State};
 
 fn check(name: &'static str, state: State, findings: Vec<Finding>) -> Check {
     Check {
@@ -18,11 +18,16 @@ fn check(name: &'static str, state: State, findings: Vec<Finding>) -> Check {
 }
 
 fn finding(code: Code, severity: Severity) -> Finding {
+    let (subject, what) = ("replica/192.0.2.1:443", "it has expired");
     Finding {
         code,
         severity,
-        subject: "replica/192.0.2.1:443".to_owned(),
-        what: "it has expired".to_owned(),
+        subject: subject.to_owned(),
+        what: what.to_owned(),
+        cases: vec![Case {
+            subject: subject.to_owned(),
+            what: what.to_owned(),
+        }],
         instead: "renew it\nsoon".to_owned(),
     }
 }
@@ -122,7 +127,7 @@ fn programs_see_the_documented_shape() {
     assert_eq!(keys(&value["checks"][0]), "name notes said state unchecked");
     assert_eq!(
         keys(&value["findings"][0]),
-        "check code instead severity subject what"
+        "cases check code instead severity subject what"
     );
     assert_eq!(
         (&value["errors"], &value["warnings"], &value["complete"]),
@@ -147,6 +152,7 @@ fn programs_see_the_documented_shape() {
         "severity",
         "check",
         "subject",
+        "cases[]",
         "what",
         "instead",
         "ok",

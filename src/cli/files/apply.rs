@@ -51,11 +51,9 @@ pub fn run(args: &FilesArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> 
         report::print(fields, stdout)?;
     } else {
         report::written(plan, &passed.done, stdout)?;
-        if passed.changed() == 0 {
-            writeln!(stdout, "nothing to change")?;
-        }
         report::remarks(&passed, stderr)?;
     }
+    let failed = report::has_failed(&passed.done) || report::is_stuck(plan);
     report::troubles(&files::Plan::default(), &passed.done, stderr)?;
     if !node.agent_alive {
         let at = node.agent.as_deref().unwrap_or("no address");
@@ -64,6 +62,8 @@ pub fn run(args: &FilesArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> 
             "note: the agent does not answer at {at}: until it does it is left out of the files"
         )?;
     }
-    let failed = report::has_failed(&passed.done) || report::is_stuck(plan);
+    if !args.json && passed.changed() == 0 && !failed {
+        writeln!(stdout, "nothing to change")?;
+    }
     Ok(if failed { FAILED } else { 0 })
 }

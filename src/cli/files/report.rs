@@ -8,7 +8,7 @@ use std::error::Error;
 use std::io::{self, Write};
 
 /// An error with everything behind it.
-pub(super) fn chain(error: &dyn Error) -> String {
+pub(in crate::cli) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -161,6 +161,65 @@ fn plan_shows_what_apply_does_and_restore_undoes() {
     assert!(!node.hosts().parent().unwrap().exists(), "{restored:?}");
 }
 
+/// Never an error beside "nothing to change".
+#[test]
+fn apply_says_that_nothing_is_to_be_changed_only_where_all_is_well() {
+    let node = Node::new(true, true);
+    node.apply();
+    let directory = node.hosts().parent().unwrap().to_owned();
+    fs::write(node.hosts(), "server = \n").unwrap();
+    let ran = node.apply();
+    assert!(ran.errors.contains("error: ") && ran.status == 2, "{ran:?}");
+    assert_eq!(ran.out, "");
+    fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(node.apply().status, 0);
+    assert_eq!(node.apply().out, "nothing to change\n");
+}
+
+#[test]
+fn containerds_own_file_is_printed_as_it_has_to_be() {
+    let node = Node::new(false, true);
+    let file = node.root.path().join("etc/containerd/config.toml");
+    let run = || node.ran(containerd::run);
+    let good = fs::read_to_string(&file).unwrap();
+    let ran = run();
+    assert_eq!((ran.status, &ran.out), (0, &good), "{ran:?}");
+    assert!(ran.errors.contains("is as it should be"), "{ran:?}");
+    fs::write(&file, "version = 2\n# ours\n").unwrap();
+    let ran = run();
+    let added = good
+        .strip_prefix("version = 2\n")
+        .unwrap()
+        .replace("config_path", "  config_path");
+    assert_eq!(
+        (ran.status, ran.out),
+        (0, format!("version = 2\n# ours\n{added}"))
+    );
+    assert_eq!(
+        fs::read_to_string(&file).unwrap(),
+        "version = 2\n# ours\n",
+        "it is printed alone"
+    );
+    fs::remove_file(&file).unwrap();
+    assert_eq!(run().out, good.replace("config_path", "  config_path"));
+    let mirrors = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\"]\nendpoint = []\n";
+    for (bad, why) in [
+        (mirrors, "registry.mirrors.\"docker.io\" (line 2 of "),
+        ("version = \n", "line 1"),
+    ] {
+        fs::write(&file, bad).unwrap();
+        let ran = run();
+        assert_eq!((ran.status, ran.out.as_str()), (2, ""));
+        assert!(ran.errors.contains(why), "{ran:?}");
+    }
+    fs::write(&file, "version = 2\n").unwrap();
+    let told = node.json().ran(containerd::run).json();
+    assert_eq!(
+        (&told["changed"], &told["path"]),
+        (&true.into(), &serde_json::json!(file))
+    );
+}
+
 #[test]
 fn programs_are_told_whether_anything_changed() {
     let node = Node::new(true, true).json();

@@ -16,6 +16,7 @@ fn both(layout: Option<&str>) -> InitArgs {
         core: Some("https://core.example.com:8443".to_owned()),
         layout: layout.map(str::to_owned),
         ca: None,
+        output: None,
     }
 }
 
@@ -106,6 +107,45 @@ fn a_certificate_authority_is_named_and_checked() {
         "{stderr}"
     );
     assert!(stdout.contains("elsewhere.crt"));
+}
+
+#[test]
+fn a_file_is_written_as_a_whole_or_left_as_it_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    let mut args = both(None);
+    let (_, text, _) = init(&args);
+    args.output = Some(file.clone());
+    let read = || std::fs::read_to_string(&file).unwrap();
+    let (status, stdout, stderr) = init(&args);
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    assert_eq!(stdout, format!("wrote {}\n", file.display()));
+    assert_eq!(read(), text);
+    // What configures something stays, whatever is asked for.
+    let own = "# ours\n[server]\nadmin = \"127.0.0.1:1\"\n";
+    std::fs::write(&file, own).unwrap();
+    let (status, stdout, stderr) = init(&args);
+    assert_eq!((status, stdout.as_str(), read().as_str()), (2, "", own));
+    assert!(
+        stderr.contains("mv ") && stderr.contains("config.toml.old"),
+        "{stderr}"
+    );
+    args.layout = Some("none".to_owned());
+    assert_eq!(init(&args).0, 64);
+    assert_eq!(read(), own);
+    // The package's file says nothing; its mode stays.
+    args.layout = None;
+    std::fs::write(&file, "# harbor-pilot\n\n  # [server]\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(init(&args).0, 0);
+    assert_eq!(read(), text);
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    args.output = Some(directory.path().join("no/such/directory"));
+    assert_eq!(init(&args).0, 2);
 }
 
 #[test]

@@ -53,7 +53,13 @@ fn whoever_holds_the_port_is_named() {
         (facts(true, None, false), &["port-stolen"]),
     ];
     for (facts, due) in table {
-        assert_eq!(agent(&facts).codes(), due, "{facts:?}");
+        let check = agent(&facts);
+        assert_eq!(check.codes(), due, "{facts:?}");
+        // A unit that has just failed five times is started only after this.
+        let forgiven = check.findings[0]
+            .instead
+            .contains("systemctl reset-failed harbor-pilot; systemctl restart harbor-pilot");
+        assert_eq!(forgiven, due != ["admin-unreachable"], "{check:?}");
     }
     let mut well = facts(true, holder("harbor-pilot"), true);
     well.status = Some(Ok(status(|_| {})));

@@ -102,6 +102,8 @@ pub(super) fn kept(check: &mut Check, facts: &FilesFacts) {
                 Code::FilesNotWritable,
                 "systemctl edit harbor-pilot: ReadWritePaths= must name that directory; a path that was made after the agent's start needs its restart; files of another owner: harbor-pilot apply as root",
             ),
+            // What the file shows is newer than what the daemon has said.
+            "conflict" if !facts.changes.contains(&PathBuf::from(&trouble.path)) => continue,
             "conflict" => (
                 Code::FilesConflict,
                 "make the other program stop, or have it write the agent's entry too; then: harbor-pilot apply",
@@ -130,7 +132,8 @@ pub(super) fn kept(check: &mut Check, facts: &FilesFacts) {
     }
     let said = |path: &PathBuf| {
         let is_of = |subject: &str| path.starts_with(subject);
-        check.findings.iter().any(|one| is_of(&one.subject))
+        let mut cases = check.findings.iter().flat_map(|one| &one.cases);
+        cases.any(|case| is_of(&case.subject))
     };
     let differ: Vec<String> = facts
         .changes

@@ -103,8 +103,16 @@ fn what_the_daemon_and_the_plan_say() {
         ),
         (
             "conflict",
-            Box::new(move |f| f.troubles.push(trouble("conflict"))),
+            Box::new(move |f| {
+                f.troubles.push(trouble("conflict"));
+                f.changes.push("/c/quay.io/hosts.toml".into());
+            }),
             &["files-conflict"],
+        ),
+        (
+            "a conflict that is over",
+            Box::new(move |f| f.troubles.push(trouble("conflict"))),
+            none,
         ),
         (
             "said by the plan",

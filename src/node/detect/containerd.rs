@@ -1,6 +1,7 @@
-//! Stock containerd: what its configuration says about host configurations, versions 1, 2 and 3.
+//! Stock containerd: its process, its version, and what it reads by itself.
 
 use super::Found;
+use super::config_toml::Registries;
 use super::facts::{Facts, Text};
 use super::machine::Process;
 use std::path::{Path, PathBuf};
@@ -8,19 +9,8 @@ use toml::{Table, Value};
 
 /// Where its configuration is.
 pub(super) const CONFIG: &str = "/etc/containerd/config.toml";
-
-/// The effective setting.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct ConfigPath {
-    /// The directories of host configurations, in order.
-    pub(super) roots: Vec<PathBuf>,
-    /// Of the configuration's format; 0: no file.
-    pub(super) version: u32,
-    /// `registry.mirrors` or `registry.configs` are there, which may not stand beside a config_path.
-    pub(super) has_mirrors: bool,
-    /// Pulls do not go through the transfer service, which reads a list of directories as one.
-    pub(super) local_pull: bool,
-}
+/// Where it answers.
+pub(super) const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// What runs; else what is installed.
 pub(super) fn runtime(facts: &Facts) -> Found {
@@ -65,70 +55,20 @@ pub(super) fn config_of(process: &Process) -> Option<&str> {
     None
 }
 
-/// The setting that holds, from a configuration and what it imports, in that order: the later wins.
-///
-/// # Errors
-/// Which file is no TOML.
-pub(super) fn config_path(texts: &[Text]) -> Result<ConfigPath, String> {
-    let mut found = ConfigPath::default();
-    for text in texts {
-        let document: Table = text.text.parse().map_err(|error: toml::de::Error| {
-            format!("{} is no TOML: {}", text.path.display(), error.message())
-        })?;
-        let version = document.get("version").and_then(Value::as_integer);
-        let version = version.and_then(|version| u32::try_from(version).ok());
-        if found.version == 0 {
-            // Without the key the format is the first one.
-            found.version = version.unwrap_or(1);
-        }
-        let registries = [
-            "io.containerd.cri.v1.images",
-            "io.containerd.grpc.v1.cri",
-            "cri",
-        ];
-        for plugin in registries {
-            let Some(plugin) = table(&document, &["plugins", plugin]) else {
-                continue;
-            };
-            if let Some(Value::Boolean(local)) = plugin.get("use_local_image_pull") {
-                found.local_pull = *local;
-            }
-            let Some(registry) = table(plugin, &["registry"]) else {
-                continue;
-            };
-            let filled = |key| table(registry, &[key]).is_some_and(|table| !table.is_empty());
-            found.has_mirrors |= filled("mirrors") || filled("configs");
-            if let Some(path) = registry.get("config_path").and_then(Value::as_str) {
-                let roots = path.split(':').filter(|root| !root.is_empty());
-                found.roots = roots
-                    .map(|root| PathBuf::from(root.trim_end_matches('/')))
-                    .collect();
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn table<'t>(from: &'t Table, path: &[&str]) -> Option<&'t Table> {
-    path.iter()
-        .try_fold(from, |table, key| table.get(*key)?.as_table())
-}
-
-/// What a configuration imports: paths, `*` in the last part.
-pub(super) fn imports(text: &str) -> Vec<PathBuf> {
-    let document: Table = text.parse().unwrap_or_default();
+/// What a configuration imports: paths, `*` in the last part; relative ones start at its directory.
+pub(super) fn imports(main: &Text) -> Vec<PathBuf> {
+    let document: Table = main.text.parse().unwrap_or_default();
     let imports = document.get("imports").and_then(Value::as_array);
     let imports = imports.into_iter().flatten().filter_map(Value::as_str);
-    imports.map(PathBuf::from).collect()
+    let here = main.path.parent().unwrap_or(Path::new("/"));
+    imports.map(|path| here.join(path)).collect()
 }
 
 /// The directories that a containerd reads by itself: none before 2.2 (containerd-k3s-facts 1.2), and none in
 /// any version with mirrors of the old kind.
-pub(super) fn default_roots(read: &ConfigPath, version: Option<&str>) -> Vec<&'static Path> {
-    let by_itself = version
-        .and_then(major_minor)
-        .is_some_and(|version| version >= (2, 2));
-    if by_itself && !read.has_mirrors {
+pub(super) fn default_roots(read: &Registries, version: Option<(u32, u32)>) -> Vec<&'static Path> {
+    let by_itself = version.is_some_and(|version| version >= (2, 2));
+    if by_itself && read.barred.is_empty() {
         vec![Path::new(super::CERTS_D), Path::new(super::DOCKER_CERTS_D)]
     } else {
         Vec::new()
@@ -156,21 +96,6 @@ pub(super) fn version(printed: &str) -> Option<String> {
     };
     let found = printed.split_whitespace().find(word)?;
     Some(found.trim_start_matches('v').to_owned())
-}
-
-/// What to add, for the version of the format that is in use.
-pub(super) fn lines_to_add(format: u32, certs_d: &Path) -> String {
-    let table = if format >= 3 {
-        "io.containerd.cri.v1.images"
-    } else {
-        "io.containerd.grpc.v1.cri"
-    };
-    let head = if format == 0 { "version = 2\n" } else { "" };
-    let table = if format == 1 { "cri" } else { table };
-    format!(
-        "{head}[plugins.\"{table}\".registry]\n  config_path = \"{}\"",
-        certs_d.display()
-    )
 }
 
 #[cfg(test)]

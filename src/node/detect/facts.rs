@@ -5,12 +5,13 @@ use super::Family;
 use super::containerd;
 use super::k3s;
 use super::machine::{Machine, Process};
+use super::running::{self, Running};
 use super::units::exec_start;
 use crate::config;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Only these are ever run, never what another process' command line names.
 const CONTAINERD_PROGRAMS: [&str; 2] = ["/usr/bin/containerd", "/usr/local/bin/containerd"];
@@ -34,6 +35,8 @@ pub struct Facts {
     pub containerd_config: Option<Text>,
     /// What the stock one imports.
     pub imports: Vec<Text>,
+    /// What a running stock one says of itself.
+    pub running_containerd: Option<Running>,
     /// A program of that name is installed.
     pub containerd_installed: bool,
     /// A user's template of k3s' config.toml.
@@ -51,8 +54,8 @@ pub struct Text {
     pub path: PathBuf,
     /// What is in it.
     pub text: String,
-    /// Seconds since 1970.
-    pub modified: u64,
+    /// When it was written, since 1970, as precisely as the file system says.
+    pub modified: Duration,
 }
 
 // === impl Facts ===
@@ -174,7 +177,7 @@ fn read_generated(facts: &mut Facts, machine: &Machine, node: &config::Node, fam
 
 fn read_stock(facts: &mut Facts, machine: &Machine) {
     let main = text(&facts.under_root(Path::new(containerd::CONFIG)));
-    let imports = main.as_ref().map(|main| containerd::imports(&main.text));
+    let imports = main.as_ref().map(containerd::imports);
     for pattern in imports.unwrap_or_default() {
         let pattern = facts.under_root(&pattern);
         facts
@@ -182,6 +185,9 @@ fn read_stock(facts: &mut Facts, machine: &Machine) {
             .extend(matching(&pattern).iter().filter_map(|path| text(path)));
     }
     facts.containerd_config = main;
+    if containerd::process(facts).is_some() {
+        facts.running_containerd = running::ask(&facts.under_root(Path::new(containerd::SOCKET)));
+    }
     let programs = CONTAINERD_PROGRAMS
         .iter()
         .map(|program| facts.under_root(Path::new(program)));
@@ -222,9 +228,6 @@ fn text(path: &Path) -> Option<Text> {
     Some(Text {
         path: path.to_owned(),
         text: fs::read_to_string(path).ok()?,
-        modified: modified
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs(),
+        modified: modified.duration_since(UNIX_EPOCH).unwrap_or_default(),
     })
 }

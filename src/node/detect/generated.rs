@@ -1,6 +1,7 @@
 //! What k3s and rke2 read and generate, from their flags and the files that they made.
 
-use super::containerd::{self, ConfigPath};
+use super::config_toml::{self, Registries};
+use super::containerd;
 use super::facts::Facts;
 use super::k3s;
 use super::meaning::meaning;
@@ -25,6 +26,7 @@ pub(super) fn read(
     let process = k3s::process(facts, family);
     detected.running = process.is_some();
     detected.started = process.map(|process| process.started);
+    detected.started_at = process.map(|process| process.started_at);
     let flags = k3s::flags(facts, family);
     let data_dir = k3s::data_dir(facts, node, family, &flags);
     detected.embedded_registry = flags.embedded_registry;
@@ -47,13 +49,13 @@ pub(super) fn read(
         );
     }
     if let Some(config) = facts.containerd_config.as_ref() {
-        let read = containerd::config_path(std::slice::from_ref(config));
+        let read = config_toml::read(std::slice::from_ref(config), detected.version());
         if let Ok(read) = &read {
             detected.config_path.clone_from(&read.roots);
         }
         match read {
-            Ok(ConfigPath { roots, .. }) if roots.contains(&certs_d) => {}
-            Ok(ConfigPath { roots, .. }) => {
+            Ok(Registries { roots, .. }) if roots.contains(&certs_d) => {}
+            Ok(Registries { roots, .. }) => {
                 let template = facts.template.as_ref();
                 detected.without_certs_d = roots.is_empty() && template.is_none();
                 let path = config.path.display();
@@ -104,7 +106,7 @@ fn pending_registries(
             known.meaning != now
         }
         // Not seen at its start, and changed since: what it read is not known.
-        (_, Some(text)) if text.modified > started => true,
+        (_, Some(text)) if detected.is_later(text.modified) => true,
         _ => {
             detected.read_at_start = Some(ReadAtStart {
                 started,

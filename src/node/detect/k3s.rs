@@ -260,6 +260,7 @@ mod tests {
                 pid: 1,
                 argv: argv.iter().map(|word| (*word).to_owned()).collect(),
                 started: 0,
+                started_at: std::time::Duration::ZERO,
             };
             assert_eq!(role(&process, family), expected, "{argv:?}");
         }

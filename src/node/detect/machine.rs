@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
 
 /// `containerd --version` is quick.
 const VERSION_LIMIT: Duration = Duration::from_secs(2);
+/// In these the kernel counts when a process started (USER_HZ, proc_pid_stat(5)).
+pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// The machine that is looked at: this one, or a tree below a directory with processes of its own.
 #[derive(Debug)]
@@ -27,8 +29,10 @@ pub struct Process {
     pub pid: u32,
     /// Its command line.
     pub argv: Vec<String>,
-    /// Seconds since 1970.
+    /// Seconds since 1970: by this one is told from another.
     pub started: u64,
+    /// Since 1970, to the kernel's tick below it, to compare with a file's time.
+    pub started_at: Duration,
 }
 
 // === impl Machine ===
@@ -103,6 +107,8 @@ fn running_processes() -> Vec<Process> {
             .map(|word| word.to_string_lossy().into_owned())
             .collect(),
         started: process.start_time(),
+        started_at: started_at(process.pid().as_u32())
+            .unwrap_or(Duration::from_secs(process.start_time())),
     });
     let may_be = |process: &Process| {
         let program = process
@@ -120,6 +126,22 @@ fn running_processes() -> Vec<Process> {
         .filter(may_be)
         .filter(|process| !is_in_a_container(process.pid))
         .collect()
+}
+
+/// When a process started. The kernel says how long after the boot that was, and only to the second when that was.
+fn started_at(pid: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; the 20th field behind it.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks: u32 = fields.split_whitespace().nth(19)?.parse().ok()?;
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let up = Duration::new(
+        u64::try_from(up.tv_sec).ok()?,
+        u32::try_from(up.tv_nsec).ok()?,
+    );
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let age = up.saturating_sub(TICK.saturating_mul(ticks));
+    Some(now.saturating_sub(age))
 }
 
 fn is_in_a_container(pid: u32) -> bool {

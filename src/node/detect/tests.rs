@@ -51,6 +51,7 @@ impl Tree {
             pid: 100,
             argv: argv.iter().map(|word| word.replace("ROOT", root)).collect(),
             started,
+            started_at: Duration::from_secs(started),
         });
         self
     }

@@ -42,6 +42,7 @@ fn shown(root: &TempDir, argv: &str, registry: &str) -> (NodeReport, Option<Regi
         pid: 1,
         argv: vec![argv.to_owned()],
         started: 4_000_000_000,
+        started_at: std::time::Duration::from_secs(4_000_000_000),
     };
     let processes = [process].into_iter().filter(|_| !argv.is_empty());
     let machine = Machine::below(root.path(), processes.collect());

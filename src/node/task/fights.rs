@@ -53,6 +53,12 @@ impl Fights {
         self.given_up.values().min().copied()
     }
 
+    /// The file stands as it should again.
+    pub(super) fn forget_one(&mut self, path: &Path) {
+        self.rewrites.remove(path);
+        self.given_up.remove(path);
+    }
+
     /// A person has said what shall be: all is forgiven.
     pub(super) fn forget(&mut self) {
         *self = Self::default();

@@ -55,6 +55,8 @@ pub(super) fn directories(
         .filter_map(|path| std::fs::canonicalize(path).ok());
     directories.extend(targets.filter_map(|target| Some(target.parent()?.to_owned())));
     directories.extend(detected.certs_d.clone());
+    let looked_at = detected.looked_at.iter();
+    directories.extend(looked_at.filter_map(|path| Some(path.parent()?.to_owned())));
     // Where k3s generates its config.toml, which tells of a start.
     let above = detected
         .certs_d
@@ -97,6 +99,15 @@ impl Memory {
             plan.directories.clear();
         }
         self.failing.keep(plan);
+        // What stands as it should is no conflict any more, whoever has seen to that.
+        let fights = &mut self.fights;
+        self.given_up.retain(|path, _| {
+            let is_wanted = plan.step(path).is_some();
+            if !is_wanted {
+                fights.forget_one(path);
+            }
+            is_wanted
+        });
         plan.retain(|step| self.takes(step, now));
         let (fights, paths) = (&mut self.fights, &mut self.given_up);
         paths.retain(|path, _| fights.is_given_up(path, now));

@@ -5,7 +5,7 @@ use super::memory::Memory;
 use super::status::{FilesState, NodeFilesStatus, Trouble, TroubleKind};
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::node::detect::Found;
+use crate::node::detect::{Detected, Finding, Found};
 use crate::node::files::{Outcome, Passed, chain};
 use crate::node::ledger;
 use crate::node::privileged::Unprivileged;
@@ -25,6 +25,8 @@ pub(super) struct Reporter {
     /// What was said already.
     said: Vec<Trouble>,
     said_of_port: Option<Unprivileged>,
+    /// Why pulls go past the agent, as it was said.
+    said_of_runtime: Vec<Finding>,
     runtime: &'static str,
 }
 
@@ -51,6 +53,7 @@ impl Reporter {
             metrics,
             said: Vec::new(),
             said_of_port: None,
+            said_of_runtime: Vec::new(),
             runtime: Found::None.word(),
         }
     }
@@ -59,6 +62,7 @@ impl Reporter {
     pub(super) fn not_managed(&mut self, config: &Config, left: Vec<PathBuf>) {
         self.said.clear();
         self.said_of_port = None;
+        self.said_of_runtime.clear();
         let reason = if config.node.manage {
             "there is no tier"
         } else {
@@ -75,6 +79,7 @@ impl Reporter {
             }
         };
         self.publish(NodeFilesStatus {
+            state: FilesState::NotManaged,
             reason,
             files: left,
             ..NodeFilesStatus::default()
@@ -103,6 +108,7 @@ impl Reporter {
                 self.say_written(cause, memory, &passed);
                 self.say_conflicts(memory);
                 self.say_port(passed.unprivileged.filter(|port| !port.allowed));
+                self.say_runtime(&passed.detected);
                 status.troubles = troubles(&passed, memory);
                 (status.state, status.reason) = state(&passed, &status.troubles);
                 status.files = passed.managed;
@@ -188,6 +194,22 @@ impl Reporter {
             );
         }
         self.said_of_port = port;
+    }
+
+    fn say_runtime(&mut self, detected: &Detected) {
+        let findings = detected.findings.iter();
+        let degraded: Vec<Finding> = findings.filter(|one| one.degraded).cloned().collect();
+        for finding in degraded
+            .iter()
+            .filter(|one| !self.said_of_runtime.contains(one))
+        {
+            self.event(
+                EventName::NodeDegraded,
+                &finding.what,
+                format!("{}; {}", finding.what, finding.instead.replace('\n', " ")),
+            );
+        }
+        self.said_of_runtime = degraded;
     }
 
     fn say_troubles(&mut self, troubles: &[Trouble]) {

@@ -27,8 +27,10 @@ pub struct NodeFilesStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FilesState {
-    /// `[node] manage` is not set, or there is no tier.
+    /// Nobody has looked yet.
     #[default]
+    Unknown,
+    /// `[node] manage` is not set, or there is no tier.
     NotManaged,
     /// `restore` was run: hands off until `apply`.
     Released,
@@ -70,6 +72,16 @@ pub enum TroubleKind {
 // === impl NodeFilesStatus ===
 
 impl NodeFilesStatus {
+    /// Of an agent without an address for containerd.
+    #[must_use]
+    pub fn unheard() -> Self {
+        Self {
+            state: FilesState::NotManaged,
+            reason: "[server] listen is empty".to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// Whether a person should look.
     #[must_use]
     pub fn is_degraded(&self) -> bool {

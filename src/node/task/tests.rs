@@ -124,6 +124,7 @@ impl Daemon {
             pid: 1,
             argv: vec!["k3s server".to_owned()],
             started: 4_000_000_000,
+            started_at: Duration::from_secs(4_000_000_000),
         };
         let place = Place {
             machine: Arc::new(Machine::below(node, vec![process])),
@@ -282,6 +283,7 @@ async fn a_restart_writes_nothing() {
                 pid: 1,
                 argv: vec!["k3s server".to_owned()],
                 started: 4_000_000_000,
+                started_at: Duration::from_secs(4_000_000_000),
             }],
         )),
         listen: listener.local_addr().unwrap(),

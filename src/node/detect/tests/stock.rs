@@ -1,5 +1,6 @@
 //! Stock containerd, with configurations of all formats.
 
+use super::super::running::Running;
 use super::*;
 
 /// config.toml, an import, the version; certs.d, and what the first degrading remedy says.
@@ -46,7 +47,7 @@ fn stock_containerd_reads_what_its_configuration_says() {
             "",
             Some("2.1.9"),
             "a",
-            Some("name one"),
+            Some("change line 3 of "),
         ),
         (
             format!(
@@ -63,7 +64,9 @@ fn stock_containerd_reads_what_its_configuration_says() {
             "",
             Some("1.7.24"),
             nothing,
-            Some("[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = "),
+            Some(
+                "config.toml:\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = ",
+            ),
         ),
         (
             "version = 3\n".into(),
@@ -78,7 +81,7 @@ fn stock_containerd_reads_what_its_configuration_says() {
             "",
             Some("2.2.3"),
             nothing,
-            Some("name one"),
+            Some("write at the end of "),
         ),
         (
             format!(
@@ -87,7 +90,7 @@ fn stock_containerd_reads_what_its_configuration_says() {
             "",
             Some("1.6.20"),
             nothing,
-            Some("take the registry.mirrors"),
+            Some("move what these tables say into a hosts.toml"),
         ),
         (
             "version = 2\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n".into(),
@@ -134,4 +137,64 @@ fn a_place_that_containerd_does_not_read_is_said() {
     let found = tree.detect();
     assert_eq!(found.certs_d, Some(tree.path("b")));
     assert!(found.findings[0].degraded, "{found:?}");
+}
+
+/// The tables of the two reproductions: mirrors beside config_path, and passwords, which stay.
+#[test]
+fn mirrors_are_named_and_passwords_stay() {
+    const TABLE: &str = "[plugins.\"io.containerd.grpc.v1.cri\".registry";
+    let head = format!("version = 2\n{TABLE}]\nconfig_path = \"ROOT/etc/containerd/certs.d\"\n");
+    let mirrors = format!("{head}{TABLE}.mirrors.\"docker.io\"]\nendpoint = [\"https://m\"]\n");
+    let found = Tree::new(&[("/etc/containerd/config.toml", &mirrors)]).detect();
+    let [finding] = &found.findings[..] else {
+        panic!("{found:?}")
+    };
+    assert!(finding.degraded && finding.what.contains("CRI plugin does not load"));
+    assert!(
+        finding
+            .what
+            .contains("registry.mirrors.\"docker.io\" (line 4 of ")
+    );
+    assert!(!finding.instead.contains("change line"), "{finding:?}");
+    let auth = format!("{TABLE}.configs.\"r.test\".auth]\nusername = \"u\"\n");
+    let both = format!("{head}{auth}");
+    let found = Tree::new(&[("/etc/containerd/config.toml", &both)]).detect();
+    assert!(found.findings.is_empty(), "{found:?}");
+    let alone = format!("version = 2\n{auth}");
+    let found = Tree::new(&[("/etc/containerd/config.toml", &alone)]).detect();
+    let instead = &found.findings[0].instead;
+    assert!(
+        !instead.contains("configs") && instead.contains("write at the end of"),
+        "{instead}"
+    );
+}
+
+/// What runs is what counts, and files are compared by more than seconds.
+#[test]
+fn what_containerd_says_of_itself_wins_over_times() {
+    let config = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"ROOT/etc/containerd/certs.d\"\n";
+    let tree = Tree::new(&[("/etc/containerd/config.toml", config)]);
+    let tree = tree.runs(&["/usr/bin/containerd"], 1000);
+    let certs_d = tree.path("etc/containerd/certs.d");
+    let at = |milliseconds: u64, says: Option<Running>| {
+        let mut facts = tree.facts();
+        let config = facts.containerd_config.as_mut().unwrap();
+        config.modified = Duration::from_millis(milliseconds);
+        facts.running_containerd = says;
+        let found = detect(&facts, &tree.node, None);
+        let degraded = found.findings.iter().any(|finding| finding.degraded);
+        (found.restart_pending.is_some(), degraded)
+    };
+    // It started at 1000.000 s by the kernel's ticks of 10 ms.
+    assert_eq!(at(999_999, None), (false, false));
+    assert_eq!(at(1_000_005, None), (false, false));
+    assert_eq!(at(1_000_011, None), (true, false));
+    let now = |roots: &[&Path]| {
+        Some(Running::Reads(
+            roots.iter().map(|root| root.to_path_buf()).collect(),
+        ))
+    };
+    assert_eq!(at(2_000_000, now(&[&certs_d])), (false, false));
+    assert_eq!(at(999_000, now(&[])), (true, true));
+    assert_eq!(at(999_000, Some(Running::WithoutPlugin)), (false, true));
 }

@@ -6,6 +6,7 @@ use super::*;
 async fn drift_is_repaired_and_a_fight_is_not() {
     let daemon = Daemon::start(CONFIG).await;
     daemon.names(&["agent", CORE]).await;
+    let right = fs::read(daemon.hosts()).unwrap();
     for round in 0..3 {
         fs::write(
             daemon.hosts(),
@@ -33,6 +34,14 @@ async fn drift_is_repaired_and_a_fight_is_not() {
     );
     sleep(Duration::from_millis(300)).await;
     assert_eq!(daemon.chain(), ["https://registry-1.docker.io"]);
+    // Whoever puts it right, as `apply` does: then it is no conflict any more.
+    fs::write(daemon.hosts(), right).unwrap();
+    daemon
+        .until("well again", || {
+            status.borrow().state == FilesState::Current
+        })
+        .await;
+    assert!(status.borrow().troubles.is_empty());
     daemon.end();
 }
 
@@ -130,5 +139,54 @@ async fn a_tier_that_is_not_looked_up_yet_stays_in_the_file() {
     daemon.names(&["agent", &there]).await;
     sleep(Duration::from_millis(300)).await;
     daemon.said(2).await;
+    daemon.end();
+}
+
+const STOCK: &str = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = ";
+
+/// On a node whose containerd reads no host configurations pulls go past the agent: that is said, and seen to be over within
+/// two seconds of the change.
+#[tokio::test]
+async fn a_containerd_that_does_not_read_the_files_is_said_until_it_does() {
+    let root = tempdir().unwrap();
+    let etc = root.path().join("etc/containerd");
+    fs::create_dir_all(&etc).unwrap();
+    fs::write(etc.join("config.toml"), "version = 2\n").unwrap();
+    let config = format!("{CONFIG}runtime = \"containerd\"\n");
+    let daemon = Daemon::start_in(root, &config).await;
+    assert_eq!(
+        daemon.status.borrow().state,
+        FilesState::Unknown,
+        "nobody has looked"
+    );
+    let status = daemon.status.clone();
+    daemon
+        .until("degraded", || status.borrow().state == FilesState::Degraded)
+        .await;
+    let said = |event| {
+        let events = daemon.events.events();
+        events
+            .into_iter()
+            .filter(|one| one.event == event)
+            .collect::<Vec<_>>()
+    };
+    let events = said(EventName::NodeDegraded);
+    assert!(events[0].reason.contains("does not read"), "{events:?}");
+    assert!(
+        events[0].message.contains("write at the end of "),
+        "{events:?}"
+    );
+    let certs_d = etc.join("certs.d");
+    fs::write(etc.join("config.toml"), format!("{STOCK}{certs_d:?}\n")).unwrap();
+    let start = Instant::now();
+    daemon
+        .until("current", || status.borrow().state == FilesState::Current)
+        .await;
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(said(EventName::NodeDegraded).len(), 1);
     daemon.end();
 }
