@@ -80,6 +80,7 @@ test-docker: deps ## plan --for docker, read by a real dockerd (installs Debian'
 	$(AS_ROOT) cargo test --locked --test docker
 
 test-machine: deps test-packages ## the package on booted Debian 12 and 13: install, reload, upgrade, faults, remove (the first run fetches both)
+	@tests/lab/crictl.sh
 	$(AS_ROOT) cargo test --locked --test machine -- --test-threads=1 --show-output
 
 port-kills: deps test-packages ## kill -9 at 200 random moments beside another user's process that wants the agent's port (ten minutes)

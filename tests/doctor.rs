@@ -226,14 +226,12 @@ impl Place {
 
     /// k3s has been running since then.
     fn runs_since(&mut self, started: SystemTime) {
-        let started = started
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap()
-            .as_secs();
+        let started_at = started.duration_since(SystemTime::UNIX_EPOCH).unwrap();
         self.processes = vec![Process {
             pid: 1,
             argv: vec!["/usr/local/bin/k3s server".to_owned()],
-            started,
+            started: started_at.as_secs(),
+            started_at,
         }];
     }
 }
@@ -392,7 +390,11 @@ async fn a_free_port_and_a_stolen_one_are_told_apart() {
     place.configure();
     let said = place.doctor(&place.config_file());
     let at = format!("{}:5290", place.ip);
-    said.assert_found("agent-not-running", &at, "systemctl start harbor-pilot");
+    said.assert_found(
+        "agent-not-running",
+        &at,
+        "systemctl reset-failed harbor-pilot; systemctl restart harbor-pilot",
+    );
     let thief = TcpListener::bind(&at).unwrap();
     let said = place.doctor(&place.config_file());
     said.assert_found("port-stolen", &at, "stop that program");

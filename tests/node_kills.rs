@@ -59,7 +59,7 @@ impl Node {
             pid: 1,
             argv: vec!["k3s server".to_owned()],
             started: 4_000_000_000,
-            started_at: std::time::Duration::from_secs(4_000_000_000),
+            started_at: Duration::from_secs(4_000_000_000),
         };
         Self {
             root: root.to_owned(),

@@ -257,7 +257,7 @@ async fn the_first_answer_comes_after_the_first_look() {
     assert_eq!(line(), "not looked at yet");
     let start = Instant::now();
     let look = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        sleep(Duration::from_millis(200)).await;
         files.send_replace(Arc::new(NodeFilesStatus {
             state: FilesState::Current,
             ..NodeFilesStatus::default()

@@ -1,6 +1,7 @@
 //! Which files are read, in which order.
 
 use super::document::{self, Table, Value};
+use super::files::is_home;
 use super::interpret::{Loaded, interpret};
 use super::merge::merge;
 use super::model::{Config, Existing, Fallback, Node, Runtime};
@@ -181,7 +182,10 @@ impl Loader {
 fn read(file: &Path) -> Result<String, Wrong> {
     let bytes = std::fs::read(file).map_err(|error| {
         let instead = match error.kind() {
-            ErrorKind::NotFound => "create it (harbor-pilot init prints one), or correct the path",
+            ErrorKind::PermissionDenied if is_home(file) => {
+                "put it into /etc/harbor-pilot: the unit sees nothing of /root, /home and /run/user (ProtectHome=)"
+            }
+            ErrorKind::NotFound => "create it (harbor-pilot init --output writes one), or correct the path",
             ErrorKind::PermissionDenied => "run as root, or correct the file's owner and mode",
             _ => "see that the file can be read",
         };

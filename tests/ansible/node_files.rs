@@ -29,6 +29,81 @@ fn files_are_given_back_and_a_sites_own_is_left_alone() {
     own_registries(&site);
 }
 
+/// containerd as Debian brings it: its own configuration is written where that is wanted, and containerd restarted where that is
+/// allowed; until then the gate refuses the node.
+#[test]
+fn a_containerd_by_itself_is_told_once() {
+    let lab = Lab::start();
+    let site = Site::build(&lab);
+    site.each(|node| {
+        node.shell("systemctl disable --now k3s; rm -r /etc/systemd/system/k3s.service /etc/rancher/k3s /var/lib/rancher/k3s; systemctl daemon-reload; systemctl restart containerd")
+    });
+    let file = "/etc/containerd/config.toml";
+    let text = || site.run("cat", &[file]);
+    let started = || site.property("containerd", "ActiveEnterTimestampMonotonic");
+    let (before, running) = (text(), started());
+    let play = site.play("rollout", &[]);
+    assert!(
+        play.refused()
+            .contains("does not read /etc/containerd/certs.d"),
+        "{}",
+        play.text
+    );
+    assert_eq!(
+        (text(), started()),
+        (before.clone(), running.clone()),
+        "nothing is written unasked"
+    );
+
+    let wanted = ["--extra-vars", "{harbor_pilot_containerd_config: true}"];
+    let play = site.play("rollout", &wanted);
+    assert!(
+        play.refused()
+            .contains("does not read /etc/containerd/certs.d"),
+        "{}",
+        play.text
+    );
+    assert!(
+        play.text.contains("Until containerd is restarted"),
+        "{}",
+        play.text
+    );
+    assert_eq!(
+        started(),
+        running,
+        "it is restarted only where that is allowed"
+    );
+    for text in text() {
+        assert!(
+            text.contains("config_path = \"/etc/containerd/certs.d\""),
+            "{text}"
+        );
+        assert!(text.starts_with(&before[0]), "{text}");
+    }
+    let allowed = [
+        "--extra-vars",
+        "{harbor_pilot_containerd_config: true, harbor_pilot_containerd_restart: true}",
+    ];
+    assert_eq!(
+        site.play("rollout", &allowed).changed(),
+        1,
+        "the restart alone"
+    );
+    assert_ne!(started(), running);
+    assert_eq!(site.play("rollout", &allowed).changed(), 0);
+
+    // What only a person can change stays.
+    let mirrors = "[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\"]\nendpoint = [\"https://mirror.gcr.io\"]\n";
+    site.each(|node| node.write(file, &format!("version = 2\n{mirrors}")));
+    let play = site.play("rollout", &allowed);
+    assert!(
+        play.refused().contains("may not stand beside config_path"),
+        "{}",
+        play.text
+    );
+    assert!(text().iter().all(|text| text.ends_with(mirrors.trim_end())));
+}
+
 fn restarts_in_turn(site: &Site) {
     let play = site.play("rollout", &[]);
     play.changed();

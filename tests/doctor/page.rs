@@ -51,6 +51,7 @@ const EVENTS: [&str; 21] = [
     "second_agent",
     "hosts_write_failed",
     "files_not_writable",
+    "node_degraded",
     "port_unprivileged",
     "attempt_failed",
     "digest_mismatch",

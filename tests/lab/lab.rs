@@ -25,6 +25,7 @@ pub(crate) use front::{Fault, Front, Place, Request};
 pub(crate) use images::Image;
 pub(crate) use machine::{Machine, Release};
 pub(crate) use process::run;
+pub(crate) use programs::find as find_program;
 pub(crate) use storage::PRIVATE_USER;
 
 use certificates::Certificates;

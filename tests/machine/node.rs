@@ -49,6 +49,14 @@ impl Package {
 }
 
 impl Node {
+    /// Boots one with containerd as its package brings it.
+    pub(crate) fn boot_as_installed(lab: &Lab, release: Release) -> Self {
+        Self {
+            machine: lab.boot(0, release),
+            runtime: Runtime::Containerd,
+        }
+    }
+
     /// Boots one. containerd reads the runtime's directory.
     pub(crate) fn boot(lab: &Lab, release: Release, runtime: Runtime) -> Self {
         let node = Self {
@@ -180,6 +188,21 @@ impl Node {
                 .any(|line| line.starts_with(&reference) && line.contains(" complete ")),
             "{reference} is not complete:\n{list}"
         );
+    }
+
+    /// Brings `crictl`, which has containerd pull as the kubelet does.
+    pub(crate) fn bring_crictl(&self) {
+        let crictl = crate::lab::find_program("crictl");
+        let crictl = crictl.expect("crictl is not built: run tests/lab/crictl.sh");
+        self.machine.copy(&crictl, "/usr/local/bin/crictl");
+        self.machine.shell("chmod 755 /usr/local/bin/crictl");
+    }
+
+    /// What `status --json` says now.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        let output = self.machine.output("harbor-pilot", &["status", "--json"]);
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
     }
 
     /// Forgets an image, so that it is pulled anew.
