@@ -39,7 +39,7 @@ const OUTCOMES: [&str; 9] = [
     "served",
 ];
 
-const EVENTS: [&str; 21] = [
+const EVENTS: [&str; 22] = [
     "endpoint_ejected",
     "endpoint_readmitted",
     "tier_down",
