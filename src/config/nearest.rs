@@ -38,10 +38,15 @@ pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     {
         return Some(known);
     }
-    let best = known.iter().min_by_key(|known| edits(&plain, known))?;
-    // A third of the word may be wrong, else the hint would mislead more than it helps.
-    let most = (plain.chars().count().max(best.len()) / 3).max(1);
-    (edits(&plain, best) <= most).then_some(best)
+    // A third of the word may be wrong, else the hint would mislead more than it helps. A word that is that much longer or shorter
+    // is not compared: what stands in a file may be of any length.
+    let length = plain.chars().count();
+    let most = |known: &str| (length.max(known.len()) / 3).max(1);
+    let alike = known
+        .iter()
+        .filter(|known| length.abs_diff(known.len()) <= most(known));
+    let best = alike.min_by_key(|known| edits(&plain, known))?;
+    (edits(&plain, best) <= most(best)).then_some(best)
 }
 
 /// Levenshtein's distance, one row at a time.
@@ -61,4 +66,20 @@ fn edits(left: &str, right: &str) -> usize {
         row = next;
     }
     row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_word_of_any_length_is_looked_at_in_no_time() {
+        let long = "x".repeat(3_000_000);
+        let since = Instant::now();
+        let known: Vec<&str> = ELSEWHERE.iter().map(|(_, ours)| *ours).collect();
+        assert_eq!(nearest(&long, &known), None);
+        assert_eq!(nearest(&"url".repeat(1_000_000), &known), None);
+        assert!(since.elapsed() < Duration::from_secs(3), "{since:?}");
+    }
 }
