@@ -4,7 +4,7 @@
 
 use crate::client::{End, Got};
 use crate::node::{Node, REPOSITORY, Setup, TIERED};
-use crate::support::{FakeRegistry, Fault, Framing, Image, On, Recorded, Reply};
+use crate::support::{FakeDns, FakeRegistry, Fault, Framing, Image, On, Recorded, Reply};
 use harbor_pilot::lifecycle;
 use harbor_pilot::oci::Digest;
 use harbor_pilot::telemetry::RequestOutcome;
@@ -448,6 +448,43 @@ async fn numbers_in_files_of_the_state_directory_harm_nobody() {
         );
         let got = node.pull(&layer).await;
         assert!(got.body == image.layer().body, "{number}: {got:?}");
+    }
+    assert_eq!(lifecycle::panics(), before, "something panicked");
+}
+
+/// The life of a DNS record is a number of 32 bits (RFC 2181, section 8: from 2^31 on it means 0). A name is looked up again when
+/// the configuration says at the soonest, and addresses are known at once whatever it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_life_of_a_dns_record_harms_anybody() {
+    let before = lifecycle::panics();
+    let image = Image::with_layers(6, &[3000]);
+    for ttl in [0, 1, (1 << 31) - 1, 1 << 31, u32::MAX - 1, u32::MAX] {
+        let dns = FakeDns::start().await;
+        dns.set_ttl(ttl);
+        // Neither may be dialled, so that what comes behind them serves.
+        dns.set("tier.example.com", &["127.0.0.1"]);
+        dns.set("cdn.example.com", &["127.0.0.1"]);
+        let elsewhere = FakeRegistry::builder().start().await;
+        elsewhere.script(|_| Some(Reply::to(307, "http://cdn.example.com:9/x".to_owned())));
+        let good = FakeRegistry::builder().with_image(REPOSITORY, "1", &image);
+        let good = good.start().await;
+        let setup = Setup::default()
+            .tier("http://tier.example.com:9", "")
+            .tier(&elsewhere.base_url(), "")
+            .registry(&good.base_url(), "")
+            .and(&format!("[dns]\nnameservers = [\"{}\"]\n", dns.addr));
+        let node = setup.start().await;
+        let layer = format!("blobs/{}", image.layer().digest);
+        for _ in 0..3 {
+            let got = node.pull(&layer).await;
+            assert_eq!((got.status, got.end), (200, End::Clean), "{ttl}: {got:?}");
+            assert!(got.body == image.layer().body, "{ttl}");
+            let outcome = node.record(&got).await.outcome;
+            assert_ne!(outcome, RequestOutcome::ClientClosed, "{ttl}");
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        // Both names, both families; the least life in force is 5 s.
+        assert!((2..=8).contains(&dns.asked()), "{ttl}: {}", dns.asked());
     }
     assert_eq!(lifecycle::panics(), before, "something panicked");
 }
