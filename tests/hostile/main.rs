@@ -34,3 +34,10 @@ mod tokens;
 fn is_long() -> bool {
     std::env::var("HARBOR_PILOT_HOSTILE").is_ok_and(|value| value == "long")
 }
+
+/// The program that is attacked where it is a process of its own: the one that was built with the tests, or another build of it
+/// for its figures (`HARBOR_PILOT_BINARY`).
+fn binary() -> String {
+    let other = std::env::var("HARBOR_PILOT_BINARY");
+    other.unwrap_or_else(|_| env!("CARGO_BIN_EXE_harbor-pilot").to_owned())
+}
