@@ -150,6 +150,7 @@ pub async fn build(
     prepare_state(&config.state_directory);
     let metrics = Arc::new(Metrics::default());
     let budget = Budget::new(config.limits.memory);
+    journal.count_in(&budget);
     let tasks = Tasks::default();
     let peers = Peers::new(clients);
     tasks.spawn("peer table", peers.clone().keep_tables());
@@ -201,7 +202,7 @@ pub async fn build(
         &sizes,
         seed,
     );
-    tasks.spawn("sweep", sweep::run(relay.clone()));
+    tasks.spawn("sweep", sweep::run(relay.clone(), budget.clone()));
 
     let (key_in, key) = watch::channel(config.server.require_header.clone());
     let settings = server::Settings {

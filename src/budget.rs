@@ -4,9 +4,17 @@
 //! bounded by connections and by the tables that keep them. More waits for room, at most [`PATIENCE`], and is refused
 //! then. Before anybody waits, what is kept and could be had again gives way ([`Keeper`]).
 
+mod allocator;
 mod buffer;
+mod kind;
+mod meter;
 
+pub use allocator::release_freed;
 pub use buffer::Buffer;
+pub use kind::Kind;
+pub use meter::Meter;
+
+use kind::KINDS;
 
 use std::fmt;
 use std::pin::pin;
@@ -23,20 +31,6 @@ pub const SMALL: usize = 64 * 1024;
 /// How long an answer waits for room, in all.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What bytes are held for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Manifests: being read, unread by clients, kept for 30 s, on their way to the disk.
-    Manifests,
-    /// Lists of tags and referrers: being read, unread by clients.
-    Lists,
-    /// Tokens.
-    Tokens,
-}
-
-/// How many kinds there are.
-const KINDS: usize = 3;
-
 /// The budget. Cheap to clone.
 #[derive(Clone)]
 pub struct Budget(Arc<Shared>);
@@ -45,6 +39,8 @@ struct Shared {
     limit: usize,
     /// Bytes held, of all kinds.
     total: AtomicUsize,
+    /// The most that was held since [`Budget::has_fallen`] last said yes.
+    most: AtomicUsize,
     of: [AtomicUsize; KINDS],
     refused: AtomicU64,
     /// Bytes that are waited for.
@@ -99,28 +95,6 @@ pub struct Usage {
     pub refused: u64,
 }
 
-// === impl Kind ===
-
-impl Kind {
-    const ALL: [Self; KINDS] = [Self::Manifests, Self::Lists, Self::Tokens];
-
-    /// The label `what` of `memory_bytes`.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Manifests => "manifests",
-            Self::Lists => "lists",
-            Self::Tokens => "tokens",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
-}
-
 // === impl Budget ===
 
 impl Budget {
@@ -130,6 +104,7 @@ impl Budget {
         Self(Arc::new(Shared {
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             total: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
             of: [const { AtomicUsize::new(0) }; KINDS],
             refused: AtomicU64::new(0),
             awaited: AtomicUsize::new(0),
@@ -195,11 +170,54 @@ impl Budget {
         }
     }
 
+    /// Whether at least so many bytes fewer are held than at some time since this last said yes: time to give what the
+    /// allocator has kept back to the kernel. For one caller.
+    #[must_use]
+    pub fn has_fallen(&self, bytes: usize) -> bool {
+        let held = self.held();
+        let most = self.0.most.load(Ordering::Relaxed);
+        let has_fallen = most.saturating_sub(held) >= bytes;
+        if has_fallen {
+            self.0.most.store(held, Ordering::Relaxed);
+        }
+        has_fallen
+    }
+
     /// Takes so many bytes more if there is room for them.
-    fn reserve(&self, bytes: usize) -> bool {
+    fn reserve(&self, kind: Kind, bytes: usize) -> bool {
         let more = |held: usize| held.checked_add(bytes).filter(|held| *held <= self.0.limit);
         let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
-        self.0.total.fetch_update(set, fetch, more).is_ok()
+        let before = self.0.total.fetch_update(set, fetch, more);
+        if let Ok(before) = before {
+            self.grew(kind, before, bytes);
+        }
+        before.is_ok()
+    }
+
+    /// Takes so many bytes more, whether there is room or not.
+    fn add(&self, kind: Kind, bytes: usize) {
+        let before = self.0.total.fetch_add(bytes, Ordering::AcqRel);
+        self.grew(kind, before, bytes);
+    }
+
+    fn grew(&self, kind: Kind, before: usize, bytes: usize) {
+        let now = before.saturating_add(bytes);
+        // Read first: most of the time there is nothing to write.
+        if self.0.most.load(Ordering::Relaxed) < now {
+            self.0.most.fetch_max(now, Ordering::Relaxed);
+        }
+        if let Some(of) = self.0.of.get(kind as usize) {
+            of.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives so many bytes back, and lets those know who wait for some.
+    fn give_back(&self, kind: Kind, bytes: usize) {
+        self.0.total.fetch_sub(bytes, Ordering::AcqRel);
+        if let Some(of) = self.0.of.get(kind as usize) {
+            of.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        self.0.freed.notify_waiters();
     }
 
     fn has_room(&self, bytes: usize) -> bool {
@@ -267,17 +285,11 @@ impl Lease {
 
     /// Holds so many from now on, more or fewer, whether there is room or not: for what is bounded by itself.
     pub fn set(&mut self, bytes: usize) {
-        let shared = &self.budget.0;
-        let of = shared.of.get(self.kind as usize);
-        if bytes >= self.bytes {
-            let more = bytes.saturating_sub(self.bytes);
-            shared.total.fetch_add(more, Ordering::AcqRel);
-            of.map(|of| of.fetch_add(more, Ordering::Relaxed));
-        } else {
-            let fewer = self.bytes.saturating_sub(bytes);
-            shared.total.fetch_sub(fewer, Ordering::AcqRel);
-            of.map(|of| of.fetch_sub(fewer, Ordering::Relaxed));
-            shared.freed.notify_waiters();
+        let Self { budget, kind, .. } = self;
+        match bytes.checked_sub(self.bytes) {
+            Some(0) => {}
+            Some(more) => budget.add(*kind, more),
+            None => budget.give_back(*kind, self.bytes.saturating_sub(bytes)),
         }
         self.bytes = bytes;
     }
@@ -290,14 +302,26 @@ impl Lease {
             return true;
         }
         let budget = &self.budget;
-        let has_room = budget.reserve(more) || {
+        let has_room = budget.reserve(self.kind, more) || {
             budget.make_room(more);
-            budget.reserve(more)
+            budget.reserve(self.kind, more)
         };
         if has_room {
-            let of = budget.0.of.get(self.kind as usize);
-            of.map(|of| of.fetch_add(more, Ordering::Relaxed));
             self.bytes = bytes;
+        }
+        has_room
+    }
+
+    /// Holds so many in all where there is room and all of its kind hold at most half of the budget: for what is better with
+    /// them and goes on without. Nothing gives way to it.
+    #[must_use]
+    pub fn try_spare(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let budget = &self.budget;
+        let all = budget.held_for(self.kind).saturating_add(more);
+        let has_room = all <= budget.limit() / 2 && budget.reserve(self.kind, more);
+        if has_room {
+            self.bytes = self.bytes.saturating_add(more);
         }
         has_room
     }

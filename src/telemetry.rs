@@ -20,6 +20,7 @@ pub use record::{AccessRecord, EventName, RequestOutcome, StateChange};
 pub use sentence::{human_bytes, human_duration};
 pub use text::Text;
 
+use crate::budget::Budget;
 use queue::Queue;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -146,6 +147,13 @@ impl Journal {
     #[must_use]
     pub fn recent(&self) -> Vec<RecentChange> {
         self.recent.lock().iter().cloned().collect()
+    }
+
+    /// What waits for the log is counted in that budget from now on.
+    pub fn count_in(&self, budget: &Budget) {
+        if let To::Queue(queue) = &self.to {
+            queue.state.count_in(budget);
+        }
     }
 
     /// Records lost since the start: the queue was full, or the log did not take them.

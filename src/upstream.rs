@@ -17,7 +17,7 @@ mod stream;
 mod tls;
 
 pub use body::Body;
-pub use connection::Connection;
+pub use connection::{Connection, LARGE_READS};
 pub use inspect::{Certificate, CertificateFault, Shown};
 pub use request::Request;
 pub use response::Response;

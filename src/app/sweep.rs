@@ -1,16 +1,32 @@
-//! The task that frees what has expired.
+//! The task that frees what has expired, and has the allocator give back what was freed.
 
+use crate::budget::{self, Budget};
 use crate::relay::Relay;
 use std::time::Duration;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 /// What has expired is dropped this often.
 const SWEEP: Duration = Duration::from_secs(5);
 
+/// So much less must be held before the allocator is asked, in bytes.
+const FALLEN: usize = 4 << 20;
+
+/// Between two times at which it is asked.
+const PAUSE: Duration = Duration::from_secs(10);
+
 /// What has expired is freed by time, and not by the next request.
-pub(super) async fn run(relay: Relay) {
+pub(super) async fn run(relay: Relay, budget: Budget) {
     let mut ticks = tokio::time::interval(SWEEP);
+    let mut asked: Option<Instant> = None;
     loop {
         let now = ticks.tick().await;
         relay.sweep(now);
+        let may_ask = asked.is_none_or(|at| now.saturating_duration_since(at) >= PAUSE);
+        if may_ask && budget.has_fallen(FALLEN) {
+            asked = Some(now);
+            // On a thread of its own: it takes some milliseconds. It cannot fail but by a panic, which is logged.
+            let _ = spawn_blocking(budget::release_freed).await;
+        }
     }
 }

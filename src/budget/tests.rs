@@ -6,13 +6,17 @@
 )]
 
 use super::*;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 const KIB: usize = 1024;
 
+/// Of manifests, lists and tokens; nothing else is held here.
 fn held(budget: &Budget) -> Vec<u64> {
-    let usage = budget.usage();
-    usage.bytes.iter().map(|(_, bytes)| *bytes).collect()
+    let mut of = BTreeMap::from_iter(budget.usage().bytes);
+    let known = ["manifests", "lists", "tokens"].map(|kind| of.remove(kind).unwrap());
+    assert!(of.into_values().all(|bytes| bytes == 0), "{budget:?}");
+    known.into()
 }
 
 /// Keeps some leases, the oldest first.
@@ -196,4 +200,60 @@ async fn small_buffers_never_wait_and_large_ones_are_refused() {
     assert!(Buffer::try_new(&budget, Kind::Lists, SMALL).is_some());
     drop(all);
     assert!(Buffer::try_new(&budget, Kind::Lists, SMALL + 1).is_some());
+}
+
+#[test]
+fn spare_memory_is_at_most_half_and_nothing_gives_way_to_it() {
+    let budget = Budget::new(1000);
+    let kept = Arc::new(Kept::default());
+    let keeper: Arc<dyn Keeper> = kept.clone();
+    budget.register(Arc::downgrade(&keeper));
+    let mut manifest = budget.lease(Kind::Manifests);
+    assert!(manifest.try_grow(700));
+    kept.0.lock().unwrap().push(manifest);
+    let mut layers: Vec<Lease> = (0..3).map(|_| budget.lease(Kind::Layers)).collect();
+    layers[0].set(100);
+    assert!(layers[0].try_spare(200) && layers[0].try_spare(200));
+    assert!(!layers[1].try_spare(101), "there is no room");
+    assert_eq!(budget.held_for(Kind::Manifests), 700);
+    kept.0.lock().unwrap().clear();
+    assert!(layers[1].try_spare(300));
+    assert!(!layers[2].try_spare(1), "half of all is the most");
+    assert_eq!(budget.held_for(Kind::Layers), 500);
+}
+
+#[test]
+fn many_threads_hold_bytes_together() {
+    let budget = Budget::new(1000);
+    let meter = Meter::new(&budget, Kind::LogRecords);
+    meter.add(700);
+    meter.add(700);
+    assert_eq!(
+        (meter.bytes(), budget.held()),
+        (1400, 1400),
+        "never refused"
+    );
+    assert!(!budget.lease(Kind::Manifests).try_grow(1), "but counted");
+    meter.sub(1300);
+    meter.set(50);
+    assert_eq!((meter.bytes(), budget.held()), (50, 50));
+    drop(meter);
+    assert_eq!(budget.held(), 0);
+}
+
+#[test]
+fn a_fall_is_told_once() {
+    let budget = Budget::new(1000);
+    let mut lease = budget.lease(Kind::Tokens);
+    lease.set(500);
+    assert!(!budget.has_fallen(100));
+    lease.set(401);
+    assert!(!budget.has_fallen(100));
+    lease.set(450);
+    lease.set(400);
+    assert!(budget.has_fallen(100), "since it was the most");
+    assert!(!budget.has_fallen(100));
+    lease.set(0);
+    assert!(budget.has_fallen(100));
+    assert!(!budget.has_fallen(1), "nothing has been held since");
 }

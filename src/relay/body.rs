@@ -10,6 +10,7 @@ mod course;
 mod ends;
 mod errand;
 mod pace;
+mod room;
 mod slow;
 mod source;
 
@@ -27,6 +28,7 @@ use crate::lifecycle::Alarm;
 use crate::topology::{EndpointId, Failure, InFlight, Outcome};
 use bytes::{Buf as _, Bytes};
 use course::Course;
+use room::Room;
 use slow::Watch;
 use source::{Broken, Source};
 use std::fmt;
@@ -46,6 +48,7 @@ pub struct BlobBody {
     errand: Errand,
     course: Course,
     source: Option<Source>,
+    room: Room,
     resumption: Option<Resumption>,
     /// Where the body that is looked for begins, in this body.
     resumes_at: u64,
@@ -79,11 +82,13 @@ impl BlobBody {
         record: RequestRecord,
     ) -> Self {
         let mut course = Course::new(window);
+        let room = Room::new(&errand.parts.budget);
         course.begins(endpoint.clone(), incoming.tells_total);
         Self {
             errand,
             course,
             source: Some(Source::new(incoming, endpoint, in_flight)),
+            room,
             resumption: None,
             resumes_at: 0,
             watch: Watch::default(),
@@ -196,7 +201,7 @@ impl BlobBody {
             .remaining()
             .map(|remaining| remaining.saturating_sub(self.course.window().held()));
         match &mut self.source {
-            Some(source) => source.poll(context, wanted),
+            Some(source) => source.poll(context, wanted, self.room.is_large(wanted)),
             None => Poll::Ready(None),
         }
     }

@@ -18,7 +18,7 @@ use super::quota::CoolDowns;
 use super::rates::Rates;
 use super::record::{RequestRecord, Sinks};
 use super::rules::FinalAnswer;
-use super::search::NotFound;
+use super::search::{Dials, NotFound};
 use super::sizes::KnownSizes;
 use super::stale::Stale;
 use super::sticky::Sticky;
@@ -89,6 +89,7 @@ pub struct RelayParts {
     pub(crate) stickiness: Sticky,
     pub(crate) hedging: Hedging,
     pub(crate) stale: Stale,
+    pub(crate) dials: Dials,
     pub(crate) cool_downs: CoolDowns,
     pub(crate) rates: Rates,
     /// The searches for manifests that are under way, by configuration and wish.
@@ -156,11 +157,12 @@ impl Relay {
             discovery,
             health,
             sinks: Arc::new(Sinks { journal, metrics }),
-            sizes: KnownSizes::load(sizes),
+            sizes: KnownSizes::load(sizes, &budget),
             memories: Memories::new(budget.limit()),
             stickiness: Sticky::default(),
             hedging: Hedging::default(),
             stale,
+            dials: Dials::default(),
             cool_downs: CoolDowns::default(),
             rates: Rates::default(),
             flights: Flights::default(),

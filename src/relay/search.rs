@@ -9,6 +9,7 @@ mod late;
 mod reports;
 mod running;
 
+pub(crate) use dial::Dials;
 pub(crate) use ending::{Ended, Found, NotFound, Rejection};
 pub(crate) use reports::{report, unread};
 
@@ -207,7 +208,7 @@ impl<W: Wanted> Search<W> {
                 let attempt = self.machine.started(role, idle.is_some(), more, now);
                 let connecting = idle
                     .is_none()
-                    .then(|| dial::connect(&self.parts, &candidate));
+                    .then(|| dial::connect(&self.parts, &candidate, self.wanted.trust()));
                 let leg = candidate.leg;
                 self.push(Some(candidate), leg, idle);
                 if let Some(connecting) = connecting {
@@ -247,7 +248,7 @@ impl<W: Wanted> Search<W> {
             .get(attempt)
             .and_then(|slot| slot.candidate.clone());
         if let Some(candidate) = candidate {
-            let knocking = dial::knock(&self.parts, &candidate);
+            let knocking = dial::knock(&self.parts, &candidate, self.wanted.trust());
             let knock = async move { Event::Knocked(knocking.await) };
             self.running.push_knock(attempt, knock);
         }

@@ -3,7 +3,8 @@
 //! restarts, bounded.
 
 use super::memory::Image;
-use crate::cache::{Bounds, SharedTtlMap, Trust};
+use crate::budget::{Budget, Kind, Meter};
+use crate::cache::{Bounds, SharedTtlMap, Trust, TtlMap};
 use crate::oci::{Descriptor, Digest, RegistryName, Repository};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -13,8 +14,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Sizes remembered at most: about 5 MiB of memory when full, more than a node ever holds.
-const BOUNDS: Bounds = Bounds::entries(Duration::MAX, 20_000);
+/// Sizes remembered at most, which is more than a node ever holds.
+const SIZES: usize = 20_000;
+
+/// All of them together take at most this part of the memory that is for everything: one in eight.
+const PART: usize = 8;
+
+/// What one takes beside its names, in bytes: its digest, its places in the table, what the allocator adds.
+const ENTRY: usize = 384;
 
 /// What one manifest teaches at most: an image has at most 127 layers, an index some ten manifests.
 const NAMES: usize = 1024;
@@ -23,6 +30,8 @@ const NAMES: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct KnownSizes {
     sizes: SharedTtlMap<Image, u64>,
+    /// Of what they take.
+    meter: Meter,
     changed: AtomicBool,
 }
 
@@ -44,7 +53,7 @@ impl KnownSizes {
         let now = Instant::now();
         for Descriptor { digest, size, .. } in descriptors.iter().take(NAMES) {
             let blob = Image::content(registry.clone(), repository.clone(), digest.clone());
-            let is_new = self.sizes.change(|sizes| {
+            let is_new = self.change(|sizes| {
                 let is_new = sizes.get(&blob, now) != Some(size);
                 sizes.put(blob, *size, trust, now);
                 is_new
@@ -55,20 +64,26 @@ impl KnownSizes {
 
     /// Sources agree on another size, or the digest has proved one.
     pub(crate) fn forget(&self, blob: &Image) {
-        let was = self.sizes.change(|sizes| sizes.remove(blob));
+        let was = self.change(|sizes| sizes.remove(blob));
         self.changed.fetch_or(was.is_some(), Ordering::Relaxed);
     }
 
-    /// Reads what an earlier run kept. Lines that say nothing are passed over: the file is a help, no truth.
-    pub(crate) fn load(path: &Path) -> Self {
+    /// Reads what an earlier run kept. Lines that say nothing are passed over: the file is a help, no truth. What the sizes
+    /// take is counted in `budget`.
+    pub(crate) fn load(path: &Path, budget: &Budget) -> Self {
+        let bounds = Bounds {
+            bytes: budget.limit() / PART,
+            ..Bounds::entries(Duration::MAX, SIZES)
+        };
         let known = Self {
-            sizes: SharedTtlMap::new(BOUNDS),
+            sizes: SharedTtlMap::of(TtlMap::weighed(bounds, weigh)),
+            meter: Meter::new(budget, Kind::Sizes),
             changed: AtomicBool::new(false),
         };
         if let Ok(text) = fs::read_to_string(path) {
             let now = Instant::now();
             for (blob, size, trust) in text.lines().filter_map(read_line) {
-                known.sizes.put(blob, size, trust, now);
+                known.change(|sizes| sizes.put(blob, size, trust, now));
             }
         }
         known
@@ -79,11 +94,12 @@ impl KnownSizes {
         if !self.changed.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        let lines: Vec<String> = self.sizes.read(|sizes| {
-            let lines = sizes.iter();
+        let lines = self.sizes.read(|sizes| {
+            let mut lines = String::new();
+            for (blob, size, trust) in sizes.iter() {
+                lines.push_str(&line(blob, *size, trust));
+            }
             lines
-                .map(|(blob, size, trust)| line(blob, *size, trust))
-                .collect()
         });
         let temporary = path.with_extension("new");
         // One that an interrupted run left behind may have other permissions.
@@ -94,9 +110,28 @@ impl KnownSizes {
             .create_new(true)
             .mode(0o600)
             .open(&temporary)?;
-        file.write_all(lines.concat().as_bytes())?;
+        file.write_all(lines.as_bytes())?;
         fs::rename(&temporary, path)
     }
+
+    /// Changes the table, and counts what it takes from then on.
+    fn change<T>(&self, act: impl FnOnce(&mut TtlMap<Image, u64>) -> T) -> T {
+        self.sizes.change(|sizes| {
+            let done = act(sizes);
+            self.meter.set(sizes.bytes());
+            done
+        })
+    }
+}
+
+/// Bytes of memory that a size takes.
+fn weigh(blob: &Image, _: &u64) -> usize {
+    let names = blob
+        .registry
+        .as_str()
+        .len()
+        .saturating_add(blob.repository.as_str().len());
+    names.saturating_add(ENTRY)
 }
 
 /// `docker.io library/nginx sha256:… 1234 trusted`

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
@@ -35,6 +36,12 @@ const KEEP_EVERY: Duration = Duration::from_secs(600);
 /// A disk that does not answer must not make an outage worse.
 const READ_LIMIT: Duration = Duration::from_secs(1);
 
+/// Denials that wait for a place in the queue while their pulls go on. Whoever is denied beyond them waits with its denial.
+const DENIALS: usize = 64;
+
+/// As long as that, at most. Nothing is answered from a disk that did not take a denial.
+const DENIAL_LIMIT: Duration = Duration::from_secs(1);
+
 /// One event per image and minute.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
@@ -43,8 +50,11 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 pub(crate) struct Stale {
     shelf: Arc<Shelf>,
     commands: mpsc::Sender<Command>,
+    /// Places for denials that wait.
+    denials: Arc<Semaphore>,
     /// Something that a source denied could not be deleted: nothing may be answered any more.
     tainted: Arc<AtomicBool>,
+    journal: Journal,
     budget: Budget,
     /// What was kept a moment ago, with its digest.
     kept: SharedTtlMap<(Image, Digest, Trust), ()>,
@@ -69,12 +79,14 @@ impl Stale {
         let (commands, queue) = mpsc::channel(QUEUE);
         let tainted = Arc::<AtomicBool>::default();
         let shelf = Arc::new(Shelf::new(directory, budget.clone()));
-        let writer = Writer::new(shelf.clone(), journal, tainted.clone());
+        let writer = Writer::new(shelf.clone(), journal.clone(), tainted.clone());
         lifecycle::spawn_detached("stale manifests", writer.run(queue));
         Self {
             shelf,
             commands,
+            denials: Arc::new(Semaphore::new(DENIALS)),
             tainted,
+            journal,
             budget,
             kept: SharedTtlMap::new(Bounds::entries(KEEP_EVERY, 1024)),
             said: SharedTtlMap::new(Bounds::entries(SAY_EVERY, 1024)),
@@ -117,16 +129,19 @@ impl Stale {
     }
 
     /// An authoritative source says that it does not exist, or must not be had, to who takes these kinds.
-    pub(crate) fn forget(&self, image: &Image, kinds: ManifestKinds) {
-        self.delete(&image.registry, &image.repository, Some(slot(image, kinds)));
+    pub(crate) async fn forget(&self, image: &Image, kinds: ManifestKinds) {
+        let denied = Some(slot(image, kinds));
+        self.delete(&image.registry, &image.repository, denied)
+            .await;
     }
 
     /// An authoritative source denied the whole repository.
-    pub(crate) fn forget_all(&self, registry: &RegistryName, repository: &Repository) {
-        self.delete(registry, repository, None);
+    pub(crate) async fn forget_all(&self, registry: &RegistryName, repository: &Repository) {
+        self.delete(registry, repository, None).await;
     }
 
-    fn delete(&self, registry: &RegistryName, repository: &Repository, denied: Option<Slot>) {
+    /// Has the writer delete it. A denial must get through; who is denied waits for it where many others do.
+    async fn delete(&self, registry: &RegistryName, repository: &Repository, denied: Option<Slot>) {
         self.kept.forget(|(image, ..)| {
             let is_meant = |denied: &Slot| denied.reference == image.reference;
             image.registry == *registry
@@ -137,13 +152,20 @@ impl Stale {
             folder: files::folder(registry, repository),
             denied,
         };
-        if let Err(TrySendError::Full(command)) = self.commands.try_send(command) {
-            // A denial must get through; the pull does not wait for it.
-            let commands = self.commands.clone();
+        let Err(TrySendError::Full(command)) = self.commands.try_send(command) else {
+            return;
+        };
+        let commands = self.commands.clone();
+        // Closed: the daemon ends.
+        let sending = async move { drop(commands.send(command).await) };
+        if let Ok(place) = self.denials.clone().try_acquire_owned() {
             lifecycle::spawn_detached("stale denial", async move {
-                // Closed: the daemon ends.
-                let _ = commands.send(command).await;
+                sending.await;
+                drop(place);
             });
+        } else if tokio::time::timeout(DENIAL_LIMIT, sending).await.is_err() {
+            let error = std::io::ErrorKind::TimedOut.into();
+            writer::taint(&self.tainted, &self.journal, self.shelf.directory(), &error);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Journal;
 use super::layer::JournalLayer;
-use super::queue::Queue;
+use super::queue::{Queue, Queued};
 use super::sink::Sink;
 use super::writer::{self, Entry};
 use std::fs::File;
@@ -154,7 +154,7 @@ impl Guard {
     pub fn flush(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let (answer, written) = sync_channel(1);
-        let mut entry = Entry::Flush(answer);
+        let mut entry = Queued::uncounted(Entry::Flush(answer));
         loop {
             match self.queue.sender.try_send(entry) {
                 Ok(()) => break,

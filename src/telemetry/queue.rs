@@ -4,14 +4,18 @@
 use super::record::{AccessRecord, RequestOutcome, StateChange};
 use super::refusals::{Refusals, Verdict};
 use super::writer::Entry;
+use crate::budget::{Budget, Kind, Meter};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 /// Access records and diagnostics that may wait. At 30,000 requests per second this is more than a tenth of a second of
-/// a log that does not answer; the memory is bounded at about 2 MiB.
+/// a log that does not answer, and takes about 2 MiB.
 pub(super) const CAPACITY: usize = 4096;
+
+/// Bytes of access records and diagnostics that may wait, however long their texts are.
+pub(super) const MOST_BYTES: usize = 4 << 20;
 
 /// Places that only state changes take, so that no flood of requests costs one of them.
 pub(super) const FOR_EVENTS: usize = 1024;
@@ -26,10 +30,17 @@ pub(super) const SPENT: usize = 256;
 /// The sending half, shared with the tracing layer.
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
-    pub(super) sender: SyncSender<Entry>,
+    pub(super) sender: SyncSender<Queued>,
     pub(super) state: Arc<State>,
     /// Ask the installed tracing filter about targets `harbor_pilot::access` and `harbor_pilot::event`.
     pub(super) filtered: bool,
+}
+
+/// An entry with the bytes that are counted for it.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) entry: Entry,
+    pub(super) bytes: usize,
 }
 
 /// What the senders and the writer share.
@@ -37,6 +48,8 @@ pub(super) struct Queue {
 pub(super) struct State {
     /// Access records and diagnostics in the queue.
     waiting: AtomicUsize,
+    /// Of all that waits, in the budget of the process; there is none before its configuration is known.
+    account: OnceLock<Meter>,
     pub(super) drops: Drops,
     pub(super) refusals: Refusals,
     pub(super) spent: Spent,
@@ -70,7 +83,7 @@ pub(super) struct Drops {
 }
 
 /// A queue and its other end.
-pub(super) fn queue(filtered: bool) -> (Queue, Receiver<Entry>) {
+pub(super) fn queue(filtered: bool) -> (Queue, Receiver<Queued>) {
     let (sender, receiver) = sync_channel(CAPACITY + FOR_EVENTS);
     let queue = Queue {
         sender,
@@ -90,7 +103,7 @@ impl Queue {
         {
             if first {
                 // The writer may sleep. Where the queue is full it does not.
-                let _ = self.sender.try_send(Entry::Wake);
+                let _ = self.sender.try_send(Queued::uncounted(Entry::Wake));
             }
             return;
         }
@@ -105,7 +118,8 @@ impl Queue {
     /// An access record or a diagnostic: many at once must leave the places of state changes free. None waits for a log
     /// that has stood still for [`STALL_LIMIT`].
     pub(super) fn ordinary(&self, entry: Entry) {
-        let is_full = self.state.waiting.fetch_add(1, Ordering::Relaxed) >= CAPACITY;
+        let is_full = self.state.waiting.fetch_add(1, Ordering::Relaxed) >= CAPACITY
+            || self.state.bytes() >= MOST_BYTES;
         if is_full || self.state.stall.is_too_long(Instant::now) {
             self.state.taken(1);
             self.state.drops.add(1);
@@ -115,11 +129,26 @@ impl Queue {
     }
 
     fn send(&self, entry: Entry) -> bool {
-        let sent = self.sender.try_send(entry).is_ok();
+        let queued = Queued {
+            bytes: self.state.count(&entry),
+            entry,
+        };
+        let bytes = queued.bytes;
+        let sent = self.sender.try_send(queued).is_ok();
         if !sent {
+            self.state.uncount(bytes);
             self.state.drops.add(1);
         }
         sent
+    }
+}
+
+// === impl Queued ===
+
+impl Queued {
+    /// An entry of no size.
+    pub(super) fn uncounted(entry: Entry) -> Self {
+        Self { entry, bytes: 0 }
     }
 }
 
@@ -129,6 +158,34 @@ impl State {
     /// So many entries of [`Queue::ordinary`] have left the queue.
     pub(super) fn taken(&self, count: usize) {
         self.waiting.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// What waits is counted in that budget from now on. Only the first one counts.
+    pub(super) fn count_in(&self, budget: &Budget) {
+        let meter = || Meter::new(budget, Kind::LogRecords);
+        self.account.get_or_init(meter);
+    }
+
+    /// Bytes that wait, as far as they are counted.
+    fn bytes(&self) -> usize {
+        self.account.get().map_or(0, Meter::bytes)
+    }
+
+    /// Counts an entry that is to wait.
+    fn count(&self, entry: &Entry) -> usize {
+        let Some(account) = self.account.get() else {
+            return 0;
+        };
+        let bytes = entry.bytes();
+        account.add(bytes);
+        bytes
+    }
+
+    /// So many of the bytes that were counted wait no more.
+    pub(super) fn uncount(&self, bytes: usize) {
+        if let Some(account) = self.account.get() {
+            account.sub(bytes);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The writer thread: takes records from the queue and hands them to the log. It alone waits for the log (design H6).
 
-use super::queue::{Drops, Queue, State, queue};
+use super::queue::{Drops, Queue, Queued, State, queue};
 use super::record::{AccessRecord, EventName, StateChange};
 use super::refusals::PERIOD;
 use super::sink::Sink;
@@ -51,7 +51,7 @@ pub(super) fn start(sink: Sink, filtered: bool) -> io::Result<Queue> {
     Ok(queue)
 }
 
-fn run(receiver: &Receiver<Entry>, state: &State, mut sink: Sink) {
+fn run(receiver: &Receiver<Queued>, state: &State, mut sink: Sink) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut written = Vec::with_capacity(BATCH);
     // When refused requests without a record of their own are told of.
@@ -61,12 +61,16 @@ fn run(receiver: &Receiver<Entry>, state: &State, mut sink: Sink) {
             None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(due) => receiver.recv_timeout(due.saturating_duration_since(Instant::now())),
         };
-        match first {
-            Ok(entry) => batch.push(entry),
-            Err(RecvTimeoutError::Timeout) => {}
+        let first = match first {
+            Ok(first) => Some(first),
+            Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let mut bytes = 0;
+        for queued in first.into_iter().chain(receiver.try_iter()).take(BATCH) {
+            bytes += queued.bytes;
+            batch.push(queued.entry);
         }
-        batch.extend(receiver.try_iter().take(BATCH.saturating_sub(batch.len())));
         let ordinary = |entry: &&Entry| matches!(entry, Entry::Access(_) | Entry::Diagnostic(_));
         state.taken(batch.iter().filter(ordinary).count());
         let is_flush = |entry: &Entry| matches!(entry, Entry::Flush(_));
@@ -91,6 +95,7 @@ fn run(receiver: &Receiver<Entry>, state: &State, mut sink: Sink) {
         }
         state.spent.give(&mut written);
         written.clear();
+        state.uncount(bytes);
         if !flushes {
             thread::sleep(PAUSE);
         }
@@ -119,6 +124,34 @@ fn report(drops: &Drops, sink: &mut Sink) {
 // === impl Entry ===
 
 impl Entry {
+    /// Bytes of memory that it takes while it waits, about. What records share with others counts for each of them.
+    pub(super) fn bytes(&self) -> usize {
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let (kind, texts) = match self {
+            Self::Access(record) => {
+                let AccessRecord {
+                    repository,
+                    reference,
+                    tier,
+                    endpoint,
+                    error,
+                    ..
+                } = &**record;
+                let shared = [repository, reference, tier, endpoint];
+                let shared: usize = shared.iter().map(|text| text.len()).sum();
+                (size_of::<AccessRecord>(), shared + error.len())
+            }
+            Self::Event(change) => {
+                let texts = length(&change.tier) + length(&change.endpoint);
+                let texts = texts + change.reason.len() + change.message.len();
+                (size_of::<StateChange>(), texts)
+            }
+            Self::Diagnostic(said) => (size_of::<Diagnostic>(), said.message.len()),
+            Self::Refused(_) | Self::Wake | Self::Flush(_) => (0, 0),
+        };
+        size_of::<Queued>() + kind + texts
+    }
+
     /// Something is written for it.
     pub(super) fn is_record(&self) -> bool {
         !matches!(self, Self::Wake | Self::Flush(_))

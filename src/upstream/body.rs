@@ -60,6 +60,14 @@ impl Body {
         self.is_unannounced
     }
 
+    /// Whether it is read in pieces of up to 160 KiB from now on, for whoever has [`LARGE_READS`](super::LARGE_READS) bytes for
+    /// that; in pieces of 8 KiB otherwise.
+    pub fn read_large(&mut self, is_large: bool) {
+        if let Some(line) = &mut self.line {
+            line.read_large(is_large);
+        }
+    }
+
     /// The whole body, for answers that are small by their nature.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use super::local::failure_of;
 use super::pool::{Idle, Key};
 use super::request::Request;
 use super::response::Response;
-use super::stream::{FIRST_READ, Stream, Transport};
+use super::stream::{FIRST_READ, READ_AHEAD, Stream, Transport};
 use super::{Error, Inner, Known};
 use crate::config::BaseUrl;
 use crate::http1::{AnswerHead, Wrong, answer_head};
@@ -30,6 +30,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 /// (docs/benchmarks.md).
 const READ: usize = 160 * 1024;
 
+/// Bytes that a body takes at most while it is read in large pieces, beyond what it takes otherwise.
+pub const LARGE_READS: usize = READ + READ_AHEAD;
+
 /// The longest head of an answer, in bytes.
 const HEAD: usize = 128 * 1024;
 
@@ -47,6 +50,8 @@ pub(super) struct Line {
     buffer: BytesMut,
     /// The size of the next read: small until one was filled.
     next: usize,
+    /// It may be read in large pieces: somebody counts the memory.
+    is_large: bool,
     /// What its reader has handled since it last waited.
     turn: Turn,
     known: Arc<Known>,
@@ -170,6 +175,7 @@ impl Line {
             stream: Stream::new(transport),
             buffer: BytesMut::new(),
             next: FIRST_READ,
+            is_large: false,
             turn: Turn::default(),
             known,
             key,
@@ -231,12 +237,20 @@ impl Line {
         }
         let received = ready!(received)?;
         self.turn.received(received);
-        self.next = if received < FIRST_READ {
-            FIRST_READ
-        } else {
+        self.next = if self.is_large && received >= FIRST_READ {
             READ
+        } else {
+            FIRST_READ
         };
         Poll::Ready(Ok(received))
+    }
+
+    /// Whether it is read in large pieces from now on, where data flows.
+    pub(super) fn read_large(&mut self, is_large: bool) {
+        if self.is_large != is_large {
+            self.is_large = is_large;
+            self.stream.allow_read_ahead(is_large);
+        }
     }
 
     /// How much of it may be handled before others have their turn.
@@ -267,6 +281,7 @@ impl Line {
     pub(super) fn rest(&mut self) -> bool {
         self.busy = false;
         self.next = FIRST_READ;
+        self.read_large(false);
         let is_whole = self.buffer.is_empty();
         if self.buffer.capacity() > FIRST_READ {
             self.buffer = BytesMut::new();

@@ -13,18 +13,20 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
 /// What is asked of the socket at once where data flows. Twice this costs more memory and no less CPU.
-const READ_AHEAD: usize = 64 * 1024;
+pub(super) const READ_AHEAD: usize = 64 * 1024;
 
 /// Data flows where so much comes at once. Answers such as manifests stay below: a large buffer for each of them costs more
 /// than the answer, since giving one back has the allocator tidy up all that is free.
 pub(super) const FIRST_READ: usize = 8 * 1024;
 
-/// Reads in large pieces from `T` for a reader that asks for small ones, from the moment on at which one of its reads was
-/// filled. Until then, and where nothing flows any more, it reads by itself.
+/// Reads in large pieces from `T` for a reader that asks for small ones, where that is allowed, from the moment on at which one
+/// of its reads was filled. Until then, and where nothing flows any more, it reads by itself.
 #[derive(Debug)]
 pub(super) struct ReadAhead<T> {
     inner: T,
     buffer: BytesMut,
+    /// Memory for it is counted somewhere.
+    is_allowed: bool,
     /// Data flows.
     flows: bool,
 }
@@ -55,8 +57,14 @@ impl<T> ReadAhead<T> {
         Self {
             inner,
             buffer: BytesMut::new(),
+            is_allowed: false,
             flows: false,
         }
+    }
+
+    /// Whether it may read ahead from now on.
+    pub(super) fn allow(&mut self, is_allowed: bool) {
+        self.is_allowed = is_allowed;
     }
 }
 
@@ -71,7 +79,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for ReadAhead<T> {
         }
         let this = &mut *self;
         if this.buffer.is_empty() {
-            if !this.flows || buf.remaining() >= READ_AHEAD {
+            if !this.is_allowed || !this.flows || buf.remaining() >= READ_AHEAD {
                 let read = Pin::new(&mut this.inner).poll_read(cx, buf);
                 this.flows = buf.remaining() == 0;
                 return read;
@@ -96,7 +104,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for ReadAhead<T> {
             buf.put_slice(bytes);
         }
         this.buffer.advance(take);
-        if this.buffer.is_empty() && !this.flows {
+        if this.buffer.is_empty() && !(this.flows && this.is_allowed) {
             this.buffer = BytesMut::new();
         }
         Poll::Ready(Ok(()))
@@ -225,6 +233,13 @@ impl Stream<Transport> {
     /// What is below everything.
     pub(super) fn socket(&mut self) -> &mut Socket {
         self.inner.socket()
+    }
+
+    /// Whether TLS may be read ahead of from now on.
+    pub(super) fn allow_read_ahead(&mut self, is_allowed: bool) {
+        if let Transport::Tls(tls) = &mut self.inner {
+            tls.get_mut().0.allow(is_allowed);
+        }
     }
 }
 

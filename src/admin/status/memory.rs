@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub struct MemoryStatus {
     /// `[limits] memory`.
     pub limit: u64,
-    /// By what they are: manifests, lists, tokens.
+    /// By what they are: manifests, lists, layers, tokens, sizes, log records.
     pub bytes: BTreeMap<String, u64>,
     /// Answers that were refused for want of memory, since the start.
     pub refused: u64,

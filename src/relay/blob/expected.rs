@@ -92,6 +92,7 @@ impl Expected {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
     use crate::cache::Trust;
     use crate::oci::Descriptor;
     use crate::topology::SourceId;
@@ -121,7 +122,7 @@ mod tests {
 
     /// What a manifest said, 100, is known; the rest is each test's.
     fn known() -> (KnownSizes, Expected) {
-        let sizes = KnownSizes::load(Path::new(""));
+        let sizes = KnownSizes::load(Path::new(""), &Budget::unlimited());
         let digest = Digest::sha256(b"x");
         let (registry, repository) = ("docker.io".parse().unwrap(), "app".parse().unwrap());
         let descriptor = Descriptor {

@@ -58,12 +58,16 @@ impl Source {
     }
 
     /// The next bytes, less those to skip; at most `wanted` of them, because a source that ignored the range's end
-    /// sends more than was asked for. A panic here is this source's end, not the body's.
+    /// sends more than was asked for. `is_large`: there is memory to read large pieces. A panic here is this source's end, not the body's.
     pub(super) fn poll(
         &mut self,
         context: &mut Context<'_>,
         wanted: Option<u64>,
+        is_large: bool,
     ) -> Poll<Option<Result<Bytes, Broken>>> {
+        if let Some(body) = &mut self.body {
+            body.read_large(is_large);
+        }
         let (failure, detail) = match contained_step("body", || self.take(context, wanted)) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(Some(Err(error)))) => (error.failure, error.detail),

@@ -125,7 +125,7 @@ pub(super) async fn fetch(
         Ok(found) => Ok(learn(&parts, &route, &wish, found, limits, is_retry)),
         Err(nothing) => {
             let had_denied = denied.is_some();
-            forget_denied(&parts, &wish, &nothing);
+            Box::pin(forget_denied(&parts, &wish, &nothing)).await;
             let nothing = parts.remember_denial((&route, wish.trust), denied, nothing);
             let is_outage = ended.tried.iter().any(|tried| tried.cause.is_outage());
             let stale = match nothing {
@@ -272,16 +272,21 @@ fn is_anonymous(parts: &RelayParts, route: &Route, endpoint: &EndpointId) -> boo
 }
 
 /// What an authoritative source has just denied is not answered from disk, ever.
-fn forget_denied(parts: &RelayParts, wish: &Wish, nothing: &NotFound) {
+async fn forget_denied(parts: &RelayParts, wish: &Wish, nothing: &NotFound) {
     let NotFound::Final { answer, .. } = nothing else {
         return;
     };
     match answer {
-        FinalAnswer::Denied => parts
-            .stale
-            .forget_all(&wish.image.registry, &wish.image.repository),
+        FinalAnswer::Denied => {
+            let Named {
+                registry,
+                repository,
+                ..
+            } = &*wish.image;
+            parts.stale.forget_all(registry, repository).await;
+        }
         FinalAnswer::NotFound | FinalAnswer::Withheld | FinalAnswer::Policy => {
-            parts.stale.forget(&wish.image, wish.kinds)
+            parts.stale.forget(&wish.image, wish.kinds).await;
         }
         FinalAnswer::RangeNotSatisfiable | FinalAnswer::NotTaken(_) | FinalAnswer::NoMemory => {}
     }

@@ -1,38 +1,76 @@
 //! Connects in tasks of their own: one that loses its race runs on to its end, reports what it learned and leaves its
-//! connection in the pool (design P6: a lost SYN is no failure, and a dead address must be found out).
+//! connection in the pool (design P6: a lost SYN is no failure, and a dead address must be found out). How many do so is bounded.
 
+use crate::cache::Trust;
 use crate::lifecycle;
 use crate::relay::candidates::Candidate;
 use crate::relay::engine::RelayParts;
 use crate::topology::{Failure, Outcome, OutcomeReport};
 use crate::upstream::{Connection, Error};
+use futures_util::FutureExt as _;
 use std::future::Future;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// A connection, ready for a request.
+/// Connects that run on by themselves at most. A connect beyond them is its request's own, and ends with it.
+const DETACHED: usize = 256;
+
+/// Of them, those of untrusted clients' requests: who comes and goes at a dead address leaves room for others.
+const UNTRUSTED: usize = DETACHED / 4;
+
+/// Places for connects that run on by themselves.
+#[derive(Debug)]
+pub(crate) struct Dials {
+    trusted: Arc<Semaphore>,
+    untrusted: Arc<Semaphore>,
+}
+
+impl Default for Dials {
+    fn default() -> Self {
+        Self {
+            trusted: Arc::new(Semaphore::new(DETACHED - UNTRUSTED)),
+            untrusted: Arc::new(Semaphore::new(UNTRUSTED)),
+        }
+    }
+}
+
+impl Dials {
+    /// A place, if one is free.
+    fn place(&self, trust: Trust) -> Option<OwnedSemaphorePermit> {
+        let places = match trust {
+            Trust::Trusted => &self.trusted,
+            Trust::Untrusted => &self.untrusted,
+        };
+        places.clone().try_acquire_owned().ok()
+    }
+}
+
+/// A connection, ready for a request. `trust`: whose request it is.
 pub(super) fn connect(
     parts: &Arc<RelayParts>,
     candidate: &Candidate,
+    trust: Trust,
 ) -> impl Future<Output = Result<Connection, Error>> + Send + 'static + use<> {
     let (work, at) = (parts.clone(), candidate.clone());
     let connect = async move { work.client.connect(&at.source, &at.endpoint).await };
-    detached(parts, candidate, connect, Connection::park)
+    detached((parts, trust), candidate, connect, Connection::park)
 }
 
 /// A TCP connect that shows whether anybody is there.
 pub(super) fn knock(
     parts: &Arc<RelayParts>,
     candidate: &Candidate,
+    trust: Trust,
 ) -> impl Future<Output = Result<(), Error>> + Send + 'static + use<> {
     let (work, at) = (parts.clone(), candidate.clone());
     let knock = async move { work.client.knock(&at.endpoint).await };
-    detached(parts, candidate, knock, |()| {})
+    detached((parts, trust), candidate, knock, |()| {})
 }
 
-/// Runs `work` to its end whatever becomes of the caller; `unwanted` takes what nobody waits for any more.
-fn detached<T, W>(
-    parts: &Arc<RelayParts>,
+/// Runs `work` to its end whatever becomes of the caller, where there is a place for it; `unwanted` takes what nobody waits for any
+/// more.
+pub(super) fn detached<T, W>(
+    (parts, trust): (&Arc<RelayParts>, Trust),
     candidate: &Candidate,
     work: W,
     unwanted: fn(T),
@@ -41,11 +79,10 @@ where
     T: Send + 'static,
     W: Future<Output = Result<T, Error>> + Send + 'static,
 {
-    let (send, receive) = oneshot::channel();
+    let place = parts.dials.place(trust);
     let (parts, candidate) = (parts.clone(), candidate.clone());
-    let work = Box::pin(work);
-    lifecycle::spawn_detached("dial", async move {
-        let mut work = work;
+    let mut work = Box::pin(work);
+    let work = async move {
         let result = tokio::select! {
             // Cancel safe: `work` is polled on below, not dropped.
             result = &mut work => result,
@@ -65,11 +102,20 @@ where
                 detail: error.detail.clone(),
             });
         }
+        result
+    };
+    let Some(place) = place else {
+        return work.left_future();
+    };
+    let (send, receive) = oneshot::channel();
+    lifecycle::spawn_detached("dial", async move {
+        let result = work.await;
+        drop(place);
         if let Err(Ok(unclaimed)) = send.send(result) {
             unwanted(unclaimed);
         }
     });
-    async move {
+    let received = async move {
         receive.await.unwrap_or_else(|_| {
             Err(Error {
                 failure: Failure::Internal,
@@ -77,5 +123,6 @@ where
                 stale_connection: false,
             })
         })
-    }
+    };
+    received.right_future()
 }

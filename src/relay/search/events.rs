@@ -62,9 +62,10 @@ impl<W: Wanted> Search<W> {
         let leg = self.attempts.get(attempt).map_or(0, |slot| slot.leg);
         match self.candidates.pick_of_leg(&self.parts, leg) {
             Some(candidate) => {
-                let connecting = dial::connect(&self.parts, &candidate);
+                let trust = self.wanted.trust();
+                let connecting = dial::connect(&self.parts, &candidate, trust);
                 if let Some(slot) = self.attempts.get_mut(attempt) {
-                    slot.in_flight = Some(candidate.gauges.enter(self.wanted.trust()));
+                    slot.in_flight = Some(candidate.gauges.enter(trust));
                     slot.candidate = Some(candidate);
                 }
                 self.await_connection(attempt, connecting);

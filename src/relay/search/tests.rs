@@ -339,3 +339,48 @@ async fn a_record_that_a_panic_lets_go_of_does_not_blame_the_client() {
     assert!(panicked.to_string().contains("over the edge"));
     assert_eq!(captured.accesses()[0].outcome, RequestOutcome::Failed);
 }
+
+/// Who comes and goes where an address is dead leaves a connect behind each time.
+#[tokio::test]
+async fn connects_that_run_on_by_themselves_are_bounded() {
+    let bench = Bench::start().await;
+    let snapshot = bench.parts.snapshots.borrow().clone();
+    let source = snapshot.source(&bench.tier.source).unwrap();
+    let candidate = Candidate {
+        endpoint: bench.tier.clone(),
+        source: source.source.clone(),
+        gauges: source.endpoints[0].gauges.clone(),
+        leg: 0,
+        is_healthy: true,
+        is_loaded: false,
+        is_last: false,
+    };
+    let under_way = Arc::new(());
+    let (stop, stopped) = watch::channel(false);
+    let never = || {
+        let (alive, mut stopped) = (under_way.clone(), stopped.clone());
+        async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+            drop(alive);
+            Ok(())
+        }
+    };
+    let running = || Arc::strong_count(&under_way) - 1;
+    let start = |trust| dial::detached((&bench.parts, trust), &candidate, never(), |()| {});
+    for (trust, most) in [(Trust::Untrusted, 64), (Trust::Trusted, 256)] {
+        let waiting: Vec<_> = (0..1000).map(|_| start(trust)).collect();
+        drop(waiting);
+        assert_eq!(running(), most, "{trust:?}: their requests have ended");
+    }
+    let own = start(Trust::Trusted);
+    stop.send(true).unwrap();
+    own.await
+        .expect("one without a place is its request's own work");
+    while running() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(
+        start(Trust::Untrusted).await.is_ok(),
+        "the places are free again"
+    );
+}

@@ -18,7 +18,7 @@ fn names(text: &str) -> (RegistryName, Repository) {
 }
 
 fn empty() -> KnownSizes {
-    KnownSizes::load(Path::new(""))
+    KnownSizes::load(Path::new(""), &Budget::new(64 << 20))
 }
 
 impl KnownSizes {
@@ -78,7 +78,12 @@ fn a_restart_keeps_who_told_what_of_which_repository() {
         Untrusted,
     );
     known.store(&path).unwrap();
-    let again = KnownSizes::load(&path);
+    let budget = Budget::new(64 << 20);
+    let again = KnownSizes::load(&path, &budget);
+    assert_eq!(
+        budget.held_for(Kind::Sizes),
+        again.sizes.read(TtlMap::bytes)
+    );
     assert_eq!(again.of("docker.io/a", "x"), Some(1));
     assert_eq!(again.of("docker.io/a", "y"), Some(2));
     assert_eq!(again.of("myreg.example:5000/b/c", "x"), Some(u64::MAX));
@@ -104,7 +109,8 @@ fn nonsense_in_the_file_is_passed_over() {
          docker.io app {good} 9 friend\ndocker.io app {good} 10 trusted\ndocker.io App {good} 9 trusted"
     );
     fs::write(&path, text).unwrap();
-    assert_eq!(KnownSizes::load(&path).of("docker.io/app", "x"), Some(10));
+    let known = KnownSizes::load(&path, &Budget::unlimited());
+    assert_eq!(known.of("docker.io/app", "x"), Some(10));
 }
 
 #[test]
@@ -116,14 +122,37 @@ fn untrusted_clients_manifests_displace_no_trusted_clients_sizes() {
         known.told("docker.io/evil", &layers.collect::<Vec<_>>(), Untrusted);
     }
     assert_eq!(known.of("docker.io/app", "kept"), Some(1));
-    assert_eq!(
-        known.sizes.read(|sizes| sizes.len()),
-        1 + BOUNDS.entries / 4
-    );
+    assert_eq!(known.sizes.read(|sizes| sizes.len()), 1 + SIZES / 4);
     let beyond = format!("29 {NAMES}");
     assert_eq!(
         known.of("docker.io/evil", &beyond),
         None,
         "one manifest teaches so many"
     );
+}
+
+/// A flood of manifests in repositories with long names takes a bounded part of the memory for everything, and says so.
+#[test]
+fn all_sizes_take_an_eighth_of_the_budget() {
+    let budget = Budget::new(16 << 20);
+    let known = KnownSizes::load(Path::new(""), &budget);
+    let long = "a".repeat(200);
+    for image in 0..20 {
+        let layers = (0..NAMES).map(|layer| descriptor(&format!("{image} {layer}"), 1));
+        let of = format!("docker.io/{long}{image}");
+        known.told(&of, &layers.collect::<Vec<_>>(), Trusted);
+        assert!(budget.held() <= budget.limit() / PART, "{budget:?}");
+    }
+    assert!(budget.held_for(Kind::Sizes) > budget.limit() / PART - 1024);
+    assert_eq!(known.of(&format!("docker.io/{long}19"), "19 0"), Some(1));
+    let (registry, repository) = names(&format!("docker.io/{long}19"));
+    let before = budget.held();
+    known.forget(&Image::content(
+        registry,
+        repository,
+        Digest::sha256(b"19 0"),
+    ));
+    assert!(budget.held() < before);
+    drop(known);
+    assert_eq!(budget.held(), 0);
 }

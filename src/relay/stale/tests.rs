@@ -6,6 +6,7 @@ mod strangers;
 use super::*;
 use crate::budget::Budget;
 use crate::telemetry::{Captured, EventName};
+use futures_util::FutureExt as _;
 
 const BODY: &[u8] = br#"{"schemaVersion":2}"#;
 const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -246,4 +247,51 @@ fn the_oldest_and_the_too_old_make_room_on_disk() {
     assert!(files <= 8, "{files} files");
     assert!(kept.read("t19", now).is_some());
     assert_eq!(kept.read("t0", now), None);
+}
+
+/// Registries say "no" as often as somebody asks for what there is not. What waits for the disk is bounded, and all of it gets
+/// through; a disk that takes none of it answers nothing.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_denials_waits_for_the_disk_within_bounds() {
+    let (journal, said) = Journal::capturing();
+    let (commands, mut queue) = mpsc::channel(QUEUE);
+    let stale = Arc::new(Stale {
+        commands,
+        ..Stale::start("/nonexistent".into(), journal, Budget::unlimited())
+    });
+    let deny = |number: usize| {
+        let stale = stale.clone();
+        let reference = format!("t{number}").parse().unwrap();
+        let image = Image::new(
+            "docker.io".parse().unwrap(),
+            "library/app".parse().unwrap(),
+            reference,
+            ManifestKinds::ALL,
+        );
+        async move { stale.forget(&image, ManifestKinds::ALL).await }
+    };
+    let bound = QUEUE + DENIALS;
+    for number in 0..bound {
+        deny(number).now_or_never().expect("its pull does not wait");
+    }
+    let more = futures_util::future::join_all((bound..bound + 300).map(deny));
+    let mut more = Box::pin(more);
+    assert!(
+        (&mut more).now_or_never().is_none(),
+        "who is denied beyond them waits"
+    );
+    let taking = async {
+        for _ in 0..bound + 300 {
+            queue.recv().await.unwrap();
+        }
+    };
+    tokio::join!(more, taking);
+    assert!(queue.try_recv().is_err(), "each came once");
+    assert!(!stale.tainted.load(Ordering::Relaxed) && said.events().is_empty());
+
+    let since = Instant::now();
+    futures_util::future::join_all((0..bound + 300).map(deny)).await;
+    assert_eq!(since.elapsed(), DENIAL_LIMIT, "the disk took none");
+    assert!(stale.tainted.load(Ordering::Relaxed));
+    assert_eq!(said.events().len(), 1, "{:?}", said.events());
 }

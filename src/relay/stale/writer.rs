@@ -10,6 +10,7 @@ use crate::oci::Digest;
 use crate::telemetry::{EventName, Journal, StateChange};
 use bytes::Bytes;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -106,18 +107,16 @@ impl Writer {
                     Err(error) => {
                         self.paused_until = Some(deadline(now, PAUSE));
                         if !std::mem::replace(&mut self.said, true) {
-                            self.say("manifests are not kept for an outage any more", &error);
+                            let what = "manifests are not kept for an outage any more";
+                            say(&self.journal, self.shelf.directory(), what, &error);
                         }
                     }
                 }
             }
             Command::Forget { folder, denied } => {
-                if let Err(error) = self.shelf.delete(&folder, denied.as_ref())
-                    && !self.tainted.swap(true, Ordering::Relaxed)
-                {
-                    let what =
-                        "a denied manifest cannot be deleted: none is answered from disk any more";
-                    self.say(what, &error);
+                if let Err(error) = self.shelf.delete(&folder, denied.as_ref()) {
+                    let directory = self.shelf.directory();
+                    taint(&self.tainted, &self.journal, directory, &error);
                 }
             }
         }
@@ -141,15 +140,23 @@ impl Writer {
         self.tidied = Some(now);
         Ok(())
     }
+}
 
-    fn say(&self, what: &str, error: &io::Error) {
-        let directory = self.shelf.directory().display();
-        self.journal.event(StateChange {
-            event: EventName::FilesNotWritable,
-            tier: None,
-            endpoint: None,
-            reason: error.to_string(),
-            message: format!("cannot write in {directory}: {error}; {what}; pulls go on"),
-        });
+/// A denied manifest could not be deleted: from now on none is answered, which is said once.
+pub(super) fn taint(tainted: &AtomicBool, journal: &Journal, directory: &Path, error: &io::Error) {
+    if !tainted.swap(true, Ordering::Relaxed) {
+        let what = "a denied manifest cannot be deleted: none is answered from disk any more";
+        say(journal, directory, what, error);
     }
+}
+
+fn say(journal: &Journal, directory: &Path, what: &str, error: &io::Error) {
+    let directory = directory.display();
+    journal.event(StateChange {
+        event: EventName::FilesNotWritable,
+        tier: None,
+        endpoint: None,
+        reason: error.to_string(),
+        message: format!("cannot write in {directory}: {error}; {what}; pulls go on"),
+    });
 }

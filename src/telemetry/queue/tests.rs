@@ -105,7 +105,7 @@ fn a_log_that_stands_still_for_five_seconds_is_not_waited_for() {
     assert_eq!(queue.state.drops.total(), 1, "an event waits");
     queue.state.stall.ends();
     queue.access(Box::new(record()));
-    let waiting: Vec<Entry> = receiver.try_iter().collect();
+    let waiting: Vec<Entry> = receiver.try_iter().map(|queued| queued.entry).collect();
     assert!(
         matches!(&waiting[..], [Entry::Event(_), Entry::Access(_)]),
         "{waiting:?}"
@@ -199,4 +199,40 @@ fn refused_requests_beyond_a_hundred_per_second_are_summed_up() {
     let periods = since.elapsed().as_secs() + 3;
     assert!(own <= u64::from(OWN_RECORDS) * periods, "{own}");
     assert_eq!(journal.dropped(), 0);
+}
+
+/// A record's text is as long as a source's answer makes it.
+#[test]
+fn what_waits_is_counted_in_the_budget_and_bounded_in_bytes() {
+    let budget = Budget::new(64 << 20);
+    let stopped = Stopped::default();
+    let (journal, guard) = unfiltered(Sink::lines(Box::new(stopped.clone()), false));
+    journal.count_in(&budget);
+    let error = "x".repeat(100_000);
+    for _ in 0..1000 {
+        journal.access(Box::new(AccessRecord {
+            error: error.clone(),
+            ..record()
+        }));
+    }
+    let waiting = budget.held_for(Kind::LogRecords);
+    let longest = 2 * error.len();
+    assert!(
+        (MOST_BYTES..MOST_BYTES + longest).contains(&waiting),
+        "{waiting}"
+    );
+    assert!(journal.dropped() >= 950, "{}", journal.dropped());
+    // Events have their places all the same.
+    let lost = journal.dropped();
+    journal.event(change(EventName::DigestMismatch));
+    assert!(budget.held_for(Kind::LogRecords) > waiting);
+    assert_eq!(journal.dropped(), lost);
+    stopped.go_on();
+    assert!(guard.flush(Duration::from_secs(20)));
+    // The batch with the answer to that is given back a moment later.
+    let since = Instant::now();
+    while budget.held() > 0 {
+        assert!(since.elapsed() < Duration::from_secs(20), "{budget:?}");
+        std::thread::yield_now();
+    }
 }

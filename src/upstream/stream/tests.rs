@@ -81,22 +81,32 @@ proptest! {
         broken in any::<bool>(),
     ) {
         let expected = (chunks.concat(), broken);
-        let mut ahead = ReadAhead::new(script(&chunks, &pending, broken));
+        let mut ahead = reading_ahead(script(&chunks, &pending, broken));
         assert_eq!(read_all(&mut ahead, &sizes), expected);
         let mut stream = Stream::new(script(&chunks, &pending, broken));
         assert_eq!(read_all(&mut stream, &sizes), expected);
         let received = stream.received();
         assert_eq!(received, expected.0.len() as u64);
-        let mut both = Stream::new(ReadAhead::new(script(&chunks, &pending, broken)));
+        let mut both = Stream::new(reading_ahead(script(&chunks, &pending, broken)));
         assert_eq!(read_all(&mut both, &sizes), expected);
     }
+}
+
+/// It may read ahead.
+fn reading_ahead<T>(inner: T) -> ReadAhead<T>
+where
+    T: AsyncRead + Unpin,
+{
+    let mut ahead = ReadAhead::new(inner);
+    ahead.allow(true);
+    ahead
 }
 
 #[test]
 fn it_reads_ahead_from_the_first_full_read_on_and_keeps_no_buffer_while_nothing_comes() {
     let mut cx = Context::from_waker(Waker::noop());
     let steps = [vec![7; 100], vec![7; 30_000], vec![7; 100], vec![7; 100]];
-    let mut ahead = ReadAhead::new(script(&steps, &[false, false, true, false], false));
+    let mut ahead = reading_ahead(script(&steps, &[false, false, true, false], false));
     let mut space = [0; 5000];
     let mut reads = Vec::new();
     for _ in 0..11 {
@@ -128,10 +138,30 @@ fn it_reads_ahead_from_the_first_full_read_on_and_keeps_no_buffer_while_nothing_
     assert_eq!(reads, expected);
 }
 
+/// Memory is counted where it is allowed, and nowhere else.
+#[test]
+fn it_keeps_no_buffer_where_it_may_not() {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut ahead = ReadAhead::new(script(&[vec![7; 60_000]], &[false], false));
+    let mut space = [0; 5000];
+    for nth in 0..12 {
+        ahead.allow((3..6).contains(&nth));
+        let mut buf = ReadBuf::new(&mut space);
+        assert!(Pin::new(&mut ahead).poll_read(&mut cx, &mut buf).is_ready());
+        assert_eq!(buf.filled(), [7; 5000]);
+        let keeps = ahead.buffer.capacity() > 0;
+        assert_eq!(
+            keeps,
+            (3..11).contains(&nth),
+            "{nth}: to the end of what it has"
+        );
+    }
+}
+
 #[test]
 fn large_readers_go_past_the_buffer() {
     let mut cx = Context::from_waker(Waker::noop());
-    let mut ahead = ReadAhead::new(script(&[vec![7; 100]], &[], false));
+    let mut ahead = reading_ahead(script(&[vec![7; 100]], &[], false));
     let mut space = vec![0; READ_AHEAD];
     let mut buf = ReadBuf::new(&mut space);
     assert!(Pin::new(&mut ahead).poll_read(&mut cx, &mut buf).is_ready());
