@@ -5,10 +5,19 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::large_futures,
+    clippy::disallowed_methods,
+    dead_code,
+    unreachable_pub,
     reason = "it is test code, in which a panic is a failed test"
 )]
 
 mod support;
+
+#[path = "agent/node.rs"]
+mod agent;
+#[path = "agent/client.rs"]
+mod client;
 
 use harbor_pilot::cli::explain::{ExplainArgs, run};
 use harbor_pilot::config::Loader;
@@ -33,6 +42,8 @@ struct Node {
     image: Image,
     home: TempDir,
     text: String,
+    /// Where the agent serves; else nowhere.
+    listen: Option<SocketAddr>,
 }
 
 /// How the command ended.
@@ -80,6 +91,7 @@ impl Node {
             image,
             home,
             text,
+            listen: None,
         }
     }
 
@@ -87,6 +99,9 @@ impl Node {
     fn explain(&self, admin: SocketAddr, image: &str, probe: bool, json: bool) -> Ran {
         let mut text = self.text.clone();
         write!(text, "[server]\nadmin = \"{admin}\"\n").unwrap();
+        if let Some(at) = self.listen {
+            writeln!(text, "listen = [\"{at}\"]").unwrap();
+        }
         let file = self.home.path().join("config.toml");
         std::fs::write(&file, text).unwrap();
         let environment = BTreeMap::from([("NO_COLOR".to_owned(), "1".to_owned())]);
@@ -350,4 +365,47 @@ async fn what_containerd_reads_for_the_image_is_shown_without_an_agent() {
     assert!(ran.out.contains(&expected), "{}", ran.out);
     assert!(ran.out.contains("pulls go past it"), "{}", ran.out);
     assert_eq!(std::fs::read_to_string(&hosts).unwrap(), text);
+}
+
+/// Where nobody has the manifest the agent may answer with its copy, and says that it is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_the_agent_answers_with_is_a_path() {
+    let mut node = Node::new().await;
+    let mut running = agent::Setup::of(&[], &node.hub).start().await;
+    let got = running.get("/v2/library/nginx/manifests/1.27?ns=docker.io");
+    assert_eq!(got.await.status, 200);
+    // A tag and what it names, in a folder of a tree.
+    let below = |directories: Vec<std::path::PathBuf>| -> Vec<std::path::PathBuf> {
+        let entries = directories.iter().filter_map(|one| one.read_dir().ok());
+        entries.flatten().map(|one| one.unwrap().path()).collect()
+    };
+    let kept = running.home.path().join("state/manifests");
+    let since = std::time::Instant::now();
+    while below(below(below(vec![kept.clone()]))).len() < 2 {
+        assert!(since.elapsed() < std::time::Duration::from_secs(15));
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    node.hub.refuse().await;
+    node.text = format!(
+        "[[registry]]\nname = \"docker.io\"\nupstream = \"{}\"\n",
+        node.hub.base_url()
+    );
+    node.listen = Some(running.addr);
+    for (image, is_kept) in [("nginx:1.27", true), ("nginx:1.26", false)] {
+        let ran = node.explain(running.admin, image, true, true);
+        let report = ran.json();
+        assert_eq!(ran.status, u8::from(!is_kept), "{report:#}");
+        assert_eq!(report["has_path"], is_kept);
+        assert_eq!(report["stale_seconds"].is_u64(), is_kept, "{report:#}");
+        let text = node.explain(running.admin, image, true, false).out;
+        assert_eq!(text.contains("answers with its copy of"), is_kept, "{text}");
+        assert_eq!(text.contains("No path"), !is_kept, "{text}");
+    }
+    // Nobody is asked without --probe, and nothing is said of a copy.
+    let ran = node.explain(running.admin, "nginx:1.26", false, true);
+    assert_eq!(ran.json()["stale_seconds"], Value::Null);
+    running
+        .signal(harbor_pilot::lifecycle::RawSignal::Terminate)
+        .await;
+    running.ended().await.unwrap();
 }

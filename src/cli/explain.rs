@@ -14,7 +14,8 @@
 //! | `registry`, `repository` | what is meant; `registry` is null for a project that only a tier has |
 //! | `node` | what was found on the node, as in `status --json`; null: it could not be looked at within 5 s |
 //! | `hosts_file` | null, or the file that containerd reads for the registry: `registry`, `path`, `exists`, `read`, `error`, `hosts[]` (`url`, `who`: agent, tier, registry, embedded, nobody, other, `tier`, `server`), `agent` (its place), `then_registry`, `missing` |
-//! | `has_path` | there is a candidate; if `probed`, one that has the manifest (exit status 0, else 1) |
+//! | `has_path` | there is a candidate; if `probed`, one that has the manifest, or `stale_seconds` (exit status 0, else 1) |
+//! | `stale_seconds` | with `probe`, where nobody has the manifest: the age of the copy with which the running agent answers; null: it has none |
 //! | `refusal` | null, or `kind`, `what` and `instead`: why nothing may be asked and what to do |
 //! | `reasons` | why these sources, a sentence each |
 //! | `agent` | `address`, `reachable`, `note`; null if refused |
@@ -29,6 +30,7 @@ mod lookup;
 mod probe;
 mod render;
 mod report;
+mod through;
 mod view;
 
 use super::{FAILED, USAGE, json, status};
@@ -181,6 +183,14 @@ async fn route(
         let prober = Prober::new(config.timeouts, limit, &only, lookups.discovery.clone());
         let answers = ask_all(&prober, &route, &order, image, progress).await;
         report.probed(answers);
+        if !report.has_path
+            && let Some(agent) = config.server.listen.first()
+        {
+            progress.show(&format!("asking the agent at {agent}"));
+            let key = config.server.require_header.as_ref();
+            report.is_kept(through::stale_seconds(*agent, key, image).await);
+            progress.show("");
+        }
     }
     (report, status)
 }

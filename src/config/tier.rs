@@ -211,7 +211,7 @@ fn read_probe(section: &mut Section<'_>, tier: TierKind, cx: &mut Reading<'_>) -
         section.warn(
             cx,
             "interval",
-            "is short: every node sends this to every address, and each probe is a Redis session in Harbor",
+            "is short: every node sends this to every address of the tier",
             "write interval = \"60s\"; ejected addresses are probed more often by themselves",
         );
     }

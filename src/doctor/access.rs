@@ -3,6 +3,7 @@
 use super::code::Code;
 use super::report::Check;
 use super::sources::{AccessAnswer, AccessFacts, EndpointFacts, SourceFacts};
+use crate::topology::SourceKind;
 
 /// What a configured user name opens (design S6), in one sentence.
 fn opened(tier: &str) -> String {
@@ -76,10 +77,17 @@ fn judge(check: &mut Check, one: &SourceFacts, endpoint: &EndpointFacts, fact: &
         .as_deref()
         .map(|why| format!(": {}", why.strip_prefix(&address).unwrap_or(why)))
         .unwrap_or_default();
+    let is_harbor = one.source.kind == SourceKind::Harbor;
     match status {
+        404 if is_harbor && is_its_own_word(message) => check.warn(
+            Code::TierFails,
+            subject,
+            format!("it did not ask its upstream{said}: what it has not cached is not found there"),
+            "see Administration > Registries on that Harbor: one that it calls unhealthy is not asked for up to 5 minutes; test the connection there, and see that the project is a proxy cache",
+        ),
         // No such image: that is what was asked for.
         200..=299 | 404 => {}
-        401 | 403 if is_missing(message) => check.error(
+        401 | 403 if is_missing(message) || is_missing(&why) => check.error(
             Code::ProjectMissing,
             subject,
             format!("it has no such project{said}"),
@@ -95,6 +103,12 @@ fn judge(check: &mut Check, one: &SourceFacts, endpoint: &EndpointFacts, fact: &
             };
             check.error(Code::TierDenied, subject, format!("it answers {status}{why}{said}"), instead);
         }
+        429 if message.contains(UPSTREAMS_LIMIT) => check.warn(
+            Code::TierFails,
+            subject,
+            format!("it answers 429: its own upstream limits it{said}"),
+            "the limit is between that Harbor and the registry behind it: give the registry endpoint an account (Administration > Registries, Access ID and secret), or wait; more addresses of this tier change nothing. The agent leaves the tier for this registry meanwhile, and other images are served",
+        ),
         429 => check.warn(
             Code::TierFails,
             subject,
@@ -110,10 +124,19 @@ fn judge(check: &mut Check, one: &SourceFacts, endpoint: &EndpointFacts, fact: &
     }
 }
 
-/// Harbor's own words (harbor-facts 2).
+/// Harbor's own words for what its upstream said (harbor-facts 13.8).
+const UPSTREAMS_LIMIT: &str = "too many requests to upstream registry";
+
+/// Harbor's own words (harbor-facts 13.4), or the exchange's for them.
 fn is_missing(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
-    message.contains("project") && message.contains("not found")
+    let is_missing = message.contains("not found") || message.contains("no such");
+    message.contains("project") && is_missing
+}
+
+/// `repository X not found` is Harbor's own word, `resource not found: repo X, tag Y` is its upstream's (harbor-facts 13.9).
+fn is_its_own_word(message: &str) -> bool {
+    message.starts_with("repository ") && message.ends_with(" not found")
 }
 
 #[cfg(test)]
@@ -166,6 +189,26 @@ mod tests {
                 Ok((401, Some("x"), "project proxy-docker-io not found: x")),
                 &["project-missing"],
             ),
+            (
+                Ok((
+                    401,
+                    Some("401 in spite of a fresh token: there is no such project"),
+                    "",
+                )),
+                &["project-missing"],
+            ),
+            (
+                Ok((
+                    404,
+                    None,
+                    "resource not found: repo library/x, tag doctor not found",
+                )),
+                no,
+            ),
+            (
+                Ok((404, None, "repository proxy-docker-io/x not found")),
+                &["tier-fails"],
+            ),
             (Ok((429, None, "")), &["tier-fails"]),
             (Ok((502, None, "")), &["tier-fails"]),
             (Err("no answer within 6 s"), &["tier-fails"]),
@@ -173,6 +216,17 @@ mod tests {
         for (answer, due) in table {
             assert_eq!(of(answer, None, false).codes(), due, "{answer:?}");
         }
+    }
+
+    #[test]
+    fn the_remedy_of_a_limit_is_where_the_limit_is() {
+        let own = of(Ok((429, None, "")), None, false);
+        assert!(own.findings[0].instead.contains("in front of that tier"));
+        let words = "too many requests to upstream registry";
+        let upstreams = of(Ok((429, None, words)), None, false);
+        let finding = &upstreams.findings[0];
+        assert!(finding.instead.contains("Registries"), "{finding:?}");
+        assert!(finding.what.contains("its own upstream"), "{finding:?}");
     }
 
     #[test]

@@ -70,10 +70,7 @@ fn judge(
         Err(why) if one.is_tier() => {
             let tls = why.starts_with("TLS");
             let (code, instead) = if tls {
-                (
-                    Code::TlsFails,
-                    "see that the server speaks TLS 1.2 or 1.3 on that port, and that nothing in between takes TLS apart",
-                )
+                (Code::TlsFails, instead_of_handshake(why))
             } else {
                 (
                     Code::EndpointUnreachable,
@@ -104,6 +101,20 @@ fn judge(
         said,
         "look at that Harbor: GET /api/v2.0/health says which component is down; the agent goes round it meanwhile",
     );
+}
+
+/// What helps where there is no handshake, by what its failure says.
+fn instead_of_handshake(why: &str) -> &'static str {
+    let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
+    if says(&["the RSA key of its certificate"]) {
+        "issue a certificate with an RSA key of 2048 bits or more, or an ECDSA key: a smaller one proves nothing, and neither ca_file nor insecure_skip_verify lets it pass"
+    } else if says(&["HandshakeFailure", "handshake_failure"]) {
+        "the server takes none of the agent's cipher suites: CBC suites, RSA key exchange and the like alone are not spoken. Let it take ECDHE with AES-GCM or ChaCha20-Poly1305 (nginx: ssl_ciphers ECDHE+AESGCM:ECDHE+CHACHA20), or TLS 1.3; a certificate in ca_file does not help"
+    } else if says(&["ProtocolVersion", "protocol_version"]) {
+        "the server speaks neither TLS 1.2 nor 1.3: let it (nginx: ssl_protocols TLSv1.2 TLSv1.3)"
+    } else {
+        "see that the server speaks TLS 1.2 or 1.3 on that port, and that nothing in between takes TLS apart"
+    }
 }
 
 fn judge_certificate(
@@ -164,12 +175,19 @@ fn judge_certificate(
                 format!("issue one that has {host} among its alternative names, or correct url; see that DNS leads to the right machine"),
             );
         }
+        Some(CertificateFault::Authority) => check.find(
+            severity,
+            Code::TlsFails,
+            at,
+            format!("its certificate is one of an authority (CA:TRUE), signed by {issuer:?}; as a server's it is refused"),
+            format!("put that certificate itself into ca_file of {}: what stands there byte for byte is taken while its name and dates are right; or issue one with CA:FALSE", one.name()),
+        ),
         Some(CertificateFault::Other(why)) => check.find(
             severity,
             Code::TlsFails,
             at,
             format!("its certificate is refused: {}", plain(why)),
-            "issue another certificate for that server",
+            format!("issue another one for that server (RSA of 2048 bits and more or ECDSA, signed with SHA-256 or better); or put the server's own certificate into ca_file of {}, which is then taken while its name, dates and key are right", one.name()),
         ),
         None if is_expiring(*begins, *ends, now) => check.warn(
             Code::TlsExpiring,

@@ -1,7 +1,7 @@
 //! What can be seen of the sources from here: their addresses, certificates and clocks, what their health says, and
 //! whether they let us pull. Gathers, and judges nothing. Sends what the agent itself would send, and no more.
 
-use crate::auth::{Lookup, LookupResult, USER_AGENT};
+use crate::auth::{Lookup, LookupResult};
 use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::config::{self, Config, ProbeKind};
@@ -13,8 +13,7 @@ use crate::printable::blanked;
 use crate::route::{Leg, RouteTable};
 use crate::server::test_image;
 use crate::topology::{EndpointId, Source, SourceId, Sources};
-use crate::upstream::{Client, Request, Shown};
-use bytes::Bytes;
+use crate::upstream::{Client, Shown};
 use futures_util::future::join_all;
 use hyper::Method;
 use hyper::header::HeaderValue;
@@ -296,30 +295,12 @@ impl Looker {
         let exchanged = self.exchanger.exchange(source, id, connection, &ask).await;
         let answer = exchanged.map_err(|error| error.detail)?;
         let (status, denied) = (answer.status.as_u16(), answer.denied);
-        let body = match status {
-            // Its words have been read over on the way to a token.
-            401 => self
-                .words(source, id, &ask.target)
-                .await
-                .unwrap_or_default(),
-            _ => answer.body.read_to(BODY_BYTES).await.unwrap_or_default(),
-        };
+        let body = answer.body.read_to(BODY_BYTES).await.unwrap_or_default();
         Ok(AccessAnswer {
             status,
             denied,
             message: message(&body),
         })
-    }
-
-    /// What a refusal says to somebody without a credential: of a Harbor whether there is such a project.
-    async fn words(&self, source: &Arc<Source>, id: &EndpointId, target: &str) -> Option<Bytes> {
-        let connection = self.client.connect(source, id).await.ok()?;
-        let target = [source.url.prefix.as_str(), target].concat();
-        let request = Request::new(&Method::GET, &target, &source.url.authority())
-            .and_then(|request| request.with(&hyper::header::USER_AGENT, USER_AGENT))
-            .ok()?;
-        let response = connection.send(request).await.ok()?;
-        response.body.read_to(BODY_BYTES).await.ok()
     }
 }
 

@@ -278,6 +278,7 @@ impl BlobBody {
             return Poll::Pending;
         };
         self.resumption = None;
+        let story = ended.result.is_err().then(|| ended.story());
         match ended.result {
             Ok(found) => {
                 let Fetched::Stream(incoming) = found.good else {
@@ -313,7 +314,7 @@ impl BlobBody {
                 self.watch.begin_anew();
                 Poll::Ready(Ok(()))
             }
-            Err(_) => Poll::Ready(Err(self.give_up(causes::story(&ended.tried)))),
+            Err(_) => Poll::Ready(Err(self.give_up(story.unwrap_or_default()))),
         }
     }
 

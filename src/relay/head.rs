@@ -14,10 +14,14 @@ use hyper::header::{
 use hyper::{Method, StatusCode};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// A denial's body is read this far, for its reason.
 const REASON_BYTES: u64 = 16 * 1024;
+
+/// For the words of a tier's 404, which mostly come with its head: a Harbor that takes its upstream to be down says another thing
+/// than one that has asked it (harbor-facts 13.9).
+const WORDS: Duration = Duration::from_millis(100);
 
 /// The request for a resource at one leg's source: `("/manifests/", "1.27")`.
 pub(crate) fn ask(
@@ -132,10 +136,22 @@ pub(crate) async fn rejection(verdict: Verdict, answer: Answer) -> Rejection {
     let mut detail = answer
         .denied
         .unwrap_or_else(|| format!("status {}", status.as_u16()));
-    let mut told = None;
-    if wants_reason && let Ok(body) = answer.body.read_to(REASON_BYTES).await {
-        told = first_error(&body);
-    }
+    let is_not_found = matches!(
+        verdict,
+        Verdict::Leave {
+            cause: Cause::NotFound,
+            ..
+        }
+    );
+    let words = answer.body.read_to(REASON_BYTES);
+    let body = if wants_reason {
+        words.await.ok()
+    } else if is_not_found {
+        timeout(WORDS, words).await.ok().and_then(Result::ok)
+    } else {
+        None
+    };
+    let told = body.and_then(|body| first_error(&body));
     let code = told.as_ref().and_then(|(code, _)| code.as_deref());
     let is_of_repository =
         status == StatusCode::UNAUTHORIZED || matches!(code, Some("DENIED" | "UNAUTHORIZED"));

@@ -173,13 +173,11 @@ impl RequestRecord {
         self.complete = true;
     }
 
-    /// The answer broke.
-    pub(crate) fn failed(&mut self, error: String) {
+    /// The answer broke. Who was left before stays in the story.
+    pub(crate) fn failed(&mut self, error: &str) {
         self.complete = true;
-        self.edit(|record| {
-            record.outcome = RequestOutcome::Failed;
-            record.error = error;
-        });
+        self.left(error);
+        self.edit(|record| record.outcome = RequestOutcome::Failed);
     }
 
     /// The request's number, for headers and upstream.

@@ -59,6 +59,8 @@ pub enum CertificateFault {
     NotYetValid,
     /// It is for other names.
     WrongName,
+    /// It is an authority's own (CA:TRUE), issued by another one.
+    Authority,
     /// In rustls' words.
     Other(String),
 }
@@ -103,8 +105,13 @@ impl Client {
         }
         let wrong = |why: String| Error::new(Failure::Tls, format!("TLS with {to}: {why}"));
         let name = tls::server_name(&url.host).map_err(wrong)?;
-        let config = tls::unverified(&source.tls).map_err(|why| wrong(why.to_string()))?;
-        let stream = dial::tls(&to, Socket::new(stream), name.clone(), config, limit).await?;
+        let unverified = tls::unverified(&source.tls);
+        let (config, seen) = unverified.map_err(|why| wrong(why.to_string()))?;
+        let stream = dial::tls(&to, Socket::new(stream), name.clone(), config, limit).await;
+        let stream = stream.map_err(|error| match seen.weak_key() {
+            Some(bits) => wrong(format!("the RSA key of its certificate has {bits} bits")),
+            None => error,
+        })?;
         let chain = stream.get_ref().1.peer_certificates();
         let chain: Vec<_> = chain
             .unwrap_or_default()
@@ -149,7 +156,9 @@ fn certificate(
     // An authority that serves itself, as `openssl req -x509` makes them: rustls says more than people need.
     let signs_itself = own.issuer() == own.subject();
     let fault = match fault {
-        Some(CertificateFault::Other(_)) if signs_itself => Some(CertificateFault::UnknownIssuer),
+        Some(CertificateFault::Other(_) | CertificateFault::Authority) if signs_itself => {
+            Some(CertificateFault::UnknownIssuer)
+        }
         fault => fault,
     };
     Some(Certificate {

@@ -5,6 +5,7 @@ mod judge;
 mod verify;
 
 pub(super) use judge::{judge, unverified};
+pub(super) use verify::Seen;
 
 use super::guard;
 use crate::config::{BaseUrl, Tls};

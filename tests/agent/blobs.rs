@@ -92,6 +92,16 @@ async fn a_body_that_nobody_can_end_ends_with_fin() {
     assert!(!got.body.is_empty() && lab.image.layer().body.starts_with(&got.body));
     let record = lab.node.record(&got).await;
     assert_eq!(record.outcome, RequestOutcome::Failed);
+    // Everybody who had a part in it is named.
+    for part in [
+        "t1/",
+        "at byte 4",
+        "the body broke after",
+        "t2/",
+        "upstream/",
+    ] {
+        assert!(record.error.contains(part), "{part}: {}", record.error);
+    }
     // containerd asks again from there.
     lab.second.heal();
     let from = got.body.len();

@@ -352,6 +352,30 @@ async fn without_upstream_what_no_healthy_tier_has_is_not_found() {
     assert_eq!(upstream.connections(), 0);
 }
 
+/// A digest stands behind an @, in what people read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_found_is_named_as_people_write_it() {
+    let image = Image::random(1, 1);
+    let upstream = FakeRegistry::builder().start().await;
+    let tier = FakeRegistry::builder().harbor().start().await;
+    tier.set_fault_on(
+        On::Manifests,
+        Fault::Reply(Reply::error(404, "NOT_FOUND", "repository x not found")),
+    );
+    let node = Setup::of(&[&tier], &upstream).start().await;
+    let digest = &image.top.digest;
+    let got = node.pull(&format!("manifests/{digest}")).await;
+    let due = format!("docker.io/{REPOSITORY}@{digest}: not found at upstream");
+    assert!(got.message().starts_with(&due), "{}", got.message());
+    let got = node.pull("manifests/7").await;
+    let due = format!("docker.io/{REPOSITORY}:7: not found at upstream");
+    assert!(got.message().starts_with(&due), "{}", got.message());
+    // Harbor says of its own that it did not ask.
+    let record = node.record(&got).await;
+    let words = "not_found (status 404, repository x not found)";
+    assert!(record.error.contains(words), "{record:?}");
+}
+
 /// Clients go on to the referrers' tag where there is no such endpoint, and stop where there is no such name (OCI distribution
 /// spec, "Unavailable Referrers API"; oras reads the code).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

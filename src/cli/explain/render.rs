@@ -226,6 +226,15 @@ fn verdict(report: &Report) -> (String, Color) {
             format!("The first that has the manifest: {}.", named(found)),
             Color::Good,
         ),
-        (Some(_), None) => ("No path: nobody has the manifest.".to_owned(), Color::Bad),
+        (Some(_), None) => match report.stale_seconds {
+            Some(age) => (
+                format!(
+                    "Nobody has the manifest now; the agent answers with its copy of {} ago.",
+                    human_duration(Duration::from_secs(age))
+                ),
+                Color::Warn,
+            ),
+            None => ("No path: nobody has the manifest.".to_owned(), Color::Bad),
+        },
     }
 }

@@ -28,8 +28,10 @@ pub(super) struct Report {
     pub(super) repository: Option<String>,
     /// Tag or digest.
     pub(super) reference: String,
-    /// There is a candidate; with `--probe`: one that has the manifest. As the exit status.
+    /// There is a candidate; with `--probe`: one that has the manifest, or the agent's copy. As the exit status.
     pub(super) has_path: bool,
+    /// The age of the copy with which the running agent answers, where no candidate has the manifest.
+    pub(super) stale_seconds: Option<u64>,
     /// Candidates were asked.
     pub(super) probed: bool,
     /// What was found on the node, as `status` has it; `null`: it took too long to look.
@@ -209,6 +211,7 @@ impl Report {
             repository: None,
             reference: image.reference.to_string(),
             has_path: false,
+            stale_seconds: None,
             probed: false,
             node: None,
             hosts_file: None,
@@ -235,6 +238,14 @@ impl Report {
         for (candidate, answer) in self.candidates.iter_mut().zip(answers) {
             candidate.probe = Some(answer);
         }
+    }
+}
+
+impl Report {
+    /// What the agent answers where no candidate has the manifest.
+    pub(super) fn is_kept(&mut self, stale_seconds: Option<u64>) {
+        self.has_path |= stale_seconds.is_some();
+        self.stale_seconds = stale_seconds;
     }
 }
 

@@ -118,6 +118,45 @@ fn the_remedy_names_what_is_to_be_done() {
     );
 }
 
+/// The remedy is for what is wrong, and a pinned certificate is named only where it helps (S4).
+#[test]
+fn the_remedy_of_a_failed_handshake_is_for_its_reason() {
+    let pinned = "ca_file of tier replica";
+    let authority = of(
+        Ok(certificate(Some(CertificateFault::Authority), 9, 9)),
+        |_| {},
+    );
+    assert_eq!(authority.codes(), ["tls-fails"]);
+    let finding = &authority.findings[0];
+    assert!(finding.what.contains("CA:TRUE"), "{finding:?}");
+    assert!(finding.instead.contains(pinned), "{finding:?}");
+    let table = [
+        (
+            "TLS with replica/192.0.2.1:443: the RSA key of its certificate has 1024 bits",
+            "2048 bits",
+        ),
+        (
+            "TLS handshake with replica/192.0.2.1:443: received fatal alert: HandshakeFailure",
+            "cipher suites",
+        ),
+        (
+            "TLS handshake with replica/192.0.2.1:443: received fatal alert: ProtocolVersion",
+            "ssl_protocols",
+        ),
+        (
+            "TLS handshake with replica/192.0.2.1:443: tls handshake eof",
+            "takes TLS apart",
+        ),
+    ];
+    for (why, due) in table {
+        let check = of(Err(why), |_| {});
+        assert_eq!(check.codes(), ["tls-fails"], "{why}");
+        let finding = &check.findings[0];
+        assert!(finding.instead.contains(due), "{finding:?}");
+        assert!(!finding.instead.contains(pinned), "{finding:?}");
+    }
+}
+
 #[test]
 fn unchecked_certificates_are_said_once_and_not_judged() {
     let check = of(

@@ -105,7 +105,7 @@ impl BlobBody {
             "the body broke after {} bytes: {detail}",
             self.course.window().released()
         );
-        self.record.failed(text.clone());
+        self.record.failed(&text);
         text.into()
     }
 
@@ -117,7 +117,7 @@ impl BlobBody {
             "{detail}, after {} bytes were sent",
             self.course.window().released()
         );
-        self.record.failed(text.clone());
+        self.record.failed(&text);
         text.into()
     }
 

@@ -89,7 +89,11 @@ impl fmt::Display for Wish {
             reference,
             ..
         } = &*self.image;
-        write!(f, "{registry}/{repository}:{reference}")
+        let mark = match reference {
+            Reference::Tag(_) => ':',
+            Reference::Digest(_) => '@',
+        };
+        write!(f, "{registry}/{repository}{mark}{reference}")
     }
 }
 

@@ -1,7 +1,7 @@
 //! How a search ends: with a good answer, an authoritative no, or everybody's reason.
 
 use crate::lifecycle::Panicked;
-use crate::relay::causes::Tried;
+use crate::relay::causes::{self, Tried};
 use crate::relay::rules::{Cause, FinalAnswer, Scope};
 use crate::topology::{EndpointId, Failure, InFlight, Outcome};
 
@@ -84,6 +84,16 @@ impl<G> Ended<G> {
         let last = self.tried.last();
         matches!(self.result, Err(NotFound::Failed))
             && last.is_some_and(|last| last.label == "upstream" && last.cause == Cause::Unusable)
+    }
+
+    /// Who did not serve and why, and whose word ended it.
+    pub(crate) fn story(&self) -> String {
+        let mut story = causes::story(&self.tried);
+        if let Err(NotFound::Final { by, detail, .. }) = &self.result {
+            let separator = if story.is_empty() { "" } else { "; " };
+            story.extend([separator, by, ": ", detail]);
+        }
+        story
     }
 
     /// The second search's end, with the story of both.

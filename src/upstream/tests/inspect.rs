@@ -39,7 +39,17 @@ async fn each_fault_has_its_name_and_the_answer_is_read_all_the_same() {
     let future =
         |params: &mut rcgen::CertificateParams| params.not_before = date_time_ymd(2200, 1, 1);
     let own = ["127.0.0.1"];
+    let as_authority = |params: &mut rcgen::CertificateParams| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let name = rcgen::DnType::CommonName;
+        params.distinguished_name.push(name, "a server");
+    };
     let rows = [
+        (
+            of(as_authority, &own),
+            Some(ca.as_str()),
+            Some(CertificateFault::Authority),
+        ),
         (of(|_| {}, &own), Some(ca.as_str()), None),
         (
             of(|_| {}, &own),
@@ -89,6 +99,105 @@ async fn each_fault_has_its_name_and_the_answer_is_read_all_the_same() {
         certificate.issuer.contains("test authority"),
         "{certificate:?}"
     );
+}
+
+/// OpenSSL's own server. It ends with the value.
+struct OpenSsl {
+    address: std::net::SocketAddr,
+    child: std::process::Child,
+    _home: tempfile::TempDir,
+}
+
+impl OpenSsl {
+    fn serving(key: &str, more: &[&str]) -> Self {
+        use std::io::{BufRead as _, BufReader};
+        use std::process::{Command, Stdio};
+        let home = tempfile::tempdir().unwrap();
+        let file = |name: &str| home.path().join(name).display().to_string();
+        let (certificate, private) = (file("certificate.pem"), file("key.pem"));
+        let made = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                key,
+                "-nodes",
+                "-subj",
+                "/CN=127.0.0.1",
+            ])
+            .args(["-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"])
+            .args(["-keyout", &private, "-out", &certificate])
+            .stderr(Stdio::null())
+            .status();
+        assert!(made.unwrap().success());
+        let mut child = Command::new("openssl")
+            .args(["s_server", "-accept", "127.0.0.1:0", "-www"])
+            .args(["-cert", &certificate, "-key", &private])
+            .args(more)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut listening = lines.map_while(Result::ok);
+        let address = listening.find_map(|line| line.strip_prefix("ACCEPT ")?.parse().ok());
+        Self {
+            address: address.expect("it says where it listens"),
+            child,
+            _home: home,
+        }
+    }
+}
+
+impl Drop for OpenSsl {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What keeps a server from being spoken to at all is told apart, by OpenSSL's own server.
+#[tokio::test]
+async fn why_there_is_no_handshake() {
+    let rows: [(&str, &[&str], Result<(), &str>); 4] = [
+        ("rsa:2048", &[], Ok(())),
+        (
+            "rsa:1024",
+            &["-cipher", "DEFAULT@SECLEVEL=0"],
+            Err("the RSA key of its certificate has 1024 bits"),
+        ),
+        (
+            "rsa:1024",
+            &["-tls1_2", "-cipher", "DEFAULT@SECLEVEL=0"],
+            Err("the RSA key of its certificate has 1024 bits"),
+        ),
+        (
+            "rsa:2048",
+            &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA:AES128-SHA"],
+            Err("HandshakeFailure"),
+        ),
+    ];
+    for (key, more, due) in rows {
+        let server = OpenSsl::serving(key, more);
+        let mut source = super::support::upstream("https://127.0.0.1:1");
+        source.url.port = server.address.port();
+        let source = Arc::new(source);
+        let endpoint = EndpointId {
+            source: source.id.clone(),
+            address: server.address,
+        };
+        let client = Client::new(timeouts());
+        let shown = client.inspect(&source, &endpoint, SystemTime::now).await;
+        let said = shown.map(drop).map_err(|error| error.detail);
+        match due {
+            Ok(()) => assert_eq!(said, Ok(()), "{key} {more:?}"),
+            Err(due) => {
+                let why = said.expect_err(due);
+                assert!(why.starts_with("TLS") && why.contains(due), "{why}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,20 +1,22 @@
 //! What a source's own rules say of a certificate, apart from any connection: for reports that must tell a wrong
 //! authority from an expired certificate.
 
-use super::{BuildError, Unverified, client_config, provider, source_verifier};
+use super::{BuildError, Seen, Unverified, client_config, provider, source_verifier};
 use crate::config::Tls;
 use crate::upstream::CertificateFault;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::{CertificateError, ClientConfig, Error};
+use rustls::{CertificateError, ClientConfig, Error, OtherError};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Settings with which a handshake always succeeds; what was shown is judged afterwards. Nothing secret may be sent
 /// over such a connection.
-pub(in crate::upstream) fn unverified(tls: &Tls) -> Result<Arc<ClientConfig>, BuildError> {
+pub(in crate::upstream) fn unverified(tls: &Tls) -> Result<(Arc<ClientConfig>, Seen), BuildError> {
     let verifier = Unverified::new(provider().signature_verification_algorithms);
-    client_config(Arc::new(verifier), tls.client.as_ref()).map(Arc::new)
+    let seen = verifier.seen();
+    let config = client_config(Arc::new(verifier), tls.client.as_ref())?;
+    Ok((Arc::new(config), seen))
 }
 
 /// Why the source would refuse this chain at `now`; `None`: it would not.
@@ -48,6 +50,14 @@ fn fault(error: &Error) -> CertificateFault {
         Error::InvalidCertificate(
             Wrong::NotValidForName | Wrong::NotValidForNameContext { .. },
         ) => CertificateFault::WrongName,
+        Error::InvalidCertificate(Wrong::Other(other)) if is_an_authoritys(other) => {
+            CertificateFault::Authority
+        }
         other => CertificateFault::Other(other.to_string()),
     }
+}
+
+/// webpki takes no certificate for a server's that says of itself that it is an authority (CA:TRUE).
+fn is_an_authoritys(other: &OtherError) -> bool {
+    other.to_string().contains("CaUsedAsEndEntity")
 }

@@ -8,9 +8,10 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
 /// Checks a source's certificate. Signatures of the handshake are always checked.
 #[derive(Debug)]
@@ -25,7 +26,14 @@ pub(super) struct SourceVerifier {
 /// Checks no certificate, for `insecure_skip_verify`. The handshake's signature is still checked: it costs
 /// nothing and shows broken servers.
 #[derive(Debug)]
-pub(super) struct Unverified(WebPkiSupportedAlgorithms);
+pub(super) struct Unverified {
+    algorithms: WebPkiSupportedAlgorithms,
+    seen: Seen,
+}
+
+/// The certificate that a server showed, also where its handshake came to nothing.
+#[derive(Clone, Debug, Default)]
+pub(in crate::upstream) struct Seen(Arc<OnceLock<CertificateDer<'static>>>);
 
 // === impl SourceVerifier ===
 
@@ -158,19 +166,42 @@ fn common_name_fits(certificate: &X509Certificate<'_>, server_name: &ServerName<
 impl Unverified {
     /// `algorithms` for the handshake's signature.
     pub(super) fn new(algorithms: WebPkiSupportedAlgorithms) -> Self {
-        Self(algorithms)
+        Self {
+            algorithms,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Where the certificate of one handshake is seen.
+    pub(super) fn seen(&self) -> Seen {
+        self.seen.clone()
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    /// The bits of its RSA key, if it is one with which no server is believed: rustls takes 2048 and more.
+    pub(in crate::upstream) fn weak_key(&self) -> Option<usize> {
+        let (_, parsed) = X509Certificate::from_der(self.0.get()?).ok()?;
+        match parsed.public_key().parsed().ok()? {
+            PublicKey::RSA(key) => Some(key.key_size()).filter(|bits| *bits < 2048),
+            _ => None,
+        }
     }
 }
 
 impl ServerCertVerifier for Unverified {
     fn verify_server_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
+        end_entity: &CertificateDer<'_>,
         _intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        // The first one stays: each inspection has settings of its own.
+        self.seen.0.get_or_init(|| end_entity.clone().into_owned());
         Ok(ServerCertVerified::assertion())
     }
 
@@ -180,7 +211,7 @@ impl ServerCertVerifier for Unverified {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.0)
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -189,10 +220,10 @@ impl ServerCertVerifier for Unverified {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.0)
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
