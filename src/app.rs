@@ -294,6 +294,14 @@ pub async fn build(
         );
     }
 
+    let own = bound
+        .listen
+        .iter()
+        .chain(&bound.admin)
+        .chain(&bound.metrics);
+    let own: Vec<_> = own.copied().collect();
+    client.set_listeners(own.clone());
+    probing.set_listeners(own);
     let reloader = Reloader {
         loader,
         generation: 1,

@@ -7,6 +7,7 @@ mod lookup;
 mod named_url;
 mod plan;
 mod reach;
+mod redirect;
 mod tokens;
 
 #[cfg(test)]
@@ -18,8 +19,10 @@ pub use lookup::{Lookup, LookupResult};
 pub use named_url::{InvalidUrl, NamedUrl};
 pub use plan::{BearerChallenge, TokenPlan, Wanted};
 pub use reach::{Hop, Reach, USER_AGENT};
+pub use redirect::{Position, follow, instead_of_http, location};
 pub use tokens::{FetchToken, Fetching, Issued, Refusal, TokenError, Tokens};
 
+use crate::config::BaseUrl;
 use crate::topology::SourceId;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +35,8 @@ pub struct TokenKey {
     pub source: SourceId,
     /// `Some` for tiers, whose tokens belong to one address; `None` for upstreams, whose realm is one for all.
     pub address: Option<SocketAddr>,
+    /// `Some`: not the source's own, but of the host that a redirect of it led to.
+    pub host: Option<BaseUrl>,
     /// The tier's project, or the upstream's repository.
     pub realm_of: Arc<str>,
     /// Whether it is one of the source's credential. An anonymous one is another, and neither takes the other's place.

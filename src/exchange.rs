@@ -1,9 +1,10 @@
 //! One request at one endpoint, to its final answer: credentials, token exchange, redirects inside (with
 //! credentials stripped across origins), one more try where a kept-alive connection had died.
 
-mod redirect;
 mod run;
+mod shown;
 mod unauthorized;
+mod words;
 
 use crate::auth::{Fetcher, Lookup, Reach, Tokens};
 use crate::budget::Budget;
@@ -54,8 +55,8 @@ pub struct Answer {
     pub body: Body,
     /// It answers a HEAD: there is no body.
     pub head: bool,
-    /// With status 401: it came in spite of a fresh token or the credential, with a Basic or empty challenge, from the
-    /// target of a redirect, or the token endpoint said no. The text says which.
+    /// With status 401: it came in spite of a fresh token or the credential, with a Basic or empty challenge, or the token endpoint
+    /// said no; where it came from the target of a redirect, no anonymous token helps there. The text says which.
     pub denied: Option<String>,
     /// It came from where a redirect led, not from the source itself: its "no" is about a signed URL or about storage,
     /// and says nothing of what the source has or allows.
@@ -73,6 +74,8 @@ pub struct Error {
     pub at: Place,
     /// For health and metrics.
     pub failure: Failure,
+    /// Its token endpoint wants to be left alone for so long (429).
+    pub retry_after: Option<Duration>,
     /// For people.
     pub detail: String,
 }
@@ -84,7 +87,7 @@ pub enum Place {
     Endpoint,
     /// Its token endpoint: 5xx, timeout, 400, nonsense.
     Token,
-    /// A redirect's target could not be reached or was forbidden: the endpoint is well.
+    /// A redirect's target, or its token endpoint, could not be reached or was forbidden: the endpoint is well.
     Redirect,
 }
 

@@ -6,12 +6,14 @@ mod fields;
 mod framing;
 mod request;
 mod response;
+mod retry_after;
 
 pub use answer::{AnswerHead, answer_head};
 pub use fields::{Fields, every};
 pub use framing::{Framing, Piece};
 pub use request::{Request, RequestHead, request_head};
 pub use response::{Date, End, Response, ResponseHead};
+pub use retry_after::retry_after;
 
 use std::fmt;
 

@@ -6,6 +6,7 @@
 mod body;
 mod connection;
 mod dial;
+mod egress;
 mod guard;
 mod inspect;
 mod local;
@@ -18,6 +19,7 @@ mod tls;
 
 pub use body::Body;
 pub use connection::{Connection, LARGE_READS};
+pub use egress::Named;
 pub use inspect::{Certificate, CertificateFault, Shown};
 pub use request::Request;
 pub use response::Response;
@@ -27,8 +29,8 @@ use crate::config::{BaseUrl, Timeouts};
 use crate::lifecycle::{self, Socket};
 use crate::topology::{EndpointId, Failure, Source, SourceId, Sources};
 use connection::Line;
+use egress::OwnListeners;
 use foldhash::HashMap;
-use guard::Rule;
 use pool::Key;
 use rustls::ClientConfig;
 use state::{Inner, Known};
@@ -125,6 +127,11 @@ impl Client {
         self.inner.lock().timeouts = timeouts;
     }
 
+    /// Where this agent itself listens: never dialled from now on, whoever leads there.
+    pub fn set_listeners(&self, addresses: Vec<SocketAddr>) {
+        self.inner.lock().listeners = OwnListeners(addresses);
+    }
+
     /// An idle connection to the endpoint, if there is one.
     #[must_use]
     pub fn idle(&self, endpoint: &EndpointId) -> Option<Connection> {
@@ -134,8 +141,8 @@ impl Client {
     /// An idle connection to a host that the source named before, if there is one. Its address was checked when
     /// it was dialled.
     #[must_use]
-    pub fn idle_named(&self, named_by: &Source, target: &BaseUrl) -> Option<Connection> {
-        self.take(&named_key(named_by, target))
+    pub fn idle_named(&self, named: Named<'_>) -> Option<Connection> {
+        self.take(&named.key())
     }
 
     /// A new connection to an endpoint of a source: TCP (limit: `timeouts.connect`), the proxy's CONNECT, TLS
@@ -150,7 +157,7 @@ impl Client {
     ) -> Result<Connection, Error> {
         self.inner.sweep_from_now_on();
         let to = endpoint.to_string();
-        may_be_dialled(source, endpoint)?;
+        self.may_be_dialled(source, endpoint)?;
         let leg = Leg {
             known: self.inner.known(source),
             target: &source.url,
@@ -173,58 +180,32 @@ impl Client {
         dial::tcp(&to, endpoint.address, limit).await.map(drop)
     }
 
-    /// The URL whose host must be looked up for [`Client::connect_named`]: the target, or the source's proxy.
-    #[must_use]
-    pub fn looked_up<'a>(named_by: &'a Source, target: &'a BaseUrl) -> &'a BaseUrl {
-        named_by.proxy.as_ref().map_or(target, |proxy| &proxy.url)
-    }
-
     /// A connection to a host that a source named (a redirect's target, a token realm), at addresses that were
-    /// looked up for it; every address is checked against design S1 first. System roots plus the source's CA; the
-    /// source's client certificate is shown to the source's own host alone. A source with a proxy reaches these
-    /// hosts through it too: then `addresses` are the proxy's ([`Client::looked_up`]). For a target that is an IP
-    /// literal without a proxy they are not needed.
+    /// looked up for it ([`Named::looked_up`]); every address is checked against design S1 first. System roots plus the source's
+    /// CA; the source's client certificate is shown to the source's own host alone. A source with a proxy reaches these
+    /// hosts through it too.
     ///
     /// # Errors
     /// Says which step failed, or that the address is forbidden.
     pub async fn connect_named(
         &self,
-        named_by: &Arc<Source>,
-        target: &BaseUrl,
+        named: Named<'_>,
         addresses: &[IpAddr],
     ) -> Result<Connection, Error> {
         self.inner.sweep_from_now_on();
-        let to = format!("{} (named by {})", dial::host_and_port(target), named_by.id);
-        let forbidden = |why| Error::new(Failure::Refused, format!("not dialling {to}: {why}"));
-        guard::check_target(named_by, target).map_err(forbidden)?;
-        let rule = if named_by.proxy.is_some() {
-            Rule::proxy()
-        } else {
-            Rule::named(named_by)
-        };
-        let dialled = Self::looked_up(named_by, target);
-        let literal = guard::literal(&dialled.host);
-        let wanted = literal.as_ref().map_or(addresses, std::slice::from_ref);
-        let mut allowed = Vec::with_capacity(wanted.len());
-        let mut refused = None;
-        for address in wanted {
-            match rule.check(*address) {
-                Ok(()) => allowed.push(SocketAddr::new(*address, dialled.port)),
-                Err(why) => refused = Some(why),
-            }
-        }
-        if allowed.is_empty()
-            && let Some(why) = refused
-        {
-            return Err(forbidden(why));
-        }
+        let Named { by, target, .. } = named;
+        let to = format!("{} (named by {})", dial::host_and_port(target), by.id);
+        let listeners = self.inner.lock().listeners.clone();
+        let allowed = named
+            .allowed(addresses, &listeners)
+            .map_err(|why| Error::new(Failure::Refused, format!("not dialling {to}: {why}")))?;
         let timeouts = self.inner.lock().timeouts;
         let (address, stream) =
             dial::first_of(&to, allowed, timeouts.connect, timeouts.connect_race).await?;
         let leg = Leg {
-            known: self.inner.known(named_by),
+            known: self.inner.known(by),
             target,
-            key: named_key(named_by, target),
+            key: named.key(),
             to: format!("{to} at {address}"),
             timeouts,
         };
@@ -257,6 +238,15 @@ impl Client {
     #[must_use]
     pub fn idle_connections(&self) -> usize {
         self.inner.lock().shelves.len()
+    }
+
+    /// Design S1 for an endpoint of a source.
+    fn may_be_dialled(&self, source: &Source, endpoint: &EndpointId) -> Result<(), Error> {
+        let listeners = self.inner.lock().listeners.clone();
+        egress::check(source, endpoint, &listeners).map_err(|why| {
+            let detail = format!("not dialling {endpoint}: {why}");
+            Error::new(Failure::Refused, detail)
+        })
     }
 
     /// One that is at hand, else one of another thread, which goes over to this one.
@@ -314,30 +304,6 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let idle = self.idle_connections();
         f.debug_struct("Client").field("idle", &idle).finish()
-    }
-}
-
-/// Design S1 for an endpoint of a source.
-fn may_be_dialled(source: &Source, endpoint: &EndpointId) -> Result<(), Error> {
-    let checked = if source.proxy.is_some() {
-        guard::literal(&source.url.host)
-            .map_or(Ok(()), |own| Rule::own(source).check(own))
-            .and_then(|()| Rule::proxy().check(endpoint.address.ip()))
-    } else {
-        Rule::own(source).check(endpoint.address.ip())
-    };
-    checked.map_err(|why| {
-        let detail = format!("not dialling {endpoint}: {why}");
-        Error::new(Failure::Refused, detail)
-    })
-}
-
-fn named_key(named_by: &Source, target: &BaseUrl) -> Key {
-    Key::Named {
-        source: named_by.id.clone(),
-        https: target.https,
-        host: target.host.clone(),
-        port: target.port,
     }
 }
 

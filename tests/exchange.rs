@@ -10,6 +10,8 @@
 
 mod support;
 
+#[path = "exchange/moved.rs"]
+mod moved;
 #[path = "exchange/quirks.rs"]
 mod quirks;
 #[path = "exchange/redirects.rs"]

@@ -2,16 +2,21 @@
 
 use super::plan::TokenPlan;
 use super::reach::{Hop, Reach, USER_AGENT};
+use super::redirect::{self, Position};
 use super::tokens::{FetchToken, Fetching, Issued, TokenError};
 use crate::config::Credential;
+use crate::http1::retry_after;
 use crate::topology::Failure;
-use crate::upstream::{Error, Request};
+use crate::upstream::{Error, Request, Response};
 use base64::Engine as _;
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
+use flate2::read::MultiGzDecoder;
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
+use std::borrow::Cow;
+use std::io::Read as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The longest token, in bytes. Real ones are 1 to 10 KiB, and servers take a head of 8 to 32 KiB.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -56,77 +61,131 @@ impl FetchToken for Fetcher {
 }
 
 async fn fetch(reach: &Reach, plan: &TokenPlan) -> Result<Issued, TokenError> {
-    let who = describe(plan);
-    let failed_by = |failure: Failure, detail: String| TokenError::Failed {
-        failure,
-        detail: format!("fetching a token from {who}: {detail}"),
+    let mut asked = Asked {
+        plan,
+        at: Position {
+            hop: plan.at.clone(),
+            target: plan.target.as_str().into(),
+        },
+        credential: plan.credential.as_ref(),
     };
-    let failed = |detail: String| failed_by(Failure::Token, detail);
-    let unreached = |error: Error| match error.failure {
-        failure if failure.is_the_endpoints() => failed(error.detail),
-        failure => failed_by(failure, error.detail),
-    };
-    let hop = (&plan.source, &plan.endpoint, &plan.at);
-    let connection = reach.connect(hop.0, hop.1, hop.2).await;
-    let connection = connection.map_err(unreached)?;
-    let response = reach.send(hop, connection, || request(plan)).await;
-    let response = response.map_err(unreached)?;
-    let status = response.status;
-    // Of whatever status: read to its end, it gives its connection back for the request that waits.
-    let body = response.body.read_to(MAX_ANSWER).await;
-    match status {
-        StatusCode::OK => {
-            let body =
-                body.map_err(|error| failed(format!("{error}; a token has 16 KiB at most")))?;
-            read_token(&body).map_err(|why| failed(why.to_owned()))
+    let mut followed = 0;
+    loop {
+        let mut response = asked.send(reach).await?;
+        let Some(location) = redirect::location(response.status, &response.fields) else {
+            return asked.issued(response).await;
+        };
+        let next = redirect::follow(&plan.source, &asked.at, location, &mut followed);
+        let next = next.map_err(|why| {
+            asked.failed(Failure::Token, format!("a redirect is not followed: {why}"))
+        })?;
+        response.body.drain_small().await;
+        if next.hop != asked.at.hop {
+            asked.credential = None;
         }
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(TokenError::Denied(format!(
-            "{who} refuses a token ({status}) {}",
-            match &plan.credential {
-                Some(credential) => format!("to {}", credential.username),
-                None => "without a credential".to_owned(),
+        asked.at = next;
+    }
+}
+
+/// What is asked of whom, on the way to a token.
+struct Asked<'a> {
+    plan: &'a TokenPlan,
+    at: Position<'a>,
+    /// Gone as soon as a redirect leads to another origin.
+    credential: Option<&'a Credential>,
+}
+
+// === impl Asked ===
+
+impl Asked<'_> {
+    async fn send(&self, reach: &Reach) -> Result<Response, TokenError> {
+        let unreached = |error: Error| match error.failure {
+            failure if failure.is_the_endpoints() => self.failed(Failure::Token, error.detail),
+            failure => self.failed(failure, error.detail),
+        };
+        let hop = (&self.plan.source, &self.plan.endpoint, &self.at.hop);
+        let connection = reach.connect(hop.0, hop.1, hop.2).await;
+        let connection = connection.map_err(unreached)?;
+        let response = reach.send(hop, connection, || self.request()).await;
+        response.map_err(unreached)
+    }
+
+    async fn issued(&self, response: Response) -> Result<Issued, TokenError> {
+        let status = response.status;
+        let wait = response.fields.text(&RETRY_AFTER);
+        let wait = wait.and_then(|value| retry_after(value, SystemTime::now()));
+        // Of whatever status: read to its end, it gives its connection back for the request that waits.
+        let body = response.body.read_to(MAX_ANSWER).await;
+        match status {
+            // Some answer 201.
+            _ if status.is_success() => {
+                let failed = |why: String| self.failed(Failure::Token, why);
+                let body =
+                    body.map_err(|error| failed(format!("{error}; a token has 16 KiB at most")))?;
+                read_token(&body).map_err(|why| failed(why.to_owned()))
             }
-        ))),
-        StatusCode::TOO_MANY_REQUESTS => {
-            Err(failed_by(Failure::TooManyRequests, status.to_string()))
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(TokenError::Denied(format!(
+                "{} refuses a token ({status}) {}",
+                self.whom(),
+                match self.credential {
+                    Some(credential) => format!("to {}", credential.username),
+                    None => "without a credential".to_owned(),
+                }
+            ))),
+            StatusCode::TOO_MANY_REQUESTS => Err(TokenError::Failed {
+                failure: Failure::TooManyRequests,
+                retry_after: wait,
+                detail: self.detail(&status.to_string()),
+            }),
+            // The scope is what a client asked for.
+            _ if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT => {
+                Err(self.failed(Failure::TokenRefused, format!("it answered {status}")))
+            }
+            _ => Err(self.failed(Failure::Token, format!("it answered {status}"))),
         }
-        // The scope is what a client asked for.
-        _ if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT => Err(failed_by(
-            Failure::TokenRefused,
-            format!("it answered {status}"),
-        )),
-        _ => Err(failed(format!("it answered {status}"))),
     }
-}
 
-/// Without path and query, which may say more than a log should.
-fn describe(plan: &TokenPlan) -> String {
-    match &plan.at {
-        Hop::Endpoint => plan.endpoint.to_string(),
-        Hop::Named(origin) => format!("{origin}, named by {}", plan.source.id),
-    }
-}
-
-fn request(plan: &TokenPlan) -> Result<Request, Error> {
-    let host = match &plan.at {
-        Hop::Endpoint => plan.source.url.authority(),
-        Hop::Named(origin) => origin.authority(),
-    };
-    let made = || {
-        let mut request = Request::new(&Method::GET, &plan.target, &host)?
-            .with(&hyper::header::USER_AGENT, USER_AGENT)?
-            .with(&ACCEPT, "application/json")?
-            .with(&ACCEPT_ENCODING, "identity")?;
-        if let Some(credential) = &plan.credential {
-            request.add(&AUTHORIZATION, basic_authorization(credential).as_bytes())?;
+    fn failed(&self, failure: Failure, why: String) -> TokenError {
+        TokenError::Failed {
+            failure,
+            retry_after: None,
+            detail: self.detail(&why),
         }
-        Ok(request)
-    };
-    made().map_err(|error: Error| Error {
-        failure: Failure::Token,
-        detail: format!("asking the token realm: {}", error.detail),
-        stale_connection: false,
-    })
+    }
+
+    fn detail(&self, why: &str) -> String {
+        format!("fetching a token from {}: {why}", self.whom())
+    }
+
+    /// Without path and query, which may say more than a log should.
+    fn whom(&self) -> String {
+        match &self.at.hop {
+            Hop::Endpoint => self.plan.endpoint.to_string(),
+            Hop::Named(origin) => format!("{origin}, named by {}", self.plan.source.id),
+        }
+    }
+
+    fn request(&self) -> Result<Request, Error> {
+        let host = match &self.at.hop {
+            Hop::Endpoint => self.plan.source.url.authority(),
+            Hop::Named(origin) => origin.authority(),
+        };
+        let made = || {
+            let mut request = Request::new(&Method::GET, &self.at.target, &host)?
+                .with(&hyper::header::USER_AGENT, USER_AGENT)?
+                .with(&ACCEPT, "application/json")?
+                .with(&ACCEPT_ENCODING, "identity")?;
+            if let Some(credential) = self.credential {
+                request.add(&AUTHORIZATION, basic_authorization(credential).as_bytes())?;
+            }
+            Ok(request)
+        };
+        made().map_err(|error: Error| Error {
+            failure: Failure::Token,
+            detail: format!("asking the token realm: {}", error.detail),
+            stale_connection: false,
+        })
+    }
 }
 
 /// `Basic …`, marked sensitive.
@@ -147,6 +206,9 @@ fn authorization(scheme: &str, value: &str) -> Option<HeaderValue> {
 /// only the second.
 fn read_token(body: &[u8]) -> Result<Issued, &'static str> {
     const NO_DOCUMENT: &str = "its answer is no token document";
+    let body = plain(body)?;
+    // Some editors and frameworks of Windows put a byte order mark before a document.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body);
     // An array would be taken for the fields in their order.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(NO_DOCUMENT);
@@ -174,6 +236,21 @@ fn read_token(body: &[u8]) -> Result<Issued, &'static str> {
         authorization: authorization.ok_or("its token cannot be sent")?,
         life,
     })
+}
+
+/// The document without gzip, in which some send it though nobody asked for it. No document begins like that.
+fn plain(body: &[u8]) -> Result<Cow<'_, [u8]>, &'static str> {
+    if !body.starts_with(&[0x1f, 0x8b]) {
+        return Ok(body.into());
+    }
+    let mut plain = Vec::new();
+    let mut unpacking = MultiGzDecoder::new(body).take(MAX_ANSWER.saturating_add(1));
+    let length = unpacking.read_to_end(&mut plain);
+    match length {
+        Ok(length) if length as u64 <= MAX_ANSWER => Ok(plain.into()),
+        Ok(_) => Err("unpacked, its answer is longer than 64 KiB"),
+        Err(_) => Err("its answer is gzip that cannot be unpacked"),
+    }
 }
 
 #[cfg(test)]

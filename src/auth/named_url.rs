@@ -2,6 +2,7 @@
 //! where it is used, whether its addresses may be dialled by `upstream` (design S1).
 
 use crate::config::BaseUrl;
+use percent_encoding::AsciiSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -23,7 +24,7 @@ pub enum InvalidUrl {
     /// Over 8 KiB.
     #[error("it is longer than 8 KiB")]
     TooLong,
-    /// Blanks, control characters, non-ASCII, quotes, backslashes.
+    /// Control characters.
     #[error("it holds a character that has no place in a URL")]
     Character,
     /// ftp, data, …
@@ -35,55 +36,71 @@ pub enum InvalidUrl {
     /// Not a DNS name, IPv4 or bracketed IPv6 address, or a port out of range.
     #[error("its host or port is malformed")]
     Authority,
-    /// Neither absolute nor path-absolute.
-    #[error("it is a relative path")]
-    Relative,
 }
 
 // === impl NamedUrl ===
 
 impl NamedUrl {
-    /// Parses an absolute URL; a fragment is dropped.
+    /// Parses an absolute URL; a fragment is dropped, and what ought to be percent-encoded is encoded.
     ///
     /// # Errors
     /// Says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
-        let text = checked(text)?;
-        let (scheme, rest) = text.split_once("://").ok_or(InvalidUrl::Scheme)?;
-        let https = match scheme.to_ascii_lowercase().as_str() {
-            "https" => true,
-            "http" => false,
-            _ => return Err(InvalidUrl::Scheme),
-        };
-        Self::after_scheme(https, rest)
+        Self::absolute(&encoded(text.as_bytes())?)
     }
 
-    /// Resolves a redirect's `Location` against where it came from: absolute, `//host/path` or `/path`. Other relative
-    /// forms are refused; no registry sends them.
+    /// Resolves a redirect's `Location` against what was asked of `base`: `at`, path and query (RFC 3986, 5.2). What ought to be
+    /// percent-encoded is encoded.
     ///
     /// # Errors
     /// Says what is wrong with it.
-    pub fn resolve(base: &BaseUrl, location: &str) -> Result<Self, InvalidUrl> {
-        let text = checked(location)?;
+    pub fn resolve(base: &BaseUrl, at: &str, location: &[u8]) -> Result<Self, InvalidUrl> {
+        let text = encoded(location)?;
         if let Some(rest) = text.strip_prefix("//") {
             return Self::after_scheme(base.https, rest);
         }
-        if text.starts_with('/') {
-            let origin = BaseUrl {
-                prefix: String::new(),
-                ..base.clone()
-            };
-            let target = text.to_owned();
-            return Ok(Self { origin, target });
+        let end = text.find([':', '/', '?']).unwrap_or(text.len());
+        if text.get(end..).is_some_and(|rest| rest.starts_with(':')) {
+            return Self::absolute(&text);
         }
-        let scheme_end = text.find([':', '/', '?']).unwrap_or(text.len());
-        if !text
-            .get(scheme_end..)
-            .is_some_and(|rest| rest.starts_with(':'))
-        {
-            return Err(InvalidUrl::Relative);
+        let asked = at.split_once('?').map_or(at, |(path, _)| path);
+        let (path, query) = match text.find('?') {
+            Some(at) => text.split_at(at),
+            None => (text.as_str(), ""),
+        };
+        let target = match path {
+            "" if query.is_empty() => at.to_owned(),
+            "" => [asked, query].concat(),
+            _ if path.starts_with('/') => [&without_dots(path), query].concat(),
+            _ => {
+                let folder = asked.rfind('/').and_then(|last| asked.get(..=last));
+                let path = [folder.unwrap_or("/"), path].concat();
+                [&without_dots(&path), query].concat()
+            }
+        };
+        let origin = BaseUrl {
+            prefix: String::new(),
+            ..base.clone()
+        };
+        Ok(Self { origin, target })
+    }
+
+    /// The same by https: what `base` names by http at its own host, as servers behind a TLS proxy do, is asked as `base` is.
+    ///
+    /// # Errors
+    /// It is another host without TLS.
+    pub fn over_tls_of(self, base: &BaseUrl) -> Result<Self, String> {
+        if self.origin.https {
+            return Ok(self);
         }
-        Self::parse(text)
+        if !base.https || self.origin.host != base.host {
+            return Err(format!("{self} would go from https to http"));
+        }
+        let origin = BaseUrl {
+            prefix: String::new(),
+            ..base.clone()
+        };
+        Ok(Self { origin, ..self })
     }
 
     /// Whether it has the scheme, host and port of `base`.
@@ -105,6 +122,16 @@ impl NamedUrl {
     #[must_use]
     pub fn has_query(&self) -> bool {
         self.target.contains('?')
+    }
+
+    fn absolute(text: &str) -> Result<Self, InvalidUrl> {
+        let (scheme, rest) = text.split_once("://").ok_or(InvalidUrl::Scheme)?;
+        let https = match scheme.to_ascii_lowercase().as_str() {
+            "https" => true,
+            "http" => false,
+            _ => return Err(InvalidUrl::Scheme),
+        };
+        Self::after_scheme(https, rest)
     }
 
     fn after_scheme(https: bool, rest: &str) -> Result<Self, InvalidUrl> {
@@ -143,17 +170,52 @@ impl fmt::Debug for NamedUrl {
     }
 }
 
-/// The text without its fragment, if its characters are those of a URL. `"<>\^{|}` and the grave accent are
-/// not, but `|` `{` and `}` occur in real Locations and harm nobody.
-fn checked(text: &str) -> Result<&str, InvalidUrl> {
-    if text.len() > MAX_URL {
-        return Err(InvalidUrl::TooLong);
-    }
-    let allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`".contains(&byte);
-    if !text.bytes().all(allowed) {
+/// The text without its fragment, and with whatever has no place in a URL percent-encoded byte by byte, as Go's client sends it:
+/// blanks, `"<>\^`, the grave accent and what is not ASCII. `|` `{` and `}` occur in real Locations and harm nobody.
+fn encoded(text: &[u8]) -> Result<String, InvalidUrl> {
+    let text = text.trim_ascii();
+    let text = text.split(|byte| *byte == b'#').next().unwrap_or_default();
+    if text.iter().any(u8::is_ascii_control) {
         return Err(InvalidUrl::Character);
     }
-    Ok(text.split_once('#').map_or(text, |(text, _)| text))
+    let encoded = percent_encoding::percent_encode(text, UNENCODED).to_string();
+    match encoded.len() > MAX_URL {
+        true => Err(InvalidUrl::TooLong),
+        false => Ok(encoded),
+    }
+}
+
+/// What is encoded beside everything that is not ASCII.
+const UNENCODED: &AsciiSet = &percent_encoding::CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`');
+
+/// An absolute path without `.` and `..` (RFC 3986, 5.2.4).
+fn without_dots(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            "." => {}
+            ".." => {
+                kept.pop();
+            }
+            _ => {
+                kept.push(segment);
+                continue;
+            }
+        }
+        if segments.peek().is_none() {
+            // It was a folder's name.
+            kept.push("");
+        }
+    }
+    format!("/{}", kept.join("/"))
 }
 
 /// Host (brackets kept) and the port's digits.

@@ -3,8 +3,9 @@
 use super::named_url::NamedUrl;
 use super::reach::Hop;
 use crate::cache::Trust;
-use crate::config::Credential;
+use crate::config::{BaseUrl, Credential};
 use crate::topology::{EndpointId, Source, SourceKind};
+use std::fmt::Display;
 use std::sync::Arc;
 
 /// Harbor's token endpoint, below the host.
@@ -77,13 +78,35 @@ impl TokenPlan {
             }
             _ => None,
         };
-        let target = with_query(&path, source.kind, challenge, wanted.repository);
+        let target = with_query(&path, challenge, wanted.repository);
         Ok(Self {
             source: source.clone(),
             endpoint: endpoint.clone(),
             at,
             target,
             credential,
+            trust: wanted.trust,
+        })
+    }
+
+    /// Of a host to which a redirect of the source led: an anonymous token from wherever that host says, never by http where it
+    /// is https.
+    ///
+    /// # Errors
+    /// Says why the realm is not followed.
+    pub fn of_host(
+        (source, endpoint): (&Arc<Source>, &EndpointId),
+        host: &BaseUrl,
+        challenge: BearerChallenge<'_>,
+        wanted: Wanted<'_>,
+    ) -> Result<Self, String> {
+        let url = realm(&host, host, challenge.realm)?;
+        Ok(Self {
+            source: source.clone(),
+            endpoint: endpoint.clone(),
+            at: Hop::Named(url.origin),
+            target: with_query(&url.target, challenge, wanted.repository),
+            credential: None,
             trust: wanted.trust,
         })
     }
@@ -108,36 +131,34 @@ fn harbor_path(source: &Source, realm: Option<&str>) -> Result<String, String> {
 }
 
 /// The host and path that the realm of another registry names.
-fn named_host(source: &Source, realm: Option<&str>) -> Result<(Hop, String), String> {
-    let realm = realm.ok_or_else(|| {
-        format!(
-            "{} asks for a token but does not say where it is to be had",
-            source.id
-        )
-    })?;
-    let url = NamedUrl::parse(realm)
-        .map_err(|why| format!("the token realm of {} is not usable: {why}", source.id))?;
+fn named_host(source: &Source, named: Option<&str>) -> Result<(Hop, String), String> {
+    let url = realm(&source.id, &source.url, named)?;
     if url.has_origin_of(&source.url) {
         return Ok((Hop::Endpoint, url.target));
-    }
-    if source.url.https && !url.origin.https {
-        return Err(format!(
-            "{} names a token realm without TLS, {url}: refused",
-            source.id
-        ));
     }
     Ok((Hop::Named(url.origin), url.target))
 }
 
-/// `…?service=…&scope=repository:…:pull`. The scope is our own: challenges may name another (GHCR's on `/v2/`), or a
-/// redirect changed the path. Scopes of another type that a registry asks for are sent too (`aws` at
-/// public.ecr.aws).
-fn with_query(
-    path: &str,
-    kind: SourceKind,
-    challenge: BearerChallenge<'_>,
-    repository: &str,
-) -> String {
+/// A realm that `who` named, asked at `base`. Its own realm by http is asked by https where `who` is: servers behind a TLS proxy
+/// know no better.
+fn realm(who: &dyn Display, base: &BaseUrl, realm: Option<&str>) -> Result<NamedUrl, String> {
+    let realm = realm
+        .ok_or_else(|| format!("{who} asks for a token but does not say where it is to be had"))?;
+    let url = NamedUrl::parse(realm)
+        .map_err(|why| format!("the token realm of {who} is not usable: {why}"))?;
+    if !base.https {
+        return Ok(url);
+    }
+    url.over_tls_of(base)
+        .map_err(|why| format!("{who} names a token realm without TLS: {why}"))
+}
+
+/// Scopes of a challenge that are asked for at most.
+const SCOPES: usize = 8;
+
+/// `…?service=…&scope=repository:…:pull`. The scope is our own, and what the challenge names besides, as containerd has it: a front
+/// may have other names for repositories, and some registries want scopes of another type (`aws` at public.ecr.aws).
+fn with_query(path: &str, challenge: BearerChallenge<'_>, repository: &str) -> String {
     let mut target = path.to_owned();
     let mut separator = if path.contains('?') { '&' } else { '?' };
     let mut push = |name: &str, value: &str| {
@@ -150,13 +171,12 @@ fn with_query(
     if let Some(service) = challenge.service {
         push("service", service);
     }
-    push("scope", &format!("repository:{repository}:pull"));
-    if kind == SourceKind::Upstream {
-        let named = challenge.scope.unwrap_or_default().split(' ');
-        let foreign = |scope: &&str| !scope.is_empty() && !scope.contains(':');
-        for scope in named.filter(foreign).take(4) {
-            push("scope", scope);
-        }
+    let own = format!("repository:{repository}:pull");
+    push("scope", &own);
+    let named = challenge.scope.unwrap_or_default().split(' ');
+    let others = named.filter(|scope| !scope.is_empty() && *scope != own);
+    for scope in others.take(SCOPES) {
+        push("scope", scope);
     }
     target
 }

@@ -3,7 +3,7 @@
 use super::lookup::Lookup;
 use crate::config::BaseUrl;
 use crate::topology::{EndpointId, Failure, Source};
-use crate::upstream::{Client, Connection, Error, Request, Response};
+use crate::upstream::{Client, Connection, Error, Named, Request, Response};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -49,7 +49,11 @@ impl Reach {
     ) -> Result<Connection, Error> {
         let idle = match hop {
             Hop::Endpoint => self.client.idle(endpoint),
-            Hop::Named(target) => self.client.idle_named(source, target),
+            Hop::Named(target) => self.client.idle_named(Named {
+                by: source,
+                from: endpoint,
+                target,
+            }),
         };
         match idle {
             Some(idle) => Ok(idle),
@@ -87,18 +91,21 @@ impl Reach {
         match hop {
             Hop::Endpoint => self.client.connect(source, endpoint).await,
             Hop::Named(target) => {
-                let addresses = self.addresses(source, target).await?;
-                self.client.connect_named(source, target, &addresses).await
+                let named = Named {
+                    by: source,
+                    from: endpoint,
+                    target,
+                };
+                let addresses = self.addresses(named).await?;
+                self.client.connect_named(named, &addresses).await
             }
         }
     }
 
-    /// Of the host itself, or of the proxy that leads there; a literal needs no lookup.
-    async fn addresses(&self, source: &Source, target: &BaseUrl) -> Result<Vec<IpAddr>, Error> {
-        let host = &Client::looked_up(source, target).host;
-        if let Ok(literal) = host.parse() {
-            return Ok(vec![literal]);
-        }
+    async fn addresses(&self, named: Named<'_>) -> Result<Vec<IpAddr>, Error> {
+        let Some(host) = named.looked_up() else {
+            return Ok(Vec::new());
+        };
         let found = self.lookup.lookup(host).await;
         found.map_err(|error| Error {
             failure: Failure::NoAddress,

@@ -56,6 +56,8 @@ pub enum TokenError {
     Failed {
         /// For health and metrics.
         failure: Failure,
+        /// It wants to be left alone for so long (429).
+        retry_after: Option<Duration>,
         /// For people.
         detail: String,
     },
@@ -168,6 +170,7 @@ impl Tokens {
             // It panicked: its task lets nobody wait otherwise.
             _ => Err(TokenError::Failed {
                 failure: Failure::Internal,
+                retry_after: None,
                 detail: "a token fetch that broke off".to_owned(),
             }),
         }
@@ -262,6 +265,7 @@ impl Tokens {
             let result = limited.unwrap_or_else(|_| {
                 Err(TokenError::Failed {
                     failure: Failure::Token,
+                    retry_after: None,
                     detail: format!(
                         "no token from {} within {} s",
                         plan.source.id,

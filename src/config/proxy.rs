@@ -63,10 +63,18 @@ fn from_environment(target: &BaseUrl, cx: &mut Reading<'_>) -> Option<Proxy> {
     match parse(&value) {
         Ok(proxy) => Some(proxy),
         Err(wrong) => {
-            let problem = Problem::new(None, format!("environment.{name}"), wrong);
+            let what = format!(
+                "{}, so that sources with proxy = \"env\" that it is for are dialled without a proxy",
+                wrong.what
+            );
+            let wrong = Wrong::new(
+                what,
+                "set it to a URL such as http://proxy.example.com:3128, or write proxy = \"none\" for those sources",
+            );
+            let warning = Problem::new(None, format!("environment.{name}"), wrong);
             // Every source would say the same.
-            if !cx.problems.contains(&problem) {
-                cx.problems.push(problem);
+            if !cx.warnings.contains(&warning) {
+                cx.warnings.push(warning);
             }
             None
         }

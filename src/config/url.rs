@@ -38,6 +38,27 @@ impl BaseUrl {
         authority
     }
 
+    /// Scheme, host and port of an absolute URL; `None`: it is none.
+    #[must_use]
+    pub fn origin_of(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let authority = rest.split(['/', '?', '#']).next()?;
+        Self::parse(&format!("{scheme}://{authority}")).ok()
+    }
+
+    /// Where this one is http and sends its clients to https of the same host: what to write instead, for people.
+    #[must_use]
+    pub fn instead_of_http(&self, to: &Self) -> Option<String> {
+        let leads_to_https = !self.https && to.https && to.host == self.host;
+        leads_to_https.then(|| {
+            let right = Self {
+                prefix: self.prefix.clone(),
+                ..to.clone()
+            };
+            format!("{self} leads to https: write \"{right}\" in its place")
+        })
+    }
+
     /// Parses `http(s)://host[:port][/prefix]`; lower case, without a last slash.
     pub(super) fn parse(text: &str) -> Result<Self, Wrong> {
         // First of all, so that no other message shows a password.

@@ -82,6 +82,17 @@ fn judge(
         // With addresses and without a way there: a matter of the way out.
         Err(_) => {}
         Ok(shown) => {
+            if let Some(instead) = &shown.moved {
+                let severity = Severity::error_if(one.is_tier());
+                let said = "it is asked by http and sends its clients on to https, where no credential follows";
+                return check.find(
+                    severity,
+                    Code::EndpointUnhealthy,
+                    endpoint.id.to_string(),
+                    said,
+                    instead,
+                );
+            }
             if let Some(certificate) = &shown.certificate
                 && !one.source.tls.insecure_skip_verify
                 && !is_cured(certificate, now, ahead)

@@ -109,6 +109,14 @@ impl SourceFacts {
 pub(super) async fn look(config: &Arc<Config>) -> Vec<SourceFacts> {
     let sources = Sources::of(config, 1);
     let client = Client::new(config.timeouts);
+    // As the agent itself would say.
+    let server = &config.server;
+    let own = server
+        .listen
+        .iter()
+        .chain(&server.admin)
+        .chain(&server.metrics);
+    client.set_listeners(own.copied().collect());
     // Reads the system's certificates.
     client.update(&sources);
     let looker = Looker::new(config, client);

@@ -57,6 +57,7 @@ pub(super) fn endpoint(of: &SourceFacts, address: &str) -> EndpointFacts {
             certificate: None,
             status: Some(401),
             date: None,
+            moved: None,
         }),
         probe: None,
         access: Vec::new(),

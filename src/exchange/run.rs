@@ -1,29 +1,23 @@
 //! The course of one exchange: send, and as long as the answer says so, fetch a token or follow a redirect, and
 //! send again.
 
-use super::redirect::{self, Position};
+use super::shown::Shown;
 use super::unauthorized::{Next, Presented, after_unauthorized, refusal};
+use super::words::{challenges_of, words};
 use super::{Answer, Ask, Error, Exchanger, Place};
 use crate::auth::{
-    Challenge, Hop, TokenError, TokenKey, TokenPlan, USER_AGENT, Wanted, basic_authorization,
-    parse_challenges,
+    Challenge, Hop, Position, TokenError, TokenPlan, USER_AGENT, Wanted, basic_authorization,
+    follow, instead_of_http, location,
 };
-use crate::http1::Fields;
 use crate::topology::{EndpointId, Failure, Source, SourceKind};
 use crate::upstream::{self, Body, Connection, Request, Response};
-use http_body_util::BodyExt as _;
-use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderName, HeaderValue, RANGE, WWW_AUTHENTICATE,
-};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderName, RANGE};
 use hyper::{Method, StatusCode};
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Redirects followed in one exchange.
-const MAX_REDIRECTS: u32 = 5;
 
 /// One exchange under way.
 pub(super) struct Run<'a> {
@@ -31,9 +25,10 @@ pub(super) struct Run<'a> {
     source: &'a Arc<Source>,
     endpoint: &'a EndpointId,
     ask: &'a Ask,
-    key: TokenKey,
-    presented: Presented,
-    authorization: Option<HeaderValue>,
+    /// To the source's own host.
+    home: Shown,
+    /// To the host that the newest redirect led to.
+    elsewhere: Option<Box<Shown>>,
     redirects: u32,
     /// A signed URL had run out and the source was asked for another.
     asked_again: bool,
@@ -52,32 +47,14 @@ impl<'a> Run<'a> {
         endpoint: &'a EndpointId,
         ask: &'a Ask,
     ) -> Self {
-        // Only Harbor's tokens open a whole project.
-        let realm_of = match source.kind {
-            SourceKind::Harbor => &ask.token_scope,
-            _ => &ask.scope_repository,
-        };
-        let key = TokenKey {
-            source: source.id.clone(),
-            address: (source.kind != SourceKind::Upstream).then_some(endpoint.address),
-            realm_of: realm_of.clone(),
-            with_credential: ask.with_credential && source.credential.is_some(),
-        };
-        let tokens = &exchanger.tokens;
         let asked_at = Instant::now();
-        let authorization = tokens.present(&key, source, endpoint, ask.trust, asked_at);
-        let presented = match authorization {
-            Some(_) => Presented::Cached,
-            None => Presented::Nothing,
-        };
         Self {
             exchanger,
             source,
             endpoint,
             ask,
-            key,
-            presented,
-            authorization,
+            home: Shown::at_home(exchanger, (source, endpoint), ask, asked_at),
+            elsewhere: None,
             redirects: 0,
             asked_again: false,
             asked_at,
@@ -100,16 +77,11 @@ impl<'a> Run<'a> {
             loop {
                 let mut response = self.send(&at, connection).await?;
                 let status = response.status;
-                let next = if let Some(location) = redirect::location(status, &response.fields) {
+                let next = if let Some(location) = location(status, &response.fields) {
                     self.follow(&at, location)?
                 } else if status == StatusCode::UNAUTHORIZED {
-                    if at.hop != Hop::Endpoint {
-                        let why =
-                            "the target of its redirect asks for credentials, which stay here";
-                        return Ok(self.answer(&at, response, Some(why.to_owned())));
-                    }
                     // Boxed, as all that is rare: an exchange is moved about, and this is most of its size.
-                    if let Some(why) = Box::pin(self.authorize(&mut response)).await? {
+                    if let Some(why) = Box::pin(self.authorize(&at.hop, &mut response)).await? {
                         return Ok(self.answer(&at, response, Some(why)));
                     }
                     at.clone()
@@ -129,25 +101,43 @@ impl<'a> Run<'a> {
 
     /// The next position of a redirect.
     fn follow(&mut self, at: &Position<'_>, location: &[u8]) -> Result<Position<'static>, Error> {
-        self.redirects = self.redirects.saturating_add(1);
-        let next = if self.redirects > MAX_REDIRECTS {
-            Err(format!("more than {MAX_REDIRECTS} in a row"))
-        } else {
-            redirect::follow(self.source, at, location)
-        };
-        next.map_err(|why| Error {
-            at: Place::Redirect,
-            failure: Failure::Refused,
-            detail: format!("a redirect of {} is not followed: {why}", self.endpoint),
-        })
+        let next = follow(self.source, at, location, &mut self.redirects);
+        let next = next.map_err(|why| self.unfollowed(Failure::Refused, &why))?;
+        if let Hop::Named(host) = &next.hop
+            && self.shown(&next.hop).host() != Some(host)
+        {
+            let at = (self.source, self.endpoint);
+            let shown = Shown::elsewhere(host, self.exchanger, at, self.ask, Instant::now());
+            self.elsewhere = Some(Box::new(shown));
+        }
+        Ok(next)
+    }
+
+    /// What whoever is asked is shown.
+    fn shown(&self, hop: &Hop) -> &Shown {
+        match (hop, &self.elsewhere) {
+            (Hop::Named(_), Some(elsewhere)) => elsewhere,
+            _ => &self.home,
+        }
+    }
+
+    fn shown_mut(&mut self, hop: &Hop) -> &mut Shown {
+        match (hop, &mut self.elsewhere) {
+            (Hop::Named(_), Some(elsewhere)) => elsewhere,
+            _ => &mut self.home,
+        }
     }
 
     /// Finds out what to bring along after a 401. `Some`: nothing helps, and why.
-    async fn authorize(&mut self, response: &mut Response) -> Result<Option<String>, Error> {
+    async fn authorize(
+        &mut self,
+        hop: &Hop,
+        response: &mut Response,
+    ) -> Result<Option<String>, Error> {
         let challenges = challenges_of(&response.fields);
         let tells_why = self.ask.method != Method::HEAD || self.by_get;
-        if self.presented == Presented::Fresh
-            && self.source.kind == SourceKind::Harbor
+        if self.shown(hop).presented == Presented::Fresh
+            && self.kind(hop) == SourceKind::Harbor
             && challenges.is_empty()
             && !tells_why
         {
@@ -155,92 +145,155 @@ impl<'a> Run<'a> {
             self.by_get = true;
             return Ok(None);
         }
-        let refused = self.refused(&challenges, &mut response.body).await;
+        let refused = self.refused(hop, &challenges, &mut response.body).await;
         // Before the token: that fetch may use the same connection.
         response.body.drain_small().await;
         if let Some(refused) = refused {
             return refused.map(Some);
         }
         let credential = self.source.credential.as_ref();
-        let credential = credential.filter(|_| self.ask.with_credential);
-        let next = after_unauthorized(self.presented, &challenges, credential.is_some());
-        if self.presented == Presented::Cached
-            && let Some(refused) = &self.authorization
+        let credential = credential.filter(|_| self.ask.with_credential && *hop == Hop::Endpoint);
+        let shown = self.shown(hop);
+        let next = after_unauthorized(shown.presented, &challenges, credential.is_some());
+        if shown.presented == Presented::Cached
+            && let Some(refused) = &shown.authorization
         {
-            self.exchanger.tokens.forget(&self.key, refused);
+            self.exchanger.tokens.forget(&shown.key, refused);
         }
-        match (next, credential) {
+        let (presented, authorization) = match (next, credential) {
             (Next::Token(challenge), _) => {
                 let wanted = Wanted {
                     repository: &self.ask.scope_repository,
                     with_credential: self.ask.with_credential,
                     trust: self.ask.trust,
                 };
-                let plan = TokenPlan::of(self.source, self.endpoint, challenge, wanted);
-                let plan = plan.map_err(|detail| Error {
-                    at: Place::Token,
-                    failure: Failure::Token,
-                    detail,
-                })?;
-                let token = match self.exchanger.tokens.obtain(&self.key, plan).await {
+                let plan = match hop {
+                    Hop::Endpoint => TokenPlan::of(self.source, self.endpoint, challenge, wanted),
+                    Hop::Named(host) => {
+                        let at = (self.source, self.endpoint);
+                        TokenPlan::of_host(at, host, challenge, wanted)
+                    }
+                };
+                let plan = plan.map_err(|why| self.tokenless(hop, Failure::Token, why))?;
+                let token = match self.exchanger.tokens.obtain(&shown.key, plan).await {
                     Ok(token) => token,
-                    Err(TokenError::Denied(why)) => return Ok(Some(why)),
-                    Err(TokenError::Failed { failure, detail }) => {
+                    Err(TokenError::Denied(why)) => return Ok(Some(self.with_advice(hop, why))),
+                    Err(TokenError::Failed {
+                        failure,
+                        retry_after,
+                        detail,
+                    }) => {
                         return Err(Error {
-                            at: Place::Token,
-                            failure,
-                            detail,
+                            retry_after,
+                            ..self.tokenless(hop, failure, detail)
                         });
                     }
                 };
-                self.presented = Presented::Fresh;
-                self.authorization = Some(token);
+                (Presented::Fresh, Some(token))
             }
-            (Next::Bare, _) => {
-                self.presented = Presented::Nothing;
-                self.authorization = None;
-            }
+            (Next::Bare, _) => (Presented::Nothing, None),
             (Next::Password, Some(credential)) => {
-                self.presented = Presented::Password;
-                self.authorization = Some(basic_authorization(credential));
+                let password = basic_authorization(credential);
+                (Presented::Password, Some(password))
             }
             (Next::Password, None) => return Ok(Some("no credential".to_owned())),
-            (Next::Denied(why), _) => return Ok(Some(format!("{}: {why}", self.endpoint))),
-        }
+            (Next::Denied(why), _) => {
+                let why = match hop {
+                    Hop::Endpoint => format!("{}: {why}", self.endpoint),
+                    Hop::Named(_) => format!(
+                        "the target of a redirect of {} asks for credentials, which stay here",
+                        self.endpoint
+                    ),
+                };
+                return Ok(Some(self.with_advice(hop, why)));
+            }
+        };
+        let shown = self.shown_mut(hop);
+        (shown.presented, shown.authorization) = (presented, authorization);
         Ok(None)
     }
 
-    /// What a source says that refuses a fresh token, or one that it refused in the same way a moment ago. `None`: another token
-    /// may help.
+    /// What whoever is asked says that refuses a fresh token, or one that it refused in the same way a moment ago. `None`: another
+    /// token may help.
     async fn refused(
         &self,
+        hop: &Hop,
         challenges: &[Challenge],
         body: &mut Body,
     ) -> Option<Result<String, Error>> {
-        let (tokens, shown) = (&self.exchanger.tokens, self.authorization.as_ref()?);
+        let shown = self.shown(hop);
+        let (tokens, authorization) = (&self.exchanger.tokens, shown.authorization.as_ref()?);
         let without_challenge = challenges.is_empty();
-        let refusal = match self.presented {
+        let refusal = match shown.presented {
             Presented::Cached => {
-                let refusal = tokens.refusal(&self.key, shown, Instant::now());
+                let refusal = tokens.refusal(&shown.key, authorization, Instant::now());
                 refusal.filter(|refusal| refusal.without_challenge == without_challenge)?
             }
             Presented::Fresh => {
                 let words = words(body).await;
-                let refusal = refusal(self.source.kind, without_challenge, &words);
-                tokens.remember_refusal(&self.key, shown, refusal.clone(), Instant::now());
+                let refusal = refusal(self.kind(hop), without_challenge, &words);
+                let now = Instant::now();
+                tokens.remember_refusal(&shown.key, authorization, refusal.clone(), now);
                 refusal
             }
             Presented::Nothing | Presented::Password => return None,
         };
-        let why = format!("{}: {}", self.endpoint, refusal.why);
+        let why = match hop {
+            Hop::Endpoint => format!("{}: {}", self.endpoint, refusal.why),
+            Hop::Named(_) => {
+                let why = format!(
+                    "the target of a redirect of {}: {}",
+                    self.endpoint, refusal.why
+                );
+                self.with_advice(hop, why)
+            }
+        };
         Some(match refusal.is_failure {
             true => Err(Error {
                 at: Place::Endpoint,
                 failure: Failure::ServerError,
+                retry_after: None,
                 detail: why,
             }),
             false => Ok(why),
         })
+    }
+
+    /// Whose manners are to be expected. Who is at the end of a redirect nobody has said.
+    fn kind(&self, hop: &Hop) -> SourceKind {
+        match hop {
+            Hop::Endpoint => self.source.kind,
+            Hop::Named(_) => SourceKind::Path,
+        }
+    }
+
+    /// No token came: whose fault that is depends on whose it would be.
+    fn tokenless(&self, hop: &Hop, failure: Failure, detail: String) -> Error {
+        match hop {
+            Hop::Endpoint => Error {
+                at: Place::Token,
+                failure,
+                retry_after: None,
+                detail,
+            },
+            Hop::Named(_) => self.unfollowed(failure, &self.with_advice(hop, detail)),
+        }
+    }
+
+    fn unfollowed(&self, failure: Failure, why: &str) -> Error {
+        Error {
+            at: Place::Redirect,
+            failure,
+            retry_after: None,
+            detail: format!("a redirect of {} is not followed: {why}", self.endpoint),
+        }
+    }
+
+    fn with_advice(&self, hop: &Hop, why: String) -> String {
+        match instead_of_http(self.source, hop) {
+            Some(advice) => format!("{why}; {advice}"),
+            None => why,
+        }
     }
 
     async fn connect(&self, hop: &Hop) -> Result<Connection, Error> {
@@ -257,12 +310,12 @@ impl<'a> Run<'a> {
         let reach = &self.exchanger.reach;
         let response = reach.send(hop, connection, || self.request(at)).await;
         let response = response.map_err(|error| self.broken(&at.hop, error))?;
-        if let (Hop::Endpoint, Presented::Password, Some(password)) =
-            (&at.hop, self.presented, &self.authorization)
+        let shown = self.shown(&at.hop);
+        if let (Presented::Password, Some(password)) = (shown.presented, &shown.authorization)
             && response.status != StatusCode::UNAUTHORIZED
         {
             let tokens = &self.exchanger.tokens;
-            tokens.remember_basic(&self.key, self.source, password.clone(), self.ask.trust);
+            tokens.remember_basic(&shown.key, self.source, password.clone(), self.ask.trust);
         }
         Ok(response)
     }
@@ -287,7 +340,7 @@ impl<'a> Run<'a> {
         if let Some(range) = &ask.range {
             request.add(&RANGE, range.as_bytes())?;
         }
-        if let (Hop::Endpoint, Some(authorization)) = (&at.hop, &self.authorization) {
+        if let Some(authorization) = &self.shown(&at.hop).authorization {
             request.add(&AUTHORIZATION, authorization.as_bytes())?;
         }
         Ok(request)
@@ -310,40 +363,20 @@ impl<'a> Run<'a> {
             Hop::Endpoint => (Place::Endpoint, error.detail),
             Hop::Named(origin) => (
                 Place::Redirect,
-                format!(
-                    "redirected by {} to {origin}: {}",
-                    self.endpoint, error.detail
+                self.with_advice(
+                    hop,
+                    format!(
+                        "redirected by {} to {origin}: {}",
+                        self.endpoint, error.detail
+                    ),
                 ),
             ),
         };
         Error {
             at,
             failure: error.failure,
+            retry_after: None,
             detail,
         }
     }
-}
-
-/// What a refusal says, as far as it is short and comes soon.
-async fn words(body: &mut Body) -> Vec<u8> {
-    const LONGEST: usize = 16 * 1024;
-    const SOON: Duration = Duration::from_millis(500);
-    let mut words = Vec::new();
-    let reading = async {
-        while words.len() < LONGEST
-            && let Some(Ok(frame)) = body.frame().await
-        {
-            words.extend_from_slice(frame.data_ref().map_or(b"", |data| data));
-        }
-    };
-    // What has come until then is all that is known.
-    timeout(SOON, reading).await.ok();
-    words
-}
-
-/// The challenges of all headers, in order.
-fn challenges_of(fields: &Fields) -> Vec<Challenge> {
-    let values = fields.all(&WWW_AUTHENTICATE);
-    let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
-    texts.take(8).flat_map(parse_challenges).collect()
 }

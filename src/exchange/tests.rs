@@ -1,9 +1,8 @@
 //! The pure decisions of an exchange, as tables. The exchange itself is tried in `tests/exchange.rs`.
 
-use super::redirect::{Position, follow, location};
 use super::unauthorized::{Next, Presented, after_unauthorized};
 use crate::auth::testing::source;
-use crate::auth::{Hop, parse_challenges};
+use crate::auth::{Hop, Position, follow, instead_of_http, location, parse_challenges};
 use crate::http1::Fields;
 use crate::topology::SourceKind;
 use hyper::StatusCode;
@@ -114,10 +113,29 @@ fn where_redirects_lead() {
             "https://reg.example:8443/v2/x",
             Ok(named("https://reg.example:8443/v2/x")),
         ),
+        // The same host by http, as a server behind a TLS proxy says it: by https, where it was asked.
         (
             home,
             at_home.clone(),
             "http://reg.example:8443/v2/x",
+            Ok(same("/v2/x")),
+        ),
+        (
+            home,
+            at_home.clone(),
+            "http://reg.example/v2/x",
+            Ok(same("/v2/x")),
+        ),
+        (
+            home,
+            cdn(),
+            "http://cdn.example:8080/b",
+            Ok(named("https://cdn.example/b")),
+        ),
+        (
+            home,
+            cdn(),
+            "http://reg.example/b",
             Err("would go from https to http"),
         ),
         (
@@ -129,7 +147,7 @@ fn where_redirects_lead() {
         (
             "http://reg.example",
             cdn(),
-            "http://cdn.example/x",
+            "http://other.example/x",
             Err("would go from https to http"),
         ),
         (
@@ -144,19 +162,41 @@ fn where_redirects_lead() {
             "https://u:p@cdn.example/x",
             Err("user name or password"),
         ),
-        (home, at_home.clone(), "x", Err("relative")),
-        (home, at_home.clone(), "", Err("relative")),
+        (
+            "http://reg.example",
+            at_home.clone(),
+            "https://reg.example/v2/x",
+            Ok(named("https://reg.example/v2/x")),
+        ),
+        // Relative to what was asked.
+        (home, at_home.clone(), "y?z=1", Ok(same("/v2/y?z=1"))),
+        (home, at_home.clone(), "../w", Ok(same("/w"))),
+        (home, at_home.clone(), "?n=1", Ok(same("/v2/x?n=1"))),
+        (home, at_home.clone(), "", Ok(same("/v2/x"))),
+        (home, cdn(), "c/d", Ok(named("https://cdn.example/c/d"))),
+        (
+            home,
+            at_home.clone(),
+            "https://cdn.example/\u{e9} a?f=\"b c\"",
+            Ok(named("https://cdn.example/%C3%A9%20a?f=%22b%20c%22")),
+        ),
         (home, at_home.clone(), "file:///etc/passwd", Err("scheme")),
         (
             home,
             at_home.clone(),
-            "https://cdn.example/\u{e9}",
+            "https://cdn.example/\u{1}",
             Err("character"),
+        ),
+        (
+            home,
+            at_home.clone(),
+            "https://\u{e9}.example/",
+            Err("host"),
         ),
     ];
     for (url, at, location, expected) in cases {
         let source = source(SourceKind::Harbor, url, None);
-        match (follow(&source, &at, location.as_bytes()), expected) {
+        match (follow(&source, &at, location.as_bytes(), &mut 0), expected) {
             (Err(why), Err(expected)) => {
                 assert!(why.contains(expected), "{location}: {why}");
                 assert!(!why.contains("sig="), "{why}");
@@ -165,7 +205,30 @@ fn where_redirects_lead() {
         }
     }
     let source = source(SourceKind::Harbor, home, None);
-    assert!(follow(&source, &at_home, b"https://cdn.example/\xff").is_err());
+    // Byte by byte, whatever the encoding was.
+    let found = follow(&source, &at_home, b"https://cdn.example/\xff", &mut 0);
+    assert_eq!(found, Ok(named("https://cdn.example/%FF")));
+    assert!(follow(&source, &at_home, b"/x", &mut 9).is_ok());
+    assert!(follow(&source, &at_home, b"/x", &mut 10).is_err());
+}
+
+#[test]
+fn who_is_written_by_http_and_leads_to_https_is_told_what_to_write() {
+    let to = |url: &str| Hop::Named(crate::auth::NamedUrl::parse(url).unwrap().origin);
+    let advice = |url: &str, hop: &Hop| instead_of_http(&source(SourceKind::Path, url, None), hop);
+    let due = "http://reg.example leads to https: write \"https://reg.example\" in its place";
+    let found = advice("http://reg.example", &to("https://reg.example/v2/"));
+    assert_eq!(found.as_deref(), Some(due));
+    let found = advice("http://reg.example:8080", &to("https://reg.example:8443/"));
+    assert!(found.unwrap().contains("\"https://reg.example:8443\""));
+    for (url, hop) in [
+        ("https://reg.example", to("https://reg.example:444/")),
+        ("http://reg.example", to("http://reg.example:81/")),
+        ("http://reg.example", to("https://cdn.example/")),
+        ("http://reg.example", Hop::Endpoint),
+    ] {
+        assert_eq!(advice(url, &hop), None, "{url} {hop:?}");
+    }
 }
 
 #[test]

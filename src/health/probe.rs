@@ -8,7 +8,7 @@ use crate::config::{BaseUrl, ProbeKind};
 use crate::http1::Fields;
 use crate::topology::{EndpointId, Failure, Source, SourceKind};
 use crate::upstream::{self, Client, Request, Response};
-use hyper::header::{ACCEPT, COOKIE, SET_COOKIE, USER_AGENT};
+use hyper::header::{ACCEPT, COOKIE, LOCATION, SET_COOKIE, USER_AGENT};
 use hyper::{Method, StatusCode};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -100,12 +100,17 @@ impl HttpProber {
         let ask = async {
             let response = self.get(source, endpoint, path, cookie).await?;
             let (status, sid) = (response.status, session(&response.fields));
+            let moved = moved(source, &response);
             let body = response.body.read_to(BODY_BYTES).await?;
-            Ok::<_, upstream::Error>((status, sid, body))
+            Ok::<_, upstream::Error>((status, sid, body, moved))
         };
         match timeout(source.probe.timeout, ask).await {
-            Ok(Ok((status, sid, body))) if harbor => (answer::harbor(status, &body), sid),
-            Ok(Ok((status, sid, _))) => (answer::v2(status), sid),
+            Ok(Ok((_, sid, _, Some(detail)))) => {
+                let failure = Failure::Content;
+                (Verdict::Failed { failure, detail }, sid)
+            }
+            Ok(Ok((status, sid, body, _))) if harbor => (answer::harbor(status, &body), sid),
+            Ok(Ok((status, sid, ..))) => (answer::v2(status), sid),
             Ok(Err(error)) => {
                 // What is asked here is no client's choice.
                 let failure = match error.failure {
@@ -202,6 +207,15 @@ fn request(source: &Source, path: &str, cookie: Option<&str>) -> Result<Request,
         request.add(&COOKIE, cookie.as_bytes())?;
     }
     Ok(request)
+}
+
+/// A tier that is written down by http and sends its clients to https: what to write instead.
+fn moved(source: &Source, response: &Response) -> Option<String> {
+    let location = response.fields.text(&LOCATION);
+    let location = location.filter(|_| response.status.is_redirection())?;
+    let to = BaseUrl::origin_of(location)?;
+    let instead = source.url.instead_of_http(&to)?;
+    Some(format!("status {}: {instead}", response.status.as_u16()))
 }
 
 /// Harbor's session cookie: sent back, each probe of an endpoint uses one session in its Redis.

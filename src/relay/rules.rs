@@ -160,16 +160,8 @@ pub(crate) fn judge(
         ),
         416 => range_refused(asked),
         429 => {
-            let pause = head
-                .retry_after
-                .unwrap_or(COOL_DOWN)
-                .clamp(COOL_DOWN_MIN, COOL_DOWN_MAX);
-            // An upstream's quota is the registry's, not the address's (P3).
-            let scope = match authority {
-                Authority::Tier => Scope::AddressOnceThenTier,
-                Authority::Final => Scope::Tier,
-            };
-            leave(scope, Outcome::CoolDown(pause), Cause::TooManyRequests)
+            let (scope, pause) = left_alone(authority, head.retry_after);
+            leave(scope, pause, Cause::TooManyRequests)
         }
         // A blob's 500, or another in JSON, is Harbor's word for "my upstream failed": of what it has, and of the address, it
         // says nothing (harbor-facts 13.8). Which blob that is the client chooses. Harbor's own storage fails in silence.
@@ -199,6 +191,18 @@ fn is_the_registrys(head: &Head, is_final: bool) -> bool {
 const COOL_DOWN: Duration = Duration::from_secs(10);
 const COOL_DOWN_MIN: Duration = Duration::from_secs(1);
 const COOL_DOWN_MAX: Duration = Duration::from_secs(300);
+
+/// What a 429 leads to, of a registry as of its token endpoint.
+pub(crate) fn left_alone(authority: Authority, wait: Option<Duration>) -> (Scope, Outcome) {
+    let pause = wait.unwrap_or(COOL_DOWN);
+    let pause = pause.clamp(COOL_DOWN_MIN, COOL_DOWN_MAX);
+    // An upstream's quota is the registry's, not the address's (P3).
+    let scope = match authority {
+        Authority::Tier => Scope::AddressOnceThenTier,
+        Authority::Final => Scope::Tier,
+    };
+    (scope, Outcome::CoolDown(pause))
+}
 
 fn leave(scope: Scope, outcome: Outcome, cause: Cause) -> Verdict {
     Verdict::Leave {

@@ -287,7 +287,7 @@ impl<W: Wanted> Search<W> {
             let took = answer.as_ref().ok().map(|answer| answer.took);
             let result = match answer {
                 Ok(answer) => wanted.examine(authority, &candidate.endpoint, answer).await,
-                Err(error) => Err(rejected(error)),
+                Err(error) => Err(rejected(error, authority)),
             };
             Event::Examined { result, took }
         });

@@ -10,12 +10,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What may be dialled beside public addresses. Link-local, metadata, unspecified, multicast and broadcast
 /// addresses are in no rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Rule {
     loopback: bool,
     private: bool,
-    /// The literal that stands in the configuration: whoever wrote it down wants it.
-    written: Option<IpAddr>,
+    /// Where the source itself stands.
+    at: Option<IpAddr>,
 }
 
 /// What kind of address it is.
@@ -39,18 +39,17 @@ pub(super) enum Forbidden {
         "it is a link-local, metadata, unspecified, multicast or broadcast address, which is never dialled"
     )]
     Never,
-    /// Loopback without a loopback source.
-    #[error(
-        "it is a loopback address; only a source whose configured url has a loopback address (or a [[tier]] \
-         at localhost) may lead there"
-    )]
+    /// Loopback, named by a source that does not stand there.
+    #[error("it is a loopback address; only a source that itself stands at one may lead there")]
     Loopback,
-    /// A private range that no tier stands for.
+    /// A private range, named by a source that is no tier.
     #[error(
-        "it is a private address; make it a [[tier]], or write the address itself into the registry's \
-         `upstream`"
+        "it is a private address; only a [[tier]] may lead there: make one of the registry, with kind = \"mirror\""
     )]
     Private,
+    /// One of the addresses at which this agent listens.
+    #[error("it is this agent's own listener, and the request would come back to it")]
+    Own,
     /// An https source named an http target.
     #[error("it would go from https to http")]
     Downgrade,
@@ -59,48 +58,34 @@ pub(super) enum Forbidden {
 // === impl Rule ===
 
 impl Rule {
-    /// For a source's own addresses.
-    pub(super) fn own(source: &Source) -> Self {
-        let written = literal(&source.url.host);
-        let is_tier = matches!(source.id, SourceId::Tier(_));
-        Self {
-            loopback: is_tier && is_localhost(&source.url.host),
-            private: is_tier,
-            written,
-        }
-    }
-
-    /// For the address of a configured proxy.
-    pub(super) fn proxy() -> Self {
+    /// For the addresses of what a person configured, by name or by address: a source's own, or a proxy's.
+    pub(super) fn configured() -> Self {
         Self {
             loopback: true,
             private: true,
-            written: None,
+            at: None,
         }
     }
 
     /// For a host that a source named in a redirect or a challenge. Loopback only from a source that is itself
-    /// there; private ranges only from tiers.
-    pub(super) fn named(named_by: &Source) -> Self {
-        let own = Self::own(named_by);
-        let is_loopback = own
-            .written
-            .is_some_and(|ip| classify(ip) == Class::Loopback);
+    /// there; private ranges only from tiers; the very address at which the source stands from everybody.
+    pub(super) fn named(named_by: &Source, stands_at: Option<IpAddr>) -> Self {
+        let is_tier = matches!(named_by.id, SourceId::Tier(_));
+        let is_loopback = stands_at.is_some_and(|ip| classify(ip) == Class::Loopback);
         Self {
-            loopback: own.loopback || is_loopback,
-            ..own
+            loopback: is_loopback || is_tier && is_localhost(&named_by.url.host),
+            private: is_tier,
+            at: stands_at.map(|ip| ip.to_canonical()),
         }
     }
 
     /// Whether the address may be dialled.
     pub(super) fn check(self, address: IpAddr) -> Result<(), Forbidden> {
-        let written = self
-            .written
-            .is_some_and(|ip| ip.to_canonical() == address.to_canonical());
+        let is_own = self.at == Some(address.to_canonical());
         match classify(address) {
             Class::Never => Err(Forbidden::Never),
-            Class::Loopback if !self.loopback && !written => Err(Forbidden::Loopback),
-            Class::Private if !self.private && !written => Err(Forbidden::Private),
+            Class::Loopback if !self.loopback && !is_own => Err(Forbidden::Loopback),
+            Class::Private if !self.private && !is_own => Err(Forbidden::Private),
             Class::Public | Class::Private | Class::Loopback => Ok(()),
         }
     }
@@ -108,14 +93,18 @@ impl Rule {
 
 /// Whether a source may lead to this target at all, before any address of it is known. Behind a proxy that is
 /// all that can be checked: the proxy looks the name up.
-pub(super) fn check_target(named_by: &Source, target: &BaseUrl) -> Result<(), Forbidden> {
+pub(super) fn check_target(
+    named_by: &Source,
+    rule: Rule,
+    target: &BaseUrl,
+) -> Result<(), Forbidden> {
     if named_by.url.https && !target.https {
         return Err(Forbidden::Downgrade);
     }
-    let rule = Rule::named(named_by);
+    let is_own = target.host == named_by.url.host;
     match literal(&target.host) {
         Some(address) => rule.check(address),
-        None if is_localhost(&target.host) && !rule.loopback => Err(Forbidden::Loopback),
+        None if is_localhost(&target.host) && !rule.loopback && !is_own => Err(Forbidden::Loopback),
         None => Ok(()),
     }
 }
@@ -183,16 +172,25 @@ fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
         [0, 0, 0, 0, 0, 0xffff, high, low]
         | [0, 0, 0, 0, 0xffff, 0, high, low]
         | [0, 0, 0, 0, 0, 0, high, low] => Some(v4(high, low)),
-        // NAT64 (RFC 6052), and the likeliest place in the local-use prefix, where only what is never dialled
-        // counts: the rest of that prefix is private by itself.
+        // NAT64 (RFC 6052).
         [0x0064, 0xff9b, 0, 0, 0, 0, high, low] => Some(v4(high, low)),
-        [0x0064, 0xff9b, 1, _, _, _, high, low] => {
-            Some(v4(high, low)).filter(|v4| matches!(classify_v4(*v4), Class::Never))
-        }
+        [0x0064, 0xff9b, 1, ..] => local_nat64(address),
         // 6to4 (RFC 3056).
         [0x2002, high, low, ..] => Some(v4(high, low)),
         _ => None,
     }
+}
+
+/// What is never dialled, inside the local-use prefix of NAT64 (RFC 8215). Where an IPv4 address stands depends on the network's
+/// prefix (RFC 6052, 2.2); everything else there is private by itself.
+fn local_nat64(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [_, _, _, _, _, _, a, b, zero, c, d, e, f, w, x, y] = address.octets();
+    let places = [[a, b, c, d], [b, c, d, e], [c, d, e, f]];
+    let places = places.into_iter().filter(|_| zero == 0);
+    // 0/8 is what the places hold that are not in use.
+    let used = places.chain([[f, w, x, y]]).filter(|v4| v4[0] != 0);
+    let never = |v4: &Ipv4Addr| matches!(classify_v4(*v4), Class::Never);
+    used.map(Ipv4Addr::from).find(never)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a server shows before anybody trusts it: its certificate, judged apart from the connection, and its clock.
 //! For `doctor`; the pull path never goes this way. Nothing secret is sent: one `GET /v2/` without a credential.
 
-use super::{Client, Error, dial, may_be_dialled, tls};
+use super::{Client, Error, dial, tls};
 use crate::config::{BaseUrl, Timeouts};
 use crate::lifecycle::Socket;
 use crate::topology::{EndpointId, Failure, Source};
@@ -29,6 +29,8 @@ pub struct Shown {
     pub status: Option<u16>,
     /// Its `Date`, and our clock at that moment.
     pub date: Option<(SystemTime, SystemTime)>,
+    /// It is asked by http and sends its clients to https: what to write instead.
+    pub moved: Option<String>,
 }
 
 /// A server's certificate.
@@ -79,7 +81,7 @@ impl Client {
         endpoint: &EndpointId,
         now: impl Fn() -> SystemTime,
     ) -> Result<Shown, Error> {
-        may_be_dialled(source, endpoint)?;
+        self.may_be_dialled(source, endpoint)?;
         let to = endpoint.to_string();
         let Timeouts {
             connect,
@@ -93,11 +95,13 @@ impl Client {
                 Some(_) => format!("http://{}{}/v2/", url.authority(), url.prefix),
                 None => format!("{}/v2/", url.prefix),
             };
-            let (status, date) = ask(stream, url, &target, now).await;
+            let (status, date, location) = ask(stream, url, &target, now).await;
+            let to = location.and_then(|location| BaseUrl::origin_of(&location));
             return Ok(Shown {
                 certificate: None,
                 status,
                 date,
+                moved: to.and_then(|to| url.instead_of_http(&to)),
             });
         }
         if let Some(proxy) = proxy {
@@ -118,15 +122,16 @@ impl Client {
             .iter()
             .map(|one| one.clone().into_owned())
             .collect();
-        let fault = tls::judge(&source.tls, &chain, &name, now());
+        let fault = tls::judge(source, &chain, &name, now());
         let fault = fault.map_err(|why| wrong(why.to_string()))?;
         let certificate = certificate(&chain, fault)
             .ok_or_else(|| wrong("its certificate cannot be read".to_owned()))?;
-        let (status, date) = ask(stream, url, &format!("{}/v2/", url.prefix), now).await;
+        let (status, date, _) = ask(stream, url, &format!("{}/v2/", url.prefix), now).await;
         Ok(Shown {
             certificate: Some(certificate),
             status,
             date,
+            moved: None,
         })
     }
 }
@@ -179,9 +184,13 @@ fn time(time: ASN1Time) -> SystemTime {
     time.unwrap_or(epoch)
 }
 
-type Said = (Option<u16>, Option<(SystemTime, SystemTime)>);
+type Said = (
+    Option<u16>,
+    Option<(SystemTime, SystemTime)>,
+    Option<String>,
+);
 
-/// Status and clock of the answer, as far as there is one.
+/// Status, clock and Location of the answer, as far as there is one.
 async fn ask(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     url: &BaseUrl,
@@ -215,15 +224,17 @@ fn said(head: &[u8], now: SystemTime) -> Said {
     let mut lines = text.split("\r\n");
     let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1."));
     let status = status.and_then(|rest| rest.get(2..5)?.parse().ok());
-    let date = lines.take_while(|line| !line.is_empty()).find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        let value = value.trim();
-        name.eq_ignore_ascii_case("date")
-            .then(|| httpdate::parse_http_date(value).ok())?
-    });
+    let lines: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    let field = |wanted: &str| {
+        let mut fields = lines.iter().filter_map(|line| line.split_once(':'));
+        let (_, value) = fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
+        status.map(|_| value.trim())
+    };
+    let date = field("date").and_then(|value| httpdate::parse_http_date(value).ok());
     (
         status,
-        date.filter(|_| status.is_some()).map(|date| (date, now)),
+        date.map(|date| (date, now)),
+        field("location").map(str::to_owned),
     )
 }
 
@@ -239,20 +250,27 @@ mod tests {
         let table = [
             (
                 format!("HTTP/1.1 401 Unauthorized\r\n{date}\r\n\r\n"),
-                (Some(401), Some((then, now))),
+                (Some(401), Some((then, now)), None),
             ),
             (
                 format!("HTTP/1.0 200 OK\r\nX: y\r\ndate:{}\r\n\r\n", &date[5..]),
-                (Some(200), Some((then, now))),
+                (Some(200), Some((then, now)), None),
             ),
-            ("HTTP/1.1 204\r\n\r\n".to_owned(), (Some(204), None)),
-            (format!("HTTP/1.1 200 OK\r\n\r\n{date}"), (Some(200), None)),
+            (
+                "HTTP/1.1 301 Moved\r\nlocation: https://a/b\r\n\r\n".to_owned(),
+                (Some(301), None, Some("https://a/b".to_owned())),
+            ),
+            ("HTTP/1.1 204\r\n\r\n".to_owned(), (Some(204), None, None)),
+            (
+                format!("HTTP/1.1 200 OK\r\n\r\n{date}"),
+                (Some(200), None, None),
+            ),
             (
                 "HTTP/1.1 200 OK\r\nDate: yesterday\r\n\r\n".to_owned(),
-                (Some(200), None),
+                (Some(200), None, None),
             ),
-            (format!("SSH-2.0\r\n{date}\r\n\r\n"), (None, None)),
-            (String::new(), (None, None)),
+            (format!("SSH-2.0\r\n{date}\r\n\r\n"), (None, None, None)),
+            (String::new(), (None, None, None)),
         ];
         for (head, due) in table {
             assert_eq!(said(head.as_bytes(), now), due, "{head}");

@@ -2,10 +2,11 @@
 //!
 //! Bookkeeping alone; it is told the time and never touches a socket.
 
+use super::guard::Rule;
 use crate::topology::{EndpointId, SourceId};
 use foldhash::HashMap;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,9 +24,13 @@ const IN_ALL: usize = 256;
 pub(super) enum Key {
     /// To an endpoint of a source.
     Endpoint(EndpointId),
-    /// To a host that a source named; never shared between sources, whose TLS settings may differ.
+    /// To a host that a source named; never shared between sources, whose TLS settings may differ, nor between those of its
+    /// addresses that may not all lead there.
     Named {
         source: SourceId,
+        rule: Rule,
+        /// The source's own host at this address.
+        address: Option<IpAddr>,
         https: bool,
         host: String,
         port: u16,

@@ -1,8 +1,9 @@
 //! What all clones of a client share, and the sweeping of its idle connections.
 
 use super::connection::Line;
+use super::egress::OwnListeners;
 use super::pool::Shelves;
-use super::tls::SourceTls;
+use super::tls::{self, SourceTls};
 use crate::config::Timeouts;
 use crate::lifecycle;
 use crate::topology::{EndpointId, Source, SourceId};
@@ -26,6 +27,7 @@ pub(super) struct Inner {
 /// back onto a shelf. The lock is never held across I/O.
 pub(super) struct State {
     pub(super) timeouts: Timeouts,
+    pub(super) listeners: OwnListeners,
     pub(super) known: HashMap<SourceId, Arc<Known>>,
     pub(super) shelves: Shelves<Box<Line>>,
     /// When the certificate last seen at an endpoint ends.
@@ -52,6 +54,7 @@ impl Inner {
         Self {
             state: Mutex::new(State {
                 timeouts,
+                listeners: OwnListeners::default(),
                 known: HashMap::default(),
                 shelves: Shelves::default(),
                 certificates: BTreeMap::new(),
@@ -145,7 +148,8 @@ impl Known {
     /// The TLS settings, or why they cannot be built.
     pub(super) fn tls(&self) -> &Result<SourceTls, Arc<str>> {
         self.tls.get_or_init(|| {
-            SourceTls::of(&self.source.tls).map_err(|error| error.to_string().into())
+            let also = tls::other_name(&self.source);
+            SourceTls::of(&self.source.tls, also).map_err(|error| error.to_string().into())
         })
     }
 

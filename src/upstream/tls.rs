@@ -9,7 +9,7 @@ pub(super) use verify::Seen;
 
 use super::guard;
 use crate::config::{BaseUrl, Tls};
-use crate::topology::Source;
+use crate::topology::{Source, SourceId};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -55,16 +55,22 @@ pub(super) enum BuildError {
 // === impl SourceTls ===
 
 impl SourceTls {
-    /// Builds the settings. Reads the system's roots from disk the first time.
-    pub(super) fn of(tls: &Tls) -> Result<Self, BuildError> {
-        let verifier: Arc<dyn ServerCertVerifier> = Arc::new(source_verifier(tls)?);
-        let named = Arc::new(client_config(verifier.clone(), None)?);
+    /// Builds the settings. Reads the system's roots from disk the first time. `also`: what a certificate of the source's own host
+    /// may be for as well ([`other_name`]).
+    pub(super) fn of(tls: &Tls, also: Option<ServerName<'static>>) -> Result<Self, BuildError> {
+        let alone = also.is_none();
+        let named = Arc::new(source_verifier(tls, None)?);
+        let verifier: Arc<dyn ServerCertVerifier> = match also {
+            Some(_) => Arc::new(source_verifier(tls, also)?),
+            None => named.clone(),
+        };
+        let named = Arc::new(client_config(named, None)?);
         let own = if tls.insecure_skip_verify {
             let unverified = Arc::new(Unverified::new(
                 provider().signature_verification_algorithms,
             ));
             Arc::new(client_config(unverified, tls.client.as_ref())?)
-        } else if tls.client.is_some() {
+        } else if tls.client.is_some() || !alone {
             Arc::new(client_config(verifier, tls.client.as_ref())?)
         } else {
             named.clone()
@@ -94,6 +100,18 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, String> {
     }
     let host = host.strip_suffix('.').unwrap_or(host);
     ServerName::try_from(host.to_owned()).map_err(|error| format!("{host:?}: {error}"))
+}
+
+/// Where a registry's `upstream` is an IP address, its certificate may be for the registry's name instead: who has that one is the
+/// registry, and certificates for addresses are rare.
+pub(super) fn other_name(source: &Source) -> Option<ServerName<'static>> {
+    let SourceId::Upstream(registry) = &source.id else {
+        return None;
+    };
+    guard::literal(&source.url.host)?;
+    let host = registry.as_str().split(':').next()?;
+    let name = server_name(host).ok()?;
+    matches!(name, ServerName::DnsName(_)).then_some(name)
 }
 
 /// When a certificate ends.
@@ -147,13 +165,17 @@ fn web_pki(roots: RootCertStore) -> Option<Arc<WebPkiServerVerifier>> {
         .ok()
 }
 
-fn source_verifier(tls: &Tls) -> Result<SourceVerifier, BuildError> {
+fn source_verifier(
+    tls: &Tls,
+    also: Option<ServerName<'static>>,
+) -> Result<SourceVerifier, BuildError> {
     let algorithms = provider().signature_verification_algorithms;
     let Some(pem) = &tls.ca else {
         return Ok(SourceVerifier::new(
             None,
             system_roots(),
             Vec::new(),
+            also,
             algorithms,
         ));
     };
@@ -173,6 +195,7 @@ fn source_verifier(tls: &Tls) -> Result<SourceVerifier, BuildError> {
         web_pki(roots),
         system_roots(),
         certificates,
+        also,
         algorithms,
     ))
 }

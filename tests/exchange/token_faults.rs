@@ -19,7 +19,7 @@ async fn a_broken_token_endpoint_is_a_failure_of_its_own_place() {
         (Reply::html_502(), Failure::Token),
         (Reply::new(400), Failure::TokenRefused),
         (Reply::new(404), Failure::TokenRefused),
-        (Reply::to(302, "/elsewhere"), Failure::Token),
+        (Reply::to(302, "/elsewhere"), Failure::TokenRefused),
         (Reply::new(200).body("text/html", "<html>"), Failure::Token),
         (
             Reply::json(200, r#"{"token":"","access_token":""}"#),

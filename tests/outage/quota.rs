@@ -107,3 +107,24 @@ async fn a_tiers_limit_is_of_one_registry_and_holds_for_the_next_requests() {
     assert_eq!(node.get(&other).await.status, 200);
     assert_eq!(limited.requests().len(), 2, "{:?}", limited.lines());
 }
+
+/// Its token service counts for the registry: nobody is asked again before the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_service_that_limits_us_cools_its_registry_down() {
+    let image = Image::random(3, 1);
+    let tier = FakeRegistry::builder().harbor();
+    let tier = tier.with_image(TIERED, "1", &image).start().await;
+    let upstream = FakeRegistry::builder().with_image(REPOSITORY, "1", &image);
+    let upstream = upstream.start().await;
+    let limited = Reply::error(429, "TOOMANYREQUESTS", "slow down").header("retry-after", "30");
+    tier.set_fault_on(On::Tokens, Fault::Reply(limited));
+    let node = Setup::of(&[&tier], &upstream).start().await;
+    let first = node.pull("manifests/1").await;
+    assert_eq!(first.status, 200, "{first:?}");
+    let record = node.record(&first).await;
+    assert!(record.error.contains("too_many_requests"), "{record:?}");
+    let asked = tier.requests().len();
+    let digest = format!("manifests/{}", image.top.digest);
+    assert_eq!(node.pull(&digest).await.status, 200);
+    assert_eq!(tier.requests().len(), asked, "{:?}", tier.lines());
+}

@@ -50,6 +50,28 @@ fn token_documents() {
 }
 
 #[test]
+fn a_document_may_be_packed_or_begin_with_a_mark() {
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use std::io::Write as _;
+    let packed = |plain: &[u8]| {
+        let mut packing = GzEncoder::new(Vec::new(), Compression::best());
+        packing.write_all(plain).unwrap();
+        packing.finish().unwrap()
+    };
+    let (plain, marked) = (br#"{"token":"t"}"#, b"\xef\xbb\xbf{\"token\":\"t\"}");
+    for body in [marked.to_vec(), packed(plain), packed(marked)] {
+        assert_eq!(read_token(&body).unwrap().authorization, "Bearer t");
+    }
+    let mut cut = packed(plain);
+    cut.truncate(12);
+    let bomb = packed(&vec![b' '; 4 << 20]);
+    for body in [cut, bomb, vec![0x1f, 0x8b], b"\xef\xbb\xbf".to_vec()] {
+        assert!(read_token(&body).is_err(), "{} bytes", body.len());
+    }
+}
+
+#[test]
 fn a_token_has_16_kib_at_most() {
     let document = |bytes| format!(r#"{{"token":"{}"}}"#, "t".repeat(bytes));
     assert!(read_token(document(MAX_TOKEN).as_bytes()).is_ok());

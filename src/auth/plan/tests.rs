@@ -31,7 +31,8 @@ fn plan(kind: SourceKind, url: &str, realm: Option<&str>, with_credential: bool)
     }
 }
 
-const SCOPE: &str = "scope=repository:proxy-docker-io/library/nginx:pull";
+/// Its own, and what the challenge names besides: of another repository, of another type.
+const SCOPE: &str = "scope=repository:proxy-docker-io/library/nginx:pull&scope=repository:other/x:pull&scope=aws&scope=registry:catalog:%2A";
 
 #[test]
 fn harbor_is_asked_at_its_own_address() {
@@ -72,13 +73,13 @@ fn other_sources_may_name_another_host() {
             Upstream,
             other_realm,
             true,
-            format!("https://auth.example /token?{query}&scope=aws robot$node"),
+            format!("https://auth.example /token?{query} robot$node"),
         ),
         (
             Upstream,
             other_realm,
             false,
-            format!("https://auth.example /token?{query}&scope=aws anonymous"),
+            format!("https://auth.example /token?{query} anonymous"),
         ),
         (
             Path,
@@ -123,16 +124,20 @@ fn other_sources_may_name_another_host() {
         let found = plan(kind, "https://reg.example", Some(realm), with_credential);
         assert_eq!(found, expected, "{kind:?} {realm}");
     }
-    for refused in [
-        "http://auth.example/token",
-        "http://reg.example/token",
-        "ftp://x/",
-        "/token",
-    ] {
+    for refused in ["http://auth.example/token", "ftp://x/", "/token"] {
         let found = plan(Upstream, "https://reg.example", Some(refused), true);
         assert!(found.starts_with("refused: "), "{refused}: {found}");
     }
     assert!(plan(Upstream, "https://reg.example", None, true).starts_with("refused: "));
+    // Its own realm by http, as from behind a TLS proxy: by https, at the port that was asked.
+    for own in ["http://reg.example/token", "http://reg.example:8080/token"] {
+        let found = plan(Upstream, "https://reg.example:8443", Some(own), true);
+        assert_eq!(
+            found,
+            format!("endpoint /token?{query} robot$node"),
+            "{own}"
+        );
+    }
     // Where the source itself has no TLS, neither need its realm.
     let plain = plan(
         Upstream,
@@ -141,4 +146,77 @@ fn other_sources_may_name_another_host() {
         false,
     );
     assert!(plain.starts_with("http://auth.example /t?"), "{plain}");
+}
+
+#[test]
+fn our_own_scope_is_not_asked_for_twice_and_others_not_without_end() {
+    let query = |scope: &str| {
+        let challenge = BearerChallenge {
+            realm: None,
+            service: None,
+            scope: Some(scope),
+        };
+        with_query("/t", challenge, "a/b")
+    };
+    let own = "/t?scope=repository:a/b:pull";
+    assert_eq!(query("repository:a/b:pull"), own);
+    assert_eq!(query(" repository:a/b:pull  "), own);
+    let both = format!("{own}&scope=repository:real/b:pull&scope=repository:c/d:pull%2Cpush");
+    assert_eq!(
+        query("repository:real/b:pull repository:c/d:pull,push"),
+        both
+    );
+    let many = "repository:x:pull ".repeat(1000);
+    assert_eq!(query(&many).matches("repository:x").count(), SCOPES);
+}
+
+#[test]
+fn the_host_of_a_redirect_gets_an_anonymous_token_from_where_it_says() {
+    let source = source(
+        SourceKind::Upstream,
+        "https://reg.example",
+        Some(("robot$node", "s")),
+    );
+    let host = NamedUrl::parse("https://other.example:5000")
+        .unwrap()
+        .origin;
+    let plan = |realm| {
+        let challenge = BearerChallenge {
+            realm,
+            service: Some("svc"),
+            scope: Some("repository:moved/app:pull"),
+        };
+        let wanted = Wanted {
+            repository: "team/app",
+            with_credential: true,
+            trust: Trust::Trusted,
+        };
+        let at = endpoint(&source);
+        TokenPlan::of_host((&source, &at), &host, challenge, wanted)
+    };
+    let query = "?service=svc&scope=repository:team/app:pull&scope=repository:moved/app:pull";
+    let rows = [
+        ("https://auth.example/token", "https://auth.example /token"),
+        (
+            "https://other.example:5000/token",
+            "https://other.example:5000 /token",
+        ),
+        (
+            "http://other.example/token",
+            "https://other.example:5000 /token",
+        ),
+        // The source's own, as a stranger.
+        ("https://reg.example/token", "https://reg.example /token"),
+    ];
+    for (realm, due) in rows {
+        let plan = plan(Some(realm)).unwrap();
+        let Hop::Named(at) = &plan.at else {
+            panic!("{realm}: {:?}", plan.at);
+        };
+        assert_eq!(format!("{at} {}", plan.target), format!("{due}{query}"));
+        assert!(plan.credential.is_none(), "{realm}");
+    }
+    for refused in [None, Some("http://auth.example/token"), Some("x")] {
+        assert!(plan(refused).is_err(), "{refused:?}");
+    }
 }

@@ -125,7 +125,8 @@ impl Entry {
         let denied = self.denied.as_ref().map_or(0, |(_, text)| text.len());
         let useless = self.useless.as_ref();
         let useless = useless.map_or(0, |useless| useless.refusal.why.len());
-        let texts = [key.realm_of.len(), token, plan, denied, useless];
+        let host = key.host.as_ref().map_or(0, |host| host.host.len());
+        let texts = [key.realm_of.len(), host, token, plan, denied, useless];
         texts.into_iter().fold(ENTRY, usize::saturating_add)
     }
 

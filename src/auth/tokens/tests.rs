@@ -69,6 +69,7 @@ struct Setup {
 fn failed() -> TokenError {
     TokenError::Failed {
         failure: Failure::Token,
+        retry_after: None,
         detail: "503".into(),
     }
 }
@@ -95,6 +96,7 @@ fn key(source: &Arc<Source>, realm_of: &str) -> TokenKey {
     TokenKey {
         source: source.id.clone(),
         address: Some(endpoint(source).address),
+        host: None,
         realm_of: realm_of.into(),
         with_credential: true,
     }

@@ -93,14 +93,36 @@ fn what_is_no_proxy_is_refused_without_showing_a_password() {
         assert_eq!(found[0].key, "direct.proxy");
         assert!(!found[0].to_string().contains("pa55word"), "{}", found[0]);
     }
-    let found = with_environment("", &[("HTTPS_PROXY", "socks5://user:pa55word@p:1")]).unwrap_err();
-    assert_eq!(
-        found.len(),
-        1,
-        "said once, not for every registry: {found:#?}"
-    );
-    assert_eq!(found[0].key, "environment.HTTPS_PROXY");
-    assert!(!found[0].to_string().contains("pa55word"), "{}", found[0]);
+}
+
+/// What containerd and others may well use must not keep the agent from starting.
+#[test]
+fn a_variable_that_cannot_be_used_is_a_warning_for_those_who_need_it() {
+    let unusable = [
+        "socks5://user:pa55word@p:1",
+        "https://user:pa55word@p:1",
+        "http://user:pa55word@p:1/path",
+    ];
+    for url in unusable {
+        let loaded = with_environment("", &[("HTTPS_PROXY", url)]).unwrap();
+        let registries = loaded.config.registries.iter();
+        assert!(registries.clone().all(|registry| registry.proxy.is_none()));
+        let [warning] = loaded.warnings.as_slice() else {
+            panic!("said once, not for every registry: {:#?}", loaded.warnings);
+        };
+        assert_eq!(warning.key, "environment.HTTPS_PROXY");
+        let said = warning.to_string();
+        assert!(said.contains("dialled without a proxy"), "{said}");
+        assert!(!said.contains("pa55word"), "{said}");
+
+        for unneeded in [
+            with_environment("", &[("HTTPS_PROXY", url), ("NO_PROXY", "*")]),
+            with_environment("", &[("HTTP_PROXY", url)]),
+            with_environment("[direct]\nproxy = \"none\"\n", &[("HTTPS_PROXY", url)]),
+        ] {
+            assert!(unneeded.unwrap().warnings.is_empty(), "{url}");
+        }
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn of(shown: Result<Certificate, &str>, change: impl FnOnce(&mut SourceFacts)) -
         certificate: Some(certificate),
         status: Some(401),
         date: None,
+        moved: None,
     });
     one.endpoints.push(at);
     change(&mut one);
@@ -194,6 +195,7 @@ fn an_upstreams_certificate_is_a_warning_beside_tiers_and_its_silence_said_elsew
         certificate: Some(certificate(Some(CertificateFault::UnknownIssuer), 9, 9)),
         status: None,
         date: None,
+        moved: None,
     });
     hub.endpoints.push(at);
     let mut silent = endpoint(&hub, "192.0.2.10:443");
@@ -230,9 +232,31 @@ fn what_a_right_clock_would_cure_is_said_of_the_clock() {
             certificate: Some(certificate(Some(fault.clone()), life, left)),
             status: Some(401),
             date: None,
+            moved: None,
         });
         one.endpoints.push(at);
         let check = connections(&[one], now(), ahead);
         assert_eq!(!check.findings.is_empty(), said, "{fault:?} {ahead}");
     }
+}
+
+#[test]
+fn a_tier_that_leads_to_https_is_told_what_to_write() {
+    let advice = "http://replicas.example.com leads to https: write \"https://replicas.example.com\" in its place";
+    let mut one = tier("replica", "http://replicas.example.com");
+    let mut at = endpoint(&one, "192.0.2.1:80");
+    at.shown = Ok(Shown {
+        certificate: None,
+        status: Some(308),
+        date: None,
+        moved: Some(advice.to_owned()),
+    });
+    at.probe = Some(Verdict::Failed {
+        failure: Failure::Content,
+        detail: "status 308".to_owned(),
+    });
+    one.endpoints.push(at);
+    let check = connections(&[one], now(), 0);
+    assert_eq!(check.codes(), ["endpoint-unhealthy"], "said once");
+    assert_eq!(check.findings[0].instead, advice);
 }

@@ -220,3 +220,35 @@ fn sessions() {
     assert_eq!(of(&["xsid=a"]), None);
     assert_eq!(of(&[&format!("sid={}", "a".repeat(600))]), None);
 }
+
+#[tokio::test]
+async fn a_tier_that_leads_to_https_is_told_what_to_write() {
+    let ip = loopback(24);
+    for (number, kind) in [ProbeKind::Harbor, ProbeKind::V2].into_iter().enumerate() {
+        let to = format!("location: https://{ip}:8443/harbor/v2/\r\n");
+        let (_server, port) = Server::start(ip, 0, http("308 Moved", &to, "")).await;
+        let (source, endpoint) = tier(ip, port, kind);
+        let report = prober().probe(&source, &endpoint, None).await;
+        let Verdict::Failed { failure, detail } = report.verdict else {
+            panic!("{number}: {:?}", report.verdict);
+        };
+        assert_eq!(failure, Failure::Content);
+        let due = format!("leads to https: write \"https://{ip}:8443/harbor\" in its place");
+        assert!(detail.contains(&due), "{detail}");
+    }
+    // To somebody else, or in no redirect: no advice.
+    for (status, location) in [
+        ("308 Moved", "https://login.example.com/"),
+        ("308 Moved", "/v2/"),
+        ("404 Not Found", "https://127.0.0.1/"),
+    ] {
+        let to = format!("location: {location}\r\n");
+        let (_server, port) = Server::start(ip, 0, http(status, &to, "")).await;
+        let (source, endpoint) = tier(ip, port, ProbeKind::V2);
+        let report = prober().probe(&source, &endpoint, None).await;
+        let Verdict::Failed { detail, .. } = report.verdict else {
+            panic!("{status}: {:?}", report.verdict);
+        };
+        assert!(!detail.contains("write"), "{detail}");
+    }
+}

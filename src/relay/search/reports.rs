@@ -6,7 +6,7 @@ use crate::exchange::{self, Place};
 use crate::lifecycle::Panicked;
 use crate::relay::candidates::Candidate;
 use crate::relay::engine::RelayParts;
-use crate::relay::rules::{Cause, FinalAnswer, Scope};
+use crate::relay::rules::{Authority, Cause, FinalAnswer, Scope, left_alone};
 use crate::telemetry::{EventName, StateChange};
 use crate::topology::{EndpointId, Failure, Outcome, OutcomeReport};
 use crate::upstream::Unread;
@@ -51,7 +51,7 @@ pub(crate) fn unread(unread: Unread) -> Rejection {
     }
 }
 
-pub(super) fn rejected(error: exchange::Error) -> Rejection {
+pub(super) fn rejected(error: exchange::Error, authority: Authority) -> Rejection {
     if error.failure == Failure::Internal {
         return broken_here(error.detail);
     }
@@ -61,12 +61,11 @@ pub(super) fn rejected(error: exchange::Error) -> Rejection {
             Outcome::Hard(error.failure),
             Cause::Failed(error.failure),
         ),
-        // How many tokens are fetched is the clients' choice.
-        Place::Token if error.failure == Failure::TooManyRequests => (
-            Scope::Address,
-            Outcome::Neutral,
-            Cause::Failed(Failure::TooManyRequests),
-        ),
+        // How many tokens are fetched is the clients' choice: no mark.
+        Place::Token if error.failure == Failure::TooManyRequests => {
+            let (scope, pause) = left_alone(authority, error.retry_after);
+            (scope, pause, Cause::TooManyRequests)
+        }
         Place::Token => {
             let is_its = error.failure.is_the_endpoints();
             let failure = if is_its {

@@ -1,6 +1,6 @@
 //! Every kind of address from every kind of source.
 
-use super::{Class, Forbidden, Rule, check_target, classify};
+use super::{Class, Forbidden, Rule, check_target, classify, literal};
 use crate::config::BaseUrl;
 use crate::topology::Source;
 use crate::upstream::tests::support::{tier, upstream};
@@ -73,6 +73,13 @@ fn addresses_have_a_class() {
         ("::ffff:0:169.254.169.254", Never),
         ("64:ff9b::a9fe:a9fe", Never),
         ("64:ff9b:1::a9fe:a9fe", Never),
+        // The other places of RFC 6052, 2.2: behind /48, /56 and /64.
+        ("64:ff9b:1:a9fe:a9:fe00::", Never),
+        ("64:ff9b:1:a9:fe:a9fe::", Never),
+        ("64:ff9b:1:0:a9:fea9:fe00:0", Never),
+        ("64:ff9b:1:6464:64:c800::", Never),
+        ("64:ff9b:1:808:8:800::", Private),
+        ("64:ff9b:1:7f00:0:100::", Private),
         ("2002:a9fe:a9fe::", Never),
         ("::ffff:0.0.0.0", Never),
         ("::ffff:255.255.255.255", Never),
@@ -83,75 +90,45 @@ fn addresses_have_a_class() {
     }
 }
 
+/// By name or by address, on-premise and on this very node; each address by itself.
 #[test]
-fn own_addresses_depend_on_what_was_configured() {
-    let ok: Result<(), Forbidden> = Ok(());
-    let (loopback, private, never) = (
-        Err(Forbidden::Loopback),
-        Err(Forbidden::Private),
-        Err(Forbidden::Never),
-    );
-    let rows: [(Source, &str, Result<(), Forbidden>); 32] = [
-        (upstream("https://registry-1.docker.io"), "203.0.113.7", ok),
-        (upstream("https://registry-1.docker.io"), "198.18.0.9", ok),
-        (
-            upstream("https://registry-1.docker.io"),
-            "10.1.2.3",
-            private,
-        ),
-        (
-            upstream("https://registry-1.docker.io"),
-            "100.64.0.1",
-            private,
-        ),
-        (upstream("https://registry-1.docker.io"), "fd00::1", private),
-        (
-            upstream("https://registry-1.docker.io"),
-            "::ffff:192.168.0.1",
-            private,
-        ),
-        (
-            upstream("https://registry-1.docker.io"),
-            "127.0.0.1",
-            loopback,
-        ),
-        (upstream("https://registry-1.docker.io"), "::1", loopback),
-        (
-            upstream("https://registry-1.docker.io"),
-            "::ffff:127.0.0.1",
-            loopback,
-        ),
-        (
-            upstream("https://registry-1.docker.io"),
-            "169.254.169.254",
-            never,
-        ),
-        (upstream("https://registry-1.docker.io"), "0.0.0.0", never),
-        (upstream("http://10.1.2.3:5000"), "10.1.2.3", ok),
-        (upstream("http://10.1.2.3:5000"), "::ffff:10.1.2.3", ok),
-        (upstream("http://10.1.2.3:5000"), "10.1.2.4", private),
-        (upstream("http://127.0.0.1:5000"), "127.0.0.1", ok),
-        (upstream("http://127.0.0.1:5000"), "127.0.0.2", loopback),
-        (upstream("http://[::1]:5000"), "::1", ok),
-        (upstream("http://localhost:5000"), "127.0.0.1", loopback),
-        (upstream("http://169.254.169.254"), "169.254.169.254", never),
-        (tier("https://replica.example.com"), "203.0.113.7", ok),
-        (tier("https://replica.example.com"), "10.1.2.3", ok),
-        (tier("https://replica.example.com"), "192.168.7.7", ok),
-        (tier("https://replica.example.com"), "fd00::7", ok),
-        (tier("https://replica.example.com"), "127.0.0.1", loopback),
-        (tier("https://replica.example.com"), "fe80::1", never),
-        (tier("https://replica.example.com"), "fd00:ec2::254", never),
-        (tier("https://127.0.0.1:8443"), "127.0.0.1", ok),
-        (tier("http://localhost:8080"), "127.0.0.1", ok),
-        (tier("http://localhost:8080"), "::1", ok),
-        (tier("http://harbor.localhost"), "127.0.0.1", ok),
-        (tier("http://notlocalhost"), "127.0.0.1", loopback),
-        (tier("http://[fe80::1]"), "fe80::1", never),
-    ];
-    for (source, address, expected) in rows {
-        let found = Rule::own(&source).check(address.parse().unwrap());
-        assert_eq!(found, expected, "{} at {address}", source.url);
+fn what_a_person_configured_may_be_anywhere_but_where_nobodys_registry_is() {
+    for address in [
+        "203.0.113.7",
+        "198.18.0.9",
+        "10.1.2.3",
+        "100.64.0.1",
+        "192.168.7.7",
+        "fd00::7",
+        "::ffff:192.168.0.1",
+        "127.0.0.1",
+        "127.0.1.1",
+        "::1",
+        "::ffff:127.0.0.1",
+        "64:ff9b::a00:1",
+    ] {
+        let found = Rule::configured().check(address.parse().unwrap());
+        assert_eq!(found, Ok(()), "{address}");
+    }
+    for address in [
+        "169.254.169.254",
+        "169.254.1.1",
+        "fe80::1",
+        "fd00:ec2::254",
+        "100.100.100.200",
+        "168.63.129.16",
+        "0.0.0.0",
+        "::",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::ffff:169.254.169.254",
+        "::ffff:0.0.0.0",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1:a9fe:a9:fe00::",
+        "2002:a9fe:a9fe::",
+    ] {
+        let found = Rule::configured().check(address.parse().unwrap());
+        assert_eq!(found, Err(Forbidden::Never), "{address}");
     }
 }
 
@@ -163,30 +140,42 @@ fn named_addresses_depend_on_who_names_them() {
         Err(Forbidden::Private),
         Err(Forbidden::Never),
     );
-    let rows: [(Source, &str, Result<(), Forbidden>); 15] = [
-        (upstream("https://ghcr.io"), "203.0.113.7", ok),
-        (upstream("https://ghcr.io"), "10.0.0.1", private),
-        (upstream("https://ghcr.io"), "127.0.0.1", loopback),
-        (upstream("https://ghcr.io"), "169.254.169.254", never),
-        (upstream("http://10.0.0.1:5000"), "10.0.0.1", ok),
-        (upstream("http://10.0.0.1:5000"), "10.0.0.2", private),
-        (upstream("http://10.0.0.1:5000"), "127.0.0.1", loopback),
-        (upstream("http://127.0.0.1:5000"), "127.0.0.5", ok),
-        (upstream("http://127.0.0.1:5000"), "::1", ok),
-        (upstream("http://127.0.0.1:5000"), "10.0.0.1", private),
-        (tier("https://replica.example.com"), "10.0.0.1", ok),
-        (tier("https://replica.example.com"), "127.0.0.1", loopback),
-        (
-            tier("https://replica.example.com"),
-            "169.254.169.254",
-            never,
-        ),
-        (tier("http://localhost:8080"), "127.0.0.1", ok),
-        (tier("http://127.0.0.1:8080"), "169.254.169.254", never),
+    // Who names, at which address it stands, what it names.
+    let hub = || upstream("https://ghcr.io");
+    let corp = || upstream("http://reg.corp.test");
+    let replica = || tier("https://replica.example.com");
+    let rows: [(Source, &str, &str, Result<(), Forbidden>); 24] = [
+        (hub(), "203.0.113.1", "203.0.113.7", ok),
+        (hub(), "203.0.113.1", "10.0.0.1", private),
+        (hub(), "203.0.113.1", "::ffff:10.0.0.1", private),
+        (hub(), "203.0.113.1", "127.0.0.1", loopback),
+        (hub(), "203.0.113.1", "169.254.169.254", never),
+        // A name that leads to a private address leads to no other one.
+        (corp(), "10.0.0.1", "10.0.0.1", ok),
+        (corp(), "10.0.0.1", "::ffff:10.0.0.1", ok),
+        (corp(), "10.0.0.1", "10.0.0.2", private),
+        (corp(), "10.0.0.1", "127.0.0.1", loopback),
+        (corp(), "10.0.0.1", "203.0.113.7", ok),
+        (corp(), "127.0.1.1", "127.0.0.5", ok),
+        (corp(), "127.0.1.1", "::1", ok),
+        (corp(), "127.0.1.1", "10.0.0.1", private),
+        (corp(), "127.0.1.1", "169.254.169.254", never),
+        (corp(), "::ffff:127.0.1.1", "127.0.0.1", ok),
+        // The public address of a name does not lead where its private one may.
+        (corp(), "203.0.113.1", "10.0.0.1", private),
+        (corp(), "203.0.113.1", "127.0.0.1", loopback),
+        (replica(), "203.0.113.1", "10.0.0.1", ok),
+        (replica(), "203.0.113.1", "127.0.0.1", loopback),
+        (replica(), "127.0.1.1", "127.0.0.1", ok),
+        (replica(), "10.0.0.1", "169.254.169.254", never),
+        (tier("http://localhost:8080"), "127.0.0.1", "127.0.0.1", ok),
+        (tier("http://localhost:8080"), "::1", "127.0.0.1", ok),
+        (tier("http://127.0.0.1:8080"), "127.0.0.1", "fe80::1", never),
     ];
-    for (source, address, expected) in rows {
-        let found = Rule::named(&source).check(address.parse().unwrap());
-        assert_eq!(found, expected, "{} names {address}", source.url);
+    for (source, at, address, expected) in rows {
+        let rule = Rule::named(&source, Some(at.parse().unwrap()));
+        let found = rule.check(address.parse().unwrap());
+        assert_eq!(found, expected, "{} at {at} names {address}", source.url);
     }
 }
 
@@ -240,18 +229,8 @@ fn targets_are_checked_before_anything_is_known_of_them() {
         (tier("https://127.0.0.1"), "http://127.0.0.1", down),
     ];
     for (source, to, expected) in rows {
-        let found = check_target(&source, &target(to));
+        let rule = Rule::named(&source, literal(&source.url.host));
+        let found = check_target(&source, rule, &target(to));
         assert_eq!(found, expected, "{} names {to}", source.url);
-    }
-}
-
-#[test]
-fn a_proxy_may_be_anywhere_but_at_metadata() {
-    for address in ["127.0.0.1", "10.0.0.1", "203.0.113.7", "fd00::1"] {
-        assert_eq!(Rule::proxy().check(address.parse().unwrap()), Ok(()));
-    }
-    for address in ["169.254.169.254", "fe80::1", "0.0.0.0", "224.0.0.1"] {
-        let found = Rule::proxy().check(address.parse().unwrap());
-        assert_eq!(found, Err(Forbidden::Never), "{address}");
     }
 }

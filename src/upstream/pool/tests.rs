@@ -2,6 +2,7 @@
 
 use super::{IDLE_LIMIT, IN_ALL, Idle, Key, PER_KEY, Shelves};
 use crate::topology::{EndpointId, SourceId};
+use crate::upstream::guard::Rule;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -131,6 +132,8 @@ fn a_source_is_forgotten_with_the_hosts_that_it_named() {
     let (mut shelves, now) = (Shelves::default(), Instant::now());
     let named = |source: &str| Key::Named {
         source: SourceId::Tier(source.into()),
+        rule: Rule::configured(),
+        address: None,
         https: true,
         host: "cdn.example.com".to_owned(),
         port: 443,

@@ -1,6 +1,6 @@
 //! Which certificates are accepted, shown by real servers with certificates made on the spot.
 
-use super::support::{Server, fetch, timeouts, upstream};
+use super::support::{Server, endpoint, fetch, tier, timeouts, upstream};
 use crate::topology::{Failure, Source};
 use crate::upstream::{Client, Error};
 use rcgen::{
@@ -10,6 +10,7 @@ use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -244,5 +245,37 @@ async fn a_pinned_certificate_without_its_key_is_refused() {
             .await
             .unwrap_err();
         assert_eq!(error.failure, Failure::Tls, "{error}");
+    }
+}
+
+/// `upstream = "https://ADDRESS"`: the registry is who has a certificate for its name. Of a tier, and of hosts that a registry
+/// names, no other name is known.
+#[tokio::test]
+async fn at_an_address_a_registrys_certificate_may_be_for_its_name() {
+    let authority = authority();
+    for (name, fits) in [("docker.io", true), ("other.example.com", false)] {
+        let issued = issue(&authority, &params(&[name]));
+        let pinned = certificate(&[name]);
+        for (issued, ca) in [(&issued, authority.pem()), (&pinned, pinned.pem.clone())] {
+            let server = Server::answering(Some(serving(issued)), OK).await;
+            let source = Arc::new(source_at(&server, Some(&ca)));
+            let client = Client::new(timeouts());
+            let fetched = fetch(&client, &source, server.address).await;
+            assert_eq!(fetched.is_ok(), fits, "{name}: {:?}", fetched.err());
+            let to = endpoint(&source, server.address);
+            let shown = client.inspect(&source, &to, SystemTime::now).await.unwrap();
+            let fault = shown.certificate.unwrap().fault;
+            assert_eq!(fault.is_none(), fits, "{name}: {fault:?}");
+
+            let mut by_name = source_at(&server, Some(&ca));
+            by_name.url.host = "registry.example.com".to_owned();
+            let mut tier = tier(&format!("https://{}", server.address));
+            tier.tls.ca = Some(ca.as_bytes().into());
+            for other in [by_name, tier] {
+                let other = Arc::new(other);
+                let error = fetch(&client, &other, server.address).await.unwrap_err();
+                assert_eq!(error.failure, Failure::Tls, "{name}: {error}");
+            }
+        }
     }
 }

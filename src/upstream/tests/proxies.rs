@@ -2,7 +2,7 @@
 
 use super::certificates::{certificate, serving};
 use super::support::{
-    Server, Socket, endpoint, fetch, get, read_head, tier, timeouts, upstream, url,
+    Server, Socket, connect_named, endpoint, fetch, get, read_head, tier, timeouts, upstream, url,
 };
 use crate::config::{Credential, Proxy, Secret};
 use crate::topology::{Failure, Source};
@@ -186,11 +186,9 @@ async fn named_hosts_go_through_the_source_s_proxy() {
     let source = Arc::new(behind(tier("http://replica.example.com"), proxy.address));
     let client = Client::new(timeouts());
     let target = url("http://cdn.example.com");
-    assert_eq!(
-        Client::looked_up(&source, &target).port,
-        proxy.address.port()
-    );
-    let connection = client.connect_named(&source, &target, &[]).await.unwrap();
+    let from = proxy.address.to_string();
+    let by = (&source, from.as_str());
+    let connection = connect_named(&client, by, &target, &[]).await.unwrap();
     connection.send(get("/blob")).await.unwrap();
     assert_eq!(proxy.accepted(), 1);
     for forbidden in [
@@ -198,11 +196,8 @@ async fn named_hosts_go_through_the_source_s_proxy() {
         "http://169.254.169.254",
         "http://localhost",
     ] {
-        let error = client
-            .connect_named(&source, &url(forbidden), &[])
-            .await
-            .unwrap_err();
-        assert_eq!(error.failure, Failure::Refused, "{forbidden}");
+        let named = connect_named(&client, by, &url(forbidden), &[]).await;
+        assert_eq!(named.unwrap_err().failure, Failure::Refused, "{forbidden}");
     }
     assert_eq!(proxy.accepted(), 1);
 }

@@ -5,11 +5,11 @@ use crate::lifecycle::spawn_detached;
 use crate::oci::RegistryName;
 use crate::topology::{EndpointId, Source, SourceId, SourceKind};
 use crate::upstream::guard::literal;
-use crate::upstream::{Client, Connection, Error, Request, Response};
+use crate::upstream::{Client, Connection, Error, Named, Request, Response};
 use hyper::Method;
 use rustls::ServerConfig;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -140,6 +140,22 @@ pub(crate) fn endpoint(source: &Source, address: SocketAddr) -> EndpointId {
         source: source.id.clone(),
         address,
     }
+}
+
+/// A host that the source's endpoint at that address named.
+pub(crate) async fn connect_named(
+    client: &Client,
+    (source, from): (&Arc<Source>, &str),
+    target: &BaseUrl,
+    addresses: &[IpAddr],
+) -> Result<Connection, Error> {
+    let from = endpoint(source, from.parse().unwrap());
+    let named = Named {
+        by: source,
+        from: &from,
+        target,
+    };
+    client.connect_named(named, addresses).await
 }
 
 pub(crate) fn timeouts() -> Timeouts {

@@ -3,7 +3,7 @@
 use super::certificates::{
     authority, certificate, chain, issue, params, self_signed, serving, source_at,
 };
-use super::support::{Server, endpoint, fetch, get, read_head, timeouts, url};
+use super::support::{Server, connect_named, endpoint, fetch, get, read_head, timeouts, url};
 use crate::config::{Secret, Tls};
 use crate::lifecycle::Socket;
 use crate::topology::Failure;
@@ -34,13 +34,13 @@ async fn no_verification_only_by_its_own_switch_and_for_its_own_host() {
         server.address.port()
     ));
     let address: IpAddr = server.address.ip();
-    let error = client
-        .connect_named(&source, &target, &[address])
-        .await
-        .unwrap_err();
+    let from = server.address.to_string();
+    let by = (&source, from.as_str());
+    let named = connect_named(&client, by, &target, &[address]).await;
+    let error = named.unwrap_err();
     assert_eq!(error.failure, Failure::Tls, "{error}");
     let own = url(&format!("https://{}", server.address));
-    client.connect_named(&source, &own, &[]).await.unwrap();
+    connect_named(&client, by, &own, &[]).await.unwrap();
 }
 
 #[tokio::test]
@@ -115,9 +115,9 @@ async fn client_certificates_are_shown_to_the_source_alone() {
         "https://cdn.example.com:{}",
         server.address.port()
     ));
-    let named = client
-        .connect_named(&source, &target, &[server.address.ip()])
-        .await;
+    let from = server.address.to_string();
+    let by = (&source, from.as_str());
+    let named = connect_named(&client, by, &target, &[server.address.ip()]).await;
     let error = match named {
         Ok(connection) => connection.send(get("/blob")).await.unwrap_err(),
         Err(error) => error,
@@ -204,7 +204,7 @@ async fn sessions_are_resumed() {
     let issued = certificate(&["127.0.0.1"]);
     let server = Server::answering(Some(serving(&issued)), OK).await;
     let source = source_at(&server, Some(&issued.pem));
-    let config = SourceTls::of(&source.tls).unwrap().own().clone();
+    let config = SourceTls::of(&source.tls, None).unwrap().own().clone();
     let limit = Duration::from_secs(5);
     let mut kinds = Vec::new();
     for _ in 0..2 {

@@ -1,8 +1,11 @@
 //! What a source's own rules say of a certificate, apart from any connection: for reports that must tell a wrong
 //! authority from an expired certificate.
 
-use super::{BuildError, Seen, Unverified, client_config, provider, source_verifier};
+use super::{
+    BuildError, Seen, Unverified, client_config, other_name, provider, source_verifier,
+};
 use crate::config::Tls;
+use crate::topology::Source;
 use crate::upstream::CertificateFault;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::{CertificateError, ClientConfig, Error, OtherError};
@@ -21,7 +24,7 @@ pub(in crate::upstream) fn unverified(tls: &Tls) -> Result<(Arc<ClientConfig>, S
 
 /// Why the source would refuse this chain at `now`; `None`: it would not.
 pub(in crate::upstream) fn judge(
-    tls: &Tls,
+    source: &Source,
     chain: &[CertificateDer<'_>],
     name: &ServerName<'_>,
     now: SystemTime,
@@ -32,7 +35,7 @@ pub(in crate::upstream) fn judge(
     };
     let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let now = UnixTime::since_unix_epoch(since);
-    let verifier = source_verifier(tls)?;
+    let verifier = source_verifier(&source.tls, other_name(source))?;
     let verified = verifier.verify_server_cert(own, rest, name, &[], now);
     Ok(verified.err().map(|error| fault(&error)))
 }

@@ -20,6 +20,8 @@ pub(super) struct SourceVerifier {
     system: Option<Arc<WebPkiServerVerifier>>,
     /// What stands in `ca_file`.
     pinned: Vec<CertificateDer<'static>>,
+    /// Instead of an IP address a certificate may be for this name.
+    also: Option<ServerName<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -43,19 +45,19 @@ impl SourceVerifier {
         ca: Option<Arc<WebPkiServerVerifier>>,
         system: Option<Arc<WebPkiServerVerifier>>,
         pinned: Vec<CertificateDer<'static>>,
+        also: Option<ServerName<'static>>,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> Self {
         Self {
             ca,
             system,
             pinned,
+            also,
             algorithms,
         }
     }
-}
 
-impl ServerCertVerifier for SourceVerifier {
-    fn verify_server_cert(
+    fn verify(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -84,6 +86,26 @@ impl ServerCertVerifier for SourceVerifier {
         }
         Err(first.unwrap_or(unknown))
     }
+}
+
+impl ServerCertVerifier for SourceVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verify = |name| self.verify(end_entity, intermediates, name, ocsp_response, now);
+        let verified = verify(server_name);
+        match (&verified, server_name, &self.also) {
+            (Err(error), ServerName::IpAddress(_), Some(also)) if is_of_the_name(error) => {
+                verify(also).or(verified)
+            }
+            _ => verified,
+        }
+    }
 
     fn verify_tls12_signature(
         &self,
@@ -106,6 +128,15 @@ impl ServerCertVerifier for SourceVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
+}
+
+/// Whether nothing but the name was wrong.
+fn is_of_the_name(error: &Error) -> bool {
+    use CertificateError as Wrong;
+    matches!(
+        error,
+        Error::InvalidCertificate(Wrong::NotValidForName | Wrong::NotValidForNameContext { .. })
+    )
 }
 
 /// A certificate that was written down byte for byte needs no issuer, but its name and its time must fit.

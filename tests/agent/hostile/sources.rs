@@ -1,9 +1,11 @@
 //! Where a source may try to lead: by redirects, by the realm of its challenge, by what its name resolves to.
 
 use super::Canaries;
-use crate::node::{Node, REPOSITORY, Setup};
+use crate::node::{Node, REPOSITORY, Setup, TIERED};
 use crate::support::{FakeDns, FakeRegistry, Image, Reply};
 use harbor_pilot::telemetry::RequestOutcome;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Places that neither a redirect nor a realm may lead to, for a source that is not on loopback itself, or for any.
 /// CANARY is a port that listens.
@@ -84,7 +86,7 @@ async fn names_that_resolve_to_nowhere_are_not_dialled() {
     let dns = names().await;
     let canaries = Canaries::start().await;
     let dead = FakeRegistry::builder().start().await;
-    for host in ["loopback", "metadata", "private", "this", "broadcast"] {
+    for host in ["metadata", "this", "broadcast"] {
         let url = format!("http://{host}.example.com:{}", canaries.port());
         let node = with_dns(Setup::default().registry(&url, ""), &dns).await;
         let got = node.pull("manifests/1").await;
@@ -92,10 +94,6 @@ async fn names_that_resolve_to_nowhere_are_not_dialled() {
         let record = node.record(&got).await;
         assert_eq!(record.outcome, RequestOutcome::Failed, "{host}: {record:?}");
         assert!(record.error.contains("address"), "{host}: {record:?}");
-        // A private address is a tier's right; it is nobody's here, and takes too long to find out.
-        if host == "private" {
-            continue;
-        }
         let setup = Setup::default()
             .tier(&url, "")
             .registry(&dead.base_url(), "");
@@ -108,10 +106,56 @@ async fn names_that_resolve_to_nowhere_are_not_dialled() {
     assert_eq!(canaries.calls(), 0);
 }
 
+/// A registry or a tier on this very host, by its name. Of several addresses those that may be dialled are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configured_name_may_lead_to_loopback() {
+    let dns = names().await;
+    let image = Image::random(1, 1);
+    let registry = FakeRegistry::builder()
+        .with_image(REPOSITORY, "1", &image)
+        .with_image(TIERED, "1", &image)
+        .start()
+        .await;
+    for host in ["loopback", "mixed"] {
+        let url = format!("http://{host}.example.com:{}", registry.addr.port());
+        for setup in [
+            Setup::default().registry(&url, ""),
+            Setup::default()
+                .tier(&url, "")
+                .and("[direct]\nenabled = false\n"),
+        ] {
+            let node = with_dns(setup, &dns).await;
+            let got = node.pull("manifests/1").await;
+            assert_eq!(got.status, 200, "{host}: {got:?}");
+        }
+    }
+}
+
+/// A registry that leads back to the agent: the request does not go round.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_leads_to_the_agent_itself() {
+    let port = Arc::new(AtomicU16::new(0));
+    let upstream = FakeRegistry::builder().start().await;
+    let to = port.clone();
+    upstream.script(move |request| {
+        let port = to.load(Ordering::SeqCst);
+        let place = format!("http://127.0.0.1:{port}{}?ns=docker.io", request.path);
+        Some(Reply::to(307, place))
+    });
+    let node = Setup::of(&[], &upstream).start().await;
+    port.store(node.addr.port(), Ordering::SeqCst);
+    let got = node.pull("manifests/1").await;
+    assert_eq!(got.status, 503, "{got:?}");
+    let record = node.record(&got).await;
+    assert!(record.error.contains("own listener"), "{record:?}");
+    assert_eq!(upstream.requests().len(), 1, "{:?}", upstream.lines());
+}
+
 async fn names() -> FakeDns {
     let dns = FakeDns::start().await;
     dns.set("loopback.example.com", &["127.0.0.1"]);
     dns.set("metadata.example.com", &["169.254.169.254"]);
+    dns.set("mixed.example.com", &["169.254.169.254", "127.0.0.1"]);
     dns.set("private.example.com", &["10.255.255.1"]);
     dns.set("this.example.com", &["0.0.0.0"]);
     dns.set("broadcast.example.com", &["255.255.255.255"]);
