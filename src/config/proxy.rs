@@ -64,12 +64,12 @@ fn from_environment(target: &BaseUrl, cx: &mut Reading<'_>) -> Option<Proxy> {
         Ok(proxy) => Some(proxy),
         Err(wrong) => {
             let what = format!(
-                "{}, so that sources with proxy = \"env\" that it is for are dialled without a proxy",
+                "{}; the sources that would use it (proxy = \"env\") are dialled without a proxy",
                 wrong.what
             );
             let wrong = Wrong::new(
                 what,
-                "set it to a URL such as http://proxy.example.com:3128, or write proxy = \"none\" for those sources",
+                "set it to a URL such as http://proxy.example.com:3128, or write proxy = \"none\" for them",
             );
             let warning = Problem::new(None, format!("environment.{name}"), wrong);
             // Every source would say the same.

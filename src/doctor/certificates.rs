@@ -69,7 +69,12 @@ fn judge(
         }
         Err(why) if one.is_tier() => {
             let tls = why.starts_with("TLS");
-            let (code, instead) = if tls {
+            let (code, instead) = if why.starts_with("not dialling") {
+                (
+                    Code::EndpointUnreachable,
+                    "correct url, or what DNS says of its host: docs/security.md has the addresses that are never dialled",
+                )
+            } else if tls {
                 (Code::TlsFails, instead_of_handshake(why))
             } else {
                 (
