@@ -294,14 +294,7 @@ pub async fn build(
         );
     }
 
-    let own = bound
-        .listen
-        .iter()
-        .chain(&bound.admin)
-        .chain(&bound.metrics);
-    let own: Vec<_> = own.copied().collect();
-    client.set_listeners(own.clone());
-    probing.set_listeners(own);
+    bound.keep_undialled(&[&client, &probing]);
     let reloader = Reloader {
         loader,
         generation: 1,

@@ -1,10 +1,11 @@
 //! The listeners: taken over from the process before this one, or bound anew; and kept for the next one (design O3).
 
-use super::Error;
+use super::{Bound, Error};
 use crate::doctor::port::who_listens;
 use crate::lifecycle::{Inherited, Notifier};
 use crate::node::detect::Machine;
 use crate::node::privileged::first_unprivileged_port;
+use crate::upstream::Client;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -59,6 +60,17 @@ impl Listeners {
             });
         }
         Ok(opened)
+    }
+}
+
+impl Bound {
+    /// Has no client dial what this agent itself listens at.
+    pub(super) fn keep_undialled(&self, clients: &[&Client]) {
+        let all = self.listen.iter().chain(&self.admin).chain(&self.metrics);
+        let all: Vec<_> = all.copied().collect();
+        for client in clients {
+            client.set_listeners(all.clone());
+        }
     }
 }
 

@@ -69,6 +69,7 @@ async fn what_an_anonymous_token_does_not_open_there_stays_closed() {
         assert!(!shown.starts_with("Basic"), "{}", request.line());
     }
     // Nor does it get a password that it asks for.
+    let (_old, hub, lab) = moved_to_a_hub().await;
     hub.script(|_| Some(Reply::new(401).header("WWW-Authenticate", "Basic realm=\"x\"")));
     let answer = lab.ask(&manifest(IMAGE, "1")).await.unwrap();
     let why = answer.denied.unwrap();
