@@ -1,9 +1,7 @@
 //! What a source's own rules say of a certificate, apart from any connection: for reports that must tell a wrong
 //! authority from an expired certificate.
 
-use super::{
-    BuildError, Seen, Unverified, client_config, other_name, provider, source_verifier,
-};
+use super::{BuildError, Seen, Unverified, client_config, other_name, provider, source_verifier};
 use crate::config::Tls;
 use crate::topology::Source;
 use crate::upstream::CertificateFault;
