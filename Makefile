@@ -98,7 +98,7 @@ SEED :=
 chaos: deps ## N=500 pulls while random things go wrong, from SEED; an hour or less (N=1 SEED=… replays one)
 	@$(AS_ROOT) cargo test --locked --quiet --test chaos -- --count "$(N)" --seed "$(SEED)"
 
-hostile: ## the long forms of tests/hostile: floods and waits of up to 30 s each, on loopback
+hostile: ## the long forms of tests/hostile: floods of up to 30 s, and a minute after each attack on memory, on loopback
 	HARBOR_PILOT_HOSTILE=long cargo test --locked --test hostile -- --test-threads=1 --nocapture
 
 kills: ## kill -9 at N=500 random moments while the node's files are written (SEED=… repeats one run)

@@ -155,6 +155,7 @@ async fn others_are_answered_while_a_source_floods() {
         (&[8], Duration::from_secs(1))
     };
     let (image, mut answered) = (Image::random(3, 1), 0);
+    let mut late = Vec::new();
     let floods = FLOODS.iter();
     let all = floods.flat_map(|flood| crowds.iter().map(move |clients| (*flood, *clients)));
     for ((name, begin, again), clients) in all {
@@ -205,11 +206,15 @@ async fn others_are_answered_while_a_source_floods() {
         assert!(worked < Duration::from_millis(50), "{name}: {worked:?}");
         assert!(took.len() >= 5, "{name}: {took:?}");
         answered += took.len();
-        if is_long() && clients == 8 {
-            assert!(at(99) < Duration::from_millis(50), "{name}: {:?}", at(99));
+        if is_long() && clients == 8 && at(99) >= Duration::from_millis(50) {
+            late.push(format!(
+                "{name}: {:?}, of which the machine had {waited:?}",
+                at(99)
+            ));
         }
     }
     assert!(answered >= 40, "{answered} answers in all");
+    assert!(late.is_empty(), "p99 of 50 ms or more: {}", late.join("; "));
 }
 
 /// The request itself goes on at once: the ninth interim answer is the source's failure.
