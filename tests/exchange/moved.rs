@@ -40,7 +40,6 @@ async fn another_registry_is_asked_with_an_anonymous_token_of_its_own() {
         assert!(!shown.starts_with("Basic"), "{}", request.line());
     }
     // A token that has been revoked meanwhile is fetched anew.
-    hub.script(|_| None);
     hub.forget_requests();
     let first = std::sync::atomic::AtomicBool::new(true);
     hub.script(move |request| {
@@ -202,8 +201,8 @@ async fn a_token_endpoint_that_moved_within_its_origin_gets_the_credential() {
     for location in ["/new/token", "../new/token"] {
         let (harbor, lab) = moved_token_service(location).await;
         assert_serves(lab.get(&manifest(NGINX, "1")).await, &image());
-        let fetch = harbor.requests().into_iter();
-        let fetch = fetch.filter(|it| it.path == "/new/token").last().unwrap();
+        let mut requests = harbor.requests().into_iter();
+        let fetch = requests.rfind(|it| it.path == "/new/token").unwrap();
         let shown = fetch.header("authorization").unwrap();
         assert!(shown.starts_with("Basic "), "{shown}");
     }
@@ -245,7 +244,6 @@ async fn token_answers_that_are_not_quite_the_specifications() {
     let builder = FakeRegistry::builder().harbor();
     let harbor = builder.with_image(NGINX, "1", &image()).start().await;
     let document = br#"{"token":"t"}"#;
-    // `gzip -n` of the document.
     let packed = {
         use std::io::Write as _;
         let level = flate2::Compression::best();
