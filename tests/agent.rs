@@ -44,7 +44,7 @@ mod refusals;
 mod sizes;
 #[path = "agent/slow.rs"]
 mod slow;
+#[path = "agent/tags.rs"]
+mod tags;
 #[path = "agent/twice.rs"]
 mod twice;
-#[path = "agent/unproved.rs"]
-mod unproved;

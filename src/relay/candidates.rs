@@ -36,8 +36,8 @@ pub(crate) struct Candidate {
     pub(crate) leg: usize,
     pub(crate) is_healthy: bool,
     pub(crate) is_loaded: bool,
-    /// Asked when everybody else has failed, whatever its health: its tier said no, it asked for peace, or what it said
-    /// before came to nothing.
+    /// Asked when everybody else has failed, whatever its health: its tier said no, it asked for peace, or named what
+    /// is nowhere.
     pub(crate) is_last: bool,
 }
 
@@ -60,8 +60,10 @@ pub(crate) struct Candidates {
     content: Option<Image>,
     /// Who wants it.
     trust: Trust,
-    /// Whose answers for what is wanted came to nothing (design P13).
-    doubted: Vec<EndpointId>,
+    /// Who comes first, where it is well.
+    first: Option<EndpointId>,
+    /// Who named what is nowhere (design P13).
+    refuted: Vec<EndpointId>,
     pool: Pool,
     generation: u64,
     listed: Option<Listed>,
@@ -117,16 +119,23 @@ impl Candidates {
             route: route.clone(),
             content,
             trust,
-            doubted: Vec::new(),
+            first: None,
+            refuted: Vec::new(),
             pool: Pool::new(legs.collect(), route.key.clone()),
             generation: 0,
             listed: None,
         }
     }
 
+    /// Puts one before everybody else.
+    pub(crate) fn begin_with(&mut self, first: Option<&EndpointId>) {
+        self.first = first.cloned();
+        self.listed = None;
+    }
+
     /// Puts some behind everybody else.
-    pub(crate) fn leave_for_last(&mut self, doubted: &[EndpointId]) {
-        self.doubted.extend_from_slice(doubted);
+    pub(crate) fn leave_for_last(&mut self, refuted: &[EndpointId]) {
+        self.refuted.extend_from_slice(refuted);
         self.listed = None;
     }
 
@@ -296,11 +305,12 @@ impl Candidates {
                 .and_then(|pulled| unproven.delivered_by(pulled, now)),
             pulled,
             trust: self.trust,
-            doubted: &self.doubted,
+            refuted: &self.refuted,
             now,
         };
         self.pool.list(&Known {
             snapshot,
+            first: self.first.as_ref(),
             limits: parts.limits,
             trust: self.trust,
             sticky,
@@ -330,8 +340,8 @@ struct Remembered<'a> {
     trust: Trust,
     /// Whose bytes went out unproven, and are asked for again.
     delivered: Option<Arc<[EndpointId]>>,
-    /// Whose answers came to nothing.
-    doubted: &'a [EndpointId],
+    /// Who named what is nowhere.
+    refuted: &'a [EndpointId],
     now: Instant,
 }
 
@@ -357,6 +367,6 @@ impl Marks for Remembered<'_> {
     fn is_unwanted(&self, endpoint: &EndpointId) -> bool {
         let registry = &self.route.registry_label;
         let cool_downs = &self.parts.cool_downs;
-        self.doubted.contains(endpoint) || cool_downs.holds(endpoint, registry, self.now)
+        self.refuted.contains(endpoint) || cool_downs.holds(endpoint, registry, self.now)
     }
 }

@@ -1,5 +1,6 @@
 //! Manifests: read whole, proved, then answered with complete headers (design P8, P10).
 
+mod ahead;
 mod fetch;
 mod proof;
 mod wanted;
@@ -18,7 +19,8 @@ use crate::telemetry::{EventName, RequestOutcome, StateChange, human_duration};
 use bytes::Bytes;
 pub(super) use fetch::{Fetched, Wish};
 
-use fetch::{Served, fetch};
+use ahead::Asking;
+use fetch::Served;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue};
 use std::sync::Arc;
@@ -51,6 +53,13 @@ pub(crate) async fn answer(
         head: request.head,
         trust: request.trust,
     });
+    let asking = Asking {
+        parts: parts.clone(),
+        rules: rules.clone(),
+        route,
+        wish: wish.clone(),
+        request_id: record.request_id(),
+    };
     let kept = parts.memories.manifests.get(&wish.image, Instant::now());
     if let Some(kept) = kept {
         let outcome = if kept.direct {
@@ -59,29 +68,19 @@ pub(crate) async fn answer(
             RequestOutcome::Served
         };
         record.served_by_spelled(&kept.endpoint, kept.spelled.address.clone());
-        let size = kept.body.len() as u64;
-        let unproved = &parts.memories.unproved;
-        unproved.served((&wish.image, wish.trust), size, Instant::now());
+        asking.has_size(&kept);
         return respond(Content::from(&*kept), request, outcome, record);
     }
-    // The request number that goes upstream is that of the first who asks.
-    let request_id = record.request_id();
-    let search = || {
-        let (parts, rules, route) = (parts.clone(), rules.clone(), route.clone());
-        fetch(parts, rules, route, wish.clone(), request_id.clone())
-    };
-    let key = (rules.generation, wish.clone());
-    let fetched = match parts.flights.join(key, search).await {
-        Ok(fetched) => fetched,
-        Err(panicked) => Arc::new(Fetched::broken(&panicked)),
+    let fetched = if asking.is_by_tag_of_a_harbor() {
+        // Boxed, so that containerd's own requests stay small.
+        Box::pin(asking.search_by_head()).await
+    } else {
+        asking.search().await
     };
     let story = causes::story(&fetched.tried);
     record.searched(fetched.attempts, fetched.generation, story);
     match &fetched.result {
         Ok(Served::Whole(manifest, outcome)) => {
-            let (size, now) = (manifest.body.len() as u64, Instant::now());
-            let unproved = &parts.memories.unproved;
-            unproved.served((&wish.image, wish.trust), size, now);
             let address = manifest.spelled.address.clone();
             record.served_by_spelled(&manifest.endpoint, address);
             respond(Content::from(&**manifest), request, *outcome, record)
@@ -93,6 +92,7 @@ pub(crate) async fn answer(
             endpoint,
             outcome,
         }) => {
+            asking.fetch_ahead(digest, endpoint);
             record.served_by(endpoint);
             record.answers(200, *outcome, Instant::now());
             head_of(StatusCode::OK, &record)
@@ -112,18 +112,13 @@ pub(crate) async fn answer(
             )
         }
         Err(nothing) => {
-            // To who takes some kinds only a registry may say that it has none of them.
-            if wish.kinds.are_all() && nothing.is_nowhere(&fetched.tried) {
-                let unproved = &parts.memories.unproved;
-                unproved.missing((&wish.image, wish.trust), Instant::now());
-            }
             let missing = Missing {
                 what: &wish.to_string(),
                 unknown: ErrorCode::ManifestUnknown,
                 tried: &fetched.tried,
                 nothing,
             };
-            missing.answer(parts, &route, request, record)
+            missing.answer(parts, &asking.route, request, record)
         }
     }
 }

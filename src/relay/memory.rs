@@ -1,18 +1,18 @@
-//! Short memories of the pull path: manifests for the GET that follows a HEAD, denials, quarantined bytes, tags that were
-//! answered without a proof, and blobs that were delivered a moment ago. All bounded, all forgetting by time.
+//! Short memories of the pull path: manifests for the GET that follows a HEAD and who was asked by it, denials, quarantined bytes,
+//! what tags were answered with, and blobs that were delivered a moment ago. All bounded.
 
 mod behind;
 mod eviction;
 mod image;
-mod unproved;
+mod tags;
 
 pub(crate) use behind::{Marked, Pulled, Unproven};
 pub(crate) use image::{Image, Named};
-pub(crate) use unproved::Doubted;
+pub(crate) use tags::Refuted;
 
 use super::answer::{header_value, served_by};
 use super::blob::ToldSize;
-use crate::cache::{Bounds, SharedTtlMap, TtlMap};
+use crate::cache::{Bounds, SharedTtlMap, Trust, TtlMap};
 use crate::http1::Fields;
 use crate::oci::{Digest, RegistryName, Repository};
 use crate::topology::EndpointId;
@@ -20,7 +20,8 @@ use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::Duration;
-use unproved::UnprovedTags;
+use tags::TagAnswers;
+use tokio::time::Instant;
 
 /// The digest that a registry says of what it sends.
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -55,16 +56,6 @@ pub(crate) struct Spelled {
     pub(crate) address: Arc<str>,
 }
 
-/// A manifest that was proved and read, with the bytes and headers that it came in: the same again from the same address
-/// need not be hashed and read again.
-#[derive(Debug)]
-pub(crate) struct Proved {
-    /// What came of it.
-    pub(crate) manifest: Arc<Manifest>,
-    /// The source's headers that had a part in it.
-    pub(crate) claims: Claims,
-}
-
 /// What an answer's head says of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Claims {
@@ -79,10 +70,12 @@ pub(crate) struct Claims {
 pub(crate) struct Memories {
     /// Manifests by digest, 30 s (design P6): the GET by digest that follows a HEAD by tag.
     pub(crate) manifests: SharedTtlMap<Image, Arc<Manifest>>,
-    /// What tags were answered with, 30 s: a GET by tag follows a HEAD by tag, and the next pod of the same image both.
-    pub(crate) proved: SharedTtlMap<Image, Arc<Proved>>,
-    /// What tiers answered for tags without a digest, and whether anything came of it (design P13).
-    pub(crate) unproved: UnprovedTags,
+    /// Whose HEAD by tag told such a client a digest, 30 s: there the GET by digest goes first (harbor-facts 13.1).
+    pub(crate) headed: SharedTtlMap<(Image, Trust), EndpointId>,
+    /// Manifests by digest that have passed: since when they are kept on disk, if they are.
+    pub(crate) passed: SharedTtlMap<Image, Option<Instant>>,
+    /// What tiers answered for tags, and what of it is nowhere (design P13).
+    pub(crate) tags: TagAnswers,
     /// Repositories that upstream denied, 10 min (design P5).
     pub(crate) denials: SharedTtlMap<(RegistryName, Repository), String>,
     /// What was told of the sizes of blobs that no manifest names, 10 s: each blob is searched for once in that time.
@@ -123,21 +116,12 @@ impl Manifest {
             direct,
         }
     }
-}
 
-// === impl Proved ===
-
-impl Proved {
-    /// Whether an answer of that endpoint is the same as this one.
-    pub(crate) fn is(&self, endpoint: &EndpointId, fields: &Fields, body: &Bytes) -> bool {
-        let Claims {
-            digest,
-            content_type,
-        } = &self.claims;
-        self.manifest.endpoint == *endpoint
-            && digest.as_ref().map(String::as_bytes) == fields.get(&CONTENT_DIGEST)
-            && content_type.as_ref().map(String::as_bytes) == fields.get(&CONTENT_TYPE)
-            && self.manifest.body == *body
+    /// The same for an answer of another endpoint, which named it.
+    pub(crate) fn told_by(&self, endpoint: &EndpointId) -> Self {
+        let (body, digest) = (self.body.clone(), self.digest.clone());
+        let media_type = self.media_type.clone();
+        Self::new(body, digest, media_type, endpoint.clone(), self.direct)
     }
 }
 
@@ -173,8 +157,9 @@ impl Memories {
         Self {
             // Of at most 4 MiB each, in practice of a few KiB.
             manifests: SharedTtlMap::of(TtlMap::weighed(recent, |_, kept| kept.body.len())),
-            proved: SharedTtlMap::of(TtlMap::weighed(recent, |_, kept| kept.manifest.body.len())),
-            unproved: UnprovedTags::new(),
+            headed: SharedTtlMap::new(Bounds::entries(seconds(30), 1024)),
+            passed: SharedTtlMap::new(Bounds::entries(Duration::MAX, 4096)),
+            tags: TagAnswers::new(),
             denials: SharedTtlMap::new(ten_minutes),
             told_sizes: SharedTtlMap::new(Bounds::entries(seconds(10), 1024)),
             quarantine: SharedTtlMap::new(ten_minutes),

@@ -2,6 +2,7 @@
 //! tells health what it learned. Decides nothing itself: `timing` says when, `rules` says what an answer means,
 //! `candidates` says who is next.
 
+mod ask;
 mod dial;
 mod ending;
 mod events;
@@ -60,8 +61,18 @@ pub(crate) trait Wanted: Send + Sync + 'static {
         false
     }
 
+    /// Whether that answer to HEAD tells too little, so that the same address is asked by GET.
+    fn is_too_little(&self, _answer_to_head: &Answer) -> bool {
+        false
+    }
+
+    /// Who is asked before everybody else, while it is well.
+    fn first(&self) -> Option<&EndpointId> {
+        None
+    }
+
     /// Who is asked only when everybody else has failed.
-    fn doubted(&self) -> &[EndpointId] {
+    fn refuted(&self) -> &[EndpointId] {
         &[]
     }
 }
@@ -110,7 +121,8 @@ impl<W: Wanted> Search<W> {
     ) -> Self {
         let mut candidates =
             Candidates::new(&parts, &route, wanted.content().cloned(), wanted.trust());
-        candidates.leave_for_last(wanted.doubted());
+        candidates.begin_with(wanted.first());
+        candidates.leave_for_last(wanted.refuted());
         let machine = Machine::new(timing, candidates.has_upstream(), Instant::now());
         Self {
             parts,
@@ -280,11 +292,7 @@ impl<W: Wanted> Search<W> {
         let ask = self.wanted.ask(leg, &candidate.source);
         let (parts, wanted) = (self.parts.clone(), self.wanted.clone());
         self.running.push(attempt, async move {
-            let exchanger = &parts.exchanger;
-            let answer = exchanger
-                .exchange(&candidate.source, &candidate.endpoint, connection, &ask)
-                .await;
-            let took = answer.as_ref().ok().map(|answer| answer.took);
+            let (answer, took) = ask::ask(&parts, &*wanted, &candidate, connection, ask).await;
             let result = match answer {
                 Ok(answer) => wanted.examine(authority, &candidate.endpoint, answer).await,
                 Err(error) => Err(rejected(error, authority)),

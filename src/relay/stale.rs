@@ -188,6 +188,14 @@ impl Stale {
         kinds.contain(&found.media_type).then_some(found)
     }
 
+    /// Whether the disk holds content, of whatever age. A disk that does not answer does not.
+    pub(crate) async fn holds(&self, content: &Image) -> bool {
+        let (shelf, slot) = (self.shelf.clone(), slot(content, content.kinds));
+        let looking = tokio::task::spawn_blocking(move || shelf.holds(&slot));
+        let looked = tokio::time::timeout(READ_LIMIT, looking).await;
+        matches!(looked, Ok(Ok(true)))
+    }
+
     /// Forgets what was kept and said long ago.
     pub(crate) fn sweep(&self, now: Instant) {
         self.kept.sweep(now);

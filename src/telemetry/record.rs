@@ -116,7 +116,7 @@ pub enum EventName {
     NodeDegraded,
     /// Bytes did not fit their digest.
     DigestMismatch,
-    /// An answer for a tag that no digest proves came to nothing; others are asked first.
+    /// Something that a tier named for a tag is nowhere; others are asked first.
     TagUnconfirmed,
     /// A manifest was answered from disk.
     StaleServed,

@@ -5,7 +5,7 @@ use crate::support::{FakeRegistry, Fault, Image, On};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn equal_requests_at_once_are_one_request_upstream_and_a_client_that_leaves_hurts_nobody() {
+async fn equal_requests_at_once_are_one_search_and_a_client_that_leaves_hurts_nobody() {
     let image = Image::random(1, 1);
     let tier = FakeRegistry::builder().with_image(TIERED, "1", &image);
     let upstream = FakeRegistry::builder().with_image(REPOSITORY, "1", &image);
@@ -28,15 +28,16 @@ async fn equal_requests_at_once_are_one_request_upstream_and_a_client_that_leave
     for got in &all {
         assert_eq!((got.status, &got.body), (200, &image.top.body));
     }
-    assert_eq!(tier.requests().len(), 1, "{:?}", tier.lines());
+    // By tag a HEAD, and what it told by digest.
+    assert_eq!(tier.requests().len(), 2, "{:?}", tier.lines());
     let ids: std::collections::HashSet<_> = all
         .iter()
         .map(|got| got.header("x-harbor-pilot-request-id").unwrap())
         .collect();
     assert_eq!(ids.len(), all.len(), "each request has its own number");
-    // HEAD is another question.
+    // Later is another question.
     let head = node.head("manifests/1").await;
     assert_eq!(head.status, 200);
-    assert_eq!(tier.requests().len(), 2, "{:?}", tier.lines());
+    assert_eq!(tier.requests().len(), 3, "{:?}", tier.lines());
     assert_eq!(upstream.requests().len(), 0);
 }

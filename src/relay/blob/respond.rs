@@ -126,8 +126,8 @@ pub(crate) async fn answer(
         Ok(found) => found,
         Err(nothing) => {
             if nothing.is_nowhere(&ended.tried) {
-                let unproved = &parts.memories.unproved;
-                unproved.missing((wanted.expected().blob(), wanted.trust), Instant::now());
+                let content = (wanted.expected().blob(), wanted.trust);
+                parts.memories.tags.is_nowhere(content, Instant::now());
             }
             let nothing = parts.remember_denial((&route, request.trust), denied, nothing);
             if let (

@@ -136,7 +136,7 @@ impl SizeSearch {
             Err(nothing) => {
                 if nothing.is_nowhere(&ended.tried) {
                     let blob = (self.wanted.expected.blob(), trust);
-                    parts.memories.unproved.missing(blob, Instant::now());
+                    parts.memories.tags.is_nowhere(blob, Instant::now());
                 }
                 Err(parts.remember_denial((&route, trust), denied, nothing))
             }

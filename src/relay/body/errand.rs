@@ -42,12 +42,12 @@ impl Errand {
         Some(span)
     }
 
-    /// All that was wanted is there, and fits: who named it in a tag's manifest was right. `bytes`: of this body.
+    /// All that was wanted is there, and fits: who named it with another size was wrong. `bytes`: of this body.
     pub(super) fn delivered(&self, bytes: u64) {
         let size = self.total.unwrap_or(self.first.saturating_add(bytes));
         let Pulled { blob, trust } = self.wanted.pulled();
-        let unproved = &self.parts.memories.unproved;
-        unproved.served((&blob, trust), size, Instant::now());
+        let tags = &self.parts.memories.tags;
+        tags.has_size((&blob, trust), size, Instant::now());
     }
 
     /// What went out whole and without a hash is suspect when it is asked for again soon (design P8): containerd has found

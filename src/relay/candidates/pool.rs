@@ -14,6 +14,8 @@ use tokio::time::Instant;
 /// What is known when candidates are listed.
 pub(super) struct Known<'a> {
     pub(super) snapshot: &'a Snapshot,
+    /// Whose HEAD told the digest: it is asked first, whatever its tier, while it is well.
+    pub(super) first: Option<&'a EndpointId>,
     pub(super) limits: Limits,
     pub(super) trust: Trust,
     /// Who answered for the repository.
@@ -31,7 +33,7 @@ pub(super) trait Marks {
     fn is_quarantined(&self, endpoint: &EndpointId) -> bool;
     /// It was silent or slow a while ago: it stands behind the others of its kind.
     fn is_silent(&self, endpoint: &EndpointId) -> bool;
-    /// It asked for peace with this registry's requests, or what it said for this tag came to nothing: it stands behind
+    /// It asked for peace with this registry's requests, or what it named for this tag is nowhere: it stands behind
     /// everybody, upstream included.
     fn is_unwanted(&self, endpoint: &EndpointId) -> bool;
 }
@@ -142,6 +144,14 @@ impl Pool {
         let mut ordered = silent_last(candidates.collect(), is_silent);
         let is_last = |candidate: &Candidate| candidate.is_last;
         ordered.make_contiguous().sort_by_key(is_last);
+        let is_first = |candidate: &Candidate| {
+            known.first == Some(&candidate.endpoint) && candidate.is_healthy && !candidate.is_loaded
+        };
+        if let Some(at) = ordered.iter().position(is_first)
+            && let Some(first) = ordered.remove(at)
+        {
+            ordered.push_front(first);
+        }
         ordered
     }
 

@@ -8,7 +8,7 @@ use crate::oci::{Digest, ManifestKinds, Reference};
 use crate::relay::causes::Tried;
 use crate::relay::engine::{RelayParts, Rules};
 use crate::relay::head;
-use crate::relay::memory::{Doubted, Image, Manifest, Named, Proved};
+use crate::relay::memory::{Image, Manifest, Named, Refuted};
 use crate::relay::rules::FinalAnswer;
 use crate::relay::search::{Ended, Found, NotFound, Search};
 use crate::relay::stale::StaleManifest;
@@ -58,11 +58,11 @@ impl Fetched {
 }
 
 /// A good answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Served {
     /// All of it.
     Whole(Arc<Manifest>, RequestOutcome),
-    /// Upstream's HEAD.
+    /// A HEAD.
     Head {
         digest: Digest,
         media_type: String,
@@ -74,10 +74,38 @@ pub(crate) enum Served {
     Stale(StaleManifest),
 }
 
+impl Fetched {
+    /// What came of this and of what was asked after it.
+    pub(super) fn then(
+        &self,
+        result: Result<Served, NotFound>,
+        tried: &[Tried],
+        attempts: u32,
+    ) -> Self {
+        Self {
+            result,
+            tried: [&self.tried, tried].concat(),
+            attempts: self.attempts.saturating_add(attempts),
+            generation: self.generation,
+        }
+    }
+}
+
 impl Wish {
-    /// The tag as such clients know it.
-    fn tag(&self) -> (Image, Trust) {
+    /// What is asked for as such clients know it.
+    fn asked(&self) -> (Image, Trust) {
         (self.image.clone(), self.trust)
+    }
+
+    /// The same client's request for the whole of a digest.
+    pub(super) fn of_digest(&self, digest: &Digest) -> Self {
+        let (registry, repository) = (&self.image.registry, &self.image.repository);
+        Self {
+            image: Image::content(registry.clone(), repository.clone(), digest.clone()),
+            kinds: self.kinds,
+            head: false,
+            trust: self.trust,
+        }
     }
 }
 
@@ -107,22 +135,18 @@ pub(super) async fn fetch(
 ) -> Fetched {
     let (route, denied) = parts.without_denied(route);
     parts.hedging.requested(wish.trust);
-    let doubted = doubted(&parts, &wish);
-    let is_retry = !doubted.is_empty();
-    let search = |head, doubted| search(&parts, &rules, &route, &wish, head, doubted, &request_id);
-    let mut ended = search(wish.head, doubted).await;
-    if wish.head && ended.head_was_of_no_use() {
-        let doubted = self::doubted(&parts, &wish);
-        ended = Box::pin(search(false, doubted)).await.after(ended);
-    }
+    let refuted = refuted(&parts, &wish);
+    let is_retry = !refuted.is_empty();
+    let search = |refuted| search(&parts, &rules, &route, &wish, refuted, &request_id);
+    let mut ended = search(refuted).await;
     if is_retry
         && let Err(nothing @ NotFound::Final { answer, .. }) = &ended.result
         && *answer != FinalAnswer::NoMemory
     {
-        // A doubt changes the order; it makes no "no" of what would have been served without it. Upstream denies what
-        // a tier has a credential for, and tags that it has deleted.
+        // That changes the order; it makes no "no" of what would have been served without it. Upstream denies what a tier has a
+        // credential for, and tags that it has deleted.
         parts.remember_denial((&route, wish.trust), None, nothing.clone());
-        ended = Box::pin(search(wish.head, Vec::new())).await.after(ended);
+        ended = Box::pin(search(Vec::new())).await.after(ended);
     }
     let limits = rules.config.stale;
     let result = match ended.result {
@@ -149,30 +173,29 @@ pub(super) async fn fetch(
     }
 }
 
-/// Whose answers for this tag came to nothing, which is said once of each.
-fn doubted(parts: &RelayParts, wish: &Wish) -> Vec<EndpointId> {
+/// Who named what is nowhere for this tag, which is said once of each.
+fn refuted(parts: &RelayParts, wish: &Wish) -> Vec<EndpointId> {
     if wish.image.reference.digest().is_some() {
         return Vec::new();
     }
-    let unproved = &parts.memories.unproved;
-    let doubted = unproved.doubted(&wish.tag(), Instant::now());
-    for one in doubted.iter().filter(|one| one.is_news) {
-        let Doubted { endpoint, top, .. } = one;
+    let refuted = parts.memories.tags.refuted(&wish.asked(), Instant::now());
+    for one in refuted.iter().filter(|one| one.is_news) {
+        let Refuted { endpoint, top, .. } = one;
         parts.sinks.journal.event(StateChange {
             event: EventName::TagUnconfirmed,
             tier: Some(endpoint.source.label().to_owned()),
             endpoint: Some(endpoint.address.to_string()),
             reason: format!("{wish} is {top}"),
             message: format!(
-                "{endpoint} answered {wish} with {top}, which no digest proved and of which nothing came; for 5 minutes it is \
-                 asked for this tag after everybody else"
+                "{endpoint} answered {wish} with {top}, and something that it names is nowhere or has another size; for 5 \
+                 minutes it is asked for this tag after everybody else"
             ),
         });
     }
-    doubted.into_iter().map(|one| one.endpoint).collect()
+    refuted.into_iter().map(|one| one.endpoint).collect()
 }
 
-/// What was found, remembered. `is_retry`: somebody's word for this tag came to nothing, and may have taught wrong sizes.
+/// What was found, remembered. `is_retry`: somebody named what is nowhere, and may have taught wrong sizes.
 fn learn(
     parts: &RelayParts,
     route: &Arc<Route>,
@@ -181,20 +204,31 @@ fn learn(
     limits: config::Stale,
     is_retry: bool,
 ) -> Served {
-    let (unproved, now) = (&parts.memories.unproved, Instant::now());
+    let (memories, now) = (&parts.memories, Instant::now());
     let outcome = head::outcome(route, &found.endpoint, found.first_choice);
-    let may_keep = is_anonymous(parts, route, &found.endpoint);
     let of = (&wish.image, wish.trust);
+    let may_keep = is_anonymous(parts, route, &found.endpoint);
+    let is_tiers = matches!(found.endpoint.source, SourceId::Tier(_));
     match found.good {
         Told::Head {
             digest,
             media_type,
             length,
         } => {
-            if may_keep {
+            if is_tiers {
+                let content = wish.of_digest(&digest).image;
+                let (trust, endpoint) = (wish.trust, &found.endpoint);
+                let headed = &memories.headed;
+                headed.put((content, trust), endpoint.clone(), trust, now);
+                let told = (&digest, length);
+                memories.tags.answered(&wish.asked(), endpoint, told, now);
+                let learned = std::iter::once(&digest);
+                parts
+                    .stickiness
+                    .answered((route, trust), endpoint, learned, now);
+            } else if may_keep {
                 parts.stale.keep(of, &digest, || None, limits);
             }
-            unproved.proved(&wish.tag(), &digest, now);
             Served::Head {
                 digest,
                 media_type,
@@ -203,61 +237,42 @@ fn learn(
                 outcome,
             }
         }
-        Told::Same(proved) => {
-            let manifest = proved.manifest.clone();
-            if may_keep {
-                let whole = || Some((manifest.body.clone(), manifest.media_type.to_string()));
-                parts.stale.keep(of, &manifest.digest, whole, limits);
-            }
-            if proved.claims.told_digest().is_some() {
-                unproved.proved(&wish.tag(), &manifest.digest, now);
-            } else {
-                unproved.given(&wish.tag(), &manifest.digest, now);
-            }
-            Served::Whole(manifest, outcome)
-        }
         Told::Whole {
             body,
             digest,
             media_type,
             descriptors,
-            claims,
         } => {
-            if may_keep {
+            let size = body.len() as u64;
+            let is_kept = may_keep && limits.enabled;
+            if is_kept {
                 let whole = || Some((body.clone(), media_type.clone()));
                 parts.stale.keep(of, &digest, whole, limits);
             }
-            let (registry, repository) = (&wish.image.registry, &wish.image.repository);
-            let key = Image::content(registry.clone(), repository.clone(), digest.clone());
+            let key = wish.of_digest(&digest).image;
             let direct = outcome == RequestOutcome::Direct;
             let manifest = Manifest::new(body, digest, media_type.into(), found.endpoint, direct);
             let manifest = Arc::new(manifest);
-            let kept = parts.memories.manifests.get(&key, now);
+            let (endpoint, top, trust) = (&manifest.endpoint, &manifest.digest, wish.trust);
+            if wish.image.reference.digest().is_none() && is_tiers {
+                memories
+                    .tags
+                    .answered(&wish.asked(), endpoint, (top, size), now);
+            }
+            let kept = memories.manifests.get(&key, now);
             // What the same endpoint said moments ago taught all there is to learn.
-            if is_retry || kept.is_none_or(|kept| kept.endpoint != manifest.endpoint) {
-                let within = (registry, repository);
-                parts.sizes.learn(within, &descriptors, wish.trust);
+            if is_retry || kept.is_none_or(|kept| kept.endpoint != *endpoint) {
+                let within = (&wish.image.registry, &wish.image.repository);
+                parts.sizes.learn(within, &descriptors, trust);
                 let learned = descriptors.iter().map(|descriptor| &descriptor.digest);
-                let learned = learned.chain([&manifest.digest]);
+                let learned = learned.chain([top]);
                 parts
                     .stickiness
-                    .answered((route, wish.trust), &manifest.endpoint, learned, now);
-                let manifests = &parts.memories.manifests;
-                manifests.put(key, manifest.clone(), wish.trust, now);
-            }
-            if wish.image.reference.digest().is_none() {
-                let (tag, endpoint, top) = (wish.tag(), &manifest.endpoint, &manifest.digest);
-                match (claims.told_digest(), &endpoint.source) {
-                    (Some(_), _) => unproved.proved(&tag, top, now),
-                    (None, SourceId::Tier(_)) => {
-                        unproved.answered(&tag, endpoint, top, &descriptors, now);
-                    }
-                    (None, SourceId::Upstream(_)) => unproved.given(&tag, top, now),
-                }
-                let manifest = manifest.clone();
-                let proved = Arc::new(Proved { manifest, claims });
-                let memory = &parts.memories.proved;
-                memory.put(wish.image.clone(), proved, wish.trust, now);
+                    .answered((route, trust), endpoint, learned, now);
+                memories.tags.lists((&key, trust), &descriptors);
+                let since = is_kept.then_some(now);
+                memories.passed.put(key.clone(), since, trust, now);
+                memories.manifests.put(key, manifest.clone(), trust, now);
             }
             Served::Whole(manifest, outcome)
         }
@@ -265,7 +280,7 @@ fn learn(
 }
 
 /// Only what anybody could have had is kept for everybody (design P11).
-fn is_anonymous(parts: &RelayParts, route: &Route, endpoint: &EndpointId) -> bool {
+pub(super) fn is_anonymous(parts: &RelayParts, route: &Route, endpoint: &EndpointId) -> bool {
     let mut legs = route.legs.iter();
     let Some(leg) = legs.find(|leg| leg.source == endpoint.source) else {
         return false;
@@ -301,24 +316,17 @@ async fn search(
     rules: &Rules,
     route: &Arc<Route>,
     wish: &Wish,
-    head_is_enough: bool,
-    doubted: Vec<EndpointId>,
+    refuted: Vec<EndpointId>,
     request_id: &Arc<str>,
 ) -> Ended<Told> {
-    let known = match wish.image.reference {
-        Reference::Tag(_) => parts.memories.proved.get(&wish.image, Instant::now()),
-        Reference::Digest(_) => None,
-    };
     let wanted = ManifestWanted {
-        known,
-        doubted,
+        first: parts.memories.headed.get(&wish.asked(), Instant::now()),
+        refuted,
         parts: parts.clone(),
         image: wish.image.clone(),
         kinds: wish.kinds,
         trust: wish.trust,
-        head_is_enough,
-        // Once per request: what is asked again is an incomplete answer of upstream.
-        hedged: head_is_enough == wish.head,
+        head_is_enough: wish.head,
         policy: rules.config.failover.harbor_policy,
         request_id: request_id.clone(),
         limit: parts.limits.manifest_bytes,

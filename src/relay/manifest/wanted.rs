@@ -12,16 +12,16 @@ use crate::relay::body::blame;
 use crate::relay::coding::{Packed, undone};
 use crate::relay::engine::RelayParts;
 use crate::relay::head;
-use crate::relay::memory::{CONTENT_DIGEST, Claims, Image, Proved};
+use crate::relay::memory::{CONTENT_DIGEST, Claims, Image};
 use crate::relay::quota;
 use crate::relay::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
 use crate::relay::search::{Rejection, Wanted, unread};
 use crate::relay::timing::Timing;
 use crate::route::Leg;
-use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
+use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
 use bytes::Bytes;
 use hyper::Method;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use std::borrow::Cow;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -34,15 +34,13 @@ pub(crate) struct ManifestWanted {
     pub(super) kinds: ManifestKinds,
     pub(super) trust: Trust,
     pub(super) head_is_enough: bool,
-    /// A slow tier may be asked beside another.
-    pub(super) hedged: bool,
     pub(super) policy: HarborPolicy,
     pub(super) request_id: Arc<str>,
     pub(super) limit: u64,
-    /// What this tag was answered with a moment ago.
-    pub(super) known: Option<Arc<Proved>>,
-    /// Whose answers for this tag came to nothing.
-    pub(super) doubted: Vec<EndpointId>,
+    /// Whose HEAD told this digest a moment ago.
+    pub(super) first: Option<EndpointId>,
+    /// Who named what is nowhere for this tag.
+    pub(super) refuted: Vec<EndpointId>,
 }
 
 /// What a source has for us.
@@ -54,11 +52,8 @@ pub(crate) enum Told {
         digest: Digest,
         media_type: String,
         descriptors: Vec<Descriptor>,
-        claims: Claims,
     },
-    /// All of it, the same as a moment ago.
-    Same(Arc<Proved>),
-    /// Upstream's HEAD: complete, as containerd needs it.
+    /// A HEAD: complete, as containerd needs it.
     Head {
         digest: Digest,
         media_type: String,
@@ -85,9 +80,15 @@ impl ManifestWanted {
         }
     }
 
-    /// A tier's HEAD cannot be proved, and costs it as much; Docker Hub counts GETs and not HEADs (design P6).
-    fn asks_by_head(&self, source: &SourceId) -> bool {
-        self.head_is_enough && matches!(source, SourceId::Upstream(_))
+    /// A Harbor attaches a tag after HEAD by tag and GET by digest alone (harbor-facts 13.1), and Docker Hub counts GETs and not
+    /// HEADs (design P6). What other mirrors do is not known: their HEAD cannot be proved.
+    fn asks_by_head(&self, kind: SourceKind) -> bool {
+        let is_tag = self.image.reference.digest().is_none();
+        match kind {
+            SourceKind::Upstream => self.head_is_enough,
+            SourceKind::Harbor => self.head_is_enough && is_tag,
+            SourceKind::Path | SourceKind::Mirror => false,
+        }
     }
 
     /// A Content-Encoding that nobody asked for, and that cannot be undone.
@@ -96,9 +97,14 @@ impl ManifestWanted {
         Self::leave(Scope::Tier, Outcome::Neutral, Cause::Unusable, &detail)
     }
 
-    /// Upstream's HEAD is believed as far as it is complete (containerd-k3s-facts 3.2).
+    /// A HEAD is believed as far as it is complete (containerd-k3s-facts 3.2). With a coding it tells the length of something
+    /// else, and clients know a tag's content by SHA-256.
     fn told_by_head(fields: &Fields, limit: u64) -> Option<Told> {
-        let digest = fields.text(&CONTENT_DIGEST)?.parse().ok()?;
+        let coding = fields.text(&CONTENT_ENCODING).unwrap_or("identity");
+        let digest: Digest = fields.text(&CONTENT_DIGEST)?.parse().ok()?;
+        if !coding.trim().eq_ignore_ascii_case("identity") || !digest.is_sha256() {
+            return None;
+        }
         let length = fields.content_length();
         let length = length.filter(|length| (1..=limit).contains(length))?;
         let media_type = fields.text(&CONTENT_TYPE)?.split(';').next()?;
@@ -128,11 +134,6 @@ impl ManifestWanted {
                 Packed::Refused(refused) => unread(refused.into()),
             })?;
         }
-        if let Some(known) = &self.known
-            && known.is(endpoint, &fields, &body)
-        {
-            return Ok(Told::Same(known.clone()));
-        }
         let claims = Claims::of(&fields);
         let hard = Outcome::Hard(Failure::Content);
         match prove(&self.image.reference, &claims, &body) {
@@ -145,7 +146,6 @@ impl ManifestWanted {
                 digest,
                 media_type,
                 descriptors,
-                claims,
             }),
             Err(_) if is_encoded => Err(Self::coded("it fits nothing")),
             Err(Misfit::Wrong(due)) => {
@@ -171,7 +171,7 @@ impl Wanted for ManifestWanted {
     type Good = Told;
 
     fn ask(&self, leg: &Leg, source: &Source) -> Ask {
-        let method = match self.asks_by_head(&source.id) {
+        let method = match self.asks_by_head(source.kind) {
             true => Method::HEAD,
             false => Method::GET,
         };
@@ -200,14 +200,10 @@ impl Wanted for ManifestWanted {
             let metrics = &self.parts.sinks.metrics;
             metrics.upstream_quota(registry.as_str(), left);
         }
-        if self.asks_by_head(&endpoint.source) && seen.status == 403 {
-            return Err(head::forbidden());
-        }
         match judge(Asked::Document, authority, self.policy, &seen) {
-            Verdict::Use(_) if self.asks_by_head(&endpoint.source) => {
+            Verdict::Use(_) if answer.head => {
                 let told = Self::told_by_head(&answer.fields, self.limit);
-                // With a coding it tells the length of something else.
-                told.filter(|_| !seen.encoded).ok_or_else(|| {
+                told.ok_or_else(|| {
                     let detail = "the answer to HEAD is incomplete";
                     let outcome = Outcome::Success;
                     Self::leave(Scope::Address, outcome, Cause::Unusable, detail)
@@ -228,11 +224,24 @@ impl Wanted for ManifestWanted {
     }
 
     fn is_hedged(&self) -> bool {
-        self.hedged
+        true
     }
 
-    fn doubted(&self) -> &[EndpointId] {
-        &self.doubted
+    fn is_too_little(&self, answer_to_head: &Answer) -> bool {
+        match answer_to_head.status.as_u16() {
+            200 => Self::told_by_head(&answer_to_head.fields, self.limit).is_none(),
+            // Some take GET alone, and a policy's reason stands in the body.
+            400 | 403 | 405 | 412 | 501 => true,
+            _ => false,
+        }
+    }
+
+    fn first(&self) -> Option<&EndpointId> {
+        self.first.as_ref()
+    }
+
+    fn refuted(&self) -> &[EndpointId] {
+        &self.refuted
     }
 }
 

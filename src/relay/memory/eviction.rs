@@ -1,6 +1,6 @@
 //! What has to go: what has expired, and kept manifests where memory runs short.
 
-use super::{Manifest, Memories, Proved};
+use super::{Manifest, Memories};
 use crate::budget::SMALL;
 use crate::cache::Trust;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ impl Memories {
     /// Forgets what has expired.
     pub(crate) fn sweep(&self, now: Instant) {
         self.manifests.sweep(now);
-        self.proved.sweep(now);
+        self.headed.sweep(now);
         self.denials.sweep(now);
         self.told_sizes.sweep(now);
         self.quarantine.sweep(now);
@@ -23,15 +23,8 @@ impl Memories {
     /// ones stay: all of them together are little, and most of them are somebody's next request.
     pub(crate) fn give_up(&self, is_enough: &dyn Fn() -> bool) {
         let of_kept = |kept: &Arc<Manifest>| kept.body.len() > SMALL;
-        let of_proved = |proved: &Arc<Proved>| proved.manifest.body.len() > SMALL;
         for trust in [Trust::Untrusted, Trust::Trusted] {
-            while !is_enough() {
-                let kept = self.manifests.evict(trust, of_kept);
-                let proved = self.proved.evict(trust, of_proved);
-                if !kept && !proved {
-                    break;
-                }
-            }
+            while !is_enough() && self.manifests.evict(trust, of_kept) {}
         }
     }
 }

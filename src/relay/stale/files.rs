@@ -131,6 +131,12 @@ impl Shelf {
         })
     }
 
+    /// Whether there is a file for a slot.
+    pub(super) fn holds(&self, slot: &Slot) -> bool {
+        let path = |trust| self.folder(trust, &slot.folder).join(slot.name());
+        TREES.into_iter().any(|(trust, _)| path(trust).exists())
+    }
+
     fn content(
         &self,
         folder: &str,

@@ -4,10 +4,6 @@ use crate::client::{End, Got};
 use crate::node::{Node, REPOSITORY, Setup, TIERED, target};
 use crate::support::{FakeRegistry, Image};
 use harbor_pilot::telemetry::EventName;
-use std::time::Duration;
-
-/// Two pulls are two for the agent after a second.
-const NEXT_PULL: Duration = Duration::from_millis(1100);
 
 struct Lab {
     _tiers: [FakeRegistry; 2],
@@ -78,17 +74,6 @@ async fn a_404_in_a_foreign_repository_refutes_nothing() {
     assert_eq!(lab.node.get(&foreign).await.status, 404);
     lab.assert_by_the_first(&lab.node.head("manifests/1").await);
     assert_eq!(lab.node.count(EventName::TagUnconfirmed), 0);
-}
-
-/// Nothing comes of a tag that is asked for and left: that is the stranger's own doubt.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tag_that_strangers_ask_for_in_vain_is_as_good_as_before() {
-    let lab = Lab::new().await;
-    for _ in 0..3 {
-        assert_eq!(lab.stranger(&target("manifests/1")).await, 200);
-        tokio::time::sleep(NEXT_PULL).await;
-    }
-    lab.pulls().await;
 }
 
 /// Asked for a layer again from its first byte, the agent suspects who gave ranges of it; it is the stranger that asks again.

@@ -99,6 +99,7 @@ impl<'a> Search<'a> {
     fn list(&mut self) -> (Arc<Snapshot>, VecDeque<Candidate>) {
         let snapshot = self.world.judge.snapshot();
         let listed = self.pool.list(&Known {
+            first: None,
             snapshot: &snapshot,
             limits: LIMITS,
             trust: Trust::Trusted,

@@ -1,0 +1,240 @@
+//! As containerd asks a Harbor (harbor-facts 13.1): HEAD by tag, then GET by digest where the HEAD was answered. Anything else
+//! leaves what Harbor stores without its tag, and then it cannot serve it while its upstream is out.
+
+use super::fetch::{Fetched, Served, Wish, fetch, is_anonymous};
+use crate::config::TierKind;
+use crate::lifecycle::{self, deadline};
+use crate::oci::Digest;
+use crate::relay::causes::Tried;
+use crate::relay::engine::{RelayParts, Rules};
+use crate::relay::memory::{Image, Manifest};
+use crate::relay::rules::{Cause, FinalAnswer};
+use crate::relay::search::NotFound;
+use crate::route::Route;
+use crate::telemetry::RequestOutcome;
+use crate::topology::{EndpointId, Failure, SourceId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// So long nobody looks again whether the disk still holds what was kept for an outage.
+const KEPT: Duration = Duration::from_secs(600);
+
+/// What a request for a manifest is made of.
+#[derive(Clone)]
+pub(super) struct Asking {
+    pub(super) parts: Arc<RelayParts>,
+    pub(super) rules: Arc<Rules>,
+    pub(super) route: Arc<Route>,
+    pub(super) wish: Arc<Wish>,
+    /// The number that goes upstream is that of the first who asks.
+    pub(super) request_id: Arc<str>,
+}
+
+// === impl Asking ===
+
+impl Asking {
+    /// Whether a tag's whole is asked for, and a Harbor may be asked for it.
+    pub(super) fn is_by_tag_of_a_harbor(&self) -> bool {
+        if self.wish.head || self.wish.image.reference.digest().is_some() {
+            return false;
+        }
+        let mut harbors = self.rules.config.tiers.iter();
+        harbors.any(|tier| {
+            let mut legs = self.route.legs.iter();
+            tier.kind == TierKind::Harbor
+                && legs.any(|leg| matches!(&leg.source, SourceId::Tier(name) if *name == tier.name))
+        })
+    }
+
+    /// The same client's other wish.
+    fn for_wish(&self, wish: Wish) -> Self {
+        Self {
+            wish: Arc::new(wish),
+            ..self.clone()
+        }
+    }
+
+    /// One search for all who ask for the same.
+    pub(super) async fn search(&self) -> Arc<Fetched> {
+        let it = self.clone();
+        let search = || {
+            fetch(
+                it.parts.clone(),
+                it.rules.clone(),
+                it.route.clone(),
+                it.wish.clone(),
+                it.request_id.clone(),
+            )
+        };
+        let key = (self.rules.generation, self.wish.clone());
+        let fetched = match self.parts.flights.join(key, search).await {
+            Ok(fetched) => fetched,
+            Err(panicked) => Arc::new(Fetched::broken(&panicked)),
+        };
+        match &fetched.result {
+            Ok(Served::Whole(manifest, _)) => self.has_size(manifest),
+            // To who takes some kinds only a registry may say that it has none of them.
+            Err(nothing) if self.wish.kinds.are_all() && nothing.is_nowhere(&fetched.tried) => {
+                let content = (&self.wish.image, self.wish.trust);
+                self.parts.memories.tags.is_nowhere(content, Instant::now());
+            }
+            _ => {}
+        }
+        fetched
+    }
+
+    /// Content is there: whoever named it with another size was wrong.
+    pub(super) fn has_size(&self, manifest: &Manifest) {
+        let content = (&self.wish.image, self.wish.trust);
+        let (tags, size) = (&self.parts.memories.tags, manifest.body.len() as u64);
+        tags.has_size(content, size, Instant::now());
+    }
+
+    /// A tag's whole: HEAD by tag, then GET by digest. Where nobody has what the HEAD named, GET by tag.
+    pub(super) async fn search_by_head(&self) -> Arc<Fetched> {
+        let headed = self.for_wish(Wish {
+            head: true,
+            ..Wish::clone(&self.wish)
+        });
+        let (began, headed) = (Instant::now(), headed.search().await);
+        let Ok(Served::Head {
+            digest,
+            outcome,
+            endpoint,
+            ..
+        }) = &headed.result
+        else {
+            return headed;
+        };
+        let whole = self.for_wish(self.wish.of_digest(digest));
+        let (memories, now) = (&self.parts.memories, Instant::now());
+        if let Some(kept) = memories.manifests.get(&whole.wish.image, now) {
+            whole.has_size(&kept);
+            // Whoever told the digest has answered for the tag.
+            let served = Served::Whole(Arc::new(kept.told_by(endpoint)), *outcome);
+            return Arc::new(headed.then(Ok(served), &[], 0));
+        }
+        if matches!(endpoint.source, SourceId::Upstream(_)) {
+            // The tiers have had their turn with the HEAD.
+            let (content, trust) = (whole.wish.image.clone(), self.wish.trust);
+            let headed = &memories.headed;
+            headed.put((content, trust), endpoint.clone(), trust, now);
+        }
+        // One request has one limit, however many searches it takes (design P6).
+        let rest = self.by_digest_or_tag(&headed, &whole, (digest, *outcome));
+        let until = deadline(began, self.parts.timeouts.total);
+        let ended = tokio::time::timeout_at(until, rest).await;
+        ended.unwrap_or_else(|_| {
+            let late = Tried {
+                endpoint: Some(endpoint.clone()),
+                label: endpoint.source.label().to_owned(),
+                cause: Cause::Failed(Failure::Timeout),
+                detail: "out of time after its answer to HEAD".to_owned(),
+            };
+            Arc::new(headed.then(Err(NotFound::Failed), &[late], 0))
+        })
+    }
+
+    /// What a HEAD told, by its digest; where nobody has that, GET by tag.
+    async fn by_digest_or_tag(
+        &self,
+        headed: &Fetched,
+        whole: &Self,
+        (digest, outcome): (&Digest, RequestOutcome),
+    ) -> Arc<Fetched> {
+        let got = whole.search().await;
+        let result = match &got.result {
+            Ok(Served::Whole(manifest, of_digest)) => {
+                self.keep(manifest, digest);
+                let outcome = match outcome {
+                    RequestOutcome::Failover => RequestOutcome::Failover,
+                    _ => *of_digest,
+                };
+                Some(Ok(Served::Whole(manifest.clone(), outcome)))
+            }
+            Ok(from_disk) => Some(Ok(from_disk.clone())),
+            Err(
+                nothing @ NotFound::Final {
+                    answer: FinalAnswer::NoMemory,
+                    ..
+                },
+            ) => Some(Err(nothing.clone())),
+            Err(_) => None,
+        };
+        if let Some(result) = result {
+            return Arc::new(headed.then(result, &got.tried, got.attempts));
+        }
+        let by_tag = self.search().await;
+        let attempts = got.attempts.saturating_add(by_tag.attempts);
+        let tried = [got.tried.as_slice(), &by_tag.tried].concat();
+        Arc::new(headed.then(by_tag.result.clone(), &tried, attempts))
+    }
+
+    /// A Harbor's HEAD told this: its whole is fetched where this node does not know it, which it needs for an outage, and whoever
+    /// asked mostly asks for next. A node that has the image sends a HEAD alone.
+    pub(super) fn fetch_ahead(&self, digest: &Digest, endpoint: &EndpointId) {
+        if !matches!(endpoint.source, SourceId::Tier(_)) {
+            return;
+        }
+        let limits = self.rules.config.stale;
+        let may_keep = limits.enabled && is_anonymous(&self.parts, &self.route, endpoint);
+        let whole = self.for_wish(self.wish.of_digest(digest));
+        if self.has_passed(&whole.wish.image, may_keep) {
+            if may_keep {
+                self.keep_name(digest);
+            }
+            return;
+        }
+        let (it, digest) = (self.clone(), digest.clone());
+        lifecycle::spawn_detached("manifest ahead", async move {
+            if may_keep && it.parts.stale.holds(&whole.wish.image).await {
+                let (now, trust) = (Instant::now(), whole.wish.trust);
+                let passed = &it.parts.memories.passed;
+                passed.put(whole.wish.image.clone(), Some(now), trust, now);
+                it.keep_name(&digest);
+                return;
+            }
+            // Whoever asked for the tag may have asked for the whole meanwhile.
+            let kept = it
+                .parts
+                .memories
+                .manifests
+                .get(&whole.wish.image, Instant::now());
+            if let Some(kept) = kept {
+                return it.keep(&kept, &digest);
+            }
+            if let Ok(Served::Whole(manifest, _)) = &whole.search().await.result {
+                it.keep(manifest, &digest);
+            }
+        });
+    }
+
+    /// Whether this node has had the content; where it is to be kept on disk, whether it was there some minutes ago.
+    fn has_passed(&self, content: &Image, may_keep: bool) -> bool {
+        let now = Instant::now();
+        let passed = self.parts.memories.passed.get(content, now);
+        match passed {
+            Some(Some(since)) => !may_keep || now < deadline(since, KEPT),
+            Some(None) => !may_keep,
+            None => false,
+        }
+    }
+
+    /// What the tag names now: its content is on disk.
+    fn keep_name(&self, digest: &Digest) {
+        let of = (&self.wish.image, self.wish.trust);
+        let limits = self.rules.config.stale;
+        self.parts.stale.keep(of, digest, || None, limits);
+    }
+
+    /// What the tag names now, with its content.
+    fn keep(&self, manifest: &Manifest, digest: &Digest) {
+        if is_anonymous(&self.parts, &self.route, &manifest.endpoint) {
+            let whole = || Some((manifest.body.clone(), manifest.media_type.to_string()));
+            let of = (&self.wish.image, self.wish.trust);
+            let limits = self.rules.config.stale;
+            self.parts.stale.keep(of, digest, whole, limits);
+        }
+    }
+}

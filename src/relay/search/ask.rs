@@ -1,0 +1,54 @@
+//! One attempt's request, and once more by GET where the answer to HEAD tells too little.
+
+use super::Wanted;
+use crate::exchange::{Answer, Ask, Error, Place};
+use crate::relay::candidates::Candidate;
+use crate::relay::engine::RelayParts;
+use crate::upstream::Connection;
+use hyper::Method;
+use std::time::Duration;
+
+/// The answer, and how long the first one took.
+pub(super) async fn ask<W: Wanted>(
+    parts: &RelayParts,
+    wanted: &W,
+    at: &Candidate,
+    connection: Connection,
+    ask: Ask,
+) -> (Result<Answer, Error>, Option<Duration>) {
+    let exchanger = &parts.exchanger;
+    let exchange = exchanger.exchange(&at.source, &at.endpoint, connection, &ask);
+    let answer = exchange.await;
+    let took = answer.as_ref().ok().map(|answer| answer.took);
+    match answer {
+        Ok(answer) if answer.head && wanted.is_too_little(&answer) => {
+            // Boxed: rare, and as large as the first.
+            let again = Box::pin(by_get(parts, at, ask)).await;
+            (again, took)
+        }
+        answer => (answer, took),
+    }
+}
+
+async fn by_get(parts: &RelayParts, at: &Candidate, ask: Ask) -> Result<Answer, Error> {
+    let ask = Ask {
+        method: Method::GET,
+        ..ask
+    };
+    let connection = match parts.client.idle(&at.endpoint) {
+        Some(idle) => idle,
+        None => {
+            let connected = parts.client.connect(&at.source, &at.endpoint).await;
+            connected.map_err(|error| Error {
+                at: Place::Endpoint,
+                failure: error.failure,
+                detail: error.detail,
+                retry_after: None,
+            })?
+        }
+    };
+    let exchanger = &parts.exchanger;
+    exchanger
+        .exchange(&at.source, &at.endpoint, connection, &ask)
+        .await
+}
