@@ -160,7 +160,13 @@ async fn the_last_bytes_come_from_whoever_has_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_ranges_are_one_answer() {
-    let table: &[(&str, &[(usize, usize)], &[&str])] = &[
+    /// A header, the parts of the answer, and what the source is asked for.
+    type Row = (
+        &'static str,
+        &'static [(usize, usize)],
+        &'static [&'static str],
+    );
+    let table: &[Row] = &[
         (
             "bytes=0-99,1000-1099, 5000-5000",
             &[(0, 99), (1000, 1099), (5000, 5000)],

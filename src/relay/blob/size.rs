@@ -95,9 +95,13 @@ impl SizeSearch {
     async fn told(self) -> Arc<ToldSize> {
         let pulled = self.wanted.pulled();
         let trust = pulled.trust;
-        let memory = self.parts.clone();
+        let parts = self.parts.clone();
+        let memory = &parts.memories.told_sizes;
+        // Another search may have ended since this one was asked for.
+        if let Some(told) = memory.get(&pulled, Instant::now()) {
+            return told;
+        }
         let told = Arc::new(self.search().await);
-        let memory = &memory.memories.told_sizes;
         memory.put(pulled, told.clone(), trust, Instant::now());
         told
     }
