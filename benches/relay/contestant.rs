@@ -42,7 +42,7 @@ pub(crate) enum Kind {
 pub(crate) struct Contestant {
     pub(crate) kind: Kind,
     pub(crate) process: Process,
-    listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
 }
 
 // === impl Kind ===
@@ -132,11 +132,15 @@ impl Contestant {
 
     /// The URL of `manifests/…` or `blobs/…` there.
     pub(crate) fn url(&self, resource: &str) -> String {
-        let listen = self.listen;
+        format!("http://{}{}", self.listen, self.path(resource))
+    }
+
+    /// The same without the address.
+    pub(crate) fn path(&self, resource: &str) -> String {
         if self.kind.is_agent() {
-            format!("http://{listen}/v2/library/app/{resource}?ns=docker.io")
+            format!("/v2/library/app/{resource}?ns=docker.io")
         } else {
-            format!("http://{listen}{REPOSITORY}/{resource}")
+            format!("{REPOSITORY}/{resource}")
         }
     }
 }

@@ -6,6 +6,7 @@
 mod contestant;
 mod load;
 mod origin;
+mod pairs;
 mod parts;
 mod process;
 mod report;
@@ -53,6 +54,10 @@ fn run() -> Result<()> {
             Part::Blob => parts::blob(&settings, &origin, directory.path(), Upstream::Tls)?,
             Part::Plain => parts::blob(&settings, &origin, directory.path(), Upstream::Plain)?,
             Part::Manifest => {
+                println!("{}", parts::sequence(&settings, &origin, directory.path())?);
+                parts::requests_per_pull(&settings, &origin, directory.path())?
+            }
+            Part::Tag => {
                 parts::manifest(&settings, &origin, directory.path(), Asking::Differently)?
             }
             Part::Alike => parts::manifest(&settings, &origin, directory.path(), Asking::Alike)?,

@@ -32,6 +32,13 @@ pub(crate) struct Origin {
     _process: Process,
 }
 
+/// A manifest with a tag of its own.
+pub(crate) struct Image {
+    pub(crate) tag: String,
+    pub(crate) digest: Digest,
+    pub(crate) length: usize,
+}
+
 /// A blob that exists until it is dropped.
 pub(crate) struct Blob {
     pub(crate) digest: Digest,
@@ -130,6 +137,31 @@ impl Origin {
         Ok(body)
     }
 
+    /// Puts so many images there; `series` makes them others.
+    pub(crate) fn put_images(&self, count: usize, series: &str) -> Result<Vec<Image>> {
+        let images = (0..count).map(|number| {
+            let layer = Digest::sha256(format!("{series} {number}").as_bytes());
+            let digest = Digest::sha256(&self.put_manifest("latest", &layer, 1)?);
+            let body = fs::read(self.directory("manifests").join(digest.as_str()))?;
+            // The origin tells a tag's digest by its name.
+            let hex = digest.as_str().rsplit(':').next().unwrap_or_default();
+            let tag = format!("tag-{hex}");
+            fs::write(self.directory("manifests").join(&tag), &body)?;
+            Ok(Image {
+                tag,
+                digest,
+                length: body.len(),
+            })
+        });
+        images.collect()
+    }
+
+    /// How many requests there were so far: its log is flushed each second.
+    pub(crate) fn requests(&self) -> Result<usize> {
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        Ok(BufReader::new(File::open(&self.log)?).lines().count())
+    }
+
     /// The TLS versions and cipher suites of all requests so far.
     pub(crate) fn suites(&self) -> Result<String> {
         let mut found = BTreeSet::new();
@@ -207,6 +239,10 @@ http {{
     ssl_protocols TLSv1.3;
     root {root}/files;
     location = /v2/ {{ return 200 '{{}}'; }}
+    location ~ "/manifests/(tag-|sha256:)(?<hex>[0-9a-f]{{64}})$" {{
+      default_type {MANIFEST_TYPE};
+      add_header Docker-Content-Digest sha256:$hex;
+    }}
     location ~ /manifests/ {{ default_type {MANIFEST_TYPE}; }}
     location ~ /blobs/(?<digest>sha256:[0-9a-f]+)$ {{
       default_type application/octet-stream;

@@ -4,6 +4,7 @@
 //! machine does falls on all alike.
 
 use crate::load::{self, Asking, SlowStreams};
+use crate::pairs::{self, At};
 use crate::report::{Samples, Table};
 use crate::{Contestant, Kind, Origin, Result, Settings, Upstream};
 use std::path::Path;
@@ -14,6 +15,9 @@ use std::time::{Duration, Instant};
 const SETTLE: Duration = Duration::from_millis(100);
 /// Until every slow stream flows: the agent lets requests wait up to 2 s at a loaded address (design P12).
 const STREAMS_FLOW: Duration = Duration::from_secs(4);
+
+/// Images of the sequence: more than the agent keeps for the GET that follows a HEAD.
+const IMAGES: usize = 2000;
 
 /// What was measured of one contestant.
 struct Measured<const N: usize> {
@@ -145,6 +149,89 @@ pub(crate) fn blob(
     Ok(table)
 }
 
+/// containerd's sequence over kept-alive connections, each pair another image.
+pub(crate) fn sequence(settings: &Settings, origin: &Origin, directory: &Path) -> Result<Table> {
+    let contestants = Contestant::start_all(settings, origin, Upstream::Tls, directory)?;
+    let mut measured = Measured::<3>::of(&settings.contestants());
+    let images = origin.put_images(IMAGES, "sequence")?;
+    let ask = |contestant: &Contestant, time| {
+        let path = |what: &str| contestant.path(what);
+        let at = At {
+            address: contestant.listen,
+            path: &path,
+        };
+        pairs::pairs(&at, &images, time)
+    };
+    for contestant in &contestants {
+        ask(contestant, Duration::from_secs(1))?;
+    }
+    for round in 0..settings.rounds {
+        for turn in turns(contestants.len(), round) {
+            let (Some(contestant), Some(row)) = (contestants.get(turn), measured.get_mut(turn))
+            else {
+                continue;
+            };
+            let before = contestant.process.cpu_seconds()?;
+            let found = ask(contestant, settings.load_time())?;
+            thread::sleep(SETTLE);
+            let cpu = contestant.process.cpu_seconds()? - before;
+            let [rate, p99, cpu_per_request] = &mut row.samples;
+            rate.push(found.per_second);
+            p99.push(found.p99);
+            cpu_per_request.push(cpu * 1e6 / found.count);
+        }
+    }
+    let title = format!(
+        "HEAD by tag and GET by digest, {IMAGES} images in turn, TLS upstream, 16 kept-alive connections, {} s",
+        settings.seconds
+    );
+    Ok(manifests_table(&title, &measured))
+}
+
+/// What a pull costs the tier in requests: an image that nobody has asked for, one that was pulled before and is asked for by its
+/// tag alone (`imagePullPolicy: Always`), and one that a client asks for by GET.
+pub(crate) fn requests_per_pull(
+    settings: &Settings,
+    origin: &Origin,
+    directory: &Path,
+) -> Result<Table> {
+    let contestants = Contestant::start_all(settings, origin, Upstream::Tls, directory)?;
+    let columns = ["new image", "known image", "GET by tag"];
+    let mut table = Table::new("Requests at the tier per pull", &columns);
+    for contestant in &contestants {
+        let label = contestant.kind.label();
+        let images = origin.put_images(2, label)?;
+        let [new, by_get] = images.as_slice() else {
+            return Err("two images were wanted".into());
+        };
+        let by_digest = format!("manifests/{}", new.digest);
+        let (tag, other) = (
+            format!("manifests/{}", new.tag),
+            format!("manifests/{}", by_get.tag),
+        );
+        let pulls: [&[(&str, &String)]; 3] = [
+            &[("HEAD", &tag), ("GET", &by_digest)],
+            &[("HEAD", &tag)],
+            &[("GET", &other)],
+        ];
+        let path = |what: &str| contestant.path(what);
+        let at = At {
+            address: contestant.listen,
+            path: &path,
+        };
+        let mut cells = Vec::new();
+        for pull in pulls {
+            let before = origin.requests()?;
+            for (method, what) in pull {
+                pairs::once(&at, method, what)?;
+            }
+            cells.push((origin.requests()? - before).to_string());
+        }
+        table.row(label, &cells);
+    }
+    Ok(table)
+}
+
 /// Small manifests over kept-alive connections.
 pub(crate) fn manifest(
     settings: &Settings,
@@ -177,27 +264,30 @@ pub(crate) fn manifest(
             cpu_per_request.push(cpu * 1e6 / found.count);
         }
     }
-    let mut table = Table::new(
-        &format!(
-            "Manifest by tag, {}, {} bytes, TLS upstream, 16 kept-alive connections, {} s",
-            match asking {
-                Asking::Differently => "each request another",
-                Asking::Alike => "all requests alike",
-            },
-            manifest.len(),
-            settings.seconds
-        ),
-        &[
-            "requests/s",
-            "/ HAProxy",
-            "/ nginx",
-            "p99 ms",
-            "CPU µs/request",
-        ],
+    let title = format!(
+        "GET by tag, {}, {} bytes, TLS upstream, 16 kept-alive connections, {} s",
+        match asking {
+            Asking::Differently => "each request another",
+            Asking::Alike => "all requests alike",
+        },
+        manifest.len(),
+        settings.seconds
     );
-    let haproxy = of(&measured, Kind::Haproxy, 0);
-    let nginx = of(&measured, Kind::Nginx, 0);
-    for row in &measured {
+    Ok(manifests_table(&title, &measured))
+}
+
+fn manifests_table(title: &str, measured: &[Measured<3>]) -> Table {
+    let columns = [
+        "requests/s",
+        "/ HAProxy",
+        "/ nginx",
+        "p99 ms",
+        "CPU µs/request",
+    ];
+    let mut table = Table::new(title, &columns);
+    let haproxy = of(measured, Kind::Haproxy, 0);
+    let nginx = of(measured, Kind::Nginx, 0);
+    for row in measured {
         let [rate, p99, cpu] = &row.samples;
         table.row(
             row.kind.label(),
@@ -210,7 +300,7 @@ pub(crate) fn manifest(
             ],
         );
     }
-    Ok(table)
+    table
 }
 
 /// Resident memory of freshly started programs.

@@ -13,8 +13,10 @@ pub(crate) enum Part {
     Blob,
     /// The same, plain upstream.
     Plain,
-    /// Small manifests over keep-alive, each request another.
+    /// containerd's sequence: HEAD by tag, GET by digest, each pair another; and what a pull costs the tier.
     Manifest,
+    /// GET by tag over keep-alive, each request another.
+    Tag,
     /// The same, all requests alike.
     Alike,
     /// Resident memory, idle and with many slow streams.
@@ -32,7 +34,7 @@ pub(crate) struct Settings {
     pub(crate) seconds: u64,
     /// `BENCH_STREAMS`: slow streams at once (64).
     pub(crate) streams: usize,
-    /// `BENCH_PARTS`: blob,plain,manifest,alike,memory (all).
+    /// `BENCH_PARTS`: blob,plain,manifest,tag,alike,memory (all).
     pub(crate) parts: Vec<Part>,
     /// `BENCH_DIR`: where blobs and logs are kept while it runs (the system's place for temporary files).
     pub(crate) directory: PathBuf,
@@ -100,6 +102,7 @@ fn parts(text: &str) -> Result<Vec<Part>> {
             Part::Blob,
             Part::Plain,
             Part::Manifest,
+            Part::Tag,
             Part::Alike,
             Part::Memory,
         ]);
@@ -108,6 +111,7 @@ fn parts(text: &str) -> Result<Vec<Part>> {
         "blob" => Ok(Part::Blob),
         "plain" => Ok(Part::Plain),
         "manifest" => Ok(Part::Manifest),
+        "tag" => Ok(Part::Tag),
         "alike" => Ok(Part::Alike),
         "memory" => Ok(Part::Memory),
         other => Err(format!("BENCH_PARTS: no part is called {other}").into()),
