@@ -185,7 +185,7 @@ impl View {
         }
         let sources = &self.snapshot.borrow().sources;
         if !sources.is_empty() && !sources.iter().any(|state| may_serve(state)) {
-            reasons.push("no tier is ready, and no registry can be asked directly".to_owned());
+            reasons.push(verdict::NO_SOURCE.to_owned());
         }
         reasons
     }

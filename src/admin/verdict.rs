@@ -19,6 +19,9 @@ pub enum Verdict {
     Down,
 }
 
+/// Where nobody is left to serve a pull, this is why the agent is not ready.
+pub(super) const NO_SOURCE: &str = "no tier is ready, and no registry can be asked directly";
+
 /// Why the verdict is not [`Verdict::Ready`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
@@ -36,6 +39,8 @@ pub struct Reason {
 pub enum About {
     /// The agent itself.
     Agent,
+    /// All sources together.
+    Sources,
     /// Its configuration.
     Configuration,
     /// One tier.
@@ -51,6 +56,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.about {
             About::Agent => f.write_str("the agent: ")?,
+            About::Sources => {}
             About::Configuration => write!(f, "{}: ", self.subject)?,
             About::Tier => write!(f, "tier {}: ", self.subject)?,
             About::NodeFiles => f.write_str("node files: ")?,
@@ -94,7 +100,11 @@ pub fn judge(status: &Status) -> (Verdict, Vec<Reason>) {
         });
     };
     for why in &status.not_ready {
-        add(About::Agent, "", why.clone());
+        let about = match why == NO_SOURCE {
+            true => About::Sources,
+            false => About::Agent,
+        };
+        add(about, "", why.clone());
     }
     let config = &status.config;
     let file = config.file.as_deref().unwrap_or("the configuration");

@@ -42,17 +42,19 @@ fn is_explained(reason: &Reason, status: &Status, checks: &[Check]) -> bool {
         let check = checks.iter().find(|check| check.name == name);
         check.is_some_and(|check| !check.findings.is_empty())
     };
+    let mut outside = checks
+        .iter()
+        .filter(|check| matches!(check.name, "dns" | "connections" | "access" | "environment"));
     match reason.about {
         About::Agent => false,
+        // Each of them has its finding.
+        About::Sources => found("clock") || outside.any(|check| !check.findings.is_empty()),
         About::Configuration => found("configuration"),
         About::NodeFiles => found("files"),
         About::Tier => {
             let tier = status.tiers.iter().find(|tier| tier.name == reason.subject);
             let host = tier.map_or("", |tier| host(&tier.url));
             let names = [reason.subject.as_str(), host];
-            let mut outside = checks.iter().filter(|check| {
-                matches!(check.name, "dns" | "connections" | "access" | "environment")
-            });
             found("clock")
                 || outside.any(|check| {
                     let mut subjects = check.findings.iter().map(|finding| &finding.subject);

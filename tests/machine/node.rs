@@ -155,7 +155,8 @@ impl Node {
         while !check(self) {
             assert!(
                 start.elapsed().as_secs() < 20,
-                "not within 20 s: {what}\n{}",
+                "not within 20 s: {what}\n{}\n{}",
+                self.machine.say("harbor-pilot", &["status"]),
                 self.journal(&[])
             );
             std::thread::sleep(std::time::Duration::from_millis(50));

@@ -119,7 +119,7 @@ const TABLE: [Row; 10] = [
         Verdict::Down,
         503,
         &[
-            "the agent: no tier is ready, and no registry can be asked directly",
+            "no tier is ready, and no registry can be asked directly",
             "tier replica: not ready: 203.0.113.7:443 healthy (<b>connect_timeout</b>: no\u{202e} answer within\u{9b} 2.5 s) (and 1 more)",
         ],
     ),

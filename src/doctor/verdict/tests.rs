@@ -89,6 +89,24 @@ fn what_a_check_has_found_is_not_said_again() {
 }
 
 #[test]
+fn that_no_source_is_left_is_said_by_the_checks_of_the_sources() {
+    let lost = |status: &mut serde_json::Value| {
+        status["ready"] = json!(false);
+        status["not_ready"] = json!(["no tier is ready, and no registry can be asked directly"]);
+    };
+    let mut checks = all();
+    checks[3].error(Code::TlsExpired, "core/203.0.113.9:443", "x", "y");
+    let verdict = settle(&mut checks, &facts(true, lost));
+    assert_eq!(
+        (verdict, codes(&checks)),
+        (Verdict::Down, vec!["tls-expired"])
+    );
+    let mut checks = all();
+    settle(&mut checks, &facts(true, lost));
+    assert_eq!(codes(&checks), ["agent-not-ready"]);
+}
+
+#[test]
 fn an_error_is_degraded_and_a_warning_is_not() {
     let mut checks = all();
     checks[1].warn(Code::RestartPending, "k3s", "x", "y");
