@@ -19,7 +19,7 @@ pub use facts::{Facts, Text, gather};
 pub use machine::{Machine, Process};
 pub use stock::{ConfigToml, with_config_path};
 
-use super::ledger::ReadAtStart;
+use super::ledger::Generation;
 use crate::config;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -69,9 +69,9 @@ pub struct Detected {
     /// Files and sockets that were looked at: a change of one is a reason to look again.
     #[serde(skip)]
     pub looked_at: BTreeSet<PathBuf>,
-    /// What the runtime read at its start, to be remembered.
+    /// The runtime's last start, to be remembered.
     #[serde(skip)]
-    pub read_at_start: Option<ReadAtStart>,
+    pub generation: Option<Generation>,
 }
 
 /// A runtime.
@@ -225,7 +225,7 @@ impl Detected {
             restart_pending: None,
             findings: Vec::new(),
             looked_at: BTreeSet::new(),
-            read_at_start: None,
+            generation: None,
         }
     }
 
@@ -257,9 +257,9 @@ impl Detected {
     }
 }
 
-/// What the facts mean. `known` is what the runtime read at its start, as remembered from an earlier look.
+/// What the facts mean. `known` is the runtime's last start, as remembered from an earlier look.
 #[must_use]
-pub fn detect(facts: &Facts, node: &config::Node, known: Option<&ReadAtStart>) -> Detected {
+pub fn detect(facts: &Facts, node: &config::Node, known: Option<&Generation>) -> Detected {
     let runtime = match node.runtime {
         config::Runtime::Auto => k3s::runtime(facts).unwrap_or_else(|| containerd::runtime(facts)),
         config::Runtime::K3s => Family::K3s.found(k3s::is_server(facts, Family::K3s)),

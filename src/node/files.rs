@@ -72,6 +72,8 @@ pub struct Plan {
     pub notes: Vec<(PathBuf, String)>,
     /// Directories that must be made first.
     pub directories: Vec<PathBuf>,
+    /// The runtime has started since the last look: what has changed in its files is its own doing (design F7).
+    pub is_start: bool,
 }
 
 /// One file's change.

@@ -24,7 +24,7 @@ mod view;
 pub use copied::{as_copy, rebase};
 pub use hand_over::hand_over;
 pub use merge::{Merged, merge};
-pub use remove::{remove, without_endpoint};
+pub use remove::{agent_of, base, remove};
 pub(super) use render::quoted;
 pub use view::{SeenHost, View, check, read, referenced_files};
 

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Of the file's layout. A later one is refused: it may know more than we would keep.
 const VERSION: u32 = 1;
@@ -37,12 +37,9 @@ pub struct Ledger {
     /// The agent's own endpoint, as it was put in last: k3s may have made it part of what it generates.
     #[serde(default)]
     pub agent: Option<Arc<str>>,
-    /// What the runtime read at its start, as far as it was seen.
+    /// The start of k3s or rke2 that was seen last.
     #[serde(default)]
-    pub read_at_start: Option<ReadAtStart>,
-    /// What k3s or rke2 generated at the last start that was seen.
-    #[serde(default)]
-    pub generated: Option<Generated>,
+    pub generation: Option<Generation>,
     /// Directories that were made for our files, and go with them.
     #[serde(default)]
     pub directories: BTreeSet<PathBuf>,
@@ -51,24 +48,18 @@ pub struct Ledger {
     pub files: BTreeMap<PathBuf, Entry>,
 }
 
-/// What a runtime took from registries.yaml when it started: a restart is pending if it would take something else.
+/// A start of k3s or rke2, told by the config.toml that it generated. The process may be minutes older: an agent waits for
+/// its server before it reads and writes anything (containerd-k3s-facts 13.1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReadAtStart {
-    /// When that process started, in seconds since 1970.
-    pub started: u64,
-    /// What the file meant then.
-    pub meaning: String,
-}
-
-/// A config.toml that a runtime generated: another one is another start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Generated {
-    /// Where.
-    pub path: PathBuf,
-    /// When it was written: seconds since 1970, and nanoseconds.
-    pub modified: (i64, i64),
+pub struct Generation {
+    /// The config.toml.
+    pub config: PathBuf,
+    /// When it was written, since 1970.
+    pub modified: Duration,
     /// Its number on the file system.
     pub inode: u64,
+    /// What registries.yaml meant then; `None`: it was changed before anybody looked.
+    pub registries: Option<String>,
 }
 
 /// One file.
@@ -165,11 +156,33 @@ impl Default for Ledger {
             released: false,
             tiers: BTreeSet::new(),
             agent: None,
-            read_at_start: None,
-            generated: None,
+            generation: None,
             directories: BTreeSet::new(),
             files: BTreeMap::new(),
         }
+    }
+}
+
+// === impl Generation ===
+
+impl Generation {
+    /// What a config.toml tells; `None`: it cannot be looked at. Blocks on file I/O.
+    #[must_use]
+    pub fn of(config: &Path) -> Option<Self> {
+        let metadata = fs::metadata(config).ok()?;
+        let modified = metadata.modified().ok()?;
+        Some(Self {
+            config: config.to_owned(),
+            modified: modified.duration_since(UNIX_EPOCH).unwrap_or_default(),
+            inode: metadata.ino(),
+            registries: None,
+        })
+    }
+
+    /// Whether both are the same start.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        (&self.config, self.modified, self.inode) == (&other.config, other.modified, other.inode)
     }
 }
 

@@ -107,7 +107,7 @@ pub fn look(
 ) -> (NodeReport, Option<RegistryFile>) {
     // Only root may read it; without it a change of registries.yaml is told by its time.
     let ledger = Store::new(&config.state_directory).load().ok();
-    let known = ledger.and_then(|ledger| ledger.read_at_start);
+    let known = ledger.and_then(|ledger| ledger.generation);
     let detected = detect(&gather(machine, &config.node), &config.node, known.as_ref());
     let certs_d = detected.certs_d.as_ref();
     let certs_d = certs_d.filter(|_| !detected.without_certs_d);

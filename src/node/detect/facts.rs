@@ -8,6 +8,7 @@ use super::machine::{Machine, Process};
 use super::running::{self, Running};
 use super::units::exec_start;
 use crate::config;
+use crate::node::ledger::Generation;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,8 @@ pub struct Facts {
     pub has_state: Vec<&'static str>,
     /// containerd's config.toml: that of k3s or rke2 where one of them was found, else the stock one.
     pub containerd_config: Option<Text>,
+    /// What the one of k3s or rke2 tells of its last start.
+    pub generation: Option<Generation>,
     /// What the stock one imports.
     pub imports: Vec<Text>,
     /// What a running stock one says of itself.
@@ -159,6 +162,7 @@ fn read_generated(facts: &mut Facts, machine: &Machine, node: &config::Node, fam
     let data_dir = k3s::data_dir(facts, node, family, &flags);
     let etc = data_dir.join("agent/etc/containerd");
     facts.containerd_config = text(&etc.join("config.toml"));
+    facts.generation = Generation::of(&etc.join("config.toml"));
     facts.template = ["config-v3.toml.tmpl", "config.toml.tmpl"]
         .iter()
         .map(|name| etc.join(name))

@@ -4,10 +4,11 @@ use super::config_toml::{self, Registries};
 use super::containerd;
 use super::facts::Facts;
 use super::k3s;
+use super::machine::TICK;
 use super::meaning::meaning;
 use super::{Detected, Family};
 use crate::config;
-use crate::node::ledger::ReadAtStart;
+use crate::node::ledger::Generation;
 use crate::node::registries_yaml::{Refused, read as read_yaml};
 use std::path::Path;
 
@@ -21,7 +22,7 @@ pub(super) fn read(
     facts: &Facts,
     node: &config::Node,
     family: Family,
-    known: Option<&ReadAtStart>,
+    known: Option<&Generation>,
 ) {
     let process = k3s::process(facts, family);
     detected.running = process.is_some();
@@ -81,40 +82,40 @@ pub(super) fn read(
             ),
         }
     }
-    pending_registries(detected, facts, family, &registries, known);
+    last_start(detected, facts, family, &registries, known);
     detected.certs_d = Some(certs_d);
     detected.registries_yaml = Some(registries);
     detected.data_dir = Some(data_dir);
 }
 
-/// A restart is pending if registries.yaml means something else now than when the runtime read it.
-fn pending_registries(
+/// What the last start read, and whether the next one would read something else. registries.yaml is read a moment before
+/// config.toml is written.
+fn last_start(
     detected: &mut Detected,
     facts: &Facts,
     family: Family,
     path: &Path,
-    known: Option<&ReadAtStart>,
+    known: Option<&Generation>,
 ) {
-    let Some(started) = detected.started else {
-        return;
-    };
     let text = facts.registries.as_ref();
     let now = meaning(text.map_or("", |text| &text.text));
-    let pending = match (known, text) {
-        (Some(known), _) if known.started == started => {
-            detected.read_at_start = Some(known.clone());
-            known.meaning != now
-        }
-        // Not seen at its start, and changed since: what it read is not known.
-        (_, Some(text)) if detected.is_later(text.modified) => true,
-        _ => {
-            detected.read_at_start = Some(ReadAtStart {
-                started,
-                meaning: now,
-            });
-            false
-        }
-    };
+    let mut pending = false;
+    if let Some(last) = &facts.generation {
+        let known = known.filter(|known| known.is(last));
+        let known = known.and_then(|known| known.registries.clone());
+        // Not seen at that start, and changed since: what was read is not known.
+        let is_older = text.is_none_or(|text| text.modified <= last.modified);
+        let read = known.or_else(|| is_older.then(|| now.clone()));
+        // A process that has not generated anything yet has still to read it.
+        let written = last.modified.saturating_add(TICK);
+        let has_read = detected.started_at.is_some_and(|started| started <= written);
+        pending = has_read && read.as_ref() != Some(&now);
+        let registries = read;
+        detected.generation = Some(Generation {
+            registries,
+            ..last.clone()
+        });
+    }
     if let Some(Err(unreadable @ Refused::Unreadable(_))) = text.map(|text| read_yaml(&text.text)) {
         // A restart is the last thing to ask for.
         let name = family.name();

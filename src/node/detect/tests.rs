@@ -5,7 +5,7 @@ mod stock;
 use super::*;
 use crate::config::Config;
 use std::fs;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 use tempfile::{TempDir, tempdir};
 
 /// The node that detection is told of.
@@ -235,33 +235,49 @@ fn k3s_without_certs_d_is_recognised() {
     }
 }
 
+/// Issue 14, case 9: what counts is when k3s read the file, a moment before it wrote its config.toml.
 #[test]
 fn a_restart_is_pending_when_it_would_mean_something_else() {
     const STARTED: u64 = 1_700_000_000;
     let path = "/etc/rancher/k3s/registries.yaml";
-    let tree = Tree::new(&[(path, "mirrors:\n  docker.io:\n    endpoint: [http://a]\n")]);
-    let tree = tree.runs(&["/usr/local/bin/k3s server"], STARTED);
-    let age = |seconds: i64| {
+    let config = "/var/lib/rancher/k3s/agent/etc/containerd/config.toml";
+    let text = "mirrors:\n  docker.io:\n    endpoint: [http://a]\n";
+    let tree = Tree::new(&[(path, text)]).runs(&["/usr/local/bin/k3s agent"], STARTED);
+    let age = |path: &str, seconds: i64| {
         let at = UNIX_EPOCH + Duration::from_secs(STARTED.checked_add_signed(seconds).unwrap());
         let file = fs::File::options()
             .write(true)
             .open(tree.path(path))
             .unwrap();
-        file.set_modified(SystemTime::min(at, SystemTime::now()))
-            .unwrap();
+        file.set_modified(at).unwrap();
     };
-    let look = |known: Option<&ReadAtStart>| detect(&tree.facts(), &tree.node, known);
+    let look = |known: Option<&Generation>| detect(&tree.facts(), &tree.node, known);
 
-    // Changed after the start, before we looked: it is not known what was read.
-    age(60);
+    // An agent that waits for its server has not read it yet.
+    age(path, 60);
+    assert_eq!(look(None).restart_pending, None);
+    tree.write(config, "version = 2\n");
+    age(config, -3600);
+    assert_eq!(
+        look(None).restart_pending,
+        None,
+        "the start before wrote it"
+    );
+    let older = look(None).generation;
+    age(config, 90);
+    assert_eq!(look(older.as_ref()).restart_pending, None);
+
+    // Changed after it was read, before we looked: it is not known what was read.
+    age(path, 120);
     let unknown = look(None);
-    assert!(unknown.restart_pending.is_some() && unknown.read_at_start.is_none());
+    assert!(unknown.restart_pending.is_some());
+    assert_eq!(unknown.generation.unwrap().registries, None);
 
-    age(-60);
+    age(path, 60);
     let first = look(None);
     assert_eq!(first.restart_pending, None);
-    let known = first.read_at_start.unwrap();
-    assert_eq!(known.started, STARTED);
+    let known = first.generation.unwrap();
+    assert!(known.registries.is_some());
 
     // A comment is no meaning; an endpoint is.
     tree.write(
@@ -272,15 +288,12 @@ fn a_restart_is_pending_when_it_would_mean_something_else() {
     tree.write(path, "mirrors: {docker.io: {endpoint: [\"http://b\"]}}\n");
     let pending = look(Some(&known));
     assert!(pending.restart_pending.is_some());
-    assert_eq!(pending.read_at_start.as_ref(), Some(&known));
+    assert_eq!(pending.generation.as_ref(), Some(&known));
 
     // The next start has read it.
-    age(-60);
-    let older = ReadAtStart {
-        started: STARTED - 100,
-        ..known
-    };
-    let restarted = look(Some(&older));
+    age(path, 180);
+    age(config, 190);
+    let restarted = look(Some(&known));
     assert_eq!(restarted.restart_pending, None);
-    assert_eq!(restarted.read_at_start.unwrap().started, STARTED);
+    assert_ne!(restarted.generation.unwrap().registries, known.registries);
 }

@@ -50,14 +50,15 @@ pub(super) fn put_into_registries(
     Ok((changed, edited.notes))
 }
 
-/// A text without our part.
+/// A text without our part. `agent` is what k3s may have generated from our line in registries.yaml: without us it would
+/// not have (design F9).
 ///
 /// # Errors
 /// Why that cannot be done.
-pub(super) fn take_out(kind: Kind, text: &str) -> Result<String, String> {
+pub(super) fn take_out(kind: Kind, text: &str, agent: Option<&str>) -> Result<String, String> {
     match kind {
         Kind::Ca => Ok(text.to_owned()),
-        Kind::Hosts => hosts_toml::remove(text).map_err(|refused| refused.to_string()),
+        Kind::Hosts => hosts_toml::base(text, agent).map_err(|refused| refused.to_string()),
         Kind::Registries => registries_yaml::remove(text).map_err(|refused| refused.to_string()),
     }
 }

@@ -26,14 +26,15 @@ pub fn hand_over(store: &Store, places: &Places, wait: Duration) -> Released {
         without_ledger = Some(error);
         Ledger::default()
     });
-    let look = |ledger: &Ledger| {
-        let mut kinds = besides(ledger.files.keys(), places.marked());
+    let look = |ledger: &mut Ledger| {
+        let marked = places.marked(ledger);
+        let mut kinds = besides(ledger.files.keys(), marked);
         let known = ledger.files.iter();
         kinds.extend(known.map(|(path, entry)| (path.clone(), entry.kind)));
         let disk = super::look(&kinds.keys().cloned().collect(), store, ledger);
         (plan(&kinds, ledger, &disk), kinds)
     };
-    let (mut plan, kinds) = look(&ledger);
+    let (mut plan, kinds) = look(&mut ledger);
     sweep(kinds.keys());
     // Files that the ledger does not know are no business of it: it may be another one than they were written with.
     let (recorded, found): (Vec<Step>, Vec<Step>) = std::mem::take(&mut plan.steps)
@@ -56,7 +57,7 @@ pub fn hand_over(store: &Store, places: &Places, wait: Duration) -> Released {
     };
     done.extend(carry_out_all(&ledger, &found));
     plan.steps = [recorded.steps, found.steps].concat();
-    let marked = look(&ledger).0.steps.into_iter().map(|step| step.path);
+    let marked = look(&mut ledger).0.steps.into_iter().map(|step| step.path);
     Released {
         marked: marked.collect(),
         plan,

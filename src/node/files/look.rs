@@ -6,6 +6,7 @@ use crate::node::ledger::{Entry, Kind, Ledger, Store, ourselves};
 use crate::node::write::{self, Standing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A new file of ours.
 const MODE: u32 = 0o644;
@@ -23,12 +24,17 @@ pub struct Disk {
     pub directories: BTreeSet<PathBuf>,
     /// What is in the files' own directories, by name.
     names: BTreeMap<PathBuf, BTreeSet<String>>,
+    /// The agent's endpoint, of which k3s may have generated something.
+    agent: Option<Arc<str>>,
 }
 
 /// Reads the files and what the ledger kept of them. Blocks on file I/O.
 #[must_use]
 pub fn look(paths: &BTreeSet<PathBuf>, store: &Store, ledger: &Ledger) -> Disk {
-    let mut disk = Disk::default();
+    let mut disk = Disk {
+        agent: ledger.agent.clone(),
+        ..Disk::default()
+    };
     for path in paths {
         disk.files.insert(
             path.clone(),
@@ -132,31 +138,29 @@ impl Disk {
             && entry.is_ours(current.as_ref())
             && let Some(Ok(original)) = self.originals.get(path)
         {
-            return Ok((current, original.clone()));
+            let original = original.as_ref().map(|file| self.without_us(file, kind));
+            return Ok((current, original.transpose()?));
         }
         let Some(file) = &current else {
             return Ok((None, None));
         };
         let was_absent = entry.is_some_and(|entry| entry.original.is_none());
-        let text = std::str::from_utf8(&file.bytes);
-        let bytes = match (kind, text) {
-            (Kind::Ca, _) => file.bytes.clone(),
-            (_, Err(_)) => return Err("is not UTF-8 text; it is left alone".to_owned()),
-            (kind, Ok(text)) => edit::take_out(kind, text)?.into_bytes(),
-        };
+        let base = self.without_us(file, kind)?;
+        let text = |file: &Standing| String::from_utf8_lossy(&file.bytes).into_owned();
         // As a start of k3s would have removed it, edits of others and all.
-        let has_lapsed = was_absent
-            && text.is_ok_and(hosts_toml::is_ours)
-            && hosts_toml::is_generated(&String::from_utf8_lossy(&bytes));
-        if has_lapsed {
-            return Ok((current, None));
+        let has_lapsed = hosts_toml::is_ours(&text(file)) && hosts_toml::is_generated(&text(&base));
+        let is_empty = base.bytes.iter().all(u8::is_ascii_whitespace);
+        let is_absent = (was_absent && (has_lapsed || is_empty)) || (is_empty && base != *file);
+        Ok((current, (!is_absent).then_some(base)))
+    }
+
+    fn without_us(&self, file: &Standing, kind: Kind) -> Result<Standing, String> {
+        let mut without = file.clone();
+        if kind != Kind::Ca {
+            let text = std::str::from_utf8(&file.bytes);
+            let text = text.map_err(|_| "is not UTF-8 text; it is left alone".to_owned())?;
+            without.bytes = edit::take_out(kind, text, self.agent.as_deref())?.into_bytes();
         }
-        let is_empty = bytes.iter().all(u8::is_ascii_whitespace);
-        let base = Standing {
-            bytes,
-            ..file.clone()
-        };
-        let base = (!(is_empty && (was_absent || base.bytes != file.bytes))).then_some(base);
-        Ok((current, base))
+        Ok(without)
     }
 }

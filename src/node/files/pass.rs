@@ -72,7 +72,7 @@ pub fn agent_of(config: &Config) -> Option<String> {
 /// Where the ledger cannot be read.
 pub fn preview(pass: &Pass<'_>) -> Result<Passed, ledger::Error> {
     let mut ledger = pass.store.load()?;
-    let detected = pass.detect(&mut ledger);
+    let detected = pass.detect(&ledger);
     let (plan, disk) = pass.plan(&detected, &mut ledger, |_, _| {});
     Ok(pass.passed(detected, &ledger, plan, &disk, Vec::new()))
 }
@@ -109,7 +109,7 @@ pub fn run(
         ledger.released = false;
     }
     sweep(ledger.files.keys());
-    let detected = pass.detect(&mut ledger);
+    let detected = pass.detect(&ledger);
     let (mut plan, disk) = pass.plan(&detected, &mut ledger, |detected, paths| {
         hooks.before_reading(detected, paths);
     });
@@ -136,17 +136,13 @@ pub(super) fn sweep<'a>(paths: impl Iterator<Item = &'a PathBuf>) {
 // === impl Pass ===
 
 impl Pass<'_> {
-    fn detect(&self, ledger: &mut Ledger) -> Detected {
+    fn detect(&self, ledger: &Ledger) -> Detected {
         if let Some(known) = self.detected {
             return known.clone();
         }
         let node = &self.config.node;
         let facts = gather(self.machine, node);
-        let detected = detect(&facts, node, ledger.read_at_start.as_ref());
-        if detected.read_at_start.is_some() {
-            ledger.read_at_start.clone_from(&detected.read_at_start);
-        }
-        detected
+        detect(&facts, node, ledger.generation.as_ref())
     }
 
     fn plan(
@@ -155,7 +151,14 @@ impl Pass<'_> {
         ledger: &mut Ledger,
         before_reading: impl FnOnce(&Detected, &BTreeSet<PathBuf>),
     ) -> (Plan, Disk) {
-        starts::lapse(ledger, self.store, starts::config_of(detected));
+        let certs_d = starts::generated(detected);
+        let is_start = certs_d.is_some_and(|certs_d| starts::take_in(ledger, &certs_d));
+        let seen = detected.generation.as_ref();
+        if let (Some(last), Some(seen)) = (&mut ledger.generation, seen)
+            && last.is(seen)
+        {
+            last.registries.clone_from(&seen.registries);
+        }
         let Tiers { whole, unknown } = self.tiers;
         ledger.tiers.retain(|tier| unknown.contains(tier));
         ledger.tiers.extend(whole.iter().cloned());
@@ -178,7 +181,9 @@ impl Pass<'_> {
         let paths = paths(&input);
         before_reading(detected, &paths);
         let disk = look(&paths, self.store, ledger);
-        (plan(&input, &disk), disk)
+        let mut plan = plan(&input, &disk);
+        plan.is_start = is_start;
+        (plan, disk)
     }
 
     fn unprivileged(&self) -> Option<Unprivileged> {

@@ -4,10 +4,8 @@
 use super::execute::{Done, carry_out_all, execute};
 use super::pass::sweep;
 use super::search::besides;
-use super::{Disk, Places, Plan, Step, look, starts, text_of};
-use crate::node::hosts_toml;
+use super::{Disk, Places, Plan, Step, look, starts};
 use crate::node::ledger::{self, Entry, Kind, Ledger, Store};
-use crate::node::write::Standing;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -41,8 +39,11 @@ pub fn release(store: &Store, places: &Places, wait: Duration) -> Result<Release
         Ok(ledger) => (ledger, None),
         Err(error) => (Ledger::default(), Some(error)),
     };
-    starts::lapse(&mut ledger, store, None);
-    let marked = besides(ledger.files.keys(), places.marked());
+    for certs_d in &places.certs_d {
+        starts::take_in(&mut ledger, certs_d);
+    }
+    let marked = places.marked(&mut ledger);
+    let marked = besides(ledger.files.keys(), marked);
     let paths: BTreeSet<PathBuf> = ledger.files.keys().chain(marked.keys()).cloned().collect();
     sweep(paths.iter());
     ledger.released = true;
@@ -62,7 +63,7 @@ pub fn release(store: &Store, places: &Places, wait: Duration) -> Result<Release
     Ok(Released {
         plan,
         done,
-        marked: places.marked().into_keys().collect(),
+        marked: places.marked(&mut ledger).into_keys().collect(),
         without_ledger,
     })
 }
@@ -95,35 +96,8 @@ pub fn restore(ledger: &Ledger, disk: &Disk) -> Plan {
     for (path, entry) in &ledger.files {
         plan_one(&mut plan, disk, path, entry, "our part is taken out");
     }
-    if let Some(agent) = &ledger.agent {
-        for step in plan
-            .steps
-            .iter_mut()
-            .filter(|step| step.kind == Kind::Hosts)
-        {
-            take_out_generated(step, agent);
-        }
-    }
     plan.sort();
     plan
-}
-
-/// k3s generated the base while registries.yaml named the agent: its bytes would lead containerd to a closed port until
-/// the next start of k3s, which makes the file anew anyway.
-fn take_out_generated(step: &mut Step, agent: &str) {
-    let Some(text) = text_of(&step.base).filter(|text| hosts_toml::is_generated(text)) else {
-        return;
-    };
-    let without = hosts_toml::without_endpoint(&text, agent);
-    if without != text {
-        let rest = |base: &Standing| Standing {
-            bytes: without.clone().into_bytes(),
-            ..base.clone()
-        };
-        step.base = step.base.as_ref().map(rest);
-        step.new.clone_from(&step.base);
-        step.reasons.push("and what k3s had made of it".to_owned());
-    }
 }
 
 /// One file back to its base.

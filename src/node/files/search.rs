@@ -1,10 +1,11 @@
 //! Files that carry our marks, searched for in every place where they may be: a ledger may be lost, damaged, or another
 //! one than was written with.
 
-use super::edit;
+use super::{HOSTS, edit};
 use crate::config::{Node, Runtime};
 use crate::node::detect::{CERTS_D, DOCKER_CERTS_D, Machine, default_places, detect, gather};
-use crate::node::ledger::Kind;
+use crate::node::hosts_toml;
+use crate::node::ledger::{Kind, Ledger};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -64,10 +65,24 @@ impl Places {
         all.map(PathBuf::as_path)
     }
 
-    /// The files there that are marked as ours or hold lines that are, and the certificates that came with them. Blocks
-    /// on file I/O.
+    /// The files there that hold lines of ours, or what k3s generated of them, and the certificates that came with them. A
+    /// ledger that does not know the agent's endpoint learns it from them. Blocks on file I/O.
     #[must_use]
-    pub fn marked(&self) -> BTreeMap<PathBuf, Kind> {
+    pub fn marked(&self, ledger: &mut Ledger) -> BTreeMap<PathBuf, Kind> {
+        let directories = self.certs_d.iter().flat_map(|certs_d| entries(certs_d));
+        let directories: Vec<PathBuf> = directories.collect();
+        if ledger.agent.is_none() {
+            let texts = directories
+                .iter()
+                .map(|directory| text(&directory.join(HOSTS)));
+            ledger.agent = texts.filter_map(|text| hosts_toml::agent_of(&text)).next();
+        }
+        let is_marked = |path: &Path, kind| {
+            let text = text(path);
+            let without = edit::take_out(kind, &text, ledger.agent.as_deref());
+            // Also where it cannot be taken out.
+            without.map_or(true, |without| without != text)
+        };
         let mut marked = BTreeMap::new();
         for path in self
             .registries
@@ -76,9 +91,8 @@ impl Places {
         {
             marked.insert(path.clone(), Kind::Registries);
         }
-        let directories = self.certs_d.iter().flat_map(|certs_d| entries(certs_d));
         for directory in directories {
-            let hosts = directory.join("hosts.toml");
+            let hosts = directory.join(HOSTS);
             if !is_marked(&hosts, Kind::Hosts) {
                 continue;
             }
@@ -108,11 +122,9 @@ pub(super) fn besides<'k>(
     marked.into_iter().filter(new).collect()
 }
 
-/// Whether taking our part out would change the file, or cannot be done.
-fn is_marked(path: &Path, kind: Kind) -> bool {
+fn text(path: &Path) -> String {
     let text = fs::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    edit::take_out(kind, &text).map_or(true, |without| without != text)
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {

@@ -4,69 +4,86 @@
 //! has removed those that it generated before. A file of ours does not begin with their header, so that it survives, and
 //! with it what was generated once.
 
+use super::{HOSTS, edit};
 use crate::node::detect::Detected;
 use crate::node::hosts_toml;
-use crate::node::ledger::{Generated, Kind, Ledger, Store};
+use crate::node::ledger::{Entry, Generation, Kind, Ledger, fingerprint};
 use crate::node::write;
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// The host configurations follow config.toml within this.
+/// Between config.toml and the last of the host configurations nothing rests so long.
 const QUIET: Duration = Duration::from_millis(500);
+/// Whatever somebody does to the directory, it is looked at.
+const MOST_WAITS: usize = 10;
+/// Of such a certs.d, which k3s and rke2 keep.
+const PLACE: &str = "agent/etc/containerd/certs.d";
 
-/// The config.toml that such a runtime generates.
-pub(super) fn config_of(detected: &Detected) -> Option<PathBuf> {
+/// The directory of host configurations that such a runtime generates.
+pub(super) fn generated(detected: &Detected) -> Option<PathBuf> {
     let data_dir = detected.data_dir.as_ref();
     let data_dir = data_dir.filter(|_| detected.runtime.generates())?;
-    Some(data_dir.join("agent/etc/containerd/config.toml"))
+    Some(data_dir.join(PLACE))
 }
 
-/// Takes from the ledger what lapsed with a start that was not seen yet. Blocks on file I/O, and for half a second where
-/// a start is under way.
-pub(super) fn lapse(ledger: &mut Ledger, store: &Store, config: Option<PathBuf>) {
-    let known = ledger.generated.clone();
-    let Some(path) = config.or_else(|| known.as_ref().map(|known| known.path.clone())) else {
-        return;
+/// Takes a start in that was not seen yet, and says whether it came since the last look: what it did not generate again has
+/// lapsed. Blocks on file I/O, and for half a second where a start is under way.
+pub(super) fn take_in(ledger: &mut Ledger, certs_d: &Path) -> bool {
+    let last = certs_d.with_file_name("config.toml");
+    let last = Generation::of(&last).filter(|_| certs_d.ends_with(PLACE));
+    let Some(last) = last else {
+        return false;
     };
-    let Ok(metadata) = fs::metadata(&path) else {
-        return;
-    };
-    let now = generated(path, &metadata);
-    if known.as_ref() == Some(&now) {
-        return;
+    let known = ledger.generation.as_ref();
+    let known = known.filter(|known| known.config == last.config);
+    if known.is_some_and(|known| known.is(&last)) {
+        return false;
     }
-    if known.is_some_and(|known| known.path == now.path) {
-        let age = metadata.modified().ok();
-        let age = age.and_then(|at| SystemTime::now().duration_since(at).ok());
-        std::thread::sleep(QUIET.saturating_sub(age.unwrap_or(QUIET)));
-        let entries = ledger.files.iter_mut();
-        for (path, entry) in entries.filter(|(_, entry)| entry.kind == Kind::Hosts) {
-            let original = entry.original.as_ref();
-            let original = original.and_then(|original| store.original(original).ok());
-            let was_generated = original.is_some_and(|file| is_generated(&file.bytes));
-            if was_generated && !stands_generated(path) {
-                entry.original = None;
-            }
+    let is_new = known.is_some();
+    wait_for_quiet(certs_d);
+    for directory in fs::read_dir(certs_d).into_iter().flatten().flatten() {
+        let path = directory.path().join(HOSTS);
+        let Some(file) = write::read(&path).ok().flatten() else {
+            continue;
+        };
+        // Without a ledger the file itself tells whether it was written before that start.
+        let is_before = is_new || modified(&path).is_some_and(|at| at < last.modified);
+        let text = String::from_utf8_lossy(&file.bytes);
+        let without = edit::take_out(Kind::Hosts, &text, None);
+        let was_generated = without.is_ok_and(|without| hosts_toml::is_generated(&without));
+        if hosts_toml::is_ours(&text) && is_before && was_generated {
+            let entry = Entry {
+                kind: Kind::Hosts,
+                original: None,
+                written: vec![fingerprint(Some(&file))],
+            };
+            ledger.files.insert(path, entry);
+            // That start would have removed it.
+            ledger.directories.insert(directory.path());
         }
     }
-    ledger.generated = Some(now);
+    ledger.generation = Some(last);
+    is_new
 }
 
-fn generated(path: PathBuf, metadata: &Metadata) -> Generated {
-    Generated {
-        path,
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-        inode: metadata.ino(),
+fn wait_for_quiet(certs_d: &Path) {
+    let config = certs_d.with_file_name("config.toml");
+    for _ in 0..MOST_WAITS {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let newest = modified(&config).max(modified(certs_d));
+        let age = now
+            .ok()
+            .zip(newest)
+            .and_then(|(now, at)| now.checked_sub(at));
+        match age.and_then(|age| QUIET.checked_sub(age)) {
+            Some(rest) => std::thread::sleep(rest),
+            None => return,
+        }
     }
 }
 
-fn stands_generated(path: &Path) -> bool {
-    let file = write::read(path).ok().flatten();
-    file.is_some_and(|file| is_generated(&file.bytes))
-}
-
-fn is_generated(bytes: &[u8]) -> bool {
-    hosts_toml::is_generated(&String::from_utf8_lossy(bytes))
+/// Since 1970.
+fn modified(path: &Path) -> Option<Duration> {
+    Generation::of(path).map(|file| file.modified)
 }

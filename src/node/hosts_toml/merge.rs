@@ -1,7 +1,7 @@
 //! Puts our part into a text.
 
 use super::layout::{Host, Layout};
-use super::{HEADER, Refused, is_generated, remove, render, view};
+use super::{HEADER, Refused, remove, render, view};
 use crate::config::Existing;
 use crate::node::desired::{DesiredHost, HostEntry, Role};
 use crate::node::endpoint::{EndpointUrl, Reader, same_endpoint};
@@ -14,8 +14,6 @@ use std::ops::Range;
 pub struct Merged {
     /// What should stand in the file.
     pub text: String,
-    /// The lines that were set aside, byte for byte, for the ledger: [`remove()`] puts them back by itself.
-    pub adopted: Vec<String>,
     /// What a reader of the plan should know, a sentence each.
     pub notes: Vec<String>,
 }
@@ -29,14 +27,12 @@ pub fn merge(
     desired: &DesiredHost,
     policy: Existing,
 ) -> Result<Merged, Refused> {
-    let base = remove(existing.unwrap_or_default())?;
+    let base = remove::base(existing.unwrap_or_default(), Some(&desired.agent_url))?;
     let layout = Layout::of(&base)?;
     let mut merge = Merge {
         desired,
         policy,
-        generated: is_generated(&base),
         aside: BTreeSet::new(),
-        dropped: BTreeSet::new(),
         notes: Vec::new(),
     };
     let (left, embedded) = merge.hosts(&layout)?;
@@ -45,24 +41,15 @@ pub fn merge(
     let place = place(&base, &layout, embedded);
     let text = merge.compose(&base, &top.lines, &block, place);
     view::check(&text, desired)?;
-    let lines: Vec<&str> = marks::lines(&base).collect();
-    let line = |at: &usize| lines.get(*at).map(|line| (*line).to_owned());
-    Ok(Merged {
-        text,
-        adopted: merge.aside.iter().filter_map(line).collect(),
-        notes: merge.notes,
-    })
+    let notes = merge.notes;
+    Ok(Merged { text, notes })
 }
 
 struct Merge<'a> {
     desired: &'a DesiredHost,
     policy: Existing,
-    /// k3s wrote the text, from registries.yaml.
-    generated: bool,
     /// Lines that become comments.
     aside: BTreeSet<usize>,
-    /// Lines that go for good.
-    dropped: BTreeSet<usize>,
     notes: Vec<String>,
 }
 
@@ -109,9 +96,6 @@ impl Merge<'_> {
                 });
             if at == 0 && is_embedded(host, url.as_ref()) {
                 embedded = Some(host);
-            } else if is_agent && self.generated {
-                // It came from our own line in registries.yaml.
-                self.dropped.extend(host.lines.iter().cloned().flatten());
             } else if self.policy == Existing::Refuse {
                 return Err(Refused::Existing(host.url.clone()));
             } else if is_agent || (known.is_some() && self.policy == Existing::Adopt) {
@@ -234,7 +218,7 @@ impl Merge<'_> {
         block.extend(entries.iter().map(|entry| render::table(entry)));
         let active = layout.hosts.iter().any(|host| {
             let first = host.lines.iter().map(|lines| lines.start).min();
-            first.is_some_and(|at| !self.aside.contains(&at) && !self.dropped.contains(&at))
+            first.is_some_and(|at| !self.aside.contains(&at))
         });
         if entries.is_empty() && !active && layout.bare_host.is_none() {
             block.push(render::bare_host());
@@ -252,7 +236,7 @@ impl Merge<'_> {
             }
             if self.aside.contains(&at) {
                 text.push_str(&marks::aside(line));
-            } else if !self.dropped.contains(&at) {
+            } else {
                 text.push_str(line);
             }
         }

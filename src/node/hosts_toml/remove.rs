@@ -3,9 +3,10 @@
 
 use super::copied::is_copy;
 use super::layout::Layout;
-use super::{HEADER_MARK, Refused, TABLE_MARK};
+use super::{HEADER_MARK, Refused, TABLE_MARK, is_generated};
 use crate::node::endpoint::{EndpointUrl, Reader};
 use crate::node::marks::{self, ASIDE, OURS};
+use std::sync::Arc;
 use toml_edit::Document;
 
 /// Our line of a `server` that is the registry itself: the agent has no TLS.
@@ -62,10 +63,30 @@ pub(super) fn still_readable(text: &str, kept: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-/// A text without the host tables of one endpoint. For what k3s generated out of a registries.yaml that named the agent:
-/// no mark tells those tables, and once the agent is gone they lead to a port that nobody serves.
+/// The agent's endpoint, as a file of ours names it.
 #[must_use]
-pub fn without_endpoint(text: &str, url: &str) -> String {
+pub fn agent_of(text: &str) -> Option<Arc<str>> {
+    let (_, behind) = text.split_once("\n# harbor-pilot: agent")?;
+    let table = behind.lines().nth(1)?;
+    table.split('"').nth(1).map(Into::into)
+}
+
+/// The text as it would be without us: without our part, and where k3s generated the rest, without the table that it made
+/// of our line in registries.yaml for `agent`. No mark tells that one, and once the agent is gone it leads to a port that
+/// nobody serves.
+///
+/// # Errors
+/// As [`remove()`].
+pub fn base(text: &str, agent: Option<&str>) -> Result<String, Refused> {
+    let without = remove(text)?;
+    match agent {
+        Some(agent) if is_generated(&without) => Ok(without_endpoint(&without, agent)),
+        _ => Ok(without),
+    }
+}
+
+/// A text without the host tables of one endpoint.
+pub(super) fn without_endpoint(text: &str, url: &str) -> String {
     let ours = EndpointUrl::parse(url, Reader::Containerd);
     let mut is_out = false;
     let kept = marks::lines(text).filter(|line| {

@@ -12,11 +12,7 @@ use crate::node::ledger::{Kind, fingerprint};
 use crate::node::write::Standing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tokio::time::Instant;
-
-/// A runtime that has just started regenerates its files, some of them late: that is no fight (design F7).
-const START: Duration = Duration::from_secs(60);
 
 /// What is remembered. Goes into a pass and comes back.
 #[derive(Debug, Default)]
@@ -36,9 +32,6 @@ pub(super) struct Memory {
     pub(super) new_conflicts: Vec<PathBuf>,
     /// Files that others had changed and the last pass repaired.
     pub(super) drifted: Vec<PathBuf>,
-    /// The runtime's start that was seen last, and until when its rewrites are expected.
-    started: Option<u64>,
-    expected_until: Option<Instant>,
 }
 
 /// The directories in which a change matters, those of runtimes' flags included.
@@ -78,11 +71,6 @@ impl Memory {
         cause: Cause,
         now: Instant,
     ) {
-        if self.started.is_some() && detected.started != self.started && detected.started.is_some()
-        {
-            self.expected_until = Some(now + START);
-        }
-        self.started = detected.started.or(self.started);
         self.new_conflicts.clear();
         self.drifted.clear();
         if cause == Cause::Configuration {
@@ -108,12 +96,13 @@ impl Memory {
             }
             is_wanted
         });
-        plan.retain(|step| self.takes(step, now));
+        let is_start = plan.is_start;
+        plan.retain(|step| self.takes(step, is_start, now));
         let (fights, paths) = (&mut self.fights, &mut self.given_up);
         paths.retain(|path, _| fights.is_given_up(path, now));
     }
 
-    fn takes(&mut self, step: &Step, now: Instant) -> bool {
+    fn takes(&mut self, step: &Step, is_start: bool, now: Instant) -> bool {
         if self.fights.is_given_up(&step.path, now) || self.failing.waits(step, now) {
             return false;
         }
@@ -122,7 +111,7 @@ impl Memory {
             return true;
         }
         self.drifted.push(step.path.clone());
-        if self.is_expected(step, now) {
+        if step.kind != Kind::Registries && (is_start || is_generated(step)) {
             return true;
         }
         match self.fights.rewritten(&step.path, now) {
@@ -134,17 +123,6 @@ impl Memory {
                 false
             }
         }
-    }
-
-    /// The runtime's own rewriting, at its start.
-    fn is_expected(&self, step: &Step, now: Instant) -> bool {
-        let starting = self.expected_until.is_some_and(|until| now < until);
-        let text = step
-            .old
-            .as_ref()
-            .map(|file| String::from_utf8_lossy(&file.bytes));
-        let generated = text.is_some_and(|text| hosts_toml::is_generated(&text));
-        step.kind != Kind::Registries && (starting || generated)
     }
 
     /// Remembers how the pass left the files.
@@ -191,6 +169,12 @@ impl Memory {
     }
 }
 
+/// Whether the runtime wrote what stands there, at whatever time.
+fn is_generated(step: &Step) -> bool {
+    let file = step.old.as_ref();
+    file.is_some_and(|file| hosts_toml::is_generated(&String::from_utf8_lossy(&file.bytes)))
+}
+
 /// Who wrote a file, as far as it shows.
 fn who(file: Option<&Standing>) -> String {
     let Some(file) = file else {
@@ -211,6 +195,7 @@ fn who(file: Option<&Standing>) -> String {
 mod tests {
     use super::*;
     use crate::node::files::Done;
+    use std::time::Duration;
 
     fn standing(text: &str) -> Standing {
         Standing {
@@ -240,6 +225,7 @@ mod tests {
         memory: Memory,
         detected: Detected,
         start: Instant,
+        is_start: bool,
     }
 
     impl Node {
@@ -248,8 +234,8 @@ mod tests {
                 memory: Memory::default(),
                 detected: Detected::nothing(),
                 start: Instant::now(),
+                is_start: false,
             };
-            node.detected.started = Some(100);
             assert!(node.finds("theirs", 0, Cause::Started));
             node
         }
@@ -257,6 +243,7 @@ mod tests {
         /// Whether a file that reads so is repaired.
         fn finds(&mut self, old: &str, second: u64, cause: Cause) -> bool {
             let mut plan = plan(old);
+            plan.is_start = std::mem::take(&mut self.is_start);
             let now = self.start + Duration::from_secs(second);
             self.memory.admit(&self.detected, &mut plan, cause, now);
             let steps = plan.steps.iter();
@@ -308,7 +295,7 @@ mod tests {
             ));
         }
         for start in 1..20 {
-            node.detected.started = Some(100 + start);
+            node.is_start = true;
             assert!(node.finds("something else", 20 + start, Cause::SomethingChanged));
         }
         assert!(node.memory.given_up.is_empty());

@@ -22,7 +22,7 @@ fn applied() -> (Node, Files) {
     node.write(&node.path(REGISTRIES), YAML);
     let before = node.everything();
     node.apply();
-    let marked = Places::of(&node.machine, &node.config.node).marked();
+    let marked = Places::of(&node.machine, &node.config.node).marked(&mut Ledger::default());
     assert!(marked.len() > 9, "{marked:?}");
     (node, before)
 }
@@ -89,7 +89,7 @@ fn a_file_of_two_names_is_changed_once() {
         fs::create_dir_all(node.path("etc/containerd")).unwrap();
         let other = node.path("etc/containerd/certs.d");
         std::os::unix::fs::symlink(node.path(CERTS_D), &other).unwrap();
-        let marked = Places::of(&node.machine, &node.config.node).marked();
+        let marked = Places::of(&node.machine, &node.config.node).marked(&mut Ledger::default());
         assert!(marked.contains_key(&other.join("docker.io/hosts.toml")));
     };
     let (node, _) = applied();
