@@ -110,9 +110,9 @@ fn normalize_endpoint_address_fills_scheme_and_path() {
 }
 
 #[test]
-fn get_host_configs_drops_what_stands_twice_or_names_no_host() {
+fn get_host_configs_drops_what_stands_twice_or_is_no_url() {
     let place = Place::with(
-        "mirrors: {docker.io: {endpoint: [\"https://a\", \"https://a/v2\", \"https://\", \"https://b\"]}}",
+        "mirrors: {docker.io: {endpoint: [\"https://a\", \"https://a/v2\", \"https://%\", \"https://b\"]}}",
     );
     let (found, said) = place.start(&[]);
     let expected = [table("https://a/v2", ""), table("https://b/v2", "")];
@@ -193,6 +193,8 @@ fn inject_mirror_puts_the_embedded_registry_first_and_never_rewrites_it() {
     assert_eq!(hub.matches(".rewrite]").count(), 1, "{hub}");
     assert!(hub.find(first) < hub.find("https://a/v2"));
     assert!(found["quay.io"].contains("127.0.0.1:6443"));
+    // Under configs it has a directory of its own.
+    assert!(found["127.0.0.1:6443"].contains("server = \"https://127.0.0.1:6443/v2\""));
     assert!(!found["localhost:5000"].contains("6443"));
 }
 
@@ -237,4 +239,46 @@ fn a_registries_yaml_that_cannot_be_read_generates_nothing() {
         .unwrap();
     assert!(!output.status.success());
     assert!(!place.certs_d().exists());
+}
+
+/// containerd-k3s-facts 13.3.
+#[test]
+fn what_was_seen_on_real_k3s() {
+    let found = generated(
+        "mirrors:\n  \"localhost:5000\": {endpoint: [\"https://a\"]}\n  docker.io: {endpoint: [\"https://a:443\"]}\n  quay.io: {endpoint: [\"https://quay.io\"], rewrite: {x: \"y\"}}\n  ghcr.io: {endpoint: [\"https://\"]}\nconfigs:\n  registry-1.docker.io: {tls: {ca_file: /hub}}\n  \"a:443\": {tls: {ca_file: /a}}\n  \"*\": {auth: {username: u}}\n",
+        &[],
+    );
+    let begins = |name: &str, line: &str| {
+        let text = &found[name];
+        assert!(
+            text.starts_with(&format!("{HEADER}{line}\n")),
+            "{name}: {text}"
+        );
+    };
+    begins("localhost:5000", "server = \"http://localhost:5000/v2\"");
+    begins("quay.io", "server = \"https://quay.io/v2\"");
+    begins("_default", "[host]");
+    let hub = &found["docker.io"];
+    assert!(
+        hub.contains("ca = [\"/hub\"]") && hub.contains("ca = [\"/a\"]"),
+        "{hub}"
+    );
+    assert!(found["ghcr.io"].contains("[host.\"https:///v2\"]"));
+    let wildcard = "mirrors: {\"*\": {endpoint: [\"https://a\"]}}";
+    let found = generated(wildcard, &["DISABLE_DEFAULT_REGISTRY_ENDPOINT"]);
+    assert!(!found["_default"].contains("server"), "{found:?}");
+}
+
+/// containerd-k3s-facts 13.5.
+#[test]
+fn types_that_do_not_fit_are_errors() {
+    for text in ["auth: text", "tls: true", "auth: {password: [p]}"] {
+        let place = Place::with(&format!("configs: {{a: {{{text}}}}}"));
+        let mut command = Command::new(stand_in());
+        command
+            .env("STANDIN_ENDS", "yes")
+            .env("STANDIN_DATA_DIR", place.0.path().join("data"))
+            .env("STANDIN_REGISTRIES", place.0.path().join("registries.yaml"));
+        assert!(!command.output().unwrap().status.success(), "{text}");
+    }
 }
