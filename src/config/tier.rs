@@ -77,6 +77,14 @@ fn read_tier(
     let tls = tls(&mut section, cx, url.as_ref(), true);
     let credential = credential(&mut section, cx, url.as_ref());
     refuse_in_file(&section, in_file, cascade, tls.client.is_some(), cx);
+    if in_file && url.as_ref().is_some_and(|url| url.host.contains(':')) {
+        section.complain(
+            cx,
+            "in_file",
+            "cannot be true for a tier that is named by an IPv6 literal: containerd 1.6 and 1.7 ignore a file with one",
+            "write in_file = false, or give the tier a name",
+        );
+    }
     let proxy = proxy(&mut section, cx, (ProxySetting::None, None), url.as_ref());
     let mut health = section.below("health", cx);
     section.finish(cx);

@@ -36,6 +36,7 @@ pub(super) fn look(looked: Looked<'_>) -> FilesFacts {
         tiers,
     } = looked;
     let agent = files::agent_of(config);
+    let named = agent.as_deref().map(|agent| machine.named_in_files(agent));
     let store = Store::new(&config.state_directory);
     let pass = Pass {
         machine,
@@ -49,7 +50,7 @@ pub(super) fn look(looked: Looked<'_>) -> FilesFacts {
     let mut facts = FilesFacts {
         manage: config.node.manage,
         has_tiers: !config.tiers.is_empty(),
-        agent_url: agent.clone(),
+        agent_url: named.clone(),
         agent_alive,
         ..FilesFacts::default()
     };
@@ -81,7 +82,7 @@ pub(super) fn look(looked: Looked<'_>) -> FilesFacts {
     }
     let none = BTreeSet::new();
     let situation = Situation {
-        agent: agent.as_deref().unwrap_or_default(),
+        agent: named.as_deref().unwrap_or_default(),
         agent_alive: true,
         whole_tiers: &none,
     };

@@ -229,7 +229,8 @@ impl Detected {
         }
     }
 
-    fn version(&self) -> Option<(u32, u32)> {
+    /// Major and minor version of its containerd, where it could be asked.
+    pub(in crate::node) fn version(&self) -> Option<(u32, u32)> {
         let version = self.containerd_version.as_deref();
         version.and_then(containerd::major_minor)
     }

@@ -40,7 +40,7 @@ const DEFAULT: &str = "_default";
 /// The file that containerd reads in a registry's directory.
 const HOSTS: &str = "hosts.toml";
 /// Why no file names `[::1]` (containerd-k3s-facts 13.7).
-const IPV6: &str = "containerd 1.6 and 1.7 ignore a file that names an IPv6 literal, which is the only address of [server] listen; let the agent listen on 127.0.0.1 too";
+const IPV6: &str = "containerd 1.6 and 1.7 ignore a file that names an IPv6 literal, which is the only address of [server] listen, and /etc/hosts does not give it the name localhost; let the agent listen on 127.0.0.1 too";
 
 /// What a plan is made from, besides the disk.
 #[derive(Clone, Copy, Debug)]
@@ -160,8 +160,10 @@ pub fn paths(input: &Input<'_>) -> BTreeSet<PathBuf> {
                 paths.extend(host.ca_files.iter().map(|ca| directory.join(&ca.name)));
                 paths.insert(directory.join(HOSTS));
             }
+            let roots = &input.detected.config_path;
+            let behind = base::behind(certs_d, host.registry.as_str(), roots);
+            paths.extend(behind.iter().map(|directory| directory.join(HOSTS)));
         }
-        paths.insert(certs_d.join(DEFAULT).join(HOSTS));
     }
     paths.extend(wanted.registries);
     paths
@@ -271,12 +273,23 @@ fn plan_host(
     let mut reasons = host.reasons.clone();
     let own = text_of(&base).filter(|text| !text.is_empty());
     let elsewhere = match own {
-        None => base::elsewhere(directory, disk, input.ledger),
+        None => {
+            let certs_d = directory.parent().unwrap_or(directory);
+            let roots = &input.detected.config_path;
+            let behind = base::behind(certs_d, host.registry.as_str(), roots);
+            base::elsewhere(directory, &behind, disk, input.ledger)
+        }
         Some(_) => None,
     };
     let text = own.as_ref().or(elsewhere.as_ref().map(|(text, _)| text));
-    let new = match edit::put_into_hosts(text.map(String::as_str), host, input.config.node.existing)
-    {
+    let text = text.map(String::as_str);
+    // As it stands without us: with a table set aside it could be read, and say what it does not say now.
+    let ignored = text.and_then(|text| hosts_toml::ignored_by(text, input.detected.version()));
+    let put = match ignored {
+        Some(why) => Err(why),
+        None => edit::put_into_hosts(text, host, input.config.node.existing),
+    };
+    let new = match put {
         Ok((mut text, notes)) => {
             if let Some((_, source)) = &elsewhere {
                 text = hosts_toml::as_copy(&text, source);

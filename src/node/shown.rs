@@ -113,7 +113,8 @@ pub fn look(
     let certs_d = certs_d.filter(|_| !detected.without_certs_d);
     let file = certs_d.map(|certs_d| {
         let file = HostsFile::find(certs_d, registry.as_str());
-        RegistryFile::of(&file, &detected, config, registry)
+        let agent = agent_of(config).map(|agent| machine.named_in_files(&agent));
+        RegistryFile::of(&file, &detected, config, (registry, agent.as_deref()))
     });
     (NodeReport::of(&detected), file)
 }
@@ -145,11 +146,15 @@ impl NodeReport {
 // === impl RegistryFile ===
 
 impl RegistryFile {
-    fn of(file: &HostsFile, detected: &Detected, config: &Config, registry: &RegistryName) -> Self {
-        let agent = agent_of(config);
+    fn of(
+        file: &HostsFile,
+        detected: &Detected,
+        config: &Config,
+        (registry, agent): (&RegistryName, Option<&str>),
+    ) -> Self {
         let known = desired::known_of(config, registry);
         let host = |url: &str, server: bool| {
-            let (who, tier) = who(url, agent.as_deref(), &known);
+            let (who, tier) = who(url, agent, &known);
             FileHost {
                 url: url.to_owned(),
                 who,

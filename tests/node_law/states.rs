@@ -37,7 +37,11 @@ impl Chance {
         (self.next() >> 11) % all < good
     }
 
-    fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+    pub(crate) fn below(&mut self, all: u64) -> u64 {
+        (self.next() >> 11) % all
+    }
+
+    pub(crate) fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
         of[usize::try_from((self.next() >> 11) % of.len() as u64).unwrap()]
     }
 }
@@ -45,7 +49,7 @@ impl Chance {
 /// One node.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
-    seed: u64,
+    pub(crate) seed: u64,
     /// Its containerd is the patched one, and a part of the files is generated.
     pub(crate) k3s: bool,
     closed: Option<&'static str>,
@@ -200,6 +204,7 @@ impl State {
             "http://10.0.0.1:5000",
             "mirror.example",
             "https://mirror.example:8443/base/v2",
+            "http://[fd00::5]:5000",
         ];
         let mut taken = Vec::new();
         for _ in 0..(chance.next() >> 11) % 4 {
@@ -236,6 +241,8 @@ fn keys(indent: &str, but: &str, chance: &mut Chance) -> String {
     let all = [
         "capabilities = [\"pull\", \"resolve\"]",
         "capabilities = [\"pull\"]",
+        "capabilities = [\"Pull\", \"RESOLVE\"]",
+        "capabilities = [\"pull\", \"referrers\"]",
         "ca = \"named-0.pem\"",
         "ca = [\"named-0.pem\", \"named-1.pem\"]",
         "client = [[\"named-2.pem\", \"named-2.key\"]]",
@@ -273,7 +280,7 @@ fn certificates(directory: &Path, chance: &mut Chance) {
 }
 
 /// Certificates with keys, each with a name of its own.
-fn identities() -> &'static [(String, String); 3] {
+pub(crate) fn identities() -> &'static [(String, String); 3] {
     static MADE: OnceLock<[(String, String); 3]> = OnceLock::new();
     MADE.get_or_init(|| {
         ["first", "second", "third"].map(|name| {

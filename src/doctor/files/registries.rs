@@ -69,6 +69,9 @@ fn entry(check: &mut Check, facts: &FilesFacts, shown: &str, file: &HostsFile, m
             "take rewrite out of that entry: the agent maps names to projects itself ([tier.projects])",
         );
     }
+    if !mirror.is_written(&file.registry) {
+        return;
+    }
     let path = facts.registries_path();
     let is_said = facts.is_managed()
         && (facts.changes.iter().any(|one| Some(one.as_path()) == path)

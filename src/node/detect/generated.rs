@@ -4,13 +4,13 @@ use super::config_toml::{self, Registries};
 use super::containerd;
 use super::facts::Facts;
 use super::k3s;
-use super::machine::TICK;
 use super::meaning::meaning;
 use super::{Detected, Family};
 use crate::config;
 use crate::node::ledger::Generation;
 use crate::node::registries_yaml::{Refused, read as read_yaml};
 use std::path::Path;
+use std::time::Duration;
 
 /// The containerd that came with the first k3s that leaves other directories of certs.d alone (k3s#10823; by its
 /// releases' dates).
@@ -106,9 +106,12 @@ fn last_start(
         // Not seen at that start, and changed since: what was read is not known.
         let is_older = text.is_none_or(|text| text.modified <= last.modified);
         let read = known.or_else(|| is_older.then(|| now.clone()));
-        // A process that has not generated anything yet has still to read it.
-        let written = last.modified.saturating_add(TICK);
-        let has_read = detected.started_at.is_some_and(|started| started <= written);
+        // A process that has not generated anything yet has still to read it. When it started is known to the
+        // second.
+        let written = last.modified.saturating_add(Duration::from_secs(1));
+        let has_read = detected
+            .started_at
+            .is_some_and(|started| started <= written);
         pending = has_read && read.as_ref() != Some(&now);
         let registries = read;
         detected.generation = Some(Generation {

@@ -64,6 +64,22 @@ impl Machine {
         &self.root
     }
 
+    /// The agent's endpoint as the node's files name it. containerd 1.6 and 1.7 ignore a file with an IPv6 literal, so that an
+    /// agent on `[::1]` alone is `localhost`, where /etc/hosts leads there. Blocks on file I/O.
+    #[must_use]
+    pub fn named_in_files(&self, agent: &str) -> String {
+        let hosts = fs::read_to_string(self.root.join("etc/hosts")).unwrap_or_default();
+        let leads_there = hosts.lines().any(|line| {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut words = line.split_whitespace();
+            words.next() == Some("::1") && words.any(|name| name == "localhost")
+        });
+        match agent.strip_prefix("http://[::1]") {
+            Some(port) if leads_there => format!("http://localhost{port}"),
+            _ => agent.to_owned(),
+        }
+    }
+
     pub(super) fn processes(&self) -> Vec<Process> {
         self.processes.clone().unwrap_or_else(running_processes)
     }

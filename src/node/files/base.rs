@@ -25,9 +25,22 @@ pub(super) fn directory(certs_d: &Path, registry: &str, disk: &Disk) -> PathBuf 
     found.cloned().unwrap_or_else(own)
 }
 
+/// The directories in which it looks where a registry has none below `certs_d`, in its order: there, and below the roots
+/// of `config_path` that it comes to afterwards (containerd-k3s-facts 1.2, 1.3).
+pub(super) fn behind(certs_d: &Path, registry: &str, roots: &[PathBuf]) -> Vec<PathBuf> {
+    let mut behind = vec![certs_d.join(DEFAULT)];
+    let later = roots.iter().skip_while(|root| *root != certs_d).skip(1);
+    for root in later {
+        behind.extend(candidates(root, registry));
+        behind.push(root.join(DEFAULT));
+    }
+    behind
+}
+
 /// What is in force where `directory` holds no hosts.toml of others: the text, and where it is from.
 pub(super) fn elsewhere(
     directory: &Path,
+    behind: &[PathBuf],
     disk: &Disk,
     ledger: &Ledger,
 ) -> Option<(String, PathBuf)> {
@@ -35,13 +48,14 @@ pub(super) fn elsewhere(
         let text = certificates(directory, disk)?;
         return Some((text, directory.to_owned()));
     }
-    let default = directory.parent()?.join(DEFAULT);
-    let text = disk.text(&default.join(HOSTS));
+    let mut behind = behind.iter();
+    let found = behind.find(|directory| disk.names(directory).is_some())?;
+    let text = disk.text(&found.join(HOSTS));
     let text = text.filter(|text| !text.is_empty());
     // One that containerd cannot read is as none.
-    let text = text.and_then(|text| hosts_toml::rebase(&text, &default).ok());
-    let text = text.or_else(|| certificates(&default, disk))?;
-    Some((text, default))
+    let text = text.and_then(|text| hosts_toml::rebase(&text, found).ok());
+    let text = text.or_else(|| certificates(found, disk))?;
+    Some((text, found.clone()))
 }
 
 /// Whether the directory would be there without us. An empty one hides `_default`.

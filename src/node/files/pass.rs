@@ -162,18 +162,16 @@ impl Pass<'_> {
         let Tiers { whole, unknown } = self.tiers;
         ledger.tiers.retain(|tier| unknown.contains(tier));
         ledger.tiers.extend(whole.iter().cloned());
-        if let Some(agent) = self
-            .agent
-            .filter(|agent| ledger.agent.as_deref() != Some(agent))
-        {
-            ledger.agent = Some(agent.into());
+        let agent = self.agent.map(|agent| self.machine.named_in_files(agent));
+        if let Some(agent) = &agent {
+            ledger.agent = Some(agent.as_str().into());
         }
         let is_out = self.unprivileged().is_some_and(|port| !port.allowed);
         let input = Input {
             config: self.config,
             detected,
             ledger,
-            agent: self.agent,
+            agent: agent.as_deref(),
             agent_alive: self.agent_alive,
             is_out,
             whole_tiers: &ledger.tiers,

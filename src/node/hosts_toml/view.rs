@@ -136,7 +136,7 @@ fn same_keys(host: &SeenHost, entry: &HostEntry) -> bool {
         && host.headers.len() == usize::from(entry.header.is_some())
 }
 
-fn seen(url: String, table: &dyn TableLike) -> SeenHost {
+pub(super) fn seen(url: String, table: &dyn TableLike) -> SeenHost {
     let flag = |key| table.get(key).and_then(Item::as_bool).unwrap_or_default();
     let texts = |key| {
         let mut found = Vec::new();

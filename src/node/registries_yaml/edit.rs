@@ -3,7 +3,7 @@
 //! live file sets tiers aside.
 
 use super::changes::Changes;
-use super::read::{self, has_rewrite, refuse_special};
+use super::read::{self, has_others, has_rewrite, refuse_special};
 use super::tree::{Kind, Node};
 use super::{Refused, flow, place};
 use crate::config::Existing;
@@ -27,7 +27,7 @@ pub struct Edit<'a> {
 /// Which registries get an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Those that have one: k3s would generate their files anew at its start (design F2).
+    /// Those of whose entries k3s would generate their files anew at its start (design F2).
     Listed,
     /// All: k3s before September 2024 deletes every other file at its start.
     All,
@@ -96,6 +96,11 @@ impl Changes<'_> {
             Some(Kind::Sequence { items, .. }) => items,
             _ => &[],
         };
+        let texts = items.iter().filter_map(Node::text);
+        if wanted.scope == Scope::Listed && !has_others(name, texts) {
+            // k3s writes no file for it, and would for the agent (design F9).
+            return Ok(());
+        }
         let agent = desired.agent_url.as_str();
         let first = items.first().and_then(Node::text).unwrap_or_default();
         if same(first, agent) {

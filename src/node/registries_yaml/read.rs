@@ -2,6 +2,7 @@
 
 use super::tree::{self, Kind, Node};
 use super::{Refused, unusual};
+use crate::node::endpoint::EndpointUrl;
 use crate::node::marks::BYTE_ORDER_MARK;
 use yaml_serde::Value;
 
@@ -239,6 +240,23 @@ pub(super) fn texts(list: &Node) -> Vec<String> {
             items.iter().map(text).collect()
         }
         _ => Vec::new(),
+    }
+}
+
+/// Whether an entry has another endpoint than the registry itself: without one k3s writes no file for it, but for a
+/// password or certificates of its own (containerd-k3s-facts 7.2).
+pub(super) fn has_others<'e>(name: &str, mut endpoints: impl Iterator<Item = &'e str>) -> bool {
+    let own = EndpointUrl::root_by_k3s(name);
+    endpoints.any(|endpoint| EndpointUrl::root_by_k3s(endpoint) != own)
+}
+
+// === impl Mirror ===
+
+impl Mirror {
+    /// Whether k3s makes a file of it for the registry `name`, whatever stands under `configs`.
+    #[must_use]
+    pub fn is_written(&self, name: &str) -> bool {
+        has_others(name, self.endpoints.iter().map(String::as_str))
     }
 }
 

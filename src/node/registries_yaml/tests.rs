@@ -88,6 +88,7 @@ fn bottomless_and_endless_files_are_refused_at_once() {
 fn an_editor_in_our_lists() {
     let lines = "mirrors:\n  docker.io:\n    endpoint:\n      - https://core.example.com/v2/p-docker-io # ours\n      - https://a.example\n";
     let flow = "mirrors:\n  docker.io:\n    endpoint: [\"https://core.example.com/v2/p-docker-io\", https://a.example]\n";
+    // Which gets an entry where each registry needs one.
     let empty = "mirrors:\n  docker.io:\n";
     for (text, from, to, expected) in [
         // A new endpoint of the user's stays.
@@ -138,7 +139,17 @@ fn an_editor_in_our_lists() {
             "mirrors:\n  docker.io:\n    note: x\n",
         ),
     ] {
-        let applied = edited(text, "", true).text;
+        let wanted = Edit {
+            desired: &hosts("")[..1],
+            existing: Existing::Adopt,
+            scope: if text == empty {
+                Scope::All
+            } else {
+                Scope::Listed
+            },
+            default_endpoint_disabled: true,
+        };
+        let applied = edit(text, &wanted).unwrap().text;
         assert_eq!(remove(&applied).as_deref(), Ok(text));
         // The last one: the record above holds the old list too.
         let at = applied
@@ -213,9 +224,10 @@ fn what_k3s_cannot_be_told() {
 #[test]
 fn places_that_a_line_cannot_be_put_beside() {
     let wanted = Edit {
-        desired: &hosts(""),
+        desired: &hosts("")[..1],
         existing: Existing::Adopt,
-        scope: Scope::Listed,
+        // So that entries without an endpoint are edited as well.
+        scope: Scope::All,
         default_endpoint_disabled: true,
     };
     for (text, said) in [

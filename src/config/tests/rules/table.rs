@@ -184,6 +184,11 @@ pub(super) const WRONG: &[(&str, &str, &str)] = &[
         "credentials",
     ),
     (
+        "[[tier]]\nname = \"a\"\nurl = \"https://[fd00::5]\"\nproject = \"p-{registry}\"\nin_file = true",
+        "tier.a.in_file",
+        "IPv6 literal",
+    ),
+    (
         "[[tier]]\nname = \"a\"\nurl = \"https://a.example\"\nproject = \"p-{registry}\"\nusername = \"u\"",
         "tier.a.password_file",
         "is missing",

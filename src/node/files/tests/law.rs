@@ -286,6 +286,7 @@ fn a_generation_minutes_after_the_process_began() {
         pid: 7,
         argv: vec!["/usr/local/bin/k3s agent".to_owned()],
         started,
+        started_at: Duration::from_secs(started),
     };
     let now = std::time::SystemTime::now();
     let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
@@ -370,6 +371,105 @@ fn what_k3s_made_of_our_line_goes_with_us() {
             "{is_known} {is_lost}"
         );
     }
+}
+
+/// Issue 14, case 3: containerd 2.2 reads two roots by itself, and one of ours in the first would hide the second.
+#[test]
+fn certificates_below_the_second_root_hold_behind_ours() {
+    let node = Node::with(&format!("{CONFIG}runtime = \"containerd\"\n"));
+    let (first, second) = (
+        node.path("etc/containerd/certs.d"),
+        node.path("etc/docker/certs.d"),
+    );
+    let config = format!(
+        "version = 3\n[plugins.\"io.containerd.cri.v1.images\"]\nuse_local_image_pull = true\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \"{}:{}\"\n",
+        first.display(),
+        second.display()
+    );
+    node.write(&node.path("etc/containerd/config.toml"), &config);
+    node.write(
+        &first.join("ghcr.io/hosts.toml"),
+        "server = \"https://ghcr.io\"\n[host]\n",
+    );
+    node.write(&second.join("ghcr.io/ca.crt"), "pem");
+    node.write(&second.join("quay.io/ca.crt"), "pem");
+    node.write(
+        &second.join("_default/hosts.toml"),
+        "[host.\"https://all.example\"]\n",
+    );
+    let before = node.everything();
+    node.apply();
+    let text = |registry: &str| node.read(&first.join(registry).join("hosts.toml")).unwrap();
+    let ca = second.join("quay.io/ca.crt");
+    assert!(
+        text("quay.io").contains(&format!("ca = [{ca:?}]")),
+        "{}",
+        text("quay.io")
+    );
+    assert!(text("docker.io").contains("https://all.example"));
+    assert!(!text("ghcr.io").contains("ca.crt"), "the first root has it");
+    assert!(!second.join("quay.io/hosts.toml").exists());
+    node.restore();
+    assert_eq!(node.everything(), before);
+}
+
+/// Issue 14, case 6.
+#[test]
+fn what_the_installed_containerd_ignores_is_left_alone() {
+    let node = Node::new();
+    let text = "[host.\"https://mirror.example\"]\n  capabilities = [\"pull\", \"referrers\"]\n";
+    node.write(&node.hosts("ghcr.io"), text);
+    let passed = node.try_apply().unwrap();
+    assert!(
+        passed.plan.left[0].why.contains("referrers"),
+        "{:?}",
+        passed.plan.left
+    );
+    assert_eq!(node.read(&node.hosts("ghcr.io")).unwrap(), text);
+    let detected = Detected {
+        containerd_version: Some("2.2.3-k3s1".to_owned()),
+        ..passed.detected
+    };
+    let pass = Pass {
+        detected: Some(&detected),
+        ..node.pass()
+    };
+    run(&pass, Duration::ZERO, true, &mut Everything).unwrap();
+    assert!(node.read(&node.hosts("ghcr.io")).unwrap().contains(AGENT));
+}
+
+/// Issue 14, case 6: and /etc/hosts must lead there.
+#[test]
+fn an_agent_on_the_ipv6_loopback_alone_is_localhost() {
+    let node = Node::new();
+    let pass = Pass {
+        agent: Some("http://[::1]:290"),
+        ..node.pass()
+    };
+    let before = node.everything();
+    node.write(
+        &node.path("etc/hosts"),
+        "127.0.0.1 localhost\n::1 ip6-localhost # localhost\n",
+    );
+    let passed = run(&pass, Duration::ZERO, true, &mut Everything).unwrap();
+    assert!(passed.plan.is_empty() && passed.plan.left[0].why.contains("127.0.0.1"));
+    node.write(&node.path("etc/hosts"), "::1 ip6-localhost localhost\n");
+    node.write(
+        &node.path(REGISTRIES),
+        "mirrors:\n  docker.io: {endpoint: [\"https://a.example\"]}\n",
+    );
+    run(&pass, Duration::ZERO, true, &mut Everything).unwrap();
+    for path in [node.hosts("quay.io"), node.path(REGISTRIES)] {
+        let text = node.read(&path).unwrap();
+        assert!(
+            text.contains("http://localhost:290") && !text.contains("::1"),
+            "{text}"
+        );
+    }
+    node.restore();
+    fs::remove_file(node.path("etc/hosts")).unwrap();
+    fs::remove_file(node.path(REGISTRIES)).unwrap();
+    assert_eq!(node.everything(), before);
 }
 
 /// Issue 14, case 6 (containerd-k3s-facts 13.7).
