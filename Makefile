@@ -17,7 +17,7 @@ AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
 .PHONY: help deps tools deb-tools build deb deb-arm64 test-packages demo test test-fast test-real test-docker test-machine test-ansible test-matrix lint-ansible \
-  chaos soak fleet hostile kills port-kills law audit bench bench-deps bench-files fuzz compare-containerd-alone clean
+  chaos soak fleet hostile kills port-kills law audit bench bench-deps bench-files fuzz compare-containerd-alone lines clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -141,6 +141,9 @@ fuzz: ## a million inputs for each parser of foreign bytes; needs a nightly tool
 	@for target in $(FUZZ_TARGETS); do \
 	  mkdir -p fuzz/corpus/$$target && \
 	    cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -runs=$(FUZZ_RUNS) || exit 1; done
+
+lines: ## lines of src and its folders, without tests and test help
+	@tests/lines.sh
 
 clean: ## removes target
 	$(SUDO) rm -rf target/machines target/roots
