@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// How containerd reads its configuration anew.
 const RESTART: &str = "systemctl restart containerd, when it suits (pods keep running)";
 
+/// The first version that speaks `runtime.v1`, in which it is asked.
+const CRI_V1: (u32, u32) = (1, 6);
+
 /// containerd by itself.
 pub(super) fn read(detected: &mut Detected, facts: &Facts, node: &config::Node) {
     let process = containerd::process(facts);
@@ -70,10 +73,13 @@ pub(super) fn read(detected: &mut Detected, facts: &Facts, node: &config::Node) 
     };
     if !detected.findings.iter().any(|finding| finding.degraded) {
         match &facts.running_containerd {
-            Some(Running::WithoutPlugin) => detected.degrade(
-                "containerd runs without its CRI plugin: no pod's image can be pulled",
-                format!("journalctl -u containerd says why it did not load; then: {RESTART}"),
-            ),
+            // Switched off, as Docker's package does, or it did not load.
+            Some(Running::WithoutPlugin) if version.is_some_and(|version| version >= CRI_V1) => {
+                detected.remark(
+                    "containerd runs without its CRI plugin, by which pods' images are pulled",
+                    "see disabled_plugins in its configuration, and why it did not load: journalctl -u containerd",
+                );
+            }
             Some(Running::Reads(now)) if is_named && !now.contains(&wanted) => {
                 let why = detected.restart_pending.clone();
                 detected.degrade(why.unwrap_or_default(), RESTART);

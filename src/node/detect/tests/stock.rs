@@ -196,5 +196,5 @@ fn what_containerd_says_of_itself_wins_over_times() {
     };
     assert_eq!(at(2_000_000, now(&[&certs_d])), (false, false));
     assert_eq!(at(999_000, now(&[])), (true, true));
-    assert_eq!(at(999_000, Some(Running::WithoutPlugin)), (false, true));
+    assert_eq!(at(999_000, Some(Running::WithoutPlugin)), (false, false));
 }
