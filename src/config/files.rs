@@ -137,9 +137,9 @@ fn read(path: &Path, most: u64, secret: bool) -> Result<Vec<u8>, Wrong> {
     let shown = path.display();
     let cannot = |error: &std::io::Error| {
         let instead = match error.kind() {
-            ErrorKind::NotFound | ErrorKind::PermissionDenied if is_home(path) => format!(
-                "put the file into /etc/harbor-pilot: the unit sees nothing of /root, /home and /run/user (ProtectHome=)"
-            ),
+            ErrorKind::NotFound | ErrorKind::PermissionDenied if is_home(path) => {
+                "put the file into /etc/harbor-pilot: the unit sees nothing of /root, /home and /run/user (ProtectHome=)".to_owned()
+            }
             ErrorKind::NotFound => "create the file, or correct the path".to_owned(),
             ErrorKind::PermissionDenied => "run as root, or correct the file's owner".to_owned(),
             _ => "see that the file can be read".to_owned(),

@@ -78,11 +78,11 @@ pub(super) fn read(texts: &[Text], containerd: Option<(u32, u32)>) -> Result<Reg
                 name(format)
             ));
         }
-        let others = [V1, V2, V3].into_iter().filter(|other| {
+        let mut others = [V1, V2, V3].into_iter().filter(|other| {
             !names(format, containerd).contains(other)
                 && plugin(other).is_some_and(|plugin| plugin.contains_key("registry"))
         });
-        if let Some(other) = others.last() {
+        if let Some(other) = others.next_back() {
             found.misplaced = Some(Place {
                 table: format!("plugins.\"{other}\".registry"),
                 ..place(other, "registry")

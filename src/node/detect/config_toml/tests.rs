@@ -22,6 +22,9 @@ fn roots(texts: &[&str], version: Option<(u32, u32)>) -> Vec<String> {
     roots.map(|root| root.display().to_string()).collect()
 }
 
+/// A text, containerd's version, and the directories.
+type Row<'a> = (&'a str, Option<(u32, u32)>, &'a [&'a str]);
+
 #[test]
 fn the_table_of_the_files_own_format_holds() {
     let v1 = "[plugins.cri.registry]\nconfig_path = \"/1\"\n";
@@ -31,7 +34,7 @@ fn the_table_of_the_files_own_format_holds() {
     );
     let of = |version: u32, text: &str| format!("version = {version}\n{text}");
     let (old, new) = (Some((1, 6)), Some((2, 1)));
-    let table: [(&str, Option<(u32, u32)>, &[&str]); 9] = [
+    let table: [Row<'_>; 9] = [
         (v1, old, &["/1"]),
         // Format 1 has no other name.
         (&v2, old, &[]),
@@ -159,9 +162,7 @@ fn the_installed_containerd_reads_the_directory_after_what_is_advised() {
     let default = String::from_utf8(default.unwrap().stdout).unwrap();
     // As Debian's package has it.
     let debian = "version = 2\n\n[plugins]\n  [plugins.\"io.containerd.grpc.v1.cri\"]\n    [plugins.\"io.containerd.grpc.v1.cri\".cni]\n      bin_dir = \"/usr/lib/cni\"\n  [plugins.\"io.containerd.internal.v1.opt\"]\n    path = \"/var/lib/containerd/opt\"\n";
-    let auth = format!(
-        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"r.test\".auth]\n  username = \"u\"\n"
-    );
+    let auth = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"r.test\".auth]\n  username = \"u\"\n";
     let table = [
         (default.as_str(), "change line "),
         (debian, "write at the end of "),
@@ -187,7 +188,7 @@ fn the_installed_containerd_reads_the_directory_after_what_is_advised() {
             "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nregistry.config_path = \"/old\" # ours\n",
             "change line 3 ",
         ),
-        (&auth, "write at the end of "),
+        (auth, "write at the end of "),
         (
             "[plugins.cri.registry]\nconfig_path = \"/a:/b\"\n",
             "change line 2 ",
