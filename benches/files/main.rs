@@ -179,6 +179,7 @@ fn snapshot(config: &Config, status: EndpointStatus) -> Arc<Snapshot> {
             gauges: Arc::new(EndpointGauges::default()),
             reason: None,
             latency: None,
+            next_try: None,
         };
         Arc::new(SourceState {
             source: source.clone(),
@@ -186,6 +187,7 @@ fn snapshot(config: &Config, status: EndpointStatus) -> Arc<Snapshot> {
             ready: status == EndpointStatus::Healthy,
             dns_stale: false,
             dns_error: None,
+            refused: None,
         })
     });
     Arc::new(Snapshot {
