@@ -274,7 +274,7 @@ async fn token_answers_that_are_not_quite_the_specifications() {
 async fn a_token_service_may_speak_http_1_0() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let realm = format!("http://{}/token", listener.local_addr().unwrap());
-    let served = tokio::spawn(async move {
+    let serving = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -282,13 +282,14 @@ async fn a_token_service_may_speak_http_1_0() {
         }
         let answer = "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{\"token\":\"t\"}";
         stream.write_all(answer.as_bytes()).await.unwrap();
-    });
+    };
     let builder = FakeRegistry::builder().harbor();
     let registry = builder.with_image(NGINX, "1", &image()).start().await;
     registry.change(|it| it.realm = Realm::Url(realm));
     let lab = Lab::upstream(&registry);
-    assert_serves(lab.get(&manifest(NGINX, "1")).await, &image());
-    served.await.unwrap();
+    let wanted = manifest(NGINX, "1");
+    let (found, ()) = tokio::join!(lab.get(&wanted), serving);
+    assert_serves(found, &image());
 }
 
 #[tokio::test]

@@ -61,7 +61,6 @@ impl Oracle {
     ///
     /// # Panics
     /// Where there is no runtime to be had.
-
     pub(crate) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -148,7 +147,7 @@ fn ours_of_requests(bytes: &[u8]) -> (Vec<Asked>, Vec<bool>) {
             method: request.method.to_string(),
             target: request.target,
             is_1_1: request.version == Version::HTTP_11,
-            fields: sorted(request.fields.iter().map(|(name, value)| (name, value))),
+            fields: sorted(request.fields.iter()),
             has_body: head.has_body,
         });
         keeps.push(head.keep);
