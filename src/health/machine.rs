@@ -395,8 +395,6 @@ fn reason(failure: Failure, detail: &str) -> Arc<str> {
         "" => failure.word().to_owned(),
         detail => format!("{}: {detail}", failure.word()),
     };
-    if text.len() > REASON_BYTES {
-        text.truncate(text.floor_char_boundary(REASON_BYTES));
-    }
+    text.truncate(text.floor_char_boundary(REASON_BYTES));
     text.into()
 }

@@ -11,6 +11,7 @@ mod hand_over;
 mod left;
 mod look;
 mod pass;
+mod registries;
 mod restore;
 mod search;
 mod starts;
@@ -222,7 +223,7 @@ pub fn plan(input: &Input<'_>, disk: &Disk) -> Plan {
     }
     if let Some(registries) = &wanted.registries {
         handled.insert(registries.clone());
-        plan_registries(&mut plan, input, disk, registries);
+        registries::plan(&mut plan, input, disk, registries);
     }
     let detected = input.detected.runtime != Found::None;
     if !detected && input.config.node.runtime == Runtime::Auto {
@@ -356,52 +357,6 @@ fn plan_ca(
         makes_directory: false,
         reasons: vec!["the CA that the file beside it names".to_owned()],
     }))
-}
-
-/// registries.yaml: stable content, without regard to health (design F2).
-fn plan_registries(plan: &mut Plan, input: &Input<'_>, disk: &Disk, path: &Path) {
-    let entry = input.ledger.files.get(path);
-    let (current, base) = match disk.current_and_base(path, Kind::Registries, entry) {
-        Ok(both) => both,
-        Err(why) => return plan.leave(path, why),
-    };
-    // Put in once the agent has answered, it stays until it stops for good: a restart changes nothing here.
-    let is_in = current != base;
-    let none = BTreeSet::new();
-    let situation = Situation {
-        agent: input.agent.unwrap_or_default(),
-        agent_alive: (input.agent_alive || is_in) && !input.is_out && input.agent.is_some(),
-        whole_tiers: &none,
-    };
-    let mut new = base.clone();
-    if situation.agent_alive {
-        let stable = desired::desired(input.config, &situation);
-        let text = text_of(&base);
-        match edit::put_into_registries(text.as_deref(), &stable, input.config, input.detected) {
-            Ok((text, notes)) => {
-                let noted = notes.into_iter().map(|note| (path.to_owned(), note));
-                plan.notes.extend(noted);
-                // It may hold passwords: a new one is nobody else's.
-                let like = current.as_ref().or(base.as_ref());
-                new = match text {
-                    Some(text) => Some(standing(text.into_bytes(), like, like.is_none())),
-                    None => base.clone(),
-                };
-            }
-            Err(why) => plan.leave(path, why),
-        }
-    }
-    if new != current {
-        plan.steps.push(Step {
-            path: path.to_owned(),
-            kind: Kind::Registries,
-            old: current,
-            new,
-            base,
-            makes_directory: false,
-            reasons: vec!["so that the runtime's next start generates the same".to_owned()],
-        });
-    }
 }
 
 #[cfg(test)]

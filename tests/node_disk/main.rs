@@ -113,7 +113,7 @@ impl<M> Node<M> {
             pid: 1,
             argv: vec!["k3s server".to_owned()],
             started: 4_000_000_000,
-            started_at: std::time::Duration::from_secs(4_000_000_000),
+            started_at: Duration::from_secs(4_000_000_000),
         };
         let node = Self {
             machine: Machine::below(root.path(), vec![process]),

@@ -1,6 +1,7 @@
 //! Nodes in temporary directories: planned, applied, edited by others, restored.
 
 mod changes;
+mod k3s_starts;
 mod law;
 mod lost;
 mod troubles;
