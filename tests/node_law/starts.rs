@@ -80,7 +80,7 @@ pub(super) fn check(seed: u64, judges: &mut [Judge], seen: &mut BTreeSet<&'stati
         }
     }
     let places = files::Places::of(&with.machine, &with.config.node);
-    let released = files::release(&with.store, &places, Duration::ZERO).unwrap();
+    let released = files::release(&with.store, &places, crate::LOCK).unwrap();
     assert!(
         released.marked.is_empty() && released.plan.left.is_empty(),
         "seed {seed}: {released:?}"

@@ -177,7 +177,7 @@ fn registry_in_front_is_split_at_the_first_slash() {
         ),
         ("library/nginx", "library", Some(("library", "nginx"))),
         ("nginx", "nginx", None),
-        ("a_b/c", "a_b", None),
+        ("a_b/c", "a_b", Some(("a_b", "c"))),
     ];
     for (text, first, expected) in rows {
         let path = ResourcePath::parse(&format!("/v2/{text}/manifests/latest")).unwrap();
