@@ -363,9 +363,12 @@ impl Job {
             now: self.now,
         };
         let passed = files::run(&pass, LOCK_WAIT, false, &mut hooks);
+        self.memory.looked = Some(self.now);
         if let Ok(passed) = &passed {
-            self.memory.settle(passed, Instant::now());
-            self.memory.forbidden = writable::forbidden(&passed.managed);
+            let now = Instant::now();
+            self.memory.settle(passed, now);
+            self.memory
+                .forbid(writable::forbidden(&passed.managed), now);
         }
         (self, passed)
     }

@@ -26,3 +26,4 @@ mod package;
 mod port;
 mod restarts;
 mod runtimes;
+mod ten_faults;

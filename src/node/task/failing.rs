@@ -85,6 +85,11 @@ impl Failing {
         self.0.values().map(|last| last.until).min()
     }
 
+    /// What waits in a directory need not wait any more; says whether anything did.
+    pub(super) fn remove(&mut self, directory: &Path) -> bool {
+        self.0.remove(directory).is_some()
+    }
+
     /// A person has said what shall be.
     pub(super) fn forget(&mut self) {
         self.0.clear();

@@ -12,7 +12,12 @@ use crate::node::ledger::{Kind, fingerprint};
 use crate::node::write::Standing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// No watch tells that a file system can be written again: it is looked at this soon, so that nobody who has seen to it is told
+/// to do so.
+const FORBIDDEN: Duration = Duration::from_secs(2);
 
 /// What is remembered. Goes into a pass and comes back.
 #[derive(Debug, Default)]
@@ -26,6 +31,10 @@ pub(super) struct Memory {
     pub(super) second_to: Option<PathBuf>,
     /// Directories of our files that forbid writing.
     pub(super) forbidden: Vec<Trouble>,
+    /// When those are looked at again.
+    forbidden_until: Option<Instant>,
+    /// When the last pass began, even one that came to nothing.
+    pub(super) looked: Option<Instant>,
     /// Files that are left alone now, and who wrote them.
     pub(super) given_up: BTreeMap<PathBuf, String>,
     /// Files that were given up by the last pass: news.
@@ -156,16 +165,39 @@ impl Memory {
         }
     }
 
-    /// The files are not ours to write: another agent may.
+    /// Takes in which directories forbid writing. Where one no longer does, a file that waits in it is tried at once.
+    pub(super) fn forbid(&mut self, forbidden: Vec<Trouble>, now: Instant) {
+        let before = std::mem::replace(&mut self.forbidden, forbidden);
+        let is_forbidden = |path: &Path| self.forbidden.iter().any(|now| now.path == path);
+        let allowed = before.iter().filter(|one| !is_forbidden(&one.path));
+        let tries = allowed.fold(false, |tries, one| self.failing.remove(&one.path) | tries);
+        self.forbidden_until = match tries {
+            true => Some(now),
+            false => (!self.forbidden.is_empty()).then(|| now + FORBIDDEN),
+        };
+    }
+
+    /// The files are not ours to write: another agent may. Nothing is tried again.
     pub(super) fn let_go(&mut self) {
         self.claim.release();
         self.second_to = None;
+        self.fights.forget();
+        self.failing.forget();
+        self.given_up.clear();
+        self.forbidden.clear();
+        self.forbidden_until = None;
     }
 
-    /// When a file that was given up or could not be written is tried again.
+    /// When a file that was given up or could not be written is tried again, and a directory that forbids writing looked at.
     pub(super) fn wakes(&self) -> Option<Instant> {
-        let wakes = [self.fights.wakes(), self.failing.wakes()];
-        wakes.into_iter().flatten().min()
+        let wakes = [
+            self.fights.wakes(),
+            self.failing.wakes(),
+            self.forbidden_until,
+        ];
+        // What was due by then has had its pass.
+        let wakes = wakes.into_iter().flatten();
+        wakes.filter(|wake| Some(*wake) > self.looked).min()
     }
 }
 
@@ -195,7 +227,8 @@ fn who(file: Option<&Standing>) -> String {
 mod tests {
     use super::*;
     use crate::node::files::Done;
-    use std::time::Duration;
+    use crate::node::task::TroubleKind;
+    use crate::node::write::Error;
 
     fn standing(text: &str) -> Standing {
         Standing {
@@ -308,5 +341,52 @@ mod tests {
             assert!(node.finds("ours", second, Cause::TierChanged));
             assert!(node.memory.drifted.is_empty());
         }
+    }
+
+    #[test]
+    fn a_directory_that_forbids_writing_is_looked_at_again_soon_unless_the_files_are_let_go() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        let trouble = Trouble {
+            path: "/c/docker.io".into(),
+            kind: TroubleKind::NotWritable,
+            why: String::new(),
+        };
+        memory.forbid(vec![trouble.clone()], now);
+        assert_eq!(memory.wakes(), Some(now + FORBIDDEN));
+        memory.forbid(Vec::new(), now + FORBIDDEN);
+        assert_eq!(memory.wakes(), None);
+        memory.forbid(vec![trouble.clone()], now);
+        memory.looked = Some(now + FORBIDDEN);
+        assert_eq!(memory.wakes(), None, "a pass that came to nothing");
+        memory.looked = Some(now);
+        memory.let_go();
+        assert_eq!((memory.wakes(), memory.forbidden.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_file_that_waits_in_a_directory_is_tried_at_once_when_that_can_be_written_again() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        let steps = plan("theirs").steps;
+        let done = [Done {
+            path: steps[0].path.clone(),
+            kind: steps[0].kind,
+            outcome: Outcome::Failed(Error::NotWritable {
+                path: steps[0].path.clone(),
+                source: rustix::io::Errno::ROFS.into(),
+            }),
+        }];
+        let trouble = Trouble {
+            path: "/c/docker.io".into(),
+            kind: TroubleKind::NotWritable,
+            why: String::new(),
+        };
+        for _ in 0..20 {
+            memory.failing.settle(&steps, &done, now);
+        }
+        memory.forbid(vec![trouble], now);
+        assert!(memory.failing.waits(&steps[0], now + FORBIDDEN));
+        memory.forbid(Vec::new(), now + FORBIDDEN);
+        assert!(!memory.failing.waits(&steps[0], now + FORBIDDEN));
+        assert_eq!(memory.wakes(), Some(now + FORBIDDEN));
     }
 }
