@@ -92,3 +92,40 @@ async fn a_state_directory_that_cannot_be_written_is_said() {
     daemon.names(&["agent", CORE]).await;
     daemon.end();
 }
+
+/// For how long this test's thread, where the task runs, has had a processor.
+fn busy() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_file_whose_time_has_come_is_not_tried_without_a_pause() {
+    let root = tempdir().unwrap();
+    let directory = root.path().join(CERTS_D).join("docker.io");
+    fs::create_dir_all(directory.join(".hosts.toml.harbor-pilot-new/x")).unwrap();
+    let daemon = Daemon::start_in(root, CONFIG).await;
+    daemon
+        .until("a failure", || {
+            daemon.count(EventName::HostsWriteFailed) == 1
+        })
+        .await;
+    // Nothing can be tried: first the ledger cannot be read, then nobody keeps the files.
+    fs::write(daemon.root.path().join("state/ledger.json"), "{").unwrap();
+    is_at_rest(&daemon, FilesState::Degraded).await;
+    let config = config(&CONFIG.replace("manage = true", "manage = false"));
+    daemon.config.send_replace(config);
+    is_at_rest(&daemon, FilesState::NotManaged).await;
+    daemon.end();
+}
+
+/// Without a pause it takes 0.8 of these 2 s.
+async fn is_at_rest(daemon: &Daemon, state: FilesState) {
+    // By then the first try is due.
+    sleep(Duration::from_millis(1500)).await;
+    let before = busy();
+    sleep(Duration::from_secs(2)).await;
+    let spent = busy().saturating_sub(before);
+    assert_eq!(daemon.status.borrow().state, state);
+    assert!(spent < Duration::from_millis(200), "{spent:?} of 2 s");
+}
