@@ -9,7 +9,6 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 use tempfile::{TempDir, tempdir};
 
 const EIO: i32 = 5;
@@ -136,7 +135,7 @@ fn a_disk_that_dies_under_the_write_keeps_the_old_files() {
     assert_eq!(node.text(), BEFORE);
     node.apply().unwrap();
     assert!(node.is_in());
-    files::release(&node.store, &files::Places::default(), Duration::ZERO).unwrap();
+    files::release(&node.store, &files::Places::default(), crate::LOCK).unwrap();
     assert_eq!(node.text(), BEFORE);
 }
 
@@ -146,14 +145,14 @@ fn a_disk_that_dies_with_our_part_in_the_file_gives_it_back_later() {
     node.apply().unwrap();
     let ours = node.text();
     node.mount.dies();
-    let done = files::release(&node.store, &files::Places::default(), Duration::ZERO)
+    let done = files::release(&node.store, &files::Places::default(), crate::LOCK)
         .unwrap()
         .done;
     let failed = |done: &files::Done| matches!(&done.outcome, Outcome::Failed(error) if is_io_error(error) || error.forbids());
     assert!(!done.is_empty() && done.iter().all(failed), "{done:?}");
     node.mount.is_replaced();
     assert_eq!(node.text(), ours);
-    let done = files::release(&node.store, &files::Places::default(), Duration::ZERO)
+    let done = files::release(&node.store, &files::Places::default(), crate::LOCK)
         .unwrap()
         .done;
     assert!(

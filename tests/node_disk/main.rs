@@ -25,6 +25,9 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::{TempDir, tempdir};
 
+/// A child of another test keeps a copy of the open lock until it has become another program.
+const LOCK: Duration = Duration::from_secs(5);
+
 /// A small file system of its own, unmounted at the end.
 struct Mount(PathBuf);
 
@@ -151,7 +154,7 @@ impl<M> Node<M> {
             },
             detected: None,
         };
-        files::run(&pass, Duration::ZERO, true, &mut Everything)
+        files::run(&pass, LOCK, true, &mut Everything)
     }
 
     fn is_in(&self) -> bool {
@@ -185,14 +188,14 @@ fn a_full_disk_keeps_the_old_files() {
     assert!(node.is_in());
     node.mount.fill();
     // The way back needs room for one file, and says so.
-    let done = files::release(&node.store, &files::Places::default(), Duration::ZERO)
+    let done = files::release(&node.store, &files::Places::default(), LOCK)
         .unwrap()
         .done;
     let full = |done: &&files::Done| matches!(done.outcome, Outcome::Failed(Error::NoRoom { .. }));
     assert_eq!(done.iter().filter(full).count(), 1);
     assert!(node.is_in());
     node.mount.free();
-    files::release(&node.store, &files::Places::default(), Duration::ZERO).unwrap();
+    files::release(&node.store, &files::Places::default(), LOCK).unwrap();
     assert_eq!(node.text(), BEFORE);
 }
 
@@ -208,7 +211,7 @@ fn a_read_only_file_system_is_named_as_such() {
     node.mount.set("rw");
     node.apply().unwrap();
     assert!(node.is_in());
-    files::release(&node.store, &files::Places::default(), Duration::ZERO).unwrap();
+    files::release(&node.store, &files::Places::default(), LOCK).unwrap();
     assert_eq!(node.text(), BEFORE);
 }
 
@@ -231,7 +234,7 @@ fn without_room_for_the_ledger_no_file_is_touched() {
         }
         node.apply().unwrap();
         assert!(node.is_in());
-        files::release(&node.store, &files::Places::default(), Duration::ZERO).unwrap();
+        files::release(&node.store, &files::Places::default(), LOCK).unwrap();
         assert_eq!(node.text(), BEFORE);
     }
 }

@@ -9,6 +9,9 @@ use crate::node::marks;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+/// Keys of the root that set TLS up.
+const TLS: [&str; 3] = ["ca", "client", "skip_verify"];
+
 /// A text with our part in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merged {
@@ -149,6 +152,13 @@ impl Merge<'_> {
             // ours would change. Then it minds no path and no capabilities of the root.
             if !layout.hosts.is_empty() {
                 return Ok(Top::theirs());
+            }
+            // With TLS set up it asks a registry of this machine by HTTPS and then by HTTP, which no `server` says.
+            let tls = keys.iter().find(|key| TLS.contains(key));
+            if let Some(key) = tls.filter(|_| ours.url.starts_with("http://")) {
+                return Err(Refused::Unusual(format!(
+                    "{key} stands above the tables, and containerd asks this registry by HTTPS and then by HTTP, which cannot be written; write the server that you mean, or take {key} out"
+                )));
             }
             self.set_aside(layout, &["capabilities", "override_path"]);
             return Ok(Top::ours(render::server(ours, &keys)));

@@ -78,6 +78,26 @@ fn certificates_are_named() {
 }
 
 /// The user's root keys describe the upstream and stay; ours do not stand beside them.
+/// containerd asks it by HTTPS and then by HTTP: found by the law, seed 866.
+#[test]
+fn tls_for_a_registry_of_this_machine_cannot_be_written() {
+    let mut desired = hub("http://127.0.0.1:290", None, true);
+    desired.server = HostEntry::new(Role::Upstream, "http://localhost:5000".to_owned());
+    for (text, is_left) in [
+        ("skip_verify = false\n[host]\n", true),
+        ("ca = \"/etc/ca.pem\"\n", true),
+        ("capabilities = [\"pull\"]\n[host]\n", false),
+        (
+            "server = \"https://localhost:5000\"\nskip_verify = true\n",
+            false,
+        ),
+    ] {
+        let merged = merge(Some(text), &desired, Existing::Adopt);
+        let left = matches!(merged, Err(Refused::Unusual(_)));
+        assert_eq!(left, is_left, "{text}: {merged:?}");
+    }
+}
+
 #[test]
 fn keys_of_the_users_own_server() {
     let mut desired = hub("http://127.0.0.1:290", None, true);
