@@ -29,8 +29,7 @@ deps: ## installs the Debian packages that are missing (as root, or by sudo), an
 bench-deps:
 	@tests/lab/deps.sh haproxy wrk
 
-tools: ## builds cargo-deny and crictl below target/tools, once (five minutes)
-	@tests/lab/crictl.sh
+tools: ## builds cargo-deny below target/tools, once (two minutes)
 	@command -v cargo-deny >/dev/null || { \
 	  echo "cargo-deny is missing: building it below target/tools (two or three minutes)"; \
 	  cargo install --locked --root target/tools cargo-deny@$(CARGO_DENY); }

@@ -63,6 +63,8 @@ part node-disk 60 $AS_ROOT cargo test --locked --no-fail-fast --test node_disk
 part node-k3s 60 $AS_ROOT cargo test --locked --no-fail-fast --test node_k3s -- --test-threads=1 --show-output
 part journal 60 $AS_ROOT cargo test --locked --no-fail-fast --test journal
 part packages 240 make --no-print-directory test-packages
+# Built once; the machines' tests pull as the kubelet does.
+part crictl 400 tests/lab/crictl.sh
 # The first run fetches two Debians, three minutes more.
 part machine 750 env HARBOR_PILOT_RESTARTS=12 HARBOR_PILOT_PORT_KILLS=20 $AS_ROOT cargo test --locked --no-fail-fast --test machine -- --test-threads=1 --show-output
 grep -ahE "^(lintian|systemd-analyze security|the newest symbol|kill -9|SIGSTOP|[0-9]+ restarts|[a-z ]+: refused after|port [0-9]+, seed|allow_unprivileged_port:|net.ipv4|exit 64)" "$logs/machine.log" | cut -c -140 | sed "s/^/    /"
