@@ -235,7 +235,7 @@ fn k3s_without_certs_d_is_recognised() {
     }
 }
 
-/// Issue 14, case 9: what counts is when k3s read the file, a moment before it wrote its config.toml.
+/// What counts is when k3s read the file, a moment before it wrote its config.toml.
 #[test]
 fn a_restart_is_pending_when_it_would_mean_something_else() {
     const STARTED: u64 = 1_700_000_000;

@@ -59,7 +59,7 @@ fn what_k3s_cannot_unmarshal_is_said_with_its_line() {
     }
 }
 
-/// Issue 13.14: neither the depth nor the number of entries costs more than a refusal.
+/// Neither the depth nor the number of entries costs more than a refusal.
 #[test]
 fn bottomless_and_endless_files_are_refused_at_once() {
     let start = std::time::Instant::now();

@@ -15,7 +15,6 @@ fn starts(node: &Node, second: i64) {
         .unwrap();
 }
 
-/// Issue 14, case 1 (registries_yaml/removed-later-*).
 #[test]
 fn what_a_start_of_k3s_did_not_generate_again_has_lapsed() {
     let node = Node::new();
@@ -229,7 +228,7 @@ fn a_generation_minutes_after_the_process_began() {
     assert!(!node.apply().plan.is_start);
 }
 
-/// Issue 14, case 5: k3s generated from our line in registries.yaml, and the agent was down.
+/// k3s generated from our line in registries.yaml, and the agent was down.
 #[test]
 fn what_k3s_made_of_our_line_goes_with_us() {
     let with_agent = GENERATED.replace(

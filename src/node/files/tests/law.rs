@@ -8,7 +8,7 @@ fn with_port() -> Node {
     ))
 }
 
-/// Issue 14, case 3 (faults/01): our hosts.toml would hide them.
+/// Our hosts.toml would hide them.
 #[test]
 fn certificates_as_docker_has_them_hold_behind_ours() {
     let node = Node::new();
@@ -41,7 +41,7 @@ fn certificates_as_docker_has_them_hold_behind_ours() {
     assert_eq!(node.everything(), before);
 }
 
-/// Issue 14, case 2 (faults/02): it holds only where a registry has no directory of its own, and there whole.
+/// It holds only where a registry has no directory of its own, and there whole.
 #[test]
 fn the_default_is_copied_whole_and_not_into_a_file_of_its_own() {
     let node = Node::new();
@@ -79,7 +79,6 @@ fn the_default_is_copied_whole_and_not_into_a_file_of_its_own() {
     assert_eq!(node.everything(), before);
 }
 
-/// Issue 14, case 4 (faults/03).
 #[test]
 fn the_directory_that_containerd_reads_first_is_written() {
     let node = with_port();
@@ -138,7 +137,6 @@ fn certificates_below_the_second_root_hold_behind_ours() {
     assert_eq!(node.everything(), before);
 }
 
-/// Issue 14, case 6.
 #[test]
 fn what_the_installed_containerd_ignores_is_left_alone() {
     let node = Node::new();
@@ -163,7 +161,7 @@ fn what_the_installed_containerd_ignores_is_left_alone() {
     assert!(node.read(&node.hosts("ghcr.io")).unwrap().contains(AGENT));
 }
 
-/// Issue 14, case 6: and /etc/hosts must lead there.
+/// /etc/hosts must lead there, too.
 #[test]
 fn an_agent_on_the_ipv6_loopback_alone_is_localhost() {
     let node = Node::new();
@@ -197,7 +195,6 @@ fn an_agent_on_the_ipv6_loopback_alone_is_localhost() {
     assert_eq!(node.everything(), before);
 }
 
-/// Issue 14, case 6 (containerd-k3s-facts 13.7).
 #[test]
 fn an_ipv6_literal_is_in_no_file() {
     let node = Node::new();

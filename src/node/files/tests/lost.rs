@@ -1,4 +1,4 @@
-//! The ledger is lost, damaged or another one: our part is found by its marks (issue 13.8).
+//! The ledger is lost, damaged or another one: our part is found by its marks.
 
 use super::*;
 
