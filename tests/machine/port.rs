@@ -161,7 +161,10 @@ fn a_lowered_sysctl_takes_the_agent_out(node: &Node) {
         taken.as_secs_f32()
     );
     assert!(taken < LIMIT, "{taken:?}");
-    assert_eq!(node.records(&["EVENT=port_unprivileged"]).len(), 1);
+    // The journal's own thread writes it.
+    node.wait("the event is in the journal", |node| {
+        node.records(&["EVENT=port_unprivileged"]).len() == 1
+    });
     assert!(
         machine
             .say("harbor-pilot", &["status"])

@@ -22,7 +22,7 @@ fn k3s_may_come_after_the_package() {
     // k3s arrives, with the agent running: its directories appear below the parents.
     machine.write(
         "/etc/rancher/k3s/registries.yaml",
-        "mirrors:\n  docker.io:\n    endpoint: []\n",
+        "mirrors:\n  docker.io:\n    endpoint:\n      - https://registry.lab.example\n",
     );
     machine.shell(&format!("mkdir -p {}", node.certs_d()));
     node.wait_for_hosts_toml();
