@@ -291,6 +291,8 @@ fn faults_of_the_node_are_found() {
         &format!("config_path = \"{}\"", node.certs_d.display()),
     );
     node.describe_containerd(true);
+    // The agent looks at containerd's configuration every two seconds, and doctor reports what the agent says.
+    node.wait_for_files();
     node.doctor().assert_well();
 
     node.lab.stop_agent();
