@@ -6,6 +6,9 @@
     reason = "a test's own helpers end the test"
 )]
 
+#[path = "architecture/circles.rs"]
+mod circles;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -220,6 +223,58 @@ fn modules_know_only_the_floors_below() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Circles that are still there, by folder: one that is none any more, or is another one, fails.
+const CIRCLES: &[(&str, &[&str])] = &[
+    ("admin", &["status", "verdict"]),
+    ("admission", &["peers", "proc_net", "sock_diag"]),
+    ("auth/tokens", &["entries", "refusal"]),
+    (
+        "node/detect",
+        &[
+            "config_toml",
+            "containerd",
+            "facts",
+            "k3s",
+            "machine",
+            "units",
+        ],
+    ),
+    ("node/registries_yaml", &["add", "changes", "edit"]),
+    ("node/registries_yaml", &["read", "tree"]),
+    (
+        "relay",
+        &[
+            "answer",
+            "blob",
+            "body",
+            "candidates",
+            "engine",
+            "head",
+            "list",
+            "manifest",
+            "memory",
+            "multipart",
+            "search",
+            "sizes",
+            "stale",
+        ],
+    ),
+    ("relay/fleet", &["attempt", "node", "search"]),
+    ("telemetry", &["emit", "queue", "sink", "writer"]),
+    ("upstream", &["body", "connection", "response", "state"]),
+    ("upstream", &["inspect", "tls"]),
+];
+
+#[test]
+fn no_modules_of_a_folder_know_each_other() {
+    let found = circles::circles(&sources());
+    let known = CIRCLES.iter().map(|(folder, of)| {
+        let of = of.iter().map(|one| (*one).to_owned());
+        ((*folder).to_owned(), of.collect::<Vec<_>>())
+    });
+    assert_eq!(found, known.collect::<Vec<_>>());
 }
 
 #[test]
