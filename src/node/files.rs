@@ -286,7 +286,14 @@ fn plan_host(
     let text = text.map(String::as_str);
     // As it stands without us: with a table set aside it could be read, and say what it does not say now.
     let ignored = text.and_then(|text| hosts_toml::ignored_by(text, input.detected.version()));
-    let put = match ignored {
+    let source = elsewhere.as_ref().map(|(_, source)| source.join(HOSTS));
+    // Beside its own file certificates are found, not named.
+    let lacking = source.filter(|source| *source != path).and_then(|source| {
+        let missing = disk.lacks(&source)?.display();
+        let source = source.display();
+        Some(format!("{source} holds for this registry and names {missing}, which is not there: every pull fails, with or without the agent; put it there, or take the line out"))
+    });
+    let put = match ignored.or(lacking) {
         Some(why) => Err(why),
         None => edit::put_into_hosts(text, host, input.config.node.existing),
     };

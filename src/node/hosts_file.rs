@@ -39,28 +39,25 @@ impl HostsFile {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.to_string()),
         };
-        let read = text.map(|text| {
-            text.map(|text| hosts_toml::read(&text).map_err(|refused| refused.to_string()))
-        });
-        let view = match read {
-            Ok(None) => None,
-            Ok(Some(view)) => Some(view),
-            Err(why) => Some(Err(why)),
+        let read = |text: &String| hosts_toml::read(text).map_err(|refused| refused.to_string());
+        let named = text.as_ref().ok().and_then(Option::as_ref);
+        let missing = named.map(|text| missing(path.parent().unwrap_or(&path), text));
+        let view = match &text {
+            Ok(text) => text.as_ref().map(read),
+            Err(why) => Some(Err(why.clone())),
         };
         Self {
             registry: registry.to_owned(),
-            missing: missing(&path),
+            missing: missing.unwrap_or_default(),
             path,
             view,
         }
     }
 }
 
-/// Certificates that the file names and that are not there.
-fn missing(path: &Path) -> Vec<PathBuf> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let named = hosts_toml::referenced_files(&text).unwrap_or_default();
-    let directory = path.parent().unwrap_or(path);
+/// Certificates that a text in `directory` names and that are not there. Blocks on file I/O.
+pub(super) fn missing(directory: &Path, text: &str) -> Vec<PathBuf> {
+    let named = hosts_toml::referenced_files(text).unwrap_or_default();
     let files = named.into_iter().map(|file| directory.join(file));
     // What may not be looked at may be there.
     let is_gone = |file: &PathBuf| matches!(file.try_exists(), Ok(false));

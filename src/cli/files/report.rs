@@ -42,13 +42,6 @@ pub(super) fn result(done: Option<&Done>) -> (&'static str, Option<String>) {
             "waits",
             Some("what it depends on could not be written".to_owned()),
         ),
-        Some(Outcome::Lacks(file)) => (
-            "failed",
-            Some(format!(
-                "it would name {}, which is not there: every pull would fail",
-                file.display()
-            )),
-        ),
         Some(Outcome::Failed(error)) => ("failed", Some(chain(error))),
     }
 }

@@ -1,7 +1,6 @@
 //! A plan carried out: the ledger first, then file by file. As little as possible is decided here.
 
 use super::{Plan, Step};
-use crate::node::hosts_toml;
 use crate::node::ledger::{self, Entry, Kind, Ledger, Store, fingerprint};
 use crate::node::write::{self, Standing};
 use std::collections::BTreeSet;
@@ -34,8 +33,6 @@ pub enum Outcome {
     Overtaken,
     /// What it depends on (a certificate, a directory) could not be written.
     Waits,
-    /// It would name this file, which is not there: every pull of the registry would fail (design F5).
-    Lacks(PathBuf),
     /// The old file stands.
     Failed(write::Error),
 }
@@ -103,9 +100,6 @@ pub(super) fn carry_out_all(ledger: &Ledger, plan: &Plan) -> Vec<Done> {
         } else {
             match carry_out(ledger, plan, step, directory) {
                 Ok((outcome, was_whole)) => {
-                    if matches!(outcome, Outcome::Lacks(_)) {
-                        failed.insert(directory);
-                    }
                     if was_whole {
                         whole.insert(directory);
                     }
@@ -173,38 +167,12 @@ fn carry_out(
         write::remove(&step.path)?;
         return Ok((Outcome::Written, false));
     };
-    if step.kind == Kind::Hosts
-        && let Some(missing) = missing(plan, step, directory)
-    {
-        return Ok((Outcome::Lacks(missing), false));
-    }
     if step.makes_directory && !directory.exists() {
         write::create_directory(directory, &contents(plan, directory))?;
         return Ok((Outcome::Written, true));
     }
     write::replace(&step.path, new)?;
     Ok((Outcome::Written, false))
-}
-
-/// A file that the new content names and the old one did not, and that is not there.
-fn missing(plan: &Plan, step: &Step, directory: &Path) -> Option<PathBuf> {
-    let named = |file: &Option<Standing>| {
-        let text = file
-            .as_ref()
-            .and_then(|file| std::str::from_utf8(&file.bytes).ok());
-        text.and_then(|text| hosts_toml::referenced_files(text).ok())
-            .unwrap_or_default()
-    };
-    let before = named(&step.base);
-    let comes = contents(plan, directory);
-    let stands = |file: &PathBuf| {
-        let with_it = comes.iter().any(|(name, _)| Path::new(name) == file);
-        with_it || directory.join(file).exists()
-    };
-    let mut new = named(&step.new)
-        .into_iter()
-        .filter(|file| !before.contains(file));
-    new.find(|file| !stands(file))
 }
 
 fn steps_in<'p>(plan: &'p Plan, directory: &Path) -> impl Iterator<Item = (OsString, &'p Step)> {

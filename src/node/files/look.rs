@@ -1,6 +1,7 @@
 //! The disk as a plan sees it.
 
-use super::edit;
+use super::{HOSTS, edit};
+use crate::node::hosts_file::missing;
 use crate::node::hosts_toml;
 use crate::node::ledger::{Entry, Kind, Ledger, Store, ourselves};
 use crate::node::write::{self, Standing};
@@ -24,6 +25,8 @@ pub struct Disk {
     pub directories: BTreeSet<PathBuf>,
     /// What is in the files' own directories, by name.
     names: BTreeMap<PathBuf, BTreeSet<String>>,
+    /// Of each hosts.toml a certificate that it names and that is not there.
+    lacking: BTreeMap<PathBuf, PathBuf>,
     /// The agent's endpoint, of which k3s may have generated something.
     agent: Option<Arc<str>>,
 }
@@ -52,6 +55,12 @@ pub fn look(paths: &BTreeSet<PathBuf>, store: &Store, ledger: &Ledger) -> Disk {
             let names = entries.flatten().map(|entry| entry.file_name());
             let names = names.filter_map(|name| name.into_string().ok());
             disk.names.insert(directory.to_owned(), names.collect());
+        }
+        if path.ends_with(HOSTS)
+            && let (Some(directory), Some(text)) = (path.parent(), disk.text(path))
+            && let Some(missing) = missing(directory, &text).pop()
+        {
+            disk.lacking.insert(path.clone(), missing);
         }
         if let Some(entry) = ledger.files.get(path) {
             let original = match &entry.original {
@@ -114,6 +123,11 @@ impl Disk {
     /// What is in a directory; `None`: there is none.
     pub(super) fn names(&self, directory: &Path) -> Option<&BTreeSet<String>> {
         self.names.get(directory)
+    }
+
+    /// A certificate that a hosts.toml names and that is not there: containerd fails every pull by that file.
+    pub(super) fn lacks(&self, path: &Path) -> Option<&PathBuf> {
+        self.lacking.get(path)
     }
 
     /// The text of a file that can be read as one.

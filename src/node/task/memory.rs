@@ -147,7 +147,7 @@ impl Memory {
                     self.left.insert(step.path.clone(), now);
                 }
                 // Not written by others again until it changes again.
-                Outcome::Waits | Outcome::Lacks(_) | Outcome::Failed(_) => {
+                Outcome::Waits | Outcome::Failed(_) => {
                     let as_it_is = fingerprint(step.old.as_ref());
                     self.left.insert(step.path.clone(), as_it_is);
                 }

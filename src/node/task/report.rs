@@ -33,7 +33,7 @@ pub(super) struct Reporter {
 /// Whether anything must be tried again, besides files that cannot be written ([`failing`](super::failing)).
 pub(super) fn has_failed(passed: &Passed) -> bool {
     passed.done.iter().any(|done| match &done.outcome {
-        Outcome::Lacks(_) | Outcome::Overtaken => true,
+        Outcome::Overtaken => true,
         Outcome::Failed(error) => error.is_gone(),
         _ => false,
     })
@@ -142,7 +142,7 @@ impl Reporter {
         for done in &passed.done {
             let result = match done.outcome {
                 Outcome::Written => "written",
-                Outcome::Failed(_) | Outcome::Lacks(_) => "failed",
+                Outcome::Failed(_) => "failed",
                 Outcome::Unchanged | Outcome::Overtaken | Outcome::Waits => continue,
             };
             self.metrics.hosts_write(self.runtime, result);
@@ -277,17 +277,6 @@ fn troubles(passed: &Passed, memory: &Memory) -> Vec<Trouble> {
         kind: TroubleKind::Left,
         why: left.why.clone(),
     });
-    let lacking = passed.done.iter().filter_map(|done| match &done.outcome {
-        Outcome::Lacks(file) => Some(Trouble {
-            path: done.path.clone(),
-            kind: TroubleKind::Failed,
-            why: format!(
-                "it would name {}, which is not there: every pull would fail",
-                file.display()
-            ),
-        }),
-        _ => None,
-    });
     let conflicts = memory.given_up.iter().map(|(path, who)| Trouble {
         path: path.clone(),
         kind: TroubleKind::Conflict,
@@ -308,7 +297,6 @@ fn troubles(passed: &Passed, memory: &Memory) -> Vec<Trouble> {
         .chain(left)
         .chain(failing)
         .chain(forbidden)
-        .chain(lacking)
         .chain(conflicts)
         .collect()
 }
