@@ -22,6 +22,8 @@ mod client;
 mod cold;
 #[path = "agent/commands.rs"]
 mod commands;
+#[path = "agent/denials.rs"]
+mod denials;
 #[path = "agent/endpoint.rs"]
 mod endpoint;
 #[path = "agent/hostile.rs"]

@@ -25,6 +25,8 @@ pub struct Response<B> {
 pub struct ResponseHead {
     /// Any but an interim one.
     pub status: StatusCode,
+    /// What the status line says behind the status; none: the usual words.
+    pub reason: Option<&'static str>,
     fields: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -66,6 +68,7 @@ impl ResponseHead {
     pub fn new(status: StatusCode) -> Self {
         Self {
             status,
+            reason: None,
             fields: Vec::with_capacity(ROOM),
         }
     }
@@ -131,8 +134,8 @@ impl ResponseHead {
         out.extend_from_slice(if is_1_1 { b"HTTP/1.1 " } else { b"HTTP/1.0 " });
         out.extend_from_slice(self.status.as_str().as_bytes());
         out.push(b' ');
-        let reason = self.status.canonical_reason().unwrap_or("Unknown");
-        out.extend_from_slice(reason.as_bytes());
+        let usual = || self.status.canonical_reason().unwrap_or("Unknown");
+        out.extend_from_slice(self.reason.unwrap_or_else(usual).as_bytes());
         out.extend_from_slice(b"\r\n");
         for (name, value) in &self.fields {
             if *name != CONNECTION && *name != TRANSFER_ENCODING {

@@ -311,6 +311,12 @@ impl RelayParts {
         (Arc::new(route), Some(reason))
     }
 
+    /// Upstream serves what it has denied a while ago.
+    pub(crate) fn forget_denial(&self, route: &Route) {
+        let key = (route.registry_label.clone(), route.repository.clone());
+        self.memories.denials.change(|denials| denials.remove(&key));
+    }
+
     /// Remembers upstream's denial; where one was remembered already, the tiers' failure stays that denial.
     pub(crate) fn remember_denial(
         &self,

@@ -51,6 +51,7 @@ pub(crate) async fn answer(
         image: Image::new(registry, repository, reference, kinds),
         kinds,
         head: request.head,
+        confirms_denial: request.head && request.shows_denials,
         trust: request.trust,
     });
     let asking = Asking {

@@ -26,6 +26,9 @@ pub enum End {
 pub struct Got {
     /// 0: there was none.
     pub status: u16,
+    /// What the status line says behind the status.
+    #[allow(dead_code, reason = "the hostile tests do not read it")]
+    pub reason: String,
     /// In lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -92,6 +95,7 @@ impl Got {
     fn nothing(end: End) -> Self {
         Self {
             status: 0,
+            reason: String::new(),
             headers: Vec::new(),
             body: Vec::new(),
             end,
@@ -214,10 +218,12 @@ impl Client {
         let head: Vec<u8> = self.buffer.drain(..end + 4).collect();
         let head = String::from_utf8(head).unwrap();
         let mut lines = head.trim_end().split("\r\n");
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+        let mut first = lines.next().unwrap().splitn(3, ' ').skip(1);
+        let (status, reason) = (first.next().unwrap(), first.next().unwrap());
         let fields = lines.map(|line| line.split_once(':').unwrap());
         Got {
             status: status.parse().unwrap(),
+            reason: reason.to_owned(),
             headers: fields
                 .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
                 .collect(),

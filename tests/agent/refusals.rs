@@ -1,7 +1,6 @@
 //! Sources that say no, and what containerd hears of it (design P3, P5).
 
-use crate::client::End;
-use crate::node::{CONTAINERD_2, Node, REPOSITORY, Setup, TIERED, target};
+use crate::node::{Node, REPOSITORY, Setup, TIERED};
 use crate::support::{FakeRegistry, Fault, Image, On, RateLimit, Realm, Reply};
 use harbor_pilot::telemetry::{EventName, RequestOutcome};
 
@@ -118,83 +117,6 @@ async fn a_policy_is_final_where_it_is_wanted() {
         (record.outcome, record.attempts),
         (RequestOutcome::Refused, 1)
     );
-}
-
-/// Upstream's denial is 404 to containerd, which then asks with the pod's secret; and remembered (P5).
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn upstreams_denial_is_remembered() {
-    let image = Image::random(1, 1);
-    let hub = || {
-        FakeRegistry::builder()
-            .docker_hub()
-            .with(|it| it.private = true)
-    };
-    let ghcr = || FakeRegistry::builder().ghcr().with(|it| it.private = true);
-    for upstream in [hub(), ghcr()] {
-        let upstream = upstream.with_image(REPOSITORY, "1", &image).start().await;
-        let node = Setup::of(&[], &upstream).start().await;
-        let got = node.pull("manifests/1").await;
-        assert_eq!((got.status, got.end), (404, End::Clean));
-        assert!(got.message().contains("denied by upstream"), "{got:?}");
-        let record = node.record(&got).await;
-        assert_eq!(record.outcome, RequestOutcome::Refused);
-        upstream.forget_requests();
-        let blob = format!("blobs/{}", image.layer().digest);
-        for what in ["manifests/1", "manifests/2", blob.as_str()] {
-            let got = node.pull(what).await;
-            assert_eq!(got.status, 404, "{what}");
-            assert!(got.message().contains("denied by upstream"), "{got:?}");
-        }
-        assert!(upstream.requests().is_empty(), "{:?}", upstream.lines());
-        // Of that repository only.
-        let _ = node.get("/v2/library/other/manifests/1?ns=docker.io").await;
-        assert!(!upstream.requests().is_empty());
-    }
-}
-
-/// containerd 2 tells its user of a 403, and goes on to the registry with the pod's secret; it would call a 404 "not found" (P4).
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn containerd_2_hears_of_a_denial() {
-    let image = Image::random(1, 1);
-    let upstream = FakeRegistry::builder()
-        .docker_hub()
-        .with(|it| it.private = true);
-    let upstream = upstream.with_image(REPOSITORY, "1", &image).start().await;
-    let setup = Setup::default();
-    let setup = setup.registry(&upstream.base_url(), "private = [\"library/closed\"]");
-    let node = setup.start().await;
-    let by = |agent: &'static str| [("User-Agent", agent)];
-    let blob = format!("blobs/{}", image.layer().digest);
-    // The first is upstream's own word, the others remember it.
-    for method in ["HEAD", "GET"] {
-        for what in ["manifests/1", "manifests/2", blob.as_str()] {
-            let (what, agent) = (target(what), by(CONTAINERD_2));
-            let got = node.ask(method, &what, &agent).await;
-            assert_eq!(got.status, 403, "{method} {what}: {got:?}");
-            assert_eq!(node.record(&got).await.outcome, RequestOutcome::Refused);
-            if method == "GET" {
-                assert_eq!(got.code(), "DENIED");
-                assert!(got.message().contains("denied by upstream"), "{got:?}");
-            }
-            for older in ["containerd/1.7.24", "docker/28.0", "crictl"] {
-                let got = node.ask(method, &what, &by(older)).await;
-                assert_eq!(got.status, 404, "{older} {method} {what}");
-            }
-        }
-    }
-    // What is not asked for is not denied.
-    for other in [
-        "/v2/library/closed/manifests/1?ns=docker.io",
-        "/v2/o/r/manifests/1?ns=nowhere.example.com",
-        "/v2/library/app/manifests/..%2f",
-    ] {
-        let got = node.ask("GET", other, &by(CONTAINERD_2)).await;
-        assert_eq!(got.status, 404, "{other}");
-    }
-    upstream.change(|it| it.private = false);
-    let absent = "/v2/library/absent/manifests/1?ns=docker.io";
-    let got = node.ask("GET", absent, &by(CONTAINERD_2)).await;
-    assert_eq!(got.status, 404, "{got:?}");
 }
 
 /// A CDN's 403 is about the signed URL: nothing was denied, and nothing is remembered.

@@ -1,7 +1,7 @@
 //! Pulls by crictl, through the service of containerd that the kubelet speaks to: by tag, by digest, with credentials, of
 //! thirty layers, of an image that is nowhere, and of one that is denied.
 
-use crate::lab::{AgentOptions, Image, Lab, Place, Pull, run};
+use crate::lab::{AgentOptions, Fault, Image, Lab, Place, Pull, run};
 use crate::{Tests, note};
 use serde_json::Value;
 use std::time::Duration;
@@ -13,6 +13,7 @@ pub(crate) const TESTS: Tests<Cri> = &[
     ("thirty_layers", thirty_layers),
     ("absent", absent),
     ("denied", denied),
+    ("denied_and_unwell", denied_and_unwell),
 ];
 
 const PRIVATE: &str = "private.lab.example";
@@ -162,6 +163,45 @@ fn denied(it: &mut Cri) {
             says_why(with) || !says_why(without),
             "{with}\nbeside\n{without}"
         );
+    }
+}
+
+/// A registry that is not well says so through the agent too, where the agent knows of a denial from before and where it does not,
+/// whichever secret the pod has. What the agent says of its own first request it cannot say by 429.
+fn denied_and_unwell(it: &mut Cri) {
+    let reference = it.secret.by_tag(PRIVATE);
+    for status in [401, 403, 429, 503] {
+        for remembered in [false, true] {
+            it.begin();
+            if remembered {
+                it.refused(&[&reference]);
+            }
+            it.lab.set_fault(Place::Private, Fault::Status(status));
+            let secrets = [None, Some("lab:wrong"), Some("lab:lab-secret")];
+            for secret in secrets {
+                let creds = secret.map(|secret| ["--creds", secret]);
+                let arguments = creds.iter().flatten().copied();
+                let arguments: Vec<&str> = arguments.chain([reference.as_str()]).collect();
+                let said = it.refused(&arguments);
+                let due: &[&str] = match status {
+                    401 | 403 => &["403 Forbidden", "401 Unauthorized"],
+                    429 if remembered => &["429 Too Many Requests"],
+                    _ => &[
+                        "503 Service Unavailable",
+                        "503 Service Temporarily Unavailable",
+                    ],
+                };
+                assert!(
+                    due.iter().any(|due| said.contains(due)),
+                    "{status}, remembered {remembered}, {secret:?}: {said}"
+                );
+                if secret == Some("lab:wrong") {
+                    let when = if remembered { "remembered" } else { "at first" };
+                    note(format!("{status}, {when}: {}", last_error(&said)));
+                }
+            }
+            it.lab.set_fault(Place::Private, Fault::None);
+        }
     }
 }
 

@@ -128,6 +128,22 @@ fn a_field_has_one_value() {
 }
 
 #[test]
+fn the_status_line_says_the_usual_words_or_its_own() {
+    for (reason, due) in [(None, "Forbidden"), (Some("No, and why"), "No, and why")] {
+        let mut one = head(403, &[]);
+        one.reason = reason;
+        let mut out = Vec::new();
+        let (new, end) = ((Version::HTTP_11, true), (End::Length(0), true));
+        one.write(&mut out, new, end, "now");
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.starts_with(&format!("HTTP/1.1 403 {due}\r\n")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn an_answer_says_where_it_ends() {
     let (old, new) = (Version::HTTP_10, Version::HTTP_11);
     let (ok, known) = (head(200, &[]), head(200, &[("content-length", "7")]));

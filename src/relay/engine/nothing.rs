@@ -13,6 +13,11 @@ use crate::topology::Snapshot;
 use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderValue};
 
+/// Of an answer to HEAD containerd 2 shows the status line alone, and of several hosts' the first. The pod's secret may have failed
+/// in another way than none at all.
+const FORBIDDEN: &str =
+    "Forbidden without a secret (containerd's log has the registry's own answer)";
+
 pub(super) fn refused_by_rules(refused: &Refusal, head: bool, record: RequestRecord) -> Answered {
     let message = refused.to_string();
     let (status, code, outcome) = match refused {
@@ -80,6 +85,12 @@ impl Missing<'_> {
                     );
                     (status, code, message, RequestOutcome::Refused)
                 }
+                FinalAnswer::Unconfirmed => {
+                    let prefix =
+                        format!("{what}: denied by {by} a while ago, which is not well now");
+                    let message = causes::message(&prefix, self.tried);
+                    return refuse(404, unknown, &message, failed, request, record);
+                }
                 FinalAnswer::Policy => {
                     let message = format!("denied by policy at {by}: {detail}");
                     (404, unknown, message, RequestOutcome::Refused)
@@ -130,6 +141,9 @@ fn refuse(
 ) -> Answered {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     let mut answer = refusal(status, code, message, outcome, request.head, record);
+    if status == StatusCode::FORBIDDEN {
+        answer.head.reason = Some(FORBIDDEN);
+    }
     if status == StatusCode::METHOD_NOT_ALLOWED {
         // Of a source that takes GET no more than HEAD nothing is left to be named (RFC 9110, 10.2.1).
         let allowed = if request.head { "GET" } else { "" };

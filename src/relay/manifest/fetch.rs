@@ -9,7 +9,7 @@ use crate::relay::causes::Tried;
 use crate::relay::engine::{RelayParts, Rules};
 use crate::relay::head;
 use crate::relay::memory::{Image, Manifest, Named, Refuted};
-use crate::relay::rules::FinalAnswer;
+use crate::relay::rules::{Cause, FinalAnswer};
 use crate::relay::search::{Ended, Found, NotFound, Search};
 use crate::relay::stale::StaleManifest;
 use crate::route::Route;
@@ -27,6 +27,8 @@ pub(crate) struct Wish {
     /// The kinds of manifest that the client takes.
     pub(super) kinds: ManifestKinds,
     pub(super) head: bool,
+    /// Its user reads what the answer says of a denial (design P4): what upstream said a while ago is asked again.
+    pub(super) confirms_denial: bool,
     pub(super) trust: Trust,
 }
 
@@ -104,6 +106,7 @@ impl Wish {
             image: Image::content(registry.clone(), repository.clone(), digest.clone()),
             kinds: self.kinds,
             head: false,
+            confirms_denial: false,
             trust: self.trust,
         }
     }
@@ -133,7 +136,8 @@ pub(super) async fn fetch(
     wish: Arc<Wish>,
     request_id: Arc<str>,
 ) -> Fetched {
-    let (route, denied) = parts.without_denied(route);
+    let (open, denied) = parts.without_denied(route.clone());
+    let route = if wish.confirms_denial { route } else { open };
     parts.hedging.requested(wish.trust);
     let refuted = refuted(&parts, &wish);
     let is_retry = !refuted.is_empty();
@@ -150,11 +154,19 @@ pub(super) async fn fetch(
     }
     let limits = rules.config.stale;
     let result = match ended.result {
-        Ok(found) => Ok(learn(&parts, &route, &wish, found, limits, is_retry)),
+        Ok(found) => {
+            if denied.is_some() && matches!(found.endpoint.source, SourceId::Upstream(_)) {
+                parts.forget_denial(&route);
+            }
+            Ok(learn(&parts, &route, &wish, found, limits, is_retry))
+        }
         Err(nothing) => {
             let had_denied = denied.is_some();
             Box::pin(forget_denied(&parts, &wish, &nothing)).await;
-            let nothing = parts.remember_denial((&route, wish.trust), denied, nothing);
+            let nothing = match nothing {
+                NotFound::Failed if wish.confirms_denial && had_denied => unconfirmed(&ended.tried),
+                nothing => parts.remember_denial((&route, wish.trust), denied, nothing),
+            };
             let is_outage = ended.tried.iter().any(|tried| tried.cause.is_outage());
             let stale = match nothing {
                 NotFound::Failed if is_outage && !had_denied => {
@@ -170,6 +182,26 @@ pub(super) async fn fetch(
         tried: ended.tried,
         attempts: ended.attempts,
         generation: ended.generation,
+    }
+}
+
+/// Upstream has denied the repository a while ago, and could not say so again. A status of its own it says to containerd as well;
+/// whatever else failed is a failure as any.
+fn unconfirmed(tried: &[Tried]) -> NotFound {
+    let mut said = tried.iter().filter(|tried| tried.label == "upstream");
+    let is_status = |tried: &Tried| {
+        matches!(
+            tried.cause,
+            Cause::TooManyRequests | Cause::ServerError | Cause::Html
+        )
+    };
+    if !said.any(is_status) {
+        return NotFound::Failed;
+    }
+    NotFound::Final {
+        answer: FinalAnswer::Unconfirmed,
+        by: "upstream".to_owned(),
+        detail: String::new(),
     }
 }
 
@@ -307,7 +339,10 @@ async fn forget_denied(parts: &RelayParts, wish: &Wish, nothing: &NotFound) {
         FinalAnswer::NotFound | FinalAnswer::Withheld | FinalAnswer::Policy => {
             parts.stale.forget(&wish.image, wish.kinds).await;
         }
-        FinalAnswer::RangeNotSatisfiable | FinalAnswer::NotTaken(_) | FinalAnswer::NoMemory => {}
+        FinalAnswer::Unconfirmed
+        | FinalAnswer::RangeNotSatisfiable
+        | FinalAnswer::NotTaken(_)
+        | FinalAnswer::NoMemory => {}
     }
 }
 
