@@ -1,5 +1,5 @@
-//! The commands: the grammar of arguments, and the way from each to its report and exit status (interface.md,
-//! "Commands"). Reports go to stdout, diagnostics to stderr.
+//! The commands: the grammar of arguments, and the way from each to its report and exit status (README.md and
+//! docs/troubleshooting.md). Reports go to stdout, diagnostics to stderr.
 
 pub mod check;
 pub mod completions;
@@ -100,7 +100,7 @@ enum Command {
         /// bash, zsh, fish, elvish or powershell
         shell: clap_complete::Shell,
     },
-    /// Check the node end to end and say how to mend what is wrong
+    /// Check the node end to end and say how to fix what is wrong
     Doctor {
         /// Print JSON
         #[arg(long)]

@@ -1,4 +1,4 @@
-//! The Prometheus metrics of interface.md: one struct, no globals; label values from closed sets only.
+//! The Prometheus metrics of docs/observability.md: one struct, no globals; label values from closed sets only.
 //!
 //! Counting is cheap: a request costs one read lock and one hash. Gauges are handed in at each scrape as plain data.
 

@@ -31,7 +31,7 @@ use support::{FakeRegistry, Image};
 const REPOSITORY: &str = "library/app";
 const TIERED: &str = "proxy-docker-io/library/app";
 
-/// interface.md, "Journal fields", of an access record; `ERROR` where there was one.
+/// docs/observability.md, of an access record; `ERROR` where there was one.
 const ACCESS: [&str; 16] = [
     "REQUEST_ID",
     "REGISTRY",
@@ -109,7 +109,7 @@ async fn the_journal_has_the_fields_of_the_interface() {
     agent.signal("TERM");
     agent.ended();
 
-    // As interface.md writes it.
+    // As docs/observability.md writes it.
     let records = journald.read(&["-t", "harbor-pilot"]);
     for record in &records {
         assert_eq!(record["_TRANSPORT"], "journal", "{record:?}");

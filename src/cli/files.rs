@@ -1,4 +1,4 @@
-//! The commands about the node's files: `plan`, `apply`, `restore` and `handover` (interface.md, "Commands").
+//! The commands about the node's files: `plan`, `apply`, `restore` and `handover` (README.md).
 //!
 //! They do what the daemon does, with the daemon's own functions, under the same lock; where the agent runs, its
 //! admin endpoint says which tiers are healthy. `--json` prints one object. Fields may be added, never changed:

@@ -234,7 +234,7 @@ fn hosts(check: &mut Check, facts: &FilesFacts, file: &HostsFile) {
             Code::HostsUnreadable,
             &path,
             format!("containerd ignores it and goes straight to {}: {why}", file.registry),
-            "mend the file, or move it away",
+            "fix the file, or move it away",
         ),
         Some(Ok(_)) if facts.stand(file) == Stand::Later => check.warn(
             Code::AgentNotFirst,

@@ -15,7 +15,7 @@ pub enum Severity {
     Error,
 }
 
-/// Something that a person should mend.
+/// Something that a person should fix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// For programs.

@@ -89,7 +89,7 @@ impl Table {
     }
 
     /// New sources. A source that is another one now (moved, other TLS or credentials) begins anew: what ejected
-    /// its endpoints may be mended. Their gauges count on.
+    /// its endpoints may be corrected. Their gauges count on.
     pub(super) fn set_sources(&mut self, sources: Arc<Sources>, now: Instant) {
         let old = std::mem::replace(&mut self.sources, sources);
         self.rearranged = true;

@@ -3,7 +3,7 @@
 use super::*;
 use std::collections::BTreeSet;
 
-/// interface.md, "Metrics", and what was added to it. A name that is missing here or there is a broken promise.
+/// docs/observability.md, "Metrics". A name that is missing here or there is a broken promise.
 const NAMES: [&str; 30] = [
     "harbor_pilot_attempts_total",
     "harbor_pilot_build_info",

@@ -42,7 +42,7 @@ pub(super) const TABLE_MARK: &str = "# harbor-pilot: ";
 pub enum Refused {
     /// containerd cannot read it either: it logs one error and goes straight upstream.
     #[error(
-        "the file cannot be read as TOML, and containerd ignores it: {0}; mend it or move it away"
+        "the file cannot be read as TOML, and containerd ignores it: {0}; fix it or move it away"
     )]
     Unreadable(String),
     /// It can be read but says something that containerd's generations read differently.

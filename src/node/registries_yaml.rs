@@ -30,8 +30,8 @@ pub(super) const RECORD: &str = "# harbor-pilot: ";
 /// Why a text is not touched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// k3s would wait for ever at its next start, until it is mended.
-    #[error("k3s cannot read the file and would wait at its next start until it is mended: {0}")]
+    /// k3s would wait for ever at its next start, until it is fixed.
+    #[error("k3s cannot read the file and would wait at its next start until it is fixed: {0}")]
     Unreadable(String),
     /// It can be read, but a change could be read differently by somebody.
     #[error("{0}")]

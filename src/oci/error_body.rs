@@ -41,7 +41,7 @@ impl ErrorCode {
     }
 }
 
-/// The longest message, in bytes (interface.md): containerd shows it in the pod's events.
+/// The longest message, in bytes (docs/observability.md): containerd shows it in the pod's events.
 const MAX_MESSAGE: usize = 256;
 
 /// The body `{"errors":[{"code":…,"message":…}]}`. The message becomes one line of at most 256 bytes.

@@ -6,7 +6,7 @@ use crate::route::Route;
 use crate::topology::{EndpointId, Snapshot};
 use std::fmt::Write as _;
 
-/// The longest message, in bytes (interface.md, "Registry endpoint").
+/// The longest message, in bytes (docs/observability.md).
 const MAX_MESSAGE: usize = 256;
 
 /// One attempt that did not serve.

@@ -184,7 +184,7 @@ fn first_error(body: &[u8]) -> Option<(Option<String>, Option<String>)> {
     Some((text("code"), text("message")))
 }
 
-/// How a served request is called (interface.md, OUTCOME): `failover` where a later source or a later try of the first
+/// How a served request is called (docs/observability.md, OUTCOME): `failover` where a later source or a later try of the first
 /// one served.
 pub(crate) fn outcome(route: &Route, endpoint: &EndpointId, first_choice: bool) -> RequestOutcome {
     let of_first_leg = route

@@ -1,4 +1,4 @@
-//! Records as tracing events with the fields of the journal (interface.md, "Journal fields"), for whichever layer the
+//! Records as tracing events with the fields of the journal (docs/observability.md), for whichever layer the
 //! writer thread has: journald's or that of lines on stderr. A layer makes the names upper case.
 
 use super::record::{AccessRecord, RequestOutcome, StateChange};

@@ -1,4 +1,4 @@
-//! The records, with the field names of the journal (interface.md, "Journal fields").
+//! The records, with the field names of the journal (docs/observability.md).
 
 use super::Text;
 use crate::oci::RegistryName;
@@ -45,7 +45,7 @@ pub struct AccessRecord {
     pub error: String,
 }
 
-/// `OUTCOME`, in the order of precedence of interface.md.
+/// `OUTCOME`, in the order of precedence of docs/observability.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RequestOutcome {
     /// Not configured, private, denied.

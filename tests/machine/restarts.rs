@@ -157,7 +157,7 @@ fn an_upgrade_that_cannot_use_the_configuration_leaves_the_old_process_alone() {
     node.drop_in("99-later", "[relay]\nverify = \"never\"\n");
     let text = node.install(Package::Second);
     assert!(text.contains("relay.verify"), "{text}");
-    assert!(text.contains("goes on as it was"), "{text}");
+    assert!(text.contains("keeps the old program"), "{text}");
     assert_eq!(node.pid(), pid);
     node.pull(&image);
     assert!(

@@ -84,7 +84,7 @@ pub(super) fn kept(check: &mut Check, facts: &FilesFacts) {
                 Code::FileLeft,
                 path,
                 &left.why,
-                "mend what is said, then: harbor-pilot apply",
+                "fix what is said, then: harbor-pilot apply",
             );
         }
     }

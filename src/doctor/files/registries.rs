@@ -19,7 +19,7 @@ pub(super) fn registries(check: &mut Check, facts: &FilesFacts) {
                 Code::RegistriesUnreadable,
                 &shown,
                 format!("{why}; a running node does not notice"),
-                "mend the file before anybody restarts k3s or the node",
+                "fix the file before anybody restarts k3s or the node",
             );
         }
     };

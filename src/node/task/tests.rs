@@ -362,7 +362,7 @@ async fn directories_that_appear_later_are_filled() {
 }
 
 #[tokio::test]
-async fn trouble_is_said_once_and_mended_later() {
+async fn trouble_is_said_once_and_fixed_later() {
     let daemon = Daemon::start(CONFIG).await;
     daemon.names(&["agent", CORE]).await;
     fs::write(daemon.hosts(), "server = \n").unwrap();

@@ -34,7 +34,7 @@ fn a_ca_stands_beside_the_file_before_the_file_names_it() {
     assert!(!copy.exists());
     node.tiers.whole.insert("core".into());
     node.apply();
-    // Somebody breaks it: mended.
+    // Somebody breaks it: it is put back.
     fs::remove_file(&copy).unwrap();
     node.apply();
     assert_eq!(node.read(&copy).unwrap(), pem);
