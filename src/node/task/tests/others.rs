@@ -73,6 +73,7 @@ async fn the_users_edit_stays() {
     let daemon = Daemon::start(CONFIG).await;
     daemon.names(&["agent", CORE]).await;
     let text = fs::read_to_string(daemon.hosts()).unwrap() + "\n[host.\"https://mine.example\"]\n";
+    fs::write(daemon.hosts(), &text).unwrap();
     // With a host of the user's in it, the last resort is the user's as well: k3s' containerd has none without it.
     let own = "\nserver = \"https://registry-1.docker.io\"\n";
     let now = || fs::read_to_string(daemon.hosts()).unwrap_or_default();
