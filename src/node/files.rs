@@ -158,7 +158,7 @@ pub fn paths(input: &Input<'_>) -> BTreeSet<PathBuf> {
     if let Some(certs_d) = &wanted.certs_d {
         for host in &wanted.live {
             for directory in base::candidates(certs_d, host.registry.as_str()) {
-                paths.extend(host.ca_files.iter().map(|ca| directory.join(&ca.name)));
+                paths.extend(host.ca_files().map(|ca| directory.join(&ca.name)));
                 paths.insert(directory.join(HOSTS));
             }
             let roots = &input.detected.config_path;
@@ -215,7 +215,7 @@ pub fn plan(input: &Input<'_>, disk: &Disk) -> Plan {
         for host in &wanted.live {
             let directory = base::directory(certs_d, host.registry.as_str(), disk);
             handled.insert(directory.join(HOSTS));
-            handled.extend(host.ca_files.iter().map(|ca| directory.join(&ca.name)));
+            handled.extend(host.ca_files().map(|ca| directory.join(&ca.name)));
             if !waits {
                 plan_host(&mut plan, input, disk, &directory, host);
             }
@@ -258,7 +258,7 @@ fn plan_host(
     let path = directory.join(HOSTS);
     let known = disk.directories.contains(directory);
     let mut certificates = Vec::new();
-    for ca in &host.ca_files {
+    for ca in host.ca_files() {
         let ca_path = directory.join(&ca.name);
         match plan_ca(input, disk, &ca_path, &ca.pem) {
             Ok(step) => certificates.extend(step),
@@ -270,7 +270,7 @@ fn plan_host(
         Ok(both) => both,
         Err(why) => return plan.leave(&path, why),
     };
-    let secret = host.agent().is_some_and(|agent| agent.header.is_some());
+    let secret = host.agent_alive && input.config.server.require_header.is_some();
     let mut reasons = host.reasons.clone();
     let own = text_of(&base).filter(|text| !text.is_empty());
     let elsewhere = match own {

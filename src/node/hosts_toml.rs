@@ -13,22 +13,16 @@
 //! starts from the user's own text.
 
 mod copied;
-mod hand_over;
-mod layout;
 mod merge;
+mod read;
 mod remove;
 mod render;
-mod types;
-mod versions;
-mod view;
 
 pub use copied::{as_copy, rebase};
-pub use hand_over::hand_over;
 pub use merge::{Merged, merge};
-pub use remove::{agent_of, base, remove};
+pub use read::{SeenHost, View, ignored_by, read, referenced_files};
+pub use remove::{agent_of, base, hand_over, remove};
 pub(super) use render::quoted;
-pub use versions::ignored_by;
-pub use view::{SeenHost, View, check, read, referenced_files};
 
 /// The first line of every file that we wrote or changed.
 pub const HEADER: &str = "# harbor-pilot keeps this file: its own lines are marked, yours stay; \"harbor-pilot restore\" takes its own out.";

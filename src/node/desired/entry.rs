@@ -5,7 +5,6 @@ use crate::node::endpoint::EndpointUrl;
 use crate::oci::RegistryName;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Who stands behind an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,20 +26,14 @@ pub struct HostEntry {
     pub role: Role,
     /// As containerd wants it.
     pub url: String,
-    /// Left out when empty, which is all.
-    pub capabilities: Vec<&'static str>,
-    /// Relative to the directory of the file, or absolute.
-    pub ca: Option<PathBuf>,
-    /// Certificate and key.
-    pub client: Option<(PathBuf, PathBuf)>,
+    /// Beside the system's.
+    pub ca: Option<CaFile>,
     /// No verification at all.
     pub skip_verify: bool,
-    /// For the TCP connect.
-    pub dial_timeout: Option<Duration>,
     /// The path of the URL is the API's root.
     pub override_path: bool,
-    /// A name and a value that are sent with each request.
-    pub header: Option<(String, Secret)>,
+    /// The value of the header that is sent with each request.
+    pub header: Option<Secret>,
 }
 
 /// A certificate that an entry refers to. It must stand beside the file before the file says so: a missing one
@@ -68,8 +61,6 @@ pub struct DesiredHost {
     pub server: HostEntry,
     /// In the order in which they are tried.
     pub hosts: Vec<HostEntry>,
-    /// To be written beside the file, before it.
-    pub ca_files: Vec<CaFile>,
     /// The upstream may not be asked by this node (design F6).
     pub closed: bool,
     /// Servers that are configured here: an entry of the user's for one of them is adopted (design F4).
@@ -96,11 +87,8 @@ impl HostEntry {
         Self {
             role,
             url,
-            capabilities: Vec::new(),
             ca: None,
-            client: None,
             skip_verify: false,
-            dial_timeout: None,
             override_path: false,
             header: None,
         }
@@ -117,10 +105,8 @@ impl DesiredHost {
         known.map(|known| &known.role)
     }
 
-    /// The agent's endpoint, where it is part of the file.
-    #[must_use]
-    pub fn agent(&self) -> Option<&HostEntry> {
-        let all = self.hosts.iter().chain([&self.server]);
-        all.into_iter().find(|entry| entry.role == Role::Agent)
+    /// To be written beside the file, before it.
+    pub fn ca_files(&self) -> impl Iterator<Item = &CaFile> {
+        self.hosts.iter().filter_map(|host| host.ca.as_ref())
     }
 }

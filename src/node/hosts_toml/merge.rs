@@ -1,7 +1,7 @@
 //! Puts our part into a text.
 
-use super::layout::{Host, Layout};
-use super::{HEADER, Refused, remove, render, view};
+use super::read::{SeenHost, View, read};
+use super::{HEADER, Refused, remove, render};
 use crate::config::Existing;
 use crate::node::desired::{DesiredHost, HostEntry, Role};
 use crate::node::endpoint::{EndpointUrl, Reader, same_endpoint};
@@ -31,19 +31,53 @@ pub fn merge(
     policy: Existing,
 ) -> Result<Merged, Refused> {
     let base = remove::base(existing.unwrap_or_default(), Some(&desired.agent_url))?;
-    let layout = Layout::of(&base)?;
+    let view = read(&base)?;
     let mut merge = Merge {
         desired,
         policy,
         aside: BTreeSet::new(),
         notes: Vec::new(),
     };
-    let (left, embedded) = merge.hosts(&layout)?;
-    let top = merge.server(&layout)?;
-    let block = merge.block(&layout, &left, top.is_ours);
-    let place = place(&base, &layout, embedded);
-    let text = merge.compose(&base, &top.lines, &block, place);
-    view::check(&text, desired)?;
+    let (embedded, mut left) = merge.hosts(&view)?;
+    let top = merge.server(&view)?;
+    let entries = merge.entries(&left);
+    let is_agent = |host: &SeenHost| same_endpoint(&host.url, &desired.agent_url);
+    let is_bare = entries.is_empty() && left.is_empty() && embedded.is_none();
+    let ends = top.is_none() && view.server.is_none();
+    // With no host left k3s' containerd would go to the registry, where such a file does not lead it.
+    if is_bare && ends && !view.hosts.iter().any(is_agent) {
+        merge.aside.clear();
+        merge.notes.clear();
+        left = view.hosts.iter().collect();
+    }
+    let mut block: Vec<String> = Vec::new();
+    if top.is_some() {
+        block.extend(render::server_header(&desired.server));
+    }
+    block.extend(entries.iter().map(|entry| render::table(entry)));
+    let order: Vec<&SeenHost> = embedded.into_iter().chain(left).collect();
+    if entries.is_empty() && order.is_empty() && view.bare_host.is_none() {
+        block.push(render::bare_host());
+    }
+    let place = place(&base, &view, embedded);
+    let server = match &top {
+        Some(_) => Some(&desired.server.url),
+        None => view.server.as_ref().map(|server| &server.url),
+    };
+    let text = merge.compose(&base, top.as_deref().unwrap_or_default(), &block, place);
+    // Two parsers have to agree: who is asked, in which order.
+    let found = read(&text).map_err(|refused| Refused::ReadBack(refused.to_string()))?;
+    let behind = order.iter().map(|host| &host.url);
+    let mut expected: Vec<&String> = behind.collect();
+    let at = usize::from(embedded.is_some());
+    expected.splice(at..at, entries.iter().map(|entry| &entry.url));
+    let seen: Vec<&String> = found.hosts.iter().map(|host| &host.url).collect();
+    let last = found.server.as_ref().map(|server| &server.url);
+    if (&seen, last) != (&expected, server) {
+        return Err(Refused::ReadBack(format!(
+            "containerd would ask {seen:?} and {last:?}, not {expected:?} and {server:?}"
+        )));
+    }
     let notes = merge.notes;
     Ok(Merged { text, notes })
 }
@@ -56,102 +90,71 @@ struct Merge<'a> {
     notes: Vec<String>,
 }
 
-/// What stands above the first table.
-struct Top {
-    lines: String,
-    /// The `server` is ours.
-    is_ours: bool,
-}
-
-// === impl Top ===
-
-impl Top {
-    fn ours(lines: String) -> Self {
-        let is_ours = true;
-        Self { lines, is_ours }
-    }
-
-    fn theirs() -> Self {
-        let (lines, is_ours) = (String::new(), false);
-        Self { lines, is_ours }
-    }
-}
-
 // === impl Merge ===
 
-impl Merge<'_> {
-    /// What happens to the host tables that are there: those that stay, and the embedded registry's.
-    fn hosts<'l>(
+impl<'a> Merge<'a> {
+    /// What happens to the host tables that are there: the embedded registry's and the others that stay.
+    fn hosts<'v>(
         &mut self,
-        layout: &'l Layout,
-    ) -> Result<(Vec<&'l Host>, Option<&'l Host>), Refused> {
+        view: &'v View,
+    ) -> Result<(Option<&'v SeenHost>, Vec<&'v SeenHost>), Refused> {
         let mut left = Vec::new();
         let mut embedded = None;
-        for (at, host) in layout.hosts.iter().enumerate() {
-            let url = EndpointUrl::parse(&host.url, Reader::Containerd);
-            let is_agent = same_endpoint(&host.url, self.agent_url());
-            let known = EndpointUrl::root(&host.url, host.override_path)
-                .and_then(|root| self.desired.role_of(&root).cloned())
-                // It stays where it is the only way to the upstream while the agent is down: `server` leads there as well, or
-                // nothing may.
-                .filter(|role| {
-                    *role != Role::Upstream || self.desired.closed || self.leads_upstream(layout)
-                });
-            if at == 0 && is_embedded(host, url.as_ref()) {
+        // The upstream's stays where it is the only way there while the agent is down: `server` leads there as well, or
+        // nothing may.
+        let leads_upstream = self.desired.closed || self.leads_upstream(view);
+        for (at, host) in view.hosts.iter().enumerate() {
+            let url = &host.url;
+            let known = EndpointUrl::root(url, host.override_path)
+                .and_then(|root| self.desired.role_of(&root))
+                .filter(|role| **role != Role::Upstream || leads_upstream);
+            let is_agent = same_endpoint(url, &self.desired.agent_url);
+            if at == 0 && is_embedded(host) {
                 embedded = Some(host);
             } else if self.policy == Existing::Refuse {
-                return Err(Refused::Existing(host.url.clone()));
+                return Err(Refused::Existing(url.clone()));
             } else if is_agent || (known.is_some() && self.policy == Existing::Adopt) {
                 self.aside.extend(host.lines.iter().cloned().flatten());
-                let whose = match &known {
+                let whose = match known {
                     Some(Role::Tier(name)) => format!("the configured tier {name}"),
                     Some(_) => "the registry itself".to_owned(),
                     None => "this agent".to_owned(),
                 };
-                self.notes.push(format!("{} is {whose}: adopted", host.url));
+                self.notes.push(format!("{url} is {whose}: adopted"));
             } else {
                 if self.desired.closed {
                     self.notes.push(format!(
-                        "{} stays behind the agent, though the registry may not be asked directly: see that it is no way round",
-                        host.url
+                        "{url} stays behind the agent, though the registry may not be asked directly: see that it is no way round"
                     ));
                 }
                 left.push(host);
             }
         }
-        Ok((left, embedded))
-    }
-
-    fn agent_url(&self) -> &str {
-        self.desired.agent_url.as_str()
+        Ok((embedded, left))
     }
 
     /// The file's `server` is the registry's upstream.
-    fn leads_upstream(&self, layout: &Layout) -> bool {
-        let server = layout.server.as_ref();
-        let server = server.and_then(|(url, _)| EndpointUrl::root(url, false));
+    fn leads_upstream(&self, view: &View) -> bool {
+        let server = view.server.as_ref();
+        let server = server.and_then(|server| EndpointUrl::root(&server.url, false));
         server.is_some_and(|server| self.desired.role_of(&server) == Some(&Role::Upstream))
     }
 
-    /// Whether the user's `server` stays, and what is written in its place.
-    fn server(&mut self, layout: &Layout) -> Result<Top, Refused> {
+    /// Our lines of the `server`; `None`: what the user has written, or has not, stays.
+    fn server(&mut self, view: &View) -> Result<Option<String>, Refused> {
         let ours = &self.desired.server;
-        let keys: Vec<&str> = layout
-            .server_keys
-            .iter()
-            .map(|(key, _)| key.as_str())
-            .collect();
         let closed = self.desired.closed;
-        let Some((url, lines)) = &layout.server else {
+        let keys: Vec<&str> = view.server_keys.iter().map(|(key, _)| *key).collect();
+        let Some(server) = &view.server else {
             // The user's keys describe the registry itself; with another server they would describe that.
             if closed {
-                self.set_aside(layout, &keys);
-                return Ok(Top::ours(render::server(ours, &[])));
+                self.set_aside(view, &keys);
+                return Ok(Some(render::server(ours, &[])));
             }
             // Stock containerd goes on to the registry itself without a word; k3s' only where there is no host, which
             // ours would change. Then it minds no path and no capabilities of the root.
-            if !layout.hosts.is_empty() {
-                return Ok(Top::theirs());
+            if !view.hosts.is_empty() {
+                return Ok(None);
             }
             // With TLS set up it asks a registry of this machine by HTTPS and then by HTTP, which no `server` says.
             let tls = keys.iter().find(|key| TLS.contains(key));
@@ -160,57 +163,51 @@ impl Merge<'_> {
                     "{key} stands above the tables, and containerd asks this registry by HTTPS and then by HTTP, which cannot be written; write the server that you mean, or take {key} out"
                 )));
             }
-            self.set_aside(layout, &["capabilities", "override_path"]);
-            return Ok(Top::ours(render::server(ours, &keys)));
+            self.set_aside(view, &["capabilities", "override_path"]);
+            return Ok(Some(render::server(ours, &keys)));
         };
-        if !closed && same_endpoint(url, &ours.url) {
-            return Ok(Top::theirs());
-        }
+        let url = &server.url;
         let known = EndpointUrl::parse(url, Reader::Containerd).and_then(|url| {
             let mut known = self.desired.known.iter();
             known.find(|known| known.url.same_server(&url))
         });
-        let known = known.map(|known| &known.role);
-        let is_agent = same_endpoint(url, self.agent_url());
-        let foreign = known.is_none() && !url.is_empty() && !is_agent;
-        if self.policy == Existing::Refuse && (foreign || matches!(known, Some(Role::Tier(_)))) {
+        let is_tier = known.is_some_and(|known| matches!(known.role, Role::Tier(_)));
+        let is_own = same_endpoint(url, &self.desired.agent_url)
+            || (!closed && same_endpoint(url, &ours.url));
+        let is_foreign = known.is_none() && !url.is_empty() && !is_own;
+        if self.policy == Existing::Refuse && (is_foreign || (is_tier && !is_own)) {
             return Err(Refused::Existing(format!("server = {url:?}")));
         }
+        if is_foreign {
+            self.notes.push(if closed {
+                format!("server = {url:?} is set aside: it would be a way round (F6)")
+            } else {
+                format!("server stays {url}: that is asked last")
+            });
+        }
         if !closed {
-            if foreign {
-                self.notes
-                    .push(format!("server stays {url}: that is asked last"));
-            }
-            return Ok(Top::theirs());
+            return Ok(None);
         }
-        if foreign {
-            self.notes.push(format!(
-                "server = {url:?} is set aside: it would be a way round (F6)"
-            ));
-        }
-        self.aside.extend(lines.clone());
-        self.set_aside(layout, &keys);
-        Ok(Top::ours(render::server(ours, &[])))
+        self.aside.extend(server.lines.iter().cloned().flatten());
+        self.set_aside(view, &keys);
+        Ok(Some(render::server(ours, &[])))
     }
 
     /// Root keys that would describe another server than they were written for.
-    fn set_aside(&mut self, layout: &Layout, keys: &[&str]) {
-        let found = layout.server_keys.iter();
-        let found = found.filter(|(key, _)| keys.contains(&key.as_str()));
+    fn set_aside(&mut self, view: &View, keys: &[&str]) {
+        let found = view.server_keys.iter();
+        let found = found.filter(|(key, _)| keys.contains(key));
         self.aside
             .extend(found.flat_map(|(_, lines)| lines.clone()));
     }
 
-    /// Our tables.
-    fn block(&mut self, layout: &Layout, left: &[&Host], server_is_ours: bool) -> Vec<String> {
-        let server = &self.desired.server;
-        let mut entries: Vec<&HostEntry> = Vec::new();
-        let alone = self.desired.hosts.is_empty() && self.desired.closed;
-        if alone && self.desired.agent_alive && !left.is_empty() {
-            // As the server alone it would come behind the user's hosts.
-            entries.push(server);
-        }
-        for entry in &self.desired.hosts {
+    /// Who of ours gets a table.
+    fn entries(&mut self, left: &[&SeenHost]) -> Vec<&'a HostEntry> {
+        let DesiredHost { hosts, server, .. } = self.desired;
+        // As the server alone the agent would come behind the user's hosts.
+        let alone = hosts.is_empty() && server.role == Role::Agent && !left.is_empty();
+        let mut entries = Vec::new();
+        for entry in alone.then_some(server).into_iter().chain(hosts) {
             match left
                 .iter()
                 .find(|host| same_endpoint(&host.url, &entry.url))
@@ -221,19 +218,7 @@ impl Merge<'_> {
                     .push(format!("{} stands in the file already", host.url)),
             }
         }
-        let mut block: Vec<String> = Vec::new();
-        if server_is_ours {
-            block.extend(render::server_header(server));
-        }
-        block.extend(entries.iter().map(|entry| render::table(entry)));
-        let active = layout.hosts.iter().any(|host| {
-            let first = host.lines.iter().map(|lines| lines.start).min();
-            first.is_some_and(|at| !self.aside.contains(&at))
-        });
-        if entries.is_empty() && !active && layout.bare_host.is_none() {
-            block.push(render::bare_host());
-        }
-        block
+        entries
     }
 
     fn compose(&self, base: &str, top: &str, block: &[String], place: Option<usize>) -> String {
@@ -259,32 +244,27 @@ impl Merge<'_> {
 
 /// The line before which our tables go: before the user's hosts with the comments above them, behind the embedded
 /// registry; `None` at the end.
-fn place(base: &str, layout: &Layout, embedded: Option<&Host>) -> Option<usize> {
-    let end_of = |lines: &[Range<usize>]| lines.iter().map(|lines| lines.end).max();
+fn place(base: &str, view: &View, embedded: Option<&SeenHost>) -> Option<usize> {
     let lines: Vec<&str> = marks::lines(base).collect();
-    let starts = layout.hosts.iter().flat_map(|host| &host.lines);
-    let first = starts.map(|lines| lines.start).min();
-    let place = if let Some(host) = embedded {
-        end_of(&host.lines)
-    } else if let Some(bare) = layout
-        .bare_host
-        .filter(|bare| first.is_none_or(|at| *bare < at))
-    {
-        Some(bare + 1)
-    } else {
-        let first = first?;
-        let above = lines.get(..first).unwrap_or_default().iter().rev();
-        Some(first - above.take_while(|line| marks::is_comment(line)).count())
+    let all = view.hosts.iter().flat_map(|host| &host.lines);
+    let first = all.map(|lines: &Range<usize>| lines.start).min();
+    let bare = view.bare_host;
+    let bare = bare.filter(|bare| first.is_none_or(|first| *bare < first));
+    let behind = embedded.and_then(|host| host.lines.iter().map(|lines| lines.end).max());
+    let place = match behind.or(bare.map(|bare| bare + 1)) {
+        Some(behind) => behind,
+        None => {
+            let above = lines.get(..first?).unwrap_or_default().iter().rev();
+            first? - above.take_while(|line| marks::is_comment(line)).count()
+        }
     };
     // The blank line behind the embedded registry or the bare `[host]` stays there.
-    let place = place.map(|at| match lines.get(at) {
-        Some(line) if marks::is_blank(line) => at + 1,
-        _ => at,
-    });
-    place.filter(|at| *at < lines.len())
+    let is_blank = lines.get(place).is_some_and(|line| marks::is_blank(line));
+    Some(place + usize::from(is_blank)).filter(|place| *place < lines.len())
 }
 
 /// k3s's own registry of the cluster's nodes: this machine, with a client certificate (design F4).
-fn is_embedded(host: &Host, url: Option<&EndpointUrl>) -> bool {
-    host.has_client && url.is_some_and(|url| url.https && url.is_loopback())
+fn is_embedded(host: &SeenHost) -> bool {
+    let url = EndpointUrl::parse(&host.url, Reader::Containerd);
+    !host.client.is_empty() && url.is_some_and(|url| url.https && url.is_loopback())
 }

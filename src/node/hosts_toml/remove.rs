@@ -1,16 +1,27 @@
-//! Takes our part out of a text again, whatever the user has done to it since. Line by line, by the marks alone:
-//! it also works on a text that no parser can read any more.
+//! Takes our part out of a text again, whatever the user has done to it since, or the agent alone. Line by line, by the
+//! marks: it also works without configuration, and on a text that no parser can read any more.
 
-use super::copied::is_copy;
-use super::layout::Layout;
-use super::{HEADER_MARK, Refused, TABLE_MARK, is_generated};
-use crate::node::endpoint::{EndpointUrl, Reader};
+use super::copied::{is_copy, sum_anew};
+use super::read::{SeenHost, read};
+use super::{HEADER_MARK, Refused, TABLE_MARK, is_generated, render};
+use crate::node::desired::NOBODY;
+use crate::node::endpoint::{EndpointUrl, Reader, same_endpoint};
 use crate::node::marks::{self, ASIDE, OURS};
 use std::sync::Arc;
 use toml_edit::Document;
 
 /// Our line of a `server` that is the registry itself: the agent has no TLS.
 const REGISTRY: &str = "server = \"https://";
+
+/// Whose a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose<'t> {
+    Theirs,
+    /// Above the first table.
+    Top,
+    /// In the table with this mark.
+    Table(&'t str),
+}
 
 /// The text without our part, and with what was set aside back in its place. An empty result of a file that we
 /// made is a file to be deleted.
@@ -23,44 +34,117 @@ pub fn remove(text: &str) -> Result<String, Refused> {
         return Ok(String::new());
     }
     let mut kept = String::with_capacity(text.len());
-    let mut place = Place::Elsewhere;
-    let mut last_is_ours = false;
     let mut server = None;
-    for line in marks::lines(text) {
-        let (next, ours) = place.step(line);
-        place = next;
-        last_is_ours = ours;
-        if !ours {
-            kept.push_str(line.strip_prefix(ASIDE).unwrap_or(line));
+    let lines = whose_lines(text);
+    for (line, whose) in &lines {
+        if *whose == Whose::Theirs {
+            kept.push_str(put_back(line));
         } else if line.starts_with(REGISTRY) {
             server = Some((kept.len(), line.replacen(OURS, "", 1)));
         }
     }
     // Hosts that somebody has put into a file of ours since: without a server k3s' containerd would end with them.
     if let Some((at, line)) = server
-        && let Ok(layout) = Layout::of(&kept)
-        && layout.server.is_none()
-        && !layout.hosts.is_empty()
+        && read(&kept).is_ok_and(|view| view.server.is_none() && !view.hosts.is_empty())
     {
         kept.insert_str(at, &line);
     }
-    if last_is_ours && !text.ends_with('\n') {
+    let last = lines.last();
+    let last_goes = last.is_some_and(|(_, whose)| *whose != Whose::Theirs);
+    finish(text, last_goes, kept)
+}
+
+/// The text without the agent, for good. What may stay without it stays: the tiers' tables, the registry, and nobody where
+/// the agent was the `server` (decision 18). What comes out is what a merge makes for an agent that has stopped. `agent` is
+/// its URL, for what k3s has generated, which has no marks.
+///
+/// # Errors
+/// As [`remove()`].
+pub fn hand_over(text: &str, agent: Option<&str>) -> Result<String, Refused> {
+    if is_generated(text) {
+        let without = agent.map(|agent| without_endpoint(text, agent));
+        return Ok(without.unwrap_or_else(|| text.to_owned()));
+    }
+    let lines = whose_lines(text);
+    let is_server = lines.iter().any(|line| is_the_agents_server(*line, agent));
+    let goes = |whose| match whose {
+        Whose::Table(who) => who == "agent" || (is_server && who == "server"),
+        _ => false,
+    };
+    let mut kept = String::with_capacity(text.len());
+    // Where the agent's table was.
+    let mut place = None;
+    for (line, whose) in &lines {
+        if *whose == Whose::Table("agent") {
+            place.get_or_insert(kept.len());
+        }
+        match key_of_server(line, *whose).filter(|_| is_server) {
+            None if goes(*whose) => {}
+            None => kept.push_str(line),
+            Some("server") => {
+                let end = line.strip_prefix(marks::content(line)).unwrap_or("\n");
+                kept.push_str(&format!("server = \"{NOBODY}\"{OURS}{end}"));
+            }
+            Some(_) => {}
+        }
+    }
+    if let Some(place) = place
+        && let Ok(view) = read(&kept)
+        && view.hosts.is_empty()
+    {
+        let back: String = marks::lines(&kept).map(put_back).collect();
+        let named = agent_of(text);
+        let agent = agent.or(named.as_deref()).unwrap_or_default();
+        let is_agent = |host: &SeenHost| same_endpoint(&host.url, agent);
+        let tiers = read(&back).is_ok_and(|back| !back.hosts.iter().any(is_agent));
+        if view.server.is_none() && back != kept && tiers {
+            kept = back;
+        } else if view.bare_host.is_none() {
+            let end = marks::line_end(text);
+            // The blank line behind the agent's table stood before something.
+            let blank = if place < kept.len() { end } else { "" };
+            kept.insert_str(place, &(render::bare_host().replace('\n', end) + blank));
+        }
+    }
+    let last_goes = lines.last().is_some_and(|(_, whose)| goes(*whose));
+    let kept = finish(text, last_goes, kept)?;
+    Ok(if is_copy(text) { sum_anew(&kept) } else { kept })
+}
+
+/// What is left, without the line end that came with a last line of ours, if it can be read where the whole could.
+fn finish(text: &str, last_goes: bool, mut kept: String) -> Result<String, Refused> {
+    if last_goes && !text.ends_with('\n') {
         marks::without_last_end(&mut kept);
     }
-    still_readable(text, &kept)?;
+    let readable = |text: &str| Document::parse(text).map(drop);
+    if let (Ok(()), Err(error)) = (readable(text), readable(&kept)) {
+        return Err(Refused::ReadBack(error.message().trim().to_owned()));
+    }
     Ok(kept)
 }
 
-/// Whether what is left can be read, if the whole could.
-///
-/// # Errors
-/// [`Refused::ReadBack`]: what the user wrote between our lines hangs on them.
-pub(super) fn still_readable(text: &str, kept: &str) -> Result<(), Refused> {
-    let readable = |text: &str| Document::parse(text).map(drop);
-    if let (Ok(()), Err(error)) = (readable(text), readable(kept)) {
-        return Err(Refused::ReadBack(error.message().trim().to_owned()));
+fn put_back(line: &str) -> &str {
+    line.strip_prefix(ASIDE).unwrap_or(line)
+}
+
+/// The key of a line of ours that describes the `server`.
+fn key_of_server<'t>(line: &'t str, whose: Whose<'_>) -> Option<&'t str> {
+    let is_key = whose == Whose::Top && marks::is_ours(line) && !line.starts_with(HEADER_MARK);
+    let (key, _) = line.split_once('=').filter(|_| is_key)?;
+    Some(key.trim())
+}
+
+/// Whether a line says that the agent is the `server`: by its URL, or by a key that only the agent has there.
+fn is_the_agents_server((line, whose): (&str, Whose<'_>), agent: Option<&str>) -> bool {
+    match key_of_server(line, whose) {
+        Some("capabilities") => true,
+        Some("server") => {
+            let url = line.split('"').nth(1);
+            url.zip(agent)
+                .is_some_and(|(url, agent)| same_endpoint(url, agent))
+        }
+        _ => false,
     }
-    Ok(())
 }
 
 /// The agent's endpoint, as a file of ours names it.
@@ -102,14 +186,23 @@ pub(super) fn without_endpoint(text: &str, url: &str) -> String {
     kept.collect()
 }
 
-pub(super) enum Place {
+/// Each line with whose it is.
+fn whose_lines(text: &str) -> Vec<(&str, Whose<'_>)> {
+    let mut place = Place::Elsewhere;
+    let lines = marks::lines(text);
+    lines.map(|line| (line, place.step(line))).collect()
+}
+
+enum Place<'t> {
     Elsewhere,
     /// Behind the header or a line of ours above the tables: one blank line is ours too.
     Top,
     /// In a table of ours.
     Table {
+        /// What its mark says.
+        who: &'t str,
         /// `host."URL"` of its header, once that was seen.
-        path: Option<String>,
+        path: Option<&'t str>,
         /// Its one blank line was seen.
         blank: bool,
     },
@@ -117,53 +210,51 @@ pub(super) enum Place {
 
 // === impl Place ===
 
-impl Place {
-    /// Where we are behind the line, and whether the line is ours.
-    pub(super) fn step(self, line: &str) -> (Self, bool) {
+impl<'t> Place<'t> {
+    /// Goes on by a line, and says whose that is. A comment or a second blank line in a table of ours is the user's; a key
+    /// goes with the table.
+    fn step(&mut self, line: &'t str) -> Whose<'t> {
         let code = marks::content(line);
         if code.starts_with(HEADER_MARK) || marks::is_ours(line) {
-            return (Self::Top, true);
+            *self = Self::Top;
+            return Whose::Top;
         }
-        if code.starts_with(TABLE_MARK) {
+        if let Some(who) = code.strip_prefix(TABLE_MARK) {
             let (path, blank) = (None, false);
-            return (Self::Table { path, blank }, true);
+            *self = Self::Table { who, path, blank };
+            return Whose::Table(who);
         }
-        if line.starts_with(ASIDE) {
-            return (Self::Elsewhere, false);
-        }
-        match self {
-            Self::Elsewhere => (Self::Elsewhere, false),
-            Self::Top => (Self::Elsewhere, marks::is_blank(line)),
-            Self::Table { path, blank } => Self::in_table(line, path, blank),
-        }
-    }
-
-    /// A comment or a second blank line in a table of ours is the user's; a key goes with the table.
-    fn in_table(line: &str, path: Option<String>, blank: bool) -> (Self, bool) {
-        let code = marks::content(line).trim();
-        if code.starts_with('#') {
-            return (Self::Table { path, blank }, false);
-        }
-        if code.is_empty() {
-            return (Self::Table { path, blank: true }, !blank);
-        }
-        match (code.strip_prefix('['), &path) {
-            (Some(header), None) => {
-                let end = header.rfind(']').unwrap_or(header.len());
-                let path = header.get(..end).map(str::to_owned);
-                (Self::Table { path, blank }, true)
-            }
-            (Some(header), Some(own)) => {
-                // A bare `[host]` of ours has nothing below it: what follows is the user's.
-                let below = header.strip_prefix(own.as_str());
-                let below = below.filter(|_| own.ends_with('"'));
-                if below.is_some_and(|rest| rest.starts_with('.')) {
-                    (Self::Table { path, blank }, true)
-                } else {
-                    (Self::Elsewhere, false)
+        if let Self::Table { who, path, blank } = self
+            && !line.starts_with(ASIDE)
+        {
+            let code = code.trim();
+            let is_ours = match (code.strip_prefix('['), &path) {
+                _ if code.starts_with('#') => return Whose::Theirs,
+                _ if code.is_empty() => !std::mem::replace(blank, true),
+                (None, _) => true,
+                (Some(header), None) => {
+                    *path = header
+                        .rsplit_once(']')
+                        .map_or(Some(header), |(path, _)| Some(path));
+                    true
                 }
+                // A bare `[host]` of ours has nothing below it: what follows is the user's.
+                (Some(header), Some(own)) => {
+                    let below = header.strip_prefix(own).filter(|_| own.ends_with('"'));
+                    below.is_some_and(|rest| rest.starts_with('.'))
+                }
+            };
+            if is_ours {
+                return Whose::Table(who);
             }
-            (None, _) => (Self::Table { path, blank }, true),
+            if code.is_empty() {
+                return Whose::Theirs;
+            }
+        }
+        let was = std::mem::replace(self, Self::Elsewhere);
+        match was {
+            Self::Top if marks::is_blank(line) => Whose::Top,
+            _ => Whose::Theirs,
         }
     }
 }

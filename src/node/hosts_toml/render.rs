@@ -1,10 +1,10 @@
 //! Our own lines: the header, the `server` with its keys, and one block per table.
 
 use super::TABLE_MARK;
-use crate::node::desired::{HostEntry, Role};
+use crate::config::Secret;
+use crate::node::desired::{HostEntry, KEY_HEADER, Role};
 use crate::node::marks::OURS;
 use std::fmt::Write as _;
-use std::path::Path;
 
 /// A table of ours, with its mark above; without a blank line behind.
 pub(super) fn table(entry: &HostEntry) -> String {
@@ -14,18 +14,20 @@ pub(super) fn table(entry: &HostEntry) -> String {
     for (key, value) in keys(entry) {
         writeln!(block, "{key} = {value}").unwrap_or_default();
     }
-    if let Some((name, value)) = &entry.header {
-        let value = quoted(value.reveal());
-        write!(block, "[{path}.header]\n{} = {value}\n", quoted(name)).unwrap_or_default();
+    if let Some(value) = &entry.header {
+        write!(block, "[{path}.header]\n{}", header(value)).unwrap_or_default();
     }
     block
 }
 
 /// The header of the `server`: a table of the root.
 pub(super) fn server_header(entry: &HostEntry) -> Option<String> {
-    let (name, value) = entry.header.as_ref()?;
-    let (name, value) = (quoted(name), quoted(value.reveal()));
-    Some(format!("{TABLE_MARK}server\n[header]\n{name} = {value}\n"))
+    let value = entry.header.as_ref()?;
+    Some(format!("{TABLE_MARK}server\n[header]\n{}", header(value)))
+}
+
+fn header(value: &Secret) -> String {
+    format!("{} = {}\n", quoted(KEY_HEADER), quoted(value.reveal()))
 }
 
 /// containerd before 1.7.32 refuses a file without any `host`.
@@ -46,19 +48,12 @@ pub(super) fn server(entry: &HostEntry, written: &[&str]) -> String {
 
 fn keys(entry: &HostEntry) -> Vec<(&'static str, String)> {
     let mut keys = Vec::new();
-    if !entry.capabilities.is_empty() {
-        let words: Vec<String> = entry.capabilities.iter().map(|word| quoted(word)).collect();
-        keys.push(("capabilities", format!("[{}]", words.join(", "))));
+    let is_tier = matches!(entry.role, Role::Tier(_));
+    if is_tier || entry.role == Role::Agent {
+        keys.push(("capabilities", "[\"pull\", \"resolve\"]".to_owned()));
     }
-    let path = |path: &Path| quoted(&path.to_string_lossy());
     if let Some(ca) = &entry.ca {
-        keys.push(("ca", path(ca)));
-    }
-    if let Some((certificate, key)) = &entry.client {
-        keys.push((
-            "client",
-            format!("[[{}, {}]]", path(certificate), path(key)),
-        ));
+        keys.push(("ca", quoted(&ca.name.to_string_lossy())));
     }
     if entry.skip_verify {
         keys.push(("skip_verify", "true".to_owned()));
@@ -66,11 +61,9 @@ fn keys(entry: &HostEntry) -> Vec<(&'static str, String)> {
     if entry.override_path {
         keys.push(("override_path", "true".to_owned()));
     }
-    if let Some(timeout) = entry.dial_timeout {
-        keys.push((
-            "dial_timeout",
-            quoted(&format!("{}ms", timeout.as_millis()).replace("000ms", "s")),
-        ));
+    // On an http host containerd 2.0.7–2.0.11 would try TLS first; 1.6 and 1.7 do not know the key (design F3).
+    if is_tier && entry.url.starts_with("https://") {
+        keys.push(("dial_timeout", "\"2s\"".to_owned()));
     }
     keys
 }

@@ -157,7 +157,7 @@ fn what_the_installed_containerd_ignores_is_left_alone() {
         detected: Some(&detected),
         ..node.pass()
     };
-    run(&pass, Duration::ZERO, true, &mut Everything).unwrap();
+    run(&pass, LOCK, true, &mut Everything).unwrap();
     assert!(node.read(&node.hosts("ghcr.io")).unwrap().contains(AGENT));
 }
 
@@ -174,14 +174,14 @@ fn an_agent_on_the_ipv6_loopback_alone_is_localhost() {
         &node.path("etc/hosts"),
         "127.0.0.1 localhost\n::1 ip6-localhost # localhost\n",
     );
-    let passed = run(&pass, Duration::ZERO, true, &mut Everything).unwrap();
+    let passed = run(&pass, LOCK, true, &mut Everything).unwrap();
     assert!(passed.plan.is_empty() && passed.plan.left[0].why.contains("127.0.0.1"));
     node.write(&node.path("etc/hosts"), "::1 ip6-localhost localhost\n");
     node.write(
         &node.path(REGISTRIES),
         "mirrors:\n  docker.io: {endpoint: [\"https://a.example\"]}\n",
     );
-    run(&pass, Duration::ZERO, true, &mut Everything).unwrap();
+    run(&pass, LOCK, true, &mut Everything).unwrap();
     for path in [node.hosts("quay.io"), node.path(REGISTRIES)] {
         let text = node.read(&path).unwrap();
         assert!(
@@ -203,7 +203,7 @@ fn an_ipv6_literal_is_in_no_file() {
         ..node.pass()
     };
     let before = node.everything();
-    let passed = run(&pass, Duration::ZERO, true, &mut Everything).unwrap();
+    let passed = run(&pass, LOCK, true, &mut Everything).unwrap();
     assert!(
         passed.plan.left[0].why.contains("127.0.0.1"),
         "{:?}",

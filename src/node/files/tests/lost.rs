@@ -29,7 +29,7 @@ fn applied() -> (Node, Files) {
 
 fn released(node: &Node, store: &Store) -> Released {
     let places = Places::of(&node.machine, &node.config.node);
-    let released = release(store, &places, Duration::ZERO).unwrap();
+    let released = release(store, &places, LOCK).unwrap();
     assert!(released.marked.is_empty(), "{:?}", released.marked);
     for done in &released.done {
         assert!(matches!(done.outcome, Outcome::Written), "{done:?}");

@@ -164,7 +164,7 @@ fn a_file_that_changes_under_the_plan_is_left_for_the_next_look() {
     let path = node.hosts("docker.io");
     node.write(&path, "server = \"https://older.example\"\n[host]\n");
     let mut meddler = Meddler(path.clone());
-    let passed = run(&node.pass(), Duration::ZERO, true, &mut meddler).unwrap();
+    let passed = run(&node.pass(), LOCK, true, &mut meddler).unwrap();
     let overtaken = |done: &&Done| matches!(done.outcome, Outcome::Overtaken);
     assert_eq!(passed.done.iter().filter(overtaken).count(), 1);
     assert!(node.read(&path).unwrap().contains("newer"));
