@@ -21,8 +21,8 @@ use tokio::time::{Instant, timeout};
 const REASON_BYTES: u64 = 16 * 1024;
 
 /// For the words of a tier's 404, which mostly come with its head: a Harbor that takes its upstream to be down says another thing
-/// than one that has asked it (harbor-facts 13.9).
-const WORDS: Duration = Duration::from_millis(100);
+/// than one that has asked it (harbor-facts 13.9), and says so without asking.
+pub(crate) const WORDS: Duration = Duration::from_millis(100);
 
 /// The request for a resource at one leg's source: `("/manifests/", "1.27")`.
 pub(crate) fn ask(

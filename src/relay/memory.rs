@@ -78,6 +78,8 @@ pub(crate) struct Memories {
     pub(crate) tags: TagAnswers,
     /// Repositories that upstream denied, 10 min (design P5).
     pub(crate) denials: SharedTtlMap<(RegistryName, Repository), String>,
+    /// Why a Harbor has not got a tag, as it says to GET alone, 60 s (harbor-facts 13.9). For the log.
+    pub(crate) no_tag: SharedTtlMap<(EndpointId, Image), Arc<str>>,
     /// What was told of the sizes of blobs that no manifest names, 10 s: each blob is searched for once in that time.
     pub(crate) told_sizes: SharedTtlMap<Pulled, Arc<ToldSize>>,
     /// Where wrong bytes came from, 10 min (design P8). A digest proves that they are, whoever asked for them.
@@ -161,6 +163,7 @@ impl Memories {
             passed: SharedTtlMap::new(Bounds::entries(Duration::MAX, 4096)),
             tags: TagAnswers::new(),
             denials: SharedTtlMap::new(ten_minutes),
+            no_tag: SharedTtlMap::new(Bounds::entries(seconds(60), 256)),
             told_sizes: SharedTtlMap::new(Bounds::entries(seconds(10), 1024)),
             quarantine: SharedTtlMap::new(ten_minutes),
             silent: Marked::lasting(seconds(30)),

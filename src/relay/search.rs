@@ -66,6 +66,11 @@ pub(crate) trait Wanted: Send + Sync + 'static {
         false
     }
 
+    /// Whether that answer to HEAD leaves out in words why there is nothing, which the same address may say to GET at once.
+    fn wants_words(&self, _endpoint: &EndpointId, _answer_to_head: &Answer) -> bool {
+        false
+    }
+
     /// Who is asked before everybody else, while it is well.
     fn first(&self) -> Option<&EndpointId> {
         None

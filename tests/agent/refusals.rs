@@ -1,6 +1,6 @@
 //! Sources that say no, and what containerd hears of it (design P3, P5).
 
-use crate::node::{Node, REPOSITORY, Setup, TIERED};
+use crate::node::{Node, REPOSITORY, Setup, TIERED, target};
 use crate::support::{FakeRegistry, Fault, Image, On, RateLimit, Realm, Reply};
 use harbor_pilot::telemetry::{EventName, RequestOutcome};
 
@@ -289,10 +289,20 @@ async fn what_is_not_found_is_named_as_people_write_it() {
     let got = node.pull(&format!("manifests/{digest}")).await;
     let due = format!("docker.io/{REPOSITORY}@{digest}: not found at upstream");
     assert!(got.message().starts_with(&due), "{}", got.message());
-    // Harbor says of its own that it did not ask. To a HEAD, by which it is asked for tags, it has no words.
+    // Harbor says of its own that it did not ask.
     let record = node.record(&got).await;
     let words = "not_found (status 404, repository x not found)";
     assert!(record.error.contains(words), "{record:?}");
+    // To HEAD, by which it is asked for tags, it has no words: it is asked for them by GET, once a minute for each tag.
+    tier.forget_requests();
+    for method in ["HEAD", "GET", "HEAD"] {
+        let got = node.ask(method, &target("manifests/7"), &[]).await;
+        let record = node.record(&got).await;
+        assert!(record.error.contains(words), "{method}: {record:?}");
+    }
+    let asked = tier.lines();
+    let gets = asked.iter().filter(|line| line.starts_with("GET /v2/"));
+    assert_eq!(gets.count(), 1, "{asked:?}");
     let got = node.pull("manifests/7").await;
     let due = format!("docker.io/{REPOSITORY}:7: not found at upstream");
     assert!(got.message().starts_with(&due), "{}", got.message());

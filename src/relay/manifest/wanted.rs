@@ -20,8 +20,8 @@ use crate::relay::timing::Timing;
 use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
 use bytes::Bytes;
-use hyper::Method;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, StatusCode};
 use std::borrow::Cow;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -115,6 +115,26 @@ impl ManifestWanted {
             media_type,
             length,
         })
+    }
+
+    /// A tag that is not there: with what the same address said of it to GET, for the log.
+    fn with_words(&self, endpoint: &EndpointId, mut no: Rejection, to_head: bool) -> Rejection {
+        if let Rejection::Leave {
+            cause: Cause::NotFound,
+            detail,
+            ..
+        } = &mut no
+            && self.head_is_enough
+            && self.image.reference.digest().is_none()
+        {
+            let (said, now) = (&self.parts.memories.no_tag, Instant::now());
+            let key = (endpoint.clone(), self.image.clone());
+            match said.get(&key, now) {
+                Some(said) if to_head => *detail = said.to_string(),
+                _ => said.put(key, detail.as_str().into(), self.trust, now),
+            }
+        }
+        no
     }
 
     async fn prove(
@@ -211,7 +231,11 @@ impl Wanted for ManifestWanted {
             }
             Verdict::Use(_) => self.prove(endpoint, answer, seen.encoded).await,
             // Boxed: rare, and more than half of what a search keeps per attempt.
-            verdict => Err(Box::pin(head::rejection(verdict, answer)).await),
+            verdict => {
+                let to_head = answer.head;
+                let rejection = Box::pin(head::rejection(verdict, answer)).await;
+                Err(self.with_words(endpoint, rejection, to_head))
+            }
         }
     }
 
@@ -234,6 +258,17 @@ impl Wanted for ManifestWanted {
             400 | 403 | 405 | 412 | 501 => true,
             _ => false,
         }
+    }
+
+    /// Once a minute for each tag and address; of what the registry denied a tier mostly has nothing to say.
+    fn wants_words(&self, endpoint: &EndpointId, answer_to_head: &Answer) -> bool {
+        let (memories, now) = (&self.parts.memories, Instant::now());
+        let key = || (endpoint.clone(), self.image.clone());
+        let of = || (self.image.registry.clone(), self.image.repository.clone());
+        answer_to_head.status == StatusCode::NOT_FOUND
+            && matches!(endpoint.source, SourceId::Tier(_))
+            && !memories.no_tag.holds(&key(), now)
+            && !memories.denials.holds(&of(), now)
     }
 
     fn first(&self) -> Option<&EndpointId> {

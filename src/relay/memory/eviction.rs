@@ -12,6 +12,7 @@ impl Memories {
         self.manifests.sweep(now);
         self.headed.sweep(now);
         self.denials.sweep(now);
+        self.no_tag.sweep(now);
         self.told_sizes.sweep(now);
         self.quarantine.sweep(now);
         self.silent.sweep(now);

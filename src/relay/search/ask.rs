@@ -1,12 +1,14 @@
-//! One attempt's request, and once more by GET where the answer to HEAD tells too little.
+//! One attempt's request, and once more by GET where the answer to HEAD tells too little, or not why.
 
 use super::Wanted;
 use crate::exchange::{Answer, Ask, Error, Place};
 use crate::relay::candidates::Candidate;
 use crate::relay::engine::RelayParts;
+use crate::relay::head::WORDS;
 use crate::upstream::Connection;
 use hyper::Method;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// The answer, and how long the first one took.
 pub(super) async fn ask<W: Wanted>(
@@ -25,6 +27,14 @@ pub(super) async fn ask<W: Wanted>(
             // Boxed: rare, and as large as the first.
             let again = Box::pin(by_get(parts, at, ask)).await;
             (again, took)
+        }
+        Ok(answer) if answer.head && wanted.wants_words(&at.endpoint, &answer) => {
+            let again = timeout(WORDS, Box::pin(by_get(parts, at, ask))).await;
+            let answer = match again {
+                Ok(Ok(again)) if matches!(again.status.as_u16(), 200 | 404) => again,
+                _ => answer,
+            };
+            (Ok(answer), took)
         }
         answer => (answer, took),
     }
