@@ -1,31 +1,27 @@
 //! k3s's and rke2's `registries.yaml`: the agent put first among the endpoints of the registries that it lists,
 //! taken out again, and the whole read as k3s does (design F2, F4, F8).
 //!
-//! A real parser (saphyr-parser, which says where every node stands) names the places, and only those bytes are
-//! changed. What comes out is read by the parser that k3s's is a port of (libyaml, by yaml_serde) and must differ
-//! from what went in by exactly the intended endpoints. Ours is marked in the file itself:
+//! The parser that k3s's is a port of (libyaml, by yaml_serde) names the places, and only those bytes are changed. What
+//! comes out is read back and must differ from what went in by exactly the intended endpoints. Ours is marked in the file
+//! itself:
 //!
 //! - `# harbor-pilot` behind each line of ours;
-//! - where an entry is written in brackets, what was put into them in a comment above `mirrors`, `# harbor-pilot: {…}`.
+//! - `# harbor-pilot: the line goes on below` behind our item of a list in brackets that stood in one line.
 //!
 //! [`edit()`] begins with [`remove()`], so that applying twice is applying once.
 
-mod add;
-mod changes;
 mod edit;
-mod flow;
 mod place;
 mod read;
 mod remove;
-mod tree;
 
 pub use edit::{Edit, Edited, Scope, edit};
 pub(super) use read::is_bottomless;
 pub use read::{Mirror, Registries, read};
 pub use remove::remove;
 
-/// Before a record of ours above `mirrors`.
-pub(super) const RECORD: &str = "# harbor-pilot: ";
+/// Behind our item where the rest of its line went to a line of its own.
+const CUT: &str = " # harbor-pilot: the line goes on below";
 
 /// Why a text is not touched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,10 +40,6 @@ pub enum Refused {
     /// The result was read back and does not say what it should. Nothing was lost: the old text stays.
     #[error("the changed file would not say what it should: {0}; please report this with the file")]
     ReadBack(String),
-}
-
-fn unusual(line: usize, what: &str) -> Refused {
-    Refused::Unusual(format!("line {line}: {what}"))
 }
 
 #[cfg(test)]

@@ -2,14 +2,15 @@
 //! endpoints of configured tiers as well: what k3s generates has one table more than without us (design F9), and only the
 //! live file sets tiers aside.
 
-use super::changes::Changes;
-use super::read::{self, has_others, has_rewrite, refuse_special};
-use super::tree::{Kind, Node};
-use super::{Refused, flow, place};
+use super::place::{self, unusual};
+use super::read::{self, Mirror, Registries};
+use super::{CUT, Refused, remove};
 use crate::config::Existing;
 use crate::node::desired::DesiredHost;
 use crate::node::endpoint::{EndpointUrl, Reader};
-use crate::node::registries_yaml::{add, remove};
+use crate::node::marks::{self, OURS};
+use std::ops::Range;
+use yaml_serde::{Mapping, Value};
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -48,132 +49,298 @@ pub struct Edited {
 /// Says why the text is not touched.
 pub fn edit(text: &str, wanted: &Edit<'_>) -> Result<Edited, Refused> {
     let base = remove(text)?;
-    let root = read::checked(&base)?;
-    let mut changes = Changes::of(&base, root.as_ref())?;
-    let mirrors = root.as_ref().and_then(|root| root.get("mirrors"));
-    if let Some(mirrors) = mirrors.filter(|mirrors| mirrors.is_marked) {
-        refuse_special(mirrors, "mirrors")?;
-    }
-    let pairs = mirrors.map(Node::pairs).unwrap_or_default();
-    for (key, entry) in pairs {
-        let name = key.text().unwrap_or_default();
-        let registry = name.parse().ok().filter(|_| name != "*");
-        let desired = wanted
-            .desired
-            .iter()
-            .find(|host| Some(&host.registry) == registry.as_ref());
-        if let Some(desired) = desired {
-            changes.entry(key, entry, desired, wanted)?;
-            changes.warn_of_default(name, root.as_ref(), desired, wanted);
+    let registries = read::read(&base)?;
+    let mut changes = Changes {
+        base: &base,
+        end: marks::line_end(&base),
+        splices: Vec::new(),
+        expected: read::value(&base)?,
+        notes: Vec::new(),
+    };
+    let mut missing = Vec::new();
+    for host in wanted.desired {
+        let is_its = |name: &str| name != "*" && name.parse() == Ok(host.registry.clone());
+        let listed = registries.mirrors.iter();
+        let (full, empty): (Vec<_>, Vec<_>) = listed
+            .filter(|(name, _)| is_its(name))
+            .partition(|(_, mirror)| mirror.says_something());
+        if full.is_empty() && wanted.scope == Scope::All {
+            missing.push((host, empty.first().map(|(name, _)| name.as_str())));
+        }
+        for (name, mirror) in full {
+            changes.entry(name, mirror, host, wanted)?;
+            changes.warn_of_default(name, host, wanted, &registries);
         }
     }
-    if wanted.scope == Scope::All {
-        add::missing(&mut changes, root.as_ref(), wanted)?;
+    if !missing.is_empty() {
+        changes.add(&missing, wanted, &registries)?;
     }
     changes.finish()
+}
+
+/// What is changed, and what the text must mean afterwards.
+struct Changes<'t> {
+    base: &'t str,
+    /// How lines end.
+    end: &'static str,
+    /// Bytes and what comes in their place, in any order.
+    splices: Vec<(Range<usize>, String)>,
+    expected: Value,
+    notes: Vec<String>,
 }
 
 // === impl Changes ===
 
 impl Changes<'_> {
+    /// A registry that is listed.
     fn entry(
         &mut self,
-        key: &Node,
-        entry: &Node,
+        name: &str,
+        mirror: &Mirror,
         desired: &DesiredHost,
         wanted: &Edit<'_>,
     ) -> Result<(), Refused> {
-        let name = key.text().unwrap_or_default();
-        if has_rewrite(entry) {
+        if mirror.has_rewrite {
             self.notes.push(format!(
                 "mirrors.{name} has rewrite rules, which would meet the agent too: it is left as it is, and after a start of k3s the live file is written again"
             ));
             return Ok(());
         }
-        refuse_special(entry, &format!("mirrors.{name}"))?;
-        let list = entry.pair("endpoint");
-        let items: &[Node] = match list.map(|(_, list)| &list.kind) {
-            Some(Kind::Sequence { items, .. }) => items,
-            _ => &[],
-        };
-        let texts = items.iter().filter_map(Node::text);
-        if wanted.scope == Scope::Listed && !has_others(name, texts) {
+        self.refuse_special(name)?;
+        if wanted.scope == Scope::Listed && !mirror.is_written(name) {
             // k3s writes no file for it, and would for the agent (design F9).
             return Ok(());
         }
         let agent = desired.agent_url.as_str();
-        let first = items.first().and_then(Node::text).unwrap_or_default();
-        if same(first, agent) {
+        let first = mirror.endpoints.first();
+        if first.is_some_and(|first| same(first, agent)) {
             // By the user's own hand.
             return Ok(());
         }
-        if wanted.existing == Existing::Refuse && !items.is_empty() {
+        if let Some(first) = first.filter(|_| wanted.existing == Existing::Refuse) {
             return Err(Refused::Existing(format!("{first} in mirrors.{name}")));
         }
         if desired.closed {
-            let items = items.iter().filter_map(Node::text);
-            self.notes.extend(items.map(|item| format!(
+            self.notes.extend(mirror.endpoints.iter().map(|item| format!(
                 "{item} in mirrors.{name} stays behind the agent, though the registry may not be asked directly: see that it is no way round"
             )));
         }
-        self.expect(name, &[agent]);
-        let Some((list_key, list)) = list else {
-            return self.without_list(key, entry, agent);
-        };
-        match (&list.kind, items.first()) {
-            (Kind::Sequence { flow: false, .. }, Some(first)) => {
-                let (start, indent) = place::of_item(self.base, first)?;
-                let line = self.item(indent, agent);
-                let above = place::above(self.base, start);
-                self.splices.push((above..above, line));
+        self.put_first(name, agent)
+    }
+
+    /// What hangs on such a node would change with it.
+    fn refuse_special(&self, name: &str) -> Result<(), Refused> {
+        let mirrors = self.expected.get("mirrors");
+        let entry = mirrors.and_then(|mirrors| mirrors.get(name));
+        let has = |key: &str| entry.is_some_and(|entry| entry.get(key).is_some());
+        let path = ["mirrors", name, "endpoint"];
+        let depths = if has("endpoint") { 1..=3 } else { 1..=2 };
+        for path in depths.filter_map(|depth| path.get(..depth)) {
+            let at = place::value(self.base, path).unwrap_or_default();
+            let written = self.base.get(at..).unwrap_or_default();
+            if written.starts_with(['&', '*', '!']) || has("<<") {
+                let what = format!(
+                    "{} has an anchor, an alias, a tag or a merge: what hangs on it would change too",
+                    path.join(".")
+                );
+                return Err(unusual(self.base, at, &what));
             }
-            (Kind::Sequence { .. }, _) => {
-                let at = list.span.start + 1;
-                let put = flow::item(agent, self.base.get(at..).unwrap_or_default());
-                self.record(name, at..at, put);
-            }
-            _ if list.is_absent() && matches!(entry.kind, Kind::Mapping { flow: true, .. }) => {
-                let (at, put) = flow::value(self.base, list_key, agent);
-                self.record(name, at..at, put);
-            }
-            _ if list.is_absent() => {
-                let indent = place::indent(self.base, list_key)? + 2;
-                let line = self.item(indent, agent);
-                self.below(list_key, &line)?;
-            }
-            _ => self.record(name, list.span.clone(), flow::list(agent)),
         }
         Ok(())
     }
 
-    /// An entry that has no `endpoint` yet.
-    fn without_list(&mut self, key: &Node, entry: &Node, agent: &str) -> Result<(), Refused> {
-        let name = key.text().unwrap_or_default();
-        let list = format!("endpoint: {}", flow::list(agent));
-        match &entry.kind {
-            Kind::Mapping { pairs, flow: true } => {
-                let separator = if pairs.is_empty() { "" } else { ", " };
-                let at = entry.span.start + 1;
-                self.record(name, at..at, format!("{list}{separator}"));
-            }
-            Kind::Mapping { pairs, flow: false } => {
-                let Some((first, _)) = pairs.first() else {
-                    return Ok(());
-                };
-                let indent = place::indent(self.base, first)?;
-                let lines = self.list(indent, &[agent]);
-                let start = place::line_start(self.base, first.span.start);
-                self.splices.push((start..start, lines));
-            }
-            _ if entry.is_absent() => {
-                let indent = place::indent(self.base, key)? + 2;
-                let lines = self.list(indent, &[agent]);
-                self.below(key, &lines)?;
-            }
-            _ => self.record(name, entry.span.clone(), format!("{{{list}}}")),
+    /// The agent before the first item of a list.
+    fn put_first(&mut self, name: &str, agent: &str) -> Result<(), Refused> {
+        let at = place::value(self.base, &["mirrors", name, "endpoint"]).unwrap_or_default();
+        let written = self.base.get(at..).unwrap_or_default();
+        if let Some(behind) = written.strip_prefix('[') {
+            self.put_into_brackets(at + 1, behind, agent);
+        } else {
+            let (start, column) = place::alone(self.base, at)?;
+            let above = place::above(self.base, start);
+            self.splices.push((above..above, self.item(column, agent)));
+        }
+        let entry = child(child(&mut self.expected, "mirrors"), name);
+        if let Value::Sequence(items) = child(entry, "endpoint") {
+            items.insert(0, agent.into());
         }
         Ok(())
     }
+
+    /// The agent before the items `behind` a bracket, in a line of its own; where the first one stands in the bracket's line,
+    /// the rest of that goes to the next one.
+    fn put_into_brackets(&mut self, inside: usize, behind: &str, agent: &str) {
+        let rest = behind.trim_start_matches([' ', '\t']);
+        let agent = quoted(agent);
+        let (at, put) = if rest.starts_with(['\r', '\n', '#']) {
+            let line = rest
+                .find('\n')
+                .map_or("", |end| rest.get(end + 1..).unwrap_or_default());
+            let at = inside + behind.len() - line.len();
+            let column = place::indent(line);
+            (at, format!("{:column$}{agent},{OURS}{}", "", self.end))
+        } else {
+            let at = inside + behind.len() - rest.len();
+            let line = self.base.get(place::line_start(self.base, at)..at);
+            let column = place::indent(line.unwrap_or_default()) + 2;
+            (at, format!("{agent},{CUT}{}{:column$}", self.end, ""))
+        };
+        self.splices.push((at..at, put));
+    }
+
+    /// Entries for registries that the text does not list, or lists and says nothing of (design F2: k3s before September
+    /// 2024). A new one has the endpoints of the `"*"` entry behind the agent, which it hides; an empty one is set aside.
+    fn add(
+        &mut self,
+        missing: &[(&DesiredHost, Option<&str>)],
+        wanted: &Edit<'_>,
+        registries: &Registries,
+    ) -> Result<(), Refused> {
+        let is_mapping = self.expected.is_mapping();
+        let has_mirrors = self.expected.get("mirrors").is_some();
+        let is_listed = !registries.mirrors.is_empty();
+        if (is_mapping && self.is_in_brackets(&[]))
+            || (is_listed && self.is_in_brackets(&["mirrors"]))
+        {
+            self.notes.push(
+                "mirrors is written in brackets: entries for further registries are not added to it"
+                    .to_owned(),
+            );
+            return Ok(());
+        }
+        let place = match (is_mapping, has_mirrors, is_listed) {
+            (false, ..) => None,
+            // Before the first key: behind the last one a line could lengthen a text.
+            (_, false, _) => place::value(self.base, &[]),
+            (_, _, false) => place::key(self.base, &["mirrors"]),
+            (_, _, true) => place::value(self.base, &["mirrors"]),
+        };
+        let (start, mut column) = match place {
+            Some(at) => place::alone(self.base, at)?,
+            None => (self.base.len(), 0),
+        };
+        let mut lines = String::new();
+        if !is_listed {
+            lines = self.key(column, "mirrors");
+            column += 2;
+        }
+        if has_mirrors && !is_listed {
+            self.set_aside(&["mirrors"])?;
+        }
+        for (host, listed) in missing {
+            let mut urls = vec![host.agent_url.as_str()];
+            let name = host.registry.as_str();
+            if let Some(listed) = listed {
+                self.refuse_special(listed)?;
+                self.set_aside(&["mirrors", listed])?;
+                if let Some(Value::Mapping(mirrors)) = self.expected.get_mut("mirrors") {
+                    mirrors.remove(listed);
+                }
+            } else if let Some(all) = registries.mirrors.get("*") {
+                urls.extend(all.endpoints.iter().map(String::as_str));
+                urls.dedup();
+            }
+            let items = urls.iter().map(|url| self.item(column + 4, url));
+            let items: String = items.collect();
+            lines += &self.key(column, &quoted(name));
+            lines += &self.key(column + 2, "endpoint");
+            lines += &items;
+            let mirrors = child(&mut self.expected, "mirrors");
+            *child(child(mirrors, name), "endpoint") = urls.into();
+            self.warn_of_default(name, host, wanted, registries);
+        }
+        if place.is_none() {
+            let mut text = self.base.to_owned();
+            marks::append(&mut text, &lines);
+            lines = text.split_off(start);
+        }
+        self.splices.push((start..start, lines));
+        Ok(())
+    }
+
+    /// A line of ours that other lines stand below.
+    fn key(&self, column: usize, key: &str) -> String {
+        format!("{:column$}{key}:{OURS}{}", "", self.end)
+    }
+
+    fn item(&self, column: usize, url: &str) -> String {
+        format!("{:column$}- {}{OURS}{}", "", quoted(url), self.end)
+    }
+
+    /// What stands there becomes a comment.
+    fn set_aside(&mut self, path: &[&str]) -> Result<(), Refused> {
+        let key = place::key(self.base, path).unwrap_or_default();
+        let (start, _) = place::alone(self.base, key)?;
+        let end = place::end_of_entry(self.base, start);
+        let old = self.base.get(start..end).unwrap_or_default();
+        let aside = marks::lines(old).map(marks::aside);
+        self.splices.push((start..end, aside.collect()));
+        Ok(())
+    }
+
+    fn is_in_brackets(&self, path: &[&str]) -> bool {
+        let at = place::value(self.base, path);
+        at.is_some_and(|at| self.base.get(at..).unwrap_or_default().starts_with('{'))
+    }
+
+    /// k3s adds the registry itself behind every list, unless told otherwise (design F6).
+    fn warn_of_default(
+        &mut self,
+        name: &str,
+        desired: &DesiredHost,
+        wanted: &Edit<'_>,
+        registries: &Registries,
+    ) {
+        if !desired.closed {
+            return;
+        }
+        if !wanted.default_endpoint_disabled {
+            self.notes.push(format!(
+                "mirrors.{name}: after its start k3s lets containerd ask the registry itself until the live file is back; only --disable-default-registry-endpoint keeps it from that"
+            ));
+        } else if registries.configs.iter().any(|host| host == name) {
+            self.notes.push(format!(
+                "configs.{name} keeps k3s from honouring --disable-default-registry-endpoint for it"
+            ));
+        }
+    }
+
+    fn finish(mut self) -> Result<Edited, Refused> {
+        self.splices.sort_by_key(|(span, _)| (span.start, span.end));
+        let mut text = String::with_capacity(self.base.len() + 256);
+        let mut at = 0;
+        for (span, new) in &self.splices {
+            text.push_str(self.base.get(at..span.start).unwrap_or_default());
+            text.push_str(new);
+            at = span.end;
+        }
+        text.push_str(self.base.get(at..).unwrap_or_default());
+        let found = read::value(&text).map_err(|error| Refused::ReadBack(error.to_string()))?;
+        if found != self.expected {
+            let what = "other entries are seen in it".to_owned();
+            return Err(Refused::ReadBack(what));
+        }
+        Ok(Edited {
+            text,
+            notes: self.notes,
+        })
+    }
+}
+
+/// The value of a key, which is made if need be.
+fn child<'v>(value: &'v mut Value, key: &str) -> &'v mut Value {
+    if !value.is_mapping() {
+        *value = Mapping::new().into();
+    }
+    match value {
+        Value::Mapping(mapping) => mapping.entry(key.into()).or_insert(Value::Null),
+        other => other,
+    }
+}
+
+/// A double-quoted scalar; JSON's strings are YAML's.
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 fn same(text: &str, agent: &str) -> bool {

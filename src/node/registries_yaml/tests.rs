@@ -63,15 +63,18 @@ fn what_k3s_cannot_unmarshal_is_said_with_its_line() {
 #[test]
 fn bottomless_and_endless_files_are_refused_at_once() {
     let start = std::time::Instant::now();
-    for (open, close) in [("[", "]"), ("{a: ", "}")] {
-        for levels in [65, 50_000] {
-            let text = format!("mirrors: {}{}\n", open.repeat(levels), close.repeat(levels));
-            let refused = read(&text).unwrap_err().to_string();
-            let says = refused.contains("64 levels") || refused.contains("recursion limit");
-            assert!(says, "{levels}: {refused}");
-            // What stands there for our marks is no deeper.
-            assert!(remove(&text).is_ok_and(|kept| kept == text));
-        }
+    for (open, close, levels, said) in [
+        ("[", "]", 65, "mirrors is not of the type"),
+        ("[", "]", 200, "recursion limit"),
+        ("[", "]", 50_000, "256 levels"),
+        ("{a: ", "}", 200, "recursion limit"),
+        ("{a: ", "}", 50_000, "256 levels"),
+    ] {
+        let text = format!("mirrors: {}{}\n", open.repeat(levels), close.repeat(levels));
+        let refused = read(&text).unwrap_err().to_string();
+        assert!(refused.contains(said), "{levels}: {refused}");
+        // What stands there for our marks is no deeper.
+        assert!(remove(&text).is_ok_and(|kept| kept == text));
     }
     let entries =
         (0..15_000).map(|at| format!("  r{at}.example:\n    endpoint: [https://m{at}.example]\n"));
@@ -89,7 +92,7 @@ fn an_editor_in_our_lists() {
     let lines = "mirrors:\n  docker.io:\n    endpoint:\n      - https://core.example.com/v2/p-docker-io # ours\n      - https://a.example\n";
     let flow = "mirrors:\n  docker.io:\n    endpoint: [\"https://core.example.com/v2/p-docker-io\", https://a.example]\n";
     // Which gets an entry where each registry needs one.
-    let empty = "mirrors:\n  docker.io:\n";
+    let empty = "mirrors:\n  mine.example:\n";
     for (text, from, to, expected) in [
         // A new endpoint of the user's stays.
         (
@@ -107,36 +110,48 @@ fn an_editor_in_our_lists() {
         ),
         (
             flow,
-            "\"http://127.0.0.1:290\", \"https://core.example.com/v2/p-docker-io\", https://a.example]",
-            "\"http://127.0.0.1:290\"]",
+            "\"https://core.example.com/v2/p-docker-io\", https://a.example]",
+            "]",
             "mirrors:\n  docker.io:\n    endpoint: []\n",
         ),
-        (flow, "\"http://127.0.0.1:290\", ", "", flow),
+        (
+            flow,
+            "\"http://127.0.0.1:290\", # harbor-pilot: the line goes on below\n      ",
+            "",
+            flow,
+        ),
         (
             flow,
             "https://a.example]\n",
             "https://a.example]   # note\n",
             "mirrors:\n  docker.io:\n    endpoint: [\"https://core.example.com/v2/p-docker-io\", https://a.example]   # note\n",
         ),
-        // The user has taken the entry out, and ours with it.
+        // Whatever the entry is called by now.
         (
             flow,
             "mirrors:\n  docker.io:",
             "mirrors:\n  quay.io:",
-            "mirrors:\n  quay.io:\n    endpoint: [\"http://127.0.0.1:290\", \"https://core.example.com/v2/p-docker-io\", https://a.example]\n",
+            "mirrors:\n  quay.io:\n    endpoint: [\"https://core.example.com/v2/p-docker-io\", https://a.example]\n",
+        ),
+        // Without its mark it is the user's.
+        (
+            flow,
+            "\"http://127.0.0.1:290\", # harbor-pilot: the line goes on below\n      ",
+            "http://127.0.0.1:290, ",
+            "mirrors:\n  docker.io:\n    endpoint: [http://127.0.0.1:290, \"https://core.example.com/v2/p-docker-io\", https://a.example]\n",
         ),
         // A key of ours that the user needs by now stays.
         (
             empty,
             "# harbor-pilot\n      - \"http://127.0.0.1:290\" # harbor-pilot\n",
             "# harbor-pilot\n      - \"http://127.0.0.1:290\" # harbor-pilot\n      - https://b.example\n",
-            "mirrors:\n  docker.io:\n    endpoint:\n      - https://b.example\n",
+            "mirrors:\n  \"docker.io\":\n    endpoint:\n      - https://b.example\n  mine.example:\n",
         ),
         (
             empty,
             "    endpoint: # harbor-pilot\n",
             "    note: x\n    endpoint: # harbor-pilot\n",
-            "mirrors:\n  docker.io:\n    note: x\n",
+            "mirrors:\n  \"docker.io\":\n    note: x\n  mine.example:\n",
         ),
     ] {
         let wanted = Edit {
@@ -151,7 +166,6 @@ fn an_editor_in_our_lists() {
         };
         let applied = edit(text, &wanted).unwrap().text;
         assert_eq!(remove(&applied).as_deref(), Ok(text));
-        // The last one: the record above holds the old list too.
         let at = applied
             .rfind(from)
             .unwrap_or_else(|| panic!("{from} is not in {applied}"));
@@ -159,27 +173,6 @@ fn an_editor_in_our_lists() {
         changed.replace_range(at..at + from.len(), to);
         assert_eq!(remove(&changed).as_deref(), Ok(expected), "{changed}");
     }
-}
-
-/// The agent would stay where nobody takes it out.
-#[test]
-fn a_list_in_brackets_that_was_written_anew_is_said() {
-    let applied = edited(
-        "mirrors:\n  docker.io: {endpoint: [https://a.example]}\n",
-        "",
-        true,
-    )
-    .text;
-    let changed = applied.replace(
-        "  docker.io: {endpoint: [\"http://127.0.0.1:290\", https://a.example]}",
-        "  docker.io:\n    endpoint:\n      - http://127.0.0.1:290\n      - https://a.example",
-    );
-    assert_ne!(changed, applied);
-    let refused = remove(&changed).unwrap_err().to_string();
-    assert!(
-        refused.contains("take \"http://127.0.0.1:290\","),
-        "{refused}"
-    );
 }
 
 /// As 0.1.0 wrote it: adopted endpoints were set aside, in brackets with the whole list.
@@ -191,6 +184,16 @@ fn what_an_older_version_set_aside_comes_back() {
     let now = edited(written, "", true).text;
     assert!(!now.contains("aside"), "{now}");
     assert_eq!(remove(&now).as_deref(), Ok(text));
+    // The agent would stay where nobody takes it out.
+    let changed = written.replace(
+        "[\"http://127.0.0.1:290\", https://q.example]\n",
+        "[\"http://127.0.0.1:290\"]\n",
+    );
+    assert_ne!(changed, written);
+    let refused = remove(&changed).unwrap_err().to_string();
+    assert!(refused.contains("take it out of"), "{refused}");
+    let gone = changed.replace("  quay.io:\n", "  mine.example:\n");
+    assert!(remove(&gone).is_ok_and(|kept| kept.contains("  mine.example:\n")));
 }
 
 #[test]
@@ -231,18 +234,10 @@ fn places_that_a_line_cannot_be_put_beside() {
         default_endpoint_disabled: true,
     };
     for (text, said) in [
-        (
-            "mirrors:\n  docker.io:\n    endpoint:\n      -\n        https://a.example\n",
-            "line 5",
-        ),
-        (
-            "mirrors:\n  docker.io:\n    endpoint:\n      - https://a.example\n        x\n",
-            "line 4",
-        ),
         ("mirrors:\n  ? docker.io\n  :\n", "line 2"),
         ("mirrors:\n  docker.io: !!map\n    endpoint: []\n", "a tag"),
         (
-            "mirrors: &m\n  docker.io:\n    endpoint: []\n",
+            "mirrors: &m\n  docker.io:\n    endpoint: [https://a.example]\n",
             "mirrors has an anchor",
         ),
         (
@@ -254,15 +249,28 @@ fn places_that_a_line_cannot_be_put_beside() {
         assert!(matches!(error, Refused::Unusual(_)), "{error:?}");
         assert!(error.to_string().contains(said), "{error}");
     }
+    for item in [
+        "-\n        https://a.example",
+        "- https://a.example\n        x",
+        "- &a https://a.example\n      - *a",
+    ] {
+        let text = format!("mirrors:\n  docker.io:\n    endpoint:\n      {item}\n");
+        let now = edit(&text, &wanted).unwrap().text;
+        assert_eq!(
+            read(&now).unwrap().mirrors["docker.io"].endpoints[0],
+            "http://127.0.0.1:290"
+        );
+        assert_eq!(remove(&now), Ok(text));
+    }
 }
 
 #[test]
 fn what_k3s_knows() {
     let text = "mirrors:\n  \"*\":\n    endpoint:\n      - localhost:5000\n      - all.example/v2/x\n      - https://docker.io\n      - https://tls.example:8443/v2\n      - ~\n  a.example:\n    rewrite: {x: y}\n  b.example: {endpoint: , rewrite: {}}\nconfigs:\n  tls.example:8443:\n    tls: {ca_file: /ca.pem, cert_file: /c.pem, key_file: /k.pem, insecure_skip_verify: yes}\n  c.example:\n    auth: {username: u}\n";
     let known = read(text).unwrap();
-    assert!(known.mirror("a.example").unwrap().has_rewrite);
-    assert_eq!(known.mirror("b.example"), Some(&Mirror::default()));
-    assert_eq!(known.configs, ["tls.example:8443", "c.example"]);
+    assert!(known.mirrors["a.example"].has_rewrite);
+    assert_eq!(known.mirrors["b.example"], Mirror::default());
+    assert_eq!(known.configs, ["c.example", "tls.example:8443"]);
     // One meaning, two texts: no restart of k3s is pending between them.
     let (one, two) = (
         "mirrors: {a.example: {endpoint: [x]}}",
