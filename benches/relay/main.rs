@@ -22,15 +22,44 @@ use std::process::ExitCode;
 /// What goes wrong ends the run: a bench that skips what failed measures something else.
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
+const HELP: &str = "\
+The relay beside nginx and HAProxy in front of the same origin. Wants a quiet machine; all parts take a quarter of an hour.
+Tables go to standard output, in Markdown. docs/benchmarks.md says what they mean.
+
+  cargo bench --locked --bench relay
+  BENCH_PARTS=manifest BENCH_ROUNDS=2 BENCH_SECONDS=1 cargo bench --locked --bench relay
+
+BENCH_PARTS    blob,plain,manifest,tag,alike,memory: which parts, in this order (all)
+BENCH_MIB      size of a blob (1024)
+BENCH_ROUNDS   interleaved rounds of every part (5)
+BENCH_SECONDS  of load per contestant and round, for manifests and memory (4)
+BENCH_STREAMS  slow streams at once, for memory (64)
+BENCH_DIR      where blobs and logs are kept while it runs (the system's place for temporary files)
+BENCH_AGENT    another binary, or none to measure the others alone (the release build)
+";
+
 #[allow(
+    clippy::print_stdout,
     clippy::print_stderr,
     reason = "a bench reports to the one who started it"
 )]
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments
+        .iter()
+        .any(|argument| matches!(argument.as_str(), "--help" | "-h"))
+    {
+        print!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
     // `cargo test --all-targets` starts benches too, without this flag.
-    if !std::env::args().any(|argument| argument == "--bench") {
+    if !arguments.iter().any(|argument| argument == "--bench") {
         eprintln!("not measured: run `cargo bench --bench relay`");
         return ExitCode::SUCCESS;
+    }
+    if let Some(unknown) = arguments.iter().find(|argument| *argument != "--bench") {
+        eprintln!("bench: {unknown} means nothing here: --help says what can be set");
+        return ExitCode::FAILURE;
     }
     match run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -241,10 +241,11 @@ pub(crate) fn manifest(
 ) -> Result<Table> {
     let contestants = Contestant::start_all(settings, origin, Upstream::Tls, directory)?;
     let mut measured = Measured::<3>::of(&settings.contestants());
-    let blob = origin.put_blob(1, u64::MAX)?;
-    let manifest = origin.put_manifest("load", &blob.digest, 1)?;
+    let images = origin.put_images(1, "load")?;
+    let image = images.first().ok_or("one image was wanted")?;
+    let resource = format!("manifests/{}", image.tag);
     for contestant in &contestants {
-        let url = contestant.url("manifests/load");
+        let url = contestant.url(&resource);
         load::requests(&url, asking, Duration::from_secs(1), directory)?;
     }
     for round in 0..settings.rounds {
@@ -253,7 +254,7 @@ pub(crate) fn manifest(
             else {
                 continue;
             };
-            let url = contestant.url("manifests/load");
+            let url = contestant.url(&resource);
             let before = contestant.process.cpu_seconds()?;
             let found = load::requests(&url, asking, settings.load_time(), directory)?;
             thread::sleep(SETTLE);
@@ -270,7 +271,7 @@ pub(crate) fn manifest(
             Asking::Differently => "each request another",
             Asking::Alike => "all requests alike",
         },
-        manifest.len(),
+        image.length,
         settings.seconds
     );
     Ok(manifests_table(&title, &measured))
