@@ -11,9 +11,9 @@ mod verdict;
 
 pub use status::{
     Change, ConfigStatus, EndpointStatus, FileTrouble, MemoryStatus, SourceStatus, State, Status,
-    TrafficStatus,
+    TrafficStatus, judge,
 };
-pub use verdict::{About, Reason, Verdict, judge};
+pub use verdict::{About, Reason, Verdict};
 
 use crate::admission::{Admission, Peers, Place};
 use crate::budget::Budget;
@@ -185,7 +185,7 @@ impl View {
         }
         let sources = &self.snapshot.borrow().sources;
         if !sources.is_empty() && !sources.iter().any(|state| may_serve(state)) {
-            reasons.push(verdict::NO_SOURCE.to_owned());
+            reasons.push(status::NO_SOURCE.to_owned());
         }
         reasons
     }

@@ -2,6 +2,7 @@
 
 mod checks;
 mod decision;
+mod peer_socket;
 mod peers;
 mod places;
 mod proc_net;

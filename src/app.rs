@@ -24,7 +24,7 @@ use crate::health::{Health, HttpProber};
 use crate::lifecycle::{DataPlane, Drain, Inherited, Notifier, Signal, Signals, Tasks, Threads};
 use crate::metrics::Metrics;
 use crate::node;
-use crate::relay::Relay;
+use crate::relay::{Relay, RelayParts};
 use crate::server;
 use crate::telemetry::{Journal, utc_now};
 use crate::topology::Sources;
@@ -190,7 +190,7 @@ pub async fn build(
         &budget,
     );
     let sizes = config.state_directory.join("sizes");
-    let relay = Relay::new(
+    let relay = Relay::new(RelayParts::new(
         config.clone(),
         client.clone(),
         exchanger,
@@ -201,7 +201,7 @@ pub async fn build(
         budget.clone(),
         &sizes,
         seed,
-    );
+    ));
     tasks.spawn("sweep", sweep::run(relay.clone(), budget.clone()));
 
     let (key_in, key) = watch::channel(config.server.require_header.clone());

@@ -1,16 +1,17 @@
-//! The pull path: from one request of containerd to one answer, from whichever source can give it.
+//! The pull path: from one request of containerd to one answer, from whichever source can give it. This file is its entry: it
+//! routes a request and hands it to what knows such resources.
 //!
-//! Decisions are pure (`timing`: when to ask whom; `rules`: what an answer means; `window`: which bytes may be let
-//! go); `search` runs attempts by their orders; `manifest` and `blob` know what a good body is. Reads the
+//! Decisions are pure (`timing`: when to ask whom; `rules`: what an answer means; `transfer`: which bytes of a blob may be let
+//! go); `search` runs attempts by their orders; `manifest`, `blob` and `list` know what a good body is. Reads the
 //! published snapshot and the route table, reports outcomes, owns the memories of what passed through.
 
-mod answer;
 mod blob;
-mod body;
 mod candidates;
 mod causes;
 mod coding;
-mod engine;
+mod context;
+mod dials;
+mod fetched;
 #[cfg(test)]
 mod fleet;
 mod flight;
@@ -19,20 +20,162 @@ mod hedge;
 mod list;
 mod manifest;
 mod memory;
-mod multipart;
+mod outcome;
+mod penalties;
 mod policy;
 mod quota;
 mod rates;
 mod record;
+mod refusal;
+mod request;
+mod response;
 mod rules;
 mod search;
 mod sizes;
 mod stale;
 mod sticky;
 mod timing;
-mod window;
+mod transfer;
 
-pub use answer::{BoxError, ResponseBody};
-pub(crate) use answer::{header_value, marked};
-pub use engine::{PullRequest, Relay, RelayParts};
+pub use blob::PullBody;
+pub use context::RelayParts;
 pub(crate) use memory::CONTENT_DIGEST;
+pub use request::PullRequest;
+pub use response::BoxError;
+pub(crate) use response::{header_value, marked};
+
+use crate::budget::Keeper;
+use crate::config::Config;
+use crate::http1::Response;
+use crate::lifecycle::contained;
+use crate::oci::{ErrorCode, ResourceKind};
+use crate::route::RouteTable;
+use crate::telemetry::RequestOutcome;
+use context::Rules;
+use hyper::StatusCode;
+use record::RequestRecord;
+use refusal::{broken, not_routed, refusal};
+use std::path::Path;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What the pull path is made of. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Relay(Arc<RelayParts>);
+
+// === impl Relay ===
+
+impl Relay {
+    /// From now on the budget asks it for room.
+    #[must_use]
+    pub fn new(parts: RelayParts) -> Self {
+        let parts = Arc::new(parts);
+        let keeper: Arc<dyn Keeper> = parts.clone();
+        parts.budget.register(Arc::downgrade(&keeper));
+        Self(parts)
+    }
+
+    /// What the simulation of a fleet drives.
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> &Arc<RelayParts> {
+        &self.0
+    }
+
+    /// Takes a new configuration over; requests under way keep the old one. Timeouts and limits hold from the start
+    /// of the process.
+    pub fn update(&self, config: Arc<Config>) {
+        let routes = RouteTable::of(config.clone());
+        let generation = self.0.rules.load().generation.saturating_add(1);
+        self.0.rules.store(Arc::new(Rules {
+            config,
+            routes,
+            generation,
+        }));
+    }
+
+    /// Writes the known sizes down if they changed.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn store_sizes(&self, path: &Path) -> std::io::Result<()> {
+        self.0.sizes.store(path)
+    }
+
+    /// Forgets what has expired, so that its memory is free while nobody asks for anything.
+    pub fn sweep(&self, now: Instant) {
+        self.0.memories.sweep(now);
+        self.0.exchanger.sweep(now);
+        self.0.stale.sweep(now);
+    }
+
+    /// A fresh request number: 16 hexadecimal digits.
+    #[must_use]
+    pub fn request_id(&self) -> Arc<str> {
+        format!("{:016x}", self.0.random()).into()
+    }
+
+    /// Answers a request that asks for nothing that is here.
+    #[must_use]
+    pub fn refuse(
+        &self,
+        method: &'static str,
+        head: bool,
+        status: StatusCode,
+        code: ErrorCode,
+        message: &str,
+    ) -> Response<PullBody> {
+        let sinks = self.0.sinks.clone();
+        let record = RequestRecord::new(sinks, self.request_id(), method, Instant::now());
+        refusal(
+            (status, code, message),
+            RequestOutcome::Refused,
+            head,
+            record,
+        )
+        .map(PullBody::Full)
+    }
+
+    /// Answers one request. One that a panic ends is answered 503, as one that no source could serve.
+    pub async fn pull(&self, request: PullRequest) -> Response<PullBody> {
+        let (head, id) = (request.head, self.request_id());
+        let answered = contained("request", self.answer(request, id.clone())).await;
+        answered.unwrap_or_else(|_| broken(head, &id).map(PullBody::Full))
+    }
+
+    async fn answer(&self, request: PullRequest, id: Arc<str>) -> Response<PullBody> {
+        let parts = &self.0;
+        let (method, now) = (if request.head { "HEAD" } else { "GET" }, Instant::now());
+        let mut record = RequestRecord::new(parts.sinks.clone(), id, method, now);
+        let rules = parts.rules.load_full();
+        let routed = rules
+            .routes
+            .route(request.ns.as_deref(), &request.name, &request.kind);
+        let (kind, reference) = (request.kind.word(), request.kind.reference());
+        let route = match routed {
+            Ok(route) => route,
+            Err(refused) => {
+                record.asks(None, request.name.as_str().into(), kind, reference);
+                return not_routed(&refused, request.head, record).map(PullBody::Full);
+            }
+        };
+        let registry = Some(route.registry_label.clone());
+        record.asks(registry, route.repository.shared(), kind, reference);
+        // Blobs and lists are boxed, so that requests for manifests stay small.
+        match &request.kind {
+            ResourceKind::Manifest(reference) => {
+                let of = (parts, &rules, route, reference.clone());
+                manifest::answer(of, &request, record)
+                    .await
+                    .map(PullBody::Full)
+            }
+            ResourceKind::Blob(digest) => {
+                let of = (parts, &*rules, route, digest.clone());
+                Box::pin(blob::answer(of, &request, record)).await
+            }
+            ResourceKind::Tags | ResourceKind::Referrers(_) => {
+                let answer = list::answer((parts, &*rules, route), &request, record);
+                Box::pin(answer).await.map(PullBody::Full)
+            }
+        }
+    }
+}

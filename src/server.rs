@@ -13,7 +13,7 @@ use crate::http1::{Date, End, Request, Response, Wrong};
 use crate::lifecycle::{ConnectionGuard, DrainWatch, Seat, Socket, Thread, Threads};
 use crate::metrics::Metrics;
 use crate::oci::{ErrorCode, error_body};
-use crate::relay::{Relay, ResponseBody, header_value, marked};
+use crate::relay::{PullBody, Relay, header_value, marked};
 use connection::{Ending, Service, Serving};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode, Version};
@@ -192,7 +192,7 @@ struct Answering {
 }
 
 impl Service for Answering {
-    type Body = ResponseBody;
+    type Body = PullBody;
 
     /// Blobs take long, and hashing them takes a core; what else is asked for is small.
     fn seat(&mut self, request: &Request) -> Option<Seat> {
@@ -207,11 +207,11 @@ impl Service for Answering {
         request::answer((&self.relay, &self.seen), request, key.as_deref(), client).await
     }
 
-    fn is_unread(&mut self, body: &mut ResponseBody) {
+    fn is_unread(&mut self, body: &mut PullBody) {
         body.is_unread();
     }
 
-    fn is_cut(&mut self, body: &mut ResponseBody, why: Ending) {
+    fn is_cut(&mut self, body: &mut PullBody, why: Ending) {
         body.is_cut(&why.to_string());
     }
 
@@ -252,7 +252,7 @@ impl Key {
 }
 
 /// A response of the endpoint.
-pub(crate) type Answer = Response<ResponseBody>;
+pub(crate) type Answer = Response<PullBody>;
 
 #[cfg(test)]
 mod tests;

@@ -7,10 +7,13 @@ mod body;
 mod connection;
 mod dial;
 mod egress;
+mod fault;
 mod guard;
 mod inspect;
+mod known;
 mod local;
 mod pool;
+mod pooled;
 mod request;
 mod response;
 mod state;
@@ -18,29 +21,32 @@ mod stream;
 mod tls;
 
 pub use body::Body;
-pub use connection::{Connection, LARGE_READS};
+pub use connection::Connection;
 pub use egress::Named;
-pub use inspect::{Certificate, CertificateFault, Shown};
+pub use inspect::{Certificate, Shown};
+pub use pooled::LARGE_READS;
 pub use request::Request;
 pub use response::Response;
+pub use tls::CertificateFault;
 
 use crate::budget::Refused;
 use crate::config::{BaseUrl, Timeouts};
 use crate::lifecycle::{self, Socket};
 use crate::topology::{EndpointId, Failure, Source, SourceId, Sources};
-use connection::Line;
 use egress::OwnListeners;
 use foldhash::HashMap;
+use known::Known;
 use pool::Key;
+use pooled::Pooled;
 use rustls::ClientConfig;
-use state::{Inner, Known};
+use state::Inner;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
-use stream::Transport;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_util::either::Either;
 
 /// Dials and pools. Cheap to clone.
 #[derive(Clone)]
@@ -254,12 +260,12 @@ impl Client {
         let (here, now) = (lifecycle::thread_number(), Instant::now());
         let next = || {
             let shelves = &mut self.inner.lock().shelves;
-            shelves.take(key, now, |line| line.is_of(here))
+            shelves.take(key, now, |pooled| pooled.is_of(here))
         };
         loop {
-            let mut line = next()?;
-            match line.move_here() {
-                Ok(()) => return Some(Connection::new(line, self.inner.clone())),
+            let mut pooled = next()?;
+            match pooled.move_here() {
+                Ok(()) => return Some(Connection::new(pooled, self.inner.clone())),
                 // It is closed; there may be others.
                 Err(error) => tracing::debug!(%error, "cannot take a connection over"),
             }
@@ -283,9 +289,9 @@ impl Client {
             if let (Some(end), Key::Endpoint(endpoint)) = (ends, &leg.key) {
                 self.inner.lock().saw_certificate(endpoint, end);
             }
-            Transport::Tls(tls)
+            Either::Right(tls)
         } else {
-            Transport::Plain(stream)
+            Either::Left(stream)
         };
         let Leg {
             known,
@@ -295,8 +301,8 @@ impl Client {
             ..
         } = leg;
         let ends = ends.filter(|_| !known.source.tls.insecure_skip_verify);
-        let line = Line::new(transport, known, target, key, to, ends);
-        Ok(Connection::new(line, self.inner.clone()))
+        let pooled = Pooled::new(transport, known, target, key, to, ends);
+        Ok(Connection::new(pooled, self.inner.clone()))
     }
 }
 

@@ -1,13 +1,17 @@
 //! `/status`: the shape of the JSON, which `harbor-pilot status --json` prints as well. Fields may be added,
 //! never changed; readers must ignore what they do not know.
 
+mod judge;
 mod memory;
 mod source;
+
+pub(super) use judge::NO_SOURCE;
+pub use judge::judge;
 
 pub use memory::MemoryStatus;
 pub use source::{EndpointStatus, SourceStatus, State};
 
-use super::{Reason, Verdict, View, judge};
+use super::{Reason, Verdict, View};
 use crate::lifecycle;
 use crate::node::shown::NodeReport;
 use crate::node::{FilesState, NodeFilesStatus, TroubleKind};

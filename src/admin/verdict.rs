@@ -1,8 +1,6 @@
 //! The one verdict on a node, and its reasons: `status`, `/status`, the page, `/readyz`, `doctor` and the Ansible role all
 //! give this one. Pure.
 
-use super::status::Status;
-use crate::node::FilesState;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -18,9 +16,6 @@ pub enum Verdict {
     /// No pull is served: the agent does not accept connections or stops, or no source is left. As `/readyz` 503.
     Down,
 }
-
-/// Where nobody is left to serve a pull, this is why the agent is not ready.
-pub(super) const NO_SOURCE: &str = "no tier is ready, and no registry can be asked directly";
 
 /// Why the verdict is not [`Verdict::Ready`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,72 +72,4 @@ impl Verdict {
             Self::Down => "down",
         }
     }
-
-    /// By a status' reasons: `down` by what `/readyz` says, else `degraded` by any of them.
-    fn of(status: &Status, reasons: &[Reason]) -> Self {
-        match (status.ready, reasons.is_empty()) {
-            (false, _) => Self::Down,
-            (true, false) => Self::Degraded,
-            (true, true) => Self::Ready,
-        }
-    }
 }
-
-/// Judges what a status shows, whichever version wrote it.
-#[must_use]
-pub fn judge(status: &Status) -> (Verdict, Vec<Reason>) {
-    let mut reasons = Vec::new();
-    let mut add = |about, subject: &str, what: String| {
-        reasons.push(Reason {
-            about,
-            subject: subject.to_owned(),
-            what,
-        });
-    };
-    for why in &status.not_ready {
-        let about = match why == NO_SOURCE {
-            true => About::Sources,
-            false => About::Agent,
-        };
-        add(about, "", why.clone());
-    }
-    let config = &status.config;
-    let file = config.file.as_deref().unwrap_or("the configuration");
-    if !config.last_reload_ok {
-        let error = config.error.as_deref().unwrap_or_default();
-        let first = error.lines().next().unwrap_or_default();
-        add(
-            About::Configuration,
-            file,
-            format!("it was refused, and an older configuration is in force: {first}"),
-        );
-    } else if config.from_last_accepted {
-        add(
-            About::Configuration,
-            file,
-            "the agent started with the last accepted configuration".to_owned(),
-        );
-    }
-    for tier in &status.tiers {
-        if !tier.ready {
-            let why = tier.reason.as_deref().unwrap_or("no address can be used");
-            add(About::Tier, &tier.name, format!("not ready: {why}"));
-        } else if let Some(error) = &tier.dns_error {
-            let what = format!("its name has no addresses, and the last known are used: {error}");
-            add(About::Tier, &tier.name, what);
-        }
-    }
-    match status.node_files_state {
-        Some(FilesState::Degraded | FilesState::Released) => {
-            add(About::NodeFiles, "", status.node_files.clone());
-        }
-        Some(FilesState::NotManaged) if !status.node_files_left.is_empty() => {
-            add(About::NodeFiles, "", status.node_files.clone());
-        }
-        _ => {}
-    }
-    (Verdict::of(status, &reasons), reasons)
-}
-
-#[cfg(test)]
-mod tests;

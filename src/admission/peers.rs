@@ -2,6 +2,7 @@
 //! that fails), and whether it is trusted.
 
 use super::checks;
+use super::peer_socket::PeerSocket;
 use super::proc_net::Tables;
 use super::sock_diag::SockDiag;
 use rustix::process::geteuid;
@@ -20,16 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// So many connections wait for a reading; who comes beyond is untrusted at once.
 const WAITING: usize = 256;
-
-/// A TCP socket of this machine, as the kernel shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PeerSocket {
-    pub(super) is_established: bool,
-    /// Whose it is; 0 also of a socket that its owner has closed.
-    pub(super) uid: u32,
-    /// 0: its owner has closed it.
-    pub(super) inode: u32,
-}
 
 /// Where a connection comes from, for whether it gets a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,19 +77,6 @@ struct Kernel {
 
 /// Counts one who waits, until dropped.
 struct Waiting<'a>(&'a AtomicUsize);
-
-// === impl PeerSocket ===
-
-impl PeerSocket {
-    /// An open connection of a process of uid 0 or of ours.
-    fn is_trusted(self, own: u32) -> bool {
-        self.is_established && self.is_open() && (self.uid == 0 || self.uid == own)
-    }
-
-    fn is_open(self) -> bool {
-        self.inode != 0
-    }
-}
 
 // === impl Peers ===
 

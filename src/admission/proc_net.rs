@@ -1,7 +1,7 @@
 //! The kernel's table of TCP connections as text, /proc/net/tcp and tcp6: for where sock_diag cannot be asked. The whole table
 //! is read, so it is read at most once in [`PAUSE`], for all who wait for it.
 
-use super::peers::PeerSocket;
+use super::peer_socket::PeerSocket;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;

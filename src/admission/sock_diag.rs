@@ -1,7 +1,7 @@
 //! Asks the kernel for one socket of this machine by its addresses: sock_diag(7) over netlink, one question and one answer.
 //! The kernel answers within the call that asks, so that nothing here waits.
 
-use super::peers::PeerSocket;
+use super::peer_socket::PeerSocket;
 use rustix::net::netlink::{SOCK_DIAG, SocketAddrNetlink};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, recv, send, socket_with,

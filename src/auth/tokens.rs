@@ -6,7 +6,7 @@
 mod entries;
 mod refusal;
 
-pub use refusal::Refusal;
+pub use entries::Refusal;
 
 use super::TokenKey;
 use super::plan::TokenPlan;

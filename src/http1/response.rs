@@ -58,6 +58,11 @@ impl<B> Response<B> {
             body,
         }
     }
+
+    /// With another body, made of this one's.
+    pub fn map<C>(self, body: impl FnOnce(B) -> C) -> Response<C> {
+        self.head.and(body(self.body))
+    }
 }
 
 // === impl ResponseHead ===

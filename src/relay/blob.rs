@@ -1,27 +1,30 @@
 //! Blobs: what is asked of a source, what of its answer is looked at before the status line, and the answer to
 //! containerd.
 
+pub(crate) mod body;
 mod expected;
+mod multipart;
+mod pull_body;
 mod ranged;
 mod respond;
 mod size;
 
-pub(crate) use expected::Expected;
-pub(crate) use ranged::Span;
+use expected::Expected;
+pub use pull_body::PullBody;
 pub(crate) use respond::answer;
-pub(crate) use size::ToldSize;
 
-use super::body::blame;
-use super::engine::RelayParts;
 use super::head;
 use super::memory::{Image, Pulled};
 use super::rules::{Asked, Authority, Cause, Head, Scope, Use, Verdict, judge};
-use super::search::{Rejection, Wanted};
+use super::search::Wanted;
 use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{Answer, Ask};
 use crate::lifecycle;
 use crate::oci::{ByteRange, ContentRange, Digest, RangeSpec};
+use crate::relay::context::RelayParts;
+use crate::relay::outcome::Rejection;
+use crate::relay::penalties::penalise;
 use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
 use crate::upstream::Body;
@@ -178,7 +181,7 @@ impl BlobWanted {
     }
 
     fn wrong(&self, endpoint: &EndpointId, detail: &str) -> Rejection {
-        blame(&self.parts, (endpoint, &self.digest), self.trust, detail);
+        penalise(&self.parts, (endpoint, &self.digest), self.trust, detail);
         Rejection::Leave {
             scope: Scope::Address,
             outcome: Outcome::Soft(Failure::Content),

@@ -3,13 +3,13 @@
 
 mod pool;
 
-use super::engine::RelayParts;
 use super::memory::{Image, Pulled};
 use super::rules::Scope;
 use super::timing::Want;
 use crate::cache::Trust;
 use crate::lifecycle::deadline;
 use crate::oci::Digest;
+use crate::relay::context::RelayParts;
 use crate::route::Route;
 use crate::topology::{EndpointGauges, EndpointId, Snapshot, Source, SourceId};
 use pool::{Known, Marks, Pool};

@@ -1,11 +1,11 @@
 //! The heads of requests to sources and of their answers: built and read in one place for all kinds.
 
 use super::rules::{Cause, FinalAnswer, Head, Scope, Verdict};
-use super::search::Rejection;
 use crate::cache::Trust;
 use crate::exchange::{Answer, Ask};
 use crate::http1::retry_after;
 use crate::printable::blanked;
+use crate::relay::outcome::Rejection;
 use crate::route::{Leg, Route};
 use crate::telemetry::RequestOutcome;
 use crate::topology::{EndpointId, Outcome};

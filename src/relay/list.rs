@@ -1,20 +1,23 @@
 //! Lists of tags and referrers: the direct upstream's word, its link led back through us (design P3).
 
-use super::answer::{Answered, ResponseBody, SERVED_BY, head_of, header_value, served_by};
 use super::coding::{Packed, undone};
-use super::engine::{Missing, PullRequest, RelayParts, Rules};
 use super::head;
 use super::manifest::timing;
 use super::memory::Image;
 use super::record::RequestRecord;
 use super::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
-use super::search::{NotFound, Rejection, Search, Wanted, unread};
+use super::search::{Search, Wanted, unread};
 use crate::budget::{Budget, Kind};
 use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{Answer, Ask};
 use crate::http1::{Fields, every};
 use crate::oci::{ErrorCode, ResourceKind};
+use crate::relay::context::{RelayParts, Rules};
+use crate::relay::outcome::Rejection;
+use crate::relay::refusal::not_served;
+use crate::relay::request::PullRequest;
+use crate::relay::response::{Answered, Full, SERVED_BY, head_of, header_value, served_by};
 use crate::route::{Leg, Route};
 use crate::topology::{EndpointId, Outcome, Source};
 use bytes::Bytes;
@@ -110,9 +113,7 @@ impl Wanted for ListWanted {
 
 /// Answers a request for tags or referrers: the direct upstream's word, with its link led back through us.
 pub(crate) async fn answer(
-    parts: &Arc<RelayParts>,
-    rules: &Rules,
-    route: Arc<Route>,
+    (parts, rules, route): (&Arc<RelayParts>, &Rules, Arc<Route>),
     request: &PullRequest,
     mut record: RequestRecord,
 ) -> Answered {
@@ -142,26 +143,16 @@ pub(crate) async fn answer(
         Arc::new(wanted),
         timing(&parts.timeouts),
     );
-    let mut ended = search.run().await;
-    record.searched(
-        ended.attempts,
-        ended.generation,
-        super::causes::story(&ended.tried),
-    );
-    let found = match std::mem::replace(&mut ended.result, Err(NotFound::Failed)) {
+    let ended = search.run().await;
+    record.searched(&ended);
+    let found = match ended.found() {
         Ok(found) => found,
-        Err(nothing) => {
+        Err(missing) => {
             let unknown = match request.kind {
                 ResourceKind::Referrers(_) => ErrorCode::ManifestUnknown,
                 _ => ErrorCode::NameUnknown,
             };
-            let missing = Missing {
-                what: &what,
-                unknown,
-                tried: &ended.tried,
-                nothing: &nothing,
-            };
-            return missing.answer(parts, &route, request, record);
+            return not_served(&missing, (&what, unknown), (parts, &route), request, record);
         }
     };
     record.served_by(&found.endpoint);
@@ -181,9 +172,9 @@ pub(crate) async fn answer(
         head.set(LINK, header_value(&link));
     }
     let body = if request.head {
-        ResponseBody::empty(record)
+        Full::empty(record)
     } else {
-        ResponseBody::recorded(body, record)
+        Full::recorded(body, record)
     };
     head.and(body)
 }

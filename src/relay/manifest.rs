@@ -7,20 +7,21 @@ mod wanted;
 
 pub(super) use wanted::timing;
 
-use super::answer::{Answered, ResponseBody, SERVED_BY, head_of, header_value, served_by};
 use super::causes;
-use super::engine::{Missing, PullRequest, RelayParts, Rules};
+use super::fetched::{FetchKey, Served};
 use super::memory::{CONTENT_DIGEST, Image, Manifest};
+use super::outcome::Ended;
 use super::record::RequestRecord;
 use super::stale::StaleManifest;
 use crate::oci::{ErrorCode, ManifestKinds, Reference};
+use crate::relay::context::{RelayParts, Rules};
+use crate::relay::refusal::not_served;
+use crate::relay::request::PullRequest;
+use crate::relay::response::{Answered, Full, SERVED_BY, head_of, header_value, served_by};
 use crate::route::Route;
 use crate::telemetry::{EventName, RequestOutcome, StateChange, human_duration};
-use bytes::Bytes;
-pub(super) use fetch::{Fetched, Wish};
-
 use ahead::Asking;
-use fetch::Served;
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue};
 use std::sync::Arc;
@@ -38,16 +39,13 @@ fn kinds_of(request: &PullRequest) -> ManifestKinds {
 
 /// Answers a request for a manifest.
 pub(crate) async fn answer(
-    parts: &Arc<RelayParts>,
-    rules: &Arc<Rules>,
-    route: Arc<Route>,
-    reference: Reference,
+    (parts, rules, route, reference): (&Arc<RelayParts>, &Arc<Rules>, Arc<Route>, Reference),
     request: &PullRequest,
     mut record: RequestRecord,
 ) -> Answered {
     let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
     let kinds = kinds_of(request);
-    let wish = Arc::new(Wish {
+    let wish = Arc::new(FetchKey {
         image: Image::new(registry, repository, reference, kinds),
         kinds,
         head: request.head,
@@ -78,8 +76,7 @@ pub(crate) async fn answer(
     } else {
         asking.search().await
     };
-    let story = causes::story(&fetched.tried);
-    record.searched(fetched.attempts, fetched.generation, story);
+    record.searched(&fetched);
     match &fetched.result {
         Ok(Served::Whole(manifest, outcome)) => {
             let address = manifest.spelled.address.clone();
@@ -101,7 +98,7 @@ pub(crate) async fn answer(
                 .with(CONTENT_LENGTH, *length)
                 .with(CONTENT_DIGEST, header_value(digest.as_str()))
                 .with(SERVED_BY, served_by(endpoint))
-                .and(ResponseBody::empty(record))
+                .and(Full::empty(record))
         }
         Ok(Served::Stale(manifest)) => {
             say_stale(parts, &wish, manifest, &fetched);
@@ -112,20 +109,20 @@ pub(crate) async fn answer(
                 record,
             )
         }
-        Err(nothing) => {
-            let missing = Missing {
-                what: &wish.to_string(),
-                unknown: ErrorCode::ManifestUnknown,
-                tried: &fetched.tried,
-                nothing,
-            };
-            missing.answer(parts, &asking.route, request, record)
+        Err(_) => {
+            let what = (&*wish.to_string(), ErrorCode::ManifestUnknown);
+            not_served(&fetched, what, (parts, &asking.route), request, record)
         }
     }
 }
 
 /// Counts an answer from disk, and says it once per image and minute.
-fn say_stale(parts: &RelayParts, wish: &Wish, manifest: &StaleManifest, fetched: &Fetched) {
+fn say_stale(
+    parts: &RelayParts,
+    wish: &FetchKey,
+    manifest: &StaleManifest,
+    fetched: &Ended<Served>,
+) {
     parts.sinks.metrics.stale_served();
     if parts.stale.is_news(&wish.image, Instant::now()) {
         let reason = causes::message("no source could serve it", &fetched.tried);
@@ -208,8 +205,8 @@ fn respond(
     if request.head {
         // Of a body that is sent the server says it.
         head.set(CONTENT_LENGTH, body.len());
-        head.and(ResponseBody::empty(record))
+        head.and(Full::empty(record))
     } else {
-        head.and(ResponseBody::recorded(body, record))
+        head.and(Full::recorded(body, record))
     }
 }

@@ -10,11 +10,12 @@ pub(crate) use behind::{Marked, Pulled, Unproven};
 pub(crate) use image::{Image, Named};
 pub(crate) use tags::Refuted;
 
-use super::answer::{header_value, served_by};
-use super::blob::ToldSize;
+use super::outcome::Ended;
+use super::response::{header_value, served_by};
 use crate::cache::{Bounds, SharedTtlMap, Trust, TtlMap};
 use crate::http1::Fields;
 use crate::oci::{Digest, RegistryName, Repository};
+use crate::telemetry::RequestOutcome;
 use crate::topology::EndpointId;
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -65,6 +66,14 @@ pub(crate) struct Claims {
     pub(crate) content_type: Option<String>,
 }
 
+/// The size of a blob that no manifest named, and who told it.
+#[derive(Clone, Debug)]
+pub(crate) struct Size {
+    pub(crate) bytes: u64,
+    pub(crate) endpoint: EndpointId,
+    pub(crate) outcome: RequestOutcome,
+}
+
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct Memories {
@@ -81,7 +90,7 @@ pub(crate) struct Memories {
     /// Why a Harbor has not got a tag, as it says to GET alone, 60 s (harbor-facts 13.9). For the log.
     pub(crate) no_tag: SharedTtlMap<(EndpointId, Image), Arc<str>>,
     /// What was told of the sizes of blobs that no manifest names, 10 s: each blob is searched for once in that time.
-    pub(crate) told_sizes: SharedTtlMap<Pulled, Arc<ToldSize>>,
+    pub(crate) told_sizes: SharedTtlMap<Pulled, Arc<Ended<Size>>>,
     /// Where wrong bytes came from, 10 min (design P8). A digest proves that they are, whoever asked for them.
     pub(crate) quarantine: SharedTtlMap<(EndpointId, Digest), ()>,
     /// Addresses that let a request wait until another was asked, 30 s: they stand behind their tier's others (design P6).

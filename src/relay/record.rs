@@ -1,6 +1,8 @@
 //! The one access record of a request: filled while the request runs, emitted exactly once, when its last owner
 //! lets it go, however that comes about.
 
+use super::causes;
+use super::outcome::Ended;
 use crate::metrics::Metrics;
 use crate::oci::RegistryName;
 use crate::telemetry::{AccessRecord, Journal, RequestOutcome, Text};
@@ -91,11 +93,11 @@ impl RequestRecord {
     }
 
     /// How the search went.
-    pub(crate) fn searched(&mut self, attempts: u32, generation: u64, story: String) {
+    pub(crate) fn searched<T>(&mut self, ended: &Ended<T>) {
         self.edit(|record| {
-            record.attempts = record.attempts.saturating_add(attempts);
-            record.generation = generation;
-            record.error = story;
+            record.attempts = record.attempts.saturating_add(ended.attempts);
+            record.generation = ended.generation;
+            record.error = causes::story(&ended.tried);
         });
     }
 

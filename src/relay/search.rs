@@ -4,25 +4,23 @@
 
 mod ask;
 mod dial;
-mod ending;
 mod events;
 mod late;
 mod reports;
 mod running;
 
-pub(crate) use dial::Dials;
-pub(crate) use ending::{Ended, Found, NotFound, Rejection};
 pub(crate) use reports::{report, unread};
 
 use super::candidates::{Candidate, Candidates, Pick};
 use super::causes::{Tried, without_addresses};
-use super::engine::RelayParts;
 use super::memory::Image;
+use super::outcome::{Ended, Found, NotFound, Rejection};
 use super::rules::{Authority, Cause, FinalAnswer};
 use super::timing::{AttemptId, End, Machine, Order, Role, Timing, Want};
 use crate::cache::Trust;
 use crate::exchange::{Answer, Ask};
 use crate::lifecycle::contained;
+use crate::relay::context::RelayParts;
 use crate::route::{Leg, Route};
 use crate::topology::{EndpointId, Failure, InFlight, Source, SourceId};
 use crate::upstream::{self, Connection};
@@ -150,7 +148,7 @@ impl<W: Wanted> Search<W> {
     }
 
     /// Runs to its end. A panic of an attempt is that attempt's failure; one of the search itself ends it.
-    pub(crate) fn run(self) -> impl Future<Output = Ended<W::Good>> + Send {
+    pub(crate) fn run(self) -> impl Future<Output = Ended<Found<W::Good>>> + Send {
         let search = contained("search", self.searched());
         search.map(|ended| ended.unwrap_or_else(|panicked| Ended::broken(&panicked)))
     }
@@ -159,7 +157,7 @@ impl<W: Wanted> Search<W> {
         clippy::manual_async_fn,
         reason = "an async fn keeps each argument twice, and this one is moved about for every request"
     )]
-    fn searched(mut self) -> impl Future<Output = Ended<W::Good>> + Send {
+    fn searched(mut self) -> impl Future<Output = Ended<Found<W::Good>>> + Send {
         async move {
             self.candidates.wait_while_all_are_loaded(&self.parts).await;
             // Read anew after every wait; between two of them no time passes that matters.
@@ -312,7 +310,7 @@ impl<W: Wanted> Search<W> {
         good: W::Good,
         took: Option<Duration>,
         now: Instant,
-    ) -> Ended<W::Good> {
+    ) -> Ended<Found<W::Good>> {
         let slot = self.attempts.get_mut(attempt);
         let taken = slot.and_then(|slot| Some((slot.candidate.take()?, slot.in_flight.take()?)));
         let Some((candidate, in_flight)) = taken else {
@@ -344,7 +342,7 @@ impl<W: Wanted> Search<W> {
         self.ended(Ok(found))
     }
 
-    fn end(&mut self, end: End) -> Ended<W::Good> {
+    fn end(&mut self, end: End) -> Ended<Found<W::Good>> {
         let snapshot = self.parts.snapshots.borrow().clone();
         self.tried.extend(without_addresses(&self.route, &snapshot));
         if end == End::OutOfTime {
@@ -371,7 +369,7 @@ impl<W: Wanted> Search<W> {
         self.ended(Err(result))
     }
 
-    fn ended(&mut self, result: Result<Found<W::Good>, NotFound>) -> Ended<W::Good> {
+    fn ended(&mut self, result: Result<Found<W::Good>, NotFound>) -> Ended<Found<W::Good>> {
         Ended {
             result,
             tried: std::mem::take(&mut self.tried),

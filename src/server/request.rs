@@ -6,7 +6,7 @@ use crate::cache::Trust;
 use crate::config::Secret;
 use crate::http1::{Fields, Request};
 use crate::oci::{ErrorCode, PathError, Ranges, ResourceKind, ResourcePath};
-use crate::relay::{PullRequest, Relay, ResponseBody, header_value, marked};
+use crate::relay::{PullBody, PullRequest, Relay, header_value, marked};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use hyper::header::{
     ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RANGE, USER_AGENT,
@@ -236,9 +236,9 @@ fn pong(relay: &Relay, head: bool) -> Answer {
     let answer = marked(StatusCode::OK, header_value(&relay.request_id()))
         .with(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if head {
-        answer.with(CONTENT_LENGTH, 2).and(ResponseBody::plain(""))
+        answer.with(CONTENT_LENGTH, 2).and(PullBody::plain(""))
     } else {
-        answer.and(ResponseBody::plain("{}"))
+        answer.and(PullBody::plain("{}"))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::Answer;
 use crate::oci::{Digest, ErrorCode, RawName, Reference, ResourceKind, error_body};
-use crate::relay::{CONTENT_DIGEST, ResponseBody, header_value, marked};
+use crate::relay::{CONTENT_DIGEST, PullBody, header_value, marked};
 use hyper::StatusCode;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use serde_json::json;
@@ -201,7 +201,7 @@ fn respond(
     if let Some(digest) = digest {
         answer.set(CONTENT_DIGEST, header_value(digest.as_str()));
     }
-    answer.and(ResponseBody::plain(if head { Vec::new() } else { bytes }))
+    answer.and(PullBody::plain(if head { Vec::new() } else { bytes }))
 }
 
 #[cfg(test)]

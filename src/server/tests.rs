@@ -8,6 +8,7 @@ use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
 use crate::health::{Health, HttpProber};
 use crate::lifecycle::{Drain, Tasks};
+use crate::relay::RelayParts;
 use crate::telemetry::Journal;
 use crate::topology::Sources;
 use crate::upstream::Client;
@@ -56,7 +57,7 @@ async fn stage(idle: Duration) -> Stage {
         Arc::clone(&metrics),
         &Budget::unlimited(),
     );
-    let relay = Relay::new(
+    let relay = Relay::new(RelayParts::new(
         config,
         client,
         exchanger,
@@ -67,7 +68,7 @@ async fn stage(idle: Duration) -> Stage {
         Budget::unlimited(),
         &state.join("sizes"),
         1,
-    );
+    ));
     let (key_in, key) = watch::channel(None);
     let settings = Settings {
         admission: admission(4, LONG),

@@ -2,8 +2,8 @@
 //! writer thread has: journald's or that of lines on stderr. A layer makes the names upper case.
 
 use super::record::{AccessRecord, RequestOutcome, StateChange};
+use super::record::{Diagnostic, Entry};
 use super::sentence;
-use super::writer::{Diagnostic, Entry};
 use super::{ACCESS, EVENT};
 use crate::printable::printable;
 use std::borrow::Cow;

@@ -3,8 +3,9 @@
 use super::Journal;
 use super::layer::JournalLayer;
 use super::queue::{Queue, Queued};
+use super::record::Entry;
 use super::sink::Sink;
-use super::writer::{self, Entry};
+use super::writer;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;

@@ -1,7 +1,7 @@
 //! The tracing layer: diagnostics are formatted where they arise and queued like everything else.
 
 use super::queue::Queue;
-use super::writer::{Diagnostic, Entry};
+use super::record::{Diagnostic, Entry};
 use std::fmt::{self, Write};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};

@@ -1,9 +1,9 @@
 //! The queue between everybody who has something to say and the writer thread. A sender never waits: what finds no
 //! place is dropped and counted.
 
+use super::record::Entry;
 use super::record::{AccessRecord, RequestOutcome, StateChange};
 use super::refusals::{Refusals, Verdict};
-use super::writer::Entry;
 use crate::budget::{Budget, Kind, Meter};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

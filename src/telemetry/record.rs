@@ -3,8 +3,9 @@
 use super::Text;
 use crate::oci::RegistryName;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
-use tracing::Level;
+use tracing::{Level, Metadata};
 
 /// The one record per request.
 #[derive(Clone, Debug)]
@@ -288,5 +289,64 @@ impl EventName {
             | Self::ConfigReloaded
             | Self::Drain => Level::INFO,
         }
+    }
+}
+
+/// What stands in the queue.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Access(Box<AccessRecord>),
+    Event(Box<StateChange>),
+    Diagnostic(Box<Diagnostic>),
+    /// So many requests were refused besides those with a record of their own. The writer's own.
+    Refused(u64),
+    /// Something is to be done about what does not stand in the queue.
+    Wake,
+    /// Answered when everything before it has been written.
+    Flush(SyncSender<()>),
+}
+
+/// A tracing event, its fields folded into one text.
+#[derive(Debug)]
+pub(super) struct Diagnostic {
+    /// Of the event: level, target, place in the code.
+    pub(super) metadata: &'static Metadata<'static>,
+    pub(super) message: String,
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// Bytes of memory that it takes while it waits, about. What records share with others counts for each of them.
+    pub(super) fn bytes(&self) -> usize {
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let (kind, texts) = match self {
+            Self::Access(record) => {
+                let AccessRecord {
+                    repository,
+                    reference,
+                    tier,
+                    endpoint,
+                    error,
+                    ..
+                } = &**record;
+                let shared = [repository, reference, tier, endpoint];
+                let shared: usize = shared.iter().map(|text| text.len()).sum();
+                (size_of::<AccessRecord>(), shared + error.len())
+            }
+            Self::Event(change) => {
+                let texts = length(&change.tier) + length(&change.endpoint);
+                let texts = texts + change.reason.len() + change.message.len();
+                (size_of::<StateChange>(), texts)
+            }
+            Self::Diagnostic(said) => (size_of::<Diagnostic>(), said.message.len()),
+            Self::Refused(_) | Self::Wake | Self::Flush(_) => (0, 0),
+        };
+        size_of::<usize>() + size_of::<Self>() + kind + texts
+    }
+
+    /// Something is written for it.
+    pub(super) fn is_record(&self) -> bool {
+        !matches!(self, Self::Wake | Self::Flush(_))
     }
 }

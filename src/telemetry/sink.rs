@@ -2,7 +2,7 @@
 //! again each second; meanwhile the records are lines.
 
 use super::emit::Emitter;
-use super::writer::Entry;
+use super::record::Entry;
 use super::{ACCESS, EVENT};
 use std::fmt;
 use std::io::{self, Write};

@@ -1,15 +1,14 @@
 //! The writer thread: takes records from the queue and hands them to the log. It alone waits for the log (design H6).
 
 use super::queue::{Drops, Queue, Queued, State, queue};
-use super::record::{AccessRecord, EventName, StateChange};
+use super::record::{Entry, EventName, StateChange};
 use super::refusals::PERIOD;
 use super::sink::Sink;
 use std::io;
 use std::slice;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
-use tracing::Metadata;
 
 /// Records per look at journald's socket, and per write to stderr.
 const BATCH: usize = 256;
@@ -18,28 +17,6 @@ const BATCH: usize = 256;
 /// its sender a wake-up call into the kernel, which at 15,000 requests per second was a fifth of all CPU. The first
 /// record after a quiet time is written at once; at 30,000 per second a pause fills 150 places of the queue.
 const PAUSE: Duration = Duration::from_millis(5);
-
-/// What stands in the queue.
-#[derive(Debug)]
-pub(super) enum Entry {
-    Access(Box<AccessRecord>),
-    Event(Box<StateChange>),
-    Diagnostic(Box<Diagnostic>),
-    /// So many requests were refused besides those with a record of their own. The writer's own.
-    Refused(u64),
-    /// Something is to be done about what does not stand in the queue.
-    Wake,
-    /// Answered when everything before it has been written.
-    Flush(SyncSender<()>),
-}
-
-/// A tracing event, its fields folded into one text.
-#[derive(Debug)]
-pub(super) struct Diagnostic {
-    /// Of the event: level, target, place in the code.
-    pub(super) metadata: &'static Metadata<'static>,
-    pub(super) message: String,
-}
 
 /// Starts the thread. It ends when the last sender is gone.
 pub(super) fn start(sink: Sink, filtered: bool) -> io::Result<Queue> {
@@ -118,42 +95,5 @@ fn report(drops: &Drops, sink: &mut Sink) {
     let entry = Entry::Event(Box::new(change));
     if sink.write(slice::from_ref(&entry), || ()) > 0 {
         drops.give_back(lost);
-    }
-}
-
-// === impl Entry ===
-
-impl Entry {
-    /// Bytes of memory that it takes while it waits, about. What records share with others counts for each of them.
-    pub(super) fn bytes(&self) -> usize {
-        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let (kind, texts) = match self {
-            Self::Access(record) => {
-                let AccessRecord {
-                    repository,
-                    reference,
-                    tier,
-                    endpoint,
-                    error,
-                    ..
-                } = &**record;
-                let shared = [repository, reference, tier, endpoint];
-                let shared: usize = shared.iter().map(|text| text.len()).sum();
-                (size_of::<AccessRecord>(), shared + error.len())
-            }
-            Self::Event(change) => {
-                let texts = length(&change.tier) + length(&change.endpoint);
-                let texts = texts + change.reason.len() + change.message.len();
-                (size_of::<StateChange>(), texts)
-            }
-            Self::Diagnostic(said) => (size_of::<Diagnostic>(), said.message.len()),
-            Self::Refused(_) | Self::Wake | Self::Flush(_) => (0, 0),
-        };
-        size_of::<Queued>() + kind + texts
-    }
-
-    /// Something is written for it.
-    pub(super) fn is_record(&self) -> bool {
-        !matches!(self, Self::Wake | Self::Flush(_))
     }
 }

@@ -1,6 +1,7 @@
 //! Response bodies that give their connection back when they have been read to the end.
 
-use super::connection::{Fault, Line};
+use super::fault::Fault;
+use super::pooled::Pooled;
 use super::{Error, Inner, Unread};
 use crate::budget::{Budget, Buffer, Kind};
 use crate::http1::{Framing, Piece};
@@ -29,7 +30,7 @@ const DRAIN: Duration = Duration::from_millis(500);
 pub struct Body {
     framing: Framing,
     /// `None`: the end was reached, or the connection broke.
-    line: Option<Box<Line>>,
+    pooled: Option<Box<Pooled>>,
     client: Arc<Inner>,
     keep: bool,
     is_unannounced: bool,
@@ -39,10 +40,15 @@ pub struct Body {
 
 impl Body {
     /// `keep`: the connection can be used again after the end.
-    pub(super) fn new(framing: Framing, line: Box<Line>, client: Arc<Inner>, keep: bool) -> Self {
+    pub(super) fn new(
+        framing: Framing,
+        pooled: Box<Pooled>,
+        client: Arc<Inner>,
+        keep: bool,
+    ) -> Self {
         let mut body = Self {
             framing,
-            line: Some(line),
+            pooled: Some(pooled),
             client,
             keep,
             is_unannounced: false,
@@ -63,8 +69,8 @@ impl Body {
     /// Whether it is read in pieces of up to 160 KiB from now on, for whoever has [`LARGE_READS`](super::LARGE_READS) bytes for
     /// that; in pieces of 8 KiB otherwise.
     pub fn read_large(&mut self, is_large: bool) {
-        if let Some(line) = &mut self.line {
-            line.read_large(is_large);
+        if let Some(pooled) = &mut self.pooled {
+            pooled.read_large(is_large);
         }
     }
 
@@ -144,7 +150,7 @@ impl Body {
     /// The whole body, where it came together with its head.
     fn all_there(&mut self) -> Option<Bytes> {
         let left = self.framing.left()?;
-        let received = self.line.as_mut()?.received();
+        let received = self.pooled.as_mut()?.received();
         if (received.len() as u64) < left {
             return None;
         }
@@ -158,7 +164,7 @@ impl Body {
     /// Reads and throws away what is left, so that the connection can be used again; gives up where that is more than 64 KiB or
     /// takes more than half a second: dropped then, the body closes it. For the bodies of 401 and redirects.
     pub async fn drain_small(&mut self) {
-        if self.line.is_none() || !self.keep || self.size_hint().lower() > SMALL {
+        if self.pooled.is_none() || !self.keep || self.size_hint().lower() > SMALL {
             return;
         }
         let drain = async {
@@ -177,24 +183,24 @@ impl Body {
 
     /// The connection did its work.
     fn finish(&mut self) {
-        if let Some(mut line) = self.line.take()
-            && line.rest()
+        if let Some(mut pooled) = self.pooled.take()
+            && pooled.rest()
             && self.keep
         {
-            self.client.put_back(line);
+            self.client.put_back(pooled);
         }
     }
 
     /// The connection broke: dropped while busy, it is cut.
     fn break_off(&mut self, fault: Fault) -> Option<Result<Frame<Bytes>, Error>> {
-        let line = self.line.take()?;
-        Some(Err(line.broken("reading the body of", fault)))
+        let pooled = self.pooled.take()?;
+        Some(Err(pooled.broken("reading the body of", fault)))
     }
 
     fn too_long(&self, limit: u64) -> Error {
         let what = format!("the answer is longer than {limit} bytes");
-        match &self.line {
-            Some(line) => line.error(Failure::TooLarge, &what),
+        match &self.pooled {
+            Some(pooled) => pooled.error(Failure::TooLarge, &what),
             None => Error::new(Failure::TooLarge, what),
         }
     }
@@ -209,16 +215,16 @@ impl hyper::body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
-        if let Some(line) = &mut this.line {
-            ready!(line.turn().poll(cx));
+        if let Some(pooled) = &mut this.pooled {
+            ready!(pooled.turn().poll(cx));
         }
         loop {
-            let Some(line) = &mut this.line else {
+            let Some(pooled) = &mut this.pooled else {
                 return Poll::Ready(None);
             };
-            match this.framing.take(line.received()) {
+            match this.framing.take(pooled.received()) {
                 Ok(Piece::Data(data)) => {
-                    line.turn().handled();
+                    pooled.turn().handled();
                     if this.framing.is_over() {
                         this.finish();
                     }
@@ -228,7 +234,7 @@ impl hyper::body::Body for Body {
                     this.finish();
                     return Poll::Ready(None);
                 }
-                Ok(Piece::More) => match ready!(line.poll_receive(cx)) {
+                Ok(Piece::More) => match ready!(pooled.poll_receive(cx)) {
                     Ok(0) if this.framing == Framing::UntilClose => {
                         this.finish();
                         return Poll::Ready(None);
@@ -240,7 +246,7 @@ impl hyper::body::Body for Body {
                             && error.kind() == io::ErrorKind::UnexpectedEof =>
                     {
                         this.is_unannounced = true;
-                        this.line = None;
+                        this.pooled = None;
                         return Poll::Ready(None);
                     }
                     Err(error) => return Poll::Ready(this.break_off(Fault::Io(error))),
@@ -251,7 +257,7 @@ impl hyper::body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.line.is_none()
+        self.pooled.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -263,7 +269,7 @@ impl hyper::body::Body for Body {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Body")
-            .field("line", &self.line)
+            .field("pooled", &self.pooled)
             .field("keep", &self.keep)
             .finish_non_exhaustive()
     }

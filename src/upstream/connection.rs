@@ -1,112 +1,44 @@
-//! One HTTP/1.1 connection: the one request that it carries at a time, and what went wrong there. Whoever waits for the
-//! answer drives it; it has no task of its own.
+//! A connection that is ready for a request.
 
 use super::body::Body;
-use super::dial;
-use super::local::failure_of;
-use super::pool::{Idle, Key};
+use super::pooled::Pooled;
 use super::request::Request;
 use super::response::Response;
-use super::stream::{FIRST_READ, READ_AHEAD, Stream, Transport};
-use super::{Error, Inner, Known};
-use crate::config::BaseUrl;
-use crate::http1::{AnswerHead, Wrong, answer_head};
-use crate::lifecycle::Turn;
+use super::{Error, Inner};
 use crate::topology::Failure;
-use bytes::BytesMut;
-use hyper::header::PROXY_AUTHORIZATION;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::io;
+use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
-use std::time::SystemTime;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-
-/// What is asked of the connection at once where data flows: it bounds a stream's memory. A client that reads faster than its
-/// bytes are hashed sleeps in between, and is woken for each piece; more than this saved nothing that was measured
-/// (docs/benchmarks.md).
-const READ: usize = 160 * 1024;
-
-/// Bytes that a body takes at most while it is read in large pieces, beyond what it takes otherwise.
-pub const LARGE_READS: usize = READ + READ_AHEAD;
-
-/// The longest head of an answer, in bytes.
-const HEAD: usize = 128 * 1024;
 
 /// One HTTP/1.1 connection, idle, ready for a request.
 pub struct Connection {
-    line: Box<Line>,
+    pooled: Box<Pooled>,
     client: Arc<Inner>,
-}
-
-/// A connection as it lies on a shelf or travels with a body; boxed once, because it is moved about a lot. Dropped while idle it is
-/// closed in good order; dropped in the middle of an answer it is cut.
-pub(super) struct Line {
-    stream: Stream<Transport>,
-    /// Received and not taken yet.
-    buffer: BytesMut,
-    /// The size of the next read: small until one was filled.
-    next: usize,
-    /// It may be read in large pieces: somebody counts the memory.
-    is_large: bool,
-    /// What its reader has handled since it last waited.
-    turn: Turn,
-    known: Arc<Known>,
-    key: Key,
-    to: String,
-    proxied: Option<ProxyForm>,
-    /// When the certificate ends by which it was trusted.
-    ends: Option<SystemTime>,
-    /// It carried a request before.
-    used: bool,
-    /// A request is on its way or its answer not read to the end.
-    busy: bool,
-}
-
-/// What broke.
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// The other side closed in the middle.
-    Closed,
-    /// What came is not HTTP.
-    Wrong(Wrong),
-    /// The request cannot be sent there.
-    Request(Error),
-    /// The socket, or TLS.
-    Io(io::Error),
-}
-
-/// What a plain request through an HTTP proxy needs (RFC 9112, 3.2.2).
-struct ProxyForm {
-    authority: String,
-    authorization: Option<String>,
 }
 
 // === impl Connection ===
 
 impl Connection {
-    pub(super) fn new(line: Box<Line>, client: Arc<Inner>) -> Self {
-        Self { line, client }
+    pub(super) fn new(pooled: Box<Pooled>, client: Arc<Inner>) -> Self {
+        Self { pooled, client }
     }
 
     /// Whether it carried a request before: it may have died since, unseen.
     #[must_use]
     pub fn is_reused(&self) -> bool {
-        self.line.used
+        self.pooled.used
     }
 
     /// The endpoint's address, where it leads to one; `None` for hosts that a source named.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        self.line.key.address()
+        self.pooled.key.address()
     }
 
     /// Leaves it, unused, for whoever wants one to the same place.
     pub fn park(self) {
-        self.client.put_back(self.line);
+        self.client.put_back(self.pooled);
     }
 
     /// Sends a request and waits for the response's head: at most 128 KiB and 100 fields. The caller bounds the time.
@@ -120,13 +52,13 @@ impl Connection {
     )]
     pub fn send(self, request: Request) -> impl Future<Output = Result<Response, Error>> + Send {
         async move {
-            let Self { mut line, client } = self;
-            let was_used = std::mem::replace(&mut line.used, true);
-            line.busy = true;
-            let received = line.stream.received();
-            match line.exchange(request).await {
+            let Self { mut pooled, client } = self;
+            let was_used = std::mem::replace(&mut pooled.used, true);
+            pooled.busy = true;
+            let received = pooled.stream.received();
+            match pooled.exchange(request).await {
                 Ok(head) => {
-                    let body = Body::new(head.framing, line, client, head.keep);
+                    let body = Body::new(head.framing, pooled, client, head.keep);
                     Ok(Response {
                         status: head.status,
                         fields: head.fields,
@@ -134,8 +66,8 @@ impl Connection {
                     })
                 }
                 Err(fault) => {
-                    let silent = line.stream.received() == received;
-                    let mut broken = line.broken("waiting for the answer of", fault);
+                    let silent = pooled.stream.received() == received;
+                    let mut broken = pooled.broken("waiting for the answer of", fault);
                     broken.stale_connection = was_used
                         && silent
                         && matches!(broken.failure, Failure::Reset | Failure::Tls);
@@ -148,253 +80,6 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Connection({})", self.line.to)
-    }
-}
-
-// === impl Line ===
-
-impl Line {
-    /// On a fresh transport.
-    pub(super) fn new(
-        transport: Transport,
-        known: Arc<Known>,
-        target: &BaseUrl,
-        key: Key,
-        to: String,
-        ends: Option<SystemTime>,
-    ) -> Box<Self> {
-        let proxied = match &known.source.proxy {
-            Some(proxy) if !target.https => Some(ProxyForm {
-                authority: target.authority(),
-                authorization: proxy.credential.as_ref().map(dial::basic),
-            }),
-            _ => None,
-        };
-        Box::new(Self {
-            stream: Stream::new(transport),
-            buffer: BytesMut::new(),
-            next: FIRST_READ,
-            is_large: false,
-            turn: Turn::default(),
-            known,
-            key,
-            to,
-            proxied,
-            ends,
-            used: false,
-            busy: false,
-        })
-    }
-
-    /// Sends a request and reads the head of its answer.
-    async fn exchange(&mut self, mut request: Request) -> Result<AnswerHead, Fault> {
-        if let Some(form) = &self.proxied {
-            form.apply(&mut request)?;
-        }
-        let to_head = request.is_head();
-        let request = request.into_bytes();
-        let sent = match self.stream.write_all(&request).await {
-            Ok(()) => self.stream.flush().await,
-            Err(error) => Err(error),
-        };
-        let Err(error) = sent else {
-            return self.head(to_head).await;
-        };
-        // Who refuses a request may have said why before it closed: an answer, or an alert of TLS.
-        match self.head(to_head).await {
-            Ok(head) => Ok(AnswerHead {
-                keep: false,
-                ..head
-            }),
-            Err(Fault::Closed) => Err(Fault::Io(error)),
-            Err(fault) => Err(fault),
-        }
-    }
-
-    async fn head(&mut self, to_head: bool) -> Result<AnswerHead, Fault> {
-        let mut interim = 0;
-        loop {
-            if poll_fn(|context| self.poll_receive(context)).await? == 0 {
-                return Err(Fault::Closed);
-            }
-            if let Some(head) = answer_head(&mut self.buffer, to_head, HEAD, &mut interim)? {
-                return Ok(head);
-            }
-        }
-    }
-
-    /// Receives more behind what is there, when it is this reader's turn; 0: the other side closed.
-    pub(super) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        ready!(self.turn.poll(context));
-        if self.buffer.capacity().saturating_sub(self.buffer.len()) < self.next {
-            self.buffer.reserve(self.next);
-        }
-        // The future keeps nothing between polls: dropping it loses nothing (tokio's `read_buf`).
-        let received = pin!(self.stream.read_buf(&mut self.buffer)).poll(context);
-        if received.is_pending() {
-            self.turn.waits();
-        }
-        let received = ready!(received)?;
-        self.turn.received(received);
-        self.next = if self.is_large && received >= FIRST_READ {
-            READ
-        } else {
-            FIRST_READ
-        };
-        Poll::Ready(Ok(received))
-    }
-
-    /// Whether it is read in large pieces from now on, where data flows.
-    pub(super) fn read_large(&mut self, is_large: bool) {
-        if self.is_large != is_large {
-            self.is_large = is_large;
-            self.stream.allow_read_ahead(is_large);
-        }
-    }
-
-    /// How much of it may be handled before others have their turn.
-    pub(super) fn turn(&mut self) -> &mut Turn {
-        &mut self.turn
-    }
-
-    /// What was received and not taken yet.
-    pub(super) fn received(&mut self) -> &mut BytesMut {
-        &mut self.buffer
-    }
-
-    /// Whether that thread's runtime wakes for it.
-    pub(super) fn is_of(&mut self, thread: usize) -> bool {
-        self.stream.socket().is_of(thread)
-    }
-
-    /// Goes over to the current thread's runtime, so that it wakes nobody else.
-    pub(super) fn move_here(&mut self) -> io::Result<()> {
-        self.stream.socket().move_here()
-    }
-
-    pub(super) fn known(&self) -> &Arc<Known> {
-        &self.known
-    }
-
-    /// Its answer has been read to the end. `false`: more came than that.
-    pub(super) fn rest(&mut self) -> bool {
-        self.busy = false;
-        self.next = FIRST_READ;
-        self.read_large(false);
-        let is_whole = self.buffer.is_empty();
-        if self.buffer.capacity() > FIRST_READ {
-            self.buffer = BytesMut::new();
-        }
-        is_whole
-    }
-
-    /// An error of this connection.
-    pub(super) fn broken(&self, doing: &str, fault: impl Into<Fault>) -> Error {
-        let (failure, what) = fault.into().explained();
-        Error::new(failure, format!("{doing} {}: {what}", self.to))
-    }
-
-    /// An error of what was asked of this connection, or of what came.
-    pub(super) fn error(&self, failure: Failure, what: &str) -> Error {
-        Error::new(failure, format!("exchange with {}: {what}", self.to))
-    }
-}
-
-impl Idle for Box<Line> {
-    /// Nothing is to come while nothing was asked: neither an end nor a byte. TLS has messages of its own, which are
-    /// taken in here. A new connection would not be made any more where the certificate has ended.
-    fn is_open(&mut self) -> bool {
-        if self.ends.is_some_and(|ends| ends <= SystemTime::now()) {
-            return false;
-        }
-        let mut unasked = [0];
-        let mut unasked = ReadBuf::new(&mut unasked);
-        let mut context = Context::from_waker(Waker::noop());
-        let stream = Pin::new(&mut self.stream);
-        stream.poll_read(&mut context, &mut unasked).is_pending()
-    }
-
-    fn key(&self) -> &Key {
-        &self.key
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        if !self.busy {
-            // In good order, as far as it goes without waiting: TLS says goodbye before the socket is closed.
-            let mut context = Context::from_waker(Waker::noop());
-            let _ = Pin::new(&mut self.stream).poll_shutdown(&mut context);
-        }
-    }
-}
-
-impl fmt::Debug for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line")
-            .field("to", &self.to)
-            .field("used", &self.used)
-            .field("busy", &self.busy)
-            .finish_non_exhaustive()
-    }
-}
-
-// === impl Fault ===
-
-impl From<Wrong> for Fault {
-    fn from(wrong: Wrong) -> Self {
-        Self::Wrong(wrong)
-    }
-}
-
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        Self::Request(error)
-    }
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl Fault {
-    /// The kind of a failure on the wire, with words that hold no more than the error itself says.
-    fn explained(self) -> (Failure, String) {
-        let error = match self {
-            Self::Closed => {
-                let what = "closed before the answer was whole";
-                return (Failure::Reset, what.to_owned());
-            }
-            Self::Wrong(Wrong::TooLong) => {
-                let what =
-                    "the head of the answer is longer than 128 KiB or has more than 100 fields";
-                return (Failure::Content, what.to_owned());
-            }
-            Self::Wrong(wrong) => return (Failure::Content, wrong.to_string()),
-            Self::Request(error) => return (error.failure, error.detail),
-            Self::Io(error) => error,
-        };
-        let inner = error.get_ref();
-        if inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            (Failure::Tls, format!("TLS: {error}"))
-        } else {
-            (failure_of(&error, Failure::Reset), error.to_string())
-        }
-    }
-}
-
-// === impl ProxyForm ===
-
-impl ProxyForm {
-    /// Makes the target absolute and says who we are at the proxy.
-    fn apply(&self, request: &mut Request) -> Result<(), Error> {
-        request.make_absolute(&self.authority);
-        match &self.authorization {
-            Some(value) => request.add(&PROXY_AUTHORIZATION, value.as_bytes()),
-            None => Ok(()),
-        }
+        write!(f, "Connection({})", self.pooled.to)
     }
 }

@@ -1,7 +1,8 @@
 //! What a server shows before anybody trusts it: its certificate, judged apart from the connection, and its clock.
 //! For `doctor`; the pull path never goes this way. Nothing secret is sent: one `GET /v2/` without a credential.
 
-use super::{Client, Error, dial, tls};
+use super::tls::{self, CertificateFault};
+use super::{Client, Error, dial};
 use crate::config::{BaseUrl, Timeouts};
 use crate::lifecycle::Socket;
 use crate::topology::{EndpointId, Failure, Source};
@@ -48,23 +49,6 @@ pub struct Certificate {
     pub ends: SystemTime,
     /// Why the source's settings refuse it.
     pub fault: Option<CertificateFault>,
-}
-
-/// Why a certificate is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CertificateFault {
-    /// Nobody in `ca_file` or among the system's roots signed it.
-    UnknownIssuer,
-    /// Its time is over.
-    Expired,
-    /// Its time has not come.
-    NotYetValid,
-    /// It is for other names.
-    WrongName,
-    /// It is an authority's own (CA:TRUE), issued by another one.
-    Authority,
-    /// In rustls' words.
-    Other(String),
 }
 
 // === impl Client ===

@@ -1,16 +1,16 @@
 //! What all clones of a client share, and the sweeping of its idle connections.
 
-use super::connection::Line;
 use super::egress::OwnListeners;
+use super::known::Known;
 use super::pool::Shelves;
-use super::tls::{self, SourceTls};
+use super::pooled::Pooled;
 use crate::config::Timeouts;
 use crate::lifecycle;
 use crate::topology::{EndpointId, Source, SourceId};
 use foldhash::HashMap;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep};
 
@@ -29,22 +29,13 @@ pub(super) struct State {
     pub(super) timeouts: Timeouts,
     pub(super) listeners: OwnListeners,
     pub(super) known: HashMap<SourceId, Arc<Known>>,
-    pub(super) shelves: Shelves<Box<Line>>,
+    pub(super) shelves: Shelves<Box<Pooled>>,
     /// When the certificate last seen at an endpoint ends.
     pub(super) certificates: BTreeMap<EndpointId, SystemTime>,
 }
 
 /// Endpoints whose certificates' ends are known: names that rotate their answers bring ever more addresses.
 const CERTIFICATES: usize = 1024;
-
-/// A source with its TLS settings. A changed source is another one.
-pub(super) struct Known {
-    pub(super) source: Arc<Source>,
-    /// Or why they cannot be built. A source without TLS needs them only for the hosts that it names.
-    tls: OnceLock<Result<SourceTls, Arc<str>>>,
-    /// It is the one that is known now: its connections are kept. Changed and read under the lock.
-    kept: AtomicBool,
-}
 
 // === impl Inner ===
 
@@ -69,11 +60,11 @@ impl Inner {
     }
 
     /// Takes a connection back whose answer has been read to its end, unless its source has changed.
-    pub(super) fn put_back(&self, line: Box<Line>) {
+    pub(super) fn put_back(&self, pooled: Box<Pooled>) {
         let now = Instant::now();
         let mut state = self.lock();
-        if line.known().kept.load(Ordering::Relaxed) {
-            state.shelves.put(line, now);
+        if pooled.known().is_kept() {
+            state.shelves.put(pooled, now);
         }
     }
 
@@ -126,45 +117,5 @@ impl State {
             self.certificates.pop_first();
         }
         self.certificates.insert(endpoint.clone(), ends);
-    }
-}
-
-// === impl Known ===
-
-impl Known {
-    /// Builds the TLS settings at once where they are needed for certain.
-    pub(super) fn of(source: &Arc<Source>) -> Arc<Self> {
-        let known = Self {
-            source: source.clone(),
-            tls: OnceLock::new(),
-            kept: AtomicBool::new(false),
-        };
-        if source.url.https {
-            let _built = known.tls();
-        }
-        Arc::new(known)
-    }
-
-    /// The TLS settings, or why they cannot be built.
-    pub(super) fn tls(&self) -> &Result<SourceTls, Arc<str>> {
-        self.tls.get_or_init(|| {
-            let also = tls::other_name(&self.source);
-            SourceTls::of(&self.source.tls, also).map_err(|error| error.to_string().into())
-        })
-    }
-
-    /// Where it is known, its connections are kept.
-    pub(super) fn kept_from_now_on(self: &Arc<Self>) -> Arc<Self> {
-        self.kept.store(true, Ordering::Relaxed);
-        self.clone()
-    }
-
-    /// It is known no more.
-    pub(super) fn forgotten(&self) {
-        self.kept.store(false, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_of(&self, source: &Arc<Source>) -> bool {
-        Arc::ptr_eq(&self.source, source) || self.source == *source
     }
 }

@@ -11,6 +11,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 /// What is asked of the socket at once where data flows. Twice this costs more memory and no less CPU.
 pub(super) const READ_AHEAD: usize = 64 * 1024;
@@ -32,13 +33,7 @@ pub(super) struct ReadAhead<T> {
 }
 
 /// TCP, with or without TLS.
-#[derive(Debug)]
-pub(super) enum Transport {
-    /// http
-    Plain(Socket),
-    /// https
-    Tls(Box<TlsStream<ReadAhead<Socket>>>),
-}
+pub(super) type Transport = Either<Socket, Box<TlsStream<ReadAhead<Socket>>>>;
 
 /// A transport that fills the reader's buffer as far as data is there, and counts it.
 #[derive(Debug)]
@@ -141,76 +136,6 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ReadAhead<T> {
     }
 }
 
-// === impl Transport ===
-
-impl Transport {
-    /// What is below everything.
-    fn socket(&mut self) -> &mut Socket {
-        match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(tls) => &mut tls.get_mut().0.inner,
-        }
-    }
-}
-
-impl AsyncRead for Transport {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Transport {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
-            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(tcp) => tcp.is_write_vectored(),
-            Self::Tls(tls) => tls.is_write_vectored(),
-        }
-    }
-}
-
 // === impl Stream ===
 
 impl<T> Stream<T> {
@@ -232,12 +157,15 @@ impl<T> Stream<T> {
 impl Stream<Transport> {
     /// What is below everything.
     pub(super) fn socket(&mut self) -> &mut Socket {
-        self.inner.socket()
+        match &mut self.inner {
+            Either::Left(socket) => socket,
+            Either::Right(tls) => &mut tls.get_mut().0.inner,
+        }
     }
 
     /// Whether TLS may be read ahead of from now on.
     pub(super) fn allow_read_ahead(&mut self, is_allowed: bool) {
-        if let Transport::Tls(tls) = &mut self.inner {
+        if let Either::Right(tls) = &mut self.inner {
             tls.get_mut().0.allow(is_allowed);
         }
     }

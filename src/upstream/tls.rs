@@ -4,6 +4,7 @@
 mod judge;
 mod verify;
 
+pub use judge::CertificateFault;
 pub(super) use judge::{judge, unverified};
 pub(super) use verify::Seen;
 

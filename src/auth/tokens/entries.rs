@@ -1,6 +1,6 @@
 //! The tokens that are kept: bounded in number and bytes, for whom each was fetched, and until when it holds.
 
-use super::{Issued, Landing, Refusal};
+use super::{Issued, Landing};
 use crate::auth::TokenKey;
 use crate::auth::plan::TokenPlan;
 use crate::budget::{Budget, Kind, Lease};
@@ -36,6 +36,17 @@ pub(super) struct Entry {
     pub(super) pending: Option<(u64, watch::Receiver<Landing>)>,
     pub(super) denied: Option<(Instant, String)>,
     pub(super) useless: Option<Useless>,
+}
+
+/// How a source refused a fresh token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// It named no challenge.
+    pub without_challenge: bool,
+    /// The source itself is broken.
+    pub is_failure: bool,
+    /// For people.
+    pub why: String,
 }
 
 /// That the current token opened nothing, although it was fresh.

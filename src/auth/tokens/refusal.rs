@@ -2,7 +2,7 @@
 //! lets a wrong secret wait for 1.5 s each time (harbor-facts 13.5).
 
 use super::Tokens;
-use super::entries::Useless;
+use super::entries::{Refusal, Useless};
 use crate::auth::TokenKey;
 use crate::lifecycle::deadline;
 use hyper::header::HeaderValue;
@@ -11,17 +11,6 @@ use tokio::time::Instant;
 
 /// How long that is remembered; another secret begins anew.
 const REMEMBERED: Duration = Duration::from_secs(60);
-
-/// How a source refused a fresh token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// It named no challenge.
-    pub without_challenge: bool,
-    /// The source itself is broken.
-    pub is_failure: bool,
-    /// For people.
-    pub why: String,
-}
 
 impl Tokens {
     /// How this token was refused when it was fresh.

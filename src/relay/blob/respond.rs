@@ -1,25 +1,27 @@
 //! The answer to a request for a blob: from memory where the size says enough, else from a search.
 
-use super::ranged::{Ranged, Span};
+use super::ranged::Ranged;
 use super::size::SizeSearch;
-use super::{BlobWanted, Expected, Fetched};
+use super::{BlobWanted, Expected, Fetched, PullBody};
 use crate::config::{Timeouts, Verify};
-use crate::http1::ResponseHead;
+use crate::http1::{Response, ResponseHead};
 use crate::oci::{ByteRange, ContentRange, Digest, ErrorCode, RangeSpec};
-use crate::relay::answer::{
-    Answered, ResponseBody, SERVED_BY, head_of, header_value, refusal, served_by,
-};
-use crate::relay::body::{BlobBody, Errand};
-use crate::relay::causes;
-use crate::relay::engine::{Missing, PullRequest, RelayParts, Rules};
+use crate::relay::blob::body::{BlobBody, Errand};
+use crate::relay::blob::multipart::{Framing, Multipart};
+use crate::relay::blob::ranged::Span;
+use crate::relay::context::{RelayParts, Rules};
 use crate::relay::head;
 use crate::relay::memory::{CONTENT_DIGEST, Image};
-use crate::relay::multipart::{Framing, Multipart};
+use crate::relay::outcome::{Found, NotFound};
 use crate::relay::record::RequestRecord;
+use crate::relay::refusal::not_served;
+use crate::relay::refusal::refusal;
+use crate::relay::request::PullRequest;
+use crate::relay::response::{Answered, Full, SERVED_BY, head_of, header_value, served_by};
 use crate::relay::rules::FinalAnswer;
-use crate::relay::search::{Found, NotFound, Search};
+use crate::relay::search::Search;
 use crate::relay::timing::Timing;
-use crate::relay::window::Window;
+use crate::relay::transfer::Window;
 use crate::route::Route;
 use crate::telemetry::RequestOutcome;
 use hyper::StatusCode;
@@ -42,18 +44,15 @@ fn timing(timeouts: &Timeouts) -> Timing {
 
 /// Answers a request for a blob.
 pub(crate) async fn answer(
-    parts: &Arc<RelayParts>,
-    rules: &Rules,
-    route: Arc<Route>,
-    digest: Digest,
+    (parts, rules, route, digest): (&Arc<RelayParts>, &Rules, Arc<Route>, Digest),
     request: &PullRequest,
     mut record: RequestRecord,
-) -> Answered {
+) -> Response<PullBody> {
     let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
     let content = Image::content(registry, repository, digest.clone());
     let known = parts.sizes.get(&content);
     if let (true, Some(size)) = (request.head, known) {
-        return sized(size, &digest, RequestOutcome::Served, record);
+        return sized(size, &digest, RequestOutcome::Served, record).map(PullBody::Full);
     }
     let what = format!("{}/{}@{digest}", route.registry_label, route.repository);
     let wanted = BlobWanted {
@@ -82,19 +81,19 @@ pub(crate) async fn answer(
         let told = Box::pin(search.run(&what, request, record)).await;
         let (told, its_record) = match told {
             Ok(told) => told,
-            Err(answer) => return *answer,
+            Err(answer) => return answer.map(PullBody::Full),
         };
         record = its_record;
         if request.head {
             let mut answer = sized(told.bytes, &wanted.digest, told.outcome, record);
             answer.head.set(SERVED_BY, served_by(&told.endpoint));
-            return answer;
+            return answer.map(PullBody::Full);
         }
         size = Some(told.bytes);
     }
     let ranged = match Ranged::of(request.ranges.as_ref(), size) {
         Ok(ranged) => ranged,
-        Err(size) => return range_not_satisfiable(size, record),
+        Err(size) => return range_not_satisfiable(size, record).map(PullBody::Full),
     };
     let mut wanted = BlobWanted {
         range: ranged.first(),
@@ -116,37 +115,33 @@ pub(crate) async fn answer(
         Arc::new(wanted.clone()),
         timing,
     );
-    let mut ended = search.run().await;
-    record.searched(
-        ended.attempts,
-        ended.generation,
-        causes::story(&ended.tried),
-    );
-    let found = match std::mem::replace(&mut ended.result, Err(NotFound::Failed)) {
+    let ended = search.run().await;
+    record.searched(&ended);
+    let found = match ended.found() {
         Ok(found) => found,
-        Err(nothing) => {
-            if nothing.is_nowhere(&ended.tried) {
+        Err(missing) => {
+            if missing.is_nowhere() {
                 let content = (wanted.expected().blob(), wanted.trust);
                 parts.memories.tags.is_nowhere(content, Instant::now());
             }
-            let nothing = parts.remember_denial((&route, request.trust), denied, nothing);
+            let missing = missing.map(|nothing| {
+                nothing.map_err(|nothing| {
+                    parts.remember_denial((&route, request.trust), denied, nothing)
+                })
+            });
             if let (
-                NotFound::Final {
+                Err(NotFound::Final {
                     answer: FinalAnswer::RangeNotSatisfiable,
                     ..
-                },
+                }),
                 Some(size),
-            ) = (&nothing, size)
+            ) = (&missing.result, size)
             {
-                return range_not_satisfiable(size, record);
+                return range_not_satisfiable(size, record).map(PullBody::Full);
             }
-            let missing = Missing {
-                what: &what,
-                unknown: ErrorCode::BlobUnknown,
-                tried: &ended.tried,
-                nothing: &nothing,
-            };
-            return missing.answer(parts, &route, request, record);
+            let what = (&*what, ErrorCode::BlobUnknown);
+            return not_served(&missing, what, (parts, &route), request, record)
+                .map(PullBody::Full);
         }
     };
     let outcome = head::outcome(&route, &found.endpoint, found.first_choice);
@@ -190,10 +185,12 @@ fn stream(
     found: Found<Fetched>,
     outcome: RequestOutcome,
     mut record: RequestRecord,
-) -> Answered {
+) -> Response<PullBody> {
     let incoming = match found.good {
         Fetched::Stream(incoming) => *incoming,
-        Fetched::Size(size) => return sized(size, &errand.wanted.digest, outcome, record),
+        Fetched::Size(size) => {
+            return sized(size, &errand.wanted.digest, outcome, record).map(PullBody::Full);
+        }
     };
     let range = ranged.first();
     let part: Option<ContentRange> = match (range, incoming.total) {
@@ -249,9 +246,7 @@ fn stream(
             found.in_flight,
             record,
         );
-        return head.and(ResponseBody::Several(Box::new(Multipart::new(
-            blob, framing,
-        ))));
+        return head.and(PullBody::Several(Box::new(Multipart::new(blob, framing))));
     }
     if let Some(part) = part {
         head.set(CONTENT_RANGE, header_value(&part.header()));
@@ -267,7 +262,7 @@ fn stream(
         found.in_flight,
         record,
     );
-    head.and(ResponseBody::Blob(Box::new(body)))
+    head.and(PullBody::Blob(Box::new(body)))
 }
 
 fn blob_head(status: StatusCode, digest: &Digest, record: &RequestRecord) -> ResponseHead {
@@ -290,22 +285,15 @@ fn sized(
     record.answers(200, outcome, Instant::now());
     blob_head(StatusCode::OK, digest, &record)
         .with(CONTENT_LENGTH, size)
-        .and(ResponseBody::empty(record))
+        .and(Full::empty(record))
 }
 
 /// 416 with the size, as RFC 9110 section 15.5.17 wants it.
 fn range_not_satisfiable(size: u64, record: RequestRecord) -> Answered {
     let message = format!("the blob has {size} bytes");
     let status = StatusCode::RANGE_NOT_SATISFIABLE;
-    let outcome = RequestOutcome::Served;
-    let mut response = refusal(
-        status,
-        ErrorCode::Unsupported,
-        &message,
-        outcome,
-        false,
-        record,
-    );
+    let what = (status, ErrorCode::Unsupported, &*message);
+    let mut response = refusal(what, RequestOutcome::Served, false, record);
     let range = header_value(&format!("bytes */{size}"));
     response.head.set(CONTENT_RANGE, range);
     response

@@ -4,34 +4,20 @@
 
 use super::{BlobWanted, Fetched};
 use crate::oci::ErrorCode;
-use crate::relay::answer::Answered;
-use crate::relay::causes::{self, Tried};
-use crate::relay::engine::{Missing, PullRequest, RelayParts};
+use crate::relay::context::RelayParts;
 use crate::relay::head;
+use crate::relay::memory::Size;
+use crate::relay::outcome::Ended;
+use crate::relay::outcome::{Found, NotFound};
 use crate::relay::record::RequestRecord;
-use crate::relay::search::{Found, NotFound, Search};
+use crate::relay::refusal::not_served;
+use crate::relay::request::PullRequest;
+use crate::relay::response::Answered;
+use crate::relay::search::Search;
 use crate::relay::timing::Timing;
 use crate::route::Route;
-use crate::telemetry::RequestOutcome;
-use crate::topology::EndpointId;
 use std::sync::Arc;
 use tokio::time::Instant;
-
-/// What a search for a size came to.
-#[derive(Debug)]
-pub(crate) struct ToldSize {
-    result: Result<Size, NotFound>,
-    tried: Vec<Tried>,
-    attempts: u32,
-    generation: u64,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Size {
-    pub(super) bytes: u64,
-    pub(super) endpoint: EndpointId,
-    pub(super) outcome: RequestOutcome,
-}
 
 /// A search for a size.
 #[derive(Clone)]
@@ -63,36 +49,26 @@ impl SizeSearch {
                 let key = (self.generation, pulled);
                 let flown = parts.size_flights.join(key, || self.clone().told()).await;
                 flown.map_or_else(
-                    |panicked| Arc::new(ToldSize::broken(&panicked)),
+                    |panicked| Arc::new(Ended::broken(&panicked)),
                     |told| Arc::clone(&told),
                 )
             }
         };
-        record.searched(told.attempts, told.generation, causes::story(&told.tried));
+        record.searched(&told);
         match &told.result {
             Ok(size) => {
                 record.served_by(&size.endpoint);
                 Ok((size.clone(), record))
             }
-            Err(nothing) => {
-                let missing = Missing {
-                    what,
-                    unknown: ErrorCode::BlobUnknown,
-                    tried: &told.tried,
-                    nothing,
-                };
-                Err(Box::new(missing.answer(
-                    &parts,
-                    &self.route,
-                    request,
-                    record,
-                )))
+            Err(_) => {
+                let (what, of) = ((what, ErrorCode::BlobUnknown), (&*parts, &*self.route));
+                Err(Box::new(not_served(&told, what, of, request, record)))
             }
         }
     }
 
     /// Asks, and remembers for the next ten seconds.
-    async fn told(self) -> Arc<ToldSize> {
+    async fn told(self) -> Arc<Ended<Size>> {
         let pulled = self.wanted.pulled();
         let trust = pulled.trust;
         let parts = self.parts.clone();
@@ -106,7 +82,7 @@ impl SizeSearch {
         told
     }
 
-    async fn search(self) -> ToldSize {
+    async fn search(self) -> Ended<Size> {
         let parts = &self.parts;
         let trust = self.wanted.trust;
         let (route, denied) = parts.without_denied(self.route.clone());
@@ -117,7 +93,8 @@ impl SizeSearch {
         if ended.head_was_of_no_use() {
             ended = Box::pin(search(self.wanted.by_get())).await.after(ended);
         }
-        let result = match ended.result {
+        let is_nowhere = ended.is_nowhere();
+        ended.map(|result| match result {
             Ok(Found {
                 good: Fetched::Size(bytes),
                 endpoint,
@@ -138,32 +115,12 @@ impl SizeSearch {
             // A body, which nobody asked for.
             Ok(_) => Err(NotFound::Failed),
             Err(nothing) => {
-                if nothing.is_nowhere(&ended.tried) {
+                if is_nowhere {
                     let blob = (self.wanted.expected.blob(), trust);
                     parts.memories.tags.is_nowhere(blob, Instant::now());
                 }
                 Err(parts.remember_denial((&route, trust), denied, nothing))
             }
-        };
-        ToldSize {
-            result,
-            tried: ended.tried,
-            attempts: ended.attempts,
-            generation: ended.generation,
-        }
-    }
-}
-
-// === impl ToldSize ===
-
-impl ToldSize {
-    fn broken(panicked: &crate::lifecycle::Panicked) -> Self {
-        let ended = crate::relay::search::Ended::<()>::broken(panicked);
-        Self {
-            result: Err(NotFound::Failed),
-            tried: ended.tried,
-            attempts: ended.attempts,
-            generation: ended.generation,
-        }
+        })
     }
 }

@@ -10,10 +10,9 @@ use crate::discovery::EndpointSets;
 use crate::health::{Health, ProbeReport, Prober, Verdict};
 use crate::lifecycle::{self, Tasks};
 use crate::oci::Digest;
-use crate::relay::Relay;
-use crate::relay::engine::RelayParts;
 use crate::relay::rules::Asked;
 use crate::relay::timing::Timing;
+use crate::relay::{Relay, RelayParts};
 use crate::topology::{EndpointId, Failure, Outcome, OutcomeReport, Source, Sources};
 use futures_util::future::join_all;
 use std::collections::HashMap;
@@ -97,7 +96,7 @@ impl Node {
             &Tasks::default(),
             seed,
         );
-        let relay = Relay::new(
+        let relay = Relay::new(RelayParts::new(
             world.config.clone(),
             outside.client.clone(),
             outside.exchanger.clone(),
@@ -109,7 +108,7 @@ impl Node {
             // Nothing is read from there.
             std::path::Path::new(""),
             seed,
-        );
+        ));
         Arc::new(Self {
             world: world.clone(),
             parts: relay.parts().clone(),

@@ -1,15 +1,18 @@
 //! As containerd asks a Harbor (harbor-facts 13.1): HEAD by tag, then GET by digest where the HEAD was answered. Anything else
 //! leaves what Harbor stores without its tag, and then it cannot serve it while its upstream is out.
 
-use super::fetch::{Fetched, Served, Wish, fetch, is_anonymous};
+use super::fetch::{fetch, is_anonymous};
 use crate::config::TierKind;
 use crate::lifecycle::{self, deadline};
 use crate::oci::Digest;
 use crate::relay::causes::Tried;
-use crate::relay::engine::{RelayParts, Rules};
+use crate::relay::context::{RelayParts, Rules};
+use crate::relay::fetched::FetchKey;
+use crate::relay::fetched::Served;
 use crate::relay::memory::{Image, Manifest};
+use crate::relay::outcome::Ended;
+use crate::relay::outcome::NotFound;
 use crate::relay::rules::{Cause, FinalAnswer};
-use crate::relay::search::NotFound;
 use crate::route::Route;
 use crate::telemetry::RequestOutcome;
 use crate::topology::{EndpointId, Failure, SourceId};
@@ -26,7 +29,7 @@ pub(super) struct Asking {
     pub(super) parts: Arc<RelayParts>,
     pub(super) rules: Arc<Rules>,
     pub(super) route: Arc<Route>,
-    pub(super) wish: Arc<Wish>,
+    pub(super) wish: Arc<FetchKey>,
     /// The number that goes upstream is that of the first who asks.
     pub(super) request_id: Arc<str>,
 }
@@ -48,7 +51,7 @@ impl Asking {
     }
 
     /// The same client's other wish.
-    fn for_wish(&self, wish: Wish) -> Self {
+    fn for_wish(&self, wish: FetchKey) -> Self {
         Self {
             wish: Arc::new(wish),
             ..self.clone()
@@ -56,7 +59,7 @@ impl Asking {
     }
 
     /// One search for all who ask for the same.
-    pub(super) async fn search(&self) -> Arc<Fetched> {
+    pub(super) async fn search(&self) -> Arc<Ended<Served>> {
         let it = self.clone();
         let search = || {
             fetch(
@@ -70,12 +73,12 @@ impl Asking {
         let key = (self.rules.generation, self.wish.clone());
         let fetched = match self.parts.flights.join(key, search).await {
             Ok(fetched) => fetched,
-            Err(panicked) => Arc::new(Fetched::broken(&panicked)),
+            Err(panicked) => Arc::new(Ended::broken(&panicked)),
         };
         match &fetched.result {
             Ok(Served::Whole(manifest, _)) => self.has_size(manifest),
             // To who takes some kinds only a registry may say that it has none of them.
-            Err(nothing) if self.wish.kinds.are_all() && nothing.is_nowhere(&fetched.tried) => {
+            Err(_) if self.wish.kinds.are_all() && fetched.is_nowhere() => {
                 let content = (&self.wish.image, self.wish.trust);
                 self.parts.memories.tags.is_nowhere(content, Instant::now());
             }
@@ -92,10 +95,10 @@ impl Asking {
     }
 
     /// A tag's whole: HEAD by tag, then GET by digest. Where nobody has what the HEAD named, GET by tag.
-    pub(super) async fn search_by_head(&self) -> Arc<Fetched> {
-        let headed = self.for_wish(Wish {
+    pub(super) async fn search_by_head(&self) -> Arc<Ended<Served>> {
+        let headed = self.for_wish(FetchKey {
             head: true,
-            ..Wish::clone(&self.wish)
+            ..FetchKey::clone(&self.wish)
         });
         let (began, headed) = (Instant::now(), headed.search().await);
         let Ok(Served::Head {
@@ -139,10 +142,10 @@ impl Asking {
     /// What a HEAD told, by its digest; where nobody has that, GET by tag.
     async fn by_digest_or_tag(
         &self,
-        headed: &Fetched,
+        headed: &Ended<Served>,
         whole: &Self,
         (digest, outcome): (&Digest, RequestOutcome),
-    ) -> Arc<Fetched> {
+    ) -> Arc<Ended<Served>> {
         let got = whole.search().await;
         let result = match &got.result {
             Ok(Served::Whole(manifest, of_digest)) => {

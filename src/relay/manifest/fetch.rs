@@ -1,141 +1,29 @@
 //! One search for a manifest with all that it teaches: sizes, who answered, denials, and the copy for an outage.
 
 use super::wanted::{ManifestWanted, Told, timing};
-use crate::cache::Trust;
 use crate::config;
-use crate::lifecycle::Panicked;
-use crate::oci::{Digest, ManifestKinds, Reference};
 use crate::relay::causes::Tried;
-use crate::relay::engine::{RelayParts, Rules};
+use crate::relay::context::{RelayParts, Rules};
+use crate::relay::fetched::{FetchKey, Served};
 use crate::relay::head;
-use crate::relay::memory::{Image, Manifest, Named, Refuted};
+use crate::relay::memory::{Manifest, Named, Refuted};
+use crate::relay::outcome::{Ended, Found, NotFound};
 use crate::relay::rules::{Cause, FinalAnswer};
-use crate::relay::search::{Ended, Found, NotFound, Search};
-use crate::relay::stale::StaleManifest;
+use crate::relay::search::Search;
 use crate::route::Route;
 use crate::telemetry::{EventName, RequestOutcome, StateChange};
 use crate::topology::{EndpointId, SourceId};
-use std::fmt;
 use std::sync::Arc;
 use tokio::time::Instant;
-
-/// What is asked for and by whom; equal ones get the same answer. What an untrusted client begins teaches as one, so a
-/// trusted one does not share it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Wish {
-    pub(super) image: Image,
-    /// The kinds of manifest that the client takes.
-    pub(super) kinds: ManifestKinds,
-    pub(super) head: bool,
-    /// Its user reads what the answer says of a denial (design P4): what upstream said a while ago is asked again.
-    pub(super) confirms_denial: bool,
-    pub(super) trust: Trust,
-}
-
-/// How a search ended, for everybody who waits for it.
-#[derive(Debug)]
-pub(crate) struct Fetched {
-    pub(super) result: Result<Served, NotFound>,
-    pub(super) tried: Vec<Tried>,
-    pub(super) attempts: u32,
-    pub(super) generation: u64,
-}
-
-impl Fetched {
-    /// It panicked outside of its attempts.
-    pub(super) fn broken(panicked: &Panicked) -> Self {
-        let Ended {
-            tried,
-            attempts,
-            generation,
-            ..
-        } = Ended::<()>::broken(panicked);
-        Self {
-            result: Err(NotFound::Failed),
-            tried,
-            attempts,
-            generation,
-        }
-    }
-}
-
-/// A good answer.
-#[derive(Clone, Debug)]
-pub(crate) enum Served {
-    /// All of it.
-    Whole(Arc<Manifest>, RequestOutcome),
-    /// A HEAD.
-    Head {
-        digest: Digest,
-        media_type: String,
-        length: u64,
-        endpoint: EndpointId,
-        outcome: RequestOutcome,
-    },
-    /// From disk.
-    Stale(StaleManifest),
-}
-
-impl Fetched {
-    /// What came of this and of what was asked after it.
-    pub(super) fn then(
-        &self,
-        result: Result<Served, NotFound>,
-        tried: &[Tried],
-        attempts: u32,
-    ) -> Self {
-        Self {
-            result,
-            tried: [&self.tried, tried].concat(),
-            attempts: self.attempts.saturating_add(attempts),
-            generation: self.generation,
-        }
-    }
-}
-
-impl Wish {
-    /// What is asked for as such clients know it.
-    fn asked(&self) -> (Image, Trust) {
-        (self.image.clone(), self.trust)
-    }
-
-    /// The same client's request for the whole of a digest.
-    pub(super) fn of_digest(&self, digest: &Digest) -> Self {
-        let (registry, repository) = (&self.image.registry, &self.image.repository);
-        Self {
-            image: Image::content(registry.clone(), repository.clone(), digest.clone()),
-            kinds: self.kinds,
-            head: false,
-            confirms_denial: false,
-            trust: self.trust,
-        }
-    }
-}
-
-impl fmt::Display for Wish {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Named {
-            registry,
-            repository,
-            reference,
-            ..
-        } = &*self.image;
-        let mark = match reference {
-            Reference::Tag(_) => ':',
-            Reference::Digest(_) => '@',
-        };
-        write!(f, "{registry}/{repository}{mark}{reference}")
-    }
-}
 
 /// Searches, and remembers.
 pub(super) async fn fetch(
     parts: Arc<RelayParts>,
     rules: Arc<Rules>,
     route: Arc<Route>,
-    wish: Arc<Wish>,
+    wish: Arc<FetchKey>,
     request_id: Arc<str>,
-) -> Fetched {
+) -> Ended<Served> {
     let (open, denied) = parts.without_denied(route.clone());
     let route = if wish.confirms_denial { route } else { open };
     parts.hedging.requested(wish.trust);
@@ -153,6 +41,7 @@ pub(super) async fn fetch(
         ended = Box::pin(search(Vec::new())).await.after(ended);
     }
     let limits = rules.config.stale;
+    let is_outage = ended.is_outage();
     let result = match ended.result {
         Ok(found) => {
             if denied.is_some() && matches!(found.endpoint.source, SourceId::Upstream(_)) {
@@ -167,7 +56,6 @@ pub(super) async fn fetch(
                 NotFound::Failed if wish.confirms_denial && had_denied => unconfirmed(&ended.tried),
                 nothing => parts.remember_denial((&route, wish.trust), denied, nothing),
             };
-            let is_outage = ended.tried.iter().any(|tried| tried.cause.is_outage());
             let stale = match nothing {
                 NotFound::Failed if is_outage && !had_denied => {
                     Box::pin(parts.stale.find(&wish.image, wish.kinds, limits)).await
@@ -177,7 +65,7 @@ pub(super) async fn fetch(
             stale.map(Served::Stale).ok_or(nothing)
         }
     };
-    Fetched {
+    Ended {
         result,
         tried: ended.tried,
         attempts: ended.attempts,
@@ -206,7 +94,7 @@ fn unconfirmed(tried: &[Tried]) -> NotFound {
 }
 
 /// Who named what is nowhere for this tag, which is said once of each.
-fn refuted(parts: &RelayParts, wish: &Wish) -> Vec<EndpointId> {
+fn refuted(parts: &RelayParts, wish: &FetchKey) -> Vec<EndpointId> {
     if wish.image.reference.digest().is_some() {
         return Vec::new();
     }
@@ -231,7 +119,7 @@ fn refuted(parts: &RelayParts, wish: &Wish) -> Vec<EndpointId> {
 fn learn(
     parts: &RelayParts,
     route: &Arc<Route>,
-    wish: &Wish,
+    wish: &FetchKey,
     found: Found<Told>,
     limits: config::Stale,
     is_retry: bool,
@@ -323,7 +211,7 @@ pub(super) fn is_anonymous(parts: &RelayParts, route: &Route, endpoint: &Endpoin
 }
 
 /// What an authoritative source has just denied is not answered from disk, ever.
-async fn forget_denied(parts: &RelayParts, wish: &Wish, nothing: &NotFound) {
+async fn forget_denied(parts: &RelayParts, wish: &FetchKey, nothing: &NotFound) {
     let NotFound::Final { answer, .. } = nothing else {
         return;
     };
@@ -350,10 +238,10 @@ async fn search(
     parts: &Arc<RelayParts>,
     rules: &Rules,
     route: &Arc<Route>,
-    wish: &Wish,
+    wish: &FetchKey,
     refuted: Vec<EndpointId>,
     request_id: &Arc<str>,
-) -> Ended<Told> {
+) -> Ended<Found<Told>> {
     let wanted = ManifestWanted {
         first: parts.memories.headed.get(&wish.asked(), Instant::now()),
         refuted,

@@ -7,15 +7,16 @@ use crate::config::{HarborPolicy, Timeouts};
 use crate::exchange::{Answer, Ask};
 use crate::http1::Fields;
 use crate::oci::{Descriptor, Digest, ManifestKinds};
-use crate::relay::answer::header_value;
-use crate::relay::body::blame;
 use crate::relay::coding::{Packed, undone};
-use crate::relay::engine::RelayParts;
+use crate::relay::context::RelayParts;
 use crate::relay::head;
 use crate::relay::memory::{CONTENT_DIGEST, Claims, Image};
+use crate::relay::outcome::Rejection;
+use crate::relay::penalties::penalise;
 use crate::relay::quota;
+use crate::relay::response::header_value;
 use crate::relay::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
-use crate::relay::search::{Rejection, Wanted, unread};
+use crate::relay::search::{Wanted, unread};
 use crate::relay::timing::Timing;
 use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
@@ -170,7 +171,7 @@ impl ManifestWanted {
             Err(_) if is_encoded => Err(Self::coded("it fits nothing")),
             Err(Misfit::Wrong(due)) => {
                 let detail = "the manifest does not fit its digest";
-                blame(&self.parts, (endpoint, &due), self.trust, detail);
+                penalise(&self.parts, (endpoint, &due), self.trust, detail);
                 Err(Self::leave(Scope::Tier, hard, Cause::WrongDigest, detail))
             }
             Err(Misfit::NoManifest) => {

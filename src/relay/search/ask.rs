@@ -3,7 +3,7 @@
 use super::Wanted;
 use crate::exchange::{Answer, Ask, Error, Place};
 use crate::relay::candidates::Candidate;
-use crate::relay::engine::RelayParts;
+use crate::relay::context::RelayParts;
 use crate::relay::head::WORDS;
 use crate::upstream::Connection;
 use hyper::Method;

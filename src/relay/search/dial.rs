@@ -4,46 +4,13 @@
 use crate::cache::Trust;
 use crate::lifecycle;
 use crate::relay::candidates::Candidate;
-use crate::relay::engine::RelayParts;
+use crate::relay::context::RelayParts;
 use crate::topology::{Failure, Outcome, OutcomeReport};
 use crate::upstream::{Connection, Error};
 use futures_util::FutureExt as _;
 use std::future::Future;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-
-/// Connects that run on by themselves at most. A connect beyond them is its request's own, and ends with it.
-const DETACHED: usize = 256;
-
-/// Of them, those of untrusted clients' requests: who comes and goes at a dead address leaves room for others.
-const UNTRUSTED: usize = DETACHED / 4;
-
-/// Places for connects that run on by themselves.
-#[derive(Debug)]
-pub(crate) struct Dials {
-    trusted: Arc<Semaphore>,
-    untrusted: Arc<Semaphore>,
-}
-
-impl Default for Dials {
-    fn default() -> Self {
-        Self {
-            trusted: Arc::new(Semaphore::new(DETACHED - UNTRUSTED)),
-            untrusted: Arc::new(Semaphore::new(UNTRUSTED)),
-        }
-    }
-}
-
-impl Dials {
-    /// A place, if one is free.
-    fn place(&self, trust: Trust) -> Option<OwnedSemaphorePermit> {
-        let places = match trust {
-            Trust::Trusted => &self.trusted,
-            Trust::Untrusted => &self.untrusted,
-        };
-        places.clone().try_acquire_owned().ok()
-    }
-}
+use tokio::sync::oneshot;
 
 /// A connection, ready for a request. `trust`: whose request it is.
 pub(super) fn connect(

@@ -1,8 +1,9 @@
 //! What happened to an attempt, taken in: told to the timing machine, to the list of causes and to health.
 
 use super::reports::{broken_here, report, report_success, told};
-use super::{Event, Rejection, Search, Wanted, dial};
+use super::{Event, Search, Wanted, dial};
 use crate::relay::causes::Tried;
+use crate::relay::outcome::Rejection;
 use crate::relay::policy;
 use crate::relay::rules::{Cause, FinalAnswer, Scope};
 use crate::relay::timing::{AttemptId, Late};

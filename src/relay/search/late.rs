@@ -3,11 +3,12 @@
 
 use super::reports::{report, report_success, told};
 use super::running::Running;
-use super::{Event, Rejection, Search, Wanted};
+use super::{Event, Search, Wanted};
 use crate::cache::Trust;
 use crate::lifecycle::{self, deadline};
 use crate::relay::candidates::Candidate;
-use crate::relay::engine::RelayParts;
+use crate::relay::context::RelayParts;
+use crate::relay::outcome::Rejection;
 use crate::relay::timing::AttemptId;
 use crate::topology::{Failure, InFlight, Outcome, SourceId};
 use std::sync::Arc;

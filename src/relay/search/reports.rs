@@ -1,11 +1,11 @@
 //! What a search tells health, and how an exchange's error is read.
 
-use super::Rejection;
 use crate::cache::Trust;
 use crate::exchange::{self, Place};
 use crate::lifecycle::Panicked;
 use crate::relay::candidates::Candidate;
-use crate::relay::engine::RelayParts;
+use crate::relay::context::RelayParts;
+use crate::relay::outcome::Rejection;
 use crate::relay::rules::{Authority, Cause, FinalAnswer, Scope, left_alone};
 use crate::telemetry::{EventName, StateChange};
 use crate::topology::{EndpointId, Failure, Outcome, OutcomeReport};

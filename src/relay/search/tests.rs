@@ -9,11 +9,11 @@ use crate::exchange::Exchanger;
 use crate::health::{Health, HttpProber};
 use crate::lifecycle::{self, Tasks};
 use crate::oci::{Digest, ResourcePath};
-use crate::relay::Relay;
+use crate::relay::blob::body::{BlobBody, Errand};
 use crate::relay::blob::{BlobWanted, Incoming};
-use crate::relay::body::{BlobBody, Errand};
 use crate::relay::record::RequestRecord;
-use crate::relay::window::Window;
+use crate::relay::transfer::Window;
+use crate::relay::{Relay, RelayParts};
 use crate::route::RouteTable;
 use crate::telemetry::{Captured, EventName, Journal, RequestOutcome};
 use crate::topology::{EndpointStatus, Snapshot, Sources};
@@ -114,7 +114,7 @@ impl Bench {
             &Budget::unlimited(),
         );
         let sizes = home.path().join("sizes");
-        let relay = Relay::new(
+        let relay = Relay::new(RelayParts::new(
             config.clone(),
             client,
             exchanger,
@@ -125,7 +125,7 @@ impl Bench {
             Budget::unlimited(),
             &sizes,
             1,
-        );
+        ));
         let path = format!("/v2/library/a/blobs/{}", Digest::sha256(CONTENT));
         let Ok(ResourcePath::Resource { name, kind }) = ResourcePath::parse(&path) else {
             panic!("it is a blob's");

@@ -4,12 +4,28 @@
 use super::{BuildError, Seen, Unverified, client_config, other_name, provider, source_verifier};
 use crate::config::Tls;
 use crate::topology::Source;
-use crate::upstream::CertificateFault;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::{CertificateError, ClientConfig, Error, OtherError};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Why a certificate is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateFault {
+    /// Nobody in `ca_file` or among the system's roots signed it.
+    UnknownIssuer,
+    /// Its time is over.
+    Expired,
+    /// Its time has not come.
+    NotYetValid,
+    /// It is for other names.
+    WrongName,
+    /// It is an authority's own (CA:TRUE), issued by another one.
+    Authority,
+    /// In rustls' words.
+    Other(String),
+}
 
 /// Settings with which a handshake always succeeds; what was shown is judged afterwards. Nothing secret may be sent
 /// over such a connection.

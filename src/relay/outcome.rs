@@ -4,6 +4,7 @@ use crate::lifecycle::Panicked;
 use crate::relay::causes::{self, Tried};
 use crate::relay::rules::{Cause, FinalAnswer, Scope};
 use crate::topology::{EndpointId, Failure, InFlight, Outcome};
+use std::convert::Infallible;
 
 /// Why an answer is no good.
 #[derive(Debug)]
@@ -23,11 +24,11 @@ pub(crate) enum Rejection {
     },
 }
 
-/// How a search ended.
+/// How a search ended, or several that were made for one thing.
 #[derive(Debug)]
-pub(crate) struct Ended<G> {
-    /// What came of it.
-    pub(crate) result: Result<Found<G>, NotFound>,
+pub(crate) struct Ended<T> {
+    /// What was found.
+    pub(crate) result: Result<T, NotFound>,
     /// Everybody who did not serve.
     pub(crate) tried: Vec<Tried>,
     /// Requests sent and connects begun.
@@ -61,7 +62,7 @@ pub(crate) enum NotFound {
 
 // === impl Ended ===
 
-impl<G> Ended<G> {
+impl<T> Ended<T> {
     /// The search itself panicked.
     pub(crate) fn broken(panicked: &Panicked) -> Self {
         Self {
@@ -76,14 +77,70 @@ impl<G> Ended<G> {
             generation: 0,
         }
     }
-}
 
-impl<G> Ended<G> {
     /// Whether all that failed last was upstream's answer to HEAD: GET may tell more.
     pub(crate) fn head_was_of_no_use(&self) -> bool {
         let last = self.tried.last();
         matches!(self.result, Err(NotFound::Failed))
             && last.is_some_and(|last| last.label == "upstream" && last.cause == Cause::Unusable)
+    }
+
+    /// Whether what was wanted is nowhere, or not as its manifest said: upstream's word, or that of everybody where each of
+    /// them could be asked.
+    pub(crate) fn is_nowhere(&self) -> bool {
+        match &self.result {
+            Ok(_) => false,
+            Err(NotFound::Final { answer, .. }) => *answer == FinalAnswer::NotFound,
+            Err(NotFound::Failed) => {
+                let says_no =
+                    |tried: &Tried| matches!(tried.cause, Cause::NotFound | Cause::WrongLength);
+                self.tried.iter().any(says_no) && !self.is_outage()
+            }
+        }
+    }
+
+    /// Whether somebody could not be asked.
+    pub(crate) fn is_outage(&self) -> bool {
+        self.tried.iter().any(|tried| tried.cause.is_outage())
+    }
+
+    /// What was found, or the end of a search that found nothing.
+    pub(crate) fn found(self) -> Result<T, Ended<Infallible>> {
+        let Self {
+            result,
+            tried,
+            attempts,
+            generation,
+        } = self;
+        result.map_err(|nothing| Ended {
+            result: Err(nothing),
+            tried,
+            attempts,
+            generation,
+        })
+    }
+
+    /// What is made of the result; the rest stays.
+    pub(crate) fn map<U>(
+        self,
+        with: impl FnOnce(Result<T, NotFound>) -> Result<U, NotFound>,
+    ) -> Ended<U> {
+        Ended {
+            result: with(self.result),
+            tried: self.tried,
+            attempts: self.attempts,
+            generation: self.generation,
+        }
+    }
+
+    /// What came of this and of what was asked after it.
+    pub(crate) fn then(&self, result: Result<T, NotFound>, tried: &[Tried], attempts: u32) -> Self {
+        Self {
+            result,
+            tried: [&self.tried, tried].concat(),
+            attempts: self.attempts.saturating_add(attempts),
+            generation: self.generation,
+        }
     }
 
     /// Who did not serve and why, and whose word ended it.
@@ -101,22 +158,5 @@ impl<G> Ended<G> {
         self.tried.splice(0..0, first.tried);
         self.attempts = self.attempts.saturating_add(first.attempts);
         self
-    }
-}
-
-// === impl NotFound ===
-
-impl NotFound {
-    /// Whether what was wanted is nowhere, or not as its manifest said: upstream's word, or that of everybody where each of
-    /// them could be asked.
-    pub(crate) fn is_nowhere(&self, tried: &[Tried]) -> bool {
-        match self {
-            Self::Final { answer, .. } => *answer == FinalAnswer::NotFound,
-            Self::Failed => {
-                let says_no =
-                    |tried: &Tried| matches!(tried.cause, Cause::NotFound | Cause::WrongLength);
-                tried.iter().any(says_no) && !tried.iter().any(|tried| tried.cause.is_outage())
-            }
-        }
     }
 }

@@ -5,29 +5,26 @@
 //! stalls keeps its place until another has answered. What cannot be mended ends with FIN where the sent prefix is
 //! right (containerd asks again from there) and with a reset where it may be wrong.
 
-mod blame;
-mod course;
 mod ends;
 mod errand;
-mod pace;
 mod room;
 mod slow;
 mod source;
 
-pub(crate) use blame::blame;
 pub(crate) use errand::Errand;
 
-use super::answer::{BoxError, LetGo};
-use super::blob::{Fetched, Incoming};
-use super::causes::{self, Tried};
-use super::record::RequestRecord;
-use super::rules::Cause;
-use super::search::{Ended, Search, report};
-use super::window::Window;
+use super::{Fetched, Incoming};
 use crate::lifecycle::Alarm;
+use crate::relay::causes::{self, Tried};
+use crate::relay::outcome::{Ended, Found};
+use crate::relay::record::RequestRecord;
+use crate::relay::response::BoxError;
+use crate::relay::response::LetGo;
+use crate::relay::rules::Cause;
+use crate::relay::search::{Search, report};
+use crate::relay::transfer::{Reassembly, Window};
 use crate::topology::{EndpointId, Failure, InFlight, Outcome};
 use bytes::{Buf as _, Bytes};
-use course::Course;
 use room::Room;
 use slow::Watch;
 use source::{Broken, Source};
@@ -41,12 +38,12 @@ use tokio::time::Instant;
 /// A rest this short is read to its end when the client leaves, so that its connection can be used again.
 const SHORT_REST: u64 = 256 * 1024;
 
-type Resumption = Pin<Box<dyn Future<Output = Ended<Fetched>> + Send>>;
+type Resumption = Pin<Box<dyn Future<Output = Ended<Found<Fetched>>> + Send>>;
 
 /// The body.
 pub struct BlobBody {
     errand: Errand,
-    course: Course,
+    course: Reassembly,
     source: Option<Source>,
     room: Room,
     resumption: Option<Resumption>,
@@ -81,7 +78,7 @@ impl BlobBody {
         in_flight: InFlight,
         record: RequestRecord,
     ) -> Self {
-        let mut course = Course::new(window);
+        let mut course = Reassembly::new(window);
         let room = Room::new(&errand.parts.budget);
         course.begins(endpoint.clone(), incoming.tells_total);
         Self {
@@ -232,7 +229,7 @@ impl BlobBody {
         let Some(span) = self.errand.next_span() else {
             return false;
         };
-        self.course = Course::new(Window::measured(span.length()));
+        self.course = Reassembly::new(Window::measured(span.length()));
         self.left.clear();
         self.mend_until = None;
         self.watch.begin_anew();

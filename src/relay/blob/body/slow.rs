@@ -1,12 +1,12 @@
 //! A body's source that is slow: noticed, said, and left for one that has answered.
 
 use super::BlobBody;
-use super::pace::{Floor, Pace, TooSlow};
 use super::source::Source;
 use crate::lifecycle::Alarm;
 use crate::lifecycle::deadline;
 use crate::relay::rates::Rate;
 use crate::relay::search::{Wanted as _, report};
+use crate::relay::transfer::{LowSpeedLimit, Throughput, TooSlow};
 use crate::topology::{Failure, Outcome};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) struct Watch {
     /// Bytes are wanted and do not come.
     waiting_since: Option<Instant>,
     stall: Alarm,
-    pace: Pace,
+    pace: Throughput,
     /// Another is looked for however many bytes come meanwhile.
     too_slow: Option<TooSlow>,
     /// What it gave and nobody was told of.
@@ -62,7 +62,7 @@ impl BlobBody {
             self.tell_rate();
         }
         let parts = &self.errand.parts;
-        let floor = Floor {
+        let floor = LowSpeedLimit {
             bytes_per_second: parts.limits.floor_bytes_per_second,
             over: parts.timeouts.floor_window,
         };
@@ -103,7 +103,7 @@ impl BlobBody {
     pub(super) fn slow(&mut self, source: Source) {
         let parts = self.errand.parts.clone();
         let detail = match self.watch.too_slow {
-            Some(TooSlow::Floor(floor)) => {
+            Some(TooSlow::Limit(floor)) => {
                 format!("less than {floor} bytes/s in the middle of a blob")
             }
             Some(TooSlow::Others(median)) => format!(

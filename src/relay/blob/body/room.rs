@@ -2,7 +2,7 @@
 //! before it, so that it is one read and the window, however long the client does not read.
 
 use crate::budget::{Budget, Kind, Lease};
-use crate::relay::window::HELD_BACK;
+use crate::relay::transfer::HELD_BACK;
 use crate::upstream::LARGE_READS;
 
 /// What every stream takes, in bytes: the window, a small read, and a record of TLS.

@@ -5,23 +5,23 @@
 //! source's bytes from there on are the test: if they make the digest right, only the end that was held back was wrong,
 //! and nothing wrong was ever let go. If nobody's do, it is what was let go. Nothing but the rest is fetched twice.
 
-use crate::relay::window::{Fault, Window};
+use crate::relay::transfer::window::{Fault, Window};
 use crate::topology::EndpointId;
 use bytes::Bytes;
 
 /// So many sources' ends may be wrong before the body is given up: two addresses of a tier may have one wrong copy, and
 /// the next tier may have it of the same place.
-const MOST_ACCUSED: usize = 4;
+const MOST_SUSPECTS: usize = 4;
 
-/// A body's course.
+/// One body, made of what one source after another sends.
 #[derive(Debug)]
-pub(super) struct Course {
+pub(crate) struct Reassembly {
     window: Window,
     /// Whose bytes come.
     current: Option<EndpointId>,
-    /// Whose bytes were let go, in order; who only offers another end to them after somebody was accused is left out.
+    /// Whose bytes were let go, in order; who only offers another end to them after somebody was suspected is left out.
     released: Vec<EndpointId>,
-    accused: Vec<Accused>,
+    suspects: Vec<Suspect>,
     /// A source told the size of the whole. A manifest's word for it may be wrong, and then so is where the end was looked for:
     /// without another's rest that fits, nobody is known to be wrong.
     is_size_told: bool,
@@ -29,7 +29,7 @@ pub(super) struct Course {
 
 /// A source at whose end the digest was wrong.
 #[derive(Debug)]
-struct Accused {
+struct Suspect {
     who: EndpointId,
     /// It sent every byte so far: it is to blame, whatever else comes.
     is_blamed: bool,
@@ -37,7 +37,7 @@ struct Accused {
 
 /// What the end of a source's bytes means.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Conclusion {
+pub(crate) enum Conclusion {
     /// Everything fits: what is held may be let go.
     Proven(Blamed),
     /// It ended early: another source goes on.
@@ -49,52 +49,52 @@ pub(super) enum Conclusion {
 }
 
 /// Who is known to have sent wrong bytes since the last time.
-pub(super) type Blamed = Vec<EndpointId>;
+pub(crate) type Blamed = Vec<EndpointId>;
 
 /// How a body ends that nobody can go on with.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum LastWord {
+pub(crate) enum LastWord {
     /// What was let go is right as far as anybody knows.
     Fin,
     /// It may be wrong.
     Reset(Blamed),
 }
 
-// === impl Course ===
+// === impl Reassembly ===
 
-impl Course {
-    pub(super) fn new(window: Window) -> Self {
+impl Reassembly {
+    pub(crate) fn new(window: Window) -> Self {
         Self {
             window,
             current: None,
             released: Vec::new(),
-            accused: Vec::new(),
+            suspects: Vec::new(),
             is_size_told: false,
         }
     }
 
     /// A source goes on at the released offset; what is held of another is thrown away. `tells_total`: it told the size of the
     /// whole.
-    pub(super) fn begins(&mut self, who: EndpointId, tells_total: bool) {
+    pub(crate) fn begins(&mut self, who: EndpointId, tells_total: bool) {
         self.is_size_told |= tells_total;
         self.window.discard_held();
         self.current = Some(who);
     }
 
     /// The source broke; what is held of it is thrown away.
-    pub(super) fn breaks(&mut self) {
+    pub(crate) fn breaks(&mut self) {
         self.window.discard_held();
         self.current = None;
     }
 
     /// Takes bytes of the source in; `Some`: it has sent too many.
-    pub(super) fn push(&mut self, chunk: Bytes) -> Option<Conclusion> {
+    pub(crate) fn push(&mut self, chunk: Bytes) -> Option<Conclusion> {
         let pushed = self.window.push(chunk);
-        pushed.err().map(|_| self.accuse())
+        pushed.err().map(|_| self.suspect())
     }
 
     /// The next bytes that may be let go while the source goes on.
-    pub(super) fn release(&mut self) -> Option<Bytes> {
+    pub(crate) fn release(&mut self) -> Option<Bytes> {
         let chunk = self.window.release()?;
         let is_new = self.current.is_some() && self.released.last() != self.current.as_ref();
         if is_new && (!self.is_in_doubt() || self.released.is_empty()) {
@@ -104,25 +104,25 @@ impl Course {
     }
 
     /// The source ended, or everything is there. `is_unannounced`: it did not say that this is the end.
-    pub(super) fn conclude(&mut self, is_unannounced: bool) -> Conclusion {
+    pub(crate) fn conclude(&mut self, is_unannounced: bool) -> Conclusion {
         match self.window.finish() {
             Ok(()) => {
                 // The rest of somebody else made it right: theirs was wrong.
-                let accused = std::mem::take(&mut self.accused).into_iter();
-                let new = accused.filter(|accused| !accused.is_blamed);
-                Conclusion::Proven(new.map(|accused| accused.who).collect())
+                let suspects = std::mem::take(&mut self.suspects).into_iter();
+                let new = suspects.filter(|suspect| !suspect.is_blamed);
+                Conclusion::Proven(new.map(|suspect| suspect.who).collect())
             }
             Err(Fault::TooShort) => Conclusion::Short,
             // Of unknown length: it may go on.
             Err(Fault::WrongDigest) if is_unannounced && !self.window.has_length() => {
                 Conclusion::Short
             }
-            Err(Fault::TooLong | Fault::WrongDigest) => self.accuse(),
+            Err(Fault::TooLong | Fault::WrongDigest) => self.suspect(),
         }
     }
 
     /// Nobody can go on, or not in time.
-    pub(super) fn nobody_is_left(&mut self) -> LastWord {
+    pub(crate) fn nobody_is_left(&mut self) -> LastWord {
         if self.is_in_doubt() {
             LastWord::Reset(self.unproven())
         } else {
@@ -131,32 +131,32 @@ impl Course {
     }
 
     /// Whether what was let go may be wrong.
-    pub(super) fn is_in_doubt(&self) -> bool {
-        !self.accused.is_empty()
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        !self.suspects.is_empty()
     }
 
-    pub(super) fn window(&self) -> &Window {
+    pub(crate) fn window(&self) -> &Window {
         &self.window
     }
 
     /// Whose bytes the body is made of.
-    pub(super) fn sources(&self) -> Vec<EndpointId> {
+    pub(crate) fn sources(&self) -> Vec<EndpointId> {
         let last = self.current.iter();
         let last = last.filter(|last| !self.released.contains(last));
         self.released.iter().chain(last).cloned().collect()
     }
 
     /// The next proven bytes, after [`Conclusion::Proven`].
-    pub(super) fn drain(&mut self) -> Option<Bytes> {
+    pub(crate) fn drain(&mut self) -> Option<Bytes> {
         self.window.drain()
     }
 
     /// Another source told the size that nobody knew.
-    pub(super) fn learn_length(&mut self, length: u64) {
+    pub(crate) fn learn_length(&mut self, length: u64) {
         self.window.learn_length(length);
     }
 
-    fn accuse(&mut self) -> Conclusion {
+    fn suspect(&mut self) -> Conclusion {
         self.window.discard_held();
         let Some(who) = self.current.take() else {
             return Conclusion::Wrong(self.unproven());
@@ -168,8 +168,8 @@ impl Course {
         } else {
             Vec::new()
         };
-        self.accused.push(Accused { who, is_blamed });
-        if !self.window.is_hashed() || self.accused.len() >= MOST_ACCUSED {
+        self.suspects.push(Suspect { who, is_blamed });
+        if !self.window.is_hashed() || self.suspects.len() >= MOST_SUSPECTS {
             blamed.extend(self.unproven());
             Conclusion::Wrong(blamed)
         } else {
@@ -180,9 +180,9 @@ impl Course {
     /// Whom to blame where nothing tells whose bytes are wrong: everybody whose bytes were let go and the first whose end did
     /// not fit, unless somebody is known to be wrong. Who only offered another end may be right.
     fn unproven(&mut self) -> Blamed {
-        let is_known = self.accused.iter().any(|accused| accused.is_blamed);
+        let is_known = self.suspects.iter().any(|suspect| suspect.is_blamed);
         let is_known = is_known || (!self.is_size_told && self.window.has_length());
-        let first = self.accused.first().map(|accused| accused.who.clone());
+        let first = self.suspects.first().map(|suspect| suspect.who.clone());
         let mut blamed = Vec::new();
         if !is_known {
             for who in std::mem::take(&mut self.released).into_iter().chain(first) {

@@ -2,7 +2,7 @@
 
 use crate::oci::ContentRange;
 use crate::relay::blob::BlobWanted;
-use crate::relay::engine::RelayParts;
+use crate::relay::context::RelayParts;
 use crate::relay::memory::Pulled;
 use crate::relay::timing::Timing;
 use crate::route::Route;

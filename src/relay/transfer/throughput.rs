@@ -9,7 +9,7 @@ const FAR_BELOW: u64 = 20;
 
 /// What is too slow, whatever others give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Floor {
+pub(crate) struct LowSpeedLimit {
     /// Below this many bytes per second; 0: nothing is too slow.
     pub(crate) bytes_per_second: u64,
     /// Judged over this much waiting.
@@ -20,14 +20,14 @@ pub(crate) struct Floor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TooSlow {
     /// It gives less than the floor, in bytes per second.
-    Floor(u64),
+    Limit(u64),
     /// It gives less than a twentieth of this, in bytes per second: the median of what other addresses gave.
     Others(u64),
 }
 
 /// One body's judgement of its sources.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct Throughput {
     /// Since the floor was last asked.
     of_floor: Rate,
     /// Since the others were last asked.
@@ -38,9 +38,9 @@ pub(crate) struct Pace {
     compared: bool,
 }
 
-// === impl Floor ===
+// === impl LowSpeedLimit ===
 
-impl Floor {
+impl LowSpeedLimit {
     /// For who goes on where another was below it: a pull has time to wait for one drip, not for three in a row. A body that
     /// is taken away too early is only fetched elsewhere, and not before that has answered.
     fn sooner(self) -> Duration {
@@ -53,14 +53,14 @@ impl Floor {
     }
 }
 
-// === impl Pace ===
+// === impl Throughput ===
 
-impl Pace {
+impl Throughput {
     /// Bytes came after so much waiting. `others`: the median of what other addresses gave, if it is known; asked for
     /// when enough time was waited.
     pub(crate) fn judge(
         &mut self,
-        floor: Floor,
+        floor: LowSpeedLimit,
         waited: Duration,
         bytes: u64,
         others: impl FnOnce() -> Option<u64>,
@@ -79,7 +79,7 @@ impl Pace {
             && std::mem::take(&mut self.of_floor).is_below(floor.bytes_per_second)
         {
             self.dripped = true;
-            return Some(TooSlow::Floor(floor.bytes_per_second));
+            return Some(TooSlow::Limit(floor.bytes_per_second));
         }
         if !self.compared && self.of_others.waited >= floor.beside_others() {
             let rate = std::mem::take(&mut self.of_others);
@@ -100,7 +100,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const FLOOR: Floor = Floor {
+    const FLOOR: LowSpeedLimit = LowSpeedLimit {
         bytes_per_second: 16 * 1024,
         over: Duration::from_secs(10),
     };
@@ -113,19 +113,19 @@ mod tests {
 
     #[test]
     fn a_drip_is_seen_after_ten_seconds_of_waiting() {
-        let mut pace = Pace::default();
+        let mut pace = Throughput::default();
         for _ in 0..9 {
             assert_eq!(pace.judge(FLOOR, SECOND, 1000, alone), None);
         }
-        let drips = Some(TooSlow::Floor(16 * 1024));
+        let drips = Some(TooSlow::Limit(16 * 1024));
         assert_eq!(pace.judge(FLOOR, SECOND, 1000, alone), drips);
     }
 
     /// Three in a row at 1 kB/s, each with its first bytes at once: 10 s and twice 1.25 s.
     #[test]
     fn the_next_drip_is_seen_sooner() {
-        let mut pace = Pace::default();
-        let drips = Some(TooSlow::Floor(16 * 1024));
+        let mut pace = Throughput::default();
+        let drips = Some(TooSlow::Limit(16 * 1024));
         assert_eq!(pace.judge(FLOOR, 10 * SECOND, 10_000, alone), drips);
         pace.begin_anew();
         let millis = Duration::from_millis;
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_slow_line_above_the_floor_is_left_alone() {
-        let mut pace = Pace::default();
+        let mut pace = Throughput::default();
         for _ in 0..100 {
             assert_eq!(pace.judge(FLOOR, SECOND, 16 * 1024, alone), None);
         }
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn time_without_waiting_does_not_count() {
-        let mut pace = Pace::default();
+        let mut pace = Throughput::default();
         for _ in 0..10_000 {
             let others = || Some(100 * MIB);
             assert_eq!(pace.judge(FLOOR, Duration::ZERO, 1, others), None);
@@ -155,12 +155,12 @@ mod tests {
 
     #[test]
     fn a_floor_of_nothing_finds_nothing() {
-        let floor = Floor {
+        let floor = LowSpeedLimit {
             bytes_per_second: 0,
             ..FLOOR
         };
         let others = || Some(100 * MIB);
-        let judged = Pace::default().judge(floor, 60 * SECOND, 0, others);
+        let judged = Throughput::default().judge(floor, 60 * SECOND, 0, others);
         assert_eq!(judged, None);
     }
 
@@ -179,7 +179,7 @@ mod tests {
             (u64::MAX, Some(u64::MAX), false),
         ];
         for (rate, median, due) in table {
-            let mut pace = Pace::default();
+            let mut pace = Throughput::default();
             let early = pace.judge(FLOOR, SECOND, rate, || median);
             assert_eq!(early, None, "{rate} of {median:?}");
             let judged = pace.judge(FLOOR, SECOND, rate, || median);
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_body_is_taken_from_a_source_for_the_others_sake_once() {
-        let mut pace = Pace::default();
+        let mut pace = Throughput::default();
         let others = || Some(100 * MIB);
         let judged = pace.judge(FLOOR, 2 * SECOND, 40_000, others);
         assert_eq!(judged, Some(TooSlow::Others(100 * MIB)));
@@ -199,16 +199,16 @@ mod tests {
             assert_eq!(pace.judge(FLOOR, 2 * SECOND, 40_000, others), None);
         }
         // The floor holds all the same.
-        let drips = Some(TooSlow::Floor(16 * 1024));
+        let drips = Some(TooSlow::Limit(16 * 1024));
         assert_eq!(pace.judge(FLOOR, 10 * SECOND, 0, others), drips);
     }
 
     #[test]
     fn no_number_is_too_large() {
-        let mut pace = Pace::default();
+        let mut pace = Throughput::default();
         for _ in 0..3 {
             let judged = pace.judge(FLOOR, Duration::MAX, u64::MAX, || Some(u64::MAX));
-            assert_eq!(judged, Some(TooSlow::Floor(16 * 1024)));
+            assert_eq!(judged, Some(TooSlow::Limit(16 * 1024)));
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The course's promises, by example and by property.
+//! The promises of reassembly, by example and by property.
 
 use super::*;
 use crate::oci::Digest;
-use crate::relay::window::HELD_BACK;
+use crate::relay::transfer::window::HELD_BACK;
 use crate::topology::SourceId;
 use proptest::prelude::*;
 use std::net::SocketAddr;
@@ -74,16 +74,16 @@ struct Played {
 /// Plays the sources in order, as the body does: each is asked from the released offset on.
 fn play(blob: &[u8], sources: &[Script], knows_length: bool) -> Played {
     let length = knows_length.then_some(blob.len() as u64);
-    let mut course = Course::new(Window::hashed(Digest::sha256(blob), length));
+    let mut body = Reassembly::new(Window::hashed(Digest::sha256(blob), length));
     let (mut got, mut blamed, mut fetched) = (Vec::new(), Vec::new(), 0);
     for (number, source) in sources.iter().enumerate() {
         let sent = source.sends(blob);
-        let from = usize::try_from(course.window().released()).unwrap();
-        course.begins(who(number), true);
+        let from = usize::try_from(body.window().released()).unwrap();
+        body.begins(who(number), true);
         let mut conclusion = None;
         for chunk in sent.get(from..).unwrap_or_default().chunks(source.chunk) {
             // A source is never read further than the length that is known.
-            let held = usize::try_from(course.window().received()).unwrap();
+            let held = usize::try_from(body.window().received()).unwrap();
             let wanted = if knows_length {
                 blob.len() - held
             } else {
@@ -91,23 +91,23 @@ fn play(blob: &[u8], sources: &[Script], knows_length: bool) -> Played {
             };
             let chunk = &chunk[..chunk.len().min(wanted)];
             fetched += chunk.len();
-            conclusion = course.push(Bytes::copy_from_slice(chunk));
-            while let Some(chunk) = course.release() {
+            conclusion = body.push(Bytes::copy_from_slice(chunk));
+            while let Some(chunk) = body.release() {
                 got.extend_from_slice(&chunk);
             }
-            if conclusion.is_some() || course.window().is_full() {
+            if conclusion.is_some() || body.window().is_full() {
                 break;
             }
         }
-        let broke = matches!(source.manner, Manner::BreaksAt(_)) && !course.window().is_full();
+        let broke = matches!(source.manner, Manner::BreaksAt(_)) && !body.window().is_full();
         if broke {
-            course.breaks();
+            body.breaks();
             continue;
         }
-        match conclusion.unwrap_or_else(|| course.conclude(false)) {
+        match conclusion.unwrap_or_else(|| body.conclude(false)) {
             Conclusion::Proven(more) => {
                 blamed.extend(more);
-                while let Some(chunk) = course.drain() {
+                while let Some(chunk) = body.drain() {
                     got.extend_from_slice(&chunk);
                 }
                 return Played {
@@ -117,7 +117,7 @@ fn play(blob: &[u8], sources: &[Script], knows_length: bool) -> Played {
                     fetched,
                 };
             }
-            Conclusion::Short => course.breaks(),
+            Conclusion::Short => body.breaks(),
             Conclusion::Doubtful(more) => blamed.extend(more),
             Conclusion::Wrong(more) => {
                 blamed.extend(more);
@@ -130,7 +130,7 @@ fn play(blob: &[u8], sources: &[Script], knows_length: bool) -> Played {
             }
         }
     }
-    let end = match course.nobody_is_left() {
+    let end = match body.nobody_is_left() {
         LastWord::Fin => End::Fin,
         LastWord::Reset(more) => {
             blamed.extend(more);
@@ -266,7 +266,7 @@ fn manner(size: usize) -> impl Strategy<Value = Manner> {
     ]
 }
 
-fn course() -> impl Strategy<Value = (usize, Vec<Script>)> {
+fn body() -> impl Strategy<Value = (usize, Vec<Script>)> {
     (1_usize..160_000).prop_flat_map(|size| {
         let script = (manner(size), 1_000_usize..40_000);
         let script = script.prop_map(|(manner, chunk)| Script { manner, chunk });
@@ -277,7 +277,7 @@ fn course() -> impl Strategy<Value = (usize, Vec<Script>)> {
 proptest! {
     /// Whatever the sources do, in any order, cut anywhere: exactly the right bytes, or an end that is none.
     #[test]
-    fn exact_bytes_or_an_abort((size, sources) in course(), knows_length in any::<bool>()) {
+    fn exact_bytes_or_an_abort((size, sources) in body(), knows_length in any::<bool>()) {
         let blob = blob(size);
         let played = play(&blob, &sources, knows_length);
         let manners: Vec<Manner> = sources.iter().map(|source| source.manner).collect();

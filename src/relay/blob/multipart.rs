@@ -1,10 +1,11 @@
 //! Several ranges of a blob as one body, `multipart/byteranges` (RFC 9110, 14.6): the parts in the order in which they were asked
 //! for. The bytes come from one [`BlobBody`], span after span; those between the parts of a span are left out.
 
-use super::answer::{BoxError, LetGo};
-use super::blob::Span;
 use super::body::BlobBody;
 use crate::oci::ContentRange;
+use crate::relay::blob::ranged::Span;
+use crate::relay::response::BoxError;
+use crate::relay::response::LetGo;
 use bytes::{Buf as _, Bytes};
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,11 +1,13 @@
 //! How a body ends: cleanly, with FIN, with a reset, or not yet.
 
-use super::course::{Conclusion, LastWord};
 use super::source::Source;
-use super::{BlobBody, Stage, blame};
+use super::{BlobBody, Stage};
 use crate::lifecycle::{contained_step, deadline};
-use crate::relay::answer::{BoxError, LetGo};
+use crate::relay::penalties::penalise;
+use crate::relay::response::BoxError;
+use crate::relay::response::LetGo;
 use crate::relay::search::Wanted as _;
+use crate::relay::transfer::{Conclusion, LastWord};
 use crate::topology::{EndpointId, Failure};
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -125,7 +127,7 @@ impl BlobBody {
         let (parts, wanted) = (&self.errand.parts, &self.errand.wanted);
         let (digest, trust) = (wanted.digest_ref(), wanted.trust());
         for endpoint in blamed {
-            blame(parts, (endpoint, digest), trust, MISFIT);
+            penalise(parts, (endpoint, digest), trust, MISFIT);
         }
     }
 }

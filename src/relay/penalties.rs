@@ -2,14 +2,14 @@
 
 use crate::cache::Trust;
 use crate::oci::Digest;
-use crate::relay::engine::RelayParts;
+use crate::relay::context::RelayParts;
 use crate::telemetry::{EventName, StateChange};
 use crate::topology::EndpointId;
 use tokio::time::Instant;
 
 /// Wrong bytes: metric, event, and no more of this digest from this address for a while.
 /// `trust`: of whoever pulled it.
-pub(crate) fn blame(
+pub(crate) fn penalise(
     parts: &RelayParts,
     (endpoint, digest): (&EndpointId, &Digest),
     trust: Trust,

@@ -1,0 +1,192 @@
+//! What all requests share: the configuration in force, the published snapshot, who carries requests out, and what the pull path
+//! remembers.
+
+use super::dials::Dials;
+use super::fetched::{FetchKey, Served};
+use super::flight::Flights;
+use super::hedge::Hedging;
+use super::memory::{Memories, Pulled, Size};
+use super::outcome::{Ended, NotFound};
+use super::quota::CoolDowns;
+use super::rates::Rates;
+use super::record::Sinks;
+use super::rules::FinalAnswer;
+use super::sizes::KnownSizes;
+use super::stale::Stale;
+use super::sticky::Sticky;
+use crate::budget::{Budget, Keeper};
+use crate::cache::Trust;
+use crate::config::{Config, Limits, Timeouts};
+use crate::discovery::Discovery;
+use crate::exchange::Exchanger;
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::route::{Route, RouteTable};
+use crate::telemetry::Journal;
+use crate::topology::{Snapshot, SourceId};
+use crate::upstream::Client;
+use arc_swap::ArcSwap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// What all searches share.
+#[derive(Debug)]
+pub struct RelayParts {
+    /// The configuration in force with its routes; swapped as one.
+    pub(crate) rules: ArcSwap<Rules>,
+    pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) client: Client,
+    pub(crate) exchanger: Exchanger,
+    pub(crate) discovery: Discovery,
+    pub(crate) health: Health,
+    pub(crate) sinks: Arc<Sinks>,
+    pub(crate) sizes: KnownSizes,
+    pub(crate) memories: Memories,
+    pub(crate) stickiness: Sticky,
+    pub(crate) hedging: Hedging,
+    pub(crate) stale: Stale,
+    pub(crate) dials: Dials,
+    pub(crate) cool_downs: CoolDowns,
+    pub(crate) rates: Rates,
+    /// The searches for manifests that are under way, by configuration and key.
+    pub(crate) flights: Flights<(u64, Arc<FetchKey>), Ended<Served>>,
+    /// The same for sizes of blobs.
+    pub(crate) size_flights: Flights<(u64, Pulled), Arc<Ended<Size>>>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) limits: Limits,
+    /// Of what waits in memory.
+    pub(crate) budget: Budget,
+    random: AtomicU64,
+}
+
+/// A configuration with its routes.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) config: Arc<Config>,
+    pub(crate) routes: RouteTable,
+    /// Tells configurations apart.
+    pub(crate) generation: u64,
+}
+
+// === impl RelayParts ===
+
+impl RelayParts {
+    /// `seed` feeds request numbers and tie-breaking; `sizes` is the file of known sizes of an earlier run.
+    #[must_use]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the composition root hands over what it built, once"
+    )]
+    pub fn new(
+        config: Arc<Config>,
+        client: Client,
+        exchanger: Exchanger,
+        discovery: Discovery,
+        health: Health,
+        journal: Journal,
+        metrics: Arc<Metrics>,
+        budget: Budget,
+        sizes: &Path,
+        seed: u64,
+    ) -> Self {
+        let directory = config.state_directory.join("manifests");
+        let stale = Stale::start(directory, journal.clone(), budget.clone());
+        let (timeouts, limits) = (config.timeouts, config.limits);
+        Self {
+            rules: ArcSwap::from_pointee(Rules {
+                routes: RouteTable::of(config.clone()),
+                config,
+                generation: 0,
+            }),
+            snapshots: health.snapshot(),
+            client,
+            exchanger,
+            discovery,
+            health,
+            sinks: Arc::new(Sinks { journal, metrics }),
+            sizes: KnownSizes::load(sizes, &budget),
+            memories: Memories::new(budget.limit()),
+            stickiness: Sticky::default(),
+            hedging: Hedging::default(),
+            stale,
+            dials: Dials::default(),
+            cool_downs: CoolDowns::default(),
+            rates: Rates::default(),
+            flights: Flights::default(),
+            size_flights: Flights::default(),
+            timeouts,
+            limits,
+            budget,
+            random: AtomicU64::new(seed | 1),
+        }
+    }
+
+    /// A number nobody can foretell much of; for tie-breaking and request numbers, not for secrets.
+    pub(crate) fn random(&self) -> u64 {
+        let value = self
+            .random
+            .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        value ^ (value >> 31)
+    }
+
+    /// The route less upstream where upstream denied the repository a while ago; then with the reason.
+    pub(crate) fn without_denied(&self, route: Arc<Route>) -> (Arc<Route>, Option<String>) {
+        let reason = || {
+            let key = (route.registry_label.clone(), route.repository.clone());
+            self.memories.denials.get(&key, Instant::now())
+        };
+        let Some(reason) = (!self.memories.denials.is_empty()).then(reason).flatten() else {
+            return (route, None);
+        };
+        let mut route = Route::clone(&route);
+        route
+            .legs
+            .retain(|leg| !matches!(leg.source, SourceId::Upstream(_)));
+        (Arc::new(route), Some(reason))
+    }
+
+    /// Upstream serves what it has denied a while ago.
+    pub(crate) fn forget_denial(&self, route: &Route) {
+        let key = (route.registry_label.clone(), route.repository.clone());
+        self.memories.denials.change(|denials| denials.remove(&key));
+    }
+
+    /// Remembers upstream's denial; where one was remembered already, the tiers' failure stays that denial.
+    pub(crate) fn remember_denial(
+        &self,
+        (route, trust): (&Route, Trust),
+        remembered: Option<String>,
+        nothing: NotFound,
+    ) -> NotFound {
+        if let NotFound::Final {
+            answer: FinalAnswer::Denied,
+            detail,
+            ..
+        } = &nothing
+        {
+            let key = (route.registry_label.clone(), route.repository.clone());
+            self.memories
+                .denials
+                .put(key, detail.clone(), trust, Instant::now());
+        }
+        match (remembered, nothing) {
+            (Some(detail), NotFound::Failed) => NotFound::Final {
+                answer: FinalAnswer::Denied,
+                by: "upstream".to_owned(),
+                detail,
+            },
+            (_, nothing) => nothing,
+        }
+    }
+}
+
+impl Keeper for RelayParts {
+    fn give_up(&self, is_enough: &dyn Fn() -> bool) {
+        self.memories.give_up(is_enough);
+    }
+}

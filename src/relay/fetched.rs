@@ -1,0 +1,77 @@
+//! What is searched for once for all who ask for it, and what came of it.
+
+use super::memory::{Image, Manifest, Named};
+use super::stale::StaleManifest;
+use crate::cache::Trust;
+use crate::oci::{Digest, ManifestKinds, Reference};
+use crate::telemetry::RequestOutcome;
+use crate::topology::EndpointId;
+use std::fmt;
+use std::sync::Arc;
+
+/// What is asked for and by whom; equal ones get the same answer. What an untrusted client begins teaches as one, so a
+/// trusted one does not share it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FetchKey {
+    pub(crate) image: Image,
+    /// The kinds of manifest that the client takes.
+    pub(crate) kinds: ManifestKinds,
+    pub(crate) head: bool,
+    /// Its user reads what the answer says of a denial (design P4): what upstream said a while ago is asked again.
+    pub(crate) confirms_denial: bool,
+    pub(crate) trust: Trust,
+}
+
+/// A good answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Served {
+    /// All of it.
+    Whole(Arc<Manifest>, RequestOutcome),
+    /// A HEAD.
+    Head {
+        digest: Digest,
+        media_type: String,
+        length: u64,
+        endpoint: EndpointId,
+        outcome: RequestOutcome,
+    },
+    /// From disk.
+    Stale(StaleManifest),
+}
+
+// === impl FetchKey ===
+
+impl FetchKey {
+    /// What is asked for as such clients know it.
+    pub(crate) fn asked(&self) -> (Image, Trust) {
+        (self.image.clone(), self.trust)
+    }
+
+    /// The same client's request for the whole of a digest.
+    pub(crate) fn of_digest(&self, digest: &Digest) -> Self {
+        let (registry, repository) = (&self.image.registry, &self.image.repository);
+        Self {
+            image: Image::content(registry.clone(), repository.clone(), digest.clone()),
+            kinds: self.kinds,
+            head: false,
+            confirms_denial: false,
+            trust: self.trust,
+        }
+    }
+}
+
+impl fmt::Display for FetchKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Named {
+            registry,
+            repository,
+            reference,
+            ..
+        } = &*self.image;
+        let mark = match reference {
+            Reference::Tag(_) => ':',
+            Reference::Digest(_) => '@',
+        };
+        write!(f, "{registry}/{repository}{mark}{reference}")
+    }
+}

@@ -1,0 +1,171 @@
+//! The answers where nothing is served: what the rules refuse, and what a search did not find (design P4). Only 403, 404, 405, 416
+//! and 503 leave this module, 400 to lists; never a challenge, never a redirect. 403 only where upstream denied and the client
+//! shows it.
+
+use super::causes::{self, Tried};
+use super::context::RelayParts;
+use super::outcome::{Ended, NotFound as Nothing};
+use super::record::RequestRecord;
+use super::request::PullRequest;
+use super::response::{Answered, Full, head_of, header_value, marked};
+use super::rules::{Cause, FinalAnswer};
+use crate::oci::{ErrorCode, error_body};
+use crate::route::{Leg, Refusal, Route};
+use crate::telemetry::RequestOutcome;
+use crate::topology::Snapshot;
+use hyper::StatusCode;
+use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use tokio::time::Instant;
+
+/// An error with the OCI error JSON. For HEAD the body stays away and its length is told, as HTTP wants it.
+pub(crate) fn refusal(
+    (status, code, message): (StatusCode, ErrorCode, &str),
+    outcome: RequestOutcome,
+    head: bool,
+    mut record: RequestRecord,
+) -> Answered {
+    record.answers(status.as_u16(), outcome, Instant::now());
+    let json = error_body(code, message);
+    let length = json.len();
+    head_of(status, &record)
+        .with(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .with(CONTENT_LENGTH, length)
+        .and(if head {
+            Full::empty(record)
+        } else {
+            Full::recorded(json.into(), record)
+        })
+}
+
+/// The answer where a panic took the request's own. Its record was complete with the panic.
+pub(crate) fn broken(head: bool, request_id: &str) -> Answered {
+    let json = error_body(
+        ErrorCode::Unavailable,
+        "a bug of harbor-pilot; its journal says more",
+    );
+    let answer = marked(StatusCode::SERVICE_UNAVAILABLE, header_value(request_id))
+        .with(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .with(CONTENT_LENGTH, json.len());
+    answer.and(Full::plain(if head { String::new() } else { json }))
+}
+
+/// Of an answer to HEAD containerd 2 shows the status line alone, and of several hosts' the first. The pod's secret may have failed
+/// in another way than none at all.
+const FORBIDDEN: &str =
+    "Forbidden without a secret (containerd's log has the registry's own answer)";
+
+pub(crate) fn not_routed(refused: &Refusal, head: bool, record: RequestRecord) -> Answered {
+    let (not_found, no) = (StatusCode::NOT_FOUND, RequestOutcome::Refused);
+    let (status, code, outcome) = match refused {
+        Refusal::NoSource(_) => {
+            let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+            (unavailable, ErrorCode::Unavailable, RequestOutcome::Failed)
+        }
+        Refusal::InvalidName => (not_found, ErrorCode::NameInvalid, no),
+        Refusal::NotConfigured(_) | Refusal::Private(_) => (not_found, ErrorCode::NameUnknown, no),
+        // That there is no such name would end it: of this a client goes on to the referrers' tag (OCI distribution spec,
+        // "Unavailable Referrers API").
+        Refusal::NotRelayed(_) => (not_found, ErrorCode::Unsupported, no),
+    };
+    let message = refused.to_string();
+    refusal((status, code, &message), outcome, head, record)
+}
+
+/// The answer where a search found nothing. `what` was wanted, for people: `docker.io/library/app:1`; `unknown`: the code for what
+/// does not exist.
+pub(crate) fn not_served<T>(
+    ended: &Ended<T>,
+    (what, unknown): (&str, ErrorCode),
+    (parts, route): (&RelayParts, &Route),
+    request: &PullRequest,
+    record: RequestRecord,
+) -> Answered {
+    use RequestOutcome::{Failed, NotFound, Refused, Served};
+    let all_tried = |prefix: &str| causes::message(prefix, &ended.tried);
+    let (status, code, message, outcome) = match &ended.result {
+        Err(Nothing::Final { answer, by, detail }) => {
+            let (status, code, message, outcome) = match answer {
+                FinalAnswer::NotFound => (404, unknown, format!("not found at {by}"), NotFound),
+                FinalAnswer::Denied | FinalAnswer::Withheld => {
+                    let shown = (403, ErrorCode::Denied);
+                    let (status, code) = match request.shows_denials {
+                        true => shown,
+                        false => (404, unknown),
+                    };
+                    let message = format!(
+                        "denied by {by} to this agent; containerd may ask with its own secret"
+                    );
+                    (status, code, message, Refused)
+                }
+                FinalAnswer::Unconfirmed => {
+                    let why = format!("{what}: denied by {by} a while ago, which is not well now");
+                    let message = all_tried(&why);
+                    return refuse((404, unknown, &message), Failed, request, record);
+                }
+                FinalAnswer::Policy => {
+                    let message = format!("denied by policy at {by}: {detail}");
+                    (404, unknown, message, Refused)
+                }
+                FinalAnswer::RangeNotSatisfiable => {
+                    let message = "the range begins behind the end".to_owned();
+                    (416, ErrorCode::Unsupported, message, Served)
+                }
+                FinalAnswer::NotTaken(status) => {
+                    let message = format!("{by} does not take the request: {detail}");
+                    (*status, ErrorCode::Unsupported, message, Refused)
+                }
+                FinalAnswer::NoMemory => (503, ErrorCode::Unavailable, detail.clone(), Failed),
+            };
+            (status, code, format!("{what}: {message}"), outcome)
+        }
+        _ if is_at_no_tier(route, &parts.snapshots.borrow(), &ended.tried) => {
+            let why = "no healthy tier has it, and the registry may not be asked directly";
+            (404, unknown, all_tried(&format!("{what}: {why}")), NotFound)
+        }
+        _ => {
+            let message = all_tried(&format!("no source could serve {what}"));
+            (503, ErrorCode::Unavailable, message, Failed)
+        }
+    };
+    refuse((status, code, &message), outcome, request, record)
+}
+
+fn refuse(
+    (status, code, message): (u16, ErrorCode, &str),
+    outcome: RequestOutcome,
+    request: &PullRequest,
+    record: RequestRecord,
+) -> Answered {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let mut answer = refusal((status, code, message), outcome, request.head, record);
+    if status == StatusCode::FORBIDDEN {
+        answer.head.reason = Some(FORBIDDEN);
+    }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        // Of a source that takes GET no more than HEAD nothing is left to be named (RFC 9110, 10.2.1).
+        let allowed = if request.head { "GET" } else { "" };
+        answer.head.set(ALLOW, HeaderValue::from_static(allowed));
+    }
+    answer
+}
+
+/// Whether every tier that is in use says that it has not got it, where nobody else may be asked: a Harbor's 404 means less than
+/// it says, and nobody's means more here (design P3).
+fn is_at_no_tier(route: &Route, snapshot: &Snapshot, tried: &[Tried]) -> bool {
+    let of = |leg: &Leg| {
+        let label = leg.source.label().to_owned();
+        tried.iter().filter(move |tried| tried.label == label)
+    };
+    let says_no = |leg: &Leg| {
+        of(leg).any(|tried| tried.cause == Cause::NotFound)
+            && of(leg).all(|tried| tried.cause == Cause::NotFound || tried.cause.is_outage())
+    };
+    let is_ready = |leg: &Leg| {
+        let state = snapshot.source(&leg.source);
+        state.is_some_and(|state| state.ready)
+    };
+    let mut legs = route.legs.iter();
+    !route.legs.iter().any(|leg| leg.authoritative)
+        && route.legs.iter().any(says_no)
+        && legs.all(|leg| says_no(leg) || !is_ready(leg))
+}

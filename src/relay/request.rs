@@ -1,0 +1,41 @@
+//! One request of a client, as the listener has read it.
+
+use crate::cache::Trust;
+use crate::oci::{RangeSpec, Ranges, RawName, ResourceKind};
+use hyper::header::HeaderValue;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// One request for a resource, parsed.
+#[derive(Clone, Debug)]
+pub struct PullRequest {
+    /// HEAD instead of GET.
+    pub head: bool,
+    /// `?ns=`, decoded.
+    pub ns: Option<String>,
+    /// The name in the path.
+    pub name: RawName,
+    /// What of it.
+    pub kind: ResourceKind,
+    /// The client's `Accept`, several joined.
+    pub accept: Option<HeaderValue>,
+    /// The client's `Range`; none for HEAD.
+    pub ranges: Option<Ranges>,
+    /// It is a client that tells its user of a 403, and goes on to the registry all the same (design P4): containerd 2.
+    pub shows_denials: bool,
+    /// What else stood in the query (`n`, `last`), for lists.
+    pub query: Option<String>,
+    /// Who asks: what its pull teaches is kept accordingly.
+    pub trust: Trust,
+    /// Set when the connection must end with a reset instead of an end (design P8): what was sent is wrong.
+    pub reset: Arc<AtomicBool>,
+}
+
+// === impl PullRequest ===
+
+impl PullRequest {
+    /// The range that is asked for, if it is one.
+    pub(crate) fn range(&self) -> Option<RangeSpec> {
+        self.ranges.as_ref()?.single()
+    }
+}

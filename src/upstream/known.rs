@@ -1,0 +1,60 @@
+//! A source as the client knows it: with its TLS settings, built once.
+
+use super::tls::{self, SourceTls};
+use crate::topology::Source;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// A source with its TLS settings. A changed source is another one.
+pub(super) struct Known {
+    pub(super) source: Arc<Source>,
+    /// Or why they cannot be built. A source without TLS needs them only for the hosts that it names.
+    tls: OnceLock<Result<SourceTls, Arc<str>>>,
+    /// It is the one that is known now: its connections are kept. Changed and read under the lock.
+    kept: AtomicBool,
+}
+
+// === impl Known ===
+
+impl Known {
+    /// Builds the TLS settings at once where they are needed for certain.
+    pub(super) fn of(source: &Arc<Source>) -> Arc<Self> {
+        let known = Self {
+            source: source.clone(),
+            tls: OnceLock::new(),
+            kept: AtomicBool::new(false),
+        };
+        if source.url.https {
+            let _built = known.tls();
+        }
+        Arc::new(known)
+    }
+
+    /// The TLS settings, or why they cannot be built.
+    pub(super) fn tls(&self) -> &Result<SourceTls, Arc<str>> {
+        self.tls.get_or_init(|| {
+            let also = tls::other_name(&self.source);
+            SourceTls::of(&self.source.tls, also).map_err(|error| error.to_string().into())
+        })
+    }
+
+    /// Where it is known, its connections are kept.
+    pub(super) fn kept_from_now_on(self: &Arc<Self>) -> Arc<Self> {
+        self.kept.store(true, Ordering::Relaxed);
+        self.clone()
+    }
+
+    /// Whether its connections are kept.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// It is known no more.
+    pub(super) fn forgotten(&self) {
+        self.kept.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_of(&self, source: &Arc<Source>) -> bool {
+        Arc::ptr_eq(&self.source, source) || self.source == *source
+    }
+}
