@@ -5,31 +5,28 @@
 //! put into the base, so that the user's own edits stay, and `restore` is to write the base.
 
 mod base;
-mod edit;
 mod execute;
-mod hand_over;
+mod leave;
 mod left;
 mod look;
 mod pass;
 mod registries;
-mod restore;
 mod search;
 mod starts;
 
 pub use execute::{Done, Outcome, execute};
-pub use hand_over::hand_over;
+pub use leave::{Released, hand_over, release};
 pub use left::Left;
 pub(in crate::node) use look::chain;
 use look::standing;
 pub use look::{Disk, look};
 pub use pass::{Everything, Hooks, Pass, Passed, Tiers, agent_of, preview, run};
-pub use restore::{Released, release, restore};
 pub use search::Places;
 
 use super::desired::{self, DesiredHost, Situation};
 use super::detect::{Detected, Found};
-use super::hosts_toml;
-use super::ledger::{Kind, Ledger};
+use super::hosts_toml::{self, Merged};
+use super::ledger::{Entry, Kind, Ledger};
 use super::write::Standing;
 use crate::config::{Config, Runtime};
 use std::collections::BTreeSet;
@@ -90,8 +87,6 @@ pub struct Step {
     pub new: Option<Standing>,
     /// As it would stand without us.
     pub base: Option<Standing>,
-    /// Its directory must be made with it, or goes with it.
-    pub makes_directory: bool,
     /// Why, a sentence each.
     pub reasons: Vec<String>,
 }
@@ -125,6 +120,27 @@ impl Plan {
         self.leave(path, why);
         if let Some(left) = self.left.last_mut() {
             left.waits = true;
+        }
+    }
+
+    /// A file from what it is to what it shall be, with what it would be without us.
+    fn change(
+        &mut self,
+        path: &Path,
+        kind: Kind,
+        (old, new, base): (Option<Standing>, Option<Standing>, Option<Standing>),
+        reasons: Vec<String>,
+    ) {
+        if old != new {
+            let path = path.to_owned();
+            self.steps.push(Step {
+                path,
+                kind,
+                old,
+                new,
+                base,
+                reasons,
+            });
         }
     }
 
@@ -205,7 +221,7 @@ pub fn plan(input: &Input<'_>, disk: &Disk) -> Plan {
     if let Some(certs_d) = &wanted.certs_d
         && !wanted.live.is_empty()
     {
-        let exists = |directory: &Path| disk.directories.contains(directory);
+        let exists = |directory: &Path| disk.names(directory).is_some();
         let waits = !exists(certs_d) && !certs_d.parent().is_some_and(exists);
         if waits {
             plan.wait(certs_d, "the runtime has not made its directories yet; it is done as soon as they are there");
@@ -236,13 +252,11 @@ pub fn plan(input: &Input<'_>, disk: &Disk) -> Plan {
         .iter()
         .filter(|(path, _)| !handled.contains(*path));
     for (path, entry) in gone {
-        restore::plan_one(
-            &mut plan,
-            disk,
-            path,
-            entry,
-            "no longer part of the configuration",
-        );
+        let why = "no longer part of the configuration";
+        match leave::taken_out(path, entry.kind, Some(entry), disk, why) {
+            Ok(step) => plan.steps.push(step),
+            Err(why) => plan.leave(path, why),
+        }
     }
     plan.sort();
     plan
@@ -255,81 +269,78 @@ fn plan_host(
     directory: &Path,
     host: &DesiredHost,
 ) {
-    let path = directory.join(HOSTS);
-    let known = disk.directories.contains(directory);
-    let mut certificates = Vec::new();
+    let path = &directory.join(HOSTS);
+    let mut certificates = Plan::default();
     for ca in host.ca_files() {
-        let ca_path = directory.join(&ca.name);
-        match plan_ca(input, disk, &ca_path, &ca.pem) {
-            Ok(step) => certificates.extend(step),
-            Err(why) => return plan.leave(&path, why),
+        let entry = input.ledger.files.get(&directory.join(&ca.name));
+        if let Err(why) = plan_ca(
+            &mut certificates,
+            disk,
+            &directory.join(&ca.name),
+            entry,
+            &ca.pem,
+        ) {
+            return plan.leave(path, why);
         }
     }
-    let entry = input.ledger.files.get(&path);
-    let (current, base) = match disk.current_and_base(&path, Kind::Hosts, entry) {
+    let entry = input.ledger.files.get(path);
+    let (current, base) = match disk.current_and_base(path, Kind::Hosts, entry) {
         Ok(both) => both,
-        Err(why) => return plan.leave(&path, why),
+        Err(why) => return plan.leave(path, why),
     };
-    let secret = host.agent_alive && input.config.server.require_header.is_some();
     let mut reasons = host.reasons.clone();
-    let own = text_of(&base).filter(|text| !text.is_empty());
-    let elsewhere = match own {
-        None => {
-            let certs_d = directory.parent().unwrap_or(directory);
-            let roots = &input.detected.config_path;
-            let behind = base::behind(certs_d, host.registry.as_str(), roots);
-            base::elsewhere(directory, &behind, disk, input.ledger)
-        }
-        Some(_) => None,
-    };
-    let text = own.as_ref().or(elsewhere.as_ref().map(|(text, _)| text));
-    let text = text.map(String::as_str);
-    // As it stands without us: with a table set aside it could be read, and say what it does not say now.
-    let ignored = text.and_then(|text| hosts_toml::ignored_by(text, input.detected.version()));
-    let source = elsewhere.as_ref().map(|(_, source)| source.join(HOSTS));
-    // Beside its own file certificates are found, not named.
-    let lacking = source.filter(|source| *source != path).and_then(|source| {
-        let missing = disk.lacks(&source)?.display();
-        let source = source.display();
-        Some(format!("{source} holds for this registry and names {missing}, which is not there: every pull fails, with or without the agent; put it there, or take the line out"))
-    });
-    let put = match ignored.or(lacking) {
-        Some(why) => Err(why),
-        None => edit::put_into_hosts(text, host, input.config.node.existing),
-    };
-    let new = match put {
-        Ok((mut text, notes)) => {
-            if let Some((_, source)) = &elsewhere {
-                text = hosts_toml::as_copy(&text, source);
-                reasons.push(format!("a copy of what holds in {}", source.display()));
-            }
+    let new = match put_in(text_of(&base), input, disk, directory, host) {
+        Ok((text, notes)) => {
+            plan.steps.append(&mut certificates.steps);
             reasons.extend(notes);
+            let secret = host.agent_alive && input.config.server.require_header.is_some();
             let like = current.as_ref().or(base.as_ref());
             Some(standing(text.into_bytes(), like, secret))
         }
         Err(why) => {
-            plan.leave(&path, why);
-            certificates.clear();
+            plan.leave(path, why);
             // What we put in before goes.
             base.clone()
         }
     };
-    plan.steps.extend(certificates);
-    if new != current {
-        plan.steps.push(Step {
-            path,
-            kind: Kind::Hosts,
-            old: current,
-            new,
-            base,
-            makes_directory: false,
-            reasons,
-        });
+    plan.change(path, Kind::Hosts, (current, new, base), reasons);
+}
+
+/// What containerd would see without us, with our part in front, and what a reader of the plan should know.
+///
+/// # Errors
+/// Why it is left alone.
+fn put_in(
+    own: Option<String>,
+    input: &Input<'_>,
+    disk: &Disk,
+    directory: &Path,
+    host: &DesiredHost,
+) -> Result<(String, Vec<String>), String> {
+    let (text, source) = match own.filter(|text| !text.is_empty()) {
+        Some(text) => (Some(text), None),
+        None => {
+            let certs_d = directory.parent().unwrap_or(directory);
+            let roots = &input.detected.config_path;
+            let behind = base::behind(certs_d, host.registry.as_str(), roots);
+            base::elsewhere(directory, &behind, disk, input.ledger)?.unzip()
+        }
+    };
+    let text = text.as_deref();
+    // As it stands without us: with a table set aside it could be read, and say what it does not say now.
+    let ignored = text.and_then(|text| hosts_toml::ignored_by(text, input.detected.version()));
+    if let Some(why) = ignored {
+        return Err(why);
     }
-    let steps = plan.steps.iter_mut();
-    for step in steps.filter(|step| step.path.parent() == Some(directory)) {
-        step.makes_directory = !known;
+    let merged = hosts_toml::merge(text, host, input.config.node.existing);
+    let Merged { mut text, notes } = merged.map_err(|refused| refused.to_string())?;
+    let mut all = Vec::new();
+    if let Some(source) = source {
+        text = hosts_toml::as_copy(&text, &source);
+        all.push(format!("a copy of what holds in {}", source.display()));
     }
+    all.extend(notes);
+    Ok((text, all))
 }
 
 fn text_of(file: &Option<Standing>) -> Option<String> {
@@ -340,14 +351,15 @@ fn text_of(file: &Option<Standing>) -> Option<String> {
 
 /// The certificate beside a file. Ours are made anew from the configuration; what others put there is theirs.
 fn plan_ca(
-    input: &Input<'_>,
+    plan: &mut Plan,
     disk: &Disk,
     path: &Path,
+    entry: Option<&Entry>,
     pem: &[u8],
-) -> Result<Option<Step>, String> {
-    let (current, base) = disk.current_and_base(path, Kind::Ca, input.ledger.files.get(path))?;
+) -> Result<(), String> {
+    let (current, base) = disk.current_and_base(path, Kind::Ca, entry)?;
     if current.as_ref().is_some_and(|current| current.bytes == pem) {
-        return Ok(None);
+        return Ok(());
     }
     if base.is_some() {
         return Err(format!(
@@ -355,15 +367,10 @@ fn plan_ca(
             path.display()
         ));
     }
-    Ok(Some(Step {
-        path: path.to_owned(),
-        kind: Kind::Ca,
-        old: current,
-        new: Some(standing(pem.to_vec(), None, false)),
-        base: None,
-        makes_directory: false,
-        reasons: vec!["the CA that the file beside it names".to_owned()],
-    }))
+    let new = Some(standing(pem.to_vec(), None, false));
+    let reasons = vec!["the CA that the file beside it names".to_owned()];
+    plan.change(path, Kind::Ca, (current, new, None), reasons);
+    Ok(())
 }
 
 #[cfg(test)]

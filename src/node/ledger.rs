@@ -2,8 +2,7 @@
 //! written last. It is on disk before a file is renamed, so that after a crash at any moment each file is either
 //! as it was or as the ledger says, and `restore` needs nothing else.
 //!
-//! In the state directory: `ledger.json`, `originals/SHA256` with the bytes, `files.lock` which the daemon and the
-//! commands hold while they work.
+//! In the state directory: `ledger.json`, `files.lock` which the daemon and the commands hold while they work.
 
 use super::write::{self, Standing};
 use crate::oci::Digest;
@@ -19,7 +18,6 @@ use std::time::{Duration, UNIX_EPOCH};
 /// Of the file's layout. A later one is refused: it may know more than we would keep.
 const VERSION: u32 = 1;
 const NAME: &str = "ledger.json";
-const ORIGINALS: &str = "originals";
 const LOCK: &str = "files.lock";
 /// Between two tries for the lock.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -85,11 +83,14 @@ pub enum Kind {
     Registries,
 }
 
-/// How a file was.
+/// How a file was. A file that is no text is never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Original {
-    /// Its bytes are in `originals` under this name.
+    /// Earlier versions kept the bytes in a file of this name, and read no ledger without it.
     sha256: String,
+    /// What was in it; `None`: an earlier version wrote this.
+    #[serde(default)]
+    text: Option<String>,
     mode: u32,
     uid: u32,
     gid: u32,
@@ -127,7 +128,7 @@ pub enum Error {
     #[error("the ledger of changed files could not be kept, so that nothing was changed")]
     Write(#[source] write::Error),
     /// It is broken.
-    #[error("{path} is damaged: {what}; move it away, and see the originals beside it")]
+    #[error("{path} is damaged: {what}; move it away")]
     Damaged {
         /// Which file.
         path: PathBuf,
@@ -193,6 +194,33 @@ impl Entry {
     #[must_use]
     pub fn is_ours(&self, standing: Option<&Standing>) -> bool {
         self.written.contains(&fingerprint(standing))
+    }
+}
+
+// === impl Original ===
+
+impl Original {
+    /// Keeps how a file is.
+    #[must_use]
+    pub fn of(standing: &Standing) -> Self {
+        Self {
+            sha256: hex(&standing.bytes),
+            text: String::from_utf8(standing.bytes.clone()).ok(),
+            mode: standing.mode,
+            uid: standing.uid,
+            gid: standing.gid,
+        }
+    }
+
+    /// How it was; `None`: that is not known.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        Some(Standing {
+            bytes: self.text.clone()?.into_bytes(),
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+        })
     }
 }
 
@@ -285,8 +313,8 @@ impl Store {
         serde_json::from_slice(&bytes).map_err(damaged)
     }
 
-    /// Puts the ledger on disk, then drops originals that it names no more. Writes nothing where the same is there:
-    /// a try that fails again and again costs the disk nothing. Blocks on file I/O.
+    /// Puts the ledger on disk. Writes nothing where the same is there: a try that fails again and again costs the disk nothing.
+    /// Blocks on file I/O.
     ///
     /// # Errors
     /// The old ledger stands then.
@@ -297,80 +325,14 @@ impl Store {
         if fs::read(&path).is_ok_and(|standing| standing == text.as_bytes()) {
             return Ok(());
         }
-        self.write(&path, text.into_bytes())?;
-        self.prune(ledger);
-        Ok(())
-    }
-
-    /// Keeps how a file is. On disk when it returns; the ledger that names it is saved afterwards.
-    ///
-    /// # Errors
-    /// Where the state directory cannot be written.
-    pub fn keep(&self, standing: &Standing) -> Result<Original, Error> {
-        let sha256 = hex(&standing.bytes);
-        let directory = self.directory.join(ORIGINALS);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)
-            .map_err(|source| self.unusable("written", source))?;
-        let path = directory.join(&sha256);
-        let kept = write::read(&path).ok().flatten();
-        if kept.is_none_or(|kept| kept.bytes != standing.bytes) {
-            self.write(&path, standing.bytes.clone())?;
-        }
-        Ok(Original {
-            sha256,
-            mode: standing.mode,
-            uid: standing.uid,
-            gid: standing.gid,
-        })
-    }
-
-    /// How a file was.
-    ///
-    /// # Errors
-    /// Where its bytes are lost.
-    pub fn original(&self, original: &Original) -> Result<Standing, Error> {
-        let path = self.directory.join(ORIGINALS).join(&original.sha256);
-        let bytes = fs::read(&path).map_err(|source| self.unusable("read", source))?;
-        if hex(&bytes) != original.sha256 {
-            let what = "its bytes do not fit its name".to_owned();
-            return Err(Error::Damaged { path, what });
-        }
-        Ok(Standing {
-            bytes,
-            mode: original.mode,
-            uid: original.uid,
-            gid: original.gid,
-        })
-    }
-
-    fn write(&self, path: &Path, bytes: Vec<u8>) -> Result<(), Error> {
         let (uid, gid) = ourselves();
         let new = Standing {
-            bytes,
+            bytes: text.into_bytes(),
             mode: 0o600,
             uid,
             gid,
         };
-        write::replace(path, &new).map_err(Error::Write)
-    }
-
-    /// A rest costs a few bytes, never a restore: failures are left alone.
-    fn prune(&self, ledger: &Ledger) {
-        let originals = ledger
-            .files
-            .values()
-            .filter_map(|entry| entry.original.as_ref());
-        let wanted: BTreeSet<&str> = originals.map(|original| &*original.sha256).collect();
-        let entries = fs::read_dir(self.directory.join(ORIGINALS));
-        for entry in entries.into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            if name.to_str().is_none_or(|name| !wanted.contains(name)) {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
+        write::replace(&path, &new).map_err(Error::Write)
     }
 
     fn unusable(&self, doing: &'static str, source: io::Error) -> Error {

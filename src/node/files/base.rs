@@ -38,24 +38,37 @@ pub(super) fn behind(certs_d: &Path, registry: &str, roots: &[PathBuf]) -> Vec<P
 }
 
 /// What is in force where `directory` holds no hosts.toml of others: the text, and where it is from.
+///
+/// # Errors
+/// Where containerd fails every pull by that.
 pub(super) fn elsewhere(
     directory: &Path,
     behind: &[PathBuf],
     disk: &Disk,
     ledger: &Ledger,
-) -> Option<(String, PathBuf)> {
+) -> Result<Option<(String, PathBuf)>, String> {
+    let from = |directory: &Path| Some((certificates(directory, disk)?, directory.to_owned()));
     if is_theirs(directory, disk, ledger) {
-        let text = certificates(directory, disk)?;
-        return Some((text, directory.to_owned()));
+        return Ok(from(directory));
     }
     let mut behind = behind.iter();
-    let found = behind.find(|directory| disk.names(directory).is_some())?;
-    let text = disk.text(&found.join(HOSTS));
-    let text = text.filter(|text| !text.is_empty());
+    let Some(found) = behind.find(|directory| disk.names(directory).is_some()) else {
+        return Ok(None);
+    };
+    let path = found.join(HOSTS);
+    let text = disk.text(&path).filter(|text| !text.is_empty());
     // One that containerd cannot read is as none.
-    let text = text.and_then(|text| hosts_toml::rebase(&text, found).ok());
-    let text = text.or_else(|| certificates(found, disk))?;
-    Some((text, found.clone()))
+    let Some(text) = text.and_then(|text| hosts_toml::rebase(&text, found).ok()) else {
+        return Ok(from(found));
+    };
+    match disk.lacks(&path) {
+        None => Ok(Some((text, found.clone()))),
+        Some(missing) => Err(format!(
+            "{} holds for this registry and names {}, which is not there: every pull fails, with or without the agent; put it there, or take the line out",
+            path.display(),
+            missing.display()
+        )),
+    }
 }
 
 /// Whether the directory would be there without us. An empty one hides `_default`.

@@ -1,7 +1,7 @@
 //! A plan carried out: the ledger first, then file by file. As little as possible is decided here.
 
 use super::{Plan, Step};
-use crate::node::ledger::{self, Entry, Kind, Ledger, Store, fingerprint};
+use crate::node::ledger::{self, Entry, Kind, Ledger, Original, Store, fingerprint};
 use crate::node::write::{self, Standing};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -59,7 +59,7 @@ pub fn execute(
     plan: &Plan,
 ) -> Result<Vec<Done>, ledger::Error> {
     for step in &plan.steps {
-        record(store, ledger, step)?;
+        record(ledger, step);
     }
     let made = plan.directories.iter().cloned();
     ledger.directories.extend(made);
@@ -121,28 +121,23 @@ pub(super) fn carry_out_all(ledger: &Ledger, plan: &Plan) -> Vec<Done> {
 }
 
 /// What the ledger says while the step is under way: both contents are ours.
-fn record(store: &Store, ledger: &mut Ledger, step: &Step) -> Result<(), ledger::Error> {
-    let original = match &step.base {
-        Some(base) => Some(store.keep(base)?),
-        None => None,
-    };
-    let mut written = vec![
-        fingerprint(step.old.as_ref()),
-        fingerprint(step.new.as_ref()),
-    ];
+fn record(ledger: &mut Ledger, step: &Step) {
+    let both = [&step.old, &step.new];
+    let mut written = both.map(|file| fingerprint(file.as_ref())).to_vec();
     written.dedup();
     let entry = Entry {
         kind: step.kind,
-        original,
+        original: step.base.as_ref().map(Original::of),
         written,
     };
     ledger.files.insert(step.path.clone(), entry);
-    if step.makes_directory
-        && let Some(directory) = step.path.parent()
+    if let Some(directory) = step.path.parent()
+        && step.new.is_some()
+        && step.kind != Kind::Registries
+        && !directory.exists()
     {
         ledger.directories.insert(directory.to_owned());
     }
-    Ok(())
 }
 
 /// Does one step; says whether all files of its directory are done with it.
@@ -159,15 +154,15 @@ fn carry_out(
     if step.old == step.new {
         return Ok((Outcome::Unchanged, false));
     }
+    let made = ledger.directories.contains(directory);
     let Some(new) = &step.new else {
-        let made = ledger.directories.contains(directory) || step.makes_directory;
         if made && write::remove_directory(directory, &names(plan, directory))? {
             return Ok((Outcome::Written, true));
         }
         write::remove(&step.path)?;
         return Ok((Outcome::Written, false));
     };
-    if step.makes_directory && !directory.exists() {
+    if made && !directory.exists() {
         write::create_directory(directory, &contents(plan, directory))?;
         return Ok((Outcome::Written, true));
     }

@@ -1,10 +1,10 @@
 //! The disk as a plan sees it.
 
-use super::{HOSTS, edit};
+use super::HOSTS;
 use crate::node::hosts_file::missing;
-use crate::node::hosts_toml;
-use crate::node::ledger::{Entry, Kind, Ledger, Store, ourselves};
+use crate::node::ledger::{Entry, Kind, Ledger, Original, ourselves};
 use crate::node::write::{self, Standing};
+use crate::node::{hosts_toml, registries_yaml};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,11 +19,7 @@ const SECRET_MODE: u32 = 0o600;
 pub struct Disk {
     /// Each file that was looked at, or why it cannot be read.
     pub files: BTreeMap<PathBuf, Result<Option<Standing>, String>>,
-    /// The originals of the ledger's files; `None` within: there was no file.
-    pub originals: BTreeMap<PathBuf, Result<Option<Standing>, String>>,
-    /// Of the directories of those files and the ones above them those that exist.
-    pub directories: BTreeSet<PathBuf>,
-    /// What is in the files' own directories, by name.
+    /// What is in the directories of those files and in the ones above them, by name.
     names: BTreeMap<PathBuf, BTreeSet<String>>,
     /// Of each hosts.toml a certificate that it names and that is not there.
     lacking: BTreeMap<PathBuf, PathBuf>,
@@ -31,46 +27,30 @@ pub struct Disk {
     agent: Option<Arc<str>>,
 }
 
-/// Reads the files and what the ledger kept of them. Blocks on file I/O.
+/// Reads the files. Blocks on file I/O.
 #[must_use]
-pub fn look(paths: &BTreeSet<PathBuf>, store: &Store, ledger: &Ledger) -> Disk {
+pub fn look(paths: &BTreeSet<PathBuf>, ledger: &Ledger) -> Disk {
     let mut disk = Disk {
         agent: ledger.agent.clone(),
         ..Disk::default()
     };
     for path in paths {
-        disk.files.insert(
-            path.clone(),
-            write::read(path).map_err(|error| chain(&error)),
-        );
+        let file = write::read(path).map_err(|error| chain(&error));
+        disk.files.insert(path.clone(), file);
         for directory in path.ancestors().skip(1).take(3) {
-            if !disk.directories.contains(directory) && directory.is_dir() {
-                disk.directories.insert(directory.to_owned());
+            if !disk.names.contains_key(directory)
+                && let Ok(entries) = std::fs::read_dir(directory)
+            {
+                let names = entries.flatten().map(|entry| entry.file_name());
+                let names = names.filter_map(|name| name.into_string().ok());
+                disk.names.insert(directory.to_owned(), names.collect());
             }
-        }
-        if let Some(directory) = path.parent()
-            && !disk.names.contains_key(directory)
-            && let Ok(entries) = std::fs::read_dir(directory)
-        {
-            let names = entries.flatten().map(|entry| entry.file_name());
-            let names = names.filter_map(|name| name.into_string().ok());
-            disk.names.insert(directory.to_owned(), names.collect());
         }
         if path.ends_with(HOSTS)
             && let (Some(directory), Some(text)) = (path.parent(), disk.text(path))
             && let Some(missing) = missing(directory, &text).pop()
         {
             disk.lacking.insert(path.clone(), missing);
-        }
-        if let Some(entry) = ledger.files.get(path) {
-            let original = match &entry.original {
-                Some(original) => store
-                    .original(original)
-                    .map(Some)
-                    .map_err(|error| chain(&error)),
-                None => Ok(None),
-            };
-            disk.originals.insert(path.clone(), original);
         }
     }
     disk
@@ -147,13 +127,13 @@ impl Disk {
         entry: Option<&Entry>,
     ) -> Result<(Option<Standing>, Option<Standing>), String> {
         let current = self.current(path)?;
-        // A lost original is no dead end: our part is taken out of what is there.
-        if let Some(entry) = entry
-            && entry.is_ours(current.as_ref())
-            && let Some(Ok(original)) = self.originals.get(path)
-        {
-            let original = original.as_ref().map(|file| self.without_us(file, kind));
-            return Ok((current, original.transpose()?));
+        if let Some(entry) = entry.filter(|entry| entry.is_ours(current.as_ref())) {
+            // One that is not known is no dead end: our part is taken out of what is there.
+            match entry.original.as_ref().map(Original::standing) {
+                None => return Ok((current, None)),
+                Some(Some(file)) => return Ok((current, Some(self.without_us(&file, kind)?))),
+                Some(None) => {}
+            }
         }
         let Some(file) = &current else {
             return Ok((None, None));
@@ -173,8 +153,21 @@ impl Disk {
         if kind != Kind::Ca {
             let text = std::str::from_utf8(&file.bytes);
             let text = text.map_err(|_| "is not UTF-8 text; it is left alone".to_owned())?;
-            without.bytes = edit::take_out(kind, text, self.agent.as_deref())?.into_bytes();
+            without.bytes = take_out(kind, text, self.agent.as_deref())?.into_bytes();
         }
         Ok(without)
+    }
+}
+
+/// A text without our part. `agent` is what k3s may have generated from our line in registries.yaml: without us it would
+/// not have (design F9).
+///
+/// # Errors
+/// Why that cannot be done.
+pub(super) fn take_out(kind: Kind, text: &str, agent: Option<&str>) -> Result<String, String> {
+    match kind {
+        Kind::Ca => Ok(text.to_owned()),
+        Kind::Hosts => hosts_toml::base(text, agent).map_err(|refused| refused.to_string()),
+        Kind::Registries => registries_yaml::remove(text).map_err(|refused| refused.to_string()),
     }
 }

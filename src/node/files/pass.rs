@@ -178,7 +178,7 @@ impl Pass<'_> {
         };
         let paths = paths(&input);
         before_reading(detected, &paths);
-        let disk = look(&paths, self.store, ledger);
+        let disk = look(&paths, ledger);
         let mut plan = plan(&input, &disk);
         plan.is_start = is_start;
         (plan, disk)

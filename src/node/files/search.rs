@@ -1,7 +1,8 @@
 //! Files that carry our marks, searched for in every place where they may be: a ledger may be lost, damaged, or another
 //! one than was written with.
 
-use super::{HOSTS, edit};
+use super::HOSTS;
+use super::look::take_out;
 use crate::config::{Node, Runtime};
 use crate::node::detect::{CERTS_D, DOCKER_CERTS_D, Machine, default_places, detect, gather};
 use crate::node::hosts_toml;
@@ -79,7 +80,7 @@ impl Places {
         }
         let is_marked = |path: &Path, kind| {
             let text = text(path);
-            let without = edit::take_out(kind, &text, ledger.agent.as_deref());
+            let without = take_out(kind, &text, ledger.agent.as_deref());
             // Also where it cannot be taken out.
             without.map_or(true, |without| without != text)
         };

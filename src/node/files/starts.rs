@@ -4,7 +4,8 @@
 //! has removed those that it generated before. A file of ours does not begin with their header, so that it survives, and
 //! with it what was generated once.
 
-use super::{HOSTS, edit};
+use super::HOSTS;
+use super::look::take_out;
 use crate::node::detect::Detected;
 use crate::node::hosts_toml;
 use crate::node::ledger::{Entry, Generation, Kind, Ledger, fingerprint};
@@ -50,7 +51,7 @@ pub(super) fn take_in(ledger: &mut Ledger, certs_d: &Path) -> bool {
         // Without a ledger the file itself tells whether it was written before that start.
         let is_before = is_new || modified(&path).is_some_and(|at| at < last.modified);
         let text = String::from_utf8_lossy(&file.bytes);
-        let without = edit::take_out(Kind::Hosts, &text, None);
+        let without = take_out(Kind::Hosts, &text, None);
         let was_generated = without.is_ok_and(|without| hosts_toml::is_generated(&without));
         if hosts_toml::is_ours(&text) && is_before && was_generated {
             let entry = Entry {

@@ -114,7 +114,6 @@ mod tests {
             old: None,
             new: None,
             base: None,
-            makes_directory: false,
             reasons: Vec::new(),
         }
     }

@@ -247,7 +247,6 @@ mod tests {
                 old: Some(standing(old)),
                 new: Some(standing("ours")),
                 base: Some(standing("theirs")),
-                makes_directory: false,
                 reasons: Vec::new(),
             }],
             ..Plan::default()
