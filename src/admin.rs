@@ -5,6 +5,7 @@
 //! connections with short limits. A second listener serves /metrics alone.
 
 mod answer;
+pub(crate) mod endpoint;
 mod page;
 mod status;
 mod verdict;
@@ -15,47 +16,28 @@ pub use status::{
 };
 pub use verdict::{About, Reason, Verdict};
 
-use crate::admission::{Admission, Peers, Place};
+use crate::admission::{Admission, Peers};
 use crate::budget::Budget;
-use crate::lifecycle::{DrainWatch, spawn_detached};
+use crate::lifecycle::DrainWatch;
 use crate::metrics::Metrics;
 use crate::node::{FilesState, NodeFilesStatus};
 use crate::telemetry::Journal;
 use crate::topology::{Snapshot, SourceId, SourceState};
 use crate::upstream::Client;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
+use endpoint::CONNECTION_LIMIT;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 /// Connections at once, per listener. A monitor or two and a person need a handful. Beyond, who has not asked for longest makes
 /// way.
 const CONNECTIONS: usize = 16;
 
-/// A request's head must have come within this.
-const HEAD_LIMIT: Duration = Duration::from_secs(5);
-
-/// A connection ends after this: one request, one answer of some KiB.
-const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
-
-/// Bytes and fields of a request's head.
-const HEAD_BYTES: usize = 16 * 1024;
-const HEAD_FIELDS: usize = 64;
-
 /// The command `status` waits for 2 s.
 const FIRST_LOOK: Duration = Duration::from_millis(1500);
-
-/// What is said at [`CONNECTIONS`].
-const BUSY: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// The published state that is shown. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -106,62 +88,20 @@ pub enum Surface {
     MetricsOnly,
 }
 
-/// Serves until it is dropped; goes on during the drain, so that /readyz can say so. Dropping it does not end
+/// Serves until it is dropped; continues during the drain, so that /readyz can say so. Dropping it does not end
 /// connections that are open: each ends within ten seconds.
 pub async fn serve(listener: TcpListener, surface: Surface, view: View, peers: Peers) {
     let admission = Admission::new(CONNECTIONS, CONNECTION_LIMIT, peers);
-    let at = listener.local_addr();
-    let is_loopback = at.is_ok_and(|at| at.ip().is_loopback());
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Out of descriptors, mostly: what is open must end first.
-                tracing::warn!("accepting a connection to the admin endpoint: {error}");
-                sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let (admission, view) = (admission.clone(), view.clone());
-        spawn_detached("admin connection", async move {
-            let Some(place) = admission.admit(&stream, is_loopback).await else {
-                // Full means an answer and a close, never a silent queue (design S5).
-                admission.turn_away(stream, || BUSY.to_vec()).await;
-                return;
-            };
-            let served = timeout(CONNECTION_LIMIT, connection(stream, surface, &view, &place));
-            tokio::select! {
-                // Cancel safe: it ends here. A client that is too slow or breaks off is its own affair.
-                _ = served => {}
-                // Cancel safe: it only waits.
-                () = place.evicted() => {}
-            }
-        });
-    }
-}
-
-async fn connection(stream: TcpStream, surface: Surface, view: &View, place: &Place) {
-    let service = service_fn(|request: Request<Incoming>| {
-        place.answers(Instant::now());
+    endpoint::serve("admin", listener, admission, move |request| {
+        let view = view.clone();
         async move {
             if answer::shows_the_node(surface, &request) {
                 view.first_look().await;
             }
-            Ok::<_, Infallible>(answer::answer(surface, &request, view))
+            answer::answer(surface, &request, &view)
         }
-    });
-    let result = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
-        .half_close(true)
-        .keep_alive(false)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEAD_FIELDS)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = result {
-        tracing::debug!("a connection to the admin endpoint: {error}");
-    }
+    })
+    .await;
 }
 
 impl View {

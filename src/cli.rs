@@ -6,6 +6,7 @@ pub mod completions;
 pub mod doctor;
 pub mod explain;
 pub mod files;
+mod healthd;
 pub mod init;
 mod json;
 mod run;
@@ -129,8 +130,8 @@ enum Command {
     },
     /// Fill cold caches (not in this version)
     Warm(Unavailable),
-    /// Answer health checks beside a Harbor (not in this version)
-    Healthd(Unavailable),
+    /// Answer health checks beside a Harbor: 200 while its components are healthy, else 503
+    Healthd(healthd::Options),
     /// For the unit: take the agent out of the node's files when it stops for good
     Handover {
         /// Print JSON
@@ -262,7 +263,7 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
             files::restore::run(&of_this_machine(loader, json), stdout, stderr)
         }
         Command::Warm(_) => not_here("warm", stderr),
-        Command::Healthd(_) => not_here("healthd", stderr),
+        Command::Healthd(options) => Ok(healthd::run(options, log.as_deref(), &loader.environment)),
         Command::Handover { json } => {
             let result = loader.environment.get("SERVICE_RESULT");
             let stopping = files::handover::Stopping::of_process(result);

@@ -41,6 +41,7 @@ pub use model::*;
 pub use problem::{Origin, Problem};
 pub use provenance::{Provenance, Shown, ShownTable};
 pub use proxy::proxy_variable;
+pub use values::parse_duration;
 
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,7 @@ pub mod discovery;
 pub mod doctor;
 pub mod exchange;
 pub mod health;
+pub mod healthd;
 pub mod http1;
 #[allow(
     clippy::arithmetic_side_effects,

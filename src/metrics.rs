@@ -101,6 +101,18 @@ impl Default for Metrics {
     }
 }
 
+/// A registry as text.
+#[must_use]
+pub(crate) fn render_registry(registry: &Registry, format: Format) -> String {
+    let mut text = String::new();
+    // Writing into a String cannot fail.
+    let _ = encode(&mut text, registry);
+    match format {
+        Format::OpenMetrics => text,
+        Format::Text => classic(&text),
+    }
+}
+
 impl Metrics {
     /// A finished request: `requests_total`, `request_duration_seconds`, `time_to_first_byte_seconds`.
     pub fn request(&self, record: &AccessRecord) {
@@ -301,13 +313,7 @@ impl Metrics {
         let series = self.series.lock();
         let mut series = series.unwrap_or_else(PoisonError::into_inner);
         self.refill(&mut series, scrape);
-        let mut text = String::new();
-        // Writing into a String cannot fail.
-        let _ = encode(&mut text, &self.registry);
-        match format {
-            Format::OpenMetrics => text,
-            Format::Text => classic(&text),
-        }
+        render_registry(&self.registry, format)
     }
 
     /// Sets the gauges that are only known at a scrape. The caller holds the series' lock, so that no two

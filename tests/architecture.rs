@@ -65,6 +65,10 @@ const FLOORS: &[(&[&str], &str)] = &[
         "the listeners, for containerd and for people",
     ),
     (
+        &["healthd"],
+        "the health responder of a Harbor host: a process of its own",
+    ),
+    (
         &["doctor"],
         "looks at the whole node from outside, with the parts' own functions",
     ),

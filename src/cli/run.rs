@@ -92,7 +92,7 @@ fn give_way(config: &Config) {
 }
 
 /// An error with everything behind it.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -154,8 +154,9 @@ impl Setting for Duration {
     }
 }
 
-/// Numbers with units, one after the other: `1m30s`.
-fn parse_duration(text: &str) -> Option<Duration> {
+/// Numbers with units, one after the other: `1m30s`. A year at most.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     if rest == "0" {
         return Some(Duration::ZERO);

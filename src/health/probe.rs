@@ -8,6 +8,7 @@ use crate::config::{BaseUrl, ProbeKind};
 use crate::http1::Fields;
 use crate::topology::{EndpointId, Failure, Source, SourceKind};
 use crate::upstream::{self, Client, Request, Response};
+use bytes::Bytes;
 use hyper::header::{ACCEPT, COOKIE, LOCATION, SET_COOKIE, USER_AGENT};
 use hyper::{Method, StatusCode};
 use std::future::Future;
@@ -18,6 +19,9 @@ use tokio::time::{Instant, timeout};
 
 /// Where GlueOps' health responder listens, and `harbor-pilot healthd`.
 const EXTRA_PORT: u16 = 1337;
+
+/// Harbor's own word on its components; needs no credentials (harbor-facts 1.1).
+const HARBOR_HEALTH: &str = "/api/v2.0/health";
 
 /// The extra signal's limit: it is a hint, and its host may swallow packets to that port.
 const EXTRA_LIMIT: Duration = Duration::from_secs(2);
@@ -54,6 +58,19 @@ pub struct ProbeReport {
     pub lowered: bool,
     /// For the next probe of this endpoint, as `sid=…`.
     pub cookie: Option<String>,
+}
+
+/// What was answered to one request.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The status.
+    pub status: StatusCode,
+    /// For the next request, as `sid=…`.
+    pub cookie: Option<String>,
+    /// It redirects to https although it is written by http: what to write instead.
+    pub moved: Option<String>,
+    /// The whole body.
+    pub body: Bytes,
 }
 
 /// How an endpoint is.
@@ -96,21 +113,19 @@ impl HttpProber {
             ProbeKind::Port => source.kind == SourceKind::Harbor,
             ProbeKind::V2 | ProbeKind::None => false,
         };
-        let path = if harbor { "/api/v2.0/health" } else { "/v2/" };
-        let ask = async {
-            let response = self.get(source, endpoint, path, cookie).await?;
-            let (status, sid) = (response.status, session(&response.fields));
-            let moved = moved(source, &response);
-            let body = response.body.read_to(BODY_BYTES).await?;
-            Ok::<_, upstream::Error>((status, sid, body, moved))
-        };
+        let path = if harbor { HARBOR_HEALTH } else { "/v2/" };
+        let ask = self.ask(source, endpoint, path, cookie);
         match timeout(source.probe.timeout, ask).await {
-            Ok(Ok((_, sid, _, Some(detail)))) => {
+            Ok(Ok(Answered {
+                moved: Some(detail),
+                cookie,
+                ..
+            })) => {
                 let failure = Failure::Content;
-                (Verdict::Failed { failure, detail }, sid)
+                (Verdict::Failed { failure, detail }, cookie)
             }
-            Ok(Ok((status, sid, body, _))) if harbor => (answer::harbor(status, &body), sid),
-            Ok(Ok((status, sid, ..))) => (answer::v2(status), sid),
+            Ok(Ok(said)) if harbor => (answer::harbor(said.status, &said.body), said.cookie),
+            Ok(Ok(said)) => (answer::v2(said.status), said.cookie),
             Ok(Err(error)) => {
                 // What is asked here is no client's choice.
                 let failure = match error.failure {
@@ -126,6 +141,35 @@ impl HttpProber {
                 (Verdict::Failed { failure, detail }, None)
             }
         }
+    }
+
+    /// `GET /api/v2.0/health` of a Harbor. Has no limit of time of its own.
+    ///
+    /// # Errors
+    /// No connection, none that lasts, or a body of more than 64 KiB.
+    pub async fn harbor_health(
+        &self,
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
+        cookie: Option<&str>,
+    ) -> Result<Answered, upstream::Error> {
+        self.ask(source, endpoint, HARBOR_HEALTH, cookie).await
+    }
+
+    async fn ask(
+        &self,
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
+        path: &str,
+        cookie: Option<&str>,
+    ) -> Result<Answered, upstream::Error> {
+        let response = self.get(source, endpoint, path, cookie).await?;
+        Ok(Answered {
+            status: response.status,
+            cookie: session(&response.fields),
+            moved: moved(source, &response),
+            body: response.body.read_to(BODY_BYTES).await?,
+        })
     }
 
     /// Whether port 1337 says 503. Only asked where the endpoint is the tier and not its proxy.

@@ -129,6 +129,8 @@ pub enum EventName {
     ConfigRejected,
     /// Records were dropped because the log could not take them.
     LogDropped,
+    /// The health responder's verdict on its Harbor changed.
+    HealthChanged,
     /// The daemon stops.
     Drain,
 }
@@ -203,12 +205,13 @@ impl EventName {
             Self::ConfigReloaded => "config_reloaded",
             Self::ConfigRejected => "config_rejected",
             Self::LogDropped => "log_dropped",
+            Self::HealthChanged => "health_changed",
             Self::Drain => "drain",
         }
     }
 
     /// Every event.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::EndpointEjected,
         Self::EndpointReadmitted,
         Self::TierDown,
@@ -230,6 +233,7 @@ impl EventName {
         Self::ConfigReloaded,
         Self::ConfigRejected,
         Self::LogDropped,
+        Self::HealthChanged,
         Self::Drain,
     ];
 
@@ -258,6 +262,7 @@ impl EventName {
             Self::ConfigReloaded => "3fde76e5f8964bd9983060798784f0f9",
             Self::ConfigRejected => "1cdb8b2667224ffe8a773b52eefc9cdd",
             Self::LogDropped => "7f456ad5e5d2440398f9b8008bca3a08",
+            Self::HealthChanged => "9bc2e1f4d70a4d2c8f6b35a17e04c6d8",
             Self::Drain => "fbbd41703fe54ef7858717ddcfa08c41",
         }
     }
@@ -280,6 +285,7 @@ impl EventName {
             | Self::DigestMismatch
             | Self::StaleServed
             | Self::CertExpiring
+            | Self::HealthChanged
             | Self::LogDropped => Level::WARN,
             Self::EndpointReadmitted
             | Self::TierUp

@@ -232,7 +232,7 @@ fn exposure(node: &Node) {
     }
 }
 
-fn exposure_of(node: &Node, unit: &str) {
+pub(crate) fn exposure_of(node: &Node, unit: &str) {
     let text = node
         .machine
         .say("systemd-analyze", &["security", "--no-pager", unit]);

@@ -21,6 +21,7 @@ mod lab;
 mod day;
 mod faults;
 mod harness;
+mod healthd;
 mod node;
 mod package;
 mod port;

@@ -19,6 +19,8 @@ const DIRECTIVES: &[(&str, u32)] = &[
     ("CapabilityBoundingSet", 0),
     ("Description", 0),
     ("Documentation", 201),
+    ("DynamicUser", 235),
+    ("EnvironmentFile", 0),
     ("ExecReload", 0),
     ("ExecStart", 0),
     ("ExecStopPost", 0),
@@ -41,6 +43,7 @@ const DIRECTIVES: &[(&str, u32)] = &[
     ("ProtectKernelLogs", 244),
     ("ProtectKernelModules", 232),
     ("ProtectKernelTunables", 232),
+    ("ProtectProc", 247),
     ("ProtectSystem", 214),
     ("ReadWritePaths", 231),
     ("RemoveIPC", 232),
@@ -166,7 +169,11 @@ fn the_program_runs_with_the_c_library_of_ubuntu_22_04() {
 
 #[test]
 fn the_units_use_no_directive_that_ubuntu_22_04_does_not_know() {
-    for unit in ["harbor-pilot.service", "harbor-pilot-handover.service"] {
+    for unit in [
+        "harbor-pilot.service",
+        "harbor-pilot-handover.service",
+        "harbor-pilot-healthd.service",
+    ] {
         let text = fs::read_to_string(Path::new("systemd").join(unit)).unwrap();
         let names: Vec<&str> = text
             .lines()

@@ -37,7 +37,7 @@ async fn it_serves_over_tcp() {
     .await;
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
     assert!(answer.contains("allow: GET\r\n"), "{answer}");
-    let long = "x".repeat(2 * HEAD_BYTES);
+    let long = "x".repeat(2 * endpoint::HEAD_BYTES);
     let answer = exchange(
         address,
         &format!("GET /livez HTTP/1.1\r\nhost: localhost\r\na: {long}\r\n\r\n"),
