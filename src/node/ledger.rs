@@ -17,7 +17,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// Of the file's layout. A later one is refused: it may know more than we would keep.
 const VERSION: u32 = 1;
-const NAME: &str = "ledger.json";
+pub(super) const NAME: &str = "ledger.json";
 const LOCK: &str = "files.lock";
 /// Between two tries for the lock.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -1,8 +1,8 @@
 //! The daemon's mirror task: the files follow tiers, configuration and the agent's own health, and what others
 //! change in them is noticed (design F1, F7).
 //!
-//! Inputs are `watch` channels (configuration, snapshot, the own port) and marks from watched directories, each of
-//! which means only "look again". Everything that blocks happens in one pass on the blocking pool at a time; what a
+//! Inputs are `watch` channels (configuration, snapshot, the own port) and looks at the files, each of which means only
+//! "look again". Everything that blocks happens in one pass on the blocking pool at a time; what a
 //! pass must remember goes into it and comes back.
 
 mod claim;
@@ -37,9 +37,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use steady::Steady;
-use tokio::sync::{mpsc, watch as channel};
+use tokio::sync::watch as channel;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use watch::{LONGEST_REST, Watch};
+use watch::Watch;
 
 /// Without a mark everything is looked at this often.
 const LOOK: Duration = Duration::from_secs(30);
@@ -69,7 +69,6 @@ struct Inputs {
     config: channel::Receiver<Arc<Config>>,
     snapshot: channel::Receiver<Arc<Snapshot>>,
     alive: channel::Receiver<Option<bool>>,
-    marks: mpsc::Receiver<()>,
 }
 
 struct Mirror {
@@ -138,15 +137,13 @@ fn start_on(
         })
         .await;
     });
-    let (watch, marks) = Watch::new(&state_dir);
     let mirror = Mirror {
         inputs: Inputs {
             config,
             snapshot,
             alive,
-            marks,
         },
-        watch,
+        watch: Watch::default(),
         machine,
         store: Store::new(&state_dir),
         listen,
@@ -175,6 +172,8 @@ impl Mirror {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         looks.reset();
+        let mut changes = interval(watch::PAUSE);
+        changes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut cause = Some(Cause::Started);
         loop {
             if let Some(cause) = cause.take() {
@@ -198,8 +197,8 @@ impl Mirror {
                     Ok(()) => Some(Cause::PortChanged),
                     Err(_) => return,
                 },
-                // Cancel safe: a mark is taken or stays.
-                Some(()) = self.inputs.marks.recv() => Some(self.gathered().await),
+                // Cancel safe: a tick is taken or stays.
+                _ = changes.tick() => self.files_changed().await.then_some(Cause::SomethingChanged),
                 // Cancel safe: it only waits.
                 () = until(wake) => {
                     let due = self.retry_at.is_some_and(|at| at <= Instant::now());
@@ -212,24 +211,15 @@ impl Mirror {
         }
     }
 
-    /// After a mark: waits until whoever changes something has come to rest. A tier's change does not wait.
-    async fn gathered(&mut self) -> Cause {
-        let latest = Instant::now() + LONGEST_REST;
-        loop {
-            tokio::select! {
-                biased;
-                // Cancel safe: a change is seen or stays.
-                Ok(()) = self.inputs.snapshot.changed() => {
-                    if self.tiers_changed() {
-                        // What runs here may be what has changed.
-                        self.detected = None;
-                        return Cause::TierChanged;
-                    }
-                }
-                // Cancel safe: what has happened by then is looked at in any case.
-                () = watch::at_rest(&mut self.inputs.marks, latest) => return Cause::SomethingChanged,
-            }
-        }
+    /// Whether something around the files has changed and come to rest.
+    async fn files_changed(&mut self) -> bool {
+        let mut watch = std::mem::take(&mut self.watch);
+        let look = tokio::task::spawn_blocking(move || (watch.has_changed(Instant::now()), watch));
+        let Ok((changed, watch)) = look.await else {
+            return true;
+        };
+        self.watch = watch;
+        changed
     }
 
     /// Takes the newest snapshot in; says whether the files care.
@@ -250,6 +240,7 @@ impl Mirror {
             self.detected = None;
             self.retry_at = None;
             self.memory.let_go();
+            self.watch = Watch::default();
             let store = self.store.clone();
             let left = tokio::task::spawn_blocking(move || writable::left_behind(&store)).await;
             return self.reporter.not_managed(&config, left.unwrap_or_default());
@@ -259,8 +250,9 @@ impl Mirror {
         let Some(alive) = *self.inputs.alive.borrow_and_update() else {
             return;
         };
-        // A tier's change must be in the file at once; what runs here does not change with it.
-        let quick = matches!(cause, Cause::TierChanged | Cause::PortChanged);
+        // A tier's change must be in the file at once; what runs here does not change with it, unless that is changing as well.
+        let quick =
+            matches!(cause, Cause::TierChanged | Cause::PortChanged) && !self.watch.is_restless();
         let known = self.detected.take().filter(|_| quick);
         let job = Job {
             machine: self.machine.clone(),
@@ -273,15 +265,13 @@ impl Mirror {
                 unknown: self.unknown.clone(),
             },
             known,
-            watch: std::mem::replace(&mut self.watch, Watch::idle()),
+            watch: std::mem::take(&mut self.watch),
             memory: std::mem::take(&mut self.memory),
             cause,
             now: Instant::now(),
         };
         let Ok((job, passed)) = tokio::task::spawn_blocking(move || job.run()).await else {
             // A panic, which is logged with its place: what was remembered is lost, nothing else.
-            let (watch, marks) = Watch::new(self.store.directory());
-            (self.watch, self.inputs.marks) = (watch, marks);
             return self.retry_later();
         };
         self.watch = job.watch;
@@ -365,10 +355,8 @@ impl Job {
         let passed = files::run(&pass, LOCK_WAIT, false, &mut hooks);
         self.memory.looked = Some(self.now);
         if let Ok(passed) = &passed {
-            let now = Instant::now();
-            self.memory.settle(passed, now);
-            self.memory
-                .forbid(writable::forbidden(&passed.managed), now);
+            self.memory.settle(passed, Instant::now());
+            self.memory.forbidden = writable::forbidden(&passed.managed);
         }
         (self, passed)
     }
@@ -385,8 +373,8 @@ struct Remembering<'a> {
 
 impl files::Hooks for Remembering<'_> {
     fn before_reading(&mut self, detected: &Detected, paths: &BTreeSet<PathBuf>) {
-        let directories = memory::directories(detected, paths, self.state);
-        self.watch.follow(&directories);
+        let places = memory::places(detected, paths, self.state);
+        self.watch.follow(places);
     }
 
     fn choose(&mut self, detected: &Detected, plan: &mut files::Plan) {

@@ -6,7 +6,7 @@
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{
@@ -232,12 +232,6 @@ pub fn remove_directory(directory: &Path, ours: &[OsString]) -> Result<bool, Err
     sync_directory(parent)?;
     fs::remove_dir_all(&temporary).map_err(cannot)?;
     Ok(true)
-}
-
-/// Whether a name only exists while something is written.
-pub(super) fn is_temporary(name: &OsStr) -> bool {
-    let name = name.as_encoded_bytes();
-    name.starts_with(b".") && (name.ends_with(NEW.as_bytes()) || name.ends_with(OLD.as_bytes()))
 }
 
 /// Takes away what a crash may have left of earlier writes to `path` and of its directory.

@@ -85,9 +85,9 @@ impl Failing {
         self.0.values().map(|last| last.until).min()
     }
 
-    /// What waits in a directory need not wait any more; says whether anything did.
-    pub(super) fn remove(&mut self, directory: &Path) -> bool {
-        self.0.remove(directory).is_some()
+    /// What waits in a directory need not wait any more.
+    pub(super) fn remove(&mut self, directory: &Path) {
+        self.0.remove(directory);
     }
 
     /// A person has said what shall be.

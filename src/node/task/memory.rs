@@ -5,19 +5,15 @@ use super::claim::Claim;
 use super::failing::Failing;
 use super::fights::{Fights, Verdict};
 use super::status::Trouble;
+use super::writable;
 use crate::node::detect::Detected;
 use crate::node::files::{Outcome, Passed, Plan, Step};
 use crate::node::hosts_toml;
-use crate::node::ledger::{Kind, fingerprint};
+use crate::node::ledger::{self, Kind, fingerprint};
 use crate::node::write::Standing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tokio::time::Instant;
-
-/// No watch tells that a file system can be written again: it is looked at this soon, so that nobody who has seen to it is told
-/// to do so.
-const FORBIDDEN: Duration = Duration::from_secs(2);
 
 /// What is remembered. Goes into a pass and comes back.
 #[derive(Debug, Default)]
@@ -31,8 +27,6 @@ pub(super) struct Memory {
     pub(super) second_to: Option<PathBuf>,
     /// Directories of our files that forbid writing.
     pub(super) forbidden: Vec<Trouble>,
-    /// When those are looked at again.
-    forbidden_until: Option<Instant>,
     /// When the last pass began, even one that came to nothing.
     pub(super) looked: Option<Instant>,
     /// Files that are left alone now, and who wrote them.
@@ -43,30 +37,23 @@ pub(super) struct Memory {
     pub(super) drifted: Vec<PathBuf>,
 }
 
-/// The directories in which a change matters, those of runtimes' flags included.
-pub(super) fn directories(
+/// The places whose change matters, what tells of a runtime's flags and starts included; and the one file of the state
+/// directory that `apply` and `restore` write.
+pub(super) fn places(
     detected: &Detected,
     paths: &BTreeSet<PathBuf>,
     state: &Path,
 ) -> BTreeSet<PathBuf> {
-    let parents = paths.iter().filter_map(|path| path.parent());
-    let mut directories: BTreeSet<PathBuf> = parents.map(Path::to_owned).collect();
-    // Behind a symlink the directory of the target sees the change.
-    let targets = paths
-        .iter()
-        .filter_map(|path| std::fs::canonicalize(path).ok());
-    directories.extend(targets.filter_map(|target| Some(target.parent()?.to_owned())));
-    directories.extend(detected.certs_d.clone());
-    let looked_at = detected.looked_at.iter();
-    directories.extend(looked_at.filter_map(|path| Some(path.parent()?.to_owned())));
-    // Where k3s generates its config.toml, which tells of a start.
-    let above = detected
-        .certs_d
-        .iter()
-        .filter_map(|certs_d| certs_d.parent());
-    directories.extend(above.map(Path::to_owned));
-    directories.insert(state.to_owned());
-    directories
+    let mut files: BTreeSet<PathBuf> = paths | &detected.looked_at;
+    if let Some(certs_d) = &detected.certs_d {
+        files.insert(certs_d.with_file_name("config.toml"));
+        files.insert(certs_d.clone());
+    }
+    let directories = files.iter().filter_map(|path| path.parent());
+    let directories: BTreeSet<PathBuf> = directories.map(Path::to_owned).collect();
+    files.extend(directories);
+    files.insert(state.join(ledger::NAME));
+    files
 }
 
 // === impl Memory ===
@@ -94,6 +81,12 @@ impl Memory {
         if self.second_to.is_some() {
             plan.steps.clear();
             plan.directories.clear();
+        }
+        for trouble in &self.forbidden {
+            // What waits there is tried at once where that can be written again.
+            if writable::why(&trouble.path).is_none() {
+                self.failing.remove(&trouble.path);
+            }
         }
         self.failing.keep(plan);
         // What stands as it should is no conflict any more, whoever has seen to that.
@@ -165,18 +158,6 @@ impl Memory {
         }
     }
 
-    /// Takes in which directories forbid writing. Where one no longer does, a file that waits in it is tried at once.
-    pub(super) fn forbid(&mut self, forbidden: Vec<Trouble>, now: Instant) {
-        let before = std::mem::replace(&mut self.forbidden, forbidden);
-        let is_forbidden = |path: &Path| self.forbidden.iter().any(|now| now.path == path);
-        let allowed = before.iter().filter(|one| !is_forbidden(&one.path));
-        let tries = allowed.fold(false, |tries, one| self.failing.remove(&one.path) | tries);
-        self.forbidden_until = match tries {
-            true => Some(now),
-            false => (!self.forbidden.is_empty()).then(|| now + FORBIDDEN),
-        };
-    }
-
     /// The files are not ours to write: another agent may. Nothing is tried again.
     pub(super) fn let_go(&mut self) {
         self.claim.release();
@@ -185,16 +166,11 @@ impl Memory {
         self.failing.forget();
         self.given_up.clear();
         self.forbidden.clear();
-        self.forbidden_until = None;
     }
 
-    /// When a file that was given up or could not be written is tried again, and a directory that forbids writing looked at.
+    /// When a file that was given up or could not be written is tried again.
     pub(super) fn wakes(&self) -> Option<Instant> {
-        let wakes = [
-            self.fights.wakes(),
-            self.failing.wakes(),
-            self.forbidden_until,
-        ];
+        let wakes = [self.fights.wakes(), self.failing.wakes()];
         // What was due by then has had its pass.
         let wakes = wakes.into_iter().flatten();
         wakes.filter(|wake| Some(*wake) > self.looked).min()
@@ -229,6 +205,7 @@ mod tests {
     use crate::node::files::Done;
     use crate::node::task::TroubleKind;
     use crate::node::write::Error;
+    use std::time::Duration;
 
     fn standing(text: &str) -> Standing {
         Standing {
@@ -343,27 +320,44 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_forbids_writing_is_looked_at_again_soon_unless_the_files_are_let_go() {
-        let (mut memory, now) = (Memory::default(), Instant::now());
-        let trouble = Trouble {
-            path: "/c/docker.io".into(),
-            kind: TroubleKind::NotWritable,
-            why: String::new(),
+    fn a_file_that_waits_in_a_directory_is_tried_at_once_when_that_can_be_written_again() {
+        let home = tempfile::tempdir().unwrap();
+        let mut node = Node::new();
+        let mut waiting = plan("theirs");
+        waiting.steps[0].path = home.path().join("hosts.toml");
+        let done = [Done {
+            path: waiting.steps[0].path.clone(),
+            kind: Kind::Hosts,
+            outcome: Outcome::Failed(Error::NotWritable {
+                path: waiting.steps[0].path.clone(),
+                source: rustix::io::Errno::ROFS.into(),
+            }),
+        }];
+        node.memory
+            .failing
+            .settle(&waiting.steps, &done, node.start);
+        let mut takes = |forbidden: &Path| {
+            node.memory.forbidden = vec![Trouble {
+                path: forbidden.to_owned(),
+                kind: TroubleKind::NotWritable,
+                why: String::new(),
+            }];
+            let mut plan = Plan {
+                steps: waiting.steps.clone(),
+                ..Plan::default()
+            };
+            let cause = Cause::SomethingChanged;
+            node.memory
+                .admit(&node.detected, &mut plan, cause, node.start);
+            !plan.steps.is_empty()
         };
-        memory.forbid(vec![trouble.clone()], now);
-        assert_eq!(memory.wakes(), Some(now + FORBIDDEN));
-        memory.forbid(Vec::new(), now + FORBIDDEN);
-        assert_eq!(memory.wakes(), None);
-        memory.forbid(vec![trouble.clone()], now);
-        memory.looked = Some(now + FORBIDDEN);
-        assert_eq!(memory.wakes(), None, "a pass that came to nothing");
-        memory.looked = Some(now);
-        memory.let_go();
-        assert_eq!((memory.wakes(), memory.forbidden.len()), (None, 0));
+        // Nobody makes a file there, root included.
+        assert!(!takes(Path::new("/proc/sys/fs")));
+        assert!(takes(home.path()));
     }
 
     #[test]
-    fn a_file_that_waits_in_a_directory_is_tried_at_once_when_that_can_be_written_again() {
+    fn what_was_due_has_had_its_pass_and_files_that_are_let_go_are_not_tried() {
         let (mut memory, now) = (Memory::default(), Instant::now());
         let steps = plan("theirs").steps;
         let done = [Done {
@@ -374,18 +368,13 @@ mod tests {
                 source: rustix::io::Errno::ROFS.into(),
             }),
         }];
-        let trouble = Trouble {
-            path: "/c/docker.io".into(),
-            kind: TroubleKind::NotWritable,
-            why: String::new(),
-        };
-        for _ in 0..20 {
-            memory.failing.settle(&steps, &done, now);
-        }
-        memory.forbid(vec![trouble], now);
-        assert!(memory.failing.waits(&steps[0], now + FORBIDDEN));
-        memory.forbid(Vec::new(), now + FORBIDDEN);
-        assert!(!memory.failing.waits(&steps[0], now + FORBIDDEN));
-        assert_eq!(memory.wakes(), Some(now + FORBIDDEN));
+        memory.failing.settle(&steps, &done, now);
+        let due = memory.wakes();
+        assert!(due.is_some());
+        memory.looked = due;
+        assert_eq!(memory.wakes(), None);
+        memory.looked = Some(now);
+        memory.let_go();
+        assert_eq!(memory.wakes(), None);
     }
 }

@@ -22,7 +22,8 @@ pub(super) fn forbidden(files: &[PathBuf]) -> Vec<Trouble> {
     troubles.collect()
 }
 
-fn why(directory: &Path) -> Option<&'static str> {
+/// Why a directory cannot be written. Blocks on file I/O.
+pub(super) fn why(directory: &Path) -> Option<&'static str> {
     match access(directory, Access::WRITE_OK | Access::EXEC_OK) {
         Err(Errno::ROFS) => Some("its file system is read-only"),
         Err(Errno::ACCESS | Errno::PERM) => Some("permission is denied"),
