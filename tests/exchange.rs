@@ -10,6 +10,8 @@
 
 mod support;
 
+#[path = "exchange/harbor.rs"]
+mod harbor;
 #[path = "exchange/moved.rs"]
 mod moved;
 #[path = "exchange/quirks.rs"]
