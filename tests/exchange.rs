@@ -118,7 +118,7 @@ impl Lab {
     async fn get(&self, ask: &Ask) -> (u16, Vec<u8>) {
         let answer = self.ask(ask).await.unwrap();
         let status = answer.status.as_u16();
-        let body = answer.body.collect().await.unwrap().to_bytes();
+        let body = answer.body.read_to(u64::MAX).await.unwrap();
         (status, body.to_vec())
     }
 }

@@ -3,29 +3,28 @@
 
 mod client;
 mod ends;
+mod framing;
 mod service;
-mod writing;
 
 pub(super) use client::Ending;
 pub(super) use service::Service;
 
-use super::stream::Downstream;
+use super::socket;
 use crate::admission::Place;
-use crate::http1::{Date, End, RequestHead, Response, Wrong, request_head};
-use crate::lifecycle::{ConnectionGuard, DrainGuard, DrainWatch, Seat, Thread, Turn, deadline};
-use bytes::BytesMut;
+use crate::http1::{Body, Broken, Chunk, Date, End, RequestHead, Response, Wrong, request_head};
+use crate::lifecycle::{ConnectionGuard, DrainGuard, DrainWatch, Socket, Turn, deadline};
+use bytes::{Buf as _, Bytes, BytesMut};
 use client::{Client, Stall};
 use ends::Ends;
-use hyper::body::Body;
+use framing::Framing;
 use hyper::{Method, Version};
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
-use writing::Writing;
 
 /// The longest head of a request, in bytes: requests are small, and 512 clients must be cheap.
 const HEAD: usize = 64 * 1024;
@@ -34,7 +33,7 @@ const HEAD: usize = 64 * 1024;
 const READ: usize = 4 * 1024;
 
 /// How long a client that is turned away may take to read why.
-const FAREWELL: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A client's connection with what serves it.
 pub(super) struct Serving<S> {
@@ -42,22 +41,18 @@ pub(super) struct Serving<S> {
     ends: Ends,
     service: S,
     has_asked: bool,
-    /// Read and not answered yet.
-    begun: Option<Begun>,
 }
 
 /// A request that is being answered. A drain waits for it.
 struct Begun {
     head: RequestHead,
-    /// Where a long answer is given.
-    seat: Option<Seat>,
     held: DrainGuard,
     unanswered: ConnectionGuard,
 }
 
 /// A client's connection.
 struct Connection {
-    stream: Downstream,
+    stream: Socket,
     client: Client,
     /// Received and not read yet.
     received: BytesMut,
@@ -65,8 +60,9 @@ struct Connection {
     examined: usize,
     /// What was read of it since the client was last waited for.
     turn: Turn,
-    /// Spelled and not written yet.
+    /// Encoded, and how much of it has been written.
     out: Vec<u8>,
+    written: usize,
     date: Date,
 }
 
@@ -95,7 +91,7 @@ enum Delivered {
 
 impl<S: Service + Send> Serving<S> {
     pub(super) fn new(
-        (stream, place): (Downstream, Place),
+        (stream, place): (Socket, Place),
         idle: Duration,
         drain: DrainWatch,
         service: S,
@@ -108,39 +104,22 @@ impl<S: Service + Send> Serving<S> {
                 examined: 0,
                 turn: Turn::default(),
                 out: Vec::new(),
+                written: 0,
                 date: Date::default(),
             },
             ends: Ends::of(idle, drain),
             service,
             has_asked: false,
-            begun: None,
         }
     }
 
-    /// Serves it to its end, or until an answer is to be given by another thread: then it goes on there, beginning with
-    /// [`Serving::move_here`].
-    pub(super) async fn serve(mut self) -> Option<(Self, Thread)> {
-        loop {
-            let begun = match self.begun.take() {
-                Some(begun) => begun,
-                None => self.begin().await?,
-            };
-            if let Some(seat) = begun.seat.as_ref().filter(|seat| !seat.is_here()) {
-                let there = seat.thread();
-                self.begun = Some(begun);
-                return Some((self, there));
-            }
+    /// Serves it to its end.
+    pub(super) async fn serve(mut self) {
+        while let Some(begun) = self.begin().await {
             if !self.answer(begun).await {
-                return None;
+                return;
             }
         }
-    }
-
-    /// Goes over to the current thread.
-    pub(super) fn move_here(&mut self) -> io::Result<()> {
-        self.ends.move_here();
-        self.connection.client.move_here();
-        self.connection.stream.move_here()
     }
 
     /// The next request. `None`: there is none, and the connection has ended.
@@ -150,7 +129,6 @@ impl<S: Service + Send> Serving<S> {
                 self.has_asked = true;
                 self.connection.client.place.answers(Instant::now());
                 Some(Begun {
-                    seat: self.service.seat(&head.request),
                     held: self.ends.drain.hold(),
                     unanswered: self.ends.drain.unanswered(),
                     head,
@@ -159,11 +137,9 @@ impl<S: Service + Send> Serving<S> {
             Said::Nonsense(wrong) => {
                 let answer = self.service.refuse(wrong);
                 let to = (Version::HTTP_11, false, false);
-                let delivered =
-                    self.connection
-                        .deliver(&mut self.service, answer, to, &mut self.ends);
+                let delivered = self.connection.deliver(answer, to, &mut self.ends);
                 if delivered.await == Delivered::Last {
-                    self.connection.part().await;
+                    self.connection.close_lingering().await;
                 }
                 None
             }
@@ -183,7 +159,6 @@ impl<S: Service + Send> Serving<S> {
     async fn answer(&mut self, begun: Begun) -> bool {
         let Begun {
             head,
-            seat: _seat,
             held: _held,
             unanswered,
         } = begun;
@@ -206,12 +181,7 @@ impl<S: Service + Send> Serving<S> {
         let keep = head.keep && !head.has_body && !self.ends.drain.is_draining();
         let delivered = self
             .connection
-            .deliver(
-                &mut self.service,
-                answer,
-                (version, to_head, keep),
-                &mut self.ends,
-            )
+            .deliver(answer, (version, to_head, keep), &mut self.ends)
             .await;
         match delivered {
             Delivered::Broken(why) => {
@@ -221,7 +191,7 @@ impl<S: Service + Send> Serving<S> {
             }
             Delivered::Kept => return true,
             Delivered::Last if head.has_body || !self.connection.received.is_empty() => {
-                self.connection.part().await;
+                self.connection.close_lingering().await;
             }
             Delivered::Last => self.connection.close().await,
         }
@@ -330,49 +300,161 @@ impl Connection {
     }
 
     /// Writes an answer.
-    async fn deliver<S: Service>(
+    async fn deliver(
         &mut self,
-        service: &mut S,
-        answer: Response<S::Body>,
+        answer: Response<impl Body>,
         (version, to_head, keep): (Version, bool, bool),
         ends: &mut Ends,
     ) -> Delivered {
         let Response { head, mut body } = answer;
-        let end = head.end(body.size_hint().exact(), to_head, version);
+        let end = head.end(body.length(), to_head, version);
         let keep = keep && end != End::Close;
         let date = self.date.at(SystemTime::now());
         self.out.clear();
+        self.written = 0;
         head.write(&mut self.out, (version, to_head), (end, keep), date);
-        let mut writing = Writing::of(end, to_head);
-        let whole = poll_fn(|context| {
-            if let Poll::Ready(is_whole) = writing.poll(self, &mut body, context) {
-                return Poll::Ready(is_whole.then_some(()).ok_or(Ending::Gone));
-            }
-            while let Poll::Ready(stall) = self.client.poll_stall(context) {
-                match stall {
-                    Stall::Unread => service.is_unread(&mut body),
-                    Stall::Over => {
-                        let limit = self.client.place.stall_limit();
-                        return Poll::Ready(Err(Ending::Stalled(limit)));
-                    }
-                }
-            }
-            if ends.poll_cut(context) {
-                return Poll::Ready(Err(Ending::Drained));
-            }
-            self.poll_ending(context).map(Err)
-        });
-        match whole.await {
+        match self.write_all(&mut body, (end, to_head), ends).await {
             Err(why) => {
                 if matches!(why, Ending::MadeWay | Ending::Stalled(_)) {
-                    service.is_cut(&mut body, why);
-                    self.stream.forget_soon();
+                    body.is_cut(&why.to_string());
+                    socket::forget_soon(&self.stream);
                 }
                 Delivered::Broken(why)
             }
             Ok(()) if keep => Delivered::Kept,
             Ok(()) => Delivered::Last,
         }
+    }
+
+    /// Writes the head and the body behind it, piece by piece: nothing is asked of the body before what it gave has been written.
+    async fn write_all(
+        &mut self,
+        body: &mut impl Body,
+        (end, to_head): (End, bool),
+        ends: &mut Ends,
+    ) -> Result<(), Ending> {
+        let mut framing = Framing::new(end);
+        let mut is_over = to_head;
+        loop {
+            let mut piece = Bytes::new().chain(Bytes::new());
+            if !is_over {
+                match self.next_piece(body, ends).await? {
+                    Some(Ok(next)) => piece = next,
+                    // Nothing of what was let go is lost: it has been written.
+                    Some(Err(Broken::Fin)) => return Err(Ending::Gone),
+                    Some(Err(Broken::Reset)) => {
+                        socket::reset_on_close(&self.stream);
+                        return Err(Ending::Gone);
+                    }
+                    None => is_over = true,
+                }
+                let fits = if is_over {
+                    framing.finish(&mut self.out)
+                } else {
+                    framing.begin(piece.remaining() as u64, &mut self.out)
+                };
+                if !fits {
+                    return Err(Ending::Gone);
+                }
+            }
+            self.write(&mut piece, body, ends).await?;
+            if is_over || framing.is_whole() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next piece of a body. While there is none the head goes out.
+    async fn next_piece(
+        &mut self,
+        body: &mut impl Body,
+        ends: &mut Ends,
+    ) -> Result<Option<Result<Chunk, Broken>>, Ending> {
+        let mut next = pin!(body.next());
+        poll_fn(|context| {
+            if let Poll::Ready(next) = next.as_mut().poll(context) {
+                return Poll::Ready(Ok(next));
+            }
+            let mut nothing = Bytes::new().chain(Bytes::new());
+            if let Poll::Ready(Err(gone)) = self.poll_write(&mut nothing, context) {
+                return Poll::Ready(Err(gone));
+            }
+            self.poll_over(ends, || {}, context).map(Err)
+        })
+        .await
+    }
+
+    /// Writes what is encoded, and a piece behind it.
+    async fn write(
+        &mut self,
+        piece: &mut Chunk,
+        body: &mut impl Body,
+        ends: &mut Ends,
+    ) -> Result<(), Ending> {
+        poll_fn(|context| {
+            if let Poll::Ready(written) = self.poll_write(piece, context) {
+                return Poll::Ready(written);
+            }
+            self.poll_over(ends, || body.is_unread(), context).map(Err)
+        })
+        .await
+    }
+
+    fn poll_write(
+        &mut self,
+        piece: &mut Chunk,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Ending>> {
+        loop {
+            let encoded = self.out.get(self.written..).unwrap_or_default();
+            if encoded.is_empty() && !piece.has_remaining() {
+                self.out.clear();
+                self.written = 0;
+                return Poll::Ready(Ok(()));
+            }
+            let mut slices = [IoSlice::new(&[]); 3];
+            let [first, others @ ..] = &mut slices;
+            *first = IoSlice::new(encoded);
+            let used = piece.chunks_vectored(others).saturating_add(1);
+            let slices = slices.get(..used).unwrap_or_default();
+            let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+            let of_encoded = encoded.len();
+            match written {
+                Poll::Pending => {
+                    self.client.waits();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Ending::Gone)),
+                Poll::Ready(Ok(written)) => {
+                    self.client.took(written);
+                    let of_encoded = written.min(of_encoded);
+                    self.written = self.written.saturating_add(of_encoded);
+                    piece.advance(written.saturating_sub(of_encoded));
+                }
+            }
+        }
+    }
+
+    /// Ready when an answer is to end before its end. `unread`: its bytes have waited for the client for a while.
+    fn poll_over(
+        &mut self,
+        ends: &mut Ends,
+        mut unread: impl FnMut(),
+        context: &mut Context<'_>,
+    ) -> Poll<Ending> {
+        while let Poll::Ready(stall) = self.client.poll_stall(context) {
+            match stall {
+                Stall::Unread => unread(),
+                Stall::Over => {
+                    let limit = self.client.place.stall_limit();
+                    return Poll::Ready(Ending::Stalled(limit));
+                }
+            }
+        }
+        if ends.poll_cut(context) {
+            return Poll::Ready(Ending::Drained);
+        }
+        self.poll_ending(context)
     }
 
     /// Ends in good order.
@@ -383,13 +465,13 @@ impl Connection {
 
     /// Ends in good order with a client that may still be sending: a close with something unread would be a reset, which can
     /// overtake the answer.
-    async fn part(&mut self) {
-        let farewell = async {
+    async fn close_lingering(&mut self) {
+        let lingering = async {
             self.stream.shutdown().await?;
             tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await
         };
         // A client that does not even read this is gone.
-        let _ = timeout(FAREWELL, farewell).await;
+        let _ = timeout(LINGER, lingering).await;
     }
 }
 
