@@ -28,7 +28,6 @@ use harbor_pilot::config::Credential;
 use harbor_pilot::exchange::{Answer, Ask, Error, Exchanger};
 use harbor_pilot::topology::{EndpointId, Source, SourceKind, Sources};
 use harbor_pilot::upstream::Client;
-use http_body_util::BodyExt;
 use hyper::Method;
 use hyper::header::HeaderValue;
 use std::sync::Arc;

@@ -6,6 +6,7 @@
 //! right (containerd asks again from there) and with a reset where it may be wrong.
 
 mod ends;
+mod resumption;
 mod room;
 mod speed;
 
@@ -19,7 +20,7 @@ use crate::relay::context::RelayParts;
 use crate::relay::outcome::{Ended, Found};
 use crate::relay::record::RequestRecord;
 use crate::relay::rules::Cause;
-use crate::relay::search::{Search, report};
+use crate::relay::search::report;
 use crate::relay::timing::Timing;
 use crate::relay::transfer::{Reassembly, Window};
 use crate::route::Route;
@@ -86,7 +87,7 @@ enum Event {
     Resumed(Ended<Found<Fetched>>),
     /// The source has given no byte for the limit.
     Stalled,
-    /// What is wrong was not put right in time.
+    /// What is wrong was not fixed in time.
     TooLate,
 }
 
@@ -206,7 +207,7 @@ impl BlobBody {
                 Event::Source(None) => self.conclude()?,
                 Event::Resumed(ended) => self.resumed(ended)?,
                 Event::Stalled => self.look_for_another(),
-                Event::TooLate => return Err(self.give_up("not put right in time")),
+                Event::TooLate => return Err(self.give_up("not fixed in time")),
             }
         }
     }
@@ -283,16 +284,6 @@ impl BlobBody {
         }
     }
 
-    /// The rest comes from elsewhere.
-    fn leave(&mut self, endpoint: EndpointId) {
-        self.left.push(endpoint);
-        self.bytes.breaks();
-        self.speed.rest();
-        if self.resumption.is_none() {
-            self.look_for_another();
-        }
-    }
-
     /// All of a part has been let go: the next one is looked for, as the rest of a broken body is.
     fn goes_on_with_next_span(&mut self) -> bool {
         let Some(span) = self.spans.pop_front() else {
@@ -308,66 +299,6 @@ impl BlobBody {
         self.stage = Stage::Streaming;
         self.look_for_another();
         true
-    }
-
-    fn look_for_another(&mut self) {
-        self.resumes_at = self.bytes.window().released();
-        let wanted = Arc::new(self.wanted.from(self.reached(), self.total));
-        let (parts, route) = (self.parts.clone(), self.route.clone());
-        let mut search = Search::new(parts, route, wanted, self.timing);
-        let current = self.source.iter().map(|source| &source.endpoint);
-        for endpoint in self.left.iter().chain(current) {
-            search = search.without(endpoint);
-        }
-        self.resumption = Some(Box::pin(search.run()));
-    }
-
-    /// Another goes on, if there is one.
-    fn resumed(&mut self, ended: Ended<Found<Fetched>>) -> Result<(), Broken> {
-        let attempts = ended.attempts;
-        let found = match ended.found() {
-            Ok(found) => found,
-            // The last living source is never cut for slowness (design P6): wait on.
-            Err(_) if self.source.is_some() => {
-                self.speed.begin_anew();
-                return Ok(());
-            }
-            Err(missing) => return Err(self.give_up(&missing.story())),
-        };
-        let Fetched::Stream(mut source) = found.good else {
-            return Err(self.give_up("a size is no body"));
-        };
-        self.tell_rate();
-        if let Some(slow) = self.source.take() {
-            self.slow(slow.endpoint);
-        }
-        if std::mem::take(&mut self.begins_span) {
-            self.record.goes_on_by(&found.endpoint, attempts);
-        } else {
-            let before = self.left.last();
-            let before = before.map_or("", |endpoint| endpoint.source.label());
-            let metrics = &self.parts.sinks.metrics;
-            metrics.resume(before, found.endpoint.source.label());
-            self.record.resumed_by(&found.endpoint, attempts);
-        }
-        // The old source went on while this one was looked for.
-        let went_on = self.bytes.window().released();
-        let went_on = went_on.saturating_sub(self.resumes_at);
-        source.skip = source.skip.saturating_add(went_on);
-        self.bytes
-            .begins(found.endpoint.clone(), source.tells_total);
-        if let Some(total) = source.total {
-            self.bytes.learn_length(total.saturating_sub(self.first));
-            self.last.get_or_insert(total.saturating_sub(1));
-        }
-        self.source = Some(Found {
-            good: *source,
-            endpoint: found.endpoint,
-            in_flight: found.in_flight,
-            first_choice: found.first_choice,
-        });
-        self.speed.begin_anew();
-        Ok(())
     }
 
     /// The record says who was left in the middle of the blob, and how far its bytes came.

@@ -96,9 +96,7 @@ impl BlobBody {
     pub(super) fn give_up(&mut self, detail: &str) -> Broken {
         if let LastWord::Reset(wrong) = self.bytes.nobody_is_left() {
             self.penalise(&wrong);
-            return self.reset(&format!(
-                "{MISFIT}, and it could not be put right: {detail}"
-            ));
+            return self.reset(&format!("{MISFIT}, and it could not be fixed: {detail}"));
         }
         self.stage = Stage::Over;
         let sent = self.bytes.window().released();
