@@ -10,8 +10,6 @@
 
 mod support;
 
-#[path = "exchange/harbor.rs"]
-mod harbor;
 #[path = "exchange/moved.rs"]
 mod moved;
 #[path = "exchange/quirks.rs"]
@@ -28,6 +26,7 @@ use harbor_pilot::config::Credential;
 use harbor_pilot::exchange::{Answer, Ask, Error, Exchanger};
 use harbor_pilot::topology::{EndpointId, Source, SourceKind, Sources};
 use harbor_pilot::upstream::Client;
+use http_body_util::BodyExt;
 use hyper::Method;
 use hyper::header::HeaderValue;
 use std::sync::Arc;
@@ -117,7 +116,7 @@ impl Lab {
     async fn get(&self, ask: &Ask) -> (u16, Vec<u8>) {
         let answer = self.ask(ask).await.unwrap();
         let status = answer.status.as_u16();
-        let body = answer.body.read_to(u64::MAX).await.unwrap();
+        let body = answer.body.collect().await.unwrap().to_bytes();
         (status, body.to_vec())
     }
 }

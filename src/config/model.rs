@@ -14,27 +14,27 @@ use std::time::Duration;
 /// Everything the daemon is told.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Listeners and who may use them: `[server]`.
+    /// `[server]`
     pub server: Server,
     /// `[[tier]]`, in order of preference; removed ones are gone.
     pub tiers: Vec<Arc<Tier>>,
     /// `[[registry]]`, built-in ones included; removed ones are gone.
     pub registries: Vec<Arc<Registry>>,
-    /// How bytes are proved: `[relay]`.
+    /// `[relay]`
     pub relay: Relay,
-    /// What a tier's policy answer means: `[failover]`.
+    /// `[failover]`
     pub failover: Failover,
-    /// Manifests that are kept for an outage of all sources: `[stale]`.
+    /// `[stale]`
     pub stale: Stale,
-    /// Name servers and limits of TTLs: `[dns]`.
+    /// `[dns]`
     pub dns: Dns,
-    /// Limits of time on the pull path: `[timeouts]`.
+    /// `[timeouts]`
     pub timeouts: Timeouts,
-    /// Limits of number and size: `[limits]`.
+    /// `[limits]`
     pub limits: Limits,
     /// `[node]`: parsed and checked, acted on by the node-file commands.
     pub node: Node,
-    /// What is logged: `[log]`.
+    /// `[log]`
     pub log: Log,
     /// Where state is kept: `/var/lib/harbor-pilot` unless `[state] directory` says otherwise.
     pub state_directory: PathBuf,
@@ -43,14 +43,14 @@ pub struct Config {
     pub watched_files: Vec<PathBuf>,
 }
 
-/// `[server]`: the listeners.
+/// `[server]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     /// Where containerd is served. Loopback only unless `allow_non_loopback`.
     pub listen: Vec<SocketAddr>,
     /// Where people and monitors are served; always loopback.
     pub admin: Option<SocketAddr>,
-    /// A listener that serves `/metrics` and nothing else, for scrapers on other hosts.
+    /// `/metrics` alone.
     pub metrics: Option<SocketAddr>,
     /// A non-loopback `listen` is wanted.
     pub allow_non_loopback: bool,
@@ -58,14 +58,14 @@ pub struct Server {
     pub require_header: Option<Secret>,
 }
 
-/// One `[[tier]]`: a group of Harbor (or other mirror) servers behind one name.
+/// One `[[tier]]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tier {
     /// Unique name, used in logs and metrics; never `upstream`.
     pub name: Arc<str>,
-    /// How registries are written into its paths.
+    /// How it speaks.
     pub kind: TierKind,
-    /// Scheme, name and port that its addresses are dialled under, and the path in front of `/v2/`.
+    /// Where it is.
     pub url: BaseUrl,
     /// Registry → project path (may hold slashes), for every registry that it serves. Empty for mirrors.
     pub projects: BTreeMap<RegistryName, String>,
@@ -75,13 +75,13 @@ pub struct Tier {
     pub names: Vec<RegistryName>,
     /// Its own upstream is another Harbor.
     pub cascade: bool,
-    /// containerd may be pointed at it while the agent is down.
+    /// containerd may be pointed at it while the agent is away.
     pub in_file: bool,
     /// How TLS is verified.
     pub tls: Tls,
-    /// The account that tokens are fetched for; none: anonymous.
+    /// Who we are there.
     pub credential: Option<Credential>,
-    /// The HTTP proxy in front of it; none: dialled directly.
+    /// How to get there.
     pub proxy: Option<Proxy>,
     /// How its addresses are probed.
     pub probe: Probe,
@@ -101,18 +101,18 @@ pub enum TierKind {
 /// The registries of a mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegistrySet {
-    /// Every registry: `["*"]`.
+    /// `["*"]`
     All,
-    /// These registries.
+    /// Those named.
     Some(Vec<RegistryName>),
 }
 
-/// One `[[registry]]`: a registry whose images are served.
+/// One `[[registry]]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Registry {
     /// The namespace that containerd asks for.
     pub name: RegistryName,
-    /// Where the real registry is.
+    /// The real registry.
     pub upstream: BaseUrl,
     /// May be asked directly. Already `false` where `[direct] enabled = false`.
     pub direct: bool,
@@ -122,9 +122,9 @@ pub struct Registry {
     pub private: Vec<String>,
     /// How TLS is verified.
     pub tls: Tls,
-    /// The account that tokens are fetched for; none: anonymous.
+    /// Who we are there.
     pub credential: Option<Credential>,
-    /// The HTTP proxy in front of it; none: dialled directly. NO_PROXY has been applied.
+    /// How to get there; NO_PROXY has been applied.
     pub proxy: Option<Proxy>,
 }
 
@@ -157,14 +157,14 @@ pub struct Proxy {
     pub credential: Option<Credential>,
 }
 
-/// `[tier.health]`: how the addresses of a tier are probed.
+/// `[tier.health]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// Which request a probe is.
+    /// What is asked.
     pub kind: ProbeKind,
     /// Between probes of a healthy address, before jitter.
     pub interval: Duration,
-    /// A probe without an answer by then has failed.
+    /// For one probe.
     pub timeout: Duration,
 }
 
@@ -177,61 +177,61 @@ pub enum ProbeKind {
     V2,
     /// `harbor` (kind harbor) or `v2` (others), plus port 1337 as an extra signal that only lowers preference.
     Port,
-    /// No probes: health follows from requests alone.
+    /// Nothing.
     None,
 }
 
-/// `[relay]`: how bytes are proved.
+/// `[relay]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Relay {
     /// Which blobs are hashed.
     pub verify: Verify,
 }
 
-/// `verify`: which blobs are hashed while they stream (design P8).
+/// `verify` (design P8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verify {
-    /// Every blob that is served from its first byte to its last.
+    /// Every full blob.
     Always,
     /// Only what came without a length, or is asked for again soon: containerd finds the rest at commit.
     Suspect,
 }
 
-/// `[failover]`: when the next source is asked.
+/// `[failover]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failover {
     /// What a 412/403 of a tier means.
     pub harbor_policy: HarborPolicy,
 }
 
-/// `harbor_policy`: what a denial by a tier's policy (vulnerabilities, signatures, quota) means.
+/// `harbor_policy`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HarborPolicy {
     /// Ask the next tier.
     Next,
-    /// The search ends with 404.
+    /// The search ends.
     Final,
 }
 
-/// `[stale]`: manifests that are kept for an outage of all sources (design P11).
+/// `[stale]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stale {
     /// Whether manifests are kept for a total outage.
     pub enabled: bool,
-    /// A copy older than this is not answered.
+    /// How long.
     pub max_age: Duration,
-    /// All copies together, in bytes as the disk counts them.
+    /// How much.
     pub max_bytes: u64,
 }
 
-/// `[dns]`: how names are looked up (design H1).
+/// `[dns]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dns {
-    /// Name servers; empty: those of /etc/resolv.conf.
+    /// Empty: the system's.
     pub nameservers: Vec<SocketAddr>,
     /// Lower limit of a record's life.
     pub min_ttl: Duration,
-    /// Upper limit of a record's life.
+    /// Upper limit.
     pub max_ttl: Duration,
 }
 
@@ -262,10 +262,10 @@ pub struct Timeouts {
     pub drain: Duration,
 }
 
-/// `[limits]`: numbers and sizes.
+/// `[limits]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections of clients to the registry endpoint at once (512).
+    /// Client connections (512).
     pub connections: usize,
     /// Requests at once from which an address counts as loaded (16).
     pub loaded: u32,
@@ -279,65 +279,65 @@ pub struct Limits {
     pub floor_bytes_per_second: u64,
 }
 
-/// `[node]`: the files of the container runtime.
+/// `[node]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// Whether files of the node are written.
     pub manage: bool,
-    /// The container runtime whose files are kept.
+    /// Which runtime's files.
     pub runtime: Runtime,
-    /// Which hosts follow the agent in a file.
+    /// What follows the agent.
     pub fallback: Fallback,
-    /// What happens to a user's entries that are a tier or the upstream.
+    /// What happens to entries that are there.
     pub existing: Existing,
     /// The agent stands in the files behind a port that every user of the node may bind.
     pub allow_unprivileged_port: bool,
-    /// Data directory of k3s or rke2, where it is not the default one.
+    /// Only for unusual places.
     pub data_dir: Option<PathBuf>,
-    /// Path of registries.yaml, where it is not the default one.
+    /// Only for unusual places.
     pub registries_yaml: Option<PathBuf>,
-    /// Directory of hosts.toml files, where it is not the default one.
+    /// Only for unusual places.
     pub certs_d: Option<PathBuf>,
 }
 
-/// `runtime`: the container runtime of the node.
+/// `runtime`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runtime {
-    /// Found by what runs and which files are there.
+    /// Found out.
     Auto,
-    /// k3s, server or agent.
+    /// k3s
     K3s,
-    /// rke2, server or agent.
+    /// rke2
     Rke2,
-    /// containerd by itself, with `config_path` in its config.toml.
+    /// Stock containerd.
     Containerd,
-    /// No runtime: no file is written.
+    /// No files.
     None,
 }
 
-/// `fallback`: which hosts follow the agent in a file.
+/// `fallback`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fallback {
     /// Tiers with `in_file`, while healthy, then upstream.
     Tiers,
-    /// The real registry alone.
+    /// Upstream alone.
     Upstream,
-    /// No host: without the agent nothing serves the registry.
+    /// Nothing.
     None,
 }
 
-/// `existing`: what happens to a user's entries that are a tier or the upstream.
+/// `existing`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
     /// Taken out, recorded, put back by restore.
     Adopt,
-    /// They stay where they are.
+    /// Left.
     Keep,
-    /// A file that has one is left alone.
+    /// Refused.
     Refuse,
 }
 
-/// `[log]`: what is logged.
+/// `[log]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// tracing filter syntax, such as `info` or `harbor_pilot=debug`.

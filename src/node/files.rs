@@ -7,7 +7,6 @@
 mod base;
 mod execute;
 mod leave;
-mod left;
 mod look;
 mod pass;
 mod registries;
@@ -16,7 +15,6 @@ mod starts;
 
 pub use execute::{Done, Outcome, execute};
 pub use leave::{Released, hand_over, release};
-pub use left::Left;
 pub(in crate::node) use look::chain;
 use look::standing;
 pub use look::{Disk, look};
@@ -25,10 +23,11 @@ pub use search::Places;
 
 use super::desired::{self, DesiredHost, Situation};
 use super::detect::{Detected, Found};
-use super::hosts_toml::{self, Merged};
-use super::ledger::{Entry, Kind, Ledger};
+use super::hosts_file::directories;
+use super::hosts_toml;
+use super::ledger::{Kind, Ledger};
 use super::write::Standing;
-use crate::config::{Config, Runtime};
+use crate::config::Runtime;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,22 +40,16 @@ const HOSTS: &str = "hosts.toml";
 const IPV6: &str = "containerd 1.6 and 1.7 ignore a file that names an IPv6 literal, which is the only address of [server] listen, and /etc/hosts does not give it the name localhost; let the agent listen on 127.0.0.1 too";
 
 /// What a plan is made from, besides the disk.
-#[derive(Clone, Copy, Debug)]
-pub struct Input<'a> {
-    /// The configuration in force.
-    pub config: &'a Config,
-    /// What runs here.
-    pub detected: &'a Detected,
-    /// What was changed before.
-    pub ledger: &'a Ledger,
-    /// Where the agent is; `None`: it listens nowhere.
-    pub agent: Option<&'a str>,
-    /// Its own port answers with our header.
-    pub agent_alive: bool,
+#[derive(Clone, Debug)]
+pub(super) struct Input<'a> {
+    pass: &'a Pass<'a>,
+    detected: &'a Detected,
+    /// Where the agent is, as files name it; `None`: it listens nowhere, or cannot be named.
+    agent: Option<&'a str>,
     /// Every user may bind its port, and that is not allowed: it stands in no file, whatever it answers (design S7).
-    pub is_out: bool,
-    /// Tiers whose every current address is healthy.
-    pub whole_tiers: &'a BTreeSet<Arc<str>>,
+    is_out: bool,
+    /// What should stand.
+    live: Vec<DesiredHost>,
 }
 
 /// What would be done.
@@ -74,6 +67,17 @@ pub struct Plan {
     pub is_start: bool,
 }
 
+/// A file that is left as it is, though it should be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Which.
+    pub path: PathBuf,
+    /// Why, and what to do.
+    pub why: String,
+    /// It is only a matter of time: the runtime has not made its directories yet.
+    pub waits: bool,
+}
+
 /// One file's change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
@@ -89,14 +93,6 @@ pub struct Step {
     pub base: Option<Standing>,
     /// Why, a sentence each.
     pub reasons: Vec<String>,
-}
-
-/// What should stand, before the disk is looked at.
-#[derive(Clone, Debug, Default)]
-struct Wanted {
-    live: Vec<DesiredHost>,
-    certs_d: Option<PathBuf>,
-    registries: Option<PathBuf>,
 }
 
 // === impl Plan ===
@@ -166,211 +162,234 @@ impl Step {
     }
 }
 
-/// The files whose state a plan needs to know.
-#[must_use]
-pub fn paths(input: &Input<'_>) -> BTreeSet<PathBuf> {
-    let wanted = wanted(input);
-    let mut paths: BTreeSet<PathBuf> = input.ledger.files.keys().cloned().collect();
-    if let Some(certs_d) = &wanted.certs_d {
-        for host in &wanted.live {
-            for directory in base::candidates(certs_d, host.registry.as_str()) {
+// === impl Input ===
+
+impl<'a> Input<'a> {
+    /// `whole` are the tiers whose every current address is healthy.
+    fn new(
+        pass: &'a Pass<'a>,
+        detected: &'a Detected,
+        agent: Option<&'a str>,
+        whole: &BTreeSet<Arc<str>>,
+    ) -> Self {
+        let is_out = pass.unprivileged().is_some_and(|port| !port.allowed);
+        let agent = agent.filter(|agent| !agent.contains('['));
+        let live = agent.map(|agent| {
+            let situation = Situation {
+                agent,
+                agent_alive: pass.agent_alive && !is_out,
+                whole_tiers: whole,
+            };
+            desired::desired(pass.config, &situation)
+        });
+        Self {
+            pass,
+            detected,
+            agent,
+            is_out,
+            live: live.unwrap_or_default(),
+        }
+    }
+
+    /// Where each registry's hosts.toml goes.
+    fn certs_d(&self) -> Option<&'a Path> {
+        let certs_d = self.detected.certs_d.as_deref();
+        certs_d.filter(|_| !self.detected.without_certs_d)
+    }
+
+    /// Where containerd looks for a registry that has nothing below `certs_d`.
+    fn behind(&self, certs_d: &Path, host: &DesiredHost) -> Vec<PathBuf> {
+        base::behind(certs_d, host.registry.as_str(), &self.detected.config_path)
+    }
+
+    /// The files whose state a plan needs to know.
+    fn paths(&self, ledger: &Ledger) -> BTreeSet<PathBuf> {
+        let mut paths: BTreeSet<PathBuf> = ledger.files.keys().cloned().collect();
+        for host in &self.live {
+            let Some(certs_d) = self.certs_d() else {
+                continue;
+            };
+            for directory in directories(certs_d, host.registry.as_str()) {
                 paths.extend(host.ca_files().map(|ca| directory.join(&ca.name)));
                 paths.insert(directory.join(HOSTS));
             }
-            let roots = &input.detected.config_path;
-            let behind = base::behind(certs_d, host.registry.as_str(), roots);
-            paths.extend(behind.iter().map(|directory| directory.join(HOSTS)));
+            let behind = self.behind(certs_d, host).into_iter();
+            paths.extend(behind.map(|directory| directory.join(HOSTS)));
         }
+        let registries = self.detected.registries_yaml.clone();
+        paths.extend(registries.filter(|_| self.agent.is_some()));
+        paths
     }
-    paths.extend(wanted.registries);
-    paths
+
+    /// What must be done so that the disk is as it should be. Pure.
+    fn plan(&self, disk: &Disk) -> Plan {
+        let mut planning = Planning {
+            input: self,
+            disk,
+            plan: Plan::default(),
+            handled: BTreeSet::new(),
+        };
+        if let Some(certs_d) = self.certs_d() {
+            if self.agent.is_none() && self.pass.agent.is_some() {
+                planning.plan.leave(certs_d, IPV6);
+            }
+            planning.live(certs_d);
+        }
+        if let (Some(registries), Some(agent)) = (&self.detected.registries_yaml, self.agent) {
+            planning.registries(registries, agent);
+            planning.handled.insert(registries.clone());
+        }
+        let is_found = self.detected.runtime != Found::None;
+        // Not seen now, such as in the middle of its own upgrade, it is no reason to take anything out.
+        if is_found || self.pass.config.node.runtime != Runtime::Auto {
+            planning.gone();
+            planning.plan.sort();
+        }
+        planning.plan
+    }
 }
 
-fn wanted(input: &Input<'_>) -> Wanted {
-    let detected = input.detected;
-    let Some(agent) = input.agent else {
-        return Wanted::default();
-    };
-    let situation = Situation {
-        agent,
-        agent_alive: input.agent_alive && !input.is_out,
-        whole_tiers: input.whole_tiers,
-    };
-    Wanted {
-        live: desired::desired(input.config, &situation),
-        certs_d: detected
-            .certs_d
-            .clone()
-            .filter(|_| !detected.without_certs_d),
-        registries: detected.registries_yaml.clone(),
-    }
+/// A plan in the making.
+struct Planning<'a> {
+    input: &'a Input<'a>,
+    disk: &'a Disk,
+    plan: Plan,
+    /// Files that are part of the configuration.
+    handled: BTreeSet<PathBuf>,
 }
 
-/// What must be done so that the disk is as it should be. Pure.
-#[must_use]
-pub fn plan(input: &Input<'_>, disk: &Disk) -> Plan {
-    let mut wanted = wanted(input);
-    let mut plan = Plan::default();
-    if let Some(certs_d) = &wanted.certs_d
-        && input.agent.is_some_and(|agent| agent.contains('['))
-    {
-        plan.leave(certs_d, IPV6);
-        wanted = Wanted::default();
-    }
-    let mut handled: BTreeSet<PathBuf> = BTreeSet::new();
-    if let Some(certs_d) = &wanted.certs_d
-        && !wanted.live.is_empty()
-    {
-        let exists = |directory: &Path| disk.names(directory).is_some();
+// === impl Planning ===
+
+impl Planning<'_> {
+    /// Each registry's hosts.toml.
+    fn live(&mut self, certs_d: &Path) {
+        let live = &self.input.live;
+        let exists = |directory: &Path| self.disk.names(directory).is_some();
         let waits = !exists(certs_d) && !certs_d.parent().is_some_and(exists);
-        if waits {
-            plan.wait(certs_d, "the runtime has not made its directories yet; it is done as soon as they are there");
-        } else if !exists(certs_d) {
-            plan.directories.push(certs_d.clone());
+        if waits && !live.is_empty() {
+            self.plan.wait(certs_d, "the runtime has not made its directories yet; it is done as soon as they are there");
+        } else if !exists(certs_d) && !live.is_empty() {
+            self.plan.directories.push(certs_d.to_owned());
         }
-        for host in &wanted.live {
-            let directory = base::directory(certs_d, host.registry.as_str(), disk);
-            handled.insert(directory.join(HOSTS));
-            handled.extend(host.ca_files().map(|ca| directory.join(&ca.name)));
-            if !waits {
-                plan_host(&mut plan, input, disk, &directory, host);
+        for host in live {
+            let directory = self.disk.directory(certs_d, host.registry.as_str());
+            let path = directory.join(HOSTS);
+            self.handled.insert(path.clone());
+            let certificates = host.ca_files().map(|ca| directory.join(&ca.name));
+            self.handled.extend(certificates);
+            if waits {
+                continue;
+            }
+            if let Err(why) = self.host(&path, certs_d, host) {
+                self.plan.leave(&path, why);
             }
         }
     }
-    if let Some(registries) = &wanted.registries {
-        handled.insert(registries.clone());
-        registries::plan(&mut plan, input, disk, registries);
-    }
-    let detected = input.detected.runtime != Found::None;
-    if !detected && input.config.node.runtime == Runtime::Auto {
-        // Not seen now, such as in the middle of its own upgrade: no reason to take anything out.
-        return plan;
-    }
-    let gone = input
-        .ledger
-        .files
-        .iter()
-        .filter(|(path, _)| !handled.contains(*path));
-    for (path, entry) in gone {
-        let why = "no longer part of the configuration";
-        match leave::taken_out(path, entry.kind, Some(entry), disk, why) {
-            Ok(step) => plan.steps.push(step),
-            Err(why) => plan.leave(path, why),
-        }
-    }
-    plan.sort();
-    plan
-}
 
-fn plan_host(
-    plan: &mut Plan,
-    input: &Input<'_>,
-    disk: &Disk,
-    directory: &Path,
-    host: &DesiredHost,
-) {
-    let path = &directory.join(HOSTS);
-    let mut certificates = Plan::default();
-    for ca in host.ca_files() {
-        let entry = input.ledger.files.get(&directory.join(&ca.name));
-        if let Err(why) = plan_ca(
-            &mut certificates,
-            disk,
-            &directory.join(&ca.name),
-            entry,
-            &ca.pem,
-        ) {
-            return plan.leave(path, why);
+    /// One registry's.
+    ///
+    /// # Errors
+    /// Why it is left alone.
+    fn host(&mut self, path: &Path, certs_d: &Path, host: &DesiredHost) -> Result<(), String> {
+        let mut certificates = Plan::default();
+        for ca in host.ca_files() {
+            self.certificate(&mut certificates, &path.with_file_name(&ca.name), &ca.pem)?;
         }
+        let (current, base) = self.disk.current_and_base(path, Kind::Hosts)?;
+        let mut reasons = host.reasons.clone();
+        let new = match self.with_our_part(text_of(&base), path, certs_d, host) {
+            Ok((text, notes)) => {
+                self.plan.steps.append(&mut certificates.steps);
+                reasons.extend(notes);
+                let secret =
+                    host.agent_alive && self.input.pass.config.server.require_header.is_some();
+                let like = current.as_ref().or(base.as_ref());
+                Some(standing(text.into_bytes(), like, secret))
+            }
+            Err(why) => {
+                self.plan.leave(path, why);
+                // What we put in before goes.
+                base.clone()
+            }
+        };
+        self.plan
+            .change(path, Kind::Hosts, (current, new, base), reasons);
+        Ok(())
     }
-    let entry = input.ledger.files.get(path);
-    let (current, base) = match disk.current_and_base(path, Kind::Hosts, entry) {
-        Ok(both) => both,
-        Err(why) => return plan.leave(path, why),
-    };
-    let mut reasons = host.reasons.clone();
-    let new = match put_in(text_of(&base), input, disk, directory, host) {
-        Ok((text, notes)) => {
-            plan.steps.append(&mut certificates.steps);
-            reasons.extend(notes);
-            let secret = host.agent_alive && input.config.server.require_header.is_some();
-            let like = current.as_ref().or(base.as_ref());
-            Some(standing(text.into_bytes(), like, secret))
-        }
-        Err(why) => {
-            plan.leave(path, why);
-            // What we put in before goes.
-            base.clone()
-        }
-    };
-    plan.change(path, Kind::Hosts, (current, new, base), reasons);
-}
 
-/// What containerd would see without us, with our part in front, and what a reader of the plan should know.
-///
-/// # Errors
-/// Why it is left alone.
-fn put_in(
-    own: Option<String>,
-    input: &Input<'_>,
-    disk: &Disk,
-    directory: &Path,
-    host: &DesiredHost,
-) -> Result<(String, Vec<String>), String> {
-    let (text, source) = match own.filter(|text| !text.is_empty()) {
-        Some(text) => (Some(text), None),
-        None => {
-            let certs_d = directory.parent().unwrap_or(directory);
-            let roots = &input.detected.config_path;
-            let behind = base::behind(certs_d, host.registry.as_str(), roots);
-            base::elsewhere(directory, &behind, disk, input.ledger)?.unzip()
+    /// What containerd would see without us, with our part in front, and what a reader of the plan should know.
+    ///
+    /// # Errors
+    /// Why it is left alone.
+    fn with_our_part(
+        &self,
+        own: Option<String>,
+        path: &Path,
+        certs_d: &Path,
+        host: &DesiredHost,
+    ) -> Result<(String, Vec<String>), String> {
+        let (text, source) = match own.filter(|text| !text.is_empty()) {
+            Some(text) => (Some(text), None),
+            None => {
+                let behind = self.input.behind(certs_d, host);
+                let directory = path.parent().unwrap_or(path);
+                self.disk.elsewhere(directory, &behind)?.unzip()
+            }
+        };
+        let text = text.as_deref();
+        // As it stands without us: with a table set aside it could be read, and say what it does not say now.
+        let version = self.input.detected.version();
+        let ignored = text.and_then(|text| hosts_toml::ignored_by(text, version));
+        if let Some(why) = ignored {
+            return Err(why);
         }
-    };
-    let text = text.as_deref();
-    // As it stands without us: with a table set aside it could be read, and say what it does not say now.
-    let ignored = text.and_then(|text| hosts_toml::ignored_by(text, input.detected.version()));
-    if let Some(why) = ignored {
-        return Err(why);
+        let merged = hosts_toml::merge(text, host, self.input.pass.config.node.existing);
+        let mut merged = merged.map_err(|refused| refused.to_string())?;
+        if let Some(source) = source {
+            merged.text = hosts_toml::as_copy(&merged.text, &source);
+            let note = format!("a copy of what holds in {}", source.display());
+            merged.notes.push(note);
+        }
+        Ok((merged.text, merged.notes))
     }
-    let merged = hosts_toml::merge(text, host, input.config.node.existing);
-    let Merged { mut text, notes } = merged.map_err(|refused| refused.to_string())?;
-    let mut all = Vec::new();
-    if let Some(source) = source {
-        text = hosts_toml::as_copy(&text, &source);
-        all.push(format!("a copy of what holds in {}", source.display()));
+
+    /// The certificate beside a file. Ours are made anew from the configuration; what others put there is theirs.
+    fn certificate(&self, plan: &mut Plan, path: &Path, pem: &[u8]) -> Result<(), String> {
+        let (current, base) = self.disk.current_and_base(path, Kind::Ca)?;
+        if current.as_ref().is_some_and(|current| current.bytes == pem) {
+            return Ok(());
+        }
+        if base.is_some() {
+            return Err(format!(
+                "{} is not ours and holds another certificate; move it away",
+                path.display()
+            ));
+        }
+        let new = Some(standing(pem.to_vec(), None, false));
+        let reasons = vec!["the CA that the file beside it names".to_owned()];
+        plan.change(path, Kind::Ca, (current, new, None), reasons);
+        Ok(())
     }
-    all.extend(notes);
-    Ok((text, all))
+
+    /// What is no longer part of the configuration.
+    fn gone(&mut self) {
+        for (path, entry) in &self.disk.ledger.files {
+            if self.handled.contains(path) {
+                continue;
+            }
+            let why = "no longer part of the configuration";
+            match leave::taken_out(path, entry.kind, self.disk, why) {
+                Ok(step) => self.plan.steps.push(step),
+                Err(why) => self.plan.leave(path, why),
+            }
+        }
+    }
 }
 
 fn text_of(file: &Option<Standing>) -> Option<String> {
     let file = file.as_ref()?;
     // It was read as UTF-8 before.
     Some(String::from_utf8_lossy(&file.bytes).into_owned())
-}
-
-/// The certificate beside a file. Ours are made anew from the configuration; what others put there is theirs.
-fn plan_ca(
-    plan: &mut Plan,
-    disk: &Disk,
-    path: &Path,
-    entry: Option<&Entry>,
-    pem: &[u8],
-) -> Result<(), String> {
-    let (current, base) = disk.current_and_base(path, Kind::Ca, entry)?;
-    if current.as_ref().is_some_and(|current| current.bytes == pem) {
-        return Ok(());
-    }
-    if base.is_some() {
-        return Err(format!(
-            "{} is not ours and holds another certificate; move it away",
-            path.display()
-        ));
-    }
-    let new = Some(standing(pem.to_vec(), None, false));
-    let reasons = vec!["the CA that the file beside it names".to_owned()];
-    plan.change(path, Kind::Ca, (current, new, None), reasons);
-    Ok(())
 }
 
 #[cfg(test)]

@@ -24,14 +24,10 @@ impl HostsFile {
     /// The file of the registry's own directory, else of `_default`. Blocks on file I/O.
     #[must_use]
     pub fn find(certs_d: &Path, registry: &str) -> Self {
-        let mut names = vec![registry.to_owned(), "_default".to_owned()];
-        if let Some((host, port)) = registry.split_once(':') {
-            // The spelling for file systems without colons comes first (containerd-k3s-facts 1.3).
-            names.insert(0, format!("{host}_{port}_"));
-        }
-        let directories = names.iter().map(|name| certs_d.join(name));
-        let directory = directories.clone().find(|path| path.is_dir());
-        let path = directory
+        let mut directories = directories(certs_d, registry);
+        directories.push(certs_d.join("_default"));
+        let found = directories.into_iter().find(|path| path.is_dir());
+        let path = found
             .unwrap_or_else(|| certs_d.join(registry))
             .join("hosts.toml");
         let text = match fs::read_to_string(&path) {
@@ -53,6 +49,16 @@ impl HostsFile {
             view,
         }
     }
+}
+
+/// The directories in which containerd looks for a registry before `_default`, in its order (containerd-k3s-facts 1.3).
+pub(super) fn directories(certs_d: &Path, registry: &str) -> Vec<PathBuf> {
+    let spelled = registry.rsplit_once(':');
+    let spelled = spelled.map(|(host, port)| certs_d.join(format!("{host}_{port}_")));
+    spelled
+        .into_iter()
+        .chain([certs_d.join(registry)])
+        .collect()
 }
 
 /// Certificates that a text in `directory` names and that are not there. Blocks on file I/O.

@@ -189,8 +189,8 @@ pub fn remove(path: &Path) -> Result<(), Error> {
 /// There is no such directory then, or it was there already.
 pub fn create_directory(directory: &Path, files: &[(OsString, Standing)]) -> Result<(), Error> {
     let (parent, temporary) = beside(directory, NEW)?;
-    sweep_directory(&temporary)?;
     let cannot = |source| Error::of("cannot create", directory, source);
+    gone(fs::remove_dir_all(&temporary)).map_err(cannot)?;
     let filled = (|| {
         DirBuilder::new()
             .mode(DIRECTORY_MODE)
@@ -227,7 +227,7 @@ pub fn remove_directory(directory: &Path, ours: &[OsString]) -> Result<bool, Err
         }
     }
     let (parent, temporary) = beside(directory, OLD)?;
-    sweep_directory(&temporary)?;
+    gone(fs::remove_dir_all(&temporary)).map_err(cannot)?;
     fs::rename(directory, &temporary).map_err(cannot)?;
     sync_directory(parent)?;
     fs::remove_dir_all(&temporary).map_err(cannot)?;
@@ -249,29 +249,24 @@ pub fn sweep(path: &Path) {
     }
 }
 
-fn sweep_directory(rest: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(rest) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(Error::of("cannot remove", rest, error))
-        }
-        _ => Ok(()),
-    }
+/// What is not there is gone.
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| match error.kind() {
+        ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })
 }
 
 /// Where a symlink leads, also when nothing is there yet.
 fn target(path: &Path) -> Result<PathBuf, Error> {
-    let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
-    if !is_link {
+    let Ok(next) = fs::read_link(path) else {
         return Ok(path.to_owned());
-    }
-    match fs::canonicalize(path) {
-        Ok(target) => Ok(target),
+    };
+    fs::canonicalize(path).or_else(|error| match error.kind() {
         // A link to nowhere: one step is enough for what people write.
-        Err(error) if error.kind() == ErrorKind::NotFound => fs::read_link(path)
-            .map(|target| path.parent().unwrap_or(Path::new("/")).join(target))
-            .map_err(|error| Error::of("cannot follow", path, error)),
-        Err(error) => Err(Error::of("cannot follow", path, error)),
-    }
+        ErrorKind::NotFound => Ok(path.parent().unwrap_or(Path::new("/")).join(next)),
+        _ => Err(Error::of("cannot follow", path, error)),
+    })
 }
 
 /// The directory of a path, and a name in it that nobody else uses.
@@ -289,10 +284,7 @@ fn beside<'p>(path: &'p Path, mark: &str) -> Result<(&'p Path, PathBuf), Error> 
 fn write_new(path: &Path, new: &Standing, like: Option<&Path>) -> Result<(), Error> {
     let shown = like.unwrap_or(path);
     let cannot = |source| Error::of("cannot write", shown, source);
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(cannot(error)),
-        _ => {}
-    }
+    gone(fs::remove_file(path)).map_err(cannot)?;
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)

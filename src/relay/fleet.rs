@@ -7,7 +7,6 @@ mod busy;
 mod counts;
 mod course;
 mod node;
-mod pull;
 mod report;
 mod search;
 mod site;

@@ -207,12 +207,11 @@ fn respond(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http1::Body as _;
-    use bytes::Buf as _;
+    use http_body_util::BodyExt as _;
     use hyper::header::HeaderName;
 
     async fn ask(seen: &Seen, kind: ResourceKind, head: bool) -> (u16, Option<String>, Vec<u8>) {
-        let mut answer = answer(&kind, head, seen, "0123456789abcdef");
+        let answer = answer(&kind, head, seen, "0123456789abcdef");
         let header = |name| {
             let value = answer.head.get(&HeaderName::from_static(name))?;
             Some(value.to_str().unwrap().to_owned())
@@ -221,13 +220,9 @@ mod tests {
         let length: usize = header("content-length").unwrap().parse().unwrap();
         assert!(header("x-harbor-pilot-request-id").is_some());
         let status = answer.head.status.as_u16();
-        let mut body = Vec::new();
-        while let Some(piece) = answer.body.next().await {
-            let mut piece = piece.unwrap();
-            body.extend_from_slice(&piece.copy_to_bytes(piece.remaining()));
-        }
+        let body = answer.body.collect().await.unwrap().to_bytes();
         assert_eq!(body.len(), if head { 0 } else { length });
-        (status, digest, body)
+        (status, digest, body.to_vec())
     }
 
     fn tag(text: &str) -> ResourceKind {

@@ -37,7 +37,6 @@ mod bodies;
 mod cri;
 mod files;
 mod node;
-mod oras;
 mod podman;
 mod ranges;
 mod scripted;
@@ -67,7 +66,7 @@ enum Run {
     Scripted(fn(&mut Scripted)),
     /// With real ones, and containerd's files kept by the agent.
     Files(Layout, fn(&mut node::Node)),
-    /// With real ones, by crictl, podman and oras.
+    /// With real ones, by crictl and podman.
     Cri(fn(&mut cri::Cri)),
 }
 
@@ -137,12 +136,7 @@ fn tests() -> Vec<Test> {
             run: Run::Files(layout, *run),
         }));
     }
-    let clients = [
-        ("cri", cri::TESTS),
-        ("podman", podman::TESTS),
-        ("oras", oras::TESTS),
-    ];
-    for (part, list) in clients {
+    for (part, list) in [("cri", cri::TESTS), ("podman", podman::TESTS)] {
         tests.extend(list.iter().map(|(name, run)| Test {
             name: format!("{part}::{name}"),
             since: (1, 6),

@@ -2,7 +2,7 @@
 
 use super::{Plan, Step};
 use crate::node::ledger::{self, Entry, Kind, Ledger, Original, Store, fingerprint};
-use crate::node::write::{self, Standing};
+use crate::node::write;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::DirBuilder;
@@ -41,14 +41,6 @@ pub enum Outcome {
 /// system's certificates in between. So long a certificate stays that no file names any more.
 const READERS: Duration = Duration::from_millis(500);
 
-// === impl Done ===
-
-impl Done {
-    fn is_rewritten(&self) -> bool {
-        self.kind == Kind::Hosts && matches!(self.outcome, Outcome::Written)
-    }
-}
-
 /// Carries the plan out and keeps the ledger. The caller holds the lock. Blocks on file I/O.
 ///
 /// # Errors
@@ -83,33 +75,23 @@ pub(super) fn carry_out_all(ledger: &Ledger, plan: &Plan) -> Vec<Done> {
         }
     }
     let mut done: Vec<Done> = Vec::new();
-    let mut whole: BTreeSet<&Path> = BTreeSet::new();
     let mut has_waited = false;
     for step in &plan.steps {
         let directory = step.path.parent().unwrap_or(Path::new("/"));
+        let written = |one: &Done| matches!(one.outcome, Outcome::Written);
+        let is_rewritten = |one: &Done| one.kind == Kind::Hosts && written(one);
         let goes = step.kind == Kind::Ca && step.new.is_none();
-        if goes && !has_waited && done.iter().any(Done::is_rewritten) {
+        if goes && !has_waited && done.iter().any(is_rewritten) {
             std::thread::sleep(READERS);
             has_waited = true;
         }
         let outcome = if failed.contains(directory) {
             Outcome::Waits
-        } else if whole.contains(directory) {
-            // Made or removed with the first file of it.
-            Outcome::Written
         } else {
-            match carry_out(ledger, plan, step, directory) {
-                Ok((outcome, was_whole)) => {
-                    if was_whole {
-                        whole.insert(directory);
-                    }
-                    outcome
-                }
-                Err(error) => {
-                    failed.insert(directory);
-                    Outcome::Failed(error)
-                }
-            }
+            carry_out(ledger, plan, step, directory).unwrap_or_else(|error| {
+                failed.insert(directory);
+                Outcome::Failed(error)
+            })
         };
         done.push(Done {
             path: step.path.clone(),
@@ -140,56 +122,42 @@ fn record(ledger: &mut Ledger, step: &Step) {
     }
 }
 
-/// Does one step; says whether all files of its directory are done with it.
 fn carry_out(
     ledger: &Ledger,
     plan: &Plan,
     step: &Step,
     directory: &Path,
-) -> Result<(Outcome, bool), write::Error> {
+) -> Result<Outcome, write::Error> {
     let current = write::read(&step.path)?;
+    if current == step.new {
+        // Also made or removed with another file of its directory.
+        return Ok(match step.old == step.new {
+            true => Outcome::Unchanged,
+            false => Outcome::Written,
+        });
+    }
     if current != step.old {
-        return Ok((Outcome::Overtaken, false));
+        return Ok(Outcome::Overtaken);
     }
-    if step.old == step.new {
-        return Ok((Outcome::Unchanged, false));
-    }
-    let made = ledger.directories.contains(directory);
-    let Some(new) = &step.new else {
-        if made && write::remove_directory(directory, &names(plan, directory))? {
-            return Ok((Outcome::Written, true));
+    let steps = plan.steps.iter();
+    let beside = steps.filter(|step| step.path.parent() == Some(directory));
+    let beside = beside.filter_map(|step| Some((step.path.file_name()?.to_owned(), &step.new)));
+    let is_made = ledger.directories.contains(directory);
+    match &step.new {
+        None => {
+            let going = beside.filter(|(_, new)| new.is_none());
+            let going: Vec<OsString> = going.map(|(name, _)| name).collect();
+            if !is_made || !write::remove_directory(directory, &going)? {
+                write::remove(&step.path)?;
+            }
         }
-        write::remove(&step.path)?;
-        return Ok((Outcome::Written, false));
-    };
-    if made && !directory.exists() {
-        write::create_directory(directory, &contents(plan, directory))?;
-        return Ok((Outcome::Written, true));
+        Some(_) if is_made && !directory.exists() => {
+            let files = beside.filter_map(|(name, new)| Some((name, new.clone()?)));
+            write::create_directory(directory, &files.collect::<Vec<_>>())?;
+        }
+        Some(new) => write::replace(&step.path, new)?,
     }
-    write::replace(&step.path, new)?;
-    Ok((Outcome::Written, false))
-}
-
-fn steps_in<'p>(plan: &'p Plan, directory: &Path) -> impl Iterator<Item = (OsString, &'p Step)> {
-    let steps = plan
-        .steps
-        .iter()
-        .filter(move |step| step.path.parent() == Some(directory));
-    steps.filter_map(|step| Some((step.path.file_name()?.to_owned(), step)))
-}
-
-/// The files that a new directory has.
-fn contents(plan: &Plan, directory: &Path) -> Vec<(OsString, Standing)> {
-    let files = steps_in(plan, directory);
-    files
-        .filter_map(|(name, step)| Some((name, step.new.clone()?)))
-        .collect()
-}
-
-/// The files that go.
-fn names(plan: &Plan, directory: &Path) -> Vec<OsString> {
-    let going = steps_in(plan, directory).filter(|(_, step)| step.new.is_none());
-    going.map(|(name, _)| name).collect()
+    Ok(Outcome::Written)
 }
 
 /// The ledger forgets what is as it would be without us; says whether it forgot anything.
@@ -204,20 +172,15 @@ fn settle(ledger: &mut Ledger, plan: &Plan, done: &[Done]) -> bool {
         }
     }
     let files = &ledger.files;
+    let is_used = |directory: &PathBuf| files.keys().any(|path| path.starts_with(directory));
     // Deepest first: a registry's directory, then certs.d itself.
-    let unused: Vec<PathBuf> = ledger
-        .directories
-        .iter()
-        .rev()
-        .filter(|directory| !files.keys().any(|path| path.starts_with(directory)))
-        .cloned()
-        .collect();
-    for directory in unused {
+    let unused = ledger.directories.iter().rev();
+    for directory in unused.filter(|directory| !is_used(directory)) {
         // One that is not empty is somebody else's by now.
-        if let Err(error) = std::fs::remove_dir(&directory) {
+        if let Err(error) = std::fs::remove_dir(directory) {
             tracing::debug!("{} stays: {error}", directory.display());
         }
-        ledger.directories.remove(&directory);
     }
+    ledger.directories.retain(is_used);
     before != (ledger.files.len(), ledger.directories.len())
 }

@@ -8,7 +8,7 @@ use super::pass::sweep;
 use super::search::besides;
 use super::{Disk, Places, Plan, Step, look, starts, text_of};
 use crate::node::hosts_toml;
-use crate::node::ledger::{self, Entry, Kind, Ledger, Lock, Store};
+use crate::node::ledger::{self, Kind, Ledger, Lock, Store};
 use crate::node::write::Standing;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -41,13 +41,12 @@ pub fn release(store: &Store, places: &Places, wait: Duration) -> Result<Release
         starts::take_in(&mut leaving.ledger, certs_d);
     }
     leaving.ledger.released = true;
-    Ok(leaving.carry_out(|path, kind, ledger, disk| {
-        let entry = ledger.files.get(path);
-        let why = match entry {
+    Ok(leaving.carry_out(|path, kind, disk| {
+        let why = match disk.ledger.files.get(path) {
             Some(_) => "our part is taken out",
             None => "our marks are in it",
         };
-        taken_out(path, kind, entry, disk, why).map(Some)
+        taken_out(path, kind, disk, why).map(Some)
     }))
 }
 
@@ -63,17 +62,11 @@ pub fn hand_over(store: &Store, places: &Places, wait: Duration) -> Released {
 ///
 /// # Errors
 /// Why that cannot be said.
-pub(super) fn taken_out(
-    path: &Path,
-    kind: Kind,
-    entry: Option<&Entry>,
-    disk: &Disk,
-    why: &str,
-) -> Result<Step, String> {
-    let (old, base) = match (kind, entry) {
+pub(super) fn taken_out(path: &Path, kind: Kind, disk: &Disk, why: &str) -> Result<Step, String> {
+    let (old, base) = match (kind, disk.ledger.files.get(path)) {
         // Beside a file with our marks.
         (Kind::Ca, None) => (disk.current(path)?, None),
-        _ => disk.current_and_base(path, kind, entry)?,
+        _ => disk.current_and_base(path, kind)?,
     };
     // Also where both are the same: the ledger forgets the file.
     Ok(Step {
@@ -87,21 +80,16 @@ pub(super) fn taken_out(
 }
 
 /// One file without the agent. Pure.
-fn handed_over(
-    path: &Path,
-    kind: Kind,
-    ledger: &Ledger,
-    disk: &Disk,
-) -> Result<Option<Step>, String> {
+fn handed_over(path: &Path, kind: Kind, disk: &Disk) -> Result<Option<Step>, String> {
     let why = "the agent has stopped for good";
     if kind == Kind::Ca {
         // A tier that stays may need it.
         return Ok(None);
     }
     // What is ours in a registries.yaml is the agent.
-    let mut step = taken_out(path, kind, ledger.files.get(path), disk, why)?;
+    let mut step = taken_out(path, kind, disk, why)?;
     if let (Kind::Hosts, Some(file), Some(text)) = (kind, &step.old, text_of(&step.old)) {
-        let text = hosts_toml::hand_over(&text, ledger.agent.as_deref());
+        let text = hosts_toml::hand_over(&text, disk.ledger.agent.as_deref());
         let text = text.map_err(|refused| refused.to_string())?;
         step.new = Some(Standing {
             bytes: text.into_bytes(),
@@ -143,7 +131,7 @@ impl<'a> Leaving<'a> {
 
     fn carry_out(
         mut self,
-        step: impl Fn(&Path, Kind, &Ledger, &Disk) -> Result<Option<Step>, String>,
+        step: impl Fn(&Path, Kind, &Disk) -> Result<Option<Step>, String>,
     ) -> Released {
         let plan = self.plan(&step);
         let recorded = match &self.without_ledger {
@@ -166,10 +154,7 @@ impl<'a> Leaving<'a> {
     }
 
     /// Of every file that the ledger knows, and of those that carry our marks.
-    fn plan(
-        &mut self,
-        step: impl Fn(&Path, Kind, &Ledger, &Disk) -> Result<Option<Step>, String>,
-    ) -> Plan {
+    fn plan(&mut self, step: impl Fn(&Path, Kind, &Disk) -> Result<Option<Step>, String>) -> Plan {
         let marked = self.places.marked(&mut self.ledger);
         let mut kinds = besides(self.ledger.files.keys(), marked);
         // A directory that held nothing but a file of ours goes with it: an empty one would hide `_default`.
@@ -182,7 +167,7 @@ impl<'a> Leaving<'a> {
         let disk = look(&kinds.keys().cloned().collect(), &self.ledger);
         let mut plan = Plan::default();
         for (path, kind) in kinds {
-            match step(&path, kind, &self.ledger, &disk) {
+            match step(&path, kind, &disk) {
                 Ok(step) => plan.steps.extend(step),
                 Err(why) => plan.leave(&path, why),
             }

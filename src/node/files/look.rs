@@ -2,12 +2,11 @@
 
 use super::HOSTS;
 use crate::node::hosts_file::missing;
-use crate::node::ledger::{Entry, Kind, Ledger, Original, ourselves};
+use crate::node::ledger::{Kind, Ledger, Original, ourselves};
 use crate::node::write::{self, Standing};
 use crate::node::{hosts_toml, registries_yaml};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// A new file of ours.
 const MODE: u32 = 0o644;
@@ -23,15 +22,15 @@ pub struct Disk {
     names: BTreeMap<PathBuf, BTreeSet<String>>,
     /// Of each hosts.toml a certificate that it names and that is not there.
     lacking: BTreeMap<PathBuf, PathBuf>,
-    /// The agent's endpoint, of which k3s may have generated something.
-    agent: Option<Arc<str>>,
+    /// What was known then.
+    pub(super) ledger: Ledger,
 }
 
 /// Reads the files. Blocks on file I/O.
 #[must_use]
 pub fn look(paths: &BTreeSet<PathBuf>, ledger: &Ledger) -> Disk {
     let mut disk = Disk {
-        agent: ledger.agent.clone(),
+        ledger: ledger.clone(),
         ..Disk::default()
     };
     for path in paths {
@@ -124,9 +123,9 @@ impl Disk {
         &self,
         path: &Path,
         kind: Kind,
-        entry: Option<&Entry>,
     ) -> Result<(Option<Standing>, Option<Standing>), String> {
         let current = self.current(path)?;
+        let entry = self.ledger.files.get(path);
         if let Some(entry) = entry.filter(|entry| entry.is_ours(current.as_ref())) {
             // One that is not known is no dead end: our part is taken out of what is there.
             match entry.original.as_ref().map(Original::standing) {
@@ -153,7 +152,7 @@ impl Disk {
         if kind != Kind::Ca {
             let text = std::str::from_utf8(&file.bytes);
             let text = text.map_err(|_| "is not UTF-8 text; it is left alone".to_owned())?;
-            without.bytes = take_out(kind, text, self.agent.as_deref())?.into_bytes();
+            without.bytes = take_out(kind, text, self.ledger.agent.as_deref())?.into_bytes();
         }
         Ok(without)
     }

@@ -1,7 +1,7 @@
 //! One look at the node with everything that follows from it: lock, ledger, detection, plan, execution. The daemon
 //! and the commands do the same.
 
-use super::{Disk, Done, Input, Outcome, Plan, Step, execute, look, paths, plan, starts};
+use super::{Disk, Done, Input, Outcome, Plan, Step, execute, look, starts};
 use crate::config::Config;
 use crate::node::desired;
 use crate::node::detect::{Detected, Machine, detect, gather};
@@ -73,7 +73,7 @@ pub fn agent_of(config: &Config) -> Option<String> {
 pub fn preview(pass: &Pass<'_>) -> Result<Passed, ledger::Error> {
     let mut ledger = pass.store.load()?;
     let detected = pass.detect(&ledger);
-    let (plan, disk) = pass.plan(&detected, &mut ledger, |_, _| {});
+    let (plan, disk) = pass.plan(&detected, &mut ledger, &mut Everything);
     Ok(pass.passed(detected, &ledger, plan, &disk, Vec::new()))
 }
 
@@ -110,9 +110,7 @@ pub fn run(
     }
     sweep(ledger.files.keys());
     let detected = pass.detect(&ledger);
-    let (mut plan, disk) = pass.plan(&detected, &mut ledger, |detected, paths| {
-        hooks.before_reading(detected, paths);
-    });
+    let (mut plan, disk) = pass.plan(&detected, &mut ledger, hooks);
     if ledger.released {
         plan = Plan::default();
     }
@@ -149,7 +147,7 @@ impl Pass<'_> {
         &self,
         detected: &Detected,
         ledger: &mut Ledger,
-        before_reading: impl FnOnce(&Detected, &BTreeSet<PathBuf>),
+        hooks: &mut impl Hooks,
     ) -> (Plan, Disk) {
         let certs_d = starts::generated(detected);
         let is_start = certs_d.is_some_and(|certs_d| starts::take_in(ledger, &certs_d));
@@ -166,25 +164,16 @@ impl Pass<'_> {
         if let Some(agent) = &agent {
             ledger.agent = Some(agent.as_str().into());
         }
-        let is_out = self.unprivileged().is_some_and(|port| !port.allowed);
-        let input = Input {
-            config: self.config,
-            detected,
-            ledger,
-            agent: agent.as_deref(),
-            agent_alive: self.agent_alive,
-            is_out,
-            whole_tiers: &ledger.tiers,
-        };
-        let paths = paths(&input);
-        before_reading(detected, &paths);
+        let input = Input::new(self, detected, agent.as_deref(), &ledger.tiers);
+        let paths = input.paths(ledger);
+        hooks.before_reading(detected, &paths);
         let disk = look(&paths, ledger);
-        let mut plan = plan(&input, &disk);
+        let mut plan = input.plan(&disk);
         plan.is_start = is_start;
         (plan, disk)
     }
 
-    fn unprivileged(&self) -> Option<Unprivileged> {
+    pub(super) fn unprivileged(&self) -> Option<Unprivileged> {
         Unprivileged::of(self.machine, self.config, self.agent?)
     }
 
@@ -231,11 +220,6 @@ impl Passed {
 // === impl Plan ===
 
 impl Plan {
-    /// Leaves out what `keep` does not take.
-    pub fn retain(&mut self, keep: impl FnMut(&Step) -> bool) {
-        self.steps.retain(keep);
-    }
-
     fn leaves(&self, path: &Path) -> bool {
         self.left.iter().any(|left| left.path == path)
     }

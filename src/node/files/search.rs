@@ -84,26 +84,20 @@ impl Places {
             // Also where it cannot be taken out.
             without.map_or(true, |without| without != text)
         };
-        let mut marked = BTreeMap::new();
-        for path in self
-            .registries
-            .iter()
-            .filter(|path| is_marked(path, Kind::Registries))
-        {
-            marked.insert(path.clone(), Kind::Registries);
-        }
-        for directory in directories {
-            let hosts = directory.join(HOSTS);
-            if !is_marked(&hosts, Kind::Hosts) {
-                continue;
-            }
-            marked.insert(hosts, Kind::Hosts);
-            let is_ours = |path: &PathBuf| {
+        let registries = self.registries.iter();
+        let registries = registries.filter(|path| is_marked(path, Kind::Registries));
+        let mut marked: BTreeMap<PathBuf, Kind> = registries
+            .map(|path| (path.clone(), Kind::Registries))
+            .collect();
+        let hosts = directories.iter().map(|directory| directory.join(HOSTS));
+        for hosts in hosts.filter(|hosts| is_marked(hosts, Kind::Hosts)) {
+            let beside = hosts.parent().map(entries).unwrap_or_default();
+            let ours = beside.into_iter().filter(|path| {
                 let name = path.file_name().and_then(|name| name.to_str());
                 name.is_some_and(|name| name.starts_with("harbor-pilot-") && name.ends_with(".pem"))
-            };
-            let ours = entries(&directory).into_iter().filter(is_ours);
+            });
             marked.extend(ours.map(|path| (path, Kind::Ca)));
+            marked.insert(hosts, Kind::Hosts);
         }
         marked
     }

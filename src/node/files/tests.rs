@@ -7,6 +7,7 @@ mod lost;
 mod troubles;
 
 use super::*;
+use crate::config::Config;
 use crate::node::detect::{Machine, Process};
 use crate::node::ledger::{self, Store};
 use std::fs;

@@ -66,10 +66,14 @@ pub fn hand_over(text: &str, agent: Option<&str>) -> Result<String, Refused> {
         return Ok(without.unwrap_or_else(|| text.to_owned()));
     }
     let lines = whose_lines(text);
-    let is_server = lines.iter().any(|line| is_the_agents_server(*line, agent));
-    let goes = |whose| match whose {
+    // Of a `server` only the agent has capabilities.
+    let of_server = |line: &str, key| marks::is_ours(line) && line.starts_with(key);
+    let mut tops = lines.iter().filter(|(_, whose)| *whose == Whose::Top);
+    let is_server = tops.any(|(line, _)| of_server(line, "capabilities"));
+    let goes = |line: &str, whose| match whose {
         Whose::Table(who) => who == "agent" || (is_server && who == "server"),
-        _ => false,
+        Whose::Top => is_server && of_server(line, "capabilities"),
+        Whose::Theirs => false,
     };
     let mut kept = String::with_capacity(text.len());
     // Where the agent's table was.
@@ -78,14 +82,11 @@ pub fn hand_over(text: &str, agent: Option<&str>) -> Result<String, Refused> {
         if *whose == Whose::Table("agent") {
             place.get_or_insert(kept.len());
         }
-        match key_of_server(line, *whose).filter(|_| is_server) {
-            None if goes(*whose) => {}
-            None => kept.push_str(line),
-            Some("server") => {
-                let end = line.strip_prefix(marks::content(line)).unwrap_or("\n");
-                kept.push_str(&format!("server = \"{NOBODY}\"{OURS}{end}"));
-            }
-            Some(_) => {}
+        if *whose == Whose::Top && is_server && of_server(line, "server") {
+            let end = line.strip_prefix(marks::content(line)).unwrap_or("\n");
+            kept.push_str(&format!("server = \"{NOBODY}\"{OURS}{end}"));
+        } else if !goes(line, *whose) {
+            kept.push_str(line);
         }
     }
     if let Some(place) = place
@@ -106,7 +107,7 @@ pub fn hand_over(text: &str, agent: Option<&str>) -> Result<String, Refused> {
             kept.insert_str(place, &(render::bare_host().replace('\n', end) + blank));
         }
     }
-    let last_goes = lines.last().is_some_and(|(_, whose)| goes(*whose));
+    let last_goes = lines.last().is_some_and(|(line, whose)| goes(line, *whose));
     let kept = finish(text, last_goes, kept)?;
     Ok(if is_copy(text) { sum_anew(&kept) } else { kept })
 }
@@ -125,26 +126,6 @@ fn finish(text: &str, last_goes: bool, mut kept: String) -> Result<String, Refus
 
 fn put_back(line: &str) -> &str {
     line.strip_prefix(ASIDE).unwrap_or(line)
-}
-
-/// The key of a line of ours that describes the `server`.
-fn key_of_server<'t>(line: &'t str, whose: Whose<'_>) -> Option<&'t str> {
-    let is_key = whose == Whose::Top && marks::is_ours(line) && !line.starts_with(HEADER_MARK);
-    let (key, _) = line.split_once('=').filter(|_| is_key)?;
-    Some(key.trim())
-}
-
-/// Whether a line says that the agent is the `server`: by its URL, or by a key that only the agent has there.
-fn is_the_agents_server((line, whose): (&str, Whose<'_>), agent: Option<&str>) -> bool {
-    match key_of_server(line, whose) {
-        Some("capabilities") => true,
-        Some("server") => {
-            let url = line.split('"').nth(1);
-            url.zip(agent)
-                .is_some_and(|(url, agent)| same_endpoint(url, agent))
-        }
-        _ => false,
-    }
 }
 
 /// The agent's endpoint, as a file of ours names it.

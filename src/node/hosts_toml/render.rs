@@ -77,18 +77,7 @@ fn who(role: &Role) -> String {
     }
 }
 
-/// A basic string of TOML: double quotes, which 1.x's and 2.x's parsers both read as keys.
+/// A basic string of TOML, which JSON's are: double quotes, which 1.x's and 2.x's parsers both read as keys.
 pub(in crate::node) fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => {
-                write!(quoted, "\\u{:04X}", u32::from(c)).unwrap_or_default();
-            }
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
+    serde_json::to_string(text).unwrap_or_default()
 }

@@ -99,7 +99,7 @@ impl Memory {
             is_wanted
         });
         let is_start = plan.is_start;
-        plan.retain(|step| self.takes(step, is_start, now));
+        plan.steps.retain(|step| self.takes(step, is_start, now));
         let (fights, paths) = (&mut self.fights, &mut self.given_up);
         paths.retain(|path, _| fights.is_given_up(path, now));
     }

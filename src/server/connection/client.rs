@@ -2,13 +2,11 @@
 //! still there.
 
 use crate::admission::{OtherEnd, Place};
-use crate::lifecycle::deadline;
+use crate::lifecycle::{Alarm, deadline};
 use std::fmt;
-use std::future::Future as _;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 /// A client that takes no byte for this long no longer counts as load of the source that its answer comes from.
 const UNREAD: Duration = Duration::from_secs(2);
@@ -25,15 +23,11 @@ const GRACE: Duration = Duration::from_secs(2);
 /// A connection's client.
 pub(super) struct Client {
     pub(super) place: Place,
-    blocked: Option<Blocked>,
-    ended: Option<Ended>,
-}
-
-/// Bytes wait for it, without one that it took.
-struct Blocked {
-    since: Instant,
+    /// Since when bytes wait for it, without one that it took.
+    blocked: Option<Instant>,
     is_unread: bool,
-    timer: Pin<Box<Sleep>>,
+    stall: Alarm,
+    ended: Option<Ended>,
 }
 
 /// It has ended its own direction: it asks no more, and may wait for answers.
@@ -42,7 +36,7 @@ struct Ended {
     at: Instant,
     look: Instant,
     pause: Duration,
-    timer: Pin<Box<Sleep>>,
+    alarm: Alarm,
 }
 
 /// What is wrong with a client that bytes wait for.
@@ -74,7 +68,17 @@ impl Client {
         Self {
             place,
             blocked: None,
+            is_unread: false,
+            stall: Alarm::default(),
             ended: None,
+        }
+    }
+
+    /// After the connection has gone over to another thread: timers belong to a thread.
+    pub(super) fn move_here(&mut self) {
+        self.stall = Alarm::default();
+        if let Some(ended) = &mut self.ended {
+            ended.alarm = Alarm::default();
         }
     }
 
@@ -83,6 +87,7 @@ impl Client {
         let now = Instant::now();
         self.place.moved(bytes, now);
         if self.blocked.take().is_some() {
+            self.is_unread = false;
             self.place.answers(now);
         }
         if let Some(ended) = &mut self.ended {
@@ -94,38 +99,35 @@ impl Client {
     pub(super) fn waits(&mut self) {
         if self.blocked.is_none() {
             let now = Instant::now();
-            self.blocked = Some(Blocked {
-                since: now,
-                is_unread: false,
-                timer: Box::pin(sleep_until(deadline(now, UNREAD))),
-            });
+            self.blocked = Some(now);
             self.place.is_blocked(now);
         }
     }
 
     /// Ready when bytes have waited for it for long, once for each limit.
     pub(super) fn poll_stall(&mut self, context: &mut Context<'_>) -> Poll<Stall> {
-        let Some(blocked) = &mut self.blocked else {
+        let Some(since) = self.blocked else {
             return Poll::Pending;
         };
-        ready!(blocked.timer.as_mut().poll(context));
-        if blocked.is_unread {
-            return Poll::Ready(Stall::Over);
+        if !self.is_unread {
+            ready!(self.stall.poll(context, deadline(since, UNREAD)));
+            self.is_unread = true;
+            return Poll::Ready(Stall::Unread);
         }
-        blocked.is_unread = true;
-        let over = deadline(blocked.since, self.place.stall_limit());
-        blocked.timer.as_mut().reset(over);
-        Poll::Ready(Stall::Unread)
+        let limit = self.place.stall_limit();
+        self.stall
+            .poll(context, deadline(since, limit))
+            .map(|()| Stall::Over)
     }
 
     /// It has ended its own direction.
     pub(super) fn ends(&mut self) {
         let now = Instant::now();
-        self.ended.get_or_insert_with(|| Ended {
+        self.ended.get_or_insert(Ended {
             at: now,
             look: now,
             pause: FIRST_LOOK,
-            timer: Box::pin(sleep_until(now)),
+            alarm: Alarm::default(),
         });
     }
 
@@ -152,9 +154,8 @@ impl Client {
                 }
                 ended.look = deadline(now, ended.pause);
                 ended.pause = ended.pause.saturating_mul(2).min(LAST_LOOK);
-                ended.timer.as_mut().reset(ended.look);
             }
-            ready!(ended.timer.as_mut().poll(context));
+            ready!(ended.alarm.poll(context, ended.look));
         }
     }
 }

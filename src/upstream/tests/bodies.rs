@@ -4,6 +4,7 @@ use super::support::{Server, eventually, fetch, read_head, tier_at, timeouts};
 use crate::topology::Failure;
 use crate::upstream::{Body, Client, Error};
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use hyper::StatusCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -54,8 +55,8 @@ async fn bodies_that_end_early_are_errors() {
         let (mut body, client) = body_of(answer).await.unwrap();
         let mut got = Vec::new();
         let error = loop {
-            match body.next().await {
-                Some(Ok(piece)) => got.extend_from_slice(&piece),
+            match body.frame().await {
+                Some(Ok(frame)) => got.extend_from_slice(&frame.into_data().unwrap()),
                 Some(Err(error)) => break error,
                 None => panic!("a clean end of {}", String::from_utf8_lossy(answer)),
             }
@@ -144,7 +145,7 @@ async fn a_body_dropped_early_closes_its_connection() {
         .await
         .unwrap();
     let mut body = response.body;
-    let first = body.next().await.unwrap().unwrap();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(first, "begin");
     assert!(!closed.load(Ordering::SeqCst));
     drop(body);

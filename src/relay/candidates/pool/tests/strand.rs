@@ -86,13 +86,15 @@ struct Book {
     cooling: HashSet<EndpointId>,
 }
 
-impl Book {
-    fn standing(&self, endpoint: &EndpointId) -> Option<Standing> {
-        (!self.quarantined.contains(endpoint)).then(|| Standing {
-            first: false,
-            behind: self.silent.contains(endpoint),
-            last: self.cooling.contains(endpoint),
-        })
+impl Marks for Book {
+    fn is_quarantined(&self, endpoint: &EndpointId) -> bool {
+        self.quarantined.contains(endpoint)
+    }
+    fn is_silent(&self, endpoint: &EndpointId) -> bool {
+        self.silent.contains(endpoint)
+    }
+    fn is_unwanted(&self, endpoint: &EndpointId) -> bool {
+        self.cooling.contains(endpoint)
     }
 }
 
