@@ -116,6 +116,7 @@ GENERATIONS :=
 test-matrix: deps ## containerd 1.6, 1.7 and 2.x from Debian 12, trixie and forky: a line for each version and test; an hour
 	@tests/lab/deps.sh debootstrap podman
 	@tests/lab/crictl.sh
+	@tests/lab/oras.sh
 	@SUDO="$(SUDO)" tests/matrix.sh $(GENERATIONS)
 
 audit: tools ## known vulnerabilities of the dependencies; needs the internet

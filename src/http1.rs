@@ -2,6 +2,7 @@
 //! anywhere, and nobody is asked. The syntax is httparse's, fields and statuses are those of the `http` crate.
 
 mod answer;
+mod body;
 mod fields;
 mod framing;
 mod request;
@@ -9,6 +10,7 @@ mod response;
 mod retry_after;
 
 pub use answer::{AnswerHead, answer_head};
+pub use body::{Body, Broken, Chunk};
 pub use fields::{Fields, every};
 pub use framing::{Framing, Piece};
 pub use request::{Request, RequestHead, request_head};

@@ -1,6 +1,5 @@
 //! Tasks that are watched, signals, the drain, what systemd is told, and the sockets that it keeps for us.
 
-mod alarm;
 mod deadline;
 mod drain;
 mod signals;
@@ -11,15 +10,12 @@ mod tasks;
 mod threads;
 mod turn;
 
-pub use alarm::Alarm;
 pub use deadline::deadline;
 pub use drain::{ConnectionGuard, Drain, DrainGuard, DrainWatch, Drained};
 pub use signals::{RawSignal, Signal, Signals};
 pub use socket::Socket;
 pub use sockets::Inherited;
 pub use systemd::Notifier;
-pub use tasks::{
-    Panicked, TaskFailure, Tasks, contained, contained_step, log_panics, panics, spawn_detached,
-};
-pub use threads::{DataPlane, Seat, Thread, Threads, thread_number};
+pub use tasks::{Panicked, TaskFailure, Tasks, contained, log_panics, panics, spawn_detached};
+pub use threads::{DataPlane, Thread, Threads, thread_number};
 pub use turn::Turn;

@@ -41,7 +41,6 @@ pub use blob::PullBody;
 pub use context::RelayParts;
 pub(crate) use memory::CONTENT_DIGEST;
 pub use request::PullRequest;
-pub use response::BoxError;
 pub(crate) use response::{header_value, marked};
 
 use crate::budget::Keeper;

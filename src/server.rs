@@ -3,26 +3,22 @@
 
 mod connection;
 mod request;
-mod stream;
+mod socket;
 pub mod test_image;
 
 use crate::admission::{Admission, Place};
 use crate::cache::Trust;
 use crate::config::Secret;
 use crate::http1::{Date, End, Request, Response, Wrong};
-use crate::lifecycle::{ConnectionGuard, DrainWatch, Seat, Socket, Thread, Threads};
+use crate::lifecycle::{ConnectionGuard, DrainWatch, Socket, Threads};
 use crate::metrics::Metrics;
 use crate::oci::{ErrorCode, error_body};
 use crate::relay::{PullBody, Relay, header_value, marked};
 use connection::{Ending, Service, Serving};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Method, StatusCode, Version};
-use std::future::Future;
-use std::pin::Pin;
+use hyper::{StatusCode, Version};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
-use stream::Downstream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -95,8 +91,8 @@ pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drai
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// Finds a place for a connection, on the thread that it begins on, and has it served.
-    async fn arrive(self: Arc<Self>, stream: TcpStream, open: ConnectionGuard) {
+    /// Finds a place for a connection, on the thread that it stays on, and has it served. `_open` is kept for so long.
+    async fn arrive(self: Arc<Self>, stream: TcpStream, _open: ConnectionGuard) {
         let mut stream = Socket::new(stream);
         if let Err(error) = stream.move_here() {
             tracing::warn!(%error, "cannot take a connection over");
@@ -104,23 +100,20 @@ impl Endpoint {
         }
         let Some(tcp) = stream.tcp() else { return };
         match self.settings.admission.admit(tcp, self.is_loopback).await {
-            Some(place) => go_on(self.serving(stream, place), open).await,
+            Some(place) => self.serving(stream, place).serve().await,
             None => self.turn_away(stream).await,
         }
     }
 
     /// A connection as it begins.
     fn serving(&self, stream: Socket, place: Place) -> Serving<Answering> {
-        let reset = Arc::new(AtomicBool::new(false));
-        let stream = Downstream::new(stream, reset.clone());
+        socket::prepare(&stream);
         let answering = Answering {
             relay: self.relay.clone(),
             seen: self.seen.clone(),
             trust: place.trust(),
             key: Key::of(self.settings.key.clone()),
-            threads: self.settings.threads.clone(),
             metrics: self.settings.metrics.clone(),
-            reset,
         };
         let idle = self.settings.idle;
         Serving::new((stream, place), idle, self.drain.clone(), answering)
@@ -151,33 +144,6 @@ fn no_place(request_id: &str) -> Vec<u8> {
     answer
 }
 
-/// Has a connection served on that thread until it ends or moves to another, and then there. `open` is kept for so long.
-fn begin<S, O>(there: Thread, mut serving: Serving<S>, open: O)
-where
-    S: Service + Send + 'static,
-    O: Send + 'static,
-{
-    there.spawn("connection", async move {
-        match serving.move_here() {
-            Ok(()) => go_on(serving, open).await,
-            Err(error) => tracing::warn!(%error, "cannot take a connection over"),
-        }
-    });
-}
-
-/// As [`begin`], on the current thread. Boxed, because it comes back to itself.
-fn go_on<S, O>(serving: Serving<S>, open: O) -> Pin<Box<dyn Future<Output = ()> + Send>>
-where
-    S: Service + Send + 'static,
-    O: Send + 'static,
-{
-    Box::pin(async move {
-        if let Some((serving, there)) = serving.serve().await {
-            begin(there, serving, open);
-        }
-    })
-}
-
 /// What answers the requests of one connection.
 struct Answering {
     relay: Relay,
@@ -185,34 +151,21 @@ struct Answering {
     /// Who its client is.
     trust: Trust,
     key: Key,
-    threads: Threads,
     metrics: Arc<Metrics>,
-    /// The connection must end with a reset.
-    reset: Arc<AtomicBool>,
 }
 
 impl Service for Answering {
     type Body = PullBody;
 
-    /// Blobs take long, and hashing them takes a core; what else is asked for is small.
-    fn seat(&mut self, request: &Request) -> Option<Seat> {
-        let is_long = request.method == Method::GET && request.target.contains("/blobs/");
-        is_long.then(|| self.threads.seat())
-    }
-
     async fn answer(&mut self, request: Request) -> Answer {
         let key = self.key.now();
-        let reset = self.reset.clone();
-        let client = (self.trust, reset);
-        request::answer((&self.relay, &self.seen), request, key.as_deref(), client).await
-    }
-
-    fn is_unread(&mut self, body: &mut PullBody) {
-        body.is_unread();
-    }
-
-    fn is_cut(&mut self, body: &mut PullBody, why: Ending) {
-        body.is_cut(&why.to_string());
+        request::answer(
+            (&self.relay, &self.seen),
+            request,
+            key.as_deref(),
+            self.trust,
+        )
+        .await
     }
 
     fn ends(&mut self, why: Ending) {

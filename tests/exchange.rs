@@ -10,6 +10,8 @@
 
 mod support;
 
+#[path = "exchange/harbor.rs"]
+mod harbor;
 #[path = "exchange/moved.rs"]
 mod moved;
 #[path = "exchange/quirks.rs"]
@@ -26,7 +28,6 @@ use harbor_pilot::config::Credential;
 use harbor_pilot::exchange::{Answer, Ask, Error, Exchanger};
 use harbor_pilot::topology::{EndpointId, Source, SourceKind, Sources};
 use harbor_pilot::upstream::Client;
-use http_body_util::BodyExt;
 use hyper::Method;
 use hyper::header::HeaderValue;
 use std::sync::Arc;
@@ -116,7 +117,7 @@ impl Lab {
     async fn get(&self, ask: &Ask) -> (u16, Vec<u8>) {
         let answer = self.ask(ask).await.unwrap();
         let status = answer.status.as_u16();
-        let body = answer.body.collect().await.unwrap().to_bytes();
+        let body = answer.body.read_to(u64::MAX).await.unwrap();
         (status, body.to_vec())
     }
 }

@@ -14,27 +14,27 @@ use std::time::Duration;
 /// Everything the daemon is told.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// `[server]`
+    /// Listeners and who may use them: `[server]`.
     pub server: Server,
     /// `[[tier]]`, in order of preference; removed ones are gone.
     pub tiers: Vec<Arc<Tier>>,
     /// `[[registry]]`, built-in ones included; removed ones are gone.
     pub registries: Vec<Arc<Registry>>,
-    /// `[relay]`
+    /// How bytes are proved: `[relay]`.
     pub relay: Relay,
-    /// `[failover]`
+    /// What a tier's policy answer means: `[failover]`.
     pub failover: Failover,
-    /// `[stale]`
+    /// Manifests that are kept for an outage of all sources: `[stale]`.
     pub stale: Stale,
-    /// `[dns]`
+    /// Name servers and limits of TTLs: `[dns]`.
     pub dns: Dns,
-    /// `[timeouts]`
+    /// Limits of time on the pull path: `[timeouts]`.
     pub timeouts: Timeouts,
-    /// `[limits]`
+    /// Limits of number and size: `[limits]`.
     pub limits: Limits,
     /// `[node]`: parsed and checked, acted on by the node-file commands.
     pub node: Node,
-    /// `[log]`
+    /// What is logged: `[log]`.
     pub log: Log,
     /// Where state is kept: `/var/lib/harbor-pilot` unless `[state] directory` says otherwise.
     pub state_directory: PathBuf,
@@ -43,14 +43,14 @@ pub struct Config {
     pub watched_files: Vec<PathBuf>,
 }
 
-/// `[server]`
+/// `[server]`: the listeners.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     /// Where containerd is served. Loopback only unless `allow_non_loopback`.
     pub listen: Vec<SocketAddr>,
     /// Where people and monitors are served; always loopback.
     pub admin: Option<SocketAddr>,
-    /// `/metrics` alone.
+    /// A listener that serves `/metrics` and nothing else, for scrapers on other hosts.
     pub metrics: Option<SocketAddr>,
     /// A non-loopback `listen` is wanted.
     pub allow_non_loopback: bool,
@@ -58,14 +58,14 @@ pub struct Server {
     pub require_header: Option<Secret>,
 }
 
-/// One `[[tier]]`.
+/// One `[[tier]]`: a group of Harbor (or other mirror) servers behind one name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tier {
     /// Unique name, used in logs and metrics; never `upstream`.
     pub name: Arc<str>,
-    /// How it speaks.
+    /// How registries are written into its paths.
     pub kind: TierKind,
-    /// Where it is.
+    /// Scheme, name and port that its addresses are dialled under, and the path in front of `/v2/`.
     pub url: BaseUrl,
     /// Registry → project path (may hold slashes), for every registry that it serves. Empty for mirrors.
     pub projects: BTreeMap<RegistryName, String>,
@@ -75,13 +75,13 @@ pub struct Tier {
     pub names: Vec<RegistryName>,
     /// Its own upstream is another Harbor.
     pub cascade: bool,
-    /// containerd may be pointed at it while the agent is away.
+    /// containerd may be pointed at it while the agent is down.
     pub in_file: bool,
     /// How TLS is verified.
     pub tls: Tls,
-    /// Who we are there.
+    /// The account that tokens are fetched for; none: anonymous.
     pub credential: Option<Credential>,
-    /// How to get there.
+    /// The HTTP proxy in front of it; none: dialled directly.
     pub proxy: Option<Proxy>,
     /// How its addresses are probed.
     pub probe: Probe,
@@ -101,18 +101,18 @@ pub enum TierKind {
 /// The registries of a mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegistrySet {
-    /// `["*"]`
+    /// Every registry: `["*"]`.
     All,
-    /// Those named.
+    /// These registries.
     Some(Vec<RegistryName>),
 }
 
-/// One `[[registry]]`.
+/// One `[[registry]]`: a registry whose images are served.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Registry {
     /// The namespace that containerd asks for.
     pub name: RegistryName,
-    /// The real registry.
+    /// Where the real registry is.
     pub upstream: BaseUrl,
     /// May be asked directly. Already `false` where `[direct] enabled = false`.
     pub direct: bool,
@@ -122,9 +122,9 @@ pub struct Registry {
     pub private: Vec<String>,
     /// How TLS is verified.
     pub tls: Tls,
-    /// Who we are there.
+    /// The account that tokens are fetched for; none: anonymous.
     pub credential: Option<Credential>,
-    /// How to get there; NO_PROXY has been applied.
+    /// The HTTP proxy in front of it; none: dialled directly. NO_PROXY has been applied.
     pub proxy: Option<Proxy>,
 }
 
@@ -157,14 +157,14 @@ pub struct Proxy {
     pub credential: Option<Credential>,
 }
 
-/// `[tier.health]`
+/// `[tier.health]`: how the addresses of a tier are probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// What is asked.
+    /// Which request a probe is.
     pub kind: ProbeKind,
     /// Between probes of a healthy address, before jitter.
     pub interval: Duration,
-    /// For one probe.
+    /// A probe without an answer by then has failed.
     pub timeout: Duration,
 }
 
@@ -177,61 +177,61 @@ pub enum ProbeKind {
     V2,
     /// `harbor` (kind harbor) or `v2` (others), plus port 1337 as an extra signal that only lowers preference.
     Port,
-    /// Nothing.
+    /// No probes: health follows from requests alone.
     None,
 }
 
-/// `[relay]`
+/// `[relay]`: how bytes are proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Relay {
     /// Which blobs are hashed.
     pub verify: Verify,
 }
 
-/// `verify` (design P8).
+/// `verify`: which blobs are hashed while they stream (design P8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verify {
-    /// Every full blob.
+    /// Every blob that is served from its first byte to its last.
     Always,
     /// Only what came without a length, or is asked for again soon: containerd finds the rest at commit.
     Suspect,
 }
 
-/// `[failover]`
+/// `[failover]`: when the next source is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failover {
     /// What a 412/403 of a tier means.
     pub harbor_policy: HarborPolicy,
 }
 
-/// `harbor_policy`
+/// `harbor_policy`: what a denial by a tier's policy (vulnerabilities, signatures, quota) means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HarborPolicy {
     /// Ask the next tier.
     Next,
-    /// The search ends.
+    /// The search ends with 404.
     Final,
 }
 
-/// `[stale]`
+/// `[stale]`: manifests that are kept for an outage of all sources (design P11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stale {
     /// Whether manifests are kept for a total outage.
     pub enabled: bool,
-    /// How long.
+    /// A copy older than this is not answered.
     pub max_age: Duration,
-    /// How much.
+    /// All copies together, in bytes as the disk counts them.
     pub max_bytes: u64,
 }
 
-/// `[dns]`
+/// `[dns]`: how names are looked up (design H1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dns {
-    /// Empty: the system's.
+    /// Name servers; empty: those of /etc/resolv.conf.
     pub nameservers: Vec<SocketAddr>,
     /// Lower limit of a record's life.
     pub min_ttl: Duration,
-    /// Upper limit.
+    /// Upper limit of a record's life.
     pub max_ttl: Duration,
 }
 
@@ -262,10 +262,10 @@ pub struct Timeouts {
     pub drain: Duration,
 }
 
-/// `[limits]`
+/// `[limits]`: numbers and sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Client connections (512).
+    /// Connections of clients to the registry endpoint at once (512).
     pub connections: usize,
     /// Requests at once from which an address counts as loaded (16).
     pub loaded: u32,
@@ -279,65 +279,65 @@ pub struct Limits {
     pub floor_bytes_per_second: u64,
 }
 
-/// `[node]`
+/// `[node]`: the files of the container runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// Whether files of the node are written.
     pub manage: bool,
-    /// Which runtime's files.
+    /// The container runtime whose files are kept.
     pub runtime: Runtime,
-    /// What follows the agent.
+    /// Which hosts follow the agent in a file.
     pub fallback: Fallback,
-    /// What happens to entries that are there.
+    /// What happens to a user's entries that are a tier or the upstream.
     pub existing: Existing,
     /// The agent stands in the files behind a port that every user of the node may bind.
     pub allow_unprivileged_port: bool,
-    /// Only for unusual places.
+    /// Data directory of k3s or rke2, where it is not the default one.
     pub data_dir: Option<PathBuf>,
-    /// Only for unusual places.
+    /// Path of registries.yaml, where it is not the default one.
     pub registries_yaml: Option<PathBuf>,
-    /// Only for unusual places.
+    /// Directory of hosts.toml files, where it is not the default one.
     pub certs_d: Option<PathBuf>,
 }
 
-/// `runtime`
+/// `runtime`: the container runtime of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runtime {
-    /// Found out.
+    /// Found by what runs and which files are there.
     Auto,
-    /// k3s
+    /// k3s, server or agent.
     K3s,
-    /// rke2
+    /// rke2, server or agent.
     Rke2,
-    /// Stock containerd.
+    /// containerd by itself, with `config_path` in its config.toml.
     Containerd,
-    /// No files.
+    /// No runtime: no file is written.
     None,
 }
 
-/// `fallback`
+/// `fallback`: which hosts follow the agent in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fallback {
     /// Tiers with `in_file`, while healthy, then upstream.
     Tiers,
-    /// Upstream alone.
+    /// The real registry alone.
     Upstream,
-    /// Nothing.
+    /// No host: without the agent nothing serves the registry.
     None,
 }
 
-/// `existing`
+/// `existing`: what happens to a user's entries that are a tier or the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
     /// Taken out, recorded, put back by restore.
     Adopt,
-    /// Left.
+    /// They stay where they are.
     Keep,
-    /// Refused.
+    /// A file that has one is left alone.
     Refuse,
 }
 
-/// `[log]`
+/// `[log]`: what is logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// tracing filter syntax, such as `info` or `harbor_pilot=debug`.

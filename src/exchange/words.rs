@@ -3,7 +3,6 @@
 use crate::auth::{Challenge, parse_challenges};
 use crate::http1::Fields;
 use crate::upstream::Body;
-use http_body_util::BodyExt as _;
 use hyper::header::WWW_AUTHENTICATE;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -15,9 +14,9 @@ pub(super) async fn words(body: &mut Body) -> Vec<u8> {
     let mut words = Vec::new();
     let reading = async {
         while words.len() < LONGEST
-            && let Some(Ok(frame)) = body.frame().await
+            && let Some(Ok(piece)) = body.next().await
         {
-            words.extend_from_slice(frame.data_ref().map_or(b"", |data| data));
+            words.extend_from_slice(&piece);
         }
     };
     // What has come until then is all that is known.

@@ -87,15 +87,6 @@ pub fn contained<T>(
         .map(move |ended| ended.map_err(|panic| Panicked::counted(name, &*panic)))
 }
 
-/// As [`contained`], for one step that waits for nothing: a poll.
-///
-/// # Errors
-/// The step panicked.
-pub fn contained_step<T>(name: &'static str, step: impl FnOnce() -> T) -> Result<T, Panicked> {
-    let ended = std::panic::catch_unwind(AssertUnwindSafe(step));
-    ended.map_err(|panic| Panicked::counted(name, &*panic))
-}
-
 fn start(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
     #[allow(
         clippy::disallowed_methods,

@@ -8,10 +8,12 @@ mod pull_body;
 mod ranged;
 mod respond;
 mod size;
+mod source;
 
 use expected::Expected;
 pub use pull_body::PullBody;
 pub(crate) use respond::answer;
+pub(crate) use source::BlobSource;
 
 use super::head;
 use super::memory::{Image, Pulled};
@@ -27,9 +29,7 @@ use crate::relay::outcome::Rejection;
 use crate::relay::penalties::penalise;
 use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
-use crate::upstream::Body;
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
 use hyper::Method;
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use std::collections::VecDeque;
@@ -58,26 +58,9 @@ pub(crate) struct BlobWanted {
 #[derive(Debug)]
 pub(crate) enum Fetched {
     /// The beginning of a body, with the rest to come; or all of it, proved.
-    Stream(Box<Incoming>),
+    Stream(Box<BlobSource>),
     /// HEAD: the size.
     Size(u64),
-}
-
-/// A body that has begun.
-#[derive(Debug)]
-pub(crate) struct Incoming {
-    /// Read already.
-    pub(crate) ready: VecDeque<Bytes>,
-    /// To come; `None`: `ready` is all.
-    pub(crate) body: Option<Body>,
-    /// Bytes of it to throw away first.
-    pub(crate) skip: u64,
-    /// The blob's size, if known.
-    pub(crate) total: Option<u64>,
-    /// The source told a length: `verify = "suspect"` hashes what came without.
-    pub(crate) has_length: bool,
-    /// The source told the size of the whole. Where it did not that is a manifest's word, which accuses nobody.
-    pub(crate) tells_total: bool,
 }
 
 // === impl BlobWanted ===
@@ -222,12 +205,10 @@ impl BlobWanted {
         };
         let mut ended = false;
         while read < at_least {
-            match body.frame().await {
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        read = read.saturating_add(data.len() as u64);
-                        ready.push_back(data);
-                    }
+            match body.next().await {
+                Some(Ok(data)) => {
+                    read = read.saturating_add(data.len() as u64);
+                    ready.push_back(data);
                 }
                 Some(Err(error)) => return Err(broken(error.failure, error.detail)),
                 None => {
@@ -274,7 +255,7 @@ impl BlobWanted {
             if needed.is_some_and(|needed| read != needed) {
                 self.parts.sizes.forget(self.expected.blob());
             }
-            let incoming = Incoming {
+            let source = BlobSource {
                 ready,
                 body: None,
                 skip: 0,
@@ -282,13 +263,13 @@ impl BlobWanted {
                 has_length,
                 tells_total,
             };
-            return Ok(Fetched::Stream(Box::new(incoming)));
+            return Ok(Fetched::Stream(Box::new(source)));
         }
         if self.part().is_none() && needed.is_some_and(|needed| read > needed) {
             return Err(unexpected("more bytes than a manifest says".to_owned()));
         }
         let body = if ended { None } else { Some(body) };
-        Ok(Fetched::Stream(Box::new(Incoming {
+        Ok(Fetched::Stream(Box::new(BlobSource {
             ready,
             body,
             skip: due.skip,

@@ -11,8 +11,9 @@ use crate::lifecycle::deadline;
 use crate::oci::Digest;
 use crate::relay::context::RelayParts;
 use crate::route::Route;
+use crate::topology::select::Standing;
 use crate::topology::{EndpointGauges, EndpointId, Snapshot, Source, SourceId};
-use pool::{Known, Marks, Pool};
+use pool::{Known, Pool};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
@@ -296,26 +297,39 @@ impl Candidates {
         });
         let unproven = &parts.memories.unproven;
         let (sticky, learned_at) = parts.stickiness.recall(&self.route, digest, now);
-        let marks = Remembered {
-            parts,
-            route: &self.route,
-            digest,
-            delivered: pulled
-                .as_ref()
-                .and_then(|pulled| unproven.delivered_by(pulled, now)),
-            pulled,
-            trust: self.trust,
-            refuted: &self.refuted,
-            now,
+        let delivered = pulled
+            .as_ref()
+            .and_then(|pulled| unproven.delivered_by(pulled, now));
+        let (memories, registry) = (&parts.memories, &self.route.registry_label);
+        let is_quarantined = |endpoint: &EndpointId| {
+            let quarantined = |digest: &Digest| {
+                (memories.quarantine).holds(&(endpoint.clone(), digest.clone()), now)
+            };
+            digest.is_some_and(quarantined)
+        };
+        let is_suspect = |endpoint: &EndpointId| {
+            let suspect = |pulled| unproven.is_suspect(endpoint, pulled, now);
+            delivered.iter().any(|by| by.contains(endpoint)) || pulled.as_ref().is_some_and(suspect)
+        };
+        // Wrong bytes of what is wanted: never. Silent or slow a while ago, or bytes that nobody could prove: behind. A tier or
+        // upstream that wants fewer requests, or who named what is nowhere: last.
+        let standing = |endpoint: &EndpointId| {
+            (!is_quarantined(endpoint)).then(|| Standing {
+                first: self.first.as_ref() == Some(endpoint),
+                behind: is_suspect(endpoint)
+                    || memories.silent.holds(endpoint, self.trust, now)
+                    || memories.slow.holds(endpoint, self.trust, now),
+                last: self.refuted.contains(endpoint)
+                    || parts.cool_downs.holds(endpoint, registry, now),
+            })
         };
         self.pool.list(&Known {
             snapshot,
-            first: self.first.as_ref(),
             limits: parts.limits,
             trust: self.trust,
             sticky,
             learned_at,
-            marks: &marks,
+            standing: &standing,
             now,
             random: parts.random(),
         })
@@ -328,45 +342,5 @@ impl Listed {
     fn drop_endpoint(&mut self, endpoint: &EndpointId) {
         let candidates = &mut self.candidates;
         candidates.retain(|candidate| candidate.endpoint != *endpoint);
-    }
-}
-
-/// The pull path's memories, for one request.
-struct Remembered<'a> {
-    parts: &'a RelayParts,
-    route: &'a Route,
-    digest: Option<&'a Digest>,
-    pulled: Option<Pulled>,
-    trust: Trust,
-    /// Whose bytes went out unproven, and are asked for again.
-    delivered: Option<Arc<[EndpointId]>>,
-    /// Who named what is nowhere.
-    refuted: &'a [EndpointId],
-    now: Instant,
-}
-
-// === impl Remembered ===
-
-impl Marks for Remembered<'_> {
-    fn is_quarantined(&self, endpoint: &EndpointId) -> bool {
-        let quarantine = &self.parts.memories.quarantine;
-        self.digest
-            .is_some_and(|digest| quarantine.holds(&(endpoint.clone(), digest.clone()), self.now))
-    }
-
-    fn is_silent(&self, endpoint: &EndpointId) -> bool {
-        let memories = &self.parts.memories;
-        let delivered = self.delivered.as_deref().unwrap_or_default();
-        let is_suspect = |pulled| memories.unproven.is_suspect(endpoint, pulled, self.now);
-        delivered.contains(endpoint)
-            || self.pulled.as_ref().is_some_and(is_suspect)
-            || memories.silent.holds(endpoint, self.trust, self.now)
-            || memories.slow.holds(endpoint, self.trust, self.now)
-    }
-
-    fn is_unwanted(&self, endpoint: &EndpointId) -> bool {
-        let registry = &self.route.registry_label;
-        let cool_downs = &self.parts.cool_downs;
-        self.refuted.contains(endpoint) || cool_downs.holds(endpoint, registry, self.now)
     }
 }

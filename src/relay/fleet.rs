@@ -7,6 +7,7 @@ mod busy;
 mod counts;
 mod course;
 mod node;
+mod pull;
 mod report;
 mod search;
 mod site;

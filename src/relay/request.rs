@@ -3,8 +3,6 @@
 use crate::cache::Trust;
 use crate::oci::{RangeSpec, Ranges, RawName, ResourceKind};
 use hyper::header::HeaderValue;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// One request for a resource, parsed.
 #[derive(Clone, Debug)]
@@ -27,8 +25,6 @@ pub struct PullRequest {
     pub query: Option<String>,
     /// Who asks: what its pull teaches is kept accordingly.
     pub trust: Trust,
-    /// Set when the connection must end with a reset instead of an end (design P8): what was sent is wrong.
-    pub reset: Arc<AtomicBool>,
 }
 
 // === impl PullRequest ===

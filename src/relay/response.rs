@@ -4,7 +4,6 @@ use super::record::RequestRecord;
 use crate::http1::{Response, ResponseHead};
 use crate::topology::EndpointId;
 use bytes::Bytes;
-use bytes::buf::Chain;
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
 
@@ -13,13 +12,6 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-harbor-pilot-request-i
 
 /// Who served.
 pub(crate) const SERVED_BY: HeaderName = HeaderName::from_static("x-harbor-pilot-served-by");
-
-/// What ends a body early; the server closes the connection on it.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What is written at once: of a blob the bytes on both sides of where the window was cut before. Written one after the other they
-/// would wake the client twice.
-pub(crate) type LetGo = Chain<Bytes, Bytes>;
 
 /// Known bytes, with the record that is complete once they are written.
 #[derive(Debug)]

@@ -3,29 +3,27 @@
 
 mod client;
 mod ends;
+mod framing;
 mod service;
 mod writing;
 
 pub(super) use client::Ending;
 pub(super) use service::Service;
 
-use super::stream::Downstream;
 use crate::admission::Place;
-use crate::http1::{Date, End, RequestHead, Response, Wrong, request_head};
-use crate::lifecycle::{ConnectionGuard, DrainGuard, DrainWatch, Seat, Thread, Turn, deadline};
+use crate::http1::{Date, RequestHead, Wrong, request_head};
+use crate::lifecycle::{ConnectionGuard, DrainGuard, DrainWatch, Socket, Turn, deadline};
 use bytes::BytesMut;
-use client::{Client, Stall};
+use client::Client;
 use ends::Ends;
-use hyper::body::Body;
 use hyper::{Method, Version};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
-use writing::Writing;
 
 /// The longest head of a request, in bytes: requests are small, and 512 clients must be cheap.
 const HEAD: usize = 64 * 1024;
@@ -34,7 +32,7 @@ const HEAD: usize = 64 * 1024;
 const READ: usize = 4 * 1024;
 
 /// How long a client that is turned away may take to read why.
-const FAREWELL: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A client's connection with what serves it.
 pub(super) struct Serving<S> {
@@ -42,22 +40,18 @@ pub(super) struct Serving<S> {
     ends: Ends,
     service: S,
     has_asked: bool,
-    /// Read and not answered yet.
-    begun: Option<Begun>,
 }
 
 /// A request that is being answered. A drain waits for it.
 struct Begun {
     head: RequestHead,
-    /// Where a long answer is given.
-    seat: Option<Seat>,
     held: DrainGuard,
     unanswered: ConnectionGuard,
 }
 
 /// A client's connection.
 struct Connection {
-    stream: Downstream,
+    stream: Socket,
     client: Client,
     /// Received and not read yet.
     received: BytesMut,
@@ -65,8 +59,9 @@ struct Connection {
     examined: usize,
     /// What was read of it since the client was last waited for.
     turn: Turn,
-    /// Spelled and not written yet.
+    /// Encoded, and how much of it has been written.
     out: Vec<u8>,
+    written: usize,
     date: Date,
 }
 
@@ -95,7 +90,7 @@ enum Delivered {
 
 impl<S: Service + Send> Serving<S> {
     pub(super) fn new(
-        (stream, place): (Downstream, Place),
+        (stream, place): (Socket, Place),
         idle: Duration,
         drain: DrainWatch,
         service: S,
@@ -108,39 +103,22 @@ impl<S: Service + Send> Serving<S> {
                 examined: 0,
                 turn: Turn::default(),
                 out: Vec::new(),
+                written: 0,
                 date: Date::default(),
             },
             ends: Ends::of(idle, drain),
             service,
             has_asked: false,
-            begun: None,
         }
     }
 
-    /// Serves it to its end, or until an answer is to be given by another thread: then it goes on there, beginning with
-    /// [`Serving::move_here`].
-    pub(super) async fn serve(mut self) -> Option<(Self, Thread)> {
-        loop {
-            let begun = match self.begun.take() {
-                Some(begun) => begun,
-                None => self.begin().await?,
-            };
-            if let Some(seat) = begun.seat.as_ref().filter(|seat| !seat.is_here()) {
-                let there = seat.thread();
-                self.begun = Some(begun);
-                return Some((self, there));
-            }
+    /// Serves it to its end.
+    pub(super) async fn serve(mut self) {
+        while let Some(begun) = self.begin().await {
             if !self.answer(begun).await {
-                return None;
+                return;
             }
         }
-    }
-
-    /// Goes over to the current thread.
-    pub(super) fn move_here(&mut self) -> io::Result<()> {
-        self.ends.move_here();
-        self.connection.client.move_here();
-        self.connection.stream.move_here()
     }
 
     /// The next request. `None`: there is none, and the connection has ended.
@@ -150,7 +128,6 @@ impl<S: Service + Send> Serving<S> {
                 self.has_asked = true;
                 self.connection.client.place.answers(Instant::now());
                 Some(Begun {
-                    seat: self.service.seat(&head.request),
                     held: self.ends.drain.hold(),
                     unanswered: self.ends.drain.unanswered(),
                     head,
@@ -159,11 +136,9 @@ impl<S: Service + Send> Serving<S> {
             Said::Nonsense(wrong) => {
                 let answer = self.service.refuse(wrong);
                 let to = (Version::HTTP_11, false, false);
-                let delivered =
-                    self.connection
-                        .deliver(&mut self.service, answer, to, &mut self.ends);
+                let delivered = self.connection.deliver(answer, to, &mut self.ends);
                 if delivered.await == Delivered::Last {
-                    self.connection.part().await;
+                    self.connection.close_lingering().await;
                 }
                 None
             }
@@ -183,7 +158,6 @@ impl<S: Service + Send> Serving<S> {
     async fn answer(&mut self, begun: Begun) -> bool {
         let Begun {
             head,
-            seat: _seat,
             held: _held,
             unanswered,
         } = begun;
@@ -206,12 +180,7 @@ impl<S: Service + Send> Serving<S> {
         let keep = head.keep && !head.has_body && !self.ends.drain.is_draining();
         let delivered = self
             .connection
-            .deliver(
-                &mut self.service,
-                answer,
-                (version, to_head, keep),
-                &mut self.ends,
-            )
+            .deliver(answer, (version, to_head, keep), &mut self.ends)
             .await;
         match delivered {
             Delivered::Broken(why) => {
@@ -221,7 +190,7 @@ impl<S: Service + Send> Serving<S> {
             }
             Delivered::Kept => return true,
             Delivered::Last if head.has_body || !self.connection.received.is_empty() => {
-                self.connection.part().await;
+                self.connection.close_lingering().await;
             }
             Delivered::Last => self.connection.close().await,
         }
@@ -329,52 +298,6 @@ impl Connection {
         .await
     }
 
-    /// Writes an answer.
-    async fn deliver<S: Service>(
-        &mut self,
-        service: &mut S,
-        answer: Response<S::Body>,
-        (version, to_head, keep): (Version, bool, bool),
-        ends: &mut Ends,
-    ) -> Delivered {
-        let Response { head, mut body } = answer;
-        let end = head.end(body.size_hint().exact(), to_head, version);
-        let keep = keep && end != End::Close;
-        let date = self.date.at(SystemTime::now());
-        self.out.clear();
-        head.write(&mut self.out, (version, to_head), (end, keep), date);
-        let mut writing = Writing::of(end, to_head);
-        let whole = poll_fn(|context| {
-            if let Poll::Ready(is_whole) = writing.poll(self, &mut body, context) {
-                return Poll::Ready(is_whole.then_some(()).ok_or(Ending::Gone));
-            }
-            while let Poll::Ready(stall) = self.client.poll_stall(context) {
-                match stall {
-                    Stall::Unread => service.is_unread(&mut body),
-                    Stall::Over => {
-                        let limit = self.client.place.stall_limit();
-                        return Poll::Ready(Err(Ending::Stalled(limit)));
-                    }
-                }
-            }
-            if ends.poll_cut(context) {
-                return Poll::Ready(Err(Ending::Drained));
-            }
-            self.poll_ending(context).map(Err)
-        });
-        match whole.await {
-            Err(why) => {
-                if matches!(why, Ending::MadeWay | Ending::Stalled(_)) {
-                    service.is_cut(&mut body, why);
-                    self.stream.forget_soon();
-                }
-                Delivered::Broken(why)
-            }
-            Ok(()) if keep => Delivered::Kept,
-            Ok(()) => Delivered::Last,
-        }
-    }
-
     /// Ends in good order.
     async fn close(&mut self) {
         // Who is gone already hears nothing of it.
@@ -383,13 +306,13 @@ impl Connection {
 
     /// Ends in good order with a client that may still be sending: a close with something unread would be a reset, which can
     /// overtake the answer.
-    async fn part(&mut self) {
-        let farewell = async {
+    async fn close_lingering(&mut self) {
+        let lingering = async {
             self.stream.shutdown().await?;
             tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await
         };
         // A client that does not even read this is gone.
-        let _ = timeout(FAREWELL, farewell).await;
+        let _ = timeout(LINGER, lingering).await;
     }
 }
 

@@ -12,8 +12,6 @@ use hyper::header::{
     ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RANGE, USER_AGENT,
 };
 use hyper::{Method, StatusCode, Version};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// The header that containerd sends on shared nodes (design S6), written into hosts.toml as `header`.
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-harbor-pilot-key");
@@ -45,7 +43,7 @@ pub(super) async fn answer(
     (relay, seen): (&Relay, &Seen),
     request: Request,
     key: Option<&Secret>,
-    (trust, reset): (Trust, Arc<AtomicBool>),
+    trust: Trust,
 ) -> Answer {
     let head = request.method == Method::HEAD;
     let wish = match wish(&request, key) {
@@ -84,7 +82,6 @@ pub(super) async fn answer(
                 shows_denials: shows_denials(&request.fields),
                 query: query.filter(|_| list),
                 trust,
-                reset,
             };
             drop(request);
             relay.pull(pull).await

@@ -138,39 +138,17 @@ pub(super) fn admission(places: usize, stall: Duration) -> Admission {
     Admission::new(places, stall, peers)
 }
 
-/// A connection of ours and its peer.
-pub(super) async fn pair(reset: bool) -> (Downstream, TcpStream) {
-    let ((stream, _), peer) = placed(reset, &admission(1, LONG)).await;
-    (stream, peer)
-}
-
-/// As [`pair`], with its place.
-pub(super) async fn placed(reset: bool, admission: &Admission) -> ((Downstream, Place), TcpStream) {
+/// A connection of ours with its place, and its peer.
+pub(super) async fn placed(admission: &Admission) -> ((Socket, Place), TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap())
         .await
         .unwrap();
     let (stream, _) = listener.accept().await.unwrap();
     let place = admission.admit(&stream, true).await.unwrap();
-    let reset = Arc::new(AtomicBool::new(reset));
-    ((Downstream::new(Socket::new(stream), reset), place), peer)
-}
-
-#[tokio::test]
-async fn a_connection_ends_with_fin_or_with_a_reset() {
-    let mut said = Vec::new();
-    let (mut good, mut peer) = pair(false).await;
-    good.write_all(b"right").await.unwrap();
-    good.shutdown().await.unwrap();
-    drop(good);
-    assert_eq!(peer.read_to_end(&mut said).await.unwrap(), 5);
-
-    let (mut bad, mut peer) = pair(true).await;
-    bad.write_all(b"wrong").await.unwrap();
-    bad.shutdown().await.unwrap();
-    drop(bad);
-    let error = peer.read_to_end(&mut said).await.unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    let stream = Socket::new(stream);
+    socket::prepare(&stream);
+    ((stream, place), peer)
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //!
 //! Reads the snapshot and the live gauges, decides, and never waits. The caller connects, races and counts.
 
+mod hash;
 mod stickiness;
 #[cfg(test)]
 mod tests;
@@ -13,8 +14,8 @@ use super::snapshot::{EndpointState, EndpointStatus, Snapshot, SourceState};
 use super::source::SourceId;
 use crate::cache::Trust;
 use crate::config::Limits;
+use hash::{hash_of, mix, rendezvous};
 use std::cmp::Reverse;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -29,8 +30,20 @@ const FIRST_OF_A_TIER: usize = 2;
 /// a request has.
 const BEFORE_UPSTREAM: usize = 6;
 
+/// What is remembered of an address, for one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// It is asked before everybody else, whatever its source, while it is well.
+    pub first: bool,
+    /// It was silent or slow: it stands behind the others of its kind. An address of a tier then stands behind all healthy
+    /// addresses of tiers, and before upstream, whose load must not grow because a tier is slow.
+    pub behind: bool,
+    /// It is asked when everybody else has failed, upstream included.
+    pub last: bool,
+}
+
 /// What is known of a request when its candidates are ordered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Selection<'a> {
     /// The route's sources in order of preference.
     pub legs: &'a [SourceId],
@@ -43,6 +56,8 @@ pub struct Selection<'a> {
     pub learned_at: Option<&'a EndpointId>,
     /// Tried already.
     pub excluded: &'a [EndpointId],
+    /// What is remembered of an address; `None`: it is not asked.
+    pub standing: &'a dyn Fn(&EndpointId) -> Option<Standing>,
     /// From how many requests on an address is loaded, and full.
     pub limits: Limits,
     /// Whose request it is: of what others ask for at an address it sees what it gives way to.
@@ -60,6 +75,8 @@ pub struct Candidate {
     pub gauges: Arc<EndpointGauges>,
     /// Why it stands where it stands.
     pub why: Why,
+    /// What is remembered of it.
+    pub standing: Standing,
 }
 
 /// Why a candidate stands where it stands.
@@ -105,6 +122,7 @@ struct Ranked<'a> {
     turn: usize,
     /// Among all.
     group: Group,
+    standing: Standing,
 }
 
 /// The parts of the whole order.
@@ -173,10 +191,17 @@ fn rank_all<'a>(
     now: Instant,
     random: u64,
 ) {
-    let fresh = |state: &&EndpointState| !request.excluded.contains(&state.id);
     let begins = all.len();
     all.reserve(source.endpoints.len());
-    for state in source.endpoints.iter().filter(fresh) {
+    for state in &source.endpoints {
+        if request.excluded.contains(&state.id) {
+            continue;
+        }
+        // Who is not asked is left out before anybody is judged by load: else those who are full would be left out for the sake
+        // of some who cannot be asked.
+        let Some(standing) = (request.standing)(&state.id) else {
+            continue;
+        };
         let in_flight = state.gauges.load_for(request.trust);
         all.push(Ranked {
             state,
@@ -187,6 +212,7 @@ fn rank_all<'a>(
             in_flight,
             turn: 0,
             group: Group::First,
+            standing,
         });
     }
     // One request tries one endpoint in probation at most; the others wait for their own.
@@ -283,7 +309,8 @@ fn interleave(same: &mut [Ranked<'_>]) {
 }
 
 /// Puts the legs together: two of each tier, the tiers' others, upstream, what came too late for that; then
-/// the loaded, the suspect and the ejected of all, in the legs' order.
+/// the loaded, the suspect and the ejected of all, in the legs' order. What is remembered of addresses comes last: who stands
+/// behind the others of its kind, who is asked last, and who is asked first.
 fn merge(all: &mut [Ranked<'_>]) {
     for leg in all.chunk_by_mut(|one, next| one.leg == next.leg) {
         let mut taken = 0;
@@ -308,6 +335,18 @@ fn merge(all: &mut [Ranked<'_>]) {
         }
     }
     all.sort_by_key(|ranked| ranked.group);
+    for kind in all.chunk_by_mut(|one, next| one.kind() == next.kind()) {
+        kind.sort_by_key(|ranked| ranked.standing.behind);
+    }
+    all.sort_by_key(|ranked| ranked.standing.last);
+    let is_first = |ranked: &Ranked<'_>| {
+        let Standing { first, behind, .. } = ranked.standing;
+        first && !behind && ranked.is_well() && ranked.rank != Rank::Loaded
+    };
+    let first = all.iter().position(is_first);
+    if let Some(before) = first.and_then(|at| all.get_mut(..=at)) {
+        before.rotate_right(1);
+    }
 }
 
 // === impl Ranked ===
@@ -333,6 +372,15 @@ impl Ranked<'_> {
         matches!(self.state.id.source, SourceId::Upstream(_))
     }
 
+    /// Neither suspect nor ejected, and not to be asked last.
+    fn is_well(&self) -> bool {
+        !matches!(self.rank, Rank::Suspect | Rank::Ejected) && !self.standing.last
+    }
+
+    fn kind(&self) -> (bool, bool) {
+        (self.is_upstream(), self.is_well())
+    }
+
     fn candidate(&self) -> Candidate {
         let probation = matches!(self.state.status, EndpointStatus::Probation { .. });
         Candidate {
@@ -346,34 +394,7 @@ impl Ranked<'_> {
                 _ if probation => Why::Probation,
                 _ => Why::Healthy,
             },
+            standing: self.standing,
         }
     }
-}
-
-/// The weight of an address for a key (highest random weight). The standard library's hasher may change between
-/// releases and would then move every repository of a fleet, so this is FNV-1a, mixed.
-fn rendezvous(key: &str, address: SocketAddr) -> u64 {
-    mix(fnv(key.bytes(), hash_of(address)))
-}
-
-fn hash_of(address: SocketAddr) -> u64 {
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-    let hash = match address {
-        SocketAddr::V4(v4) => fnv(v4.ip().octets(), OFFSET),
-        SocketAddr::V6(v6) => fnv(v6.ip().octets(), OFFSET),
-    };
-    fnv(address.port().to_be_bytes(), hash)
-}
-
-fn fnv(bytes: impl IntoIterator<Item = u8>, start: u64) -> u64 {
-    bytes.into_iter().fold(start, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
-}
-
-/// The finaliser of SplitMix64: every input bit reaches every output bit.
-fn mix(mut value: u64) -> u64 {
-    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }

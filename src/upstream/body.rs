@@ -7,12 +7,9 @@ use crate::budget::{Budget, Buffer, Kind};
 use crate::http1::{Framing, Piece};
 use crate::topology::Failure;
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
-use hyper::body::{Body as _, Frame, SizeHint};
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -74,6 +71,58 @@ impl Body {
         }
     }
 
+    /// The next bytes; `None`: it has ended. Cancel safe: what has not come stays.
+    pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// How much is still to come at least.
+    fn left(&self) -> u64 {
+        self.framing.left().unwrap_or(0)
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        if let Some(pooled) = &mut self.pooled {
+            ready!(pooled.turn().poll(context));
+        }
+        loop {
+            let Some(pooled) = &mut self.pooled else {
+                return Poll::Ready(None);
+            };
+            match self.framing.take(pooled.received()) {
+                Ok(Piece::Data(data)) => {
+                    pooled.turn().handled();
+                    if self.framing.is_over() {
+                        self.finish();
+                    }
+                    return Poll::Ready(Some(Ok(data)));
+                }
+                Ok(Piece::End) => {
+                    self.finish();
+                    return Poll::Ready(None);
+                }
+                Ok(Piece::More) => match ready!(pooled.poll_receive(context)) {
+                    Ok(0) if self.framing == Framing::UntilClose => {
+                        self.finish();
+                        return Poll::Ready(None);
+                    }
+                    Ok(0) => return Poll::Ready(self.break_off(Fault::Closed)),
+                    Ok(_) => {}
+                    Err(error)
+                        if self.framing == Framing::UntilClose
+                            && error.kind() == io::ErrorKind::UnexpectedEof =>
+                    {
+                        self.is_unannounced = true;
+                        self.pooled = None;
+                        return Poll::Ready(None);
+                    }
+                    Err(error) => return Poll::Ready(self.break_off(Fault::Io(error))),
+                },
+                Err(wrong) => return Poll::Ready(self.break_off(Fault::Wrong(wrong))),
+            }
+        }
+    }
+
     /// The whole body, for answers that are small by their nature.
     ///
     /// # Errors
@@ -84,7 +133,7 @@ impl Body {
     )]
     pub fn read_to(mut self, limit: u64) -> impl Future<Output = Result<Bytes, Error>> + Send {
         async move {
-            if self.size_hint().lower() > limit {
+            if self.left() > limit {
                 return Err(self.too_long(limit));
             }
             if let Some(all) = self.all_there() {
@@ -93,10 +142,8 @@ impl Body {
             let mut only: Option<Bytes> = None;
             let mut several = BytesMut::new();
             let mut length: u64 = 0;
-            while let Some(frame) = self.frame().await {
-                let Ok(data) = frame?.into_data() else {
-                    continue;
-                };
+            while let Some(data) = self.next().await {
+                let data = data?;
                 length = length.saturating_add(data.len() as u64);
                 if length > limit {
                     return Err(self.too_long(limit));
@@ -128,16 +175,14 @@ impl Body {
         kind: Kind,
     ) -> impl Future<Output = Result<Bytes, Unread>> + Send {
         async move {
-            let expected = self.size_hint().lower();
+            let expected = self.left();
             if expected > limit {
                 return Err(self.too_long(limit).into());
             }
             let expected = usize::try_from(expected).unwrap_or(usize::MAX);
             let mut buffer = Buffer::new(budget, kind, expected).await?;
-            while let Some(frame) = self.frame().await {
-                let Ok(data) = frame?.into_data() else {
-                    continue;
-                };
+            while let Some(data) = self.next().await {
+                let data = data?;
                 if buffer.len().saturating_add(data.len()) as u64 > limit {
                     return Err(self.too_long(limit).into());
                 }
@@ -164,14 +209,13 @@ impl Body {
     /// Reads and throws away what is left, so that the connection can be used again; gives up where that is more than 64 KiB or
     /// takes more than half a second: dropped then, the body closes it. For the bodies of 401 and redirects.
     pub async fn drain_small(&mut self) {
-        if self.pooled.is_none() || !self.keep || self.size_hint().lower() > SMALL {
+        if self.pooled.is_none() || !self.keep || self.left() > SMALL {
             return;
         }
         let drain = async {
             let mut left = SMALL;
-            while let Some(Ok(frame)) = self.frame().await {
-                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                let Some(rest) = left.checked_sub(length) else {
+            while let Some(Ok(data)) = self.next().await {
+                let Some(rest) = left.checked_sub(data.len() as u64) else {
                     return;
                 };
                 left = rest;
@@ -192,7 +236,7 @@ impl Body {
     }
 
     /// The connection broke: dropped while busy, it is cut.
-    fn break_off(&mut self, fault: Fault) -> Option<Result<Frame<Bytes>, Error>> {
+    fn break_off(&mut self, fault: Fault) -> Option<Result<Bytes, Error>> {
         let pooled = self.pooled.take()?;
         Some(Err(pooled.broken("reading the body of", fault)))
     }
@@ -203,66 +247,6 @@ impl Body {
             Some(pooled) => pooled.error(Failure::TooLarge, &what),
             None => Error::new(Failure::TooLarge, what),
         }
-    }
-}
-
-impl hyper::body::Body for Body {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let this = &mut *self;
-        if let Some(pooled) = &mut this.pooled {
-            ready!(pooled.turn().poll(cx));
-        }
-        loop {
-            let Some(pooled) = &mut this.pooled else {
-                return Poll::Ready(None);
-            };
-            match this.framing.take(pooled.received()) {
-                Ok(Piece::Data(data)) => {
-                    pooled.turn().handled();
-                    if this.framing.is_over() {
-                        this.finish();
-                    }
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                Ok(Piece::End) => {
-                    this.finish();
-                    return Poll::Ready(None);
-                }
-                Ok(Piece::More) => match ready!(pooled.poll_receive(cx)) {
-                    Ok(0) if this.framing == Framing::UntilClose => {
-                        this.finish();
-                        return Poll::Ready(None);
-                    }
-                    Ok(0) => return Poll::Ready(this.break_off(Fault::Closed)),
-                    Ok(_) => {}
-                    Err(error)
-                        if this.framing == Framing::UntilClose
-                            && error.kind() == io::ErrorKind::UnexpectedEof =>
-                    {
-                        this.is_unannounced = true;
-                        this.pooled = None;
-                        return Poll::Ready(None);
-                    }
-                    Err(error) => return Poll::Ready(this.break_off(Fault::Io(error))),
-                },
-                Err(wrong) => return Poll::Ready(this.break_off(Fault::Wrong(wrong))),
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.pooled.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let left = self.framing.left();
-        left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

@@ -180,7 +180,7 @@ async fn a_wrong_tail_that_nobody_can_mend_ends_with_a_reset() {
     assert_eq!((got.status, got.end), (200, End::Reset));
     let record = lab.node.record(&got).await;
     assert_eq!(record.outcome, RequestOutcome::Failed);
-    assert!(record.error.contains("could not be mended"), "{record:?}");
+    assert!(record.error.contains("could not be fixed"), "{record:?}");
     let event = lab.node.event(EventName::DigestMismatch).await;
     assert_eq!(event.tier.as_deref(), Some("t1"));
 }

@@ -5,7 +5,6 @@ use super::support::{Cold, FakeRegistry, Fault, Image, On, RateLimit, Reply};
 use super::{Lab, NGINX, blob, get, image, manifest};
 use harbor_pilot::exchange::Ask;
 use harbor_pilot::oci::{Digest, ManifestKind, inspect_manifest};
-use http_body_util::BodyExt;
 use hyper::header::HeaderName;
 use hyper::{HeaderMap, Method};
 use std::time::{Duration, Instant};
@@ -22,9 +21,9 @@ async fn see(lab: &Lab, ask: &Ask) -> Seen {
     let mut answer = lab.ask(ask).await.unwrap();
     let mut body = Vec::new();
     let mut clean = true;
-    while let Some(frame) = answer.body.frame().await {
-        match frame {
-            Ok(frame) => body.extend_from_slice(&frame.into_data().unwrap()),
+    while let Some(piece) = answer.body.next().await {
+        match piece {
+            Ok(piece) => body.extend_from_slice(&piece),
             Err(_) => {
                 clean = false;
                 break;
@@ -264,8 +263,8 @@ async fn faults_of_silence() {
         let mut got = 0;
         let all = async {
             let mut answer = lab.ask(&ask).await.unwrap();
-            while let Some(frame) = answer.body.frame().await {
-                got += frame.unwrap().into_data().unwrap().len();
+            while let Some(piece) = answer.body.next().await {
+                got += piece.unwrap().len();
             }
         };
         assert!(tokio::time::timeout(wait, all).await.is_err(), "{fault:?}");

@@ -115,6 +115,48 @@ async fn a_manifest_that_its_digest_proves_is_passed_on_whatever_it_says() {
 }
 
 /// By tag without a digest in the head nothing proves them: nobody passes them on, and nobody is to blame.
+/// A signed manifest of schema 1, and the digest of its payload, by which registries name it.
+fn signed() -> (String, Digest) {
+    use base64::Engine as _;
+    let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    let (begin, tail) = ("{\n   \"schemaVersion\": 1,\n   \"fsLayers\": []", "\n}");
+    let (length, end) = (begin.len(), encode(tail));
+    let protected = encode(&format!(
+        "{{\"formatLength\":{length},\"formatTail\":\"{end}\"}}"
+    ));
+    let body = format!("{begin},\n   \"signatures\": [{{\"protected\": \"{protected}\"}}]\n}}");
+    (body, Digest::sha256(format!("{begin}{tail}").as_bytes()))
+}
+
+/// Its digest is another than that of its bytes, and no source is wrong for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signed_manifest_of_schema_1_is_proved_by_its_payload() {
+    let lab = Lab::new(|request| {
+        let (body, digest) = signed();
+        let is_meant = ["/manifests/old", digest.as_str()]
+            .iter()
+            .any(|end| request.path.ends_with(end));
+        is_meant.then(|| {
+            let kind = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+            Reply::new(200)
+                .body(kind, body)
+                .header("Docker-Content-Digest", digest.as_str())
+        })
+    })
+    .await;
+    let (body, digest) = signed();
+    let ask = async |node: &Node, nth: usize| {
+        let what = ["manifests/old".to_owned(), format!("manifests/{digest}")];
+        let got = node.pull(&what[nth % 2]).await;
+        assert_eq!((got.status, got.text()), (200, body.clone()), "{got:?}");
+        assert_eq!(got.header("docker-content-digest"), Some(digest.as_str()));
+        let by = got.header("x-harbor-pilot-served-by").unwrap();
+        assert!(by.starts_with("t1/"), "{by}");
+    };
+    lab.nobody_is_ejected("signed manifests of schema 1", ask)
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_manifest_that_nothing_proves_is_held_against_nobody() {
     let lab = Lab::new(|request| {

@@ -146,6 +146,11 @@ impl Lab {
         image
     }
 
+    /// CORE's own store, for what is put there by other programs.
+    pub(crate) fn core_registry(&self) -> String {
+        format!("127.0.0.1:{}", self.storages.port(Storage::Core))
+    }
+
     fn push(&self, image: &Image, storage: Storage, repository: &str) {
         image.push(&self.network, self.storages.port(storage), repository);
     }

@@ -37,6 +37,7 @@ mod bodies;
 mod cri;
 mod files;
 mod node;
+mod oras;
 mod podman;
 mod ranges;
 mod scripted;
@@ -66,7 +67,7 @@ enum Run {
     Scripted(fn(&mut Scripted)),
     /// With real ones, and containerd's files kept by the agent.
     Files(Layout, fn(&mut node::Node)),
-    /// With real ones, by crictl and podman.
+    /// With real ones, by crictl, podman and oras.
     Cri(fn(&mut cri::Cri)),
 }
 
@@ -136,7 +137,12 @@ fn tests() -> Vec<Test> {
             run: Run::Files(layout, *run),
         }));
     }
-    for (part, list) in [("cri", cri::TESTS), ("podman", podman::TESTS)] {
+    let clients = [
+        ("cri", cri::TESTS),
+        ("podman", podman::TESTS),
+        ("oras", oras::TESTS),
+    ];
+    for (part, list) in clients {
         tests.extend(list.iter().map(|(name, run)| Test {
             name: format!("{part}::{name}"),
             since: (1, 6),

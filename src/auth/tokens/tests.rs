@@ -318,3 +318,31 @@ async fn a_password_that_was_taken_is_brought_along() {
     assert_eq!(setup.present(), None);
     assert_eq!(setup.fetches(), 0);
 }
+
+/// A wrong secret costs a Harbor 1.5 s: what a fresh token did not open is remembered for a minute, of that token alone.
+#[tokio::test(start_paused = true)]
+async fn a_fresh_token_that_opened_nothing_is_remembered_for_a_minute() {
+    let setup = setup(&[(0, Step::Token("one", 1800)), (0, Step::Token("two", 1800))]);
+    let one = setup.obtain().await.unwrap();
+    let refusal = Refusal {
+        without_challenge: false,
+        is_failure: false,
+        why: "401 in spite of a fresh token".to_owned(),
+    };
+    let (tokens, key) = (&setup.tokens, &setup.key);
+    let refused = |token: &HeaderValue| tokens.refusal(key, token, Instant::now());
+    assert_eq!(refused(&one), None);
+    tokens.remember_refusal(key, &one, refusal.clone(), Instant::now());
+    pass(59.9).await;
+    assert_eq!(refused(&one), Some(refusal.clone()));
+    pass(0.2).await;
+    assert_eq!(refused(&one), None);
+    tokens.remember_refusal(key, &one, refusal.clone(), Instant::now());
+    tokens.forget(key, &one);
+    let two = setup.obtain().await.unwrap();
+    assert_ne!(one, two);
+    assert_eq!(refused(&two), None);
+    // It came too late: another token is there by now.
+    tokens.remember_refusal(key, &one, refusal, Instant::now());
+    assert_eq!((refused(&one), refused(&two)), (None, None));
+}

@@ -9,7 +9,7 @@ use crate::config::Limits;
 use crate::discovery::EndpointSets;
 use crate::lifecycle::deadline;
 use crate::route::Route;
-use crate::topology::select::{Candidate, Selection, select};
+use crate::topology::select::{Candidate, Selection, Standing, select};
 use crate::topology::{
     self, EndpointGauges, EndpointId, EndpointState, Failure, InFlight, PendingConnect, Snapshot,
     Source, SourceId, SourceState,
@@ -130,6 +130,7 @@ impl View {
             sticky: None,
             learned_at: None,
             excluded: &[],
+            standing: &|_| Some(Standing::default()),
             limits,
             trust: Trust::Trusted,
         };

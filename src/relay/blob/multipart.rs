@@ -2,19 +2,17 @@
 //! for. The bytes come from one [`BlobBody`], span after span; those between the parts of a span are left out.
 
 use super::body::BlobBody;
+use crate::http1::{Broken, Chunk};
 use crate::oci::ContentRange;
 use crate::relay::blob::ranged::Span;
-use crate::relay::response::BoxError;
-use crate::relay::response::LetGo;
 use bytes::{Buf as _, Bytes};
 use std::collections::VecDeque;
 use std::fmt;
-use std::task::{Context, Poll, ready};
 
 /// The body.
 pub struct Multipart {
-    blob: BlobBody,
-    framing: Framing,
+    pub(super) blob: BlobBody,
+    pub(super) framing: Framing,
     /// Pieces to be written before more is asked of the blob.
     out: VecDeque<Bytes>,
     is_over: bool,
@@ -45,38 +43,25 @@ impl Multipart {
         }
     }
 
-    /// Bytes still to be written.
-    pub(crate) fn remaining(&self) -> u64 {
-        self.framing.left
-    }
-
-    /// The blob whose parts these are.
-    pub(crate) fn blob(&mut self) -> &mut BlobBody {
-        &mut self.blob
-    }
-
     /// The next bytes of the body.
-    pub(crate) fn poll_next(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<LetGo, BoxError>>> {
+    pub(crate) async fn next(&mut self) -> Option<Result<Chunk, Broken>> {
         loop {
             if let Some(piece) = self.out.pop_front() {
                 let written = piece.len() as u64;
                 self.framing.left = self.framing.left.saturating_sub(written);
-                return Poll::Ready(Some(Ok(piece.chain(Bytes::new()))));
+                return Some(Ok(piece.chain(Bytes::new())));
             }
             if self.is_over {
-                return Poll::Ready(None);
+                return None;
             }
             // To its end, at which its record is complete.
-            match ready!(self.blob.poll_next(context)) {
+            match self.blob.next().await {
                 Some(Ok(bytes)) => {
                     let (first, second) = bytes.into_inner();
                     self.framing.take(first, &mut self.out);
                     self.framing.take(second, &mut self.out);
                 }
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Err(broken)) => return Some(Err(broken)),
                 None => {
                     self.is_over = true;
                     self.out.push_back(self.framing.end());

@@ -1,12 +1,13 @@
 //! The answer to a request for a blob: from memory where the size says enough, else from a search.
 
+use super::body::BlobBody;
 use super::ranged::Ranged;
 use super::size::SizeSearch;
+use super::source::BlobSource;
 use super::{BlobWanted, Expected, Fetched, PullBody};
 use crate::config::{Timeouts, Verify};
 use crate::http1::{Response, ResponseHead};
 use crate::oci::{ByteRange, ContentRange, Digest, ErrorCode, RangeSpec};
-use crate::relay::blob::body::{BlobBody, Errand};
 use crate::relay::blob::multipart::{Framing, Multipart};
 use crate::relay::blob::ranged::Span;
 use crate::relay::context::{RelayParts, Rules};
@@ -26,7 +27,6 @@ use crate::route::Route;
 use crate::telemetry::RequestOutcome;
 use hyper::StatusCode;
 use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -156,112 +156,89 @@ pub(crate) async fn answer(
         std::iter::once(&wanted.digest),
         Instant::now(),
     );
-    let errand = Errand {
-        parts: parts.clone(),
-        route,
-        wanted,
-        timing,
-        first: 0,
-        last: None,
-        total: None,
-        spans: VecDeque::new(),
-        reset: request.reset.clone(),
+    let Found {
+        good,
+        endpoint,
+        in_flight,
+        first_choice,
+    } = found;
+    let source = match good {
+        Fetched::Stream(source) => *source,
+        Fetched::Size(size) => {
+            return sized(size, &wanted.digest, outcome, record).map(PullBody::Full);
+        }
+    };
+    let source = Found {
+        good: source,
+        endpoint,
+        in_flight,
+        first_choice,
     };
     stream(
-        rules.config.relay.verify,
+        (parts, &route, wanted),
+        (rules.config.relay.verify, timing),
         ranged,
-        errand,
-        found,
-        outcome,
-        record,
+        source,
+        (outcome, record),
     )
 }
 
 /// The response of a body that has begun.
 fn stream(
-    verify: Verify,
+    (parts, route, wanted): (&Arc<RelayParts>, &Arc<Route>, BlobWanted),
+    (verify, timing): (Verify, Timing),
     ranged: Ranged,
-    mut errand: Errand,
-    found: Found<Fetched>,
-    outcome: RequestOutcome,
-    mut record: RequestRecord,
+    source: Found<BlobSource>,
+    (outcome, mut record): (RequestOutcome, RequestRecord),
 ) -> Response<PullBody> {
-    let incoming = match found.good {
-        Fetched::Stream(incoming) => *incoming,
-        Fetched::Size(size) => {
-            return sized(size, &errand.wanted.digest, outcome, record).map(PullBody::Full);
-        }
-    };
+    let (total, has_length) = (source.good.total, source.good.has_length);
     let range = ranged.first();
-    let part: Option<ContentRange> = match (range, incoming.total) {
+    let part: Option<ContentRange> = match (range, total) {
         (Some(range), Some(total)) => range.within(total),
         _ => None,
     };
-    errand.total = incoming.total;
-    errand.first = part.map_or(0, |part| part.first);
     let status = match part {
-        Some(part) => {
-            errand.last = Some(part.last);
-            StatusCode::PARTIAL_CONTENT
-        }
-        None => {
-            errand.last = incoming.total.and_then(|total| total.checked_sub(1));
-            StatusCode::OK
-        }
+        Some(_) => StatusCode::PARTIAL_CONTENT,
+        None => StatusCode::OK,
     };
     let is_whole =
-        errand.first == 0 && part.is_none_or(|part| part.total == part.last.checked_add(1));
-    let digest = errand.wanted.digest.clone();
+        part.is_none_or(|part| part.first == 0 && part.total == part.last.checked_add(1));
+    let digest = wanted.digest.clone();
     let suspect = || {
-        !incoming.has_length || {
-            let unproven = &errand.parts.memories.unproven;
-            unproven
-                .delivered_by(&errand.wanted.pulled(), Instant::now())
-                .is_some()
-        }
+        let unproven = &parts.memories.unproven;
+        let delivered = || unproven.delivered_by(&wanted.pulled(), Instant::now());
+        !has_length || delivered().is_some()
     };
-    let hash = is_whole && (verify == Verify::Always || incoming.total.is_none() || suspect());
-    let window = match (hash, part, incoming.total) {
+    let hash = is_whole && (verify == Verify::Always || total.is_none() || suspect());
+    let window = match (hash, part, total) {
         (false, Some(part), _) => Window::measured(part.length()),
         (false, None, Some(total)) => Window::measured(total),
-        _ => Window::hashed(digest.clone(), incoming.total),
+        _ => Window::hashed(digest.clone(), total),
     };
     if let Some(RangeSpec::From(ByteRange { last: None, .. })) = range {
         record.early_close_is_normal();
     }
     record.answers(status.as_u16(), outcome, Instant::now());
     let mut head = blob_head(status, &digest, &record);
-    head.set(SERVED_BY, served_by(&found.endpoint));
+    head.set(SERVED_BY, served_by(&source.endpoint));
+    let of = (parts.clone(), route.clone(), wanted);
+    let mut body = BlobBody::new(of, timing, window, source, record);
+    if let Some(part) = part {
+        (body.first, body.last) = (part.first, Some(part.last));
+    }
     if let (Ranged::Several(spans), Some(_)) = (ranged, part) {
-        errand.spans = spans.iter().skip(1).map(Span::range).collect();
-        let boundary = [errand.parts.random(), errand.parts.random()];
-        let framing = Framing::new(spans, boundary);
+        body.spans = spans.iter().skip(1).map(Span::range).collect();
+        let framing = Framing::new(spans, [parts.random(), parts.random()]);
         head.set(CONTENT_TYPE, header_value(&framing.content_type()));
         head.set(CONTENT_LENGTH, framing.length());
-        let blob = BlobBody::new(
-            errand,
-            window,
-            incoming,
-            found.endpoint,
-            found.in_flight,
-            record,
-        );
-        return head.and(PullBody::Several(Box::new(Multipart::new(blob, framing))));
+        return head.and(PullBody::Several(Box::new(Multipart::new(body, framing))));
     }
     if let Some(part) = part {
         head.set(CONTENT_RANGE, header_value(&part.header()));
     }
-    if let Some(length) = part.map(|part| part.length()).or(incoming.total) {
+    if let Some(length) = part.map(|part| part.length()).or(total) {
         head.set(CONTENT_LENGTH, length);
     }
-    let body = BlobBody::new(
-        errand,
-        window,
-        incoming,
-        found.endpoint,
-        found.in_flight,
-        record,
-    );
     head.and(PullBody::Blob(Box::new(body)))
 }
 

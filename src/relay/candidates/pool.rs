@@ -5,7 +5,7 @@ use crate::cache::Trust;
 use crate::config::Limits;
 use crate::relay::rules::Scope;
 use crate::relay::timing::Want;
-use crate::topology::select::{Selection, Why, select};
+use crate::topology::select::{Selection, Standing, Why, select};
 use crate::topology::{EndpointId, Snapshot, SourceId};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,28 +14,16 @@ use tokio::time::Instant;
 /// What is known when candidates are listed.
 pub(super) struct Known<'a> {
     pub(super) snapshot: &'a Snapshot,
-    /// Whose HEAD told the digest: it is asked first, whatever its tier, while it is well.
-    pub(super) first: Option<&'a EndpointId>,
     pub(super) limits: Limits,
     pub(super) trust: Trust,
     /// Who answered for the repository.
     pub(super) sticky: Option<EndpointId>,
     /// Where the digest was learned.
     pub(super) learned_at: Option<EndpointId>,
-    pub(super) marks: &'a dyn Marks,
+    /// What is remembered of an address; `None`: it is not asked.
+    pub(super) standing: &'a dyn Fn(&EndpointId) -> Option<Standing>,
     pub(super) now: Instant,
     pub(super) random: u64,
-}
-
-/// What the pull path remembers of endpoints.
-pub(super) trait Marks {
-    /// It sent wrong bytes for what is wanted: it is not asked.
-    fn is_quarantined(&self, endpoint: &EndpointId) -> bool;
-    /// It was silent or slow a while ago: it stands behind the others of its kind.
-    fn is_silent(&self, endpoint: &EndpointId) -> bool;
-    /// It asked for peace with this registry's requests, or what it named for this tag is nowhere: it stands behind
-    /// everybody, upstream included.
-    fn is_unwanted(&self, endpoint: &EndpointId) -> bool;
 }
 
 /// The sources of a search, and whom of them it has left.
@@ -106,63 +94,41 @@ impl Pool {
             left = legs.map(|(_, leg)| leg.clone()).collect();
             &left
         };
-        // Quarantined ones are left out before anybody is judged by load: else those who are full would be left out for the sake
-        // of some who cannot be asked.
-        let quarantined = self.quarantined(known);
-        let excluded = if quarantined.is_empty() {
-            &self.gone.0
-        } else {
-            &[self.gone.0.as_slice(), &quarantined].concat()
+        let leg_of = |endpoint: &EndpointId| {
+            let mut legs = self.legs.iter();
+            legs.position(|leg| *leg == endpoint.source)
+        };
+        let standing = |endpoint: &EndpointId| {
+            let mut standing = (known.standing)(endpoint)?;
+            standing.last |= leg_of(endpoint).is_some_and(|leg| self.last_legs.contains(&leg));
+            Some(standing)
         };
         let selection = Selection {
             legs,
             key: &self.key,
             sticky: known.sticky.as_ref(),
             learned_at: known.learned_at.as_ref(),
-            excluded,
+            excluded: &self.gone.0,
+            standing: &standing,
             limits: known.limits,
             trust: known.trust,
         };
         let selected = select(&selection, known.snapshot, known.now, known.random);
         let candidates = selected.into_iter().filter_map(|selected| {
-            let source = &selected.endpoint.source;
-            let leg = self.legs.iter().position(|leg| leg == source)?;
-            let well = matches!(selected.why, Why::Healthy | Why::Probation | Why::Loaded);
-            let is_last =
-                self.last_legs.contains(&leg) || known.marks.is_unwanted(&selected.endpoint);
+            let leg = leg_of(&selected.endpoint)?;
+            let is_well = matches!(selected.why, Why::Healthy | Why::Probation | Why::Loaded);
+            let Standing { behind, last, .. } = selected.standing;
             Some(Candidate {
                 endpoint: selected.endpoint,
                 source: selected.source.source.clone(),
                 gauges: selected.gauges,
                 leg,
-                is_healthy: well && !is_last,
+                is_healthy: is_well && !behind && !last,
                 is_loaded: selected.why == Why::Loaded,
-                is_last,
+                is_last: last,
             })
         });
-        let is_silent = |endpoint: &EndpointId| known.marks.is_silent(endpoint);
-        let mut ordered = silent_last(candidates.collect(), is_silent);
-        let is_last = |candidate: &Candidate| candidate.is_last;
-        ordered.make_contiguous().sort_by_key(is_last);
-        let is_first = |candidate: &Candidate| {
-            known.first == Some(&candidate.endpoint) && candidate.is_healthy && !candidate.is_loaded
-        };
-        if let Some(at) = ordered.iter().position(is_first)
-            && let Some(first) = ordered.remove(at)
-        {
-            ordered.push_front(first);
-        }
-        ordered
-    }
-
-    fn quarantined(&self, known: &Known<'_>) -> Vec<EndpointId> {
-        let legs = self.legs.iter();
-        let states = legs.filter_map(|leg| known.snapshot.source(leg));
-        let endpoints = states
-            .flat_map(|state| &state.endpoints)
-            .map(|state| &state.id);
-        let quarantined = endpoints.filter(|endpoint| known.marks.is_quarantined(endpoint));
-        quarantined.cloned().collect()
+        candidates.collect()
     }
 
     /// The next of the wanted kind, out of what [`Pool::list`] gave. It is left at once.
@@ -252,34 +218,6 @@ impl Pool {
         let gone = self.gone.0.iter().filter(|gone| gone.source == *source);
         gone.count()
     }
-}
-
-/// Puts who fell silent moments ago behind the others of its kind: an address of a tier behind all tiers' addresses that
-/// are well, before upstream, whose load must not grow because a tier is slow.
-fn silent_last(
-    candidates: Vec<Candidate>,
-    is_silent: impl Fn(&EndpointId) -> bool,
-) -> VecDeque<Candidate> {
-    if !candidates.iter().any(|c| is_silent(&c.endpoint)) {
-        return candidates.into();
-    }
-    let mut ordered = VecDeque::with_capacity(candidates.len());
-    let mut candidates = candidates.into_iter().peekable();
-    while let Some(first) = candidates.next() {
-        let kind = (first.is_upstream(), first.is_healthy);
-        let mut run = vec![first];
-        while let Some(next) = candidates.next_if(|c| (c.is_upstream(), c.is_healthy) == kind) {
-            run.push(next);
-        }
-        let (silent, others): (Vec<_>, Vec<_>) =
-            run.into_iter().partition(|c| is_silent(&c.endpoint));
-        ordered.extend(others);
-        ordered.extend(silent.into_iter().map(|candidate| Candidate {
-            is_healthy: false,
-            ..candidate
-        }));
-    }
-    ordered
 }
 
 #[cfg(test)]

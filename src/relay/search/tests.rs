@@ -9,8 +9,8 @@ use crate::exchange::Exchanger;
 use crate::health::{Health, HttpProber};
 use crate::lifecycle::{self, Tasks};
 use crate::oci::{Digest, ResourcePath};
-use crate::relay::blob::body::{BlobBody, Errand};
-use crate::relay::blob::{BlobWanted, Incoming};
+use crate::relay::blob::body::BlobBody;
+use crate::relay::blob::{BlobSource, BlobWanted};
 use crate::relay::record::RequestRecord;
 use crate::relay::transfer::Window;
 use crate::relay::{Relay, RelayParts};
@@ -19,7 +19,6 @@ use crate::telemetry::{Captured, EventName, Journal, RequestOutcome};
 use crate::topology::{EndpointStatus, Snapshot, Sources};
 use bytes::{Buf as _, Bytes};
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -276,7 +275,7 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
     let blob = Image::content(registry.clone(), repository.clone(), digest.clone());
     let wanted = BlobWanted::of(&bench.parts, blob);
     // The first source has bytes to throw away, which do not go.
-    let incoming = Incoming {
+    let good = BlobSource {
         ready: VecDeque::from([Bytes::from_owner(Bomb([1; 10]))]),
         body: None,
         skip: 10,
@@ -287,31 +286,20 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
     let snapshot = bench.parts.snapshots.borrow().clone();
     let tier = snapshot.source(&bench.tier.source).unwrap();
     let in_flight = tier.endpoints[0].gauges.enter(Trust::Trusted);
-    let errand = Errand {
-        parts: bench.parts.clone(),
-        route: bench.route.clone(),
-        wanted,
-        timing: bench.timing(),
-        first: 0,
-        last: Some(size - 1),
-        total: Some(size),
-        spans: VecDeque::new(),
-        reset: Arc::default(),
+    let source = Found {
+        good,
+        endpoint: bench.tier.clone(),
+        in_flight,
+        first_choice: true,
     };
     let sinks = bench.parts.sinks.clone();
     let mut record = RequestRecord::new(sinks, "1".into(), "GET", Instant::now());
     record.answers(200, RequestOutcome::Served, Instant::now());
     let window = Window::hashed(digest, Some(size));
-    let mut body = BlobBody::new(
-        errand,
-        window,
-        incoming,
-        bench.tier.clone(),
-        in_flight,
-        record,
-    );
+    let of = (bench.parts.clone(), bench.route.clone(), wanted);
+    let mut body = BlobBody::new(of, bench.timing(), window, source, record);
     let mut got = Vec::new();
-    while let Some(bytes) = poll_fn(|context| body.poll_next(context)).await {
+    while let Some(bytes) = body.next().await {
         let mut bytes = bytes.unwrap();
         got.extend_from_slice(&bytes.copy_to_bytes(bytes.remaining()));
     }

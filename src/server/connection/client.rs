@@ -2,11 +2,13 @@
 //! still there.
 
 use crate::admission::{OtherEnd, Place};
-use crate::lifecycle::{Alarm, deadline};
+use crate::lifecycle::deadline;
 use std::fmt;
+use std::future::Future as _;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A client that takes no byte for this long no longer counts as load of the source that its answer comes from.
 const UNREAD: Duration = Duration::from_secs(2);
@@ -23,11 +25,15 @@ const GRACE: Duration = Duration::from_secs(2);
 /// A connection's client.
 pub(super) struct Client {
     pub(super) place: Place,
-    /// Since when bytes wait for it, without one that it took.
-    blocked: Option<Instant>,
-    is_unread: bool,
-    stall: Alarm,
+    blocked: Option<Blocked>,
     ended: Option<Ended>,
+}
+
+/// Bytes wait for it, without one that it took.
+struct Blocked {
+    since: Instant,
+    is_unread: bool,
+    timer: Pin<Box<Sleep>>,
 }
 
 /// It has ended its own direction: it asks no more, and may wait for answers.
@@ -36,7 +42,7 @@ struct Ended {
     at: Instant,
     look: Instant,
     pause: Duration,
-    alarm: Alarm,
+    timer: Pin<Box<Sleep>>,
 }
 
 /// What is wrong with a client that bytes wait for.
@@ -68,17 +74,7 @@ impl Client {
         Self {
             place,
             blocked: None,
-            is_unread: false,
-            stall: Alarm::default(),
             ended: None,
-        }
-    }
-
-    /// After the connection has gone over to another thread: timers belong to a thread.
-    pub(super) fn move_here(&mut self) {
-        self.stall = Alarm::default();
-        if let Some(ended) = &mut self.ended {
-            ended.alarm = Alarm::default();
         }
     }
 
@@ -87,7 +83,6 @@ impl Client {
         let now = Instant::now();
         self.place.moved(bytes, now);
         if self.blocked.take().is_some() {
-            self.is_unread = false;
             self.place.answers(now);
         }
         if let Some(ended) = &mut self.ended {
@@ -99,35 +94,38 @@ impl Client {
     pub(super) fn waits(&mut self) {
         if self.blocked.is_none() {
             let now = Instant::now();
-            self.blocked = Some(now);
+            self.blocked = Some(Blocked {
+                since: now,
+                is_unread: false,
+                timer: Box::pin(sleep_until(deadline(now, UNREAD))),
+            });
             self.place.is_blocked(now);
         }
     }
 
     /// Ready when bytes have waited for it for long, once for each limit.
     pub(super) fn poll_stall(&mut self, context: &mut Context<'_>) -> Poll<Stall> {
-        let Some(since) = self.blocked else {
+        let Some(blocked) = &mut self.blocked else {
             return Poll::Pending;
         };
-        if !self.is_unread {
-            ready!(self.stall.poll(context, deadline(since, UNREAD)));
-            self.is_unread = true;
-            return Poll::Ready(Stall::Unread);
+        ready!(blocked.timer.as_mut().poll(context));
+        if blocked.is_unread {
+            return Poll::Ready(Stall::Over);
         }
-        let limit = self.place.stall_limit();
-        self.stall
-            .poll(context, deadline(since, limit))
-            .map(|()| Stall::Over)
+        blocked.is_unread = true;
+        let over = deadline(blocked.since, self.place.stall_limit());
+        blocked.timer.as_mut().reset(over);
+        Poll::Ready(Stall::Unread)
     }
 
     /// It has ended its own direction.
     pub(super) fn ends(&mut self) {
         let now = Instant::now();
-        self.ended.get_or_insert(Ended {
+        self.ended.get_or_insert_with(|| Ended {
             at: now,
             look: now,
             pause: FIRST_LOOK,
-            alarm: Alarm::default(),
+            timer: Box::pin(sleep_until(now)),
         });
     }
 
@@ -154,8 +152,9 @@ impl Client {
                 }
                 ended.look = deadline(now, ended.pause);
                 ended.pause = ended.pause.saturating_mul(2).min(LAST_LOOK);
+                ended.timer.as_mut().reset(ended.look);
             }
-            ready!(ended.alarm.poll(context, ended.look));
+            ready!(ended.timer.as_mut().poll(context));
         }
     }
 }

@@ -50,12 +50,6 @@ impl Ends {
         HEAD.min(self.idle)
     }
 
-    /// After the connection has gone over to another thread: timers belong to a thread.
-    pub(super) fn move_here(&mut self) {
-        self.timer = FuturesUnordered::new();
-        self.cut = FuturesUnordered::new();
-    }
-
     /// Whether nobody waits for the next request any longer. `until`: the idle limit; `at_rest`: nothing of it has come, and
     /// the client has had an answer before.
     pub(super) fn poll_over(

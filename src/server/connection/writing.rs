@@ -1,153 +1,176 @@
-//! An answer on its way out, piece by piece: nothing is asked of the body before what it gave has been written.
+//! An answer on its way out, piece by piece: nothing is asked of a body before what it gave has been written.
 
-use super::Connection;
-use crate::http1::End;
-use bytes::Buf;
-use hyper::body::Body;
-use std::io::{IoSlice, Write as _};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use super::client::{Ending, Stall};
+use super::ends::Ends;
+use super::framing::Framing;
+use super::{Connection, Delivered};
+use crate::http1::{Body, Broken, Chunk, End, Response};
+use crate::server::socket;
+use bytes::{Buf as _, Bytes};
+use hyper::Version;
+use std::future::{Future as _, poll_fn};
+use std::io::IoSlice;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::SystemTime;
 use tokio::io::AsyncWrite as _;
 
-/// An answer on its way out: its head, which is spelled already, and its body.
-pub(super) struct Writing<D> {
-    end: End,
-    /// What a body with a length still owes.
-    left: u64,
-    /// The piece of the body that is being written.
-    piece: Option<D>,
-    has_chunks: bool,
-    is_over: bool,
-    /// How much of what is spelled has been written.
-    spelled: usize,
-}
-
-// === impl Writing ===
-
-impl<D: Buf> Writing<D> {
-    pub(super) fn of(end: End, to_head: bool) -> Self {
-        Self {
-            end,
-            left: match end {
-                End::Length(length) => length,
-                End::Chunked | End::Close => 0,
-            },
-            piece: None,
-            has_chunks: false,
-            is_over: to_head,
-            spelled: 0,
+impl Connection {
+    /// Writes an answer.
+    pub(super) async fn deliver(
+        &mut self,
+        answer: Response<impl Body>,
+        (version, to_head, keep): (Version, bool, bool),
+        ends: &mut Ends,
+    ) -> Delivered {
+        let Response { head, mut body } = answer;
+        let end = head.end(body.length(), to_head, version);
+        let keep = keep && end != End::Close;
+        let date = self.date.at(SystemTime::now());
+        self.out.clear();
+        self.written = 0;
+        head.write(&mut self.out, (version, to_head), (end, keep), date);
+        match self.write_all(&mut body, (end, to_head), ends).await {
+            Err(why) => {
+                if matches!(why, Ending::MadeWay | Ending::Stalled(_)) {
+                    body.is_cut(&why.to_string());
+                    socket::forget_soon(&self.stream);
+                }
+                Delivered::Broken(why)
+            }
+            Ok(()) if keep => Delivered::Kept,
+            Ok(()) => Delivered::Last,
         }
     }
 
-    /// Writes on. `false`: it cannot become whole.
-    pub(super) fn poll(
+    /// Writes the head and the body behind it, piece by piece: nothing is asked of the body before what it gave has been written.
+    async fn write_all(
         &mut self,
-        to: &mut Connection,
-        body: &mut (impl Body<Data = D> + Unpin),
-        context: &mut Context<'_>,
-    ) -> Poll<bool> {
+        body: &mut impl Body,
+        (end, to_head): (End, bool),
+        ends: &mut Ends,
+    ) -> Result<(), Ending> {
+        let mut framing = Framing::new(end);
+        let mut is_over = to_head;
         loop {
-            let mut waits = false;
-            if self.piece.is_none() && !self.is_over {
-                match Pin::new(&mut *body).poll_frame(context) {
-                    Poll::Ready(Some(Ok(frame))) => {
-                        if let Ok(piece) = frame.into_data()
-                            && !self.take(piece, &mut to.out)
-                        {
-                            return Poll::Ready(false);
-                        }
-                    }
+            let mut piece = Bytes::new().chain(Bytes::new());
+            if !is_over {
+                match self.next_piece(body, ends).await? {
+                    Some(Ok(next)) => piece = next,
                     // Nothing of what was let go is lost: it has been written.
-                    Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
-                    Poll::Ready(None) if self.finish(&mut to.out) => {}
-                    Poll::Ready(None) => return Poll::Ready(false),
-                    Poll::Pending => waits = true,
+                    Some(Err(Broken::Fin)) => return Err(Ending::Gone),
+                    Some(Err(Broken::Reset)) => {
+                        socket::reset_on_close(&self.stream);
+                        return Err(Ending::Gone);
+                    }
+                    None => is_over = true,
+                }
+                let fits = if is_over {
+                    framing.finish(&mut self.out)
+                } else {
+                    framing.begin(piece.remaining() as u64, &mut self.out)
+                };
+                if !fits {
+                    return Err(Ending::Gone);
                 }
             }
-            let spelled = to.out.get(self.spelled..).unwrap_or_default();
-            if spelled.is_empty() && self.piece.is_none() {
-                if self.is_over || (waits && self.is_delivered()) {
-                    return Poll::Ready(true);
-                }
-                if waits {
+            self.write(&mut piece, body, ends).await?;
+            if is_over || framing.is_whole() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next piece of a body. While there is none the head goes out.
+    async fn next_piece(
+        &mut self,
+        body: &mut impl Body,
+        ends: &mut Ends,
+    ) -> Result<Option<Result<Chunk, Broken>>, Ending> {
+        let mut next = pin!(body.next());
+        poll_fn(|context| {
+            if let Poll::Ready(next) = next.as_mut().poll(context) {
+                return Poll::Ready(Ok(next));
+            }
+            let mut nothing = Bytes::new().chain(Bytes::new());
+            if let Poll::Ready(Err(gone)) = self.poll_write(&mut nothing, context) {
+                return Poll::Ready(Err(gone));
+            }
+            self.poll_over(ends, || {}, context).map(Err)
+        })
+        .await
+    }
+
+    /// Writes what is encoded, and a piece behind it.
+    async fn write(
+        &mut self,
+        piece: &mut Chunk,
+        body: &mut impl Body,
+        ends: &mut Ends,
+    ) -> Result<(), Ending> {
+        poll_fn(|context| {
+            if let Poll::Ready(written) = self.poll_write(piece, context) {
+                return Poll::Ready(written);
+            }
+            self.poll_over(ends, || body.is_unread(), context).map(Err)
+        })
+        .await
+    }
+
+    fn poll_write(
+        &mut self,
+        piece: &mut Chunk,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Ending>> {
+        loop {
+            let encoded = self.out.get(self.written..).unwrap_or_default();
+            if encoded.is_empty() && !piece.has_remaining() {
+                self.out.clear();
+                self.written = 0;
+                return Poll::Ready(Ok(()));
+            }
+            let mut slices = [IoSlice::new(&[]); 3];
+            let [first, others @ ..] = &mut slices;
+            *first = IoSlice::new(encoded);
+            let used = piece.chunks_vectored(others).saturating_add(1);
+            let slices = slices.get(..used).unwrap_or_default();
+            let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+            let of_encoded = encoded.len();
+            match written {
+                Poll::Pending => {
+                    self.client.waits();
                     return Poll::Pending;
                 }
-                continue;
-            }
-            let written = {
-                let mut slices = [IoSlice::new(&[]); 3];
-                let [first, others @ ..] = &mut slices;
-                *first = IoSlice::new(spelled);
-                let used = self.piece.as_ref();
-                let used = used
-                    .map_or(0, |piece| piece.chunks_vectored(others))
-                    .saturating_add(1);
-                let slices = slices.get(..used).unwrap_or_default();
-                let written = Pin::new(&mut to.stream).poll_write_vectored(context, slices);
-                if written.is_pending() {
-                    to.client.waits();
-                }
-                ready!(written)
-            };
-            match written {
-                Ok(0) | Err(_) => return Poll::Ready(false),
-                Ok(written) => {
-                    to.client.took(written);
-                    let of_spelled = written.min(spelled.len());
-                    self.wrote(of_spelled, written.saturating_sub(of_spelled), &mut to.out);
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Ending::Gone)),
+                Poll::Ready(Ok(written)) => {
+                    self.client.took(written);
+                    let of_encoded = written.min(of_encoded);
+                    self.written = self.written.saturating_add(of_encoded);
+                    piece.advance(written.saturating_sub(of_encoded));
                 }
             }
         }
     }
 
-    /// So much was written of what is spelled, and of the piece.
-    fn wrote(&mut self, of_spelled: usize, of_piece: usize, out: &mut Vec<u8>) {
-        self.spelled = self.spelled.saturating_add(of_spelled);
-        if self.spelled == out.len() {
-            out.clear();
-            self.spelled = 0;
-        }
-        if let Some(piece) = &mut self.piece {
-            piece.advance(of_piece);
-            if !piece.has_remaining() {
-                self.piece = None;
+    /// Ready when an answer is to end before its end. `unread`: its bytes have waited for the client for a while.
+    fn poll_over(
+        &mut self,
+        ends: &mut Ends,
+        mut unread: impl FnMut(),
+        context: &mut Context<'_>,
+    ) -> Poll<Ending> {
+        while let Poll::Ready(stall) = self.client.poll_stall(context) {
+            match stall {
+                Stall::Unread => unread(),
+                Stall::Over => {
+                    let limit = self.client.place.stall_limit();
+                    return Poll::Ready(Ending::Stalled(limit));
+                }
             }
         }
-    }
-
-    /// Takes a piece of the body on. `false`: it is more than the head has said.
-    fn take(&mut self, piece: D, out: &mut Vec<u8>) -> bool {
-        let length = piece.remaining() as u64;
-        match self.end {
-            End::Length(_) => match self.left.checked_sub(length) {
-                Some(left) => self.left = left,
-                None => return false,
-            },
-            End::Chunked if length > 0 => {
-                let before = if self.has_chunks { "\r\n" } else { "" };
-                // Writing to memory does not fail.
-                let _ = write!(out, "{before}{length:x}\r\n");
-                self.has_chunks = true;
-            }
-            End::Chunked | End::Close => {}
+        if ends.poll_cut(context) {
+            return Poll::Ready(Ending::Drained);
         }
-        self.piece = Some(piece).filter(D::has_remaining);
-        true
-    }
-
-    /// The body has ended. `false`: it is less than the head has said.
-    fn finish(&mut self, out: &mut Vec<u8>) -> bool {
-        self.is_over = true;
-        if self.end == End::Chunked {
-            let before: &[u8] = if self.has_chunks { b"\r\n" } else { b"" };
-            out.extend_from_slice(before);
-            out.extend_from_slice(b"0\r\n\r\n");
-        }
-        self.left == 0
-    }
-
-    /// Everything that the head has said is out.
-    fn is_delivered(&self) -> bool {
-        matches!(self.end, End::Length(_)) && self.left == 0
+        self.poll_ending(context)
     }
 }

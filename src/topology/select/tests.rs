@@ -4,6 +4,7 @@ mod world;
 
 use super::*;
 use proptest::prelude::*;
+use std::net::SocketAddr;
 use world::*;
 
 #[test]
@@ -174,6 +175,77 @@ fn probation_admits_one_request_at_a_time() {
 }
 
 #[test]
+fn what_is_remembered_orders_what_health_and_load_leave() {
+    let mut world = World::new(&[
+        (tier("replica"), vec![v4(1), v4(2)]),
+        (tier("core"), vec![v4(3), v4(6)]),
+        (upstream(), vec![v4(4), v4(5)]),
+    ]);
+    world.eject(&tier("core"), v4(6), 1);
+    let ordered = |standing: &dyn Fn(u8) -> Option<Standing>| -> Vec<u8> {
+        let last = |endpoint: &EndpointId| match endpoint.address {
+            SocketAddr::V4(v4) => v4.ip().octets()[3],
+            SocketAddr::V6(_) => 0,
+        };
+        let request = Selection {
+            legs: &legs(),
+            key: "k",
+            sticky: None,
+            learned_at: None,
+            excluded: &[],
+            standing: &|endpoint| standing(last(endpoint)),
+            limits: LIMITS,
+            trust: Trust::Trusted,
+        };
+        let selected = select(&request, &world.snapshot, world.now, 0);
+        selected.iter().map(|one| last(&one.endpoint)).collect()
+    };
+    let [a, b, core, c, d, ejected] = ordered(&|_| Some(Standing::default()))[..] else {
+        panic!("six addresses");
+    };
+    assert_eq!((core, ejected), (3, 6));
+    let behind = |who: Vec<u8>| {
+        move |one| {
+            let behind = who.contains(&one);
+            Some(Standing {
+                behind,
+                ..Standing::default()
+            })
+        }
+    };
+    let table = [
+        (vec![a], [b, core, a, c, d, ejected]),
+        (vec![a, b], [core, a, b, c, d, ejected]),
+        (vec![c, ejected], [a, b, core, d, c, ejected]),
+    ];
+    for (who, due) in table {
+        assert_eq!(ordered(&behind(who.clone())), due, "{who:?} behind");
+    }
+    let last = |one| {
+        Some(Standing {
+            last: one == a || one == core,
+            behind: one == a,
+            ..Standing::default()
+        })
+    };
+    assert_eq!(ordered(&last), [b, c, d, ejected, a, core][..].to_vec());
+    for (first, due) in [
+        (d, [d, a, b, core, c, ejected]),
+        (ejected, [a, b, core, c, d, ejected]),
+    ] {
+        let standing = |one| {
+            Some(Standing {
+                first: one == first,
+                ..Standing::default()
+            })
+        };
+        assert_eq!(ordered(&standing), due, "{first} first, while it is well");
+    }
+    let never = |one| (one != core).then(Standing::default);
+    assert_eq!(ordered(&never), [a, b, c, d, ejected]);
+}
+
+#[test]
 fn slow_start_grows_the_share() {
     let mut world = World::new(&[(tier("replica"), vec![v4(1), v4(2)])]);
     let replica = tier("replica");
@@ -191,6 +263,7 @@ fn slow_start_grows_the_share() {
                     sticky: Some(&sticky),
                     learned_at: None,
                     excluded: &[],
+                    standing: &|_| Some(Standing::default()),
                     limits: LIMITS,
                     trust: Trust::Trusted,
                 };
@@ -290,6 +363,7 @@ proptest! {
             sticky: None,
             learned_at: None,
             excluded: &excluded,
+            standing: &|_| Some(Standing::default()),
             limits: LIMITS,
             trust: Trust::Trusted,
         };

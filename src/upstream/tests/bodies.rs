@@ -4,7 +4,6 @@ use super::support::{Server, eventually, fetch, read_head, tier_at, timeouts};
 use crate::topology::Failure;
 use crate::upstream::{Body, Client, Error};
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::StatusCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -55,8 +54,8 @@ async fn bodies_that_end_early_are_errors() {
         let (mut body, client) = body_of(answer).await.unwrap();
         let mut got = Vec::new();
         let error = loop {
-            match body.frame().await {
-                Some(Ok(frame)) => got.extend_from_slice(&frame.into_data().unwrap()),
+            match body.next().await {
+                Some(Ok(piece)) => got.extend_from_slice(&piece),
                 Some(Err(error)) => break error,
                 None => panic!("a clean end of {}", String::from_utf8_lossy(answer)),
             }
@@ -145,7 +144,7 @@ async fn a_body_dropped_early_closes_its_connection() {
         .await
         .unwrap();
     let mut body = response.body;
-    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    let first = body.next().await.unwrap().unwrap();
     assert_eq!(first, "begin");
     assert!(!closed.load(Ordering::SeqCst));
     drop(body);

@@ -9,7 +9,6 @@ use crate::lifecycle::Socket;
 use crate::topology::Failure;
 use crate::upstream::tls::{SourceTls, server_name};
 use crate::upstream::{Client, dial};
-use http_body_util::BodyExt as _;
 use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{HandshakeKind, RootCertStore, ServerConfig};
@@ -176,8 +175,8 @@ async fn a_close_without_notice_is_told_from_an_end_that_was_said() {
         let client = Client::new(timeouts());
         let response = fetch(&client, &source, server.address).await.unwrap();
         let (mut body, mut read) = (response.body, Vec::new());
-        while let Some(frame) = body.frame().await {
-            read.extend_from_slice(&frame.unwrap().into_data().unwrap());
+        while let Some(piece) = body.next().await {
+            read.extend_from_slice(&piece.unwrap());
         }
         assert_eq!(read, b"hello");
         assert_eq!(body.is_unannounced(), !polite);

@@ -1,26 +1,47 @@
 //! Answers by the request's target.
 
-use crate::http1::{Request, Response, Wrong};
-use crate::lifecycle::{Seat, Threads, thread_number};
+use crate::http1::{Body, Broken, Chunk, Request, Response, Wrong};
 use crate::server::connection::Service;
-use bytes::buf::Chain;
 use bytes::{Buf as _, Bytes};
-use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::StatusCode;
-use hyper::body::Frame;
 use hyper::header::CONTENT_LENGTH;
 use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
-/// Two parts that are written at once.
-type Piece = Chain<Bytes, Bytes>;
+/// Pieces, and then the end, an error, or nothing for ever.
+pub(super) struct Bodied {
+    pieces: VecDeque<Bytes>,
+    end: &'static str,
+    length: Option<u64>,
+    unread: Arc<AtomicUsize>,
+    _notice: Option<Notice>,
+}
 
-pub(super) type Bodied = http_body_util::combinators::UnsyncBoxBody<Piece, io::Error>;
+impl Body for Bodied {
+    /// Each piece is two parts that are written at once.
+    async fn next(&mut self) -> Option<Result<Chunk, Broken>> {
+        match (self.pieces.pop_front(), self.end) {
+            (Some(mut first), _) => {
+                let second = first.split_off(first.len() / 3);
+                Some(Ok(first.chain(second)))
+            }
+            (None, "end") => None,
+            (None, "break") => Some(Err(Broken::Fin)),
+            (None, "reset") => Some(Err(Broken::Reset)),
+            (None, _) => std::future::pending().await,
+        }
+    }
+
+    fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    fn is_unread(&mut self) {
+        self.unread.fetch_add(1, Ordering::SeqCst);
+    }
+}
 
 /// A service that does what is asked of it.
 #[derive(Clone, Default)]
@@ -31,8 +52,6 @@ pub(super) struct Script {
     pub(super) dropped: Arc<AtomicBool>,
     /// Bodies whose bytes waited for the client for a while.
     pub(super) unread: Arc<AtomicUsize>,
-    /// Where what begins with `/long/` is answered.
-    pub(super) threads: Option<Threads>,
 }
 
 struct Notice(Arc<AtomicBool>);
@@ -43,49 +62,35 @@ impl Drop for Notice {
     }
 }
 
-fn piece(mut bytes: Bytes) -> Piece {
-    let second = bytes.split_off(bytes.len() / 3);
-    bytes.chain(second)
-}
-
-fn full(text: &str) -> Bodied {
-    let body = Full::new(piece(Bytes::from(text.to_owned())));
-    body.map_err(|never: Infallible| match never {})
-        .boxed_unsync()
-}
-
-/// Pieces of no known length, and then the end, an error, or nothing for ever.
-fn pieces(pieces: Vec<Bytes>, end: &'static str, notice: Option<Notice>) -> Bodied {
-    let frames = pieces.into_iter().map(piece);
-    let frames = frames.map(|piece| Ok(Frame::data(piece)));
-    let mut frames = frames.collect::<VecDeque<_>>();
-    let stream = futures_util::stream::poll_fn(move |_| {
-        let _notice = &notice;
-        match (frames.pop_front(), end) {
-            (Some(frame), _) => Poll::Ready(Some(frame)),
-            (None, "end") => Poll::Ready(None),
-            (None, "break") => Poll::Ready(Some(Err(io::Error::other("on purpose")))),
-            (None, _) => Poll::Pending,
-        }
-    });
-    StreamBody::new(stream).boxed_unsync()
-}
-
 /// What is large, and can be told from anything else.
 pub(super) fn large() -> Vec<u8> {
     (0..3_000_000_u32).map(|at| (at % 251) as u8).collect()
 }
 
+impl Script {
+    fn full(&self, text: &str) -> Bodied {
+        let length = Some(text.len() as u64);
+        let pieces = vec![Bytes::from(text.to_owned())];
+        Bodied {
+            length,
+            ..self.pieces(pieces, "end", None)
+        }
+    }
+
+    /// Of no known length.
+    fn pieces(&self, pieces: Vec<Bytes>, end: &'static str, notice: Option<Notice>) -> Bodied {
+        Bodied {
+            pieces: pieces.into(),
+            end,
+            length: None,
+            unread: self.unread.clone(),
+            _notice: notice,
+        }
+    }
+}
+
 impl Service for Script {
     type Body = Bodied;
-
-    fn seat(&mut self, request: &Request) -> Option<Seat> {
-        let threads = self
-            .threads
-            .as_ref()
-            .filter(|_| request.target.starts_with("/long/"));
-        threads.map(Threads::seat)
-    }
 
     async fn answer(&mut self, request: Request) -> Response<Bodied> {
         self.asked.fetch_add(1, Ordering::SeqCst);
@@ -109,34 +114,28 @@ impl Service for Script {
             }
             "/slow" => {
                 tokio::time::sleep(Duration::from_millis(600)).await;
-                Response::new(StatusCode::OK, full("slow"))
+                Response::new(StatusCode::OK, self.full("slow"))
             }
-            "/where" | "/long/where" => {
-                Response::new(StatusCode::OK, full(&format!("{:04}", thread_number())))
-            }
-            "/unknown" => Response::new(StatusCode::OK, pieces(hello(), "end", None)),
-            "/none" => Response::new(StatusCode::OK, pieces(Vec::new(), "end", None)),
-            "/break" => Response::new(StatusCode::OK, pieces(hello(), "break", None)),
-            "/hang" => Response::new(StatusCode::OK, pieces(hello(), "never", notice())),
-            "/told" => told(5, pieces(hello(), "end", None)),
-            "/told-and-silent" => told(5, pieces(hello(), "never", None)),
-            "/short" => told(9, pieces(hello(), "end", None)),
-            "/long" => told(4, pieces(hello(), "end", None)),
-            "/head" => told(7, full("")),
+            "/unknown" => Response::new(StatusCode::OK, self.pieces(hello(), "end", None)),
+            "/none" => Response::new(StatusCode::OK, self.pieces(Vec::new(), "end", None)),
+            "/break" => Response::new(StatusCode::OK, self.pieces(hello(), "break", None)),
+            "/reset" => Response::new(StatusCode::OK, self.pieces(hello(), "reset", None)),
+            "/hang" => Response::new(StatusCode::OK, self.pieces(hello(), "never", notice())),
+            "/told" => told(5, self.pieces(hello(), "end", None)),
+            "/told-and-silent" => told(5, self.pieces(hello(), "never", None)),
+            "/short" => told(9, self.pieces(hello(), "end", None)),
+            "/long" => told(4, self.pieces(hello(), "end", None)),
+            "/head" => told(7, self.full("")),
             "/large" => {
                 let large = large();
                 let cut = large.chunks(70_001).map(Bytes::copy_from_slice);
-                told(large.len() as u64, pieces(cut.collect(), "end", None))
+                told(large.len() as u64, self.pieces(cut.collect(), "end", None))
             }
-            other => Response::new(StatusCode::OK, full(other)),
+            other => Response::new(StatusCode::OK, self.full(other)),
         }
     }
 
-    fn is_unread(&mut self, _body: &mut Bodied) {
-        self.unread.fetch_add(1, Ordering::SeqCst);
-    }
-
     fn refuse(&mut self, wrong: Wrong) -> Response<Bodied> {
-        Response::new(StatusCode::BAD_REQUEST, full(&wrong.to_string()))
+        Response::new(StatusCode::BAD_REQUEST, self.full(&wrong.to_string()))
     }
 }

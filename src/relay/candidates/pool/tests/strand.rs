@@ -86,15 +86,13 @@ struct Book {
     cooling: HashSet<EndpointId>,
 }
 
-impl Marks for Book {
-    fn is_quarantined(&self, endpoint: &EndpointId) -> bool {
-        self.quarantined.contains(endpoint)
-    }
-    fn is_silent(&self, endpoint: &EndpointId) -> bool {
-        self.silent.contains(endpoint)
-    }
-    fn is_unwanted(&self, endpoint: &EndpointId) -> bool {
-        self.cooling.contains(endpoint)
+impl Book {
+    fn standing(&self, endpoint: &EndpointId) -> Option<Standing> {
+        (!self.quarantined.contains(endpoint)).then(|| Standing {
+            first: false,
+            behind: self.silent.contains(endpoint),
+            last: self.cooling.contains(endpoint),
+        })
     }
 }
 

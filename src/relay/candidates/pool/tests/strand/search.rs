@@ -98,16 +98,17 @@ impl<'a> Search<'a> {
 
     fn list(&mut self) -> (Arc<Snapshot>, VecDeque<Candidate>) {
         let snapshot = self.world.judge.snapshot();
+        let random = self.world.dice.below(u64::MAX);
+        let book = &self.world.book;
         let listed = self.pool.list(&Known {
-            first: None,
             snapshot: &snapshot,
             limits: LIMITS,
             trust: Trust::Trusted,
             sticky: Some(endpoint(&tier("replica"), 2)),
             learned_at: None,
-            marks: &self.world.book,
+            standing: &|endpoint| book.standing(endpoint),
             now: self.world.now,
-            random: self.world.dice.below(u64::MAX),
+            random,
         });
         (snapshot, listed)
     }

@@ -1,16 +1,13 @@
 //! A body's source that is slow: noticed, said, and left for one that has answered.
 
 use super::BlobBody;
-use super::source::Source;
-use crate::lifecycle::Alarm;
 use crate::lifecycle::deadline;
 use crate::relay::rates::Rate;
 use crate::relay::search::{Wanted as _, report};
 use crate::relay::transfer::{LowSpeedLimit, Throughput, TooSlow};
-use crate::topology::{Failure, Outcome};
-use std::task::{Context, Poll};
+use crate::topology::{EndpointId, Failure, Outcome};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// So much of what a source gave is told at once: the memory of it is everybody's.
 const TOLD: Rate = Rate {
@@ -20,20 +17,19 @@ const TOLD: Rate = Rate {
 
 /// What a body knows of its source's speed.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(super) struct Speed {
     /// Bytes are wanted and do not come.
     waiting_since: Option<Instant>,
-    stall: Alarm,
-    pace: Throughput,
+    throughput: Throughput,
     /// Another is looked for however many bytes come meanwhile.
     too_slow: Option<TooSlow>,
     /// What it gave and nobody was told of.
     untold: Rate,
 }
 
-// === impl Watch ===
+// === impl Speed ===
 
-impl Watch {
+impl Speed {
     /// Nothing is waited for.
     pub(super) fn rest(&mut self) {
         self.waiting_since = None;
@@ -42,39 +38,44 @@ impl Watch {
     /// Waiting, stalls and speed are counted anew.
     pub(super) fn begin_anew(&mut self) {
         self.waiting_since = None;
-        self.stall = Alarm::default();
         self.too_slow = None;
         self.untold = Rate::default();
-        self.pace.begin_anew();
+        self.throughput.begin_anew();
+    }
+
+    /// Ready when no byte has come for the limit while one was wanted.
+    pub(super) async fn stalled(&mut self, limit: Duration) {
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        sleep_until(deadline(since, limit)).await;
     }
 }
 
 impl BlobBody {
     /// Bytes of the source came: it has not stalled, but it may be slow.
     pub(super) fn arrived(&mut self, bytes: u64) {
-        let waited = self.watch.waiting_since.take();
+        let waited = self.speed.waiting_since.take();
         let waited = waited.map_or(Duration::ZERO, |since| since.elapsed());
         if !waited.is_zero() {
-            self.watch.untold.add(waited, bytes);
+            self.speed.untold.add(waited, bytes);
         }
-        let untold = self.watch.untold;
+        let untold = self.speed.untold;
         if untold.bytes >= TOLD.bytes || untold.waited >= TOLD.waited {
             self.tell_rate();
         }
-        let parts = &self.errand.parts;
-        let floor = LowSpeedLimit {
+        let parts = &self.parts;
+        let limit = LowSpeedLimit {
             bytes_per_second: parts.limits.floor_bytes_per_second,
             over: parts.timeouts.floor_window,
         };
         let source = self.source.as_ref();
         let others = || parts.rates.of_others(&source?.endpoint, Instant::now());
-        let judged = self.watch.pace.judge(floor, waited, bytes, others);
+        let judged = self.speed.throughput.judge(limit, waited, bytes, others);
         if let Some(too_slow) = judged {
-            self.watch.too_slow = Some(too_slow);
+            self.speed.too_slow = Some(too_slow);
             if self.resumption.is_none() {
                 self.look_for_another();
             }
-        } else if self.watch.too_slow.is_none() {
+        } else if self.speed.too_slow.is_none() {
             // It has come to life again before another was found.
             self.resumption = None;
         }
@@ -82,45 +83,35 @@ impl BlobBody {
 
     /// What the source gave counts for its address.
     pub(super) fn tell_rate(&mut self) {
-        let untold = std::mem::take(&mut self.watch.untold);
+        let untold = std::mem::take(&mut self.speed.untold);
         if let Some(source) = &self.source
             && untold.bytes > 0
         {
-            let rates = &self.errand.parts.rates;
+            let rates = &self.parts.rates;
             rates.gave(&source.endpoint, untold, Instant::now());
         }
     }
 
-    /// Ready when no byte has come for the limit while one was wanted. Time in which containerd does not read does
-    /// not count: nobody polls then.
-    pub(super) fn poll_stall(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let limit = self.errand.parts.timeouts.stall;
-        let since = *self.watch.waiting_since.get_or_insert_with(Instant::now);
-        self.watch.stall.poll(context, deadline(since, limit))
-    }
-
     /// Another goes on.
-    pub(super) fn slow(&mut self, source: Source) {
-        let parts = self.errand.parts.clone();
-        let detail = match self.watch.too_slow {
-            Some(TooSlow::Limit(floor)) => {
-                format!("less than {floor} bytes/s in the middle of a blob")
+    pub(super) fn slow(&mut self, endpoint: EndpointId) {
+        let detail = match self.speed.too_slow {
+            Some(TooSlow::Limit(limit)) => {
+                format!("less than {limit} bytes/s in the middle of a blob")
             }
             Some(TooSlow::Others(median)) => format!(
                 "less than a twentieth of the {median} bytes/s that other addresses gave, in the middle of a blob"
             ),
             None => {
-                let limit = parts.timeouts.stall.as_secs_f32();
+                let limit = self.parts.timeouts.stall.as_secs_f32();
                 format!("no byte for {limit} s in the middle of a blob")
             }
         };
-        self.note(&source.endpoint, Failure::Slow, &detail);
+        self.note(&endpoint, Failure::Slow, &detail);
         let outcome = Outcome::Soft(Failure::Slow);
-        report(&parts, &source.endpoint, outcome, detail);
+        report(&self.parts, &endpoint, outcome, detail);
         // The next blob does not begin there.
-        let slow = &parts.memories.slow;
-        let trust = self.errand.wanted.trust();
-        slow.put(&source.endpoint, trust, Instant::now());
-        self.left.push(source.endpoint);
+        let slow = &self.parts.memories.slow;
+        slow.put(&endpoint, self.wanted.trust(), Instant::now());
+        self.left.push(endpoint);
     }
 }

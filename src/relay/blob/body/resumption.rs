@@ -1,0 +1,81 @@
+//! Who goes on with a body that its source has left, or is too slow for.
+
+use super::BlobBody;
+use crate::http1::Broken;
+use crate::relay::blob::Fetched;
+use crate::relay::outcome::{Ended, Found};
+use crate::relay::search::Search;
+use crate::topology::EndpointId;
+use std::sync::Arc;
+
+impl BlobBody {
+    /// The rest comes from elsewhere.
+    pub(super) fn leave(&mut self, endpoint: EndpointId) {
+        self.left.push(endpoint);
+        self.bytes.breaks();
+        self.speed.rest();
+        if self.resumption.is_none() {
+            self.look_for_another();
+        }
+    }
+
+    pub(super) fn look_for_another(&mut self) {
+        self.resumes_at = self.bytes.window().released();
+        let wanted = Arc::new(self.wanted.from(self.reached(), self.total));
+        let (parts, route) = (self.parts.clone(), self.route.clone());
+        let mut search = Search::new(parts, route, wanted, self.timing);
+        let current = self.source.iter().map(|source| &source.endpoint);
+        for endpoint in self.left.iter().chain(current) {
+            search = search.without(endpoint);
+        }
+        self.resumption = Some(Box::pin(search.run()));
+    }
+
+    /// Another goes on, if there is one.
+    pub(super) fn resumed(&mut self, ended: Ended<Found<Fetched>>) -> Result<(), Broken> {
+        let attempts = ended.attempts;
+        let found = match ended.found() {
+            Ok(found) => found,
+            // The last living source is never cut for slowness (design P6): wait on.
+            Err(_) if self.source.is_some() => {
+                self.speed.begin_anew();
+                return Ok(());
+            }
+            Err(missing) => return Err(self.give_up(&missing.story())),
+        };
+        let Fetched::Stream(mut source) = found.good else {
+            return Err(self.give_up("a size is no body"));
+        };
+        self.tell_rate();
+        if let Some(slow) = self.source.take() {
+            self.slow(slow.endpoint);
+        }
+        if std::mem::take(&mut self.begins_span) {
+            self.record.goes_on_by(&found.endpoint, attempts);
+        } else {
+            let before = self.left.last();
+            let before = before.map_or("", |endpoint| endpoint.source.label());
+            let metrics = &self.parts.sinks.metrics;
+            metrics.resume(before, found.endpoint.source.label());
+            self.record.resumed_by(&found.endpoint, attempts);
+        }
+        // The old source went on while this one was looked for.
+        let went_on = self.bytes.window().released();
+        let went_on = went_on.saturating_sub(self.resumes_at);
+        source.skip = source.skip.saturating_add(went_on);
+        self.bytes
+            .begins(found.endpoint.clone(), source.tells_total);
+        if let Some(total) = source.total {
+            self.bytes.learn_length(total.saturating_sub(self.first));
+            self.last.get_or_insert(total.saturating_sub(1));
+        }
+        self.source = Some(Found {
+            good: *source,
+            endpoint: found.endpoint,
+            in_flight: found.in_flight,
+            first_choice: found.first_choice,
+        });
+        self.speed.begin_anew();
+        Ok(())
+    }
+}
