@@ -255,10 +255,13 @@ pub async fn build(
     let (config_in, in_force) = watch::channel(config.clone());
     let node_files = match bound.listen.first() {
         Some(listen) => node::start(
+            node::Place {
+                machine: Arc::new(node::detect::Machine::this()),
+                listen: *listen,
+                state_dir: config.state_directory.clone(),
+            },
             in_force,
             health.snapshot(),
-            *listen,
-            config.state_directory.clone(),
             journal.clone(),
             metrics.clone(),
             &tasks,

@@ -21,4 +21,4 @@ pub mod shown;
 pub mod task;
 pub mod write;
 
-pub use task::{FilesState, NodeFilesStatus, Trouble, TroubleKind, answers, start};
+pub use task::{FilesState, NodeFilesStatus, Place, Trouble, TroubleKind, answers, start};

@@ -230,7 +230,6 @@ impl Place {
         self.processes = vec![Process {
             pid: 1,
             argv: vec!["/usr/local/bin/k3s server".to_owned()],
-            started: started_at.as_secs(),
             started_at,
         }];
     }

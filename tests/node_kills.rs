@@ -58,7 +58,6 @@ impl Node {
         let process = Process {
             pid: 1,
             argv: vec!["k3s server".to_owned()],
-            started: 4_000_000_000,
             started_at: Duration::from_secs(4_000_000_000),
         };
         Self {

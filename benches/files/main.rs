@@ -122,7 +122,12 @@ async fn round(place: &Path, registries: usize, samples: &mut Samples) -> Result
     let journal = Journal::discarding();
     let state = root.path().join("state");
     let metrics = Arc::new(Metrics::default());
-    let mut status = node::start(in_force, snapshot, listen, state, journal, metrics, &tasks);
+    let place = node::Place {
+        machine: Arc::new(node::detect::Machine::this()),
+        listen,
+        state_dir: state,
+    };
+    let mut status = node::start(place, in_force, snapshot, journal, metrics, &tasks);
     let settled = |state| matches!(state, FilesState::Current | FilesState::Degraded);
     tokio::time::timeout(PATIENCE, status.wait_for(|status| settled(status.state))).await??;
     until(&files, true).await?;

@@ -1,12 +1,12 @@
 //! From a request to its answer.
 
 use super::page;
-use super::status::Status;
+use super::status::{SourceStatus, State, Status};
 use super::{Surface, Verdict, View};
 use crate::lifecycle;
 use crate::metrics::{Format, Scrape, TierGauge};
 use crate::printable::{json, printable};
-use crate::topology::{EndpointStatus, Snapshot, SourceId};
+use crate::topology::SourceId;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
@@ -138,7 +138,7 @@ fn show(page: Page, headers: &HeaderMap, view: &View) -> Response<Full<Bytes>> {
         Page::Metrics => {
             let accept = headers.get(header::ACCEPT);
             let format = Format::accepted_by(accept.and_then(|accept| accept.to_str().ok()));
-            let tiers = gauges(&view.snapshot.borrow());
+            let tiers = gauges(view, Instant::now());
             let memory = view.budget.usage();
             let scrape = Scrape {
                 tiers: &tiers,
@@ -183,20 +183,23 @@ fn respond(status: StatusCode, content_type: &'static str, text: String) -> Resp
     response
 }
 
-/// The snapshot as plain data for the metrics.
-pub(super) fn gauges(snapshot: &Snapshot) -> Vec<TierGauge> {
-    let gauges = snapshot.sources.iter().map(|state| {
-        let endpoints = state.endpoints.iter().map(|endpoint| {
-            let healthy = endpoint.status == EndpointStatus::Healthy;
-            (endpoint.id.address.to_string(), healthy)
-        });
-        TierGauge {
-            tier: state.source.id.label().into(),
-            ready: matches!(state.source.id, SourceId::Tier(_)).then_some(state.ready),
-            endpoints: endpoints.collect(),
-        }
-    });
+/// What the metrics show of sources: what `/status` does, so that both agree on a certificate that has ended.
+pub(super) fn gauges(view: &View, now: Instant) -> Vec<TierGauge> {
+    let snapshot = view.snapshot.borrow().clone();
+    let sources = snapshot.sources.iter();
+    let gauges = sources.map(|state| gauge(&state.source.id, SourceStatus::of(state, view, now)));
     gauges.collect()
+}
+
+pub(super) fn gauge(id: &SourceId, shown: SourceStatus) -> TierGauge {
+    let endpoints = shown.endpoints.into_iter();
+    TierGauge {
+        tier: id.label().into(),
+        ready: matches!(id, SourceId::Tier(_)).then_some(shown.ready),
+        endpoints: endpoints
+            .map(|endpoint| (endpoint.address, endpoint.state == State::Healthy))
+            .collect(),
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 mod serving;
 
-use super::answer::{answer, gauges};
+use super::answer::{answer, gauge, gauges};
 use super::*;
 use crate::admission::Lookup;
 use crate::config::{BaseUrl, Probe, ProbeKind, Tls};
@@ -351,6 +351,12 @@ async fn a_scrape_shows_the_snapshot() {
     ] {
         assert!(text.lines().any(|have| have == line), "{line}");
     }
-    let gauges = gauges(&stage.view.snapshot.borrow());
+    let gauges = gauges(&stage.view, Instant::now());
     assert_eq!(gauges[1].ready, None, "upstreams have no readiness");
+    let now = std::time::SystemTime::now();
+    let mut tier = Status::of(&stage.view, Instant::now()).tiers.remove(0);
+    tier.endpoints[0].expire(Some(now - Duration::from_secs(60)), now);
+    let shown = gauge(&SourceId::Tier("replica".into()), tier);
+    let (_, is_healthy) = &shown.endpoints[0];
+    assert!(!is_healthy, "nobody gets through with an ended certificate");
 }

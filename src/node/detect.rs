@@ -32,15 +32,13 @@ pub(super) const CERTS_D: &str = "/etc/containerd/certs.d";
 pub(super) const DOCKER_CERTS_D: &str = "/etc/docker/certs.d";
 
 /// What was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Detected {
     /// Which runtime.
     pub runtime: Found,
     /// Whether it runs now.
     pub running: bool,
-    /// Since when, in seconds since 1970: by this a start is told from another one.
-    pub started: Option<u64>,
-    /// The same as precisely as the kernel says, to compare with a file's time.
+    /// Since when, as precisely as the kernel says, to compare with a file's time.
     #[serde(skip)]
     pub started_at: Option<Duration>,
     /// Where k3s or rke2 keep their state.
@@ -75,7 +73,7 @@ pub struct Detected {
 }
 
 /// A runtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Found {
     /// k3s with a control plane.
@@ -89,6 +87,7 @@ pub enum Found {
     /// containerd by itself.
     Containerd,
     /// Nothing whose files we know.
+    #[default]
     None,
 }
 
@@ -208,25 +207,7 @@ impl Detected {
     /// Nothing whose files we know.
     #[must_use]
     pub fn nothing() -> Self {
-        Self {
-            runtime: Found::None,
-            running: false,
-            started: None,
-            started_at: None,
-            data_dir: None,
-            config_path: Vec::new(),
-            certs_d: None,
-            registries_yaml: None,
-            containerd_version: None,
-            embedded_registry: false,
-            disable_default_endpoint: false,
-            without_certs_d: false,
-            cleans_certs_d: false,
-            restart_pending: None,
-            findings: Vec::new(),
-            looked_at: BTreeSet::new(),
-            generation: None,
-        }
+        Self::default()
     }
 
     /// Major and minor version of its containerd, where it could be asked.

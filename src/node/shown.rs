@@ -119,6 +119,24 @@ pub fn look(
     (NodeReport::of(&detected), file)
 }
 
+/// What runs here, if it pulls past an agent at `agent` that keeps no files: no file of a registry names it. Blocks on file
+/// I/O.
+pub(super) fn bypassing(machine: &Machine, config: &Config, agent: &str) -> Option<Detected> {
+    let detected = detect(&gather(machine, &config.node), &config.node, None);
+    let certs_d = detected.certs_d.as_ref().filter(|_| detected.running)?;
+    let agent = machine.named_in_files(agent);
+    let names_agent = |registry: &RegistryName| {
+        let file = HostsFile::find(certs_d, registry.as_str());
+        let file = RegistryFile::of(&file, &detected, config, (registry, Some(&agent)));
+        file.agent.is_some()
+    };
+    let mut registries = config.registries.iter();
+    if registries.any(|registry| names_agent(&registry.name)) {
+        return None;
+    }
+    Some(detected)
+}
+
 // === impl NodeReport ===
 
 impl NodeReport {

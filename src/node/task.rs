@@ -22,7 +22,7 @@ pub use status::{FilesState, NodeFilesStatus, Trouble, TroubleKind};
 use super::detect::{Detected, Machine};
 use super::ledger::{self, Store};
 use super::privileged::first_unprivileged_port;
-use super::{desired, files};
+use super::{desired, files, shown};
 use crate::config::{Config, Server};
 use crate::lifecycle::Tasks;
 use crate::metrics::Metrics;
@@ -63,16 +63,10 @@ pub(super) enum Cause {
     Routine,
 }
 
-/// What the task needs of the daemon.
-#[derive(Debug)]
-struct Inputs {
+struct Mirror {
     config: channel::Receiver<Arc<Config>>,
     snapshot: channel::Receiver<Arc<Snapshot>>,
     alive: channel::Receiver<Option<bool>>,
-}
-
-struct Mirror {
-    inputs: Inputs,
     watch: Watch,
     machine: Arc<Machine>,
     store: Store,
@@ -80,41 +74,26 @@ struct Mirror {
     reporter: Reporter,
     memory: Memory,
     steady: Steady,
-    shown: BTreeSet<Arc<str>>,
-    unknown: BTreeSet<Arc<str>>,
+    tiers: files::Tiers,
     detected: Option<Detected>,
     failures: u32,
     retry_at: Option<Instant>,
 }
 
-/// Starts the task. `listen` is where the agent really listens for containerd.
+/// Where the task works.
+#[derive(Debug)]
+pub struct Place {
+    /// Whose files.
+    pub machine: Arc<Machine>,
+    /// Where the agent really listens for containerd.
+    pub listen: SocketAddr,
+    /// The agent's own directory.
+    pub state_dir: PathBuf,
+}
+
+/// Starts the task.
 #[must_use]
 pub fn start(
-    config: channel::Receiver<Arc<Config>>,
-    snapshot: channel::Receiver<Arc<Snapshot>>,
-    listen: SocketAddr,
-    state_dir: PathBuf,
-    journal: Journal,
-    metrics: Arc<Metrics>,
-    tasks: &Tasks,
-) -> channel::Receiver<Arc<Status>> {
-    let machine = Arc::new(Machine::this());
-    let place = Place {
-        machine,
-        listen,
-        state_dir,
-    };
-    start_on(place, config, snapshot, journal, metrics, tasks)
-}
-
-/// Where the task works.
-struct Place {
-    machine: Arc<Machine>,
-    listen: SocketAddr,
-    state_dir: PathBuf,
-}
-
-fn start_on(
     place: Place,
     config: channel::Receiver<Arc<Config>>,
     snapshot: channel::Receiver<Arc<Snapshot>>,
@@ -138,11 +117,9 @@ fn start_on(
         .await;
     });
     let mirror = Mirror {
-        inputs: Inputs {
-            config,
-            snapshot,
-            alive,
-        },
+        config,
+        snapshot,
+        alive,
         watch: Watch::default(),
         machine,
         store: Store::new(&state_dir),
@@ -150,8 +127,7 @@ fn start_on(
         reporter: Reporter::new(status_in, journal, metrics),
         memory: Memory::default(),
         steady: Steady::default(),
-        shown: BTreeSet::new(),
-        unknown: BTreeSet::new(),
+        tiers: files::Tiers::default(),
         detected: None,
         failures: 0,
         retry_at: None,
@@ -183,17 +159,17 @@ impl Mirror {
             let wake = wakes.into_iter().flatten().min();
             cause = tokio::select! {
                 // Cancel safe: a change is seen or stays.
-                changed = self.inputs.snapshot.changed() => match changed {
+                changed = self.snapshot.changed() => match changed {
                     Ok(()) => self.tiers_changed().then_some(Cause::TierChanged),
                     Err(_) => return,
                 },
                 // Cancel safe: a change is seen or stays.
-                changed = self.inputs.config.changed() => match changed {
+                changed = self.config.changed() => match changed {
                     Ok(()) => Some(Cause::Configuration),
                     Err(_) => return,
                 },
                 // Cancel safe: a change is seen or stays.
-                changed = self.inputs.alive.changed() => match changed {
+                changed = self.alive.changed() => match changed {
                     Ok(()) => Some(Cause::PortChanged),
                     Err(_) => return,
                 },
@@ -225,29 +201,38 @@ impl Mirror {
     /// Takes the newest snapshot in; says whether the files care.
     fn tiers_changed(&mut self) -> bool {
         let seen = {
-            let config = self.inputs.config.borrow();
-            steady::seen(&config, &self.inputs.snapshot.borrow_and_update())
+            let config = self.config.borrow();
+            steady::seen(&config, &self.snapshot.borrow_and_update())
         };
-        let shown = self.steady.step(&seen, Instant::now());
-        let changed = (&shown, &seen.unknown) != (&self.shown, &self.unknown);
-        (self.shown, self.unknown) = (shown, seen.unknown);
+        let tiers = files::Tiers {
+            whole: self.steady.step(&seen, Instant::now()),
+            unknown: seen.unknown,
+        };
+        let changed = tiers != self.tiers;
+        self.tiers = tiers;
         changed
     }
 
     async fn look(&mut self, cause: Cause) {
-        let config = self.inputs.config.borrow_and_update().clone();
+        let config = self.config.borrow_and_update().clone();
         if !is_managed(&config) {
             self.detected = None;
             self.retry_at = None;
             self.memory.let_go();
             self.watch = Watch::default();
-            let store = self.store.clone();
-            let left = tokio::task::spawn_blocking(move || writable::left_behind(&store)).await;
-            return self.reporter.not_managed(&config, left.unwrap_or_default());
+            let (store, machine) = (self.store.clone(), self.machine.clone());
+            let agent = agent_at(&config, self.listen).filter(|_| !config.tiers.is_empty());
+            let of = config.clone();
+            let look = tokio::task::spawn_blocking(move || {
+                let past = agent.and_then(|agent| shown::bypassing(&machine, &of, &agent));
+                (writable::left_behind(&store), past)
+            });
+            let (left, past) = look.await.unwrap_or_default();
+            return self.reporter.not_managed(&config, left, past);
         }
         self.tiers_changed();
         // Until the first answer nothing is written: a restart changes no file.
-        let Some(alive) = *self.inputs.alive.borrow_and_update() else {
+        let Some(alive) = *self.alive.borrow_and_update() else {
             return;
         };
         // A tier's change must be in the file at once; what runs here does not change with it, unless that is changing as well.
@@ -260,10 +245,7 @@ impl Mirror {
             agent: agent_at(&config, self.listen),
             config,
             alive,
-            tiers: files::Tiers {
-                whole: self.shown.clone(),
-                unknown: self.unknown.clone(),
-            },
+            tiers: self.tiers.clone(),
             known,
             watch: std::mem::take(&mut self.watch),
             memory: std::mem::take(&mut self.memory),
@@ -284,7 +266,7 @@ impl Mirror {
             Err(_) => true,
         };
         self.reporter
-            .passed(cause, alive, &self.shown, &mut self.memory, passed);
+            .passed(cause, alive, &self.tiers.whole, &mut self.memory, passed);
         if failed {
             self.retry_later();
         } else {

@@ -115,7 +115,6 @@ impl<M> Node<M> {
         let process = Process {
             pid: 1,
             argv: vec!["k3s server".to_owned()],
-            started: 4_000_000_000,
             started_at: Duration::from_secs(4_000_000_000),
         };
         let node = Self {

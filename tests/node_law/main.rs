@@ -74,7 +74,6 @@ impl Node {
             vec![Process {
                 pid: 7,
                 argv: vec!["/usr/local/bin/k3s server".to_owned()],
-                started: 4_000_000_000,
                 started_at: Duration::from_secs(4_000_000_000),
             }]
         } else {

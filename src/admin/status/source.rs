@@ -75,7 +75,7 @@ pub enum State {
 // === impl SourceStatus ===
 
 impl SourceStatus {
-    pub(super) fn of(state: &SourceState, view: &View, now: Instant) -> Self {
+    pub(in crate::admin) fn of(state: &SourceState, view: &View, now: Instant) -> Self {
         let source = &state.source;
         let kind = match source.kind {
             SourceKind::Harbor => "harbor",

@@ -26,7 +26,6 @@ pub(super) fn read(
 ) {
     let process = k3s::process(facts, family);
     detected.running = process.is_some();
-    detected.started = process.map(|process| process.started);
     detected.started_at = process.map(|process| process.started_at);
     let flags = k3s::flags(facts, family);
     let data_dir = k3s::data_dir(facts, node, family, &flags);

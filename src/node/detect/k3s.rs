@@ -63,7 +63,7 @@ pub(super) fn process(facts: &Facts, family: Family) -> Option<&Process> {
         .processes
         .iter()
         .filter(ours)
-        .min_by_key(|process| (process.started, process.pid))
+        .min_by_key(|process| (process.started_at.as_secs(), process.pid))
 }
 
 /// `Some(true)` for a server, `Some(false)` for an agent, `None` for what is neither.
@@ -259,7 +259,6 @@ mod tests {
             let process = Process {
                 pid: 1,
                 argv: argv.iter().map(|word| (*word).to_owned()).collect(),
-                started: 0,
                 started_at: std::time::Duration::ZERO,
             };
             assert_eq!(role(&process, family), expected, "{argv:?}");

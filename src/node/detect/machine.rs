@@ -6,7 +6,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
 
 /// `containerd --version` is quick.
 const VERSION_LIMIT: Duration = Duration::from_secs(2);
@@ -29,8 +28,6 @@ pub struct Process {
     pub pid: u32,
     /// Its command line.
     pub argv: Vec<String>,
-    /// Seconds since 1970: by this one is told from another.
-    pub started: u64,
     /// Since 1970, to the kernel's tick below it, to compare with a file's time.
     pub started_at: Duration,
 }
@@ -104,44 +101,32 @@ impl Machine {
 /// would decide where files are written. root of a container can as well (a virtual cluster in a pod runs `k3s server`),
 /// and its paths are not the node's. Blocks on reading /proc.
 fn running_processes() -> Vec<Process> {
-    let Ok(mut system) = System::new() else {
-        return Vec::new();
-    };
-    let what = ProcessRefreshKind::nothing()
-        .with_cmd(UpdateKind::Always)
-        .with_user(UpdateKind::Always)
-        .without_tasks();
-    system.refresh_processes_specifics(ProcessesToUpdate::All, true, what);
-    let processes = system.processes().values();
-    let of_root =
-        processes.filter(|process| process.effective_user_id().is_some_and(|id| **id == 0));
-    let found = of_root.map(|process| Process {
-        pid: process.pid().as_u32(),
-        argv: process
-            .cmd()
-            .iter()
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect(),
-        started: process.start_time(),
-        started_at: started_at(process.pid().as_u32())
-            .unwrap_or(Duration::from_secs(process.start_time())),
-    });
-    let may_be = |process: &Process| {
-        let program = process
-            .argv
-            .first()
-            .and_then(|word| word.split_whitespace().next());
-        let program = program.and_then(|program| program.rsplit('/').next());
-        program.is_some_and(|program| {
-            ["k3s", "rke2", "containerd"]
-                .iter()
-                .any(|name| program.starts_with(name))
-        })
-    };
-    found
-        .filter(may_be)
-        .filter(|process| !is_in_a_container(process.pid))
-        .collect()
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter_map(running).collect()
+}
+
+fn running(pid: u32) -> Option<Process> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let line = String::from_utf8_lossy(&line);
+    let argv: Vec<String> = line
+        .trim_end_matches('\0')
+        .split('\0')
+        .map(str::to_owned)
+        .collect();
+    let program = argv.first()?.split_whitespace().next()?;
+    let program = program.rsplit('/').next()?;
+    let mut names = ["k3s", "rke2", "containerd"].iter();
+    names.find(|name| program.starts_with(**name))?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    if !is_of_root(&status) || has_another_pid(&status) {
+        return None;
+    }
+    Some(Process {
+        pid,
+        argv,
+        started_at: started_at(pid)?,
+    })
 }
 
 /// When a process started. The kernel says how long after the boot that was, and only to the second when that was.
@@ -160,12 +145,14 @@ fn started_at(pid: u32) -> Option<Duration> {
     Some(now.saturating_sub(age))
 }
 
-fn is_in_a_container(pid: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"));
-    status.is_ok_and(|status| has_another_pid(&status))
+/// The second of the four numbers is the one that counts (proc_pid_status(5)).
+fn is_of_root(status: &str) -> bool {
+    let mut lines = status.lines();
+    let numbers = lines.find_map(|line| line.strip_prefix("Uid:"));
+    numbers.and_then(|numbers| numbers.split_whitespace().nth(1)) == Some("0")
 }
 
-/// Whether a process has a number of its own in a namespace below ours (proc_pid_status(5)). Unlike the links in
+/// Whether a process has a number of its own in a namespace below ours. Unlike the links in
 /// `/proc/PID/ns` this can be read without any capability.
 fn has_another_pid(status: &str) -> bool {
     let mut lines = status.lines();
@@ -212,7 +199,7 @@ fn ask_version(program: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ask_version, has_another_pid};
+    use super::{ask_version, has_another_pid, is_of_root, running};
     use std::os::unix::fs::PermissionsExt as _;
 
     /// As k3s' containerd, which reads behind an empty environment.
@@ -225,6 +212,15 @@ mod tests {
         let mode = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(&program, mode).unwrap();
         assert_eq!(ask_version(&program).as_deref(), Some("1.7.20-k3s1"));
+    }
+
+    #[test]
+    fn the_effective_user_counts() {
+        assert!(is_of_root("Name:\tk3s\nUid:\t1000\t0\t0\t0\n"));
+        assert!(!is_of_root("Name:\tk3s\nUid:\t0\t1000\t0\t0\n"));
+        assert!(!is_of_root(""));
+        // This test is no runtime.
+        assert_eq!(running(std::process::id()), None);
     }
 
     #[test]

@@ -18,7 +18,6 @@ const CRI_V1: (u32, u32) = (1, 6);
 pub(super) fn read(detected: &mut Detected, facts: &Facts, node: &config::Node) {
     let process = containerd::process(facts);
     detected.running = process.is_some();
-    detected.started = process.map(|process| process.started);
     detected.started_at = process.map(|process| process.started_at);
     let texts = facts.stock_config();
     let version = detected.version();

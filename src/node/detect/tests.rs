@@ -50,7 +50,6 @@ impl Tree {
         self.processes.push(Process {
             pid: 100,
             argv: argv.iter().map(|word| word.replace("ROOT", root)).collect(),
-            started,
             started_at: Duration::from_secs(started),
         });
         self

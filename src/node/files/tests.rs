@@ -60,7 +60,6 @@ impl Node {
         let process = Process {
             pid: 7,
             argv: vec!["/usr/local/bin/k3s server".to_owned()],
-            started: 4_000_000_000,
             started_at: Duration::from_secs(4_000_000_000),
         };
         let node = Self {

@@ -3,7 +3,7 @@
 use super::{Refused, place};
 use crate::node::endpoint::EndpointUrl;
 use crate::node::marks::BYTE_ORDER_MARK;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use yaml_serde::Value;
 
@@ -15,51 +15,42 @@ const TRUTHS: [&str; 16] = [
     "OFF",
 ];
 
-/// What k3s knows after reading. Two texts of one value mean the same to it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What k3s knows after reading. Two texts of one value mean the same to it. The types are those of wharfie's
+/// `RegistryConfig`: k3s waits for ever at its next start with others (containerd-k3s-facts 13.5).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Registries {
     /// By registry or `*`.
+    #[serde(deserialize_with = "table")]
     pub mirrors: BTreeMap<String, Mirror>,
     /// Hosts with a `configs` entry of any kind: `--disable-default-registry-endpoint` does not reach them.
+    #[serde(deserialize_with = "hosts")]
     pub configs: Vec<String>,
+    /// Read and used by nobody.
+    #[serde(deserialize_with = "table")]
+    auths: BTreeMap<String, Auth>,
 }
 
 /// One entry of `mirrors`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Mirror {
     /// As written.
+    #[serde(rename = "endpoint", deserialize_with = "texts")]
     pub endpoints: Vec<String>,
     /// It has rewrite rules, which would meet the agent's endpoint too (design F4).
+    #[serde(rename = "rewrite", deserialize_with = "has_rules")]
     pub has_rewrite: bool,
 }
 
-/// k3s takes nothing for what is not there.
-type Table<T> = Option<BTreeMap<String, Option<T>>>;
-
-/// The types of wharfie's `RegistryConfig`: k3s waits for ever at its next start with others (containerd-k3s-facts 13.5).
-#[derive(Deserialize)]
-struct File {
-    mirrors: Table<Entry>,
-    configs: Table<Host>,
-    #[allow(dead_code, reason = "its type alone matters")]
-    auths: Table<Auth>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    endpoint: Option<Vec<Option<String>>>,
-    rewrite: Table<String>,
-}
-
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[allow(dead_code, reason = "the types alone matter")]
 struct Host {
-    #[allow(dead_code, reason = "its type alone matters")]
     auth: Option<Auth>,
     tls: Option<Tls>,
 }
 
-#[derive(Deserialize)]
-#[allow(dead_code, reason = "their types alone matter")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 struct Auth {
     username: Option<String>,
     password: Option<String>,
@@ -68,12 +59,41 @@ struct Auth {
 }
 
 #[derive(Deserialize)]
-#[allow(dead_code, reason = "their types alone matter")]
+#[allow(dead_code, reason = "the types alone matter")]
 struct Tls {
     ca_file: Option<String>,
     cert_file: Option<String>,
     key_file: Option<String>,
-    insecure_skip_verify: Option<Value>,
+}
+
+/// k3s takes what says nothing for what is not there.
+fn table<'de, T, D>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: Deserializer<'de>,
+{
+    let table = Option::<BTreeMap<String, Option<T>>>::deserialize(deserializer)?;
+    let entries = table.into_iter().flatten();
+    Ok(entries
+        .map(|(name, value)| (name, value.unwrap_or_default()))
+        .collect())
+}
+
+fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(table::<Host, D>(deserializer)?.into_keys().collect())
+}
+
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let texts = Option::<Vec<Option<String>>>::deserialize(deserializer)?;
+    Ok(texts
+        .into_iter()
+        .flatten()
+        .map(Option::unwrap_or_default)
+        .collect())
+}
+
+fn has_rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(!table::<String, D>(deserializer)?.is_empty())
 }
 
 /// Reads a text as k3s would.
@@ -81,31 +101,17 @@ struct Tls {
 /// # Errors
 /// Says what k3s could not read, or would read differently from what it looks like.
 pub fn read(text: &str) -> Result<Registries, Refused> {
-    value(text)?;
+    let whole = value(text)?;
     let plain = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    let file: Option<File> = yaml_serde::from_str(plain).map_err(|error| of_type(&error))?;
-    let Some(file) = file else {
-        return Ok(Registries::default());
-    };
-    let mut registries = Registries::default();
-    for (name, entry) in file.mirrors.into_iter().flatten() {
-        let mirror = entry.map_or_else(Mirror::default, |entry| Mirror {
-            endpoints: entry
-                .endpoint
-                .into_iter()
-                .flatten()
-                .map(Option::unwrap_or_default)
-                .collect(),
-            has_rewrite: entry.rewrite.is_some_and(|rules| !rules.is_empty()),
-        });
-        registries.mirrors.insert(name, mirror);
-    }
-    for (name, host) in file.configs.into_iter().flatten() {
-        let tls = host.and_then(|host| host.tls);
-        if let Some(truth) = tls.and_then(|tls| tls.insecure_skip_verify) {
-            check_truth(text, &name, &truth)?;
+    let registries: Option<Registries> =
+        yaml_serde::from_str(plain).map_err(|error| of_type(&error))?;
+    let registries = registries.unwrap_or_default();
+    for host in &registries.configs {
+        let path = ["configs", host, "tls", "insecure_skip_verify"];
+        let truth = path.iter().try_fold(&whole, |table, key| table.get(key));
+        if let Some(truth) = truth.filter(|truth| !truth.is_null()) {
+            check_truth(text, &path, truth)?;
         }
-        registries.configs.push(name);
     }
     Ok(registries)
 }
@@ -167,24 +173,19 @@ fn of_type(error: &yaml_serde::Error) -> Refused {
 }
 
 /// A word in quotes is none.
-fn check_truth(text: &str, host: &str, value: &Value) -> Result<(), Refused> {
-    let path = ["configs", host, "tls", "insecure_skip_verify"];
-    let at = place::value(text, &path).unwrap_or_default();
+fn check_truth(text: &str, path: &[&str], value: &Value) -> Result<(), Refused> {
+    let at = place::value(text, path).unwrap_or_default();
+    let written = text.get(at..).unwrap_or_default();
     let is_truth = match value {
-        Value::Bool(_) => true,
-        Value::String(word) => {
-            let written = text.get(at..).unwrap_or_default();
-            TRUTHS.contains(&word.as_str()) && !written.starts_with(['"', '\''])
-        }
-        _ => false,
+        Value::String(word) => TRUTHS.contains(&word.as_str()) && !written.starts_with(['"', '\'']),
+        _ => value.is_bool(),
     };
     if is_truth {
         return Ok(());
     }
-    Err(Refused::Unreadable(format!(
-        "line {}: configs.{host}.tls.insecure_skip_verify is neither true nor false",
-        place::line(text, at)
-    )))
+    let (line, path) = (place::line(text, at), path.join("."));
+    let what = format!("line {line}: {path} is neither true nor false");
+    Err(Refused::Unreadable(what))
 }
 
 // === impl Mirror ===

@@ -41,7 +41,6 @@ fn shown(root: &TempDir, argv: &str, registry: &str) -> (NodeReport, Option<Regi
     let process = Process {
         pid: 1,
         argv: vec![argv.to_owned()],
-        started: 4_000_000_000,
         started_at: std::time::Duration::from_secs(4_000_000_000),
     };
     let processes = [process].into_iter().filter(|_| !argv.is_empty());
@@ -95,6 +94,29 @@ fn a_node_with_k3s_says_what_it_reads_and_who_stands_in_it() {
     ];
     assert_eq!(chain(&file), expected);
     assert!(!root.path().join("state").exists(), "nothing is written");
+}
+
+#[test]
+fn a_runtime_that_runs_and_names_the_agent_nowhere_goes_past_it() {
+    let hosts = format!("{K3S}/certs.d/quay.io/hosts.toml");
+    let other = "server = \"https://quay.io\"\n[host.\"https://mirror.example.com\"]\n";
+    for (text, argv, past) in [
+        (other, "k3s agent", true),
+        (HOSTS, "k3s agent", false),
+        (other, "", false),
+    ] {
+        let root = tree(&[(&hosts, text)]);
+        let process = Process {
+            pid: 1,
+            argv: vec![argv.to_owned()],
+            started_at: std::time::Duration::from_secs(4_000_000_000),
+        };
+        let processes = [process].into_iter().filter(|_| !argv.is_empty());
+        let machine = Machine::below(root.path(), processes.collect());
+        let config = Config::from_toml(&at(&root, CONFIG)).unwrap();
+        let found = bypassing(&machine, &config, "http://127.0.0.1:290");
+        assert_eq!(found.is_some(), past, "{text} {argv}");
+    }
 }
 
 #[test]

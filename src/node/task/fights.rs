@@ -14,7 +14,8 @@ const REPAIRED: usize = 3;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fights {
     rewrites: BTreeMap<PathBuf, VecDeque<Instant>>,
-    given_up: BTreeMap<PathBuf, Instant>,
+    /// Until when, and who writes it.
+    given_up: BTreeMap<PathBuf, (Instant, String)>,
 }
 
 /// What to do about a rewrite.
@@ -29,8 +30,8 @@ pub(super) enum Verdict {
 // === impl Fights ===
 
 impl Fights {
-    /// Somebody has rewritten the file.
-    pub(super) fn rewritten(&mut self, path: &Path, now: Instant) -> Verdict {
+    /// `who` has rewritten the file.
+    pub(super) fn rewritten(&mut self, path: &Path, who: String, now: Instant) -> Verdict {
         let rewrites = self.rewrites.entry(path.to_owned()).or_default();
         rewrites.retain(|at| now.saturating_duration_since(*at) < WINDOW);
         rewrites.push_back(now);
@@ -38,25 +39,25 @@ impl Fights {
             return Verdict::Repair;
         }
         self.rewrites.remove(path);
-        self.given_up.insert(path.to_owned(), now + WINDOW);
+        self.given_up.insert(path.to_owned(), (now + WINDOW, who));
         Verdict::GiveUp
     }
 
-    /// Whether the file is left alone now.
-    pub(super) fn is_given_up(&mut self, path: &Path, now: Instant) -> bool {
-        self.given_up.retain(|_, until| *until > now);
-        self.given_up.contains_key(path)
+    /// Tries again what has been left alone long enough, and forgets what is no longer `wanted`: that stands as it should,
+    /// whoever has seen to it.
+    pub(super) fn keep(&mut self, wanted: impl Fn(&Path) -> bool, now: Instant) {
+        self.given_up
+            .retain(|path, (until, _)| *until > now && wanted(path));
+    }
+
+    /// Who writes the files that are left alone.
+    pub(super) fn given_up(&self) -> &BTreeMap<PathBuf, (Instant, String)> {
+        &self.given_up
     }
 
     /// When a file is tried again.
     pub(super) fn wakes(&self) -> Option<Instant> {
-        self.given_up.values().min().copied()
-    }
-
-    /// The file stands as it should again.
-    pub(super) fn forget_one(&mut self, path: &Path) {
-        self.rewrites.remove(path);
-        self.given_up.remove(path);
+        self.given_up.values().map(|(until, _)| *until).min()
     }
 
     /// A person has said what shall be: all is forgiven.
@@ -75,22 +76,33 @@ mod tests {
         let after = |seconds| start + Duration::from_secs(seconds);
         let (a, b) = (Path::new("/a"), Path::new("/b"));
         let mut fights = Fights::default();
+        let rewritten = |fights: &mut Fights, path, second| {
+            fights.rewritten(path, "Ansible".to_owned(), after(second))
+        };
+        let is_given_up = |fights: &mut Fights, path: &Path, second| {
+            fights.keep(|_| true, after(second));
+            fights.given_up().contains_key(path)
+        };
         for second in [0, 100, 200] {
-            assert_eq!(fights.rewritten(a, after(second)), Verdict::Repair);
+            assert_eq!(rewritten(&mut fights, a, second), Verdict::Repair);
         }
         // The first one is forgotten by now.
-        assert_eq!(fights.rewritten(a, after(601)), Verdict::Repair);
-        assert_eq!(fights.rewritten(b, after(602)), Verdict::Repair);
-        assert!(!fights.is_given_up(a, after(602)));
-        assert_eq!(fights.rewritten(a, after(650)), Verdict::GiveUp);
-        assert!(fights.is_given_up(a, after(651)) && !fights.is_given_up(b, after(651)));
+        assert_eq!(rewritten(&mut fights, a, 601), Verdict::Repair);
+        assert_eq!(rewritten(&mut fights, b, 602), Verdict::Repair);
+        assert!(!is_given_up(&mut fights, a, 602));
+        assert_eq!(rewritten(&mut fights, a, 650), Verdict::GiveUp);
+        assert!(is_given_up(&mut fights, a, 651) && !is_given_up(&mut fights, b, 651));
         assert_eq!(fights.wakes(), Some(after(1250)));
-        assert!(!fights.is_given_up(a, after(1250)));
-        assert_eq!(fights.rewritten(a, after(1251)), Verdict::Repair);
+        assert!(!is_given_up(&mut fights, a, 1250));
+        assert_eq!(rewritten(&mut fights, a, 1251), Verdict::Repair);
         for second in [1252, 1253, 1254] {
-            fights.rewritten(a, after(second));
+            rewritten(&mut fights, a, second);
         }
+        let mut unwanted = fights.clone();
+        assert!(is_given_up(&mut unwanted, a, 1255));
+        unwanted.keep(|path| path != a, after(1255));
+        assert!(!is_given_up(&mut unwanted, a, 1255));
         fights.forget();
-        assert!(!fights.is_given_up(a, after(1255)));
+        assert!(!is_given_up(&mut fights, a, 1255));
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 pub(super) struct Memory {
     /// How a pass left each file.
     left: BTreeMap<PathBuf, Option<String>>,
-    fights: Fights,
+    pub(super) fights: Fights,
     pub(super) failing: Failing,
     claim: Claim,
     /// The directory that another agent keeps: nothing is written while it does.
@@ -29,8 +29,6 @@ pub(super) struct Memory {
     pub(super) forbidden: Vec<Trouble>,
     /// When the last pass began, even one that came to nothing.
     pub(super) looked: Option<Instant>,
-    /// Files that are left alone now, and who wrote them.
-    pub(super) given_up: BTreeMap<PathBuf, String>,
     /// Files that were given up by the last pass: news.
     pub(super) new_conflicts: Vec<PathBuf>,
     /// Files that others had changed and the last pass repaired.
@@ -72,7 +70,6 @@ impl Memory {
         if cause == Cause::Configuration {
             self.fights.forget();
             self.failing.forget();
-            self.given_up.clear();
         }
         let certs_d = detected.certs_d.as_ref();
         self.second_to = certs_d
@@ -89,23 +86,14 @@ impl Memory {
             }
         }
         self.failing.keep(plan);
-        // What stands as it should is no conflict any more, whoever has seen to that.
-        let fights = &mut self.fights;
-        self.given_up.retain(|path, _| {
-            let is_wanted = plan.step(path).is_some();
-            if !is_wanted {
-                fights.forget_one(path);
-            }
-            is_wanted
-        });
+        self.fights.keep(|path| plan.step(path).is_some(), now);
         let is_start = plan.is_start;
         plan.steps.retain(|step| self.takes(step, is_start, now));
-        let (fights, paths) = (&mut self.fights, &mut self.given_up);
-        paths.retain(|path, _| fights.is_given_up(path, now));
     }
 
     fn takes(&mut self, step: &Step, is_start: bool, now: Instant) -> bool {
-        if self.fights.is_given_up(&step.path, now) || self.failing.waits(step, now) {
+        let is_given_up = self.fights.given_up().contains_key(&step.path);
+        if is_given_up || self.failing.waits(step, now) {
             return false;
         }
         let left = self.left.get(&step.path);
@@ -116,15 +104,12 @@ impl Memory {
         if step.kind != Kind::Registries && (is_start || is_generated(step)) {
             return true;
         }
-        match self.fights.rewritten(&step.path, now) {
-            Verdict::Repair => true,
-            Verdict::GiveUp => {
-                self.given_up
-                    .insert(step.path.clone(), who(step.old.as_ref()));
-                self.new_conflicts.push(step.path.clone());
-                false
-            }
+        let who = who(step.old.as_ref());
+        let verdict = self.fights.rewritten(&step.path, who, now);
+        if verdict == Verdict::GiveUp {
+            self.new_conflicts.push(step.path.clone());
         }
+        verdict == Verdict::Repair
     }
 
     /// Remembers how the pass left the files.
@@ -164,7 +149,6 @@ impl Memory {
         self.second_to = None;
         self.fights.forget();
         self.failing.forget();
-        self.given_up.clear();
         self.forbidden.clear();
     }
 
@@ -285,12 +269,12 @@ mod tests {
         }
         assert!(!node.finds("# Ansible", 4, cause));
         assert_eq!(node.memory.new_conflicts.len(), 1);
-        let who = node.memory.given_up.values().next().unwrap();
+        let (_, who) = node.memory.fights.given_up().values().next().unwrap();
         assert_eq!(who, "it belongs to uid 7 and begins with \"# Ansible\"");
         assert!(!node.finds("# Ansible", 5, cause));
         assert!(node.memory.new_conflicts.is_empty());
         assert!(node.finds("# Ansible", 6, Cause::Configuration));
-        assert!(node.memory.given_up.is_empty());
+        assert!(node.memory.fights.given_up().is_empty());
     }
 
     #[test]
@@ -307,7 +291,7 @@ mod tests {
             node.is_start = true;
             assert!(node.finds("something else", 20 + start, Cause::SomethingChanged));
         }
-        assert!(node.memory.given_up.is_empty());
+        assert!(node.memory.fights.given_up().is_empty());
     }
 
     #[test]

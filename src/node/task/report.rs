@@ -5,10 +5,9 @@ use super::memory::Memory;
 use super::status::{FilesState, NodeFilesStatus, Trouble, TroubleKind};
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::node::detect::{Detected, Finding, Found};
+use crate::node::detect::{Detected, Found};
 use crate::node::files::{Outcome, Passed, chain};
 use crate::node::ledger;
-use crate::node::privileged::Unprivileged;
 use crate::telemetry::{EventName, Journal, StateChange};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,12 +21,17 @@ pub(super) struct Reporter {
     status: watch::Sender<Arc<NodeFilesStatus>>,
     journal: Journal,
     metrics: Arc<Metrics>,
-    /// What was said already.
-    said: Vec<Trouble>,
-    said_of_port: Option<Unprivileged>,
-    /// Why pulls go past the agent, as it was said.
-    said_of_runtime: Vec<Finding>,
+    /// What was said already, and is still so.
+    said: Vec<Said>,
     runtime: &'static str,
+}
+
+/// What is said once, when it comes.
+#[derive(Clone, PartialEq, Eq)]
+struct Said {
+    event: EventName,
+    reason: String,
+    message: String,
 }
 
 /// Whether anything must be tried again, besides files that cannot be written ([`failing`](super::failing)).
@@ -52,36 +56,48 @@ impl Reporter {
             journal,
             metrics,
             said: Vec::new(),
-            said_of_port: None,
-            said_of_runtime: Vec::new(),
             runtime: Found::None.word(),
         }
     }
 
-    /// Nothing is done, by configuration.
-    pub(super) fn not_managed(&mut self, config: &Config, left: Vec<PathBuf>) {
-        self.said.clear();
-        self.said_of_port = None;
-        self.said_of_runtime.clear();
-        let reason = if config.node.manage {
-            "there is no tier"
-        } else {
-            "[node] manage is not true"
-        };
-        let reason = match left.as_slice() {
-            [] => reason.to_owned(),
-            some => {
-                let some: Vec<&Path> = some.iter().map(PathBuf::as_path).collect();
-                format!(
-                    "{reason}, and {} still lead to the agent: correct the configuration, or take its part out with harbor-pilot restore",
-                    named(&some)
-                )
-            }
-        };
+    /// Nothing is done, by configuration. `past`: what runs here, if its pulls go past the agent.
+    pub(super) fn not_managed(
+        &mut self,
+        config: &Config,
+        left: Vec<PathBuf>,
+        past: Option<Detected>,
+    ) {
+        let mut reason = match config.node.manage {
+            true => "there is no tier",
+            false => "[node] manage is not true",
+        }
+        .to_owned();
+        let mut said = Vec::new();
+        let mut state = FilesState::NotManaged;
+        if !left.is_empty() {
+            let some: Vec<&Path> = left.iter().map(PathBuf::as_path).collect();
+            reason.push_str(&format!(
+                ", and {} still lead to the agent: correct the configuration, or take its part out with harbor-pilot restore",
+                named(&some)
+            ));
+        } else if past.is_some() {
+            state = FilesState::Degraded;
+            let so = ", and no hosts.toml names the agent: no pull comes through it";
+            said.push(Said {
+                event: EventName::NodeDegraded,
+                reason: format!("{reason}{so}"),
+                message: format!(
+                    "{reason}{so}; write manage = true under [node], or hosts.toml by hand"
+                ),
+            });
+            reason.push_str(so);
+        }
+        self.say(said, &[]);
         self.publish(NodeFilesStatus {
-            state: FilesState::NotManaged,
+            state,
             reason,
             files: left,
+            detected: past,
             ..NodeFilesStatus::default()
         });
     }
@@ -107,9 +123,8 @@ impl Reporter {
                 self.count(&passed);
                 self.say_written(cause, memory, &passed);
                 self.say_conflicts(memory);
-                self.say_port(passed.unprivileged.filter(|port| !port.allowed));
-                self.say_runtime(&passed.detected);
                 status.troubles = troubles(&passed, memory);
+                self.say(of_node(&passed), &status.troubles);
                 (status.state, status.reason) = state(&passed, &status.troubles);
                 status.files = passed.managed;
                 status.detected = Some(passed.detected);
@@ -122,9 +137,13 @@ impl Reporter {
                 status.state = FilesState::Degraded;
                 status.reason = chain(&error);
                 status.troubles = vec![of_ledger(&error)];
+                // Nobody has looked at the node.
+                let of_node = [EventName::PortUnprivileged, EventName::NodeDegraded];
+                let mut said = self.said.clone();
+                said.retain(|said| of_node.contains(&said.event));
+                self.say(said, &status.troubles);
             }
         }
-        self.say_troubles(&status.troubles);
         self.publish(status);
     }
 
@@ -176,7 +195,8 @@ impl Reporter {
     fn say_conflicts(&self, memory: &mut Memory) {
         for path in memory.new_conflicts.drain(..) {
             self.metrics.hosts_conflict();
-            let who = memory.given_up.get(&path).map_or("", String::as_str);
+            let who = memory.fights.given_up().get(&path);
+            let who = who.map_or("", |(_, who)| who);
             let message = format!(
                 "{} has been rewritten by others more than 3 times in 10 minutes; it is left alone for 10 minutes: {who}",
                 path.display()
@@ -185,53 +205,13 @@ impl Reporter {
         }
     }
 
-    fn say_port(&mut self, port: Option<Unprivileged>) {
-        if let Some(port) = port.filter(|port| self.said_of_port != Some(*port)) {
-            self.event(
-                EventName::PortUnprivileged,
-                &format!("net.ipv4.ip_unprivileged_port_start is {}", port.first),
-                format!("{port}; {}", port.instead()),
-            );
+    /// Says what is news of it.
+    fn say(&mut self, mut all: Vec<Said>, troubles: &[Trouble]) {
+        all.extend(troubles.iter().filter_map(of_trouble));
+        for said in all.iter().filter(|said| !self.said.contains(said)) {
+            self.event(said.event, &said.reason, said.message.clone());
         }
-        self.said_of_port = port;
-    }
-
-    fn say_runtime(&mut self, detected: &Detected) {
-        let findings = detected.findings.iter();
-        let degraded: Vec<Finding> = findings.filter(|one| one.degraded).cloned().collect();
-        for finding in degraded
-            .iter()
-            .filter(|one| !self.said_of_runtime.contains(one))
-        {
-            self.event(
-                EventName::NodeDegraded,
-                &finding.what,
-                format!("{}; {}", finding.what, finding.instead.replace('\n', " ")),
-            );
-        }
-        self.said_of_runtime = degraded;
-    }
-
-    fn say_troubles(&mut self, troubles: &[Trouble]) {
-        for trouble in troubles {
-            if self.said.contains(trouble) {
-                continue;
-            }
-            let event = match trouble.kind {
-                TroubleKind::NotWritable => EventName::FilesNotWritable,
-                TroubleKind::Left | TroubleKind::Failed => EventName::HostsWriteFailed,
-                TroubleKind::SecondAgent => EventName::SecondAgent,
-                // Said when it came.
-                TroubleKind::Conflict => continue,
-            };
-            let message = format!(
-                "{} is left as it is: {}",
-                trouble.path.display(),
-                trouble.why
-            );
-            self.event(event, &trouble.why, message);
-        }
-        self.said = troubles.to_vec();
+        self.said = all;
     }
 
     fn event(&self, event: EventName, reason: &str, message: String) {
@@ -257,6 +237,42 @@ fn named(paths: &[&Path]) -> String {
     text
 }
 
+/// The port, and why pulls go past the agent.
+fn of_node(passed: &Passed) -> Vec<Said> {
+    let port = passed.unprivileged.filter(|port| !port.allowed);
+    let port = port.map(|port| Said {
+        event: EventName::PortUnprivileged,
+        reason: format!("net.ipv4.ip_unprivileged_port_start is {}", port.first),
+        message: format!("{port}; {}", port.instead()),
+    });
+    let findings = passed.detected.findings.iter();
+    let findings = findings.filter(|one| one.degraded).map(|finding| Said {
+        event: EventName::NodeDegraded,
+        reason: finding.what.clone(),
+        message: format!("{}; {}", finding.what, finding.instead.replace('\n', " ")),
+    });
+    port.into_iter().chain(findings).collect()
+}
+
+fn of_trouble(trouble: &Trouble) -> Option<Said> {
+    let event = match trouble.kind {
+        TroubleKind::NotWritable => EventName::FilesNotWritable,
+        TroubleKind::Left | TroubleKind::Failed => EventName::HostsWriteFailed,
+        TroubleKind::SecondAgent => EventName::SecondAgent,
+        // Said when it came.
+        TroubleKind::Conflict => return None,
+    };
+    Some(Said {
+        event,
+        reason: trouble.why.clone(),
+        message: format!(
+            "{} is left as it is: {}",
+            trouble.path.display(),
+            trouble.why
+        ),
+    })
+}
+
 fn of_ledger(error: &ledger::Error) -> Trouble {
     let forbids = matches!(error, ledger::Error::Write(error) if error.forbids());
     Trouble {
@@ -277,7 +293,8 @@ fn troubles(passed: &Passed, memory: &Memory) -> Vec<Trouble> {
         kind: TroubleKind::Left,
         why: left.why.clone(),
     });
-    let conflicts = memory.given_up.iter().map(|(path, who)| Trouble {
+    let conflicts = memory.fights.given_up().iter();
+    let conflicts = conflicts.map(|(path, (_, who))| Trouble {
         path: path.clone(),
         kind: TroubleKind::Conflict,
         why: format!("others keep rewriting it: {who}"),

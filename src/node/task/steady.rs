@@ -1,6 +1,7 @@
 //! Which tiers may stand in a file by themselves (design F3), damped against flapping (design F1). Pure.
 
 use crate::config::Config;
+use crate::node::files::Tiers;
 use crate::topology::{EndpointStatus, Snapshot, SourceId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -29,16 +30,8 @@ struct Tier {
 }
 
 /// The tiers with `in_file`, as a snapshot shows them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// Ready, and every current address is healthy.
-    pub(super) whole: BTreeSet<Arc<str>>,
-    /// Not looked up yet: what was known before a restart holds.
-    pub(super) unknown: BTreeSet<Arc<str>>,
-}
-
-pub(super) fn seen(config: &Config, snapshot: &Snapshot) -> Seen {
-    let mut seen = Seen::default();
+pub(super) fn seen(config: &Config, snapshot: &Snapshot) -> Tiers {
+    let mut seen = Tiers::default();
     for tier in config.tiers.iter().filter(|tier| tier.in_file) {
         let state = snapshot.source(&SourceId::Tier(tier.name.clone()));
         let Some(state) =
@@ -61,7 +54,7 @@ pub(super) fn seen(config: &Config, snapshot: &Snapshot) -> Seen {
 impl Steady {
     /// Takes the newest view in and says what may stand in the files now. Who has not been looked up yet, as after a
     /// change of its URL, is not lost: it stays what it was until somebody knows better.
-    pub(super) fn step(&mut self, seen: &Seen, now: Instant) -> BTreeSet<Arc<str>> {
+    pub(super) fn step(&mut self, seen: &Tiers, now: Instant) -> BTreeSet<Arc<str>> {
         for name in &seen.whole {
             self.tiers.entry(name.clone()).or_default();
         }
@@ -125,7 +118,7 @@ mod tests {
         let mut steady = Steady::default();
         let core: Arc<str> = "core".into();
         let mut at = |seconds: u64, whole: bool| {
-            let seen = Seen {
+            let seen = Tiers {
                 whole: whole.then(|| core.clone()).into_iter().collect(),
                 unknown: BTreeSet::new(),
             };
@@ -161,11 +154,11 @@ mod tests {
         let now = Instant::now();
         let core = BTreeSet::from([Arc::<str>::from("core")]);
         let (whole, unknown) = (
-            Seen {
+            Tiers {
                 whole: core.clone(),
                 unknown: BTreeSet::new(),
             },
-            Seen {
+            Tiers {
                 whole: BTreeSet::new(),
                 unknown: core.clone(),
             },
@@ -178,6 +171,6 @@ mod tests {
             assert_eq!(steady.step(&unknown, now), core);
             assert_eq!(steady.wakes(), None);
         }
-        assert!(steady.step(&Seen::default(), now).is_empty());
+        assert!(steady.step(&Tiers::default(), now).is_empty());
     }
 }

@@ -123,7 +123,6 @@ impl Daemon {
         let process = Process {
             pid: 1,
             argv: vec!["k3s server".to_owned()],
-            started: 4_000_000_000,
             started_at: Duration::from_secs(4_000_000_000),
         };
         let place = Place {
@@ -137,7 +136,7 @@ impl Daemon {
         let (config_in, configs) = channel::channel(first);
         let (journal, events) = Journal::capturing();
         let tasks = Tasks::default();
-        let status = start_on(place, configs, snapshots, journal, Arc::default(), &tasks);
+        let status = start(place, configs, snapshots, journal, Arc::default(), &tasks);
         Self {
             root,
             config: config_in,
@@ -246,7 +245,11 @@ async fn the_file_follows_a_tier() {
 #[tokio::test]
 async fn nothing_is_written_before_it_is_wanted() {
     let unmanaged = CONFIG.replace("manage = true", "manage = false");
-    for text in [unmanaged.as_str(), "[node]\nmanage = true\n"] {
+    for (text, state) in [
+        // A runtime that pulls past the agent is said.
+        (unmanaged.as_str(), FilesState::Degraded),
+        ("[node]\nmanage = true\n", FilesState::NotManaged),
+    ] {
         let daemon = Daemon::start(text).await;
         let mut status = daemon.status.clone();
         tokio::time::timeout(
@@ -257,7 +260,11 @@ async fn nothing_is_written_before_it_is_wanted() {
         .unwrap()
         .unwrap();
         sleep(Duration::from_millis(300)).await;
-        assert_eq!(daemon.status.borrow().state, FilesState::NotManaged);
+        let said = daemon.status.borrow().clone();
+        assert_eq!(said.state, state);
+        let past = state == FilesState::Degraded;
+        assert_eq!(said.reason.contains("no pull comes through it"), past);
+        assert_eq!(daemon.count(EventName::NodeDegraded), usize::from(past));
         assert!(!daemon.hosts().exists() && !daemon.root.path().join("state").exists());
         daemon.config.send_replace(config(CONFIG));
         daemon.publish(&[EndpointStatus::Healthy]);
@@ -282,7 +289,6 @@ async fn a_restart_writes_nothing() {
             vec![Process {
                 pid: 1,
                 argv: vec!["k3s server".to_owned()],
-                started: 4_000_000_000,
                 started_at: Duration::from_secs(4_000_000_000),
             }],
         )),
@@ -294,7 +300,7 @@ async fn a_restart_writes_nothing() {
     let (config_in, configs) = channel::channel(first);
     let (journal, events) = Journal::capturing();
     let tasks = Tasks::default();
-    let mut status = start_on(place, configs, snapshots, journal, Arc::default(), &tasks);
+    let mut status = start(place, configs, snapshots, journal, Arc::default(), &tasks);
     // The port is silent first: nothing is known of it.
     sleep(Duration::from_millis(300)).await;
     spawn_detached("answers", async move {

@@ -13,20 +13,8 @@ pub(in crate::node::detect) struct Remedy {
     pub(in crate::node::detect) file: PathBuf,
     /// What the whole of it is afterwards.
     pub(in crate::node::detect) text: String,
-    change: Change,
-}
-
-/// Lines are counted from 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Change {
-    /// The line becomes another one.
-    Line(usize, String),
-    /// A line comes behind it.
-    Behind(usize, String),
-    /// Lines come to the end.
-    End(String),
-    /// There is no file yet.
-    New(String),
+    /// What a person does; lines are counted from 1.
+    advice: String,
 }
 
 // === impl Registries ===
@@ -49,7 +37,7 @@ impl Registries {
             return Some(Remedy {
                 file: file.to_owned(),
                 text: format!("{lines}\n"),
-                change: Change::New(lines),
+                advice: format!("write {}:\n{lines}", file.display()),
             });
         };
         let document = Document::parse(text.text.as_str()).ok()?;
@@ -60,12 +48,7 @@ impl Registries {
         let mut names = names(format, containerd).iter().rev();
         let plugin = names.find(|plugin| registry(plugin).is_some());
         let plugin = plugin.copied().unwrap_or_else(|| name(format));
-        let change = change(&text.text, plugin, registry(plugin), &setting)?;
-        let remedy = Remedy {
-            file: text.path.clone(),
-            text: change.applied(&text.text),
-            change,
-        };
+        let remedy = change(text, plugin, registry(plugin), &setting)?;
         let mut after = texts.to_vec();
         after.get_mut(at)?.text.clone_from(&remedy.text);
         let roots = read(&after, containerd).ok()?.roots;
@@ -73,83 +56,55 @@ impl Registries {
     }
 }
 
-fn change(text: &str, plugin: &str, table: Option<&Item>, setting: &str) -> Option<Change> {
-    let line_at = |line: usize| text.lines().nth(line.checked_sub(1)?);
+fn change(text: &Text, plugin: &str, table: Option<&Item>, setting: &str) -> Option<Remedy> {
+    let (file, text) = (&text.path, text.text.as_str());
+    let remedy = |advice: String, text: String| Remedy {
+        file: file.clone(),
+        text,
+        advice,
+    };
+    let shown = file.display();
     if let Some(value) = table.and_then(|table| table.as_table_like()?.get("config_path")) {
         // The key may stand in an inline table, so that only the value changes.
         let span = value.span()?;
         let line = line_of(text, span.start);
-        let old = line_at(line)?;
-        let start = span.start - text.get(..span.start)?.rfind('\n').map_or(0, |end| end + 1);
-        let end = start + span.len();
         let (_, new) = setting.split_once(" = ")?;
-        let line_after = format!("{}{new}{}", old.get(..start)?, old.get(end..)?);
-        return Some(Change::Line(line, line_after));
+        let after = [text.get(..span.start)?, new, text.get(span.end..)?].concat();
+        let written = after.lines().nth(line.checked_sub(1)?)?;
+        let advice = format!("change line {line} of {shown} to:\n{written}");
+        return Some(remedy(advice, after));
     }
-    match table {
-        Some(Item::Table(table)) if !table.is_implicit() && !table.is_dotted() => {
-            let line = line_of(text, table.span()?.start);
-            let header = line_at(line)?;
-            let indent = header.len() - header.trim_start().len();
-            Some(Change::Behind(
-                line,
-                format!("{}{setting}", " ".repeat(indent + 2)),
-            ))
-        }
-        _ => Some(Change::End(format!(
-            "[plugins.\"{plugin}\".registry]\n  {setting}"
-        ))),
+    if let Some(Item::Table(table)) = table
+        && !table.is_implicit()
+        && !table.is_dotted()
+    {
+        let line = line_of(text, table.span()?.start);
+        let lines = || text.split_inclusive('\n').take(line);
+        let header = lines().last()?;
+        let indent = header.len() - header.trim_start().len() + 2;
+        let new = format!("{:indent$}{setting}", "");
+        let advice = format!("write this line behind line {line} of {shown}:\n{new}");
+        return Some(remedy(advice, put(text, lines().map(str::len).sum(), &new)));
     }
+    let new = format!("[plugins.\"{plugin}\".registry]\n  {setting}");
+    let advice = format!("write at the end of {shown}:\n{new}");
+    Some(remedy(advice, put(text, text.len(), &new)))
 }
 
-// === impl Change ===
-
-impl Change {
-    fn applied(&self, text: &str) -> String {
-        let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
-        let ended = |line: &str| format!("{line}\n");
-        match self {
-            Self::Line(line, new) => {
-                let new = ended(new);
-                if let Some(old) = lines.get_mut(line.saturating_sub(1)) {
-                    *old = &new;
-                }
-                lines.concat()
-            }
-            Self::Behind(line, new) => {
-                let (before, after) = lines.split_at((*line).min(lines.len()));
-                let end = if before.last().is_some_and(|last| last.ends_with('\n')) {
-                    ""
-                } else {
-                    "\n"
-                };
-                format!("{}{end}{new}\n{}", before.concat(), after.concat())
-            }
-            Self::End(new) => {
-                let end = if text.is_empty() || text.ends_with('\n') {
-                    ""
-                } else {
-                    "\n"
-                };
-                format!("{text}{end}{new}\n")
-            }
-            Self::New(new) => ended(new),
-        }
-    }
+/// The text with lines in it, which begin at the byte `at`.
+fn put(text: &str, at: usize, lines: &str) -> String {
+    let (before, after) = text.split_at_checked(at).unwrap_or((text, ""));
+    let end = match before.is_empty() || before.ends_with('\n') {
+        true => "",
+        false => "\n",
+    };
+    format!("{before}{end}{lines}\n{after}")
 }
 
 // === impl Remedy ===
 
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let file = self.file.display();
-        match &self.change {
-            Change::Line(line, new) => write!(f, "change line {line} of {file} to:\n{new}"),
-            Change::Behind(line, new) => {
-                write!(f, "write this line behind line {line} of {file}:\n{new}")
-            }
-            Change::End(new) => write!(f, "write at the end of {file}:\n{new}"),
-            Change::New(new) => write!(f, "write {file}:\n{new}"),
-        }
+        f.write_str(&self.advice)
     }
 }

@@ -188,7 +188,6 @@ fn a_generation_minutes_after_the_process_began() {
     let process = |started| Process {
         pid: 7,
         argv: vec!["/usr/local/bin/k3s agent".to_owned()],
-        started,
         started_at: Duration::from_secs(started),
     };
     let now = std::time::SystemTime::now();
