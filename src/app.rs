@@ -24,7 +24,7 @@ use crate::health::{Health, HttpProber};
 use crate::lifecycle::{DataPlane, Drain, Inherited, Notifier, Signal, Signals, Tasks, Threads};
 use crate::metrics::Metrics;
 use crate::node;
-use crate::relay::{Relay, RelayParts};
+use crate::relay::{Context, Relay};
 use crate::server;
 use crate::telemetry::{Journal, utc_now};
 use crate::topology::Sources;
@@ -190,7 +190,7 @@ pub async fn build(
         &budget,
     );
     let sizes = config.state_directory.join("sizes");
-    let relay = Relay::new(RelayParts::new(
+    let relay = Relay::new(Context::new(
         config.clone(),
         client.clone(),
         exchanger,

@@ -38,7 +38,7 @@ mod timing;
 mod transfer;
 
 pub use blob::PullBody;
-pub use context::RelayParts;
+pub use context::Context;
 pub(crate) use memory::CONTENT_DIGEST;
 pub use request::PullRequest;
 pub(crate) use response::{header_value, marked};
@@ -60,14 +60,14 @@ use tokio::time::Instant;
 
 /// What the pull path is made of. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Relay(Arc<RelayParts>);
+pub struct Relay(Arc<Context>);
 
 // === impl Relay ===
 
 impl Relay {
     /// From now on the budget asks it for room.
     #[must_use]
-    pub fn new(parts: RelayParts) -> Self {
+    pub fn new(parts: Context) -> Self {
         let parts = Arc::new(parts);
         let keeper: Arc<dyn Keeper> = parts.clone();
         parts.budget.register(Arc::downgrade(&keeper));
@@ -76,7 +76,7 @@ impl Relay {
 
     /// What the simulation of a fleet drives.
     #[cfg(test)]
-    pub(crate) fn parts(&self) -> &Arc<RelayParts> {
+    pub(crate) fn parts(&self) -> &Arc<Context> {
         &self.0
     }
 

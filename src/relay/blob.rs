@@ -24,7 +24,7 @@ use crate::config::HarborPolicy;
 use crate::exchange::{Answer, Ask};
 use crate::lifecycle;
 use crate::oci::{ByteRange, ContentRange, Digest, RangeSpec};
-use crate::relay::context::RelayParts;
+use crate::relay::context::Context;
 use crate::relay::outcome::Rejection;
 use crate::relay::penalties::penalise;
 use crate::route::Leg;
@@ -42,7 +42,7 @@ const PROVED_FIRST: u64 = 64 * 1024;
 /// A blob, whole or from an offset.
 #[derive(Clone)]
 pub(crate) struct BlobWanted {
-    parts: Arc<RelayParts>,
+    parts: Arc<Context>,
     digest: Digest,
     trust: Trust,
     range: Option<RangeSpec>,
@@ -90,7 +90,7 @@ impl BlobWanted {
     }
 
     #[cfg(test)]
-    pub(crate) fn of(parts: &Arc<RelayParts>, blob: Image) -> Self {
+    pub(crate) fn of(parts: &Arc<Context>, blob: Image) -> Self {
         Self {
             parts: parts.clone(),
             digest: blob.reference.digest().unwrap().clone(),

@@ -9,7 +9,7 @@ use super::timing::Want;
 use crate::cache::Trust;
 use crate::lifecycle::deadline;
 use crate::oci::Digest;
-use crate::relay::context::RelayParts;
+use crate::relay::context::Context;
 use crate::route::Route;
 use crate::topology::select::Standing;
 use crate::topology::{EndpointGauges, EndpointId, Snapshot, Source, SourceId};
@@ -107,7 +107,7 @@ impl Candidate {
 
 impl Candidates {
     pub(crate) fn new(
-        parts: &RelayParts,
+        parts: &Context,
         route: &Arc<Route>,
         content: Option<Image>,
         trust: Trust,
@@ -154,7 +154,7 @@ impl Candidates {
     }
 
     /// The next of the wanted kind.
-    pub(crate) fn pick(&mut self, parts: &RelayParts, want: Want, now: Instant) -> Pick {
+    pub(crate) fn pick(&mut self, parts: &Context, want: Want, now: Instant) -> Pick {
         self.list(parts, now);
         let Some(listed) = &mut self.listed else {
             return Pick::Nobody;
@@ -167,7 +167,7 @@ impl Candidates {
     }
 
     /// The next of one leg, after its lookup.
-    pub(crate) fn pick_of_leg(&mut self, parts: &RelayParts, leg: usize) -> Option<Candidate> {
+    pub(crate) fn pick_of_leg(&mut self, parts: &Context, leg: usize) -> Option<Candidate> {
         self.pool.is_resolved(leg);
         self.listed = None;
         let listed = self.list(parts, Instant::now());
@@ -178,7 +178,7 @@ impl Candidates {
     }
 
     /// Whether anybody is left.
-    pub(crate) fn more(&mut self, parts: &RelayParts, now: Instant) -> bool {
+    pub(crate) fn more(&mut self, parts: &Context, now: Instant) -> bool {
         let listed = self.list(parts, now);
         if !listed.candidates.is_empty() {
             return true;
@@ -190,7 +190,7 @@ impl Candidates {
     /// Ready when the leg's source has addresses, or DNS has failed for it now, or it takes too long.
     pub(crate) fn resolved(
         &self,
-        parts: &RelayParts,
+        parts: &Context,
         leg: usize,
     ) -> impl Future<Output = ()> + Send + 'static + use<> {
         let (mut snapshots, discovery) = (parts.snapshots.clone(), parts.discovery.clone());
@@ -242,7 +242,7 @@ impl Candidates {
     }
 
     /// Waits a little while everybody is busy (design P12); then the busiest are asked after all.
-    pub(crate) async fn wait_while_all_are_loaded(&mut self, parts: &RelayParts) {
+    pub(crate) async fn wait_while_all_are_loaded(&mut self, parts: &Context) {
         let mut now = Instant::now();
         let until = deadline(now, BUSY_WAIT);
         while now < until {
@@ -264,7 +264,7 @@ impl Candidates {
     }
 
     /// The newest selection; the last one while it is fresh and its snapshot the newest.
-    fn list(&mut self, parts: &RelayParts, now: Instant) -> &Listed {
+    fn list(&mut self, parts: &Context, now: Instant) -> &Listed {
         let fresh = self.listed.take().filter(|listed| {
             now < deadline(listed.at, MOMENT)
                 && Arc::ptr_eq(&listed.snapshot, &parts.snapshots.borrow())
@@ -283,7 +283,7 @@ impl Candidates {
 
     fn candidates(
         &self,
-        parts: &RelayParts,
+        parts: &Context,
         snapshot: &Snapshot,
         now: Instant,
     ) -> VecDeque<Candidate> {

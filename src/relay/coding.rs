@@ -1,7 +1,10 @@
 //! Content codings that nobody asked for (RFC 9110, 8.4): a document's is undone where it is what its label says. The digest decides
 //! what the bytes are, not the label.
 
+use super::outcome::Rejection;
+use super::search::unread;
 use crate::budget::{Budget, Buffer, Kind, Refused};
+use crate::upstream::Body;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use std::io::Read as _;
@@ -12,9 +15,28 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 /// So much is unpacked before other tasks have their turn, in bytes.
 const PIECE: usize = 64 * 1024;
 
+/// A document's body, read whole and without its coding. `broken`: what it means that the coding cannot be undone.
+pub(crate) async fn read_whole(
+    body: Body,
+    (limit, budget, kind): (u64, &Budget, Kind),
+    is_encoded: bool,
+    broken: impl FnOnce(&'static str) -> Rejection,
+) -> Result<Bytes, Rejection> {
+    let body = body.read_counted(limit, budget, kind).await;
+    let body = body.map_err(unread)?;
+    if !is_encoded {
+        return Ok(body);
+    }
+    let undone = undone(body, limit, (budget, kind)).await;
+    undone.map_err(|packed| match packed {
+        Packed::Broken(why) => broken(why),
+        Packed::Refused(refused) => unread(refused.into()),
+    })
+}
+
 /// Why a document stays packed.
 #[derive(Debug)]
-pub(crate) enum Packed {
+enum Packed {
     /// It cannot be unpacked, or only to more than is taken.
     Broken(&'static str),
     /// There is no memory for it.
@@ -26,11 +48,7 @@ pub(crate) enum Packed {
 ///
 /// # Errors
 /// It is longer than `limit` bytes, or broken, or there is no memory for it.
-pub(crate) async fn undone(
-    body: Bytes,
-    limit: u64,
-    (budget, kind): (&Budget, Kind),
-) -> Result<Bytes, Packed> {
+async fn undone(body: Bytes, limit: u64, (budget, kind): (&Budget, Kind)) -> Result<Bytes, Packed> {
     if !body.starts_with(GZIP) {
         return Ok(body);
     }

@@ -34,7 +34,7 @@ use tokio::time::Instant;
 
 /// What all searches share.
 #[derive(Debug)]
-pub struct RelayParts {
+pub struct Context {
     /// The configuration in force with its routes; swapped as one.
     pub(crate) rules: ArcSwap<Rules>,
     pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
@@ -71,9 +71,9 @@ pub(crate) struct Rules {
     pub(crate) generation: u64,
 }
 
-// === impl RelayParts ===
+// === impl Context ===
 
-impl RelayParts {
+impl Context {
     /// `seed` feeds request numbers and tie-breaking; `sizes` is the file of known sizes of an earlier run.
     #[must_use]
     #[allow(
@@ -185,7 +185,7 @@ impl RelayParts {
     }
 }
 
-impl Keeper for RelayParts {
+impl Keeper for Context {
     fn give_up(&self, is_enough: &dyn Fn() -> bool) {
         self.memories.give_up(is_enough);
     }

@@ -1,19 +1,19 @@
 //! Lists of tags and referrers: the direct upstream's word, its link led back through us (design P3).
 
-use super::coding::{Packed, undone};
+use super::coding::read_whole;
 use super::head;
 use super::manifest::timing;
 use super::memory::Image;
 use super::record::RequestRecord;
 use super::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
-use super::search::{Search, Wanted, unread};
+use super::search::{Search, Wanted};
 use crate::budget::{Budget, Kind};
 use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{Answer, Ask};
 use crate::http1::{Fields, every};
 use crate::oci::{ErrorCode, ResourceKind};
-use crate::relay::context::{RelayParts, Rules};
+use crate::relay::context::{Context, Rules};
 use crate::relay::outcome::Rejection;
 use crate::relay::refusal::not_served;
 use crate::relay::request::PullRequest;
@@ -78,23 +78,15 @@ impl Wanted for ListWanted {
         let Verdict::Use(_) = verdict else {
             return Err(head::rejection(verdict, answer).await);
         };
-        let fields = answer.fields;
-        let body = answer.body;
-        let body = body.read_counted(self.limit, &self.budget, Kind::Lists);
-        let mut body = body.await.map_err(unread)?;
         let useless = |why: &str| Rejection::Leave {
             scope: Scope::Tier,
             outcome: Outcome::Neutral,
             cause: Cause::WrongContent,
             detail: why.to_owned(),
         };
-        if seen.encoded {
-            let undone = undone(body, self.limit, (&self.budget, Kind::Lists)).await;
-            body = undone.map_err(|packed| match packed {
-                Packed::Broken(why) => useless(why),
-                Packed::Refused(refused) => unread(refused.into()),
-            })?;
-        }
+        let memory = (self.limit, &self.budget, Kind::Lists);
+        let body = read_whole(answer.body, memory, seen.encoded, useless).await?;
+        let fields = answer.fields;
         // No digest proves it, but that it is whole shows.
         if !self.head && serde_json::from_slice::<IgnoredAny>(&body).is_err() {
             return Err(useless("the list is no JSON, or not all of it"));
@@ -113,7 +105,7 @@ impl Wanted for ListWanted {
 
 /// Answers a request for tags or referrers: the direct upstream's word, with its link led back through us.
 pub(crate) async fn answer(
-    (parts, rules, route): (&Arc<RelayParts>, &Rules, Arc<Route>),
+    (parts, rules, route): (&Arc<Context>, &Rules, Arc<Route>),
     request: &PullRequest,
     mut record: RequestRecord,
 ) -> Answered {

@@ -14,7 +14,7 @@ use super::outcome::Ended;
 use super::record::RequestRecord;
 use super::stale::StaleManifest;
 use crate::oci::{ErrorCode, ManifestKinds, Reference};
-use crate::relay::context::{RelayParts, Rules};
+use crate::relay::context::{Context, Rules};
 use crate::relay::refusal::not_served;
 use crate::relay::request::PullRequest;
 use crate::relay::response::{Answered, Full, SERVED_BY, head_of, header_value, served_by};
@@ -39,7 +39,7 @@ fn kinds_of(request: &PullRequest) -> ManifestKinds {
 
 /// Answers a request for a manifest.
 pub(crate) async fn answer(
-    (parts, rules, route, reference): (&Arc<RelayParts>, &Arc<Rules>, Arc<Route>, Reference),
+    (parts, rules, route, reference): (&Arc<Context>, &Arc<Rules>, Arc<Route>, Reference),
     request: &PullRequest,
     mut record: RequestRecord,
 ) -> Answered {
@@ -117,12 +117,7 @@ pub(crate) async fn answer(
 }
 
 /// Counts an answer from disk, and says it once per image and minute.
-fn say_stale(
-    parts: &RelayParts,
-    wish: &FetchKey,
-    manifest: &StaleManifest,
-    fetched: &Ended<Served>,
-) {
+fn say_stale(parts: &Context, wish: &FetchKey, manifest: &StaleManifest, fetched: &Ended<Served>) {
     parts.sinks.metrics.stale_served();
     if parts.stale.is_news(&wish.image, Instant::now()) {
         let reason = causes::message("no source could serve it", &fetched.tried);

@@ -2,7 +2,7 @@
 
 use crate::cache::Trust;
 use crate::oci::Digest;
-use crate::relay::context::RelayParts;
+use crate::relay::context::Context;
 use crate::telemetry::{EventName, StateChange};
 use crate::topology::EndpointId;
 use tokio::time::Instant;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// Wrong bytes: metric, event, and no more of this digest from this address for a while.
 /// `trust`: of whoever pulled it.
 pub(crate) fn penalise(
-    parts: &RelayParts,
+    parts: &Context,
     (endpoint, digest): (&EndpointId, &Digest),
     trust: Trust,
     detail: &str,

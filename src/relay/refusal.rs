@@ -3,7 +3,7 @@
 //! shows it.
 
 use super::causes::{self, Tried};
-use super::context::RelayParts;
+use super::context::Context;
 use super::outcome::{Ended, NotFound as Nothing};
 use super::record::RequestRecord;
 use super::request::PullRequest;
@@ -76,7 +76,7 @@ pub(crate) fn not_routed(refused: &Refusal, head: bool, record: RequestRecord) -
 pub(crate) fn not_served<T>(
     ended: &Ended<T>,
     (what, unknown): (&str, ErrorCode),
-    (parts, route): (&RelayParts, &Route),
+    (parts, route): (&Context, &Route),
     request: &PullRequest,
     record: RequestRecord,
 ) -> Answered {

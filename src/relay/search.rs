@@ -20,7 +20,7 @@ use super::timing::{AttemptId, End, Machine, Order, Role, Timing, Want};
 use crate::cache::Trust;
 use crate::exchange::{Answer, Ask};
 use crate::lifecycle::contained;
-use crate::relay::context::RelayParts;
+use crate::relay::context::Context;
 use crate::route::{Leg, Route};
 use crate::topology::{EndpointId, Failure, InFlight, Source, SourceId};
 use crate::upstream::{self, Connection};
@@ -101,7 +101,7 @@ struct Attempt {
 
 /// One search. Dropping its future cancels everything but connects, which run on and report.
 pub(crate) struct Search<W: Wanted> {
-    parts: Arc<RelayParts>,
+    parts: Arc<Context>,
     route: Arc<Route>,
     wanted: Arc<W>,
     machine: Machine,
@@ -117,7 +117,7 @@ pub(crate) struct Search<W: Wanted> {
 
 impl<W: Wanted> Search<W> {
     pub(crate) fn new(
-        parts: Arc<RelayParts>,
+        parts: Arc<Context>,
         route: Arc<Route>,
         wanted: Arc<W>,
         timing: Timing,
@@ -247,6 +247,11 @@ impl<W: Wanted> Search<W> {
         });
     }
 
+    /// Who is asked by an attempt, where that is known.
+    fn candidate_of(&self, attempt: AttemptId) -> Option<Candidate> {
+        self.attempts.get(attempt)?.candidate.clone()
+    }
+
     fn await_connection(
         &mut self,
         attempt: AttemptId,
@@ -258,11 +263,7 @@ impl<W: Wanted> Search<W> {
 
     /// Looks whether anybody is behind a connection that was kept alive, beside the request that runs over it.
     fn knock(&mut self, attempt: AttemptId) {
-        let candidate = self
-            .attempts
-            .get(attempt)
-            .and_then(|slot| slot.candidate.clone());
-        if let Some(candidate) = candidate {
+        if let Some(candidate) = self.candidate_of(attempt) {
             let knocking = dial::knock(&self.parts, &candidate, self.wanted.trust());
             let knock = async move { Event::Knocked(knocking.await) };
             self.running.push_knock(attempt, knock);

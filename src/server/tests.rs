@@ -8,7 +8,7 @@ use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
 use crate::health::{Health, HttpProber};
 use crate::lifecycle::{Drain, Tasks};
-use crate::relay::RelayParts;
+use crate::relay::Context;
 use crate::telemetry::Journal;
 use crate::topology::Sources;
 use crate::upstream::Client;
@@ -57,7 +57,7 @@ async fn stage(idle: Duration) -> Stage {
         Arc::clone(&metrics),
         &Budget::unlimited(),
     );
-    let relay = Relay::new(RelayParts::new(
+    let relay = Relay::new(Context::new(
         config,
         client,
         exchanger,

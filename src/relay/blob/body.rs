@@ -16,7 +16,7 @@ use crate::http1::{Broken, Chunk};
 use crate::lifecycle::contained;
 use crate::oci::ContentRange;
 use crate::relay::causes::{self, Tried};
-use crate::relay::context::RelayParts;
+use crate::relay::context::Context;
 use crate::relay::outcome::{Ended, Found};
 use crate::relay::record::RequestRecord;
 use crate::relay::rules::Cause;
@@ -43,7 +43,7 @@ type Resumption = Pin<Box<dyn Future<Output = Ended<Found<Fetched>>> + Send>>;
 
 /// The body.
 pub struct BlobBody {
-    parts: Arc<RelayParts>,
+    parts: Arc<Context>,
     route: Arc<Route>,
     wanted: BlobWanted,
     timing: Timing,
@@ -96,7 +96,7 @@ enum Event {
 impl BlobBody {
     /// Of a whole blob, from its first source.
     pub(crate) fn new(
-        (parts, route, wanted): (Arc<RelayParts>, Arc<Route>, BlobWanted),
+        (parts, route, wanted): (Arc<Context>, Arc<Route>, BlobWanted),
         timing: Timing,
         window: Window,
         source: Found<BlobSource>,

@@ -10,7 +10,7 @@ use crate::http1::{Response, ResponseHead};
 use crate::oci::{ByteRange, ContentRange, Digest, ErrorCode, RangeSpec};
 use crate::relay::blob::multipart::{Framing, Multipart};
 use crate::relay::blob::ranged::Span;
-use crate::relay::context::{RelayParts, Rules};
+use crate::relay::context::{Context, Rules};
 use crate::relay::head;
 use crate::relay::memory::{CONTENT_DIGEST, Image};
 use crate::relay::outcome::{Found, NotFound};
@@ -44,7 +44,7 @@ fn timing(timeouts: &Timeouts) -> Timing {
 
 /// Answers a request for a blob.
 pub(crate) async fn answer(
-    (parts, rules, route, digest): (&Arc<RelayParts>, &Rules, Arc<Route>, Digest),
+    (parts, rules, route, digest): (&Arc<Context>, &Rules, Arc<Route>, Digest),
     request: &PullRequest,
     mut record: RequestRecord,
 ) -> Response<PullBody> {
@@ -185,7 +185,7 @@ pub(crate) async fn answer(
 
 /// The response of a body that has begun.
 fn stream(
-    (parts, route, wanted): (&Arc<RelayParts>, &Arc<Route>, BlobWanted),
+    (parts, route, wanted): (&Arc<Context>, &Arc<Route>, BlobWanted),
     (verify, timing): (Verify, Timing),
     ranged: Ranged,
     source: Found<BlobSource>,

@@ -4,7 +4,7 @@
 
 use super::{BlobWanted, Fetched};
 use crate::oci::ErrorCode;
-use crate::relay::context::RelayParts;
+use crate::relay::context::Context;
 use crate::relay::head;
 use crate::relay::memory::Size;
 use crate::relay::outcome::Ended;
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 /// A search for a size.
 #[derive(Clone)]
 pub(super) struct SizeSearch {
-    pub(super) parts: Arc<RelayParts>,
+    pub(super) parts: Arc<Context>,
     pub(super) route: Arc<Route>,
     pub(super) wanted: BlobWanted,
     pub(super) timing: Timing,

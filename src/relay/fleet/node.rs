@@ -6,7 +6,7 @@ use crate::budget::Budget;
 use crate::discovery::EndpointSets;
 use crate::health::{Health, ProbeReport, Prober, Verdict};
 use crate::lifecycle::Tasks;
-use crate::relay::{Relay, RelayParts};
+use crate::relay::{Context, Relay};
 use crate::topology::{EndpointId, Outcome, OutcomeReport, Source, Sources};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ const IDLE_LINES: usize = 32;
 
 pub(super) struct Node {
     pub(super) world: Arc<World>,
-    pub(super) parts: Arc<RelayParts>,
+    pub(super) parts: Arc<Context>,
     idle: Mutex<HashMap<EndpointId, Vec<Line>>>,
     _open: Open,
 }
@@ -85,7 +85,7 @@ impl Node {
             &Tasks::default(),
             seed,
         );
-        let relay = Relay::new(RelayParts::new(
+        let relay = Relay::new(Context::new(
             world.config.clone(),
             outside.client.clone(),
             outside.exchanger.clone(),

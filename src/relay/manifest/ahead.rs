@@ -6,7 +6,7 @@ use crate::config::TierKind;
 use crate::lifecycle::{self, deadline};
 use crate::oci::Digest;
 use crate::relay::causes::Tried;
-use crate::relay::context::{RelayParts, Rules};
+use crate::relay::context::{Context, Rules};
 use crate::relay::fetched::FetchKey;
 use crate::relay::fetched::Served;
 use crate::relay::memory::{Image, Manifest};
@@ -26,7 +26,7 @@ const KEPT: Duration = Duration::from_secs(600);
 /// What a request for a manifest is made of.
 #[derive(Clone)]
 pub(super) struct Asking {
-    pub(super) parts: Arc<RelayParts>,
+    pub(super) parts: Arc<Context>,
     pub(super) rules: Arc<Rules>,
     pub(super) route: Arc<Route>,
     pub(super) wish: Arc<FetchKey>,

@@ -3,7 +3,7 @@
 use super::wanted::{ManifestWanted, Told, timing};
 use crate::config;
 use crate::relay::causes::Tried;
-use crate::relay::context::{RelayParts, Rules};
+use crate::relay::context::{Context, Rules};
 use crate::relay::fetched::{FetchKey, Served};
 use crate::relay::head;
 use crate::relay::memory::{Manifest, Named, Refuted};
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 /// Searches, and remembers.
 pub(super) async fn fetch(
-    parts: Arc<RelayParts>,
+    parts: Arc<Context>,
     rules: Arc<Rules>,
     route: Arc<Route>,
     wish: Arc<FetchKey>,
@@ -94,7 +94,7 @@ fn unconfirmed(tried: &[Tried]) -> NotFound {
 }
 
 /// Who named what is nowhere for this tag, which is said once of each.
-fn refuted(parts: &RelayParts, wish: &FetchKey) -> Vec<EndpointId> {
+fn refuted(parts: &Context, wish: &FetchKey) -> Vec<EndpointId> {
     if wish.image.reference.digest().is_some() {
         return Vec::new();
     }
@@ -117,7 +117,7 @@ fn refuted(parts: &RelayParts, wish: &FetchKey) -> Vec<EndpointId> {
 
 /// What was found, remembered. `is_retry`: somebody named what is nowhere, and may have taught wrong sizes.
 fn learn(
-    parts: &RelayParts,
+    parts: &Context,
     route: &Arc<Route>,
     wish: &FetchKey,
     found: Found<Told>,
@@ -200,7 +200,7 @@ fn learn(
 }
 
 /// Only what anybody could have had is kept for everybody (design P11).
-pub(super) fn is_anonymous(parts: &RelayParts, route: &Route, endpoint: &EndpointId) -> bool {
+pub(super) fn is_anonymous(parts: &Context, route: &Route, endpoint: &EndpointId) -> bool {
     let mut legs = route.legs.iter();
     let Some(leg) = legs.find(|leg| leg.source == endpoint.source) else {
         return false;
@@ -211,7 +211,7 @@ pub(super) fn is_anonymous(parts: &RelayParts, route: &Route, endpoint: &Endpoin
 }
 
 /// What an authoritative source has just denied is not answered from disk, ever.
-async fn forget_denied(parts: &RelayParts, wish: &FetchKey, nothing: &NotFound) {
+async fn forget_denied(parts: &Context, wish: &FetchKey, nothing: &NotFound) {
     let NotFound::Final { answer, .. } = nothing else {
         return;
     };
@@ -235,7 +235,7 @@ async fn forget_denied(parts: &RelayParts, wish: &FetchKey, nothing: &NotFound) 
 }
 
 async fn search(
-    parts: &Arc<RelayParts>,
+    parts: &Arc<Context>,
     rules: &Rules,
     route: &Arc<Route>,
     wish: &FetchKey,

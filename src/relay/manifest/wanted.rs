@@ -7,8 +7,8 @@ use crate::config::{HarborPolicy, Timeouts};
 use crate::exchange::{Answer, Ask};
 use crate::http1::Fields;
 use crate::oci::{Descriptor, Digest, ManifestKinds};
-use crate::relay::coding::{Packed, undone};
-use crate::relay::context::RelayParts;
+use crate::relay::coding::read_whole;
+use crate::relay::context::Context;
 use crate::relay::head;
 use crate::relay::memory::{CONTENT_DIGEST, Claims, Image};
 use crate::relay::outcome::Rejection;
@@ -16,7 +16,7 @@ use crate::relay::penalties::penalise;
 use crate::relay::quota;
 use crate::relay::response::header_value;
 use crate::relay::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
-use crate::relay::search::{Wanted, unread};
+use crate::relay::search::Wanted;
 use crate::relay::timing::Timing;
 use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
@@ -29,7 +29,7 @@ use tokio::time::Instant;
 
 /// A manifest by tag or digest.
 pub(crate) struct ManifestWanted {
-    pub(super) parts: Arc<RelayParts>,
+    pub(super) parts: Arc<Context>,
     pub(super) image: Image,
     /// The kinds of manifest that are asked for.
     pub(super) kinds: ManifestKinds,
@@ -146,15 +146,8 @@ impl ManifestWanted {
     ) -> Result<Told, Rejection> {
         let fields = answer.fields;
         let (body, budget) = (answer.body, &self.parts.budget);
-        let body = body.read_counted(self.limit, budget, Kind::Manifests);
-        let mut body = body.await.map_err(unread)?;
-        if is_encoded {
-            let undone = undone(body, self.limit, (budget, Kind::Manifests)).await;
-            body = undone.map_err(|packed| match packed {
-                Packed::Broken(why) => Self::coded(why),
-                Packed::Refused(refused) => unread(refused.into()),
-            })?;
-        }
+        let memory = (self.limit, budget, Kind::Manifests);
+        let body = read_whole(body, memory, is_encoded, Self::coded).await?;
         let claims = Claims::of(&fields);
         let hard = Outcome::Hard(Failure::Content);
         match prove(&self.image.reference, &claims, &body) {

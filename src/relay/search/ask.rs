@@ -3,7 +3,7 @@
 use super::Wanted;
 use crate::exchange::{Answer, Ask, Error, Place};
 use crate::relay::candidates::Candidate;
-use crate::relay::context::RelayParts;
+use crate::relay::context::Context;
 use crate::relay::head::WORDS;
 use crate::upstream::Connection;
 use hyper::Method;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 /// The answer, and how long the first one took.
 pub(super) async fn ask<W: Wanted>(
-    parts: &RelayParts,
+    parts: &Context,
     wanted: &W,
     at: &Candidate,
     connection: Connection,
@@ -40,7 +40,7 @@ pub(super) async fn ask<W: Wanted>(
     }
 }
 
-async fn by_get(parts: &RelayParts, at: &Candidate, ask: Ask) -> Result<Answer, Error> {
+async fn by_get(parts: &Context, at: &Candidate, ask: Ask) -> Result<Answer, Error> {
     let ask = Ask {
         method: Method::GET,
         ..ask

@@ -4,7 +4,7 @@
 use crate::cache::Trust;
 use crate::lifecycle;
 use crate::relay::candidates::Candidate;
-use crate::relay::context::RelayParts;
+use crate::relay::context::Context;
 use crate::topology::{Failure, Outcome, OutcomeReport};
 use crate::upstream::{Connection, Error};
 use futures_util::FutureExt as _;
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 /// A connection, ready for a request. `trust`: whose request it is.
 pub(super) fn connect(
-    parts: &Arc<RelayParts>,
+    parts: &Arc<Context>,
     candidate: &Candidate,
     trust: Trust,
 ) -> impl Future<Output = Result<Connection, Error>> + Send + 'static + use<> {
@@ -25,7 +25,7 @@ pub(super) fn connect(
 
 /// A TCP connect that shows whether anybody is there.
 pub(super) fn knock(
-    parts: &Arc<RelayParts>,
+    parts: &Arc<Context>,
     candidate: &Candidate,
     trust: Trust,
 ) -> impl Future<Output = Result<(), Error>> + Send + 'static + use<> {
@@ -37,7 +37,7 @@ pub(super) fn knock(
 /// Runs `work` to its end whatever becomes of the caller, where there is a place for it; `unwanted` takes what nobody waits for any
 /// more.
 pub(super) fn detached<T, W>(
-    (parts, trust): (&Arc<RelayParts>, Trust),
+    (parts, trust): (&Arc<Context>, Trust),
     candidate: &Candidate,
     work: W,
     unwanted: fn(T),

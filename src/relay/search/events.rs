@@ -79,11 +79,7 @@ impl<W: Wanted> Search<W> {
     }
 
     fn rejected(&mut self, attempt: AttemptId, rejection: Rejection, took: Option<Duration>) {
-        let Some(candidate) = self
-            .attempts
-            .get(attempt)
-            .and_then(|slot| slot.candidate.clone())
-        else {
+        let Some(candidate) = self.candidate_of(attempt) else {
             // Nobody was found to ask: only DNS was waited for.
             let leg = self.attempts.get(attempt).map_or(0, |slot| slot.leg);
             self.candidates.exclude_leg(leg);
@@ -138,11 +134,7 @@ impl<W: Wanted> Search<W> {
     }
 
     pub(super) fn overdue(&mut self, attempt: AttemptId, late: Late) {
-        let Some(candidate) = self
-            .attempts
-            .get(attempt)
-            .and_then(|slot| slot.candidate.clone())
-        else {
+        let Some(candidate) = self.candidate_of(attempt) else {
             return;
         };
         let detail = match late {

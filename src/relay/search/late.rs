@@ -7,7 +7,7 @@ use super::{Event, Search, Wanted};
 use crate::cache::Trust;
 use crate::lifecycle::{self, deadline};
 use crate::relay::candidates::Candidate;
-use crate::relay::context::RelayParts;
+use crate::relay::context::Context;
 use crate::relay::outcome::Rejection;
 use crate::relay::timing::AttemptId;
 use crate::topology::{Failure, InFlight, Outcome, SourceId};
@@ -71,7 +71,7 @@ impl<W: Wanted> Search<W> {
 }
 
 async fn watch<G: 'static>(
-    parts: Arc<RelayParts>,
+    parts: Arc<Context>,
     mut running: Running<G>,
     mut late: Vec<Unanswered>,
     (hedged, trust): (bool, Trust),
@@ -105,7 +105,7 @@ async fn watch<G: 'static>(
 
 /// It was only slow.
 fn answered<G>(
-    (parts, trust): (&RelayParts, Trust),
+    (parts, trust): (&Context, Trust),
     candidate: &Candidate,
     result: Result<G, Rejection>,
     took: Option<Duration>,
@@ -139,7 +139,7 @@ fn answered<G>(
     }
 }
 
-fn is_silent(parts: &RelayParts, candidate: &Candidate) {
+fn is_silent(parts: &Context, candidate: &Candidate) {
     let endpoint = &candidate.endpoint;
     let limit = parts.timeouts.first_byte.as_secs_f32();
     let failure = Failure::Timeout;
@@ -151,7 +151,7 @@ fn is_silent(parts: &RelayParts, candidate: &Candidate) {
     report(parts, endpoint, Outcome::Hard(failure), detail);
 }
 
-fn time(parts: &RelayParts, candidate: &Candidate, took: Duration, now: Instant) {
+fn time(parts: &Context, candidate: &Candidate, took: Duration, now: Instant) {
     if let SourceId::Tier(_) = candidate.endpoint.source {
         let source = &candidate.endpoint.source;
         parts.hedging.answered(source, took, now);

@@ -4,7 +4,7 @@ use crate::cache::Trust;
 use crate::exchange::{self, Place};
 use crate::lifecycle::Panicked;
 use crate::relay::candidates::Candidate;
-use crate::relay::context::RelayParts;
+use crate::relay::context::Context;
 use crate::relay::outcome::Rejection;
 use crate::relay::rules::{Authority, Cause, FinalAnswer, Scope, left_alone};
 use crate::telemetry::{EventName, StateChange};
@@ -100,7 +100,7 @@ pub(super) fn told(outcome: Outcome, trust: Trust) -> Outcome {
 }
 
 /// Tells health; of what the agent itself broke it tells people instead.
-pub(crate) fn report(parts: &RelayParts, endpoint: &EndpointId, outcome: Outcome, detail: String) {
+pub(crate) fn report(parts: &Context, endpoint: &EndpointId, outcome: Outcome, detail: String) {
     if outcome == Outcome::Hard(Failure::Internal) {
         parts.sinks.journal.event(StateChange {
             event: EventName::AttemptFailed,
@@ -126,7 +126,7 @@ pub(crate) fn report(parts: &RelayParts, endpoint: &EndpointId, outcome: Outcome
 
 /// Successes at healthy endpoints are news only now and then; health knows when.
 pub(super) fn report_success(
-    parts: &RelayParts,
+    parts: &Context,
     candidate: &Candidate,
     first_byte: Option<Duration>,
     detail: String,

@@ -13,7 +13,7 @@ use crate::relay::blob::body::BlobBody;
 use crate::relay::blob::{BlobSource, BlobWanted};
 use crate::relay::record::RequestRecord;
 use crate::relay::transfer::Window;
-use crate::relay::{Relay, RelayParts};
+use crate::relay::{Context, Relay};
 use crate::route::RouteTable;
 use crate::telemetry::{Captured, EventName, Journal, RequestOutcome};
 use crate::topology::{EndpointStatus, Snapshot, Sources};
@@ -28,7 +28,7 @@ const CONTENT: &[u8] = &[7; 100_000];
 
 /// A pull path between two sources that have the content: the tier t1, and the registry itself.
 struct Bench {
-    parts: Arc<RelayParts>,
+    parts: Arc<Context>,
     route: Arc<Route>,
     journal: Captured,
     tier: EndpointId,
@@ -113,7 +113,7 @@ impl Bench {
             &Budget::unlimited(),
         );
         let sizes = home.path().join("sizes");
-        let relay = Relay::new(RelayParts::new(
+        let relay = Relay::new(Context::new(
             config.clone(),
             client,
             exchanger,

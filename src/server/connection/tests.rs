@@ -242,6 +242,14 @@ async fn large_bodies_reach_slow_readers_whole() {
     assert!(heard.ends_with(&large()));
 }
 
+#[tokio::test]
+async fn the_head_does_not_wait_for_the_first_piece() {
+    let mut stage = stage(LONG).await;
+    stage.say("GET /silent HTTP/1.1\r\n\r\n").await;
+    let head = stage.hear_one(0).await;
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+}
+
 /// With FIN containerd would glue the next host's tail to what is wrong.
 #[tokio::test]
 async fn a_body_that_breaks_says_whether_its_connection_ends_with_fin_or_with_a_reset() {

@@ -117,6 +117,7 @@ impl Service for Script {
                 Response::new(StatusCode::OK, self.full("slow"))
             }
             "/unknown" => Response::new(StatusCode::OK, self.pieces(hello(), "end", None)),
+            "/silent" => Response::new(StatusCode::OK, self.pieces(Vec::new(), "never", None)),
             "/none" => Response::new(StatusCode::OK, self.pieces(Vec::new(), "end", None)),
             "/break" => Response::new(StatusCode::OK, self.pieces(hello(), "break", None)),
             "/reset" => Response::new(StatusCode::OK, self.pieces(hello(), "reset", None)),
