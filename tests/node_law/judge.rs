@@ -91,8 +91,8 @@ impl Judge {
         self.name == "k3s"
     }
 
-    pub(crate) fn asks(&mut self, certs_d: &Path, registry: &str) -> View {
-        let question = serde_json::json!({ "root": certs_d, "registry": registry });
+    pub(crate) fn asks(&mut self, roots: &[PathBuf], registry: &str) -> View {
+        let question = serde_json::json!({ "roots": roots, "registry": registry });
         writeln!(self.questions, "{question}").expect("the judge listens");
         let mut answer = String::new();
         self.answers

@@ -59,6 +59,8 @@ struct Node {
     store: Store,
     config: Config,
     certs_d: PathBuf,
+    /// Where containerd looks: there, and below a second directory.
+    roots: Vec<PathBuf>,
     root: tempfile::TempDir,
 }
 
@@ -69,7 +71,8 @@ type Views = BTreeMap<(String, String), View>;
 impl Node {
     fn new(state: State) -> Self {
         let root = scratch();
-        let certs_d = state.write(root.path());
+        let roots = state.write(root.path());
+        let certs_d = roots[0].clone();
         let processes = if state.k3s {
             vec![Process {
                 pid: 7,
@@ -84,6 +87,7 @@ impl Node {
             store: Store::new(&root.path().join("state")),
             config: Config::from_toml(&state.config()).unwrap(),
             certs_d,
+            roots,
             root,
             state,
         }
@@ -114,7 +118,7 @@ impl Node {
         {
             for registry in REGISTRIES {
                 let key = (judge.name.to_owned(), registry.to_owned());
-                views.insert(key, judge.asks(&self.certs_d, registry));
+                views.insert(key, judge.asks(&self.roots, registry));
             }
         }
         views
@@ -234,6 +238,30 @@ fn base_is_whole(node: &Node, judges: &mut [Judge], without: &Views, left: &dyn 
     }
 }
 
+/// No view shows `dial_timeout`: its lines are those of the user's file.
+fn timeouts_stay(node: &Node, before: &Tree) {
+    let lines = |text: &str| {
+        let lines = text.lines().filter(|line| line.contains("dial_timeout"));
+        lines.map(str::to_owned).collect::<Vec<String>>()
+    };
+    for (path, (_, now)) in node
+        .tree()
+        .iter()
+        .filter(|(path, _)| path.ends_with("hosts.toml"))
+    {
+        if let Some((_, was)) = before.get(path) {
+            let (was, now) = (String::from_utf8_lossy(was), String::from_utf8_lossy(now));
+            let seed = node.state.seed;
+            assert_eq!(
+                lines(&ours_out(&now)),
+                lines(&was),
+                "seed {seed}: {}",
+                path.display()
+            );
+        }
+    }
+}
+
 /// Says what of the law is broken.
 fn judged(
     without: &View,
@@ -323,6 +351,10 @@ fn check(seed: u64, judges: &mut [Judge], seen: &mut BTreeSet<&'static str>) {
             })
         };
         base_is_whole(&node, judges, &without, &left);
+        timeouts_stay(&node, &before);
+        if node.roots.len() > 1 {
+            seen.insert("a second root");
+        }
         let with = node.views(judges);
         for ((judge, registry), without) in &without {
             let left = left(registry);
@@ -416,7 +448,7 @@ fn containerd_sees_nothing_but_the_agent_in_front() {
         "the law is broken by the seeds {broken:?}"
     );
     assert!(
-        count < 100 || seen.len() == 7,
+        count < 100 || seen.len() == 8,
         "not every kind was met: {seen:?}"
     );
 }

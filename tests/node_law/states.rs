@@ -95,8 +95,8 @@ impl State {
         text
     }
 
-    /// Makes the files, and says where certs.d is.
-    pub(crate) fn write(&self, root: &Path) -> PathBuf {
+    /// Makes the files, and says below which directories containerd looks; the first is ours to write in.
+    pub(crate) fn write(&self, root: &Path) -> Vec<PathBuf> {
         let chance = &mut Chance::new(self.seed ^ 0xf11e5);
         let (certs_d, config) = if self.k3s {
             let etc = root.join("var/lib/rancher/k3s/agent/etc/containerd");
@@ -126,7 +126,25 @@ impl State {
                 }
             }
         }
-        certs_d
+        let chance = &mut Chance::new(self.seed ^ 0x2007);
+        if self.k3s || chance.of(3, 4) {
+            return vec![certs_d];
+        }
+        // As containerd 2.2 does by itself.
+        let second = root.join("etc/docker/certs.d");
+        fs::create_dir_all(&second).unwrap();
+        let text = format!(
+            "version = 3\n[plugins.\"io.containerd.cri.v1.images\"]\nuse_local_image_pull = true\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \"{}:{}\"\n",
+            certs_d.display(),
+            second.display()
+        );
+        fs::write(certs_d.with_file_name("config.toml"), text).unwrap();
+        for registry in REGISTRIES.into_iter().chain(["_default"]) {
+            if chance.of(1, 2) {
+                self.directory(&second.join(registry), registry, chance);
+            }
+        }
+        vec![certs_d, second]
     }
 
     fn directory(&self, directory: &Path, registry: &str, chance: &mut Chance) {

@@ -1,6 +1,6 @@
 // Answers what containerd sees of a registry, by containerd's own code: ConfigureHosts of the version that go.mod names.
 //
-// Each line of the input is {"root": DIRECTORY, "registry": NAME}; each line of the output the view, in the order in
+// Each line of the input is {"roots": [DIRECTORY], "registry": NAME}; each line of the output the view, in the order in
 // which containerd asks: scheme, host, path, capabilities, headers, CAs and client certificates by their subjects,
 // skip_verify, rewrites (k3s's fork). With SSL_CERT_FILE and SSL_CERT_DIR empty the CAs are those of the files alone.
 package main
@@ -18,8 +18,8 @@ import (
 )
 
 type request struct {
-	Root     string `json:"root"`
-	Registry string `json:"registry"`
+	Roots    []string `json:"roots"`
+	Registry string   `json:"registry"`
 }
 
 type seenHost struct {
@@ -50,7 +50,7 @@ func main() {
 			os.Exit(1)
 		}
 		var seen view
-		hosts, err := hostsBelow(asked.Root)(asked.Registry)
+		hosts, err := hostsBelow(asked.Roots)(asked.Registry)
 		if err != nil {
 			seen.Error = err.Error()
 		}
@@ -60,6 +60,19 @@ func main() {
 		if err := out.Encode(seen); err != nil {
 			os.Exit(1)
 		}
+	}
+}
+
+// firstOf looks below one root after the other, as the CRI plugin does with a config_path of several directories.
+func firstOf(roots []string, below func(string) func(string) (string, error)) func(string) (string, error) {
+	return func(registry string) (string, error) {
+		dir, err := "", error(nil)
+		for _, root := range roots {
+			if dir, err = below(root)(registry); err == nil {
+				break
+			}
+		}
+		return dir, err
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 
 type registryHost = docker.RegistryHost
 
-// hostsBelow is how containerd finds the hosts of a registry below a directory of host configurations.
-func hostsBelow(root string) func(string) ([]registryHost, error) {
-	options := config.HostOptions{HostDir: config.HostDirFromRoot(root)}
+// hostsBelow is how containerd finds the hosts of a registry below directories of host configurations.
+func hostsBelow(roots []string) func(string) ([]registryHost, error) {
+	options := config.HostOptions{HostDir: firstOf(roots, config.HostDirFromRoot)}
 	return config.ConfigureHosts(context.Background(), options)
 }
