@@ -195,6 +195,20 @@ async fn the_get_by_digest_goes_where_the_head_was_answered() {
     // Why it has not got it is said to GET alone.
     assert_eq!(lab.asked(2).await, ["HEAD tag", "GET tag"]);
     assert_eq!(asked(&lab.tiers[1], 2).await, ["HEAD tag", "GET digest"]);
+    // A client's GET by tag goes the same way, for what this node has not got.
+    let lab = Lab::new(2).await;
+    lab.tiers[0].script(|request| {
+        let may_pull = request.header("authorization").is_some();
+        let gone = Reply::error(404, "NOT_FOUND", "artifact not found");
+        (may_pull && request.path.ends_with("/manifests/1")).then_some(gone)
+    });
+    let got = lab.node.pull("manifests/1").await;
+    assert_eq!(
+        (by(&got), &got.body),
+        ("t2".to_owned(), &lab.image.top.body)
+    );
+    assert_eq!(lab.asked(2).await, ["HEAD tag", "GET tag"]);
+    assert_eq!(asked(&lab.tiers[1], 2).await, ["HEAD tag", "GET digest"]);
 }
 
 /// HEADs and GETs by tag of many clients at once are one HEAD, and a Harbor that takes its time has half a second before another
@@ -223,6 +237,21 @@ async fn many_clients_are_one_head_at_one_harbor() {
     futures_util::future::join_all(clients).await;
     assert_eq!(lab.asked(1).await, ["HEAD tag"]);
     assert!(lab.tiers[1].requests().is_empty());
+    // Who takes other kinds of manifest may mean another one by the tag.
+    let kinds = [
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json",
+    ];
+    let clients = (0..8).map(|n| {
+        let (node, accept) = (&lab.node, [("Accept", kinds[n % 2])]);
+        async move {
+            let what = crate::node::target("manifests/1");
+            let got = node.ask("HEAD", &what, &accept).await;
+            assert_eq!(got.status, 200);
+        }
+    });
+    futures_util::future::join_all(clients).await;
+    assert_eq!(lab.asked(2).await, ["HEAD tag"; 2]);
 }
 
 /// What cannot be believed is asked for by GET, at the same address and in the same request.
