@@ -43,9 +43,6 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Threads that relay, at most: one hashes about 1 GB/s, two saturate a node's network, and more would only cost.
-const MOST_DATA_THREADS: usize = 2;
-
 /// Known sizes are written down this often.
 const KEEP_SIZES: Duration = Duration::from_secs(60);
 
@@ -83,7 +80,7 @@ pub struct Bound {
 /// # Errors
 /// What kept it from starting, or which task failed.
 pub fn run(start: Start, loaded: Loaded, rejected: Option<Vec<Problem>>) -> Result<(), Error> {
-    let data = DataPlane::start(data_threads()).map_err(Error::Process)?;
+    let data = DataPlane::of_this_machine().map_err(Error::Process)?;
     let control = control_runtime()?;
     let ended = control.block_on(async {
         let signals = Signals::of_process().map_err(Error::Process)?;
@@ -100,12 +97,6 @@ fn control_runtime() -> Result<Runtime, Error> {
     let mut builder = Builder::new_current_thread();
     builder.enable_all().max_blocking_threads(2);
     builder.build().map_err(Error::Process)
-}
-
-/// As many as the node has cores, up to the most.
-fn data_threads() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    cores.clamp(1, MOST_DATA_THREADS)
 }
 
 /// The daemon while it runs.

@@ -13,6 +13,9 @@ use tokio::sync::oneshot;
 /// Threads that may block, per runtime: for files.
 const BLOCKING: usize = 2;
 
+/// Threads that relay, at most: one hashes about 1 GB/s, two saturate a node's network, and more would only cost.
+const MOST: usize = 2;
+
 /// Where connections are served. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Threads(Arc<Workers>);
@@ -48,6 +51,15 @@ pub fn thread_number() -> usize {
 // === impl DataPlane ===
 
 impl DataPlane {
+    /// Starts as many threads as the machine has cores, up to the most.
+    ///
+    /// # Errors
+    /// A runtime or a thread that cannot be made.
+    pub fn of_this_machine() -> io::Result<Self> {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Self::start(cores.clamp(1, MOST))
+    }
+
     /// Starts so many threads.
     ///
     /// # Errors
