@@ -7,6 +7,7 @@ use super::*;
 use crate::admission::Lookup;
 use crate::config::{BaseUrl, Probe, ProbeKind, Tls};
 use crate::lifecycle::Drain;
+use crate::node::{Trouble, TroubleKind};
 use crate::telemetry::Text;
 use crate::telemetry::{AccessRecord, EventName, RequestOutcome, StateChange};
 use crate::topology::{
@@ -248,6 +249,34 @@ async fn status_shows_the_published_state() {
     assert_eq!(status.traffic.requests["served"], 1);
     assert_eq!(status.traffic.relayed_bytes["replica"], 4096);
     assert_eq!(status.node_files, "not managed: [server] listen is empty");
+}
+
+#[test]
+fn a_file_that_is_left_alone_is_shown_with_the_reason() {
+    let mut stage = stage();
+    let trouble = Trouble {
+        path: "/c/ghcr.io/hosts.toml".into(),
+        kind: TroubleKind::Left,
+        why: "containerd ignores it".to_owned(),
+    };
+    let files = NodeFilesStatus {
+        state: FilesState::Degraded,
+        reason: "/c/ghcr.io/hosts.toml: containerd ignores it".to_owned(),
+        troubles: vec![trouble],
+        ..NodeFilesStatus::default()
+    };
+    stage.view.node_files = watch::channel(Arc::new(files)).1;
+    let status = Status::of(&stage.view, Instant::now());
+    let shown = &status.node_troubles[0];
+    assert_eq!(
+        [&shown.path, &shown.kind, &shown.why],
+        ["/c/ghcr.io/hosts.toml", "left", "containerd ignores it"]
+    );
+    let said = status
+        .reasons
+        .iter()
+        .any(|reason| reason.what.contains("containerd ignores it"));
+    assert!(said, "{:?}", status.reasons);
 }
 
 /// `systemctl start` has returned, and the files are being looked at: the answer waits for that.

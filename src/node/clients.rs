@@ -40,18 +40,8 @@ pub fn drop_in(config: &Config, agent: &str, client: Client) -> DropIn {
     };
     let hosts = desired(config, &situation);
     let mut drop_in = match client {
-        Client::Crio => registries_conf(
-            &hosts,
-            agent,
-            "/etc/containers/registries.conf.d/50-harbor-pilot.conf",
-            "systemctl reload crio reads it",
-        ),
-        Client::Podman => registries_conf(
-            &hosts,
-            agent,
-            "/etc/containers/registries.conf.d/50-harbor-pilot.conf",
-            "the next command reads it",
-        ),
+        Client::Crio => registries_conf(&hosts, agent, "systemctl reload crio reads it"),
+        Client::Podman => registries_conf(&hosts, agent, "the next command reads it"),
         Client::Docker => daemon_json(&hosts, agent),
     };
     if config.server.require_header.is_some() {
@@ -65,7 +55,7 @@ pub fn drop_in(config: &Config, agent: &str, client: Client) -> DropIn {
 
 /// containers/image sends no `ns`: the registry stands in the path. The list of mirrors ends in `location` by
 /// itself, so where the registry may not be asked, the agent is the location (design F6).
-fn registries_conf(hosts: &[DesiredHost], agent: &str, path: &'static str, note: &str) -> DropIn {
+fn registries_conf(hosts: &[DesiredHost], agent: &str, note: &str) -> DropIn {
     let agent = authority(agent);
     let mut text = "# Written by \"harbor-pilot plan --for\": these registries are pulled through the agent.\n".to_owned();
     for host in hosts {
@@ -88,7 +78,7 @@ fn registries_conf(hosts: &[DesiredHost], agent: &str, path: &'static str, note:
         .unwrap_or_default();
     }
     DropIn {
-        path,
+        path: "/etc/containers/registries.conf.d/50-harbor-pilot.conf",
         text,
         notes: vec![note.to_owned()],
     }

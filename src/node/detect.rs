@@ -115,12 +115,11 @@ impl Found {
     /// The word for metrics and people.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::K3sServer | Self::K3sAgent => "k3s",
-            Self::Rke2Server | Self::Rke2Agent => "rke2",
+        let family = self.family().map(Family::name);
+        family.unwrap_or(match self {
             Self::Containerd => "containerd",
-            Self::None => "none",
-        }
+            _ => "none",
+        })
     }
 
     /// Whether it generates its host configurations from registries.yaml, and its containerd is the patched one.
@@ -140,14 +139,12 @@ impl Found {
 
 impl std::fmt::Display for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::K3sServer => "k3s server",
-            Self::K3sAgent => "k3s agent",
-            Self::Rke2Server => "rke2 server",
-            Self::Rke2Agent => "rke2 agent",
-            Self::Containerd => "containerd",
-            Self::None => "none",
-        })
+        f.write_str(self.word())?;
+        match self {
+            Self::K3sServer | Self::Rke2Server => f.write_str(" server"),
+            Self::K3sAgent | Self::Rke2Agent => f.write_str(" agent"),
+            Self::Containerd | Self::None => Ok(()),
+        }
     }
 }
 

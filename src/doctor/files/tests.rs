@@ -267,6 +267,24 @@ fn registries_yaml_is_read_as_the_next_start_will() {
 }
 
 #[test]
+fn a_file_that_is_left_alone_is_said_with_the_reason() {
+    let mut facts = facts(true, Some(FIRST));
+    facts.left.push(Left {
+        path: "/c/ghcr.io/hosts.toml".into(),
+        why: "containerd 2.1 ignores a file with the capability \"fly\"".to_owned(),
+        waits: false,
+    });
+    let check = files(&facts);
+    let finding = &check.findings[0];
+    assert_eq!(finding.subject, "/c/ghcr.io/hosts.toml");
+    assert!(
+        finding.what.contains("the capability \"fly\""),
+        "{finding:?}"
+    );
+    assert_eq!(finding.severity, Severity::Error);
+}
+
+#[test]
 fn without_a_runtime_or_a_tier_there_is_nothing_to_check() {
     let mut bare = facts(true, None);
     bare.has_tiers = false;

@@ -117,17 +117,16 @@ fn containerd_of(facts: &Facts, family: Family) -> Option<PathBuf> {
 
 /// Files first, the unit's arguments over them, as k3s does.
 pub(super) fn flags(facts: &Facts, family: Family) -> Flags {
-    let mut flags = Flags::default();
-    for text in facts.config_files(family.name()) {
-        if let Ok(Value::Mapping(map)) = yaml_serde::from_str::<Value>(&text.text) {
-            from_file(&map, &mut flags);
-        }
-    }
     let unit = family
         .units()
         .into_iter()
         .find_map(|unit| facts.units.get(unit));
-    for (name, value) in arguments(unit.map_or(&[], Vec::as_slice)) {
+    let files = facts.config_files(family.name()).iter();
+    let said = files
+        .flat_map(|text| settings(&text.text))
+        .chain(arguments(unit.map_or(&[], Vec::as_slice)));
+    let mut flags = Flags::default();
+    for (name, value) in said {
         set(&mut flags, &name, value.as_deref());
     }
     for path in [&mut flags.data_dir, &mut flags.private_registry] {
@@ -136,16 +135,17 @@ pub(super) fn flags(facts: &Facts, family: Family) -> Flags {
     flags
 }
 
-fn from_file(map: &Mapping, flags: &mut Flags) {
-    for (key, value) in map {
-        let Value::String(key) = key else { continue };
+fn settings(text: &str) -> Vec<(String, Option<String>)> {
+    let map: Mapping = yaml_serde::from_str(text).unwrap_or_default();
+    let settings = map.into_iter().filter_map(|(key, value)| {
         let value = match value {
-            Value::String(text) => Some(text.clone()),
+            Value::String(text) => Some(text),
             Value::Bool(truth) => Some(truth.to_string()),
             _ => None,
         };
-        set(flags, key, value.as_deref());
-    }
+        Some((key.as_str()?.to_owned(), value))
+    });
+    settings.collect()
 }
 
 fn set(flags: &mut Flags, name: &str, value: Option<&str>) {

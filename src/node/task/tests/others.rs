@@ -144,6 +144,39 @@ async fn a_tier_that_is_not_looked_up_yet_stays_in_the_file() {
     daemon.end();
 }
 
+/// The others are written all the same.
+#[tokio::test]
+async fn a_registry_whose_file_containerd_ignores_is_left_alone_and_said_with_the_reason() {
+    let root = tempdir().unwrap();
+    let hosts = root.path().join(CERTS_D).join("docker.io/hosts.toml");
+    fs::create_dir_all(hosts.parent().unwrap()).unwrap();
+    let text = "[host.\"https://mirror.example\"]\n  capabilities = [\"pull\", \"fly\"]\n";
+    fs::write(&hosts, text).unwrap();
+    let daemon = Daemon::start_in(root, CONFIG).await;
+    let status = daemon.status.clone();
+    daemon
+        .until("degraded", || status.borrow().state == FilesState::Degraded)
+        .await;
+    let now = status.borrow().clone();
+    let [trouble] = &now.troubles[..] else {
+        panic!("one file: {now:?}");
+    };
+    assert_eq!((&trouble.path, trouble.kind), (&hosts, TroubleKind::Left));
+    assert!(trouble.why.contains("\"fly\""), "{trouble:?}");
+    assert!(now.reason.contains(&trouble.why), "{now:?}");
+    assert_eq!(daemon.count(EventName::HostsWriteFailed), 1);
+    assert_eq!(fs::read_to_string(&hosts).unwrap(), text);
+    assert!(
+        daemon
+            .root
+            .path()
+            .join(CERTS_D)
+            .join("ghcr.io/hosts.toml")
+            .exists()
+    );
+    daemon.end();
+}
+
 const STOCK: &str = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = ";
 
 /// On a node whose containerd reads no host configurations pulls go past the agent: that is said, and seen to be over within
