@@ -122,7 +122,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Take exactly our changes out of the node's files again
+    /// Take the agent's own lines out of the node's files again
     Restore {
         /// Print JSON
         #[arg(long)]

@@ -4,6 +4,7 @@ use super::harbor::Harbor;
 use super::metrics::Metrics;
 use super::settings::Settings;
 use super::verdict::Verdict;
+use crate::lifecycle::deadline;
 use crate::telemetry::{EventName, Journal, StateChange};
 use std::future::Future;
 use std::sync::Arc;
@@ -99,7 +100,7 @@ impl Asker {
             }
         };
         // A question under way may have begun just before this request: it ends, and one more may be wanted.
-        let until = asked + self.limit + LEEWAY;
+        let until = deadline(asked, self.limit.saturating_add(LEEWAY));
         let silent = || {
             Arc::new(Verdict::unhealthy(
                 "the question to Harbor did not end in time",

@@ -148,8 +148,7 @@ impl Mirror {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         looks.reset();
-        let mut changes = interval(watch::PAUSE);
-        changes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next_look = Instant::now();
         let mut cause = Some(Cause::Started);
         loop {
             if let Some(cause) = cause.take() {
@@ -173,8 +172,12 @@ impl Mirror {
                     Ok(()) => Some(Cause::PortChanged),
                     Err(_) => return,
                 },
-                // Cancel safe: a tick is taken or stays.
-                _ = changes.tick() => self.files_changed().await.then_some(Cause::SomethingChanged),
+                // Cancel safe: it only waits.
+                () = sleep_until(next_look) => {
+                    let changed = self.files_changed().await;
+                    next_look = Instant::now() + self.watch.pause();
+                    changed.then_some(Cause::SomethingChanged)
+                }
                 // Cancel safe: it only waits.
                 () = until(wake) => {
                     let due = self.retry_at.is_some_and(|at| at <= Instant::now());

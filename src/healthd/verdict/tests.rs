@@ -58,11 +58,7 @@ fn the_verdict_follows_what_is_required() {
         (&unknown, "core", ""),
         (&without_redis, "all", ""),
         (&without_redis, pulls, "redis: not in Harbor's answer"),
-        (
-            &whole.replace(r#""status":"healthy"}"#, r#""status":"healthy"}"#),
-            "chartmuseum",
-            "chartmuseum: not in Harbor's answer",
-        ),
+        (&whole, "chartmuseum", "chartmuseum: not in Harbor's answer"),
         (
             &list("unhealthy", &[]),
             "all",
