@@ -6,7 +6,7 @@ use crate::node::{Node, Package, Runtime};
 
 #[test]
 fn the_health_responders_unit_runs_as_shipped() {
-    let mut lab = Lab::start();
+    let lab = Lab::start();
     let node = Node::boot(&lab, Release::Bookworm, Runtime::Containerd);
     let machine = &node.machine;
     node.install(Package::First);
