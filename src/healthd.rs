@@ -2,7 +2,7 @@
 //! load balancers and DNS health checks. It stands in for the responder that GlueOps runs on port 1337.
 //!
 //! However many ask, Harbor is asked once per `cache`, one question at a time: each request to Harbor is a session in its
-//! Redis. What Harbor's answer means is decided by [`verdict`], which is pure.
+//! Redis. What Harbor's answer means is decided by `healthd::verdict`, which is pure.
 
 mod answer;
 mod asker;
