@@ -255,7 +255,7 @@ impl Client {
         })
     }
 
-    /// One that is at hand, else one of another thread, which goes over to this one.
+    /// One that is at hand, else one of another thread, which moves to this one.
     fn take(&self, key: &Key) -> Option<Connection> {
         let (here, now) = (lifecycle::thread_number(), Instant::now());
         let next = || {

@@ -86,7 +86,7 @@ const HEAD: &str = "\
 ";
 
 const IN_FILE: &str = "\
-# While the agent is away, containerd may ask this tier itself, so that pulls go on. What that means: containerd
+# While the agent is down, containerd may ask this tier itself, so that pulls continue. What that means: containerd
 # hands a pod's pull secret to any host that answers 401, and Harbor always does. Write false if this Harbor
 # must never see those secrets. It has to be false once the tier gets a username.
 in_file = true

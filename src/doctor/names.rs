@@ -92,7 +92,7 @@ fn differences(check: &mut Check, one: &SourceFacts, who: &str) {
         (Ok(_), Some(Err(why))) => check.warn(
             Code::DnsDiffers,
             host,
-            format!("{who} know it, those of /etc/resolv.conf do not ({why}): containerd cannot go there itself while the agent is away"),
+            format!("{who} know it, those of /etc/resolv.conf do not ({why}): containerd cannot go there itself while the agent is down"),
             "give the node's /etc/resolv.conf servers that know the name",
         ),
         _ => {}

@@ -33,7 +33,7 @@ impl Socket {
         self.thread == thread
     }
 
-    /// Goes over to the current thread's runtime, which costs two system calls.
+    /// Moves to the current thread's runtime, which costs two system calls.
     ///
     /// # Errors
     /// The runtime cannot take it; then it is closed.

@@ -53,9 +53,9 @@ impl HostsFile {
 
 /// The directories in which containerd looks for a registry before `_default`, in its order (containerd-k3s-facts 1.3).
 pub(super) fn directories(certs_d: &Path, registry: &str) -> Vec<PathBuf> {
-    let spelled = registry.rsplit_once(':');
-    let spelled = spelled.map(|(host, port)| certs_d.join(format!("{host}_{port}_")));
-    spelled
+    let by_containerd = registry.rsplit_once(':');
+    let by_containerd = by_containerd.map(|(host, port)| certs_d.join(format!("{host}_{port}_")));
+    by_containerd
         .into_iter()
         .chain([certs_d.join(registry)])
         .collect()

@@ -180,7 +180,7 @@ impl Pooled {
         self.stream.socket().is_of(thread)
     }
 
-    /// Goes over to the current thread's runtime, so that it wakes nobody else.
+    /// Moves to the current thread's runtime, so that it wakes nobody else.
     pub(super) fn move_here(&mut self) -> io::Result<()> {
         self.stream.socket().move_here()
     }

@@ -291,7 +291,7 @@ fn no_way_round_after_handover(it: &mut Node) {
     assert_upstream_was_left_alone(it);
 }
 
-/// `direct = false` alone: CORE may serve containerd while the agent is away, and nobody else.
+/// `direct = false` alone: CORE may serve containerd while the agent is down, and nobody else.
 fn closed_with_a_tier_in_the_file(it: &mut Node) {
     it.begin(&AgentOptions {
         direct: false,

@@ -66,7 +66,7 @@ impl Client {
             ])
             .arg(format!("docker://{}", self.image.by_tag("docker.io")))
             .arg(format!("oci:{}:1", target.display()))
-            // For the registry itself, which skopeo asks when the agent is away.
+            // For the registry itself, which skopeo asks when the agent is down.
             .env("SSL_CERT_FILE", self.lab.ca());
         command.output().unwrap()
     }

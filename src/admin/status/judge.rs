@@ -4,7 +4,7 @@ use super::Status;
 use crate::admin::verdict::{About, Reason, Verdict};
 use crate::node::FilesState;
 
-/// Where nobody is left to serve a pull, this is why the agent is not ready.
+/// Where no source is left for a pull, this is why the agent is not ready.
 pub(in crate::admin) const NO_SOURCE: &str =
     "no tier is ready, and no registry can be asked directly";
 

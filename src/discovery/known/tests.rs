@@ -209,7 +209,7 @@ fn upstreams_are_asked_about_when_wanted_and_served_for_an_hour() {
     assert!(known.is_due(hour));
     known.started(hour, seconds(5));
     assert!(published(&known, hour).is_empty(), "not before the answer");
-    // DNS is away: the old set is better than none.
+    // DNS is down: the old set is better than none.
     known.failed("timed out", hour);
     let set = known.published(hour);
     assert!(set.stale);

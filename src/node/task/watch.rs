@@ -125,7 +125,7 @@ mod tests {
             fs::write(&file, "ab").unwrap();
             assert!(sees("a write in place"), "{round}");
             fs::rename(&directory, certs_d.join("old")).unwrap();
-            assert!(sees("a directory that is away"), "{round}");
+            assert!(sees("a directory that is gone"), "{round}");
             fs::rename(certs_d.join("old"), &directory).unwrap();
             assert!(sees("one that is there again"), "{round}");
             // ext4 gives the new directory the number of the old one.

@@ -194,7 +194,7 @@ impl BlobBody {
                 continue;
             }
             if self.source.is_none() && self.resumption.is_none() {
-                return Err(self.give_up("nobody is left"));
+                return Err(self.give_up("no source is left"));
             }
             match self.wait().await {
                 Event::Source(Some(Ok(chunk))) => {
