@@ -27,7 +27,7 @@ pub mod plan;
 mod report;
 pub mod restore;
 
-pub(in crate::cli) use report::chain;
+pub(in crate::cli) use crate::node::files::chain;
 
 use super::status;
 use crate::admin::{State, Status};

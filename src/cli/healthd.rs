@@ -72,7 +72,7 @@ pub(super) fn run(
     {
         Ok(log) => log,
         Err(error) => {
-            eprint(&format!("harbor-pilot: {}", super::run::chain(&error)));
+            eprint(&format!("harbor-pilot: {}", super::files::chain(&error)));
             return USAGE;
         }
     };
@@ -98,7 +98,7 @@ pub(super) fn run(
     match served {
         Ok(()) => 0,
         Err(error) => {
-            tracing::error!("{}", super::run::chain(&error));
+            tracing::error!("{}", super::files::chain(&error));
             1
         }
     }

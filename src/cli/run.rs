@@ -1,6 +1,7 @@
 //! `harbor-pilot run`: sets up the log, loads the configuration, runs the daemon.
 
-use super::{USAGE, eprint, files};
+use super::files::{self, chain};
+use super::{USAGE, eprint};
 use crate::admission::Lookup;
 use crate::app::{self, Error, Start};
 use crate::config::{Config, Loader};
@@ -89,16 +90,4 @@ fn give_way(config: &Config) {
         Ok(None) => {}
         Err(error) => tracing::error!("{}", chain(&error)),
     }
-}
-
-/// An error with everything behind it.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -15,7 +15,7 @@ mod starts;
 
 pub use execute::{Done, Outcome, execute};
 pub use leave::{Released, hand_over, release};
-pub(in crate::node) use look::chain;
+pub(crate) use look::chain;
 use look::standing;
 pub use look::{Disk, look};
 pub use pass::{Everything, Hooks, Pass, Passed, Tiers, agent_of, preview, run};

@@ -33,7 +33,7 @@ pub fn run(args: &FilesArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> 
     let passed = match files::run(&pass, LOCK_WAIT, true, &mut Everything) {
         Ok(passed) => passed,
         Err(error) => {
-            writeln!(stderr, "error: {}", report::chain(&error))?;
+            writeln!(stderr, "error: {}", super::chain(&error))?;
             return Ok(FAILED);
         }
     };

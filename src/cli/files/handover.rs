@@ -155,7 +155,7 @@ pub fn run(
         writeln!(
             stderr,
             "error: {}; the agent was taken out of the files in which its marks were found",
-            report::chain(error)
+            super::chain(error)
         )?;
     }
     for path in &handed.marked {

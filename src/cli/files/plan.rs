@@ -38,7 +38,7 @@ pub fn run(
     let passed = match files::preview(&pass) {
         Ok(passed) => passed,
         Err(error) => {
-            writeln!(stderr, "error: {}", report::chain(&error))?;
+            writeln!(stderr, "error: {}", super::chain(&error))?;
             return Ok(FAILED);
         }
     };

@@ -4,20 +4,7 @@ use crate::cli::json::pretty;
 use crate::node::files::{Done, Left, Outcome, Passed, Plan, Step};
 use crate::node::ledger::Kind;
 use serde_json::{Value, json};
-use std::error::Error;
 use std::io::{self, Write};
-
-/// An error with everything behind it.
-pub(in crate::cli) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
 
 /// What a step does to its file.
 pub(super) fn action(step: &Step) -> &'static str {
@@ -42,7 +29,7 @@ pub(super) fn result(done: Option<&Done>) -> (&'static str, Option<String>) {
             "waits",
             Some("what it depends on could not be written".to_owned()),
         ),
-        Some(Outcome::Failed(error)) => ("failed", Some(chain(error))),
+        Some(Outcome::Failed(error)) => ("failed", Some(super::chain(error))),
     }
 }
 

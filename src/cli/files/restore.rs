@@ -19,7 +19,7 @@ pub fn run(args: &FilesArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> 
     let released = match files::release(&store, &places, LOCK_WAIT) {
         Ok(released) => released,
         Err(error) => {
-            writeln!(stderr, "error: {}", report::chain(&error))?;
+            writeln!(stderr, "error: {}", super::chain(&error))?;
             return Ok(FAILED);
         }
     };
@@ -52,7 +52,7 @@ pub fn run(args: &FilesArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> 
         writeln!(
             stderr,
             "error: {}; our marks were taken out where they were found (in {}); a daemon that runs puts them in again once the ledger can be used",
-            report::chain(error),
+            super::chain(error),
             places
                 .all()
                 .map(|path| path.display().to_string())

@@ -56,7 +56,7 @@ pub fn look(paths: &BTreeSet<PathBuf>, ledger: &Ledger) -> Disk {
 }
 
 /// An error with everything behind it.
-pub(in crate::node) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
