@@ -51,7 +51,7 @@ use crate::oci::{ErrorCode, ResourceKind};
 use crate::route::RouteTable;
 use crate::telemetry::RequestOutcome;
 use context::Rules;
-use hyper::StatusCode;
+use http::StatusCode;
 use record::RequestRecord;
 use refusal::{broken, not_routed, refusal};
 use std::path::Path;

@@ -28,8 +28,8 @@ use harbor_pilot::config::Credential;
 use harbor_pilot::exchange::{Answer, Ask, Error, Exchanger};
 use harbor_pilot::topology::{EndpointId, Source, SourceKind, Sources};
 use harbor_pilot::upstream::Client;
-use hyper::Method;
-use hyper::header::HeaderValue;
+use http::Method;
+use http::header::HeaderValue;
 use std::sync::Arc;
 use support::{FakeRegistry, Image, Names, endpoint, source, timeouts};
 

@@ -8,9 +8,9 @@ use crate::metrics::{Format, Scrape, TierGauge};
 use crate::printable::{json, printable};
 use crate::topology::SourceId;
 use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
-use hyper::header::{self, HeaderValue};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use std::net::IpAddr;
 use tokio::time::Instant;
 

@@ -4,11 +4,11 @@
 use crate::admission::{Admission, Place};
 use crate::lifecycle::spawn_detached;
 use bytes::Bytes;
+use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::Future;

@@ -14,8 +14,8 @@ use crate::topology::{
     EndpointId, EndpointState, EndpointStatus, Failure, Source, SourceId, SourceKind, SourceState,
 };
 use bytes::Bytes;
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;

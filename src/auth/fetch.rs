@@ -10,8 +10,8 @@ use crate::topology::Failure;
 use crate::upstream::{Error, Request, Response};
 use base64::Engine as _;
 use flate2::read::MultiGzDecoder;
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, RETRY_AFTER};
-use hyper::{Method, StatusCode};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use http::{Method, StatusCode};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::io::Read as _;
@@ -172,7 +172,7 @@ impl Asked<'_> {
         };
         let made = || {
             let mut request = Request::new(&Method::GET, &self.at.target, &host)?
-                .with(&hyper::header::USER_AGENT, USER_AGENT)?
+                .with(&http::header::USER_AGENT, USER_AGENT)?
                 .with(&ACCEPT, "application/json")?
                 .with(&ACCEPT_ENCODING, "identity")?;
             if let Some(credential) = self.credential {

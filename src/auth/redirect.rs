@@ -5,8 +5,8 @@ use super::named_url::NamedUrl;
 use super::reach::Hop;
 use crate::http1::Fields;
 use crate::topology::Source;
-use hyper::StatusCode;
-use hyper::header::LOCATION;
+use http::StatusCode;
+use http::header::LOCATION;
 use std::borrow::Cow;
 
 /// Redirects followed in one exchange, as Go's client and so containerd does.

@@ -16,7 +16,7 @@ use crate::lifecycle::{self, deadline};
 use crate::metrics::Metrics;
 use crate::topology::{EndpointId, Failure, Source};
 use entries::{Current, Entries, Entry};
-use hyper::header::HeaderValue;
+use http::header::HeaderValue;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;

@@ -11,8 +11,8 @@ use crate::auth::{
 };
 use crate::topology::{EndpointId, Failure, Source, SourceKind};
 use crate::upstream::{self, Body, Connection, Request, Response};
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderName, RANGE};
-use hyper::{Method, StatusCode};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderName, RANGE};
+use http::{Method, StatusCode};
 use std::future::Future;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -333,7 +333,7 @@ impl<'a> Run<'a> {
             &ask.method
         };
         let mut request = Request::new(method, &at.target, &host)?
-            .with(&hyper::header::USER_AGENT, USER_AGENT)?
+            .with(&http::header::USER_AGENT, USER_AGENT)?
             .with(&ACCEPT_ENCODING, "identity")?
             .with(&ACCEPT, &ask.accept)?
             .with(&REQUEST_ID, &*ask.request_id)?;

@@ -6,7 +6,7 @@ use super::{Ask, Exchanger};
 use crate::auth::TokenKey;
 use crate::config::BaseUrl;
 use crate::topology::{EndpointId, Source, SourceKind};
-use hyper::header::HeaderValue;
+use http::header::HeaderValue;
 use std::sync::Arc;
 use tokio::time::Instant;
 

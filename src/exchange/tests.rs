@@ -5,7 +5,7 @@ use crate::auth::testing::source;
 use crate::auth::{Hop, Position, follow, instead_of_http, location, parse_challenges};
 use crate::http1::Fields;
 use crate::topology::SourceKind;
-use hyper::StatusCode;
+use http::StatusCode;
 
 #[test]
 fn what_a_401_leads_to() {

@@ -3,7 +3,7 @@
 use crate::auth::{Challenge, parse_challenges};
 use crate::http1::Fields;
 use crate::upstream::Body;
-use hyper::header::WWW_AUTHENTICATE;
+use http::header::WWW_AUTHENTICATE;
 use std::time::Duration;
 use tokio::time::timeout;
 

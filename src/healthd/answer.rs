@@ -4,9 +4,9 @@ use super::metrics::Metrics;
 use super::verdict::Verdict;
 use crate::metrics::Format;
 use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
 
 /// Why the answer is 503, for people who look with curl.
 const REASON: HeaderName = HeaderName::from_static("x-harbor-pilot-reason");
@@ -64,7 +64,7 @@ pub(super) fn metrics<B>(request: &Request<B>, metrics: &Metrics) -> Response<Fu
         *response.status_mut() = StatusCode::NOT_FOUND;
         return response;
     }
-    let accept = request.headers().get(hyper::header::ACCEPT);
+    let accept = request.headers().get(http::header::ACCEPT);
     let format = Format::accepted_by(accept.and_then(|accept| accept.to_str().ok()));
     let mut response = Response::new(Full::from(metrics.render(format)));
     let kind = HeaderValue::from_static(format.content_type());

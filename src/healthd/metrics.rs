@@ -2,7 +2,7 @@
 
 use super::verdict::Verdict;
 use crate::metrics::{Format, render_registry};
-use hyper::StatusCode;
+use http::StatusCode;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;

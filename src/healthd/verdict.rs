@@ -1,7 +1,7 @@
 //! What Harbor's answer to `GET /api/v2.0/health` means. Pure.
 
 use crate::printable::blanked;
-use hyper::StatusCode;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 

@@ -3,9 +3,9 @@
 use super::fields::{FIELDS, content_length, is_connection, last_coding, length_of};
 use super::{Fields, Framing, Wrong};
 use bytes::{Buf, BytesMut};
+use http::StatusCode;
+use http::header::CONTENT_LENGTH;
 use httparse::ParserConfig;
-use hyper::StatusCode;
-use hyper::header::CONTENT_LENGTH;
 use std::mem::MaybeUninit;
 
 /// Interim answers (1xx) that may come before an answer: more than any server sends (RFC 9110, 15.2).

@@ -1,8 +1,8 @@
 //! The fields of a head (RFC 9110, 5), and what of them concerns the message itself.
 
 use super::Wrong;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use httparse::Status;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use std::fmt;
 
 /// The most fields in a head.

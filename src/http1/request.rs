@@ -5,9 +5,9 @@ use super::fields::{
 };
 use super::{Fields, Wrong};
 use bytes::{Buf, BytesMut};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Version};
 use httparse::ParserConfig;
-use hyper::header::CONTENT_LENGTH;
-use hyper::{Method, Version};
 use std::mem::MaybeUninit;
 
 /// A request without its body.

@@ -1,7 +1,7 @@
 //! Responses as a server writes them (RFC 9112, 4, 6 and 9.3).
 
-use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use hyper::{StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::{StatusCode, Version};
 use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

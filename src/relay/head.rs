@@ -9,10 +9,10 @@ use crate::relay::outcome::Rejection;
 use crate::route::{Leg, Route};
 use crate::telemetry::RequestOutcome;
 use crate::topology::{EndpointId, Outcome};
-use hyper::header::{
+use http::header::{
     CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
 };
-use hyper::{Method, StatusCode};
+use http::{Method, StatusCode};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout};

@@ -21,8 +21,8 @@ use crate::relay::response::{Answered, Full, SERVED_BY, head_of, header_value, s
 use crate::route::{Leg, Route};
 use crate::topology::{EndpointId, Outcome, Source};
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK};
-use hyper::{Method, StatusCode};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK};
+use http::{Method, StatusCode};
 use serde::de::IgnoredAny;
 use std::sync::Arc;
 use tokio::time::Instant;

@@ -18,7 +18,7 @@ use crate::oci::{Digest, RegistryName, Repository};
 use crate::telemetry::RequestOutcome;
 use crate::topology::EndpointId;
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::Duration;
 use tags::TagAnswers;

@@ -7,7 +7,7 @@ use crate::lifecycle::deadline;
 use crate::oci::RegistryName;
 use crate::topology::{EndpointId, SourceId};
 use foldhash::HashMap;
-use hyper::header::HeaderName;
+use http::header::HeaderName;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};

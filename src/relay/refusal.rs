@@ -13,8 +13,8 @@ use crate::oci::{ErrorCode, error_body};
 use crate::route::{Leg, Refusal, Route};
 use crate::telemetry::RequestOutcome;
 use crate::topology::Snapshot;
-use hyper::StatusCode;
-use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::StatusCode;
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
 
 /// An error with the OCI error JSON. For HEAD the body stays away and its length is told, as HTTP wants it.

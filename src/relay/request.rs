@@ -2,7 +2,7 @@
 
 use crate::cache::Trust;
 use crate::oci::{RangeSpec, Ranges, RawName, ResourceKind};
-use hyper::header::HeaderValue;
+use http::header::HeaderValue;
 
 /// One request for a resource, parsed.
 #[derive(Clone, Debug)]

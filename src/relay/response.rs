@@ -4,8 +4,8 @@ use super::record::RequestRecord;
 use crate::http1::{Response, ResponseHead};
 use crate::topology::EndpointId;
 use bytes::Bytes;
-use hyper::StatusCode;
-use hyper::header::{HeaderName, HeaderValue};
+use http::StatusCode;
+use http::header::{HeaderName, HeaderValue};
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-harbor-pilot-request-id");

@@ -16,7 +16,7 @@ use crate::lifecycle::{ConnectionGuard, DrainGuard, DrainWatch, Socket, Turn, de
 use bytes::BytesMut;
 use client::Client;
 use ends::Ends;
-use hyper::{Method, Version};
+use http::{Method, Version};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};

@@ -8,10 +8,10 @@ use crate::http1::{Fields, Request};
 use crate::oci::{ErrorCode, PathError, Ranges, ResourceKind, ResourcePath};
 use crate::relay::{PullBody, PullRequest, Relay, header_value, marked};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use hyper::header::{
+use http::header::{
     ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RANGE, USER_AGENT,
 };
-use hyper::{Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
 /// The header that containerd sends on shared nodes (design S6), written into hosts.toml as `header`.
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-harbor-pilot-key");

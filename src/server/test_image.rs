@@ -6,8 +6,8 @@
 use super::Answer;
 use crate::oci::{Digest, ErrorCode, RawName, Reference, ResourceKind, error_body};
 use crate::relay::{CONTENT_DIGEST, PullBody, header_value, marked};
-use hyper::StatusCode;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use serde_json::json;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
     use crate::http1::Body as _;
     use bytes::Buf as _;
-    use hyper::header::HeaderName;
+    use http::header::HeaderName;
 
     async fn ask(seen: &Seen, kind: ResourceKind, head: bool) -> (u16, Option<String>, Vec<u8>) {
         let mut answer = answer(&kind, head, seen, "0123456789abcdef");

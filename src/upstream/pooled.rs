@@ -13,7 +13,7 @@ use crate::http1::{AnswerHead, answer_head};
 use crate::lifecycle::Turn;
 use crate::topology::Failure;
 use bytes::BytesMut;
-use hyper::header::PROXY_AUTHORIZATION;
+use http::header::PROXY_AUTHORIZATION;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;

@@ -3,8 +3,8 @@
 use super::Error;
 use crate::http1::every;
 use crate::topology::Failure;
-use hyper::Method;
-use hyper::header::HeaderName;
+use http::Method;
+use http::header::HeaderName;
 
 /// Room for the fields of most requests.
 const ROOM: usize = 512;
@@ -43,7 +43,7 @@ impl Request {
             target: begins,
             bytes,
         };
-        request.with(&hyper::header::HOST, host)
+        request.with(&http::header::HOST, host)
     }
 
     /// Adds a field.
@@ -106,7 +106,7 @@ fn unusable(why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyper::header::ACCEPT;
+    use http::header::ACCEPT;
 
     #[test]
     fn a_request_is_spelled_as_it_goes_onto_the_wire() {

@@ -2,7 +2,7 @@
 
 use super::Body;
 use crate::http1::Fields;
-use hyper::StatusCode;
+use http::StatusCode;
 
 /// An answer, its body not read yet.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use super::support::{Cold, FakeRegistry, Fault, Image, On, RateLimit, Reply};
 use super::{Lab, NGINX, blob, get, image, manifest};
 use harbor_pilot::exchange::Ask;
 use harbor_pilot::oci::{Digest, ManifestKind, inspect_manifest};
-use hyper::header::HeaderName;
-use hyper::{HeaderMap, Method};
+use http::header::HeaderName;
+use http::{HeaderMap, Method};
 use std::time::{Duration, Instant};
 
 struct Seen {

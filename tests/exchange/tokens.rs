@@ -4,7 +4,7 @@ use super::support::{FakeRegistry, Realm, Recorded, TestCa, credential};
 use super::{Lab, NGINX, REDIS, assert_serves, image, manifest};
 use harbor_pilot::exchange::Place;
 use harbor_pilot::topology::{Failure, SourceKind};
-use hyper::Method;
+use http::Method;
 use std::time::{Duration, Instant};
 
 fn authorizations(requests: &[Recorded]) -> Vec<&str> {

@@ -8,7 +8,7 @@ use crate::cache::{Bounds, Trust, TtlMap};
 use crate::config::{BaseUrl, Credential};
 use crate::lifecycle::deadline;
 use crate::topology::Source;
-use hyper::header::HeaderValue;
+use http::header::HeaderValue;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;

@@ -5,7 +5,7 @@ use super::Tokens;
 use super::entries::{Refusal, Useless};
 use crate::auth::TokenKey;
 use crate::lifecycle::deadline;
-use hyper::header::HeaderValue;
+use http::header::HeaderValue;
 use std::time::Duration;
 use tokio::time::Instant;
 

@@ -9,8 +9,8 @@ use crate::oci::{ACCEPT_MANIFESTS, Digest, ManifestKind, Reference, inspect_mani
 use crate::route::Leg;
 use crate::topology::{EndpointId, Source, Sources};
 use crate::upstream::{Body, Client};
-use hyper::header::HeaderValue;
-use hyper::{Method, StatusCode};
+use http::header::HeaderValue;
+use http::{Method, StatusCode};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,7 +6,7 @@ mod tests;
 use super::Verdict;
 use crate::printable::blanked;
 use crate::topology::Failure;
-use hyper::StatusCode;
+use http::StatusCode;
 use serde::Deserialize;
 
 /// The components that a pull needs; the others (trivy, portal, jobservice, registryctl, and those of other

@@ -1,7 +1,7 @@
 //! The table of what Harbor may answer.
 
 use super::{Require, judge};
-use hyper::StatusCode;
+use http::StatusCode;
 
 /// Harbor 2.13's list, with what is wrong in it.
 fn list(overall: &str, wrong: &[(&str, &str)]) -> String {

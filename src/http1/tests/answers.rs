@@ -106,7 +106,7 @@ fn the_end_of_a_body_is_told_by_the_head() {
     }
     let both = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
     let both = read(both, false).unwrap().unwrap();
-    assert!(!both.fields.contains(&hyper::header::CONTENT_LENGTH));
+    assert!(!both.fields.contains(&http::header::CONTENT_LENGTH));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn interim_answers_are_skipped() {
         .unwrap()
         .unwrap();
     assert_eq!(head.status, 200);
-    assert!(!head.fields.contains(&hyper::header::LINK));
+    assert!(!head.fields.contains(&http::header::LINK));
     assert_eq!(buffer, "ok");
 }
 
@@ -189,17 +189,17 @@ fn more_than_eight_interim_answers_are_none() {
 fn fields_are_found_by_name_in_any_case_and_their_values_are_not_shown() {
     let text = b"HTTP/1.1 401 U\r\nWWW-authenticate: Basic\r\nwww-AUTHENTICATE: Bearer x\r\nSet-Cookie: sid=secret\r\n\r\n";
     let fields = read(text, false).unwrap().unwrap().fields;
-    let name = hyper::header::WWW_AUTHENTICATE;
+    let name = http::header::WWW_AUTHENTICATE;
     let all: Vec<_> = fields.all(&name).collect();
     assert_eq!(all, [&b"Basic"[..], b"Bearer x"]);
     assert_eq!(fields.text(&name), Some("Basic"));
     assert!(fields.texts(&name).eq(["Basic", "Bearer x"]));
     let foreign = "HTTP/1.1 200 OK\r\nAccept: a\u{e9}\r\naccept: b\r\nAccept:\r\n\r\n";
     let foreign = read(foreign.as_bytes(), false).unwrap().unwrap().fields;
-    let accept = hyper::header::ACCEPT;
+    let accept = http::header::ACCEPT;
     assert_eq!(foreign.text(&accept), None);
     assert!(foreign.texts(&accept).eq(["b", ""]));
-    assert_eq!(fields.get(&hyper::header::WARNING), None);
+    assert_eq!(fields.get(&http::header::WARNING), None);
     let shown = format!("{fields:?}");
     assert!(
         shown.contains("Set-Cookie") && !shown.contains("secret"),

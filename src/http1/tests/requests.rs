@@ -2,8 +2,8 @@
 
 use crate::http1::{Date, End, RequestHead, ResponseHead, Wrong, request_head};
 use bytes::BytesMut;
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
-use hyper::{StatusCode, Version};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
+use http::{StatusCode, Version};
 use proptest::prelude::{any, prop, proptest};
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -2,8 +2,8 @@
 //! Its configuration's file may have changed since, and nothing else tells what was read.
 
 use bytes::Bytes;
+use http::Request;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::Request;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::path::{Path, PathBuf};

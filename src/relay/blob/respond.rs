@@ -25,8 +25,8 @@ use crate::relay::timing::Timing;
 use crate::relay::transfer::Window;
 use crate::route::Route;
 use crate::telemetry::RequestOutcome;
-use hyper::StatusCode;
-use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
+use http::StatusCode;
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
 use std::sync::Arc;
 use tokio::time::Instant;
 

@@ -6,7 +6,7 @@ use crate::relay::candidates::Candidate;
 use crate::relay::context::Context;
 use crate::relay::head::WORDS;
 use crate::upstream::Connection;
-use hyper::Method;
+use http::Method;
 use std::time::Duration;
 use tokio::time::timeout;
 

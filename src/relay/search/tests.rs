@@ -195,12 +195,12 @@ impl Wanted for Falls {
 
     fn ask(&self, leg: &Leg, _: &Source) -> Ask {
         assert_ne!(self.at, Edge::Ask, "over the edge");
-        let accept = hyper::header::HeaderValue::from_static("*/*");
+        let accept = http::header::HeaderValue::from_static("*/*");
         let (of, id) = (("/blobs/", self.digest.as_str()), "1".into());
         crate::relay::head::ask(
             leg,
             of,
-            hyper::Method::GET,
+            http::Method::GET,
             accept,
             None,
             (&id, Trust::Trusted),

@@ -7,7 +7,7 @@ use super::{Connection, Delivered};
 use crate::http1::{Body, Broken, Chunk, End, Response};
 use crate::server::socket;
 use bytes::{Buf as _, Bytes};
-use hyper::Version;
+use http::Version;
 use std::future::{Future as _, poll_fn};
 use std::io::IoSlice;
 use std::pin::{Pin, pin};

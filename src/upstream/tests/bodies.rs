@@ -4,7 +4,7 @@ use super::support::{Server, eventually, fetch, read_head, tier_at, timeouts};
 use crate::topology::Failure;
 use crate::upstream::{Body, Client, Error};
 use bytes::Bytes;
-use hyper::StatusCode;
+use http::StatusCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

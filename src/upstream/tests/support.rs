@@ -6,7 +6,7 @@ use crate::oci::RegistryName;
 use crate::topology::{EndpointId, Source, SourceId, SourceKind};
 use crate::upstream::guard::literal;
 use crate::upstream::{Client, Connection, Error, Named, Request, Response};
-use hyper::Method;
+use http::Method;
 use rustls::ServerConfig;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};

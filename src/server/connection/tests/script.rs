@@ -3,8 +3,8 @@
 use crate::http1::{Body, Broken, Chunk, Request, Response, Wrong};
 use crate::server::connection::Service;
 use bytes::{Buf as _, Bytes};
-use hyper::StatusCode;
-use hyper::header::CONTENT_LENGTH;
+use http::StatusCode;
+use http::header::CONTENT_LENGTH;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
