@@ -3,6 +3,8 @@
 use crate::node::{REPOSITORY, Setup, TIERED};
 use crate::support::{FakeRegistry, Fault, Image, On, Reply};
 use harbor_pilot::telemetry::RequestOutcome;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
 
 /// What a source was asked for of blobs: method and range; the first 401 left out.
 fn asked(source: &FakeRegistry) -> Vec<String> {
@@ -53,10 +55,7 @@ async fn what_another_repository_has_is_searched_for() {
 async fn a_harbor_is_asked_for_the_first_byte_once_for_all() {
     let image = Image::with_layers(2, &[300_000]);
     let tier = tier(&image).await;
-    tier.set_fault_on(
-        On::Blobs,
-        Fault::SlowFirstByte(std::time::Duration::from_millis(200)),
-    );
+    tier.set_fault_on(On::Blobs, Fault::SlowFirstByte(Duration::from_millis(200)));
     let upstream = FakeRegistry::builder().start().await;
     let node = Setup::of(&[&tier], &upstream).start().await;
     let blob = format!("blobs/{}", image.layer().digest);
@@ -78,6 +77,34 @@ async fn a_harbor_is_asked_for_the_first_byte_once_for_all() {
         "{lines:?}"
     );
     assert!(asked(&upstream).is_empty());
+}
+
+/// Ten seconds are the agent's own clock, on its own threads, so that they pass here. What was told lives from a moment
+/// between the request and its answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_ten_seconds_the_source_is_asked_again_and_within_them_not() {
+    let life = Duration::from_secs(10);
+    let image = Image::with_layers(5, &[300_000]);
+    let tier = tier(&image).await;
+    let upstream = FakeRegistry::builder().start().await;
+    let node = Setup::of(&[&tier], &upstream).start().await;
+    let blob = format!("blobs/{}", image.layer().digest);
+    let began = Instant::now();
+    assert_eq!(node.head(&blob).await.status, 200);
+    let told = Instant::now();
+
+    sleep_until(began + life - Duration::from_secs(2)).await;
+    assert_eq!(node.head(&blob).await.status, 200);
+    assert!(began.elapsed() < life, "this machine is too slow to tell");
+    assert_eq!(asked(&tier), ["GET bytes=0-0"], "within ten seconds");
+
+    sleep_until(told + life).await;
+    assert_eq!(node.head(&blob).await.status, 200);
+    assert_eq!(
+        asked(&tier),
+        ["GET bytes=0-0", "GET bytes=0-0"],
+        "after them"
+    );
 }
 
 /// Upstream's 403 to HEAD alone: asked again for one byte, not for the whole blob.
