@@ -17,7 +17,7 @@ AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
 .PHONY: help deps tools deb-tools build deb deb-arm64 test-packages demo test test-fast test-real test-docker test-machine test-ansible test-matrix lint-ansible \
-  chaos soak fleet hostile kills port-kills law audit bench bench-deps bench-files fuzz compare-containerd-alone lines clean
+  chaos soak fleet hostile kills port-kills law audit bench bench-deps bench-files bench-layers fuzz compare-containerd-alone lines clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -127,6 +127,13 @@ bench: bench-deps bench-files ## figures beside nginx and HAProxy on the same or
 
 bench-files: ## from a tier's change of state to the file on disk, with 1, 7 and 100 registries
 	cargo bench --locked --bench files
+
+# BEFORE: an older binary.
+BEFORE :=
+ROUNDS := 15
+bench-layers: deps ## a pull of 8 layers by containerd through two builds in turns: BEFORE=an older binary ROUNDS=15
+	@cargo build --release --locked --bin harbor-pilot
+	@$(AS_ROOT) cargo test --locked --quiet --test demo -- layers $(CURDIR)/target/release/harbor-pilot "$(BEFORE)" $(ROUNDS)
 
 compare-containerd-alone: deps ## the cost of a dead, a stalling and a dripping mirror, with and without the agent (ten minutes)
 	@$(AS_ROOT) cargo test --locked --quiet --test demo -- compare

@@ -3,10 +3,9 @@
 //! All listen plain on loopback, check the origin's certificate, keep connections to it open, and write one line
 //! per request to a file.
 
-use crate::Result;
 use crate::origin::{NAME, Origin, REPOSITORY, nginx_paths};
 use crate::process::{Process, free_address};
-use crate::settings::Settings;
+use crate::{Bench, Result};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -32,10 +31,24 @@ pub(crate) enum Kind {
     Nginx,
     /// One worker, 16 × 128 KiB buffers.
     NginxTuned,
-    /// `verify = "suspect"`
-    AgentSuspect,
-    /// `verify = "always"`
-    AgentAlways,
+    /// harbor-pilot.
+    Agent { build: Build, verify: Verify },
+}
+
+/// Which binary of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// The one that is measured.
+    Now,
+    /// An older one to compare it with.
+    Before,
+}
+
+/// What the agent's `verify` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verify {
+    Suspect,
+    Always,
 }
 
 /// One that runs.
@@ -56,6 +69,29 @@ impl Kind {
         Self::NginxTuned,
     ];
 
+    /// The agents, each of the newer build before the same of the older one.
+    pub(crate) const AGENTS: [Self; 4] = [
+        Self::agent(Build::Now, Verify::Suspect),
+        Self::agent(Build::Before, Verify::Suspect),
+        Self::agent(Build::Now, Verify::Always),
+        Self::agent(Build::Before, Verify::Always),
+    ];
+
+    const fn agent(build: Build, verify: Verify) -> Self {
+        Self::Agent { build, verify }
+    }
+
+    /// The same agent of the older build, where this is one of the newer.
+    pub(crate) fn before(self) -> Option<Self> {
+        match self {
+            Self::Agent {
+                build: Build::Now,
+                verify,
+            } => Some(Self::agent(Build::Before, verify)),
+            _ => None,
+        }
+    }
+
     /// As it stands in the tables.
     pub(crate) fn label(self) -> &'static str {
         match self {
@@ -63,13 +99,13 @@ impl Kind {
             Self::HaproxyTuned => "HAProxy, 1 thread, 128 KiB buffers",
             Self::Nginx => "nginx",
             Self::NginxTuned => "nginx, 1 worker, 16 × 128 KiB buffers",
-            Self::AgentSuspect => "harbor-pilot, verify suspect",
-            Self::AgentAlways => "harbor-pilot, verify always",
+            Self::Agent { build, verify } => match (build, verify) {
+                (Build::Now, Verify::Suspect) => "harbor-pilot, verify suspect",
+                (Build::Now, Verify::Always) => "harbor-pilot, verify always",
+                (Build::Before, Verify::Suspect) => "harbor-pilot before, verify suspect",
+                (Build::Before, Verify::Always) => "harbor-pilot before, verify always",
+            },
         }
-    }
-
-    fn is_agent(self) -> bool {
-        matches!(self, Self::AgentSuspect | Self::AgentAlways)
     }
 }
 
@@ -77,14 +113,22 @@ impl Kind {
 
 impl Contestant {
     /// Starts it with its files in a directory of its own.
-    pub(crate) fn start(
+    pub(crate) fn start(bench: &Bench, kind: Kind, upstream: Upstream) -> Result<Self> {
+        let home = tempfile::Builder::new()
+            .tempdir_in(&bench.directory)?
+            .keep();
+        Self::start_at(bench, kind, upstream, &home, None)
+    }
+
+    /// The same in a directory that is there; an agent runs under `wrapper`, where there is one.
+    pub(crate) fn start_at(
+        bench: &Bench,
         kind: Kind,
-        settings: &Settings,
-        origin: &Origin,
         upstream: Upstream,
-        directory: &Path,
+        home: &Path,
+        wrapper: Option<Command>,
     ) -> Result<Self> {
-        let home = tempfile::Builder::new().tempdir_in(directory)?.keep();
+        let origin = &bench.origin;
         let listen = free_address()?;
         let configuration = home.join("configuration");
         let mut command = match kind {
@@ -96,16 +140,23 @@ impl Contestant {
                 command
             }
             Kind::Nginx | Kind::NginxTuned => {
-                fs::write(&configuration, nginx(kind, listen, origin, upstream, &home))?;
+                fs::write(&configuration, nginx(kind, listen, origin, upstream, home))?;
                 let mut command = Command::new("nginx");
                 command.arg("-e").arg(home.join("error.log")).arg("-c");
                 command
             }
-            Kind::AgentSuspect | Kind::AgentAlways => {
-                let text = agent(kind, listen, origin, upstream, &home)?;
+            Kind::Agent { verify, .. } => {
+                let text = agent(verify, listen, origin, upstream, home)?;
                 fs::write(&configuration, text)?;
-                let binary = settings.agent.as_ref().ok_or("there is no agent")?;
-                let mut command = Command::new(binary);
+                let binary = bench.settings.binary(kind);
+                let binary = binary.ok_or("there is no such agent")?;
+                let mut command = match wrapper {
+                    Some(mut wrapper) => {
+                        wrapper.arg(binary);
+                        wrapper
+                    }
+                    None => Command::new(binary),
+                };
                 command.args(["run", "--config"]);
                 command
             }
@@ -120,14 +171,14 @@ impl Contestant {
     }
 
     /// Starts all that the settings name.
-    pub(crate) fn start_all(
-        settings: &Settings,
-        origin: &Origin,
-        upstream: Upstream,
-        directory: &Path,
-    ) -> Result<Vec<Self>> {
-        let start = |kind| Self::start(kind, settings, origin, upstream, directory);
-        settings.contestants().into_iter().map(start).collect()
+    pub(crate) fn start_all(bench: &Bench, upstream: Upstream) -> Result<Vec<Self>> {
+        let start = |kind| Self::start(bench, kind, upstream);
+        bench
+            .settings
+            .contestants()
+            .into_iter()
+            .map(start)
+            .collect()
     }
 
     /// The URL of `manifests/…` or `blobs/…` there.
@@ -137,7 +188,7 @@ impl Contestant {
 
     /// The same without the address.
     pub(crate) fn path(&self, resource: &str) -> String {
-        if self.kind.is_agent() {
+        if matches!(self.kind, Kind::Agent { .. }) {
             format!("/v2/library/app/{resource}?ns=docker.io")
         } else {
             format!("{REPOSITORY}/{resource}")
@@ -218,16 +269,15 @@ http {{
 }
 
 fn agent(
-    kind: Kind,
+    verify: Verify,
     listen: SocketAddr,
     origin: &Origin,
     upstream: Upstream,
     home: &Path,
 ) -> Result<String> {
-    let verify = if kind == Kind::AgentAlways {
-        "always"
-    } else {
-        "suspect"
+    let verify = match verify {
+        Verify::Suspect => "suspect",
+        Verify::Always => "always",
     };
     let (url, ca_file) = match upstream {
         Upstream::Tls => {

@@ -4,7 +4,9 @@
 //! curl; talks to loopback only; everything that it starts it stops.
 
 mod contestant;
+mod instructions;
 mod load;
+mod memory;
 mod origin;
 mod pairs;
 mod parts;
@@ -12,15 +14,24 @@ mod process;
 mod report;
 mod settings;
 
-use contestant::{Contestant, Kind, Upstream};
+use contestant::Upstream;
 use load::Asking;
 use origin::Origin;
 use settings::{Part, Settings};
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// What goes wrong ends the run: a bench that skips what failed measures something else.
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+
+/// What all parts of a run share.
+pub(crate) struct Bench {
+    pub(crate) settings: Settings,
+    pub(crate) origin: Origin,
+    /// Temporary.
+    pub(crate) directory: PathBuf,
+}
 
 const HELP: &str = "\
 The relay beside nginx and HAProxy in front of the same origin. Wants a quiet machine; all parts take a quarter of an hour.
@@ -29,13 +40,14 @@ Tables go to standard output, in Markdown. docs/benchmarks.md says what they mea
   cargo bench --locked --bench relay
   BENCH_PARTS=manifest BENCH_ROUNDS=2 BENCH_SECONDS=1 cargo bench --locked --bench relay
 
-BENCH_PARTS    blob,plain,manifest,tag,alike,memory: which parts, in this order (all)
+BENCH_PARTS    blob,plain,manifest,tag,alike,memory: which parts, in this order (all); instructions, by callgrind, only where it is named
 BENCH_MIB      size of a blob (1024)
 BENCH_ROUNDS   interleaved rounds of every part (5)
 BENCH_SECONDS  of load per contestant and round, for manifests and memory (4)
 BENCH_STREAMS  slow streams at once, for memory (64)
 BENCH_DIR      where blobs and logs are kept while it runs (the system's place for temporary files)
 BENCH_AGENT    another binary, or none to measure the others alone (the release build)
+BENCH_AGENT_BEFORE  an older binary that takes part as well; a second table has the ratios now / before
 ";
 
 #[allow(
@@ -76,24 +88,33 @@ fn run() -> Result<()> {
     let directory = tempfile::Builder::new()
         .prefix("harbor-pilot-bench-")
         .tempdir_in(&settings.directory)?;
-    let origin = Origin::start(directory.path())?;
-    println!("{}", report::preamble(&settings)?);
-    for part in &settings.parts {
-        let table = match part {
-            Part::Blob => parts::blob(&settings, &origin, directory.path(), Upstream::Tls)?,
-            Part::Plain => parts::blob(&settings, &origin, directory.path(), Upstream::Plain)?,
+    let bench = Bench {
+        origin: Origin::start(directory.path())?,
+        directory: directory.path().to_owned(),
+        settings,
+    };
+    println!("{}", report::preamble(&bench.settings)?);
+    for part in &bench.settings.parts {
+        let tables = match part {
+            Part::Blob => parts::blob(&bench, Upstream::Tls)?,
+            Part::Plain => parts::blob(&bench, Upstream::Plain)?,
             Part::Manifest => {
-                println!("{}", parts::sequence(&settings, &origin, directory.path())?);
-                parts::requests_per_pull(&settings, &origin, directory.path())?
+                let mut tables = parts::sequence(&bench)?;
+                tables.push(parts::requests_per_pull(&bench)?);
+                tables
             }
-            Part::Tag => {
-                parts::manifest(&settings, &origin, directory.path(), Asking::Differently)?
-            }
-            Part::Alike => parts::manifest(&settings, &origin, directory.path(), Asking::Alike)?,
-            Part::Memory => parts::memory(&settings, &origin, directory.path())?,
+            Part::Tag => parts::manifest(&bench, Asking::Differently)?,
+            Part::Alike => parts::manifest(&bench, Asking::Alike)?,
+            Part::Memory => memory::memory(&bench)?,
+            Part::Instructions => vec![instructions::per_request(&bench)?],
         };
-        println!("{table}");
+        for table in tables {
+            println!("{table}");
+        }
     }
-    println!("Cipher suites seen by the origin: {}.", origin.suites()?);
+    println!(
+        "Cipher suites seen by the origin: {}.",
+        bench.origin.suites()?
+    );
     Ok(())
 }

@@ -24,7 +24,7 @@ pub(crate) struct At<'a> {
 }
 
 /// One kept-alive connection.
-struct Line {
+struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
 }
@@ -60,7 +60,17 @@ pub(crate) fn pairs(at: &At<'_>, images: &[Image], time: Duration) -> Result<Req
 
 /// One request on a connection of its own: for what is counted and not timed.
 pub(crate) fn once(at: &At<'_>, method: &str, what: &str) -> Result<()> {
-    Line::open(at.address)?.ask(method, &(at.path)(what))?;
+    Connection::open(at.address)?.ask(method, &(at.path)(what))?;
+    Ok(())
+}
+
+/// Each image once, one after the other, over one connection.
+pub(crate) fn each_once(at: &At<'_>, images: &[Image]) -> Result<()> {
+    let until = Instant::now() + Duration::from_secs(600);
+    let took = client_of(at, images.iter(), until)?;
+    if took.len() < images.len() * 2 {
+        return Err("ten minutes were too short".into());
+    }
     Ok(())
 }
 
@@ -69,7 +79,7 @@ fn client_of<'a>(
     images: impl Iterator<Item = &'a Image>,
     until: Instant,
 ) -> Result<Vec<Duration>> {
-    let (mut line, mut took) = (Line::open(at.address)?, Vec::new());
+    let (mut connection, mut took) = (Connection::open(at.address)?, Vec::new());
     for image in images {
         let (tag, digest) = (
             format!("manifests/{}", image.tag),
@@ -80,7 +90,7 @@ fn client_of<'a>(
             if began >= until {
                 return Ok(took);
             }
-            let length = line.ask(method, &(at.path)(&what))?;
+            let length = connection.ask(method, &(at.path)(&what))?;
             took.push(began.elapsed());
             if length != image.length {
                 return Err(format!("{method} {what}: {length} bytes").into());
@@ -90,9 +100,9 @@ fn client_of<'a>(
     Ok(took)
 }
 
-// === impl Line ===
+// === impl Connection ===
 
-impl Line {
+impl Connection {
     fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;

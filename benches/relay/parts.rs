@@ -3,30 +3,28 @@
 //! In every round each contestant has its turn, and every round begins with another one, so that what else the
 //! machine does falls on all alike.
 
-use crate::load::{self, Asking, SlowStreams};
+use crate::contestant::{Contestant, Kind, Upstream};
+use crate::load::{self, Asking};
 use crate::pairs::{self, At};
 use crate::report::{Samples, Table};
-use crate::{Contestant, Kind, Origin, Result, Settings, Upstream};
-use std::path::Path;
+use crate::{Bench, Result};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Until a program has written its log lines and closed what it closes.
-const SETTLE: Duration = Duration::from_millis(100);
-/// Until every slow stream flows: the agent lets requests wait up to 2 s at a loaded address (design P12).
-const STREAMS_FLOW: Duration = Duration::from_secs(4);
-
+pub(crate) const SETTLE: Duration = Duration::from_millis(100);
 /// Images of the sequence: more than the agent keeps for the GET that follows a HEAD.
 const IMAGES: usize = 2000;
 
 /// What was measured of one contestant.
-struct Measured<const N: usize> {
-    kind: Kind,
-    samples: [Samples; N],
+pub(crate) struct Measured<const N: usize> {
+    pub(crate) kind: Kind,
+    pub(crate) samples: [Samples; N],
 }
 
 impl<const N: usize> Measured<N> {
-    fn of(contestants: &[Kind]) -> Vec<Self> {
+    /// Nothing yet, for each of them.
+    pub(crate) fn new(contestants: &[Kind]) -> Vec<Self> {
         let empty = |kind: &Kind| Self {
             kind: *kind,
             samples: std::array::from_fn(|_| Samples::default()),
@@ -36,26 +34,22 @@ impl<const N: usize> Measured<N> {
 }
 
 /// `0..count`, beginning with another one in every round.
-fn turns(count: usize, round: usize) -> impl Iterator<Item = usize> {
+pub(crate) fn turns(count: usize, round: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |at| (at + round) % count)
 }
 
 /// The samples of `kind`, to compare with.
-fn of<const N: usize>(measured: &[Measured<N>], kind: Kind, at: usize) -> Samples {
+fn samples_of<const N: usize>(measured: &[Measured<N>], kind: Kind, at: usize) -> Samples {
     let found = measured.iter().find(|measured| measured.kind == kind);
     let samples = found.and_then(|measured| measured.samples.get(at));
     samples.cloned().unwrap_or_default()
 }
 
 /// One blob at a time: CPU of the relay, and wall time beside a direct download.
-pub(crate) fn blob(
-    settings: &Settings,
-    origin: &Origin,
-    directory: &Path,
-    upstream: Upstream,
-) -> Result<Table> {
-    let contestants = Contestant::start_all(settings, origin, upstream, directory)?;
-    let mut measured = Measured::<2>::of(&settings.contestants());
+pub(crate) fn blob(bench: &Bench, upstream: Upstream) -> Result<Vec<Table>> {
+    let (settings, origin) = (&bench.settings, &bench.origin);
+    let contestants = Contestant::start_all(bench, upstream)?;
+    let mut measured = Measured::<2>::new(&settings.contestants());
     let (mut direct, mut sha256) = (Samples::default(), Samples::default());
     let bytes = settings.blob_bytes();
     let gib = settings.mib as f64 / 1024.0;
@@ -110,8 +104,8 @@ pub(crate) fn blob(
             "wall / direct",
         ],
     );
-    let haproxy = of(&measured, Kind::Haproxy, 0);
-    let nginx = of(&measured, Kind::Nginx, 0);
+    let haproxy = samples_of(&measured, Kind::Haproxy, 0);
+    let nginx = samples_of(&measured, Kind::Nginx, 0);
     for row in &measured {
         let [cpu, wall] = &row.samples;
         table.row(
@@ -146,13 +140,38 @@ pub(crate) fn blob(
             nothing(),
         ],
     );
-    Ok(table)
+    let before = now_per_before(title, &["CPU", "wall"], &measured);
+    Ok(std::iter::once(table).chain(before).collect())
+}
+
+/// The newer agent over the older one, round by round: median, least and greatest. Nothing without an older one.
+pub(crate) fn now_per_before<const N: usize>(
+    title: &str,
+    columns: &[&str; N],
+    measured: &[Measured<N>],
+) -> Option<Table> {
+    let mut table = Table::new(&format!("{title}: now / before"), columns);
+    let mut compared = false;
+    for row in measured {
+        let before = |kind| measured.iter().find(|measured| measured.kind == kind);
+        let Some(before) = row.kind.before().and_then(before) else {
+            continue;
+        };
+        let pairs = row.samples.iter().zip(&before.samples);
+        let cells: Vec<_> = pairs
+            .map(|(now, before)| now.per(before).spread(3))
+            .collect();
+        table.row(row.kind.label(), &cells);
+        compared = true;
+    }
+    compared.then_some(table)
 }
 
 /// containerd's sequence over kept-alive connections, each pair another image.
-pub(crate) fn sequence(settings: &Settings, origin: &Origin, directory: &Path) -> Result<Table> {
-    let contestants = Contestant::start_all(settings, origin, Upstream::Tls, directory)?;
-    let mut measured = Measured::<3>::of(&settings.contestants());
+pub(crate) fn sequence(bench: &Bench) -> Result<Vec<Table>> {
+    let (settings, origin) = (&bench.settings, &bench.origin);
+    let contestants = Contestant::start_all(bench, Upstream::Tls)?;
+    let mut measured = Measured::<3>::new(&settings.contestants());
     let images = origin.put_images(IMAGES, "sequence")?;
     let ask = |contestant: &Contestant, time| {
         let path = |what: &str| contestant.path(what);
@@ -185,17 +204,14 @@ pub(crate) fn sequence(settings: &Settings, origin: &Origin, directory: &Path) -
         "HEAD by tag and GET by digest, {IMAGES} images in turn, TLS upstream, 16 kept-alive connections, {} s",
         settings.seconds
     );
-    Ok(manifests_table(&title, &measured))
+    Ok(manifests_tables(&title, &measured))
 }
 
 /// What a pull costs the tier in requests: an image that nobody has asked for, one that was pulled before and is asked for by its
 /// tag alone (`imagePullPolicy: Always`), and one that a client asks for by GET.
-pub(crate) fn requests_per_pull(
-    settings: &Settings,
-    origin: &Origin,
-    directory: &Path,
-) -> Result<Table> {
-    let contestants = Contestant::start_all(settings, origin, Upstream::Tls, directory)?;
+pub(crate) fn requests_per_pull(bench: &Bench) -> Result<Table> {
+    let origin = &bench.origin;
+    let contestants = Contestant::start_all(bench, Upstream::Tls)?;
     let columns = ["new image", "known image", "GET by tag"];
     let mut table = Table::new("Requests at the tier per pull", &columns);
     for contestant in &contestants {
@@ -233,14 +249,10 @@ pub(crate) fn requests_per_pull(
 }
 
 /// Small manifests over kept-alive connections.
-pub(crate) fn manifest(
-    settings: &Settings,
-    origin: &Origin,
-    directory: &Path,
-    asking: Asking,
-) -> Result<Table> {
-    let contestants = Contestant::start_all(settings, origin, Upstream::Tls, directory)?;
-    let mut measured = Measured::<3>::of(&settings.contestants());
+pub(crate) fn manifest(bench: &Bench, asking: Asking) -> Result<Vec<Table>> {
+    let (settings, origin, directory) = (&bench.settings, &bench.origin, &bench.directory);
+    let contestants = Contestant::start_all(bench, Upstream::Tls)?;
+    let mut measured = Measured::<3>::new(&settings.contestants());
     let images = origin.put_images(1, "load")?;
     let image = images.first().ok_or("one image was wanted")?;
     let resource = format!("manifests/{}", image.tag);
@@ -274,10 +286,10 @@ pub(crate) fn manifest(
         image.length,
         settings.seconds
     );
-    Ok(manifests_table(&title, &measured))
+    Ok(manifests_tables(&title, &measured))
 }
 
-fn manifests_table(title: &str, measured: &[Measured<3>]) -> Table {
+fn manifests_tables(title: &str, measured: &[Measured<3>]) -> Vec<Table> {
     let columns = [
         "requests/s",
         "/ HAProxy",
@@ -286,8 +298,8 @@ fn manifests_table(title: &str, measured: &[Measured<3>]) -> Table {
         "CPU µs/request",
     ];
     let mut table = Table::new(title, &columns);
-    let haproxy = of(measured, Kind::Haproxy, 0);
-    let nginx = of(measured, Kind::Nginx, 0);
+    let haproxy = samples_of(measured, Kind::Haproxy, 0);
+    let nginx = samples_of(measured, Kind::Nginx, 0);
     for row in measured {
         let [rate, p99, cpu] = &row.samples;
         table.row(
@@ -301,49 +313,6 @@ fn manifests_table(title: &str, measured: &[Measured<3>]) -> Table {
             ],
         );
     }
-    table
-}
-
-/// Resident memory of freshly started programs.
-pub(crate) fn memory(settings: &Settings, origin: &Origin, directory: &Path) -> Result<Table> {
-    let kinds = settings.contestants();
-    let mut measured = Measured::<3>::of(&kinds);
-    let bytes = SlowStreams::bytes_for((settings.load_time() + STREAMS_FLOW) * 2);
-    let blob = origin.put_blob(bytes, u64::MAX - 1)?;
-    let resource = format!("blobs/{}", blob.digest);
-    for round in 0..settings.rounds {
-        for turn in turns(kinds.len(), round) {
-            let Some(row) = measured.get_mut(turn) else {
-                continue;
-            };
-            let contestant =
-                Contestant::start(row.kind, settings, origin, Upstream::Tls, directory)?;
-            thread::sleep(Duration::from_secs(1));
-            let [idle, peak, after] = &mut row.samples;
-            idle.push(contestant.process.resident_mib()?);
-            let mut streams = SlowStreams::start(&contestant.url(&resource), settings.streams)?;
-            thread::sleep(STREAMS_FLOW);
-            let end = Instant::now() + settings.load_time();
-            let mut highest = 0.0_f64;
-            while Instant::now() < end {
-                highest = highest.max(contestant.process.resident_mib()?);
-                thread::sleep(SETTLE);
-            }
-            streams.check()?;
-            peak.push(highest);
-            drop(streams);
-            thread::sleep(Duration::from_secs(1));
-            after.push(contestant.process.resident_mib()?);
-        }
-    }
-    let streams = settings.streams;
-    let mut table = Table::new(
-        &format!("Resident memory in MiB, {streams} streams of 4 MiB/s, TLS upstream"),
-        &["idle", "highest with streams", "1 s after"],
-    );
-    for row in &measured {
-        let cells = row.samples.each_ref().map(|samples| samples.spread(1));
-        table.row(row.kind.label(), &cells);
-    }
-    Ok(table)
+    let before = now_per_before(title, &["requests/s", "p99", "CPU/request"], measured);
+    std::iter::once(table).chain(before).collect()
 }

@@ -40,7 +40,8 @@ impl Process {
     }
 
     fn wait_for(&mut self, listen: SocketAddr) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        // Under callgrind an agent takes 20 s.
+        let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(listen).is_err() {
             let ended = self.child.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {
@@ -107,14 +108,14 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// SIGTERM, so that nginx's master takes its workers along; SIGKILL after five seconds.
+    /// SIGTERM, so that nginx's master takes its workers along; SIGKILL after a minute, since callgrind writes at the end.
     fn drop(&mut self) {
         if !matches!(self.child.try_wait(), Ok(None)) {
             return;
         }
         let terminate = format!("kill -TERM {}", self.child.id());
         let asked = Command::new("sh").args(["-c", &terminate]).status();
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while asked.is_ok() && Instant::now() < deadline {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;

@@ -1,6 +1,7 @@
 //! What a run does, from BENCH_… variables; the defaults are those of a run worth quoting.
 
-use crate::{Kind, Result};
+use crate::Result;
+use crate::contestant::{Build, Kind};
 use std::env;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -19,6 +20,8 @@ pub(crate) enum Part {
     Tag,
     /// The same, all requests alike.
     Alike,
+    /// Instructions of an agent per request of containerd's sequence, by callgrind.
+    Instructions,
     /// Resident memory, idle and with many slow streams.
     Memory,
 }
@@ -34,12 +37,14 @@ pub(crate) struct Settings {
     pub(crate) seconds: u64,
     /// `BENCH_STREAMS`: slow streams at once (64).
     pub(crate) streams: usize,
-    /// `BENCH_PARTS`: blob,plain,manifest,tag,alike,memory (all).
+    /// `BENCH_PARTS`: blob,plain,manifest,tag,alike,memory (all of these), instructions.
     pub(crate) parts: Vec<Part>,
     /// `BENCH_DIR`: where blobs and logs are kept while it runs (the system's place for temporary files).
     pub(crate) directory: PathBuf,
     /// `BENCH_AGENT`: another binary, or `none` to measure the others alone.
     pub(crate) agent: Option<PathBuf>,
+    /// `BENCH_AGENT_BEFORE`: an older binary, which takes part beside the agent.
+    pub(crate) agent_before: Option<PathBuf>,
 }
 
 impl Settings {
@@ -50,9 +55,11 @@ impl Settings {
             Some(none) if none == "none" => None,
             Some(path) => Some(path.into()),
         };
-        if let Some(agent) = agent.as_ref().filter(|agent| !agent.is_file()) {
-            let agent = agent.display();
-            return Err(format!("no agent at {agent}: build it, or set BENCH_AGENT=none").into());
+        let agent_before = env::var_os("BENCH_AGENT_BEFORE").map(PathBuf::from);
+        let mut binaries = agent.iter().chain(&agent_before);
+        if let Some(missing) = binaries.find(|binary| !binary.is_file()) {
+            let missing = missing.display();
+            return Err(format!("no agent at {missing}: build it, or set BENCH_AGENT=none").into());
         }
         let settings = Self {
             mib: number("BENCH_MIB", 1024)?,
@@ -62,6 +69,7 @@ impl Settings {
             parts: parts(&env::var("BENCH_PARTS").unwrap_or_default())?,
             directory: env::var_os("BENCH_DIR").map_or_else(env::temp_dir, PathBuf::from),
             agent,
+            agent_before,
         };
         if settings.mib == 0 || settings.rounds == 0 || settings.seconds == 0 {
             return Err("BENCH_MIB, BENCH_ROUNDS and BENCH_SECONDS must be at least 1".into());
@@ -71,9 +79,24 @@ impl Settings {
 
     /// Everything that takes part, in the order of the tables.
     pub(crate) fn contestants(&self) -> Vec<Kind> {
-        let agent = [Kind::AgentSuspect, Kind::AgentAlways];
-        let agent = agent.into_iter().filter(|_| self.agent.is_some());
-        Kind::PROXIES.into_iter().chain(agent).collect()
+        Kind::PROXIES.into_iter().chain(self.agents()).collect()
+    }
+
+    /// The agents among them.
+    pub(crate) fn agents(&self) -> Vec<Kind> {
+        let all = Kind::AGENTS.into_iter();
+        all.filter(|kind| self.binary(*kind).is_some()).collect()
+    }
+
+    /// The binary of an agent.
+    pub(crate) fn binary(&self, kind: Kind) -> Option<&PathBuf> {
+        match kind {
+            Kind::Agent { build, .. } => match build {
+                Build::Now => self.agent.as_ref(),
+                Build::Before => self.agent_before.as_ref(),
+            },
+            _ => None,
+        }
     }
 
     /// Of load per contestant and round.
@@ -114,6 +137,7 @@ fn parts(text: &str) -> Result<Vec<Part>> {
         "tag" => Ok(Part::Tag),
         "alike" => Ok(Part::Alike),
         "memory" => Ok(Part::Memory),
+        "instructions" => Ok(Part::Instructions),
         other => Err(format!("BENCH_PARTS: no part is called {other}").into()),
     };
     text.split(',').map(part).collect()

@@ -2,7 +2,8 @@
 //! sources fail one after the other. Narrated, checked at every step, and gone without a trace at the end.
 //!
 //! With the argument `compare` (`make compare-containerd-alone`) it measures the same power loss with and
-//! without the agent; that takes some minutes, because containerd alone does.
+//! without the agent; that takes some minutes, because containerd alone does. With `layers` (`make bench-layers`) it
+//! measures pulls through two builds of the agent.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,6 +23,7 @@
 mod lab;
 
 mod compare;
+mod layers;
 mod story;
 
 fn main() {
@@ -31,9 +33,12 @@ fn main() {
             .unwrap_or("something unexpected happened");
         eprintln!("\nThe demonstration ends here: {message}");
     }));
-    let compare = std::env::args().any(|argument| argument == "compare");
-    if compare {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let at = |what| arguments.iter().position(|argument| argument == what);
+    if at("compare").is_some() {
         compare::measure();
+    } else if let Some(at) = at("layers") {
+        layers::measure(&arguments[at + 1..]);
     } else {
         story::tell();
     }

@@ -16,6 +16,8 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_harbor-pilot");
 /// What a test wants to be different.
 #[derive(Clone, Debug)]
 pub(crate) struct AgentOptions {
+    /// The binary.
+    pub(crate) program: PathBuf,
     /// Whether docker.io may be asked directly.
     pub(crate) direct: bool,
     /// Whether CORE may stand in containerd's files (`in_file`).
@@ -30,6 +32,7 @@ pub(crate) struct AgentOptions {
 impl Default for AgentOptions {
     fn default() -> Self {
         Self {
+            program: PROGRAM.into(),
             direct: true,
             in_file: false,
             server: String::new(),
@@ -42,6 +45,7 @@ impl Default for AgentOptions {
 /// A running agent.
 pub(crate) struct Agent {
     node: Node,
+    program: PathBuf,
     configuration: PathBuf,
     log: PathBuf,
     daemon: Daemon,
@@ -61,17 +65,17 @@ impl Agent {
             .expect("the laboratory's directory is writable");
         let log = directory.join("agent.log");
         fs::write(&log, "").expect("the laboratory's directory is writable");
-        Self::launch(node.clone(), configuration, log)
+        Self::launch(node.clone(), options.program.clone(), configuration, log)
     }
 
     /// Waits for its end, then starts it with the same files; the log goes on.
     pub(crate) fn start_again(mut self) -> Self {
         self.daemon.stop();
-        Self::launch(self.node, self.configuration, self.log)
+        Self::launch(self.node, self.program, self.configuration, self.log)
     }
 
-    fn launch(node: Node, configuration: PathBuf, log: PathBuf) -> Self {
-        let mut command = node.command(PROGRAM);
+    fn launch(node: Node, program: PathBuf, configuration: PathBuf, log: PathBuf) -> Self {
+        let mut command = node.command(&program);
         command.arg("run").arg("--config").arg(&configuration);
         // Not the machine's journal: the laboratory reads the lines itself.
         command
@@ -95,6 +99,7 @@ impl Agent {
         });
         Self {
             node,
+            program,
             configuration,
             log,
             daemon,
@@ -125,7 +130,7 @@ impl Agent {
 
     /// Runs a command of the program with the agent's configuration.
     pub(crate) fn command(&self, arguments: &[&str]) -> Output {
-        let mut command = self.node.command(PROGRAM);
+        let mut command = self.node.command(&self.program);
         command
             .args(arguments)
             .arg("--config")

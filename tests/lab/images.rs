@@ -14,6 +14,13 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const RANDOM_BYTES: u64 = 8 << 20;
 
+/// Layers besides the three that every image has: how many, and how many random bytes each holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MoreLayers {
+    pub(crate) count: usize,
+    pub(crate) bytes: u64,
+}
+
 /// An image in an OCI layout.
 pub(crate) struct Image {
     repository: String,
@@ -25,21 +32,15 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Makes it, with `more` small layers besides the three. Its bytes are its own: nothing is shared with other images but
-    /// the program.
-    pub(crate) fn make(directory: &Path, repository: &str, more: usize) -> Self {
+    /// Makes it, with more layers besides the three. Its bytes are its own: nothing is shared with other images but the
+    /// program.
+    pub(crate) fn make(directory: &Path, repository: &str, more: MoreLayers) -> Self {
         let directory = directory.join("images").join(repository.replace('/', "-"));
         let layout = directory.join("layout");
         fs::create_dir_all(directory.join("bin")).expect("the laboratory's directory is writable");
         fs::create_dir_all(directory.join("data")).expect("the laboratory's directory is writable");
         fs::copy(programs::BUSYBOX, directory.join("bin/busybox")).expect("busybox can be copied");
-        let mut random = Vec::new();
-        fs::File::open("/dev/urandom")
-            .expect("/dev/urandom is there")
-            .take(RANDOM_BYTES)
-            .read_to_end(&mut random)
-            .expect("/dev/urandom can be read");
-        fs::write(directory.join("data/random"), random)
+        fs::write(directory.join("data/random"), random(RANDOM_BYTES))
             .expect("the laboratory's directory is writable");
 
         run(Command::new("umoci")
@@ -78,14 +79,15 @@ impl Image {
                 .args(["insert", "--image", &image])
                 .arg(&greeting)
                 .arg("/greeting"));
-            for number in 0..more {
-                let file = directory.join("small");
-                fs::write(&file, format!("{repository} {number}\n"))
-                    .expect("the laboratory's directory is writable");
+            for number in 0..more.count {
+                let file = directory.join("more");
+                let mut content = format!("{repository} {number}\n").into_bytes();
+                content.extend(random(more.bytes));
+                fs::write(&file, content).expect("the laboratory's directory is writable");
                 run(Command::new("umoci")
                     .args(["insert", "--image", &image])
                     .arg(&file)
-                    .arg(format!("/small/{number}")));
+                    .arg(format!("/more/{number}")));
             }
         }
         Self::index(repository, layout)
@@ -249,6 +251,17 @@ impl Image {
 
 fn blob(layout: &Path, digest: &str) -> PathBuf {
     layout.join("blobs").join(digest.replace(':', "/"))
+}
+
+/// Bytes that do not compress.
+fn random(bytes: u64) -> Vec<u8> {
+    let mut random = Vec::new();
+    let source = fs::File::open("/dev/urandom").expect("/dev/urandom is there");
+    source
+        .take(bytes)
+        .read_to_end(&mut random)
+        .expect("/dev/urandom can be read");
+    random
 }
 
 fn read_json(file: &Path) -> Value {

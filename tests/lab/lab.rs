@@ -22,7 +22,7 @@ mod storage;
 pub(crate) use agent::{Agent, AgentOptions};
 pub(crate) use containerd::{Containerd, Pull};
 pub(crate) use front::{Fault, Front, Place, Request};
-pub(crate) use images::Image;
+pub(crate) use images::{Image, MoreLayers};
 pub(crate) use machine::{Machine, Release};
 pub(crate) use process::run;
 pub(crate) use programs::find as find_program;
@@ -122,11 +122,11 @@ impl Lab {
     /// Makes an image on the spot and stores it at REPLICA (under the doubled path that the rewriting of its
     /// front leads to), at CORE and upstream.
     pub(crate) fn publish(&self, repository: &str) -> Image {
-        self.publish_with_layers(repository, 0)
+        self.publish_with_layers(repository, MoreLayers::default())
     }
 
-    /// As [`Lab::publish`], with so many small layers more.
-    pub(crate) fn publish_with_layers(&self, repository: &str, more: usize) -> Image {
+    /// As [`Lab::publish`], with more layers.
+    pub(crate) fn publish_with_layers(&self, repository: &str, more: MoreLayers) -> Image {
         let image = Image::make(self.remains.directory(), repository, more);
         let replica = format!("proxy-docker-io/proxy-docker-io/{repository}");
         self.push(&image, Storage::Replica, &replica);
@@ -141,7 +141,7 @@ impl Lab {
 
     /// Makes an image that only the private registry has, behind a user name and a password.
     pub(crate) fn publish_private(&self, repository: &str) -> Image {
-        let image = Image::make(self.remains.directory(), repository, 0);
+        let image = Image::make(self.remains.directory(), repository, MoreLayers::default());
         self.push(&image, Storage::Private, repository);
         image
     }

@@ -1,7 +1,7 @@
 //! Pulls by crictl, through the service of containerd that the kubelet speaks to: by tag, by digest, with credentials, of
 //! thirty layers, of an image that is nowhere, and of one that is denied.
 
-use crate::lab::{AgentOptions, Fault, Image, Lab, Place, Pull, run};
+use crate::lab::{AgentOptions, Fault, Image, Lab, MoreLayers, Place, Pull, run};
 use crate::{Tests, note};
 use serde_json::Value;
 use std::time::Duration;
@@ -121,7 +121,11 @@ fn with_credentials(it: &mut Cri) {
 
 fn thirty_layers(it: &mut Cri) {
     it.begin();
-    let image = it.lab.publish_with_layers("library/many", 27);
+    let more = MoreLayers {
+        count: 27,
+        bytes: 0,
+    };
+    let image = it.lab.publish_with_layers("library/many", more);
     assert_eq!(image.layers().len(), 30);
     it.lab.forget_requests();
     it.pull_well(&image, "docker.io", &[&image.by_tag("docker.io")]);

@@ -1,0 +1,59 @@
+//! Instructions of an agent per request, counted by callgrind: what CPU time cannot tell on a machine whose rounds differ by more
+//! than two builds do. Two runs with different numbers of requests; the difference is what the requests cost, without start and end.
+
+use crate::contestant::{Contestant, Kind, Upstream};
+use crate::origin::Image;
+use crate::pairs::{self, At};
+use crate::report::Table;
+use crate::{Bench, Result};
+use std::fs;
+use std::process::Command;
+
+/// Images that are pulled in the shorter run and in the longer one. The first ones warm what is built on first use.
+const IMAGES: [usize; 2] = [200, 1200];
+
+/// Of containerd's sequence each image takes two requests.
+pub(crate) fn per_request(bench: &Bench) -> Result<Table> {
+    let columns = ["instructions/request", "now / before"];
+    let title = "Instructions per request of HEAD by tag and GET by digest, TLS upstream";
+    let mut table = Table::new(title, &columns);
+    let [few, many] = IMAGES;
+    let images = bench.origin.put_images(many, "instructions")?;
+    let requests = f64::from(u32::try_from((many - few) * 2)?);
+    let mut found: Vec<(Kind, f64)> = Vec::new();
+    for kind in bench.settings.agents() {
+        let short = counted(bench, kind, images.get(..few).unwrap_or_default())?;
+        let long = counted(bench, kind, &images)?;
+        found.push((kind, (long - short) / requests));
+    }
+    for (kind, now) in &found {
+        let before = |before: Kind| found.iter().find(|(kind, _)| *kind == before);
+        let before = kind.before().and_then(before);
+        let ratio = before.map_or_else(String::new, |(_, before)| format!("{:.3}", now / before));
+        table.row(kind.label(), &[format!("{now:.0}"), ratio]);
+    }
+    Ok(table)
+}
+
+/// All instructions of a run in which these are pulled, one after the other over one connection.
+fn counted(bench: &Bench, kind: Kind, images: &[Image]) -> Result<f64> {
+    let home = tempfile::Builder::new()
+        .tempdir_in(&bench.directory)?
+        .keep();
+    let counts = home.join("callgrind.out");
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--quiet", "--tool=callgrind"]);
+    valgrind.arg(format!("--callgrind-out-file={}", counts.display()));
+    let agent = Contestant::start_at(bench, kind, Upstream::Tls, &home, Some(valgrind))?;
+    let path = |what: &str| agent.path(what);
+    let at = At {
+        address: agent.listen,
+        path: &path,
+    };
+    pairs::each_once(&at, images)?;
+    // callgrind writes at the program's end.
+    drop(agent.process);
+    let text = fs::read_to_string(&counts)?;
+    let sum = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    Ok(sum.ok_or("callgrind wrote no sum")?.trim().parse()?)
+}
