@@ -141,7 +141,7 @@ compare-containerd-alone: deps ## the cost of a dead, a stalling and a dripping 
 
 NODES := 10000
 fleet: ## NODES=10000 nodes in paused time lose REPLICA and get it back: who is asked how often (minutes; 1,000 are part of the tests)
-	FLEET_NODES="$(NODES)" cargo test --locked --lib relay::fleet::lost -- --nocapture
+	FLEET_NODES="$(NODES)" cargo test --locked --lib relay::tests::fleet::lost -- --nocapture
 
 fuzz: ## a million inputs for each parser of foreign bytes; needs a nightly toolchain
 	@tests/lab/deps.sh g++

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 /// What is asked of a source.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct SourceRequest {
     /// GET or HEAD.
     pub method: Method,
     /// Below the source's prefix: `/v2/proxy-docker-io/library/nginx/manifests/1.27`, with a query where the
@@ -44,15 +44,15 @@ pub struct Ask {
     pub trust: Trust,
 }
 
-/// The final answer of one endpoint.
+/// The final answer of one endpoint. `B`: its body, where the network is a modelled one.
 #[derive(Debug)]
-pub struct Answer {
+pub struct SourceResponse<B = Body> {
     /// Never a redirect with a Location, never a first 401.
     pub status: StatusCode,
     /// Of the final response.
     pub fields: Fields,
     /// Of the final response.
-    pub body: Body,
+    pub body: B,
     /// It answers a HEAD: there is no body.
     pub head: bool,
     /// With status 401: it came in spite of a fresh token or the credential, with a Basic or empty challenge, or the token endpoint
@@ -130,8 +130,8 @@ impl Exchanger {
         source: &Arc<Source>,
         endpoint: &EndpointId,
         connection: Connection,
-        ask: &Ask,
-    ) -> Result<Answer, Error> {
+        ask: &SourceRequest,
+    ) -> Result<SourceResponse, Error> {
         Run::new(self, source, endpoint, ask)
             .finish(connection)
             .await

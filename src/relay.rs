@@ -12,14 +12,13 @@ mod coding;
 mod context;
 mod dials;
 mod fetched;
-#[cfg(test)]
-mod fleet;
 mod flight;
 mod head;
 mod hedge;
 mod list;
 mod manifest;
 mod memory;
+mod network;
 mod outcome;
 mod penalties;
 mod policy;
@@ -103,7 +102,7 @@ impl Relay {
     /// Forgets what has expired, so that its memory is free while nobody asks for anything.
     pub fn sweep(&self, now: Instant) {
         self.0.memories.sweep(now);
-        self.0.exchanger.sweep(now);
+        self.0.network.exchanger.sweep(now);
         self.0.stale.sweep(now);
     }
 
@@ -178,3 +177,6 @@ impl Relay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,7 +180,7 @@ impl Client {
     ///
     /// # Errors
     /// Nobody, or nobody in time.
-    pub async fn knock(&self, endpoint: &EndpointId) -> Result<(), Error> {
+    pub async fn liveness_connect(&self, endpoint: &EndpointId) -> Result<(), Error> {
         let limit = self.inner.lock().timeouts.connect;
         let to = endpoint.to_string();
         dial::tcp(&to, endpoint.address, limit).await.map(drop)

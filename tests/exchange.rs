@@ -25,7 +25,7 @@ mod tokens;
 
 use harbor_pilot::budget::Budget;
 use harbor_pilot::config::Credential;
-use harbor_pilot::exchange::{Answer, Ask, Error, Exchanger};
+use harbor_pilot::exchange::{Error, Exchanger, SourceRequest, SourceResponse};
 use harbor_pilot::topology::{EndpointId, Source, SourceKind, Sources};
 use harbor_pilot::upstream::Client;
 use http::Method;
@@ -98,7 +98,7 @@ impl Lab {
         self
     }
 
-    async fn ask(&self, ask: &Ask) -> Result<Answer, Error> {
+    async fn ask(&self, ask: &SourceRequest) -> Result<SourceResponse, Error> {
         let connection = match self.client.idle(&self.endpoint) {
             Some(idle) => idle,
             None => self
@@ -114,7 +114,7 @@ impl Lab {
     }
 
     /// The status and body of an answer that must come.
-    async fn get(&self, ask: &Ask) -> (u16, Vec<u8>) {
+    async fn get(&self, ask: &SourceRequest) -> (u16, Vec<u8>) {
         let answer = self.ask(ask).await.unwrap();
         let status = answer.status.as_u16();
         let body = answer.body.read_to(u64::MAX).await.unwrap();
@@ -122,17 +122,17 @@ impl Lab {
     }
 }
 
-fn manifest(repository: &str, reference: &str) -> Ask {
+fn manifest(repository: &str, reference: &str) -> SourceRequest {
     get(repository, &format!("manifests/{reference}"))
 }
 
-fn blob(repository: &str, digest: &str) -> Ask {
+fn blob(repository: &str, digest: &str) -> SourceRequest {
     get(repository, &format!("blobs/{digest}"))
 }
 
-fn get(repository: &str, what: &str) -> Ask {
+fn get(repository: &str, what: &str) -> SourceRequest {
     let project = repository.split('/').next().unwrap();
-    Ask {
+    SourceRequest {
         method: Method::GET,
         target: format!("/v2/{repository}/{what}"),
         scope_repository: repository.into(),

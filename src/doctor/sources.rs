@@ -6,7 +6,7 @@ use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::config::{self, Config, ProbeKind};
 use crate::discovery::{LookupError, Resolve, SystemResolver};
-use crate::exchange::{Ask, Exchanger};
+use crate::exchange::{Exchanger, SourceRequest};
 use crate::health::{HttpProber, Prober as _, Verdict};
 use crate::oci::{ACCEPT_MANIFESTS, Reference, RegistryName, ResourceKind, ResourcePath};
 use crate::printable::blanked;
@@ -282,7 +282,7 @@ impl Looker {
         reference: &Reference,
     ) -> Result<AccessAnswer, String> {
         let query = leg.query.as_ref().map(|query| format!("?{query}"));
-        let ask = Ask {
+        let ask = SourceRequest {
             // A HEAD would do, and its error would have no words.
             method: Method::GET,
             target: format!(

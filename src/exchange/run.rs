@@ -4,7 +4,7 @@
 use super::shown::Shown;
 use super::unauthorized::{Next, Presented, after_unauthorized, refusal};
 use super::words::{challenges_of, words};
-use super::{Answer, Ask, Error, Exchanger, Place};
+use super::{Error, Exchanger, Place, SourceRequest, SourceResponse};
 use crate::auth::{
     Challenge, Hop, Position, TokenError, TokenPlan, USER_AGENT, Wanted, basic_authorization,
     follow, instead_of_http, location,
@@ -24,7 +24,7 @@ pub(super) struct Run<'a> {
     exchanger: &'a Exchanger,
     source: &'a Arc<Source>,
     endpoint: &'a EndpointId,
-    ask: &'a Ask,
+    ask: &'a SourceRequest,
     /// To the source's own host.
     home: Shown,
     /// To the host that the newest redirect led to.
@@ -45,7 +45,7 @@ impl<'a> Run<'a> {
         exchanger: &'a Exchanger,
         source: &'a Arc<Source>,
         endpoint: &'a EndpointId,
-        ask: &'a Ask,
+        ask: &'a SourceRequest,
     ) -> Self {
         let asked_at = Instant::now();
         Self {
@@ -71,7 +71,7 @@ impl<'a> Run<'a> {
     pub(super) fn finish(
         mut self,
         mut connection: Connection,
-    ) -> impl Future<Output = Result<Answer, Error>> + Send + use<'a> {
+    ) -> impl Future<Output = Result<SourceResponse, Error>> + Send + use<'a> {
         async move {
             let mut at = Position::home(self.source, &self.ask.target);
             loop {
@@ -320,7 +320,7 @@ impl<'a> Run<'a> {
         Ok(response)
     }
 
-    /// The request as it goes out: nothing of the client's but what `Ask` has.
+    /// The request as it goes out: nothing of the client's but what `SourceRequest` has.
     fn request(&self, at: &Position<'_>) -> Result<Request, upstream::Error> {
         let ask = self.ask;
         let host = match &at.hop {
@@ -346,8 +346,13 @@ impl<'a> Run<'a> {
         Ok(request)
     }
 
-    fn answer(&self, at: &Position<'_>, response: Response, denied: Option<String>) -> Answer {
-        Answer {
+    fn answer(
+        &self,
+        at: &Position<'_>,
+        response: Response,
+        denied: Option<String>,
+    ) -> SourceResponse {
+        SourceResponse {
             status: response.status,
             fields: response.fields,
             body: response.body,

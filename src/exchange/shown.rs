@@ -2,7 +2,7 @@
 //! redirect led with an anonymous token of its own at most.
 
 use super::unauthorized::Presented;
-use super::{Ask, Exchanger};
+use super::{Exchanger, SourceRequest};
 use crate::auth::TokenKey;
 use crate::config::BaseUrl;
 use crate::topology::{EndpointId, Source, SourceKind};
@@ -23,7 +23,7 @@ impl Shown {
     pub(super) fn at_home(
         exchanger: &Exchanger,
         (source, endpoint): (&Arc<Source>, &EndpointId),
-        ask: &Ask,
+        ask: &SourceRequest,
         now: Instant,
     ) -> Self {
         // Only Harbor's tokens open a whole project.
@@ -46,7 +46,7 @@ impl Shown {
         host: &BaseUrl,
         exchanger: &Exchanger,
         (source, endpoint): (&Arc<Source>, &EndpointId),
-        ask: &Ask,
+        ask: &SourceRequest,
         now: Instant,
     ) -> Self {
         let key = TokenKey {
@@ -63,7 +63,7 @@ impl Shown {
         key: TokenKey,
         exchanger: &Exchanger,
         (source, endpoint): (&Arc<Source>, &EndpointId),
-        ask: &Ask,
+        ask: &SourceRequest,
         now: Instant,
     ) -> Self {
         let tokens = &exchanger.tokens;

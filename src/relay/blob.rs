@@ -13,15 +13,17 @@ mod source;
 use expected::Expected;
 pub use pull_body::PullBody;
 pub(crate) use respond::answer;
+#[cfg(test)]
+pub(crate) use respond::timing;
 pub(crate) use source::BlobSource;
 
 use super::head;
 use super::memory::{Image, Pulled};
 use super::rules::{Asked, Authority, Cause, Head, Scope, Use, Verdict, judge};
-use super::search::Wanted;
+use super::search::FetchSpec;
 use crate::cache::Trust;
 use crate::config::HarborPolicy;
-use crate::exchange::{Answer, Ask};
+use crate::exchange::{SourceRequest, SourceResponse};
 use crate::lifecycle;
 use crate::oci::{ByteRange, ContentRange, Digest, RangeSpec};
 use crate::relay::context::Context;
@@ -34,14 +36,13 @@ use http::Method;
 use http::header::{CONTENT_LENGTH, HeaderValue};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::time::Instant;
 
 /// Bodies up to this size are read and proved before the status line (design P8).
 const PROVED_FIRST: u64 = 64 * 1024;
 
 /// A blob, whole or from an offset.
 #[derive(Clone)]
-pub(crate) struct BlobWanted {
+pub(crate) struct BlobSpec {
     parts: Arc<Context>,
     digest: Digest,
     trust: Trust,
@@ -63,9 +64,9 @@ pub(crate) enum Fetched {
     Size(u64),
 }
 
-// === impl BlobWanted ===
+// === impl BlobSpec ===
 
-impl BlobWanted {
+impl BlobSpec {
     /// The rest of it from an offset. `total`: the size of the whole in the answer's head: the rest must be of the same whole.
     pub(crate) fn from(&self, first: u64, total: Option<u64>) -> Self {
         // Open where the client's was: from the first byte it is then the whole again, which every source can give.
@@ -186,7 +187,7 @@ impl BlobWanted {
     async fn begin(
         &self,
         endpoint: &EndpointId,
-        answer: Answer,
+        answer: SourceResponse,
         due: Use,
         seen: &Head,
     ) -> Result<Fetched, Rejection> {
@@ -299,15 +300,15 @@ fn broken(failure: Failure, detail: String) -> Rejection {
     }
 }
 
-impl Wanted for BlobWanted {
+impl FetchSpec for BlobSpec {
     type Good = Fetched;
 
-    fn ask(&self, leg: &Leg, source: &Source) -> Ask {
+    fn request(&self, leg: &Leg, source: &Source) -> SourceRequest {
         let method = match self.asks_by_head(&source.id) {
             true => Method::HEAD,
             false => Method::GET,
         };
-        head::ask(
+        head::request(
             leg,
             ("/blobs/", self.digest.as_str()),
             method,
@@ -321,9 +322,9 @@ impl Wanted for BlobWanted {
         &self,
         authority: Authority,
         endpoint: &EndpointId,
-        answer: Answer,
+        answer: SourceResponse,
     ) -> Result<Fetched, Rejection> {
-        let seen = head::of(&answer, Instant::now());
+        let seen = head::of(&answer);
         if self.asks_by_head(&endpoint.source) && seen.status == 403 {
             return Err(head::forbidden());
         }

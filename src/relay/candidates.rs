@@ -10,6 +10,7 @@ use crate::cache::Trust;
 use crate::lifecycle::deadline;
 use crate::oci::Digest;
 use crate::relay::context::Context;
+use crate::relay::network::Network;
 use crate::route::Route;
 use crate::topology::select::Standing;
 use crate::topology::{EndpointGauges, EndpointId, Snapshot, Source, SourceId};
@@ -106,15 +107,7 @@ impl Candidate {
 // === impl Candidates ===
 
 impl Candidates {
-    pub(crate) fn new(
-        parts: &Context,
-        route: &Arc<Route>,
-        content: Option<Image>,
-        trust: Trust,
-    ) -> Self {
-        for leg in &route.legs {
-            parts.discovery.touch(&leg.source);
-        }
+    pub(crate) fn new(route: &Arc<Route>, content: Option<Image>, trust: Trust) -> Self {
         let legs = route.legs.iter().map(|leg| leg.source.clone());
         Self {
             route: route.clone(),
@@ -188,12 +181,13 @@ impl Candidates {
     }
 
     /// Ready when the leg's source has addresses, or DNS has failed for it now, or it takes too long.
-    pub(crate) fn resolved(
+    pub(crate) fn resolved<N: Network>(
         &self,
+        network: &N,
         parts: &Context,
         leg: usize,
-    ) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let (mut snapshots, discovery) = (parts.snapshots.clone(), parts.discovery.clone());
+    ) -> impl Future<Output = ()> + Send + 'static + use<N> {
+        let (mut snapshots, network) = (parts.snapshots.clone(), network.clone());
         let source = self.route.legs.get(leg).map(|leg| leg.source.clone());
         async move {
             let Some(source) = source else {
@@ -202,7 +196,7 @@ impl Candidates {
             let answered = async {
                 let awaited = awaits_dns(&snapshots.borrow(), &source);
                 // What DNS said before this request came is no answer to it: the network may be up by now.
-                if !awaited && !discovery.ask_again(&source).await {
+                if !awaited && !network.resolve(&source).await {
                     return;
                 }
                 let _closed = snapshots

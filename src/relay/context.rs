@@ -6,6 +6,7 @@ use super::fetched::{FetchKey, Served};
 use super::flight::Flights;
 use super::hedge::Hedging;
 use super::memory::{Memories, Pulled, Size};
+use super::network::LiveNetwork;
 use super::outcome::{Ended, NotFound};
 use super::quota::CoolDowns;
 use super::rates::Rates;
@@ -38,9 +39,7 @@ pub struct Context {
     /// The configuration in force with its routes; swapped as one.
     pub(crate) rules: ArcSwap<Rules>,
     pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
-    pub(crate) client: Client,
-    pub(crate) exchanger: Exchanger,
-    pub(crate) discovery: Discovery,
+    pub(crate) network: Arc<LiveNetwork>,
     pub(crate) health: Health,
     pub(crate) sinks: Arc<Sinks>,
     pub(crate) sizes: KnownSizes,
@@ -102,9 +101,11 @@ impl Context {
                 generation: 0,
             }),
             snapshots: health.snapshot(),
-            client,
-            exchanger,
-            discovery,
+            network: Arc::new(LiveNetwork {
+                client,
+                exchanger,
+                discovery,
+            }),
             health,
             sinks: Arc::new(Sinks { journal, metrics }),
             sizes: KnownSizes::load(sizes, &budget),

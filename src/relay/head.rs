@@ -2,7 +2,7 @@
 
 use super::rules::{Cause, FinalAnswer, Head, Scope, Verdict};
 use crate::cache::Trust;
-use crate::exchange::{Answer, Ask};
+use crate::exchange::{SourceRequest, SourceResponse};
 use crate::http1::retry_after;
 use crate::printable::blanked;
 use crate::relay::outcome::Rejection;
@@ -15,7 +15,7 @@ use http::header::{
 use http::{Method, StatusCode};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 /// A denial's body is read this far, for its reason.
 const REASON_BYTES: u64 = 16 * 1024;
@@ -25,14 +25,14 @@ const REASON_BYTES: u64 = 16 * 1024;
 pub(crate) const WORDS: Duration = Duration::from_millis(100);
 
 /// The request for a resource at one leg's source: `("/manifests/", "1.27")`.
-pub(crate) fn ask(
+pub(crate) fn request(
     leg: &Leg,
     (kind, of): (&str, &str),
     method: Method,
     accept: HeaderValue,
     range: Option<String>,
     (request_id, trust): (&Arc<str>, Trust),
-) -> Ask {
+) -> SourceRequest {
     let query = leg.query.as_deref().unwrap_or_default();
     let parts = ["/v2/?", &leg.path, kind, of, query];
     let length = parts.iter().map(|part| part.len()).sum();
@@ -44,7 +44,7 @@ pub(crate) fn ask(
         target.push(if target.contains('?') { '&' } else { '?' });
         target.push_str(query);
     }
-    Ask {
+    SourceRequest {
         method,
         target,
         scope_repository: leg.path.clone(),
@@ -67,7 +67,7 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 const JSON: &[u8] = b"application/json";
 
 /// What of an answer's head decides.
-pub(crate) fn of(answer: &Answer, _now: Instant) -> Head {
+pub(crate) fn of<B>(answer: &SourceResponse<B>) -> Head {
     let text = |name| answer.fields.text(&name);
     let is_of = |due: &'static [u8]| {
         move |value: &str| {
@@ -103,7 +103,7 @@ pub(crate) fn forbidden() -> Rejection {
 }
 
 /// Turns a verdict that is no use into a rejection with the words for people; reads a denial's reason.
-pub(crate) async fn rejection(verdict: Verdict, answer: Answer) -> Rejection {
+pub(crate) async fn rejection(verdict: Verdict, answer: SourceResponse) -> Rejection {
     let status = answer.status;
     let wants_reason = matches!(
         verdict,

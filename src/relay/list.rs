@@ -6,11 +6,11 @@ use super::manifest::timing;
 use super::memory::Image;
 use super::record::RequestRecord;
 use super::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
-use super::search::{Search, Wanted};
+use super::search::{FetchSpec, Search};
 use crate::budget::{Budget, Kind};
 use crate::cache::Trust;
 use crate::config::HarborPolicy;
-use crate::exchange::{Answer, Ask};
+use crate::exchange::{SourceRequest, SourceResponse};
 use crate::http1::{Fields, every};
 use crate::oci::{ErrorCode, ResourceKind};
 use crate::relay::context::{Context, Rules};
@@ -34,7 +34,7 @@ const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied
 const MAX_ACCEPT: usize = 2048;
 
 /// A list of tags or referrers.
-struct ListWanted {
+struct ListSpec {
     suffix: String,
     accept: HeaderValue,
     head: bool,
@@ -50,14 +50,14 @@ struct List {
     fields: Fields,
 }
 
-// === impl ListWanted ===
+// === impl ListSpec ===
 
-impl Wanted for ListWanted {
+impl FetchSpec for ListSpec {
     type Good = List;
 
-    fn ask(&self, leg: &Leg, _: &Source) -> Ask {
+    fn request(&self, leg: &Leg, _: &Source) -> SourceRequest {
         let method = if self.head { Method::HEAD } else { Method::GET };
-        head::ask(
+        head::request(
             leg,
             ("", &self.suffix),
             method,
@@ -71,9 +71,9 @@ impl Wanted for ListWanted {
         &self,
         authority: Authority,
         _: &EndpointId,
-        answer: Answer,
+        answer: SourceResponse,
     ) -> Result<List, Rejection> {
-        let seen = head::of(&answer, Instant::now());
+        let seen = head::of(&answer);
         let verdict = judge(Asked::List, authority, self.policy, &seen);
         let Verdict::Use(_) = verdict else {
             return Err(head::rejection(verdict, answer).await);
@@ -119,7 +119,7 @@ pub(crate) async fn answer(
         .query
         .as_ref()
         .map_or_else(String::new, |query| format!("?{query}"));
-    let wanted = ListWanted {
+    let spec = ListSpec {
         suffix: format!("{}{query}", request.kind.suffix()),
         accept: accept(request.accept.as_ref()),
         head: request.head,
@@ -132,7 +132,7 @@ pub(crate) async fn answer(
     let search = Search::new(
         parts.clone(),
         route.clone(),
-        Arc::new(wanted),
+        Arc::new(spec),
         timing(&parts.timeouts),
     );
     let ended = search.run().await;

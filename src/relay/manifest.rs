@@ -3,9 +3,9 @@
 mod ahead;
 mod fetch;
 mod proof;
-mod wanted;
+mod spec;
 
-pub(super) use wanted::timing;
+pub(super) use spec::timing;
 
 use super::causes;
 use super::fetched::{FetchKey, Served};

@@ -8,22 +8,22 @@ mod events;
 mod late;
 mod reports;
 mod running;
+mod spec;
 
 pub(crate) use reports::{report, unread};
+pub(crate) use spec::FetchSpec;
 
 use super::candidates::{Candidate, Candidates, Pick};
 use super::causes::{Tried, without_addresses};
-use super::memory::Image;
+use super::network::{LiveNetwork, Network};
 use super::outcome::{Ended, Found, NotFound, Rejection};
 use super::rules::{Authority, Cause, FinalAnswer};
 use super::timing::{AttemptId, End, Machine, Order, Role, Timing, Want};
-use crate::cache::Trust;
-use crate::exchange::{Answer, Ask};
 use crate::lifecycle::contained;
 use crate::relay::context::Context;
-use crate::route::{Leg, Route};
-use crate::topology::{EndpointId, Failure, InFlight, Source, SourceId};
-use crate::upstream::{self, Connection};
+use crate::route::Route;
+use crate::topology::{EndpointId, Failure, InFlight, SourceId};
+use crate::upstream;
 use futures_util::FutureExt as _;
 use reports::{rejected, report_success};
 use running::Running;
@@ -32,82 +32,35 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Knows what to ask and what a good answer is.
-pub(crate) trait Wanted: Send + Sync + 'static {
-    /// What a good answer is turned into.
-    type Good: Send + 'static;
-
-    /// The request to one source.
-    fn ask(&self, leg: &Leg, source: &Source) -> Ask;
-
-    /// Looks at an answer, and into its body as far as that is needed before the status line.
-    fn examine(
-        &self,
-        authority: Authority,
-        endpoint: &EndpointId,
-        answer: Answer,
-    ) -> impl Future<Output = Result<Self::Good, Rejection>> + Send;
-
-    /// The content, where the request names it by its digest.
-    fn content(&self) -> Option<&Image>;
-
-    /// Who asks: whom what the search learns of addresses is for.
-    fn trust(&self) -> Trust;
-
-    /// Whether a slow tier may be asked beside another (design P6: manifests, never blobs).
-    fn is_hedged(&self) -> bool {
-        false
-    }
-
-    /// Whether that answer to HEAD tells too little, so that the same address is asked by GET.
-    fn is_too_little(&self, _answer_to_head: &Answer) -> bool {
-        false
-    }
-
-    /// Whether that answer to HEAD leaves out in words why there is nothing, which the same address may say to GET at once.
-    fn wants_words(&self, _endpoint: &EndpointId, _answer_to_head: &Answer) -> bool {
-        false
-    }
-
-    /// Who is asked before everybody else, while it is well.
-    fn first(&self) -> Option<&EndpointId> {
-        None
-    }
-
-    /// Who is asked only when everybody else has failed.
-    fn refuted(&self) -> &[EndpointId] {
-        &[]
-    }
-}
-
-enum Event<G> {
+enum Event<C, G> {
     Resolved,
-    Connected(Result<Connection, upstream::Error>),
-    Knocked(Result<(), upstream::Error>),
+    Connected(Result<C, upstream::Error>),
+    Alive(Result<(), upstream::Error>),
     Examined {
         result: Result<G, Rejection>,
         took: Option<Duration>,
     },
 }
 
-struct Attempt {
+struct Attempt<C> {
     candidate: Option<Candidate>,
     leg: usize,
-    connection: Option<Connection>,
+    connection: Option<C>,
     in_flight: Option<InFlight>,
     /// Why it did not serve stands in the list.
     is_noted: bool,
 }
 
 /// One search. Dropping its future cancels everything but connects, which run on and report.
-pub(crate) struct Search<W: Wanted> {
+pub(crate) struct Search<N: Network, S: FetchSpec<N::Body>> {
+    network: N,
     parts: Arc<Context>,
     route: Arc<Route>,
-    wanted: Arc<W>,
+    spec: Arc<S>,
     machine: Machine,
     candidates: Candidates,
-    attempts: Vec<Attempt>,
-    running: Running<W::Good>,
+    attempts: Vec<Attempt<N::Connection>>,
+    running: Running<N::Connection, S::Good>,
     tried: Vec<Tried>,
     refusal: Option<(FinalAnswer, String, String)>,
     first_asked: Option<AttemptId>,
@@ -115,22 +68,38 @@ pub(crate) struct Search<W: Wanted> {
 
 // === impl Search ===
 
-impl<W: Wanted> Search<W> {
+impl<S: FetchSpec> Search<Arc<LiveNetwork>, S> {
+    /// A search over the network as it is.
     pub(crate) fn new(
         parts: Arc<Context>,
         route: Arc<Route>,
-        wanted: Arc<W>,
+        spec: Arc<S>,
         timing: Timing,
     ) -> Self {
-        let mut candidates =
-            Candidates::new(&parts, &route, wanted.content().cloned(), wanted.trust());
-        candidates.begin_with(wanted.first());
-        candidates.leave_for_last(wanted.refuted());
+        Self::over(parts.network.clone(), parts, route, spec, timing)
+    }
+}
+
+impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
+    pub(crate) fn over(
+        network: N,
+        parts: Arc<Context>,
+        route: Arc<Route>,
+        spec: Arc<S>,
+        timing: Timing,
+    ) -> Self {
+        for leg in &route.legs {
+            network.touch(&leg.source);
+        }
+        let mut candidates = Candidates::new(&route, spec.content().cloned(), spec.trust());
+        candidates.begin_with(spec.first());
+        candidates.leave_for_last(spec.refuted());
         let machine = Machine::new(timing, candidates.has_upstream(), Instant::now());
         Self {
+            network,
             parts,
             route,
-            wanted,
+            spec,
             machine,
             candidates,
             attempts: Vec::new(),
@@ -148,7 +117,7 @@ impl<W: Wanted> Search<W> {
     }
 
     /// Runs to its end. A panic of an attempt is that attempt's failure; one of the search itself ends it.
-    pub(crate) fn run(self) -> impl Future<Output = Ended<Found<W::Good>>> + Send {
+    pub(crate) fn run(self) -> impl Future<Output = Ended<Found<S::Good>>> + Send {
         let search = contained("search", self.searched());
         search.map(|ended| ended.unwrap_or_else(|panicked| Ended::broken(&panicked)))
     }
@@ -157,7 +126,7 @@ impl<W: Wanted> Search<W> {
         clippy::manual_async_fn,
         reason = "an async fn keeps each argument twice, and this one is moved about for every request"
     )]
-    fn searched(mut self) -> impl Future<Output = Ended<Found<W::Good>>> + Send {
+    fn searched(mut self) -> impl Future<Output = Ended<Found<S::Good>>> + Send {
         async move {
             self.candidates.wait_while_all_are_loaded(&self.parts).await;
             // Read anew after every wait; between two of them no time passes that matters.
@@ -166,7 +135,7 @@ impl<W: Wanted> Search<W> {
                 match self.machine.poll(now) {
                     Order::Start(want) => self.start(want, now),
                     Order::Send(attempt) => self.send(attempt, now),
-                    Order::Knock(attempt) => self.knock(attempt),
+                    Order::CheckLiveness(attempt) => self.check_liveness(attempt),
                     Order::Overdue { attempt, late } => self.overdue(attempt, late),
                     Order::End(end) => return self.end(end),
                     Order::WaitUntil(until) => {
@@ -189,7 +158,7 @@ impl<W: Wanted> Search<W> {
     }
 
     fn start(&mut self, want: Want, now: Instant) {
-        let (hedging, trust) = (&self.parts.hedging, self.wanted.trust());
+        let (hedging, trust) = (&self.parts.hedging, self.spec.trust());
         if want == Want::Tier && !hedging.pay(trust) {
             return self.machine.none_left(want);
         }
@@ -206,7 +175,7 @@ impl<W: Wanted> Search<W> {
                     _ => Role::Upstream,
                 };
                 let attempt = self.machine.started(role, false, more, now);
-                let resolved = self.candidates.resolved(&self.parts, leg);
+                let resolved = self.candidates.resolved(&self.network, &self.parts, leg);
                 self.push(None, leg, None);
                 self.running.push(attempt, async move {
                     resolved.await;
@@ -219,11 +188,9 @@ impl<W: Wanted> Search<W> {
                 } else {
                     Role::Tier
                 };
-                let idle = self.parts.client.idle(&candidate.endpoint);
+                let idle = self.network.idle(&candidate.endpoint);
                 let attempt = self.machine.started(role, idle.is_some(), more, now);
-                let connecting = idle
-                    .is_none()
-                    .then(|| dial::connect(&self.parts, &candidate, self.wanted.trust()));
+                let connecting = idle.is_none().then(|| self.connect(&candidate));
                 let leg = candidate.leg;
                 self.push(Some(candidate), leg, idle);
                 if let Some(connecting) = connecting {
@@ -233,8 +200,13 @@ impl<W: Wanted> Search<W> {
         }
     }
 
-    fn push(&mut self, candidate: Option<Candidate>, leg: usize, connection: Option<Connection>) {
-        let trust = self.wanted.trust();
+    fn push(
+        &mut self,
+        candidate: Option<Candidate>,
+        leg: usize,
+        connection: Option<N::Connection>,
+    ) {
+        let trust = self.spec.trust();
         let in_flight = candidate
             .as_ref()
             .map(|candidate| candidate.gauges.enter(trust));
@@ -255,18 +227,37 @@ impl<W: Wanted> Search<W> {
     fn await_connection(
         &mut self,
         attempt: AttemptId,
-        connecting: impl Future<Output = Result<Connection, upstream::Error>> + Send + 'static,
+        connecting: impl Future<Output = Result<N::Connection, upstream::Error>> + Send + 'static,
     ) {
         self.running
             .push(attempt, async move { Event::Connected(connecting.await) });
     }
 
+    /// A connection, ready for a request.
+    fn connect(
+        &self,
+        candidate: &Candidate,
+    ) -> impl Future<Output = Result<N::Connection, upstream::Error>> + Send + 'static + use<N, S>
+    {
+        let (network, at) = (self.network.clone(), candidate.clone());
+        let connect = async move { network.connect(&at.source, &at.endpoint).await };
+        dial::detached(
+            (&self.parts, self.spec.trust()),
+            candidate,
+            connect,
+            N::park,
+        )
+    }
+
     /// Looks whether anybody is behind a connection that was kept alive, beside the request that runs over it.
-    fn knock(&mut self, attempt: AttemptId) {
+    fn check_liveness(&mut self, attempt: AttemptId) {
         if let Some(candidate) = self.candidate_of(attempt) {
-            let knocking = dial::knock(&self.parts, &candidate, self.wanted.trust());
-            let knock = async move { Event::Knocked(knocking.await) };
-            self.running.push_knock(attempt, knock);
+            let (network, at) = (self.network.clone(), candidate.endpoint.clone());
+            let connect = async move { network.liveness_connect(&at).await };
+            let of = (&self.parts, self.spec.trust());
+            let connected = dial::detached(of, &candidate, connect, |()| {});
+            let connected = async move { Event::Alive(connected.await) };
+            self.running.push_liveness(attempt, connected);
         }
     }
 
@@ -284,7 +275,7 @@ impl<W: Wanted> Search<W> {
             self.machine.ended(attempt);
             return;
         };
-        let may_hedge = self.wanted.is_hedged() && !candidate.is_upstream();
+        let may_hedge = self.spec.is_hedged() && !candidate.is_upstream();
         let hedging = &self.parts.hedging;
         let delay = may_hedge.then(|| hedging.delay(&leg.source, now));
         self.machine.hedge_after(delay);
@@ -293,12 +284,12 @@ impl<W: Wanted> Search<W> {
         } else {
             Authority::Tier
         };
-        let ask = self.wanted.ask(leg, &candidate.source);
-        let (parts, wanted) = (self.parts.clone(), self.wanted.clone());
+        let request = self.spec.request(leg, &candidate.source);
+        let (network, spec) = (self.network.clone(), self.spec.clone());
         self.running.push(attempt, async move {
-            let (answer, took) = ask::ask(&parts, &*wanted, &candidate, connection, ask).await;
+            let (answer, took) = ask::ask(&network, &*spec, &candidate, connection, request).await;
             let result = match answer {
-                Ok(answer) => wanted.examine(authority, &candidate.endpoint, answer).await,
+                Ok(answer) => spec.examine(authority, &candidate.endpoint, answer).await,
                 Err(error) => Err(rejected(error, authority)),
             };
             Event::Examined { result, took }
@@ -308,10 +299,10 @@ impl<W: Wanted> Search<W> {
     fn found(
         &mut self,
         attempt: AttemptId,
-        good: W::Good,
+        good: S::Good,
         took: Option<Duration>,
         now: Instant,
-    ) -> Ended<Found<W::Good>> {
+    ) -> Ended<Found<S::Good>> {
         let slot = self.attempts.get_mut(attempt);
         let taken = slot.and_then(|slot| Some((slot.candidate.take()?, slot.in_flight.take()?)));
         let Some((candidate, in_flight)) = taken else {
@@ -343,7 +334,7 @@ impl<W: Wanted> Search<W> {
         self.ended(Ok(found))
     }
 
-    fn end(&mut self, end: End) -> Ended<Found<W::Good>> {
+    fn end(&mut self, end: End) -> Ended<Found<S::Good>> {
         let snapshot = self.parts.snapshots.borrow().clone();
         self.tried.extend(without_addresses(&self.route, &snapshot));
         if end == End::OutOfTime {
@@ -370,7 +361,7 @@ impl<W: Wanted> Search<W> {
         self.ended(Err(result))
     }
 
-    fn ended(&mut self, result: Result<Found<W::Good>, NotFound>) -> Ended<Found<W::Good>> {
+    fn ended(&mut self, result: Result<Found<S::Good>, NotFound>) -> Ended<Found<S::Good>> {
         Ended {
             result,
             tried: std::mem::take(&mut self.tried),

@@ -77,7 +77,7 @@ impl Machine {
                 Order::End(End::Final)
             };
         }
-        if let Some(order) = self.overdue(now).or_else(|| self.knock(now)) {
+        if let Some(order) = self.overdue(now).or_else(|| self.check_liveness(now)) {
             return order;
         }
         if self.upstream_joins_at().is_some_and(|at| now >= at) {
@@ -185,7 +185,7 @@ impl Machine {
     }
 
     /// Somebody is there: the attempt is merely slow.
-    pub(crate) fn knocked(&mut self, attempt: AttemptId) {
+    pub(crate) fn alive(&mut self, attempt: AttemptId) {
         if let Some(Phase::Asking { life, .. }) = self.attempts.get_mut(attempt) {
             *life = Life::Seen;
         }
@@ -228,7 +228,7 @@ impl Machine {
     }
 
     /// A kept connection has been silent for the race delay: is anybody there? Asked only where somebody else is left.
-    fn knock(&mut self, now: Instant) -> Option<Order> {
+    fn check_liveness(&mut self, now: Instant) -> Option<Order> {
         if !self.can_leave() {
             return None;
         }
@@ -243,8 +243,8 @@ impl Machine {
                 && *life == Life::Assumed
                 && now >= deadline(*since, delay)
             {
-                *life = Life::Knocking { since: now };
-                return Some(Order::Knock(attempt));
+                *life = Life::Checking { since: now };
+                return Some(Order::CheckLiveness(attempt));
             }
         }
         None
@@ -342,7 +342,7 @@ impl Machine {
             } => Some(deadline(*since, patience?)),
             _ => None,
         });
-        let knock = phases.filter_map(|phase| phase.knocks_at(&self.timing));
+        let knock = phases.filter_map(|phase| phase.liveness_at(&self.timing));
         [race, self.upstream_joins_at(), self.hedges_at()]
             .into_iter()
             .flatten()

@@ -3,7 +3,7 @@
 
 use super::support::{Cold, FakeRegistry, Fault, Image, On, RateLimit, Reply};
 use super::{Lab, NGINX, blob, get, image, manifest};
-use harbor_pilot::exchange::Ask;
+use harbor_pilot::exchange::SourceRequest;
 use harbor_pilot::oci::{Digest, ManifestKind, inspect_manifest};
 use http::header::HeaderName;
 use http::{HeaderMap, Method};
@@ -17,7 +17,7 @@ struct Seen {
     clean: bool,
 }
 
-async fn see(lab: &Lab, ask: &Ask) -> Seen {
+async fn see(lab: &Lab, ask: &SourceRequest) -> Seen {
     let mut answer = lab.ask(ask).await.unwrap();
     let mut body = Vec::new();
     let mut clean = true;
@@ -54,7 +54,7 @@ async fn harbor(image: &Image) -> (FakeRegistry, Lab) {
     (harbor, lab)
 }
 
-fn layer(image: &Image) -> Ask {
+fn layer(image: &Image) -> SourceRequest {
     blob(NGINX, image.layer().digest.as_str())
 }
 
@@ -146,7 +146,7 @@ async fn manifests_health_and_limits() {
     assert_ne!(image.trimmed().digest, image.top.digest);
 
     let health = get("api", "health");
-    let health = Ask {
+    let health = SourceRequest {
         target: "/api/v2.0/health".to_owned(),
         ..health
     };

@@ -4,7 +4,7 @@ use super::report::ProbeReport;
 use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::discovery::Discovery;
-use crate::exchange::{Answer, Ask, Exchanger};
+use crate::exchange::{Exchanger, SourceRequest, SourceResponse};
 use crate::oci::{ACCEPT_MANIFESTS, Digest, ManifestKind, Reference, inspect_manifest};
 use crate::route::Leg;
 use crate::topology::{EndpointId, Source, Sources};
@@ -131,8 +131,8 @@ impl Prober {
     }
 }
 
-fn ask_of(leg: &Leg, reference: &Reference) -> Ask {
-    Ask {
+fn ask_of(leg: &Leg, reference: &Reference) -> SourceRequest {
+    SourceRequest {
         method: Method::GET,
         target: super::report::target(leg, reference),
         scope_repository: leg.path.clone(),
@@ -146,7 +146,7 @@ fn ask_of(leg: &Leg, reference: &Reference) -> Ask {
 }
 
 /// Why an answer is not 200: what the exchange found out about a 401, else the first error of the document.
-async fn refusal(answer: Answer) -> String {
+async fn refusal(answer: SourceResponse) -> String {
     let reason = answer.status.canonical_reason().unwrap_or("no manifest");
     if let Some(denied) = answer.denied {
         return denied;

@@ -11,7 +11,7 @@ mod room;
 mod speed;
 
 use super::source::BlobSource;
-use super::{BlobWanted, Fetched};
+use super::{BlobSpec, Fetched};
 use crate::http1::{Broken, Chunk};
 use crate::lifecycle::contained;
 use crate::oci::ContentRange;
@@ -45,7 +45,7 @@ type Resumption = Pin<Box<dyn Future<Output = Ended<Found<Fetched>>> + Send>>;
 pub struct BlobBody {
     parts: Arc<Context>,
     route: Arc<Route>,
-    wanted: BlobWanted,
+    spec: BlobSpec,
     timing: Timing,
     /// Offset of the body's first byte in the blob.
     pub(super) first: u64,
@@ -96,7 +96,7 @@ enum Event {
 impl BlobBody {
     /// Of a whole blob, from its first source.
     pub(crate) fn new(
-        (parts, route, wanted): (Arc<Context>, Arc<Route>, BlobWanted),
+        (parts, route, spec): (Arc<Context>, Arc<Route>, BlobSpec),
         timing: Timing,
         window: Window,
         source: Found<BlobSource>,
@@ -109,7 +109,7 @@ impl BlobBody {
             room: Room::new(&parts.budget),
             parts,
             route,
-            wanted,
+            spec,
             timing,
             first: 0,
             last: total.and_then(|total| total.checked_sub(1)),
@@ -290,7 +290,7 @@ impl BlobBody {
             return false;
         };
         (self.first, self.last) = (span.first, Some(span.last));
-        self.wanted = self.wanted.part_of(span);
+        self.spec = self.spec.part_of(span);
         self.bytes = Reassembly::new(Window::measured(span.length()));
         self.left.clear();
         self.fix_until = None;

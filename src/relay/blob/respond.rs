@@ -4,7 +4,7 @@ use super::body::BlobBody;
 use super::ranged::Ranged;
 use super::size::SizeSearch;
 use super::source::BlobSource;
-use super::{BlobWanted, Expected, Fetched, PullBody};
+use super::{BlobSpec, Expected, Fetched, PullBody};
 use crate::config::{Timeouts, Verify};
 use crate::http1::{Response, ResponseHead};
 use crate::oci::{ByteRange, ContentRange, Digest, ErrorCode, RangeSpec};
@@ -31,7 +31,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// The clock for blobs: never hedged; the next is asked beside one who is as silent as a stalled body.
-fn timing(timeouts: &Timeouts) -> Timing {
+pub(crate) fn timing(timeouts: &Timeouts) -> Timing {
     Timing {
         connect_race: timeouts.connect_race,
         first_byte: timeouts.first_byte,
@@ -55,7 +55,7 @@ pub(crate) async fn answer(
         return sized(size, &digest, RequestOutcome::Served, record).map(PullBody::Full);
     }
     let what = format!("{}/{}@{digest}", route.registry_label, route.repository);
-    let wanted = BlobWanted {
+    let spec = BlobSpec {
         parts: parts.clone(),
         digest,
         trust: request.trust,
@@ -74,7 +74,7 @@ pub(crate) async fn answer(
         let search = SizeSearch {
             parts: parts.clone(),
             route: route.clone(),
-            wanted: wanted.clone(),
+            spec: spec.clone(),
             timing,
             generation: rules.generation,
         };
@@ -85,7 +85,7 @@ pub(crate) async fn answer(
         };
         record = its_record;
         if request.head {
-            let mut answer = sized(told.bytes, &wanted.digest, told.outcome, record);
+            let mut answer = sized(told.bytes, &spec.digest, told.outcome, record);
             answer.head.set(SERVED_BY, served_by(&told.endpoint));
             return answer.map(PullBody::Full);
         }
@@ -95,33 +95,28 @@ pub(crate) async fn answer(
         Ok(ranged) => ranged,
         Err(size) => return range_not_satisfiable(size, record).map(PullBody::Full),
     };
-    let mut wanted = BlobWanted {
+    let mut spec = BlobSpec {
         range: ranged.first(),
         head: false,
-        ..wanted
+        ..spec
     };
     if let Ranged::Several(_) = ranged {
         // What is answered with is said in the first part's head: nobody overrules it for the others.
-        wanted.expected = wanted.expected.of_rest(size);
+        spec.expected = spec.expected.of_rest(size);
     }
     let (route, denied) = parts.without_denied(route);
     if ranged.begins_it() {
-        let pulled = wanted.pulled();
+        let pulled = spec.pulled();
         parts.memories.unproven.begins(&pulled, Instant::now());
     }
-    let search = Search::new(
-        parts.clone(),
-        route.clone(),
-        Arc::new(wanted.clone()),
-        timing,
-    );
+    let search = Search::new(parts.clone(), route.clone(), Arc::new(spec.clone()), timing);
     let ended = search.run().await;
     record.searched(&ended);
     let found = match ended.found() {
         Ok(found) => found,
         Err(missing) => {
             if missing.is_nowhere() {
-                let content = (wanted.expected().blob(), wanted.trust);
+                let content = (spec.expected().blob(), spec.trust);
                 parts.memories.tags.is_nowhere(content, Instant::now());
             }
             let missing = missing.map(|nothing| {
@@ -148,12 +143,12 @@ pub(crate) async fn answer(
     record.served_by(&found.endpoint);
     if request.ranges.is_some() {
         let unproven = &parts.memories.unproven;
-        unproven.gives_range(&found.endpoint, &wanted.pulled(), Instant::now());
+        unproven.gives_range(&found.endpoint, &spec.pulled(), Instant::now());
     }
     parts.stickiness.answered(
         (&route, request.trust),
         &found.endpoint,
-        std::iter::once(&wanted.digest),
+        std::iter::once(&spec.digest),
         Instant::now(),
     );
     let Found {
@@ -165,7 +160,7 @@ pub(crate) async fn answer(
     let source = match good {
         Fetched::Stream(source) => *source,
         Fetched::Size(size) => {
-            return sized(size, &wanted.digest, outcome, record).map(PullBody::Full);
+            return sized(size, &spec.digest, outcome, record).map(PullBody::Full);
         }
     };
     let source = Found {
@@ -175,7 +170,7 @@ pub(crate) async fn answer(
         first_choice,
     };
     stream(
-        (parts, &route, wanted),
+        (parts, &route, spec),
         (rules.config.relay.verify, timing),
         ranged,
         source,
@@ -185,7 +180,7 @@ pub(crate) async fn answer(
 
 /// The response of a body that has begun.
 fn stream(
-    (parts, route, wanted): (&Arc<Context>, &Arc<Route>, BlobWanted),
+    (parts, route, spec): (&Arc<Context>, &Arc<Route>, BlobSpec),
     (verify, timing): (Verify, Timing),
     ranged: Ranged,
     source: Found<BlobSource>,
@@ -203,10 +198,10 @@ fn stream(
     };
     let is_whole =
         part.is_none_or(|part| part.first == 0 && part.total == part.last.checked_add(1));
-    let digest = wanted.digest.clone();
+    let digest = spec.digest.clone();
     let suspect = || {
         let unproven = &parts.memories.unproven;
-        let delivered = || unproven.delivered_by(&wanted.pulled(), Instant::now());
+        let delivered = || unproven.delivered_by(&spec.pulled(), Instant::now());
         !has_length || delivered().is_some()
     };
     let hash = is_whole && (verify == Verify::Always || total.is_none() || suspect());
@@ -221,7 +216,7 @@ fn stream(
     record.answers(status.as_u16(), outcome, Instant::now());
     let mut head = blob_head(status, &digest, &record);
     head.set(SERVED_BY, served_by(&source.endpoint));
-    let of = (parts.clone(), route.clone(), wanted);
+    let of = (parts.clone(), route.clone(), spec);
     let mut body = BlobBody::new(of, timing, window, source, record);
     if let Some(part) = part {
         (body.first, body.last) = (part.first, Some(part.last));

@@ -2,7 +2,7 @@
 //! search for all who ask within ten seconds, by GET of the first byte, given up at the head: a Harbor answers HEAD 404 for what
 //! it has not cached yet (harbor-facts 0.5).
 
-use super::{BlobWanted, Fetched};
+use super::{BlobSpec, Fetched};
 use crate::oci::ErrorCode;
 use crate::relay::context::Context;
 use crate::relay::head;
@@ -24,7 +24,7 @@ use tokio::time::Instant;
 pub(super) struct SizeSearch {
     pub(super) parts: Arc<Context>,
     pub(super) route: Arc<Route>,
-    pub(super) wanted: BlobWanted,
+    pub(super) spec: BlobSpec,
     pub(super) timing: Timing,
     /// Of the configuration.
     pub(super) generation: u64,
@@ -41,7 +41,7 @@ impl SizeSearch {
         request: &PullRequest,
         mut record: RequestRecord,
     ) -> Result<(Size, RequestRecord), Box<Answered>> {
-        let (parts, pulled) = (self.parts.clone(), self.wanted.pulled());
+        let (parts, pulled) = (self.parts.clone(), self.spec.pulled());
         let kept = parts.memories.told_sizes.get(&pulled, Instant::now());
         let told = match kept {
             Some(told) => told,
@@ -69,7 +69,7 @@ impl SizeSearch {
 
     /// Asks, and remembers for the next ten seconds.
     async fn told(self) -> Arc<Ended<Size>> {
-        let pulled = self.wanted.pulled();
+        let pulled = self.spec.pulled();
         let trust = pulled.trust;
         let parts = self.parts.clone();
         let memory = &parts.memories.told_sizes;
@@ -84,14 +84,14 @@ impl SizeSearch {
 
     async fn search(self) -> Ended<Size> {
         let parts = &self.parts;
-        let trust = self.wanted.trust;
+        let trust = self.spec.trust;
         let (route, denied) = parts.without_denied(self.route.clone());
-        let search = |wanted: BlobWanted| {
-            Search::new(parts.clone(), route.clone(), Arc::new(wanted), self.timing).run()
+        let search = |spec: BlobSpec| {
+            Search::new(parts.clone(), route.clone(), Arc::new(spec), self.timing).run()
         };
-        let mut ended = search(self.wanted.clone()).await;
+        let mut ended = search(self.spec.clone()).await;
         if ended.head_was_of_no_use() {
-            ended = Box::pin(search(self.wanted.by_get())).await.after(ended);
+            ended = Box::pin(search(self.spec.by_get())).await.after(ended);
         }
         let is_nowhere = ended.is_nowhere();
         ended.map(|result| match result {
@@ -101,7 +101,7 @@ impl SizeSearch {
                 first_choice,
                 ..
             }) => {
-                let content = std::iter::once(&self.wanted.digest);
+                let content = std::iter::once(&self.spec.digest);
                 parts
                     .stickiness
                     .answered((&route, trust), &endpoint, content, Instant::now());
@@ -116,7 +116,7 @@ impl SizeSearch {
             Ok(_) => Err(NotFound::Failed),
             Err(nothing) => {
                 if is_nowhere {
-                    let blob = (self.wanted.expected.blob(), trust);
+                    let blob = (self.spec.expected.blob(), trust);
                     parts.memories.tags.is_nowhere(blob, Instant::now());
                 }
                 Err(parts.remember_denial((&route, trust), denied, nothing))

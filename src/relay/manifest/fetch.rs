@@ -1,6 +1,6 @@
 //! One search for a manifest with all that it teaches: sizes, who answered, denials, and the copy for an outage.
 
-use super::wanted::{ManifestWanted, Told, timing};
+use super::spec::{ManifestSpec, Told, timing};
 use crate::config;
 use crate::relay::causes::Tried;
 use crate::relay::context::{Context, Rules};
@@ -242,7 +242,7 @@ async fn search(
     refuted: Vec<EndpointId>,
     request_id: &Arc<str>,
 ) -> Ended<Found<Told>> {
-    let wanted = ManifestWanted {
+    let spec = ManifestSpec {
         first: parts.memories.headed.get(&wish.asked(), Instant::now()),
         refuted,
         parts: parts.clone(),
@@ -257,7 +257,7 @@ async fn search(
     let search = Search::new(
         parts.clone(),
         route.clone(),
-        Arc::new(wanted),
+        Arc::new(spec),
         timing(&parts.timeouts),
     );
     search.run().await

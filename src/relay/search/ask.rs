@@ -1,35 +1,33 @@
 //! One attempt's request, and once more by GET where the answer to HEAD tells too little, or not why.
 
-use super::Wanted;
-use crate::exchange::{Answer, Ask, Error, Place};
+use super::FetchSpec;
+use crate::exchange::{Error, Place, SourceRequest, SourceResponse};
 use crate::relay::candidates::Candidate;
-use crate::relay::context::Context;
 use crate::relay::head::WORDS;
-use crate::upstream::Connection;
+use crate::relay::network::Network;
 use http::Method;
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// The answer, and how long the first one took.
-pub(super) async fn ask<W: Wanted>(
-    parts: &Context,
-    wanted: &W,
+pub(super) async fn ask<N: Network, S: FetchSpec<N::Body>>(
+    network: &N,
+    spec: &S,
     at: &Candidate,
-    connection: Connection,
-    ask: Ask,
-) -> (Result<Answer, Error>, Option<Duration>) {
-    let exchanger = &parts.exchanger;
-    let exchange = exchanger.exchange(&at.source, &at.endpoint, connection, &ask);
+    connection: N::Connection,
+    request: SourceRequest,
+) -> (Result<SourceResponse<N::Body>, Error>, Option<Duration>) {
+    let exchange = network.exchange(&at.source, &at.endpoint, connection, &request);
     let answer = exchange.await;
     let took = answer.as_ref().ok().map(|answer| answer.took);
     match answer {
-        Ok(answer) if answer.head && wanted.is_too_little(&answer) => {
+        Ok(answer) if answer.head && spec.is_too_little(&answer) => {
             // Boxed: rare, and as large as the first.
-            let again = Box::pin(by_get(parts, at, ask)).await;
+            let again = Box::pin(by_get(network, at, request)).await;
             (again, took)
         }
-        Ok(answer) if answer.head && wanted.wants_words(&at.endpoint, &answer) => {
-            let again = timeout(WORDS, Box::pin(by_get(parts, at, ask))).await;
+        Ok(answer) if answer.head && spec.wants_words(&at.endpoint, &answer) => {
+            let again = timeout(WORDS, Box::pin(by_get(network, at, request))).await;
             let answer = match again {
                 Ok(Ok(again)) if matches!(again.status.as_u16(), 200 | 404) => again,
                 _ => answer,
@@ -40,15 +38,19 @@ pub(super) async fn ask<W: Wanted>(
     }
 }
 
-async fn by_get(parts: &Context, at: &Candidate, ask: Ask) -> Result<Answer, Error> {
-    let ask = Ask {
+async fn by_get<N: Network>(
+    network: &N,
+    at: &Candidate,
+    request: SourceRequest,
+) -> Result<SourceResponse<N::Body>, Error> {
+    let request = SourceRequest {
         method: Method::GET,
-        ..ask
+        ..request
     };
-    let connection = match parts.client.idle(&at.endpoint) {
+    let connection = match network.idle(&at.endpoint) {
         Some(idle) => idle,
         None => {
-            let connected = parts.client.connect(&at.source, &at.endpoint).await;
+            let connected = network.connect(&at.source, &at.endpoint).await;
             connected.map_err(|error| Error {
                 at: Place::Endpoint,
                 failure: error.failure,
@@ -57,8 +59,7 @@ async fn by_get(parts: &Context, at: &Candidate, ask: Ask) -> Result<Answer, Err
             })?
         }
     };
-    let exchanger = &parts.exchanger;
-    exchanger
-        .exchange(&at.source, &at.endpoint, connection, &ask)
+    network
+        .exchange(&at.source, &at.endpoint, connection, &request)
         .await
 }

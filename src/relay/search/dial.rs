@@ -6,33 +6,11 @@ use crate::lifecycle;
 use crate::relay::candidates::Candidate;
 use crate::relay::context::Context;
 use crate::topology::{Failure, Outcome, OutcomeReport};
-use crate::upstream::{Connection, Error};
+use crate::upstream::Error;
 use futures_util::FutureExt as _;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::oneshot;
-
-/// A connection, ready for a request. `trust`: whose request it is.
-pub(super) fn connect(
-    parts: &Arc<Context>,
-    candidate: &Candidate,
-    trust: Trust,
-) -> impl Future<Output = Result<Connection, Error>> + Send + 'static + use<> {
-    let (work, at) = (parts.clone(), candidate.clone());
-    let connect = async move { work.client.connect(&at.source, &at.endpoint).await };
-    detached((parts, trust), candidate, connect, Connection::park)
-}
-
-/// A TCP connect that shows whether anybody is there.
-pub(super) fn knock(
-    parts: &Arc<Context>,
-    candidate: &Candidate,
-    trust: Trust,
-) -> impl Future<Output = Result<(), Error>> + Send + 'static + use<> {
-    let (work, at) = (parts.clone(), candidate.clone());
-    let knock = async move { work.client.knock(&at.endpoint).await };
-    detached((parts, trust), candidate, knock, |()| {})
-}
 
 /// Runs `work` to its end whatever becomes of the caller, where there is a place for it; `unwanted` takes what nobody waits for any
 /// more.
@@ -51,6 +29,7 @@ where
     let mut work = Box::pin(work);
     let work = async move {
         let result = tokio::select! {
+            biased;
             // Cancel safe: `work` is polled on below, not dropped.
             result = &mut work => result,
             // Cancel safe: a sleep holds nothing.

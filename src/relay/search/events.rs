@@ -1,8 +1,9 @@
 //! What happened to an attempt, taken in: told to the timing machine, to the list of causes and to health.
 
 use super::reports::{broken_here, report, report_success, told};
-use super::{Event, Search, Wanted, dial};
+use super::{Event, FetchSpec, Search};
 use crate::relay::causes::Tried;
+use crate::relay::network::Network;
 use crate::relay::outcome::Rejection;
 use crate::relay::policy;
 use crate::relay::rules::{Cause, FinalAnswer, Scope};
@@ -11,14 +12,14 @@ use crate::topology::{Failure, Outcome};
 use std::time::Duration;
 use tokio::time::Instant;
 
-impl<W: Wanted> Search<W> {
+impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     /// Takes an event in; a good answer comes back.
     pub(super) fn take(
         &mut self,
         attempt: AttemptId,
-        event: Event<W::Good>,
+        event: Event<N::Connection, S::Good>,
         now: Instant,
-    ) -> Option<(W::Good, Option<Duration>)> {
+    ) -> Option<(S::Good, Option<Duration>)> {
         match event {
             Event::Resolved => self.resolved(attempt),
             Event::Connected(Ok(connection)) => {
@@ -27,19 +28,19 @@ impl<W: Wanted> Search<W> {
                 }
                 self.machine.connected(attempt);
             }
-            Event::Knocked(Ok(())) => self.machine.knocked(attempt),
-            Event::Connected(Err(error)) | Event::Knocked(Err(error))
+            Event::Alive(Ok(())) => self.machine.alive(attempt),
+            Event::Connected(Err(error)) | Event::Alive(Err(error))
                 if error.failure == Failure::Internal =>
             {
                 self.abort(attempt);
                 self.rejected(attempt, broken_here(error.detail), None);
             }
             // Nobody was asked: it says nothing of the request that runs.
-            Event::Knocked(Err(error)) if !error.failure.is_the_endpoints() => {
-                self.machine.knocked(attempt);
+            Event::Alive(Err(error)) if !error.failure.is_the_endpoints() => {
+                self.machine.alive(attempt);
             }
             // The dialling task has told health and metrics.
-            Event::Connected(Err(error)) | Event::Knocked(Err(error)) => {
+            Event::Connected(Err(error)) | Event::Alive(Err(error)) => {
                 self.note(attempt, Cause::Failed(error.failure), error.detail);
                 self.exclude(attempt, Scope::Address);
                 self.abort(attempt);
@@ -63,8 +64,8 @@ impl<W: Wanted> Search<W> {
         let leg = self.attempts.get(attempt).map_or(0, |slot| slot.leg);
         match self.candidates.pick_of_leg(&self.parts, leg) {
             Some(candidate) => {
-                let trust = self.wanted.trust();
-                let connecting = dial::connect(&self.parts, &candidate, trust);
+                let trust = self.spec.trust();
+                let connecting = self.connect(&candidate);
                 if let Some(slot) = self.attempts.get_mut(attempt) {
                     slot.in_flight = Some(candidate.gauges.enter(trust));
                     slot.candidate = Some(candidate);
@@ -103,7 +104,7 @@ impl<W: Wanted> Search<W> {
                     let cool_downs = &self.parts.cool_downs;
                     cool_downs.begin(endpoint, registry, wait, Instant::now());
                 }
-                let outcome = told(outcome, self.wanted.trust());
+                let outcome = told(outcome, self.spec.trust());
                 report(&self.parts, &candidate.endpoint, outcome, detail.clone());
                 self.note(attempt, cause, detail);
                 self.exclude(attempt, scope);
@@ -145,7 +146,7 @@ impl<W: Wanted> Search<W> {
                 report(&self.parts, &candidate.endpoint, outcome, detail.clone());
                 detail
             }
-            Late::Knock => "silent on an open connection, and no answer to a new one".to_owned(),
+            Late::Liveness => "silent on an open connection, and no answer to a new one".to_owned(),
         };
         let label = candidate.endpoint.source.label();
         self.parts
@@ -153,7 +154,7 @@ impl<W: Wanted> Search<W> {
             .metrics
             .attempt(label, Failure::Timeout.word());
         let silent = &self.parts.memories.silent;
-        silent.put(&candidate.endpoint, self.wanted.trust(), Instant::now());
+        silent.put(&candidate.endpoint, self.spec.trust(), Instant::now());
         self.candidates.exclude_endpoint(&candidate.endpoint);
         self.note(attempt, Cause::Failed(Failure::Timeout), detail);
         let more = self.candidates.more(&self.parts, Instant::now());

@@ -3,11 +3,12 @@
 
 use super::reports::{report, report_success, told};
 use super::running::Running;
-use super::{Event, Search, Wanted};
+use super::{Event, FetchSpec, Search};
 use crate::cache::Trust;
 use crate::lifecycle::{self, deadline};
 use crate::relay::candidates::Candidate;
 use crate::relay::context::Context;
+use crate::relay::network::Network;
 use crate::relay::outcome::Rejection;
 use crate::relay::timing::AttemptId;
 use crate::topology::{Failure, InFlight, Outcome, SourceId};
@@ -24,11 +25,11 @@ struct Unanswered {
     _in_flight: Option<InFlight>,
 }
 
-impl<W: Wanted> Search<W> {
+impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     /// How long a tier took, for the delay of hedges.
     pub(super) fn time(&self, candidate: &Candidate, took: Option<Duration>, now: Instant) {
         if let Some(took) = took
-            && self.wanted.is_hedged()
+            && self.spec.is_hedged()
         {
             time(&self.parts, candidate, took, now);
         }
@@ -50,7 +51,7 @@ impl<W: Wanted> Search<W> {
                 let slot = self.attempts.get_mut(attempt)?;
                 let candidate = slot.candidate.clone()?;
                 let silent = &self.parts.memories.silent;
-                silent.put(&candidate.endpoint, self.wanted.trust(), now);
+                silent.put(&candidate.endpoint, self.spec.trust(), now);
                 Some(Unanswered {
                     attempt,
                     candidate,
@@ -65,20 +66,21 @@ impl<W: Wanted> Search<W> {
         let mut running = std::mem::replace(&mut self.running, Running::new());
         running.keep(|attempt| late.iter().any(|late| late.attempt == attempt));
         let parts = self.parts.clone();
-        let asks = (self.wanted.is_hedged(), self.wanted.trust());
+        let asks = (self.spec.is_hedged(), self.spec.trust());
         lifecycle::spawn_detached("late answers", watch(parts, running, late, asks));
     }
 }
 
-async fn watch<G: 'static>(
+async fn watch<C: 'static, G: 'static>(
     parts: Arc<Context>,
-    mut running: Running<G>,
+    mut running: Running<C, G>,
     mut late: Vec<Unanswered>,
     (hedged, trust): (bool, Trust),
 ) {
     let limit = parts.timeouts.first_byte;
     while let Some(until) = late.iter().map(|late| deadline(late.since, limit)).min() {
         tokio::select! {
+            biased;
             // Cancel safe: what is not ready stays.
             (attempt, event) = running.next() => {
                 if let Event::Examined { result, took } = event

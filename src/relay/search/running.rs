@@ -1,4 +1,4 @@
-//! The work of a search that is under way: connects, exchanges, knocks. They are a few at most, so that each turn looks at all
+//! The work of a search that is under way: connects, exchanges, liveness connects. They are a few at most, so that each turn looks at all
 //! of them; that costs less than knowing who was woken. A panic in one of them is that attempt's failure and nobody else's.
 
 use super::Event;
@@ -11,17 +11,19 @@ use std::pin::Pin;
 use std::task::Poll;
 
 /// What runs.
-pub(super) struct Running<G>(Vec<Work<G>>);
+pub(super) struct Running<C, G>(Vec<Work<C, G>>);
 
-struct Work<G> {
+struct Work<C, G> {
     attempt: AttemptId,
-    is_knock: bool,
-    future: Boxed<G>,
+    is_liveness: bool,
+    future: Boxed<C, G>,
 }
 
-type Boxed<G> = Pin<Box<dyn Future<Output = Event<G>> + Send>>;
+type Boxed<C, G> = Pin<Box<dyn Future<Output = Event<C, G>> + Send>>;
 
-fn own_failure<G: 'static>(future: impl Future<Output = Event<G>> + Send + 'static) -> Boxed<G> {
+fn own_failure<C: 'static, G: 'static>(
+    future: impl Future<Output = Event<C, G>> + Send + 'static,
+) -> Boxed<C, G> {
     Box::pin(contained("attempt", future).map(|event| {
         event.unwrap_or_else(|panicked| Event::Examined {
             result: Err(internal(&panicked)),
@@ -32,7 +34,7 @@ fn own_failure<G: 'static>(future: impl Future<Output = Event<G>> + Send + 'stat
 
 // === impl Running ===
 
-impl<G: 'static> Running<G> {
+impl<C: 'static, G: 'static> Running<C, G> {
     /// Nothing yet.
     pub(super) fn new() -> Self {
         Self(Vec::new())
@@ -42,24 +44,24 @@ impl<G: 'static> Running<G> {
     pub(super) fn push(
         &mut self,
         attempt: AttemptId,
-        future: impl Future<Output = Event<G>> + Send + 'static,
+        future: impl Future<Output = Event<C, G>> + Send + 'static,
     ) {
         self.0.push(Work {
             attempt,
-            is_knock: false,
+            is_liveness: false,
             future: own_failure(future),
         });
     }
 
     /// Looks beside that whether anybody is there; it runs on when the attempt's own work is given up.
-    pub(super) fn push_knock(
+    pub(super) fn push_liveness(
         &mut self,
         attempt: AttemptId,
-        future: impl Future<Output = Event<G>> + Send + 'static,
+        future: impl Future<Output = Event<C, G>> + Send + 'static,
     ) {
         self.0.push(Work {
             attempt,
-            is_knock: true,
+            is_liveness: true,
             future: own_failure(future),
         });
     }
@@ -67,17 +69,17 @@ impl<G: 'static> Running<G> {
     /// Gives an attempt's work up.
     pub(super) fn abort(&mut self, attempt: AttemptId) {
         self.0
-            .retain(|work| work.is_knock || work.attempt != attempt);
+            .retain(|work| work.is_liveness || work.attempt != attempt);
     }
 
     /// Gives up what is not the work of one of these attempts.
     pub(super) fn keep(&mut self, attempts: impl Fn(AttemptId) -> bool) {
         self.0
-            .retain(|work| !work.is_knock && attempts(work.attempt));
+            .retain(|work| !work.is_liveness && attempts(work.attempt));
     }
 
     /// What happened next; waits for ever where nothing runs. Cancel safe: what is not ready stays.
-    pub(super) async fn next(&mut self) -> (AttemptId, Event<G>) {
+    pub(super) async fn next(&mut self) -> (AttemptId, Event<C, G>) {
         poll_fn(|context| {
             for at in 0..self.0.len() {
                 if let Some(work) = self.0.get_mut(at)

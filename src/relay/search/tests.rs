@@ -1,22 +1,24 @@
 //! What a panic costs: the attempt that it happened in, and nothing else. Over real sockets, because an attempt has a connection;
-//! the panics are those of a `Wanted`, and of bytes that do not like to be let go of.
+//! the panics are those of a `FetchSpec`, and of bytes that do not like to be let go of.
 
 use super::*;
 use crate::budget::Budget;
+use crate::cache::Trust;
 use crate::config::Config;
 use crate::discovery::Discovery;
-use crate::exchange::Exchanger;
+use crate::exchange::{Exchanger, SourceRequest, SourceResponse};
 use crate::health::{Health, HttpProber};
 use crate::lifecycle::{self, Tasks};
 use crate::oci::{Digest, ResourcePath};
 use crate::relay::blob::body::BlobBody;
-use crate::relay::blob::{BlobSource, BlobWanted};
+use crate::relay::blob::{BlobSource, BlobSpec};
+use crate::relay::memory::Image;
 use crate::relay::record::RequestRecord;
 use crate::relay::transfer::Window;
 use crate::relay::{Context, Relay};
-use crate::route::RouteTable;
+use crate::route::{Leg, RouteTable};
 use crate::telemetry::{Captured, EventName, Journal, RequestOutcome};
-use crate::topology::{EndpointStatus, Snapshot, Sources};
+use crate::topology::{EndpointStatus, Snapshot, Source, Sources};
 use bytes::{Buf as _, Bytes};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -148,9 +150,9 @@ impl Bench {
         crate::relay::manifest::timing(&self.parts.timeouts)
     }
 
-    fn search<W: Wanted>(&self, wanted: W) -> Search<W> {
+    fn search<S: FetchSpec>(&self, spec: S) -> Search<Arc<LiveNetwork>, S> {
         let (parts, route) = (self.parts.clone(), self.route.clone());
-        Search::new(parts, route, Arc::new(wanted), self.timing())
+        Search::new(parts, route, Arc::new(spec), self.timing())
     }
 
     /// The tier's attempt was the only one that failed; it is said so, and nothing is held against the address.
@@ -190,14 +192,14 @@ struct Falls {
     digest: Digest,
 }
 
-impl Wanted for Falls {
+impl FetchSpec for Falls {
     type Good = Bytes;
 
-    fn ask(&self, leg: &Leg, _: &Source) -> Ask {
+    fn request(&self, leg: &Leg, _: &Source) -> SourceRequest {
         assert_ne!(self.at, Edge::Ask, "over the edge");
         let accept = http::header::HeaderValue::from_static("*/*");
         let (of, id) = (("/blobs/", self.digest.as_str()), "1".into());
-        crate::relay::head::ask(
+        crate::relay::head::request(
             leg,
             of,
             http::Method::GET,
@@ -211,7 +213,7 @@ impl Wanted for Falls {
         &self,
         _: Authority,
         endpoint: &EndpointId,
-        answer: Answer,
+        answer: SourceResponse,
     ) -> Result<Bytes, Rejection> {
         let body = answer.body.read_to(1 << 20).await;
         assert_ne!(endpoint.source.label(), "t1", "over the edge");
@@ -273,7 +275,7 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
     let digest = Digest::sha256(CONTENT);
     let (registry, repository) = (&bench.route.registry_label, &bench.route.repository);
     let blob = Image::content(registry.clone(), repository.clone(), digest.clone());
-    let wanted = BlobWanted::of(&bench.parts, blob);
+    let spec = BlobSpec::of(&bench.parts, blob);
     // The first source has bytes to throw away, which do not go.
     let good = BlobSource {
         ready: VecDeque::from([Bytes::from_owner(Bomb([1; 10]))]),
@@ -296,7 +298,7 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
     let mut record = RequestRecord::new(sinks, "1".into(), "GET", Instant::now());
     record.answers(200, RequestOutcome::Served, Instant::now());
     let window = Window::hashed(digest, Some(size));
-    let of = (bench.parts.clone(), bench.route.clone(), wanted);
+    let of = (bench.parts.clone(), bench.route.clone(), spec);
     let mut body = BlobBody::new(of, bench.timing(), window, source, record);
     let mut got = Vec::new();
     while let Some(bytes) = body.next().await {

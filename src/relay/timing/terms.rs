@@ -52,8 +52,8 @@ pub(crate) enum Order {
     /// Send the request over this attempt's connection.
     Send(AttemptId),
     /// Connect once more to this attempt's address, to see whether anybody is there; then call
-    /// `Machine::knocked`.
-    Knock(AttemptId),
+    /// `Machine::alive`.
+    CheckLiveness(AttemptId),
     /// It is late: tell health why. It runs on: where nobody is behind its connection, the end of the knock ends it.
     Overdue { attempt: AttemptId, late: Late },
     /// Nothing before that time.
@@ -68,7 +68,7 @@ pub(crate) enum Late {
     /// The first byte of its answer.
     FirstByte,
     /// The answer to a knock: its connection's other end may be gone. The knock itself tells health.
-    Knock,
+    Liveness,
 }
 
 /// How a search ends without an accepted answer.
@@ -121,7 +121,7 @@ pub(super) enum Life {
     /// The connection was kept alive: its other end may be gone.
     Assumed,
     /// Somebody knocks.
-    Knocking { since: Instant },
+    Checking { since: Instant },
 }
 
 // === impl Phase ===
@@ -141,15 +141,15 @@ impl Phase {
         let first_byte = (deadline(*since, timing.first_byte), Late::FirstByte);
         let knock = |since: Instant| deadline(since, timing.connect_race);
         Some(match life {
-            Life::Knocking { since } if knock(*since) < first_byte.0 => {
-                (knock(*since), Late::Knock)
+            Life::Checking { since } if knock(*since) < first_byte.0 => {
+                (knock(*since), Late::Liveness)
             }
             _ => first_byte,
         })
     }
 
     /// When somebody is to knock.
-    pub(super) fn knocks_at(&self, timing: &Timing) -> Option<Instant> {
+    pub(super) fn liveness_at(&self, timing: &Timing) -> Option<Instant> {
         match self {
             Self::Asking {
                 since,

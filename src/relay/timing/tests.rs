@@ -260,9 +260,9 @@ fn every_course_ends() {
                     ended = true;
                     break;
                 }
-                Order::Knock(attempt) => {
+                Order::CheckLiveness(attempt) => {
                     if next(2) == 0 {
-                        machine.knocked(attempt);
+                        machine.alive(attempt);
                     }
                 }
                 Order::Send(_) | Order::Overdue { .. } => {}

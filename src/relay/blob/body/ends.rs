@@ -4,7 +4,7 @@ use super::{BlobBody, Stage};
 use crate::http1::Broken;
 use crate::lifecycle::deadline;
 use crate::relay::penalties::penalise;
-use crate::relay::search::Wanted as _;
+use crate::relay::search::FetchSpec as _;
 use crate::relay::transfer::{Conclusion, LastWord};
 use crate::topology::{EndpointId, Failure};
 use tokio::time::Instant;
@@ -36,7 +36,7 @@ impl BlobBody {
             }
             Conclusion::Short if self.bytes.window().fits_digest() => {
                 // The whole is here, and shorter than a manifest made us promise.
-                self.parts.sizes.forget(self.wanted.expected().blob());
+                self.parts.sizes.forget(self.spec.expected().blob());
                 Err(self.give_up("it is shorter than its manifest says"))
             }
             Conclusion::Short => {
@@ -75,7 +75,7 @@ impl BlobBody {
     /// All that was wanted is there, and fits: who named it with another size was wrong. What went out whole and without a hash is
     /// suspect when it is asked for again soon (design P8): containerd has found it wrong, perhaps.
     fn is_delivered(&self) {
-        let (memories, pulled) = (&self.parts.memories, self.wanted.pulled());
+        let (memories, pulled) = (&self.parts.memories, self.spec.pulled());
         let received = self.bytes.window().received();
         let size = self.total.unwrap_or(self.first.saturating_add(received));
         let now = Instant::now();
@@ -115,7 +115,7 @@ impl BlobBody {
     }
 
     fn penalise(&self, wrong: &[EndpointId]) {
-        let (digest, trust) = (self.wanted.digest_ref(), self.wanted.trust());
+        let (digest, trust) = (self.spec.digest_ref(), self.spec.trust());
         for endpoint in wrong {
             penalise(&self.parts, (endpoint, digest), trust, MISFIT);
         }

@@ -21,9 +21,9 @@ impl BlobBody {
 
     pub(super) fn look_for_another(&mut self) {
         self.resumes_at = self.bytes.window().released();
-        let wanted = Arc::new(self.wanted.from(self.reached(), self.total));
+        let spec = Arc::new(self.spec.from(self.reached(), self.total));
         let (parts, route) = (self.parts.clone(), self.route.clone());
-        let mut search = Search::new(parts, route, wanted, self.timing);
+        let mut search = Search::new(parts, route, spec, self.timing);
         let current = self.source.iter().map(|source| &source.endpoint);
         for endpoint in self.left.iter().chain(current) {
             search = search.without(endpoint);

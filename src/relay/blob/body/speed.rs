@@ -3,7 +3,7 @@
 use super::BlobBody;
 use crate::lifecycle::deadline;
 use crate::relay::rates::Rate;
-use crate::relay::search::{Wanted as _, report};
+use crate::relay::search::{FetchSpec as _, report};
 use crate::relay::transfer::{LowSpeedLimit, Throughput, TooSlow};
 use crate::topology::{EndpointId, Failure, Outcome};
 use std::time::Duration;
@@ -111,7 +111,7 @@ impl BlobBody {
         report(&self.parts, &endpoint, outcome, detail);
         // The next blob does not begin there.
         let slow = &self.parts.memories.slow;
-        slow.put(&endpoint, self.wanted.trust(), Instant::now());
+        slow.put(&endpoint, self.spec.trust(), Instant::now());
         self.left.push(endpoint);
     }
 }

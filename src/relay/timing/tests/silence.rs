@@ -65,10 +65,10 @@ fn a_connection_with_nobody_behind_it_ends_with_its_knock() {
     machine.poll(clock.at(0));
     let kept = machine.started(Role::Tier, true, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(kept));
-    assert_eq!(machine.poll(clock.at(250)), Order::Knock(kept));
+    assert_eq!(machine.poll(clock.at(250)), Order::CheckLiveness(kept));
     let gone = Order::Overdue {
         attempt: kept,
-        late: Late::Knock,
+        late: Late::Liveness,
     };
     assert_eq!(machine.poll(clock.at(500)), gone);
     assert_eq!(machine.poll(clock.at(500)), Order::Start(Want::Next));

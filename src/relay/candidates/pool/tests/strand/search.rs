@@ -58,12 +58,12 @@ impl<'a> Search<'a> {
             match self.machine.poll(now) {
                 Order::Start(want) => self.start(want),
                 Order::Send(attempt) => self.happens(attempt, 50, Happening::Answered),
-                Order::Knock(attempt) => {
+                Order::CheckLiveness(attempt) => {
                     if self.manner(attempt) == Some(Manner::Hangs) {
                         let failed = Happening::ConnectFailed(Failure::ConnectTimeout);
                         self.happens(attempt, 2_500, failed);
                     } else {
-                        self.machine.knocked(attempt);
+                        self.machine.alive(attempt);
                     }
                 }
                 Order::Overdue { attempt, .. } => {

@@ -1,15 +1,14 @@
-//! A fleet in paused time: many nodes with the real selection, candidates, attempt timing and health, at modelled addresses
-//! that lose their power and come back (design H2–H5, P12). docs/fleet.md says what is modelled, and has the figures of a
+//! A fleet in paused time: many nodes with the real search, selection, attempt timing and health, at modelled addresses that
+//! lose their power and come back (design H2–H5, P12). docs/fleet.md says what is modelled, and has the figures of a
 //! run. `FLEET_NODES` makes the fleet larger (`make fleet`).
 
-mod attempt;
 mod busy;
 mod counts;
 mod course;
+mod network;
 mod node;
 mod pull;
 mod report;
-mod search;
 mod site;
 mod world;
 
@@ -17,6 +16,7 @@ use counts::What;
 use course::{ALL_BACK, ALL_LOST, END, ONE_BACK, ONE_LOST, ROLLOUT_IN_PEACE};
 use report::{refused, sent_per_request};
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use world::World;
 
 /// The most requests per second, over ten seconds, that these addresses got together.
@@ -39,6 +39,8 @@ fn lost_addresses_stampede_nobody() {
     // moment of the worst loss.
     assert_eq!(world.requests.sum(What::Refused, &all), 0);
     assert_eq!(refused(&world, &all), 0, "an address was overrun");
+    let lookups = world.lookups.load(Ordering::Relaxed);
+    assert_eq!(lookups, 0, "an address was looked up, though all are known");
     let upstream = |seconds| world.named("upstream").counts.sum(What::Request, &seconds);
     let (moment, whole) = (upstream(ALL_LOST..ALL_LOST + 10), upstream(0..END));
     assert_eq!(moment, whole, "upstream was asked at another time");

@@ -4,7 +4,7 @@ use super::proof::{Misfit, Proven, prove};
 use crate::budget::Kind;
 use crate::cache::Trust;
 use crate::config::{HarborPolicy, Timeouts};
-use crate::exchange::{Answer, Ask};
+use crate::exchange::{SourceRequest, SourceResponse};
 use crate::http1::Fields;
 use crate::oci::{Descriptor, Digest, ManifestKinds};
 use crate::relay::coding::read_whole;
@@ -16,7 +16,7 @@ use crate::relay::penalties::penalise;
 use crate::relay::quota;
 use crate::relay::response::header_value;
 use crate::relay::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
-use crate::relay::search::Wanted;
+use crate::relay::search::FetchSpec;
 use crate::relay::timing::Timing;
 use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
@@ -28,7 +28,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// A manifest by tag or digest.
-pub(crate) struct ManifestWanted {
+pub(crate) struct ManifestSpec {
     pub(super) parts: Arc<Context>,
     pub(super) image: Image,
     /// The kinds of manifest that are asked for.
@@ -69,9 +69,9 @@ fn accept(kinds: ManifestKinds) -> HeaderValue {
     }
 }
 
-// === impl ManifestWanted ===
+// === impl ManifestSpec ===
 
-impl ManifestWanted {
+impl ManifestSpec {
     fn leave(scope: Scope, outcome: Outcome, cause: Cause, detail: &str) -> Rejection {
         Rejection::Leave {
             scope,
@@ -141,7 +141,7 @@ impl ManifestWanted {
     async fn prove(
         &self,
         endpoint: &EndpointId,
-        answer: Answer,
+        answer: SourceResponse,
         is_encoded: bool,
     ) -> Result<Told, Rejection> {
         let fields = answer.fields;
@@ -181,15 +181,15 @@ impl ManifestWanted {
     }
 }
 
-impl Wanted for ManifestWanted {
+impl FetchSpec for ManifestSpec {
     type Good = Told;
 
-    fn ask(&self, leg: &Leg, source: &Source) -> Ask {
+    fn request(&self, leg: &Leg, source: &Source) -> SourceRequest {
         let method = match self.asks_by_head(source.kind) {
             true => Method::HEAD,
             false => Method::GET,
         };
-        head::ask(
+        head::request(
             leg,
             ("/manifests/", self.image.reference.as_str()),
             method,
@@ -203,9 +203,9 @@ impl Wanted for ManifestWanted {
         &self,
         authority: Authority,
         endpoint: &EndpointId,
-        answer: Answer,
+        answer: SourceResponse,
     ) -> Result<Told, Rejection> {
-        let mut seen = head::of(&answer, Instant::now());
+        let mut seen = head::of(&answer);
         // Where a digest was asked for it decides, not what the source says of the body.
         seen.html &= self.image.reference.digest().is_none() || seen.status != 200;
         if let (SourceId::Upstream(registry), Some(left)) =
@@ -245,7 +245,7 @@ impl Wanted for ManifestWanted {
         true
     }
 
-    fn is_too_little(&self, answer_to_head: &Answer) -> bool {
+    fn is_too_little(&self, answer_to_head: &SourceResponse) -> bool {
         match answer_to_head.status.as_u16() {
             200 => Self::told_by_head(&answer_to_head.fields, self.limit).is_none(),
             // Some take GET alone, and a policy's reason stands in the body.
@@ -255,7 +255,7 @@ impl Wanted for ManifestWanted {
     }
 
     /// Once a minute for each tag and address; of what the registry denied a tier mostly has nothing to say.
-    fn wants_words(&self, endpoint: &EndpointId, answer_to_head: &Answer) -> bool {
+    fn wants_words(&self, endpoint: &EndpointId, answer_to_head: &SourceResponse) -> bool {
         let (memories, now) = (&self.parts.memories, Instant::now());
         let key = || (endpoint.clone(), self.image.clone());
         let of = || (self.image.registry.clone(), self.image.repository.clone());

@@ -101,7 +101,7 @@ impl Site {
     }
 
     /// TCP alone.
-    pub(super) async fn knock(&self, limit: Duration) -> Result<(), Failure> {
+    pub(super) async fn liveness_connect(&self, limit: Duration) -> Result<(), Failure> {
         self.counts.add(What::Dial);
         self.reach(1, limit).await.map(drop)
     }

@@ -1,14 +1,17 @@
 //! What a node pulls: images as containerd asks for them, again and again.
 
 use super::counts::What;
+use super::network::{Connection, ModelSpec};
 use super::node::Node;
-use super::search::{Found, Search, Wish};
 use super::site::Work;
 use super::world::{Dice, Image};
 use crate::cache::Trust;
 use crate::lifecycle;
 use crate::oci::Digest;
+use crate::relay::memory;
+use crate::relay::outcome::Found;
 use crate::relay::rules::Asked;
+use crate::relay::search::{Search, report};
 use crate::relay::timing::Timing;
 use crate::topology::{EndpointId, Failure, Outcome};
 use futures_util::future::join_all;
@@ -44,13 +47,9 @@ impl Node {
     async fn manifest(self: &Arc<Self>, image: &Arc<Image>, digest: Option<Digest>) -> Option<()> {
         self.parts.hedging.requested(Trust::Trusted);
         let timeouts = &self.parts.timeouts;
-        let wish = Wish {
-            route: image.route.clone(),
-            digest,
-            asked: Asked::Document,
-            timing: crate::relay::manifest::timing(timeouts),
-        };
-        let found = self.search(wish, &[]).await?;
+        let timing = crate::relay::manifest::timing(timeouts);
+        let what = (digest, Asked::Document, timing);
+        let found = self.search(image, what, &[]).await?;
         let blobs = image.blobs.iter().map(|(digest, _)| digest);
         let learned = blobs.chain([&image.manifest]);
         let (sticky, now) = (&self.parts.stickiness, Instant::now());
@@ -60,28 +59,20 @@ impl Node {
             learned,
             now,
         );
-        self.park(&found.endpoint, found.line);
+        found.good.park();
         Some(())
     }
 
     /// The body goes on from another source when its own stalls, as `relay::blob` has it.
     async fn blob(self: &Arc<Self>, image: &Arc<Image>, digest: Digest, work: Work) -> Option<()> {
         let timeouts = &self.parts.timeouts;
-        let wish = Wish {
-            route: image.route.clone(),
-            digest: Some(digest),
-            asked: Asked::Blob {
-                range: None,
-                size: None,
-                empty: false,
-            },
-            timing: Timing {
-                upstream_joins: None,
-                overtake: Some(timeouts.stall),
-                ..crate::relay::manifest::timing(timeouts)
-            },
+        let asked = Asked::Blob {
+            range: None,
+            size: None,
+            empty: false,
         };
-        let mut found = self.search(wish.clone(), &[]).await?;
+        let what = (Some(digest), asked, crate::relay::blob::timing(timeouts));
+        let mut found = self.search(image, what.clone(), &[]).await?;
         let mut broke = Vec::new();
         let mut part = 1.0;
         loop {
@@ -92,12 +83,13 @@ impl Node {
             };
             let Found {
                 endpoint,
-                line,
+                good: connection,
                 in_flight,
+                ..
             } = found;
             let Err(left) = site.transfer(whole.mul_f64(part)).await else {
                 drop(in_flight);
-                self.park(&endpoint, line);
+                connection.park();
                 return Some(());
             };
             part = if whole.is_zero() {
@@ -108,16 +100,31 @@ impl Node {
             sleep(timeouts.stall).await;
             broke.push(endpoint.clone());
             // The last living source would be waited for; here all that stalls is dead.
-            found = self.search(wish.clone(), &broke).await?;
-            self.report(&endpoint, Outcome::Soft(Failure::Slow));
+            found = self.search(image, what.clone(), &broke).await?;
+            let slow = Outcome::Soft(Failure::Slow);
+            report(&self.parts, &endpoint, slow, String::new());
             drop(in_flight);
         }
     }
 
-    async fn search(self: &Arc<Self>, wish: Wish, without: &[EndpointId]) -> Option<Found> {
+    async fn search(
+        self: &Arc<Self>,
+        image: &Image,
+        (digest, asked, timing): (Option<Digest>, Asked, Timing),
+        without: &[EndpointId],
+    ) -> Option<Found<Connection>> {
         let (requests, began) = (&self.world.requests, Instant::now());
         requests.add(What::Request);
-        let found = Search::new(self.clone(), wish).without(without).run().await;
+        let (route, parts) = (image.route.clone(), self.parts.clone());
+        let (registry, repository) = (&route.registry_label, &route.repository);
+        let content = |digest| memory::Image::content(registry.clone(), repository.clone(), digest);
+        let spec = Arc::new(ModelSpec {
+            content: digest.map(content),
+            asked,
+        });
+        let search = Search::over(self.clone(), parts, route, spec, timing);
+        let search = without.iter().fold(search, Search::without);
+        let found = search.run().await.result.ok();
         if found.is_none() {
             requests.add(What::Refused);
         }

@@ -14,6 +14,7 @@ use crate::telemetry::Journal;
 use crate::topology::{EndpointId, EndpointSet, SourceId, Sources};
 use crate::upstream::Client;
 use std::ops::Range;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -68,6 +69,8 @@ pub(super) struct World {
     pub(super) outside: Outside,
     /// What containerd asks for, of all nodes.
     pub(super) requests: Counts,
+    /// How often DNS would have been asked.
+    pub(super) lookups: AtomicU32,
     images: Vec<Arc<Image>>,
     began: Instant,
     /// By second: how long each request waited for its first byte.
@@ -160,6 +163,7 @@ impl World {
             sites,
             outside,
             requests: Counts::new(began),
+            lookups: AtomicU32::new(0),
             began,
             waits: Mutex::default(),
         })

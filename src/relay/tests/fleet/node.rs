@@ -7,7 +7,7 @@ use crate::discovery::EndpointSets;
 use crate::health::{Health, ProbeReport, Prober, Verdict};
 use crate::lifecycle::Tasks;
 use crate::relay::{Context, Relay};
-use crate::topology::{EndpointId, Outcome, OutcomeReport, Source, Sources};
+use crate::topology::{EndpointId, Source, Sources};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -110,7 +110,7 @@ impl Node {
     }
 
     /// A kept connection.
-    pub(super) fn idle(&self, endpoint: &EndpointId) -> Option<Line> {
+    pub(super) fn idle_line(&self, endpoint: &EndpointId) -> Option<Line> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let lines = idle.get_mut(endpoint)?;
         lines.retain(|line| line.since.elapsed() < IDLE_LIMIT);
@@ -125,30 +125,5 @@ impl Node {
         if lines.len() < IDLE_LINES {
             lines.push(line);
         }
-    }
-
-    pub(super) fn report(&self, endpoint: &EndpointId, outcome: Outcome) {
-        self.parts.health.report(OutcomeReport {
-            endpoint: endpoint.clone(),
-            outcome,
-            first_byte: None,
-            detail: String::new(),
-        });
-    }
-
-    /// As `relay::search::reports` has it.
-    pub(super) fn report_success(&self, endpoint: &EndpointId, took: Duration) {
-        let snapshot = self.parts.snapshots.borrow().clone();
-        let source = snapshot.source(&endpoint.source);
-        let state = source.and_then(|source| {
-            let mut endpoints = source.endpoints.iter();
-            endpoints.find(|state| state.id == *endpoint)
-        });
-        self.parts.health.report_success(state, || OutcomeReport {
-            endpoint: endpoint.clone(),
-            outcome: Outcome::Success,
-            first_byte: Some(took),
-            detail: String::new(),
-        });
     }
 }

@@ -1,0 +1,59 @@
+//! What a search is for: the request to each source, and which answers are good.
+
+use crate::cache::Trust;
+use crate::exchange::{SourceRequest, SourceResponse};
+use crate::relay::memory::Image;
+use crate::relay::outcome::Rejection;
+use crate::relay::rules::Authority;
+use crate::route::Leg;
+use crate::topology::{EndpointId, Source};
+use crate::upstream::Body;
+use std::future::Future;
+
+/// Knows what to ask and what a good answer is.
+pub(crate) trait FetchSpec<B = Body>: Send + Sync + 'static {
+    /// What a good answer is turned into.
+    type Good: Send + 'static;
+
+    /// The request to one source.
+    fn request(&self, leg: &Leg, source: &Source) -> SourceRequest;
+
+    /// Looks at an answer, and into its body as far as that is needed before the status line.
+    fn examine(
+        &self,
+        authority: Authority,
+        endpoint: &EndpointId,
+        answer: SourceResponse<B>,
+    ) -> impl Future<Output = Result<Self::Good, Rejection>> + Send;
+
+    /// The content, where the request names it by its digest.
+    fn content(&self) -> Option<&Image>;
+
+    /// Who asks: whom what the search learns of addresses is for.
+    fn trust(&self) -> Trust;
+
+    /// Whether a slow tier may be asked beside another (design P6: manifests, never blobs).
+    fn is_hedged(&self) -> bool {
+        false
+    }
+
+    /// Whether that answer to HEAD tells too little, so that the same address is asked by GET.
+    fn is_too_little(&self, _answer_to_head: &SourceResponse<B>) -> bool {
+        false
+    }
+
+    /// Whether that answer to HEAD leaves out in words why there is nothing, which the same address may say to GET at once.
+    fn wants_words(&self, _endpoint: &EndpointId, _answer_to_head: &SourceResponse<B>) -> bool {
+        false
+    }
+
+    /// Who is asked before everybody else, while it is well.
+    fn first(&self) -> Option<&EndpointId> {
+        None
+    }
+
+    /// Who is asked only when everybody else has failed.
+    fn refuted(&self) -> &[EndpointId] {
+        &[]
+    }
+}

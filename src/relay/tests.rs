@@ -1,0 +1,3 @@
+//! Tests of the whole pull path over a modelled network.
+
+mod fleet;

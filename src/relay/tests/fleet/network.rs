@@ -1,0 +1,186 @@
+//! The network of one node, under the real search: its connections lead to modelled addresses.
+
+use super::node::Node;
+use super::site::Line;
+use crate::cache::Trust;
+use crate::config::HarborPolicy;
+use crate::exchange::{self, Place, SourceRequest, SourceResponse};
+use crate::http1::Fields;
+use crate::relay::head;
+use crate::relay::memory::Image;
+use crate::relay::network::Network;
+use crate::relay::outcome::Rejection;
+use crate::relay::rules::{Asked, Authority, Verdict, judge};
+use crate::relay::search::FetchSpec;
+use crate::route::Leg;
+use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
+use crate::upstream::Error;
+use http::{Method, StatusCode};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::time::Instant;
+
+/// A connection of a node, and the body of an answer that came over it.
+pub(super) struct Connection {
+    node: Arc<Node>,
+    endpoint: EndpointId,
+    line: Line,
+}
+
+/// What a node searches for.
+pub(super) struct ModelSpec {
+    /// By its digest.
+    pub(super) content: Option<Image>,
+    pub(super) asked: Asked,
+}
+
+fn failed(failure: Failure) -> Error {
+    Error {
+        failure,
+        detail: String::new(),
+        stale_connection: false,
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// It is free for the next request.
+    pub(super) fn park(self) {
+        self.node.park(&self.endpoint, self.line);
+    }
+}
+
+// === impl Node ===
+
+impl Network for Arc<Node> {
+    type Connection = Connection;
+    type Body = Connection;
+
+    fn touch(&self, _: &SourceId) {}
+
+    async fn resolve(&self, _: &SourceId) -> bool {
+        // All addresses are known.
+        self.world.lookups.fetch_add(1, Ordering::Relaxed);
+        false
+    }
+
+    fn idle(&self, endpoint: &EndpointId) -> Option<Connection> {
+        Some(Connection {
+            line: self.idle_line(endpoint)?,
+            node: self.clone(),
+            endpoint: endpoint.clone(),
+        })
+    }
+
+    async fn connect(&self, _: &Arc<Source>, endpoint: &EndpointId) -> Result<Connection, Error> {
+        let site = self.world.site(endpoint);
+        let line = site.dial(self.parts.timeouts.connect).await;
+        Ok(Connection {
+            line: line.map_err(failed)?,
+            node: self.clone(),
+            endpoint: endpoint.clone(),
+        })
+    }
+
+    async fn liveness_connect(&self, endpoint: &EndpointId) -> Result<(), Error> {
+        let site = self.world.site(endpoint);
+        let limit = self.parts.timeouts.connect;
+        site.liveness_connect(limit).await.map_err(failed)
+    }
+
+    fn park(connection: Connection) {
+        connection.park();
+    }
+
+    async fn exchange(
+        &self,
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
+        mut connection: Connection,
+        _: &SourceRequest,
+    ) -> Result<SourceResponse<Connection>, exchange::Error> {
+        let site = self.world.site(endpoint);
+        let broken = |failure| exchange::Error {
+            at: Place::Endpoint,
+            failure,
+            retry_after: None,
+            detail: String::new(),
+        };
+        let mut began = Instant::now();
+        let mut status = site.ask(&connection.line).await;
+        // As the exchange does it: a kept connection that had died is worth one more try.
+        if status.is_none() {
+            let fresh = self.connect(source, endpoint).await;
+            connection = fresh.map_err(|error| broken(error.failure))?;
+            began = Instant::now();
+            status = site.ask(&connection.line).await;
+        }
+        let status = status.ok_or_else(|| broken(Failure::Reset))?;
+        Ok(SourceResponse {
+            status: StatusCode::from_u16(status).expect("a status"),
+            fields: Fields::default(),
+            body: connection,
+            head: false,
+            denied: None,
+            elsewhere: false,
+            took: began.elapsed(),
+        })
+    }
+}
+
+// === impl ModelSpec ===
+
+impl FetchSpec<Connection> for ModelSpec {
+    type Good = Connection;
+
+    fn request(&self, leg: &Leg, _: &Source) -> SourceRequest {
+        let accept = http::header::HeaderValue::from_static("*/*");
+        let who = (&"1".into(), self.trust());
+        head::request(leg, ("/", ""), Method::GET, accept, None, who)
+    }
+
+    async fn examine(
+        &self,
+        authority: Authority,
+        _: &EndpointId,
+        answer: SourceResponse<Connection>,
+    ) -> Result<Connection, Rejection> {
+        match judge(
+            self.asked,
+            authority,
+            HarborPolicy::Next,
+            &head::of(&answer),
+        ) {
+            Verdict::Use(_) => Ok(answer.body),
+            Verdict::Leave {
+                scope,
+                outcome,
+                cause,
+            } => Err(Rejection::Leave {
+                scope,
+                outcome,
+                cause,
+                detail: String::new(),
+            }),
+            // Nobody says that here; it would be counted as a failed request.
+            Verdict::End(answer) => Err(Rejection::End {
+                answer,
+                outcome: Outcome::Neutral,
+                detail: String::new(),
+            }),
+        }
+    }
+
+    fn content(&self) -> Option<&Image> {
+        self.content.as_ref()
+    }
+
+    fn trust(&self) -> Trust {
+        Trust::Trusted
+    }
+
+    fn is_hedged(&self) -> bool {
+        self.asked == Asked::Document
+    }
+}
