@@ -11,8 +11,8 @@ mod status;
 mod verdict;
 
 pub use status::{
-    Change, ConfigStatus, EndpointStatus, FileTrouble, MemoryStatus, SourceStatus, State, Status,
-    TrafficStatus, judge,
+    Change, ConfigStatus, EndpointStatus, FileTrouble, MemoryStatus, ReputationStatus,
+    SourceStatus, State, Status, TrafficStatus, judge,
 };
 pub use verdict::{About, Reason, Verdict};
 
@@ -21,6 +21,7 @@ use crate::budget::Budget;
 use crate::lifecycle::DrainWatch;
 use crate::metrics::Metrics;
 use crate::node::{FilesState, NodeFilesStatus};
+use crate::relay::Reputation;
 use crate::telemetry::Journal;
 use crate::topology::{Snapshot, SourceId, SourceState};
 use crate::upstream::Client;
@@ -58,6 +59,8 @@ pub struct View {
     pub metrics: Arc<Metrics>,
     /// Recent changes and lost records.
     pub journal: Journal,
+    /// What is known against addresses and sources.
+    pub reputation: Arc<Reputation>,
     /// What waits in memory.
     pub budget: Budget,
     /// When the daemon started.

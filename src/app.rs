@@ -268,6 +268,7 @@ pub async fn build(
         drain: draining,
         metrics: metrics.clone(),
         journal: journal.clone(),
+        reputation: relay.reputation(),
         budget,
         started,
     };

@@ -26,6 +26,7 @@ mod quota;
 mod rates;
 mod record;
 mod refusal;
+mod reputation;
 mod request;
 mod response;
 mod rules;
@@ -39,6 +40,7 @@ mod transfer;
 pub use blob::PullBody;
 pub use context::Context;
 pub(crate) use memory::CONTENT_DIGEST;
+pub use reputation::{Reason, Reputation, ReputationRow};
 pub use request::PullRequest;
 pub(crate) use response::{header_value, marked};
 
@@ -99,9 +101,16 @@ impl Relay {
         self.0.sizes.store(path)
     }
 
+    /// What is known against addresses and sources.
+    #[must_use]
+    pub fn reputation(&self) -> Arc<Reputation> {
+        self.0.reputation.clone()
+    }
+
     /// Forgets what has expired, so that its memory is free while nobody asks for anything.
     pub fn sweep(&self, now: Instant) {
         self.0.memories.sweep(now);
+        self.0.reputation.sweep(now);
         self.0.network.exchanger.sweep(now);
         self.0.stale.sweep(now);
     }

@@ -50,6 +50,13 @@ fn write(out: &mut String, status: &Status) -> fmt::Result {
     for source in status.tiers.iter().chain(&status.upstreams) {
         write_source(out, source)?;
     }
+    if !status.reputation.is_empty() {
+        out.push_str("<h2>Held back</h2><ul>");
+        for row in &status.reputation {
+            write!(out, "<li>{}</li>", Escaped(&row.to_string()))?;
+        }
+        out.push_str("</ul>");
+    }
     out.push_str("<h2>Traffic since the start</h2><table>");
     for (outcome, requests) in &status.traffic.requests {
         write!(

@@ -3,12 +3,14 @@
 
 mod judge;
 mod memory;
+mod reputation;
 mod source;
 
 pub(super) use judge::NO_SOURCE;
 pub use judge::judge;
 
 pub use memory::MemoryStatus;
+pub use reputation::ReputationStatus;
 pub use source::{EndpointStatus, SourceStatus, State};
 
 use super::{Reason, Verdict, View};
@@ -47,6 +49,9 @@ pub struct Status {
     pub tiers: Vec<SourceStatus>,
     /// Direct upstreams that have been used.
     pub upstreams: Vec<SourceStatus>,
+    /// What is known against addresses and sources, beside their health; the first 100 rows.
+    #[serde(default)]
+    pub reputation: Vec<ReputationStatus>,
     /// The last 20 state changes, oldest first.
     pub changes: Vec<Change>,
     /// Totals since the start.
@@ -164,6 +169,7 @@ impl Status {
                 let is_used = !state.endpoints.is_empty() || state.dns_error.is_some();
                 matches!(state.source.id, SourceId::Upstream(_)) && is_used
             }),
+            reputation: ReputationStatus::all(&view.reputation, now),
             changes: view.journal.recent().iter().map(Change::of).collect(),
             traffic: TrafficStatus {
                 requests: requests.map(|(word, n)| (word.to_owned(), n)).collect(),

@@ -168,6 +168,7 @@ pub(super) fn stage() -> Stage {
         drain: draining,
         metrics,
         journal,
+        reputation: Arc::default(),
         budget: Budget::new(64 << 20),
         started,
     };

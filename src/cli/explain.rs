@@ -20,7 +20,7 @@
 //! | `reasons` | why these sources, a sentence each |
 //! | `agent` | `address`, `reachable`, `note`; null if refused |
 //! | `sources[]` | `name`, `kind`, `url` (exact), `authoritative`, `credential` (whether one is used), `proxy`, `insecure_skip_verify`, `ready`, `dns_stale`, `dns_error` |
-//! | `candidates[]` | `position`, `source`, `address`, `url`, `state` (healthy, ejected, probation, unknown), `why` (healthy, probation, loaded, suspect, fail_open), `since_seconds`, `ejected_for_seconds`, `reason`, `lowered`, `latency_ms`, `in_flight`, `probe` |
+//! | `candidates[]` | `position`, `source`, `address`, `url`, `state` (healthy, ejected, probation, unknown), `why` (healthy, probation, loaded, suspect, fail_open), `since_seconds`, `ejected_for_seconds`, `reason`, `lowered`, `latency_ms`, `in_flight`, `held_back[]` (what the agent knows against it beside its health, a sentence each), `probe` |
 //! | `candidates[].probe` | null, or `has_manifest`, `status`, `digest`, `ms`, `error` |
 //!
 //! A bad reference or configuration (exit status 64) and a failure (2) print to stderr alone.
@@ -176,7 +176,7 @@ async fn route(
     let looked_up = lookups.of(&unknown).await;
     let now = Instant::now();
     let view = View::of(&sources, status.as_ref(), &looked_up, now);
-    let order = view.order(&route, config.limits, now);
+    let order = view.order(&route, &image.reference, config.limits, now);
     let mut report = Report::of(image, &route, &sources, &view, &order, agent);
     if probe {
         let limit = config.limits.manifest_bytes;

@@ -28,7 +28,6 @@ use crate::lifecycle;
 use crate::oci::{ByteRange, ContentRange, Digest, RangeSpec};
 use crate::relay::context::Context;
 use crate::relay::outcome::Rejection;
-use crate::relay::penalties::penalise;
 use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
 use bytes::Bytes;
@@ -165,7 +164,8 @@ impl BlobSpec {
     }
 
     fn wrong(&self, endpoint: &EndpointId, detail: &str) -> Rejection {
-        penalise(&self.parts, (endpoint, &self.digest), self.trust, detail);
+        let what = (self.expected.blob(), &self.digest);
+        self.parts.wrong_bytes(endpoint, what, self.trust, detail);
         Rejection::Leave {
             scope: Scope::Address,
             outcome: Outcome::Soft(Failure::Content),
@@ -350,7 +350,7 @@ impl FetchSpec for BlobSpec {
         }
     }
 
-    fn content(&self) -> Option<&Image> {
+    fn image(&self) -> Option<&Image> {
         Some(self.expected.blob())
     }
 

@@ -3,16 +3,15 @@
 
 mod pool;
 
-use super::memory::{Image, Pulled};
+use super::memory::Image;
+use super::reputation::Subject;
 use super::rules::Scope;
 use super::timing::Want;
 use crate::cache::Trust;
 use crate::lifecycle::deadline;
-use crate::oci::Digest;
 use crate::relay::context::Context;
 use crate::relay::network::Network;
 use crate::route::Route;
-use crate::topology::select::Standing;
 use crate::topology::{EndpointGauges, EndpointId, Snapshot, Source, SourceId};
 use pool::{Known, Pool};
 use std::collections::VecDeque;
@@ -38,8 +37,7 @@ pub(crate) struct Candidate {
     pub(crate) leg: usize,
     pub(crate) is_healthy: bool,
     pub(crate) is_loaded: bool,
-    /// Asked when everybody else has failed, whatever its health: its tier said no, it asked for peace, or named what
-    /// is nowhere.
+    /// Asked when everybody else has failed, whatever its health: its tier said no, or something is known against it.
     pub(crate) is_last: bool,
 }
 
@@ -58,14 +56,12 @@ pub(crate) enum Pick {
 #[derive(Debug)]
 pub(crate) struct Candidates {
     route: Arc<Route>,
-    /// What is wanted, by its digest.
-    content: Option<Image>,
+    /// What is wanted.
+    subject: Subject,
     /// Who wants it.
     trust: Trust,
     /// Who comes first, where it is well.
     first: Option<EndpointId>,
-    /// Who named what is nowhere (design P13).
-    refuted: Vec<EndpointId>,
     pool: Pool,
     generation: u64,
     listed: Option<Listed>,
@@ -107,14 +103,13 @@ impl Candidate {
 // === impl Candidates ===
 
 impl Candidates {
-    pub(crate) fn new(route: &Arc<Route>, content: Option<Image>, trust: Trust) -> Self {
+    pub(crate) fn new(route: &Arc<Route>, image: Option<Image>, trust: Trust) -> Self {
         let legs = route.legs.iter().map(|leg| leg.source.clone());
         Self {
             route: route.clone(),
-            content,
+            subject: Subject::new(route, image),
             trust,
             first: None,
-            refuted: Vec::new(),
             pool: Pool::new(legs.collect(), route.key.clone()),
             generation: 0,
             listed: None,
@@ -127,10 +122,9 @@ impl Candidates {
         self.listed = None;
     }
 
-    /// Puts some behind everybody else.
-    pub(crate) fn leave_for_last(&mut self, refuted: &[EndpointId]) {
-        self.refuted.extend_from_slice(refuted);
-        self.listed = None;
+    /// What is wanted.
+    pub(crate) fn subject(&self) -> &Subject {
+        &self.subject
     }
 
     /// Whether the direct upstream is among the sources.
@@ -168,6 +162,14 @@ impl Candidates {
         let next = candidates.find(|candidate| candidate.leg == leg).cloned()?;
         self.exclude_endpoint(&next.endpoint);
         Some(next)
+    }
+
+    /// Whether anybody is left who is held back by what is known against it.
+    pub(crate) fn are_held_back(&mut self, parts: &Context) -> bool {
+        let last = self.list(parts, Instant::now()).candidates.iter();
+        let last = last.filter(|candidate| candidate.is_last);
+        let sources: Vec<SourceId> = last.map(|last| last.endpoint.source.clone()).collect();
+        sources.iter().any(|source| !self.pool.has_said_no(source))
     }
 
     /// Whether anybody is left.
@@ -281,49 +283,17 @@ impl Candidates {
         snapshot: &Snapshot,
         now: Instant,
     ) -> VecDeque<Candidate> {
-        let digest = self
-            .content
-            .as_ref()
-            .and_then(|content| content.reference.digest());
-        let pulled = self.content.clone().map(|blob| Pulled {
-            blob,
-            trust: self.trust,
-        });
-        let unproven = &parts.memories.unproven;
+        let digest = self.subject.digest();
         let (sticky, learned_at) = parts.stickiness.recall(&self.route, digest, now);
-        let delivered = pulled
-            .as_ref()
-            .and_then(|pulled| unproven.delivered_by(pulled, now));
-        let (memories, registry) = (&parts.memories, &self.route.registry_label);
-        let is_quarantined = |endpoint: &EndpointId| {
-            let quarantined = |digest: &Digest| {
-                (memories.quarantine).holds(&(endpoint.clone(), digest.clone()), now)
-            };
-            digest.is_some_and(quarantined)
-        };
-        let is_suspect = |endpoint: &EndpointId| {
-            let suspect = |pulled| unproven.is_suspect(endpoint, pulled, now);
-            delivered.iter().any(|by| by.contains(endpoint)) || pulled.as_ref().is_some_and(suspect)
-        };
-        // Wrong bytes of what is wanted: never. Silent or slow a while ago, or bytes that nobody could prove: behind. A tier or
-        // upstream that wants fewer requests, or who named what is nowhere: last.
-        let standing = |endpoint: &EndpointId| {
-            (!is_quarantined(endpoint)).then(|| Standing {
-                first: self.first.as_ref() == Some(endpoint),
-                behind: is_suspect(endpoint)
-                    || memories.silent.holds(endpoint, self.trust, now)
-                    || memories.slow.holds(endpoint, self.trust, now),
-                last: self.refuted.contains(endpoint)
-                    || parts.cool_downs.holds(endpoint, registry, now),
-            })
-        };
-        self.pool.list(&Known {
+        let against = parts.reputation.against(&self.subject, self.trust, now);
+        self.pool.list(Known {
             snapshot,
             limits: parts.limits,
             trust: self.trust,
             sticky,
             learned_at,
-            standing: &standing,
+            first: self.first.as_ref(),
+            held_back: against,
             now,
             random: parts.random(),
         })

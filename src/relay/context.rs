@@ -8,9 +8,9 @@ use super::hedge::Hedging;
 use super::memory::{Memories, Pulled, Size};
 use super::network::LiveNetwork;
 use super::outcome::{Ended, NotFound};
-use super::quota::CoolDowns;
 use super::rates::Rates;
 use super::record::Sinks;
+use super::reputation::Reputation;
 use super::rules::FinalAnswer;
 use super::sizes::KnownSizes;
 use super::stale::Stale;
@@ -48,7 +48,7 @@ pub struct Context {
     pub(crate) hedging: Hedging,
     pub(crate) stale: Stale,
     pub(crate) dials: Dials,
-    pub(crate) cool_downs: CoolDowns,
+    pub(crate) reputation: Arc<Reputation>,
     pub(crate) rates: Rates,
     /// The searches for manifests that are under way, by configuration and key.
     pub(crate) flights: Flights<(u64, Arc<FetchKey>), Ended<Served>>,
@@ -114,7 +114,7 @@ impl Context {
             hedging: Hedging::default(),
             stale,
             dials: Dials::default(),
-            cool_downs: CoolDowns::default(),
+            reputation: Arc::default(),
             rates: Rates::default(),
             flights: Flights::default(),
             size_flights: Flights::default(),
@@ -157,6 +157,20 @@ impl Context {
         self.memories.denials.change(|denials| denials.remove(&key));
     }
 
+    /// Remembers what upstream said, if it is a denial of the repository.
+    pub(crate) fn keep_denial(
+        &self,
+        (route, trust): (&Route, Trust),
+        answer: FinalAnswer,
+        detail: &str,
+    ) {
+        if answer == FinalAnswer::Denied {
+            let key = (route.registry_label.clone(), route.repository.clone());
+            let denials = &self.memories.denials;
+            denials.put(key, detail.to_owned(), trust, Instant::now());
+        }
+    }
+
     /// Remembers upstream's denial; where one was remembered already, the tiers' failure stays that denial.
     pub(crate) fn remember_denial(
         &self,
@@ -170,10 +184,7 @@ impl Context {
             ..
         } = &nothing
         {
-            let key = (route.registry_label.clone(), route.repository.clone());
-            self.memories
-                .denials
-                .put(key, detail.clone(), trust, Instant::now());
+            self.keep_denial((route, trust), FinalAnswer::Denied, detail);
         }
         match (remembered, nothing) {
             (Some(detail), NotFound::Failed) => NotFound::Final {

@@ -1,12 +1,11 @@
 //! What is searched for once for all who ask for it, and what came of it.
 
-use super::memory::{Image, Manifest, Named};
+use super::memory::{Image, Manifest};
 use super::stale::StaleManifest;
 use crate::cache::Trust;
-use crate::oci::{Digest, ManifestKinds, Reference};
+use crate::oci::{Digest, ManifestKinds};
 use crate::telemetry::RequestOutcome;
 use crate::topology::EndpointId;
-use std::fmt;
 use std::sync::Arc;
 
 /// What is asked for and by whom; equal ones get the same answer. What an untrusted client begins teaches as one, so a
@@ -57,21 +56,5 @@ impl FetchKey {
             confirms_denial: false,
             trust: self.trust,
         }
-    }
-}
-
-impl fmt::Display for FetchKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Named {
-            registry,
-            repository,
-            reference,
-            ..
-        } = &*self.image;
-        let mark = match reference {
-            Reference::Tag(_) => ':',
-            Reference::Digest(_) => '@',
-        };
-        write!(f, "{registry}/{repository}{mark}{reference}")
     }
 }

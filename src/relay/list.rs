@@ -94,7 +94,7 @@ impl FetchSpec for ListSpec {
         Ok(List { body, fields })
     }
 
-    fn content(&self) -> Option<&Image> {
+    fn image(&self) -> Option<&Image> {
         None
     }
 

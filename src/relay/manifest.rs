@@ -110,7 +110,7 @@ pub(crate) async fn answer(
             )
         }
         Err(_) => {
-            let what = (&*wish.to_string(), ErrorCode::ManifestUnknown);
+            let what = (&*wish.image.to_string(), ErrorCode::ManifestUnknown);
             not_served(&fetched, what, (parts, &asking.route), request, record)
         }
     }
@@ -120,13 +120,14 @@ pub(crate) async fn answer(
 fn say_stale(parts: &Context, wish: &FetchKey, manifest: &StaleManifest, fetched: &Ended<Served>) {
     parts.sinks.metrics.stale_served();
     if parts.stale.is_news(&wish.image, Instant::now()) {
+        let image = &wish.image;
         let reason = causes::message("no source could serve it", &fetched.tried);
         let age = human_duration(manifest.age);
         parts.sinks.journal.event(StateChange {
             event: EventName::StaleServed,
             tier: None,
             endpoint: None,
-            message: format!("{wish} is answered from disk as it was {age} ago: {reason}"),
+            message: format!("{image} is answered from disk as it was {age} ago: {reason}"),
             reason,
         });
     }

@@ -1,14 +1,14 @@
-//! Short memories of the pull path: manifests for the GET that follows a HEAD and who was asked by it, denials, quarantined bytes,
-//! what tags were answered with, and blobs that were delivered a moment ago. All bounded.
+//! Short memories of the pull path: manifests for the GET that follows a HEAD and who was asked by it, denials, what tags were
+//! answered with, and whose bytes went out without a proof. All bounded. What follows from them for addresses is the reputation's.
 
-mod behind;
 mod eviction;
 mod image;
 mod tags;
+mod unproven;
 
-pub(crate) use behind::{Marked, Pulled, Unproven};
 pub(crate) use image::{Image, Named};
-pub(crate) use tags::Refuted;
+pub(crate) use tags::{Answered, Refuted};
+pub(crate) use unproven::{Pulled, Unproven};
 
 use super::outcome::Ended;
 use super::response::{header_value, served_by};
@@ -91,13 +91,6 @@ pub(crate) struct Memories {
     pub(crate) no_tag: SharedTtlMap<(EndpointId, Image), Arc<str>>,
     /// What was told of the sizes of blobs that no manifest names, 10 s: each blob is searched for once in that time.
     pub(crate) told_sizes: SharedTtlMap<Pulled, Arc<Ended<Size>>>,
-    /// Where wrong bytes came from, 10 min (design P8). A digest proves that they are, whoever asked for them.
-    pub(crate) quarantine: SharedTtlMap<(EndpointId, Digest), ()>,
-    /// Addresses that let a request wait until another was asked, 30 s: they stand behind their tier's others (design P6).
-    pub(crate) silent: Marked,
-    /// Addresses that stalled or dripped in the middle of a blob until another went on, 5 min: they stand behind the others
-    /// like the silent ones.
-    pub(crate) slow: Marked,
     /// Whose bytes went out without a proof, 10 min.
     pub(crate) unproven: Unproven,
 }
@@ -164,19 +157,15 @@ impl Memories {
             bytes,
             ..Bounds::entries(seconds(30), 64)
         };
-        let ten_minutes = Bounds::entries(seconds(600), 1024);
         Self {
             // Of at most 4 MiB each, in practice of a few KiB.
             manifests: SharedTtlMap::of(TtlMap::weighed(recent, |_, kept| kept.body.len())),
             headed: SharedTtlMap::new(Bounds::entries(seconds(30), 1024)),
             passed: SharedTtlMap::new(Bounds::entries(Duration::MAX, 4096)),
             tags: TagAnswers::new(),
-            denials: SharedTtlMap::new(ten_minutes),
+            denials: SharedTtlMap::new(Bounds::entries(seconds(600), 1024)),
             no_tag: SharedTtlMap::new(Bounds::entries(seconds(60), 256)),
             told_sizes: SharedTtlMap::new(Bounds::entries(seconds(10), 1024)),
-            quarantine: SharedTtlMap::new(ten_minutes),
-            silent: Marked::lasting(seconds(30)),
-            slow: Marked::lasting(seconds(300)),
             unproven: Unproven::new(),
         }
     }

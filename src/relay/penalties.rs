@@ -1,5 +1,7 @@
-//! What is done about wrong bytes, wherever they are found.
+//! What follows for addresses from what was found wrong: rows of the reputation, said once each.
 
+use super::memory::{Answered, Image, Pulled, Refuted};
+use super::reputation::{Fault, Subject};
 use crate::cache::Trust;
 use crate::oci::Digest;
 use crate::relay::context::Context;
@@ -7,26 +9,109 @@ use crate::telemetry::{EventName, StateChange};
 use crate::topology::EndpointId;
 use tokio::time::Instant;
 
-/// Wrong bytes: metric, event, and no more of this digest from this address for a while.
-/// `trust`: of whoever pulled it.
-pub(crate) fn penalise(
-    parts: &Context,
-    (endpoint, digest): (&EndpointId, &Digest),
-    trust: Trust,
-    detail: &str,
-) {
-    parts.sinks.metrics.digest_mismatch(endpoint.source.label());
-    parts.memories.quarantine.put(
-        (endpoint.clone(), digest.clone()),
-        (),
-        trust,
-        Instant::now(),
-    );
-    parts.sinks.journal.event(StateChange {
-        event: EventName::DigestMismatch,
-        tier: Some(endpoint.source.label().to_owned()),
-        endpoint: Some(endpoint.address.to_string()),
-        reason: format!("{digest}: {detail}"),
-        message: format!("{endpoint} sent wrong bytes for {digest}: {detail}; it is not asked for it for 10 minutes"),
-    });
+impl Context {
+    /// An address did that when such a client asked for it.
+    pub(crate) fn saw(
+        &self,
+        fault: &Fault,
+        endpoint: &EndpointId,
+        (subject, trust): (&Subject, Trust),
+    ) {
+        let now = Instant::now();
+        self.reputation.saw(fault, endpoint, (subject, trust), now);
+    }
+
+    /// Wrong bytes of a digest came, where `image` was asked for.
+    pub(crate) fn wrong_bytes(
+        &self,
+        endpoint: &EndpointId,
+        (image, digest): (&Image, &Digest),
+        trust: Trust,
+        detail: &str,
+    ) {
+        self.sinks.metrics.digest_mismatch(endpoint.source.label());
+        let fault = Fault::WrongBytes(digest.clone());
+        self.saw(&fault, endpoint, (&image.into(), trust));
+        self.sinks.journal.event(StateChange {
+            event: EventName::DigestMismatch,
+            tier: Some(endpoint.source.label().to_owned()),
+            endpoint: Some(endpoint.address.to_string()),
+            reason: format!("{digest}: {detail}"),
+            message: format!("{endpoint} sent wrong bytes for {digest}: {detail}; it is not asked for it for 10 minutes"),
+        });
+    }
+
+    /// Somebody pulls a blob from its first byte on. Whose bytes of it nobody could prove the last time is suspect.
+    pub(crate) fn pull_begins(&self, pulled: &Pulled) {
+        for endpoint in self.memories.unproven.begins(pulled) {
+            let of = (&Subject::from(&pulled.blob), pulled.trust);
+            self.saw(&Fault::Unproven, &endpoint, of);
+        }
+    }
+
+    /// Bytes of a blob go out without a proof. Who was held back for it gives all the rest as well: nobody else was left.
+    pub(crate) fn gives_unproven(&self, endpoint: &EndpointId, pulled: &Pulled) {
+        let (blob, trust) = (&pulled.blob, pulled.trust);
+        self.memories
+            .unproven
+            .gives(endpoint, pulled, Instant::now());
+        self.reputation.makes_good(endpoint, blob, trust);
+    }
+
+    /// A tier answered for a tag: what is known against who gave the same answer before is known of both.
+    pub(crate) fn answered_for_tag(
+        &self,
+        tag: &(Image, Trust),
+        endpoint: &EndpointId,
+        (top, length): (&Digest, u64),
+    ) {
+        let (now, told) = (Instant::now(), (top, length));
+        let answered = self.memories.tags.answered(tag, endpoint, told, now);
+        let Answered::Anew { like } = answered else {
+            return;
+        };
+        let (image, trust) = tag;
+        if like.is_some_and(|twin| self.reputation.holds(&twin, image, *trust, now)) {
+            let refuted = Refuted {
+                tag: image.clone(),
+                endpoint: endpoint.clone(),
+                top: top.clone(),
+            };
+            self.refuted(vec![refuted], *trust);
+        } else {
+            self.reputation.makes_good(endpoint, image, *trust);
+        }
+    }
+
+    /// Content has this size: who named it with another for a tag was wrong.
+    pub(crate) fn has_size(&self, content: (&Image, Trust), size: u64) {
+        self.refuted(self.memories.tags.has_size(content, size), content.1);
+    }
+
+    /// Content is nowhere: who named it for a tag was wrong.
+    pub(crate) fn is_nowhere(&self, content: (&Image, Trust)) {
+        self.refuted(self.memories.tags.is_nowhere(content), content.1);
+    }
+
+    fn refuted(&self, refuted: Vec<Refuted>, trust: Trust) {
+        for Refuted { tag, endpoint, top } in refuted {
+            if self
+                .reputation
+                .holds(&endpoint, &tag, trust, Instant::now())
+            {
+                continue;
+            }
+            self.saw(&Fault::Unconfirmed, &endpoint, (&(&tag).into(), trust));
+            self.sinks.journal.event(StateChange {
+                event: EventName::TagUnconfirmed,
+                tier: Some(endpoint.source.label().to_owned()),
+                endpoint: Some(endpoint.address.to_string()),
+                reason: format!("{tag} is {top}"),
+                message: format!(
+                    "{endpoint} answered {tag} with {top}, and something that it names is nowhere or has another size; for 5 \
+                     minutes it is asked for this tag after everybody else"
+                ),
+            });
+        }
+    }
 }

@@ -91,9 +91,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         for leg in &route.legs {
             network.touch(&leg.source);
         }
-        let mut candidates = Candidates::new(&route, spec.content().cloned(), spec.trust());
+        let mut candidates = Candidates::new(&route, spec.image().cloned(), spec.trust());
         candidates.begin_with(spec.first());
-        candidates.leave_for_last(spec.refuted());
         let machine = Machine::new(timing, candidates.has_upstream(), Instant::now());
         Self {
             network,

@@ -3,10 +3,12 @@
 //! Reads the snapshot and the live gauges, decides, and never waits. The caller connects, races and counts.
 
 mod hash;
+mod held;
 mod stickiness;
 #[cfg(test)]
 mod tests;
 
+pub use held::{Effect, HeldBack};
 pub use stickiness::Stickiness;
 
 use super::endpoint::{EndpointGauges, EndpointId};
@@ -15,6 +17,7 @@ use super::source::SourceId;
 use crate::cache::Trust;
 use crate::config::Limits;
 use hash::{hash_of, mix, rendezvous};
+use held::{Behind, Held};
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,18 +33,6 @@ const FIRST_OF_A_TIER: usize = 2;
 /// a request has.
 const BEFORE_UPSTREAM: usize = 6;
 
-/// What is remembered of an address, for one request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// It is asked before everybody else, whatever its source, while it is well.
-    pub first: bool,
-    /// It was silent or slow: it stands behind the others of its kind. An address of a tier then stands behind all healthy
-    /// addresses of tiers, and before upstream, whose load must not grow because a tier is slow.
-    pub behind: bool,
-    /// It is asked when everybody else has failed, upstream included.
-    pub last: bool,
-}
-
 /// What is known of a request when its candidates are ordered.
 #[derive(Clone, Copy)]
 pub struct Selection<'a> {
@@ -56,8 +47,10 @@ pub struct Selection<'a> {
     pub learned_at: Option<&'a EndpointId>,
     /// Tried already.
     pub excluded: &'a [EndpointId],
-    /// What is remembered of an address; `None`: it is not asked.
-    pub standing: &'a dyn Fn(&EndpointId) -> Option<Standing>,
+    /// Who is asked before everybody else, whatever its source, while it is well.
+    pub first: Option<&'a EndpointId>,
+    /// What is known against addresses and sources.
+    pub held_back: &'a [HeldBack],
     /// From how many requests on an address is loaded, and full.
     pub limits: Limits,
     /// Whose request it is: of what others ask for at an address it sees what it gives way to.
@@ -75,8 +68,8 @@ pub struct Candidate {
     pub gauges: Arc<EndpointGauges>,
     /// Why it stands where it stands.
     pub why: Why,
-    /// What is remembered of it.
-    pub standing: Standing,
+    /// What is known against it puts it there.
+    pub held_back: Option<Effect>,
 }
 
 /// Why a candidate stands where it stands.
@@ -122,7 +115,7 @@ struct Ranked<'a> {
     turn: usize,
     /// Among all.
     group: Group,
-    standing: Standing,
+    held: Held,
 }
 
 /// The parts of the whole order.
@@ -179,7 +172,7 @@ pub fn select(
     for leg in all.chunk_by_mut(|one, next| one.leg == next.leg) {
         order(request, leg);
     }
-    merge(&mut all);
+    merge(&mut all, request.first);
     all.iter().map(Ranked::candidate).collect()
 }
 
@@ -199,7 +192,7 @@ fn rank_all<'a>(
         }
         // Who is not asked is left out before anybody is judged by load: else those who are full would be left out for the sake
         // of some who cannot be asked.
-        let Some(standing) = (request.standing)(&state.id) else {
+        let Some(held) = Held::new(request.held_back, &state.id) else {
             continue;
         };
         let in_flight = state.gauges.load_for(request.trust);
@@ -212,7 +205,7 @@ fn rank_all<'a>(
             in_flight,
             turn: 0,
             group: Group::First,
-            standing,
+            held,
         });
     }
     // One request tries one endpoint in probation at most; the others wait for their own.
@@ -309,9 +302,9 @@ fn interleave(same: &mut [Ranked<'_>]) {
 }
 
 /// Puts the legs together: two of each tier, the tiers' others, upstream, what came too late for that; then
-/// the loaded, the suspect and the ejected of all, in the legs' order. What is remembered of addresses comes last: who stands
+/// the loaded, the suspect and the ejected of all, in the legs' order. What is known against addresses comes last: who stands
 /// behind the others of its kind, who is asked last, and who is asked first.
-fn merge(all: &mut [Ranked<'_>]) {
+fn merge(all: &mut [Ranked<'_>], first: Option<&EndpointId>) {
     for leg in all.chunk_by_mut(|one, next| one.leg == next.leg) {
         let mut taken = 0;
         for ranked in leg {
@@ -336,12 +329,12 @@ fn merge(all: &mut [Ranked<'_>]) {
     }
     all.sort_by_key(|ranked| ranked.group);
     for kind in all.chunk_by_mut(|one, next| one.kind() == next.kind()) {
-        kind.sort_by_key(|ranked| ranked.standing.behind);
+        kind.sort_by_key(|ranked| ranked.held.behind);
     }
-    all.sort_by_key(|ranked| ranked.standing.last);
+    all.sort_by_key(|ranked| ranked.held.last);
     let is_first = |ranked: &Ranked<'_>| {
-        let Standing { first, behind, .. } = ranked.standing;
-        first && !behind && ranked.is_well() && ranked.rank != Rank::Loaded
+        let may_be = ranked.held.behind == Behind::No && ranked.rank != Rank::Loaded;
+        first == Some(&ranked.state.id) && may_be && ranked.is_well()
     };
     let first = all.iter().position(is_first);
     if let Some(before) = first.and_then(|at| all.get_mut(..=at)) {
@@ -374,7 +367,7 @@ impl Ranked<'_> {
 
     /// Neither suspect nor ejected, and not to be asked last.
     fn is_well(&self) -> bool {
-        !matches!(self.rank, Rank::Suspect | Rank::Ejected) && !self.standing.last
+        !matches!(self.rank, Rank::Suspect | Rank::Ejected) && !self.held.last
     }
 
     fn kind(&self) -> (bool, bool) {
@@ -394,7 +387,7 @@ impl Ranked<'_> {
                 _ if probation => Why::Probation,
                 _ => Why::Healthy,
             },
-            standing: self.standing,
+            held_back: self.held.effect(),
         }
     }
 }

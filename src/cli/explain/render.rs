@@ -171,7 +171,10 @@ fn candidate(candidate: &CandidateReport) -> Vec<Cell> {
     let left = left.map(|seconds| format!("tried again in {}", span(seconds)));
     let reason = candidate.reason.as_deref();
     let reason = reason.map(|reason| printable(reason).into_owned());
-    let notes: Vec<String> = [place, reason, left].into_iter().flatten().collect();
+    let held_back = candidate.held_back.iter();
+    let held_back = held_back.map(|why| printable(why).into_owned());
+    let notes = [place, reason, left].into_iter().flatten();
+    let notes: Vec<String> = notes.chain(held_back).collect();
     let rest = [
         (candidate.state.to_owned(), color),
         (or_dash(candidate.since_seconds.map(span)), Color::Plain),

@@ -124,6 +124,8 @@ pub(super) struct CandidateReport {
     pub(super) latency_ms: Option<u64>,
     /// Requests now at it.
     pub(super) in_flight: Option<u32>,
+    /// What the agent knows against it beside its health.
+    pub(super) held_back: Vec<String>,
     /// What it answered; `null` without `--probe`.
     pub(super) probe: Option<ProbeReport>,
 }
@@ -177,7 +179,11 @@ impl Report {
         };
         let candidates = order.iter().enumerate().map(|(index, candidate)| {
             let url = url_of(&candidate.endpoint.source);
-            CandidateReport::of(index.saturating_add(1), candidate, url, view)
+            let held_back = view.held_back(route, &image.reference, &candidate.endpoint);
+            CandidateReport {
+                held_back,
+                ..CandidateReport::of(index.saturating_add(1), candidate, url, view)
+            }
         });
         let candidates: Vec<_> = candidates.collect();
         Self {
@@ -367,6 +373,7 @@ impl CandidateReport {
             lowered: said.is_some_and(|said| said.lowered),
             latency_ms: said.and_then(|said| said.latency_ms),
             in_flight: said.map(|said| said.in_flight),
+            held_back: Vec::new(),
             probe: None,
         }
     }

@@ -70,7 +70,8 @@ impl Stage {
     }
 
     pub(super) fn order(&self, view: &View) -> Vec<Candidate> {
-        view.order(&self.route, self.config.limits, Instant::now())
+        let reference = &self.image.reference;
+        view.order(&self.route, reference, self.config.limits, Instant::now())
     }
 
     pub(super) fn report(&self, status: Option<&Status>, looked_up: &EndpointSets) -> Report {

@@ -3,13 +3,14 @@
 #[cfg(test)]
 mod tests;
 
-use crate::admin::{EndpointStatus, SourceStatus, State, Status};
+use crate::admin::{EndpointStatus, ReputationStatus, SourceStatus, State, Status};
 use crate::cache::Trust;
 use crate::config::Limits;
 use crate::discovery::EndpointSets;
 use crate::lifecycle::deadline;
+use crate::oci::Reference;
 use crate::route::Route;
-use crate::topology::select::{Candidate, Selection, Standing, select};
+use crate::topology::select::{Candidate, Effect, HeldBack, Selection, select};
 use crate::topology::{
     self, EndpointGauges, EndpointId, EndpointState, Failure, InFlight, PendingConnect, Snapshot,
     Source, SourceId, SourceState,
@@ -28,6 +29,8 @@ pub(super) struct View {
     said: BTreeMap<EndpointId, EndpointStatus>,
     /// Sources whose addresses are the agent's.
     of_agent: BTreeSet<SourceId>,
+    /// What the agent knows against addresses and sources.
+    reputation: Vec<(HeldBack, ReputationStatus)>,
     /// The agent's load, while the view is used.
     load: Load,
 }
@@ -73,8 +76,11 @@ impl View {
             snapshot: Snapshot::default(),
             said: BTreeMap::new(),
             of_agent: BTreeSet::new(),
+            reputation: Vec::new(),
             load: Load::default(),
         };
+        let rows = status.into_iter().flat_map(|status| &status.reputation);
+        view.reputation.extend(rows.filter_map(row_of));
         for source in sources {
             let said = status.and_then(|status| said_of(status, source));
             let state = match said.filter(|said| !said.endpoints.is_empty()) {
@@ -121,7 +127,15 @@ impl View {
 
     /// The order in which a request asks now. Who served this repository before, and is therefore asked before its
     /// equals, is known to the agent alone; so is the growing share of a source's address after readmission.
-    pub(super) fn order(&self, route: &Route, limits: Limits, now: Instant) -> Vec<Candidate> {
+    pub(super) fn order(
+        &self,
+        route: &Route,
+        reference: &Reference,
+        limits: Limits,
+        now: Instant,
+    ) -> Vec<Candidate> {
+        let rows = self.against(route, reference);
+        let held_back: Vec<HeldBack> = rows.map(|(held, _)| held.clone()).collect();
         let legs: Vec<SourceId> = route.legs.iter().map(|leg| leg.source.clone()).collect();
         let selection = Selection {
             legs: &legs,
@@ -130,11 +144,42 @@ impl View {
             sticky: None,
             learned_at: None,
             excluded: &[],
-            standing: &|_| Some(Standing::default()),
+            first: None,
+            held_back: &held_back,
             limits,
             trust: Trust::Trusted,
         };
         select(&selection, &self.snapshot, now, 0)
+    }
+
+    /// What the agent knows against addresses and sources that counts for such a request of containerd.
+    fn against<'a>(
+        &'a self,
+        route: &'a Route,
+        reference: &'a Reference,
+    ) -> impl Iterator<Item = &'a (HeldBack, ReputationStatus)> {
+        let is_of = |said: &Option<String>, name: &str| said.as_deref().is_none_or(|of| of == name);
+        self.reputation.iter().filter(move |(_, row)| {
+            row.clients == "all"
+                && is_of(&row.registry, route.registry_label.as_str())
+                && is_of(&row.repository, route.repository.as_str())
+                && is_of(&row.reference, reference.as_str())
+        })
+    }
+
+    /// Why an address is held back, in words.
+    pub(super) fn held_back(
+        &self,
+        route: &Route,
+        reference: &Reference,
+        endpoint: &EndpointId,
+    ) -> Vec<String> {
+        let is_its = |held: &HeldBack| {
+            held.source == endpoint.source && held.address.is_none_or(|of| of == endpoint.address)
+        };
+        let rows = self.against(route, reference);
+        let its = rows.filter(|(held, _)| is_its(held));
+        its.map(|(_, row)| row.words()).collect()
     }
 
     /// The agent's word on an address.
@@ -165,6 +210,31 @@ impl Load {
             self.connects.push(gauges.connect_is_slow());
         }
     }
+}
+
+/// A row as the selection reads it; `None`: of an agent that says what this command does not know.
+fn row_of(said: &ReputationStatus) -> Option<(HeldBack, ReputationStatus)> {
+    let source = if said.upstream {
+        SourceId::Upstream(said.source.parse().ok()?)
+    } else {
+        SourceId::Tier(said.source.as_str().into())
+    };
+    let effect = match said.effect.as_str() {
+        "behind" => Effect::Behind,
+        "last" => Effect::Last,
+        "never" => Effect::Never,
+        _ => return None,
+    };
+    let address = match &said.address {
+        Some(address) => Some(address.parse().ok()?),
+        None => None,
+    };
+    let held = HeldBack {
+        source,
+        address,
+        effect,
+    };
+    Some((held, said.clone()))
 }
 
 fn as_looked_up(source: &Arc<Source>, looked_up: &EndpointSets, now: Instant) -> SourceState {

@@ -61,6 +61,7 @@ impl Page {
         }
         self.sources("Tiers", "none configured", &status.tiers)?;
         self.sources("Upstreams in use", "none", &status.upstreams)?;
+        self.reputation(status)?;
         self.traffic(status)?;
         self.changes(status)
     }
@@ -91,6 +92,16 @@ impl Page {
             for line in error.lines() {
                 writeln!(self.text, "    {}", printable(line))?;
             }
+        }
+        Ok(())
+    }
+
+    fn reputation(&mut self, status: &Status) -> fmt::Result {
+        if !status.reputation.is_empty() {
+            self.text.push_str("\nHeld back\n");
+        }
+        for row in &status.reputation {
+            writeln!(self.text, "  {}", printable(&row.to_string()))?;
         }
         Ok(())
     }

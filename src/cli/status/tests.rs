@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::admin::{
-    Change, ConfigStatus, EndpointStatus, MemoryStatus, SourceStatus, State, TrafficStatus,
+    Change, ConfigStatus, EndpointStatus, MemoryStatus, ReputationStatus, SourceStatus, State,
+    TrafficStatus,
 };
 use crate::node::detect::Detected;
 use crate::node::shown::NodeReport;
@@ -76,6 +77,19 @@ fn status() -> Status {
             ],
         )],
         upstreams: Vec::new(),
+        reputation: vec![ReputationStatus {
+            source: "replica".to_owned(),
+            upstream: false,
+            address: Some("203.0.113.7:443".to_owned()),
+            registry: Some("docker.io".to_owned()),
+            repository: None,
+            reference: None,
+            effect: "last".to_owned(),
+            reason: "too_many_requests".to_owned(),
+            why: "it wants fewer requests".to_owned(),
+            seconds: 25,
+            clients: "all".to_owned(),
+        }],
         changes: vec![Change {
             at: "2026-11-21T03:00:00Z".to_owned(),
             event: "endpoint_ejected".to_owned(),
@@ -126,6 +140,9 @@ Tiers
 
 Upstreams in use
   none
+
+Held back
+  replica/203.0.113.7:443, docker.io: is asked last for 25 s: it wants fewer requests (too_many_requests)
 
 Traffic since the start
   requests: failover 2, served 40

@@ -106,8 +106,7 @@ pub(crate) async fn answer(
     }
     let (route, denied) = parts.without_denied(route);
     if ranged.begins_it() {
-        let pulled = spec.pulled();
-        parts.memories.unproven.begins(&pulled, Instant::now());
+        parts.pull_begins(&spec.pulled());
     }
     let search = Search::new(parts.clone(), route.clone(), Arc::new(spec.clone()), timing);
     let ended = search.run().await;
@@ -117,7 +116,7 @@ pub(crate) async fn answer(
         Err(missing) => {
             if missing.is_nowhere() {
                 let content = (spec.expected().blob(), spec.trust);
-                parts.memories.tags.is_nowhere(content, Instant::now());
+                parts.is_nowhere(content);
             }
             let missing = missing.map(|nothing| {
                 nothing.map_err(|nothing| {
@@ -142,8 +141,7 @@ pub(crate) async fn answer(
     let outcome = head::outcome(&route, &found.endpoint, found.first_choice);
     record.served_by(&found.endpoint);
     if request.ranges.is_some() {
-        let unproven = &parts.memories.unproven;
-        unproven.gives_range(&found.endpoint, &spec.pulled(), Instant::now());
+        parts.gives_unproven(&found.endpoint, &spec.pulled());
     }
     parts.stickiness.answered(
         (&route, request.trust),
@@ -199,12 +197,12 @@ fn stream(
     let is_whole =
         part.is_none_or(|part| part.first == 0 && part.total == part.last.checked_add(1));
     let digest = spec.digest.clone();
-    let suspect = || {
-        let unproven = &parts.memories.unproven;
-        let delivered = || unproven.delivered_by(&spec.pulled(), Instant::now());
-        !has_length || delivered().is_some()
+    let is_suspect = || {
+        let blob = spec.expected().blob();
+        let was_unproven = || parts.reputation.knows(blob, spec.trust, Instant::now());
+        !has_length || was_unproven()
     };
-    let hash = is_whole && (verify == Verify::Always || total.is_none() || suspect());
+    let hash = is_whole && (verify == Verify::Always || total.is_none() || is_suspect());
     let window = match (hash, part, total) {
         (false, Some(part), _) => Window::measured(part.length()),
         (false, None, Some(total)) => Window::measured(total),

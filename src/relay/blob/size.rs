@@ -117,7 +117,7 @@ impl SizeSearch {
             Err(nothing) => {
                 if is_nowhere {
                     let blob = (self.spec.expected.blob(), trust);
-                    parts.memories.tags.is_nowhere(blob, Instant::now());
+                    parts.is_nowhere(blob);
                 }
                 Err(parts.remember_denial((&route, trust), denied, nothing))
             }

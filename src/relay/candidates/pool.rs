@@ -5,7 +5,7 @@ use crate::cache::Trust;
 use crate::config::Limits;
 use crate::relay::rules::Scope;
 use crate::relay::timing::Want;
-use crate::topology::select::{Selection, Standing, Why, select};
+use crate::topology::select::{Effect, HeldBack, Selection, Why, select};
 use crate::topology::{EndpointId, Snapshot, SourceId};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,8 +20,10 @@ pub(super) struct Known<'a> {
     pub(super) sticky: Option<EndpointId>,
     /// Where the digest was learned.
     pub(super) learned_at: Option<EndpointId>,
-    /// What is remembered of an address; `None`: it is not asked.
-    pub(super) standing: &'a dyn Fn(&EndpointId) -> Option<Standing>,
+    /// Who comes first, where it is well.
+    pub(super) first: Option<&'a EndpointId>,
+    /// What is known against addresses and sources.
+    pub(super) held_back: Vec<HeldBack>,
     pub(super) now: Instant,
     pub(super) random: u64,
 }
@@ -35,7 +37,8 @@ pub(super) struct Pool {
     gone: Few<EndpointId>,
     gone_legs: Few<usize>,
     warned: Few<usize>,
-    last_legs: Few<usize>,
+    /// Those who said no: the others of their source are asked last.
+    said_no: Vec<HeldBack>,
 }
 
 /// A set of so few that looking at all of them is quicker than hashing one.
@@ -79,12 +82,12 @@ impl Pool {
             gone: Few::default(),
             gone_legs: Few::default(),
             warned: Few::default(),
-            last_legs: Few::default(),
+            said_no: Vec::new(),
         }
     }
 
     /// Everybody who is left, in the order of asking.
-    pub(super) fn list(&self, known: &Known<'_>) -> VecDeque<Candidate> {
+    pub(super) fn list(&self, known: Known<'_>) -> VecDeque<Candidate> {
         let left: Vec<SourceId>;
         let legs = if self.gone_legs.0.is_empty() {
             &self.legs
@@ -98,18 +101,16 @@ impl Pool {
             let mut legs = self.legs.iter();
             legs.position(|leg| *leg == endpoint.source)
         };
-        let standing = |endpoint: &EndpointId| {
-            let mut standing = (known.standing)(endpoint)?;
-            standing.last |= leg_of(endpoint).is_some_and(|leg| self.last_legs.contains(&leg));
-            Some(standing)
-        };
+        let mut held_back = known.held_back;
+        held_back.extend_from_slice(&self.said_no);
         let selection = Selection {
             legs,
             key: &self.key,
             sticky: known.sticky.as_ref(),
             learned_at: known.learned_at.as_ref(),
             excluded: &self.gone.0,
-            standing: &standing,
+            first: known.first,
+            held_back: &held_back,
             limits: known.limits,
             trust: known.trust,
         };
@@ -117,15 +118,14 @@ impl Pool {
         let candidates = selected.into_iter().filter_map(|selected| {
             let leg = leg_of(&selected.endpoint)?;
             let is_well = matches!(selected.why, Why::Healthy | Why::Probation | Why::Loaded);
-            let Standing { behind, last, .. } = selected.standing;
             Some(Candidate {
                 endpoint: selected.endpoint,
                 source: selected.source.source.clone(),
                 gauges: selected.gauges,
                 leg,
-                is_healthy: is_well && !behind && !last,
+                is_healthy: is_well && selected.held_back.is_none(),
                 is_loaded: selected.why == Why::Loaded,
-                is_last: last,
+                is_last: selected.held_back == Some(Effect::Last),
             })
         });
         candidates.collect()
@@ -201,7 +201,21 @@ impl Pool {
         };
         // The source's other addresses are asked when everybody else has failed: they are separate caches, and one may have
         // what this one lacks.
-        last && self.last_legs.insert(candidate.leg)
+        let all = HeldBack {
+            source: candidate.endpoint.source.clone(),
+            address: None,
+            effect: Effect::Last,
+        };
+        let is_new = last && !self.has_said_no(&all.source);
+        if is_new {
+            self.said_no.push(all);
+        }
+        is_new
+    }
+
+    /// Whether an address of the source said no, so that the others are asked last.
+    pub(super) fn has_said_no(&self, source: &SourceId) -> bool {
+        self.said_no.iter().any(|no| no.source == *source)
     }
 
     /// Leaves one endpoint.

@@ -80,7 +80,7 @@ impl Asking {
             // To who takes some kinds only a registry may say that it has none of them.
             Err(_) if self.wish.kinds.are_all() && fetched.is_nowhere() => {
                 let content = (&self.wish.image, self.wish.trust);
-                self.parts.memories.tags.is_nowhere(content, Instant::now());
+                self.parts.is_nowhere(content);
             }
             _ => {}
         }
@@ -90,8 +90,7 @@ impl Asking {
     /// Content is there: whoever named it with another size was wrong.
     pub(super) fn has_size(&self, manifest: &Manifest) {
         let content = (&self.wish.image, self.wish.trust);
-        let (tags, size) = (&self.parts.memories.tags, manifest.body.len() as u64);
-        tags.has_size(content, size, Instant::now());
+        self.parts.has_size(content, manifest.body.len() as u64);
     }
 
     /// A tag's whole: HEAD by tag, then GET by digest. Where nobody has what the HEAD named, GET by tag.

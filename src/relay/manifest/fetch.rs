@@ -6,12 +6,12 @@ use crate::relay::causes::Tried;
 use crate::relay::context::{Context, Rules};
 use crate::relay::fetched::{FetchKey, Served};
 use crate::relay::head;
-use crate::relay::memory::{Manifest, Named, Refuted};
+use crate::relay::memory::{Manifest, Named};
 use crate::relay::outcome::{Ended, Found, NotFound};
 use crate::relay::rules::{Cause, FinalAnswer};
 use crate::relay::search::Search;
 use crate::route::Route;
-use crate::telemetry::{EventName, RequestOutcome, StateChange};
+use crate::telemetry::RequestOutcome;
 use crate::topology::{EndpointId, SourceId};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -27,19 +27,8 @@ pub(super) async fn fetch(
     let (open, denied) = parts.without_denied(route.clone());
     let route = if wish.confirms_denial { route } else { open };
     parts.hedging.requested(wish.trust);
-    let refuted = refuted(&parts, &wish);
-    let is_retry = !refuted.is_empty();
-    let search = |refuted| search(&parts, &rules, &route, &wish, refuted, &request_id);
-    let mut ended = search(refuted).await;
-    if is_retry
-        && let Err(nothing @ NotFound::Final { answer, .. }) = &ended.result
-        && *answer != FinalAnswer::NoMemory
-    {
-        // That changes the order; it makes no "no" of what would have been served without it. Upstream denies what a tier has a
-        // credential for, and tags that it has deleted.
-        parts.remember_denial((&route, wish.trust), None, nothing.clone());
-        ended = Box::pin(search(Vec::new())).await.after(ended);
-    }
+    let is_retry = (parts.reputation).knows(&wish.image, wish.trust, Instant::now());
+    let ended = search(&parts, &rules, &route, &wish, &request_id).await;
     let limits = rules.config.stale;
     let is_outage = ended.is_outage();
     let result = match ended.result {
@@ -93,28 +82,6 @@ fn unconfirmed(tried: &[Tried]) -> NotFound {
     }
 }
 
-/// Who named what is nowhere for this tag, which is said once of each.
-fn refuted(parts: &Context, wish: &FetchKey) -> Vec<EndpointId> {
-    if wish.image.reference.digest().is_some() {
-        return Vec::new();
-    }
-    let refuted = parts.memories.tags.refuted(&wish.asked(), Instant::now());
-    for one in refuted.iter().filter(|one| one.is_news) {
-        let Refuted { endpoint, top, .. } = one;
-        parts.sinks.journal.event(StateChange {
-            event: EventName::TagUnconfirmed,
-            tier: Some(endpoint.source.label().to_owned()),
-            endpoint: Some(endpoint.address.to_string()),
-            reason: format!("{wish} is {top}"),
-            message: format!(
-                "{endpoint} answered {wish} with {top}, and something that it names is nowhere or has another size; for 5 \
-                 minutes it is asked for this tag after everybody else"
-            ),
-        });
-    }
-    refuted.into_iter().map(|one| one.endpoint).collect()
-}
-
 /// What was found, remembered. `is_retry`: somebody named what is nowhere, and may have taught wrong sizes.
 fn learn(
     parts: &Context,
@@ -141,7 +108,7 @@ fn learn(
                 let headed = &memories.headed;
                 headed.put((content, trust), endpoint.clone(), trust, now);
                 let told = (&digest, length);
-                memories.tags.answered(&wish.asked(), endpoint, told, now);
+                parts.answered_for_tag(&wish.asked(), endpoint, told);
                 let learned = std::iter::once(&digest);
                 parts
                     .stickiness
@@ -175,9 +142,7 @@ fn learn(
             let manifest = Arc::new(manifest);
             let (endpoint, top, trust) = (&manifest.endpoint, &manifest.digest, wish.trust);
             if wish.image.reference.digest().is_none() && is_tiers {
-                memories
-                    .tags
-                    .answered(&wish.asked(), endpoint, (top, size), now);
+                parts.answered_for_tag(&wish.asked(), endpoint, (top, size));
             }
             let kept = memories.manifests.get(&key, now);
             // What the same endpoint said moments ago taught all there is to learn.
@@ -239,12 +204,10 @@ async fn search(
     rules: &Rules,
     route: &Arc<Route>,
     wish: &FetchKey,
-    refuted: Vec<EndpointId>,
     request_id: &Arc<str>,
 ) -> Ended<Found<Told>> {
     let spec = ManifestSpec {
         first: parts.memories.headed.get(&wish.asked(), Instant::now()),
-        refuted,
         parts: parts.clone(),
         image: wish.image.clone(),
         kinds: wish.kinds,

@@ -12,7 +12,6 @@ use crate::relay::context::Context;
 use crate::relay::head;
 use crate::relay::memory::{CONTENT_DIGEST, Claims, Image};
 use crate::relay::outcome::Rejection;
-use crate::relay::penalties::penalise;
 use crate::relay::quota;
 use crate::relay::response::header_value;
 use crate::relay::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
@@ -40,8 +39,6 @@ pub(crate) struct ManifestSpec {
     pub(super) limit: u64,
     /// Whose HEAD told this digest a moment ago.
     pub(super) first: Option<EndpointId>,
-    /// Who named what is nowhere for this tag.
-    pub(super) refuted: Vec<EndpointId>,
 }
 
 /// What a source has for us.
@@ -164,7 +161,8 @@ impl ManifestSpec {
             Err(_) if is_encoded => Err(Self::coded("it fits nothing")),
             Err(Misfit::Wrong(due)) => {
                 let detail = "the manifest does not fit its digest";
-                penalise(&self.parts, (endpoint, &due), self.trust, detail);
+                let what = (&self.image, &due);
+                self.parts.wrong_bytes(endpoint, what, self.trust, detail);
                 Err(Self::leave(Scope::Tier, hard, Cause::WrongDigest, detail))
             }
             Err(Misfit::NoManifest) => {
@@ -233,8 +231,8 @@ impl FetchSpec for ManifestSpec {
         }
     }
 
-    fn content(&self) -> Option<&Image> {
-        self.image.reference.digest().map(|_| &self.image)
+    fn image(&self) -> Option<&Image> {
+        Some(&self.image)
     }
 
     fn trust(&self) -> Trust {
@@ -267,10 +265,6 @@ impl FetchSpec for ManifestSpec {
 
     fn first(&self) -> Option<&EndpointId> {
         self.first.as_ref()
-    }
-
-    fn refuted(&self) -> &[EndpointId] {
-        &self.refuted
     }
 }
 

@@ -14,9 +14,6 @@ impl Memories {
         self.denials.sweep(now);
         self.no_tag.sweep(now);
         self.told_sizes.sweep(now);
-        self.quarantine.sweep(now);
-        self.silent.sweep(now);
-        self.slow.sweep(now);
         self.unproven.sweep(now);
     }
 

@@ -3,6 +3,7 @@
 
 use crate::oci::{Digest, ManifestKinds, Reference, RegistryName, Repository};
 use foldhash::fast::RandomState;
+use std::fmt;
 use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
@@ -76,6 +77,23 @@ impl Eq for Image {}
 impl Hash for Image {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.0.hash);
+    }
+}
+
+impl fmt::Display for Image {
+    /// `docker.io/library/nginx:1.27`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Named {
+            registry,
+            repository,
+            reference,
+            ..
+        } = &**self;
+        let mark = match reference {
+            Reference::Tag(_) => ':',
+            Reference::Digest(_) => '@',
+        };
+        write!(f, "{registry}/{repository}{mark}{reference}")
     }
 }
 

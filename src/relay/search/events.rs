@@ -6,9 +6,10 @@ use crate::relay::causes::Tried;
 use crate::relay::network::Network;
 use crate::relay::outcome::Rejection;
 use crate::relay::policy;
+use crate::relay::reputation::Fault;
 use crate::relay::rules::{Cause, FinalAnswer, Scope};
 use crate::relay::timing::{AttemptId, Late};
-use crate::topology::{Failure, Outcome};
+use crate::topology::{EndpointId, Failure, Outcome};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -100,9 +101,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                     metrics.policy_denial(label, policy::reason(&detail));
                 }
                 if let Outcome::CoolDown(wait) = outcome {
-                    let (endpoint, registry) = (&candidate.endpoint, &self.route.registry_label);
-                    let cool_downs = &self.parts.cool_downs;
-                    cool_downs.begin(endpoint, registry, wait, Instant::now());
+                    self.saw(&Fault::TooManyRequests(wait), &candidate.endpoint);
                 }
                 let outcome = told(outcome, self.spec.trust());
                 report(&self.parts, &candidate.endpoint, outcome, detail.clone());
@@ -128,8 +127,19 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                     FinalAnswer::NoMemory => self.note(attempt, Cause::NoMemory, detail.clone()),
                     _ => {}
                 }
-                self.refusal = Some((answer, candidate.endpoint.to_string(), detail));
-                self.machine.refused(attempt);
+                let by = candidate.endpoint.to_string();
+                if answer != FinalAnswer::NoMemory && self.candidates.are_held_back(&self.parts) {
+                    // What is known against somebody changes the order. It makes no "no" of what would have been served without it:
+                    // upstream denies what a tier has a credential for, and tags that it has deleted.
+                    self.parts
+                        .keep_denial((&self.route, self.spec.trust()), answer, &detail);
+                    self.candidates.exclude_leg(candidate.leg);
+                    self.exclude(attempt, Scope::Address);
+                    self.machine.ended(attempt);
+                } else {
+                    self.machine.refused(attempt);
+                }
+                self.refusal = Some((answer, by, detail));
             }
         }
     }
@@ -153,12 +163,17 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             .sinks
             .metrics
             .attempt(label, Failure::Timeout.word());
-        let silent = &self.parts.memories.silent;
-        silent.put(&candidate.endpoint, self.spec.trust(), Instant::now());
+        self.saw(&Fault::Silent, &candidate.endpoint);
         self.candidates.exclude_endpoint(&candidate.endpoint);
         self.note(attempt, Cause::Failed(Failure::Timeout), detail);
         let more = self.candidates.more(&self.parts, Instant::now());
         self.machine.set_more(more);
+    }
+
+    /// An address did that, asked for what is wanted.
+    pub(super) fn saw(&self, fault: &Fault, endpoint: &EndpointId) {
+        let of = (self.candidates.subject(), self.spec.trust());
+        self.parts.saw(fault, endpoint, of);
     }
 
     fn abort(&mut self, attempt: AttemptId) {

@@ -10,6 +10,7 @@ use crate::relay::candidates::Candidate;
 use crate::relay::context::Context;
 use crate::relay::network::Network;
 use crate::relay::outcome::Rejection;
+use crate::relay::reputation::Fault;
 use crate::relay::timing::AttemptId;
 use crate::topology::{Failure, InFlight, Outcome, SourceId};
 use std::sync::Arc;
@@ -49,12 +50,9 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             .into_iter()
             .filter_map(|(attempt, since)| {
                 let slot = self.attempts.get_mut(attempt)?;
-                let candidate = slot.candidate.clone()?;
-                let silent = &self.parts.memories.silent;
-                silent.put(&candidate.endpoint, self.spec.trust(), now);
                 Some(Unanswered {
                     attempt,
-                    candidate,
+                    candidate: slot.candidate.clone()?,
                     since,
                     _in_flight: slot.in_flight.take(),
                 })
@@ -62,6 +60,9 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             .collect();
         if late.is_empty() {
             return;
+        }
+        for late in &late {
+            self.saw(&Fault::Silent, &late.candidate.endpoint);
         }
         let mut running = std::mem::replace(&mut self.running, Running::new());
         running.keep(|attempt| late.iter().any(|late| late.attempt == attempt));
@@ -128,7 +129,7 @@ fn answered<G>(
             report(parts, endpoint, told(outcome, trust), detail);
         }
         good_or_final => {
-            parts.memories.silent.forget(endpoint, trust);
+            parts.reputation.has_answered(endpoint, trust);
             parts.sinks.metrics.attempt(label, "late");
             let outcome = match good_or_final {
                 Err(Rejection::End { outcome, .. }) => outcome,

@@ -26,8 +26,8 @@ pub(crate) trait FetchSpec<B = Body>: Send + Sync + 'static {
         answer: SourceResponse<B>,
     ) -> impl Future<Output = Result<Self::Good, Rejection>> + Send;
 
-    /// The content, where the request names it by its digest.
-    fn content(&self) -> Option<&Image>;
+    /// The manifest or blob; `None`: a list is asked for.
+    fn image(&self) -> Option<&Image>;
 
     /// Who asks: whom what the search learns of addresses is for.
     fn trust(&self) -> Trust;
@@ -50,10 +50,5 @@ pub(crate) trait FetchSpec<B = Body>: Send + Sync + 'static {
     /// Who is asked before everybody else, while it is well.
     fn first(&self) -> Option<&EndpointId> {
         None
-    }
-
-    /// Who is asked only when everybody else has failed.
-    fn refuted(&self) -> &[EndpointId] {
-        &[]
     }
 }

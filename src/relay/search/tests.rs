@@ -220,7 +220,7 @@ impl FetchSpec for Falls {
         Ok(body.unwrap())
     }
 
-    fn content(&self) -> Option<&Image> {
+    fn image(&self) -> Option<&Image> {
         None
     }
 

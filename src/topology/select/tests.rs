@@ -175,74 +175,81 @@ fn probation_admits_one_request_at_a_time() {
 }
 
 #[test]
-fn what_is_remembered_orders_what_health_and_load_leave() {
+fn what_is_known_against_addresses_orders_what_health_and_load_leave() {
     let mut world = World::new(&[
         (tier("replica"), vec![v4(1), v4(2)]),
         (tier("core"), vec![v4(3), v4(6)]),
         (upstream(), vec![v4(4), v4(5)]),
     ]);
     world.eject(&tier("core"), v4(6), 1);
-    let ordered = |standing: &dyn Fn(u8) -> Option<Standing>| -> Vec<u8> {
-        let last = |endpoint: &EndpointId| match endpoint.address {
-            SocketAddr::V4(v4) => v4.ip().octets()[3],
-            SocketAddr::V6(_) => 0,
-        };
+    let last = |endpoint: &EndpointId| match endpoint.address {
+        SocketAddr::V4(v4) => v4.ip().octets()[3],
+        SocketAddr::V6(_) => 0,
+    };
+    let ordered = |held: &[(&str, Option<u8>, Effect)], first: Option<&EndpointId>| -> Vec<u8> {
+        let held = held.iter().map(|(source, address, effect)| HeldBack {
+            source: match *source {
+                "upstream" => upstream(),
+                name => tier(name),
+            },
+            address: address.map(v4),
+            effect: *effect,
+        });
+        let held: Vec<_> = held.collect();
         let request = Selection {
             legs: &legs(),
             key: "k",
             sticky: None,
             learned_at: None,
             excluded: &[],
-            standing: &|endpoint| standing(last(endpoint)),
+            first,
+            held_back: &held,
             limits: LIMITS,
             trust: Trust::Trusted,
         };
         let selected = select(&request, &world.snapshot, world.now, 0);
         selected.iter().map(|one| last(&one.endpoint)).collect()
     };
-    let [a, b, core, c, d, ejected] = ordered(&|_| Some(Standing::default()))[..] else {
+    let [a, b, core, c, d, ejected] = ordered(&[], None)[..] else {
         panic!("six addresses");
     };
     assert_eq!((core, ejected), (3, 6));
-    let behind = |who: Vec<u8>| {
-        move |one| {
-            let behind = who.contains(&one);
-            Some(Standing {
-                behind,
-                ..Standing::default()
-            })
-        }
-    };
-    let table = [
-        (vec![a], [b, core, a, c, d, ejected]),
-        (vec![a, b], [core, a, b, c, d, ejected]),
-        (vec![c, ejected], [a, b, core, d, c, ejected]),
+    let behind = |source, address| (source, Some(address), Effect::Behind);
+    let (of_a, of_b) = (behind("replica", a), behind("replica", b));
+    let replica = |effect| ("replica", None, effect);
+    let of_core = ("core", Some(core), Effect::Last);
+    let table: [(&[(&str, Option<u8>, Effect)], &[u8]); 9] = [
+        (&[of_a], &[b, core, a, c, d, ejected]),
+        (&[of_a, of_b], &[core, a, b, c, d, ejected]),
+        (
+            &[behind("upstream", c), behind("core", ejected)],
+            &[a, b, core, d, c, ejected],
+        ),
+        (&[behind("core", a)], &[a, b, core, c, d, ejected]),
+        (&[replica(Effect::Behind)], &[core, a, b, c, d, ejected]),
+        (
+            &[replica(Effect::Behind), of_a],
+            &[core, b, a, c, d, ejected],
+        ),
+        (&[replica(Effect::Last), of_a], &[core, c, d, ejected, b, a]),
+        (
+            &[of_a, ("replica", Some(a), Effect::Last), of_core],
+            &[b, c, d, ejected, a, core],
+        ),
+        (
+            &[("core", Some(core), Effect::Never)],
+            &[a, b, c, d, ejected],
+        ),
     ];
-    for (who, due) in table {
-        assert_eq!(ordered(&behind(who.clone())), due, "{who:?} behind");
+    for (held, due) in table {
+        assert_eq!(ordered(held, None), due, "{held:?}");
     }
-    let last = |one| {
-        Some(Standing {
-            last: one == a || one == core,
-            behind: one == a,
-            ..Standing::default()
-        })
-    };
-    assert_eq!(ordered(&last), [b, c, d, ejected, a, core][..].to_vec());
-    for (first, due) in [
-        (d, [d, a, b, core, c, ejected]),
-        (ejected, [a, b, core, c, d, ejected]),
-    ] {
-        let standing = |one| {
-            Some(Standing {
-                first: one == first,
-                ..Standing::default()
-            })
-        };
-        assert_eq!(ordered(&standing), due, "{first} first, while it is well");
-    }
-    let never = |one| (one != core).then(Standing::default);
-    assert_eq!(ordered(&never), [a, b, c, d, ejected]);
+    let of_d = endpoint(&upstream(), v4(d));
+    assert_eq!(ordered(&[], Some(&of_d)), [d, a, b, core, c, ejected]);
+    let not_first = ordered(&[behind("upstream", d)], Some(&of_d));
+    assert_eq!(not_first, [a, b, core, c, d, ejected]);
+    let ill = endpoint(&tier("core"), v4(ejected));
+    assert_eq!(ordered(&[], Some(&ill)), [a, b, core, c, d, ejected]);
 }
 
 #[test]
@@ -263,7 +270,8 @@ fn slow_start_grows_the_share() {
                     sticky: Some(&sticky),
                     learned_at: None,
                     excluded: &[],
-                    standing: &|_| Some(Standing::default()),
+                    first: None,
+                    held_back: &[],
                     limits: LIMITS,
                     trust: Trust::Trusted,
                 };
@@ -363,7 +371,8 @@ proptest! {
             sticky: None,
             learned_at: None,
             excluded: &excluded,
-            standing: &|_| Some(Standing::default()),
+            first: None,
+            held_back: &[],
             limits: LIMITS,
             trust: Trust::Trusted,
         };

@@ -227,6 +227,7 @@ fn the_shape_for_programs_is_kept() {
             "url": "https://replicas.example.com/v2/proxy-docker-io/library/nginx/manifests/1.27",
             "state": "healthy", "why": "healthy", "since_seconds": 7380, "ejected_for_seconds": null,
             "reason": null, "lowered": false, "latency_ms": 12, "in_flight": 3,
+            "held_back": [],
             "probe": {
                 "has_manifest": false, "status": 404, "digest": null, "ms": 35,
                 "error": "NOT_FOUND: artifact\u{1b}[31m not found",

@@ -106,3 +106,43 @@ fn without_the_agent_everything_is_as_dns_says() {
     assert!(!upstream.dns_stale, "there is nothing that could be old");
     assert!(!view.is_of_agent(&stage.sources[0].id));
 }
+
+/// Of containerd's own requests for the image; what counts for others alone is left out.
+#[test]
+fn what_the_agent_knows_against_an_address_puts_it_back_and_is_said() {
+    let stage = Stage::of("nginx:1.27");
+    let here = looked_up(&stage, &[("spegel", &["192.0.2.5:5000"])]);
+    let row = |change: Value| -> ReputationStatus {
+        let mut row = json!({
+            "source": "replica", "upstream": false, "address": "203.0.113.7:443", "registry": null,
+            "repository": null, "reference": null, "effect": "behind", "reason": "silent",
+            "why": "it let a request wait", "seconds": 25, "clients": "all",
+        });
+        let changed = change.as_object().unwrap().clone();
+        row.as_object_mut().unwrap().extend(changed);
+        serde_json::from_value(row).unwrap()
+    };
+    let table = [
+        (json!({}), true),
+        (json!({"address": null}), true),
+        (json!({"registry": "docker.io", "reference": "1.27"}), true),
+        (json!({"repository": "library/other"}), false),
+        (json!({"registry": "quay.io"}), false),
+        (json!({"reference": "1.28"}), false),
+        (json!({"clients": "untrusted"}), false),
+        (json!({"upstream": true, "source": "docker.io"}), false),
+        (json!({"effect": "something new"}), false),
+    ];
+    for (change, counts) in table {
+        let mut said = replica(vec![address("203.0.113.7:443", &json!({}))]);
+        said.reputation = vec![row(change.clone())];
+        let view = stage.view(Some(&said), &here);
+        let first = &asked(&stage, &view)[0].0;
+        assert_eq!(first.starts_with("spegel"), counts, "{change}");
+        let report = stage.report(Some(&said), &here);
+        let its = report.candidates.iter().find(|one| one.source == "replica");
+        let due = "stands behind the others for 25 s: it let a request wait (silent)";
+        let due: &[&str] = if counts { &[due] } else { &[] };
+        assert_eq!(its.unwrap().held_back, due, "{change}");
+    }
+}

@@ -3,7 +3,6 @@
 use super::{BlobBody, Stage};
 use crate::http1::Broken;
 use crate::lifecycle::deadline;
-use crate::relay::penalties::penalise;
 use crate::relay::search::FetchSpec as _;
 use crate::relay::transfer::{Conclusion, LastWord};
 use crate::topology::{EndpointId, Failure};
@@ -75,19 +74,16 @@ impl BlobBody {
     /// All that was wanted is there, and fits: who named it with another size was wrong. What went out whole and without a hash is
     /// suspect when it is asked for again soon (design P8): containerd has found it wrong, perhaps.
     fn is_delivered(&self) {
-        let (memories, pulled) = (&self.parts.memories, self.spec.pulled());
+        let pulled = self.spec.pulled();
         let received = self.bytes.window().received();
         let size = self.total.unwrap_or(self.first.saturating_add(received));
-        let now = Instant::now();
-        memories
-            .tags
-            .has_size((&pulled.blob, pulled.trust), size, now);
+        self.parts.has_size((&pulled.blob, pulled.trust), size);
         let end = self.last.and_then(|last| last.checked_add(1));
         let is_whole = self.first == 0 && self.total.is_some() && self.total == end;
         if is_whole && !self.bytes.window().is_hashed() {
-            memories
-                .unproven
-                .delivered(&pulled, self.bytes.sources(), now);
+            for endpoint in self.bytes.sources() {
+                self.parts.gives_unproven(&endpoint, &pulled);
+            }
         }
     }
 
@@ -115,9 +111,10 @@ impl BlobBody {
     }
 
     fn penalise(&self, wrong: &[EndpointId]) {
-        let (digest, trust) = (self.spec.digest_ref(), self.spec.trust());
+        let what = (self.spec.expected().blob(), self.spec.digest_ref());
         for endpoint in wrong {
-            penalise(&self.parts, (endpoint, digest), trust, MISFIT);
+            let trust = self.spec.trust();
+            self.parts.wrong_bytes(endpoint, what, trust, MISFIT);
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::BlobBody;
 use crate::lifecycle::deadline;
 use crate::relay::rates::Rate;
+use crate::relay::reputation::{Fault, Subject};
 use crate::relay::search::{FetchSpec as _, report};
 use crate::relay::transfer::{LowSpeedLimit, Throughput, TooSlow};
 use crate::topology::{EndpointId, Failure, Outcome};
@@ -110,8 +111,9 @@ impl BlobBody {
         let outcome = Outcome::Soft(Failure::Slow);
         report(&self.parts, &endpoint, outcome, detail);
         // The next blob does not begin there.
-        let slow = &self.parts.memories.slow;
-        slow.put(&endpoint, self.spec.trust(), Instant::now());
+        let subject = Subject::from(self.spec.expected().blob());
+        let of = (&subject, self.spec.trust());
+        self.parts.saw(&Fault::Slow, &endpoint, of);
         self.left.push(endpoint);
     }
 }

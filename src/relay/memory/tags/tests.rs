@@ -18,14 +18,10 @@ impl Course {
         }
     }
 
-    fn at(&self, seconds: u64) -> Instant {
-        self.begin + Duration::from_secs(seconds)
-    }
-
-    fn answers(&self, who: u8, top: &str) {
+    fn answers(&self, who: u8, top: &str) -> Answered {
         let (endpoint, length) = (endpoint(who), top.len() as u64);
         let told = (&digest(top), length);
-        self.tags.answered(&tag("1"), &endpoint, told, self.begin);
+        self.tags.answered(&tag("1"), &endpoint, told, self.begin)
     }
 
     /// The manifest is read.
@@ -40,23 +36,22 @@ impl Course {
         self.tags.lists((&manifest, Trust::Trusted), &named);
     }
 
-    fn nowhere(&self, name: &str, seconds: u64) {
+    /// The last bytes of the addresses whose answers that refutes.
+    fn nowhere(&self, name: &str) -> Vec<u8> {
         let content = content("library/app", name);
-        let at = self.at(seconds);
-        self.tags.is_nowhere((&content, Trust::Trusted), at);
+        who(&self.tags.is_nowhere((&content, Trust::Trusted)))
     }
 
-    fn has_size(&self, name: &str, size: usize) {
+    fn has_size(&self, name: &str, size: usize) -> Vec<u8> {
         let content = content("library/app", name);
         let of = (&content, Trust::Trusted);
-        self.tags.has_size(of, size as u64, self.begin);
+        who(&self.tags.has_size(of, size as u64))
     }
+}
 
-    /// The last bytes of the addresses that stand behind.
-    fn behind(&self, seconds: u64) -> Vec<u8> {
-        let behind = self.tags.refuted(&tag("1"), self.at(seconds));
-        behind.iter().map(|one| last(&one.endpoint)).collect()
-    }
+fn who(refuted: &[Refuted]) -> Vec<u8> {
+    let refuted = refuted.iter().map(|one| last(&one.endpoint));
+    refuted.collect()
 }
 
 fn endpoint(last: u8) -> EndpointId {
@@ -99,29 +94,19 @@ fn an_answer_stands_until_something_that_it_names_is_nowhere() {
     it.answers(2, "another");
     it.lists("index", &["child", "other"]);
     // Asked for again and again, and nothing comes of it: a node that has everything already.
-    assert!(it.behind(0).is_empty() && it.behind(86_400).is_empty());
-    it.nowhere("layer", 1);
-    it.has_size("child", "child".len());
-    assert!(it.behind(1).is_empty(), "nothing of that refutes it");
-    it.nowhere("other", 10);
-    assert_eq!((it.behind(10), it.behind(309)), (vec![1], vec![1]));
-    assert!(it.behind(310).is_empty(), "forgiven");
-    it.nowhere("other", 400);
-    assert_eq!(it.behind(400), [1], "and refuted anew");
+    assert_eq!(it.answers(1, "index"), Answered::Again);
+    assert!(it.nowhere("layer").is_empty());
+    assert!(it.has_size("child", "child".len()).is_empty());
+    assert_eq!(it.nowhere("other"), [1]);
 }
 
 #[test]
 fn the_manifest_itself_may_be_nowhere_or_of_another_length() {
     let it = Course::new();
     it.answers(1, "index");
-    it.nowhere("index", 0);
-    assert_eq!(it.behind(0), [1]);
-    let it = Course::new();
-    it.answers(1, "index");
-    it.has_size("index", 5);
-    assert!(it.behind(0).is_empty());
-    it.has_size("index", 6);
-    assert_eq!(it.behind(0), [1]);
+    assert_eq!(it.nowhere("index"), [1]);
+    assert!(it.has_size("index", 5).is_empty());
+    assert_eq!(it.has_size("index", 6), [1]);
 }
 
 #[test]
@@ -129,35 +114,19 @@ fn content_of_another_size_refutes_who_named_it() {
     let it = Course::new();
     it.answers(1, "index");
     it.lists("index", &["child"]);
-    it.has_size("child", 99);
-    assert_eq!(it.behind(0), [1]);
+    assert_eq!(it.has_size("child", 99), [1]);
 }
 
 #[test]
-fn the_same_answer_of_another_address_is_refuted_with_it() {
+fn the_same_answer_of_another_address_is_known_as_such() {
     let it = Course::new();
-    it.answers(1, "index");
+    let anew = |like| Answered::Anew { like };
+    assert_eq!(it.answers(1, "index"), anew(None));
     it.lists("index", &["child"]);
-    it.answers(2, "index");
-    it.nowhere("child", 0);
-    it.answers(3, "index");
-    assert_eq!(it.behind(0), [1, 2, 3]);
-    // Said once more it stays as it is; another answer is another matter.
-    it.answers(1, "index");
-    assert_eq!(it.behind(0), [1, 2, 3]);
-    it.answers(1, "newer");
-    assert_eq!(it.behind(0), [2, 3]);
-}
-
-#[test]
-fn each_refuted_answer_is_said_once() {
-    let it = Course::new();
-    it.answers(1, "index");
-    it.nowhere("index", 0);
-    let news = |seconds| it.tags.refuted(&tag("1"), it.at(seconds))[0].is_news;
-    assert!(news(0) && !news(1));
-    it.nowhere("index", 400);
-    assert!(news(400), "it happened again");
+    assert_eq!(it.answers(2, "index"), anew(Some(endpoint(1))));
+    assert_eq!(it.nowhere("child"), [1, 2], "it names the same");
+    assert_eq!(it.answers(1, "newer"), anew(None));
+    assert_eq!(it.nowhere("child"), [2], "another answer is another matter");
 }
 
 /// Other repositories, other kinds of manifest, other clients, other tags.
@@ -166,19 +135,21 @@ fn only_what_belongs_to_the_tag_refutes_it() {
     let it = Course::new();
     it.answers(1, "index");
     let elsewhere = content("library/other", "index");
-    it.tags.is_nowhere((&elsewhere, Trust::Trusted), it.begin);
+    let refuted = it.tags.is_nowhere((&elsewhere, Trust::Trusted));
+    assert!(refuted.is_empty());
     let own = content("library/app", "index");
-    it.tags.is_nowhere((&own, Trust::Untrusted), it.begin);
-    assert!(it.behind(0).is_empty());
-    it.nowhere("index", 0);
+    assert!(it.tags.is_nowhere((&own, Trust::Untrusted)).is_empty());
     let some = ManifestKinds::of_accept("application/vnd.oci.image.index.v1+json");
-    for other in [
-        tag("2"),
-        tag_for("1", some, Trust::Trusted),
-        tag_for("1", ManifestKinds::ALL, Trust::Untrusted),
-    ] {
-        assert!(it.tags.refuted(&other, it.begin).is_empty());
-    }
+    let other_kinds = tag_for("1", some, Trust::Trusted);
+    let told = (&digest("other"), 5);
+    it.tags.answered(&other_kinds, &endpoint(2), told, it.begin);
+    let refuted = it.tags.is_nowhere((&own, Trust::Trusted));
+    let due = Refuted {
+        tag: tag("1").0,
+        endpoint: endpoint(1),
+        top: digest("index"),
+    };
+    assert_eq!(refuted, [due]);
 }
 
 #[test]

@@ -172,7 +172,7 @@ impl FetchSpec<Connection> for ModelSpec {
         }
     }
 
-    fn content(&self) -> Option<&Image> {
+    fn image(&self) -> Option<&Image> {
         self.content.as_ref()
     }
 

@@ -2,7 +2,7 @@
 
 use crate::cache::Trust;
 use crate::config::{BaseUrl, Limits, Probe, ProbeKind, Tls};
-use crate::topology::select::{Candidate, Selection, Standing, Why, select};
+use crate::topology::select::{Candidate, Selection, Why, select};
 use crate::topology::{
     EndpointId, EndpointState, EndpointStatus, Failure, InFlight, PendingConnect, Snapshot, Source,
     SourceId, SourceKind, SourceState,
@@ -154,7 +154,8 @@ impl World {
             sticky,
             learned_at,
             excluded,
-            standing: &|_| Some(Standing::default()),
+            first: None,
+            held_back: &[],
             limits: LIMITS,
             trust: Trust::Trusted,
         };

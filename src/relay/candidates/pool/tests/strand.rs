@@ -87,12 +87,22 @@ struct Book {
 }
 
 impl Book {
-    fn standing(&self, endpoint: &EndpointId) -> Option<Standing> {
-        (!self.quarantined.contains(endpoint)).then(|| Standing {
-            first: false,
-            behind: self.silent.contains(endpoint),
-            last: self.cooling.contains(endpoint),
-        })
+    fn held_back(&self) -> Vec<HeldBack> {
+        let of = |all: &HashSet<EndpointId>, effect| {
+            let all = all.iter().cloned();
+            all.map(move |endpoint| HeldBack {
+                source: endpoint.source,
+                address: Some(endpoint.address),
+                effect,
+            })
+            .collect::<Vec<_>>()
+        };
+        [
+            of(&self.quarantined, Effect::Never),
+            of(&self.silent, Effect::Behind),
+            of(&self.cooling, Effect::Last),
+        ]
+        .concat()
     }
 }
 

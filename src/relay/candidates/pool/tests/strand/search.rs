@@ -100,13 +100,14 @@ impl<'a> Search<'a> {
         let snapshot = self.world.judge.snapshot();
         let random = self.world.dice.below(u64::MAX);
         let book = &self.world.book;
-        let listed = self.pool.list(&Known {
+        let listed = self.pool.list(Known {
             snapshot: &snapshot,
             limits: LIMITS,
             trust: Trust::Trusted,
             sticky: Some(endpoint(&tier("replica"), 2)),
             learned_at: None,
-            standing: &|endpoint| book.standing(endpoint),
+            first: None,
+            held_back: book.held_back(),
             now: self.world.now,
             random,
         });

@@ -1,0 +1,300 @@
+//! What is known against addresses and sources: of what, which effect it has on the order of asking, why, and until when. Whether an
+//! address is ejected is health's to say; this is the rest. One table with one rule for each fault (docs/failure-table.md,
+//! "Reputation"), which `topology::select` reads.
+//!
+//! What an untrusted client's requests taught counts for untrusted clients alone: its choice of what to ask for, and how often,
+//! reorders nothing for the trusted (design S8). Two things count for all: wrong bytes of a digest, which proves that they are
+//! wrong, and a registry's wish for fewer requests.
+
+mod fault;
+mod scope;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use fault::Fault;
+pub use fault::Reason;
+pub(crate) use scope::Subject;
+
+use super::memory::Image;
+use crate::cache::{Bounds, SharedTtlMap, Trust};
+use crate::lifecycle::deadline;
+use crate::oci::{Reference, RegistryName, Repository};
+use crate::topology::select::{Effect, HeldBack};
+use crate::topology::{EndpointId, SourceId};
+use scope::Scope;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Scopes of which something is known, and rows of each.
+const SCOPES: usize = 1024;
+const ROWS: usize = 32;
+
+/// So many addresses of a tier that want fewer requests speak for the tier: it is its proxied registry that limits it.
+const SPEAK_FOR_A_TIER: usize = 2;
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Reputation(SharedTtlMap<(Scope, Trust), Vec<Row>>);
+
+#[derive(Clone, Debug)]
+struct Row {
+    held: HeldBack,
+    reason: Reason,
+    until: Instant,
+}
+
+/// A row as people see it.
+#[derive(Clone, Debug)]
+pub struct ReputationRow {
+    /// Against whom, and what follows.
+    pub held: HeldBack,
+    /// For requests of this registry alone.
+    pub registry: Option<RegistryName>,
+    /// For this repository of it alone.
+    pub repository: Option<Repository>,
+    /// For this tag or digest alone.
+    pub reference: Option<Reference>,
+    /// Why.
+    pub reason: Reason,
+    /// When it ends.
+    pub until: Instant,
+    /// For whose requests.
+    pub trust: Trust,
+}
+
+// === impl Reputation ===
+
+impl Reputation {
+    /// An address did that when it was asked for `subject` by such a client.
+    pub(crate) fn saw(
+        &self,
+        fault: &Fault,
+        endpoint: &EndpointId,
+        (subject, trust): (&Subject, Trust),
+        now: Instant,
+    ) {
+        let reason = fault.reason();
+        let put = |scope, (address, effect), life, (of, trust)| {
+            let row = Row {
+                held: HeldBack {
+                    source: endpoint.source.clone(),
+                    address,
+                    effect,
+                },
+                reason,
+                until: deadline(now, life),
+            };
+            self.put((scope, of), row, trust, now);
+        };
+        let (address, mine) = (Some(endpoint.address), (trust, trust));
+        let for_all = (Trust::Trusted, trust);
+        match fault {
+            Fault::Silent => {
+                let effect = (address, Effect::Behind);
+                put(Scope::Everything, effect, seconds(30), mine);
+            }
+            Fault::Slow => {
+                let effect = (address, Effect::Behind);
+                put(Scope::Everything, effect, seconds(300), mine);
+            }
+            Fault::WrongBytes(digest) => {
+                let (scope, effect) = (Scope::Content(digest.clone()), (address, Effect::Never));
+                put(scope, effect, seconds(600), for_all);
+            }
+            Fault::Unproven => {
+                let scope = subject.image.clone().map(Scope::Image);
+                if let Some(scope) = scope {
+                    put(scope, (address, Effect::Behind), seconds(600), mine);
+                }
+            }
+            Fault::Unconfirmed => {
+                let scope = subject.image.clone().map(Scope::Image);
+                if let Some(scope) = scope {
+                    // Kubelet's longest wait between two tries.
+                    put(scope, (address, Effect::Last), seconds(300), mine);
+                }
+            }
+            Fault::TooManyRequests(wait) => {
+                let scope = Scope::Registry(subject.registry.clone());
+                put(scope.clone(), (address, Effect::Last), *wait, for_all);
+                if let Some(until) = self.speak_for_all(&scope, &endpoint.source, now) {
+                    let wait = until.saturating_duration_since(now);
+                    put(scope, (None, Effect::Last), wait, for_all);
+                }
+            }
+        }
+    }
+
+    /// Until when a source's addresses want fewer requests for a registry, so that the source as a whole does. An upstream's quota
+    /// is one of this node's address and of the whole registry, whichever of the registry's addresses counts it.
+    fn speak_for_all(&self, scope: &Scope, source: &SourceId, now: Instant) -> Option<Instant> {
+        let number = match source {
+            SourceId::Tier(_) => SPEAK_FOR_A_TIER,
+            SourceId::Upstream(_) => 1,
+        };
+        let rows = self.0.get(&(scope.clone(), Trust::Trusted), now)?;
+        let of_one = |row: &&Row| {
+            row.held.source == *source && row.held.address.is_some() && now < row.until
+        };
+        let mut ends: Vec<Instant> = rows.iter().filter(of_one).map(|row| row.until).collect();
+        ends.sort_unstable();
+        ends.into_iter().rev().nth(number.saturating_sub(1))
+    }
+
+    /// A row that is there already is not made shorter.
+    fn put(&self, key: (Scope, Trust), mut row: Row, trust: Trust, now: Instant) {
+        self.0.change(|map| {
+            let mut rows = map.get(&key, now).cloned().unwrap_or_default();
+            rows.retain(|other| {
+                let is_same = other.held == row.held && other.reason == row.reason;
+                if is_same {
+                    row.until = row.until.max(other.until);
+                }
+                !is_same && now < other.until
+            });
+            if rows.len() >= ROWS {
+                rows.remove(0);
+            }
+            rows.push(row);
+            map.put(key, rows, trust, now);
+        });
+    }
+
+    /// What counts for a request.
+    pub(crate) fn against(&self, subject: &Subject, trust: Trust, now: Instant) -> Vec<HeldBack> {
+        let mut all = Vec::new();
+        self.read(subject.scopes(), trust, now, |row| {
+            all.push(row.held.clone())
+        });
+        all
+    }
+
+    /// Whether something was seen of what is asked for: the blob or the tag.
+    pub(crate) fn knows(&self, image: &Image, trust: Trust, now: Instant) -> bool {
+        let mut knows = false;
+        self.read([Scope::Image(image.clone())], trust, now, |_| knows = true);
+        knows
+    }
+
+    /// Whether an address is held back for this blob or tag.
+    pub(crate) fn holds(
+        &self,
+        endpoint: &EndpointId,
+        image: &Image,
+        trust: Trust,
+        now: Instant,
+    ) -> bool {
+        let mut holds = false;
+        self.read([Scope::Image(image.clone())], trust, now, |row| {
+            holds |= row.is_of(endpoint);
+        });
+        holds
+    }
+
+    fn read(
+        &self,
+        scopes: impl IntoIterator<Item = Scope>,
+        trust: Trust,
+        now: Instant,
+        mut act: impl FnMut(&Row),
+    ) {
+        if self.0.is_empty() {
+            return;
+        }
+        let teachers = match trust {
+            Trust::Trusted => &[Trust::Trusted][..],
+            Trust::Untrusted => &[Trust::Trusted, Trust::Untrusted],
+        };
+        self.0.read(|map| {
+            for scope in scopes {
+                for taught_by in teachers {
+                    let rows = map.get(&(scope.clone(), *taught_by), now);
+                    let rows = rows.into_iter().flatten();
+                    rows.filter(|row| now < row.until).for_each(&mut act);
+                }
+            }
+        });
+    }
+
+    /// Such a client's request has shown that it is not silent any more.
+    pub(crate) fn has_answered(&self, endpoint: &EndpointId, trust: Trust) {
+        let is_it = |row: &Row| row.reason == Reason::Silent && row.is_of(endpoint);
+        self.lift(trust, |_, row| is_it(row));
+    }
+
+    /// What was known of a blob or tag at an address is over: nobody else was left and it gives all the rest as well, or it answers
+    /// otherwise.
+    pub(crate) fn makes_good(&self, endpoint: &EndpointId, image: &Image, trust: Trust) {
+        let is_its = |scope: &Scope| matches!(scope, Scope::Image(of) if of == image);
+        self.lift(trust, |scope, row| is_its(scope) && row.is_of(endpoint));
+    }
+
+    fn lift(&self, trust: Trust, fits: impl Fn(&Scope, &Row) -> bool) {
+        if self.0.is_empty() {
+            return;
+        }
+        self.0.change(|map| {
+            for ((scope, taught_by), rows) in map.iter_mut() {
+                if trust == Trust::Trusted || *taught_by == trust {
+                    rows.retain(|row| !fits(scope, row));
+                }
+            }
+            map.retain(|_, rows| !rows.is_empty());
+        });
+    }
+
+    /// Forgets what has ended.
+    pub(crate) fn sweep(&self, now: Instant) {
+        if !self.0.is_empty() {
+            self.0.change(|map| {
+                map.retain(|_, rows| rows.iter().any(|row| now < row.until));
+            });
+        }
+    }
+
+    /// All rows: those that count for most requests in front, of each kind what ends first.
+    #[must_use]
+    pub fn rows(&self, now: Instant) -> Vec<ReputationRow> {
+        let mut all = Vec::new();
+        self.0.read(|map| {
+            for ((scope, trust), rows, _) in map.iter() {
+                let rows = rows.iter().filter(|row| now < row.until);
+                all.extend(rows.map(|row| row.shown(scope, *trust)));
+            }
+        });
+        all.sort_by_key(|row| (row.reference.is_some(), row.registry.is_some(), row.until));
+        all
+    }
+}
+
+impl Default for Reputation {
+    fn default() -> Self {
+        // Each row has an end of its own.
+        Self(SharedTtlMap::new(Bounds::entries(Duration::MAX, SCOPES)))
+    }
+}
+
+// === impl Row ===
+
+impl Row {
+    fn is_of(&self, endpoint: &EndpointId) -> bool {
+        self.held.source == endpoint.source && self.held.address == Some(endpoint.address)
+    }
+
+    fn shown(&self, scope: &Scope, trust: Trust) -> ReputationRow {
+        let (registry, repository, reference) = scope.names();
+        ReputationRow {
+            held: self.held.clone(),
+            registry,
+            repository,
+            reference,
+            reason: self.reason,
+            until: self.until,
+            trust,
+        }
+    }
+}

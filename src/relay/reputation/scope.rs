@@ -1,0 +1,75 @@
+//! For which requests something counts, and what a request asks for.
+
+use crate::oci::{Digest, Reference, RegistryName, Repository};
+use crate::relay::memory::Image;
+use crate::route::Route;
+
+/// For which requests something counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Scope {
+    Everything,
+    Registry(RegistryName),
+    /// A blob or a tag of a repository.
+    Image(Image),
+    /// Content, whichever repository it is asked for in.
+    Content(Digest),
+}
+
+/// What a request asks for, as far as something may be known of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    pub(super) registry: RegistryName,
+    /// `None`: a list.
+    pub(super) image: Option<Image>,
+}
+
+// === impl Scope ===
+
+impl Scope {
+    /// The registry, repository and reference that it is of.
+    pub(super) fn names(&self) -> (Option<RegistryName>, Option<Repository>, Option<Reference>) {
+        match self {
+            Self::Everything => (None, None, None),
+            Self::Registry(registry) => (Some(registry.clone()), None, None),
+            Self::Image(image) => (
+                Some(image.registry.clone()),
+                Some(image.repository.clone()),
+                Some(image.reference.clone()),
+            ),
+            Self::Content(digest) => (None, None, Some(Reference::Digest(digest.clone()))),
+        }
+    }
+}
+
+// === impl Subject ===
+
+impl Subject {
+    /// What a request of this route asks for.
+    pub(crate) fn new(route: &Route, image: Option<Image>) -> Self {
+        Self {
+            registry: route.registry_label.clone(),
+            image,
+        }
+    }
+
+    /// What it asks for, by its digest.
+    pub(crate) fn digest(&self) -> Option<&Digest> {
+        self.image.as_ref()?.reference.digest()
+    }
+
+    pub(super) fn scopes(&self) -> impl Iterator<Item = Scope> {
+        let always = [Scope::Everything, Scope::Registry(self.registry.clone())];
+        let of_image = self.image.clone().map(Scope::Image);
+        let content = self.digest().cloned().map(Scope::Content);
+        always.into_iter().chain(of_image).chain(content)
+    }
+}
+
+impl From<&Image> for Subject {
+    fn from(image: &Image) -> Self {
+        Self {
+            registry: image.registry.clone(),
+            image: Some(image.clone()),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What stands against whom, for whom, and until when.
+
+use super::*;
+use crate::oci::Digest;
+use Trust::{Trusted, Untrusted};
+use std::net::SocketAddr;
+
+fn endpoint(source: &SourceId, last: u8) -> EndpointId {
+    EndpointId {
+        source: source.clone(),
+        address: SocketAddr::from(([192, 0, 2, last], 443)),
+    }
+}
+
+fn replica(last: u8) -> EndpointId {
+    endpoint(&SourceId::Tier("replica".into()), last)
+}
+
+/// A request for a blob.
+fn blob(registry: &str, repository: &str, name: &str) -> Subject {
+    let (registry, repository) = (registry.parse().unwrap(), repository.parse().unwrap());
+    let digest = Digest::sha256(name.as_bytes());
+    Subject::from(&Image::content(registry, repository, digest))
+}
+
+fn layer() -> Subject {
+    blob("docker.io", "library/app", "layer")
+}
+
+struct Case {
+    reputation: Reputation,
+    begin: Instant,
+}
+
+impl Case {
+    fn new() -> Self {
+        Self {
+            reputation: Reputation::default(),
+            begin: Instant::now(),
+        }
+    }
+
+    fn saw(&self, fault: &Fault, of: &EndpointId, subject: &Subject, at: u64, trust: Trust) {
+        let now = self.begin + seconds(at);
+        self.reputation.saw(fault, of, (subject, trust), now);
+    }
+
+    /// `1 behind`, `all last`
+    fn against(&self, subject: &Subject, at: u64, trust: Trust) -> Vec<String> {
+        let now = self.begin + seconds(at);
+        let against = self.reputation.against(subject, trust, now);
+        let shown = against.iter().map(|held| {
+            let last = |address: SocketAddr| address.ip().to_string().replace("192.0.2.", "");
+            let who = held.address.map_or("all".to_owned(), last);
+            format!("{who} {:?}", held.effect).to_lowercase()
+        });
+        let mut shown: Vec<String> = shown.collect();
+        shown.sort();
+        shown
+    }
+}
+
+#[test]
+fn each_fault_counts_for_its_scope_and_time() {
+    let digest = Digest::sha256(b"layer");
+    let (same, sibling) = (layer(), blob("docker.io", "library/app", "other"));
+    let elsewhere = blob("docker.io", "library/other", "layer");
+    let registry = blob("quay.io", "library/app", "other");
+    // What is held back of: the same, another blob, the same elsewhere, another registry; and for how long.
+    let table = [
+        (Fault::Silent, ["1 behind"; 4], 30),
+        (Fault::Slow, ["1 behind"; 4], 300),
+        (
+            Fault::WrongBytes(digest),
+            ["1 never", "", "1 never", ""],
+            600,
+        ),
+        (Fault::Unproven, ["1 behind", "", "", ""], 600),
+        (Fault::Unconfirmed, ["1 last", "", "", ""], 300),
+        (
+            Fault::TooManyRequests(seconds(20)),
+            ["1 last", "1 last", "1 last", ""],
+            20,
+        ),
+    ];
+    for (fault, due, lasts) in table {
+        let it = Case::new();
+        it.saw(&fault, &replica(1), &same, 0, Trusted);
+        let all = [&same, &sibling, &elsewhere, &registry];
+        for (subject, due) in all.into_iter().zip(due) {
+            for (at, due) in [(0, due), (lasts - 1, due), (lasts, "")] {
+                let against = it.against(subject, at, Trusted).join(" ");
+                assert_eq!(against, due, "{fault:?} of {subject:?} after {at} s");
+            }
+        }
+        it.reputation.sweep(it.begin + seconds(lasts));
+        assert!(it.reputation.0.is_empty(), "{fault:?}");
+    }
+}
+
+#[test]
+fn what_untrusted_clients_teach_is_for_their_like_alone() {
+    let it = Case::new();
+    it.saw(&Fault::Silent, &replica(1), &layer(), 0, Untrusted);
+    it.saw(&Fault::Silent, &replica(2), &layer(), 0, Trusted);
+    assert_eq!(it.against(&layer(), 0, Trusted), ["2 behind"]);
+    assert_eq!(it.against(&layer(), 0, Untrusted), ["1 behind", "2 behind"]);
+    it.reputation.has_answered(&replica(2), Untrusted);
+    assert_eq!(it.against(&layer(), 0, Trusted), ["2 behind"]);
+    it.reputation.has_answered(&replica(2), Trusted);
+    it.reputation.has_answered(&replica(1), Trusted);
+    assert!(it.against(&layer(), 0, Untrusted).is_empty());
+    // A digest proves what is wrong, and a registry's limit is one of the node, whoever asked.
+    let digest = Digest::sha256(b"layer");
+    it.saw(
+        &Fault::WrongBytes(digest),
+        &replica(1),
+        &layer(),
+        0,
+        Untrusted,
+    );
+    let limit = Fault::TooManyRequests(seconds(9));
+    it.saw(&limit, &replica(2), &layer(), 0, Untrusted);
+    assert_eq!(it.against(&layer(), 0, Trusted), ["1 never", "2 last"]);
+}
+
+#[test]
+fn a_row_is_not_made_shorter_and_ends_when_it_is_lifted() {
+    let it = Case::new();
+    let limit = |wait| Fault::TooManyRequests(seconds(wait));
+    it.saw(&limit(30), &replica(1), &layer(), 0, Trusted);
+    it.saw(&limit(5), &replica(1), &layer(), 1, Trusted);
+    assert_eq!(it.against(&layer(), 29, Trusted), ["1 last"]);
+    it.saw(&Fault::Unproven, &replica(1), &layer(), 30, Trusted);
+    it.saw(&Fault::Silent, &replica(1), &layer(), 30, Trusted);
+    assert_eq!(it.against(&layer(), 30, Trusted), ["1 behind", "1 behind"]);
+    let image = layer().image.unwrap();
+    let now = it.begin + seconds(30);
+    assert!(it.reputation.holds(&replica(1), &image, Trusted, now));
+    assert!(!it.reputation.holds(&replica(2), &image, Trusted, now));
+    it.reputation.makes_good(&replica(1), &image, Trusted);
+    assert!(!it.reputation.knows(&image, Trusted, now));
+    assert_eq!(it.against(&layer(), 30, Trusted), ["1 behind"], "silent");
+}
+
+#[test]
+fn two_addresses_of_a_tier_speak_for_it_and_one_of_an_upstream() {
+    let it = Case::new();
+    let (hub, quay) = (layer(), blob("quay.io", "library/app", "layer"));
+    let limit = |wait| Fault::TooManyRequests(seconds(wait));
+    it.saw(&limit(30), &replica(1), &hub, 0, Trusted);
+    assert_eq!(it.against(&hub, 0, Trusted), ["1 last"]);
+    it.saw(&limit(10), &replica(2), &hub, 0, Trusted);
+    assert_eq!(
+        it.against(&hub, 9, Trusted),
+        ["1 last", "2 last", "all last"]
+    );
+    assert_eq!(it.against(&hub, 10, Trusted), ["1 last"]);
+    assert!(it.against(&quay, 0, Trusted).is_empty(), "another registry");
+    let upstream = SourceId::Upstream("docker.io".parse().unwrap());
+    it.saw(&limit(40), &endpoint(&upstream, 21), &hub, 20, Trusted);
+    assert_eq!(it.against(&hub, 59, Trusted), ["21 last", "all last"]);
+    assert!(it.against(&hub, 60, Trusted).is_empty());
+}
+
+#[test]
+fn what_is_remembered_is_bounded_and_shown_with_what_counts_for_most_in_front() {
+    let it = Case::new();
+    for number in 0..SCOPES + 50 {
+        let subject = blob("docker.io", "library/app", &number.to_string());
+        it.saw(&Fault::Unproven, &replica(1), &subject, 0, Trusted);
+    }
+    for last in 0..100 {
+        it.saw(&Fault::Slow, &replica(last), &layer(), 0, Trusted);
+    }
+    let rows = it.reputation.rows(it.begin);
+    assert!(rows.len() < SCOPES + ROWS, "{}", rows.len());
+    let [first, .., last] = &rows[..] else {
+        panic!("rows");
+    };
+    assert_eq!((first.reason, &first.repository), (Reason::Slow, &None));
+    assert_eq!(last.reason, Reason::Unproven);
+    assert!(last.reference.is_some() && last.repository.is_some());
+}

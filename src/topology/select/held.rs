@@ -1,0 +1,74 @@
+//! What holds an address back: that which is known against it or its source, as far as it concerns one request.
+
+use crate::topology::{EndpointId, SourceId};
+use std::net::SocketAddr;
+
+/// How far back an address stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effect {
+    /// Behind the others of its kind. An address of a tier then stands behind all healthy addresses of tiers, and before
+    /// upstream, whose load must not grow because a tier is slow.
+    Behind,
+    /// It is asked when everybody else has failed, upstream included.
+    Last,
+    /// It is not asked.
+    Never,
+}
+
+/// One thing that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldBack {
+    /// Of which source.
+    pub source: SourceId,
+    /// Of which of its addresses; `None`: of all.
+    pub address: Option<SocketAddr>,
+    /// What follows.
+    pub effect: Effect,
+}
+
+/// All that is known of one address; the order is that of asking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) last: bool,
+    /// Who stands behind for the sake of others of its source stands before them.
+    pub(super) behind: Behind,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Behind {
+    #[default]
+    No,
+    Source,
+    Address,
+}
+
+// === impl Held ===
+
+impl Held {
+    /// `None`: it is not asked.
+    pub(super) fn new(known: &[HeldBack], endpoint: &EndpointId) -> Option<Self> {
+        let mut held = Self::default();
+        for one in known {
+            let is_of_all = one.address.is_none();
+            if one.source != endpoint.source || one.address.is_some_and(|of| of != endpoint.address)
+            {
+                continue;
+            }
+            match one.effect {
+                Effect::Never => return None,
+                Effect::Last => held.last = true,
+                Effect::Behind if is_of_all => held.behind = held.behind.max(Behind::Source),
+                Effect::Behind => held.behind = Behind::Address,
+            }
+        }
+        Some(held)
+    }
+
+    pub(super) fn effect(self) -> Option<Effect> {
+        if self.last {
+            Some(Effect::Last)
+        } else {
+            (self.behind > Behind::No).then_some(Effect::Behind)
+        }
+    }
+}
