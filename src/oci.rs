@@ -9,6 +9,7 @@ mod error_body;
 mod manifest;
 mod name;
 mod path;
+mod percent;
 mod range;
 mod schema1;
 
@@ -20,6 +21,7 @@ pub use manifest::{
 };
 pub use name::{InvalidName, Reference, RegistryName, Repository};
 pub use path::{PathError, RawName, ResourceKind, ResourcePath};
+pub use percent::percent_decoded;
 pub use range::{ByteRange, ContentRange, InvalidContentRange, RangeSpec, Ranges};
 pub use schema1::{manifest_digest, manifest_fits};
 

@@ -5,6 +5,7 @@ use super::reach::Hop;
 use crate::cache::Trust;
 use crate::config::{BaseUrl, Credential};
 use crate::topology::{EndpointId, Source, SourceKind};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -166,7 +167,7 @@ fn with_query(path: &str, challenge: BearerChallenge<'_>, repository: &str) -> S
         separator = '&';
         target.push_str(name);
         target.push('=');
-        percent_encode(value, &mut target);
+        target.extend(utf8_percent_encode(value, IN_QUERY));
     };
     if let Some(service) = challenge.service {
         push("service", service);
@@ -182,20 +183,13 @@ fn with_query(path: &str, challenge: BearerChallenge<'_>, repository: &str) -> S
 }
 
 /// Everything but RFC 3986's unreserved characters, and `:` and `/`, which a query may hold and people read.
-fn percent_encode(value: &str, into: &mut String) {
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:/".contains(&byte) {
-            into.push(char::from(byte));
-        } else {
-            const HEX: [char; 16] = [
-                '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-            ];
-            into.push('%');
-            into.extend(HEX.get(usize::from(byte >> 4)));
-            into.extend(HEX.get(usize::from(byte & 15)));
-        }
-    }
-}
+const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b':')
+    .remove(b'/');
 
 #[cfg(test)]
 mod tests;

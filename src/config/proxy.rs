@@ -6,6 +6,7 @@ use super::model::{BaseUrl, Credential, Proxy, Secret};
 use super::problem::{Problem, Wrong};
 use super::section::{Reading, Setting};
 use super::url::without_userinfo;
+use crate::oci::percent_decoded;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -141,8 +142,9 @@ fn parse(text: &str) -> Result<Proxy, Wrong> {
         None => None,
         Some(userinfo) => {
             let (username, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-            let username = percent_decoded(username);
-            let password = percent_decoded(password);
+            let decoded =
+                |text| percent_decoded(text).filter(|text| !text.chars().any(char::is_control));
+            let (username, password) = (decoded(username), decoded(password));
             let (Some(username), Some(password)) = (username, password) else {
                 return Err(wrong(format!(
                     "the name or password of {shown:?} is not percent-encoded text"
@@ -155,24 +157,6 @@ fn parse(text: &str) -> Result<Proxy, Wrong> {
         }
     };
     Ok(Proxy { url, credential })
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let digits = [bytes.next()?, bytes.next()?];
-        if !digits.iter().all(u8::is_ascii_hexdigit) {
-            return None;
-        }
-        decoded.push(u8::from_str_radix(str::from_utf8(&digits).ok()?, 16).ok()?);
-    }
-    let text = String::from_utf8(decoded).ok()?;
-    (!text.chars().any(char::is_control)).then_some(text)
 }
 
 /// NO_PROXY as Go's `httpproxy` reads it: `*`, addresses, CIDR blocks, `example.com` (with subdomains),

@@ -5,10 +5,10 @@ use futures_util::FutureExt;
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 /// Panics of detached tasks and contained work in this process.
 static PANICS: AtomicU64 = AtomicU64::new(0);
@@ -24,7 +24,7 @@ pub struct Tasks(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     failure: watch::Sender<Option<TaskFailure>>,
-    running: Mutex<Vec<AbortHandle>>,
+    stopped: CancellationToken,
 }
 
 /// Contained work panicked: what the panic said, on one line of at most 200 characters.
@@ -87,12 +87,12 @@ pub fn contained<T>(
         .map(move |ended| ended.map_err(|panic| Panicked::counted(name, &*panic)))
 }
 
-fn start(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+fn start(task: impl Future<Output = ()> + Send + 'static) {
     #[allow(
         clippy::disallowed_methods,
         reason = "the one place that the lint points to"
     )]
-    tokio::spawn(task).abort_handle()
+    tokio::spawn(task);
 }
 
 // === impl Panicked ===
@@ -113,8 +113,12 @@ impl Tasks {
     /// Starts a task that must never end by itself, on the current runtime.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let shared = Arc::downgrade(&self.0);
-        let handle = start(async move {
-            let ended = AssertUnwindSafe(task).catch_unwind().await;
+        let stopped = self.0.stopped.clone();
+        start(async move {
+            let running = AssertUnwindSafe(task).catch_unwind();
+            let Some(ended) = stopped.run_until_cancelled(running).await else {
+                return;
+            };
             let panic = ended.err().map(|payload| message(&*payload));
             let failure = TaskFailure { name, panic };
             let Some(shared) = shared.upgrade() else {
@@ -128,9 +132,6 @@ impl Tasks {
                 is_first
             });
         });
-        let mut running = self.running();
-        running.retain(|task| !task.is_finished());
-        running.push(handle);
     }
 
     /// Waits for the first task that ends or panics. Cancel safe.
@@ -149,16 +150,7 @@ impl Tasks {
 
     /// Ends all tasks, at their next await; none of them counts as failed. For the end of the daemon.
     pub fn stop(&self) {
-        for task in self.running().drain(..) {
-            task.abort();
-        }
-    }
-
-    fn running(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
-        self.0
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.stopped.cancel();
     }
 }
 

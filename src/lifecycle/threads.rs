@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Threads that may block, per runtime: for files.
 const BLOCKING: usize = 2;
@@ -31,7 +31,7 @@ struct Workers {
 #[derive(Debug)]
 pub struct DataPlane {
     threads: Threads,
-    _stop: Vec<oneshot::Sender<()>>,
+    _stop: DropGuard,
 }
 
 /// One of them. Cheap to clone.
@@ -65,7 +65,7 @@ impl DataPlane {
     /// # Errors
     /// A runtime or a thread that cannot be made.
     pub fn start(count: usize) -> io::Result<Self> {
-        let (mut all, mut stop) = (Vec::new(), Vec::new());
+        let (mut all, stopped) = (Vec::new(), CancellationToken::new());
         for _ in 0..count {
             let mut builder = Builder::new_current_thread();
             let runtime = builder
@@ -73,18 +73,16 @@ impl DataPlane {
                 .max_blocking_threads(BLOCKING)
                 .build()?;
             all.push(Thread(runtime.handle().clone()));
-            let (sender, stopped) = oneshot::channel();
-            stop.push(sender);
+            let stopped = stopped.clone();
             let turn = move || {
-                // Its sender is dropped.
-                let _ = runtime.block_on(stopped);
+                runtime.block_on(stopped.cancelled());
                 runtime.shutdown_background();
             };
             thread::Builder::new().name("data".to_owned()).spawn(turn)?;
         }
         Ok(Self {
             threads: Threads::of(all),
-            _stop: stop,
+            _stop: stopped.drop_guard(),
         })
     }
 

@@ -5,7 +5,7 @@ use super::test_image::{self, Seen};
 use crate::cache::Trust;
 use crate::config::Secret;
 use crate::http1::{Fields, Request};
-use crate::oci::{ErrorCode, PathError, Ranges, ResourceKind, ResourcePath};
+use crate::oci::{ErrorCode, PathError, Ranges, ResourceKind, ResourcePath, percent_decoded};
 use crate::relay::{PullBody, PullRequest, Relay, header_value, marked};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{
@@ -160,20 +160,6 @@ fn split_query(query: &str) -> Option<(Option<String>, Option<String>)> {
 
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%+:/".contains(&byte)
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let digits = [rest.next()?, rest.next()?];
-            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// Whether the client knows the key. How long this takes says nothing of where they differ.
