@@ -11,8 +11,8 @@ mod status;
 mod verdict;
 
 pub use status::{
-    Change, ConfigStatus, EndpointStatus, FileTrouble, MemoryStatus, ReputationStatus,
-    SourceStatus, State, Status, TrafficStatus, judge,
+    Change, ConfigStatus, EndpointStatus, FileTrouble, MemoryStatus, ProjectStatus, ProjectsStatus,
+    ReputationStatus, SourceStatus, State, Status, TrafficStatus, judge,
 };
 pub use verdict::{About, Reason, Verdict};
 
@@ -21,6 +21,7 @@ use crate::budget::Budget;
 use crate::lifecycle::DrainWatch;
 use crate::metrics::Metrics;
 use crate::node::{FilesState, NodeFilesStatus};
+use crate::projects::Projects;
 use crate::relay::Reputation;
 use crate::telemetry::Journal;
 use crate::topology::{Snapshot, SourceId, SourceState};
@@ -55,6 +56,8 @@ pub struct View {
     pub listening: watch::Receiver<bool>,
     /// Whether the daemon stops.
     pub drain: DrainWatch,
+    /// What the Harbors with `[tier.discovery]` have.
+    pub projects: watch::Receiver<Arc<Projects>>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Recent changes and lost records.

@@ -6,24 +6,27 @@ mod error;
 mod listen;
 mod reload;
 mod settled;
+mod start;
 mod state;
 mod stop;
 mod sweep;
 mod watchdog;
 
 pub use error::Error;
+pub use start::{Bound, Start};
 pub use state::load;
 
 use crate::admin::{self, ConfigState, Surface, View};
-use crate::admission::{Admission, Lookup, Peers};
+use crate::admission::{Admission, Peers};
 use crate::budget::Budget;
-use crate::config::{Config, Loaded, Loader, Problem};
+use crate::config::{Config, Loaded, Problem};
 use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
 use crate::health::{Health, HttpProber};
-use crate::lifecycle::{DataPlane, Drain, Inherited, Notifier, Signal, Signals, Tasks, Threads};
+use crate::lifecycle::{DataPlane, Drain, Notifier, Signal, Signals, Tasks, Threads};
 use crate::metrics::Metrics;
 use crate::node;
+use crate::projects::ProjectDiscovery;
 use crate::relay::{Context, Relay};
 use crate::server;
 use crate::telemetry::{Journal, utc_now};
@@ -33,46 +36,20 @@ use listen::{Listeners, bind};
 use reload::Reloader;
 use settled::settled;
 use state::{keep_accepted, prepare_state};
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use stop::Why;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// Known sizes are written down this often.
 const KEEP_SIZES: Duration = Duration::from_secs(60);
 
-/// What the daemon is started with.
-#[derive(Debug)]
-pub struct Start {
-    /// Where the configuration comes from.
-    pub loader: Loader,
-    /// Where records go.
-    pub journal: Journal,
-    /// systemd, or nobody.
-    pub notifier: Notifier,
-    /// Listeners that the process before this one left with it.
-    pub inherited: Inherited,
-    /// For request numbers and jitter.
-    pub seed: u64,
-    /// How trusted clients are told from others.
-    pub clients: Lookup,
-}
-
-/// Where the daemon really listens.
-#[derive(Clone, Debug)]
-pub struct Bound {
-    /// The registry endpoint.
-    pub listen: Vec<SocketAddr>,
-    /// The admin endpoint.
-    pub admin: Option<SocketAddr>,
-    /// The metrics endpoint.
-    pub metrics: Option<SocketAddr>,
-}
+/// Harbors that are said to miss a project and not yet told of; further ones are said by the next pull.
+const MISSING: usize = 16;
 
 /// Runs until a signal ends it. Blocks; makes the data plane with its threads, and the control plane on this one,
 /// so that a busy data plane makes no probe late.
@@ -174,15 +151,33 @@ pub async fn build(
         &tasks,
         seed,
     );
+    let (missing_in, missing) = mpsc::channel(MISSING);
+    let (written_in, written) = watch::channel(config.clone());
+    let asking = Arc::new(discovery.clone());
+    let projects = ProjectDiscovery::start(
+        written,
+        health.snapshot(),
+        missing,
+        probing.clone(),
+        Exchanger::new(probing.clone(), asking, metrics.clone(), &budget),
+        &config.state_directory,
+        journal.clone(),
+        metrics.clone(),
+        &tasks,
+        seed,
+    );
+    let found = projects.projects().borrow().paths();
+    let effective = Arc::new(config.with_projects(&found));
     let exchanger = Exchanger::new(
         client.clone(),
         Arc::new(discovery.clone()),
         metrics.clone(),
         &budget,
-    );
+    )
+    .telling(missing_in);
     let sizes = config.state_directory.join("sizes");
     let relay = Relay::new(Context::new(
-        config.clone(),
+        effective.clone(),
         client.clone(),
         exchanger,
         discovery,
@@ -243,7 +238,7 @@ pub async fn build(
         rejected: rejected.as_deref().map(reload::first_lines),
         from_last_accepted: rejected.is_some(),
     }));
-    let (config_in, in_force) = watch::channel(config.clone());
+    let (config_in, in_force) = watch::channel(effective);
     let node_files = match bound.listen.first() {
         Some(listen) => node::start(
             node::Place {
@@ -266,6 +261,7 @@ pub async fn build(
         node_files,
         listening: watch::channel(true).1,
         drain: draining,
+        projects: projects.projects(),
         metrics: metrics.clone(),
         journal: journal.clone(),
         reputation: relay.reputation(),
@@ -299,6 +295,8 @@ pub async fn build(
         key: key_in,
         state: state_in,
         in_force: config_in,
+        written: written_in,
+        projects: projects.clone(),
         clients: vec![client, probing],
         snapshot: health.snapshot(),
         relay: relay.clone(),
@@ -343,6 +341,7 @@ impl Running {
         self.notifier.ready(&status);
         let mut looks = tokio::time::interval(reload::LOOK_AT_FILES);
         let mut keeps = tokio::time::interval(KEEP_SIZES);
+        let mut projects = self.reloader.projects.projects();
         let mut certificates = certificates::Certificates::default();
         let mut certificate_looks = tokio::time::interval(certificates::LOOK);
         let failure = loop {
@@ -359,6 +358,11 @@ impl Running {
                 _ = looks.tick() => if self.reloader.files_changed() {
                     self.reload("a file that the configuration names has changed").await;
                 },
+                // Cancel safe: the change stays until it is seen.
+                Ok(()) = projects.changed() => {
+                    projects.mark_unchanged();
+                    self.reloader.take_projects();
+                }
                 // Cancel safe: a tick is taken or stays.
                 _ = keeps.tick() => self.keep_sizes(),
                 // Cancel safe: a tick is taken or stays.

@@ -69,6 +69,15 @@ enum Command {
         /// How the Harbor names its proxy-cache projects (docs/layouts.md)
         #[arg(long, value_name = "NAME")]
         layout: Option<String>,
+        /// Ask this Harbor for its proxy-cache projects instead, and write down what it has
+        #[arg(long, value_name = "URL", conflicts_with_all = ["replica", "core", "layout"])]
+        discover: Option<String>,
+        /// The account that asks for the projects, and that the configuration names
+        #[arg(long, value_name = "NAME", requires_all = ["discover", "password_file"])]
+        username: Option<String>,
+        /// The file with its secret (mode 0600)
+        #[arg(long, value_name = "FILE", requires = "username")]
+        password_file: Option<PathBuf>,
         /// CA certificate of the tiers
         #[arg(long, value_name = "FILE")]
         ca: Option<PathBuf>,
@@ -207,6 +216,9 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
             replica,
             core,
             layout,
+            discover,
+            username,
+            password_file,
             ca,
             output,
         } => init::run(
@@ -214,6 +226,9 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
                 replica,
                 core,
                 layout,
+                discover,
+                username,
+                password_file,
                 ca,
                 output,
             },

@@ -12,6 +12,7 @@
 
 mod accepted;
 mod access;
+mod discovered;
 mod document;
 mod files;
 mod interpret;
@@ -34,6 +35,7 @@ mod url;
 mod values;
 
 pub use accepted::{StoreError, load_accepted, store_accepted};
+pub use discovered::FoundProjects;
 pub use files::is_home;
 pub use interpret::Loaded;
 pub use load::Loader;

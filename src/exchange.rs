@@ -11,13 +11,14 @@ use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::http1::Fields;
 use crate::metrics::Metrics;
-use crate::topology::{EndpointId, Failure, Source};
+use crate::topology::{EndpointId, Failure, Source, SourceId};
 use crate::upstream::{Body, Client, Connection};
 use http::header::HeaderValue;
 use http::{Method, StatusCode};
 use run::Run;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// What is asked of a source.
@@ -96,6 +97,8 @@ pub enum Place {
 pub struct Exchanger {
     reach: Reach,
     tokens: Tokens,
+    /// Told of Harbors that say that they have not got a project.
+    missing: Option<mpsc::Sender<SourceId>>,
 }
 
 impl Exchanger {
@@ -112,6 +115,16 @@ impl Exchanger {
         Self {
             reach,
             tokens: Tokens::new(Arc::new(fetcher), metrics, budget),
+            missing: None,
+        }
+    }
+
+    /// The same, which tells of each source that says that it has not got a project. Full: it is not told.
+    #[must_use]
+    pub fn telling(self, missing: mpsc::Sender<SourceId>) -> Self {
+        Self {
+            missing: Some(missing),
+            ..self
         }
     }
 

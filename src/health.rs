@@ -13,7 +13,7 @@ mod table;
 mod task;
 mod window;
 
-pub use probe::{Answered, HttpProber, ProbeReport, Prober, Verdict};
+pub use probe::{Answered, HttpProber, ProbeReport, Prober, Verdict, session};
 
 use crate::discovery::EndpointSets;
 use crate::lifecycle::Tasks;

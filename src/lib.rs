@@ -43,6 +43,7 @@ pub mod metrics;
 pub mod node;
 pub mod oci;
 pub mod printable;
+pub mod projects;
 pub mod relay;
 pub mod route;
 pub mod server;

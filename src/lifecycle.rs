@@ -2,6 +2,7 @@
 
 mod deadline;
 mod drain;
+mod random;
 mod signals;
 mod socket;
 mod sockets;
@@ -12,6 +13,7 @@ mod turn;
 
 pub use deadline::deadline;
 pub use drain::{ConnectionGuard, Drain, DrainGuard, DrainWatch, Drained};
+pub use random::Random;
 pub use signals::{RawSignal, Signal, Signals};
 pub use socket::Socket;
 pub use sockets::Inherited;

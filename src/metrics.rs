@@ -259,6 +259,19 @@ impl Metrics {
         }
     }
 
+    /// `discovery_refreshes_total{tier,result}`; `result`: ok, failed.
+    pub fn discovery_refresh(&self, tier: &str, result: &'static str) {
+        let labels = self.tier_result(tier, result);
+        let refreshes = &self.families.discovery_refreshes;
+        refreshes.get_or_create(&labels).inc();
+    }
+
+    /// `projects{tier}`: registries that discovery found a project for.
+    pub fn projects(&self, tier: &str, found: usize) {
+        let gauge = self.families.projects.get_or_create_owned(&self.tier(tier));
+        gauge.set(i64::try_from(found).unwrap_or(i64::MAX));
+    }
+
     /// `token_fetches_total{tier,result}`; `result`: ok, denied, failed.
     pub fn token_fetch(&self, tier: &str, result: &'static str) {
         let labels = self.tier_result(tier, result);

@@ -175,6 +175,26 @@ impl Client {
         self.finish(stream, leg).await
     }
 
+    /// One request over a connection that is kept or a new one; once more over a new one where the kept one had been closed.
+    ///
+    /// # Errors
+    /// No connection, or one that broke before the answer's head.
+    pub async fn request(
+        &self,
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
+        request: impl Fn() -> Result<Request, Error>,
+    ) -> Result<Response, Error> {
+        if let Some(kept) = self.idle(endpoint) {
+            match kept.send(request()?).await {
+                Err(error) if error.stale_connection => {}
+                result => return result,
+            }
+        }
+        let fresh = self.connect(source, endpoint).await?;
+        fresh.send(request()?).await
+    }
+
     /// Whether anybody is at an endpoint to which there has been a connection: a TCP connect and nothing more
     /// (limit: `timeouts.connect`).
     ///

@@ -38,6 +38,8 @@ mod manifests;
 mod node;
 #[path = "agent/parts.rs"]
 mod parts;
+#[path = "agent/projects.rs"]
+mod projects;
 #[path = "agent/property.rs"]
 mod property;
 #[path = "agent/refusals.rs"]

@@ -57,8 +57,8 @@ const FLOORS: &[(&[&str], &str)] = &[
         "one request at one endpoint, credentials inside",
     ),
     (
-        &["relay"],
-        "one request over all its sources: the pull path",
+        &["relay", "projects"],
+        "one request over all its sources: the pull path; and which projects the Harbors among them have",
     ),
     (
         &["server", "admin"],

@@ -3,6 +3,7 @@
 
 mod judge;
 mod memory;
+mod projects;
 mod reputation;
 mod source;
 
@@ -10,6 +11,7 @@ pub(super) use judge::NO_SOURCE;
 pub use judge::judge;
 
 pub use memory::MemoryStatus;
+pub use projects::{ProjectStatus, ProjectsStatus};
 pub use reputation::ReputationStatus;
 pub use source::{EndpointStatus, SourceStatus, State};
 

@@ -166,6 +166,7 @@ pub(super) fn stage() -> Stage {
         node_files,
         listening: is_listening,
         drain: draining,
+        projects: watch::channel(Arc::default()).1,
         metrics,
         journal,
         reputation: Arc::default(),

@@ -5,6 +5,7 @@ use super::state::keep_accepted;
 use crate::admin::ConfigState;
 use crate::config::{Config, Dns, Loader, Problem, Secret, Timeouts};
 use crate::metrics::Metrics;
+use crate::projects::ProjectDiscovery;
 use crate::relay::Relay;
 use crate::telemetry::{EventName, Journal, StateChange, utc_now};
 use crate::topology::{Snapshot, Sources};
@@ -27,7 +28,11 @@ pub(super) struct Reloader {
     pub(super) dns: watch::Sender<Dns>,
     pub(super) key: watch::Sender<Option<Secret>>,
     pub(super) state: watch::Sender<Arc<ConfigState>>,
+    /// With the projects that were found.
     pub(super) in_force: watch::Sender<Arc<Config>>,
+    /// Without them.
+    pub(super) written: watch::Sender<Arc<Config>>,
+    pub(super) projects: ProjectDiscovery,
     pub(super) clients: Vec<Client>,
     pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,
     pub(super) relay: Relay,
@@ -140,8 +145,9 @@ impl Reloader {
         });
         self.key.send_replace(config.server.require_header.clone());
         settled(self.snapshot.clone(), &sources, AT_RELOAD).await;
-        self.relay.update(config.clone());
-        self.in_force.send_replace(config.clone());
+        self.written.send_replace(config.clone());
+        self.projects.refresh();
+        self.put_in_force(config);
         self.metrics.config_reloaded(true);
         let generation = self.generation;
         let file = self
@@ -169,6 +175,18 @@ impl Reloader {
             reason: why.to_owned(),
             message: format!("configuration {generation} is in force ({why}){later}"),
         });
+    }
+
+    /// Other projects were found.
+    pub(super) fn take_projects(&self) {
+        self.put_in_force(&self.config);
+    }
+
+    fn put_in_force(&self, config: &Config) {
+        let found = self.projects.projects().borrow().paths();
+        let config = Arc::new(config.with_projects(&found));
+        self.relay.update(config.clone());
+        self.in_force.send_replace(config);
     }
 
     /// Says loudly, each problem on its own, what was refused.

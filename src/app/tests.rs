@@ -2,6 +2,9 @@
 
 use super::reload::{fingerprint, first_lines};
 use super::*;
+use crate::admission::Lookup;
+use crate::config::Loader;
+use crate::lifecycle::Inherited;
 use crate::lifecycle::RawSignal;
 use crate::telemetry::{Captured, EventName};
 use std::collections::BTreeMap;

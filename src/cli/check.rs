@@ -6,6 +6,7 @@ use crate::config::{Loaded, Loader, Problem, is_home};
 use crate::node::detect::Machine;
 use crate::node::files::agent_of;
 use crate::node::privileged::Unprivileged;
+use crate::projects::last_found;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::Path;
@@ -101,6 +102,7 @@ fn for_people(
             for warning in &loaded.warnings {
                 writeln!(stderr, "warning: {warning}")?;
             }
+            projects_found(loaded, stdout)?;
             let file = args.loader.config_file.display();
             writeln!(stdout, "# {file}: valid")?;
         }
@@ -118,6 +120,23 @@ fn for_people(
                 "{} {word}: this configuration may not be used",
                 problems.len()
             )?;
+        }
+    }
+    Ok(())
+}
+
+/// What `[tier.discovery]` found when it was last asked, as comments: it is no setting.
+fn projects_found(loaded: &Loaded, stdout: &mut dyn Write) -> io::Result<()> {
+    for (tier, found) in last_found(&loaded.config) {
+        for (registry, project) in &found.projects {
+            let (path, how) = (&project.path, project.certainty.word());
+            writeln!(
+                stdout,
+                "# tier {tier}: {registry} is at project {path} (found by [tier.discovery], {how})"
+            )?;
+        }
+        for warning in &found.warnings {
+            writeln!(stdout, "# tier {tier}: {warning}")?;
         }
     }
     Ok(())

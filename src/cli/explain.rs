@@ -26,8 +26,9 @@
 //! A bad reference or configuration (exit status 64) and a failure (2) print to stderr alone.
 
 mod image;
-mod lookup;
+pub(in crate::cli) mod lookup;
 mod probe;
+mod projects;
 mod render;
 mod report;
 mod through;
@@ -45,6 +46,7 @@ use crate::topology::{Source, Sources};
 use image::Image;
 use lookup::Lookups;
 use probe::Prober;
+use projects::Found;
 use report::{AgentReport, ProbeReport, Report};
 use std::io::{self, IsTerminal as _, Write};
 use std::net::SocketAddr;
@@ -140,42 +142,47 @@ async fn explain(
     image: &Image,
     progress: &mut Progress<'_>,
 ) -> Report {
+    let (status, agent) = ask_agent(config.server.admin).await;
+    let (config, found) = projects::in_force(config, status.as_ref());
     let config = Arc::new(config);
     let (machine, registry) = (args.machine.clone(), image.registry.clone());
     let of = config.clone();
     let looking = spawn_blocking(move || shown::look(&machine, &of, &registry));
     let looking = timeout(FILES_LIMIT, looking);
-    let routing = route(config, image, args.probe, progress);
-    let ((mut report, status), found) = tokio::join!(routing, looking);
-    if let Ok(Ok(found)) = found {
-        report.on(found, status.as_ref());
+    let said = (status.as_ref(), agent);
+    let routing = route(config, found, image, said, args.probe, progress);
+    let (mut report, node) = tokio::join!(routing, looking);
+    if let Ok(Ok(node)) = node {
+        report.on(node, status.as_ref());
     }
     report
 }
 
-/// How the image is routed, and what the running agent says.
+/// How the image is routed, beside what the running agent says.
 async fn route(
     config: Arc<Config>,
+    found: Found,
     image: &Image,
+    (status, agent): (Option<&Status>, AgentReport),
     probe: bool,
     progress: &mut Progress<'_>,
-) -> (Report, Option<Status>) {
+) -> Report {
     let table = RouteTable::of(config.clone());
     let routed = table.explain(Some(image.registry.as_str()), &image.name, &image.kind());
-    let route = match routed {
+    let mut route = match routed {
         Ok(route) => route,
-        Err(refusal) => return (Report::refused(image, &refusal), None),
+        Err(refusal) => return Report::refused(image, &refusal),
     };
+    route.reasons.extend(found.reasons(&route));
     let all = Sources::of(&config, 1);
     let sources = route.legs.iter().filter_map(|leg| all.get(&leg.source));
     let sources: Vec<Arc<Source>> = sources.cloned().collect();
-    let (status, agent) = ask_agent(config.server.admin).await;
     let only = Arc::new(lookup::only(&sources));
     let lookups = Lookups::start(only.clone(), config.dns.clone());
-    let unknown = view::unknown_to(status.as_ref(), &sources);
+    let unknown = view::unknown_to(status, &sources);
     let looked_up = lookups.of(&unknown).await;
     let now = Instant::now();
-    let view = View::of(&sources, status.as_ref(), &looked_up, now);
+    let view = View::of(&sources, status, &looked_up, now);
     let order = view.order(&route, &image.reference, config.limits, now);
     let mut report = Report::of(image, &route, &sources, &view, &order, agent);
     if probe {
@@ -192,7 +199,7 @@ async fn route(
             progress.show("");
         }
     }
-    (report, status)
+    report
 }
 
 /// The running agent's status, and what must be known of it.

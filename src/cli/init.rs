@@ -1,6 +1,8 @@
 //! `harbor-pilot init`: a commented starter configuration for one of the layouts of docs/layouts.md. What it
 //! prints passes `check`.
 
+mod discover;
+
 use super::FAILED;
 use super::files::chain;
 use crate::config::{Config, Problem};
@@ -22,10 +24,23 @@ pub struct InitArgs {
     pub core: Option<String>,
     /// One of [`LAYOUTS`]; the first one if it is left out.
     pub layout: Option<String>,
+    /// The URL of a Harbor that is asked for its projects, instead of `replica`, `core` and `layout`.
+    pub discover: Option<String>,
+    /// The account that asks, and that the configuration then names.
+    pub username: Option<String>,
+    /// The file with its secret.
+    pub password_file: Option<PathBuf>,
     /// The certificate authority of both.
     pub ca: Option<PathBuf>,
     /// Where to write it; `None`: to standard output.
     pub output: Option<PathBuf>,
+}
+
+/// Why there is no configuration.
+struct Failed {
+    lines: Vec<String>,
+    /// The exit status.
+    code: u8,
 }
 
 /// A way to name the proxy-cache projects.
@@ -111,6 +126,17 @@ manage = true
 /// # Errors
 /// Where `stdout` cannot be written.
 pub fn run(args: &InitArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
+    if let Some(url) = &args.discover {
+        return match discover::text(args, url) {
+            Ok(text) => put(args, &text, stdout, stderr),
+            Err(Failed { lines, code }) => {
+                for line in lines {
+                    writeln!(stderr, "error: {line}")?;
+                }
+                Ok(code)
+            }
+        };
+    }
     let Some(layout) = layout(args.layout.as_deref()) else {
         let names: Vec<&str> = LAYOUTS.iter().map(|layout| layout.name).collect();
         let asked = args.layout.as_deref().unwrap_or_default();
@@ -124,7 +150,7 @@ pub fn run(args: &InitArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> i
     if args.replica.is_none() && args.core.is_none() {
         writeln!(
             stderr,
-            "error: no Harbor is named; give --replica URL, --core URL or both"
+            "error: no Harbor is named; give --replica URL, --core URL or both, or --discover URL to have it asked for its projects"
         )?;
         return Ok(USAGE);
     }
@@ -150,11 +176,21 @@ pub fn run(args: &InitArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> i
             )?;
         }
     }
+    put(args, &text, stdout, stderr)
+}
+
+/// To the file that was named, else to `stdout`.
+fn put(
+    args: &InitArgs,
+    text: &str,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> io::Result<u8> {
     let Some(output) = &args.output else {
         stdout.write_all(text.as_bytes())?;
         return Ok(0);
     };
-    match write(output, &text) {
+    match write(output, text) {
         Ok(()) => {
             writeln!(stdout, "wrote {}", output.display())?;
             Ok(0)

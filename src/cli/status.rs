@@ -1,6 +1,7 @@
 //! `harbor-pilot status`: asks the running agent and prints what it says.
 
 pub(in crate::cli) mod node;
+mod projects;
 mod render;
 
 pub use render::render;

@@ -48,6 +48,7 @@ fn good_usage_is_read() {
         "harbor-pilot check",
         "harbor-pilot check --json --config /x.toml",
         "harbor-pilot init --replica https://r --core https://c --layout dashed --ca /ca.crt",
+        "harbor-pilot init --discover https://c --username robot$a --password-file /s --ca /ca.crt",
         "harbor-pilot status --watch",
         "harbor-pilot status --json",
         "harbor-pilot explain nginx:1.27",

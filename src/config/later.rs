@@ -13,7 +13,6 @@ const LATER: &[(&str, &str)] = &[
     ("[limits]", "bandwidth"),
     ("[server]", "admin_token_file"),
     ("[[tier]]", "bandwidth"),
-    ("[[tier]]", "discovery"),
 ];
 
 /// Whether the key of that table is one of them.

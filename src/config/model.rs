@@ -85,6 +85,17 @@ pub struct Tier {
     pub proxy: Option<Proxy>,
     /// How its addresses are probed.
     pub probe: Probe,
+    /// Whether it is asked for its projects; `projects` holds the written ones alone then.
+    pub discovery: Option<ProjectDiscovery>,
+}
+
+/// `[tier.discovery]`: a Harbor is asked which proxy-cache projects it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectDiscovery {
+    /// Between two discoveries, before jitter.
+    pub interval: Duration,
+    /// `registries` of the tier: those alone are taken from what is found.
+    pub registries: RegistrySet,
 }
 
 /// `kind` of a tier.
@@ -362,10 +373,7 @@ impl Tier {
     /// Whether this tier may be asked for anything of `registry`.
     #[must_use]
     pub fn serves(&self, registry: &RegistryName) -> bool {
-        match &self.registries {
-            RegistrySet::All => true,
-            RegistrySet::Some(names) => names.contains(registry),
-        }
+        self.registries.contains(registry)
     }
 }
 

@@ -1,19 +1,23 @@
 //! Which registries a tier serves, and under which project: template, explicit names, list.
 
 use super::document::Value;
-use super::model::{RegistrySet, TierKind};
+use super::model::{ProjectDiscovery, RegistrySet, TierKind};
 use super::problem::{Origin, Problem, Wrong};
 use super::registry::Registries;
 use super::section::{Reading, Section, Setting};
 use crate::oci::{RegistryName, Repository};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-/// What `project`, `registries` and `[tier.projects]` come to.
+/// What `project`, `registries`, `[tier.projects]` and `[tier.discovery]` come to.
 pub(super) struct Served<'t> {
     pub(super) projects: BTreeMap<RegistryName, String>,
     pub(super) registries: RegistrySet,
+    pub(super) discovery: Option<ProjectDiscovery>,
     /// `[tier.projects]`, to be shown behind its tier.
     pub(super) below: Section<'t>,
+    /// `[tier.discovery]` as well, where it is written.
+    pub(super) below_discovery: Option<Section<'t>>,
 }
 
 /// Keys of the tier that are easily written behind `[tier.projects]`, where TOML takes them for registries.
@@ -36,7 +40,23 @@ const TIER_KEYS: &[&str] = &[
     "username",
 ];
 
+/// Below this a fleet's discoveries are felt: each is some reads of Harbor's database for every node.
+const POLITE_INTERVAL: Duration = Duration::from_secs(60);
+
 type Projects = BTreeMap<RegistryName, (String, Option<Origin>)>;
+
+// === impl RegistrySet ===
+
+impl RegistrySet {
+    /// Whether the registry is one of them.
+    #[must_use]
+    pub fn contains(&self, registry: &RegistryName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(names) => names.contains(registry),
+        }
+    }
+}
 
 pub(super) fn read_served<'t>(
     section: &mut Section<'t>,
@@ -46,6 +66,7 @@ pub(super) fn read_served<'t>(
 ) -> Served<'t> {
     let template = read_template(section, kind, cx);
     let listed = read_listed(section, registries, cx);
+    let (interval, below_discovery) = read_discovery(section, kind, cx);
     let mut below = section.below("projects", cx);
     let explicit = read_explicit(&below, kind, registries, cx);
     if kind == TierKind::Mirror {
@@ -53,16 +74,26 @@ pub(super) fn read_served<'t>(
         return Served {
             projects: BTreeMap::new(),
             registries: set,
+            discovery: None,
             below,
+            below_discovery,
         };
     }
     let has_explicit = below.entries().next().is_some();
-    if !section.has("project") && !has_explicit {
+    if interval.is_some() && section.has("project") {
+        section.complain(
+            cx,
+            "project",
+            "names a project for every registry, so that nothing is left for [tier.discovery] to find",
+            "take project out and write single projects below [tier.projects], or write enabled = false below [tier.discovery]",
+        );
+    }
+    if !section.has("project") && !has_explicit && interval.is_none() {
         section.complain(
             cx,
             "project",
             "is missing, and there is no [tier.projects]: nothing says which project holds which registry",
-            "write project = \"proxy-{registry_dashed}\", or name each project below [tier.projects], such as \"docker.io\" = \"docker-hub\"",
+            "write project = \"proxy-{registry_dashed}\", name each project below [tier.projects], such as \"docker.io\" = \"docker-hub\", or let Harbor be asked: enabled = true below [tier.discovery]",
         );
     }
     let wanted = |name: &RegistryName| match &listed {
@@ -87,7 +118,8 @@ pub(super) fn read_served<'t>(
                 section.warn(cx, "projects", what, instead);
             }
             // With wrong projects it would only be said twice.
-            None if listed_by_name(&listed, name)
+            None if interval.is_none()
+                && listed_by_name(&listed, name)
                 && !below.has(name.as_str())
                 && !section.has("project") =>
             {
@@ -104,14 +136,62 @@ pub(super) fn read_served<'t>(
         below.show(name.as_str(), project.as_str().into(), origin.clone());
     }
     let names: Vec<RegistryName> = projects.keys().cloned().collect();
-    section.show("registries", names.show(), section.origin_of("registries"));
+    let discovery = interval.map(|interval| ProjectDiscovery {
+        interval,
+        registries: listed.unwrap_or(RegistrySet::All),
+    });
+    let shown = match &discovery {
+        Some(discovery) => show_set(&discovery.registries),
+        None => names.show(),
+    };
+    section.show("registries", shown, section.origin_of("registries"));
     let projects = projects
         .into_iter()
         .map(|(name, (project, _))| (name, project));
     Served {
         projects: projects.collect(),
         registries: RegistrySet::Some(names),
+        discovery,
         below,
+        below_discovery,
+    }
+}
+
+/// The interval, where the tier is asked for its projects; and the table, where it is written.
+fn read_discovery<'t>(
+    section: &mut Section<'t>,
+    kind: TierKind,
+    cx: &mut Reading<'_>,
+) -> (Option<Duration>, Option<Section<'t>>) {
+    let is_written = section.has("discovery");
+    let mut discovery = section.below("discovery", cx);
+    let enabled = discovery.or(cx, "enabled", is_written);
+    let interval = discovery.or(cx, "interval", Duration::from_secs(30 * 60));
+    if enabled && kind != TierKind::Harbor {
+        let what = "asks Harbor for its projects, which only kind = \"harbor\" has";
+        discovery.complain(
+            cx,
+            "enabled",
+            what,
+            "write the projects below [tier.projects]",
+        );
+    }
+    if interval.is_zero() {
+        let what = "is zero: Harbor would be asked without a pause";
+        discovery.complain(cx, "interval", what, "write interval = \"30m\"");
+    } else if enabled && interval < POLITE_INTERVAL {
+        let what = "is short: every node reads Harbor's list of projects so often";
+        let instead = "write interval = \"30m\"; SIGHUP asks at once";
+        discovery.warn(cx, "interval", what, instead);
+    }
+    let interval = (enabled && kind == TierKind::Harbor).then_some(interval);
+    (interval, is_written.then_some(discovery))
+}
+
+fn show_set(set: &RegistrySet) -> toml::Value {
+    match set {
+        RegistrySet::All => vec!["*".to_owned()].show(),
+        RegistrySet::Some(names) => names.show(),
     }
 }
 
@@ -220,11 +300,11 @@ fn mirror(
         section.complain(cx, "registries", what, instead);
     }
     let set = listed.unwrap_or(RegistrySet::All);
-    let shown = match &set {
-        RegistrySet::All => vec!["*".to_owned()].show(),
-        RegistrySet::Some(names) => names.show(),
-    };
-    section.show("registries", shown, section.origin_of("registries"));
+    section.show(
+        "registries",
+        show_set(&set),
+        section.origin_of("registries"),
+    );
     set
 }
 

@@ -69,7 +69,9 @@ fn read_tier(
     let Served {
         projects,
         registries: served,
+        discovery,
         below,
+        below_discovery,
     } = read_served(&mut section, kind, registries, cx);
     let names = read_names(&mut section, url.as_ref(), registries, cx);
     let cascade = section.or(cx, "cascade", false);
@@ -89,6 +91,9 @@ fn read_tier(
     let mut health = section.below("health", cx);
     section.finish(cx);
     below.finish_free(cx);
+    if let Some(discovery) = below_discovery {
+        discovery.finish(cx);
+    }
     let probe = read_probe(&mut health, kind, cx);
     health.finish(cx);
     let tier = Tier {
@@ -104,6 +109,7 @@ fn read_tier(
         credential,
         proxy,
         probe,
+        discovery,
     };
     Some((priority, tier))
 }

@@ -2,7 +2,7 @@
 //! send again.
 
 use super::shown::Shown;
-use super::unauthorized::{Next, Presented, after_unauthorized, refusal};
+use super::unauthorized::{Next, Presented, after_unauthorized, refusal, says_project_not_found};
 use super::words::{challenges_of, words};
 use super::{Error, Exchanger, Place, SourceRequest, SourceResponse};
 use crate::auth::{
@@ -232,6 +232,12 @@ impl<'a> Run<'a> {
             Presented::Fresh => {
                 let words = words(body).await;
                 let refusal = refusal(self.kind(hop), without_challenge, &words);
+                if let Some(missing) = &self.exchanger.missing
+                    && says_project_not_found(&words)
+                {
+                    // Full: others have told.
+                    let _ = missing.try_send(self.source.id.clone());
+                }
                 let now = Instant::now();
                 tokens.remember_refusal(&shown.key, authorization, refusal.clone(), now);
                 refusal

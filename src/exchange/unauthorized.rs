@@ -52,7 +52,7 @@ pub(super) fn refusal(kind: SourceKind, without_challenge: bool, words: &[u8]) -
 }
 
 /// `project proxy-docker-io not found`
-fn says_project_not_found(words: &[u8]) -> bool {
+pub(super) fn says_project_not_found(words: &[u8]) -> bool {
     let text = String::from_utf8_lossy(words);
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
     words.windows(4).any(|four| match four {

@@ -201,7 +201,6 @@ impl HttpProber {
         }
     }
 
-    /// One GET, once more on a fresh connection where a kept one had died.
     async fn get(
         &self,
         source: &Arc<Source>,
@@ -209,14 +208,8 @@ impl HttpProber {
         path: &str,
         cookie: Option<&str>,
     ) -> Result<Response, upstream::Error> {
-        if let Some(kept) = self.client.idle(endpoint) {
-            match kept.send(request(source, path, cookie)?).await {
-                Err(error) if error.stale_connection => {}
-                result => return result,
-            }
-        }
-        let fresh = self.client.connect(source, endpoint).await?;
-        fresh.send(request(source, path, cookie)?).await
+        let request = || request(source, path, cookie);
+        self.client.request(source, endpoint, request).await
     }
 }
 
@@ -262,8 +255,9 @@ fn moved(source: &Source, response: &Response) -> Option<String> {
     Some(format!("status {}: {instead}", response.status.as_u16()))
 }
 
-/// Harbor's session cookie: sent back, each probe of an endpoint uses one session in its Redis.
-fn session(fields: &Fields) -> Option<String> {
+/// Harbor's session cookie as `sid=…`: sent back, each request to an endpoint uses one session in its Redis.
+#[must_use]
+pub fn session(fields: &Fields) -> Option<String> {
     let cookies = fields.texts(&SET_COOKIE);
     let mut pairs = cookies.filter_map(|cookie| cookie.split(';').next());
     let pair = pairs.find(|pair| pair.trim_start().starts_with("sid="))?;

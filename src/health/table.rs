@@ -12,7 +12,7 @@ use super::refusals::Refusals;
 use super::schedule::{Circumstances, ProbeClock};
 use crate::config::ProbeKind;
 use crate::discovery::EndpointSets;
-use crate::lifecycle::deadline;
+use crate::lifecycle::{Random, deadline};
 use crate::telemetry::StateChange;
 use crate::topology::{
     EndpointGauges, EndpointId, EndpointSet, EndpointStatus, Outcome, OutcomeReport, Snapshot,
@@ -59,7 +59,7 @@ pub(super) struct Table {
     readiness: BTreeMap<SourceId, Readiness>,
     refusals: Refusals,
     last_pull: Instant,
-    random: u64,
+    random: Random,
     published: BTreeMap<SourceId, Arc<SourceState>>,
     generation: u64,
     /// Whose view changed since the last snapshot.
@@ -79,7 +79,7 @@ impl Table {
             readiness: BTreeMap::new(),
             refusals: Refusals::default(),
             last_pull: now,
-            random: seed,
+            random: Random::from_seed(seed),
             published: BTreeMap::new(),
             generation: 0,
             changed: BTreeSet::new(),
@@ -111,7 +111,7 @@ impl Table {
                 .filter(|(id, _)| id.source == source.id)
             {
                 row.state = State::new(now);
-                row.clock = ProbeClock::new(now, random(&mut self.random));
+                row.clock = ProbeClock::new(now, self.random.fraction());
                 row.cookie = None;
             }
         }
@@ -148,7 +148,7 @@ impl Table {
                 let (random, denied) = (&mut self.random, self.refusals.mark(&source.id, now));
                 self.rows.entry(id).or_insert_with(|| Row {
                     state: State::new(now),
-                    clock: ProbeClock::new(now, self::random(random)),
+                    clock: ProbeClock::new(now, random.fraction()),
                     gauges: Arc::new(EndpointGauges::sharing(denied)),
                     cookie: None,
                     probing: false,
@@ -204,7 +204,7 @@ impl Table {
                 interval: source.probe.interval,
                 idle,
             };
-            row.clock.finished(then, now, random(&mut self.random));
+            row.clock.finished(then, now, self.random.fraction());
             if then.status != EndpointStatus::Healthy {
                 // Its next try is shown.
                 self.changed.insert(endpoint.source.clone());
@@ -304,7 +304,7 @@ impl Table {
     /// Whether readers can see the difference.
     fn step(&mut self, endpoint: &EndpointId, event: Event<'_>, now: Instant) -> bool {
         let probing = self.probing(endpoint);
-        let jitter = random(&mut self.random);
+        let jitter = self.random.fraction();
         let Some(row) = self.rows.get_mut(endpoint) else {
             return false;
         };
@@ -312,7 +312,7 @@ impl Table {
         if std::mem::discriminant(&state.status) != std::mem::discriminant(&row.state.status)
             || matches!(effect, Some(Effect::Ejected(_)))
         {
-            let jitter = random(&mut self.random);
+            let jitter = self.random.fraction();
             row.clock.turned(state.status, now, jitter);
         }
         let same = state.looks_like(&row.state);
@@ -371,14 +371,4 @@ impl Table {
 /// Direct upstreams are never probed, whatever their settings say (H2).
 fn is_probed(source: &Source) -> bool {
     matches!(source.id, SourceId::Tier(_)) && source.probe.kind != ProbeKind::None
-}
-
-/// The next fraction from 0 up to 1 (SplitMix64).
-fn random(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut value = *state;
-    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^= value >> 31;
-    f64::from(u32::try_from(value >> 32).unwrap_or(u32::MAX)) / 4_294_967_296.0
 }

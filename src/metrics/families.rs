@@ -49,6 +49,8 @@ pub(super) struct Families {
     pub(super) tier_ready: Family<TierLabels, Gauge>,
     pub(super) probes: Histograms<TierLabels>,
     pub(super) dns_refreshes: Family<AttemptLabels, Counter>,
+    pub(super) discovery_refreshes: Family<AttemptLabels, Counter>,
+    pub(super) projects: Family<TierLabels, Gauge>,
     pub(super) dns_stale: Family<TierLabels, Gauge<f64, AtomicU64>>,
     pub(super) token_fetches: Family<AttemptLabels, Counter>,
     pub(super) hosts_writes: Family<HostsWriteLabels, Counter>,
@@ -97,6 +99,8 @@ impl Default for Families {
             tier_ready: Family::default(),
             probes: Family::new_with_constructor(Buckets(&FIRST_BYTE)),
             dns_refreshes: Family::default(),
+            discovery_refreshes: Family::default(),
+            projects: Family::default(),
             dns_stale: Family::default(),
             token_fetches: Family::default(),
             hosts_writes: Family::default(),
@@ -201,6 +205,16 @@ impl Families {
             "dns_refreshes",
             "Lookups of tiers and upstreams, by result",
             self.dns_refreshes.clone(),
+        );
+        to.register(
+            "discovery_refreshes",
+            "Discoveries of a tier's projects, by result",
+            self.discovery_refreshes.clone(),
+        );
+        to.register(
+            "projects",
+            "Registries that discovery found a project for",
+            self.projects.clone(),
         );
         to.register(
             "dns_stale_seconds",

@@ -4,12 +4,13 @@ use super::*;
 use std::collections::BTreeSet;
 
 /// docs/observability.md, "Metrics". A name that is missing here or there is a broken promise.
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 32] = [
     "harbor_pilot_attempts_total",
     "harbor_pilot_build_info",
     "harbor_pilot_clients_ended_total",
     "harbor_pilot_config_last_reload_successful",
     "harbor_pilot_digest_mismatches_total",
+    "harbor_pilot_discovery_refreshes_total",
     "harbor_pilot_dns_refreshes_total",
     "harbor_pilot_dns_stale_seconds",
     "harbor_pilot_endpoint_healthy",
@@ -20,6 +21,7 @@ const NAMES: [&str; 30] = [
     "harbor_pilot_memory_bytes",
     "harbor_pilot_memory_refused_total",
     "harbor_pilot_probe_duration_seconds",
+    "harbor_pilot_projects",
     "harbor_pilot_relayed_bytes_total",
     "harbor_pilot_request_duration_seconds",
     "harbor_pilot_requests_total",
@@ -102,6 +104,8 @@ fn exercised() -> Metrics {
     metrics.digest_mismatch("core");
     metrics.probe("replica", Duration::from_millis(7));
     metrics.dns_refresh("replica", "ok");
+    metrics.discovery_refresh("replica", "ok");
+    metrics.projects("replica", 7);
     metrics.token_fetch("core", "denied");
     metrics.hosts_write("k3s", "ok");
     metrics.hosts_conflict();

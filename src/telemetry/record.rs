@@ -131,6 +131,8 @@ pub enum EventName {
     LogDropped,
     /// The health responder's verdict on its Harbor changed.
     HealthChanged,
+    /// A tier has other proxy-cache projects than before.
+    ProjectsChanged,
     /// The daemon stops.
     Drain,
 }
@@ -206,12 +208,13 @@ impl EventName {
             Self::ConfigRejected => "config_rejected",
             Self::LogDropped => "log_dropped",
             Self::HealthChanged => "health_changed",
+            Self::ProjectsChanged => "projects_changed",
             Self::Drain => "drain",
         }
     }
 
     /// Every event.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::EndpointEjected,
         Self::EndpointReadmitted,
         Self::TierDown,
@@ -234,6 +237,7 @@ impl EventName {
         Self::ConfigRejected,
         Self::LogDropped,
         Self::HealthChanged,
+        Self::ProjectsChanged,
         Self::Drain,
     ];
 
@@ -262,6 +266,7 @@ impl EventName {
             Self::ConfigReloaded => "3fde76e5f8964bd9983060798784f0f9",
             Self::ConfigRejected => "1cdb8b2667224ffe8a773b52eefc9cdd",
             Self::LogDropped => "7f456ad5e5d2440398f9b8008bca3a08",
+            Self::ProjectsChanged => "91aa817308524952b9a5cabfdf21e59d",
             Self::HealthChanged => "9bc2e1f4d70a4d2c8f6b35a17e04c6d8",
             Self::Drain => "fbbd41703fe54ef7858717ddcfa08c41",
         }
@@ -291,6 +296,7 @@ impl EventName {
             | Self::TierUp
             | Self::DnsChanged
             | Self::TagUnconfirmed
+            | Self::ProjectsChanged
             | Self::HostsRewritten
             | Self::ConfigReloaded
             | Self::Drain => Level::INFO,

@@ -2,6 +2,7 @@
 
 use super::behaviour::{Behaviour, Cold, Flavour, RateLimit};
 use super::content::Content;
+use super::harbor_api;
 use super::message::{Framing, Recorded, Reply};
 use super::tokens::{self, TokenBook};
 use harbor_pilot::oci::Ranges;
@@ -22,6 +23,8 @@ pub fn answer(
         health(behaviour)
     } else if path == "/api/v2.0/ping" {
         Reply::new(200).body("text/plain", "Pong")
+    } else if let (Some(rest), Some(api)) = (path.strip_prefix("/api/v2.0/"), &behaviour.api) {
+        harbor_api::answer(behaviour, api, content, request, rest)
     } else if let Some(digest) = path.strip_prefix("/cdn/") {
         cdn(behaviour, content, request, digest)
     } else if path == "/v2/" {

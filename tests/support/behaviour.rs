@@ -1,5 +1,6 @@
 //! Whose manners a fake registry has, and which of its moods are on. Every field can be changed while it runs.
 
+use super::harbor_api::Api;
 use std::time::Duration;
 
 /// Whose manners.
@@ -103,6 +104,8 @@ pub struct Behaviour {
     pub blobs_redirect_to: Option<String>,
     /// CDN: signatures below this number have run out.
     pub signatures_from: u64,
+    /// Harbor's API, where it is asked; without it, it is 404.
+    pub api: Option<Api>,
     /// Manifests and blobs are refused by 429.
     pub rate_limit: Option<RateLimit>,
 }
@@ -138,6 +141,7 @@ impl Behaviour {
             trimmed_index: false,
             blobs_redirect_to: None,
             signatures_from: 0,
+            api: None,
             rate_limit: None,
         }
     }

@@ -90,6 +90,30 @@ impl Content {
         self.pulled.insert(at);
     }
 
+    /// The repositories of a project, by name.
+    pub fn repositories(&self, project: &str) -> Vec<String> {
+        let below = format!("{project}/");
+        let names = self.manifests.keys().map(|(repository, _)| repository);
+        let mut names: Vec<String> = names
+            .filter(|name| name.starts_with(&below))
+            .cloned()
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The digests that a repository has.
+    pub fn digests(&self, repository: &str) -> Vec<String> {
+        let of = self.manifests.keys().filter(|(name, _)| name == repository);
+        let mut digests: Vec<String> = of
+            .filter(|(_, reference)| reference.contains(':'))
+            .map(|(_, digest)| digest.clone())
+            .collect();
+        digests.sort();
+        digests
+    }
+
     pub fn tags(&self, repository: &str) -> Vec<String> {
         let names = self
             .manifests

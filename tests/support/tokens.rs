@@ -155,7 +155,7 @@ pub fn check(
                 Some(_) if behaviour.database_down => Err(without_challenge(
                     "failed to run SQL \"SELECT project_id FROM project\": connection refused",
                 )),
-                Some(_) if behaviour.project_missing => {
+                Some(_) if behaviour.project_missing || lacks_project(behaviour, repository) => {
                     let name = repository.split('/').next().unwrap_or_default();
                     Err(without_challenge(&format!(
                         "project {name} not found: project {name} not found"
@@ -185,7 +185,14 @@ pub fn check(
     }
 }
 
-fn is_password(behaviour: &Behaviour, shown: &str) -> bool {
+/// Its API lists projects, and this one is not among them.
+fn lacks_project(behaviour: &Behaviour, repository: &str) -> bool {
+    let project = repository.split('/').next().unwrap_or_default();
+    let api = behaviour.api.as_ref();
+    !project.is_empty() && api.is_some_and(|api| !api.has(project))
+}
+
+pub(super) fn is_password(behaviour: &Behaviour, shown: &str) -> bool {
     let Some((user, password)) = &behaviour.credential else {
         return false;
     };

@@ -1,5 +1,6 @@
 //! A source and its addresses as `/status` shows them.
 
+use super::projects::ProjectsStatus;
 use crate::admin::View;
 use crate::telemetry::human_duration;
 use crate::topology::{self, EndpointState, SourceId, SourceKind, SourceState};
@@ -30,6 +31,9 @@ pub struct SourceStatus {
     pub insecure_skip_verify: bool,
     /// Its addresses.
     pub endpoints: Vec<EndpointStatus>,
+    /// The projects that were found; absent: it has no `[tier.discovery]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projects: Option<ProjectsStatus>,
 }
 
 /// One address.
@@ -113,6 +117,14 @@ impl SourceStatus {
             dns_error: text(state.dns_error.as_ref()),
             insecure_skip_verify: source.tls.insecure_skip_verify,
             endpoints,
+            projects: match &source.id {
+                SourceId::Tier(name) => {
+                    let projects = view.projects.borrow();
+                    let state = projects.tiers.get(name);
+                    state.map(|state| ProjectsStatus::new(state, wall))
+                }
+                SourceId::Upstream(_) => None,
+            },
         }
     }
 }

@@ -21,8 +21,8 @@ const NO_STATE: &str = "/dev/null";
 
 /// The discovery while it is used.
 #[derive(Debug)]
-pub(super) struct Lookups {
-    pub(super) discovery: Discovery,
+pub(in crate::cli) struct Lookups {
+    pub(in crate::cli) discovery: Discovery,
     tasks: Tasks,
     /// The discovery ends with them.
     _sources: watch::Sender<Arc<Sources>>,
@@ -31,7 +31,7 @@ pub(super) struct Lookups {
 
 impl Lookups {
     /// Starts looking up tiers; upstreams follow when they are wanted. Needs a runtime.
-    pub(super) fn start(sources: Arc<Sources>, dns: config::Dns) -> Self {
+    pub(in crate::cli) fn start(sources: Arc<Sources>, dns: config::Dns) -> Self {
         let (sources_in, sources) = watch::channel(sources);
         let (dns_in, dns) = watch::channel(dns);
         let tasks = Tasks::default();
@@ -52,7 +52,7 @@ impl Lookups {
     }
 
     /// The addresses of these sources, for which it waits up to three seconds. Who has none has an error.
-    pub(super) async fn of(&self, wanted: &[SourceId]) -> EndpointSets {
+    pub(in crate::cli) async fn of(&self, wanted: &[SourceId]) -> EndpointSets {
         for source in wanted {
             self.discovery.touch(source);
         }
@@ -90,7 +90,7 @@ fn unanswered() -> EndpointSet {
 }
 
 /// The sources of a route, and them alone: nothing else is looked up.
-pub(super) fn only(sources: &[Arc<Source>]) -> Sources {
+pub(in crate::cli) fn only(sources: &[Arc<Source>]) -> Sources {
     let mut some = Sources {
         generation: 1,
         ..Sources::default()

@@ -15,8 +15,7 @@ fn both(layout: Option<&str>) -> InitArgs {
         replica: Some("https://replicas.example.com".to_owned()),
         core: Some("https://core.example.com:8443".to_owned()),
         layout: layout.map(str::to_owned),
-        ca: None,
-        output: None,
+        ..InitArgs::default()
     }
 }
 

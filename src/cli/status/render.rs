@@ -150,6 +150,9 @@ impl Page {
             self.colored("    DNS fails, last known addresses are used", Color::Warn);
             self.text.push('\n');
         }
+        if let Some(projects) = &source.projects {
+            self.projects(projects)?;
+        }
         if source.endpoints.is_empty() {
             writeln!(self.text, "    no address known")?;
             return Ok(());

@@ -41,6 +41,7 @@ fn source(name: &str, kind: &str, endpoints: Vec<EndpointStatus>) -> SourceStatu
         dns_error: None,
         insecure_skip_verify: false,
         endpoints,
+        projects: None,
     }
 }
 

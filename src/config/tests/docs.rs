@@ -86,6 +86,7 @@ fn every_key_stands_in_the_reference_with_its_default() {
         "password_file",
         "credential",
         "enabled",
+        "interval",
         "data_dir",
         "registries_yaml",
         "certs_d",

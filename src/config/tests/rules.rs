@@ -22,7 +22,7 @@ fn each_thing_that_may_not_be_written_is_reported() {
 /// Every key of the next version by its path; none is taken for an unknown one, and none is accepted.
 #[test]
 fn keys_of_a_later_version_are_refused_by_name() {
-    let table: [(String, &[&str]); 8] = [
+    let table: [(String, &[&str]); 6] = [
         (
             "[limits]\nbandwidth = \"none\"".to_owned(),
             &["limits.bandwidth"],
@@ -35,11 +35,6 @@ fn keys_of_a_later_version_are_refused_by_name() {
             format!("{TIER}bandwidth = \"20MiB/s\""),
             &["tier.t.bandwidth"],
         ),
-        (
-            format!("{TIER}[tier.discovery]\nenabled = true\ninterval = \"30m\""),
-            &["tier.t.discovery.enabled", "tier.t.discovery.interval"],
-        ),
-        (format!("{TIER}[tier.discovery]"), &["tier.t.discovery"]),
         (
             "[router]\nnames = [\"registry.example.com\"]\nmax_fanout = 50\n[router.redis]\ndb = 0"
                 .to_owned(),

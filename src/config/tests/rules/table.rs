@@ -74,6 +74,31 @@ pub(super) const WRONG: &[(&str, &str, &str)] = &[
         "[tier.projects]",
     ),
     (
+        "[[tier]]\nname = \"a\"\nurl = \"https://a.example\"\nproject = \"p-{registry}\"\n[tier.discovery]\nenabled = true",
+        "tier.a.project",
+        "[tier.discovery]",
+    ),
+    (
+        "[[tier]]\nname = \"a\"\nurl = \"https://a.example\"\n[tier.discovery]\ninterval = \"0s\"",
+        "tier.a.discovery.interval",
+        "30m",
+    ),
+    (
+        "[[tier]]\nname = \"a\"\nkind = \"mirror\"\nregistries = [\"*\"]\nurl = \"https://a.example\"\n[tier.discovery]\nenabled = true",
+        "tier.a.discovery.enabled",
+        "kind = \"harbor\"",
+    ),
+    (
+        "[[tier]]\nname = \"a\"\nurl = \"https://a.example\"\n[tier.discovery]\nenabled = false",
+        "tier.a.project",
+        "[tier.projects]",
+    ),
+    (
+        "[[tier]]\nname = \"a\"\nurl = \"https://a.example\"\n[tier.discovery]\nintervall = \"1h\"",
+        "tier.a.discovery.intervall",
+        "interval",
+    ),
+    (
         "[[tier]]\nname = \"a\"\nkind = \"path\"\nurl = \"https://a.example\"",
         "tier.a.project",
         "is missing",

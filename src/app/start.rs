@@ -1,0 +1,35 @@
+//! What the daemon is started with, and where it then listens.
+
+use crate::admission::Lookup;
+use crate::config::Loader;
+use crate::lifecycle::{Inherited, Notifier};
+use crate::telemetry::Journal;
+use std::net::SocketAddr;
+
+/// What the daemon is started with.
+#[derive(Debug)]
+pub struct Start {
+    /// Where the configuration comes from.
+    pub loader: Loader,
+    /// Where records go.
+    pub journal: Journal,
+    /// systemd, or nobody.
+    pub notifier: Notifier,
+    /// Listeners that the process before this one left with it.
+    pub inherited: Inherited,
+    /// For request numbers and jitter.
+    pub seed: u64,
+    /// How trusted clients are told from others.
+    pub clients: Lookup,
+}
+
+/// Where the daemon really listens.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// The registry endpoint.
+    pub listen: Vec<SocketAddr>,
+    /// The admin endpoint.
+    pub admin: Option<SocketAddr>,
+    /// The metrics endpoint.
+    pub metrics: Option<SocketAddr>,
+}
