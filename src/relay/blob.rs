@@ -13,8 +13,6 @@ mod source;
 use expected::Expected;
 pub use pull_body::PullBody;
 pub(crate) use respond::answer;
-#[cfg(test)]
-pub(crate) use respond::timing;
 pub(crate) use source::BlobSource;
 
 use super::head;

@@ -2,11 +2,11 @@
 
 use super::coding::read_whole;
 use super::head;
-use super::manifest::timing;
 use super::memory::Image;
 use super::record::RequestRecord;
 use super::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
 use super::search::{FetchSpec, Search};
+use super::timing::Timing;
 use crate::budget::{Budget, Kind};
 use crate::cache::Trust;
 use crate::config::HarborPolicy;
@@ -133,7 +133,7 @@ pub(crate) async fn answer(
         parts.clone(),
         route.clone(),
         Arc::new(spec),
-        timing(&parts.timeouts),
+        Timing::for_document(&parts.timeouts),
     );
     let ended = search.run().await;
     record.searched(&ended);

@@ -5,8 +5,6 @@ mod fetch;
 mod proof;
 mod spec;
 
-pub(super) use spec::timing;
-
 use super::causes;
 use super::fetched::{FetchKey, Served};
 use super::memory::{CONTENT_DIGEST, Image, Manifest};

@@ -135,7 +135,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                     Order::Start(want) => self.start(want, now),
                     Order::Send(attempt) => self.send(attempt, now),
                     Order::CheckLiveness(attempt) => self.check_liveness(attempt),
-                    Order::Overdue { attempt, late } => self.overdue(attempt, late),
+                    Order::TimedOut { attempt, late } => self.timed_out(attempt, late),
                     Order::End(end) => return self.end(end),
                     Order::WaitUntil(until) => {
                         tokio::select! {

@@ -1,26 +1,25 @@
-//! The attempt-timing machine (design P6): which candidate to try when, whose turn it is to be asked, whom to
-//! leave, when to stop. Pure: it is told what happened and what time it is, and answers with one order at a time.
+//! The attempt-timing machine (design P6): which candidate to try when, who is asked, whom to leave, when to stop. Pure: it is told
+//! what happened and what time it is, and answers with one order at a time.
 //!
 //! ```text
 //!   Connecting ──connected──► Connected ──its turn──► Asking ──answer──► Over
-//!       │ race delay: the next one joins     │ silent: overtaken (blob, at the stall limit; manifest, by a hedge or upstream)
+//!       │ race delay: the next one joins     │ silent: superseded, by the next step of the escalation
 //! ```
 //! A request over a kept-alive connection whose peer lost its power gets neither answer nor error. So when such an
-//! attempt is silent for the race delay, somebody knocks: a fresh TCP connect to the same address. A knock that is
+//! attempt is silent for the race delay, a fresh TCP connect goes to the same address (a liveness connect). One that is
 //! pending for the race delay too means what a pending connect means: the address is suspect, and the next is asked.
 //!
-//! At most one attempt is being asked at a time, but for those that were overtaken: who is slow runs on beside whoever is
-//! asked next, and whoever answers first serves. Nobody who is there is dropped for slowness: the next may be slower. What
-//! the first who was silent for a blob has cost is not spent on the next again: it is overtaken in half the time.
+//! At most one attempt is active at a time: being asked, and not superseded. Those who are superseded run on beside whoever is
+//! asked next, and whoever answers first serves. Nobody who is there is dropped for slowness: the next may be slower. Who
+//! follows, and after how long, is the escalation: for manifests another tier (a hedge) and upstream, for blobs the next in order.
 //! Resumption enters here as a search that starts at an offset.
 
+mod escalation;
 mod terms;
-mod turns;
 
-pub(crate) use terms::{AttemptId, End, Late, Order, Role, Timing, Want};
+pub(crate) use terms::{AttemptId, End, Late, Order, Role, Step, Timing, Want};
 
 use crate::lifecycle::deadline;
-use std::time::Duration;
 use terms::{Hedge, Life, Phase};
 use tokio::time::Instant;
 
@@ -31,12 +30,11 @@ pub(crate) struct Machine {
     began: Instant,
     attempts: Vec<Phase>,
     more: bool,
-    upstream_waits: bool,
+    escalation: [Option<Step>; 2],
     hedge: Hedge,
+    /// Upstream was asked beside the tiers, not in their place.
     joined: bool,
     refused: bool,
-    /// Somebody was silent for as long as [`Timing::overtake`].
-    overtook: bool,
 }
 
 // === impl Machine ===
@@ -44,17 +42,20 @@ pub(crate) struct Machine {
 impl Machine {
     /// `has_upstream`: whether the search's candidates hold the direct upstream.
     pub(crate) fn new(timing: Timing, has_upstream: bool, now: Instant) -> Self {
-        Self {
+        let mut machine = Self {
             timing,
             began: now,
             attempts: Vec::new(),
             more: true,
-            upstream_waits: has_upstream,
-            hedge: Hedge::Unsent,
+            escalation: timing.escalation,
+            hedge: Hedge::None,
             joined: false,
             refused: false,
-            overtook: false,
+        };
+        if !has_upstream {
+            machine.forget_upstream();
         }
+        machine
     }
 
     fn ends_at(&self) -> Instant {
@@ -77,22 +78,11 @@ impl Machine {
                 Order::End(End::Final)
             };
         }
-        if let Some(order) = self.overdue(now).or_else(|| self.check_liveness(now)) {
+        let order = self.times_out(now).or_else(|| self.check_liveness(now));
+        if let Some(order) = order.or_else(|| self.escalate(now)) {
             return order;
         }
-        if self.upstream_joins_at().is_some_and(|at| now >= at) {
-            self.upstream_waits = false;
-            self.joined = true;
-            self.overtake_all();
-            return Order::Start(Want::Upstream);
-        }
-        if self.hedges_at().is_some_and(|at| now >= at) {
-            self.hedge = Hedge::Ordered;
-            self.overtake_all();
-            return Order::Start(Want::Tier);
-        }
-        self.overtake_the_silent(now);
-        if !self.someone_has_the_turn() {
+        if !self.is_any_active() {
             let ready = self
                 .attempts
                 .iter()
@@ -123,7 +113,7 @@ impl Machine {
     ) -> AttemptId {
         self.more = more;
         if role == Role::Upstream {
-            self.upstream_waits = false;
+            self.forget_upstream();
         }
         self.attempts.push(if connected {
             Phase::Connected { kept: true }
@@ -140,18 +130,13 @@ impl Machine {
         attempt
     }
 
-    /// How long those who are asked now have before a tier is asked beside them; `None`: for ever.
-    pub(crate) fn hedge_after(&mut self, delay: Option<Duration>) {
-        self.timing.hedge = delay;
-    }
-
-    /// Who has been asked and has not answered, and since when; those of whom that was said as overdue are left out.
+    /// Who has been asked and has not answered, and since when; those who have timed out are left out.
     pub(crate) fn unanswered(&self) -> impl Iterator<Item = (AttemptId, Instant)> {
         let phases = self.attempts.iter().enumerate();
         phases.filter_map(|(attempt, phase)| match phase {
             Phase::Asking {
                 since,
-                overdue: false,
+                timed_out: false,
                 ..
             } => Some((attempt, *since)),
             _ => None,
@@ -162,13 +147,10 @@ impl Machine {
     pub(crate) fn none_left(&mut self, want: Want) {
         match want {
             Want::Next => self.more = false,
-            Want::Tier | Want::Upstream => self.give_turns_back(),
+            Want::Tier | Want::Upstream => self.reactivate(),
         }
         if want == Want::Tier {
-            self.hedge = Hedge::Done;
-        }
-        if want == Want::Upstream {
-            self.upstream_waits = false;
+            self.hedge = Hedge::None;
         }
     }
 
@@ -191,14 +173,14 @@ impl Machine {
         }
     }
 
-    /// The attempt failed, or its answer was no good. Where it was a hedge, the one that was overtaken for it has its
-    /// turn again: a hedge that fails must not bring upstream in earlier than it would come.
+    /// The attempt failed, or its answer was no good. Where it was a hedge, the one that was superseded for it is active
+    /// again: a hedge that fails must not bring upstream in earlier than it would come.
     pub(crate) fn ended(&mut self, attempt: AttemptId) {
         self.set(attempt, Phase::Over);
         if self.hedge == Hedge::Sent(attempt) {
-            self.hedge = Hedge::Done;
+            self.hedge = Hedge::None;
             if !self.joined {
-                self.give_turns_back();
+                self.reactivate();
             }
         }
     }
@@ -220,8 +202,8 @@ impl Machine {
             let kept = *phase == Phase::Connected { kept: true };
             *phase = Phase::Asking {
                 since: now,
-                overtaken: false,
-                overdue: false,
+                superseded: false,
+                timed_out: false,
                 life: if kept { Life::Assumed } else { Life::Seen },
             };
         }
@@ -237,7 +219,7 @@ impl Machine {
             if let Phase::Asking {
                 since,
                 life,
-                overdue: false,
+                timed_out: false,
                 ..
             } = phase
                 && *life == Life::Assumed
@@ -276,8 +258,8 @@ impl Machine {
         unraced.max()
     }
 
-    /// Marks the first overdue attempt, while another candidate remains. Overdue is said once.
-    fn overdue(&mut self, now: Instant) -> Option<Order> {
+    /// Says of the first attempt that is late that it is, while another candidate remains. That is said once.
+    fn times_out(&mut self, now: Instant) -> Option<Order> {
         if !self.can_leave() {
             return None;
         }
@@ -286,70 +268,34 @@ impl Machine {
             if let Some((at, late)) = phase.late_at(&timing)
                 && now >= at
                 && let Phase::Asking {
-                    overtaken, overdue, ..
+                    superseded,
+                    timed_out,
+                    ..
                 } = phase
             {
-                (*overtaken, *overdue) = (true, true);
+                (*superseded, *timed_out) = (true, true);
                 if self.joined {
-                    // Upstream was asked beside the tiers, not in their place: who follows the one that is left does not
-                    // wait for it.
-                    self.overtake_all();
+                    // Who follows the one that is left does not wait for upstream.
+                    self.supersede_active();
                 }
-                return Some(Order::Overdue { attempt, late });
+                return Some(Order::TimedOut { attempt, late });
             }
         }
         None
     }
 
-    fn upstream_joins_at(&self) -> Option<Instant> {
-        let after = self.timing.upstream_joins?;
-        self.upstream_waits.then(|| deadline(self.began, after))
-    }
-
-    fn hedges_at(&self) -> Option<Instant> {
-        let after = self.timing.hedge?;
-        if self.hedge != Hedge::Unsent || !self.more {
-            return None;
-        }
-        let asked = self.attempts.iter().filter_map(|phase| match phase {
-            Phase::Asking {
-                since,
-                overtaken: false,
-                ..
-            } => Some(deadline(*since, after)),
-            _ => None,
-        });
-        asked.min()
-    }
-
     fn next_deadline(&self) -> Instant {
-        let end = self.ends_at();
-        let race = if self.more && !self.someone_has_the_turn() && !self.hedge_connects() {
-            self.races_at()
-        } else {
-            None
-        };
-        let phases = self.attempts.iter().filter(|_| self.can_leave());
-        let late = phases
+        let may_race = self.more && !self.is_any_active() && !self.hedge_connects();
+        let race = self.races_at().filter(|_| may_race);
+        let asked = self.attempts.iter().filter(|_| self.can_leave());
+        let late = asked
             .clone()
             .filter_map(|phase| Some(phase.late_at(&self.timing)?.0));
-        let patience = self.patience();
-        let silent = phases.clone().filter_map(|phase| match phase {
-            Phase::Asking {
-                since,
-                overtaken: false,
-                ..
-            } => Some(deadline(*since, patience?)),
-            _ => None,
-        });
-        let knock = phases.filter_map(|phase| phase.liveness_at(&self.timing));
-        [race, self.upstream_joins_at(), self.hedges_at()]
-            .into_iter()
-            .flatten()
-            .chain(late)
-            .chain(silent)
-            .chain(knock)
-            .fold(end, Instant::min)
+        let liveness = asked.filter_map(|phase| phase.liveness_at(&self.timing));
+        let once = [race, self.escalates_at()].into_iter().flatten();
+        once.chain(late)
+            .chain(liveness)
+            .fold(self.ends_at(), Instant::min)
     }
 
     fn can_leave(&self) -> bool {

@@ -5,7 +5,7 @@ use super::ranged::Ranged;
 use super::size::SizeSearch;
 use super::source::BlobSource;
 use super::{BlobSpec, Expected, Fetched, PullBody};
-use crate::config::{Timeouts, Verify};
+use crate::config::Verify;
 use crate::http1::{Response, ResponseHead};
 use crate::oci::{ByteRange, ContentRange, Digest, ErrorCode, RangeSpec};
 use crate::relay::blob::multipart::{Framing, Multipart};
@@ -29,18 +29,6 @@ use http::StatusCode;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
 use std::sync::Arc;
 use tokio::time::Instant;
-
-/// The clock for blobs: never hedged; the next is asked beside one who is as silent as a stalled body.
-pub(crate) fn timing(timeouts: &Timeouts) -> Timing {
-    Timing {
-        connect_race: timeouts.connect_race,
-        first_byte: timeouts.first_byte,
-        total: timeouts.total,
-        upstream_joins: None,
-        hedge: None,
-        overtake: Some(timeouts.stall),
-    }
-}
 
 /// Answers a request for a blob.
 pub(crate) async fn answer(
@@ -66,7 +54,7 @@ pub(crate) async fn answer(
         policy: rules.config.failover.harbor_policy,
         request_id: record.request_id(),
     };
-    let timing = timing(&parts.timeouts);
+    let timing = Timing::for_blob(&parts.timeouts);
     // Where several ranges begin, and how many bytes they are, depends on the size.
     let is_of_several = request.ranges.is_some() && request.range().is_none();
     let mut size = known;

@@ -1,6 +1,6 @@
 //! One search for a manifest with all that it teaches: sizes, who answered, denials, and the copy for an outage.
 
-use super::spec::{ManifestSpec, Told, timing};
+use super::spec::{ManifestSpec, Told};
 use crate::config;
 use crate::relay::causes::Tried;
 use crate::relay::context::{Context, Rules};
@@ -10,6 +10,7 @@ use crate::relay::memory::{Manifest, Named};
 use crate::relay::outcome::{Ended, Found, NotFound};
 use crate::relay::rules::{Cause, FinalAnswer};
 use crate::relay::search::Search;
+use crate::relay::timing::Timing;
 use crate::route::Route;
 use crate::telemetry::RequestOutcome;
 use crate::topology::{EndpointId, SourceId};
@@ -221,7 +222,7 @@ async fn search(
         parts.clone(),
         route.clone(),
         Arc::new(spec),
-        timing(&parts.timeouts),
+        Timing::for_document(&parts.timeouts),
     );
     search.run().await
 }

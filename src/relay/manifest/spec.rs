@@ -3,7 +3,7 @@
 use super::proof::{Misfit, Proven, prove};
 use crate::budget::Kind;
 use crate::cache::Trust;
-use crate::config::{HarborPolicy, Timeouts};
+use crate::config::HarborPolicy;
 use crate::exchange::{SourceRequest, SourceResponse};
 use crate::http1::Fields;
 use crate::oci::{Descriptor, Digest, ManifestKinds};
@@ -16,7 +16,6 @@ use crate::relay::quota;
 use crate::relay::response::header_value;
 use crate::relay::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
 use crate::relay::search::FetchSpec;
-use crate::relay::timing::Timing;
 use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
 use bytes::Bytes;
@@ -265,17 +264,5 @@ impl FetchSpec for ManifestSpec {
 
     fn first(&self) -> Option<&EndpointId> {
         self.first.as_ref()
-    }
-}
-
-/// The clock for manifests: upstream joins a slow tier. When another tier is asked beside it, the search says.
-pub(crate) fn timing(timeouts: &Timeouts) -> Timing {
-    Timing {
-        connect_race: timeouts.connect_race,
-        first_byte: timeouts.first_byte,
-        total: timeouts.total,
-        upstream_joins: Some(timeouts.upstream_joins),
-        hedge: None,
-        overtake: None,
     }
 }

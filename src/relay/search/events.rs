@@ -144,7 +144,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         }
     }
 
-    pub(super) fn overdue(&mut self, attempt: AttemptId, late: Late) {
+    pub(super) fn timed_out(&mut self, attempt: AttemptId, late: Late) {
         let Some(candidate) = self.candidate_of(attempt) else {
             return;
         };

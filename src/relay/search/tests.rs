@@ -147,7 +147,7 @@ impl Bench {
     }
 
     fn timing(&self) -> Timing {
-        crate::relay::manifest::timing(&self.parts.timeouts)
+        Timing::for_document(&self.parts.timeouts)
     }
 
     fn search<S: FetchSpec>(&self, spec: S) -> Search<Arc<LiveNetwork>, S> {

@@ -1,5 +1,6 @@
 //! The words of the timing machine: its settings, its orders, and where an attempt stands.
 
+use crate::config::Timeouts;
 use crate::lifecycle::deadline;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -9,16 +10,21 @@ use tokio::time::Instant;
 pub(crate) struct Timing {
     /// The next candidate's connect joins after this.
     pub(crate) connect_race: Duration,
-    /// An attempt without an answer is overdue after this, while another candidate is left.
+    /// An attempt without an answer times out after this, while another candidate is left.
     pub(crate) first_byte: Duration,
     /// The search ends after this.
     pub(crate) total: Duration,
-    /// Upstream is asked as well after this (manifests).
-    pub(crate) upstream_joins: Option<Duration>,
-    /// The next tier is asked as well after this (manifests; one per request).
-    pub(crate) hedge: Option<Duration>,
-    /// The next in order is asked beside one who has been silent for this long (blobs).
-    pub(crate) overtake: Option<Duration>,
+    /// Who is asked as well, and after how long; of two steps that are due the first counts.
+    pub(crate) escalation: [Option<Step>; 2],
+}
+
+/// One step of the escalation: one who is asked has so long before `whom` is asked beside it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) after: Duration,
+    pub(crate) whom: Want,
+    /// How long those have who are asked after that; `None`: the step is taken once.
+    pub(crate) again: Option<Duration>,
 }
 
 /// Which attempt, counted from 0.
@@ -54,8 +60,8 @@ pub(crate) enum Order {
     /// Connect once more to this attempt's address, to see whether anybody is there; then call
     /// `Machine::alive`.
     CheckLiveness(AttemptId),
-    /// It is late: tell health why. It runs on: where nobody is behind its connection, the end of the knock ends it.
-    Overdue { attempt: AttemptId, late: Late },
+    /// It is late: tell health why. It runs on: where nobody is behind its connection, the end of the liveness connect ends it.
+    TimedOut { attempt: AttemptId, late: Late },
     /// Nothing before that time.
     WaitUntil(Instant),
     /// The search is over.
@@ -67,7 +73,7 @@ pub(crate) enum Order {
 pub(crate) enum Late {
     /// The first byte of its answer.
     FirstByte,
-    /// The answer to a knock: its connection's other end may be gone. The knock itself tells health.
+    /// The liveness connect: its connection's other end may be gone. That connect itself tells health.
     Liveness,
 }
 
@@ -89,39 +95,75 @@ pub(super) enum Phase {
     Connecting { since: Instant, raced: bool },
     /// Ready to be asked; `kept`: over a connection of an earlier request.
     Connected { kept: bool },
-    /// The request is on its way; `overtaken`: it runs on beside another; `overdue`: that was said.
+    /// The request is on its way; `superseded`: it runs on beside another; `timed_out`: that was said.
     Asking {
         since: Instant,
-        overtaken: bool,
-        overdue: bool,
+        superseded: bool,
+        timed_out: bool,
         life: Life,
     },
     /// It ended.
     Over,
 }
 
-/// What has become of a search's one hedge.
+/// The tier that is asked beside another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hedge {
-    /// It may still come.
-    Unsent,
-    /// A candidate for it is being looked for.
+    /// There is none: not yet, or no longer.
+    None,
+    /// A candidate is being looked for.
     Ordered,
     /// It is this attempt.
     Sent(AttemptId),
-    /// It failed, or there was nobody for it.
-    Done,
 }
 
 /// Whether the other end of an attempt's connection is known to live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
-    /// It was connected for this search, or it has answered a knock.
+    /// It was connected for this search, or a liveness connect has succeeded.
     Seen,
     /// The connection was kept alive: its other end may be gone.
     Assumed,
-    /// Somebody knocks.
+    /// A liveness connect is under way.
     Checking { since: Instant },
+}
+
+// === impl Timing ===
+
+impl Timing {
+    fn new(timeouts: &Timeouts, escalation: [Option<Step>; 2]) -> Self {
+        Self {
+            connect_race: timeouts.connect_race,
+            first_byte: timeouts.first_byte,
+            total: timeouts.total,
+            escalation,
+        }
+    }
+
+    /// The clock for manifests and lists: upstream joins a slow tier, and so does another tier after a delay that is known when the
+    /// first is asked ([`Machine::hedge_after`](super::Machine::hedge_after)).
+    pub(crate) fn for_document(timeouts: &Timeouts) -> Self {
+        let once = |after, whom| {
+            Some(Step {
+                after,
+                whom,
+                again: None,
+            })
+        };
+        let upstream = once(timeouts.upstream_joins, Want::Upstream);
+        Self::new(timeouts, [upstream, once(Duration::MAX, Want::Tier)])
+    }
+
+    /// The clock for blobs: never hedged; the next is asked beside one who is as silent as a stalled body. What the first has cost is
+    /// not spent on the next again.
+    pub(crate) fn for_blob(timeouts: &Timeouts) -> Self {
+        let next = Step {
+            after: timeouts.stall,
+            whom: Want::Next,
+            again: Some(timeouts.stall.mul_f64(0.5)),
+        };
+        Self::new(timeouts, [Some(next), None])
+    }
 }
 
 // === impl Phase ===
@@ -131,7 +173,7 @@ impl Phase {
     pub(super) fn late_at(&self, timing: &Timing) -> Option<(Instant, Late)> {
         let Self::Asking {
             since,
-            overdue: false,
+            timed_out: false,
             life,
             ..
         } = self
@@ -139,21 +181,21 @@ impl Phase {
             return None;
         };
         let first_byte = (deadline(*since, timing.first_byte), Late::FirstByte);
-        let knock = |since: Instant| deadline(since, timing.connect_race);
+        let alive = |since: Instant| deadline(since, timing.connect_race);
         Some(match life {
-            Life::Checking { since } if knock(*since) < first_byte.0 => {
-                (knock(*since), Late::Liveness)
+            Life::Checking { since } if alive(*since) < first_byte.0 => {
+                (alive(*since), Late::Liveness)
             }
             _ => first_byte,
         })
     }
 
-    /// When somebody is to knock.
+    /// When a liveness connect is due.
     pub(super) fn liveness_at(&self, timing: &Timing) -> Option<Instant> {
         match self {
             Self::Asking {
                 since,
-                overdue: false,
+                timed_out: false,
                 life: Life::Assumed,
                 ..
             } => Some(deadline(*since, timing.connect_race)),

@@ -9,16 +9,34 @@ const BLOB: Timing = Timing {
     connect_race: Duration::from_millis(250),
     first_byte: Duration::from_secs(4),
     total: Duration::from_secs(20),
-    upstream_joins: None,
-    hedge: None,
-    overtake: Some(Duration::from_secs(2)),
+    escalation: [
+        Some(Step {
+            after: Duration::from_secs(2),
+            whom: Want::Next,
+            again: Some(Duration::from_secs(1)),
+        }),
+        None,
+    ],
 };
 
-const MANIFEST: Timing = Timing {
-    upstream_joins: Some(Duration::from_secs(3)),
-    overtake: None,
-    ..BLOB
-};
+const MANIFEST: Timing = hedged_after(Duration::MAX);
+
+const fn hedged_after(delay: Duration) -> Timing {
+    let upstream = Step {
+        after: Duration::from_secs(3),
+        whom: Want::Upstream,
+        again: None,
+    };
+    let tier = Step {
+        after: delay,
+        whom: Want::Tier,
+        again: None,
+    };
+    Timing {
+        escalation: [Some(upstream), Some(tier)],
+        ..BLOB
+    }
+}
 
 struct Clock(Instant);
 
@@ -161,10 +179,7 @@ fn upstream_that_was_asked_in_its_turn_does_not_join_again() {
 #[test]
 fn a_hedge_goes_to_a_tier_once() {
     let clock = Clock::start();
-    let timing = Timing {
-        hedge: Some(Duration::from_millis(500)),
-        ..MANIFEST
-    };
+    let timing = hedged_after(Duration::from_millis(500));
     let mut machine = Machine::new(timing, true, clock.at(0));
     machine.poll(clock.at(0));
     let first = fresh(&mut machine, Role::Tier, true, clock.at(0));
@@ -179,17 +194,17 @@ fn a_hedge_goes_to_a_tier_once() {
 }
 
 #[test]
-fn an_overdue_manifest_is_said_once_and_runs_on() {
+fn a_manifest_that_timed_out_is_said_once_and_runs_on() {
     let clock = Clock::start();
     let mut machine = Machine::new(MANIFEST, false, clock.at(0));
     machine.poll(clock.at(0));
     let silent = fresh(&mut machine, Role::Tier, true, clock.at(0));
     machine.poll(clock.at(0));
-    let overdue = Order::Overdue {
+    let timed_out = Order::TimedOut {
         attempt: silent,
         late: Late::FirstByte,
     };
-    assert_eq!(machine.poll(clock.at(4_000)), overdue);
+    assert_eq!(machine.poll(clock.at(4_000)), timed_out);
     assert_eq!(machine.poll(clock.at(4_000)), Order::Start(Want::Next));
     let next = fresh(&mut machine, Role::Tier, false, clock.at(4_000));
     assert_eq!(machine.poll(clock.at(4_000)), Order::Send(next));
@@ -211,10 +226,7 @@ fn every_course_ends() {
         let timing = match seed % 3 {
             0 => BLOB,
             1 => MANIFEST,
-            _ => Timing {
-                hedge: Some(Duration::from_millis(500)),
-                ..MANIFEST
-            },
+            _ => hedged_after(Duration::from_millis(500)),
         };
         let mut machine = Machine::new(timing, true, clock.at(0));
         let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -265,7 +277,7 @@ fn every_course_ends() {
                         machine.alive(attempt);
                     }
                 }
-                Order::Send(_) | Order::Overdue { .. } => {}
+                Order::Send(_) | Order::TimedOut { .. } => {}
             }
         }
         assert!(ended, "seed {seed} did not end");

@@ -47,7 +47,7 @@ impl Node {
     async fn manifest(self: &Arc<Self>, image: &Arc<Image>, digest: Option<Digest>) -> Option<()> {
         self.parts.hedging.requested(Trust::Trusted);
         let timeouts = &self.parts.timeouts;
-        let timing = crate::relay::manifest::timing(timeouts);
+        let timing = Timing::for_document(timeouts);
         let what = (digest, Asked::Document, timing);
         let found = self.search(image, what, &[]).await?;
         let blobs = image.blobs.iter().map(|(digest, _)| digest);
@@ -71,7 +71,7 @@ impl Node {
             size: None,
             empty: false,
         };
-        let what = (Some(digest), asked, crate::relay::blob::timing(timeouts));
+        let what = (Some(digest), asked, Timing::for_blob(timeouts));
         let mut found = self.search(image, what.clone(), &[]).await?;
         let mut broke = Vec::new();
         let mut part = 1.0;

@@ -4,7 +4,7 @@ use super::*;
 
 /// Two silent addresses and a silent tier behind them cost four seconds, not twelve.
 #[test]
-fn who_is_silent_for_a_blob_is_overtaken_and_the_next_sooner() {
+fn who_is_silent_for_a_blob_is_superseded_and_the_next_sooner() {
     let clock = Clock::start();
     let mut machine = Machine::new(BLOB, true, clock.at(0));
     machine.poll(clock.at(0));
@@ -15,11 +15,11 @@ fn who_is_silent_for_a_blob_is_overtaken_and_the_next_sooner() {
     for at in [2_000, 3_000, 4_000] {
         let asked = clock.at(at);
         if at == 4_000 {
-            let overdue = Order::Overdue {
+            let timed_out = Order::TimedOut {
                 attempt: first,
                 late: Late::FirstByte,
             };
-            assert_eq!(machine.poll(asked), overdue, "health is told");
+            assert_eq!(machine.poll(asked), timed_out, "health is told");
         }
         assert_eq!(machine.poll(asked), Order::Start(Want::Next), "at {at}");
         let last = at == 4_000;
@@ -59,14 +59,14 @@ fn the_silent_one_keeps_its_turn_until_there_is_another() {
 }
 
 #[test]
-fn a_connection_with_nobody_behind_it_ends_with_its_knock() {
+fn a_connection_with_nobody_behind_it_ends_with_its_liveness_connect() {
     let clock = Clock::start();
     let mut machine = Machine::new(BLOB, true, clock.at(0));
     machine.poll(clock.at(0));
     let kept = machine.started(Role::Tier, true, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(kept));
     assert_eq!(machine.poll(clock.at(250)), Order::CheckLiveness(kept));
-    let gone = Order::Overdue {
+    let gone = Order::TimedOut {
         attempt: kept,
         late: Late::Liveness,
     };
@@ -75,7 +75,7 @@ fn a_connection_with_nobody_behind_it_ends_with_its_knock() {
     machine.none_left(Want::Next);
     let order = machine.poll(clock.at(500));
     assert_eq!(order, Order::WaitUntil(clock.at(20_000)));
-    // No answer to the knock's connect within its own limit.
+    // No answer to the liveness connect within its own limit.
     machine.ended(kept);
     assert_eq!(machine.poll(clock.at(2_750)), Order::End(End::Exhausted));
 }
@@ -90,15 +90,15 @@ fn a_tier_that_is_left_is_followed_while_upstream_is_silent_too() {
     assert_eq!(machine.poll(clock.at(3_000)), Order::Start(Want::Upstream));
     let upstream = fresh(&mut machine, Role::Upstream, true, clock.at(3_000));
     assert_eq!(machine.poll(clock.at(3_000)), Order::Send(upstream));
-    let overdue = Order::Overdue {
+    let timed_out = Order::TimedOut {
         attempt: slow,
         late: Late::FirstByte,
     };
-    assert_eq!(machine.poll(clock.at(4_000)), overdue);
+    assert_eq!(machine.poll(clock.at(4_000)), timed_out);
     assert_eq!(machine.poll(clock.at(4_000)), Order::Start(Want::Next));
     let next = fresh(&mut machine, Role::Tier, true, clock.at(4_000));
     assert_eq!(machine.poll(clock.at(4_000)), Order::Send(next));
-    // One at a time: the next one after it only when upstream is overdue as well.
+    // One at a time: the next one after it only when upstream has timed out as well.
     assert_eq!(
         machine.poll(clock.at(4_000)),
         Order::WaitUntil(clock.at(7_000))

@@ -7,7 +7,7 @@ use super::*;
 use crate::cache::Trust;
 use crate::health::fixture::{Judge, endpoint, tier, upstream};
 use crate::relay::rules::Scope;
-use crate::relay::timing::{End, Timing};
+use crate::relay::timing::{End, Step, Timing, Want};
 use crate::topology::{Failure, InFlight, Outcome};
 use search::Search;
 use std::collections::HashMap;
@@ -17,14 +17,25 @@ const BLOB: Timing = Timing {
     connect_race: Duration::from_millis(250),
     first_byte: Duration::from_secs(4),
     total: Duration::from_secs(20),
-    upstream_joins: None,
-    hedge: None,
-    overtake: Some(Duration::from_secs(2)),
+    escalation: [
+        Some(Step {
+            after: Duration::from_secs(2),
+            whom: Want::Next,
+            again: Some(Duration::from_secs(1)),
+        }),
+        None,
+    ],
 };
 
 const MANIFEST: Timing = Timing {
-    upstream_joins: Some(Duration::from_secs(3)),
-    overtake: None,
+    escalation: [
+        Some(Step {
+            after: Duration::from_secs(3),
+            whom: Want::Upstream,
+            again: None,
+        }),
+        None,
+    ],
     ..BLOB
 };
 
@@ -233,7 +244,8 @@ impl World {
             }
         }
         let serves = |endpoint: &EndpointId| manners[endpoint] == Manner::Serves;
-        let in_time = timing.overtake.is_some() || end != Some(End::OutOfTime);
+        let blob = matches!(timing.escalation, [Some(step), _] if step.whom == Want::Next);
+        let in_time = blob || end != Some(End::OutOfTime);
         if in_time && there.iter().any(serves) {
             assert!(found, "{who}");
         }

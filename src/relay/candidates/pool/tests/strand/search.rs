@@ -66,7 +66,7 @@ impl<'a> Search<'a> {
                         self.machine.alive(attempt);
                     }
                 }
-                Order::Overdue { attempt, .. } => {
+                Order::TimedOut { attempt, .. } => {
                     if let Some(candidate) = self.attempts[attempt].candidate.clone() {
                         let silent = Outcome::Hard(Failure::Timeout);
                         self.world.judge.learns(&candidate.endpoint, silent, now);

@@ -1,0 +1,119 @@
+//! The escalation of a search: who is asked beside those who are silent, and when. Whoever is asked has the time of each step; a step
+//! that is due supersedes everybody who is active.
+
+use super::Machine;
+use super::terms::{Hedge, Order, Phase, Step, Want};
+use crate::lifecycle::deadline;
+use std::time::Duration;
+use tokio::time::Instant;
+
+impl Machine {
+    /// Takes the first step that is due.
+    pub(super) fn escalate(&mut self, now: Instant) -> Option<Order> {
+        let due = |step: &Option<Step>| {
+            let at = step.and_then(|step| self.step_at(step));
+            at.is_some_and(|at| now >= at)
+        };
+        let due = self.escalation.iter().position(due)?;
+        let slot = self.escalation.get_mut(due)?;
+        let step = slot.take()?;
+        *slot = step.again.map(|after| Step { after, ..step });
+        self.supersede_active();
+        match step.whom {
+            // In their order: one who is connected already, or the next candidate.
+            Want::Next => return None,
+            Want::Tier => self.hedge = Hedge::Ordered,
+            Want::Upstream => self.joined = true,
+        }
+        Some(Order::Start(step.whom))
+    }
+
+    /// When a step is due, as things stand. Upstream joins by the search's time, the others by that of who is asked; tiers and others
+    /// only while there are any.
+    fn step_at(&self, step: Step) -> Option<Instant> {
+        let asked_since = match step.whom {
+            Want::Upstream => Some(self.began),
+            Want::Tier if self.more => self.active_since(),
+            Want::Next if self.can_leave() => self.active_since(),
+            Want::Tier | Want::Next => None,
+        };
+        asked_since.map(|since| deadline(since, step.after))
+    }
+
+    /// When the next step is due.
+    pub(super) fn escalates_at(&self) -> Option<Instant> {
+        let steps = self.escalation.iter().flatten();
+        steps.filter_map(|step| self.step_at(*step)).min()
+    }
+
+    /// How long those who are asked now have before a tier is asked beside them; `None`: for ever. No longer of interest where one
+    /// has been asked so.
+    pub(crate) fn hedge_after(&mut self, delay: Option<Duration>) {
+        let steps = self.escalation.iter_mut().flatten();
+        for step in steps.filter(|step| step.whom == Want::Tier) {
+            step.after = delay.unwrap_or(Duration::MAX);
+        }
+    }
+
+    /// How long one who is asked may be silent until the next is asked beside it; `None`: that is not a matter of time alone.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let mut steps = self.escalation.iter().flatten();
+        let next = steps.find(|step| step.whom == Want::Next);
+        next.map(|step| step.after)
+    }
+
+    /// Upstream does not join: it is asked in its turn, or there is none.
+    pub(super) fn forget_upstream(&mut self) {
+        for slot in &mut self.escalation {
+            *slot = slot.filter(|step| step.whom != Want::Upstream);
+        }
+    }
+
+    /// Since when those who are active have been asked.
+    fn active_since(&self) -> Option<Instant> {
+        let since = self.attempts.iter().filter_map(|phase| match phase {
+            Phase::Asking {
+                since,
+                superseded: false,
+                ..
+            } => Some(*since),
+            _ => None,
+        });
+        since.min()
+    }
+
+    pub(super) fn is_any_active(&self) -> bool {
+        self.active_since().is_some()
+    }
+
+    pub(super) fn supersede_active(&mut self) {
+        for phase in &mut self.attempts {
+            if let Phase::Asking { superseded, .. } = phase {
+                *superseded = true;
+            }
+        }
+    }
+
+    /// Nobody joined: those who were superseded for a joiner's sake are active again.
+    pub(super) fn reactivate(&mut self) {
+        for phase in &mut self.attempts {
+            if let Phase::Asking {
+                superseded,
+                timed_out: false,
+                ..
+            } = phase
+            {
+                *superseded = false;
+            }
+        }
+    }
+
+    /// A hedge's connect is on its way while another is being asked: nobody has to race it.
+    pub(super) fn hedge_connects(&self) -> bool {
+        let Hedge::Sent(hedge) = self.hedge else {
+            return false;
+        };
+        let connecting = matches!(self.attempts.get(hedge), Some(Phase::Connecting { .. }));
+        connecting && !self.joined && self.unanswered().next().is_some()
+    }
+}
