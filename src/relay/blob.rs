@@ -29,8 +29,8 @@ use crate::relay::outcome::Rejection;
 use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
 use bytes::Bytes;
-use http::Method;
 use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::{Method, StatusCode};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -46,8 +46,6 @@ pub(crate) struct BlobSpec {
     range: Option<RangeSpec>,
     expected: Expected,
     head: bool,
-    /// The size is asked for by GET: upstream forbids HEAD.
-    by_get: bool,
     policy: HarborPolicy,
     request_id: Arc<str>,
 }
@@ -96,7 +94,6 @@ impl BlobSpec {
             range: None,
             expected: Expected::of(blob, None),
             head: false,
-            by_get: false,
             policy: HarborPolicy::Next,
             request_id: "1".into(),
         }
@@ -135,27 +132,15 @@ impl BlobSpec {
         self.range.filter(|range| *range != WHOLE)
     }
 
-    /// As [`Self::part`], of a source: to a HEAD there are no ranges (RFC 9110, 14.2).
-    fn part_at(&self, source: &SourceId) -> Option<RangeSpec> {
-        self.part().filter(|_| !self.asks_by_head(source))
-    }
-
-    /// The same, by GET.
-    fn by_get(&self) -> Self {
-        Self {
-            by_get: true,
-            ..self.clone()
-        }
-    }
-
     /// HEAD of a blob is answered 404 by Harbor for what it has not cached yet (harbor-facts 0.5).
     fn asks_by_head(&self, source: &SourceId) -> bool {
-        self.head && !self.by_get && matches!(source, SourceId::Upstream(_))
+        self.head && matches!(source, SourceId::Upstream(_))
     }
 
-    fn asked(&self, source: &SourceId, size: Option<u64>) -> Asked {
+    /// To a HEAD there are no ranges (RFC 9110, 14.2).
+    fn asked(&self, is_head: bool, size: Option<u64>) -> Asked {
         Asked::Blob {
-            range: self.part_at(source),
+            range: self.part().filter(|_| !is_head),
             size,
             empty: self.digest.is_of_nothing(),
         }
@@ -164,12 +149,12 @@ impl BlobSpec {
     fn wrong(&self, endpoint: &EndpointId, detail: &str) -> Rejection {
         let what = (self.expected.blob(), &self.digest);
         self.parts.wrong_bytes(endpoint, what, self.trust, detail);
-        Rejection::Leave {
-            scope: Scope::Address,
-            outcome: Outcome::Soft(Failure::Content),
-            cause: Cause::WrongDigest,
-            detail: detail.to_owned(),
-        }
+        Rejection::leave(
+            Scope::Address,
+            Outcome::Soft(Failure::Content),
+            Cause::WrongDigest,
+            detail,
+        )
     }
 
     /// How many bytes must come from the source, those to skip included.
@@ -209,7 +194,13 @@ impl BlobSpec {
                     read = read.saturating_add(data.len() as u64);
                     ready.push_back(data);
                 }
-                Some(Err(error)) => return Err(broken(error.failure, error.detail)),
+                Some(Err(error)) => {
+                    return Err(Rejection::broken(
+                        Scope::Address,
+                        error.failure,
+                        error.detail,
+                    ));
+                }
                 None => {
                     ended = true;
                     break;
@@ -217,17 +208,21 @@ impl BlobSpec {
             }
         }
         if ended && read == 0 && due.total != Some(0) && !self.digest.is_of_nothing() {
-            return Err(Rejection::Leave {
-                scope: Scope::Tier,
-                outcome: Outcome::Success,
-                cause: Cause::ColdCascade,
-                detail: "an empty body".to_owned(),
-            });
+            return Err(Rejection::leave(
+                Scope::Tier,
+                Outcome::Success,
+                Cause::ColdCascade,
+                "an empty body",
+            ));
         }
         let is_short = ended && needed.is_some_and(|needed| read < needed);
         if is_short && self.part().is_some() {
             return Err(if tells_total {
-                broken(Failure::Reset, format!("the body ended after {read} bytes"))
+                Rejection::broken(
+                    Scope::Address,
+                    Failure::Reset,
+                    format!("the body ended after {read} bytes"),
+                )
             } else {
                 unexpected(format!(
                     "{read} bytes, and its size is only known from a manifest"
@@ -239,14 +234,18 @@ impl BlobSpec {
             ready.iter().for_each(|chunk: &Bytes| hasher.update(chunk));
             if hasher.finish() != self.digest {
                 return Err(if seen.encoded {
-                    Rejection::Leave {
-                        scope: Scope::Tier,
-                        outcome: Outcome::Neutral,
-                        cause: Cause::Unusable,
-                        detail: "its Content-Encoding says what its bytes are".to_owned(),
-                    }
+                    Rejection::leave(
+                        Scope::Tier,
+                        Outcome::Neutral,
+                        Cause::Unusable,
+                        "its Content-Encoding says what its bytes are",
+                    )
                 } else if is_short || body.is_unannounced() {
-                    broken(Failure::Reset, format!("the body ended after {read} bytes"))
+                    Rejection::broken(
+                        Scope::Address,
+                        Failure::Reset,
+                        format!("the body ended after {read} bytes"),
+                    )
                 } else {
                     self.wrong(endpoint, "the bytes do not fit the digest")
                 });
@@ -289,31 +288,31 @@ fn unexpected(detail: String) -> Rejection {
     }
 }
 
-fn broken(failure: Failure, detail: String) -> Rejection {
-    Rejection::Leave {
-        scope: Scope::Address,
-        outcome: Outcome::Hard(failure),
-        cause: Cause::Failed(failure),
-        detail,
-    }
-}
-
 impl FetchSpec for BlobSpec {
     type Good = Fetched;
 
     fn request(&self, leg: &Leg, source: &Source) -> SourceRequest {
-        let method = match self.asks_by_head(&source.id) {
-            true => Method::HEAD,
-            false => Method::GET,
+        let range = self.part().map(|range| range.header());
+        let (method, range) = match self.asks_by_head(&source.id) {
+            true => (Method::HEAD, None),
+            false => (Method::GET, range),
         };
         head::request(
             leg,
             ("/blobs/", self.digest.as_str()),
             method,
             HeaderValue::from_static("*/*"),
-            self.part_at(&source.id).map(|range| range.header()),
+            range,
             (&self.request_id, self.trust),
         )
+    }
+
+    fn by_get(&self, request: SourceRequest) -> SourceRequest {
+        SourceRequest {
+            method: Method::GET,
+            range: self.part().map(|range| range.header()),
+            ..request
+        }
     }
 
     async fn examine(
@@ -323,11 +322,8 @@ impl FetchSpec for BlobSpec {
         answer: SourceResponse,
     ) -> Result<Fetched, Rejection> {
         let seen = head::of(&answer);
-        if self.asks_by_head(&endpoint.source) && seen.status == 403 {
-            return Err(head::forbidden());
-        }
         let size = self.expected.judging(endpoint, &seen, &self.parts.sizes);
-        let asked = self.asked(&endpoint.source, size);
+        let asked = self.asked(answer.head, size);
         match judge(asked, authority, self.policy, &seen) {
             Verdict::Use(due) if self.head => {
                 if seen.status == 206 {
@@ -336,12 +332,12 @@ impl FetchSpec for BlobSpec {
                     lifecycle::spawn_detached("drain", async move { body.drain_small().await });
                 }
                 let total = due.total.filter(|_| size.is_some() || !seen.encoded);
-                total.map(Fetched::Size).ok_or(Rejection::Leave {
-                    scope: Scope::Tier,
-                    outcome: Outcome::Success,
-                    cause: Cause::WrongLength,
-                    detail: "no length was told".to_owned(),
-                })
+                total.map(Fetched::Size).ok_or(Rejection::leave(
+                    Scope::Tier,
+                    Outcome::Success,
+                    Cause::WrongLength,
+                    "no length was told",
+                ))
             }
             Verdict::Use(due) => self.begin(endpoint, answer, due, &seen).await,
             verdict => Err(head::rejection(verdict, answer).await),
@@ -354,5 +350,10 @@ impl FetchSpec for BlobSpec {
 
     fn trust(&self) -> Trust {
         self.trust
+    }
+
+    /// There are registries, and filters before them, that take GET alone: a 403 to HEAD says nothing until GET was tried.
+    fn is_too_little(&self, answer_to_head: &SourceResponse) -> bool {
+        answer_to_head.status == StatusCode::FORBIDDEN
     }
 }

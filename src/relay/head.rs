@@ -92,16 +92,6 @@ pub(crate) fn of<B>(answer: &SourceResponse<B>) -> Head {
     }
 }
 
-/// There are registries, and filters before them, that take GET alone: a 403 to HEAD says nothing until GET was tried.
-pub(crate) fn forbidden() -> Rejection {
-    Rejection::Leave {
-        scope: Scope::Tier,
-        outcome: Outcome::Neutral,
-        cause: Cause::Unusable,
-        detail: "status 403 to HEAD".to_owned(),
-    }
-}
-
 /// Turns a verdict that is no use into a rejection with the words for people; reads a denial's reason.
 pub(crate) async fn rejection(verdict: Verdict, answer: SourceResponse) -> Rejection {
     let status = answer.status;
@@ -148,12 +138,7 @@ pub(crate) async fn rejection(verdict: Verdict, answer: SourceResponse) -> Rejec
             scope,
             outcome,
             cause,
-        } => Rejection::Leave {
-            scope,
-            outcome,
-            cause,
-            detail,
-        },
+        } => Rejection::leave(scope, outcome, cause, detail),
         Verdict::End(FinalAnswer::Denied) if !is_of_repository => Rejection::End {
             answer: FinalAnswer::Withheld,
             outcome: of_no,
@@ -164,12 +149,7 @@ pub(crate) async fn rejection(verdict: Verdict, answer: SourceResponse) -> Rejec
             outcome: of_no,
             detail,
         },
-        Verdict::Use(_) => Rejection::Leave {
-            scope: Scope::Tier,
-            outcome: Outcome::Success,
-            cause: Cause::Unusable,
-            detail,
-        },
+        Verdict::Use(_) => Rejection::leave(Scope::Tier, Outcome::Success, Cause::Unusable, detail),
     }
 }
 

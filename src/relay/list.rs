@@ -78,12 +78,8 @@ impl FetchSpec for ListSpec {
         let Verdict::Use(_) = verdict else {
             return Err(head::rejection(verdict, answer).await);
         };
-        let useless = |why: &str| Rejection::Leave {
-            scope: Scope::Tier,
-            outcome: Outcome::Neutral,
-            cause: Cause::WrongContent,
-            detail: why.to_owned(),
-        };
+        let useless =
+            |why: &str| Rejection::leave(Scope::Tier, Outcome::Neutral, Cause::WrongContent, why);
         let memory = (self.limit, &self.budget, Kind::Lists);
         let body = read_whole(answer.body, memory, seen.encoded, useless).await?;
         let fields = answer.fields;
@@ -136,15 +132,21 @@ pub(crate) async fn answer(
         Timing::for_document(&parts.timeouts),
     );
     let ended = search.run().await;
-    record.searched(&ended);
-    let found = match ended.found() {
+    record.searched(&ended.log);
+    let found = match ended.result {
         Ok(found) => found,
-        Err(missing) => {
+        Err(nothing) => {
             let unknown = match request.kind {
                 ResourceKind::Referrers(_) => ErrorCode::ManifestUnknown,
                 _ => ErrorCode::NameUnknown,
             };
-            return not_served(&missing, (&what, unknown), (parts, &route), request, record);
+            return not_served(
+                (&nothing, &ended.log),
+                (&what, unknown),
+                (parts, &route),
+                request,
+                record,
+            );
         }
     };
     record.served_by(&found.endpoint);

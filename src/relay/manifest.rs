@@ -8,7 +8,7 @@ mod spec;
 use super::causes;
 use super::fetched::{FetchKey, Served};
 use super::memory::{CONTENT_DIGEST, Image, Manifest};
-use super::outcome::Ended;
+use super::outcome::AttemptLog;
 use super::record::RequestRecord;
 use super::stale::StaleManifest;
 use crate::oci::{ErrorCode, ManifestKinds, Reference};
@@ -74,7 +74,7 @@ pub(crate) async fn answer(
     } else {
         asking.search().await
     };
-    record.searched(&fetched);
+    record.searched(&fetched.log);
     match &fetched.result {
         Ok(Served::Whole(manifest, outcome)) => {
             let address = manifest.spelled.address.clone();
@@ -99,7 +99,7 @@ pub(crate) async fn answer(
                 .and(Full::empty(record))
         }
         Ok(Served::Stale(manifest)) => {
-            say_stale(parts, &wish, manifest, &fetched);
+            say_stale(parts, &wish, manifest, &fetched.log);
             respond(
                 Content::from(manifest),
                 request,
@@ -107,19 +107,25 @@ pub(crate) async fn answer(
                 record,
             )
         }
-        Err(_) => {
+        Err(nothing) => {
             let what = (&*wish.image.to_string(), ErrorCode::ManifestUnknown);
-            not_served(&fetched, what, (parts, &asking.route), request, record)
+            not_served(
+                (nothing, &fetched.log),
+                what,
+                (parts, &asking.route),
+                request,
+                record,
+            )
         }
     }
 }
 
 /// Counts an answer from disk, and says it once per image and minute.
-fn say_stale(parts: &Context, wish: &FetchKey, manifest: &StaleManifest, fetched: &Ended<Served>) {
+fn say_stale(parts: &Context, wish: &FetchKey, manifest: &StaleManifest, log: &AttemptLog) {
     parts.sinks.metrics.stale_served();
     if parts.stale.is_news(&wish.image, Instant::now()) {
         let image = &wish.image;
-        let reason = causes::message("no source could serve it", &fetched.tried);
+        let reason = causes::message("no source could serve it", &log.tried);
         let age = human_duration(manifest.age);
         parts.sinks.journal.event(StateChange {
             event: EventName::StaleServed,

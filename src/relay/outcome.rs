@@ -4,7 +4,6 @@ use crate::lifecycle::Panicked;
 use crate::relay::causes::{self, Tried};
 use crate::relay::rules::{Cause, FinalAnswer, Scope};
 use crate::topology::{EndpointId, Failure, InFlight, Outcome};
-use std::convert::Infallible;
 
 /// Why an answer is no good.
 #[derive(Debug)]
@@ -29,6 +28,12 @@ pub(crate) enum Rejection {
 pub(crate) struct Ended<T> {
     /// What was found.
     pub(crate) result: Result<T, NotFound>,
+    pub(crate) log: AttemptLog,
+}
+
+/// What was tried on the way to a search's end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AttemptLog {
     /// Everybody who did not serve.
     pub(crate) tried: Vec<Tried>,
     /// Requests sent and connects begun.
@@ -60,29 +65,46 @@ pub(crate) enum NotFound {
     Failed,
 }
 
+// === impl Rejection ===
+
+impl Rejection {
+    pub(crate) fn leave(
+        scope: Scope,
+        outcome: Outcome,
+        cause: Cause,
+        detail: impl Into<String>,
+    ) -> Self {
+        let detail = detail.into();
+        Self::Leave {
+            scope,
+            outcome,
+            cause,
+            detail,
+        }
+    }
+
+    /// It broke: this address is left, and health is told.
+    pub(crate) fn broken(scope: Scope, failure: Failure, detail: impl Into<String>) -> Self {
+        let (outcome, cause) = (Outcome::Hard(failure), Cause::Failed(failure));
+        Self::leave(scope, outcome, cause, detail)
+    }
+}
+
 // === impl Ended ===
 
 impl<T> Ended<T> {
     /// The search itself panicked.
     pub(crate) fn broken(panicked: &Panicked) -> Self {
+        let tried = Tried {
+            endpoint: None,
+            label: "harbor-pilot".to_owned(),
+            cause: Cause::Failed(Failure::Internal),
+            detail: panicked.to_string(),
+        };
         Self {
             result: Err(NotFound::Failed),
-            tried: vec![Tried {
-                endpoint: None,
-                label: "harbor-pilot".to_owned(),
-                cause: Cause::Failed(Failure::Internal),
-                detail: panicked.to_string(),
-            }],
-            attempts: 0,
-            generation: 0,
+            log: AttemptLog::default().and(tried),
         }
-    }
-
-    /// Whether all that failed last was upstream's answer to HEAD: GET may tell more.
-    pub(crate) fn head_was_of_no_use(&self) -> bool {
-        let last = self.tried.last();
-        matches!(self.result, Err(NotFound::Failed))
-            && last.is_some_and(|last| last.label == "upstream" && last.cause == Cause::Unusable)
     }
 
     /// Whether what was wanted is nowhere, or not as its manifest said: upstream's word, or that of everybody where each of
@@ -94,69 +116,42 @@ impl<T> Ended<T> {
             Err(NotFound::Failed) => {
                 let says_no =
                     |tried: &Tried| matches!(tried.cause, Cause::NotFound | Cause::WrongLength);
-                self.tried.iter().any(says_no) && !self.is_outage()
+                self.log.tried.iter().any(says_no) && !self.log.is_outage()
             }
         }
     }
+}
 
+// === impl AttemptLog ===
+
+impl AttemptLog {
     /// Whether somebody could not be asked.
     pub(crate) fn is_outage(&self) -> bool {
         self.tried.iter().any(|tried| tried.cause.is_outage())
     }
 
-    /// What was found, or the end of a search that found nothing.
-    pub(crate) fn found(self) -> Result<T, Ended<Infallible>> {
-        let Self {
-            result,
-            tried,
-            attempts,
-            generation,
-        } = self;
-        result.map_err(|nothing| Ended {
-            result: Err(nothing),
-            tried,
-            attempts,
-            generation,
-        })
-    }
-
-    /// What is made of the result; the rest stays.
-    pub(crate) fn map<U>(
-        self,
-        with: impl FnOnce(Result<T, NotFound>) -> Result<U, NotFound>,
-    ) -> Ended<U> {
-        Ended {
-            result: with(self.result),
-            tried: self.tried,
-            attempts: self.attempts,
-            generation: self.generation,
-        }
-    }
-
-    /// What came of this and of what was asked after it.
-    pub(crate) fn then(&self, result: Result<T, NotFound>, tried: &[Tried], attempts: u32) -> Self {
+    /// What was tried after it as well.
+    pub(crate) fn then(&self, later: &Self) -> Self {
         Self {
-            result,
-            tried: [&self.tried, tried].concat(),
-            attempts: self.attempts.saturating_add(attempts),
-            generation: self.generation,
+            tried: [self.tried.as_slice(), &later.tried].concat(),
+            attempts: self.attempts.saturating_add(later.attempts),
+            generation: self.generation.max(later.generation),
         }
+    }
+
+    /// One more who did not serve.
+    pub(crate) fn and(mut self, tried: Tried) -> Self {
+        self.tried.push(tried);
+        self
     }
 
     /// Who did not serve and why, and whose word ended it.
-    pub(crate) fn story(&self) -> String {
+    pub(crate) fn story(&self, nothing: &NotFound) -> String {
         let mut story = causes::story(&self.tried);
-        if let Err(NotFound::Final { by, detail, .. }) = &self.result {
+        if let NotFound::Final { by, detail, .. } = nothing {
             let separator = if story.is_empty() { "" } else { "; " };
             story.extend([separator, by, ": ", detail]);
         }
         story
-    }
-
-    /// The second search's end, with the story of both.
-    pub(crate) fn after(mut self, first: Self) -> Self {
-        self.tried.splice(0..0, first.tried);
-        self.attempts = self.attempts.saturating_add(first.attempts);
-        self
     }
 }

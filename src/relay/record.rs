@@ -2,7 +2,7 @@
 //! lets it go, however that comes about.
 
 use super::causes;
-use super::outcome::Ended;
+use super::outcome::AttemptLog;
 use crate::metrics::Metrics;
 use crate::oci::RegistryName;
 use crate::telemetry::{AccessRecord, Journal, RequestOutcome, Text};
@@ -93,11 +93,11 @@ impl RequestRecord {
     }
 
     /// How the search went.
-    pub(crate) fn searched<T>(&mut self, ended: &Ended<T>) {
+    pub(crate) fn searched(&mut self, log: &AttemptLog) {
         self.edit(|record| {
-            record.attempts = record.attempts.saturating_add(ended.attempts);
-            record.generation = ended.generation;
-            record.error = causes::story(&ended.tried);
+            record.attempts = record.attempts.saturating_add(log.attempts);
+            record.generation = log.generation;
+            record.error = causes::story(&log.tried);
         });
     }
 

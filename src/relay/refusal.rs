@@ -4,7 +4,7 @@
 
 use super::causes::{self, Tried};
 use super::context::Context;
-use super::outcome::{Ended, NotFound as Nothing};
+use super::outcome::{AttemptLog, NotFound as Nothing};
 use super::record::RequestRecord;
 use super::request::PullRequest;
 use super::response::{Answered, Full, head_of, header_value, marked};
@@ -73,17 +73,17 @@ pub(crate) fn not_routed(refused: &Refusal, head: bool, record: RequestRecord) -
 
 /// The answer where a search found nothing. `what` was wanted, for people: `docker.io/library/app:1`; `unknown`: the code for what
 /// does not exist.
-pub(crate) fn not_served<T>(
-    ended: &Ended<T>,
+pub(crate) fn not_served(
+    (nothing, log): (&Nothing, &AttemptLog),
     (what, unknown): (&str, ErrorCode),
     (parts, route): (&Context, &Route),
     request: &PullRequest,
     record: RequestRecord,
 ) -> Answered {
     use RequestOutcome::{Failed, NotFound, Refused, Served};
-    let all_tried = |prefix: &str| causes::message(prefix, &ended.tried);
-    let (status, code, message, outcome) = match &ended.result {
-        Err(Nothing::Final { answer, by, detail }) => {
+    let all_tried = |prefix: &str| causes::message(prefix, &log.tried);
+    let (status, code, message, outcome) = match nothing {
+        Nothing::Final { answer, by, detail } => {
             let (status, code, message, outcome) = match answer {
                 FinalAnswer::NotFound => (404, unknown, format!("not found at {by}"), NotFound),
                 FinalAnswer::Denied | FinalAnswer::Withheld => {
@@ -118,7 +118,7 @@ pub(crate) fn not_served<T>(
             };
             (status, code, format!("{what}: {message}"), outcome)
         }
-        _ if is_at_no_tier(route, &parts.snapshots.borrow(), &ended.tried) => {
+        _ if is_at_no_tier(route, &parts.snapshots.borrow(), &log.tried) => {
             let why = "no healthy tier has it, and the registry may not be asked directly";
             (404, unknown, all_tried(&format!("{what}: {why}")), NotFound)
         }

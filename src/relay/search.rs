@@ -16,7 +16,7 @@ pub(crate) use spec::FetchSpec;
 use super::candidates::{Candidate, Candidates, Pick};
 use super::causes::{Tried, without_addresses};
 use super::network::{LiveNetwork, Network};
-use super::outcome::{Ended, Found, NotFound, Rejection};
+use super::outcome::{AttemptLog, Ended, Found, NotFound, Rejection};
 use super::rules::{Authority, Cause, FinalAnswer};
 use super::timing::{AttemptId, End, Machine, Order, Role, Timing, Want};
 use crate::lifecycle::contained;
@@ -363,9 +363,11 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     fn ended(&mut self, result: Result<Found<S::Good>, NotFound>) -> Ended<Found<S::Good>> {
         Ended {
             result,
-            tried: std::mem::take(&mut self.tried),
-            attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
-            generation: self.candidates.generation(),
+            log: AttemptLog {
+                tried: std::mem::take(&mut self.tried),
+                attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
+                generation: self.candidates.generation(),
+            },
         }
     }
 }

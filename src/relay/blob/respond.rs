@@ -50,7 +50,6 @@ pub(crate) async fn answer(
         range: None,
         expected: Expected::of(content, known),
         head: true,
-        by_get: false,
         policy: rules.config.failover.harbor_policy,
         request_id: record.request_id(),
     };
@@ -98,32 +97,35 @@ pub(crate) async fn answer(
     }
     let search = Search::new(parts.clone(), route.clone(), Arc::new(spec.clone()), timing);
     let ended = search.run().await;
-    record.searched(&ended);
-    let found = match ended.found() {
+    record.searched(&ended.log);
+    let is_nowhere = ended.is_nowhere();
+    let found = match ended.result {
         Ok(found) => found,
-        Err(missing) => {
-            if missing.is_nowhere() {
+        Err(nothing) => {
+            if is_nowhere {
                 let content = (spec.expected().blob(), spec.trust);
                 parts.is_nowhere(content);
             }
-            let missing = missing.map(|nothing| {
-                nothing.map_err(|nothing| {
-                    parts.remember_denial((&route, request.trust), denied, nothing)
-                })
-            });
-            if let (
-                Err(NotFound::Final {
+            let nothing = parts.remember_denial((&route, request.trust), denied, nothing);
+            let is_beyond = matches!(
+                nothing,
+                NotFound::Final {
                     answer: FinalAnswer::RangeNotSatisfiable,
                     ..
-                }),
-                Some(size),
-            ) = (&missing.result, size)
-            {
+                }
+            );
+            if let (true, Some(size)) = (is_beyond, size) {
                 return range_not_satisfiable(size, record).map(PullBody::Full);
             }
             let what = (&*what, ErrorCode::BlobUnknown);
-            return not_served(&missing, what, (parts, &route), request, record)
-                .map(PullBody::Full);
+            let answer = not_served(
+                (&nothing, &ended.log),
+                what,
+                (parts, &route),
+                request,
+                record,
+            );
+            return answer.map(PullBody::Full);
         }
     };
     let outcome = head::outcome(&route, &found.endpoint, found.first_choice);

@@ -7,8 +7,7 @@ use crate::oci::ErrorCode;
 use crate::relay::context::Context;
 use crate::relay::head;
 use crate::relay::memory::Size;
-use crate::relay::outcome::Ended;
-use crate::relay::outcome::{Found, NotFound};
+use crate::relay::outcome::{Ended, Found, NotFound};
 use crate::relay::record::RequestRecord;
 use crate::relay::refusal::not_served;
 use crate::relay::request::PullRequest;
@@ -54,15 +53,21 @@ impl SizeSearch {
                 )
             }
         };
-        record.searched(&told);
+        record.searched(&told.log);
         match &told.result {
             Ok(size) => {
                 record.served_by(&size.endpoint);
                 Ok((size.clone(), record))
             }
-            Err(_) => {
+            Err(nothing) => {
                 let (what, of) = ((what, ErrorCode::BlobUnknown), (&*parts, &*self.route));
-                Err(Box::new(not_served(&told, what, of, request, record)))
+                Err(Box::new(not_served(
+                    (nothing, &told.log),
+                    what,
+                    of,
+                    request,
+                    record,
+                )))
             }
         }
     }
@@ -86,15 +91,11 @@ impl SizeSearch {
         let parts = &self.parts;
         let trust = self.spec.trust;
         let (route, denied) = parts.without_denied(self.route.clone());
-        let search = |spec: BlobSpec| {
-            Search::new(parts.clone(), route.clone(), Arc::new(spec), self.timing).run()
-        };
-        let mut ended = search(self.spec.clone()).await;
-        if ended.head_was_of_no_use() {
-            ended = Box::pin(search(self.spec.by_get())).await.after(ended);
-        }
+        let spec = Arc::new(self.spec.clone());
+        let search = Search::new(parts.clone(), route.clone(), spec, self.timing);
+        let ended = search.run().await;
         let is_nowhere = ended.is_nowhere();
-        ended.map(|result| match result {
+        let result = match ended.result {
             Ok(Found {
                 good: Fetched::Size(bytes),
                 endpoint,
@@ -121,6 +122,8 @@ impl SizeSearch {
                 }
                 Err(parts.remember_denial((&route, trust), denied, nothing))
             }
-        })
+        };
+        let log = ended.log;
+        Ended { result, log }
     }
 }

@@ -7,11 +7,9 @@ use crate::lifecycle::{self, deadline};
 use crate::oci::Digest;
 use crate::relay::causes::Tried;
 use crate::relay::context::{Context, Rules};
-use crate::relay::fetched::FetchKey;
-use crate::relay::fetched::Served;
+use crate::relay::fetched::{FetchKey, Served};
 use crate::relay::memory::{Image, Manifest};
-use crate::relay::outcome::Ended;
-use crate::relay::outcome::NotFound;
+use crate::relay::outcome::{AttemptLog, Ended, NotFound};
 use crate::relay::rules::{Cause, FinalAnswer};
 use crate::route::Route;
 use crate::telemetry::RequestOutcome;
@@ -32,6 +30,10 @@ pub(super) struct Asking {
     pub(super) wish: Arc<FetchKey>,
     /// The number that goes upstream is that of the first who asks.
     pub(super) request_id: Arc<str>,
+}
+
+fn ended(result: Result<Served, NotFound>, log: AttemptLog) -> Arc<Ended<Served>> {
+    Arc::new(Ended { result, log })
 }
 
 // === impl Asking ===
@@ -115,7 +117,7 @@ impl Asking {
             whole.has_size(&kept);
             // Whoever told the digest has answered for the tag.
             let served = Served::Whole(Arc::new(kept.told_by(endpoint)), *outcome);
-            return Arc::new(headed.then(Ok(served), &[], 0));
+            return ended(Ok(served), headed.log.clone());
         }
         if matches!(endpoint.source, SourceId::Upstream(_)) {
             // The tiers have had their turn with the HEAD.
@@ -126,15 +128,15 @@ impl Asking {
         // One request has one limit, however many searches it takes (design P6).
         let rest = self.by_digest_or_tag(&headed, &whole, (digest, *outcome));
         let until = deadline(began, self.parts.timeouts.total);
-        let ended = tokio::time::timeout_at(until, rest).await;
-        ended.unwrap_or_else(|_| {
+        let rest = tokio::time::timeout_at(until, rest).await;
+        rest.unwrap_or_else(|_| {
             let late = Tried {
                 endpoint: Some(endpoint.clone()),
                 label: endpoint.source.label().to_owned(),
                 cause: Cause::Failed(Failure::Timeout),
                 detail: "out of time after its answer to HEAD".to_owned(),
             };
-            Arc::new(headed.then(Err(NotFound::Failed), &[late], 0))
+            ended(Err(NotFound::Failed), headed.log.clone().and(late))
         })
     }
 
@@ -165,12 +167,11 @@ impl Asking {
             Err(_) => None,
         };
         if let Some(result) = result {
-            return Arc::new(headed.then(result, &got.tried, got.attempts));
+            return ended(result, headed.log.then(&got.log));
         }
         let by_tag = self.search().await;
-        let attempts = got.attempts.saturating_add(by_tag.attempts);
-        let tried = [got.tried.as_slice(), &by_tag.tried].concat();
-        Arc::new(headed.then(by_tag.result.clone(), &tried, attempts))
+        let log = headed.log.then(&got.log).then(&by_tag.log);
+        ended(by_tag.result.clone(), log)
     }
 
     /// A Harbor's HEAD told this: its whole is fetched where this node does not know it, which it needs for an outage, and whoever

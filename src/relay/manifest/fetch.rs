@@ -31,7 +31,7 @@ pub(super) async fn fetch(
     let is_retry = (parts.reputation).knows(&wish.image, wish.trust, Instant::now());
     let ended = search(&parts, &rules, &route, &wish, &request_id).await;
     let limits = rules.config.stale;
-    let is_outage = ended.is_outage();
+    let log = ended.log;
     let result = match ended.result {
         Ok(found) => {
             if denied.is_some() && matches!(found.endpoint.source, SourceId::Upstream(_)) {
@@ -43,11 +43,11 @@ pub(super) async fn fetch(
             let had_denied = denied.is_some();
             Box::pin(forget_denied(&parts, &wish, &nothing)).await;
             let nothing = match nothing {
-                NotFound::Failed if wish.confirms_denial && had_denied => unconfirmed(&ended.tried),
+                NotFound::Failed if wish.confirms_denial && had_denied => unconfirmed(&log.tried),
                 nothing => parts.remember_denial((&route, wish.trust), denied, nothing),
             };
             let stale = match nothing {
-                NotFound::Failed if is_outage && !had_denied => {
+                NotFound::Failed if log.is_outage() && !had_denied => {
                     Box::pin(parts.stale.find(&wish.image, wish.kinds, limits)).await
                 }
                 _ => None,
@@ -55,12 +55,7 @@ pub(super) async fn fetch(
             stale.map(Served::Stale).ok_or(nothing)
         }
     };
-    Ended {
-        result,
-        tried: ended.tried,
-        attempts: ended.attempts,
-        generation: ended.generation,
-    }
+    Ended { result, log }
 }
 
 /// Upstream has denied the repository a while ago, and could not say so again. A status of its own it says to containerd as well;

@@ -68,15 +68,6 @@ fn accept(kinds: ManifestKinds) -> HeaderValue {
 // === impl ManifestSpec ===
 
 impl ManifestSpec {
-    fn leave(scope: Scope, outcome: Outcome, cause: Cause, detail: &str) -> Rejection {
-        Rejection::Leave {
-            scope,
-            outcome,
-            cause,
-            detail: detail.to_owned(),
-        }
-    }
-
     /// A Harbor attaches a tag after HEAD by tag and GET by digest alone (harbor-facts 13.1), and Docker Hub counts GETs and not
     /// HEADs (design P6). What other mirrors do is not known: their HEAD cannot be proved.
     fn asks_by_head(&self, kind: SourceKind) -> bool {
@@ -91,7 +82,7 @@ impl ManifestSpec {
     /// A Content-Encoding that nobody asked for, and that cannot be undone.
     fn coded(why: &str) -> Rejection {
         let detail = format!("its Content-Encoding cannot be undone: {why}");
-        Self::leave(Scope::Tier, Outcome::Neutral, Cause::Unusable, &detail)
+        Rejection::leave(Scope::Tier, Outcome::Neutral, Cause::Unusable, detail)
     }
 
     /// A HEAD is believed as far as it is complete (containerd-k3s-facts 3.2). With a coding it tells the length of something
@@ -162,13 +153,23 @@ impl ManifestSpec {
                 let detail = "the manifest does not fit its digest";
                 let what = (&self.image, &due);
                 self.parts.wrong_bytes(endpoint, what, self.trust, detail);
-                Err(Self::leave(Scope::Tier, hard, Cause::WrongDigest, detail))
+                Err(Rejection::leave(
+                    Scope::Tier,
+                    hard,
+                    Cause::WrongDigest,
+                    detail,
+                ))
             }
             Err(Misfit::NoManifest) => {
                 let detail = "the body is no manifest";
-                Err(Self::leave(Scope::Tier, hard, Cause::WrongContent, detail))
+                Err(Rejection::leave(
+                    Scope::Tier,
+                    hard,
+                    Cause::WrongContent,
+                    detail,
+                ))
             }
-            Err(Misfit::Unproved(detail)) => Err(Self::leave(
+            Err(Misfit::Unproved(detail)) => Err(Rejection::leave(
                 Scope::Tier,
                 Outcome::Neutral,
                 Cause::WrongContent,
@@ -217,7 +218,7 @@ impl FetchSpec for ManifestSpec {
                 told.ok_or_else(|| {
                     let detail = "the answer to HEAD is incomplete";
                     let outcome = Outcome::Success;
-                    Self::leave(Scope::Address, outcome, Cause::Unusable, detail)
+                    Rejection::leave(Scope::Address, outcome, Cause::Unusable, detail)
                 })
             }
             Verdict::Use(_) => self.prove(endpoint, answer, seen.encoded).await,

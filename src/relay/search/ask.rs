@@ -5,7 +5,6 @@ use crate::exchange::{Error, Place, SourceRequest, SourceResponse};
 use crate::relay::candidates::Candidate;
 use crate::relay::head::WORDS;
 use crate::relay::network::Network;
-use http::Method;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -23,11 +22,11 @@ pub(super) async fn ask<N: Network, S: FetchSpec<N::Body>>(
     match answer {
         Ok(answer) if answer.head && spec.is_too_little(&answer) => {
             // Boxed: rare, and as large as the first.
-            let again = Box::pin(by_get(network, at, request)).await;
+            let again = Box::pin(send(network, at, spec.by_get(request))).await;
             (again, took)
         }
         Ok(answer) if answer.head && spec.wants_words(&at.endpoint, &answer) => {
-            let again = timeout(WORDS, Box::pin(by_get(network, at, request))).await;
+            let again = timeout(WORDS, Box::pin(send(network, at, spec.by_get(request)))).await;
             let answer = match again {
                 Ok(Ok(again)) if matches!(again.status.as_u16(), 200 | 404) => again,
                 _ => answer,
@@ -38,15 +37,11 @@ pub(super) async fn ask<N: Network, S: FetchSpec<N::Body>>(
     }
 }
 
-async fn by_get<N: Network>(
+async fn send<N: Network>(
     network: &N,
     at: &Candidate,
     request: SourceRequest,
 ) -> Result<SourceResponse<N::Body>, Error> {
-    let request = SourceRequest {
-        method: Method::GET,
-        ..request
-    };
     let connection = match network.idle(&at.endpoint) {
         Some(idle) => idle,
         None => {

@@ -18,75 +18,47 @@ pub(super) fn internal(panicked: &Panicked) -> Rejection {
 }
 
 pub(super) fn broken_here(detail: String) -> Rejection {
-    Rejection::Leave {
-        scope: Scope::AddressOnceThenTier,
-        outcome: Outcome::Hard(Failure::Internal),
-        cause: Cause::Failed(Failure::Internal),
-        detail,
-    }
+    Rejection::broken(Scope::AddressOnceThenTier, Failure::Internal, detail)
 }
 
 /// A body that was to be read whole. What is too long for one source's is too long for those of its tier.
 pub(crate) fn unread(unread: Unread) -> Rejection {
-    let error = match unread {
-        Unread::Broken(error) => error,
-        // Nobody else's answer would be smaller.
-        Unread::Refused(refused) => {
-            return Rejection::End {
-                answer: FinalAnswer::NoMemory,
-                outcome: Outcome::Success,
-                detail: refused.to_string(),
+    match unread {
+        Unread::Broken(error) => {
+            let scope = match error.failure {
+                Failure::TooLarge => Scope::Tier,
+                _ => Scope::Address,
             };
+            Rejection::broken(scope, error.failure, error.detail)
         }
-    };
-    let scope = match error.failure {
-        Failure::TooLarge => Scope::Tier,
-        _ => Scope::Address,
-    };
-    Rejection::Leave {
-        scope,
-        outcome: Outcome::Hard(error.failure),
-        cause: Cause::Failed(error.failure),
-        detail: error.detail,
+        // Nobody else's answer would be smaller.
+        Unread::Refused(refused) => Rejection::End {
+            answer: FinalAnswer::NoMemory,
+            outcome: Outcome::Success,
+            detail: refused.to_string(),
+        },
     }
 }
 
 pub(super) fn rejected(error: exchange::Error, authority: Authority) -> Rejection {
-    if error.failure == Failure::Internal {
-        return broken_here(error.detail);
-    }
-    let (scope, outcome, cause) = match error.at {
-        Place::Endpoint => (
-            Scope::Address,
-            Outcome::Hard(error.failure),
-            Cause::Failed(error.failure),
-        ),
+    let (failure, detail) = (error.failure, error.detail);
+    match error.at {
+        _ if failure == Failure::Internal => broken_here(detail),
+        Place::Endpoint => Rejection::broken(Scope::Address, failure, detail),
         // How many tokens are fetched is the clients' choice: no mark.
-        Place::Token if error.failure == Failure::TooManyRequests => {
+        Place::Token if failure == Failure::TooManyRequests => {
             let (scope, pause) = left_alone(authority, error.retry_after);
-            (scope, pause, Cause::TooManyRequests)
+            Rejection::leave(scope, pause, Cause::TooManyRequests, detail)
         }
-        Place::Token => {
-            let is_its = error.failure.is_the_endpoints();
-            let failure = if is_its {
-                Failure::Token
-            } else {
-                error.failure
-            };
-            (
-                Scope::Address,
-                Outcome::Hard(failure),
-                Cause::Failed(failure),
-            )
+        Place::Token if failure.is_the_endpoints() => {
+            Rejection::broken(Scope::Address, Failure::Token, detail)
         }
+        Place::Token => Rejection::broken(Scope::Address, failure, detail),
         // The endpoint is well; where it sends its clients is not, and what for is their choice.
-        Place::Redirect => (Scope::Tier, Outcome::Neutral, Cause::Failed(error.failure)),
-    };
-    Rejection::Leave {
-        scope,
-        outcome,
-        cause,
-        detail: error.detail,
+        Place::Redirect => {
+            let cause = Cause::Failed(failure);
+            Rejection::leave(Scope::Tier, Outcome::Neutral, cause, detail)
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::relay::rules::Authority;
 use crate::route::Leg;
 use crate::topology::{EndpointId, Source};
 use crate::upstream::Body;
+use http::Method;
 use std::future::Future;
 
 /// Knows what to ask and what a good answer is.
@@ -17,6 +18,14 @@ pub(crate) trait FetchSpec<B = Body>: Send + Sync + 'static {
 
     /// The request to one source.
     fn request(&self, leg: &Leg, source: &Source) -> SourceRequest;
+
+    /// The same by GET, where the answer to HEAD was too little.
+    fn by_get(&self, request: SourceRequest) -> SourceRequest {
+        SourceRequest {
+            method: Method::GET,
+            ..request
+        }
+    }
 
     /// Looks at an answer, and into its body as far as that is needed before the status line.
     fn examine(

@@ -238,8 +238,8 @@ async fn a_panic_in_an_attempt_is_its_failure_and_the_next_source_serves() {
     let found = ended.result.unwrap();
     assert_eq!(found.good, CONTENT);
     assert_eq!(found.endpoint.source.label(), "upstream");
-    assert_eq!(ended.tried.len(), 1, "{:?}", ended.tried);
-    assert_eq!(ended.tried[0].cause.word(), "internal");
+    assert_eq!(ended.log.tried.len(), 1, "{:?}", ended.log.tried);
+    assert_eq!(ended.log.tried[0].cause.word(), "internal");
     assert!(lifecycle::panics() > before, "it is counted");
     bench.assert_it_was_an_attempt();
 }
@@ -250,7 +250,7 @@ async fn a_panic_in_the_search_itself_is_a_failed_search() {
     let (at, digest) = (Edge::Ask, Digest::sha256(CONTENT));
     let ended = bench.search(Falls { at, digest }).run().await;
     assert!(matches!(ended.result, Err(NotFound::Failed)));
-    assert_eq!(ended.tried[0].cause.word(), "internal");
+    assert_eq!(ended.log.tried[0].cause.word(), "internal");
 }
 
 /// Bytes whose memory cannot be given back.

@@ -33,15 +33,16 @@ impl BlobBody {
 
     /// Another goes on, if there is one.
     pub(super) fn resumed(&mut self, ended: Ended<Found<Fetched>>) -> Result<(), Broken> {
-        let attempts = ended.attempts;
-        let found = match ended.found() {
+        let Ended { result, log } = ended;
+        let attempts = log.attempts;
+        let found = match result {
             Ok(found) => found,
             // The last living source is never cut for slowness (design P6): wait on.
             Err(_) if self.source.is_some() => {
                 self.speed.begin_anew();
                 return Ok(());
             }
-            Err(missing) => return Err(self.give_up(&missing.story())),
+            Err(nothing) => return Err(self.give_up(&log.story(&nothing))),
         };
         let Fetched::Stream(mut source) = found.good else {
             return Err(self.give_up("a size is no body"));
