@@ -1,8 +1,6 @@
 //! Endpoint health: the one task that owns it, fed by endpoint sets, probes and outcomes, publishing
 //! snapshots (design H2–H5).
 
-#[cfg(test)]
-pub(crate) mod fixture;
 mod latency;
 mod machine;
 mod probe;
@@ -11,6 +9,8 @@ mod refusals;
 mod schedule;
 mod table;
 mod task;
+#[cfg(test)]
+pub(crate) mod testing;
 mod window;
 
 pub use probe::{Answered, HttpProber, ProbeReport, Prober, Verdict, session};

@@ -2,9 +2,9 @@
 //! relay. Never dials anything itself.
 
 mod connection;
+pub mod doctor_image;
 mod request;
 mod socket;
-pub mod test_image;
 
 use crate::admission::{Admission, Place};
 use crate::cache::Trust;
@@ -44,7 +44,7 @@ pub struct Settings {
 #[derive(Clone)]
 struct Endpoint {
     relay: Relay,
-    seen: test_image::Seen,
+    seen: doctor_image::Seen,
     settings: Settings,
     drain: DrainWatch,
     /// The listener's address is a loopback one.
@@ -59,7 +59,7 @@ pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drai
     let at = listener.local_addr();
     let endpoint = Arc::new(Endpoint {
         relay,
-        seen: test_image::Seen::default(),
+        seen: doctor_image::Seen::default(),
         settings,
         drain,
         is_loopback: at.is_ok_and(|at| at.ip().is_loopback()),
@@ -147,7 +147,7 @@ fn no_place(request_id: &str) -> Vec<u8> {
 /// What answers the requests of one connection.
 struct Answering {
     relay: Relay,
-    seen: test_image::Seen,
+    seen: doctor_image::Seen,
     /// Who its client is.
     trust: Trust,
     key: Key,

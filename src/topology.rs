@@ -8,6 +8,8 @@ mod outcome;
 pub mod select;
 mod snapshot;
 mod source;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use endpoint::{EndpointGauges, EndpointId, EndpointSet, InFlight, PendingConnect};
 pub use outcome::{Failure, Outcome, OutcomeReport};

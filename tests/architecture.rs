@@ -278,6 +278,28 @@ fn files_are_short_and_say_what_they_own() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+#[test]
+fn test_help_has_one_name() {
+    let found = sources().into_iter().flat_map(|source| {
+        let path = source.path.display().to_string();
+        let lines: Vec<_> = source.text.lines().map(str::to_owned).collect();
+        let modules = lines
+            .windows(2)
+            .filter(|two| two[0].trim() == "#[cfg(test)]");
+        let modules = modules.filter_map(|two| {
+            let (_, name) = two[1].split_once("mod ")?;
+            Some(name.trim_end_matches([';', '{', ' ']).to_owned())
+        });
+        // What is below tests/ may be called as its part of them is; the fleet simulates a whole cluster.
+        let other = modules.filter(|name| !["tests", "testing", "fleet"].contains(&name.as_str()));
+        other
+            .map(|name| format!("{path}: the test module {name} is no `tests` or `testing`"))
+            .collect::<Vec<_>>()
+    });
+    let found: Vec<_> = found.collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
 /// Where `unsafe` stands, with what it calls. Each call has its measured need in a decision.
 const UNSAFE: [(&str, &str); 1] = [("budget/allocator.rs", "libc::malloc_trim(0);")];
 

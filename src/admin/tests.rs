@@ -5,13 +5,13 @@ mod serving;
 use super::answer::{answer, gauge, gauges};
 use super::*;
 use crate::admission::Lookup;
-use crate::config::{BaseUrl, Probe, ProbeKind, Tls};
 use crate::lifecycle::Drain;
 use crate::node::{Trouble, TroubleKind};
 use crate::telemetry::Text;
 use crate::telemetry::{AccessRecord, EventName, RequestOutcome, StateChange};
 use crate::topology::{
     EndpointId, EndpointState, EndpointStatus, Failure, Source, SourceId, SourceKind, SourceState,
+    testing,
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -29,28 +29,10 @@ pub(super) struct Stage {
     pub(super) snapshots: watch::Sender<Arc<Snapshot>>,
 }
 
-fn source(id: SourceId, kind: SourceKind, host: &str) -> Arc<Source> {
-    Arc::new(Source {
-        id,
-        kind,
-        url: BaseUrl {
-            https: true,
-            host: host.to_owned(),
-            port: 443,
-            prefix: String::new(),
-        },
-        tls: Tls {
-            insecure_skip_verify: kind == SourceKind::Harbor,
-            ..Tls::default()
-        },
-        credential: None,
-        proxy: None,
-        probe: Probe {
-            kind: ProbeKind::None,
-            interval: Duration::from_secs(60),
-            timeout: Duration::from_secs(3),
-        },
-    })
+fn source(id: SourceId, host: &str) -> Arc<Source> {
+    let mut source = testing::source(id, &format!("https://{host}"));
+    source.tls.insecure_skip_verify = source.kind == SourceKind::Harbor;
+    Arc::new(source)
 }
 
 fn endpoint(source: &Source, address: &str, status: EndpointStatus, now: Instant) -> EndpointState {
@@ -71,11 +53,7 @@ fn endpoint(source: &Source, address: &str, status: EndpointStatus, now: Instant
 }
 
 fn snapshot(now: Instant) -> Snapshot {
-    let tier = source(
-        SourceId::Tier("replica".into()),
-        SourceKind::Harbor,
-        "r.example",
-    );
+    let tier = source(SourceId::Tier("replica".into()), "r.example");
     let ejected = EndpointStatus::Ejected {
         until: now + Duration::from_secs(25),
         cause: Failure::ConnectTimeout,
@@ -87,7 +65,7 @@ fn snapshot(now: Instant) -> Snapshot {
     ];
     let upstream = |registry: &str, addresses: &[&str]| {
         let id = SourceId::Upstream(registry.parse().unwrap());
-        let source = source(id, SourceKind::Upstream, registry);
+        let source = source(id, registry);
         let endpoints = addresses.iter();
         Arc::new(SourceState {
             endpoints: endpoints

@@ -1,12 +1,12 @@
 //! The alarm for pulls that go past the agent: containerd pulls an image that only the agent has
-//! ([`test_image`](crate::server::test_image)), and the agent says whether it was asked.
+//! ([`doctor_image`](crate::server::doctor_image)), and the agent says whether it was asked.
 
 use super::code::Code;
 use super::report::{Check, State};
 use super::tool::{Ran, Tool};
 use crate::config::Secret;
 use crate::node::desired::KEY_HEADER;
-use crate::server::test_image::{REPOSITORY, TAG_PREFIX};
+use crate::server::doctor_image::{REPOSITORY, TAG_PREFIX};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use crate::health::{HttpProber, Prober as _, Verdict};
 use crate::oci::{ACCEPT_MANIFESTS, Reference, RegistryName, ResourceKind, ResourcePath};
 use crate::printable::blanked;
 use crate::route::{Leg, RouteTable};
-use crate::server::test_image;
+use crate::server::doctor_image;
 use crate::topology::{EndpointId, Source, SourceId, Sources};
 use crate::upstream::{Client, Shown};
 use futures_util::future::join_all;
@@ -237,7 +237,7 @@ impl Looker {
 
     /// Asks for a manifest of every project: one that cannot exist, so that nothing is fetched for it.
     async fn access(&self, source: &Arc<Source>, id: &EndpointId, most: usize) -> Vec<AccessFacts> {
-        let target = format!("/v2/{}/manifests/doctor", test_image::REPOSITORY);
+        let target = format!("/v2/{}/manifests/doctor", doctor_image::REPOSITORY);
         let Ok(ResourcePath::Resource { name, kind }) = ResourcePath::parse(&target) else {
             return Vec::new();
         };

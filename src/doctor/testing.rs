@@ -1,34 +1,14 @@
 //! Facts for the tests of this module.
 
 use super::sources::{EndpointFacts, SourceFacts};
-use crate::config::{BaseUrl, Probe, ProbeKind, Tls};
-use crate::topology::{EndpointId, Source, SourceId, SourceKind};
+use crate::topology::testing::{self, source};
+use crate::topology::{EndpointId, SourceId};
 use crate::upstream::Shown;
 use std::sync::Arc;
-use std::time::Duration;
 
-fn source(id: SourceId, kind: SourceKind, url: &str) -> SourceFacts {
-    let (scheme, host) = url.split_once("://").unwrap();
-    let https = scheme == "https";
+fn facts(id: SourceId, url: &str) -> SourceFacts {
     SourceFacts {
-        source: Arc::new(Source {
-            id,
-            kind,
-            url: BaseUrl {
-                https,
-                host: host.to_owned(),
-                port: if https { 443 } else { 80 },
-                prefix: String::new(),
-            },
-            tls: Tls::default(),
-            credential: None,
-            proxy: None,
-            probe: Probe {
-                kind: ProbeKind::None,
-                interval: Duration::from_secs(60),
-                timeout: Duration::from_secs(3),
-            },
-        }),
+        source: Arc::new(source(id, url)),
         dns: Ok(Vec::new()),
         system: None,
         endpoints: Vec::new(),
@@ -37,13 +17,12 @@ fn source(id: SourceId, kind: SourceKind, url: &str) -> SourceFacts {
 
 /// A Harbor.
 pub(super) fn tier(name: &str, url: &str) -> SourceFacts {
-    source(SourceId::Tier(name.into()), SourceKind::Harbor, url)
+    facts(testing::tier(name), url)
 }
 
 /// A registry.
 pub(super) fn upstream(registry: &str, url: &str) -> SourceFacts {
-    let id = SourceId::Upstream(registry.parse().unwrap());
-    source(id, SourceKind::Upstream, url)
+    facts(SourceId::Upstream(registry.parse().unwrap()), url)
 }
 
 /// An address that was reached.

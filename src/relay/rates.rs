@@ -113,7 +113,7 @@ fn of_late(given: &Given, now: Instant) -> Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::fixture::{endpoint, tier};
+    use crate::topology::testing::{endpoint, tier};
 
     const MIB: u64 = 1024 * 1024;
 

@@ -1,7 +1,7 @@
 //! From an HTTP request to what is asked for: strict, and nothing of it is ever used to reach anybody.
 
 use super::Answer;
-use super::test_image::{self, Seen};
+use super::doctor_image::{self, Seen};
 use crate::cache::Trust;
 use crate::config::Secret;
 use crate::http1::{Fields, Request};
@@ -62,9 +62,9 @@ pub(super) async fn answer(
         Wish::Resource {
             path: ResourcePath::Resource { name, kind },
             ..
-        } if test_image::is_meant(&name) => {
+        } if doctor_image::is_meant(&name) => {
             tracing::debug!("doctor's test image");
-            test_image::answer(&kind, head, seen, &relay.request_id())
+            doctor_image::answer(&kind, head, seen, &relay.request_id())
         }
         Wish::Resource {
             path: ResourcePath::Resource { name, kind },

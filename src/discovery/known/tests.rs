@@ -1,9 +1,8 @@
 //! Tests of discovery/known.
 
 use super::*;
-use crate::config::{BaseUrl, Probe, ProbeKind, Tls};
 use crate::discovery::resolver::Family;
-use crate::topology::SourceKind;
+use crate::topology::testing::{self, source};
 
 const LIMITS: Dns = Dns {
     nameservers: Vec::new(),
@@ -11,35 +10,14 @@ const LIMITS: Dns = Dns {
     max_ttl: Duration::from_secs(300),
 };
 
-fn source(id: SourceId, host: &str, port: u16) -> Source {
-    Source {
-        id,
-        kind: SourceKind::Harbor,
-        url: BaseUrl {
-            https: true,
-            host: host.to_owned(),
-            port,
-            prefix: String::new(),
-        },
-        tls: Tls::default(),
-        credential: None,
-        proxy: None,
-        probe: Probe {
-            kind: ProbeKind::None,
-            interval: Duration::from_secs(60),
-            timeout: Duration::from_secs(3),
-        },
-    }
-}
-
 fn tier(now: Instant) -> Known {
-    let source = source(SourceId::Tier("replica".into()), "replica.example", 443);
+    let source = source(testing::tier("replica"), "https://replica.example");
     Known::new(&source, Vec::new(), now)
 }
 
 fn upstream(now: Instant) -> Known {
     let id = SourceId::Upstream("docker.io".parse().unwrap());
-    Known::new(&source(id, "registry.example", 443), Vec::new(), now)
+    Known::new(&source(id, "https://registry.example"), Vec::new(), now)
 }
 
 fn answer(addresses: &[&str], ttl: u64) -> Answer {
@@ -144,7 +122,7 @@ fn a_family_that_failed_keeps_its_addresses() {
 #[test]
 fn the_last_runs_addresses_serve_only_until_dns_answers() {
     let now = Instant::now();
-    let source = source(SourceId::Tier("replica".into()), "replica.example", 8443);
+    let source = source(testing::tier("replica"), "https://replica.example:8443");
     let remembered = vec!["203.0.113.9".parse().unwrap()];
     let mut known = Known::new(&source, remembered.clone(), now);
     assert!(published(&known, now).is_empty());
@@ -170,7 +148,9 @@ fn literals_need_no_dns() {
             SourceId::Tier("replica".into()),
             SourceId::Upstream("docker.io".parse().unwrap()),
         ] {
-            let mut known = Known::new(&source(id, host, 443), Vec::new(), now);
+            let mut source = source(id, "https://replaced");
+            source.url.host = host.to_owned();
+            let mut known = Known::new(&source, Vec::new(), now);
             known.touch(now);
             assert!(!known.is_due(now));
             assert_eq!(known.wakes(now), None);

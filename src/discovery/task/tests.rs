@@ -3,10 +3,10 @@
 mod again;
 
 use super::*;
-use crate::config::{BaseUrl, Probe, ProbeKind, Tls};
 use crate::discovery::Discovery;
 use crate::lifecycle::Tasks;
-use crate::topology::{EndpointSet, Source, SourceKind};
+use crate::topology::testing::{self, tier, upstream};
+use crate::topology::{EndpointSet, Source};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Mutex;
@@ -60,32 +60,7 @@ impl Resolve for Script {
 }
 
 fn source(id: SourceId, host: &str) -> Arc<Source> {
-    Arc::new(Source {
-        id,
-        kind: SourceKind::Harbor,
-        url: BaseUrl {
-            https: true,
-            host: host.to_owned(),
-            port: 443,
-            prefix: String::new(),
-        },
-        tls: Tls::default(),
-        credential: None,
-        proxy: None,
-        probe: Probe {
-            kind: ProbeKind::None,
-            interval: Duration::from_secs(60),
-            timeout: Duration::from_secs(3),
-        },
-    })
-}
-
-fn tier(name: &str) -> SourceId {
-    SourceId::Tier(name.into())
-}
-
-fn upstream() -> SourceId {
-    SourceId::Upstream("docker.io".parse().unwrap())
+    Arc::new(testing::source(id, &format!("https://{host}")))
 }
 
 fn sources(tiers: &[(&str, &str)]) -> Arc<Sources> {

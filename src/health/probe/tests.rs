@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{ProbeKind, Timeouts};
-use crate::health::fixture;
+use crate::health::testing;
 use crate::lifecycle::spawn_detached;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Mutex;
@@ -82,8 +82,8 @@ fn prober() -> HttpProber {
 }
 
 fn tier(ip: IpAddr, port: u16, kind: ProbeKind) -> (Arc<Source>, EndpointId) {
-    let id = fixture::tier("replica");
-    let mut source = fixture::source(id.clone(), kind);
+    let id = crate::topology::testing::tier("replica");
+    let mut source = testing::source(id.clone(), kind);
     source.url = BaseUrl {
         https: false,
         host: ip.to_string(),

@@ -1,10 +1,11 @@
 //! Tests of health/table.
 
 use super::*;
-use crate::health::fixture::{endpoint, refused, report, sets, sources, tier, upstream};
 use crate::health::probe::Verdict;
+use crate::health::testing::{refused, report, sets, sources};
 use crate::telemetry::EventName;
 use crate::topology::Outcome;
+use crate::topology::testing::{endpoint, tier, upstream};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::health::Health;
-use crate::health::fixture::{endpoint, refused, report, sets, sources, tier, upstream};
+use crate::health::testing::{refused, report, sets, sources};
 use crate::lifecycle::Tasks;
+use crate::topology::testing::{endpoint, tier, upstream};
 use crate::topology::{EndpointStatus, Outcome, Source, SourceId};
 use std::cell::Cell;
 use std::collections::HashMap;

@@ -1,9 +1,8 @@
 //! Sources and scripted servers for the tests of this module.
 
-use crate::config::{BaseUrl, Probe, ProbeKind, Timeouts, Tls};
+use crate::config::{BaseUrl, Timeouts};
 use crate::lifecycle::spawn_detached;
-use crate::oci::RegistryName;
-use crate::topology::{EndpointId, Source, SourceId, SourceKind};
+use crate::topology::{EndpointId, Source, SourceId, testing};
 use crate::upstream::guard::literal;
 use crate::upstream::{Client, Connection, Error, Named, Request, Response};
 use http::Method;
@@ -88,46 +87,27 @@ pub(crate) async fn read_head(socket: &mut Socket) -> Option<String> {
 }
 
 pub(crate) fn url(text: &str) -> BaseUrl {
-    let (scheme, rest) = text.split_once("://").unwrap();
-    let https = scheme == "https";
-    let default = if https { 443 } else { 80 };
-    let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port)) if !rest.ends_with(']') => (host, port.parse().unwrap()),
-        _ => (rest, default),
-    };
-    let host = literal(host).map_or(host.to_owned(), |ip| ip.to_string());
-    let prefix = String::new();
-    BaseUrl {
-        https,
-        host,
-        port,
-        prefix,
+    let mut url = testing::url(text);
+    if let Some(ip) = literal(&url.host) {
+        url.host = ip.to_string();
     }
+    url
 }
 
-fn source(id: SourceId, kind: SourceKind, at: &str) -> Source {
+fn source(id: SourceId, at: &str) -> Source {
+    let url = url(at);
     Source {
-        id,
-        kind,
-        url: url(at),
-        tls: Tls::default(),
-        credential: None,
-        proxy: None,
-        probe: Probe {
-            kind: ProbeKind::None,
-            interval: Duration::from_secs(60),
-            timeout: Duration::from_secs(3),
-        },
+        url,
+        ..testing::source(id, at)
     }
 }
 
 pub(crate) fn tier(at: &str) -> Source {
-    source(SourceId::Tier("replica".into()), SourceKind::Harbor, at)
+    source(testing::tier("replica"), at)
 }
 
 pub(crate) fn upstream(at: &str) -> Source {
-    let registry: RegistryName = "docker.io".parse().unwrap();
-    source(SourceId::Upstream(registry), SourceKind::Upstream, at)
+    source(testing::upstream(), at)
 }
 
 /// A plain tier at a server.

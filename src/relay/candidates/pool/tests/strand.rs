@@ -5,9 +5,10 @@ mod search;
 
 use super::*;
 use crate::cache::Trust;
-use crate::health::fixture::{Judge, endpoint, tier, upstream};
+use crate::health::testing::Judge;
 use crate::relay::rules::Scope;
 use crate::relay::timing::{End, Step, Timing, Want};
+use crate::topology::testing::{endpoint, tier, upstream};
 use crate::topology::{Failure, InFlight, Outcome};
 use search::Search;
 use std::collections::HashMap;

@@ -2,59 +2,21 @@
 
 use super::probe::{ProbeReport, Verdict};
 use super::table::Table;
-use crate::config::{BaseUrl, Probe, ProbeKind, Tls};
+use crate::config::ProbeKind;
 use crate::discovery::EndpointSets;
+use crate::topology::testing::{self, address, tier, upstream};
 use crate::topology::{
-    EndpointId, EndpointSet, Failure, Outcome, OutcomeReport, Snapshot, Source, SourceId,
-    SourceKind, Sources,
+    EndpointId, EndpointSet, Failure, Outcome, OutcomeReport, Snapshot, Source, SourceId, Sources,
 };
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-pub(crate) fn tier(name: &str) -> SourceId {
-    SourceId::Tier(name.into())
-}
-
-pub(crate) fn upstream() -> SourceId {
-    SourceId::Upstream("docker.io".parse().unwrap())
-}
-
-pub(super) fn address(last: u8) -> SocketAddr {
-    ([203, 0, 113, last], 443).into()
-}
-
-pub(crate) fn endpoint(source: &SourceId, last: u8) -> EndpointId {
-    EndpointId {
-        source: source.clone(),
-        address: address(last),
-    }
-}
-
 pub(super) fn source(id: SourceId, probe: ProbeKind) -> Source {
-    let kind = match id {
-        SourceId::Tier(_) => SourceKind::Harbor,
-        SourceId::Upstream(_) => SourceKind::Upstream,
-    };
-    Source {
-        url: BaseUrl {
-            https: true,
-            host: format!("{}.example", id.label()),
-            port: 443,
-            prefix: String::new(),
-        },
-        id,
-        kind,
-        tls: Tls::default(),
-        credential: None,
-        proxy: None,
-        probe: Probe {
-            kind: probe,
-            interval: Duration::from_secs(60),
-            timeout: Duration::from_secs(3),
-        },
-    }
+    let at = format!("https://{}.example", id.label());
+    let mut source = testing::source(id, &at);
+    source.probe.kind = probe;
+    source
 }
 
 /// Probed tiers, and the upstream of Docker Hub.
