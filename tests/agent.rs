@@ -44,6 +44,8 @@ mod projects;
 mod property;
 #[path = "agent/refusals.rs"]
 mod refusals;
+#[path = "agent/reputation.rs"]
+mod reputation;
 #[path = "agent/sizes.rs"]
 mod sizes;
 #[path = "agent/slow.rs"]

@@ -68,7 +68,7 @@ for generation in "1.6 $bookworm" "1.7 target/roots/trixie" "2.x target/roots/fo
     if [ "$version" != 1.6 ]; then
         # In ctr itself, as k3s' containerd pulls without the transfer service.
         export HARBOR_PILOT_LAB_PULL_OPTION=--local
-        run "$root" "local-$version" "$matrix" bodies files::k3s
+        run "$root" "local-$version" "$matrix" bodies spoiled files::k3s
         unset HARBOR_PILOT_LAB_PULL_OPTION
     fi
 done

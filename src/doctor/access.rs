@@ -107,7 +107,7 @@ fn judge(check: &mut Check, one: &SourceFacts, endpoint: &EndpointFacts, fact: &
             Code::TierFails,
             subject,
             format!("it answers 429: its own upstream limits it{said}"),
-            "the limit is between that Harbor and the registry behind it: give the registry endpoint an account (Administration > Registries, Access ID and secret), or wait; more addresses of this tier change nothing. The agent leaves the tier for this registry meanwhile, and other images are served",
+            "the limit is between that Harbor and the registry behind it: give the registry endpoint an account (Administration > Registries, Access ID and secret), or wait; more addresses of this tier change nothing. The agent asks the next source for that repository meanwhile, and what the tier has of others it serves",
         ),
         429 => check.warn(
             Code::TierFails,

@@ -26,6 +26,7 @@ use crate::lifecycle;
 use crate::oci::{ByteRange, ContentRange, Digest, RangeSpec};
 use crate::relay::context::Context;
 use crate::relay::outcome::Rejection;
+use crate::relay::transfer::ends_in_an_error;
 use crate::route::Leg;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
 use bytes::Bytes;
@@ -240,7 +241,7 @@ impl BlobSpec {
                         Cause::Unusable,
                         "its Content-Encoding says what its bytes are",
                     )
-                } else if is_short || body.is_unannounced() {
+                } else if is_short || body.is_unannounced() || ends_in_an_error(ready.iter()) {
                     Rejection::broken(
                         Scope::Address,
                         Failure::Reset,
@@ -260,6 +261,7 @@ impl BlobSpec {
                 total: Some(read),
                 has_length,
                 tells_total,
+                is_coded: seen.encoded,
             };
             return Ok(Fetched::Stream(Box::new(source)));
         }
@@ -274,6 +276,7 @@ impl BlobSpec {
             total: due.total,
             has_length,
             tells_total,
+            is_coded: seen.encoded,
         })))
     }
 }

@@ -66,6 +66,64 @@ pub struct ReputationRow {
     pub trust: Trust,
 }
 
+/// What follows from a fault.
+struct Rule {
+    whom: Whom,
+    scope: Scope,
+    effect: Effect,
+    life: Duration,
+}
+
+/// Whom it is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whom {
+    /// The address.
+    Address,
+    /// All addresses of its source, if that is a tier. An upstream stands behind the tiers as it is.
+    Tier,
+}
+
+/// The rules; docs/failure-table.md, "Reputation", is their prose.
+fn rules(fault: &Fault, subject: &Subject) -> Vec<Rule> {
+    use Effect::{Behind, Last, Never};
+    use Whom::{Address, Tier};
+    let repository = || subject.of_repository();
+    let image = || subject.image.clone().map(Scope::Image);
+    let all = match fault {
+        Fault::Silent => vec![(Address, Some(Scope::Everything), Behind, seconds(30))],
+        Fault::TierSilent => vec![(Tier, Some(repository()), Last, seconds(30))],
+        Fault::Stalls => vec![(Tier, Some(repository()), Behind, seconds(30))],
+        Fault::Slow => vec![(Address, Some(Scope::Everything), Behind, seconds(300))],
+        Fault::WrongBytes(digest) => vec![
+            (
+                Address,
+                Some(Scope::Content(digest.clone())),
+                Never,
+                seconds(600),
+            ),
+            (Address, Some(Scope::Everything), Behind, seconds(300)),
+            (Tier, Some(repository()), Last, seconds(300)),
+        ],
+        Fault::Unproven => vec![(Address, image(), Behind, seconds(600))],
+        // Kubelet's longest wait between two tries.
+        Fault::Unconfirmed => vec![(Address, image(), Last, seconds(300))],
+        Fault::TooManyRequests(wait) => {
+            let scope = Scope::Registry(subject.registry.clone());
+            vec![(Address, Some(scope), Last, *wait)]
+        }
+        Fault::UpstreamLimited(wait) => vec![(Tier, Some(repository()), Last, *wait)],
+    };
+    let all = all.into_iter().filter_map(|(whom, scope, effect, life)| {
+        Some(Rule {
+            whom,
+            scope: scope?,
+            effect,
+            life,
+        })
+    });
+    all.collect()
+}
+
 // === impl Reputation ===
 
 impl Reputation {
@@ -77,54 +135,36 @@ impl Reputation {
         (subject, trust): (&Subject, Trust),
         now: Instant,
     ) {
-        let reason = fault.reason();
-        let put = |scope, (address, effect), life, (of, trust)| {
-            let row = Row {
-                held: HeldBack {
-                    source: endpoint.source.clone(),
-                    address,
-                    effect,
-                },
-                reason,
-                until: deadline(now, life),
-            };
-            self.put((scope, of), row, trust, now);
+        let is_tier = matches!(endpoint.source, SourceId::Tier(_));
+        let held = |whom, effect| HeldBack {
+            source: endpoint.source.clone(),
+            address: (whom == Whom::Address).then_some(endpoint.address),
+            effect,
         };
-        let (address, mine) = (Some(endpoint.address), (trust, trust));
-        let for_all = (Trust::Trusted, trust);
-        match fault {
-            Fault::Silent => {
-                let effect = (address, Effect::Behind);
-                put(Scope::Everything, effect, seconds(30), mine);
+        for rule in rules(fault, subject) {
+            if rule.whom == Whom::Address || is_tier {
+                let row = Row {
+                    held: held(rule.whom, rule.effect),
+                    reason: fault.reason(),
+                    until: deadline(now, rule.life),
+                };
+                let for_whom = if fault.counts_for_all(&rule.scope) {
+                    Trust::Trusted
+                } else {
+                    trust
+                };
+                self.put((rule.scope, for_whom), row, trust, now);
             }
-            Fault::Slow => {
-                let effect = (address, Effect::Behind);
-                put(Scope::Everything, effect, seconds(300), mine);
-            }
-            Fault::WrongBytes(digest) => {
-                let (scope, effect) = (Scope::Content(digest.clone()), (address, Effect::Never));
-                put(scope, effect, seconds(600), for_all);
-            }
-            Fault::Unproven => {
-                let scope = subject.image.clone().map(Scope::Image);
-                if let Some(scope) = scope {
-                    put(scope, (address, Effect::Behind), seconds(600), mine);
-                }
-            }
-            Fault::Unconfirmed => {
-                let scope = subject.image.clone().map(Scope::Image);
-                if let Some(scope) = scope {
-                    // Kubelet's longest wait between two tries.
-                    put(scope, (address, Effect::Last), seconds(300), mine);
-                }
-            }
-            Fault::TooManyRequests(wait) => {
-                let scope = Scope::Registry(subject.registry.clone());
-                put(scope.clone(), (address, Effect::Last), *wait, for_all);
-                if let Some(until) = self.speak_for_all(&scope, &endpoint.source, now) {
-                    let wait = until.saturating_duration_since(now);
-                    put(scope, (None, Effect::Last), wait, for_all);
-                }
+        }
+        if let Fault::TooManyRequests(_) = fault {
+            let scope = Scope::Registry(subject.registry.clone());
+            if let Some(until) = self.speak_for_all(&scope, &endpoint.source, now) {
+                let row = Row {
+                    held: held(Whom::Tier, Effect::Last),
+                    reason: fault.reason(),
+                    until,
+                };
+                self.put((scope, Trust::Trusted), row, trust, now);
             }
         }
     }
@@ -220,10 +260,31 @@ impl Reputation {
         });
     }
 
-    /// Such a client's request has shown that it is not silent any more.
+    /// Whether nothing is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether bytes of blobs of the same repository do not come, or too few, at another address of a tier.
+    pub(crate) fn is_slow(
+        &self,
+        source: &SourceId,
+        (subject, trust): (&Subject, Trust),
+        now: Instant,
+    ) -> bool {
+        let mut is_slow = false;
+        self.read([subject.of_repository()], trust, now, |row| {
+            is_slow |= row.reason == Reason::Slow && row.held.source == *source;
+        });
+        is_slow
+    }
+
+    /// Such a client's request has shown that it is not silent any more, and so its tier.
     pub(crate) fn has_answered(&self, endpoint: &EndpointId, trust: Trust) {
-        let is_it = |row: &Row| row.reason == Reason::Silent && row.is_of(endpoint);
-        self.lift(trust, |_, row| is_it(row));
+        let is_silent = |row: &Row| row.reason == Reason::Silent;
+        self.lift(trust, |_, row| {
+            is_silent(row) && (row.is_of(endpoint) || row.is_of_all(endpoint))
+        });
     }
 
     /// What was known of a blob or tag at an address is over: nobody else was left and it gives all the rest as well, or it answers
@@ -283,6 +344,10 @@ impl Default for Reputation {
 impl Row {
     fn is_of(&self, endpoint: &EndpointId) -> bool {
         self.held.source == endpoint.source && self.held.address == Some(endpoint.address)
+    }
+
+    fn is_of_all(&self, endpoint: &EndpointId) -> bool {
+        self.held.source == endpoint.source && self.held.address.is_none()
     }
 
     fn shown(&self, scope: &Scope, trust: Trust) -> ReputationRow {

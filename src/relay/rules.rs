@@ -164,7 +164,12 @@ pub(crate) fn judge(
         416 => range_refused(asked),
         429 => {
             let (scope, pause) = left_alone(authority, head.retry_after);
-            leave(scope, pause, Cause::TooManyRequests)
+            // A Harbor's own word is of what stands behind it.
+            let cause = match head.json && !is_final {
+                true => Cause::UpstreamLimited,
+                false => Cause::TooManyRequests,
+            };
+            leave(scope, pause, cause)
         }
         // A blob's 500, or another in JSON, is Harbor's word for "my upstream failed": of what it has, and of the address, it
         // says nothing (harbor-facts 13.8). Which blob that is the client chooses. Harbor's own storage fails in silence.

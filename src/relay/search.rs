@@ -64,6 +64,8 @@ pub(crate) struct Search<N: Network, S: FetchSpec<N::Body>> {
     tried: Vec<Tried>,
     refusal: Option<(FinalAnswer, String, String)>,
     first_asked: Option<AttemptId>,
+    /// Who was asked and has said nothing for as long as a stall takes.
+    silent: Vec<EndpointId>,
 }
 
 // === impl Search ===
@@ -106,6 +108,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             tried: Vec::new(),
             refusal: None,
             first_asked: None,
+            silent: Vec::new(),
         }
     }
 
@@ -314,6 +317,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         report_success(&self.parts, &candidate, took, String::new());
         self.time(&candidate, took, now);
         self.watch_the_late(Some(attempt), now);
+        self.tiers_were_silent(&candidate.endpoint.source);
+        candidate.gauges.serves(now);
         let first_choice = attempt == 0 && self.tried.is_empty();
         if let Some(first) = self.tried.first()
             && !first_choice

@@ -7,4 +7,4 @@ mod window;
 
 pub(crate) use reassembly::{Conclusion, LastWord, Reassembly};
 pub(crate) use throughput::{LowSpeedLimit, Throughput, TooSlow};
-pub(crate) use window::{HELD_BACK, Window};
+pub(crate) use window::{HELD_BACK, Window, ends_in_an_error};

@@ -98,6 +98,8 @@ enum Rank {
     /// In probation and busy with the one request that it may have.
     Busy,
     Loaded,
+    /// Suspect or ejected, and it has just served.
+    JustServed,
     Suspect,
     Ejected,
 }
@@ -127,6 +129,7 @@ enum Group {
     /// Of a tier, and too many to be asked before upstream.
     Late,
     Loaded,
+    JustServed,
     Suspect,
     Ejected,
 }
@@ -224,8 +227,11 @@ fn rank(
     now: Instant,
     random: u64,
 ) -> Rank {
+    let just_served = || state.gauges.has_just_served(now);
     match state.status {
+        EndpointStatus::Ejected { .. } if just_served() => Rank::JustServed,
         EndpointStatus::Ejected { .. } => Rank::Ejected,
+        _ if state.gauges.is_suspect() && just_served() => Rank::JustServed,
         _ if state.gauges.is_suspect() => Rank::Suspect,
         _ if in_flight >= request.limits.loaded => Rank::Loaded,
         EndpointStatus::Probation { .. } if in_flight == 0 && !state.lowered => Rank::Admitted,
@@ -310,6 +316,7 @@ fn merge(all: &mut [Ranked<'_>], first: Option<&EndpointId>) {
         for ranked in leg {
             ranked.group = match ranked.rank {
                 Rank::Ejected => Group::Ejected,
+                Rank::JustServed => Group::JustServed,
                 Rank::Suspect => Group::Suspect,
                 Rank::Loaded => Group::Loaded,
                 _ if ranked.is_upstream() => Group::Upstream,
@@ -367,7 +374,7 @@ impl Ranked<'_> {
 
     /// Neither suspect nor ejected, and not to be asked last.
     fn is_well(&self) -> bool {
-        !matches!(self.rank, Rank::Suspect | Rank::Ejected) && !self.held.last
+        !matches!(self.rank, Rank::JustServed | Rank::Suspect | Rank::Ejected) && !self.held.last
     }
 
     fn kind(&self) -> (bool, bool) {
@@ -382,7 +389,8 @@ impl Ranked<'_> {
             gauges: self.state.gauges.clone(),
             why: match self.rank {
                 Rank::Ejected => Why::FailOpen,
-                Rank::Suspect => Why::Suspect,
+                Rank::JustServed if !self.state.gauges.is_suspect() => Why::FailOpen,
+                Rank::JustServed | Rank::Suspect => Why::Suspect,
                 Rank::Loaded => Why::Loaded,
                 _ if probation => Why::Probation,
                 _ => Why::Healthy,

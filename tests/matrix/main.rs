@@ -41,6 +41,7 @@ mod oras;
 mod podman;
 mod ranges;
 mod scripted;
+mod spoiled;
 
 use node::Layout;
 use scripted::Scripted;
@@ -119,11 +120,10 @@ fn tests() -> Vec<Test> {
         run: Run::Scripted(*run),
     };
     let mut tests: Vec<Test> = Vec::new();
-    tests.extend(
-        bodies::TESTS
-            .iter()
-            .map(|test| scripted(test, "bodies", (1, 6))),
-    );
+    for (part, list) in [("bodies", bodies::TESTS), ("spoiled", spoiled::TESTS)] {
+        let list = list.iter();
+        tests.extend(list.map(|test| scripted(test, part, (1, 6))));
+    }
     // Before 2.1 containerd fetches a layer by one request.
     tests.extend(
         ranges::TESTS

@@ -172,6 +172,7 @@ fn a_report_of_trouble() {
     status.tiers[0].endpoints.clear();
     status.upstreams = vec![source("docker.io", "upstream", Vec::new())];
     status.changes.clear();
+    status.reputation.clear();
     status.traffic = TrafficStatus::default();
     status.log_dropped = 7;
     status.task_panics = 1;

@@ -27,7 +27,7 @@ use crate::route::Route;
 use crate::topology::{EndpointId, Failure, Outcome};
 use bytes::{Buf as _, Bytes};
 use room::Room;
-use speed::Speed;
+use speed::{Speed, tier_is_slow};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, pending};
@@ -104,6 +104,9 @@ impl BlobBody {
     ) -> Self {
         let mut bytes = Reassembly::new(window);
         bytes.begins(source.endpoint.clone(), source.good.tells_total);
+        if source.good.is_coded {
+            bytes.is_coded();
+        }
         let total = source.good.total;
         Self {
             room: Room::new(&parts.budget),
@@ -206,7 +209,10 @@ impl BlobBody {
                 Event::Source(Some(Err((failure, detail)))) => self.broken(failure, detail),
                 Event::Source(None) => self.conclude()?,
                 Event::Resumed(ended) => self.resumed(ended)?,
-                Event::Stalled => self.look_for_another(),
+                Event::Stalled => {
+                    self.stalls();
+                    self.look_for_another();
+                }
                 Event::TooLate => return Err(self.give_up("not fixed in time")),
             }
         }
@@ -220,11 +226,18 @@ impl BlobBody {
         let stall = self.parts.timeouts.stall;
         let may_stall = self.source.is_some() && self.resumption.is_none();
         let Self {
+            parts,
+            spec,
             source,
             resumption,
             speed,
             ..
         } = self;
+        let at = source.as_ref().map(|source| source.endpoint.source.clone());
+        let is_known = || {
+            let is_slow = |at| tier_is_slow(parts, spec, at);
+            at.as_ref().is_some_and(is_slow)
+        };
         let too_late = async {
             match fix_until {
                 Some(until) => sleep_until(until).await,
@@ -259,7 +272,7 @@ impl BlobBody {
                 Event::Resumed(ended)
             }
             // Cancel safe: since when is remembered.
-            () = speed.stalled(stall), if may_stall => Event::Stalled,
+            () = speed.stalled(stall, is_known), if may_stall => Event::Stalled,
         }
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct BlobSource {
     pub(crate) has_length: bool,
     /// The source told the size of the whole. Where it did not that is a manifest's word, which accuses nobody.
     pub(crate) tells_total: bool,
+    /// It has a Content-Encoding: wrong bytes are its label's.
+    pub(crate) is_coded: bool,
 }
 
 // === impl BlobSource ===

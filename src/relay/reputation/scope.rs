@@ -9,6 +9,7 @@ use crate::route::Route;
 pub(super) enum Scope {
     Everything,
     Registry(RegistryName),
+    Repository(RegistryName, Repository),
     /// A blob or a tag of a repository.
     Image(Image),
     /// Content, whichever repository it is asked for in.
@@ -19,6 +20,7 @@ pub(super) enum Scope {
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
     pub(super) registry: RegistryName,
+    repository: Repository,
     /// `None`: a list.
     pub(super) image: Option<Image>,
 }
@@ -31,6 +33,9 @@ impl Scope {
         match self {
             Self::Everything => (None, None, None),
             Self::Registry(registry) => (Some(registry.clone()), None, None),
+            Self::Repository(registry, repository) => {
+                (Some(registry.clone()), Some(repository.clone()), None)
+            }
             Self::Image(image) => (
                 Some(image.registry.clone()),
                 Some(image.repository.clone()),
@@ -48,6 +53,7 @@ impl Subject {
     pub(crate) fn new(route: &Route, image: Option<Image>) -> Self {
         Self {
             registry: route.registry_label.clone(),
+            repository: route.repository.clone(),
             image,
         }
     }
@@ -57,8 +63,14 @@ impl Subject {
         self.image.as_ref()?.reference.digest()
     }
 
+    /// All of the same repository.
+    pub(super) fn of_repository(&self) -> Scope {
+        Scope::Repository(self.registry.clone(), self.repository.clone())
+    }
+
     pub(super) fn scopes(&self) -> impl Iterator<Item = Scope> {
-        let always = [Scope::Everything, Scope::Registry(self.registry.clone())];
+        let registry = Scope::Registry(self.registry.clone());
+        let always = [Scope::Everything, registry, self.of_repository()];
         let of_image = self.image.clone().map(Scope::Image);
         let content = self.digest().cloned().map(Scope::Content);
         always.into_iter().chain(of_image).chain(content)
@@ -69,6 +81,7 @@ impl From<&Image> for Subject {
     fn from(image: &Image) -> Self {
         Self {
             registry: image.registry.clone(),
+            repository: image.repository.clone(),
             image: Some(image.clone()),
         }
     }

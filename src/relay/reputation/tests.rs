@@ -62,7 +62,6 @@ impl Case {
 
 #[test]
 fn each_fault_counts_for_its_scope_and_time() {
-    let digest = Digest::sha256(b"layer");
     let (same, sibling) = (layer(), blob("docker.io", "library/app", "other"));
     let elsewhere = blob("docker.io", "library/other", "layer");
     let registry = blob("quay.io", "library/app", "other");
@@ -70,10 +69,12 @@ fn each_fault_counts_for_its_scope_and_time() {
     let table = [
         (Fault::Silent, ["1 behind"; 4], 30),
         (Fault::Slow, ["1 behind"; 4], 300),
+        (Fault::TierSilent, ["all last", "all last", "", ""], 30),
+        (Fault::Stalls, ["all behind", "all behind", "", ""], 30),
         (
-            Fault::WrongBytes(digest),
-            ["1 never", "", "1 never", ""],
-            600,
+            Fault::UpstreamLimited(seconds(20)),
+            ["all last", "all last", "", ""],
+            20,
         ),
         (Fault::Unproven, ["1 behind", "", "", ""], 600),
         (Fault::Unconfirmed, ["1 last", "", "", ""], 300),
@@ -96,6 +97,49 @@ fn each_fault_counts_for_its_scope_and_time() {
         it.reputation.sweep(it.begin + seconds(lasts));
         assert!(it.reputation.0.is_empty(), "{fault:?}");
     }
+}
+
+/// For everything the address stands behind its like, for the repository its tier behind all; the bytes are not asked for there.
+#[test]
+fn wrong_bytes_count_for_their_content_the_address_and_the_repository() {
+    let it = Case::new();
+    let wrong = Fault::WrongBytes(Digest::sha256(b"layer"));
+    it.saw(&wrong, &replica(1), &layer(), 0, Trusted);
+    let behind = ["1 behind"];
+    assert_eq!(
+        it.against(&layer(), 299, Trusted),
+        ["1 behind", "1 never", "all last"]
+    );
+    let sibling = blob("docker.io", "library/app", "other");
+    assert_eq!(it.against(&sibling, 299, Trusted), ["1 behind", "all last"]);
+    let elsewhere = blob("docker.io", "library/other", "other");
+    assert_eq!(it.against(&elsewhere, 299, Trusted), behind);
+    assert_eq!(it.against(&layer(), 300, Trusted), ["1 never"]);
+    assert!(it.against(&layer(), 600, Trusted).is_empty());
+    // An upstream stands behind the tiers as it is, and stays a source.
+    let it = Case::new();
+    let upstream = SourceId::Upstream("docker.io".parse().unwrap());
+    it.saw(&wrong, &endpoint(&upstream, 1), &sibling, 0, Trusted);
+    assert_eq!(it.against(&sibling, 0, Trusted), behind);
+}
+
+/// Who stalls is known to the bodies of its repository that are under way at its tier.
+#[test]
+fn a_stall_is_known_of_the_tier_and_a_late_answer_ends_its_silence() {
+    let it = Case::new();
+    let (source, now) = (replica(1).source, it.begin);
+    let of = layer();
+    assert!(!it.reputation.is_slow(&source, (&of, Trusted), now));
+    it.saw(&Fault::Stalls, &replica(1), &of, 0, Trusted);
+    assert!(it.reputation.is_slow(&source, (&of, Trusted), now));
+    let core = SourceId::Tier("core".into());
+    assert!(!it.reputation.is_slow(&core, (&of, Trusted), now));
+    let elsewhere = blob("docker.io", "library/other", "layer");
+    assert!(!it.reputation.is_slow(&source, (&elsewhere, Trusted), now));
+    it.saw(&Fault::Silent, &replica(1), &of, 0, Trusted);
+    it.saw(&Fault::TierSilent, &replica(1), &of, 0, Trusted);
+    it.reputation.has_answered(&replica(1), Trusted);
+    assert_eq!(it.against(&of, 0, Trusted), ["all behind"], "it stalls");
 }
 
 #[test]

@@ -9,6 +9,8 @@ pub(crate) enum Cause {
     Denied,
     Policy,
     TooManyRequests,
+    /// A 429 that a registry says in its own JSON: of a Harbor that of its upstream.
+    UpstreamLimited,
     ServerError,
     ColdCascade,
     WrongLength,
@@ -32,7 +34,11 @@ impl Cause {
     /// is not known.
     pub(crate) fn is_outage(self) -> bool {
         match self {
-            Self::NoAddress | Self::ServerError | Self::TooManyRequests | Self::Html => true,
+            Self::NoAddress
+            | Self::ServerError
+            | Self::TooManyRequests
+            | Self::UpstreamLimited
+            | Self::Html => true,
             Self::Failed(failure) => match failure {
                 Failure::Refused
                 | Failure::ConnectTimeout
@@ -67,7 +73,7 @@ impl Cause {
             Self::NotFound => "not_found",
             Self::Denied => "denied",
             Self::Policy => "policy",
-            Self::TooManyRequests => "too_many_requests",
+            Self::TooManyRequests | Self::UpstreamLimited => "too_many_requests",
             Self::ServerError => "server_error",
             Self::ColdCascade => "cold_cascade",
             Self::WrongLength => "wrong_length",

@@ -9,7 +9,7 @@ use crate::relay::policy;
 use crate::relay::reputation::Fault;
 use crate::relay::rules::{Cause, FinalAnswer, Scope};
 use crate::relay::timing::{AttemptId, Late};
-use crate::topology::{EndpointId, Failure, Outcome};
+use crate::topology::{EndpointId, Failure, Outcome, SourceKind};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -101,7 +101,12 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                     metrics.policy_denial(label, policy::reason(&detail));
                 }
                 if let Outcome::CoolDown(wait) = outcome {
-                    self.saw(&Fault::TooManyRequests(wait), &candidate.endpoint);
+                    let is_harbor = candidate.source.kind == SourceKind::Harbor;
+                    let fault = match cause {
+                        Cause::UpstreamLimited if is_harbor => Fault::UpstreamLimited(wait),
+                        _ => Fault::TooManyRequests(wait),
+                    };
+                    self.saw(&fault, &candidate.endpoint);
                 }
                 let outcome = told(outcome, self.spec.trust());
                 report(&self.parts, &candidate.endpoint, outcome, detail.clone());
@@ -164,6 +169,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             .metrics
             .attempt(label, Failure::Timeout.word());
         self.saw(&Fault::Silent, &candidate.endpoint);
+        self.silent.push(candidate.endpoint.clone());
         self.candidates.exclude_endpoint(&candidate.endpoint);
         self.note(attempt, Cause::Failed(Failure::Timeout), detail);
         let more = self.candidates.more(&self.parts, Instant::now());

@@ -36,6 +36,12 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         }
     }
 
+    /// Another source answered: the tiers of those who have not are not waited for again by what follows of the same pull.
+    pub(super) fn tiers_were_silent(&self, winner: &SourceId) {
+        let others = self.silent.iter().filter(|silent| silent.source != *winner);
+        others.for_each(|silent| self.saw(&Fault::TierSilent, silent));
+    }
+
     /// Lets the requests run on that nobody has answered; everybody else's are dropped with the search.
     pub(super) fn watch_the_late(&mut self, winner: Option<AttemptId>, now: Instant) {
         // Who was asked a moment ago because another was silent is not silent yet.
@@ -61,8 +67,14 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         if late.is_empty() {
             return;
         }
-        for late in &late {
-            self.saw(&Fault::Silent, &late.candidate.endpoint);
+        for Unanswered {
+            candidate, since, ..
+        } in &late
+        {
+            self.saw(&Fault::Silent, &candidate.endpoint);
+            if now >= deadline(*since, self.parts.timeouts.stall) {
+                self.silent.push(candidate.endpoint.clone());
+            }
         }
         let mut running = std::mem::replace(&mut self.running, Running::new());
         running.keep(|attempt| late.iter().any(|late| late.attempt == attempt));

@@ -284,6 +284,7 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
         total: Some(size),
         has_length: true,
         tells_total: true,
+        is_coded: false,
     };
     let snapshot = bench.parts.snapshots.borrow().clone();
     let tier = snapshot.source(&bench.tier.source).unwrap();

@@ -19,6 +19,8 @@ pub(crate) struct Reassembly {
     window: Window,
     /// Whose bytes come.
     current: Option<EndpointId>,
+    /// They have a Content-Encoding: they may be others than the blob's, by their label.
+    is_coded: bool,
     /// Whose bytes were let go, in order; who only offers another end to them after somebody was suspected is left out.
     released: Vec<EndpointId>,
     suspects: Vec<Suspect>,
@@ -67,6 +69,7 @@ impl Reassembly {
         Self {
             window,
             current: None,
+            is_coded: false,
             released: Vec::new(),
             suspects: Vec::new(),
             is_size_told: false,
@@ -78,7 +81,12 @@ impl Reassembly {
     pub(crate) fn begins(&mut self, who: EndpointId, tells_total: bool) {
         self.is_size_told |= tells_total;
         self.window.discard_held();
-        self.current = Some(who);
+        (self.current, self.is_coded) = (Some(who), false);
+    }
+
+    /// The source's bytes have a Content-Encoding, so that wrong ones are held against nobody.
+    pub(crate) fn is_coded(&mut self) {
+        self.is_coded = true;
     }
 
     /// The source broke; what is held of it is thrown away.
@@ -157,17 +165,23 @@ impl Reassembly {
     }
 
     fn suspect(&mut self) -> Conclusion {
+        if self.window.ends_in_an_error() {
+            // Its own source broke, and it says so in the body.
+            self.window.discard_held();
+            return Conclusion::Short;
+        }
         self.window.discard_held();
         let Some(who) = self.current.take() else {
             return Conclusion::Wrong(self.unproven());
         };
         let is_size_known = self.is_size_told || !self.window.has_length();
         let is_blamed = is_size_known && self.released.iter().all(|other| *other == who);
-        let mut blamed = if is_blamed {
+        let mut blamed = if is_blamed && !self.is_coded {
             vec![who.clone()]
         } else {
             Vec::new()
         };
+        let is_blamed = is_blamed || self.is_coded;
         self.suspects.push(Suspect { who, is_blamed });
         if !self.window.is_hashed() || self.suspects.len() >= MOST_SUSPECTS {
             blamed.extend(self.unproven());

@@ -90,6 +90,11 @@ impl Throughput {
         None
     }
 
+    /// Others drip at the same tier: this is judged as one who goes on after a drip.
+    pub(crate) fn judge_sooner(&mut self) {
+        self.dripped = true;
+    }
+
     /// Another source, or another chance: what came until now does not count.
     pub(crate) fn begin_anew(&mut self) {
         (self.of_floor, self.of_others) = (Rate::default(), Rate::default());

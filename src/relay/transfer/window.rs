@@ -159,6 +159,11 @@ impl Window {
         hasher.finish() == *due
     }
 
+    /// Whether what is held ends in the error of a Harbor whose upstream broke.
+    pub(crate) fn ends_in_an_error(&self) -> bool {
+        ends_in_an_error(self.held.iter())
+    }
+
     /// Whether an end is expected.
     pub(crate) fn has_length(&self) -> bool {
         self.length.is_some()
@@ -184,6 +189,26 @@ impl Window {
         self.held_bytes = self.held_bytes.saturating_sub(chunk.len() as u64);
         self.released = self.released.saturating_add(chunk.len() as u64);
     }
+}
+
+/// Whether these bytes end as Harbor up to 2.15 ends a broken cold blob: with error JSON behind the part that came (harbor-facts
+/// 0.3), cut off perhaps where the blob's end is due.
+pub(crate) fn ends_in_an_error<'a>(chunks: impl DoubleEndedIterator<Item = &'a Bytes>) -> bool {
+    const BEGIN: &[u8] = br#"{"errors":[{"code":"#;
+    const LONGEST: usize = 1024;
+    let mut end: Vec<u8> = Vec::new();
+    for chunk in chunks.rev() {
+        let rest = LONGEST.saturating_sub(end.len());
+        let from = chunk.len().saturating_sub(rest);
+        end.splice(..0, chunk.iter().skip(from).copied());
+    }
+    let mut places = end.windows(BEGIN.len());
+    let begins = places.rposition(|place| place == BEGIN);
+    let json = begins.and_then(|at| end.get(at..));
+    json.is_some_and(|json| {
+        json.iter()
+            .all(|byte| !byte.is_ascii_control() || *byte == b'\n')
+    })
 }
 
 #[cfg(test)]

@@ -252,6 +252,38 @@ fn what_is_known_against_addresses_orders_what_health_and_load_leave() {
     assert_eq!(ordered(&[], Some(&ill)), [a, b, core, c, d, ejected]);
 }
 
+/// Probes say no of all tiers, which serve, and upstream has no power: no request waits for a connect that others wait for.
+#[test]
+fn who_has_just_served_stands_before_a_suspect() {
+    let mut world = World::new(&[
+        (tier("replica"), vec![v4(1)]),
+        (tier("core"), vec![v4(2), v4(3)]),
+        (upstream(), vec![v4(4)]),
+    ]);
+    for (source, last) in [("replica", 1), ("core", 2)] {
+        world.eject(&tier(source), v4(last), 1);
+    }
+    world.suspect(&tier("core"), v4(3));
+    world.suspect(&upstream(), v4(4));
+    let who = |world: &World| -> Vec<u16> {
+        let all = addresses(&world.select("k"));
+        all.iter().map(|(_, last, _)| *last).collect()
+    };
+    assert_eq!(who(&world), [3, 4, 1, 2]);
+    let now = world.now;
+    world.state(&tier("core"), v4(2)).gauges.serves(now);
+    assert_eq!(who(&world), [2, 3, 4, 1]);
+    world.state(&upstream(), v4(4)).gauges.serves(now);
+    assert_eq!(who(&world), [2, 4, 3, 1]);
+    let why = world.select("k")[..2]
+        .iter()
+        .map(|c| c.why)
+        .collect::<Vec<_>>();
+    assert_eq!(why, [Why::FailOpen, Why::Suspect]);
+    world.now += Duration::from_secs(10);
+    assert_eq!(who(&world), [3, 4, 1, 2], "that is over");
+}
+
 #[test]
 fn slow_start_grows_the_share() {
     let mut world = World::new(&[(tier("replica"), vec![v4(1), v4(2)])]);

@@ -66,6 +66,9 @@ impl BlobBody {
         source.skip = source.skip.saturating_add(went_on);
         self.bytes
             .begins(found.endpoint.clone(), source.tells_total);
+        if source.is_coded {
+            self.bytes.is_coded();
+        }
         if let Some(total) = source.total {
             self.bytes.learn_length(total.saturating_sub(self.first));
             self.last.get_or_insert(total.saturating_sub(1));

@@ -1,12 +1,15 @@
 //! A body's source that is slow: noticed, said, and left for one that has answered.
 
 use super::BlobBody;
+use super::BlobSpec;
 use crate::lifecycle::deadline;
+use crate::relay::context::Context;
+use crate::relay::outcome::Found;
 use crate::relay::rates::Rate;
 use crate::relay::reputation::{Fault, Subject};
 use crate::relay::search::{FetchSpec as _, report};
 use crate::relay::transfer::{LowSpeedLimit, Throughput, TooSlow};
-use crate::topology::{EndpointId, Failure, Outcome};
+use crate::topology::{EndpointId, Failure, Outcome, SourceId};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -44,11 +47,29 @@ impl Speed {
         self.throughput.begin_anew();
     }
 
-    /// Ready when no byte has come for the limit while one was wanted.
-    pub(super) async fn stalled(&mut self, limit: Duration) {
+    /// Ready when no byte has come for the limit while one was wanted. `is_known`: others wait in vain at the same tier; what that
+    /// has cost is not spent again, and half the limit is enough.
+    pub(super) async fn stalled(&mut self, limit: Duration, is_known: impl Fn() -> bool) {
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        for part in [0.5, 0.75] {
+            sleep_until(deadline(since, limit.mul_f64(part))).await;
+            if is_known() {
+                return;
+            }
+        }
         sleep_until(deadline(since, limit)).await;
     }
+}
+
+/// Whether bytes of the same repository do not come, or too few, at a tier.
+pub(super) fn tier_is_slow(parts: &Context, spec: &BlobSpec, source: &SourceId) -> bool {
+    let is_slow = || {
+        let subject = Subject::from(spec.expected().blob());
+        let of = (&subject, spec.trust());
+        parts.reputation.is_slow(source, of, Instant::now())
+    };
+    // This is asked for each piece that was waited for.
+    !parts.reputation.is_empty() && is_slow()
 }
 
 impl BlobBody {
@@ -70,8 +91,15 @@ impl BlobBody {
         };
         let source = self.source.as_ref();
         let others = || parts.rates.of_others(&source?.endpoint, Instant::now());
+        let is_slow = |source: &Found<_>| tier_is_slow(parts, &self.spec, &source.endpoint.source);
+        if !waited.is_zero() && source.is_some_and(is_slow) {
+            self.speed.throughput.judge_sooner();
+        }
         let judged = self.speed.throughput.judge(limit, waited, bytes, others);
         if let Some(too_slow) = judged {
+            if let TooSlow::Limit(_) = too_slow {
+                self.stalls();
+            }
             self.speed.too_slow = Some(too_slow);
             if self.resumption.is_none() {
                 self.look_for_another();
@@ -93,6 +121,19 @@ impl BlobBody {
         }
     }
 
+    /// Bytes do not come, or too few: the tier's other addresses are not asked before other tiers for a while.
+    pub(super) fn stalls(&self) {
+        if let Some(source) = &self.source {
+            self.saw(&Fault::Stalls, &source.endpoint);
+        }
+    }
+
+    fn saw(&self, fault: &Fault, endpoint: &EndpointId) {
+        let subject = Subject::from(self.spec.expected().blob());
+        self.parts
+            .saw(fault, endpoint, (&subject, self.spec.trust()));
+    }
+
     /// Another goes on.
     pub(super) fn slow(&mut self, endpoint: EndpointId) {
         let detail = match self.speed.too_slow {
@@ -111,9 +152,7 @@ impl BlobBody {
         let outcome = Outcome::Soft(Failure::Slow);
         report(&self.parts, &endpoint, outcome, detail);
         // The next blob does not begin there.
-        let subject = Subject::from(self.spec.expected().blob());
-        let of = (&subject, self.spec.trust());
-        self.parts.saw(&Fault::Slow, &endpoint, of);
+        self.saw(&Fault::Slow, &endpoint);
         self.left.push(endpoint);
     }
 }

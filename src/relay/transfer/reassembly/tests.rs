@@ -212,7 +212,7 @@ fn error_json_at_an_unknown_length_is_mended_too() {
     let played = play(&blob, &sources, false);
     assert_eq!(played.end, End::Clean);
     assert!(played.got == blob);
-    assert_eq!(played.blamed, [who(0), who(1)]);
+    assert!(played.blamed.is_empty(), "its own sources broke");
 }
 
 #[test]
