@@ -13,6 +13,7 @@ mod tests;
 
 pub(crate) use fault::Fault;
 pub use fault::Reason;
+use fault::{SILENT, SLOW, Whom};
 pub(crate) use scope::Subject;
 
 use super::memory::Image;
@@ -31,10 +32,6 @@ const ROWS: usize = 32;
 
 /// So many addresses of a tier that want fewer requests speak for the tier: it is its proxied registry that limits it.
 const SPEAK_FOR_A_TIER: usize = 2;
-
-const fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
 
 /// The table.
 #[derive(Debug)]
@@ -66,64 +63,6 @@ pub struct ReputationRow {
     pub trust: Trust,
 }
 
-/// What follows from a fault.
-struct Rule {
-    whom: Whom,
-    scope: Scope,
-    effect: Effect,
-    life: Duration,
-}
-
-/// Whom it is about.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Whom {
-    /// The address.
-    Address,
-    /// All addresses of its source, if that is a tier. An upstream stands behind the tiers as it is.
-    Tier,
-}
-
-/// The rules; docs/failure-table.md, "Reputation", is their prose.
-fn rules(fault: &Fault, subject: &Subject) -> Vec<Rule> {
-    use Effect::{Behind, Last, Never};
-    use Whom::{Address, Tier};
-    let repository = || subject.of_repository();
-    let image = || subject.image.clone().map(Scope::Image);
-    let all = match fault {
-        Fault::Silent => vec![(Address, Some(Scope::Everything), Behind, seconds(30))],
-        Fault::TierSilent => vec![(Tier, Some(repository()), Last, seconds(30))],
-        Fault::Stalls => vec![(Tier, Some(repository()), Behind, seconds(30))],
-        Fault::Slow => vec![(Address, Some(Scope::Everything), Behind, seconds(300))],
-        Fault::WrongBytes(digest) => vec![
-            (
-                Address,
-                Some(Scope::Content(digest.clone())),
-                Never,
-                seconds(600),
-            ),
-            (Address, Some(Scope::Everything), Behind, seconds(300)),
-            (Tier, Some(repository()), Last, seconds(300)),
-        ],
-        Fault::Unproven => vec![(Address, image(), Behind, seconds(600))],
-        // Kubelet's longest wait between two tries.
-        Fault::Unconfirmed => vec![(Address, image(), Last, seconds(300))],
-        Fault::TooManyRequests(wait) => {
-            let scope = Scope::Registry(subject.registry.clone());
-            vec![(Address, Some(scope), Last, *wait)]
-        }
-        Fault::UpstreamLimited(wait) => vec![(Tier, Some(repository()), Last, *wait)],
-    };
-    let all = all.into_iter().filter_map(|(whom, scope, effect, life)| {
-        Some(Rule {
-            whom,
-            scope: scope?,
-            effect,
-            life,
-        })
-    });
-    all.collect()
-}
-
 // === impl Reputation ===
 
 impl Reputation {
@@ -136,35 +75,33 @@ impl Reputation {
         now: Instant,
     ) {
         let is_tier = matches!(endpoint.source, SourceId::Tier(_));
-        let held = |whom, effect| HeldBack {
-            source: endpoint.source.clone(),
-            address: (whom == Whom::Address).then_some(endpoint.address),
-            effect,
+        let (reason, rules) = fault.rules(subject);
+        let put = |address, scope, effect, until| {
+            let row = Row {
+                held: HeldBack {
+                    source: endpoint.source.clone(),
+                    address,
+                    effect,
+                },
+                reason,
+                until,
+            };
+            let taught_by = match fault.counts_for_all(&scope) {
+                true => Trust::Trusted,
+                false => trust,
+            };
+            self.put((scope, taught_by), row, trust, now);
         };
-        for rule in rules(fault, subject) {
-            if rule.whom == Whom::Address || is_tier {
-                let row = Row {
-                    held: held(rule.whom, rule.effect),
-                    reason: fault.reason(),
-                    until: deadline(now, rule.life),
-                };
-                let for_whom = if fault.counts_for_all(&rule.scope) {
-                    Trust::Trusted
-                } else {
-                    trust
-                };
-                self.put((rule.scope, for_whom), row, trust, now);
+        for rule in rules {
+            let address = (rule.whom == Whom::Address).then_some(endpoint.address);
+            if address.is_some() || is_tier {
+                put(address, rule.scope, rule.effect, deadline(now, rule.life));
             }
         }
         if let Fault::TooManyRequests(_) = fault {
             let scope = Scope::Registry(subject.registry.clone());
             if let Some(until) = self.speak_for_all(&scope, &endpoint.source, now) {
-                let row = Row {
-                    held: held(Whom::Tier, Effect::Last),
-                    reason: fault.reason(),
-                    until,
-                };
-                self.put((scope, Trust::Trusted), row, trust, now);
+                put(None, scope, Effect::Last, until);
             }
         }
     }
@@ -274,14 +211,14 @@ impl Reputation {
     ) -> bool {
         let mut is_slow = false;
         self.read([subject.of_repository()], trust, now, |row| {
-            is_slow |= row.reason == Reason::Slow && row.held.source == *source;
+            is_slow |= row.reason == SLOW && row.held.source == *source;
         });
         is_slow
     }
 
     /// Such a client's request has shown that it is not silent any more, and so its tier.
     pub(crate) fn has_answered(&self, endpoint: &EndpointId, trust: Trust) {
-        let is_silent = |row: &Row| row.reason == Reason::Silent;
+        let is_silent = |row: &Row| row.reason == SILENT;
         self.lift(trust, |_, row| {
             is_silent(row) && (row.is_of(endpoint) || row.is_of_all(endpoint))
         });

@@ -1,19 +1,32 @@
-//! The sticky tables (design H5), shared by all searches.
+//! Who answered for a repository, and where content of it was seen (design H5). Harbor's addresses are separate caches, and one may
+//! hold a trimmed index under a digest of its own (harbor-facts 3.2), so what was resolved at one is fetched there. What a repository
+//! teaches holds for it alone.
 
-use crate::cache::Trust;
-use crate::oci::Digest;
+#[cfg(test)]
+mod tests;
+
+use crate::cache::{Bounds, SharedTtlMap, Trust};
+use crate::oci::{Digest, RegistryName, Repository};
 use crate::route::Route;
-use crate::topology::select::Stickiness;
 use crate::topology::{EndpointId, SourceId};
-use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// A repository stays with its address for this long after the last answer.
+const STAYS: Duration = Duration::from_secs(600);
+
+/// Entries per table: about 2 MiB in all at the longest names.
+const CAPACITY: usize = 4096;
 
 /// Digests learned from one answer at most; an image names at most 127 layers, an index some ten manifests.
 const LEARNED: usize = 1024;
 
-/// The sticky tables behind their lock, which is held for single look-ups.
-#[derive(Debug, Default)]
-pub(crate) struct Sticky(Mutex<Stickiness>);
+/// The two tables.
+#[derive(Debug)]
+pub(crate) struct Sticky {
+    repositories: SharedTtlMap<(RegistryName, Repository), EndpointId>,
+    digests: SharedTtlMap<(RegistryName, Repository, Digest), EndpointId>,
+}
 
 // === impl Sticky ===
 
@@ -25,10 +38,15 @@ impl Sticky {
         digest: Option<&Digest>,
         now: Instant,
     ) -> (Option<EndpointId>, Option<EndpointId>) {
-        let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = (&route.registry_label, &route.repository);
-        let learned_at = |digest| tables.learned_at(of, digest, now);
-        (tables.sticky(of, now), digest.and_then(learned_at))
+        let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
+        let learned_at = digest.and_then(|digest| {
+            let key = (registry.clone(), repository.clone(), digest.clone());
+            self.digests.get(&key, now)
+        });
+        (
+            self.repositories.get(&(registry, repository), now),
+            learned_at,
+        )
     }
 
     /// A tier's endpoint answered; upstream's are all alike.
@@ -42,11 +60,23 @@ impl Sticky {
         if matches!(endpoint.source, SourceId::Upstream(_)) {
             return;
         }
-        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = (&route.registry_label, &route.repository);
-        tables.answered(of, endpoint, trust, now);
-        for digest in learned.take(LEARNED) {
-            tables.learned(of, digest, (endpoint, trust), now);
+        let (registry, repository) = (&route.registry_label, &route.repository);
+        let key = (registry.clone(), repository.clone());
+        self.repositories.put(key, endpoint.clone(), trust, now);
+        self.digests.change(|digests| {
+            for digest in learned.take(LEARNED) {
+                let key = (registry.clone(), repository.clone(), digest.clone());
+                digests.put(key, endpoint.clone(), trust, now);
+            }
+        });
+    }
+}
+
+impl Default for Sticky {
+    fn default() -> Self {
+        Self {
+            repositories: SharedTtlMap::new(Bounds::entries(STAYS, CAPACITY)),
+            digests: SharedTtlMap::new(Bounds::entries(Duration::MAX, CAPACITY)),
         }
     }
 }

@@ -4,12 +4,10 @@
 
 mod hash;
 mod held;
-mod stickiness;
 #[cfg(test)]
 mod tests;
 
 pub use held::{Effect, HeldBack};
-pub use stickiness::Stickiness;
 
 use super::endpoint::{EndpointGauges, EndpointId};
 use super::snapshot::{EndpointState, EndpointStatus, Snapshot, SourceState};

@@ -70,8 +70,8 @@ impl ReputationStatus {
                 Effect::Never => "never",
             }
             .to_owned(),
-            reason: row.reason.word().to_owned(),
-            why: row.reason.text().to_owned(),
+            reason: row.reason.0.to_owned(),
+            why: row.reason.1.to_owned(),
             seconds: row.until.saturating_duration_since(now).as_secs(),
             clients: match row.trust {
                 Trust::Trusted => "all",

@@ -34,42 +34,12 @@ pub(super) struct Pool {
     legs: Vec<SourceId>,
     /// Of the repository, for the rendezvous hash.
     key: Arc<str>,
-    gone: Few<EndpointId>,
-    gone_legs: Few<usize>,
-    warned: Few<usize>,
+    gone: Vec<EndpointId>,
+    gone_legs: Vec<usize>,
+    /// Legs of which an address said no for the first time.
+    warned: Vec<usize>,
     /// Those who said no: the others of their source are asked last.
     said_no: Vec<HeldBack>,
-}
-
-/// A set of so few that looking at all of them is quicker than hashing one.
-#[derive(Debug)]
-struct Few<T>(Vec<T>);
-
-// === impl Few ===
-
-impl<T> Default for Few<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T: PartialEq> Few<T> {
-    fn contains(&self, one: &T) -> bool {
-        self.0.contains(one)
-    }
-
-    /// Whether it was not among them.
-    fn insert(&mut self, one: T) -> bool {
-        let is_new = !self.contains(&one);
-        if is_new {
-            self.0.push(one);
-        }
-        is_new
-    }
-
-    fn remove(&mut self, one: &T) {
-        self.0.retain(|other| other != one);
-    }
 }
 
 // === impl Pool ===
@@ -79,9 +49,9 @@ impl Pool {
         Self {
             legs,
             key,
-            gone: Few::default(),
-            gone_legs: Few::default(),
-            warned: Few::default(),
+            gone: Vec::new(),
+            gone_legs: Vec::new(),
+            warned: Vec::new(),
             said_no: Vec::new(),
         }
     }
@@ -89,7 +59,7 @@ impl Pool {
     /// Everybody who is left, in the order of asking.
     pub(super) fn list(&self, known: Known<'_>) -> VecDeque<Candidate> {
         let left: Vec<SourceId>;
-        let legs = if self.gone_legs.0.is_empty() {
+        let legs = if self.gone_legs.is_empty() {
             &self.legs
         } else {
             let legs = self.legs.iter().enumerate();
@@ -108,7 +78,7 @@ impl Pool {
             key: &self.key,
             sticky: known.sticky.as_ref(),
             learned_at: known.learned_at.as_ref(),
-            excluded: &self.gone.0,
+            excluded: &self.gone,
             first: known.first,
             held_back: &held_back,
             limits: known.limits,
@@ -157,15 +127,15 @@ impl Pool {
         // because the rest failed.
         match (next, self.unresolved(snapshot, want)) {
             (Some(next), Some(leg)) if !next.is_healthy => {
-                self.gone_legs.insert(leg);
+                self.gone_legs.push(leg);
                 Pick::Unresolved(leg)
             }
             (Some(next), _) => {
-                self.gone.insert(next.endpoint.clone());
+                self.exclude_endpoint(&next.endpoint);
                 Pick::Candidate(next)
             }
             (None, Some(leg)) => {
-                self.gone_legs.insert(leg);
+                self.gone_legs.push(leg);
                 Pick::Unresolved(leg)
             }
             (None, None) => Pick::Nobody,
@@ -188,15 +158,19 @@ impl Pool {
 
     /// The leg's lookup has ended: its addresses count.
     pub(super) fn is_resolved(&mut self, leg: usize) {
-        self.gone_legs.remove(&leg);
+        self.gone_legs.retain(|gone| *gone != leg);
     }
 
     /// Leaves a candidate, as far as its answer says. True: the order of the others is another one now.
     pub(super) fn exclude(&mut self, candidate: &Candidate, scope: Scope) -> bool {
-        self.gone.insert(candidate.endpoint.clone());
+        self.exclude_endpoint(&candidate.endpoint);
         let last = match scope {
             Scope::Address => false,
-            Scope::AddressOnceThenTier => !self.warned.insert(candidate.leg),
+            Scope::AddressOnceThenTier => {
+                let was_warned = self.warned.contains(&candidate.leg);
+                self.warned.push(candidate.leg);
+                was_warned
+            }
             Scope::Tier => true,
         };
         // The source's other addresses are asked when everybody else has failed: they are separate caches, and one may have
@@ -220,16 +194,18 @@ impl Pool {
 
     /// Leaves one endpoint.
     pub(super) fn exclude_endpoint(&mut self, endpoint: &EndpointId) {
-        self.gone.insert(endpoint.clone());
+        if !self.gone.contains(endpoint) {
+            self.gone.push(endpoint.clone());
+        }
     }
 
     /// Leaves a whole source.
     pub(super) fn exclude_leg(&mut self, leg: usize) {
-        self.gone_legs.insert(leg);
+        self.gone_legs.push(leg);
     }
 
     fn tried(&self, source: &SourceId) -> usize {
-        let gone = self.gone.0.iter().filter(|gone| gone.source == *source);
+        let gone = self.gone.iter().filter(|gone| gone.source == *source);
         gone.count()
     }
 }

@@ -1,7 +1,8 @@
-//! What is seen of addresses, and the words for it.
+//! What is seen of addresses, and what follows from it: the rules, whose prose is docs/failure-table.md, "Reputation".
 
-use super::scope::Scope;
+use super::scope::{Scope, Subject};
 use crate::oci::Digest;
+use crate::topology::select::Effect;
 use std::time::Duration;
 
 /// What was seen of an address.
@@ -27,37 +28,91 @@ pub(crate) enum Fault {
     UpstreamLimited(Duration),
 }
 
-/// Why something is known.
+/// Why something is known: a word, and a sentence for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// [`Fault::Silent`], [`Fault::TierSilent`]
-    Silent,
-    /// [`Fault::Stalls`], [`Fault::Slow`]
-    Slow,
-    /// [`Fault::WrongBytes`]
-    WrongBytes,
-    /// [`Fault::Unproven`]
-    Unproven,
-    /// [`Fault::Unconfirmed`]
-    TagUnconfirmed,
-    /// [`Fault::TooManyRequests`]
-    TooManyRequests,
-    /// [`Fault::UpstreamLimited`]
-    UpstreamLimited,
+pub struct Reason(pub &'static str, pub &'static str);
+
+pub(super) const SILENT: Reason = Reason("silent", "it let a request wait until another was asked");
+pub(super) const SLOW: Reason = Reason("slow", "it stalled or dripped in the middle of a blob");
+
+/// What follows from a fault.
+pub(super) struct Rule {
+    pub(super) whom: Whom,
+    pub(super) scope: Scope,
+    pub(super) effect: Effect,
+    pub(super) life: Duration,
+}
+
+/// Whom it is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whom {
+    Address,
+    /// All addresses of its source, if that is a tier. An upstream stands behind the tiers as it is.
+    Tier,
 }
 
 // === impl Fault ===
 
 impl Fault {
-    pub(super) fn reason(&self) -> Reason {
+    pub(super) fn rules(&self, subject: &Subject) -> (Reason, Vec<Rule>) {
+        use Effect::{Behind, Last, Never};
+        use Whom::{Address, Tier};
+        let rule = |whom, scope, effect, life| Rule {
+            whom,
+            scope,
+            effect,
+            life,
+        };
+        let seconds = Duration::from_secs;
+        let repository = || subject.of_repository();
+        let of_image = |effect, life| {
+            let image = subject.image.iter().cloned().map(Scope::Image);
+            let rules = image.map(|image| rule(Address, image, effect, life));
+            rules.collect()
+        };
         match self {
-            Self::Silent | Self::TierSilent => Reason::Silent,
-            Self::Stalls | Self::Slow => Reason::Slow,
-            Self::WrongBytes(_) => Reason::WrongBytes,
-            Self::Unproven => Reason::Unproven,
-            Self::Unconfirmed => Reason::TagUnconfirmed,
-            Self::TooManyRequests(_) => Reason::TooManyRequests,
-            Self::UpstreamLimited(_) => Reason::UpstreamLimited,
+            Self::Silent => {
+                let rules = vec![rule(Address, Scope::Everything, Behind, seconds(30))];
+                (SILENT, rules)
+            }
+            Self::TierSilent => (SILENT, vec![rule(Tier, repository(), Last, seconds(30))]),
+            Self::Stalls => (SLOW, vec![rule(Tier, repository(), Behind, seconds(30))]),
+            Self::Slow => {
+                let rules = vec![rule(Address, Scope::Everything, Behind, seconds(300))];
+                (SLOW, rules)
+            }
+            Self::WrongBytes(digest) => (
+                Reason("wrong_bytes", "it sent wrong bytes"),
+                vec![
+                    rule(Address, Scope::Content(digest.clone()), Never, seconds(600)),
+                    rule(Address, Scope::Everything, Behind, seconds(300)),
+                    rule(Tier, repository(), Last, seconds(300)),
+                ],
+            ),
+            Self::Unproven => (
+                Reason(
+                    "unproven",
+                    "the client asks anew for bytes that nobody could prove",
+                ),
+                of_image(Behind, seconds(600)),
+            ),
+            // Kubelet's longest wait between two tries.
+            Self::Unconfirmed => (
+                Reason(
+                    "tag_unconfirmed",
+                    "what it answered for the tag names what is nowhere",
+                ),
+                of_image(Last, seconds(300)),
+            ),
+            Self::TooManyRequests(wait) => {
+                let registry = Scope::Registry(subject.registry.clone());
+                let reason = Reason("too_many_requests", "it wants fewer requests");
+                (reason, vec![rule(Address, registry, Last, *wait)])
+            }
+            Self::UpstreamLimited(wait) => (
+                Reason("upstream_limited", "its own upstream limits it"),
+                vec![rule(Tier, repository(), Last, *wait)],
+            ),
         }
     }
 
@@ -65,37 +120,5 @@ impl Fault {
     pub(super) fn counts_for_all(&self, scope: &Scope) -> bool {
         let is_quota = matches!(self, Self::TooManyRequests(_) | Self::UpstreamLimited(_));
         is_quota || matches!(scope, Scope::Content(_))
-    }
-}
-
-// === impl Reason ===
-
-impl Reason {
-    /// As in the table of docs/failure-table.md.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Silent => "silent",
-            Self::Slow => "slow",
-            Self::WrongBytes => "wrong_bytes",
-            Self::Unproven => "unproven",
-            Self::TagUnconfirmed => "tag_unconfirmed",
-            Self::TooManyRequests => "too_many_requests",
-            Self::UpstreamLimited => "upstream_limited",
-        }
-    }
-
-    /// The same for people.
-    #[must_use]
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Silent => "it let a request wait until another was asked",
-            Self::Slow => "it stalled or dripped in the middle of a blob",
-            Self::WrongBytes => "it sent wrong bytes",
-            Self::Unproven => "the client asks anew for bytes that nobody could prove",
-            Self::TagUnconfirmed => "what it answered for the tag names what is nowhere",
-            Self::TooManyRequests => "it wants fewer requests",
-            Self::UpstreamLimited => "its own upstream limits it",
-        }
     }
 }

@@ -5,6 +5,10 @@ use crate::oci::Digest;
 use Trust::{Trusted, Untrusted};
 use std::net::SocketAddr;
 
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
 fn endpoint(source: &SourceId, last: u8) -> EndpointId {
     EndpointId {
         source: source.clone(),
@@ -222,7 +226,7 @@ fn what_is_remembered_is_bounded_and_shown_with_what_counts_for_most_in_front() 
     let [first, .., last] = &rows[..] else {
         panic!("rows");
     };
-    assert_eq!((first.reason, &first.repository), (Reason::Slow, &None));
-    assert_eq!(last.reason, Reason::Unproven);
+    assert_eq!((first.reason, &first.repository), (SLOW, &None));
+    assert_eq!(last.reason.0, "unproven");
     assert!(last.reference.is_some() && last.repository.is_some());
 }
