@@ -5,20 +5,21 @@
 //! replaces one file whole; `task` does all of it continuously in the daemon. Editing itself is pure text in, text
 //! out. Nothing is written unless `[node] manage = true` and a tier exists.
 
-pub mod clients;
+pub(crate) mod clients;
 pub mod desired;
 pub mod detect;
-pub mod diff;
-pub mod endpoint;
+pub(crate) mod diff;
+mod edited;
+pub(crate) mod endpoint;
 pub mod files;
-pub mod hosts_file;
+pub(crate) mod hosts_file;
 pub mod hosts_toml;
 pub mod ledger;
 mod marks;
-pub mod privileged;
+pub(crate) mod privileged;
 pub mod registries_yaml;
-pub mod shown;
-pub mod task;
+pub(crate) mod shown;
+pub(crate) mod task;
 pub mod write;
 
 pub use task::{FilesState, NodeFilesStatus, Place, Trouble, TroubleKind, answers, start};

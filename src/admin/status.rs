@@ -17,7 +17,7 @@ pub use source::{EndpointStatus, SourceStatus, State};
 
 use super::{Reason, Verdict, View};
 use crate::lifecycle;
-use crate::node::shown::NodeReport;
+use crate::node::detect::Detected;
 use crate::node::{FilesState, NodeFilesStatus, TroubleKind};
 use crate::telemetry::RecentChange;
 use crate::topology::{SourceId, SourceState};
@@ -74,7 +74,7 @@ pub struct Status {
     pub restart_pending: Option<String>,
     /// What else was found on the node; absent: nobody has looked.
     #[serde(default)]
-    pub node: Option<NodeReport>,
+    pub node: Option<Detected>,
     /// Files of the node that are not as they should be.
     #[serde(default)]
     pub node_troubles: Vec<FileTrouble>,
@@ -185,7 +185,7 @@ impl Status {
             },
             runtime: detected.map(|found| found.runtime.to_string()),
             restart_pending: detected.and_then(|found| found.restart_pending.clone()),
-            node: detected.map(NodeReport::of),
+            node: detected.cloned(),
             node_troubles: troubles(&files),
             log_dropped: view.journal.dropped(),
             task_panics: lifecycle::panics(),

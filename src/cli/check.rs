@@ -3,8 +3,8 @@
 
 use super::json::pretty;
 use crate::config::{Loaded, Loader, Problem, is_home};
+use crate::node::desired::agent_url;
 use crate::node::detect::Machine;
-use crate::node::files::agent_of;
 use crate::node::privileged::Unprivileged;
 use crate::projects::last_found;
 use serde_json::{Value, json};
@@ -51,8 +51,8 @@ pub fn run(args: &CheckArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> 
 
 /// The agent's port, where this machine keeps it from nobody.
 fn unprivileged_port(loaded: &Loaded, machine: &Machine) -> Option<Problem> {
-    let agent = agent_of(&loaded.config)?;
-    let port = Unprivileged::of(machine, &loaded.config, &agent)?;
+    let agent = agent_url(&loaded.config.server)?;
+    let port = Unprivileged::check(machine, &loaded.config, &agent)?;
     let key = "server.listen";
     let tables = loaded.provenance.tables.iter();
     let mut settings = tables.flat_map(|table| table.settings.iter().map(move |one| (table, one)));

@@ -36,7 +36,7 @@ use crate::doctor::port::who_listens;
 use crate::node::detect::Machine;
 use crate::node::files::{Pass, Tiers};
 use crate::node::ledger::Store;
-use crate::node::{answers, files};
+use crate::node::{answers, desired};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -101,7 +101,7 @@ impl Node {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let agent = files::agent_of(&config);
+        let agent = desired::agent_url(&config.server);
         let (agent_alive, tiers) = runtime.block_on(async {
             let address = agent.as_deref().and_then(address);
             let alive = match address {

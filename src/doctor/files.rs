@@ -68,7 +68,7 @@ impl Default for FilesFacts {
         Self {
             manage: false,
             has_tiers: false,
-            detected: Detected::nothing(),
+            detected: Detected::default(),
             released: false,
             changes: Vec::new(),
             left: Vec::new(),

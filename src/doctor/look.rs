@@ -3,7 +3,7 @@
 
 use super::files::FilesFacts;
 use crate::config::Config;
-use crate::node::desired::{Situation, desired};
+use crate::node::desired::{Situation, agent_url, desired};
 use crate::node::detect::{Machine, detect, gather};
 use crate::node::files::{self, Pass, Tiers};
 use crate::node::hosts_file::HostsFile;
@@ -35,7 +35,7 @@ pub(super) fn look(looked: Looked<'_>) -> FilesFacts {
         agent_alive,
         tiers,
     } = looked;
-    let agent = files::agent_of(config);
+    let agent = agent_url(&config.server);
     let named = agent.as_deref().map(|agent| machine.named_in_files(agent));
     let store = Store::new(&config.state_directory);
     let pass = Pass {

@@ -9,30 +9,23 @@ use std::fmt::Write as _;
 
 /// Who is to use the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Client {
-    /// CRI-O.
+pub(crate) enum Client {
     Crio,
-    /// Podman, Buildah and Skopeo.
     Podman,
-    /// The Docker daemon.
     Docker,
 }
 
-/// What such a client needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DropIn {
-    /// Where it belongs.
-    pub path: &'static str,
-    /// What belongs there.
-    pub text: String,
+pub(crate) struct DropIn {
+    pub(crate) path: &'static str,
+    pub(crate) text: String,
     /// What the text cannot say, a sentence each.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// The drop-in for a client, with the agent at `agent` (an `http://` URL). Without a tier there is nothing that
 /// the agent adds, and the text holds no registry.
-#[must_use]
-pub fn drop_in(config: &Config, agent: &str, client: Client) -> DropIn {
+pub(crate) fn drop_in(config: &Config, agent: &str, client: Client) -> DropIn {
     let situation = Situation {
         agent,
         agent_alive: true,

@@ -6,7 +6,8 @@
 
 mod entry;
 
-pub use entry::{CaFile, DesiredHost, HostEntry, Known, Role};
+pub use entry::DesiredHost;
+pub(crate) use entry::{CaFile, HostEntry, Known, Role};
 
 use super::endpoint::{EndpointUrl, is_loopback};
 use crate::config::{Config, Fallback, Server, Tier, TierKind};
@@ -16,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// The header that containerd sends on shared nodes (design S6).
-pub const KEY_HEADER: &str = "x-harbor-pilot-key";
+pub(crate) const KEY_HEADER: &str = "x-harbor-pilot-key";
 /// The `server` of a closed registry while the agent is out of the file: nobody can listen on port 0, so a pull fails
 /// at once there. The agent's own address could belong to any program by then (design F0, F6).
 pub const NOBODY: &str = "http://127.0.0.1:0";
@@ -35,8 +36,7 @@ pub struct Situation<'a> {
 
 /// Where containerd finds the agent: the first IPv4 loopback address of `[server] listen`, because 1.x cannot
 /// read `[::1]` as a table's key; else what is there.
-#[must_use]
-pub fn agent_url(server: &Server) -> Option<String> {
+pub(crate) fn agent_url(server: &Server) -> Option<String> {
     let loopback = |ip: IpAddr| ip.is_ipv4() && (ip.is_loopback() || ip.is_unspecified());
     let listen = &server.listen;
     let address = listen.iter().find(|address| loopback(address.ip()));
@@ -158,8 +158,7 @@ fn own_server(name: &RegistryName) -> HostEntry {
 }
 
 /// The servers that are configured here and that a file of `name`, a registry's or a tier's, may point at.
-#[must_use]
-pub fn known_of(config: &Config, name: &RegistryName) -> Vec<Known> {
+pub(crate) fn known_of(config: &Config, name: &RegistryName) -> Vec<Known> {
     let known = |role, url: &str, override_path| {
         let url = EndpointUrl::root(url, override_path)?;
         Some(Known { role, url })
@@ -195,8 +194,6 @@ fn tier_url(tier: &Tier, registry: &RegistryName) -> Option<String> {
         }
     }
 }
-
-// === impl DesiredHost ===
 
 impl DesiredHost {
     fn say(&mut self, reason: impl Into<String>) {

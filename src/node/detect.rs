@@ -7,6 +7,7 @@
 mod config_toml;
 mod containerd;
 mod facts;
+mod gather;
 mod generated;
 mod k3s;
 mod machine;
@@ -15,9 +16,11 @@ mod running;
 mod stock;
 mod units;
 
-pub use facts::{Facts, Text, gather};
+pub(crate) use facts::Facts;
+pub(super) use facts::sorted;
+pub(crate) use gather::gather;
 pub use machine::{Machine, Process};
-pub use stock::{ConfigToml, with_config_path};
+pub(crate) use stock::with_config_path;
 
 use super::ledger::Generation;
 use crate::config;
@@ -31,8 +34,8 @@ pub(super) const CERTS_D: &str = "/etc/containerd/certs.d";
 /// The other place that containerd reads by itself from 2.2 on (containerd-k3s-facts 1.2).
 pub(super) const DOCKER_CERTS_D: &str = "/etc/docker/certs.d";
 
-/// What was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// What was found, also as reports show it: fields may be added, never changed, and readers must ignore what they do not know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detected {
     /// Which runtime.
     pub runtime: Found,
@@ -41,6 +44,8 @@ pub struct Detected {
     /// Since when, as precisely as the kernel says, to compare with a file's time.
     #[serde(skip)]
     pub started_at: Option<Duration>,
+    /// Such as `2.1.5`.
+    pub containerd_version: Option<String>,
     /// Where k3s or rke2 keep their state.
     pub data_dir: Option<PathBuf>,
     /// The directories of host configurations that containerd's own configuration names; empty: none, or it could not
@@ -50,12 +55,10 @@ pub struct Detected {
     pub certs_d: Option<PathBuf>,
     /// k3s' and rke2's own file, read at their start.
     pub registries_yaml: Option<PathBuf>,
-    /// Such as `2.1.5`.
-    pub containerd_version: Option<String>,
     /// `--embedded-registry`
     pub embedded_registry: bool,
     /// `--disable-default-registry-endpoint`
-    pub disable_default_endpoint: bool,
+    pub disable_default_registry_endpoint: bool,
     /// k3s before January 2024: containerd reads no certs.d there, only what registries.yaml says at a start.
     pub without_certs_d: bool,
     /// k3s before September 2024: its start deletes every host configuration that it does not generate itself.
@@ -69,20 +72,24 @@ pub struct Detected {
     pub looked_at: BTreeSet<PathBuf>,
     /// The runtime's last start, to be remembered.
     #[serde(skip)]
-    pub generation: Option<Generation>,
+    pub(crate) generation: Option<Generation>,
 }
 
 /// A runtime.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Found {
     /// k3s with a control plane.
+    #[serde(rename = "k3s server")]
     K3sServer,
     /// k3s without one.
+    #[serde(rename = "k3s agent")]
     K3sAgent,
     /// rke2 with a control plane.
+    #[serde(rename = "rke2 server")]
     Rke2Server,
     /// rke2 without one.
+    #[serde(rename = "rke2 agent")]
     Rke2Agent,
     /// containerd by itself.
     Containerd,
@@ -103,7 +110,7 @@ pub struct Finding {
 }
 
 /// The two relatives that generate containerd's configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Family {
     K3s,
     Rke2,
@@ -113,18 +120,17 @@ enum Family {
 
 impl Found {
     /// The word for metrics and people.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        let family = self.family().map(Family::name);
-        family.unwrap_or(match self {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::K3sServer | Self::K3sAgent => "k3s",
+            Self::Rke2Server | Self::Rke2Agent => "rke2",
             Self::Containerd => "containerd",
-            _ => "none",
-        })
+            Self::None => "none",
+        }
     }
 
     /// Whether it generates its host configurations from registries.yaml, and its containerd is the patched one.
-    #[must_use]
-    pub fn generates(self) -> bool {
+    pub(crate) fn generates(self) -> bool {
         self.family().is_some()
     }
 
@@ -158,18 +164,12 @@ impl Family {
         }
     }
 
-    fn data_dir(self) -> &'static str {
-        match self {
-            Self::K3s => "/var/lib/rancher/k3s",
-            Self::Rke2 => "/var/lib/rancher/rke2",
-        }
+    fn data_dir(self) -> PathBuf {
+        Path::new("/var/lib/rancher").join(self.name())
     }
 
-    fn etc(self) -> &'static str {
-        match self {
-            Self::K3s => "/etc/rancher/k3s",
-            Self::Rke2 => "/etc/rancher/rke2",
-        }
+    fn etc(self) -> PathBuf {
+        Path::new("/etc/rancher").join(self.name())
     }
 
     /// The unit's name, server first.
@@ -192,31 +192,17 @@ impl Family {
 
 /// Where k3s and rke2 keep their state and read registries.yaml by default.
 pub(super) fn default_places() -> [(PathBuf, PathBuf); 2] {
-    [Family::K3s, Family::Rke2].map(|family| {
-        let registries = Path::new(family.etc()).join("registries.yaml");
-        (family.data_dir().into(), registries)
-    })
+    [Family::K3s, Family::Rke2]
+        .map(|family| (family.data_dir(), family.etc().join("registries.yaml")))
 }
 
 // === impl Detected ===
 
 impl Detected {
-    /// Nothing whose files we know.
-    #[must_use]
-    pub fn nothing() -> Self {
-        Self::default()
-    }
-
     /// Major and minor version of its containerd, where it could be asked.
     pub(in crate::node) fn version(&self) -> Option<(u32, u32)> {
         let version = self.containerd_version.as_deref();
         version.and_then(containerd::major_minor)
-    }
-
-    /// What runs now cannot have read a file of that time.
-    fn is_later(&self, modified: Duration) -> bool {
-        self.started_at
-            .is_some_and(|started| modified > started.saturating_add(machine::TICK))
     }
 
     fn degrade(&mut self, what: impl Into<String>, instead: impl Into<String>) {
@@ -236,20 +222,30 @@ impl Detected {
     }
 }
 
-/// What the facts mean. `known` is the runtime's last start, as remembered from an earlier look.
-#[must_use]
-pub fn detect(facts: &Facts, node: &config::Node, known: Option<&Generation>) -> Detected {
-    let runtime = match node.runtime {
-        config::Runtime::Auto => k3s::runtime(facts).unwrap_or_else(|| containerd::runtime(facts)),
-        config::Runtime::K3s => Family::K3s.found(k3s::is_server(facts, Family::K3s)),
-        config::Runtime::Rke2 => Family::Rke2.found(k3s::is_server(facts, Family::Rke2)),
+/// What is configured, else what runs, else what is installed.
+fn runtime(facts: &Facts, node: &config::Node) -> Found {
+    let of = |family: Family| family.found(k3s::is_server(facts, family));
+    let stock = containerd::process(facts).is_some() || facts.containerd_installed;
+    match node.runtime {
+        config::Runtime::K3s => of(Family::K3s),
+        config::Runtime::Rke2 => of(Family::Rke2),
         config::Runtime::Containerd => Found::Containerd,
         config::Runtime::None => Found::None,
-    };
+        config::Runtime::Auto => match k3s::family(facts) {
+            Some(family) => of(family),
+            None if stock => Found::Containerd,
+            None => Found::None,
+        },
+    }
+}
+
+/// What the facts mean. `known` is the runtime's last start, as remembered from an earlier look.
+pub(crate) fn detect(facts: &Facts, node: &config::Node, known: Option<&Generation>) -> Detected {
+    let runtime = runtime(facts, node);
     let mut detected = Detected {
         runtime,
         containerd_version: facts.containerd_version.clone(),
-        ..Detected::nothing()
+        ..Detected::default()
     };
     match runtime.family() {
         Some(family) => generated::read(&mut detected, facts, node, family, known),

@@ -5,8 +5,12 @@ use similar::TextDiff;
 
 /// The change from `old` to `new` of the file at `path`, with three lines around; empty if there is none.
 /// `None` is a file that is not there. Secrets are taken out of what is shown (design S2).
-#[must_use]
-pub fn unified(path: &str, old: Option<&str>, new: Option<&str>, secrets: &[&Secret]) -> String {
+pub(crate) fn unified(
+    path: &str,
+    old: Option<&str>,
+    new: Option<&str>,
+    secrets: &[&Secret],
+) -> String {
     if old == new {
         return String::new();
     }

@@ -1,35 +1,64 @@
-//! Endpoint URLs as containerd and k3s read them: two spellings of one endpoint must be seen as one.
+//! Endpoint URLs as containerd and k3s read them, normalized: two texts for one endpoint must be seen as one.
 
 use std::net::IpAddr;
 
 /// Who reads the text. They fill a missing scheme differently (containerd-k3s-facts 1.1, 7.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reader {
+pub(crate) enum Reader {
     /// `https://` unless the text begins with `http`.
     Containerd,
     /// `http://` for a loopback host with a port other than 443, else `https://`.
     K3s,
 }
 
-/// An endpoint in one spelling.
+/// A normalized endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EndpointUrl {
-    /// TLS or not.
-    pub https: bool,
+pub(crate) struct EndpointUrl {
+    pub(crate) https: bool,
     /// Lower case, IPv6 in brackets.
-    pub host: String,
-    /// Written or implied.
-    pub port: u16,
-    /// As written, without a last slash and with `/v2` alone left out: the path that containerd adds itself.
-    pub path: String,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// As written, without a last slash; of [`parse`](Self::parse) with `/v2` alone left out: the path that containerd adds itself.
+    pub(crate) path: String,
 }
 
 // === impl EndpointUrl ===
 
 impl EndpointUrl {
     /// Reads an endpoint; `None` if it is none that anybody could dial.
-    #[must_use]
-    pub fn parse(text: &str, reader: Reader) -> Option<Self> {
+    pub(crate) fn parse(text: &str, reader: Reader) -> Option<Self> {
+        let mut url = Self::with_path(text, reader)?;
+        if url.path == "/v2" {
+            url.path.clear();
+        }
+        Some(url)
+    }
+
+    /// An endpoint with the path at which containerd asks: `/v2` is put behind it unless it ends so or is the API's root
+    /// already (containerd-k3s-facts 1.1).
+    pub(crate) fn root(text: &str, override_path: bool) -> Option<Self> {
+        let mut url = Self::with_path(text, Reader::Containerd)?;
+        if !override_path && !url.path.ends_with("/v2") {
+            url.path.push_str("/v2");
+        }
+        Some(url)
+    }
+
+    /// An endpoint of a registries.yaml with the path that k3s makes of it: any but `/v2` alone is the API's root
+    /// (containerd-k3s-facts 7.2).
+    pub(crate) fn root_by_k3s(text: &str) -> Option<Self> {
+        let mut url = Self::with_path(text, Reader::K3s)?;
+        if url.host == "docker.io" {
+            "registry-1.docker.io".clone_into(&mut url.host);
+        }
+        if url.path.is_empty() {
+            url.path.push_str("/v2");
+        }
+        Some(url)
+    }
+
+    /// An endpoint with its path as written, but for a last slash.
+    fn with_path(text: &str, reader: Reader) -> Option<Self> {
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
             None => (None, text),
@@ -46,60 +75,26 @@ impl EndpointUrl {
                 Reader::K3s => !(is_loopback(&host) && port.is_some_and(|port| port != 443)),
             },
         };
-        let path = path.trim_end_matches('/');
         Some(Self {
             https,
             host,
             port: port.unwrap_or(if https { 443 } else { 80 }),
-            path: if path == "/v2" { "" } else { path }.to_owned(),
+            path: path.trim_end_matches('/').to_owned(),
         })
     }
 
-    /// An endpoint with the path at which containerd asks: `/v2` is put behind it unless it ends so or is the API's root
-    /// already (containerd-k3s-facts 1.1).
-    #[must_use]
-    pub fn root(text: &str, override_path: bool) -> Option<Self> {
-        let mut url = Self::parse(text, Reader::Containerd)?;
-        let behind = text.split_once("://").map_or(text, |(_, rest)| rest);
-        let path = behind.find('/').and_then(|at| behind.get(at..));
-        let path = path.unwrap_or_default().trim_end_matches('/');
-        url.path = if override_path || path.ends_with("/v2") {
-            path.to_owned()
-        } else {
-            format!("{path}/v2")
-        };
-        Some(url)
-    }
-
-    /// An endpoint of a registries.yaml with the path that k3s makes of it: any but `/v2` alone is the API's root
-    /// (containerd-k3s-facts 7.2).
-    #[must_use]
-    pub fn root_by_k3s(text: &str) -> Option<Self> {
-        let mut url = Self::parse(text, Reader::K3s)?;
-        if url.host == "docker.io" {
-            "registry-1.docker.io".clone_into(&mut url.host);
-        }
-        if url.path.is_empty() {
-            "/v2".clone_into(&mut url.path);
-        }
-        Some(url)
-    }
-
     /// Whether both are the same server, whatever the path.
-    #[must_use]
-    pub fn same_server(&self, other: &Self) -> bool {
+    pub(crate) fn same_server(&self, other: &Self) -> bool {
         (self.https, &self.host, self.port) == (other.https, &other.host, other.port)
     }
 
     /// Whether the host is this machine.
-    #[must_use]
-    pub fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         is_loopback(&self.host)
     }
 
     /// `host`, with the port where it is not the scheme's own.
-    #[must_use]
-    pub fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         let default = if self.https { 443 } else { 80 };
         if self.port == default {
             self.host.clone()
@@ -110,8 +105,7 @@ impl EndpointUrl {
 }
 
 /// Whether two texts name the same endpoint for containerd.
-#[must_use]
-pub fn same_endpoint(left: &str, right: &str) -> bool {
+pub(crate) fn same_endpoint(left: &str, right: &str) -> bool {
     let read = |text| EndpointUrl::parse(text, Reader::Containerd);
     match (read(left), read(right)) {
         (Some(left), Some(right)) => left == right,

@@ -13,12 +13,13 @@ mod registries;
 mod search;
 mod starts;
 
-pub use execute::{Done, Outcome, execute};
+use execute::execute;
+pub use execute::{Done, Outcome};
 pub use leave::{Released, hand_over, release};
 pub(crate) use look::chain;
-use look::standing;
-pub use look::{Disk, look};
-pub use pass::{Everything, Hooks, Pass, Passed, Tiers, agent_of, preview, run};
+use look::{Disk, look, standing};
+pub(crate) use pass::preview;
+pub use pass::{Everything, Hooks, Pass, Passed, Tiers, run};
 pub use search::Places;
 
 use super::desired::{self, DesiredHost, Situation};
@@ -39,19 +40,6 @@ const HOSTS: &str = "hosts.toml";
 /// Why no file names `[::1]` (containerd-k3s-facts 13.7).
 const IPV6: &str = "containerd 1.6 and 1.7 ignore a file that names an IPv6 literal, which is the only address of [server] listen, and /etc/hosts does not give it the name localhost; let the agent listen on 127.0.0.1 too";
 
-/// What a plan is made from, besides the disk.
-#[derive(Clone, Debug)]
-pub(super) struct Input<'a> {
-    pass: &'a Pass<'a>,
-    detected: &'a Detected,
-    /// Where the agent is, as files name it; `None`: it listens nowhere, or cannot be named.
-    agent: Option<&'a str>,
-    /// Every user may bind its port, and that is not allowed: it stands in no file, whatever it answers (design S7).
-    is_out: bool,
-    /// What should stand.
-    live: Vec<DesiredHost>,
-}
-
 /// What would be done.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
@@ -65,6 +53,8 @@ pub struct Plan {
     pub directories: Vec<PathBuf>,
     /// The runtime has started since the last look: what has changed in its files is its own doing (design F7).
     pub is_start: bool,
+    /// Files that others have changed since we left them.
+    pub drifted: BTreeSet<PathBuf>,
 }
 
 /// A file that is left as it is, though it should be changed.
@@ -156,39 +146,51 @@ impl Plan {
 
 impl Step {
     /// Whether it takes our part out.
-    #[must_use]
-    pub fn restores(&self) -> bool {
+    pub(crate) fn restores(&self) -> bool {
         self.new == self.base
     }
 }
 
-// === impl Input ===
+/// A plan in the making.
+struct Planning<'a> {
+    pass: &'a Pass<'a>,
+    detected: &'a Detected,
+    /// Where the agent is, as files name it; `None`: it listens nowhere, or cannot be named.
+    agent: Option<&'a str>,
+    /// Every user may bind its port, and that is not allowed: it stands in no file, whatever it answers (design S7).
+    is_out: bool,
+    disk: Disk,
+    plan: Plan,
+    /// Files that are part of the configuration.
+    handled: BTreeSet<PathBuf>,
+}
 
-impl<'a> Input<'a> {
-    /// `whole` are the tiers whose every current address is healthy.
-    fn new(
-        pass: &'a Pass<'a>,
-        detected: &'a Detected,
-        agent: Option<&'a str>,
-        whole: &BTreeSet<Arc<str>>,
-    ) -> Self {
-        let is_out = pass.unprivileged().is_some_and(|port| !port.allowed);
-        let agent = agent.filter(|agent| !agent.contains('['));
-        let live = agent.map(|agent| {
-            let situation = Situation {
-                agent,
-                agent_alive: pass.agent_alive && !is_out,
-                whole_tiers: whole,
-            };
-            desired::desired(pass.config, &situation)
-        });
+// === impl Planning ===
+
+impl<'a> Planning<'a> {
+    fn new(pass: &'a Pass<'a>, detected: &'a Detected, agent: Option<&'a str>) -> Self {
         Self {
             pass,
             detected,
-            agent,
-            is_out,
-            live: live.unwrap_or_default(),
+            agent: agent.filter(|agent| !agent.contains('[')),
+            is_out: pass.unprivileged().is_some_and(|port| !port.allowed),
+            disk: Disk::default(),
+            plan: Plan::default(),
+            handled: BTreeSet::new(),
         }
+    }
+
+    /// What should stand. `whole` are the tiers whose every current address is healthy.
+    fn desired(&self, whole: &BTreeSet<Arc<str>>) -> Vec<DesiredHost> {
+        let desired = self.agent.map(|agent| {
+            let situation = Situation {
+                agent,
+                agent_alive: self.pass.agent_alive && !self.is_out,
+                whole_tiers: whole,
+            };
+            desired::desired(self.pass.config, &situation)
+        });
+        desired.unwrap_or_default()
     }
 
     /// Where each registry's hosts.toml goes.
@@ -203,12 +205,9 @@ impl<'a> Input<'a> {
     }
 
     /// The files whose state a plan needs to know.
-    fn paths(&self, ledger: &Ledger) -> BTreeSet<PathBuf> {
+    fn paths(&self, desired: &[DesiredHost], ledger: &Ledger) -> BTreeSet<PathBuf> {
         let mut paths: BTreeSet<PathBuf> = ledger.files.keys().cloned().collect();
-        for host in &self.live {
-            let Some(certs_d) = self.certs_d() else {
-                continue;
-            };
+        for (host, certs_d) in desired.iter().zip(self.certs_d().into_iter().cycle()) {
             for directory in directories(certs_d, host.registry.as_str()) {
                 paths.extend(host.ca_files().map(|ca| directory.join(&ca.name)));
                 paths.insert(directory.join(HOSTS));
@@ -222,56 +221,35 @@ impl<'a> Input<'a> {
     }
 
     /// What must be done so that the disk is as it should be. Pure.
-    fn plan(&self, disk: &Disk) -> Plan {
-        let mut planning = Planning {
-            input: self,
-            disk,
-            plan: Plan::default(),
-            handled: BTreeSet::new(),
-        };
+    fn plan(&mut self, desired: &[DesiredHost]) {
         if let Some(certs_d) = self.certs_d() {
             if self.agent.is_none() && self.pass.agent.is_some() {
-                planning.plan.leave(certs_d, IPV6);
+                self.plan.leave(certs_d, IPV6);
             }
-            planning.live(certs_d);
+            self.live(certs_d, desired);
         }
         if let (Some(registries), Some(agent)) = (&self.detected.registries_yaml, self.agent) {
-            planning.registries(registries, agent);
-            planning.handled.insert(registries.clone());
+            self.registries(registries, agent);
+            self.handled.insert(registries.clone());
         }
         let is_found = self.detected.runtime != Found::None;
         // Not seen now, such as in the middle of its own upgrade, it is no reason to take anything out.
         if is_found || self.pass.config.node.runtime != Runtime::Auto {
-            planning.gone();
-            planning.plan.sort();
+            self.gone();
+            self.plan.sort();
         }
-        planning.plan
     }
-}
 
-/// A plan in the making.
-struct Planning<'a> {
-    input: &'a Input<'a>,
-    disk: &'a Disk,
-    plan: Plan,
-    /// Files that are part of the configuration.
-    handled: BTreeSet<PathBuf>,
-}
-
-// === impl Planning ===
-
-impl Planning<'_> {
     /// Each registry's hosts.toml.
-    fn live(&mut self, certs_d: &Path) {
-        let live = &self.input.live;
-        let exists = |directory: &Path| self.disk.names(directory).is_some();
+    fn live(&mut self, certs_d: &Path, desired: &[DesiredHost]) {
+        let exists = |directory: &Path| self.disk.names.get(directory).is_some();
         let waits = !exists(certs_d) && !certs_d.parent().is_some_and(exists);
-        if waits && !live.is_empty() {
+        if waits && !desired.is_empty() {
             self.plan.wait(certs_d, "the runtime has not made its directories yet; it is done as soon as they are there");
-        } else if !exists(certs_d) && !live.is_empty() {
+        } else if !exists(certs_d) && !desired.is_empty() {
             self.plan.directories.push(certs_d.to_owned());
         }
-        for host in live {
+        for host in desired {
             let directory = self.disk.directory(certs_d, host.registry.as_str());
             let path = directory.join(HOSTS);
             self.handled.insert(path.clone());
@@ -286,10 +264,7 @@ impl Planning<'_> {
         }
     }
 
-    /// One registry's.
-    ///
-    /// # Errors
-    /// Why it is left alone.
+    /// The error says why it is left alone.
     fn host(&mut self, path: &Path, certs_d: &Path, host: &DesiredHost) -> Result<(), String> {
         let mut certificates = Plan::default();
         for ca in host.ca_files() {
@@ -301,8 +276,7 @@ impl Planning<'_> {
             Ok((text, notes)) => {
                 self.plan.steps.append(&mut certificates.steps);
                 reasons.extend(notes);
-                let secret =
-                    host.agent_alive && self.input.pass.config.server.require_header.is_some();
+                let secret = host.agent_alive && self.pass.config.server.require_header.is_some();
                 let like = current.as_ref().or(base.as_ref());
                 Some(standing(text.into_bytes(), like, secret))
             }
@@ -318,9 +292,7 @@ impl Planning<'_> {
     }
 
     /// What containerd would see without us, with our part in front, and what a reader of the plan should know.
-    ///
-    /// # Errors
-    /// Why it is left alone.
+    /// The error says why it is left alone.
     fn with_our_part(
         &self,
         own: Option<String>,
@@ -331,19 +303,19 @@ impl Planning<'_> {
         let (text, source) = match own.filter(|text| !text.is_empty()) {
             Some(text) => (Some(text), None),
             None => {
-                let behind = self.input.behind(certs_d, host);
+                let behind = self.behind(certs_d, host);
                 let directory = path.parent().unwrap_or(path);
                 self.disk.elsewhere(directory, &behind)?.unzip()
             }
         };
         let text = text.as_deref();
         // As it stands without us: with a table set aside it could be read, and say what it does not say now.
-        let version = self.input.detected.version();
+        let version = self.detected.version();
         let ignored = text.and_then(|text| hosts_toml::ignored_by(text, version));
         if let Some(why) = ignored {
             return Err(why);
         }
-        let merged = hosts_toml::merge(text, host, self.input.pass.config.node.existing);
+        let merged = hosts_toml::merge(text, host, self.pass.config.node.existing);
         let mut merged = merged.map_err(|refused| refused.to_string())?;
         if let Some(source) = source {
             merged.text = hosts_toml::as_copy(&merged.text, &source);
@@ -378,7 +350,7 @@ impl Planning<'_> {
                 continue;
             }
             let why = "no longer part of the configuration";
-            match leave::taken_out(path, entry.kind, self.disk, why) {
+            match leave::taken_out(path, entry.kind, &self.disk, why) {
                 Ok(step) => self.plan.steps.push(step),
                 Err(why) => self.plan.leave(path, why),
             }
@@ -387,9 +359,7 @@ impl Planning<'_> {
 }
 
 fn text_of(file: &Option<Standing>) -> Option<String> {
-    let file = file.as_ref()?;
-    // It was read as UTF-8 before.
-    Some(String::from_utf8_lossy(&file.bytes).into_owned())
+    Some(file.as_ref()?.text().into_owned())
 }
 
 #[cfg(test)]

@@ -7,23 +7,18 @@ use std::path::{Path, PathBuf};
 
 /// The hosts.toml that containerd reads for one registry.
 #[derive(Clone, Debug)]
-pub struct HostsFile {
-    /// Whose images.
-    pub registry: String,
-    /// Where.
-    pub path: PathBuf,
+pub(crate) struct HostsFile {
+    pub(crate) registry: String,
+    pub(crate) path: PathBuf,
     /// What containerd sees, or why it ignores the file; `None`: there is none.
-    pub view: Option<Result<View, String>>,
+    pub(crate) view: Option<Result<View, String>>,
     /// Certificates that it names and that are not there.
-    pub missing: Vec<PathBuf>,
+    pub(crate) missing: Vec<PathBuf>,
 }
-
-// === impl HostsFile ===
 
 impl HostsFile {
     /// The file of the registry's own directory, else of `_default`. Blocks on file I/O.
-    #[must_use]
-    pub fn find(certs_d: &Path, registry: &str) -> Self {
+    pub(crate) fn find(certs_d: &Path, registry: &str) -> Self {
         let mut directories = directories(certs_d, registry);
         directories.push(certs_d.join("_default"));
         let found = directories.into_iter().find(|path| path.is_dir());
@@ -31,20 +26,17 @@ impl HostsFile {
             .unwrap_or_else(|| certs_d.join(registry))
             .join("hosts.toml");
         let text = match fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.to_string()),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            read => Some(read.map_err(|error| error.to_string())),
         };
-        let read = |text: &String| hosts_toml::read(text).map_err(|refused| refused.to_string());
-        let named = text.as_ref().ok().and_then(Option::as_ref);
-        let missing = named.map(|text| missing(path.parent().unwrap_or(&path), text));
-        let view = match &text {
-            Ok(text) => text.as_ref().map(read),
-            Err(why) => Some(Err(why.clone())),
-        };
+        let missing = text.iter().flatten();
+        let missing = missing.flat_map(|text| missing_of(path.parent().unwrap_or(&path), text));
+        let missing = missing.collect();
+        let read = |text: String| hosts_toml::read(&text).map_err(|refused| refused.to_string());
+        let view = text.map(|text| text.and_then(read));
         Self {
             registry: registry.to_owned(),
-            missing: missing.unwrap_or_default(),
+            missing,
             path,
             view,
         }
@@ -62,7 +54,7 @@ pub(super) fn directories(certs_d: &Path, registry: &str) -> Vec<PathBuf> {
 }
 
 /// Certificates that a text in `directory` names and that are not there. Blocks on file I/O.
-pub(super) fn missing(directory: &Path, text: &str) -> Vec<PathBuf> {
+pub(super) fn missing_of(directory: &Path, text: &str) -> Vec<PathBuf> {
     let named = hosts_toml::referenced_files(text).unwrap_or_default();
     let files = named.into_iter().map(|file| directory.join(file));
     // What may not be looked at may be there.

@@ -17,58 +17,49 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// Of the file's layout. A later one is refused: it may know more than we would keep.
 const VERSION: u32 = 1;
-pub(super) const NAME: &str = "ledger.json";
+const NAME: &str = "ledger.json";
 const LOCK: &str = "files.lock";
 /// Between two tries for the lock.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// What is known of the files that were changed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Ledger {
-    version: u32,
     /// `restore` was run: hands off until `apply` (design F0).
-    #[serde(default)]
-    pub released: bool,
+    pub(crate) released: bool,
     /// Tiers that may stand in the files, as the daemon knew them last: what `handover` leaves behind.
-    #[serde(default)]
-    pub tiers: BTreeSet<Arc<str>>,
+    pub(crate) tiers: BTreeSet<Arc<str>>,
     /// The agent's own endpoint, as it was put in last: k3s may have made it part of what it generates.
-    #[serde(default)]
-    pub agent: Option<Arc<str>>,
+    pub(crate) agent: Option<Arc<str>>,
     /// The start of k3s or rke2 that was seen last.
-    #[serde(default)]
-    pub generation: Option<Generation>,
+    pub(crate) generation: Option<Generation>,
     /// Directories that were made for our files, and go with them.
-    #[serde(default)]
-    pub directories: BTreeSet<PathBuf>,
+    pub(crate) directories: BTreeSet<PathBuf>,
     /// By path.
-    #[serde(default)]
     pub files: BTreeMap<PathBuf, Entry>,
 }
 
 /// A start of k3s or rke2, told by the config.toml that it generated. The process may be minutes older: an agent waits for
 /// its server before it reads and writes anything (containerd-k3s-facts 13.1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Generation {
-    /// The config.toml.
-    pub config: PathBuf,
+pub(crate) struct Generation {
+    pub(crate) config: PathBuf,
     /// When it was written, since 1970.
-    pub modified: Duration,
-    /// Its number on the file system.
-    pub inode: u64,
+    pub(crate) modified: Duration,
+    pub(crate) inode: u64,
     /// What registries.yaml meant then; `None`: it was changed before anybody looked.
-    pub registries: Option<String>,
+    pub(crate) registries: Option<String>,
 }
 
 /// One file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// What sort of file.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// What it would be without us; `None`: it would not be there.
-    pub original: Option<Original>,
+    pub(crate) original: Option<Original>,
     /// Contents that are ours: the one written last, and during a write also the one before. `None`: no file.
-    pub written: Vec<Option<String>>,
+    pub(crate) written: Vec<Option<String>>,
 }
 
 /// What sort of file.
@@ -85,7 +76,7 @@ pub enum Kind {
 
 /// How a file was. A file that is no text is never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Original {
+pub(crate) struct Original {
     /// Earlier versions kept the bytes in a file of this name, and read no ledger without it.
     sha256: String,
     /// What was in it; `None`: an earlier version wrote this.
@@ -104,7 +95,7 @@ pub struct Store {
 
 /// Held while files are read and changed; given back when dropped, by the kernel at the latest.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
@@ -148,28 +139,11 @@ pub enum Error {
     Locked(PathBuf),
 }
 
-// === impl Ledger ===
-
-impl Default for Ledger {
-    fn default() -> Self {
-        Self {
-            version: VERSION,
-            released: false,
-            tiers: BTreeSet::new(),
-            agent: None,
-            generation: None,
-            directories: BTreeSet::new(),
-            files: BTreeMap::new(),
-        }
-    }
-}
-
 // === impl Generation ===
 
 impl Generation {
     /// What a config.toml tells; `None`: it cannot be looked at. Blocks on file I/O.
-    #[must_use]
-    pub fn of(config: &Path) -> Option<Self> {
+    pub(crate) fn read(config: &Path) -> Option<Self> {
         let metadata = fs::metadata(config).ok()?;
         let modified = metadata.modified().ok()?;
         Some(Self {
@@ -181,8 +155,7 @@ impl Generation {
     }
 
     /// Whether both are the same start.
-    #[must_use]
-    pub fn is(&self, other: &Self) -> bool {
+    pub(crate) fn is(&self, other: &Self) -> bool {
         (&self.config, self.modified, self.inode) == (&other.config, other.modified, other.inode)
     }
 }
@@ -190,6 +163,16 @@ impl Generation {
 // === impl Entry ===
 
 impl Entry {
+    /// A file that would be `base` without us, and whose contents `ours` are ours.
+    pub(super) fn new(kind: Kind, base: Option<&Standing>, ours: &[&Option<Standing>]) -> Self {
+        let ours = ours.iter().map(|file| fingerprint(file.as_ref()));
+        Self {
+            kind,
+            original: base.map(Original::new),
+            written: ours.collect(),
+        }
+    }
+
     /// Whether this is what was written last, or the state before a write that a crash cut short.
     #[must_use]
     pub fn is_ours(&self, standing: Option<&Standing>) -> bool {
@@ -200,9 +183,7 @@ impl Entry {
 // === impl Original ===
 
 impl Original {
-    /// Keeps how a file is.
-    #[must_use]
-    pub fn of(standing: &Standing) -> Self {
+    pub(crate) fn new(standing: &Standing) -> Self {
         Self {
             sha256: hex(&standing.bytes),
             text: String::from_utf8(standing.bytes.clone()).ok(),
@@ -213,8 +194,7 @@ impl Original {
     }
 
     /// How it was; `None`: that is not known.
-    #[must_use]
-    pub fn standing(&self) -> Option<Standing> {
+    pub(crate) fn standing(&self) -> Option<Standing> {
         Some(Standing {
             bytes: self.text.clone()?.into_bytes(),
             mode: self.mode,
@@ -225,8 +205,7 @@ impl Original {
 }
 
 /// What `written` holds for a content.
-#[must_use]
-pub fn fingerprint(standing: Option<&Standing>) -> Option<String> {
+pub(crate) fn fingerprint(standing: Option<&Standing>) -> Option<String> {
     standing.map(|file| hex(&file.bytes))
 }
 
@@ -246,17 +225,18 @@ impl Store {
         }
     }
 
-    /// The ledger's own file: a change of it means "look again".
-    #[must_use]
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
+    /// The ledger's own file: a change of it means "look again".
+    pub(super) fn file(&self) -> PathBuf {
+        self.directory.join(NAME)
+    }
+
     /// Takes the lock, which daemon and commands share; waits for it at most `wait`. Makes the directory. Blocks.
-    ///
-    /// # Errors
-    /// Where somebody else keeps it, or the directory cannot be written.
-    pub fn lock(&self, wait: Duration) -> Result<Lock, Error> {
+    /// Fails where somebody else keeps it, or the directory cannot be written.
+    pub(crate) fn lock(&self, wait: Duration) -> Result<Lock, Error> {
         let path = self.directory.join(LOCK);
         let unusable = |source| self.unusable("locked", source);
         fs::DirBuilder::new()
@@ -288,9 +268,9 @@ impl Store {
     /// The ledger; a new one if there is none. Blocks on file I/O.
     ///
     /// # Errors
-    /// Where it cannot be read, is damaged, or is of a later version.
+    /// [`Error::Unusable`], [`Error::Damaged`], [`Error::Version`].
     pub fn load(&self) -> Result<Ledger, Error> {
-        let path = self.directory.join(NAME);
+        let path = self.file();
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Ledger::default()),
@@ -315,13 +295,19 @@ impl Store {
 
     /// Puts the ledger on disk. Writes nothing where the same is there: a try that fails again and again costs the disk nothing.
     /// Blocks on file I/O.
-    ///
-    /// # Errors
-    /// The old ledger stands then.
-    pub fn save(&self, ledger: &Ledger) -> Result<(), Error> {
+    /// On an error: the old ledger stands then.
+    pub(crate) fn save(&self, ledger: &Ledger) -> Result<(), Error> {
+        #[derive(Serialize)]
+        struct Versioned<'a> {
+            version: u32,
+            #[serde(flatten)]
+            ledger: &'a Ledger,
+        }
+        let version = VERSION;
         // Maps with text keys, texts and numbers.
-        let text = serde_json::to_string_pretty(ledger).unwrap_or_default() + "\n";
-        let path = self.directory.join(NAME);
+        let text =
+            serde_json::to_string_pretty(&Versioned { version, ledger }).unwrap_or_default() + "\n";
+        let path = self.file();
         if fs::read(&path).is_ok_and(|standing| standing == text.as_bytes()) {
             return Ok(());
         }
@@ -344,7 +330,6 @@ impl Store {
     }
 }
 
-/// Whose files we make.
 pub(super) fn ourselves() -> (u32, u32) {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     (uid.as_raw(), gid.as_raw())

@@ -23,6 +23,12 @@ pub(super) fn content(line: &str) -> &str {
     line.strip_suffix('\r').unwrap_or(line)
 }
 
+/// The line, from 1, that a byte is in.
+pub(super) fn line_of(text: &str, byte: usize) -> usize {
+    let before = text.get(..byte).unwrap_or(text);
+    before.matches('\n').count() + 1
+}
+
 /// How lines end in this text.
 pub(super) fn line_end(text: &str) -> &'static str {
     if text.contains("\r\n") { "\r\n" } else { "\n" }
@@ -41,6 +47,12 @@ pub(super) fn is_comment(line: &str) -> bool {
 /// Whether the line is ours by the mark behind it.
 pub(super) fn is_ours(line: &str) -> bool {
     content(line).ends_with(OURS) && !is_comment(line)
+}
+
+/// A basic string of TOML, which JSON's are: double quotes, which 1.x's and 2.x's parsers both read as keys; and a
+/// double-quoted scalar of YAML.
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// The line with the mark that sets it aside; comments and blank lines stay as they are.

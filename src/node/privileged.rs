@@ -15,30 +15,25 @@ const DEFAULT: u32 = 1024;
 
 /// The agent's port needs no privilege.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unprivileged {
-    /// Where the agent is, as containerd is told.
-    pub agent: SocketAddr,
+pub(crate) struct Unprivileged {
+    pub(crate) agent: SocketAddr,
     /// The first port that needs none.
-    pub first: u32,
+    pub(crate) first: u32,
     /// `[node] allow_unprivileged_port`: it stands in the files all the same.
-    pub allowed: bool,
+    pub(crate) allowed: bool,
 }
 
 /// The first port of the machine that every user may bind. Read anew each time. Blocks on reading /proc, which no disk
 /// makes wait.
-#[must_use]
-pub fn first_unprivileged_port(machine: &Machine) -> u32 {
+pub(crate) fn first_unprivileged_port(machine: &Machine) -> u32 {
     let text = std::fs::read_to_string(machine.root().join(SYSCTL));
     let first = text.ok().and_then(|text| text.trim().parse().ok());
     first.unwrap_or(DEFAULT)
 }
 
-// === impl Unprivileged ===
-
 impl Unprivileged {
     /// What holds of the agent at this URL; `None`: its port is a privileged one.
-    #[must_use]
-    pub fn of(machine: &Machine, config: &Config, agent: &str) -> Option<Self> {
+    pub(crate) fn check(machine: &Machine, config: &Config, agent: &str) -> Option<Self> {
         let agent: SocketAddr = agent.strip_prefix("http://")?.parse().ok()?;
         let first = first_unprivileged_port(machine);
         (u32::from(agent.port()) >= first).then_some(Self {
@@ -48,18 +43,14 @@ impl Unprivileged {
         })
     }
 
-    /// What it means.
-    #[must_use]
-    pub fn exposure(&self) -> String {
+    pub(crate) fn exposure(&self) -> String {
         format!(
             "every user of this node may bind {} while the agent does not run (net.ipv4.ip_unprivileged_port_start is {}), and containerd takes images from whoever answers there",
             self.agent, self.first
         )
     }
 
-    /// What to do about it.
-    #[must_use]
-    pub fn instead(&self) -> String {
+    pub(crate) fn instead(&self) -> String {
         match self.first {
             0 => "raise net.ipv4.ip_unprivileged_port_start above the port".to_owned(),
             _ if u32::from(self.agent.port()) < DEFAULT => format!(
@@ -117,7 +108,7 @@ mod tests {
             let machine = Machine::below(root.path(), Vec::new());
             for ip in ["127.0.0.1", "[::1]"] {
                 let agent = format!("http://{ip}:{port}");
-                let found = Unprivileged::of(&machine, &Config::built_in(), &agent);
+                let found = Unprivileged::check(&machine, &Config::built_in(), &agent);
                 assert_eq!(found.is_some(), expected, "{sysctl:?} {agent}");
                 assert!(found.is_none_or(|found| !found.allowed));
             }

@@ -2,9 +2,8 @@
 //! may be added, never changed; readers must ignore what they do not know.
 
 use super::desired::{self, NOBODY, Role};
-use super::detect::{Detected, Finding, Machine, detect, gather};
+use super::detect::{Detected, Machine, detect, gather};
 use super::endpoint::{EndpointUrl, Reader, same_endpoint};
-use super::files::agent_of;
 use super::hosts_file::HostsFile;
 use super::ledger::Store;
 use crate::config::Config;
@@ -12,99 +11,57 @@ use crate::oci::RegistryName;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// What was found on the node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeReport {
-    /// `k3s server`, `k3s agent`, `rke2 server`, `rke2 agent`, `containerd` or `none`.
-    pub runtime: String,
-    /// Whether it runs now.
-    pub running: bool,
-    /// Such as `2.1.5`.
-    pub containerd_version: Option<String>,
-    /// Where k3s or rke2 keep their state.
-    pub data_dir: Option<PathBuf>,
-    /// The directories of host configurations that containerd's configuration names.
-    pub config_path: Vec<PathBuf>,
-    /// The one of them that is ours to write in.
-    pub certs_d: Option<PathBuf>,
-    /// What k3s or rke2 read at their start.
-    pub registries_yaml: Option<PathBuf>,
-    /// `--embedded-registry`
-    pub embedded_registry: bool,
-    /// `--disable-default-registry-endpoint`
-    pub disable_default_registry_endpoint: bool,
-    /// containerd reads no certs.d there (k3s before January 2024).
-    pub without_certs_d: bool,
-    /// Each start of the runtime empties certs.d (k3s before September 2024).
-    pub cleans_certs_d: bool,
-    /// Why the runtime's next start would bring something of another meaning.
-    pub restart_pending: Option<String>,
-    /// What a person should know.
-    pub findings: Vec<Finding>,
-}
-
 /// The file that containerd reads for one registry on every pull, and what it does by it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RegistryFile {
-    /// Whose images.
-    pub registry: String,
+pub(crate) struct RegistryFile {
+    pub(crate) registry: String,
     /// Where; also where it would be.
-    pub path: PathBuf,
-    /// It is there.
-    pub exists: bool,
+    pub(crate) path: PathBuf,
+    pub(crate) exists: bool,
     /// containerd's configuration names its directory, or will when the runtime has made it.
-    pub read: bool,
+    pub(crate) read: bool,
     /// Why containerd ignores it.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
     /// Who is asked, in this order.
-    pub hosts: Vec<FileHost>,
+    pub(crate) hosts: Vec<FileHost>,
     /// The agent's place among them, from 1; `None`: it is not in the file.
-    pub agent: Option<usize>,
+    pub(crate) agent: Option<usize>,
     /// After them containerd asks the registry by itself: nothing in the file says so, and nothing keeps it from it.
-    pub then_registry: bool,
+    pub(crate) then_registry: bool,
     /// Certificates that the file names and that are not there: every pull of the registry fails.
-    pub missing: Vec<PathBuf>,
+    pub(crate) missing: Vec<PathBuf>,
 }
 
-/// One host of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileHost {
-    /// As written.
-    pub url: String,
-    /// Who is there.
-    pub who: Who,
+pub(crate) struct FileHost {
+    pub(crate) url: String,
+    pub(crate) who: Who,
     /// The tier's name, if it is one.
-    pub tier: Option<String>,
+    pub(crate) tier: Option<String>,
     /// It is the file's `server`, which is asked last.
-    pub server: bool,
+    pub(crate) server: bool,
 }
 
 /// Who is at a host of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Who {
-    /// This agent.
+pub(crate) enum Who {
     Agent,
-    /// A configured tier.
     Tier,
-    /// The registry itself.
     Registry,
-    /// k3s' embedded registry.
     Embedded,
     /// Nobody can be there: the registry may not be asked directly, and the agent does not answer.
     Nobody,
-    /// An endpoint of the user's.
     Other,
 }
 
 /// Looks at the node, and at the file of one registry, without the daemon: what is configured decides which files are
 /// meant, whether they are kept or not. Blocks on file I/O and on `containerd --version`.
-#[must_use]
-pub fn look(
+pub(crate) fn look(
     machine: &Machine,
     config: &Config,
     registry: &RegistryName,
-) -> (NodeReport, Option<RegistryFile>) {
+) -> (Detected, Option<RegistryFile>) {
     // Only root may read it; without it a change of registries.yaml is told by its time.
     let ledger = Store::new(&config.state_directory).load().ok();
     let known = ledger.and_then(|ledger| ledger.generation);
@@ -113,10 +70,10 @@ pub fn look(
     let certs_d = certs_d.filter(|_| !detected.without_certs_d);
     let file = certs_d.map(|certs_d| {
         let file = HostsFile::find(certs_d, registry.as_str());
-        let agent = agent_of(config).map(|agent| machine.named_in_files(&agent));
-        RegistryFile::of(&file, &detected, config, (registry, agent.as_deref()))
+        let agent = desired::agent_url(&config.server).map(|agent| machine.named_in_files(&agent));
+        RegistryFile::new(&file, &detected, config, (registry, agent.as_deref()))
     });
-    (NodeReport::of(&detected), file)
+    (detected, file)
 }
 
 /// What runs here, if it pulls past an agent at `agent` that keeps no files: no file of a registry names it. Blocks on file
@@ -127,7 +84,7 @@ pub(super) fn bypassing(machine: &Machine, config: &Config, agent: &str) -> Opti
     let agent = machine.named_in_files(agent);
     let names_agent = |registry: &RegistryName| {
         let file = HostsFile::find(certs_d, registry.as_str());
-        let file = RegistryFile::of(&file, &detected, config, (registry, Some(&agent)));
+        let file = RegistryFile::new(&file, &detected, config, (registry, Some(&agent)));
         file.agent.is_some()
     };
     let mut registries = config.registries.iter();
@@ -137,34 +94,10 @@ pub(super) fn bypassing(machine: &Machine, config: &Config, agent: &str) -> Opti
     Some(detected)
 }
 
-// === impl NodeReport ===
-
-impl NodeReport {
-    /// Of what was found.
-    #[must_use]
-    pub fn of(detected: &Detected) -> Self {
-        Self {
-            runtime: detected.runtime.to_string(),
-            running: detected.running,
-            containerd_version: detected.containerd_version.clone(),
-            data_dir: detected.data_dir.clone(),
-            config_path: detected.config_path.clone(),
-            certs_d: detected.certs_d.clone(),
-            registries_yaml: detected.registries_yaml.clone(),
-            embedded_registry: detected.embedded_registry,
-            disable_default_registry_endpoint: detected.disable_default_endpoint,
-            without_certs_d: detected.without_certs_d,
-            cleans_certs_d: detected.cleans_certs_d,
-            restart_pending: detected.restart_pending.clone(),
-            findings: detected.findings.clone(),
-        }
-    }
-}
-
 // === impl RegistryFile ===
 
 impl RegistryFile {
-    fn of(
+    fn new(
         file: &HostsFile,
         detected: &Detected,
         config: &Config,

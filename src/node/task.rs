@@ -20,7 +20,7 @@ pub use port::answers;
 pub use status::{FilesState, NodeFilesStatus, Trouble, TroubleKind};
 
 use super::detect::{Detected, Machine};
-use super::ledger::{self, Store};
+use super::ledger::Store;
 use super::privileged::first_unprivileged_port;
 use super::{desired, files, shown};
 use crate::config::{Config, Server};
@@ -31,23 +31,16 @@ use crate::topology::Snapshot;
 use memory::Memory;
 use report::Reporter;
 use status::NodeFilesStatus as Status;
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use steady::Steady;
 use tokio::sync::watch as channel;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use watch::Watch;
 
 /// Without a mark everything is looked at this often.
 const LOOK: Duration = Duration::from_secs(30);
-/// What was overtaken is tried again after this, doubling: what met a k3s that was still removing must be there a second
-/// after it. Files that cannot be written have times of their own ([`failing`]).
-const FIRST_RETRY: Duration = Duration::from_millis(250);
-/// At most.
-const LONGEST_RETRY: Duration = Duration::from_secs(300);
 /// A command holds the lock for much less.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
@@ -67,7 +60,6 @@ struct Mirror {
     config: channel::Receiver<Arc<Config>>,
     snapshot: channel::Receiver<Arc<Snapshot>>,
     alive: channel::Receiver<Option<bool>>,
-    watch: Watch,
     machine: Arc<Machine>,
     store: Store,
     listen: SocketAddr,
@@ -76,8 +68,6 @@ struct Mirror {
     steady: Steady,
     tiers: files::Tiers,
     detected: Option<Detected>,
-    failures: u32,
-    retry_at: Option<Instant>,
 }
 
 /// Where the task works.
@@ -120,7 +110,6 @@ pub fn start(
         config,
         snapshot,
         alive,
-        watch: Watch::default(),
         machine,
         store: Store::new(&state_dir),
         listen,
@@ -129,8 +118,6 @@ pub fn start(
         steady: Steady::default(),
         tiers: files::Tiers::default(),
         detected: None,
-        failures: 0,
-        retry_at: None,
     };
     tasks.spawn("node files", mirror.run());
     status
@@ -154,7 +141,7 @@ impl Mirror {
             if let Some(cause) = cause.take() {
                 self.look(cause).await;
             }
-            let wakes = [self.retry_at, self.steady.wakes(), self.memory.wakes()];
+            let wakes = [self.steady.wakes(), self.memory.wakes()];
             let wake = wakes.into_iter().flatten().min();
             cause = tokio::select! {
                 // Cancel safe: a change is seen or stays.
@@ -175,14 +162,12 @@ impl Mirror {
                 // Cancel safe: it only waits.
                 () = sleep_until(next_look) => {
                     let changed = self.files_changed().await;
-                    next_look = Instant::now() + self.watch.pause();
+                    next_look = Instant::now() + self.memory.watch.pause();
                     changed.then_some(Cause::SomethingChanged)
                 }
                 // Cancel safe: it only waits.
                 () = until(wake) => {
-                    let due = self.retry_at.is_some_and(|at| at <= Instant::now());
-                    let steady = self.tiers_changed();
-                    Some(if due || !steady { Cause::Retry } else { Cause::TierChanged })
+                    Some(if self.tiers_changed() { Cause::TierChanged } else { Cause::Retry })
                 }
                 // Cancel safe: a tick is taken or stays.
                 _ = looks.tick() => Some(Cause::Routine),
@@ -192,12 +177,12 @@ impl Mirror {
 
     /// Whether something around the files has changed and come to rest.
     async fn files_changed(&mut self) -> bool {
-        let mut watch = std::mem::take(&mut self.watch);
+        let mut watch = std::mem::take(&mut self.memory.watch);
         let look = tokio::task::spawn_blocking(move || (watch.has_changed(Instant::now()), watch));
         let Ok((changed, watch)) = look.await else {
             return true;
         };
-        self.watch = watch;
+        self.memory.watch = watch;
         changed
     }
 
@@ -220,9 +205,7 @@ impl Mirror {
         let config = self.config.borrow_and_update().clone();
         if !is_managed(&config) {
             self.detected = None;
-            self.retry_at = None;
-            self.memory.let_go();
-            self.watch = Watch::default();
+            self.memory = Memory::default();
             let (store, machine) = (self.store.clone(), self.machine.clone());
             let agent = agent_at(&config, self.listen).filter(|_| !config.tiers.is_empty());
             let of = config.clone();
@@ -239,49 +222,34 @@ impl Mirror {
             return;
         };
         // A tier's change must be in the file at once; what runs here does not change with it, unless that is changing as well.
-        let quick =
-            matches!(cause, Cause::TierChanged | Cause::PortChanged) && !self.watch.is_restless();
+        let quick = matches!(cause, Cause::TierChanged | Cause::PortChanged)
+            && !self.memory.watch.is_restless();
         let known = self.detected.take().filter(|_| quick);
-        let job = Job {
-            machine: self.machine.clone(),
-            store: self.store.clone(),
-            agent: agent_at(&config, self.listen),
-            config,
-            alive,
-            tiers: self.tiers.clone(),
-            known,
-            watch: std::mem::take(&mut self.watch),
-            memory: std::mem::take(&mut self.memory),
-            cause,
-            now: Instant::now(),
+        let (machine, store) = (self.machine.clone(), self.store.clone());
+        let (agent, tiers) = (agent_at(&config, self.listen), self.tiers.clone());
+        let mut memory = std::mem::take(&mut self.memory);
+        memory.begin(cause, Instant::now());
+        let pass = move || {
+            let pass = files::Pass {
+                machine: &machine,
+                store: &store,
+                config: &config,
+                agent: agent.as_deref(),
+                agent_alive: alive,
+                tiers: &tiers,
+                detected: known.as_ref(),
+            };
+            let passed = files::run(&pass, LOCK_WAIT, false, &mut memory);
+            memory.settle(passed.as_ref(), Instant::now());
+            (memory, passed)
         };
-        let Ok((job, passed)) = tokio::task::spawn_blocking(move || job.run()).await else {
+        let Ok((memory, passed)) = tokio::task::spawn_blocking(pass).await else {
             // A panic, which is logged with its place: what was remembered is lost, nothing else.
-            return self.retry_later();
+            return;
         };
-        self.watch = job.watch;
-        self.memory = job.memory;
-        let failed = match &passed {
-            Ok(passed) => {
-                self.detected = Some(passed.detected.clone());
-                report::has_failed(passed)
-            }
-            Err(_) => true,
-        };
-        self.reporter
-            .passed(cause, alive, &self.tiers.whole, &mut self.memory, passed);
-        if failed {
-            self.retry_later();
-        } else {
-            self.failures = 0;
-            self.retry_at = None;
-        }
-    }
-
-    fn retry_later(&mut self) {
-        let wait = FIRST_RETRY * 2_u32.pow(self.failures.min(11));
-        self.failures = self.failures.saturating_add(1);
-        self.retry_at = Some(Instant::now() + wait.min(LONGEST_RETRY));
+        self.memory = memory;
+        self.detected = passed.as_ref().ok().map(|passed| passed.detected.clone());
+        self.reporter.passed(cause, &mut self.memory, passed);
     }
 }
 
@@ -299,72 +267,6 @@ fn agent_at(config: &Config, listen: SocketAddr) -> Option<String> {
         ..config.server.clone()
     };
     desired::agent_url(&server)
-}
-
-/// One pass with all that it needs, on the blocking pool.
-struct Job {
-    machine: Arc<Machine>,
-    store: Store,
-    config: Arc<Config>,
-    agent: Option<String>,
-    alive: bool,
-    tiers: files::Tiers,
-    known: Option<Detected>,
-    watch: Watch,
-    memory: Memory,
-    cause: Cause,
-    now: Instant,
-}
-
-// === impl Job ===
-
-impl Job {
-    fn run(mut self) -> (Self, Result<files::Passed, ledger::Error>) {
-        let known = self.known.take();
-        let pass = files::Pass {
-            machine: &self.machine,
-            store: &self.store,
-            config: &self.config,
-            agent: self.agent.as_deref(),
-            agent_alive: self.alive,
-            tiers: &self.tiers,
-            detected: known.as_ref(),
-        };
-        let mut hooks = Remembering {
-            watch: &mut self.watch,
-            memory: &mut self.memory,
-            state: self.store.directory(),
-            cause: self.cause,
-            now: self.now,
-        };
-        let passed = files::run(&pass, LOCK_WAIT, false, &mut hooks);
-        self.memory.looked = Some(self.now);
-        if let Ok(passed) = &passed {
-            self.memory.settle(passed, Instant::now());
-            self.memory.forbidden = writable::forbidden(&passed.managed);
-        }
-        (self, passed)
-    }
-}
-
-/// Watches what is read, and gives way to those who fight.
-struct Remembering<'a> {
-    watch: &'a mut Watch,
-    memory: &'a mut Memory,
-    state: &'a Path,
-    cause: Cause,
-    now: Instant,
-}
-
-impl files::Hooks for Remembering<'_> {
-    fn before_reading(&mut self, detected: &Detected, paths: &BTreeSet<PathBuf>) {
-        let places = memory::places(detected, paths, self.state);
-        self.watch.follow(places);
-    }
-
-    fn choose(&mut self, detected: &Detected, plan: &mut files::Plan) {
-        self.memory.admit(detected, plan, self.cause, self.now);
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -36,6 +37,13 @@ pub struct Standing {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+}
+
+impl Standing {
+    /// What is in it, as far as that is text.
+    pub(super) fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.bytes)
+    }
 }
 
 /// Why a file was left as it was.
@@ -91,7 +99,7 @@ pub enum Error {
 
 impl Error {
     /// Sorts what the system said.
-    fn of(doing: &'static str, path: &Path, source: io::Error) -> Self {
+    fn from_io(doing: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::NoRoom { path, source },
@@ -108,14 +116,12 @@ impl Error {
 
     /// Whether something on the way is not there (any more): a runtime's start removes its directories and makes them
     /// anew within a second.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Self::System { source, .. } if source.kind() == ErrorKind::NotFound)
     }
 
     /// Whether writing is forbidden here, as opposed to having failed.
-    #[must_use]
-    pub fn forbids(&self) -> bool {
+    pub(crate) fn forbids(&self) -> bool {
         matches!(self, Self::NotWritable { .. } | Self::ForeignOwner { .. })
     }
 }
@@ -125,7 +131,7 @@ impl Error {
 /// # Errors
 /// Where something is there that cannot be read as a file.
 pub fn read(path: &Path) -> Result<Option<Standing>, Error> {
-    let cannot = |source| Error::of("cannot read", path, source);
+    let cannot = |source| Error::from_io("cannot read", path, source);
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags(NONBLOCK)
@@ -152,14 +158,12 @@ pub fn read(path: &Path) -> Result<Option<Standing>, Error> {
 }
 
 /// Puts `new` in the place of whatever is at `path`. On disk when it returns. Blocks on file I/O.
-///
-/// # Errors
-/// The old file stands then, whole.
-pub fn replace(path: &Path, new: &Standing) -> Result<(), Error> {
+/// On an error: the old file stands then, whole.
+pub(crate) fn replace(path: &Path, new: &Standing) -> Result<(), Error> {
     let path = &target(path)?;
     let (directory, temporary) = beside(path, NEW)?;
     let written = write_new(&temporary, new, Some(path)).and_then(|()| {
-        fs::rename(&temporary, path).map_err(|e| Error::of("cannot replace", path, e))
+        fs::rename(&temporary, path).map_err(|e| Error::from_io("cannot replace", path, e))
     });
     if written.is_err() {
         // It has failed already; a rest is swept at the next start.
@@ -170,26 +174,25 @@ pub fn replace(path: &Path, new: &Standing) -> Result<(), Error> {
 }
 
 /// Takes the file at `path` away; of a symlink the link. A missing one is no error.
-///
-/// # Errors
-/// The file stands then.
-pub fn remove(path: &Path) -> Result<(), Error> {
+/// On an error: the file stands then.
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::of("cannot remove", path, error)),
+        Err(error) => return Err(Error::from_io("cannot remove", path, error)),
     }
     path.parent().map_or(Ok(()), sync_directory)
 }
 
 /// Makes a directory with files in it that appears whole: an empty directory of a registry would shadow
 /// containerd's `_default` (containerd-k3s-facts 1.3). The parent must exist.
-///
-/// # Errors
-/// There is no such directory then, or it was there already.
-pub fn create_directory(directory: &Path, files: &[(OsString, Standing)]) -> Result<(), Error> {
+/// On an error: there is no such directory then, or it was there already.
+pub(crate) fn create_directory(
+    directory: &Path,
+    files: &[(OsString, Standing)],
+) -> Result<(), Error> {
     let (parent, temporary) = beside(directory, NEW)?;
-    let cannot = |source| Error::of("cannot create", directory, source);
+    let cannot = |source| Error::from_io("cannot create", directory, source);
     gone(fs::remove_dir_all(&temporary)).map_err(cannot)?;
     let filled = (|| {
         DirBuilder::new()
@@ -211,11 +214,9 @@ pub fn create_directory(directory: &Path, files: &[(OsString, Standing)]) -> Res
 
 /// Takes a directory away that holds nothing but `ours`; says whether it did. It vanishes whole, for the reason
 /// that [`create_directory`] gives.
-///
-/// # Errors
-/// Where the directory cannot be read or moved.
-pub fn remove_directory(directory: &Path, ours: &[OsString]) -> Result<bool, Error> {
-    let cannot = |source| Error::of("cannot remove", directory, source);
+/// Fails where the directory cannot be read or moved.
+pub(crate) fn remove_directory(directory: &Path, ours: &[OsString]) -> Result<bool, Error> {
+    let cannot = |source| Error::from_io("cannot remove", directory, source);
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
@@ -235,7 +236,7 @@ pub fn remove_directory(directory: &Path, ours: &[OsString]) -> Result<bool, Err
 }
 
 /// Takes away what a crash may have left of earlier writes to `path` and of its directory.
-pub fn sweep(path: &Path) {
+pub(crate) fn sweep(path: &Path) {
     let file = target(path).and_then(|path| beside(&path, NEW).map(|(_, rest)| rest));
     if let Ok(rest) = file {
         // Nothing there is what is expected; anything else fails again, loudly, at the next write.
@@ -265,7 +266,7 @@ fn target(path: &Path) -> Result<PathBuf, Error> {
     fs::canonicalize(path).or_else(|error| match error.kind() {
         // A link to nowhere: one step is enough for what people write.
         ErrorKind::NotFound => Ok(path.parent().unwrap_or(Path::new("/")).join(next)),
-        _ => Err(Error::of("cannot follow", path, error)),
+        _ => Err(Error::from_io("cannot follow", path, error)),
     })
 }
 
@@ -283,7 +284,7 @@ fn beside<'p>(path: &'p Path, mark: &str) -> Result<(&'p Path, PathBuf), Error> 
 /// Writes a file that was not there, as it shall look; `like` lends its extended attributes.
 fn write_new(path: &Path, new: &Standing, like: Option<&Path>) -> Result<(), Error> {
     let shown = like.unwrap_or(path);
-    let cannot = |source| Error::of("cannot write", shown, source);
+    let cannot = |source| Error::from_io("cannot write", shown, source);
     gone(fs::remove_file(path)).map_err(cannot)?;
     let mut file = OpenOptions::new()
         .write(true)
@@ -343,7 +344,7 @@ fn copy_attributes(from: &Path, to: &File) -> io::Result<()> {
 fn sync_directory(directory: &Path) -> Result<(), Error> {
     File::open(directory)
         .and_then(|directory| directory.sync_all())
-        .map_err(|error| Error::of("cannot sync", directory, error))
+        .map_err(|error| Error::from_io("cannot sync", directory, error))
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub enum RequestOutcome {
 }
 
 /// A state change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateChange {
     /// `EVENT`
     pub event: EventName,

@@ -1,8 +1,10 @@
 //! Starts of k3s between the agent's passes, on two nodes: one with the agent, and one that has never seen it. The starts
-//! are those of the stand-in of tests/node_k3s; nothing of k3s is in it.
+//! are those of the stand-in of tests/node_k3s; nothing of k3s is in it. What stands in a file of ours may be of an older
+//! generation: made by an earlier start from another registries.yaml, and not made again or made anew by the last one, while
+//! users edit it and the ledger is lost.
 
 use super::states::{Chance, REGISTRIES, State, identities};
-use super::{Judge, Node, Tree, base_is_whole, files, judged};
+use super::{Judge, Node, Tree, base_is_whole, files, is_left, judged};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
+const ROUNDS: u64 = 5;
 const REGISTRIES_YAML: &str = "etc/rancher/k3s/registries.yaml";
 const ENDPOINTS: [&str; 9] = [
     "https://mirror.gcr.io",
@@ -60,7 +63,11 @@ pub(super) fn check(seed: u64, judges: &mut [Judge], seen: &mut BTreeSet<&'stati
         }
         put(&node.root.path().join("etc/rancher/k3s/config.yaml"), &text);
     }
-    for round in 0..4 {
+    let is_lost = chance.of(1, 3);
+    if is_lost {
+        both.iter().for_each(|node| without_empty(node));
+    }
+    for round in 0..ROUNDS {
         // Configuration management writes the whole file, our lines and all.
         if round == 0 || chance.of(1, 2) {
             let text = registries(chance);
@@ -72,14 +79,31 @@ pub(super) fn check(seed: u64, judges: &mut [Judge], seen: &mut BTreeSet<&'stati
             for node in both {
                 start(node, &flags, seed, round);
             }
+            if with
+                .tree()
+                .iter()
+                .any(|(path, (_, bytes))| is_ours(path, bytes))
+            {
+                seen.insert("an older generation");
+            }
+        }
+        if is_lost && chance.of(1, 2) && with.root.path().join("state").exists() {
+            fs::remove_dir_all(with.root.path().join("state")).unwrap();
+            seen.insert("an older generation without a ledger");
         }
         // Else the agent is down meanwhile.
         if chance.of(2, 3) {
             let alive = chance.of(3, 4);
             pass(&with, &without, alive, chance.of(1, 2), judges, seen);
         }
+        if chance.of(1, 3) && edit(&with, &without, round, chance) {
+            seen.insert("an edited generation");
+        }
+        for node in both {
+            age(node, round);
+        }
     }
-    let places = files::Places::of(&with.machine, &with.config.node);
+    let places = files::Places::find(&with.machine, &with.config.node);
     let released = files::release(&with.store, &places, crate::LOCK).unwrap();
     assert!(
         released.marked.is_empty() && released.plan.left.is_empty(),
@@ -110,14 +134,7 @@ fn pass(
 ) {
     let passed = with.pass(alive, whole);
     let seed = with.state.seed;
-    let left = |registry: &str| {
-        let names = [registry.to_owned(), registry.replacen(':', "_", 1) + "_"];
-        names.iter().any(|name| {
-            let directory = with.certs_d.join(name);
-            let mut left = passed.plan.left.iter();
-            left.any(|left| left.path.starts_with(&directory))
-        })
-    };
+    let left = |registry: &str| is_left(with, &passed, registry);
     let expected = without.views(judges);
     base_is_whole(with, judges, &expected, &left);
     let found = with.views(judges);
@@ -143,6 +160,69 @@ fn pass(
     assert!(again.is_empty(), "seed {seed}: {again:#?}");
 }
 
+fn is_ours(path: &Path, bytes: &[u8]) -> bool {
+    path.ends_with("hosts.toml") && bytes.starts_with(b"# harbor-pilot keeps this file")
+}
+
+/// Without the ledger an empty directory or file of the user's cannot be told from one that was made for ours.
+fn without_empty(node: &Node) {
+    for directory in fs::read_dir(&node.certs_d).unwrap() {
+        let directory = directory.unwrap().path();
+        let text = fs::read(directory.join("hosts.toml")).unwrap_or_default();
+        let is_empty = fs::read_dir(&directory).unwrap().next().is_none();
+        if is_empty || (text.is_empty() && directory.join("hosts.toml").exists()) {
+            fs::remove_dir_all(directory).unwrap();
+        }
+    }
+}
+
+/// A user adds a host to a file that both nodes have.
+fn edit(with: &Node, without: &Node, round: u64, chance: &mut Chance) -> bool {
+    let registry = chance.one(&REGISTRIES);
+    let paths = [with, without].map(|node| node.certs_d.join(registry).join("hosts.toml"));
+    let texts = paths.each_ref().map(fs::read_to_string);
+    let [Ok(ours), Ok(theirs)] = texts else {
+        return false;
+    };
+    // Of a copy of another file it would make a file of the user's own, which the other node has not got. Directly behind our
+    // own table one blank line is ours, whoever wrote it: not where the user has tables at the end.
+    if ours.contains("as a copy of") || !theirs.contains("[host.\"") {
+        return false;
+    }
+    for (path, text) in paths.iter().zip([ours, theirs]) {
+        let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
+        let before = if text.is_empty() || text.ends_with('\n') {
+            ""
+        } else {
+            end
+        };
+        let more = format!("{end}[host.\"https://mine-{round}.example\"]{end}");
+        fs::write(path, text + before + &more).unwrap();
+    }
+    true
+}
+
+/// What this round has written is older than the next one's start, and younger than its own.
+fn age(node: &Node, round: u64) {
+    let at = of_round(round) + Duration::from_secs(30);
+    for path in node
+        .tree()
+        .keys()
+        .filter(|path| path.ends_with("hosts.toml"))
+    {
+        let file = File::open(path).unwrap();
+        if file.metadata().unwrap().modified().unwrap() > at {
+            file.set_modified(at).unwrap();
+        }
+    }
+}
+
+/// When a round's start was. That was an hour ago, so that nothing waits for its end.
+fn of_round(round: u64) -> SystemTime {
+    static NOW: OnceLock<SystemTime> = OnceLock::new();
+    *NOW.get_or_init(SystemTime::now) - Duration::from_secs(3600 - 60 * round)
+}
+
 /// By their paths below the root. Where config.toml leads is the root's own.
 fn relative(node: &Node) -> Tree {
     let root = node.root.path();
@@ -158,7 +238,6 @@ fn put(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// One start. It was an hour ago, so that nothing waits for its end.
 fn start(node: &Node, flags: &Flags, seed: u64, round: u64) {
     let root = node.root.path();
     let mut command = Command::new(stand_in());
@@ -177,12 +256,12 @@ fn start(node: &Node, flags: &Flags, seed: u64, round: u64) {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "seed {seed}: {said}");
-    let hour_ago = SystemTime::now() - Duration::from_secs(3600 - round);
+    let at = of_round(round);
     let config = node.certs_d.with_file_name("config.toml");
     let config = File::options().write(true).open(config).unwrap();
-    config.set_modified(hour_ago).unwrap();
+    config.set_modified(at).unwrap();
     let certs_d = File::open(&node.certs_d).unwrap();
-    certs_d.set_modified(hour_ago).unwrap();
+    certs_d.set_modified(at).unwrap();
 }
 
 fn registries(chance: &mut Chance) -> String {

@@ -13,6 +13,8 @@ pub(crate) const REGISTRIES: [&str; 5] = [
     "localhost:5000",
 ];
 
+const FIRST: &str = "first.example";
+
 /// A small generator of numbers: a state is its seed.
 pub(crate) struct Chance(u64);
 
@@ -297,18 +299,30 @@ fn certificates(directory: &Path, chance: &mut Chance) {
     }
 }
 
+/// Of a certificate with a name of its own. The first identity is an authority.
+pub(crate) fn parameters(name: &str) -> rcgen::CertificateParams {
+    let mut parameters = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let common_name = rcgen::DnType::CommonName;
+    parameters.distinguished_name.push(common_name, name);
+    if name == FIRST {
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    }
+    parameters
+}
+
+/// Signs certificates as the first identity.
+pub(crate) fn authority() -> rcgen::Issuer<'static, rcgen::KeyPair> {
+    let [(_, key), ..] = identities();
+    rcgen::Issuer::new(parameters(FIRST), rcgen::KeyPair::from_pem(key).unwrap())
+}
+
 /// Certificates with keys, each with a name of its own.
 pub(crate) fn identities() -> &'static [(String, String); 3] {
     static MADE: OnceLock<[(String, String); 3]> = OnceLock::new();
     MADE.get_or_init(|| {
-        ["first", "second", "third"].map(|name| {
+        [FIRST, "second.example", "third.example"].map(|name| {
             let key = rcgen::KeyPair::generate().unwrap();
-            let mut parameters =
-                rcgen::CertificateParams::new(vec![format!("{name}.example")]).unwrap();
-            parameters
-                .distinguished_name
-                .push(rcgen::DnType::CommonName, name);
-            let certificate = parameters.self_signed(&key).unwrap();
+            let certificate = parameters(name).self_signed(&key).unwrap();
             (certificate.pem(), key.serialize_pem())
         })
     })

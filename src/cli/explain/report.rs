@@ -3,7 +3,8 @@
 use super::image::Image;
 use super::view::View;
 use crate::admin::Status;
-use crate::node::shown::{NodeReport, RegistryFile};
+use crate::node::detect::Detected;
+use crate::node::shown::RegistryFile;
 use crate::oci::{Reference, RegistryName};
 use crate::route::{Leg, Refusal, Route};
 use crate::topology::select::Candidate;
@@ -13,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What was found here, and in the file of the image's registry.
-pub(super) type Found = (NodeReport, Option<RegistryFile>);
+pub(super) type Found = (Detected, Option<RegistryFile>);
 
 /// Everything that is shown. Fields may be added, never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,7 +36,7 @@ pub(super) struct Report {
     /// Candidates were asked.
     pub(super) probed: bool,
     /// What was found on the node, as `status` has it; `null`: it took too long to look.
-    pub(super) node: Option<NodeReport>,
+    pub(super) node: Option<Detected>,
     /// The file that containerd reads for this image's registry; `null`: it reads none, or see `node`.
     pub(super) hosts_file: Option<RegistryFile>,
     /// Why nothing may be asked.

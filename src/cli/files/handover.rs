@@ -132,7 +132,7 @@ pub fn run(
         After::Nobody(why) => return say_nothing(args.json, why, stdout),
     }
     let store = Store::new(&args.loader.default_state_directory());
-    let places = Places::of(&args.machine, &Config::built_in().node);
+    let places = Places::find(&args.machine, &Config::built_in().node);
     let handed = files::hand_over(&store, &places, LOCK_WAIT);
     let (plan, done) = (&handed.plan, &handed.done);
     let nothing = plan.steps.is_empty() && plan.left.is_empty();

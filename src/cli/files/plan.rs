@@ -5,6 +5,7 @@ use super::{FilesArgs, Node, not_managed, report};
 use crate::cli::{FAILED, USAGE};
 use crate::config::{Config, Secret};
 use crate::node::clients::{self, Client};
+use crate::node::desired;
 use crate::node::diff;
 use crate::node::files::{self, Step};
 use crate::node::ledger::Kind;
@@ -17,7 +18,7 @@ use std::io::{self, Write};
 ///
 /// # Errors
 /// Where the report cannot be written.
-pub fn run(
+pub(crate) fn run(
     args: &FilesArgs,
     client: Option<Client>,
     stdout: &mut dyn Write,
@@ -109,7 +110,7 @@ fn for_client(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> io::Result<u8> {
-    let Some(agent) = files::agent_of(config) else {
+    let Some(agent) = desired::agent_url(&config.server) else {
         writeln!(
             stderr,
             "error: the agent listens nowhere: set listen under [server]"
@@ -117,7 +118,7 @@ fn for_client(
         return Ok(FAILED);
     };
     let mut drop_in = clients::drop_in(config, &agent, client);
-    let port = Unprivileged::of(&args.machine, config, &agent);
+    let port = Unprivileged::check(&args.machine, config, &agent);
     let port = port.map(|port| format!("{port}; {}", port.instead()));
     drop_in.notes.extend(port);
     if args.json {

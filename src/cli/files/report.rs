@@ -78,7 +78,10 @@ pub(super) fn found(passed: &Passed) -> Vec<(&'static str, Value)> {
         .map(|(path, note)| json!({ "path": path, "note": note }))
         .collect();
     vec![
-        ("runtime", json!(detected.runtime)),
+        (
+            "runtime",
+            json!(detected.runtime.to_string().replace(' ', "_")),
+        ),
         ("running", json!(detected.running)),
         ("certs_d", json!(detected.certs_d)),
         ("registries_yaml", json!(detected.registries_yaml)),

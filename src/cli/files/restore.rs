@@ -15,7 +15,7 @@ use std::io::{self, Write};
 /// Where the report cannot be written.
 pub fn run(args: &FilesArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let store = Store::new(&args.loader.state_directory());
-    let places = Places::of(&args.machine, &args.loader.node_places());
+    let places = Places::find(&args.machine, &args.loader.node_places());
     let released = match files::release(&store, &places, LOCK_WAIT) {
         Ok(released) => released,
         Err(error) => {

@@ -1,7 +1,8 @@
 //! What was found on the node, and what stands in a registry's file, for people: `status` and `explain` alike.
 
 use super::render::{Color, Page};
-use crate::node::shown::{FileHost, NodeReport, RegistryFile, Who};
+use crate::node::detect::{Detected, Found};
+use crate::node::shown::{FileHost, RegistryFile, Who};
 use crate::printable::printable;
 use std::fmt::{self, Write};
 use std::path::Path;
@@ -12,8 +13,8 @@ fn path(path: &Path) -> String {
 
 impl Page {
     /// Runtime, places, flags and findings.
-    pub(in crate::cli) fn node(&mut self, node: &NodeReport) -> fmt::Result {
-        if node.runtime == "none" {
+    pub(in crate::cli) fn node(&mut self, node: &Detected) -> fmt::Result {
+        if node.runtime == Found::None {
             return writeln!(self.text, "    no k3s, rke2 or containerd was found");
         }
         let version = node.containerd_version.as_deref();
@@ -21,10 +22,7 @@ impl Page {
         let running = if node.running { "" } else { ", not running" };
         let mut rows = vec![(
             "runtime",
-            format!(
-                "{}{running}, containerd {version}",
-                printable(&node.runtime)
-            ),
+            format!("{}{running}, containerd {version}", node.runtime),
         )];
         rows.extend(node.data_dir.as_ref().map(|dir| ("data-dir", path(dir))));
         let roots: Vec<String> = node.config_path.iter().map(|root| path(root)).collect();
@@ -75,7 +73,7 @@ impl Page {
     }
 
     /// Why a restart is pending, if one is.
-    pub(in crate::cli) fn restart_pending(&mut self, node: &NodeReport) -> fmt::Result {
+    pub(in crate::cli) fn restart_pending(&mut self, node: &Detected) -> fmt::Result {
         if let Some(why) = &node.restart_pending {
             self.text.push_str("    ");
             self.colored("restart pending", Color::Warn);
@@ -87,7 +85,7 @@ impl Page {
     /// Whom containerd asks by a registry's file.
     pub(in crate::cli) fn registry_file(
         &mut self,
-        node: &NodeReport,
+        node: &Detected,
         file: Option<&RegistryFile>,
     ) -> fmt::Result {
         let Some(file) = file else {

@@ -6,7 +6,6 @@ use crate::admin::{
     TrafficStatus,
 };
 use crate::node::detect::Detected;
-use crate::node::shown::NodeReport;
 use std::collections::BTreeMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -384,7 +383,7 @@ fn watching_survives_an_agent_that_goes_away() {
 #[test]
 fn what_was_found_on_the_node_stands_before_the_tiers() {
     let mut status = status();
-    status.node = Some(NodeReport::of(&Detected::nothing()));
+    status.node = Some(Detected::default());
     let text = render(&status, false);
     let expected =
         "node files: not managed\n\nNode\n    no k3s, rke2 or containerd was found\n\nTiers\n";

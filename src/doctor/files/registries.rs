@@ -28,7 +28,7 @@ pub(super) fn registries(check: &mut Check, facts: &FilesFacts) {
         let Some(file) = ours else { continue };
         entry(check, facts, &shown, file, mirror);
         if facts.closed.contains(name) {
-            let open = if !facts.detected.disable_default_endpoint {
+            let open = if !facts.detected.disable_default_registry_endpoint {
                 "k3s adds the registry itself behind the mirrors, unless it runs with --disable-default-registry-endpoint"
             } else if registries.configs.contains(name) {
                 "its entry under configs keeps k3s from honouring --disable-default-registry-endpoint for it"

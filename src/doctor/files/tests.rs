@@ -29,7 +29,7 @@ fn facts(manage: bool, text: Option<&str>) -> FilesFacts {
             runtime: Found::K3sAgent,
             running: true,
             certs_d: Some("/c".into()),
-            ..Detected::nothing()
+            ..Detected::default()
         },
         agent_url: Some(AGENT.to_owned()),
         agent_alive: true,
@@ -250,7 +250,7 @@ fn registries_yaml_is_read_as_the_next_start_will() {
         if closed {
             facts.closed.push("docker.io".to_owned());
         }
-        facts.detected.disable_default_endpoint = disabled;
+        facts.detected.disable_default_registry_endpoint = disabled;
         let read = registries_yaml::read(text).map_err(|error| error.to_string());
         facts.registries = Some(("/r.yaml".into(), read));
         assert_eq!(files(&facts).codes(), due, "{text} {closed} {disabled}");
@@ -290,7 +290,7 @@ fn without_a_runtime_or_a_tier_there_is_nothing_to_check() {
     bare.has_tiers = false;
     assert_eq!(files(&bare).state, State::NotApplicable);
     let mut bare = facts(true, None);
-    bare.detected = Detected::nothing();
+    bare.detected = Detected::default();
     assert_eq!(files(&bare).state, State::NotApplicable);
 }
 

@@ -8,12 +8,9 @@ use std::sync::Arc;
 
 /// Who stands behind an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// This agent.
+pub(crate) enum Role {
     Agent,
-    /// A configured tier.
     Tier(Arc<str>),
-    /// The registry itself.
     Upstream,
     /// An address at which nobody can be: the last resort of a registry that has none.
     Nobody,
@@ -21,29 +18,26 @@ pub enum Role {
 
 /// One host table, or the `server` with its keys.
 #[derive(Clone, Debug, PartialEq)]
-pub struct HostEntry {
-    /// Who it is.
-    pub role: Role,
-    /// As containerd wants it.
-    pub url: String,
+pub(crate) struct HostEntry {
+    pub(crate) role: Role,
+    pub(crate) url: String,
     /// Beside the system's.
-    pub ca: Option<CaFile>,
+    pub(crate) ca: Option<CaFile>,
     /// No verification at all.
-    pub skip_verify: bool,
+    pub(crate) skip_verify: bool,
     /// The path of the URL is the API's root.
-    pub override_path: bool,
+    pub(crate) override_path: bool,
     /// The value of the header that is sent with each request.
-    pub header: Option<Secret>,
+    pub(crate) header: Option<Secret>,
 }
 
 /// A certificate that an entry refers to. It must stand beside the file before the file says so: a missing one
 /// fails every pull of the registry (design F5).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CaFile {
+pub(crate) struct CaFile {
     /// Relative to the directory of the file.
-    pub name: PathBuf,
-    /// What must stand in it.
-    pub pem: Arc<[u8]>,
+    pub(crate) name: PathBuf,
+    pub(crate) pem: Arc<[u8]>,
 }
 
 /// What should stand in one `hosts.toml`.
@@ -52,38 +46,34 @@ pub struct DesiredHost {
     /// The registry of the images; also the directory's name.
     pub registry: RegistryName,
     /// Where the agent itself gets what no tier has; clients that know nothing of the registry are told this one.
-    pub upstream: String,
+    pub(crate) upstream: String,
     /// The agent's endpoint, whether it is part of the file or not.
-    pub agent_url: String,
-    /// It answers on its port.
-    pub agent_alive: bool,
-    /// Tried last.
-    pub server: HostEntry,
+    pub(crate) agent_url: String,
+    pub(crate) agent_alive: bool,
+    pub(crate) server: HostEntry,
     /// In the order in which they are tried.
-    pub hosts: Vec<HostEntry>,
+    pub(crate) hosts: Vec<HostEntry>,
     /// The upstream may not be asked by this node (design F6).
-    pub closed: bool,
+    pub(crate) closed: bool,
     /// Servers that are configured here: an entry of the user's for one of them is adopted (design F4).
-    pub known: Vec<Known>,
+    pub(crate) known: Vec<Known>,
     /// Why it is as it is, a sentence each.
-    pub reasons: Vec<String>,
+    pub(crate) reasons: Vec<String>,
 }
 
 /// A server that an existing entry may name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// Who it is.
-    pub role: Role,
+pub(crate) struct Known {
+    pub(crate) role: Role,
     /// Where, with the path at which it is asked.
-    pub url: EndpointUrl,
+    pub(crate) url: EndpointUrl,
 }
 
 // === impl HostEntry ===
 
 impl HostEntry {
     /// An entry with nothing but its URL.
-    #[must_use]
-    pub fn new(role: Role, url: String) -> Self {
+    pub(crate) fn new(role: Role, url: String) -> Self {
         Self {
             role,
             url,
@@ -99,14 +89,13 @@ impl HostEntry {
 
 impl DesiredHost {
     /// Who of ours is asked at that URL: scheme, host, port and path are the same.
-    #[must_use]
-    pub fn role_of(&self, root: &EndpointUrl) -> Option<&Role> {
+    pub(crate) fn role_of(&self, root: &EndpointUrl) -> Option<&Role> {
         let known = self.known.iter().find(|known| known.url == *root);
         known.map(|known| &known.role)
     }
 
     /// To be written beside the file, before it.
-    pub fn ca_files(&self) -> impl Iterator<Item = &CaFile> {
+    pub(crate) fn ca_files(&self) -> impl Iterator<Item = &CaFile> {
         self.hosts.iter().filter_map(|host| host.ca.as_ref())
     }
 }

@@ -3,6 +3,7 @@
 mod remedy;
 
 use super::facts::Text;
+use crate::node::marks::line_of;
 use std::path::PathBuf;
 use toml_edit::{Document, Item, TableLike};
 
@@ -32,21 +33,16 @@ pub(super) struct Registries {
 /// A table of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Which file.
     pub(super) file: PathBuf,
-    /// From 1.
     pub(super) line: usize,
     /// As it is written: `registry.mirrors."docker.io"`.
     pub(super) table: String,
-    /// The file's format.
     pub(super) format: i64,
 }
 
 /// The setting that holds, from a configuration and what it imports, in that order. `containerd` is its version, if it
 /// is known.
-///
-/// # Errors
-/// Which file containerd cannot start with, and why.
+/// The error says which file containerd cannot start with, and why.
 pub(super) fn read(texts: &[Text], containerd: Option<(u32, u32)>) -> Result<Registries, String> {
     let mut found = Registries::default();
     for (at, text) in texts.iter().enumerate() {
@@ -182,12 +178,6 @@ fn place_of(text: &str, plugin: Option<&dyn TableLike>, below: &str) -> usize {
             .filter(|_| !rest.is_empty());
     }
     line
-}
-
-/// The line, from 1, that a byte is in.
-fn line_of(text: &str, byte: usize) -> usize {
-    let before = text.get(..byte).unwrap_or(text);
-    before.matches('\n').count() + 1
 }
 
 // === impl Place ===

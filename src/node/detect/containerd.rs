@@ -1,9 +1,7 @@
 //! Stock containerd: its process, its version, and what it reads by itself.
 
-use super::Found;
-use super::config_toml::Registries;
 use super::facts::{Facts, Text};
-use super::machine::Process;
+use super::machine::{Process, config_file};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -12,19 +10,10 @@ pub(super) const CONFIG: &str = "/etc/containerd/config.toml";
 /// Where it answers.
 pub(super) const SOCKET: &str = "/run/containerd/containerd.sock";
 
-/// What runs; else what is installed.
-pub(super) fn runtime(facts: &Facts) -> Found {
-    if process(facts).is_some() || facts.containerd_installed {
-        Found::Containerd
-    } else {
-        Found::None
-    }
-}
-
 /// A containerd with the configuration at its usual place.
 pub(super) fn process(facts: &Facts) -> Option<&Process> {
     let stock = |process: &&Process| {
-        is_containerd(process) && config_of(process).is_none_or(|path| path == CONFIG)
+        is_containerd(process) && config_of(process).is_none_or(|path| path == Path::new(CONFIG))
     };
     facts.processes.iter().find(stock)
 }
@@ -35,24 +24,8 @@ fn is_containerd(process: &Process) -> bool {
 }
 
 /// The configuration that a containerd was started with.
-pub(super) fn config_of(process: &Process) -> Option<&str> {
-    if !is_containerd(process) {
-        return None;
-    }
-    let mut words = process.argv.iter().skip(1);
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "-c" | "--config" | "-config" => return words.next().map(String::as_str),
-            _ => {}
-        }
-        if let Some(path) = word
-            .strip_prefix("--config=")
-            .or_else(|| word.strip_prefix("-c="))
-        {
-            return Some(path);
-        }
-    }
-    None
+pub(super) fn config_of(process: &Process) -> Option<PathBuf> {
+    config_file(&process.argv).filter(|_| is_containerd(process))
 }
 
 /// What a configuration imports: paths, `*` in the last part; relative ones start at its directory.
@@ -62,17 +35,6 @@ pub(super) fn imports(main: &Text) -> Vec<PathBuf> {
     let imports = imports.into_iter().flatten().filter_map(Value::as_str);
     let here = main.path.parent().unwrap_or(Path::new("/"));
     imports.map(|path| here.join(path)).collect()
-}
-
-/// The directories that a containerd reads by itself: none before 2.2 (containerd-k3s-facts 1.2), and none in
-/// any version with mirrors of the old kind.
-pub(super) fn default_roots(read: &Registries, version: Option<(u32, u32)>) -> Vec<&'static Path> {
-    let by_itself = version.is_some_and(|version| version >= (2, 2));
-    if by_itself && read.barred.is_empty() {
-        vec![Path::new(super::CERTS_D), Path::new(super::DOCKER_CERTS_D)]
-    } else {
-        Vec::new()
-    }
 }
 
 /// `2.1` of `2.1.9` or `1.7.25-k3s1`.
@@ -88,18 +50,9 @@ pub(super) fn numbers(version: &str) -> Option<(u32, u32, u32)> {
     Some((major, minor, patch.unwrap_or_default()))
 }
 
-/// Takes the version out of `containerd --version`.
-pub(super) fn version(printed: &str) -> Option<String> {
-    let word = |word: &&str| {
-        let word = word.trim_start_matches('v');
-        word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.')
-    };
-    let found = printed.split_whitespace().find(word)?;
-    Some(found.trim_start_matches('v').to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::machine::printed_version;
     use super::*;
 
     #[test]
@@ -123,7 +76,7 @@ mod tests {
             ("nothing", None, None),
         ];
         for (printed, expected, numbers) in table {
-            assert_eq!(version(printed).as_deref(), expected, "{printed}");
+            assert_eq!(printed_version(printed).as_deref(), expected, "{printed}");
             assert_eq!(expected.and_then(major_minor), numbers);
         }
     }

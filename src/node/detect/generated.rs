@@ -3,7 +3,7 @@
 use super::config_toml::{self, Registries};
 use super::containerd;
 use super::facts::Facts;
-use super::k3s;
+use super::k3s::{self, Layout};
 use super::meaning::meaning;
 use super::{Detected, Family};
 use crate::config;
@@ -16,7 +16,6 @@ use std::time::Duration;
 /// releases' dates).
 const KEEPS_OTHERS: (u32, u32, u32) = (1, 7, 21);
 
-/// k3s or rke2.
 pub(super) fn read(
     detected: &mut Detected,
     facts: &Facts,
@@ -27,28 +26,28 @@ pub(super) fn read(
     let process = k3s::process(facts, family);
     detected.running = process.is_some();
     detected.started_at = process.map(|process| process.started_at);
-    let flags = k3s::flags(facts, family);
-    let data_dir = k3s::data_dir(facts, node, family, &flags);
+    let Layout {
+        flags,
+        data_dir,
+        etc,
+        registries,
+    } = Layout::new(facts, node, family);
     detected.embedded_registry = flags.embedded_registry;
-    detected.disable_default_endpoint = flags.disable_default_endpoint;
+    detected.disable_default_registry_endpoint = flags.disable_default_endpoint;
     detected.cleans_certs_d = detected
         .containerd_version
         .as_deref()
         .and_then(containerd::numbers)
         .is_some_and(|version| version < KEEPS_OTHERS);
-    let etc = data_dir.join("agent/etc/containerd");
     let certs_d = node.certs_d.clone();
     let certs_d = certs_d.unwrap_or_else(|| etc.join("certs.d"));
-    let registries = node.registries_yaml.clone().or(flags.private_registry);
-    let registries = registries
-        .unwrap_or_else(|| facts.under_root(&Path::new(family.etc()).join("registries.yaml")));
     if let Some(other) = &flags.other_runtime {
         detected.degrade(
             format!("{} runs with {other}: its own containerd does not pull", family.name()),
             "set runtime = \"containerd\" under [node] if that runtime is containerd, else runtime = \"none\" and see: harbor-pilot plan --for docker",
         );
     }
-    if let Some(config) = facts.containerd_config.as_ref() {
+    if let Some(config) = facts.containerd_config.first() {
         let read = config_toml::read(std::slice::from_ref(config), detected.version());
         if let Ok(read) = &read {
             detected.config_path.clone_from(&read.roots);

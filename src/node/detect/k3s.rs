@@ -4,14 +4,13 @@
 //! k3s overwrites its own command line with `k3s server` or `k3s agent`, so that flags are read from the files and
 //! the unit; its containerd's command line names the data directory that is really in use.
 
+use super::Family;
 use super::facts::Facts;
-use super::machine::Process;
-use super::{Family, Found};
+use super::machine::{Process, arguments};
 use crate::config;
 use std::path::{Path, PathBuf};
 use yaml_serde::{Mapping, Value};
 
-/// The flags that matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags {
     pub(super) data_dir: Option<PathBuf>,
@@ -23,27 +22,11 @@ pub(super) struct Flags {
 }
 
 /// What runs; else what is installed.
-pub(super) fn runtime(facts: &Facts) -> Option<Found> {
+pub(super) fn family(facts: &Facts) -> Option<Family> {
     let families = [Family::K3s, Family::Rke2];
-    let running = families
-        .into_iter()
-        .find(|family| process(facts, *family).is_some());
-    let installed = || {
-        families
-            .into_iter()
-            .find(|family| is_installed(facts, *family))
-    };
-    let family = running.or_else(installed)?;
-    Some(family.found(is_server(facts, family)))
-}
-
-/// Our own package makes the empty parents of these places: only what is in them tells.
-fn is_installed(facts: &Facts, family: Family) -> bool {
-    let unit = family
-        .units()
-        .iter()
-        .any(|unit| facts.units.contains_key(*unit));
-    unit || facts.configured.contains(&family.name()) || facts.has_state.contains(&family.name())
+    let mut running = families.iter();
+    let running = running.find(|family| process(facts, **family).is_some());
+    running.or_else(|| facts.installed.first()).copied()
 }
 
 /// With a control plane, as the process or else the unit says.
@@ -55,7 +38,6 @@ pub(super) fn is_server(facts: &Facts, family: Family) -> bool {
     facts.units.contains_key(server) || !facts.units.contains_key(agent)
 }
 
-/// The running one.
 pub(super) fn process(facts: &Facts, family: Family) -> Option<&Process> {
     let ours = |process: &&Process| role(process, family).is_some();
     // The first to start is the supervisor; shims and children come later.
@@ -89,39 +71,63 @@ fn role(process: &Process, family: Family) -> Option<bool> {
     }
 }
 
-/// The data directory: as configured for us, as the running containerd shows, as the flags say, the usual one.
-pub(super) fn data_dir(
-    facts: &Facts,
-    node: &config::Node,
-    family: Family,
-    flags: &Flags,
-) -> PathBuf {
-    node.data_dir
-        .clone()
-        .or_else(|| containerd_of(facts, family))
-        .or_else(|| flags.data_dir.clone())
-        .unwrap_or_else(|| facts.under_root(Path::new(family.data_dir())))
+/// Its flags, and where it keeps what matters to us.
+pub(super) struct Layout {
+    pub(super) flags: Flags,
+    pub(super) data_dir: PathBuf,
+    /// Of its containerd's configuration.
+    pub(super) etc: PathBuf,
+    pub(super) registries: PathBuf,
+}
+
+// === impl Layout ===
+
+impl Layout {
+    /// The data directory is as configured for us, as the running containerd shows, as the flags say, or the usual one.
+    pub(super) fn new(facts: &Facts, node: &config::Node, family: Family) -> Self {
+        let flags = flags(facts, family);
+        let data_dir = node.data_dir.clone();
+        let data_dir = data_dir
+            .or_else(|| containerd_of(facts, family))
+            .or_else(|| flags.data_dir.clone())
+            .unwrap_or_else(|| facts.under_root(&family.data_dir()));
+        let registries = node.registries_yaml.clone();
+        let registries = registries
+            .or_else(|| flags.private_registry.clone())
+            .unwrap_or_else(|| facts.under_root(&family.etc().join("registries.yaml")));
+        Self {
+            etc: data_dir.join("agent/etc/containerd"),
+            flags,
+            data_dir,
+            registries,
+        }
+    }
 }
 
 /// `containerd -c DATA_DIR/agent/etc/containerd/config.toml` is the child of k3s and rke2 alone.
 fn containerd_of(facts: &Facts, family: Family) -> Option<PathBuf> {
     process(facts, family)?;
-    let configs = facts
+    let mut configs = facts
         .processes
         .iter()
         .filter_map(super::containerd::config_of);
-    let suffix = "/agent/etc/containerd/config.toml";
-    let mut dirs = configs.filter_map(|path| path.strip_suffix(suffix).map(PathBuf::from));
-    dirs.next()
+    configs.find_map(|config| {
+        let etc = config.parent()?;
+        let is_its = config.ends_with("agent/etc/containerd/config.toml");
+        etc.ancestors()
+            .nth(3)
+            .filter(|_| is_its)
+            .map(Path::to_owned)
+    })
 }
 
 /// Files first, the unit's arguments over them, as k3s does.
-pub(super) fn flags(facts: &Facts, family: Family) -> Flags {
+fn flags(facts: &Facts, family: Family) -> Flags {
     let unit = family
         .units()
         .into_iter()
         .find_map(|unit| facts.units.get(unit));
-    let files = facts.config_files(family.name()).iter();
+    let files = facts.configs.get(&family).into_iter().flatten();
     let said = files
         .flat_map(|text| settings(&text.text))
         .chain(arguments(unit.map_or(&[], Vec::as_slice)));
@@ -172,35 +178,6 @@ fn set(flags: &mut Flags, name: &str, value: Option<&str>) {
     }
 }
 
-/// `--name value`, `--name=value`, `--name`, `-n value`.
-fn arguments(words: &[String]) -> Vec<(String, Option<String>)> {
-    let mut found = Vec::new();
-    let mut words = words.iter().peekable();
-    while let Some(word) = words.next() {
-        let Some(name) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
-            continue;
-        };
-        match name.split_once('=') {
-            Some((name, value)) => found.push((name.to_owned(), Some(value.to_owned()))),
-            None => {
-                let value = words.next_if(|next| !next.starts_with('-'));
-                found.push((name.to_owned(), value.cloned()));
-            }
-        }
-    }
-    found
-}
-
-/// Which file `--config` (or `-c`) names, for the reader of facts.
-pub(super) fn config_file(words: &[String]) -> Option<PathBuf> {
-    arguments(words)
-        .into_iter()
-        .rev()
-        .find(|(name, _)| name == "config" || name == "c")
-        .and_then(|(_, value)| value)
-        .map(PathBuf::from)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,7 +204,10 @@ mod tests {
         }
         assert_eq!(flags.data_dir, Some("/d".into()));
         assert!(flags.embedded_registry && flags.other_runtime.is_none());
-        assert_eq!(config_file(&words), Some("/c".into()));
+        assert_eq!(
+            super::super::machine::config_file(&words),
+            Some("/c".into())
+        );
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The machine: its root, root's processes, and what programs say of their version.
 
-use super::containerd;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +17,7 @@ pub struct Machine {
     root: PathBuf,
     processes: Option<Vec<Process>>,
     /// What programs said of their version, by path and change time: asking starts a process.
-    versions: Mutex<BTreeMap<(PathBuf, u64), Option<String>>>,
+    versions: Mutex<BTreeMap<(PathBuf, SystemTime), Option<String>>>,
 }
 
 /// A running process.
@@ -56,15 +55,13 @@ impl Machine {
     }
 
     /// Below which every file of the machine stands.
-    #[must_use]
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// The agent's endpoint as the node's files name it. containerd 1.6 and 1.7 ignore a file with an IPv6 literal, so that an
     /// agent on `[::1]` alone is `localhost`, where /etc/hosts leads there. Blocks on file I/O.
-    #[must_use]
-    pub fn named_in_files(&self, agent: &str) -> String {
+    pub(crate) fn named_in_files(&self, agent: &str) -> String {
         let hosts = fs::read_to_string(self.root.join("etc/hosts")).unwrap_or_default();
         let leads_there = hosts.lines().any(|line| {
             let line = line.split('#').next().unwrap_or_default();
@@ -83,10 +80,6 @@ impl Machine {
 
     pub(super) fn version_of(&self, program: &Path) -> Option<String> {
         let changed = fs::metadata(program).ok()?.modified().ok()?;
-        let changed = changed
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
         let versions = self.versions.lock();
         let mut versions = versions.unwrap_or_else(PoisonError::into_inner);
         let key = (program.to_owned(), changed);
@@ -119,7 +112,7 @@ fn running(pid: u32) -> Option<Process> {
     let mut names = ["k3s", "rke2", "containerd"].iter();
     names.find(|name| program.starts_with(**name))?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    if !is_of_root(&status) || has_another_pid(&status) {
+    if !is_of_root(&status) {
         return None;
     }
     Some(Process {
@@ -145,19 +138,14 @@ fn started_at(pid: u32) -> Option<Duration> {
     Some(now.saturating_sub(age))
 }
 
-/// The second of the four numbers is the one that counts (proc_pid_status(5)).
+/// Whether a process is root's, by the second of four numbers (proc_pid_status(5)), and of no container: such a one has a
+/// number of its own in a namespace below ours. Unlike the links in `/proc/PID/ns` this can be read without any capability.
 fn is_of_root(status: &str) -> bool {
-    let mut lines = status.lines();
-    let numbers = lines.find_map(|line| line.strip_prefix("Uid:"));
-    numbers.and_then(|numbers| numbers.split_whitespace().nth(1)) == Some("0")
-}
-
-/// Whether a process has a number of its own in a namespace below ours. Unlike the links in
-/// `/proc/PID/ns` this can be read without any capability.
-fn has_another_pid(status: &str) -> bool {
-    let mut lines = status.lines();
-    let numbers = lines.find_map(|line| line.strip_prefix("NSpid:"));
-    numbers.is_some_and(|numbers| numbers.split_whitespace().count() > 1)
+    let numbers = |name| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_default().split_whitespace()
+    };
+    numbers("Uid:").nth(1) == Some("0") && numbers("NSpid:").count() <= 1
 }
 
 /// `containerd --version`, of a program that belongs to root and nobody else may write.
@@ -194,12 +182,51 @@ fn ask_version(program: &Path) -> Option<String> {
         waited += pause;
     }
     let output = child.wait_with_output().ok()?;
-    containerd::version(&String::from_utf8_lossy(&output.stdout))
+    printed_version(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// Takes the version out of `containerd --version`.
+pub(super) fn printed_version(printed: &str) -> Option<String> {
+    let word = |word: &&str| {
+        let word = word.trim_start_matches('v');
+        word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.')
+    };
+    let found = printed.split_whitespace().find(word)?;
+    Some(found.trim_start_matches('v').to_owned())
+}
+
+/// `--name value`, `--name=value`, `--name`, `-n value`.
+pub(super) fn arguments(words: &[String]) -> Vec<(String, Option<String>)> {
+    let mut found = Vec::new();
+    let mut words = words.iter().peekable();
+    while let Some(word) = words.next() {
+        let Some(name) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
+            continue;
+        };
+        match name.split_once('=') {
+            Some((name, value)) => found.push((name.to_owned(), Some(value.to_owned()))),
+            None => {
+                let value = words.next_if(|next| !next.starts_with('-'));
+                found.push((name.to_owned(), value.cloned()));
+            }
+        }
+    }
+    found
+}
+
+/// Which file `--config` (or `-c`) names.
+pub(super) fn config_file(words: &[String]) -> Option<PathBuf> {
+    arguments(words)
+        .into_iter()
+        .rev()
+        .find(|(name, _)| name == "config" || name == "c")
+        .and_then(|(_, value)| value)
+        .map(PathBuf::from)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ask_version, has_another_pid, is_of_root, running};
+    use super::{ask_version, is_of_root, running};
     use std::os::unix::fs::PermissionsExt as _;
 
     /// As k3s' containerd, which reads behind an empty environment.
@@ -227,19 +254,22 @@ mod tests {
     fn processes_of_containers_are_told_by_their_numbers() {
         let table = [
             (
-                "Name:\tk3s-server\nPid:\t21125\nNSpid:\t21125\nNSpgid:\t1 2\n",
+                "Uid:\t0\t0\nName:\tk3s-server\nPid:\t21125\nNSpid:\t21125\nNSpgid:\t1 2\n",
                 false,
             ),
             (
-                "Name:\tk3s-server\nPid:\t21125\nNSpid:\t21125\t3168\n",
+                "Uid:\t0\t0\nName:\tk3s-server\nPid:\t21125\nNSpid:\t21125\t3168\n",
                 true,
             ),
-            ("Name:\tk3s-server\nNSpid:\t21125\t3168\t1\n", true),
+            (
+                "Uid:\t0\t0\nName:\tk3s-server\nNSpid:\t21125\t3168\t1\n",
+                true,
+            ),
             // A kernel without the line (before 4.1).
-            ("Name:\tk3s-server\n", false),
+            ("Uid:\t0\t0\nName:\tk3s-server\n", false),
         ];
         for (status, expected) in table {
-            assert_eq!(has_another_pid(status), expected, "{status}");
+            assert_eq!(is_of_root(status), !expected, "{status}");
         }
     }
 }

@@ -22,7 +22,7 @@ const UNIMPLEMENTED: &[u8] = b"12";
 
 /// The state of the CRI plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Running {
+pub(crate) enum Running {
     /// It reads these directories.
     Reads(Vec<PathBuf>),
     /// containerd runs without it: no pod's image can be pulled.
@@ -34,14 +34,13 @@ pub(super) fn ask(socket: &Path) -> Option<Running> {
     if !socket.exists() {
         return None;
     }
+    let ask = || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().ok()?;
+        runtime.block_on(async { timeout(LIMIT, status(socket)).await.ok()? })
+    };
     // The caller may be within a runtime of its own.
-    std::thread::scope(|scope| scope.spawn(|| ask_within(socket)).join().ok()?)
-}
-
-fn ask_within(socket: &Path) -> Option<Running> {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().build().ok()?;
-    runtime.block_on(async { timeout(LIMIT, status(socket)).await.ok()? })
+    std::thread::scope(|scope| scope.spawn(ask).join().ok()?)
 }
 
 async fn status(socket: &Path) -> Option<Running> {
@@ -63,7 +62,7 @@ async fn status(socket: &Path) -> Option<Running> {
         if code.is_some_and(|code| code.as_bytes() == UNIMPLEMENTED) {
             return Some(Running::WithoutPlugin);
         }
-        Some(Running::Reads(roots(body.to_bytes().get(5..)?)?))
+        Some(Running::Reads(roots(&body.to_bytes())?))
     };
     tokio::select! {
         // Cancel safe: nothing is asked again.
@@ -72,57 +71,18 @@ async fn status(socket: &Path) -> Option<Running> {
     }
 }
 
-/// `registry.configPath` of the entry `config` of a StatusResponse's `info`.
+/// `registry.configPath` of the plugin's configuration, which the answer holds as JSON.
 fn roots(response: &[u8]) -> Option<Vec<PathBuf>> {
-    const INFO: u64 = 2;
-    let config = fields(response).filter(|(number, _)| *number == INFO);
-    let config = config.filter_map(|(_, entry)| {
-        let of = |wanted| fields(entry).find(|(number, _)| *number == wanted);
-        (of(1)?.1 == b"config").then_some(of(2)?.1)
-    });
-    let config: serde_json::Value = serde_json::from_slice(config.last()?).ok()?;
-    let path = config.pointer("/registry/configPath")?.as_str()?;
+    const FIELD: &[u8] = b"\"registry\":{\"configPath\":";
+    let at = response
+        .windows(FIELD.len())
+        .position(|window| window == FIELD)?;
+    let value = response.get(at + FIELD.len()..)?;
+    let mut values = serde_json::Deserializer::from_slice(value).into_iter::<String>();
+    let path = values.next()?.ok()?;
     let roots = path.split(':').filter(|root| !root.is_empty());
-    Some(
-        roots
-            .map(|root| PathBuf::from(root.trim_end_matches('/')))
-            .collect(),
-    )
-}
-
-/// The fields of a message of protobuf that have a length, up to the first that cannot be read.
-fn fields(message: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
-    let mut rest = message;
-    std::iter::from_fn(move || {
-        loop {
-            let tag = varint(&mut rest)?;
-            match tag & 7 {
-                0 => {
-                    varint(&mut rest)?;
-                }
-                2 => {
-                    let length = usize::try_from(varint(&mut rest)?).ok()?;
-                    let (field, after) = rest.split_at_checked(length)?;
-                    rest = after;
-                    return Some((tag >> 3, field));
-                }
-                _ => return None,
-            }
-        }
-    })
-}
-
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (first, after) = rest.split_first()?;
-        *rest = after;
-        value |= u64::from(first & 0x7f) << shift;
-        if first & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
+    let roots = roots.map(|root| PathBuf::from(root.trim_end_matches('/')));
+    Some(roots.collect())
 }
 
 #[cfg(test)]

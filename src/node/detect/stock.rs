@@ -2,9 +2,10 @@
 
 use super::config_toml::{self, Registries};
 use super::containerd::{self, CONFIG, SOCKET};
-use super::facts::{Facts, Text};
+use super::facts::Facts;
+use super::machine::TICK;
 use super::running::Running;
-use super::{CERTS_D, Detected, Found, Machine, detect, gather};
+use super::{CERTS_D, DOCKER_CERTS_D, Detected, Found, Machine, detect, gather};
 use crate::config;
 use std::path::{Path, PathBuf};
 
@@ -14,40 +15,39 @@ const RESTART: &str = "systemctl restart containerd, when it suits (pods keep ru
 /// The first version that speaks `runtime.v1`, in which it is asked.
 const CRI_V1: (u32, u32) = (1, 6);
 
-/// containerd by itself.
 pub(super) fn read(detected: &mut Detected, facts: &Facts, node: &config::Node) {
     let process = containerd::process(facts);
     detected.running = process.is_some();
     detected.started_at = process.map(|process| process.started_at);
-    let texts = facts.stock_config();
+    let texts = &facts.containerd_config;
     let version = detected.version();
-    let read = match config_toml::read(&texts, version) {
+    let read = match config_toml::read(texts, version) {
         Ok(read) => read,
         Err(wrong) => {
             detected.degrade(wrong, "correct the file: containerd will not start with it");
             Registries::default()
         }
     };
-    let by_default = containerd::default_roots(&read, version);
-    let roots: Vec<PathBuf> = if read.roots.is_empty() {
-        by_default
-            .iter()
-            .map(|root| facts.under_root(root))
-            .collect()
-    } else {
-        read.roots.clone()
-    };
+    let mut roots = read.roots.clone();
+    // By itself containerd reads none before 2.2 (containerd-k3s-facts 1.2), and none in any version with mirrors of the old
+    // kind.
+    if roots.is_empty() && read.barred.is_empty() && version >= Some((2, 2)) {
+        roots.extend([CERTS_D, DOCKER_CERTS_D].map(|root| facts.under_root(Path::new(root))));
+    }
     let wanted = node.certs_d.clone().or_else(|| roots.first().cloned());
     let wanted = wanted.unwrap_or_else(|| facts.under_root(Path::new(CERTS_D)));
     let is_named = roots.contains(&wanted);
-    let advice = advice(&read, &texts, facts, version, &wanted);
+    let advice = advice(&read, facts, version, &wanted);
     if detected.findings.is_empty() {
         if !read.barred.is_empty() {
             detected.degrade(barred(&read, &wanted, is_named), advice);
         } else if !is_named {
             detected.degrade(unread(&read, &wanted), advice);
         } else if roots.len() > 1 && !read.local_pull {
-            detected.several(advice);
+            // Pulls through the transfer service (containerd-k3s-facts 1.3, containerd#12808).
+            let what = "containerd's config_path lists several directories, which from 2.1 on it takes for one path and reads none of them";
+            let reads_them = version.is_some_and(|version| version < (2, 1));
+            detected.find(!reads_them, what, advice);
         }
     }
     detected.looked_at = texts.iter().map(|text| text.path.clone()).collect();
@@ -66,8 +66,9 @@ pub(super) fn read(detected: &mut Detected, facts: &Facts, node: &config::Node) 
             },
         ),
         Some(Running::WithoutPlugin) => None,
-        None => modified
-            .is_some_and(|modified| detected.is_later(modified))
+        // What runs now cannot have read a later file.
+        None => (modified.zip(detected.started_at))
+            .is_some_and(|(modified, started)| modified > started.saturating_add(TICK))
             .then(|| format!("{CONFIG} has changed since containerd started")),
     };
     if !detected.findings.iter().any(|finding| finding.degraded) {
@@ -113,13 +114,7 @@ fn barred(read: &Registries, wanted: &Path, is_named: bool) -> String {
 }
 
 /// What a person writes, in the order in which it is done.
-fn advice(
-    read: &Registries,
-    texts: &[Text],
-    facts: &Facts,
-    version: Option<(u32, u32)>,
-    wanted: &Path,
-) -> String {
+fn advice(read: &Registries, facts: &Facts, version: Option<(u32, u32)>, wanted: &Path) -> String {
     let mut steps = Vec::new();
     if !read.barred.is_empty() {
         steps.push(format!(
@@ -129,7 +124,7 @@ fn advice(
     }
     if read.roots != [wanted] {
         let file = facts.under_root(Path::new(CONFIG));
-        let remedy = read.remedy(texts, &file, version, wanted);
+        let remedy = read.remedy(&facts.containerd_config, &file, version, wanted);
         steps.push(remedy.map_or_else(
             || {
                 format!(
@@ -138,7 +133,7 @@ fn advice(
                     file.display()
                 )
             },
-            |remedy| remedy.to_string(),
+            |remedy| remedy.advice,
         ));
     }
     steps.push(format!("then: {RESTART}"));
@@ -147,20 +142,19 @@ fn advice(
 
 /// containerd's configuration as it has to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigToml {
-    /// Where it belongs.
-    pub path: PathBuf,
-    /// The whole of it.
-    pub text: String,
+pub(crate) struct ConfigToml {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
     /// It stands there otherwise, or not at all.
-    pub changed: bool,
+    pub(crate) changed: bool,
 }
 
 /// The stock configuration, with the directory of host configurations in it. Blocks on file I/O.
-///
-/// # Errors
-/// Why it cannot be had by a change of that one file, and what to do.
-pub fn with_config_path(machine: &Machine, node: &config::Node) -> Result<ConfigToml, String> {
+/// The error says why it cannot be had by a change of that one file, and what to do.
+pub(crate) fn with_config_path(
+    machine: &Machine,
+    node: &config::Node,
+) -> Result<ConfigToml, String> {
     let facts = gather(machine, node);
     let detected = detect(&facts, node, None);
     if detected.runtime != Found::Containerd {
@@ -170,9 +164,9 @@ pub fn with_config_path(machine: &Machine, node: &config::Node) -> Result<Config
         ));
     }
     let file = facts.under_root(Path::new(CONFIG));
-    let texts = facts.stock_config();
+    let texts = &facts.containerd_config;
     let version = detected.version();
-    let read = config_toml::read(&texts, version)?;
+    let read = config_toml::read(texts, version)?;
     if let Some(place) = read.barred.first() {
         return Err(format!(
             "{place} may not stand beside config_path; move what it says into a hosts.toml (docs/node-files.md), take the table out, then run this again"
@@ -180,9 +174,9 @@ pub fn with_config_path(machine: &Machine, node: &config::Node) -> Result<Config
     }
     let certs_d = detected.certs_d.unwrap_or_else(|| CERTS_D.into());
     if read.roots == [certs_d.clone()] {
-        let text = texts.into_iter().find(|text| text.path == file);
+        let text = texts.iter().find(|text| text.path == file);
         return Ok(ConfigToml {
-            text: text.map(|text| text.text).unwrap_or_default(),
+            text: text.map(|text| text.text.clone()).unwrap_or_default(),
             path: file,
             changed: false,
         });
@@ -194,28 +188,17 @@ pub fn with_config_path(machine: &Machine, node: &config::Node) -> Result<Config
             detected.findings.first().map_or("", |one| &one.instead)
         )
     };
-    let remedy = read.remedy(&texts, &file, version, &certs_d);
+    let remedy = read.remedy(texts, &file, version, &certs_d);
     let remedy = remedy.ok_or_else(person)?;
     if remedy.file != file {
-        return Err(format!("the setting stands in another file: {remedy}"));
+        return Err(format!(
+            "the setting stands in another file: {}",
+            remedy.advice
+        ));
     }
     Ok(ConfigToml {
         path: remedy.file,
         text: remedy.text,
         changed: true,
     })
-}
-
-// === impl Detected ===
-
-impl Detected {
-    /// Several roots: pulls through the transfer service, from 2.1 on, take the list for one path and silently go
-    /// upstream (containerd-k3s-facts 1.3, containerd#12808).
-    fn several(&mut self, advice: String) {
-        let what = "containerd's config_path lists several directories, which from 2.1 on it takes for one path and reads none of them";
-        match self.version() {
-            Some(version) if version < (2, 1) => self.remark(what, advice),
-            _ => self.degrade(what, advice),
-        }
-    }
 }

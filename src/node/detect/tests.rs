@@ -94,7 +94,7 @@ fn line(tree: &Tree) -> String {
         } else {
             ""
         },
-        if found.disable_default_endpoint {
+        if found.disable_default_registry_endpoint {
             "no-default "
         } else {
             ""

@@ -1,6 +1,6 @@
 //! The command of a systemd unit, as the files on disk say it.
 
-use super::facts::{sorted, under};
+use super::facts::{Facts, sorted};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,8 +15,10 @@ const UNIT_PATHS: [&str; 5] = [
 ];
 
 /// The words of a unit's effective `ExecStart=`, its drop-ins applied.
-pub(super) fn exec_start(root: &Path, unit: &str) -> Option<Vec<String>> {
-    let directories = UNIT_PATHS.iter().map(|path| under(root, Path::new(path)));
+pub(super) fn exec_start(facts: &Facts, unit: &str) -> Option<Vec<String>> {
+    let directories = UNIT_PATHS
+        .iter()
+        .map(|path| facts.under_root(Path::new(path)));
     let base = directories
         .clone()
         .find_map(|directory| fs::read_to_string(directory.join(unit)).ok())?;
@@ -47,24 +49,7 @@ pub(super) fn exec_start(root: &Path, unit: &str) -> Option<Vec<String>> {
 
 /// Words with quotes, as systemd takes them apart; specifiers and variables stay as they are.
 fn split(command: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    let mut letters = command.chars();
-    while let Some(letter) = letters.next() {
-        match (letter, quote) {
-            ('\\', None | Some('"')) => word.get_or_insert_default().extend(letters.next()),
-            (letter, Some(open)) if letter == open => quote = None,
-            ('"' | '\'', None) => {
-                quote = Some(letter);
-                word.get_or_insert_default();
-            }
-            (letter, None) if letter.is_whitespace() => words.extend(word.take()),
-            (letter, _) => word.get_or_insert_default().push(letter),
-        }
-    }
-    words.extend(word);
-    words
+    shlex::split(command).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 
 use super::{DEFAULT, Disk, HOSTS};
 use crate::node::hosts_file::directories;
-use crate::node::hosts_toml::{quoted, rebase};
+use crate::node::hosts_toml::rebase;
+use crate::node::marks::quoted;
 use std::path::{Path, PathBuf};
 
 /// The directories in which containerd looks where a registry has none below `certs_d`, in its order: there, and below the
@@ -19,20 +20,16 @@ pub(super) fn behind(certs_d: &Path, registry: &str, roots: &[PathBuf]) -> Vec<P
     behind
 }
 
-// === impl Disk ===
-
 impl Disk {
     /// The directory that is read with a file of ours in it: the first that is there, else the registry's own.
     pub(super) fn directory(&self, certs_d: &Path, registry: &str) -> PathBuf {
         let mut directories = directories(certs_d, registry).into_iter();
-        let found = directories.find(|path| self.names(path).is_some());
+        let found = directories.find(|path| self.names.get(path).is_some());
         found.unwrap_or_else(|| certs_d.join(registry))
     }
 
     /// What is in force where `directory` holds no hosts.toml of others: the text, and where it is from.
-    ///
-    /// # Errors
-    /// Where containerd fails every pull by that.
+    /// Fails where containerd fails every pull by that.
     pub(super) fn elsewhere(
         &self,
         directory: &Path,
@@ -43,7 +40,7 @@ impl Disk {
             return Ok(from(directory));
         }
         let mut behind = behind.iter();
-        let Some(found) = behind.find(|directory| self.names(directory).is_some()) else {
+        let Some(found) = behind.find(|directory| self.names.contains_key(*directory)) else {
             return Ok(None);
         };
         let path = found.join(HOSTS);
@@ -52,7 +49,7 @@ impl Disk {
         let Some(text) = text.and_then(|text| rebase(&text, found).ok()) else {
             return Ok(from(found));
         };
-        match self.lacks(&path) {
+        match self.lacking.get(&path) {
             None => Ok(Some((text, found.clone()))),
             Some(missing) => Err(format!(
                 "{} holds for this registry and names {}, which is not there: every pull fails, with or without the agent; put it there, or take the line out",
@@ -64,7 +61,7 @@ impl Disk {
 
     /// Whether the directory would be there without us. An empty one hides `_default`.
     fn is_theirs(&self, directory: &Path) -> bool {
-        let Some(names) = self.names(directory) else {
+        let Some(names) = self.names.get(directory) else {
             return false;
         };
         let ours = |name: &String| name == HOSTS || name.starts_with("harbor-pilot-");
@@ -77,7 +74,7 @@ impl Disk {
 
     /// Docker's layout of certificates, as containerd reads it beside no hosts.toml.
     fn certificates(&self, directory: &Path) -> Option<String> {
-        let names = self.names(directory)?;
+        let names = self.names.get(directory)?;
         let path = |name: &str| quoted(&directory.join(name).to_string_lossy());
         let ca = names.iter().filter(|name| name.ends_with(".crt"));
         let pairs = names.iter().filter_map(|name| {

@@ -1,7 +1,7 @@
 //! A plan carried out: the ledger first, then file by file. As little as possible is decided here.
 
 use super::{Plan, Step};
-use crate::node::ledger::{self, Entry, Kind, Ledger, Original, Store, fingerprint};
+use crate::node::ledger::{self, Entry, Kind, Ledger, Store, fingerprint};
 use crate::node::write;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -42,10 +42,8 @@ pub enum Outcome {
 const READERS: Duration = Duration::from_millis(500);
 
 /// Carries the plan out and keeps the ledger. The caller holds the lock. Blocks on file I/O.
-///
-/// # Errors
-/// Where the ledger cannot be kept; then no file was touched.
-pub fn execute(
+/// Fails where the ledger cannot be kept; then no file was touched.
+pub(crate) fn execute(
     store: &Store,
     ledger: &mut Ledger,
     plan: &Plan,
@@ -58,9 +56,8 @@ pub fn execute(
     // On disk before anything else is.
     store.save(ledger)?;
     let done = carry_out_all(ledger, plan);
-    if settle(ledger, plan, &done) {
-        store.save(ledger)?;
-    }
+    settle(ledger, plan, &done);
+    store.save(ledger)?;
     Ok(done)
 }
 
@@ -104,19 +101,16 @@ pub(super) fn carry_out_all(ledger: &Ledger, plan: &Plan) -> Vec<Done> {
 
 /// What the ledger says while the step is under way: both contents are ours.
 fn record(ledger: &mut Ledger, step: &Step) {
-    let both = [&step.old, &step.new];
-    let mut written = both.map(|file| fingerprint(file.as_ref())).to_vec();
-    written.dedup();
-    let entry = Entry {
-        kind: step.kind,
-        original: step.base.as_ref().map(Original::of),
-        written,
-    };
+    // Of a lost ledger: it stands, nobody knows it, and nothing of it would be there without us.
+    let is_lost =
+        step.old.is_some() && !ledger.files.contains_key(&step.path) && step.base.is_none();
+    let mut entry = Entry::new(step.kind, step.base.as_ref(), &[&step.old, &step.new]);
+    entry.written.dedup();
     ledger.files.insert(step.path.clone(), entry);
     if let Some(directory) = step.path.parent()
         && step.new.is_some()
         && step.kind != Kind::Registries
-        && !directory.exists()
+        && (is_lost || !directory.exists())
     {
         ledger.directories.insert(directory.to_owned());
     }
@@ -160,9 +154,8 @@ fn carry_out(
     Ok(Outcome::Written)
 }
 
-/// The ledger forgets what is as it would be without us; says whether it forgot anything.
-fn settle(ledger: &mut Ledger, plan: &Plan, done: &[Done]) -> bool {
-    let before = (ledger.files.len(), ledger.directories.len());
+/// The ledger forgets what is as it would be without us, and of other files what they were before.
+fn settle(ledger: &mut Ledger, plan: &Plan, done: &[Done]) {
     for (step, done) in plan.steps.iter().zip(done) {
         let is_done = matches!(done.outcome, Outcome::Written | Outcome::Unchanged);
         if is_done && step.restores() {
@@ -182,5 +175,4 @@ fn settle(ledger: &mut Ledger, plan: &Plan, done: &[Done]) -> bool {
         }
     }
     ledger.directories.retain(is_used);
-    before != (ledger.files.len(), ledger.directories.len())
 }

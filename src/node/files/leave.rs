@@ -4,12 +4,11 @@
 //! files (design F5).
 
 use super::execute::{Done, carry_out_all, execute};
-use super::pass::sweep;
 use super::search::besides;
 use super::{Disk, Places, Plan, Step, look, starts, text_of};
 use crate::node::hosts_toml;
 use crate::node::ledger::{self, Kind, Ledger, Lock, Store};
-use crate::node::write::Standing;
+use crate::node::write::{self, Standing};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,9 +58,7 @@ pub fn hand_over(store: &Store, places: &Places, wait: Duration) -> Released {
 }
 
 /// One file as it would be without us. Pure.
-///
-/// # Errors
-/// Why that cannot be said.
+/// The error says why that cannot be said.
 pub(super) fn taken_out(path: &Path, kind: Kind, disk: &Disk, why: &str) -> Result<Step, String> {
     let (old, base) = match (kind, disk.ledger.files.get(path)) {
         // Beside a file with our marks.
@@ -163,7 +160,7 @@ impl<'a> Leaving<'a> {
         self.ledger.directories.extend(directories);
         let known = self.ledger.files.iter();
         kinds.extend(known.map(|(path, entry)| (path.clone(), entry.kind)));
-        sweep(kinds.keys());
+        kinds.keys().for_each(|path| write::sweep(path));
         let disk = look(&kinds.keys().cloned().collect(), &self.ledger);
         let mut plan = Plan::default();
         for (path, kind) in kinds {

@@ -1,7 +1,7 @@
 //! The disk as a plan sees it.
 
 use super::HOSTS;
-use crate::node::hosts_file::missing;
+use crate::node::hosts_file::missing_of;
 use crate::node::ledger::{Kind, Ledger, Original, ourselves};
 use crate::node::write::{self, Standing};
 use crate::node::{hosts_toml, registries_yaml};
@@ -15,20 +15,18 @@ const SECRET_MODE: u32 = 0o600;
 
 /// Files and directories at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Disk {
+pub(crate) struct Disk {
     /// Each file that was looked at, or why it cannot be read.
-    pub files: BTreeMap<PathBuf, Result<Option<Standing>, String>>,
+    pub(crate) files: BTreeMap<PathBuf, Result<Option<Standing>, String>>,
     /// What is in the directories of those files and in the ones above them, by name.
-    names: BTreeMap<PathBuf, BTreeSet<String>>,
-    /// Of each hosts.toml a certificate that it names and that is not there.
-    lacking: BTreeMap<PathBuf, PathBuf>,
-    /// What was known then.
+    pub(super) names: BTreeMap<PathBuf, BTreeSet<String>>,
+    /// Of each hosts.toml a certificate that it names and that is not there: containerd fails every pull by that file.
+    pub(super) lacking: BTreeMap<PathBuf, PathBuf>,
     pub(super) ledger: Ledger,
 }
 
 /// Reads the files. Blocks on file I/O.
-#[must_use]
-pub fn look(paths: &BTreeSet<PathBuf>, ledger: &Ledger) -> Disk {
+pub(crate) fn look(paths: &BTreeSet<PathBuf>, ledger: &Ledger) -> Disk {
     let mut disk = Disk {
         ledger: ledger.clone(),
         ..Disk::default()
@@ -47,7 +45,7 @@ pub fn look(paths: &BTreeSet<PathBuf>, ledger: &Ledger) -> Disk {
         }
         if path.ends_with(HOSTS)
             && let (Some(directory), Some(text)) = (path.parent(), disk.text(path))
-            && let Some(missing) = missing(directory, &text).pop()
+            && let Some(missing) = missing_of(directory, &text).pop()
         {
             disk.lacking.insert(path.clone(), missing);
         }
@@ -88,25 +86,11 @@ pub(super) fn standing(bytes: Vec<u8>, like: Option<&Standing>, secret: bool) ->
     new
 }
 
-// === impl Disk ===
-
 impl Disk {
     /// A file as it stands.
-    ///
-    /// # Errors
-    /// Why it cannot be read.
+    /// The error says why it cannot be read.
     pub(super) fn current(&self, path: &Path) -> Result<Option<Standing>, String> {
         self.files.get(path).cloned().unwrap_or(Ok(None))
-    }
-
-    /// What is in a directory; `None`: there is none.
-    pub(super) fn names(&self, directory: &Path) -> Option<&BTreeSet<String>> {
-        self.names.get(directory)
-    }
-
-    /// A certificate that a hosts.toml names and that is not there: containerd fails every pull by that file.
-    pub(super) fn lacks(&self, path: &Path) -> Option<&PathBuf> {
-        self.lacking.get(path)
     }
 
     /// The text of a file that can be read as one.
@@ -116,9 +100,7 @@ impl Disk {
     }
 
     /// A file as it stands, and as it would without us.
-    ///
-    /// # Errors
-    /// Why that cannot be said: then the file is left alone.
+    /// The error says why that cannot be said: then the file is left alone.
     pub(super) fn current_and_base(
         &self,
         path: &Path,
@@ -139,9 +121,9 @@ impl Disk {
         };
         let was_absent = entry.is_some_and(|entry| entry.original.is_none());
         let base = self.without_us(file, kind)?;
-        let text = |file: &Standing| String::from_utf8_lossy(&file.bytes).into_owned();
         // As a start of k3s would have removed it, edits of others and all.
-        let has_lapsed = hosts_toml::is_ours(&text(file)) && hosts_toml::is_generated(&text(&base));
+        let has_lapsed =
+            hosts_toml::is_ours(&file.text()) && hosts_toml::is_generated(&base.text());
         let is_empty = base.bytes.iter().all(u8::is_ascii_whitespace);
         let is_absent = (was_absent && (has_lapsed || is_empty)) || (is_empty && base != *file);
         Ok((current, (!is_absent).then_some(base)))
@@ -160,9 +142,7 @@ impl Disk {
 
 /// A text without our part. `agent` is what k3s may have generated from our line in registries.yaml: without us it would
 /// not have (design F9).
-///
-/// # Errors
-/// Why that cannot be done.
+/// The error says why that cannot be done.
 pub(super) fn take_out(kind: Kind, text: &str, agent: Option<&str>) -> Result<String, String> {
     match kind {
         Kind::Ca => Ok(text.to_owned()),

@@ -1,13 +1,12 @@
 //! One look at the node with everything that follows from it: lock, ledger, detection, plan, execution. The daemon
 //! and the commands do the same.
 
-use super::{Disk, Done, Input, Outcome, Plan, Step, execute, look, starts};
+use super::{Done, Outcome, Plan, Planning, Step, execute, look, starts};
 use crate::config::Config;
-use crate::node::desired;
 use crate::node::detect::{Detected, Machine, detect, gather};
-use crate::node::ledger::{self, Kind, Ledger, Store};
+use crate::node::ledger::{self, Entry, Kind, Ledger, Store};
 use crate::node::privileged::Unprivileged;
-use crate::node::write::{self, Standing};
+use crate::node::write;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,38 +48,28 @@ pub struct Passed {
     /// `restore` was run, and no `apply` since: nothing was done.
     pub released: bool,
     /// Every user may bind the agent's port: unless that is allowed, it stands in no file.
-    pub unprivileged: Option<Unprivileged>,
+    pub(crate) unprivileged: Option<Unprivileged>,
     /// What was to be done.
     pub plan: Plan,
     /// What was done.
     pub done: Vec<Done>,
-    /// Files that stood as they should.
-    pub standing: Vec<(PathBuf, Option<Standing>)>,
     /// Files that carry our part now.
     pub managed: Vec<PathBuf>,
 }
 
-/// Where the agent is, as containerd is told.
-#[must_use]
-pub fn agent_of(config: &Config) -> Option<String> {
-    desired::agent_url(&config.server)
-}
-
 /// What would be done. Takes no lock and writes nothing.
-///
-/// # Errors
-/// Where the ledger cannot be read.
-pub fn preview(pass: &Pass<'_>) -> Result<Passed, ledger::Error> {
+/// Fails where the ledger cannot be read.
+pub(crate) fn preview(pass: &Pass<'_>) -> Result<Passed, ledger::Error> {
     let mut ledger = pass.store.load()?;
     let detected = pass.detect(&ledger);
-    let (plan, disk) = pass.plan(&detected, &mut ledger, &mut Everything);
-    Ok(pass.passed(detected, &ledger, plan, &disk, Vec::new()))
+    let plan = pass.plan(&detected, &mut ledger, &mut Everything);
+    Ok(pass.passed(detected, &ledger, plan, Vec::new()))
 }
 
 /// What a caller wants to know or to say while a pass runs.
 pub trait Hooks {
-    /// These files will be read next, on this node.
-    fn before_reading(&mut self, _detected: &Detected, _paths: &BTreeSet<PathBuf>) {}
+    /// These places will be read next: a change of one is a reason to look again.
+    fn before_reading(&mut self, _places: BTreeSet<PathBuf>) {}
     /// This would be done: steps may be taken out.
     fn choose(&mut self, _detected: &Detected, _plan: &mut Plan) {}
 }
@@ -108,9 +97,10 @@ pub fn run(
     if claim {
         ledger.released = false;
     }
-    sweep(ledger.files.keys());
+    // What a crash left of earlier writes.
+    ledger.files.keys().for_each(|path| write::sweep(path));
     let detected = pass.detect(&ledger);
-    let (mut plan, disk) = pass.plan(&detected, &mut ledger, hooks);
+    let mut plan = pass.plan(&detected, &mut ledger, hooks);
     if ledger.released {
         plan = Plan::default();
     }
@@ -123,12 +113,7 @@ pub fn run(
     } else {
         execute(pass.store, &mut ledger, &plan)?
     };
-    Ok(pass.passed(detected, &ledger, plan, &disk, done))
-}
-
-/// What a crash left of earlier writes.
-pub(super) fn sweep<'a>(paths: impl Iterator<Item = &'a PathBuf>) {
-    paths.for_each(|path| write::sweep(path));
+    Ok(pass.passed(detected, &ledger, plan, done))
 }
 
 // === impl Pass ===
@@ -143,12 +128,7 @@ impl Pass<'_> {
         detect(&facts, node, ledger.generation.as_ref())
     }
 
-    fn plan(
-        &self,
-        detected: &Detected,
-        ledger: &mut Ledger,
-        hooks: &mut impl Hooks,
-    ) -> (Plan, Disk) {
+    fn plan(&self, detected: &Detected, ledger: &mut Ledger, hooks: &mut impl Hooks) -> Plan {
         let certs_d = starts::generated(detected);
         let is_start = certs_d.is_some_and(|certs_d| starts::take_in(ledger, &certs_d));
         let seen = detected.generation.as_ref();
@@ -164,41 +144,57 @@ impl Pass<'_> {
         if let Some(agent) = &agent {
             ledger.agent = Some(agent.as_str().into());
         }
-        let input = Input::new(self, detected, agent.as_deref(), &ledger.tiers);
-        let paths = input.paths(ledger);
-        hooks.before_reading(detected, &paths);
-        let disk = look(&paths, ledger);
-        let mut plan = input.plan(&disk);
+        let mut planning = Planning::new(self, detected, agent.as_deref());
+        let desired = planning.desired(&ledger.tiers);
+        let paths = planning.paths(&desired, ledger);
+        hooks.before_reading(self.places(detected, &paths));
+        planning.disk = look(&paths, ledger);
+        planning.plan(&desired);
+        let Planning { disk, mut plan, .. } = planning;
         plan.is_start = is_start;
-        (plan, disk)
+        for (path, entry) in &mut ledger.files {
+            let Ok((current, base)) = disk.current_and_base(path, entry.kind) else {
+                continue;
+            };
+            let is_changed = !entry.is_ours(current.as_ref());
+            if is_changed && plan.step(path).is_some() {
+                plan.drifted.insert(path.clone());
+            } else if is_changed && !plan.left.iter().any(|left| left.path == *path) {
+                // It stands as it should, edits of others included: so we leave it.
+                *entry = Entry::new(entry.kind, base.as_ref(), &[&current]);
+            }
+        }
+        plan
+    }
+
+    /// What is read, with what tells of a runtime's flags and starts, and the directories of all that; and the one file of the
+    /// state directory that `apply` and `restore` write.
+    fn places(&self, detected: &Detected, paths: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+        let mut places: BTreeSet<PathBuf> = paths | &detected.looked_at;
+        if let Some(certs_d) = &detected.certs_d {
+            places.insert(certs_d.with_file_name("config.toml"));
+            places.insert(certs_d.clone());
+        }
+        let directories = places.iter().filter_map(|path| path.parent());
+        let directories: BTreeSet<PathBuf> = directories.map(Path::to_owned).collect();
+        places.extend(directories);
+        places.insert(self.store.file());
+        places
     }
 
     pub(super) fn unprivileged(&self) -> Option<Unprivileged> {
-        Unprivileged::of(self.machine, self.config, self.agent?)
+        Unprivileged::check(self.machine, self.config, self.agent?)
     }
 
-    fn passed(
-        &self,
-        detected: Detected,
-        ledger: &Ledger,
-        plan: Plan,
-        disk: &Disk,
-        done: Vec<Done>,
-    ) -> Passed {
+    fn passed(&self, detected: Detected, ledger: &Ledger, plan: Plan, done: Vec<Done>) -> Passed {
         let own = ledger
             .files
             .iter()
             .filter(|(_, entry)| entry.kind != Kind::Ca);
-        let stands = |path: &&PathBuf| plan.step(path).is_none() && !plan.leaves(path);
-        let standing = ledger.files.keys().filter(stands).filter_map(|path| {
-            let current = disk.current(path).ok()?;
-            Some((path.clone(), current))
-        });
         Passed {
             detected,
             released: ledger.released,
             unprivileged: self.unprivileged(),
-            standing: standing.collect(),
             managed: own.map(|(path, _)| path.clone()).collect(),
             plan,
             done,
@@ -210,8 +206,7 @@ impl Pass<'_> {
 
 impl Passed {
     /// How many files were changed.
-    #[must_use]
-    pub fn changed(&self) -> usize {
+    pub(crate) fn changed(&self) -> usize {
         let written = |done: &&Done| matches!(done.outcome, Outcome::Written);
         self.done.iter().filter(written).count()
     }
@@ -220,13 +215,8 @@ impl Passed {
 // === impl Plan ===
 
 impl Plan {
-    fn leaves(&self, path: &Path) -> bool {
-        self.left.iter().any(|left| left.path == path)
-    }
-
     /// The step that is about this file.
-    #[must_use]
-    pub fn step(&self, path: &Path) -> Option<&Step> {
+    pub(crate) fn step(&self, path: &Path) -> Option<&Step> {
         self.steps.iter().find(|step| step.path == path)
     }
 }

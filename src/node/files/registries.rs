@@ -8,8 +8,6 @@ use crate::node::registries_yaml::{self, Edit, Edited, Scope};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-// === impl Planning ===
-
 impl Planning<'_> {
     /// Adds what the file needs.
     pub(super) fn registries(&mut self, path: &Path, agent: &str) {
@@ -17,11 +15,10 @@ impl Planning<'_> {
             Ok(both) => both,
             Err(why) => return self.plan.leave(path, why),
         };
-        let input = self.input;
         let like = current.as_ref().or(base.as_ref());
         let mut new = base.clone();
         // Put in once the agent has answered, it stays until it stops for good: a restart changes nothing here.
-        if (input.pass.agent_alive || current != base) && !input.is_out {
+        if (self.pass.agent_alive || current != base) && !self.is_out {
             match self.with_the_agent(text_of(&base), agent) {
                 Ok(None) => {}
                 Ok(Some(edited)) => {
@@ -42,7 +39,7 @@ impl Planning<'_> {
 
     /// A text with our part in it; `None` where there is no file and none is needed.
     fn with_the_agent(&self, base: Option<String>, agent: &str) -> Result<Option<Edited>, String> {
-        let detected = self.input.detected;
+        let detected = self.detected;
         let all = detected.without_certs_d || detected.cleans_certs_d;
         if base.is_none() && !all {
             return Ok(None);
@@ -53,10 +50,10 @@ impl Planning<'_> {
             whole_tiers: &BTreeSet::new(),
         };
         let wanted = Edit {
-            desired: &desired::desired(self.input.pass.config, &situation),
-            existing: self.input.pass.config.node.existing,
+            desired: &desired::desired(self.pass.config, &situation),
+            existing: self.pass.config.node.existing,
             scope: if all { Scope::All } else { Scope::Listed },
-            default_endpoint_disabled: detected.disable_default_endpoint,
+            default_endpoint_disabled: detected.disable_default_registry_endpoint,
         };
         let edited = registries_yaml::edit(&base.unwrap_or_default(), &wanted);
         edited.map(Some).map_err(|refused| refused.to_string())

@@ -4,7 +4,9 @@
 use super::HOSTS;
 use super::look::take_out;
 use crate::config::{Node, Runtime};
-use crate::node::detect::{CERTS_D, DOCKER_CERTS_D, Machine, default_places, detect, gather};
+use crate::node::detect::{
+    CERTS_D, DOCKER_CERTS_D, Machine, default_places, detect, gather, sorted,
+};
 use crate::node::hosts_toml;
 use crate::node::ledger::{Kind, Ledger};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,13 +23,11 @@ pub struct Places {
     pub registries: BTreeSet<PathBuf>,
 }
 
-// === impl Places ===
-
 impl Places {
     /// The usual places of every runtime on this machine, those in use, and those that `node` names. Blocks on file
     /// I/O, and up to a few seconds on programs that are asked for their version.
     #[must_use]
-    pub fn of(machine: &Machine, node: &Node) -> Self {
+    pub fn find(machine: &Machine, node: &Node) -> Self {
         let mut places = Self::default();
         let below = |path: &Path| {
             let path = path.strip_prefix("/").unwrap_or(path);
@@ -60,17 +60,15 @@ impl Places {
             .insert(data_dir.join("agent/etc/containerd/certs.d"));
     }
 
-    /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Path> {
         let all = self.certs_d.iter().chain(&self.registries);
         all.map(PathBuf::as_path)
     }
 
     /// The files there that hold lines of ours, or what k3s generated of them, and the certificates that came with them. A
     /// ledger that does not know the agent's endpoint learns it from them. Blocks on file I/O.
-    #[must_use]
-    pub fn marked(&self, ledger: &mut Ledger) -> BTreeMap<PathBuf, Kind> {
-        let directories = self.certs_d.iter().flat_map(|certs_d| entries(certs_d));
+    pub(crate) fn marked(&self, ledger: &mut Ledger) -> BTreeMap<PathBuf, Kind> {
+        let directories = self.certs_d.iter().flat_map(|certs_d| sorted(certs_d));
         let directories: Vec<PathBuf> = directories.collect();
         if ledger.agent.is_none() {
             let texts = directories
@@ -91,7 +89,7 @@ impl Places {
             .collect();
         let hosts = directories.iter().map(|directory| directory.join(HOSTS));
         for hosts in hosts.filter(|hosts| is_marked(hosts, Kind::Hosts)) {
-            let beside = hosts.parent().map(entries).unwrap_or_default();
+            let beside = hosts.parent().map(sorted).unwrap_or_default();
             let ours = beside.into_iter().filter(|path| {
                 let name = path.file_name().and_then(|name| name.to_str());
                 name.is_some_and(|name| name.starts_with("harbor-pilot-") && name.ends_with(".pem"))
@@ -120,9 +118,4 @@ pub(super) fn besides<'k>(
 fn text(path: &Path) -> String {
     let text = fs::read(path).unwrap_or_default();
     String::from_utf8_lossy(&text).into_owned()
-}
-
-fn entries(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).collect()
 }

@@ -8,7 +8,7 @@ use super::HOSTS;
 use super::look::take_out;
 use crate::node::detect::Detected;
 use crate::node::hosts_toml;
-use crate::node::ledger::{Entry, Generation, Kind, Ledger, fingerprint};
+use crate::node::ledger::{Entry, Generation, Kind, Ledger};
 use crate::node::write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub(super) fn generated(detected: &Detected) -> Option<PathBuf> {
 /// lapsed. Blocks on file I/O, and for half a second where a start is under way.
 pub(super) fn take_in(ledger: &mut Ledger, certs_d: &Path) -> bool {
     let last = certs_d.with_file_name("config.toml");
-    let last = Generation::of(&last).filter(|_| certs_d.ends_with(PLACE));
+    let last = Generation::read(&last).filter(|_| certs_d.ends_with(PLACE));
     let Some(last) = last else {
         return false;
     };
@@ -50,15 +50,11 @@ pub(super) fn take_in(ledger: &mut Ledger, certs_d: &Path) -> bool {
         };
         // Without a ledger the file itself tells whether it was written before that start.
         let is_before = is_new || modified(&path).is_some_and(|at| at < last.modified);
-        let text = String::from_utf8_lossy(&file.bytes);
+        let text = file.text();
         let without = take_out(Kind::Hosts, &text, None);
         let was_generated = without.is_ok_and(|without| hosts_toml::is_generated(&without));
         if hosts_toml::is_ours(&text) && is_before && was_generated {
-            let entry = Entry {
-                kind: Kind::Hosts,
-                original: None,
-                written: vec![fingerprint(Some(&file))],
-            };
+            let entry = Entry::new(Kind::Hosts, None, &[&Some(file)]);
             ledger.files.insert(path, entry);
             // That start would have removed it.
             ledger.directories.insert(directory.path());
@@ -86,5 +82,5 @@ fn wait_for_quiet(certs_d: &Path) {
 
 /// Since 1970.
 fn modified(path: &Path) -> Option<Duration> {
-    Generation::of(path).map(|file| file.modified)
+    Generation::read(path).map(|file| file.modified)
 }

@@ -127,7 +127,7 @@ impl Node {
 
     /// Hands over, and holds it to what a handover is: no file names the agent, and the next start puts it in again.
     fn hand_over(&self) {
-        let places = Places::of(&self.machine, &Config::built_in().node);
+        let places = Places::find(&self.machine, &Config::built_in().node);
         let released = hand_over(&self.store, &places, LOCK);
         assert!(released.without_ledger.is_none() && released.marked.is_empty());
         let Released { plan, done, .. } = released;
@@ -138,7 +138,7 @@ impl Node {
     }
 
     fn restore(&self) {
-        let places = Places::of(&self.machine, &self.config.node);
+        let places = Places::find(&self.machine, &self.config.node);
         let released = release(&self.store, &places, LOCK).unwrap();
         assert!(released.without_ledger.is_none() && released.marked.is_empty());
         let Released { plan, done, .. } = released;

@@ -2,7 +2,7 @@
 //! somebody edits it. The second line says of what, with a checksum of the rest, so that no ledger is needed to tell.
 
 use super::read::{read, texts};
-use super::{HEADER_MARK, Refused, render};
+use super::{HEADER_MARK, Refused};
 use crate::node::marks;
 use crate::oci::Digest;
 use std::path::Path;
@@ -11,8 +11,7 @@ use toml_edit::{Document, Item, Table};
 const SUM: &str = "; sha256 of the rest: ";
 
 /// The merged text with a second line that makes all of it ours.
-#[must_use]
-pub fn as_copy(text: &str, source: &Path) -> String {
+pub(crate) fn as_copy(text: &str, source: &Path) -> String {
     let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
     let (source, end) = (source.display(), marks::line_end(text));
     let head = format!("{HEADER_MARK} as a copy of {source}; change that one");
@@ -44,10 +43,8 @@ pub(super) fn sum_anew(text: &str) -> String {
 }
 
 /// The text of a file in `directory` for another directory: relative paths of certificates become absolute.
-///
-/// # Errors
-/// Where containerd could not read it.
-pub fn rebase(text: &str, directory: &Path) -> Result<String, Refused> {
+/// Fails where containerd could not read it.
+pub(crate) fn rebase(text: &str, directory: &Path) -> Result<String, Refused> {
     read(text)?;
     let document = Document::parse(text).map_err(|error| Refused::Unreadable(error.to_string()))?;
     let root = document.as_table();
@@ -71,7 +68,7 @@ pub fn rebase(text: &str, directory: &Path) -> Result<String, Refused> {
     let mut text = text.to_owned();
     for (span, path) in spans.into_iter().filter(|(_, path)| !path.starts_with('/')) {
         let path = directory.join(path);
-        text.replace_range(span, &render::quoted(&path.to_string_lossy()));
+        text.replace_range(span, &marks::quoted(&path.to_string_lossy()));
     }
     Ok(text)
 }

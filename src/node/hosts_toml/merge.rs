@@ -1,7 +1,7 @@
 //! Puts our part into a text.
 
 use super::read::{SeenHost, View, read};
-use super::{HEADER, Refused, remove, render};
+use super::{Edited, HEADER, Refused, remove, render};
 use crate::config::Existing;
 use crate::node::desired::{DesiredHost, HostEntry, Role};
 use crate::node::endpoint::{EndpointUrl, Reader, same_endpoint};
@@ -12,15 +12,6 @@ use std::ops::Range;
 /// Keys of the root that set TLS up.
 const TLS: [&str; 3] = ["ca", "client", "skip_verify"];
 
-/// A text with our part in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Merged {
-    /// What should stand in the file.
-    pub text: String,
-    /// What a reader of the plan should know, a sentence each.
-    pub notes: Vec<String>,
-}
-
 /// Puts our part into a text; `None` where no file is.
 ///
 /// # Errors
@@ -29,7 +20,7 @@ pub fn merge(
     existing: Option<&str>,
     desired: &DesiredHost,
     policy: Existing,
-) -> Result<Merged, Refused> {
+) -> Result<Edited, Refused> {
     let base = remove::base(existing.unwrap_or_default(), Some(&desired.agent_url))?;
     let view = read(&base)?;
     let mut merge = Merge {
@@ -79,7 +70,7 @@ pub fn merge(
         )));
     }
     let notes = merge.notes;
-    Ok(Merged { text, notes })
+    Ok(Edited { text, notes })
 }
 
 struct Merge<'a> {

@@ -67,19 +67,17 @@ pub struct SeenHost {
 pub fn read(text: &str) -> Result<View, Refused> {
     let unusual = |what: String| Err(Refused::Unusual(what));
     if text.starts_with(marks::BYTE_ORDER_MARK) {
-        let what = "it begins with a byte order mark".to_owned();
-        return Err(Refused::Unreadable(what));
+        return Err(unreadable("it begins with a byte order mark"));
     }
     let document = Document::parse(text).map_err(|error| {
-        let before = error.span().and_then(|span| text.get(..span.start));
-        let line = before.map(|before| before.matches('\n').count() + 1);
+        let line = error.span().map(|span| marks::line_of(text, span.start));
         let at = line.map_or(String::new(), |line| format!("line {line}: "));
-        Refused::Unreadable(format!("{at}{}", error.message().trim()))
+        unreadable(&format!("{at}{}", error.message().trim()))
     })?;
     let root = document.as_table();
-    let lines = Lines::of(text, document.as_item());
+    let lines = Lines::new(text, document.as_item());
     let mut view = View {
-        root: SeenHost::of("", "server", root)?,
+        root: SeenHost::new("", "server", root)?,
         ..View::default()
     };
     for key in SERVER_KEYS {
@@ -112,7 +110,7 @@ pub fn read(text: &str) -> Result<View, Refused> {
                 "host.{url:?} has no table header of its own; containerd 2 does not see it: write [host.{url:?}]"
             ));
         };
-        let mut host = SeenHost::of(url, &format!("[host.{url:?}]"), table)?;
+        let mut host = SeenHost::new(url, &format!("[host.{url:?}]"), table)?;
         host.lines = lines.of_tables(item);
         hosts.push((at, host));
     }
@@ -121,12 +119,16 @@ pub fn read(text: &str) -> Result<View, Refused> {
     Ok(view)
 }
 
+/// containerd logs one error and goes straight upstream.
+fn unreadable(what: &str) -> Refused {
+    Refused::Unreadable(format!(
+        "the file cannot be read as TOML, and containerd ignores it: {what}; fix it or move it away"
+    ))
+}
+
 /// The files that a text refers to: a missing one fails every pull of the registry (design F5). Relative paths are
 /// relative to the file's directory.
-///
-/// # Errors
-/// As [`read`].
-pub fn referenced_files(text: &str) -> Result<Vec<PathBuf>, Refused> {
+pub(crate) fn referenced_files(text: &str) -> Result<Vec<PathBuf>, Refused> {
     let view = read(text)?;
     let all = view.hosts.into_iter().chain(view.server);
     let mut files: Vec<PathBuf> = all
@@ -139,8 +141,7 @@ pub fn referenced_files(text: &str) -> Result<Vec<PathBuf>, Refused> {
 
 /// Why the containerd of that version ignores a text that another generation reads, all of it and without a word to the
 /// pull (containerd-k3s-facts 1.2, 1.6, 13.7); a version that is not known could be any.
-#[must_use]
-pub fn ignored_by(text: &str, version: Option<(u32, u32)>) -> Option<String> {
+pub(crate) fn ignored_by(text: &str, version: Option<(u32, u32)>) -> Option<String> {
     let View { hosts, root, .. } = read(text).ok()?;
     let since = |first| version.is_some_and(|version| version >= first);
     let shown = version.map_or(
@@ -214,7 +215,7 @@ fn headers(item: &Item, found: &mut Vec<usize>) {
 // === impl SeenHost ===
 
 impl SeenHost {
-    fn of(url: &str, shown: &str, table: &Table) -> Result<Self, Refused> {
+    fn new(url: &str, shown: &str, table: &Table) -> Result<Self, Refused> {
         let wrong = table
             .iter()
             .find_map(|(key, item)| Some((key, wanted(key, item)?)));
@@ -257,7 +258,7 @@ struct Lines<'t> {
 // === impl Lines ===
 
 impl<'t> Lines<'t> {
-    fn of(text: &'t str, root: &Item) -> Self {
+    fn new(text: &'t str, root: &Item) -> Self {
         let ends = text.match_indices('\n').map(|(at, _)| at + 1);
         let mut lines = Self {
             starts: [0].into_iter().chain(ends).collect(),

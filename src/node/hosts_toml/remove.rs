@@ -129,8 +129,7 @@ fn put_back(line: &str) -> &str {
 }
 
 /// The agent's endpoint, as a file of ours names it.
-#[must_use]
-pub fn agent_of(text: &str) -> Option<Arc<str>> {
+pub(crate) fn agent_of(text: &str) -> Option<Arc<str>> {
     let (_, behind) = text.split_once("\n# harbor-pilot: agent")?;
     let table = behind.lines().nth(1)?;
     table.split('"').nth(1).map(Into::into)
@@ -139,10 +138,7 @@ pub fn agent_of(text: &str) -> Option<Arc<str>> {
 /// The text as it would be without us: without our part, and where k3s generated the rest, without the table that it made
 /// of our line in registries.yaml for `agent`. No mark tells that one, and once the agent is gone it leads to a port that
 /// nobody serves.
-///
-/// # Errors
-/// As [`remove()`].
-pub fn base(text: &str, agent: Option<&str>) -> Result<String, Refused> {
+pub(crate) fn base(text: &str, agent: Option<&str>) -> Result<String, Refused> {
     let without = remove(text)?;
     match agent {
         Some(agent) if is_generated(&without) => Ok(without_endpoint(&without, agent)),

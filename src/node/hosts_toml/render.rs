@@ -3,7 +3,7 @@
 use super::TABLE_MARK;
 use crate::config::Secret;
 use crate::node::desired::{HostEntry, KEY_HEADER, Role};
-use crate::node::marks::OURS;
+use crate::node::marks::{OURS, quoted};
 use std::fmt::Write as _;
 
 /// A table of ours, with its mark above; without a blank line behind.
@@ -75,9 +75,4 @@ fn who(role: &Role) -> String {
         Role::Upstream => "upstream".to_owned(),
         Role::Nobody => "nobody".to_owned(),
     }
-}
-
-/// A basic string of TOML, which JSON's are: double quotes, which 1.x's and 2.x's parsers both read as keys.
-pub(in crate::node) fn quoted(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_default()
 }

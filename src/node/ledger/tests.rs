@@ -28,7 +28,7 @@ fn what_is_kept_comes_back() {
     assert_eq!(store.load().unwrap(), Ledger::default());
     let before = standing("theirs\u{0}\r\n镜像");
     let after = standing("ours");
-    let original = Original::of(&before);
+    let original = Original::new(&before);
     let mut ledger = Ledger {
         released: true,
         ..Ledger::default()

@@ -4,11 +4,11 @@
 
 use super::place::{self, unusual};
 use super::read::{self, Mirror, Registries};
-use super::{CUT, Refused, remove};
+use super::{CUT, Edited, Refused, remove};
 use crate::config::Existing;
 use crate::node::desired::DesiredHost;
 use crate::node::endpoint::{EndpointUrl, Reader};
-use crate::node::marks::{self, OURS};
+use crate::node::marks::{self, OURS, quoted};
 use std::ops::Range;
 use yaml_serde::{Mapping, Value};
 
@@ -32,15 +32,6 @@ pub enum Scope {
     Listed,
     /// All: k3s before September 2024 deletes every other file at its start.
     All,
-}
-
-/// A text with the agent in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edited {
-    /// What should stand in the file.
-    pub text: String,
-    /// What a reader of the plan should know, a sentence each.
-    pub notes: Vec<String>,
 }
 
 /// Puts the agent into a text.
@@ -81,7 +72,6 @@ pub fn edit(text: &str, wanted: &Edit<'_>) -> Result<Edited, Refused> {
 /// What is changed, and what the text must mean afterwards.
 struct Changes<'t> {
     base: &'t str,
-    /// How lines end.
     end: &'static str,
     /// Bytes and what comes in their place, in any order.
     splices: Vec<(Range<usize>, String)>,
@@ -336,11 +326,6 @@ fn child<'v>(value: &'v mut Value, key: &str) -> &'v mut Value {
         Value::Mapping(mapping) => mapping.entry(key.into()).or_insert(Value::Null),
         other => other,
     }
-}
-
-/// A double-quoted scalar; JSON's strings are YAML's.
-fn quoted(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_default()
 }
 
 fn same(text: &str, agent: &str) -> bool {

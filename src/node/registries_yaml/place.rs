@@ -134,12 +134,6 @@ pub(super) fn end_of_entry(text: &str, start: usize) -> usize {
     start + first.len() + lines.take_while(within).map(str::len).sum::<usize>()
 }
 
-/// The line of a byte, from 1.
-pub(super) fn line(text: &str, at: usize) -> usize {
-    let before = text.get(..at).unwrap_or_default();
-    before.matches('\n').count() + 1
-}
-
 pub(super) fn unusual(text: &str, at: usize, what: &str) -> Refused {
-    Refused::Unusual(format!("line {}: {what}", line(text, at)))
+    Refused::Unusual(format!("line {}: {what}", marks::line_of(text, at)))
 }

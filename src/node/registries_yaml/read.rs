@@ -2,7 +2,7 @@
 
 use super::{Refused, place};
 use crate::node::endpoint::EndpointUrl;
-use crate::node::marks::BYTE_ORDER_MARK;
+use crate::node::marks::{BYTE_ORDER_MARK, line_of};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use yaml_serde::Value;
@@ -142,7 +142,7 @@ pub(super) fn value(text: &str) -> Result<Value, Refused> {
             } else {
                 ""
             };
-            Refused::Unreadable(format!("{error}{hint}"))
+            unreadable(&format!("{error}{hint}"))
         }
     })
 }
@@ -161,13 +161,19 @@ pub(in crate::node) fn is_bottomless(text: &str) -> bool {
     })
 }
 
+fn unreadable(what: &str) -> Refused {
+    Refused::Unreadable(format!(
+        "k3s cannot read the file and would wait at its next start until it is fixed: {what}"
+    ))
+}
+
 /// The place alone: what stands there may be a password.
 fn of_type(error: &yaml_serde::Error) -> Refused {
     let line = error.location().map_or(0, |at| at.line());
     let error = error.to_string();
     let path = error.split_once(": invalid ").map(|(path, _)| path);
     let path = path.unwrap_or("the file");
-    Refused::Unreadable(format!(
+    unreadable(&format!(
         "line {line}: {path} is not of the type that k3s reads"
     ))
 }
@@ -183,9 +189,9 @@ fn check_truth(text: &str, path: &[&str], value: &Value) -> Result<(), Refused> 
     if is_truth {
         return Ok(());
     }
-    let (line, path) = (place::line(text, at), path.join("."));
+    let (line, path) = (line_of(text, at), path.join("."));
     let what = format!("line {line}: {path} is neither true nor false");
-    Err(Refused::Unreadable(what))
+    Err(unreadable(&what))
 }
 
 // === impl Mirror ===

@@ -29,7 +29,7 @@ pub fn remove(text: &str) -> Result<String, Refused> {
     let mut goes_on = false;
     for (at, line) in lines.iter().enumerate() {
         last_is_ours = true;
-        if let Some(record) = Record::of(line) {
+        if let Some(record) = Record::parse(line) {
             records.push(record);
             continue;
         }
@@ -92,26 +92,20 @@ fn is_needed(line: &str, below: &[&str]) -> bool {
 /// The list of an entry in brackets, or the entry, as 0.1.0 found it and made it.
 #[derive(Deserialize)]
 struct Record {
-    /// The entry's key.
     mirror: String,
     was: String,
     /// With the agent in double quotes.
     now: String,
 }
 
-// === impl Record ===
-
 impl Record {
     /// The record of a line, if it is one.
-    fn of(line: &str) -> Option<Self> {
+    fn parse(line: &str) -> Option<Self> {
         let json = marks::content(line).strip_prefix(RECORD)?;
         serde_json::from_str(json).ok()
     }
 
-    /// Puts the old bytes back.
-    ///
-    /// # Errors
-    /// Says that the new ones do not stand there any more, though the agent does.
+    /// The error says that the new ones do not stand there any more, though the agent does.
     fn undo(&self, text: &mut String) -> Result<(), Refused> {
         let lost = || {
             Refused::Unusual(format!(

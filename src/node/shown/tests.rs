@@ -1,7 +1,7 @@
 //! What is shown of nodes, each a small tree of files below a root of its own.
 
 use super::*;
-use crate::node::detect::Process;
+use crate::node::detect::{Found, Process};
 use std::fs;
 use tempfile::{TempDir, tempdir};
 
@@ -37,7 +37,7 @@ fn at(root: &TempDir, text: &str) -> String {
     text.replace("ROOT", root.path().to_str().unwrap())
 }
 
-fn shown(root: &TempDir, argv: &str, registry: &str) -> (NodeReport, Option<RegistryFile>) {
+fn shown(root: &TempDir, argv: &str, registry: &str) -> (Detected, Option<RegistryFile>) {
     let process = Process {
         pid: 1,
         argv: vec![argv.to_owned()],
@@ -76,7 +76,7 @@ fn a_node_with_k3s_says_what_it_reads_and_who_stands_in_it() {
     ]);
     let (node, file) = shown(&root, "k3s agent", "docker.io");
     let certs_d = root.path().join(K3S).join("certs.d");
-    assert_eq!((node.runtime.as_str(), node.running), ("k3s agent", true));
+    assert_eq!((node.runtime, node.running), (Found::K3sAgent, true));
     assert_eq!(node.data_dir, Some(root.path().join("var/lib/rancher/k3s")));
     assert_eq!(node.config_path, std::slice::from_ref(&certs_d));
     assert_eq!(node.certs_d.as_ref(), Some(&certs_d));
@@ -206,6 +206,6 @@ fn the_file_of_a_tiers_name_and_of_a_port_and_of_all() {
 #[test]
 fn nothing_on_the_node_is_said_too() {
     let (node, file) = shown(&tree(&[]), "", "docker.io");
-    assert_eq!((node.runtime.as_str(), node.running), ("none", false));
+    assert_eq!((node.runtime, node.running), (Found::None, false));
     assert!(file.is_none() && node.certs_d.is_none());
 }

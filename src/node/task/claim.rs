@@ -7,11 +7,7 @@ use std::path::Path;
 /// A lock on the directory itself: it needs no file, holds whatever the state directories of the two are, and the kernel
 /// takes it back when the process ends.
 #[derive(Debug, Default)]
-pub(super) struct Claim {
-    held: Option<(File, (u64, u64))>,
-}
-
-// === impl Claim ===
+pub(super) struct Claim(Option<File>);
 
 impl Claim {
     /// Whether the directory is ours, which it is once nobody else holds it. One that is not there is nobody's. Blocks
@@ -20,32 +16,21 @@ impl Claim {
         let Ok(opened) = File::open(directory) else {
             return true;
         };
-        let Ok(metadata) = opened.metadata() else {
-            return true;
-        };
-        let identity = (metadata.dev(), metadata.ino());
-        if self
-            .held
-            .as_ref()
-            .is_some_and(|(_, held)| *held == identity)
-        {
+        let identity = |file: &File| file.metadata().ok().map(|found| (found.dev(), found.ino()));
+        let held = self.0.as_ref().and_then(identity);
+        if held.is_some() && held == identity(&opened) {
             return true;
         }
         // A runtime's start may have made it anew.
-        self.held = None;
+        self.0 = None;
         match opened.try_lock() {
-            Ok(()) => self.held = Some((opened, identity)),
+            Ok(()) => self.0 = Some(opened),
             Err(TryLockError::WouldBlock) => return false,
             Err(TryLockError::Error(error)) => {
                 tracing::debug!("{} cannot be locked: {error}", directory.display());
             }
         }
         true
-    }
-
-    /// Another agent may have it.
-    pub(super) fn release(&mut self) {
-        self.held = None;
     }
 }
 
@@ -66,7 +51,7 @@ mod tests {
         fs::rename(&directory, root.path().join("old")).unwrap();
         fs::create_dir(&directory).unwrap();
         assert!(second.is_ours(&directory) && !first.is_ours(&directory));
-        second.release();
+        drop(second);
         assert!(first.is_ours(&directory));
     }
 }

@@ -10,19 +10,36 @@ use tokio::time::Instant;
 
 /// After the first failure, doubling.
 const FIRST: Duration = Duration::from_secs(1);
+/// What was overtaken, and what met a k3s that was still removing, must be there a second after it.
+const FIRST_OF_OVERTAKEN: Duration = Duration::from_millis(250);
 /// At most.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// Directories in which a write has failed: a file and the certificate that it names wait for each other.
-#[derive(Debug, Default)]
-pub(super) struct Failing(BTreeMap<PathBuf, Last>);
-
-#[derive(Debug)]
-struct Last {
+/// How long what has failed waits.
+#[derive(Clone, Copy, Debug)]
+struct Backoff {
     failures: u32,
     until: Instant,
-    troubles: Vec<Trouble>,
 }
+
+// === impl Backoff ===
+
+impl Backoff {
+    /// After another failure: twice as long as `before`.
+    fn after(before: Option<Self>, first: Duration, now: Instant) -> Self {
+        let failures = before.map_or(0, |before| before.failures);
+        let wait = first.saturating_mul(2_u32.saturating_pow(failures));
+        Self {
+            failures: failures.saturating_add(1),
+            until: now + wait.min(LONGEST),
+        }
+    }
+}
+
+/// Directories in which a write has failed: a file and the certificate that it names wait for each other. Without a trouble
+/// it was overtaken, and is tried with every pass.
+#[derive(Debug, Default)]
+pub(super) struct Failing(BTreeMap<PathBuf, (Backoff, Vec<Trouble>)>);
 
 // === impl Failing ===
 
@@ -38,61 +55,57 @@ impl Failing {
     pub(super) fn waits(&self, step: &Step, now: Instant) -> bool {
         self.0
             .get(directory(step))
-            .is_some_and(|last| now < last.until)
+            .is_some_and(|(backoff, troubles)| !troubles.is_empty() && now < backoff.until)
     }
 
     /// Takes in how the steps ended.
     pub(super) fn settle(&mut self, steps: &[Step], done: &[Done], now: Instant) {
-        let mut failed: BTreeMap<&Path, Vec<Trouble>> = BTreeMap::new();
+        let mut failed: BTreeMap<&Path, (bool, Vec<Trouble>)> = BTreeMap::new();
         for (step, done) in steps.iter().zip(done) {
-            let troubles = failed.entry(directory(step)).or_default();
+            let (is_overtaken, troubles) = failed.entry(directory(step)).or_default();
             match &done.outcome {
-                Outcome::Failed(error) if !error.is_gone() => troubles.push(Trouble {
-                    path: step.path.clone(),
-                    kind: if error.forbids() {
-                        TroubleKind::NotWritable
-                    } else {
-                        TroubleKind::Failed
-                    },
-                    why: chain(error),
-                }),
+                Outcome::Overtaken => *is_overtaken = true,
+                Outcome::Failed(error) if error.is_gone() => *is_overtaken = true,
+                Outcome::Failed(error) => {
+                    let kind = TroubleKind::from_error(error);
+                    troubles.push(Trouble::new(&step.path, kind, chain(error)));
+                }
                 _ => {}
             }
         }
-        for (directory, troubles) in failed {
-            if troubles.is_empty() {
+        for (directory, (is_overtaken, troubles)) in failed {
+            if is_overtaken || !troubles.is_empty() {
+                self.fail(directory, troubles, now);
+            } else {
                 self.0.remove(directory);
-                continue;
             }
-            let before = self.0.get(directory).map_or(0, |last| last.failures);
-            let wait = FIRST.saturating_mul(2_u32.saturating_pow(before));
-            let last = Last {
-                failures: before.saturating_add(1),
-                until: now + wait.min(LONGEST),
-                troubles,
-            };
-            self.0.insert(directory.to_owned(), last);
         }
+    }
+
+    /// What is there is tried again later, the later the oftener that has failed.
+    pub(super) fn fail(&mut self, directory: &Path, troubles: Vec<Trouble>, now: Instant) {
+        let before = self.0.get(directory).map(|(backoff, _)| *backoff);
+        let first = match troubles.is_empty() {
+            true => FIRST_OF_OVERTAKEN,
+            false => FIRST,
+        };
+        let backoff = Backoff::after(before, first, now);
+        self.0.insert(directory.to_owned(), (backoff, troubles));
     }
 
     /// What is wrong with them.
     pub(super) fn troubles(&self) -> impl Iterator<Item = Trouble> {
-        self.0.values().flat_map(|last| last.troubles.clone())
+        self.0.values().flat_map(|(_, troubles)| troubles.clone())
     }
 
     /// When one is tried again.
     pub(super) fn wakes(&self) -> Option<Instant> {
-        self.0.values().map(|last| last.until).min()
+        self.0.values().map(|(backoff, _)| backoff.until).min()
     }
 
     /// What waits in a directory need not wait any more.
     pub(super) fn remove(&mut self, directory: &Path) {
         self.0.remove(directory);
-    }
-
-    /// A person has said what shall be.
-    pub(super) fn forget(&mut self) {
-        self.0.clear();
     }
 }
 

@@ -15,32 +15,21 @@ const REPAIRED: usize = 3;
 pub(super) struct Fights {
     rewrites: BTreeMap<PathBuf, VecDeque<Instant>>,
     /// Until when, and who writes it.
-    given_up: BTreeMap<PathBuf, (Instant, String)>,
+    pub(super) given_up: BTreeMap<PathBuf, (Instant, String)>,
 }
-
-/// What to do about a rewrite.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Put ours back.
-    Repair,
-    /// Leave it for a while: this is news.
-    GiveUp,
-}
-
-// === impl Fights ===
 
 impl Fights {
-    /// `who` has rewritten the file.
-    pub(super) fn rewritten(&mut self, path: &Path, who: String, now: Instant) -> Verdict {
+    /// `who` has rewritten the file: whether ours is put back, else it is left alone for a while.
+    pub(super) fn repairs(&mut self, path: &Path, who: String, now: Instant) -> bool {
         let rewrites = self.rewrites.entry(path.to_owned()).or_default();
         rewrites.retain(|at| now.saturating_duration_since(*at) < WINDOW);
         rewrites.push_back(now);
         if rewrites.len() <= REPAIRED {
-            return Verdict::Repair;
+            return true;
         }
         self.rewrites.remove(path);
         self.given_up.insert(path.to_owned(), (now + WINDOW, who));
-        Verdict::GiveUp
+        false
     }
 
     /// Tries again what has been left alone long enough, and forgets what is no longer `wanted`: that stands as it should,
@@ -50,19 +39,9 @@ impl Fights {
             .retain(|path, (until, _)| *until > now && wanted(path));
     }
 
-    /// Who writes the files that are left alone.
-    pub(super) fn given_up(&self) -> &BTreeMap<PathBuf, (Instant, String)> {
-        &self.given_up
-    }
-
     /// When a file is tried again.
     pub(super) fn wakes(&self) -> Option<Instant> {
         self.given_up.values().map(|(until, _)| *until).min()
-    }
-
-    /// A person has said what shall be: all is forgiven.
-    pub(super) fn forget(&mut self) {
-        *self = Self::default();
     }
 }
 
@@ -77,24 +56,24 @@ mod tests {
         let (a, b) = (Path::new("/a"), Path::new("/b"));
         let mut fights = Fights::default();
         let rewritten = |fights: &mut Fights, path, second| {
-            fights.rewritten(path, "Ansible".to_owned(), after(second))
+            fights.repairs(path, "Ansible".to_owned(), after(second))
         };
         let is_given_up = |fights: &mut Fights, path: &Path, second| {
             fights.keep(|_| true, after(second));
-            fights.given_up().contains_key(path)
+            fights.given_up.contains_key(path)
         };
         for second in [0, 100, 200] {
-            assert_eq!(rewritten(&mut fights, a, second), Verdict::Repair);
+            assert!(rewritten(&mut fights, a, second));
         }
         // The first one is forgotten by now.
-        assert_eq!(rewritten(&mut fights, a, 601), Verdict::Repair);
-        assert_eq!(rewritten(&mut fights, b, 602), Verdict::Repair);
+        assert!(rewritten(&mut fights, a, 601));
+        assert!(rewritten(&mut fights, b, 602));
         assert!(!is_given_up(&mut fights, a, 602));
-        assert_eq!(rewritten(&mut fights, a, 650), Verdict::GiveUp);
+        assert!(!rewritten(&mut fights, a, 650));
         assert!(is_given_up(&mut fights, a, 651) && !is_given_up(&mut fights, b, 651));
         assert_eq!(fights.wakes(), Some(after(1250)));
         assert!(!is_given_up(&mut fights, a, 1250));
-        assert_eq!(rewritten(&mut fights, a, 1251), Verdict::Repair);
+        assert!(rewritten(&mut fights, a, 1251));
         for second in [1252, 1253, 1254] {
             rewritten(&mut fights, a, second);
         }
@@ -102,7 +81,5 @@ mod tests {
         assert!(is_given_up(&mut unwanted, a, 1255));
         unwanted.keep(|path| path != a, after(1255));
         assert!(!is_given_up(&mut unwanted, a, 1255));
-        fights.forget();
-        assert!(!is_given_up(&mut fights, a, 1255));
     }
 }

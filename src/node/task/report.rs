@@ -6,10 +6,9 @@ use super::status::{FilesState, NodeFilesStatus, Trouble, TroubleKind};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::node::detect::{Detected, Found};
-use crate::node::files::{Outcome, Passed, chain};
+use crate::node::files::{Done, Outcome, Passed, chain};
 use crate::node::ledger;
 use crate::telemetry::{EventName, Journal, StateChange};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -22,28 +21,9 @@ pub(super) struct Reporter {
     journal: Journal,
     metrics: Arc<Metrics>,
     /// What was said already, and is still so.
-    said: Vec<Said>,
+    said: Vec<StateChange>,
     runtime: &'static str,
 }
-
-/// What is said once, when it comes.
-#[derive(Clone, PartialEq, Eq)]
-struct Said {
-    event: EventName,
-    reason: String,
-    message: String,
-}
-
-/// Whether anything must be tried again, besides files that cannot be written ([`failing`](super::failing)).
-pub(super) fn has_failed(passed: &Passed) -> bool {
-    passed.done.iter().any(|done| match &done.outcome {
-        Outcome::Overtaken => true,
-        Outcome::Failed(error) => error.is_gone(),
-        _ => false,
-    })
-}
-
-// === impl Reporter ===
 
 impl Reporter {
     pub(super) fn new(
@@ -75,22 +55,16 @@ impl Reporter {
         let mut said = Vec::new();
         let mut state = FilesState::NotManaged;
         if !left.is_empty() {
-            let some: Vec<&Path> = left.iter().map(PathBuf::as_path).collect();
             reason.push_str(&format!(
                 ", and {} still lead to the agent: correct the configuration, or take its part out with harbor-pilot restore",
-                named(&some)
+                named(left.iter())
             ));
         } else if past.is_some() {
             state = FilesState::Degraded;
-            let so = ", and no hosts.toml names the agent: no pull comes through it";
-            said.push(Said {
-                event: EventName::NodeDegraded,
-                reason: format!("{reason}{so}"),
-                message: format!(
-                    "{reason}{so}; write manage = true under [node], or hosts.toml by hand"
-                ),
-            });
-            reason.push_str(so);
+            reason.push_str(", and no hosts.toml names the agent: no pull comes through it");
+            let message =
+                format!("{reason}; write manage = true under [node], or hosts.toml by hand");
+            said.push(change(EventName::NodeDegraded, &reason, message));
         }
         self.say(said, &[]);
         self.publish(NodeFilesStatus {
@@ -106,22 +80,15 @@ impl Reporter {
     pub(super) fn passed(
         &mut self,
         cause: Cause,
-        agent_answers: bool,
-        tiers: &BTreeSet<Arc<str>>,
         memory: &mut Memory,
         passed: Result<Passed, ledger::Error>,
     ) {
-        let whole_tiers = tiers.iter().map(ToString::to_string).collect();
-        let mut status = NodeFilesStatus {
-            agent_answers,
-            whole_tiers,
-            ..NodeFilesStatus::default()
-        };
+        let mut status = NodeFilesStatus::default();
         match passed {
             Ok(passed) => {
                 self.runtime = passed.detected.runtime.word();
                 self.count(&passed);
-                self.say_written(cause, memory, &passed);
+                self.say_written(cause, &passed);
                 self.say_conflicts(memory);
                 status.troubles = troubles(&passed, memory);
                 self.say(of_node(&passed), &status.troubles);
@@ -150,9 +117,7 @@ impl Reporter {
     fn publish(&self, status: NodeFilesStatus) {
         self.status.send_if_modified(|shown| {
             let changed = **shown != status;
-            if changed {
-                *shown = Arc::new(status);
-            }
+            *shown = Arc::new(status);
             changed
         });
     }
@@ -168,93 +133,82 @@ impl Reporter {
         }
     }
 
-    fn say_written(&self, cause: Cause, memory: &Memory, passed: &Passed) {
-        let written = passed
-            .done
-            .iter()
-            .filter(|done| matches!(done.outcome, Outcome::Written));
-        let written: Vec<&Path> = written.map(|done| &*done.path).collect();
-        if written.is_empty() {
-            return;
-        }
-        let drifted = written
-            .iter()
-            .any(|path| memory.drifted.iter().any(|drifted| drifted == path));
-        let (reason, because) = if drifted {
-            ("drift", "they had been changed by others")
-        } else {
-            cause.words()
+    fn say_written(&self, cause: Cause, passed: &Passed) {
+        let is_written = |done: &&Done| matches!(done.outcome, Outcome::Written);
+        let mut written = passed.done.iter().filter(is_written).map(|done| &done.path);
+        let shown = named(written.clone());
+        let (reason, because) = match written.any(|path| passed.plan.drifted.contains(path)) {
+            true => ("drift", "they had been changed by others"),
+            false => cause.words(),
         };
-        self.event(
-            EventName::HostsRewritten,
-            reason,
-            format!("wrote {}: {because}", named(&written)),
-        );
+        if !shown.is_empty() {
+            let message = format!("wrote {shown}: {because}");
+            let change = change(EventName::HostsRewritten, reason, message);
+            self.journal.event(change);
+        }
     }
 
     fn say_conflicts(&self, memory: &mut Memory) {
         for path in memory.new_conflicts.drain(..) {
             self.metrics.hosts_conflict();
-            let who = memory.fights.given_up().get(&path);
+            let who = memory.fights.given_up.get(&path);
             let who = who.map_or("", |(_, who)| who);
             let message = format!(
                 "{} has been rewritten by others more than 3 times in 10 minutes; it is left alone for 10 minutes: {who}",
                 path.display()
             );
-            self.event(EventName::HostsConflict, "rewritten by others", message);
+            let change = change(EventName::HostsConflict, "rewritten by others", message);
+            self.journal.event(change);
         }
     }
 
     /// Says what is news of it.
-    fn say(&mut self, mut all: Vec<Said>, troubles: &[Trouble]) {
+    fn say(&mut self, mut all: Vec<StateChange>, troubles: &[Trouble]) {
         all.extend(troubles.iter().filter_map(of_trouble));
-        for said in all.iter().filter(|said| !self.said.contains(said)) {
-            self.event(said.event, &said.reason, said.message.clone());
+        for news in all.iter().filter(|said| !self.said.contains(said)) {
+            self.journal.event(news.clone());
         }
         self.said = all;
     }
+}
 
-    fn event(&self, event: EventName, reason: &str, message: String) {
-        self.journal.event(StateChange {
-            event,
-            tier: None,
-            endpoint: None,
-            reason: reason.to_owned(),
-            message,
-        });
+fn change(event: EventName, reason: &str, message: String) -> StateChange {
+    StateChange {
+        event,
+        tier: None,
+        endpoint: None,
+        reason: reason.to_owned(),
+        message,
     }
 }
 
-fn named(paths: &[&Path]) -> String {
-    let shown = paths
-        .iter()
-        .take(NAMED)
-        .map(|path| path.display().to_string());
-    let mut text = shown.collect::<Vec<_>>().join(", ");
-    if paths.len() > NAMED {
-        text.push_str(&format!(" and {} more", paths.len() - NAMED));
+fn named<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> String {
+    let shown: Vec<String> = paths.map(|path| path.display().to_string()).collect();
+    match shown.split_at_checked(NAMED) {
+        Some((some, rest)) if !rest.is_empty() => {
+            format!("{} and {} more", some.join(", "), rest.len())
+        }
+        _ => shown.join(", "),
     }
-    text
 }
 
 /// The port, and why pulls go past the agent.
-fn of_node(passed: &Passed) -> Vec<Said> {
+fn of_node(passed: &Passed) -> Vec<StateChange> {
     let port = passed.unprivileged.filter(|port| !port.allowed);
-    let port = port.map(|port| Said {
-        event: EventName::PortUnprivileged,
-        reason: format!("net.ipv4.ip_unprivileged_port_start is {}", port.first),
-        message: format!("{port}; {}", port.instead()),
+    let port = port.map(|port| {
+        let reason = format!("net.ipv4.ip_unprivileged_port_start is {}", port.first);
+        let message = format!("{port}; {}", port.instead());
+        change(EventName::PortUnprivileged, &reason, message)
     });
     let findings = passed.detected.findings.iter();
-    let findings = findings.filter(|one| one.degraded).map(|finding| Said {
-        event: EventName::NodeDegraded,
-        reason: finding.what.clone(),
-        message: format!("{}; {}", finding.what, finding.instead.replace('\n', " ")),
+    let findings = findings.filter(|one| one.degraded).map(|finding| {
+        let message = format!("{}; {}", finding.what, finding.instead.replace('\n', " "));
+        change(EventName::NodeDegraded, &finding.what, message)
     });
     port.into_iter().chain(findings).collect()
 }
 
-fn of_trouble(trouble: &Trouble) -> Option<Said> {
+fn of_trouble(trouble: &Trouble) -> Option<StateChange> {
     let event = match trouble.kind {
         TroubleKind::NotWritable => EventName::FilesNotWritable,
         TroubleKind::Left | TroubleKind::Failed => EventName::HostsWriteFailed,
@@ -262,60 +216,38 @@ fn of_trouble(trouble: &Trouble) -> Option<Said> {
         // Said when it came.
         TroubleKind::Conflict => return None,
     };
-    Some(Said {
-        event,
-        reason: trouble.why.clone(),
-        message: format!(
-            "{} is left as it is: {}",
-            trouble.path.display(),
-            trouble.why
-        ),
-    })
+    let (path, why) = (trouble.path.display(), &trouble.why);
+    let message = format!("{path} is left as it is: {why}");
+    Some(change(event, why, message))
 }
 
 fn of_ledger(error: &ledger::Error) -> Trouble {
-    let forbids = matches!(error, ledger::Error::Write(error) if error.forbids());
-    Trouble {
-        path: PathBuf::from("ledger.json"),
-        kind: if forbids {
-            TroubleKind::NotWritable
-        } else {
-            TroubleKind::Failed
-        },
-        why: chain(error),
-    }
+    let kind = match error {
+        ledger::Error::Write(error) => TroubleKind::from_error(error),
+        _ => TroubleKind::Failed,
+    };
+    Trouble::new(Path::new("ledger.json"), kind, chain(error))
 }
 
 fn troubles(passed: &Passed, memory: &Memory) -> Vec<Trouble> {
+    let second = memory.second_to.iter().map(|certs_d| {
+        let why = "another harbor-pilot keeps the files below it, so that this one writes none; stop one of the two";
+        Trouble::new(certs_d, TroubleKind::SecondAgent, why.to_owned())
+    });
     let left = passed.plan.left.iter().filter(|left| !left.waits);
-    let left = left.map(|left| Trouble {
-        path: left.path.clone(),
-        kind: TroubleKind::Left,
-        why: left.why.clone(),
-    });
-    let conflicts = memory.fights.given_up().iter();
-    let conflicts = conflicts.map(|(path, (_, who))| Trouble {
-        path: path.clone(),
-        kind: TroubleKind::Conflict,
-        why: format!("others keep rewriting it: {who}"),
-    });
-    let second = memory.second_to.iter().map(|certs_d| Trouble {
-        path: certs_d.clone(),
-        kind: TroubleKind::SecondAgent,
-        why: "another harbor-pilot keeps the files below it, so that this one writes none; stop one of the two".to_owned(),
-    });
+    let left = left.map(|left| Trouble::new(&left.path, TroubleKind::Left, left.why.clone()));
     let failing: Vec<Trouble> = memory.failing.troubles().collect();
     let forbidden = memory.forbidden.iter().filter(|trouble| {
         let is_within = |one: &Trouble| one.path.parent() == Some(&trouble.path);
         !failing.iter().any(is_within)
     });
     let forbidden: Vec<Trouble> = forbidden.cloned().collect();
-    second
-        .chain(left)
-        .chain(failing)
-        .chain(forbidden)
-        .chain(conflicts)
-        .collect()
+    let conflicts = memory.fights.given_up.iter().map(|(path, (_, who))| {
+        let why = format!("others keep rewriting it: {who}");
+        Trouble::new(path, TroubleKind::Conflict, why)
+    });
+    let before = second.chain(left).chain(failing).chain(forbidden);
+    before.chain(conflicts).collect()
 }
 
 fn state(passed: &Passed, troubles: &[Trouble]) -> (FilesState, String) {
@@ -330,28 +262,19 @@ fn state(passed: &Passed, troubles: &[Trouble]) -> (FilesState, String) {
         let reason = "no k3s, rke2 or containerd was found on this node";
         return (FilesState::Waiting, reason.to_owned());
     }
-    if let Some(finding) = passed
-        .detected
-        .findings
-        .iter()
-        .find(|finding| finding.degraded)
-    {
+    let mut findings = passed.detected.findings.iter();
+    if let Some(finding) = findings.find(|finding| finding.degraded) {
         return (FilesState::Degraded, finding.what.clone());
     }
+    let said = |path: &Path, why: &str| format!("{}: {why}", path.display());
     if let Some(trouble) = troubles.first() {
-        let reason = format!("{}: {}", trouble.path.display(), trouble.why);
-        return (FilesState::Degraded, reason);
+        return (FilesState::Degraded, said(&trouble.path, &trouble.why));
     }
     match passed.plan.left.iter().find(|left| left.waits) {
-        Some(left) => (
-            FilesState::Waiting,
-            format!("{}: {}", left.path.display(), left.why),
-        ),
+        Some(left) => (FilesState::Waiting, said(&left.path, &left.why)),
         None => (FilesState::Current, String::new()),
     }
 }
-
-// === impl Cause ===
 
 impl Cause {
     /// For `REASON`, and for people.

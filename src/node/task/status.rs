@@ -1,8 +1,9 @@
 //! What `status` says of the node's files.
 
 use crate::node::detect::Detected;
+use crate::node::write;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The node's files as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -13,10 +14,6 @@ pub struct NodeFilesStatus {
     pub reason: String,
     /// What runs here; `None`: nobody has looked.
     pub detected: Option<Detected>,
-    /// The agent's own port answers, so that it stands in the files.
-    pub agent_answers: bool,
-    /// Tiers that may stand in the files by themselves now.
-    pub whole_tiers: Vec<String>,
     /// Files that carry our part, also where they are not managed any more.
     pub files: Vec<PathBuf>,
     /// Files that are not as they should be.
@@ -69,22 +66,38 @@ pub enum TroubleKind {
     SecondAgent,
 }
 
+// === impl Trouble ===
+
+impl Trouble {
+    pub(super) fn new(path: &Path, kind: TroubleKind, why: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            kind,
+            why,
+        }
+    }
+}
+
+// === impl TroubleKind ===
+
+impl TroubleKind {
+    pub(super) fn from_error(error: &write::Error) -> Self {
+        match error.forbids() {
+            true => Self::NotWritable,
+            false => Self::Failed,
+        }
+    }
+}
+
 // === impl NodeFilesStatus ===
 
 impl NodeFilesStatus {
     /// Of an agent without an address for containerd.
-    #[must_use]
-    pub fn unheard() -> Self {
+    pub(crate) fn unheard() -> Self {
         Self {
             state: FilesState::NotManaged,
             reason: "[server] listen is empty".to_owned(),
             ..Self::default()
         }
-    }
-
-    /// Whether a person should look.
-    #[must_use]
-    pub fn is_degraded(&self) -> bool {
-        self.state == FilesState::Degraded
     }
 }

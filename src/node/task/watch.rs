@@ -30,9 +30,8 @@ pub(super) struct Watch {
 /// What is another after every change of a file or of what a directory holds, and where that becomes possible.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp {
-    identity: (u64, u64),
+    inode: u64,
     changed: (i64, i64),
-    size: u64,
     can_be_written: bool,
 }
 
@@ -76,7 +75,7 @@ impl Watch {
     }
 
     fn look(&self) -> Vec<Option<Stamp>> {
-        self.places.iter().map(|place| Stamp::of(place)).collect()
+        self.places.iter().map(|place| Stamp::read(place)).collect()
     }
 }
 
@@ -84,12 +83,11 @@ impl Watch {
 
 impl Stamp {
     /// Of what stands there, behind links.
-    fn of(path: &Path) -> Option<Self> {
+    fn read(path: &Path) -> Option<Self> {
         let found = fs::metadata(path).ok()?;
         Some(Self {
-            identity: (found.dev(), found.ino()),
+            inode: found.ino(),
             changed: (found.ctime(), found.ctime_nsec()),
-            size: found.size(),
             can_be_written: found.is_dir() && access(path, Access::WRITE_OK).is_ok(),
         })
     }

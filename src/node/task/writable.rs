@@ -13,11 +13,8 @@ pub(super) fn forbidden(files: &[PathBuf]) -> Vec<Trouble> {
     let directories: BTreeSet<&Path> = files.iter().filter_map(|path| path.parent()).collect();
     let troubles = directories.into_iter().filter_map(|directory| {
         let why = why(directory)?;
-        Some(Trouble {
-            path: directory.to_owned(),
-            kind: TroubleKind::NotWritable,
-            why: format!("it cannot be written: {why}; what stands there is served until then"),
-        })
+        let why = format!("it cannot be written: {why}; what stands there is served until then");
+        Some(Trouble::new(directory, TroubleKind::NotWritable, why))
     });
     troubles.collect()
 }

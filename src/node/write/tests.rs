@@ -130,7 +130,7 @@ fn what_is_no_file_is_refused() {
 
 #[test]
 fn errors_are_sorted_by_what_can_be_done() {
-    let sorted = |kind: ErrorKind| Error::of("cannot write", Path::new("/f"), kind.into());
+    let sorted = |kind: ErrorKind| Error::from_io("cannot write", Path::new("/f"), kind.into());
     let table = [
         (ErrorKind::StorageFull, "no room", false),
         (ErrorKind::QuotaExceeded, "no room", false),

@@ -1,6 +1,7 @@
 //! The handover with nothing to rely on: no good configuration, no secret, no ledger.
 
 use super::*;
+use crate::node::files;
 
 /// A tier with `in_file` that is healthy, docker.io open and quay.io closed.
 const CLOSED: &str = "[[registry]]\nname = \"quay.io\"\ndirect = false\n";

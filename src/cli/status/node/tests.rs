@@ -1,19 +1,21 @@
 //! What is said of a node, and the one that other tests show.
 
 use super::*;
-use crate::node::detect::{Detected, Finding};
+use crate::node::detect::Finding;
 
 /// A k3s agent whose registries.yaml has changed, and Docker Hub's file there.
-pub(in crate::cli) fn found() -> (NodeReport, Option<RegistryFile>) {
-    let mut node = NodeReport::of(&Detected::nothing());
-    node.runtime = "k3s agent".to_owned();
-    node.containerd_version = Some("2.1.5-k3s1".to_owned());
-    node.data_dir = Some("/data".into());
-    node.config_path = vec!["/data/certs.d".into()];
-    node.certs_d = Some("/data/certs.d".into());
-    node.registries_yaml = Some("/etc/rancher/k3s/registries.yaml".into());
-    node.embedded_registry = true;
-    node.restart_pending = Some("registries.yaml has changed".to_owned());
+pub(in crate::cli) fn found() -> (Detected, Option<RegistryFile>) {
+    let node = Detected {
+        runtime: Found::K3sAgent,
+        containerd_version: Some("2.1.5-k3s1".to_owned()),
+        data_dir: Some("/data".into()),
+        config_path: vec!["/data/certs.d".into()],
+        certs_d: Some("/data/certs.d".into()),
+        registries_yaml: Some("/etc/rancher/k3s/registries.yaml".into()),
+        embedded_registry: true,
+        restart_pending: Some("registries.yaml has changed".to_owned()),
+        ..Detected::default()
+    };
     let host = |url: &str, who, tier: Option<&str>, server| FileHost {
         url: url.to_owned(),
         who,

@@ -1,23 +1,19 @@
 //! How a config.toml comes to name one directory: as a change of its text, which a person or a program can carry out.
 
-use super::{Registries, V2, line_of, name, names, read};
+use super::{Registries, V2, name, names, read};
 use crate::node::detect::facts::Text;
-use std::fmt;
+use crate::node::marks::line_of;
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, Item};
 
 /// One change of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::node::detect) struct Remedy {
-    /// Which file.
     pub(in crate::node::detect) file: PathBuf,
-    /// What the whole of it is afterwards.
     pub(in crate::node::detect) text: String,
     /// What a person does; lines are counted from 1.
-    advice: String,
+    pub(in crate::node::detect) advice: String,
 }
-
-// === impl Registries ===
 
 impl Registries {
     /// The change after which containerd reads `wanted` alone; `None`: the text is none of the usual ones, and only a
@@ -99,12 +95,4 @@ fn put(text: &str, at: usize, lines: &str) -> String {
         false => "\n",
     };
     format!("{before}{end}{lines}\n{after}")
-}
-
-// === impl Remedy ===
-
-impl fmt::Display for Remedy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.advice)
-    }
 }

@@ -150,7 +150,7 @@ fn dumped(text: &str) -> String {
 fn installed() -> (u32, u32) {
     let output = Command::new("containerd").arg("--version").output();
     let said = String::from_utf8(output.unwrap().stdout).unwrap();
-    let version = crate::node::detect::containerd::version(&said).unwrap();
+    let version = crate::node::detect::machine::printed_version(&said).unwrap();
     crate::node::detect::containerd::major_minor(&version).unwrap()
 }
 
@@ -209,9 +209,9 @@ fn the_installed_containerd_reads_the_directory_after_what_is_advised() {
         let remedy = found
             .remedy(&texts, Path::new("/x"), version, wanted)
             .unwrap();
-        let said = remedy.to_string();
+        let said = &remedy.advice;
         assert!(said.starts_with(expected), "{said}\n{before}");
-        for after in [carried_out(&said, before), remedy.text.clone()] {
+        for after in [carried_out(said, before), remedy.text.clone()] {
             assert_eq!(dumped(&after), "/etc/containerd/certs.d", "{said}\n{after}");
         }
         // The rest of the file is as it was.
@@ -232,12 +232,12 @@ fn the_installed_containerd_reads_the_directory_after_what_is_advised() {
             wanted,
         )
         .unwrap();
-    let said = remedy.to_string();
+    let said = &remedy.advice;
     assert!(
         said.starts_with("write /etc/containerd/config.toml:\n"),
         "{said}"
     );
-    assert_eq!(dumped(&carried_out(&said, "")), "/etc/containerd/certs.d");
+    assert_eq!(dumped(&carried_out(said, "")), "/etc/containerd/certs.d");
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn a_file_of_format_3_gets_the_table_of_format_3() {
         .remedy(&texts, Path::new("/x"), version, Path::new("/d"))
         .unwrap();
     assert_eq!(
-        remedy.to_string(),
+        remedy.advice,
         format!("write at the end of /c:\n{V3_TABLE}\n  config_path = \"/d\"")
     );
     assert_eq!(roots(&[&remedy.text], version), ["/d"]);

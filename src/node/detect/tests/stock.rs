@@ -178,7 +178,7 @@ fn what_containerd_says_of_itself_wins_over_times() {
     let certs_d = tree.path("etc/containerd/certs.d");
     let at = |milliseconds: u64, says: Option<Running>| {
         let mut facts = tree.facts();
-        let config = facts.containerd_config.as_mut().unwrap();
+        let config = facts.containerd_config.first_mut().unwrap();
         config.modified = Duration::from_millis(milliseconds);
         facts.running_containerd = says;
         let found = detect(&facts, &tree.node, None);

@@ -68,8 +68,14 @@ fn edits_of_the_user_survive_a_change_and_the_restore() {
         node.preview().plan.is_empty(),
         "an edit of the user's is no drift"
     );
-    node.tiers.whole.insert("core".into());
     node.apply();
+    node.tiers.whole.insert("core".into());
+    assert!(
+        node.apply().plan.drifted.is_empty(),
+        "it stood as it should"
+    );
+    node.write(&path, &edited);
+    assert_eq!(node.apply().plan.drifted, BTreeSet::from([path.clone()]));
     let text = node.read(&path).unwrap();
     assert!(
         text.contains("b.example") && text.contains("mine too") && text.contains(CORE),

@@ -249,11 +249,9 @@ fn what_k3s_made_of_our_line_goes_with_us() {
         node.apply();
         if !is_known {
             // Listed since.
-            node.write(&node.path("state/ledger.json"), &{
-                let mut ledger = node.store.load().unwrap();
-                ledger.files.remove(&node.hosts("docker.io"));
-                serde_json::to_string(&ledger).unwrap()
-            });
+            let mut ledger = node.store.load().unwrap();
+            ledger.files.remove(&node.hosts("docker.io"));
+            node.store.save(&ledger).unwrap();
         }
         generate(&node, 2, &[("docker.io", &with_agent)]);
         if is_lost {

@@ -22,13 +22,13 @@ fn applied() -> (Node, Files) {
     node.write(&node.path(REGISTRIES), YAML);
     let before = node.everything();
     node.apply();
-    let marked = Places::of(&node.machine, &node.config.node).marked(&mut Ledger::default());
+    let marked = Places::find(&node.machine, &node.config.node).marked(&mut Ledger::default());
     assert!(marked.len() > 9, "{marked:?}");
     (node, before)
 }
 
 fn released(node: &Node, store: &Store) -> Released {
-    let places = Places::of(&node.machine, &node.config.node);
+    let places = Places::find(&node.machine, &node.config.node);
     let released = release(store, &places, LOCK).unwrap();
     assert!(released.marked.is_empty(), "{:?}", released.marked);
     for done in &released.done {
@@ -89,7 +89,7 @@ fn a_file_of_two_names_is_changed_once() {
         fs::create_dir_all(node.path("etc/containerd")).unwrap();
         let other = node.path("etc/containerd/certs.d");
         std::os::unix::fs::symlink(node.path(CERTS_D), &other).unwrap();
-        let marked = Places::of(&node.machine, &node.config.node).marked(&mut Ledger::default());
+        let marked = Places::find(&node.machine, &node.config.node).marked(&mut Ledger::default());
         assert!(marked.contains_key(&other.join("docker.io/hosts.toml")));
     };
     let (node, _) = applied();
@@ -104,4 +104,22 @@ fn a_file_of_two_names_is_changed_once() {
     fs::remove_dir_all(node.path("state")).unwrap();
     node.hand_over();
     released(&node, &node.store);
+}
+
+/// A change of the source writes the copy; whose the directory is, is known afterwards.
+#[test]
+fn a_copy_follows_its_source_after_the_ledger_was_lost() {
+    let node = Node::new();
+    let source = node.hosts("_default");
+    node.write(&source, "[host.\"https://b.example\"]\n");
+    let before = node.everything();
+    node.write(&source, "[host.\"https://a.example\"]\n");
+    node.apply();
+    fs::remove_dir_all(node.path("state")).unwrap();
+    node.write(&source, "[host.\"https://b.example\"]\n");
+    node.apply();
+    let copy = node.read(&node.hosts("quay.io")).unwrap();
+    assert!(copy.contains("https://b.example"), "{copy}");
+    node.restore();
+    assert_eq!(node.everything(), before);
 }
