@@ -21,19 +21,21 @@ pub(crate) struct FetchKey {
     pub(crate) trust: Trust,
 }
 
+/// What a HEAD tells of a manifest: complete, as containerd needs it.
+#[derive(Clone, Debug)]
+pub(crate) struct ManifestHead {
+    pub(crate) digest: Digest,
+    pub(crate) media_type: String,
+    pub(crate) length: u64,
+}
+
 /// A good answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Served {
     /// All of it.
     Whole(Arc<Manifest>, RequestOutcome),
-    /// A HEAD.
-    Head {
-        digest: Digest,
-        media_type: String,
-        length: u64,
-        endpoint: EndpointId,
-        outcome: RequestOutcome,
-    },
+    /// A HEAD, and who told it.
+    Head(ManifestHead, EndpointId, RequestOutcome),
     /// From disk.
     Stale(StaleManifest),
 }

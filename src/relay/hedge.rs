@@ -25,18 +25,22 @@ const RECENT: Duration = Duration::from_secs(600);
 /// A request earns this part of a hedge, in hundredths: at most one request in ten is hedged.
 const EARNED: u32 = 10;
 
+/// One hedge.
+const HEDGE: u32 = 100;
+
 /// Hedges that may be saved up, in hundredths.
-const BURST: u32 = 300;
+const BURST: u32 = 3 * HEDGE;
 
 /// What all searches share of it. Its lock is held for single look-ups.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Hedging(Mutex<Known>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
     first_bytes: HashMap<SourceId, FirstBytes>,
-    /// Untrusted clients have one of their own.
-    budgets: [Budget; 2],
+    /// Hedges that may be sent, in hundredths; untrusted clients have their own. What a node asks first after its start may be what
+    /// is slow.
+    budgets: [u32; 2],
 }
 
 /// How long a percentile is good: sorting for every request would cost each of them more than it tells.
@@ -50,28 +54,37 @@ struct FirstBytes {
     percentile: Option<(Instant, Option<Duration>)>,
 }
 
-/// A bucket of hedges that requests fill. It starts full: what a node asks first after its start may be what is slow.
-#[derive(Clone, Copy, Debug)]
-struct Budget {
-    hundredths: u32,
-}
-
 // === impl Hedging ===
+
+impl Default for Hedging {
+    fn default() -> Self {
+        Self(Mutex::new(Known {
+            first_bytes: HashMap::default(),
+            budgets: [BURST; 2],
+        }))
+    }
+}
 
 impl Hedging {
     /// A manifest is searched for.
     pub(crate) fn requested(&self, trust: Trust) {
-        self.with(|known| known.budget(trust).earn());
+        self.with(|known| {
+            let budget = known.budget(trust);
+            *budget = budget.saturating_add(EARNED).min(BURST);
+        });
     }
 
-    /// Whether one more hedge may be sent; if so, it is paid for.
-    pub(crate) fn pay(&self, trust: Trust) -> bool {
-        self.with(|known| known.budget(trust).pay())
+    /// Whether one more hedge may be sent.
+    pub(crate) fn may_send(&self, trust: Trust) -> bool {
+        self.with(|known| *known.budget(trust) >= HEDGE)
     }
 
-    /// There was nobody for the hedge.
-    pub(crate) fn give_back(&self, trust: Trust) {
-        self.with(|known| known.budget(trust).give_back());
+    /// One was sent.
+    pub(crate) fn sent(&self, trust: Trust) {
+        self.with(|known| {
+            let budget = known.budget(trust);
+            *budget = budget.saturating_sub(HEDGE);
+        });
     }
 
     /// A source answered a request for a manifest.
@@ -100,7 +113,7 @@ impl Hedging {
 // === impl Known ===
 
 impl Known {
-    fn budget(&mut self, trust: Trust) -> &mut Budget {
+    fn budget(&mut self, trust: Trust) -> &mut u32 {
         let [trusted, untrusted] = &mut self.budgets;
         match trust {
             Trust::Trusted => trusted,
@@ -158,32 +171,6 @@ impl FirstBytes {
             .div_ceil(100)
             .saturating_sub(1);
         times.get(at).copied()
-    }
-}
-
-// === impl Budget ===
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { hundredths: BURST }
-    }
-}
-
-impl Budget {
-    fn earn(&mut self) {
-        self.hundredths = self.hundredths.saturating_add(EARNED).min(BURST);
-    }
-
-    fn give_back(&mut self) {
-        self.hundredths = self.hundredths.saturating_add(100).min(BURST);
-    }
-
-    fn pay(&mut self) -> bool {
-        let rest = self.hundredths.checked_sub(100);
-        if let Some(rest) = rest {
-            self.hundredths = rest;
-        }
-        rest.is_some()
     }
 }
 

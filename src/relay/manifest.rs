@@ -18,12 +18,11 @@ use crate::relay::request::PullRequest;
 use crate::relay::response::{Answered, Full, SERVED_BY, head_of, header_value, served_by};
 use crate::route::Route;
 use crate::telemetry::{EventName, RequestOutcome, StateChange, human_duration};
-use ahead::Asking;
+use ahead::ManifestFetch;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// The kinds of manifest that the client takes; sources are asked for these, in words of our own.
@@ -43,21 +42,21 @@ pub(crate) async fn answer(
 ) -> Answered {
     let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
     let kinds = kinds_of(request);
-    let wish = Arc::new(FetchKey {
+    let key = Arc::new(FetchKey {
         image: Image::new(registry, repository, reference, kinds),
         kinds,
         head: request.head,
         confirms_denial: request.head && request.shows_denials,
         trust: request.trust,
     });
-    let asking = Asking {
+    let fetch = ManifestFetch {
         parts: parts.clone(),
         rules: rules.clone(),
         route,
-        wish: wish.clone(),
+        key: key.clone(),
         request_id: record.request_id(),
     };
-    let kept = parts.memories.manifests.get(&wish.image, Instant::now());
+    let kept = parts.memories.manifests.get(&key.image, Instant::now());
     if let Some(kept) = kept {
         let outcome = if kept.direct {
             RequestOutcome::Direct
@@ -65,14 +64,14 @@ pub(crate) async fn answer(
             RequestOutcome::Served
         };
         record.served_by_spelled(&kept.endpoint, kept.spelled.address.clone());
-        asking.has_size(&kept);
+        fetch.has_size(&kept);
         return respond(Content::from(&*kept), request, outcome, record);
     }
-    let fetched = if asking.is_by_tag_of_a_harbor() {
+    let fetched = if fetch.is_by_tag_of_a_harbor() {
         // Boxed, so that containerd's own requests stay small.
-        Box::pin(asking.search_by_head()).await
+        Box::pin(fetch.search_by_head()).await
     } else {
-        asking.search().await
+        fetch.search().await
     };
     record.searched(&fetched.log);
     match &fetched.result {
@@ -81,25 +80,19 @@ pub(crate) async fn answer(
             record.served_by_spelled(&manifest.endpoint, address);
             respond(Content::from(&**manifest), request, *outcome, record)
         }
-        Ok(Served::Head {
-            digest,
-            media_type,
-            length,
-            endpoint,
-            outcome,
-        }) => {
-            asking.fetch_ahead(digest, endpoint);
+        Ok(Served::Head(head, endpoint, outcome)) => {
+            fetch.fetch_ahead(&head.digest, endpoint);
             record.served_by(endpoint);
             record.answers(200, *outcome, Instant::now());
             head_of(StatusCode::OK, &record)
-                .with(CONTENT_TYPE, header_value(media_type))
-                .with(CONTENT_LENGTH, *length)
-                .with(CONTENT_DIGEST, header_value(digest.as_str()))
+                .with(CONTENT_TYPE, header_value(&head.media_type))
+                .with(CONTENT_LENGTH, head.length)
+                .with(CONTENT_DIGEST, header_value(head.digest.as_str()))
                 .with(SERVED_BY, served_by(endpoint))
                 .and(Full::empty(record))
         }
         Ok(Served::Stale(manifest)) => {
-            say_stale(parts, &wish, manifest, &fetched.log);
+            say_stale(parts, &key, manifest, &fetched.log);
             respond(
                 Content::from(manifest),
                 request,
@@ -108,11 +101,11 @@ pub(crate) async fn answer(
             )
         }
         Err(nothing) => {
-            let what = (&*wish.image.to_string(), ErrorCode::ManifestUnknown);
+            let what = (&*key.image.to_string(), ErrorCode::ManifestUnknown);
             not_served(
                 (nothing, &fetched.log),
                 what,
-                (parts, &asking.route),
+                (parts, &fetch.route),
                 request,
                 record,
             )
@@ -121,10 +114,10 @@ pub(crate) async fn answer(
 }
 
 /// Counts an answer from disk, and says it once per image and minute.
-fn say_stale(parts: &Context, wish: &FetchKey, manifest: &StaleManifest, log: &AttemptLog) {
+fn say_stale(parts: &Context, key: &FetchKey, manifest: &StaleManifest, log: &AttemptLog) {
     parts.sinks.metrics.stale_served();
-    if parts.stale.is_news(&wish.image, Instant::now()) {
-        let image = &wish.image;
+    if parts.stale.is_news(&key.image, Instant::now()) {
+        let image = &key.image;
         let reason = causes::message("no source could serve it", &log.tried);
         let age = human_duration(manifest.age);
         parts.sinks.journal.event(StateChange {
@@ -142,14 +135,12 @@ struct Content<'a> {
     body: &'a Bytes,
     content_type: HeaderValue,
     content_digest: HeaderValue,
-    from: Origin,
+    /// The header that says where it comes from.
+    origin: (HeaderName, HeaderValue),
 }
 
-enum Origin {
-    /// An endpoint, as a header says it.
-    Endpoint(HeaderValue),
-    Disk(Duration),
-}
+/// How old an answer from disk is, in seconds.
+const STALE: HeaderName = HeaderName::from_static("x-harbor-pilot-stale");
 
 impl<'a> From<&'a Manifest> for Content<'a> {
     fn from(manifest: &'a Manifest) -> Self {
@@ -158,7 +149,7 @@ impl<'a> From<&'a Manifest> for Content<'a> {
             body: &manifest.body,
             content_type: spelled.content_type.clone(),
             content_digest: spelled.content_digest.clone(),
-            from: Origin::Endpoint(spelled.served_by.clone()),
+            origin: (SERVED_BY, spelled.served_by.clone()),
         }
     }
 }
@@ -169,7 +160,7 @@ impl<'a> From<&'a StaleManifest> for Content<'a> {
             body: &manifest.body,
             content_type: header_value(&manifest.media_type),
             content_digest: header_value(manifest.digest.as_str()),
-            from: Origin::Disk(manifest.age),
+            origin: (STALE, manifest.age.as_secs().into()),
         }
     }
 }
@@ -182,14 +173,11 @@ fn respond(
     outcome: RequestOutcome,
     mut record: RequestRecord,
 ) -> Answered {
-    const STALE: HeaderName = HeaderName::from_static("x-harbor-pilot-stale");
+    let (name, value) = content.origin;
     let mut head = head_of(StatusCode::OK, &record)
         .with(CONTENT_TYPE, content.content_type)
-        .with(CONTENT_DIGEST, content.content_digest);
-    match content.from {
-        Origin::Endpoint(endpoint) => head.set(SERVED_BY, endpoint),
-        Origin::Disk(age) => head.set(STALE, age.as_secs()),
-    }
+        .with(CONTENT_DIGEST, content.content_digest)
+        .with(name, value);
     let total = content.body.len() as u64;
     let part = request.range().and_then(|range| range.within(total));
     let mut body = content.body.clone();

@@ -6,7 +6,7 @@ mod image;
 mod tags;
 mod unproven;
 
-pub(crate) use image::{Image, Named};
+pub(crate) use image::Image;
 pub(crate) use tags::{Answered, Refuted};
 pub(crate) use unproven::{Pulled, Unproven};
 

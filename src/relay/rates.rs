@@ -2,10 +2,9 @@
 //! others (design P6). Bytes that came without any waiting are not counted: where the client is the slow side they say
 //! nothing of the source.
 
+use crate::cache::{Bounds, SharedTtlMap, Trust};
 use crate::topology::EndpointId;
-use foldhash::HashMap;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -30,9 +29,9 @@ pub(crate) struct Rate {
     pub(crate) bytes: u64,
 }
 
-/// All addresses that gave something. The lock is held for single look-ups.
-#[derive(Debug, Default)]
-pub(crate) struct Rates(Mutex<HashMap<EndpointId, Given>>);
+/// All addresses that gave something.
+#[derive(Debug)]
+pub(crate) struct Rates(SharedTtlMap<EndpointId, Given>);
 
 /// What one address gave, oldest first.
 type Given = VecDeque<(Instant, Rate)>;
@@ -62,37 +61,40 @@ impl Rate {
 
 // === impl Rates ===
 
+impl Default for Rates {
+    fn default() -> Self {
+        Self(SharedTtlMap::new(Bounds::entries(REMEMBERED, ADDRESSES)))
+    }
+}
+
 impl Rates {
     /// An address gave something.
     pub(crate) fn gave(&self, endpoint: &EndpointId, rate: Rate, now: Instant) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= ADDRESSES && !all.contains_key(endpoint) {
-            let last = |given: &Given| given.back().map(|(began, _)| *began);
-            let oldest = all.iter().min_by_key(|(_, given)| last(given));
-            if let Some(oldest) = oldest.map(|(endpoint, _)| endpoint.clone()) {
-                all.remove(&oldest);
+        self.0.change(|all| {
+            let mut given = all.remove(endpoint).unwrap_or_default();
+            given.retain(|(began, _)| is_of_late(*began, now));
+            match given.back_mut() {
+                Some((began, slice)) if now.saturating_duration_since(*began) < SLICE => {
+                    slice.add(rate.waited, rate.bytes);
+                }
+                _ => given.push_back((now, rate)),
             }
-        }
-        let given = all.entry(endpoint.clone()).or_default();
-        given.retain(|(began, _)| is_of_late(*began, now));
-        match given.back_mut() {
-            Some((began, slice)) if now.saturating_duration_since(*began) < SLICE => {
-                slice.add(rate.waited, rate.bytes);
-            }
-            _ => given.push_back((now, rate)),
-        }
+            // Only who serves bodies is here, whoever pulled them.
+            all.put(endpoint.clone(), given, Trust::Trusted, now);
+        });
     }
 
     /// The median of what the others gave, in bytes per second; of two in the middle the slower one. `None`: nobody else
     /// gave enough.
     pub(crate) fn of_others(&self, endpoint: &EndpointId, now: Instant) -> Option<u64> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let others = all.iter().filter(|(other, _)| *other != endpoint);
-        let mut rates: Vec<u64> = others
-            .map(|(_, given)| of_late(given, now))
-            .filter(|rate| rate.bytes >= ENOUGH)
-            .map(Rate::bytes_per_second)
-            .collect();
+        let mut rates: Vec<u64> = self.0.read(|all| {
+            let others = all.iter().filter(|(other, ..)| *other != endpoint);
+            others
+                .map(|(_, given, _)| of_late(given, now))
+                .filter(|rate| rate.bytes >= ENOUGH)
+                .map(Rate::bytes_per_second)
+                .collect()
+        });
         rates.sort_unstable();
         rates.get(rates.len().saturating_sub(1) / 2).copied()
     }
@@ -173,12 +175,12 @@ mod tests {
             rates.gave(&endpoint, rate(1, MIB), Instant::now());
             tokio::time::advance(Duration::from_millis(1)).await;
         }
-        assert_eq!(rates.0.lock().unwrap().len(), ADDRESSES);
+        assert_eq!(rates.0.read(|all| all.len()), ADDRESSES);
         for _ in 0..10_000 {
             rates.gave(&of(1), rate(1, MIB), Instant::now());
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        let slices = rates.0.lock().unwrap()[&of(1)].len();
+        let slices = rates.0.get(&of(1), Instant::now()).unwrap().len();
         assert!(slices <= 11, "{slices}");
     }
 

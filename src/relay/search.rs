@@ -22,7 +22,7 @@ use super::timing::{AttemptId, End, Machine, Order, Role, Timing, Want};
 use crate::lifecycle::contained;
 use crate::relay::context::Context;
 use crate::route::Route;
-use crate::topology::{EndpointId, Failure, InFlight, SourceId};
+use crate::topology::{EndpointId, Failure, InFlight};
 use crate::upstream;
 use futures_util::FutureExt as _;
 use reports::{rejected, report_success};
@@ -161,21 +161,16 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
 
     fn start(&mut self, want: Want, now: Instant) {
         let (hedging, trust) = (&self.parts.hedging, self.spec.trust());
-        if want == Want::Tier && !hedging.pay(trust) {
+        if want == Want::Tier && !hedging.may_send(trust) {
             return self.machine.none_left(want);
         }
         let pick = self.candidates.pick(&self.parts, want, now);
-        if want == Want::Tier && !matches!(pick, Pick::Candidate(_)) {
-            self.parts.hedging.give_back(trust);
-        }
         let more = self.candidates.more(&self.parts, now);
         match pick {
             Pick::Nobody => self.machine.none_left(want),
             Pick::Unresolved(leg) => {
-                let role = match self.route.legs.get(leg).map(|leg| &leg.source) {
-                    Some(SourceId::Tier(_)) => Role::Tier,
-                    _ => Role::Upstream,
-                };
+                let source = self.route.legs.get(leg).map(|leg| &leg.source);
+                let role = source.map_or(Role::Upstream, Role::of);
                 let attempt = self.machine.started(role, false, more, now);
                 let resolved = self.candidates.resolved(&self.network, &self.parts, leg);
                 self.push(None, leg, None);
@@ -185,11 +180,10 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                 });
             }
             Pick::Candidate(candidate) => {
-                let role = if candidate.is_upstream() {
-                    Role::Upstream
-                } else {
-                    Role::Tier
-                };
+                if want == Want::Tier {
+                    hedging.sent(trust);
+                }
+                let role = Role::of(&candidate.endpoint.source);
                 let idle = self.network.idle(&candidate.endpoint);
                 let attempt = self.machine.started(role, idle.is_some(), more, now);
                 let connecting = idle.is_none().then(|| self.connect(&candidate));
@@ -315,7 +309,10 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             .metrics
             .attempt(candidate.endpoint.source.label(), "ok");
         report_success(&self.parts, &candidate, took, String::new());
-        self.time(&candidate, took, now);
+        if let (true, Some(took)) = (self.spec.is_hedged(), took) {
+            let hedging = &self.parts.hedging;
+            hedging.answered(&candidate.endpoint.source, took, now);
+        }
         self.watch_the_late(Some(attempt), now);
         self.tiers_were_silent(&candidate.endpoint.source);
         candidate.gauges.serves(now);

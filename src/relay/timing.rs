@@ -20,7 +20,7 @@ mod terms;
 pub(crate) use terms::{AttemptId, End, Late, Order, Role, Step, Timing, Want};
 
 use crate::lifecycle::deadline;
-use terms::{Hedge, Life, Phase};
+use terms::{Due, Hedge, Life, Phase};
 use tokio::time::Instant;
 
 /// The machine of one search.
@@ -78,8 +78,8 @@ impl Machine {
                 Order::End(End::Final)
             };
         }
-        let order = self.times_out(now).or_else(|| self.check_liveness(now));
-        if let Some(order) = order.or_else(|| self.escalate(now)) {
+        let due = self.agenda().find(|(at, _)| now >= *at);
+        if let Some(order) = due.and_then(|(_, due)| self.carry_out(due, now)) {
             return order;
         }
         if !self.is_any_active() {
@@ -91,15 +91,53 @@ impl Machine {
                 self.ask(attempt, now);
                 return Order::Send(attempt);
             }
-            if self.more && !self.hedge_connects() && self.races_at().is_none_or(|at| now >= at) {
-                self.let_all_race();
-                return Order::Start(Want::Next);
-            }
+        }
+        let races_at = self.races_at();
+        if races_at.is_some_and(|at| now >= at) {
+            self.let_all_race();
+            return Order::Start(Want::Next);
         }
         if self.attempts.iter().all(|phase| *phase == Phase::Over) && !self.more {
             return Order::End(End::Exhausted);
         }
-        Order::WaitUntil(self.next_deadline())
+        let agenda = self.agenda().map(|(at, _)| at).chain(races_at);
+        Order::WaitUntil(agenda.fold(self.ends_at(), Instant::min))
+    }
+
+    /// What comes with time alone, and when; of what is due at once the first counts. Who is asked is only given up while somebody
+    /// else is left.
+    fn agenda(&self) -> impl Iterator<Item = (Instant, Due)> {
+        let asked = self.attempts.iter().enumerate();
+        let asked = asked.filter(|_| self.can_leave());
+        let asked = asked.filter_map(|(attempt, phase)| phase.due(attempt, &self.timing));
+        asked.chain(self.steps())
+    }
+
+    fn carry_out(&mut self, due: Due, now: Instant) -> Option<Order> {
+        match due {
+            Due::Step(step) => self.escalate(step),
+            Due::CheckLiveness(attempt) => {
+                if let Some(Phase::Asking { life, .. }) = self.attempts.get_mut(attempt) {
+                    *life = Life::Checking { since: now };
+                }
+                Some(Order::CheckLiveness(attempt))
+            }
+            Due::TimeOut(attempt, late) => {
+                if let Some(Phase::Asking {
+                    superseded,
+                    timed_out,
+                    ..
+                }) = self.attempts.get_mut(attempt)
+                {
+                    (*superseded, *timed_out) = (true, true);
+                }
+                if self.joined {
+                    // Who follows the one that is left does not wait for upstream.
+                    self.supersede_active();
+                }
+                Some(Order::TimedOut { attempt, late })
+            }
+        }
     }
 
     /// A candidate was taken. `connected`: over an idle connection, there is nothing to wait for. `more`: others
@@ -209,29 +247,6 @@ impl Machine {
         }
     }
 
-    /// A kept connection has been silent for the race delay: is anybody there? Asked only where somebody else is left.
-    fn check_liveness(&mut self, now: Instant) -> Option<Order> {
-        if !self.can_leave() {
-            return None;
-        }
-        let delay = self.timing.connect_race;
-        for (attempt, phase) in self.attempts.iter_mut().enumerate() {
-            if let Phase::Asking {
-                since,
-                life,
-                timed_out: false,
-                ..
-            } = phase
-                && *life == Life::Assumed
-                && now >= deadline(*since, delay)
-            {
-                *life = Life::Checking { since: now };
-                return Some(Order::CheckLiveness(attempt));
-            }
-        }
-        None
-    }
-
     fn any_asking(&self) -> bool {
         self.attempts
             .iter()
@@ -246,8 +261,12 @@ impl Machine {
         }
     }
 
-    /// When the next candidate joins the race of connects; `None`: nobody is connecting that was not raced.
+    /// When the next candidate joins the race of connects; at once where nobody is connecting that was not raced. `None`: one is
+    /// active, or nobody is left.
     fn races_at(&self) -> Option<Instant> {
+        if !self.more || self.is_any_active() || self.hedge_connects() {
+            return None;
+        }
         let unraced = self.attempts.iter().filter_map(|phase| match phase {
             Phase::Connecting {
                 since,
@@ -255,47 +274,7 @@ impl Machine {
             } => Some(deadline(*since, self.timing.connect_race)),
             _ => None,
         });
-        unraced.max()
-    }
-
-    /// Says of the first attempt that is late that it is, while another candidate remains. That is said once.
-    fn times_out(&mut self, now: Instant) -> Option<Order> {
-        if !self.can_leave() {
-            return None;
-        }
-        let timing = self.timing;
-        for (attempt, phase) in self.attempts.iter_mut().enumerate() {
-            if let Some((at, late)) = phase.late_at(&timing)
-                && now >= at
-                && let Phase::Asking {
-                    superseded,
-                    timed_out,
-                    ..
-                } = phase
-            {
-                (*superseded, *timed_out) = (true, true);
-                if self.joined {
-                    // Who follows the one that is left does not wait for upstream.
-                    self.supersede_active();
-                }
-                return Some(Order::TimedOut { attempt, late });
-            }
-        }
-        None
-    }
-
-    fn next_deadline(&self) -> Instant {
-        let may_race = self.more && !self.is_any_active() && !self.hedge_connects();
-        let race = self.races_at().filter(|_| may_race);
-        let asked = self.attempts.iter().filter(|_| self.can_leave());
-        let late = asked
-            .clone()
-            .filter_map(|phase| Some(phase.late_at(&self.timing)?.0));
-        let liveness = asked.filter_map(|phase| phase.liveness_at(&self.timing));
-        let once = [race, self.escalates_at()].into_iter().flatten();
-        once.chain(late)
-            .chain(liveness)
-            .fold(self.ends_at(), Instant::min)
+        unraced.max().or(Some(self.began))
     }
 
     fn can_leave(&self) -> bool {

@@ -1,13 +1,12 @@
 //! As containerd asks a Harbor (harbor-facts 13.1): HEAD by tag, then GET by digest where the HEAD was answered. Anything else
 //! leaves what Harbor stores without its tag, and then it cannot serve it while its upstream is out.
 
-use super::fetch::{fetch, is_anonymous};
 use crate::config::TierKind;
 use crate::lifecycle::{self, deadline};
 use crate::oci::Digest;
 use crate::relay::causes::Tried;
 use crate::relay::context::{Context, Rules};
-use crate::relay::fetched::{FetchKey, Served};
+use crate::relay::fetched::{FetchKey, ManifestHead, Served};
 use crate::relay::memory::{Image, Manifest};
 use crate::relay::outcome::{AttemptLog, Ended, NotFound};
 use crate::relay::rules::{Cause, FinalAnswer};
@@ -23,11 +22,11 @@ const KEPT: Duration = Duration::from_secs(600);
 
 /// What a request for a manifest is made of.
 #[derive(Clone)]
-pub(super) struct Asking {
+pub(super) struct ManifestFetch {
     pub(super) parts: Arc<Context>,
     pub(super) rules: Arc<Rules>,
     pub(super) route: Arc<Route>,
-    pub(super) wish: Arc<FetchKey>,
+    pub(super) key: Arc<FetchKey>,
     /// The number that goes upstream is that of the first who asks.
     pub(super) request_id: Arc<str>,
 }
@@ -36,12 +35,12 @@ fn ended(result: Result<Served, NotFound>, log: AttemptLog) -> Arc<Ended<Served>
     Arc::new(Ended { result, log })
 }
 
-// === impl Asking ===
+// === impl ManifestFetch ===
 
-impl Asking {
+impl ManifestFetch {
     /// Whether a tag's whole is asked for, and a Harbor may be asked for it.
     pub(super) fn is_by_tag_of_a_harbor(&self) -> bool {
-        if self.wish.head || self.wish.image.reference.digest().is_some() {
+        if self.key.head || self.key.image.reference.digest().is_some() {
             return false;
         }
         let mut harbors = self.rules.config.tiers.iter();
@@ -52,27 +51,18 @@ impl Asking {
         })
     }
 
-    /// The same client's other wish.
-    fn for_wish(&self, wish: FetchKey) -> Self {
+    /// The same client's other request.
+    fn for_key(&self, key: FetchKey) -> Self {
         Self {
-            wish: Arc::new(wish),
+            key: Arc::new(key),
             ..self.clone()
         }
     }
 
     /// One search for all who ask for the same.
     pub(super) async fn search(&self) -> Arc<Ended<Served>> {
-        let it = self.clone();
-        let search = || {
-            fetch(
-                it.parts.clone(),
-                it.rules.clone(),
-                it.route.clone(),
-                it.wish.clone(),
-                it.request_id.clone(),
-            )
-        };
-        let key = (self.rules.generation, self.wish.clone());
+        let search = || self.clone().fetch();
+        let key = (self.rules.generation, self.key.clone());
         let fetched = match self.parts.flights.join(key, search).await {
             Ok(fetched) => fetched,
             Err(panicked) => Arc::new(Ended::broken(&panicked)),
@@ -80,8 +70,8 @@ impl Asking {
         match &fetched.result {
             Ok(Served::Whole(manifest, _)) => self.has_size(manifest),
             // To who takes some kinds only a registry may say that it has none of them.
-            Err(_) if self.wish.kinds.are_all() && fetched.is_nowhere() => {
-                let content = (&self.wish.image, self.wish.trust);
+            Err(_) if self.key.kinds.are_all() && fetched.is_nowhere() => {
+                let content = (&self.key.image, self.key.trust);
                 self.parts.is_nowhere(content);
             }
             _ => {}
@@ -91,29 +81,24 @@ impl Asking {
 
     /// Content is there: whoever named it with another size was wrong.
     pub(super) fn has_size(&self, manifest: &Manifest) {
-        let content = (&self.wish.image, self.wish.trust);
+        let content = (&self.key.image, self.key.trust);
         self.parts.has_size(content, manifest.body.len() as u64);
     }
 
     /// A tag's whole: HEAD by tag, then GET by digest. Where nobody has what the HEAD named, GET by tag.
     pub(super) async fn search_by_head(&self) -> Arc<Ended<Served>> {
-        let headed = self.for_wish(FetchKey {
+        let headed = self.for_key(FetchKey {
             head: true,
-            ..FetchKey::clone(&self.wish)
+            ..FetchKey::clone(&self.key)
         });
         let (began, headed) = (Instant::now(), headed.search().await);
-        let Ok(Served::Head {
-            digest,
-            outcome,
-            endpoint,
-            ..
-        }) = &headed.result
+        let Ok(Served::Head(ManifestHead { digest, .. }, endpoint, outcome)) = &headed.result
         else {
             return headed;
         };
-        let whole = self.for_wish(self.wish.of_digest(digest));
+        let whole = self.for_key(self.key.of_digest(digest));
         let (memories, now) = (&self.parts.memories, Instant::now());
-        if let Some(kept) = memories.manifests.get(&whole.wish.image, now) {
+        if let Some(kept) = memories.manifests.get(&whole.key.image, now) {
             whole.has_size(&kept);
             // Whoever told the digest has answered for the tag.
             let served = Served::Whole(Arc::new(kept.told_by(endpoint)), *outcome);
@@ -121,7 +106,7 @@ impl Asking {
         }
         if matches!(endpoint.source, SourceId::Upstream(_)) {
             // The tiers have had their turn with the HEAD.
-            let (content, trust) = (whole.wish.image.clone(), self.wish.trust);
+            let (content, trust) = (whole.key.image.clone(), self.key.trust);
             let headed = &memories.headed;
             headed.put((content, trust), endpoint.clone(), trust, now);
         }
@@ -181,9 +166,9 @@ impl Asking {
             return;
         }
         let limits = self.rules.config.stale;
-        let may_keep = limits.enabled && is_anonymous(&self.parts, &self.route, endpoint);
-        let whole = self.for_wish(self.wish.of_digest(digest));
-        if self.has_passed(&whole.wish.image, may_keep) {
+        let may_keep = limits.enabled && self.is_anonymous(endpoint);
+        let whole = self.for_key(self.key.of_digest(digest));
+        if self.has_passed(&whole.key.image, may_keep) {
             if may_keep {
                 self.keep_name(digest);
             }
@@ -191,10 +176,10 @@ impl Asking {
         }
         let (it, digest) = (self.clone(), digest.clone());
         lifecycle::spawn_detached("manifest ahead", async move {
-            if may_keep && it.parts.stale.holds(&whole.wish.image).await {
-                let (now, trust) = (Instant::now(), whole.wish.trust);
+            if may_keep && it.parts.stale.holds(&whole.key.image).await {
+                let (now, trust) = (Instant::now(), whole.key.trust);
                 let passed = &it.parts.memories.passed;
-                passed.put(whole.wish.image.clone(), Some(now), trust, now);
+                passed.put(whole.key.image.clone(), Some(now), trust, now);
                 it.keep_name(&digest);
                 return;
             }
@@ -203,7 +188,7 @@ impl Asking {
                 .parts
                 .memories
                 .manifests
-                .get(&whole.wish.image, Instant::now());
+                .get(&whole.key.image, Instant::now());
             if let Some(kept) = kept {
                 return it.keep(&kept, &digest);
             }
@@ -226,16 +211,16 @@ impl Asking {
 
     /// What the tag names now: its content is on disk.
     fn keep_name(&self, digest: &Digest) {
-        let of = (&self.wish.image, self.wish.trust);
+        let of = (&self.key.image, self.key.trust);
         let limits = self.rules.config.stale;
         self.parts.stale.keep(of, digest, || None, limits);
     }
 
     /// What the tag names now, with its content.
     fn keep(&self, manifest: &Manifest, digest: &Digest) {
-        if is_anonymous(&self.parts, &self.route, &manifest.endpoint) {
+        if self.is_anonymous(&manifest.endpoint) {
             let whole = || Some((manifest.body.clone(), manifest.media_type.to_string()));
-            let of = (&self.wish.image, self.wish.trust);
+            let of = (&self.key.image, self.key.trust);
             let limits = self.rules.config.stale;
             self.parts.stale.keep(of, digest, whole, limits);
         }

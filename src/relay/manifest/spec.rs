@@ -6,9 +6,10 @@ use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{SourceRequest, SourceResponse};
 use crate::http1::Fields;
-use crate::oci::{Descriptor, Digest, ManifestKinds};
+use crate::oci::{Digest, ManifestKinds};
 use crate::relay::coding::read_whole;
 use crate::relay::context::Context;
+use crate::relay::fetched::{FetchKey, ManifestHead};
 use crate::relay::head;
 use crate::relay::memory::{CONTENT_DIGEST, Claims, Image};
 use crate::relay::outcome::Rejection;
@@ -28,14 +29,9 @@ use tokio::time::Instant;
 /// A manifest by tag or digest.
 pub(crate) struct ManifestSpec {
     pub(super) parts: Arc<Context>,
-    pub(super) image: Image,
-    /// The kinds of manifest that are asked for.
-    pub(super) kinds: ManifestKinds,
-    pub(super) trust: Trust,
-    pub(super) head_is_enough: bool,
+    pub(super) key: Arc<FetchKey>,
     pub(super) policy: HarborPolicy,
     pub(super) request_id: Arc<str>,
-    pub(super) limit: u64,
     /// Whose HEAD told this digest a moment ago.
     pub(super) first: Option<EndpointId>,
 }
@@ -44,18 +40,9 @@ pub(crate) struct ManifestSpec {
 #[derive(Debug)]
 pub(crate) enum Told {
     /// All of it, proved.
-    Whole {
-        body: Bytes,
-        digest: Digest,
-        media_type: String,
-        descriptors: Vec<Descriptor>,
-    },
-    /// A HEAD: complete, as containerd needs it.
-    Head {
-        digest: Digest,
-        media_type: String,
-        length: u64,
-    },
+    Whole(Bytes, Proven),
+    /// A HEAD.
+    Head(ManifestHead),
 }
 
 fn accept(kinds: ManifestKinds) -> HeaderValue {
@@ -71,10 +58,10 @@ impl ManifestSpec {
     /// A Harbor attaches a tag after HEAD by tag and GET by digest alone (harbor-facts 13.1), and Docker Hub counts GETs and not
     /// HEADs (design P6). What other mirrors do is not known: their HEAD cannot be proved.
     fn asks_by_head(&self, kind: SourceKind) -> bool {
-        let is_tag = self.image.reference.digest().is_none();
+        let is_tag = self.key.image.reference.digest().is_none();
         match kind {
-            SourceKind::Upstream => self.head_is_enough,
-            SourceKind::Harbor => self.head_is_enough && is_tag,
+            SourceKind::Upstream => self.key.head,
+            SourceKind::Harbor => self.key.head && is_tag,
             SourceKind::Path | SourceKind::Mirror => false,
         }
     }
@@ -87,7 +74,7 @@ impl ManifestSpec {
 
     /// A HEAD is believed as far as it is complete (containerd-k3s-facts 3.2). With a coding it tells the length of something
     /// else, and clients know a tag's content by SHA-256.
-    fn told_by_head(fields: &Fields, limit: u64) -> Option<Told> {
+    fn told_by_head(fields: &Fields, limit: u64) -> Option<ManifestHead> {
         let coding = fields.text(&CONTENT_ENCODING).unwrap_or("identity");
         let digest: Digest = fields.text(&CONTENT_DIGEST)?.parse().ok()?;
         if !coding.trim().eq_ignore_ascii_case("identity") || !digest.is_sha256() {
@@ -98,7 +85,7 @@ impl ManifestSpec {
         let media_type = fields.text(&CONTENT_TYPE)?.split(';').next()?;
         let media_type = media_type.trim().to_owned();
         let is_manifest = media_type.contains("manifest") || media_type.contains("image.index");
-        is_manifest.then_some(Told::Head {
+        is_manifest.then_some(ManifestHead {
             digest,
             media_type,
             length,
@@ -112,14 +99,14 @@ impl ManifestSpec {
             detail,
             ..
         } = &mut no
-            && self.head_is_enough
-            && self.image.reference.digest().is_none()
+            && self.key.head
+            && self.key.image.reference.digest().is_none()
         {
             let (said, now) = (&self.parts.memories.no_tag, Instant::now());
-            let key = (endpoint.clone(), self.image.clone());
+            let key = (endpoint.clone(), self.key.image.clone());
             match said.get(&key, now) {
                 Some(said) if to_head => *detail = said.to_string(),
-                _ => said.put(key, detail.as_str().into(), self.trust, now),
+                _ => said.put(key, detail.as_str().into(), self.key.trust, now),
             }
         }
         no
@@ -133,26 +120,18 @@ impl ManifestSpec {
     ) -> Result<Told, Rejection> {
         let fields = answer.fields;
         let (body, budget) = (answer.body, &self.parts.budget);
-        let memory = (self.limit, budget, Kind::Manifests);
+        let memory = (self.parts.limits.manifest_bytes, budget, Kind::Manifests);
         let body = read_whole(body, memory, is_encoded, Self::coded).await?;
         let claims = Claims::of(&fields);
         let hard = Outcome::Hard(Failure::Content);
-        match prove(&self.image.reference, &claims, &body) {
-            Ok(Proven {
-                digest,
-                media_type,
-                descriptors,
-            }) => Ok(Told::Whole {
-                body,
-                digest,
-                media_type,
-                descriptors,
-            }),
+        match prove(&self.key.image.reference, &claims, &body) {
+            Ok(proven) => Ok(Told::Whole(body, proven)),
             Err(_) if is_encoded => Err(Self::coded("it fits nothing")),
             Err(Misfit::Wrong(due)) => {
                 let detail = "the manifest does not fit its digest";
-                let what = (&self.image, &due);
-                self.parts.wrong_bytes(endpoint, what, self.trust, detail);
+                let what = (&self.key.image, &due);
+                self.parts
+                    .wrong_bytes(endpoint, what, self.key.trust, detail);
                 Err(Rejection::leave(
                     Scope::Tier,
                     hard,
@@ -189,11 +168,11 @@ impl FetchSpec for ManifestSpec {
         };
         head::request(
             leg,
-            ("/manifests/", self.image.reference.as_str()),
+            ("/manifests/", self.key.image.reference.as_str()),
             method,
-            accept(self.kinds),
+            accept(self.key.kinds),
             None,
-            (&self.request_id, self.trust),
+            (&self.request_id, self.key.trust),
         )
     }
 
@@ -205,7 +184,7 @@ impl FetchSpec for ManifestSpec {
     ) -> Result<Told, Rejection> {
         let mut seen = head::of(&answer);
         // Where a digest was asked for it decides, not what the source says of the body.
-        seen.html &= self.image.reference.digest().is_none() || seen.status != 200;
+        seen.html &= self.key.image.reference.digest().is_none() || seen.status != 200;
         if let (SourceId::Upstream(registry), Some(left)) =
             (&endpoint.source, quota::remaining(&answer.fields))
         {
@@ -214,8 +193,8 @@ impl FetchSpec for ManifestSpec {
         }
         match judge(Asked::Document, authority, self.policy, &seen) {
             Verdict::Use(_) if answer.head => {
-                let told = Self::told_by_head(&answer.fields, self.limit);
-                told.ok_or_else(|| {
+                let told = Self::told_by_head(&answer.fields, self.parts.limits.manifest_bytes);
+                told.map(Told::Head).ok_or_else(|| {
                     let detail = "the answer to HEAD is incomplete";
                     let outcome = Outcome::Success;
                     Rejection::leave(Scope::Address, outcome, Cause::Unusable, detail)
@@ -232,11 +211,11 @@ impl FetchSpec for ManifestSpec {
     }
 
     fn image(&self) -> Option<&Image> {
-        Some(&self.image)
+        Some(&self.key.image)
     }
 
     fn trust(&self) -> Trust {
-        self.trust
+        self.key.trust
     }
 
     fn is_hedged(&self) -> bool {
@@ -245,7 +224,8 @@ impl FetchSpec for ManifestSpec {
 
     fn is_too_little(&self, answer_to_head: &SourceResponse) -> bool {
         match answer_to_head.status.as_u16() {
-            200 => Self::told_by_head(&answer_to_head.fields, self.limit).is_none(),
+            200 => Self::told_by_head(&answer_to_head.fields, self.parts.limits.manifest_bytes)
+                .is_none(),
             // Some take GET alone, and a policy's reason stands in the body.
             400 | 403 | 405 | 412 | 501 => true,
             _ => false,
@@ -255,8 +235,13 @@ impl FetchSpec for ManifestSpec {
     /// Once a minute for each tag and address; of what the registry denied a tier mostly has nothing to say.
     fn wants_words(&self, endpoint: &EndpointId, answer_to_head: &SourceResponse) -> bool {
         let (memories, now) = (&self.parts.memories, Instant::now());
-        let key = || (endpoint.clone(), self.image.clone());
-        let of = || (self.image.registry.clone(), self.image.repository.clone());
+        let key = || (endpoint.clone(), self.key.image.clone());
+        let of = || {
+            (
+                self.key.image.registry.clone(),
+                self.key.image.repository.clone(),
+            )
+        };
         answer_to_head.status == StatusCode::NOT_FOUND
             && matches!(endpoint.source, SourceId::Tier(_))
             && !memories.no_tag.holds(&key(), now)

@@ -27,15 +27,6 @@ struct Unanswered {
 }
 
 impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
-    /// How long a tier took, for the delay of hedges.
-    pub(super) fn time(&self, candidate: &Candidate, took: Option<Duration>, now: Instant) {
-        if let Some(took) = took
-            && self.spec.is_hedged()
-        {
-            time(&self.parts, candidate, took, now);
-        }
-    }
-
     /// Another source answered: the tiers of those who have not are not waited for again by what follows of the same pull.
     pub(super) fn tiers_were_silent(&self, winner: &SourceId) {
         let others = self.silent.iter().filter(|silent| silent.source != *winner);
@@ -128,7 +119,9 @@ fn answered<G>(
     let endpoint = &candidate.endpoint;
     let label = endpoint.source.label();
     if let Some(took) = took {
-        time(parts, candidate, took, Instant::now());
+        parts
+            .hedging
+            .answered(&endpoint.source, took, Instant::now());
     }
     match result {
         Err(Rejection::Leave {
@@ -164,11 +157,4 @@ fn is_silent(parts: &Context, candidate: &Candidate) {
         .attempt(endpoint.source.label(), failure.word());
     let detail = format!("no first byte within {limit} s; another source answered");
     report(parts, endpoint, Outcome::Hard(failure), detail);
-}
-
-fn time(parts: &Context, candidate: &Candidate, took: Duration, now: Instant) {
-    if let SourceId::Tier(_) = candidate.endpoint.source {
-        let source = &candidate.endpoint.source;
-        parts.hedging.answered(source, took, now);
-    }
 }

@@ -2,7 +2,6 @@
 
 use crate::cache::Trust;
 use crate::exchange::{self, Place};
-use crate::lifecycle::Panicked;
 use crate::relay::candidates::Candidate;
 use crate::relay::context::Context;
 use crate::relay::outcome::Rejection;
@@ -13,10 +12,6 @@ use crate::upstream::Unread;
 use std::time::Duration;
 
 /// An attempt that the agent itself broke. A tier's addresses mostly answer alike: two such attempts are enough.
-pub(super) fn internal(panicked: &Panicked) -> Rejection {
-    broken_here(panicked.to_string())
-}
-
 pub(super) fn broken_here(detail: String) -> Rejection {
     Rejection::broken(Scope::AddressOnceThenTier, Failure::Internal, detail)
 }

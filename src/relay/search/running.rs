@@ -2,7 +2,7 @@
 //! of them; that costs less than knowing who was woken. A panic in one of them is that attempt's failure and nobody else's.
 
 use super::Event;
-use super::reports::internal;
+use super::reports::broken_here;
 use crate::lifecycle::contained;
 use crate::relay::timing::AttemptId;
 use futures_util::FutureExt as _;
@@ -26,7 +26,7 @@ fn own_failure<C: 'static, G: 'static>(
 ) -> Boxed<C, G> {
     Box::pin(contained("attempt", future).map(|event| {
         event.unwrap_or_else(|panicked| Event::Examined {
-            result: Err(internal(&panicked)),
+            result: Err(broken_here(panicked.to_string())),
             took: None,
         })
     }))

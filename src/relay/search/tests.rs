@@ -18,7 +18,7 @@ use crate::relay::transfer::Window;
 use crate::relay::{Context, Relay};
 use crate::route::{Leg, RouteTable};
 use crate::telemetry::{Captured, EventName, Journal, RequestOutcome};
-use crate::topology::{EndpointStatus, Snapshot, Source, Sources};
+use crate::topology::{EndpointStatus, Snapshot, Source, SourceId, Sources};
 use bytes::{Buf as _, Bytes};
 use std::collections::VecDeque;
 use std::net::SocketAddr;

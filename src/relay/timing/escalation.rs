@@ -2,20 +2,15 @@
 //! that is due supersedes everybody who is active.
 
 use super::Machine;
-use super::terms::{Hedge, Order, Phase, Step, Want};
+use super::terms::{Due, Hedge, Order, Phase, Step, Want};
 use crate::lifecycle::deadline;
 use std::time::Duration;
 use tokio::time::Instant;
 
 impl Machine {
-    /// Takes the first step that is due.
-    pub(super) fn escalate(&mut self, now: Instant) -> Option<Order> {
-        let due = |step: &Option<Step>| {
-            let at = step.and_then(|step| self.step_at(step));
-            at.is_some_and(|at| now >= at)
-        };
-        let due = self.escalation.iter().position(due)?;
-        let slot = self.escalation.get_mut(due)?;
+    /// Takes a step that is due.
+    pub(super) fn escalate(&mut self, step: usize) -> Option<Order> {
+        let slot = self.escalation.get_mut(step)?;
         let step = slot.take()?;
         *slot = step.again.map(|after| Step { after, ..step });
         self.supersede_active();
@@ -28,6 +23,12 @@ impl Machine {
         Some(Order::Start(step.whom))
     }
 
+    /// The steps that are left, with their times.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (Instant, Due)> {
+        let steps = self.escalation.iter().enumerate();
+        steps.filter_map(|(place, step)| Some((self.step_at((*step)?)?, Due::Step(place))))
+    }
+
     /// When a step is due, as things stand. Upstream joins by the search's time, the others by that of who is asked; tiers and others
     /// only while there are any.
     fn step_at(&self, step: Step) -> Option<Instant> {
@@ -38,12 +39,6 @@ impl Machine {
             Want::Tier | Want::Next => None,
         };
         asked_since.map(|since| deadline(since, step.after))
-    }
-
-    /// When the next step is due.
-    pub(super) fn escalates_at(&self) -> Option<Instant> {
-        let steps = self.escalation.iter().flatten();
-        steps.filter_map(|step| self.step_at(*step)).min()
     }
 
     /// How long those who are asked now have before a tier is asked beside them; `None`: for ever. No longer of interest where one

@@ -2,6 +2,7 @@
 
 use crate::config::Timeouts;
 use crate::lifecycle::deadline;
+use crate::topology::SourceId;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -117,6 +118,17 @@ pub(super) enum Hedge {
     Sent(AttemptId),
 }
 
+/// What comes with time alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// A kept connection is silent: is anybody there?
+    CheckLiveness(AttemptId),
+    /// The attempt is late.
+    TimeOut(AttemptId, Late),
+    /// A step of the escalation, by its place.
+    Step(usize),
+}
+
 /// Whether the other end of an attempt's connection is known to live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
@@ -126,6 +138,17 @@ pub(super) enum Life {
     Assumed,
     /// A liveness connect is under way.
     Checking { since: Instant },
+}
+
+// === impl Role ===
+
+impl Role {
+    pub(crate) fn of(source: &SourceId) -> Self {
+        match source {
+            SourceId::Tier(_) => Self::Tier,
+            SourceId::Upstream(_) => Self::Upstream,
+        }
+    }
 }
 
 // === impl Timing ===
@@ -169,8 +192,8 @@ impl Timing {
 // === impl Phase ===
 
 impl Phase {
-    /// When the attempt is late, and with what; `None`: it is not being asked, or that was said.
-    pub(super) fn late_at(&self, timing: &Timing) -> Option<(Instant, Late)> {
+    /// What is due next of an attempt that is being asked, and when; `None`: it is not, or it has timed out.
+    pub(super) fn due(&self, attempt: AttemptId, timing: &Timing) -> Option<(Instant, Due)> {
         let Self::Asking {
             since,
             timed_out: false,
@@ -180,26 +203,16 @@ impl Phase {
         else {
             return None;
         };
-        let first_byte = (deadline(*since, timing.first_byte), Late::FirstByte);
-        let alive = |since: Instant| deadline(since, timing.connect_race);
-        Some(match life {
-            Life::Checking { since } if alive(*since) < first_byte.0 => {
-                (alive(*since), Late::Liveness)
-            }
-            _ => first_byte,
+        let first_byte = deadline(*since, timing.first_byte);
+        let race = |since: &Instant| deadline(*since, timing.connect_race);
+        let (at, due) = match life {
+            Life::Seen => (first_byte, Due::TimeOut(attempt, Late::FirstByte)),
+            Life::Assumed => (race(since), Due::CheckLiveness(attempt)),
+            Life::Checking { since } => (race(since), Due::TimeOut(attempt, Late::Liveness)),
+        };
+        Some(match at < first_byte {
+            true => (at, due),
+            false => (first_byte, Due::TimeOut(attempt, Late::FirstByte)),
         })
-    }
-
-    /// When a liveness connect is due.
-    pub(super) fn liveness_at(&self, timing: &Timing) -> Option<Instant> {
-        match self {
-            Self::Asking {
-                since,
-                timed_out: false,
-                life: Life::Assumed,
-                ..
-            } => Some(deadline(*since, timing.connect_race)),
-            _ => None,
-        }
     }
 }
