@@ -15,7 +15,7 @@ use crate::node::registries_yaml::Registries;
 use std::path::{Path, PathBuf};
 
 /// What the files say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct FilesFacts {
     /// `[node] manage`
     pub manage: bool,
@@ -61,31 +61,6 @@ enum Stand {
     First,
     Later,
     Nowhere,
-}
-
-impl Default for FilesFacts {
-    fn default() -> Self {
-        Self {
-            manage: false,
-            has_tiers: false,
-            detected: Detected::default(),
-            released: false,
-            changes: Vec::new(),
-            left: Vec::new(),
-            ledger: None,
-            hidden: Vec::new(),
-            ours: Vec::new(),
-            shared: Vec::new(),
-            read_only: Vec::new(),
-            agent_url: None,
-            agent_alive: false,
-            unprivileged: None,
-            hosts: Vec::new(),
-            registries: None,
-            closed: Vec::new(),
-            troubles: Vec::new(),
-        }
-    }
 }
 
 // === impl FilesFacts ===

@@ -242,7 +242,7 @@ impl<'a> Planning<'a> {
 
     /// Each registry's hosts.toml.
     fn live(&mut self, certs_d: &Path, desired: &[DesiredHost]) {
-        let exists = |directory: &Path| self.disk.names.get(directory).is_some();
+        let exists = |directory: &Path| self.disk.names.contains_key(directory);
         let waits = !exists(certs_d) && !certs_d.parent().is_some_and(exists);
         if waits && !desired.is_empty() {
             self.plan.wait(certs_d, "the runtime has not made its directories yet; it is done as soon as they are there");

@@ -184,9 +184,13 @@ fn edit(with: &Node, without: &Node, round: u64, chance: &mut Chance) -> bool {
     let [Ok(ours), Ok(theirs)] = texts else {
         return false;
     };
-    // Of a copy of another file it would make a file of the user's own, which the other node has not got. Directly behind our
-    // own table one blank line is ours, whoever wrote it: not where the user has tables at the end.
-    if ours.contains("as a copy of") || !theirs.contains("[host.\"") {
+    // Of a copy of another file it would make a file of the user's own, which the other node has not got. And directly behind
+    // a table of ours one blank line is ours, whoever wrote it.
+    let lines: Vec<&str> = ours.lines().collect();
+    let last = lines.iter().rposition(|line| line.starts_with("[host"));
+    let behind_ours =
+        last.is_some_and(|last| last > 0 && lines[last - 1].starts_with("# harbor-pilot: "));
+    if ours.contains("as a copy of") || behind_ours {
         return false;
     }
     for (path, text) in paths.iter().zip([ours, theirs]) {

@@ -24,7 +24,7 @@ impl Disk {
     /// The directory that is read with a file of ours in it: the first that is there, else the registry's own.
     pub(super) fn directory(&self, certs_d: &Path, registry: &str) -> PathBuf {
         let mut directories = directories(certs_d, registry).into_iter();
-        let found = directories.find(|path| self.names.get(path).is_some());
+        let found = directories.find(|path| self.names.contains_key(path));
         found.unwrap_or_else(|| certs_d.join(registry))
     }
 
