@@ -11,6 +11,7 @@ pub mod init;
 mod json;
 mod run;
 pub mod status;
+pub mod warm;
 
 use crate::config::{Config, Loader};
 use crate::lifecycle::Notifier;
@@ -137,8 +138,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Fill cold caches (not in this version)
-    Warm(Unavailable),
+    /// Fetch images whole and throw them away, so that the caches in front of the registries have them
+    Warm(warm::Options),
     /// Answer health checks beside a Harbor: 200 while its components are healthy, else 503
     Healthd(healthd::Options),
     /// For the unit: take the agent out of the node's files when it stops for good
@@ -147,13 +148,6 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-}
-
-/// Takes whatever a later version takes, so that the answer is about the command and not its arguments.
-#[derive(Debug, clap::Args)]
-struct Unavailable {
-    #[arg(hide = true, num_args = 0.., trailing_var_arg = true, allow_hyphen_values = true)]
-    rest: Vec<String>,
 }
 
 /// Runs the process' command.
@@ -277,7 +271,7 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
         Command::Restore { json } => {
             files::restore::run(&of_this_machine(loader, json), stdout, stderr)
         }
-        Command::Warm(_) => not_here("warm", stderr),
+        Command::Warm(options) => warm::run(&options, &loader, stdout, stderr),
         Command::Healthd(options) => Ok(healthd::run(options, log.as_deref(), &loader.environment)),
         Command::Handover { json } => {
             let result = loader.environment.get("SERVICE_RESULT");
@@ -324,15 +318,6 @@ fn of_this_machine(loader: Loader, json: bool) -> files::FilesArgs {
         json,
         machine,
     }
-}
-
-fn not_here(command: &str, stderr: &mut dyn io::Write) -> io::Result<u8> {
-    writeln!(
-        stderr,
-        "harbor-pilot: the command {command} does not exist in version {} yet; nothing was done",
-        env!("CARGO_PKG_VERSION")
-    )?;
-    Ok(FAILED)
 }
 
 #[allow(clippy::print_stderr, reason = "the command line's own diagnostics")]

@@ -43,7 +43,7 @@ pub use model::*;
 pub use problem::{Origin, Problem};
 pub use provenance::{Provenance, Shown, ShownTable};
 pub use proxy::proxy_variable;
-pub use values::parse_duration;
+pub use values::{parse_duration, parse_size};
 
 #[cfg(test)]
 mod tests;

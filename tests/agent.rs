@@ -54,3 +54,5 @@ mod slow;
 mod tags;
 #[path = "agent/twice.rs"]
 mod twice;
+#[path = "agent/warm.rs"]
+mod warm;

@@ -25,14 +25,14 @@
 //!
 //! A bad reference or configuration (exit status 64) and a failure (2) print to stderr alone.
 
-mod image;
+pub(in crate::cli) mod image;
 pub(in crate::cli) mod lookup;
 mod probe;
-mod projects;
+pub(in crate::cli) mod projects;
 mod render;
 mod report;
 mod through;
-mod view;
+pub(in crate::cli) mod view;
 
 use super::{FAILED, USAGE, json, status};
 use crate::admin::Status;

@@ -61,6 +61,8 @@ fn good_usage_is_read() {
         "harbor-pilot apply --json",
         "harbor-pilot restore",
         "harbor-pilot warm nginx redis -f images.txt",
+        "harbor-pilot warm --from-node --platform linux/amd64,linux/arm64 --each-tier --parallel 8 --rate 20MiB --json",
+        "harbor-pilot warm -f - --all-platforms --tier core --each-address",
         "harbor-pilot healthd --harbor https://h --listen 0.0.0.0:1337",
         "harbor-pilot handover",
     ];
@@ -83,6 +85,9 @@ fn bad_usage_is_an_error_for_stderr() {
         "harbor-pilot completions",
         "harbor-pilot completions tcsh",
         "harbor-pilot check --config",
+        "harbor-pilot warm nginx --parallel 0",
+        "harbor-pilot warm nginx --tier core --each-tier",
+        "harbor-pilot warm nginx --all-platforms --platform linux/amd64",
     ];
     for line in table {
         let error = parsed(line).expect_err(line);
@@ -109,13 +114,4 @@ fn options_stand_before_or_behind_the_command() {
         assert_eq!(arguments.config_dir, Some("/y".into()), "{line}");
         assert_eq!(arguments.log.as_deref(), Some("trace"), "{line}");
     }
-}
-
-#[test]
-fn a_command_that_is_not_here_says_so() {
-    let mut stderr = Vec::new();
-    assert_eq!(not_here("warm", &mut stderr).unwrap(), FAILED);
-    let said = String::from_utf8(stderr).unwrap();
-    assert!(said.contains("the command warm does not exist"), "{said}");
-    assert!(said.contains("nothing was done"), "{said}");
 }

@@ -154,6 +154,24 @@ impl Setting for Duration {
     }
 }
 
+/// A number with a unit: `64MiB`, in bytes.
+#[must_use]
+pub fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits)?;
+    let bytes: u64 = match unit.trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(bytes)
+}
+
 /// Numbers with units, one after the other: `1m30s`. A year at most.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
@@ -195,19 +213,7 @@ impl Setting for Size {
         }
         let text = text(value, EXAMPLE)?.trim();
         let wrong = || Wrong::new(format!("{text:?} is no size"), format!("write {EXAMPLE}"));
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
-        let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
-        let bytes: u64 = match unit.trim() {
-            "" | "B" => 1,
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            _ => return Err(wrong()),
-        };
-        let number: u64 = number.parse().map_err(|_| wrong())?;
-        number.checked_mul(bytes).map(Self).ok_or_else(wrong)
+        parse_size(text).map(Self).ok_or_else(wrong)
     }
 
     fn show(&self) -> toml::Value {

@@ -28,3 +28,4 @@ mod port;
 mod restarts;
 mod runtimes;
 mod ten_faults;
+mod warm;

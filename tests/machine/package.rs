@@ -17,6 +17,7 @@ const DIRECTIVES: &[(&str, u32)] = &[
     ("Before", 0),
     ("CPUWeight", 232),
     ("CapabilityBoundingSet", 0),
+    ("ConditionPathExists", 0),
     ("Description", 0),
     ("Documentation", 201),
     ("DynamicUser", 235),
@@ -30,10 +31,13 @@ const DIRECTIVES: &[(&str, u32)] = &[
     ("LockPersonality", 235),
     ("MemoryDenyWriteExecute", 231),
     ("MemoryHigh", 231),
+    ("Nice", 0),
     ("NoNewPrivileges", 0),
     ("NotifyAccess", 0),
     ("OOMScoreAdjust", 0),
+    ("OnCalendar", 0),
     ("OnFailure", 0),
+    ("Persistent", 212),
     ("PrivateDevices", 209),
     ("PrivateTmp", 0),
     ("ProtectClock", 245),
@@ -45,6 +49,7 @@ const DIRECTIVES: &[(&str, u32)] = &[
     ("ProtectKernelTunables", 232),
     ("ProtectProc", 247),
     ("ProtectSystem", 214),
+    ("RandomizedDelaySec", 229),
     ("ReadWritePaths", 231),
     ("RemoveIPC", 232),
     ("Restart", 0),
@@ -59,6 +64,7 @@ const DIRECTIVES: &[(&str, u32)] = &[
     ("StartLimitIntervalSec", 230),
     ("StateDirectory", 235),
     ("StateDirectoryMode", 235),
+    ("SuccessExitStatus", 0),
     ("SystemCallArchitectures", 209),
     ("SystemCallErrorNumber", 209),
     ("SystemCallFilter", 0),
@@ -68,6 +74,7 @@ const DIRECTIVES: &[(&str, u32)] = &[
     ("Type", 0),
     ("UMask", 0),
     ("WantedBy", 0),
+    ("Wants", 0),
     ("WatchdogSec", 0),
 ];
 
@@ -173,6 +180,7 @@ fn the_units_use_no_directive_that_ubuntu_22_04_does_not_know() {
         "harbor-pilot.service",
         "harbor-pilot-handover.service",
         "harbor-pilot-healthd.service",
+        "harbor-pilot-warm.service",
     ] {
         let text = fs::read_to_string(Path::new("systemd").join(unit)).unwrap();
         let names: Vec<&str> = text

@@ -16,18 +16,18 @@ const LIBRARY: &str = "library/";
 
 /// A reference in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Image {
+pub(in crate::cli) struct Image {
     /// What containerd sends as `ns`.
-    pub(super) registry: RegistryName,
+    pub(in crate::cli) registry: RegistryName,
     /// The repository, as it stands in the request's path.
-    pub(super) name: RawName,
+    pub(in crate::cli) name: RawName,
     /// The digest where there is one, whatever tag stands beside it; `latest` where nothing is written.
-    pub(super) reference: Reference,
+    pub(in crate::cli) reference: Reference,
 }
 
 /// Why a text is no image reference, with what to write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum InvalidImage {
+pub(in crate::cli) enum InvalidImage {
     #[error("no image is named; write a reference such as nginx:1.27 or ghcr.io/org/app:2")]
     Empty,
     #[error("an image reference has no scheme; write {0}")]
@@ -58,7 +58,7 @@ impl Image {
     ///
     /// # Errors
     /// Says which part is malformed and what to write.
-    pub(super) fn parse(text: &str) -> Result<Self, InvalidImage> {
+    pub(in crate::cli) fn parse(text: &str) -> Result<Self, InvalidImage> {
         if text.is_empty() {
             return Err(InvalidImage::Empty);
         }
@@ -96,7 +96,7 @@ impl Image {
     }
 
     /// What is asked for.
-    pub(super) fn kind(&self) -> ResourceKind {
+    pub(in crate::cli) fn kind(&self) -> ResourceKind {
         ResourceKind::Manifest(self.reference.clone())
     }
 

@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 /// What was found, with those of it that are guessed.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(in crate::cli) struct Found {
     paths: FoundProjects,
     /// Tier and path.
     guessed: Vec<(Arc<str>, String)>,
 }
 
 /// The configuration with what was found.
-pub(super) fn in_force(config: Config, status: Option<&Status>) -> (Config, Found) {
+pub(in crate::cli) fn in_force(config: Config, status: Option<&Status>) -> (Config, Found) {
     if config.tiers.iter().all(|tier| tier.discovery.is_none()) {
         return (config, Found::default());
     }

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 /// The addresses with their states, as a request finds them.
 #[derive(Debug)]
-pub(super) struct View {
+pub(in crate::cli) struct View {
     snapshot: Snapshot,
     /// What the agent says. Who is missing was looked up here, and nothing is known of its health.
     said: BTreeMap<EndpointId, EndpointStatus>,
@@ -44,7 +44,10 @@ struct Load {
 
 /// Those of whose addresses the agent says nothing: an upstream that was never used, or a source that the agent
 /// knows with another URL, from an older configuration.
-pub(super) fn unknown_to(status: Option<&Status>, sources: &[Arc<Source>]) -> Vec<SourceId> {
+pub(in crate::cli) fn unknown_to(
+    status: Option<&Status>,
+    sources: &[Arc<Source>],
+) -> Vec<SourceId> {
     let unknown = sources.iter().filter(|source| {
         let said = status.and_then(|status| said_of(status, source));
         said.is_none_or(|said| said.endpoints.is_empty())
@@ -66,7 +69,7 @@ fn said_of<'a>(status: &'a Status, source: &Source) -> Option<&'a SourceStatus> 
 
 impl View {
     /// Puts together what `status` says of `sources` and what was looked up for those that are unknown to it.
-    pub(super) fn of(
+    pub(in crate::cli) fn of(
         sources: &[Arc<Source>],
         status: Option<&Status>,
         looked_up: &EndpointSets,
@@ -127,7 +130,7 @@ impl View {
 
     /// The order in which a request asks now. Who served this repository before, and is therefore asked before its
     /// equals, is known to the agent alone; so is the growing share of a source's address after readmission.
-    pub(super) fn order(
+    pub(in crate::cli) fn order(
         &self,
         route: &Route,
         reference: &Reference,

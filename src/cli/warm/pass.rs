@@ -1,0 +1,157 @@
+//! Through whom an image is fetched: through the running agent, from the sources in order, or from each tier or address.
+
+use super::fetch::Through;
+use crate::admin::Status;
+use crate::budget::Budget;
+use crate::cli::explain::image::Image;
+use crate::cli::explain::lookup::{Lookups, only};
+use crate::cli::explain::view::{View, unknown_to};
+use crate::config::Config;
+use crate::exchange::Exchanger;
+use crate::route::{Route, RouteTable};
+use crate::topology::{Source, SourceId, Sources};
+use crate::upstream::Client;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What `--tier`, `--each-tier` and `--each-address` say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// As a pull goes: through the agent where one runs, else from the first source that serves.
+    AsAPull,
+    Tier(String),
+    EachTier,
+    /// Of one tier, or of all.
+    EachAddress(Option<String>),
+}
+
+/// One way on which an image is fetched as a whole.
+#[derive(Clone, Debug)]
+pub(super) struct Pass {
+    /// For people: `agent`, `core`, `core/203.0.113.7:443`.
+    pub(super) name: String,
+    /// Asked in turn until one serves.
+    pub(super) through: Vec<Through>,
+}
+
+/// Finds the passes of images.
+pub(super) struct Passes {
+    config: Arc<Config>,
+    routes: RouteTable,
+    sources: Vec<Arc<Source>>,
+    agent: Option<Through>,
+    status: Option<Status>,
+    lookups: Lookups,
+    client: Client,
+    exchanger: Exchanger,
+}
+
+// === impl Passes ===
+
+impl Passes {
+    /// `status`: what the running agent says; `agent`: the agent, where one is to be asked.
+    pub(super) fn new(config: Config, status: Option<Status>, agent: Option<Through>) -> Self {
+        let config = Arc::new(config);
+        let all = Sources::of(&config, 1);
+        let sources: Vec<Arc<Source>> = all.all().cloned().collect();
+        let known = Arc::new(only(&sources));
+        let lookups = Lookups::start(known.clone(), config.dns.clone());
+        let client = Client::new(config.timeouts);
+        client.update(&known);
+        let exchanger = Exchanger::new(
+            client.clone(),
+            Arc::new(lookups.discovery.clone()),
+            Arc::default(),
+            &Budget::unlimited(),
+        );
+        Self {
+            routes: RouteTable::of(config.clone()),
+            config,
+            sources,
+            agent,
+            status,
+            lookups,
+            client,
+            exchanger,
+        }
+    }
+
+    /// The passes of an image.
+    ///
+    /// # Errors
+    /// In words: nothing may be asked for it, or no tier of that name serves it.
+    pub(super) async fn of(&self, image: &Image, choice: &Choice) -> Result<Vec<Pass>, String> {
+        if let (Choice::AsAPull, Some(agent)) = (choice, &self.agent) {
+            return Ok(vec![Pass {
+                name: "agent".to_owned(),
+                through: vec![agent.clone()],
+            }]);
+        }
+        let routed = self
+            .routes
+            .explain(Some(image.registry.as_str()), &image.name, &image.kind());
+        let mut route = routed.map_err(|refusal| refusal.to_string())?;
+        let wanted = match choice {
+            Choice::AsAPull | Choice::EachTier | Choice::EachAddress(None) => None,
+            Choice::Tier(tier) | Choice::EachAddress(Some(tier)) => Some(tier),
+        };
+        let is_tier = |source: &SourceId| matches!(source, SourceId::Tier(_));
+        route.legs.retain(|leg| match wanted {
+            Some(name) => is_tier(&leg.source) && leg.source.label() == name,
+            None => *choice == Choice::AsAPull || is_tier(&leg.source),
+        });
+        if route.legs.is_empty() {
+            return Err(match wanted {
+                Some(name) => format!("tier {name} does not serve {}", image.registry),
+                None => format!("no tier serves {}", image.registry),
+            });
+        }
+        let through = self.in_order(&route, image).await;
+        let name = |through: &Through| match choice {
+            Choice::AsAPull => "sources".to_owned(),
+            Choice::Tier(_) | Choice::EachTier => through.source_label(),
+            Choice::EachAddress(_) => through.name(),
+        };
+        let mut passes: Vec<Pass> = Vec::new();
+        for one in through {
+            let name = name(&one);
+            match passes.iter_mut().find(|pass| pass.name == name) {
+                Some(pass) => pass.through.push(one),
+                None => passes.push(Pass {
+                    name,
+                    through: vec![one],
+                }),
+            }
+        }
+        if passes.is_empty() {
+            let sources: Vec<&str> = route.legs.iter().map(|leg| leg.source.label()).collect();
+            return Err(format!("no address of {} is known", sources.join(", ")));
+        }
+        Ok(passes)
+    }
+
+    /// The addresses of a route, as a pull asks them now.
+    async fn in_order(&self, route: &Route, image: &Image) -> Vec<Through> {
+        let sources = self.sources.iter();
+        let sources = sources.filter(|one| route.legs.iter().any(|leg| leg.source == one.id));
+        let sources: Vec<Arc<Source>> = sources.cloned().collect();
+        let status = self.status.as_ref();
+        let unknown = unknown_to(status, &sources);
+        let looked_up = self.lookups.of(&unknown).await;
+        let now = Instant::now();
+        let view = View::of(&sources, status, &looked_up, now);
+        let order = view.order(route, &image.reference, self.config.limits, now);
+        let through = order.into_iter().filter_map(|candidate| {
+            let mut legs = route.legs.iter();
+            let leg = legs.find(|leg| leg.source == candidate.endpoint.source)?;
+            Some(Through::Source {
+                source: candidate.source.source.clone(),
+                endpoint: candidate.endpoint,
+                leg: leg.clone(),
+                client: self.client.clone(),
+                exchanger: self.exchanger.clone(),
+            })
+        });
+        through.collect()
+    }
+}

@@ -1,0 +1,148 @@
+//! One image as a whole: its index, manifests, configurations and layers, each proved and thrown away.
+
+use super::fetch::{Cache, ImagePath, Through};
+use super::limit::Limit;
+use super::pass::Pass;
+use super::platform::Wanted;
+use super::progress::Bar;
+use super::report::Row;
+use crate::cli::explain::image::Image;
+use crate::oci::{Descriptor, Digest, ManifestKind, Reference, inspect_manifest};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// What all pulls share.
+pub(super) struct Shared {
+    pub(super) wanted: Wanted,
+    pub(super) limit: Limit,
+    /// Requests at once.
+    pub(super) places: Semaphore,
+    /// What was fetched already, by pass.
+    pub(super) fetched: Mutex<BTreeSet<(String, Digest)>>,
+}
+
+/// One image on one way.
+struct Pull<'a> {
+    shared: &'a Shared,
+    pass: &'a Pass,
+    path: ImagePath,
+    bar: &'a Bar,
+}
+
+/// Fetches it. What came of it stands in `row`, whenever this is dropped.
+pub(super) async fn pull(shared: &Shared, pass: &Pass, image: &Image, bar: &Bar, row: &Mutex<Row>) {
+    let began = Instant::now();
+    let pull = Pull {
+        shared,
+        pass,
+        path: ImagePath {
+            registry: image.registry.to_string(),
+            name: image.name.as_str().to_owned(),
+        },
+        bar,
+    };
+    let result = pull.image(&image.reference, row).await;
+    let mut row = row.lock().unwrap_or_else(PoisonError::into_inner);
+    let took = began.elapsed().as_millis();
+    row.milliseconds = u64::try_from(took).unwrap_or(u64::MAX);
+    row.error = result.err();
+}
+
+impl Pull<'_> {
+    async fn image(&self, reference: &Reference, row: &Mutex<Row>) -> Result<(), String> {
+        let mut manifests = vec![reference.clone()];
+        let mut blobs: Vec<Descriptor> = Vec::new();
+        let mut is_top = true;
+        while let Some(reference) = manifests.pop() {
+            let (body, served_by) = self.manifest(&reference).await?;
+            self.bar.served_by(&served_by);
+            let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+            add(row, length, served_by, Cache::Unknown);
+            let ManifestKind::Manifest { descriptors, .. } = inspect_manifest(&body) else {
+                return Err("what came is no manifest".to_owned());
+            };
+            let names_manifests = descriptors.iter().any(|one| one.is_manifest);
+            if names_manifests {
+                let wanted = match is_top {
+                    true => self.shared.wanted.of_index(&body)?,
+                    // An index below an index: all of it.
+                    false => Wanted::All.of_index(&body)?,
+                };
+                manifests.extend(wanted.into_iter().map(Reference::Digest));
+            } else {
+                blobs.extend(descriptors);
+            }
+            is_top = false;
+        }
+        let mut seen = BTreeSet::new();
+        blobs.retain(|blob| seen.insert(blob.digest.clone()));
+        blobs.retain(|blob| self.is_new(&blob.digest));
+        let total = blobs.iter();
+        self.bar
+            .set_total(total.fold(0, |sum: u64, blob| sum.saturating_add(blob.size)));
+        let mut fetching: FuturesUnordered<_> =
+            blobs.iter().map(|blob| self.blob(&blob.digest)).collect();
+        let mut failed = None;
+        while let Some(fetched) = fetching.next().await {
+            match fetched {
+                Ok((bytes, served_by, cache)) => add(row, bytes, served_by, cache),
+                Err(error) => failed = Some(failed.unwrap_or(error)),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Layers are shared among images: each is fetched once on a way.
+    fn is_new(&self, digest: &Digest) -> bool {
+        let fetched = self.shared.fetched.lock();
+        let mut fetched = fetched.unwrap_or_else(PoisonError::into_inner);
+        fetched.insert((self.pass.name.clone(), digest.clone()))
+    }
+
+    async fn manifest(&self, reference: &Reference) -> Result<(bytes::Bytes, String), String> {
+        let mut failed = Vec::new();
+        for through in &self.pass.through {
+            let _place = self.shared.places.acquire().await;
+            match through.manifest(&self.path, reference).await {
+                Ok((body, served_by)) => return Ok((body, served_by)),
+                Err(error) => failed.push(error),
+            }
+        }
+        Err(failed.join("; "))
+    }
+
+    async fn blob(&self, digest: &Digest) -> Result<(u64, String, Cache), String> {
+        let mut failed = Vec::new();
+        for through in &self.pass.through {
+            let _place = self.shared.places.acquire().await;
+            match self.blob_through(through, digest).await {
+                Ok(fetched) => {
+                    self.bar.served_by(&fetched.1);
+                    return Ok(fetched);
+                }
+                Err(error) => failed.push(error),
+            }
+        }
+        Err(failed.join("; "))
+    }
+
+    async fn blob_through(
+        &self,
+        through: &Through,
+        digest: &Digest,
+    ) -> Result<(u64, String, Cache), String> {
+        let came = |bytes| self.bar.add(bytes);
+        through
+            .blob(&self.path, digest, &self.shared.limit, &came)
+            .await
+    }
+}
+
+fn add(row: &Mutex<Row>, bytes: u64, served_by: String, cache: Cache) {
+    let mut row = row.lock().unwrap_or_else(PoisonError::into_inner);
+    row.add(bytes, served_by, cache);
+}
