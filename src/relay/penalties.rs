@@ -37,7 +37,7 @@ impl Context {
             tier: Some(endpoint.source.label().to_owned()),
             endpoint: Some(endpoint.address.to_string()),
             reason: format!("{digest}: {detail}"),
-            message: format!("{endpoint} sent wrong bytes for {digest}: {detail}; it is not asked for it for 10 minutes"),
+            message: format!("{endpoint} sent wrong bytes for {digest}: {detail}; it is not asked for it for 10 minutes, and stands behind the others for 5"),
         });
     }
 

@@ -150,14 +150,12 @@ impl Reputation {
         all
     }
 
-    /// Whether something was seen of what is asked for: the blob or the tag.
+    /// Whether something was seen of a blob or tag.
     pub(crate) fn knows(&self, image: &Image, trust: Trust, now: Instant) -> bool {
-        let mut knows = false;
-        self.read([Scope::Image(image.clone())], trust, now, |_| knows = true);
-        knows
+        self.any(Scope::Image(image.clone()), trust, now, |_| true)
     }
 
-    /// Whether an address is held back for this blob or tag.
+    /// Whether an address is held back for a blob or tag.
     pub(crate) fn holds(
         &self,
         endpoint: &EndpointId,
@@ -165,11 +163,14 @@ impl Reputation {
         trust: Trust,
         now: Instant,
     ) -> bool {
-        let mut holds = false;
-        self.read([Scope::Image(image.clone())], trust, now, |row| {
-            holds |= row.is_of(endpoint);
-        });
-        holds
+        let scope = Scope::Image(image.clone());
+        self.any(scope, trust, now, |row| row.held.concerns(endpoint))
+    }
+
+    fn any(&self, scope: Scope, trust: Trust, now: Instant, fits: impl Fn(&Row) -> bool) -> bool {
+        let mut any = false;
+        self.read([scope], trust, now, |row| any |= fits(row));
+        any
     }
 
     fn read(
@@ -209,26 +210,23 @@ impl Reputation {
         (subject, trust): (&Subject, Trust),
         now: Instant,
     ) -> bool {
-        let mut is_slow = false;
-        self.read([subject.of_repository()], trust, now, |row| {
-            is_slow |= row.reason == SLOW && row.held.source == *source;
-        });
-        is_slow
+        let is_its = |row: &Row| row.reason == SLOW && row.held.source == *source;
+        self.any(subject.of_repository(), trust, now, is_its)
     }
 
     /// Such a client's request has shown that it is not silent any more, and so its tier.
     pub(crate) fn has_answered(&self, endpoint: &EndpointId, trust: Trust) {
-        let is_silent = |row: &Row| row.reason == SILENT;
-        self.lift(trust, |_, row| {
-            is_silent(row) && (row.is_of(endpoint) || row.is_of_all(endpoint))
-        });
+        let is_its = |row: &Row| row.reason == SILENT && row.held.concerns(endpoint);
+        self.lift(trust, |_, row| is_its(row));
     }
 
     /// What was known of a blob or tag at an address is over: nobody else was left and it gives all the rest as well, or it answers
     /// otherwise.
     pub(crate) fn makes_good(&self, endpoint: &EndpointId, image: &Image, trust: Trust) {
         let is_its = |scope: &Scope| matches!(scope, Scope::Image(of) if of == image);
-        self.lift(trust, |scope, row| is_its(scope) && row.is_of(endpoint));
+        self.lift(trust, |scope, row| {
+            is_its(scope) && row.held.concerns(endpoint)
+        });
     }
 
     fn lift(&self, trust: Trust, fits: impl Fn(&Scope, &Row) -> bool) {
@@ -279,14 +277,6 @@ impl Default for Reputation {
 // === impl Row ===
 
 impl Row {
-    fn is_of(&self, endpoint: &EndpointId) -> bool {
-        self.held.source == endpoint.source && self.held.address == Some(endpoint.address)
-    }
-
-    fn is_of_all(&self, endpoint: &EndpointId) -> bool {
-        self.held.source == endpoint.source && self.held.address.is_none()
-    }
-
     fn shown(&self, scope: &Scope, trust: Trust) -> ReputationRow {
         let (registry, repository, reference) = scope.names();
         ReputationRow {

@@ -1,10 +1,11 @@
 //! A tier of two addresses that fails in the same way at both, as a pull of many layers meets it: what is learned of one address,
 //! and by one layer, is not learned again (design P6, P13).
 
-use crate::client::End;
+use crate::client::{Client, End};
 use crate::node::{Node, REPOSITORY, Setup, TIERED};
 use crate::support::{FakeDns, FakeRegistry, Fault, Framing, Image, On, Reply};
 use futures_util::stream::{self, StreamExt as _};
+use harbor_pilot::telemetry::EventName;
 use std::time::{Duration, Instant};
 
 const NAME: &str = "replica.example.com";
@@ -115,39 +116,56 @@ async fn after_wrong_bytes_the_next_pull_succeeds_though_both_addresses_spoil_ev
             0,
             "the tier stands behind the next source"
         );
-        // The last source stays a source.
+        // The last source stays a source, whatever the others say: that changes the order alone.
         lab.heal();
-        lab.upstream.set_fault(Fault::CloseInsteadOfAnswer);
-        if let Some(core) = &lab.core {
-            core.set_fault(Fault::CloseInsteadOfAnswer);
+        let no = Reply::error(404, "MANIFEST_UNKNOWN", "deleted");
+        for fault in [Fault::CloseInsteadOfAnswer, Fault::Reply(no)] {
+            for other in lab.core.iter().chain([&lab.upstream]) {
+                other.heal();
+                other.set_fault(fault.clone());
+            }
+            assert_eq!(lab.node.head("manifests/1").await.status, 200, "{fault:?}");
         }
-        assert_eq!(lab.node.head("manifests/1").await.status, 200);
     }
 }
 
-/// An address that sent wrong bytes stands behind the other addresses of tiers for everything.
+/// An address that sent wrong bytes stands behind the other addresses of tiers for everything: each repository has a first address
+/// of its own, and none is asked first at that one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_wrong_bytes_an_address_stands_behind_for_other_repositories_too() {
-    const OTHER: &str = "library/other";
     let lab = Lab::new(Image::with_layers(62, &[150_000]), true).await;
     let other = Image::with_layers(63, &[150_000]);
+    let names: Vec<String> = (0..12)
+        .map(|number| format!("library/other-{number}"))
+        .collect();
     for tier in lab.replica.iter().chain(&lab.core) {
-        let name = format!("proxy-docker-io/{OTHER}");
-        tier.change_content(|content| content.add(&name, "1", &other));
+        for name in &names {
+            let name = format!("proxy-docker-io/{name}");
+            tier.change_content(|content| content.add(&name, "1", &other));
+        }
     }
     lab.strike(&On::Blobs, &Fault::CorruptAt(1000));
     lab.pull().await;
     lab.heal();
-    let target = format!("/v2/{OTHER}/manifests/1?ns=docker.io");
-    let got = lab.node.get(&target).await;
-    assert_eq!((got.status, &got.body), (200, &other.top.body));
-    let by = got.header("x-harbor-pilot-served-by").unwrap();
-    let spoiled = lab
-        .node
-        .count(harbor_pilot::telemetry::EventName::DigestMismatch);
-    assert!(spoiled > 0);
-    // Only one address was seen to spoil: the other of its tier is asked.
-    assert_ne!(lab.asked("/manifests/"), 0, "{by}");
+    let event = lab.node.event(EventName::DigestMismatch).await;
+    let spoiled = format!("t1/{}", event.endpoint.unwrap());
+    for name in &names {
+        let target = format!("/v2/{name}/manifests/1?ns=docker.io");
+        let got = lab.node.get(&target).await;
+        assert_eq!((got.status, &got.body), (200, &other.top.body));
+        let by = got.header("x-harbor-pilot-served-by").unwrap();
+        assert_ne!(by, spoiled, "{name}");
+        assert!(by.starts_with("t1/"), "the other address of its tier: {by}");
+    }
+    // It is seen why.
+    let mut client = Client::connect(lab.node.admin).await;
+    client.ask("GET", "/status", &[]).await;
+    let body = client.answer(false).await.body;
+    let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let rows = status["reputation"].as_array().unwrap();
+    let due = |row: &&serde_json::Value| row["reason"] == "wrong_bytes";
+    let effects: Vec<_> = rows.iter().filter(due).map(|row| &row["effect"]).collect();
+    assert_eq!(effects, ["behind", "last", "never"], "{rows:#?}");
 }
 
 /// What is no proof against an address: the JSON of a Harbor whose upstream broke behind the part that came (harbor-facts 0.3).
@@ -168,9 +186,7 @@ async fn the_error_of_a_broken_cold_blob_is_held_against_nobody() {
         assert_eq!((got.status, got.end), (200, End::Clean), "{missing}");
         assert!(got.body == layer.body);
     }
-    let mismatches = lab
-        .node
-        .count(harbor_pilot::telemetry::EventName::DigestMismatch);
+    let mismatches = lab.node.count(EventName::DigestMismatch);
     assert_eq!(mismatches, 0);
     lab.heal();
     lab.pull().await;

@@ -177,11 +177,8 @@ impl View {
         reference: &Reference,
         endpoint: &EndpointId,
     ) -> Vec<String> {
-        let is_its = |held: &HeldBack| {
-            held.source == endpoint.source && held.address.is_none_or(|of| of == endpoint.address)
-        };
         let rows = self.against(route, reference);
-        let its = rows.filter(|(held, _)| is_its(held));
+        let its = rows.filter(|(held, _)| held.concerns(endpoint));
         its.map(|(_, row)| row.words()).collect()
     }
 

@@ -133,7 +133,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                     _ => {}
                 }
                 let by = candidate.endpoint.to_string();
-                if answer != FinalAnswer::NoMemory && self.candidates.are_held_back(&self.parts) {
+                let may_differ = !matches!(answer, FinalAnswer::NoMemory | FinalAnswer::Policy);
+                if may_differ && self.candidates.are_held_back(&self.parts) {
                     // What is known against somebody changes the order. It makes no "no" of what would have been served without it:
                     // upstream denies what a tier has a credential for, and tags that it has deleted.
                     self.parts

@@ -42,23 +42,32 @@ pub(super) enum Behind {
     Address,
 }
 
+// === impl HeldBack ===
+
+impl HeldBack {
+    /// Whether it is about this address.
+    #[must_use]
+    pub fn concerns(&self, endpoint: &EndpointId) -> bool {
+        let is_address = self.address.is_none_or(|of| of == endpoint.address);
+        is_address && self.source == endpoint.source
+    }
+}
+
 // === impl Held ===
 
 impl Held {
     /// `None`: it is not asked.
     pub(super) fn new(known: &[HeldBack], endpoint: &EndpointId) -> Option<Self> {
         let mut held = Self::default();
-        for one in known {
-            let is_of_all = one.address.is_none();
-            if one.source != endpoint.source || one.address.is_some_and(|of| of != endpoint.address)
-            {
-                continue;
-            }
+        for one in known.iter().filter(|one| one.concerns(endpoint)) {
+            let behind = match one.address {
+                None => Behind::Source,
+                Some(_) => Behind::Address,
+            };
             match one.effect {
                 Effect::Never => return None,
                 Effect::Last => held.last = true,
-                Effect::Behind if is_of_all => held.behind = held.behind.max(Behind::Source),
-                Effect::Behind => held.behind = Behind::Address,
+                Effect::Behind => held.behind = held.behind.max(behind),
             }
         }
         Some(held)

@@ -46,7 +46,8 @@ fn what_is_known_against_addresses_orders_what_health_and_load_leave() {
     let (of_a, of_b) = (behind("replica", a), behind("replica", b));
     let replica = |effect| ("replica", None, effect);
     let of_core = ("core", Some(core), Effect::Last);
-    let table: [(&[(&str, Option<u8>, Effect)], &[u8]); 9] = [
+    type Row<'a> = (&'a [(&'a str, Option<u8>, Effect)], &'a [u8]);
+    let table: [Row<'_>; 9] = [
         (&[of_a], &[b, core, a, c, d, ejected]),
         (&[of_a, of_b], &[core, a, b, c, d, ejected]),
         (
