@@ -121,7 +121,8 @@ impl Error {
     }
 
     /// Whether writing is forbidden here, as opposed to having failed.
-    pub(crate) fn forbids(&self) -> bool {
+    #[must_use]
+    pub fn forbids(&self) -> bool {
         matches!(self, Self::NotWritable { .. } | Self::ForeignOwner { .. })
     }
 }

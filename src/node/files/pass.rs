@@ -206,7 +206,8 @@ impl Pass<'_> {
 
 impl Passed {
     /// How many files were changed.
-    pub(crate) fn changed(&self) -> usize {
+    #[must_use]
+    pub fn changed(&self) -> usize {
         let written = |done: &&Done| matches!(done.outcome, Outcome::Written);
         self.done.iter().filter(written).count()
     }
