@@ -10,11 +10,13 @@ mod page;
 mod status;
 mod verdict;
 
-pub use status::{
-    Change, ConfigStatus, EndpointStatus, FileTrouble, MemoryStatus, ProjectStatus, ProjectsStatus,
-    ReputationStatus, SourceStatus, State, Status, TrafficStatus, judge,
+#[cfg(test)]
+pub(crate) use status::{Change, ConfigStatus, TrafficStatus};
+pub(crate) use status::{
+    EndpointStatus, FileTrouble, MemoryStatus, ProjectsStatus, ReputationStatus, SourceStatus,
+    State, Status, judge,
 };
-pub use verdict::{About, Reason, Verdict};
+pub(crate) use verdict::{About, Reason, Verdict};
 
 use crate::admission::{Admission, Peers};
 use crate::budget::Budget;
@@ -44,29 +46,22 @@ const FIRST_LOOK: Duration = Duration::from_millis(1500);
 /// The published state that is shown. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// Health.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
-    /// The configuration in force.
     pub config: watch::Receiver<Arc<ConfigState>>,
     /// Who saw the sources' certificates.
     pub clients: Vec<Client>,
-    /// The node's files.
     pub node_files: watch::Receiver<Arc<NodeFilesStatus>>,
     /// `true` from the moment that the registry endpoint accepts connections.
     pub listening: watch::Receiver<bool>,
-    /// Whether the daemon stops.
     pub drain: DrainWatch,
     /// What the Harbors with `[tier.discovery]` have.
     pub projects: watch::Receiver<Arc<Projects>>,
-    /// Counters.
     pub metrics: Arc<Metrics>,
     /// Recent changes and lost records.
     pub journal: Journal,
     /// What is known against addresses and sources.
     pub reputation: Arc<Reputation>,
-    /// What waits in memory.
     pub budget: Budget,
-    /// When the daemon started.
     pub started: Instant,
 }
 
@@ -87,7 +82,7 @@ pub struct ConfigState {
 
 /// What a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Surface {
+pub(crate) enum Surface {
     /// Everything, to loopback names only.
     Admin,
     /// `/metrics` alone, to everybody.
@@ -96,7 +91,7 @@ pub enum Surface {
 
 /// Serves until it is dropped; continues during the drain, so that /readyz can say so. Dropping it does not end
 /// connections that are open: each ends within ten seconds.
-pub async fn serve(listener: TcpListener, surface: Surface, view: View, peers: Peers) {
+pub(crate) async fn serve(listener: TcpListener, surface: Surface, view: View, peers: Peers) {
     let admission = Admission::new(CONNECTIONS, CONNECTION_LIMIT, peers);
     endpoint::serve("admin", listener, admission, move |request| {
         let view = view.clone();

@@ -9,6 +9,9 @@ mod proc_net;
 mod refusal;
 mod sock_diag;
 
-pub use checks::Check;
-pub use peers::{Lookup, OtherEnd, Peers, Standing};
-pub use places::{Admission, Place};
+pub(crate) use checks::Check;
+pub use peers::Lookup;
+#[cfg(test)]
+pub(crate) use peers::Standing;
+pub(crate) use peers::{OtherEnd, Peers};
+pub(crate) use places::{Admission, Place};

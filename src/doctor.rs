@@ -5,17 +5,17 @@
 //! the agent itself would.
 
 mod access;
-pub mod agent;
+pub(crate) mod agent;
 mod certificates;
 mod clock;
-pub mod code;
-pub mod environment;
+pub(crate) mod code;
+pub(crate) mod environment;
 mod files;
 mod look;
 mod names;
-pub mod port;
+pub(crate) mod port;
 mod pull;
-pub mod report;
+pub(crate) mod report;
 mod sources;
 #[cfg(test)]
 mod testing;
@@ -43,16 +43,14 @@ use tool::Tool;
 /// For everything about files; a dead network file system must not hold up the rest.
 const FILES_LIMIT: Duration = Duration::from_secs(5);
 
-/// What is examined.
 #[derive(Clone, Debug)]
-pub struct Subject {
+pub(crate) struct Subject {
     /// The configuration that the rest is about.
     pub config: Arc<Config>,
     /// What is known of its files.
     pub files: ConfigFacts,
     /// What is known of the agent.
     pub agent: AgentFacts,
-    /// The machine.
     pub machine: Arc<Machine>,
     /// Tiers that may stand in a file.
     pub tiers: Tiers,
@@ -63,7 +61,7 @@ pub struct Subject {
 }
 
 /// The checks by name, in the order of the report.
-pub const CHECKS: [&str; 9] = [
+pub(crate) const CHECKS: [&str; 9] = [
     "configuration",
     "agent",
     "files",
@@ -76,7 +74,7 @@ pub const CHECKS: [&str; 9] = [
 ];
 
 /// Makes every check, within 20 seconds or so. `done` is told which checks are over.
-pub async fn examine(subject: &Subject, done: &dyn Fn(&[&str])) -> Report {
+pub(crate) async fn examine(subject: &Subject, done: &dyn Fn(&[&str])) -> Report {
     let status = match &subject.agent.status {
         Some(Ok(status)) => Some(status),
         _ => None,

@@ -13,7 +13,9 @@ mod task;
 pub(crate) mod testing;
 mod window;
 
-pub use probe::{Answered, HttpProber, ProbeReport, Prober, Verdict, session};
+#[cfg(test)]
+pub(crate) use probe::ProbeReport;
+pub(crate) use probe::{Answered, HttpProber, Prober, Verdict, session};
 
 use crate::discovery::EndpointSets;
 use crate::lifecycle::Tasks;
@@ -89,7 +91,6 @@ impl Health {
         }
     }
 
-    /// The published snapshot.
     #[must_use]
     pub fn snapshot(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.snapshot.clone()

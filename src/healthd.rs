@@ -11,8 +11,7 @@ mod metrics;
 mod settings;
 mod verdict;
 
-pub use settings::{Settings, Written};
-pub use verdict::{Component, Require, Verdict};
+pub(crate) use settings::{Settings, Written};
 
 use crate::admin::endpoint::{self, CONNECTION_LIMIT};
 use crate::admission::{Admission, Lookup, Peers};
@@ -34,16 +33,14 @@ const SCRAPERS: usize = 16;
 
 /// Why the responder ended.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The process could not be set up.
     #[error("setting up signals")]
     Process(#[source] io::Error),
     /// An address cannot be listened at.
     #[error("listening at {address}")]
     Bind {
-        /// The address.
         address: SocketAddr,
-        /// The kernel's.
         source: io::Error,
     },
     /// A task that must not end has ended.
@@ -51,25 +48,15 @@ pub enum Error {
     Task(TaskFailure),
 }
 
-/// Where the responder listens.
-#[derive(Clone, Copy, Debug)]
-pub struct Bound {
-    /// The answers.
-    pub listen: SocketAddr,
-    /// The metrics.
-    pub metrics: Option<SocketAddr>,
-}
-
-/// Serves until a signal ends it. `bound` is told the addresses once both listen.
+/// Serves until a signal ends it.
 ///
 /// # Errors
 /// [`Error`]: an address that is taken, or a task that broke.
-pub async fn run(
+pub(crate) async fn run(
     settings: Settings,
     journal: Journal,
     notifier: Notifier,
     mut signals: Signals,
-    bound: impl FnOnce(Bound),
 ) -> Result<(), Error> {
     let tasks = Tasks::default();
     let metrics = Arc::new(Metrics::new());
@@ -96,30 +83,22 @@ pub async fn run(
             }
         }),
     );
-    let scraped = match settings.metrics {
-        None => None,
-        Some(address) => {
-            let (listener, at) = bind(address).await?;
-            let admission = Admission::new(SCRAPERS, CONNECTION_LIMIT, peers);
-            tasks.spawn(
-                "metrics endpoint",
-                endpoint::serve("metrics", listener, admission, move |request| {
-                    let response = answer::metrics(&request, &metrics);
-                    async move { response }
-                }),
-            );
-            Some(at)
-        }
-    };
+    if let Some(address) = settings.metrics {
+        let (listener, _) = bind(address).await?;
+        let admission = Admission::new(SCRAPERS, CONNECTION_LIMIT, peers);
+        tasks.spawn(
+            "metrics endpoint",
+            endpoint::serve("metrics", listener, admission, move |request| {
+                let response = answer::metrics(&request, &metrics);
+                async move { response }
+            }),
+        );
+    }
     tracing::info!(
         "answers at {listen} for {}, which is asked once per {:?} at most",
         settings.harbor.url,
         settings.cache
     );
-    bound(Bound {
-        listen,
-        metrics: scraped,
-    });
     notifier.ready(&format!("answers at {listen}"));
     tokio::select! {
         // Cancel safe: signals stay queued. A reload has nothing to read anew.

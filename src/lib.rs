@@ -8,7 +8,7 @@
 // `tests/architecture.rs` holds the list of modules that are left out.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-pub mod admin;
+pub(crate) mod admin;
 pub mod admission;
 pub mod app;
 pub mod auth;
@@ -21,10 +21,10 @@ pub mod cli;
 )]
 pub mod config;
 pub mod discovery;
-pub mod doctor;
+pub(crate) mod doctor;
 pub mod exchange;
-pub mod health;
-pub mod healthd;
+pub(crate) mod health;
+pub(crate) mod healthd;
 pub mod http1;
 #[allow(
     clippy::arithmetic_side_effects,
@@ -42,11 +42,11 @@ pub mod metrics;
 )]
 pub mod node;
 pub mod oci;
-pub mod printable;
+pub(crate) mod printable;
 pub mod projects;
 pub mod relay;
-pub mod route;
-pub mod server;
+pub(crate) mod route;
+pub(crate) mod server;
 #[allow(
     clippy::arithmetic_side_effects,
     reason = "it writes records, and reads nothing"

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 /// separators, controls of the direction of writing, characters without a width and whatever Unicode does not assign do
 /// not.
 #[must_use]
-pub fn is_printable(character: char) -> bool {
+pub(crate) fn is_printable(character: char) -> bool {
     match character {
         ' '..='~' => true,
         // The standard library's table is the one of `Debug`.
@@ -18,7 +18,7 @@ pub fn is_printable(character: char) -> bool {
 
 /// The text on one line, with `\n` or `\u{202e}` in the place of each character that is not printable.
 #[must_use]
-pub fn printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     // Most texts are ASCII: without a branch per byte the compiler looks at many at once.
     let plain = |all: bool, byte: u8| all & (b' '..=b'~').contains(&byte);
     if text.bytes().fold(true, plain) || text.chars().all(is_printable) {
@@ -38,7 +38,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 /// The same JSON document without any character that is not printable. JSON itself escapes those below U+0020 alone; the
 /// others stand in its strings only.
 #[must_use]
-pub fn json(document: String) -> String {
+pub(crate) fn json(document: String) -> String {
     let is_shown = |c| c == '\n' || is_printable(c);
     if document.chars().all(is_shown) {
         return document;
@@ -59,7 +59,7 @@ pub fn json(document: String) -> String {
 
 /// The text on one line, with a blank in the place of each character that is not printable: where a sentence of others
 /// stands in one of ours.
-pub fn blanked(text: &str) -> impl Iterator<Item = char> {
+pub(crate) fn blanked(text: &str) -> impl Iterator<Item = char> {
     let blank = |c| if is_printable(c) { c } else { ' ' };
     text.chars().map(blank)
 }

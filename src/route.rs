@@ -15,14 +15,14 @@ use meaning::Meaning;
 
 /// The routes of one configuration.
 #[derive(Clone, Debug)]
-pub struct RouteTable {
+pub(crate) struct RouteTable {
     config: Arc<Config>,
     known: Arc<Known>,
 }
 
 /// Where a request may go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
+pub(crate) struct Route {
     /// The registry that is meant; `None` for an unmapped project of a tier's own name (P1).
     pub registry: Option<RegistryName>,
     /// For logs and metrics: the registry, or the tier's image name.
@@ -39,8 +39,7 @@ pub struct Route {
 
 /// One source of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leg {
-    /// Who.
+pub(crate) struct Leg {
     pub source: SourceId,
     /// The repository's path there: `proxy-docker-io/library/nginx`.
     pub path: Arc<str>,
@@ -57,7 +56,7 @@ pub struct Leg {
 
 /// Why nothing may be asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// `ns` or the name's first component is no configured registry.
     #[error(
         "{0} is not a configured registry; add a [[registry]] for it, or pull it without the mirror"
@@ -96,7 +95,7 @@ impl Reasons {
 impl RouteTable {
     /// The routes of a configuration.
     #[must_use]
-    pub fn of(config: Arc<Config>) -> Self {
+    pub(crate) fn of(config: Arc<Config>) -> Self {
         Self {
             config,
             known: Arc::default(),
@@ -107,7 +106,7 @@ impl RouteTable {
     ///
     /// # Errors
     /// Says why nothing may be asked.
-    pub fn explain(
+    pub(crate) fn explain(
         &self,
         ns: Option<&str>,
         name: &RawName,
@@ -120,7 +119,7 @@ impl RouteTable {
     ///
     /// # Errors
     /// Says why nothing may be asked.
-    pub fn route(
+    pub(crate) fn route(
         &self,
         ns: Option<&str>,
         name: &RawName,

@@ -2,7 +2,7 @@
 //! relay. Never dials anything itself.
 
 mod connection;
-pub mod doctor_image;
+pub(crate) mod doctor_image;
 mod request;
 mod socket;
 
@@ -27,14 +27,13 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 
 /// What the endpoint is told.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The places for client connections; beyond, the answer is 503 and close.
     pub admission: Admission,
     /// How long a connection may lie idle.
     pub idle: Duration,
     /// The value that `X-Harbor-Pilot-Key` must have, where one is configured.
     pub key: watch::Receiver<Option<Secret>>,
-    /// Where connections are served.
     pub threads: Threads,
     /// Counts who is refused or ended.
     pub metrics: Arc<Metrics>,
@@ -53,7 +52,12 @@ struct Endpoint {
 
 /// Serves one listener until the drain closes it. Accepting goes on while draining, so that nobody is turned away
 /// before the process ends; connections that were accepted are served on.
-pub async fn serve(listener: TcpListener, relay: Relay, settings: Settings, drain: DrainWatch) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    relay: Relay,
+    settings: Settings,
+    drain: DrainWatch,
+) {
     // Counted like a connection, until the last one that is accepted here has been counted itself.
     let _accepting = drain.connection();
     let at = listener.local_addr();
@@ -148,7 +152,6 @@ fn no_place(request_id: &str) -> Vec<u8> {
 struct Answering {
     relay: Relay,
     seen: doctor_image::Seen,
-    /// Who its client is.
     trust: Trust,
     key: Key,
     metrics: Arc<Metrics>,

@@ -15,7 +15,6 @@ table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.25em .8
 /// A text with HTML's special characters escaped, for element content and quoted attributes.
 struct Escaped<'a>(&'a str);
 
-/// The page.
 pub(super) fn html(status: &Status) -> String {
     let mut out = String::new();
     // Writing into a String cannot fail.

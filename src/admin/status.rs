@@ -8,12 +8,12 @@ mod reputation;
 mod source;
 
 pub(super) use judge::NO_SOURCE;
-pub use judge::judge;
+pub(crate) use judge::judge;
 
-pub use memory::MemoryStatus;
-pub use projects::{ProjectStatus, ProjectsStatus};
-pub use reputation::ReputationStatus;
-pub use source::{EndpointStatus, SourceStatus, State};
+pub(crate) use memory::MemoryStatus;
+pub(crate) use projects::ProjectsStatus;
+pub(crate) use reputation::ReputationStatus;
+pub(crate) use source::{EndpointStatus, SourceStatus, State};
 
 use super::{Reason, Verdict, View};
 use crate::lifecycle;
@@ -45,7 +45,6 @@ pub struct Status {
     pub not_ready: Vec<String>,
     /// The generation of the health snapshot shown.
     pub generation: u64,
-    /// The configuration.
     pub config: ConfigStatus,
     /// Tiers in order of preference.
     pub tiers: Vec<SourceStatus>,
@@ -82,7 +81,6 @@ pub struct Status {
     pub log_dropped: u64,
     /// Panics of single connections since the start: each is a defect worth a report.
     pub task_panics: u64,
-    /// What waits in memory.
     #[serde(default)]
     pub memory: MemoryStatus,
 }
@@ -90,7 +88,6 @@ pub struct Status {
 /// A file of the node that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileTrouble {
-    /// Which.
     pub path: String,
     /// `left`, `failed`, `not_writable` or `conflict`.
     pub kind: String,
@@ -126,7 +123,6 @@ pub struct Change {
     pub tier: Option<String>,
     /// As the journal's `ENDPOINT`.
     pub endpoint: Option<String>,
-    /// For people.
     pub message: String,
 }
 

@@ -4,7 +4,6 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -20,11 +19,9 @@ pub enum Verdict {
 /// Why the verdict is not [`Verdict::Ready`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// What it is about.
     pub about: About,
     /// Which: a tier's name, a file; empty for the agent itself.
     pub subject: String,
-    /// What is so.
     pub what: String,
 }
 
@@ -36,9 +33,7 @@ pub enum About {
     Agent,
     /// All sources together.
     Sources,
-    /// Its configuration.
     Configuration,
-    /// One tier.
     Tier,
     /// The node's files, and the runtime that reads them.
     NodeFiles,
@@ -63,7 +58,6 @@ impl fmt::Display for Reason {
 // === impl Verdict ===
 
 impl Verdict {
-    /// The word.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

@@ -9,9 +9,8 @@ use tokio::net::{TcpSocket, TcpStream};
 /// Where checks come from now.
 static UNDER_WAY: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
 
-/// A check's connection.
 #[derive(Debug)]
-pub struct Check {
+pub(crate) struct Check {
     /// Dropped before the port may be another's.
     _known: Known,
     stream: TcpStream,
@@ -37,7 +36,7 @@ impl Check {
     ///
     /// # Errors
     /// The kernel's.
-    pub async fn connect(to: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn connect(to: SocketAddr) -> io::Result<Self> {
         let socket = if to.is_ipv4() {
             TcpSocket::new_v4()?
         } else {
@@ -55,8 +54,7 @@ impl Check {
         })
     }
 
-    /// The connection.
-    pub fn stream(&mut self) -> &mut TcpStream {
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
     }
 }

@@ -24,7 +24,7 @@ const WAITING: usize = 256;
 
 /// Where a connection comes from, for whether it gets a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// A check of the agent's own.
     Check,
     /// A client of uid 0 or of the agent's own uid, on a loopback listener.
@@ -35,7 +35,7 @@ pub enum Standing {
 
 /// Whether the other end is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OtherEnd {
+pub(crate) enum OtherEnd {
     /// Its process has it open: it may have ended its own direction only.
     Open,
     /// Nobody has it open any more.
@@ -56,7 +56,7 @@ pub enum Lookup {
 
 /// Knows who is at the other end. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Peers(Arc<Inner>);
+pub(crate) struct Peers(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -83,7 +83,7 @@ struct Waiting<'a>(&'a AtomicUsize);
 impl Peers {
     /// With this way to tell clients apart.
     #[must_use]
-    pub fn new(lookup: Lookup) -> Self {
+    pub(crate) fn new(lookup: Lookup) -> Self {
         Self(Arc::new(Inner {
             lookup,
             own: geteuid().as_raw(),
@@ -95,13 +95,18 @@ impl Peers {
     }
 
     /// Reads /proc/net/tcp for those who wait for it. Never ends; without it they are untrusted after a second.
-    pub async fn keep_tables(self) {
+    pub(crate) async fn keep_tables(self) {
         self.0.tables.clone().keep().await;
     }
 
     /// Where a connection comes from that a listener has accepted. `at` is our address of it; `is_loopback`: the listener's
     /// is a loopback address.
-    pub async fn standing(&self, at: SocketAddr, peer: SocketAddr, is_loopback: bool) -> Standing {
+    pub(crate) async fn standing(
+        &self,
+        at: SocketAddr,
+        peer: SocketAddr,
+        is_loopback: bool,
+    ) -> Standing {
         if checks::comes_from(peer) {
             return Standing::Check;
         }
@@ -126,7 +131,7 @@ impl Peers {
     /// Whether the other end of a connection is still there. A client that has ended its own direction, and one that has
     /// gone, look alike on the wire.
     #[must_use]
-    pub fn other_end(&self, at: SocketAddr, peer: SocketAddr) -> OtherEnd {
+    pub(crate) fn other_end(&self, at: SocketAddr, peer: SocketAddr) -> OtherEnd {
         match self.ask(at, peer) {
             Ok(Some(socket)) if socket.is_open() => OtherEnd::Open,
             Ok(Some(_)) => OtherEnd::Closed,

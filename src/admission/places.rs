@@ -21,7 +21,7 @@ const PATIENCE: u32 = 5;
 
 /// The places of one or several listeners. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Admission(Arc<Shared>);
+pub(crate) struct Admission(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -58,7 +58,7 @@ struct Holder {
 
 /// A connection's place, until dropped.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     admission: Admission,
     number: u64,
     holder: Arc<Holder>,
@@ -71,7 +71,7 @@ pub struct Place {
 impl Admission {
     /// So many places. `stall`: how long an untrusted client may take no byte while some wait for it.
     #[must_use]
-    pub fn new(places: usize, stall: Duration, peers: Peers) -> Self {
+    pub(crate) fn new(places: usize, stall: Duration, peers: Peers) -> Self {
         Self(Arc::new(Shared {
             places,
             stall,
@@ -84,7 +84,7 @@ impl Admission {
 
     /// A place for a connection that a listener has accepted; `None`: there is none. Trusted clients get one unless trusted
     /// clients that are busy have them all; the agent's own checks always do. `is_loopback`: the listener's address is one.
-    pub async fn admit(&self, stream: &TcpStream, is_loopback: bool) -> Option<Place> {
+    pub(crate) async fn admit(&self, stream: &TcpStream, is_loopback: bool) -> Option<Place> {
         let ends = stream.local_addr().ok().zip(stream.peer_addr().ok());
         let standing = match ends {
             Some((at, peer)) => self.0.peers.standing(at, peer, is_loopback).await,
@@ -98,7 +98,7 @@ impl Admission {
 
     /// As [`Admission::admit`], where it is known who comes.
     #[must_use]
-    pub fn enter(&self, newcomer: Standing, now: Instant) -> Option<Place> {
+    pub(crate) fn enter(&self, newcomer: Standing, now: Instant) -> Option<Place> {
         let at = self.age(now);
         let mut taken = self.taken();
         if taken.by.len() >= self.0.places {
@@ -138,18 +138,12 @@ impl Admission {
     }
 
     /// Tells who got no place so.
-    pub async fn turn_away(
+    pub(crate) async fn turn_away(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
         answer: impl FnOnce() -> Vec<u8>,
     ) {
         self.0.refusal.say(stream, answer).await;
-    }
-
-    /// How many are taken now.
-    #[must_use]
-    pub fn taken_places(&self) -> usize {
-        self.taken().by.len()
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -198,7 +192,7 @@ impl Holder {
 impl Place {
     /// Whether the client is trusted.
     #[must_use]
-    pub fn trust(&self) -> Trust {
+    pub(crate) fn trust(&self) -> Trust {
         match self.holder.standing {
             Standing::Check | Standing::Trusted => Trust::Trusted,
             Standing::Untrusted => Trust::Untrusted,
@@ -207,7 +201,7 @@ impl Place {
 
     /// How long the client may take no byte while some wait for it.
     #[must_use]
-    pub fn stall_limit(&self) -> Duration {
+    pub(crate) fn stall_limit(&self) -> Duration {
         let stall = self.admission.0.stall;
         if self.trust() == Trust::Trusted {
             stall.saturating_mul(PATIENCE)
@@ -217,27 +211,27 @@ impl Place {
     }
 
     /// Nothing is asked.
-    pub fn rests(&self, now: Instant) {
+    pub(crate) fn rests(&self, now: Instant) {
         self.does(Activity::Idle, now);
     }
 
     /// A request's head has begun.
-    pub fn reads_head(&self, now: Instant) {
+    pub(crate) fn reads_head(&self, now: Instant) {
         self.does(Activity::Head, now);
     }
 
     /// An answer is being made.
-    pub fn answers(&self, now: Instant) {
+    pub(crate) fn answers(&self, now: Instant) {
         self.does(Activity::Answering, now);
     }
 
     /// Bytes wait for the client.
-    pub fn is_blocked(&self, now: Instant) {
+    pub(crate) fn is_blocked(&self, now: Instant) {
         self.does(Activity::Blocked, now);
     }
 
     /// The client took so many bytes.
-    pub fn moved(&self, bytes: usize, now: Instant) {
+    pub(crate) fn moved(&self, bytes: usize, now: Instant) {
         let mut moved = self.holder.moved();
         moved.add(bytes as u64, self.admission.age(now));
         self.holder.span.store(moved.span, Ordering::Relaxed);
@@ -248,7 +242,7 @@ impl Place {
     }
 
     /// Ready when the place is another's: the connection ends now. Only the last who asked is woken.
-    pub fn poll_evicted(&self, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_evicted(&self, context: &mut Context<'_>) -> Poll<()> {
         self.holder.waker.register(context.waker());
         if self.holder.is_evicted.load(Ordering::Acquire) {
             Poll::Ready(())
@@ -258,13 +252,13 @@ impl Place {
     }
 
     /// As [`Place::poll_evicted`]. Cancel safe.
-    pub async fn evicted(&self) {
+    pub(crate) async fn evicted(&self) {
         poll_fn(|context| self.poll_evicted(context)).await;
     }
 
     /// Whether the client still has its end open.
     #[must_use]
-    pub fn other_end(&self) -> OtherEnd {
+    pub(crate) fn other_end(&self) -> OtherEnd {
         let ends = self.ends;
         ends.map_or(OtherEnd::Unknown, |(at, peer)| {
             self.admission.0.peers.other_end(at, peer)

@@ -22,7 +22,6 @@ pub(super) struct Tables {
     newest: watch::Sender<Arc<Table>>,
 }
 
-/// One reading.
 #[derive(Debug)]
 pub(super) struct Table {
     /// Before its first byte was read.

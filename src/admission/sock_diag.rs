@@ -43,7 +43,6 @@ pub(super) struct SockDiag {
     sequence: u32,
 }
 
-/// What an answer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Socket(PeerSocket),

@@ -89,7 +89,7 @@ pub(super) fn run(
         .and_then(|runtime| {
             let ended = runtime.block_on(async {
                 let signals = Signals::of_process().map_err(healthd::Error::Process)?;
-                healthd::run(settings, journal, notifier, signals, |_| {}).await
+                healthd::run(settings, journal, notifier, signals).await
             });
             // A lookup that hangs is not waited for.
             runtime.shutdown_background();

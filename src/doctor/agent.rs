@@ -12,7 +12,7 @@ const START: &str = "systemctl reset-failed harbor-pilot; systemctl restart harb
 
 /// What is known of the agent.
 #[derive(Clone, Debug, Default)]
-pub struct AgentFacts {
+pub(crate) struct AgentFacts {
     /// Every address of `[server] listen`.
     pub listen: Vec<Listener>,
     /// `None`: it is off.
@@ -23,10 +23,8 @@ pub struct AgentFacts {
 
 /// One address of `[server] listen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
-    /// Where.
+pub(crate) struct Listener {
     pub address: SocketAddr,
-    /// Somebody listens there.
     pub taken: bool,
     /// Who, if that can be seen.
     pub holder: Option<Holder>,
@@ -39,7 +37,7 @@ pub struct Listener {
 impl AgentFacts {
     /// It answers at any of its addresses.
     #[must_use]
-    pub fn answers(&self) -> bool {
+    pub(crate) fn answers(&self) -> bool {
         self.listen.iter().any(|listener| listener.answers)
     }
 }
@@ -49,7 +47,7 @@ impl AgentFacts {
 impl Listener {
     /// Where this node finds it.
     #[must_use]
-    pub fn dialled(&self) -> SocketAddr {
+    pub(crate) fn dialled(&self) -> SocketAddr {
         let ip = match self.address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -61,14 +59,13 @@ impl Listener {
 
 /// What is known of the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct ConfigFacts {
+pub(crate) struct ConfigFacts {
     /// The file that was meant.
     pub file: String,
     /// Why the files are no configuration.
     pub problems: Vec<Problem>,
     /// The rest of the report is about the last accepted configuration, or about the built-in one.
     pub last_accepted: bool,
-    /// Doubts.
     pub warnings: Vec<Problem>,
     /// doctor does not run as root.
     pub unprivileged: bool,
@@ -79,7 +76,7 @@ pub struct ConfigFacts {
 impl ConfigFacts {
     /// Why the configuration cannot be seen at all by whoever runs doctor; `None`: it can.
     #[must_use]
-    pub fn is_hidden(&self) -> Option<String> {
+    pub(crate) fn is_hidden(&self) -> Option<String> {
         let is_forbidden = |problem: &Problem| problem.what.contains("ermission denied");
         let hidden = self.problems.iter().find(|problem| is_forbidden(problem));
         hidden

@@ -10,7 +10,6 @@ const TOLERATED: i64 = 30;
 /// From here on certificates and tokens are in danger.
 const DANGEROUS: i64 = 300;
 
-/// The clock.
 pub(super) fn clock(sources: &[SourceFacts]) -> Check {
     judge(&offsets(sources))
 }

@@ -3,7 +3,7 @@
 /// What was found, in one word. Words may be added, never changed: Ansible and others match them.
 /// docs/troubleshooting.md has each with its remedy, and a test holds it to that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Code {
+pub(crate) enum Code {
     /// The files on disk are no configuration.
     ConfigInvalid,
     /// The running agent uses other settings than the files say.
@@ -72,7 +72,6 @@ pub enum Code {
     TlsFails,
     /// Nobody who is trusted signed the certificate.
     TlsUnknownIssuer,
-    /// The certificate has expired.
     TlsExpired,
     /// The certificate is not valid yet.
     TlsNotYetValid,
@@ -82,7 +81,6 @@ pub enum Code {
     TlsWrongName,
     /// Certificates of a tier are not checked at all.
     TlsNotChecked,
-    /// Two clocks differ.
     ClockOff,
     /// A tier does not let us pull.
     TierDenied,
@@ -99,58 +97,8 @@ pub enum Code {
 // === impl Code ===
 
 impl Code {
-    /// All of them.
-    pub const ALL: [Self; 45] = [
-        Self::ConfigInvalid,
-        Self::ConfigNotInForce,
-        Self::AgentNotRunning,
-        Self::AgentHangs,
-        Self::PortStolen,
-        Self::PortUnprivileged,
-        Self::AdminUnreachable,
-        Self::AgentNotReady,
-        Self::ConfigPathNotRead,
-        Self::FilesNotManaged,
-        Self::FilesReleased,
-        Self::FilesLeft,
-        Self::FilesDiffer,
-        Self::FileLeft,
-        Self::FilesNotWritable,
-        Self::FilesConflict,
-        Self::AgentNotFirst,
-        Self::HostsUnreadable,
-        Self::CaMissing,
-        Self::RegistriesRewrite,
-        Self::RegistriesUnreadable,
-        Self::RestartLosesAgent,
-        Self::DefaultEndpointOpen,
-        Self::RestartPending,
-        Self::ProxyMissing,
-        Self::ProxyFails,
-        Self::ProxyCatchesAgent,
-        Self::UpstreamUnreachable,
-        Self::DnsFails,
-        Self::DnsDiffers,
-        Self::EndpointUnreachable,
-        Self::EndpointUnhealthy,
-        Self::TlsFails,
-        Self::TlsUnknownIssuer,
-        Self::TlsExpired,
-        Self::TlsNotYetValid,
-        Self::TlsExpiring,
-        Self::TlsWrongName,
-        Self::TlsNotChecked,
-        Self::ClockOff,
-        Self::TierDenied,
-        Self::ProjectMissing,
-        Self::TierFails,
-        Self::PullBypassesAgent,
-        Self::PullFails,
-    ];
-
-    /// The word.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::ConfigInvalid => "config-invalid",
             Self::ConfigNotInForce => "config-not-in-force",
@@ -208,19 +156,67 @@ mod tests {
 
     const PAGE: &str = include_str!("../../docs/troubleshooting.md");
 
+    const ALL: [Code; 45] = [
+        Code::ConfigInvalid,
+        Code::ConfigNotInForce,
+        Code::AgentNotRunning,
+        Code::AgentHangs,
+        Code::PortStolen,
+        Code::PortUnprivileged,
+        Code::AdminUnreachable,
+        Code::AgentNotReady,
+        Code::ConfigPathNotRead,
+        Code::FilesNotManaged,
+        Code::FilesReleased,
+        Code::FilesLeft,
+        Code::FilesDiffer,
+        Code::FileLeft,
+        Code::FilesNotWritable,
+        Code::FilesConflict,
+        Code::AgentNotFirst,
+        Code::HostsUnreadable,
+        Code::CaMissing,
+        Code::RegistriesRewrite,
+        Code::RegistriesUnreadable,
+        Code::RestartLosesAgent,
+        Code::DefaultEndpointOpen,
+        Code::RestartPending,
+        Code::ProxyMissing,
+        Code::ProxyFails,
+        Code::ProxyCatchesAgent,
+        Code::UpstreamUnreachable,
+        Code::DnsFails,
+        Code::DnsDiffers,
+        Code::EndpointUnreachable,
+        Code::EndpointUnhealthy,
+        Code::TlsFails,
+        Code::TlsUnknownIssuer,
+        Code::TlsExpired,
+        Code::TlsNotYetValid,
+        Code::TlsExpiring,
+        Code::TlsWrongName,
+        Code::TlsNotChecked,
+        Code::ClockOff,
+        Code::TierDenied,
+        Code::ProjectMissing,
+        Code::TierFails,
+        Code::PullBypassesAgent,
+        Code::PullFails,
+    ];
+
     #[test]
     fn words_are_words_and_differ() {
-        let words: BTreeSet<&str> = Code::ALL.iter().map(|code| code.word()).collect();
-        assert_eq!(words.len(), Code::ALL.len());
+        let words: BTreeSet<&str> = ALL.iter().map(|code| code.word()).collect();
+        assert_eq!(words.len(), ALL.len());
         for word in words {
             assert!(
                 word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
                 "{word}"
             );
         }
-        let sorted: BTreeSet<Code> = Code::ALL.into_iter().collect();
+        let sorted: BTreeSet<Code> = ALL.into_iter().collect();
         assert!(
-            sorted.into_iter().eq(Code::ALL),
+            sorted.into_iter().eq(ALL),
             "in the order of their list, none twice"
         );
     }
@@ -242,7 +238,7 @@ mod tests {
     fn the_page_has_every_code_once_with_a_remedy() {
         let rows = rows();
         let documented: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
-        let due: Vec<&str> = Code::ALL.iter().map(|code| code.word()).collect();
+        let due: Vec<&str> = ALL.iter().map(|code| code.word()).collect();
         assert_eq!(
             documented, due,
             "docs/troubleshooting.md, \"What doctor finds\""

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Variables by name.
-pub type Environment = BTreeMap<String, String>;
+pub(crate) type Environment = BTreeMap<String, String>;
 
 const VARIABLES: [&str; 6] = [
     "HTTPS_PROXY",
@@ -32,18 +32,17 @@ const UNITS: [&str; 5] = [
 
 /// A place where somebody wrote a proxy down.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// Such as `/etc/systemd/system/k3s.service.env`.
     pub name: String,
     /// It is containerd's own environment, or its k3s's.
     pub of_runtime: bool,
-    /// The proxy variables there.
     pub variables: Environment,
 }
 
 /// Where proxies are written down on a machine. Blocks on file I/O; what cannot be read is not there.
 #[must_use]
-pub fn places(root: &Path, here: &Environment) -> Vec<Place> {
+pub(crate) fn places(root: &Path, here: &Environment) -> Vec<Place> {
     let mut places = Vec::new();
     let proxies = here
         .iter()
@@ -126,7 +125,6 @@ fn variables_of(text: &str) -> Environment {
     found
 }
 
-/// The way out.
 pub(super) fn environment(
     sources: &[SourceFacts],
     places: &[Place],

@@ -14,16 +14,13 @@ use crate::node::privileged::Unprivileged;
 use crate::node::registries_yaml::Registries;
 use std::path::{Path, PathBuf};
 
-/// What the files say.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FilesFacts {
     /// `[node] manage`
     pub manage: bool,
     /// There is a tier, without which the agent adds nothing.
     pub has_tiers: bool,
-    /// What runs here.
     pub detected: Detected,
-    /// `restore` was run.
     pub released: bool,
     /// What `apply` would change.
     pub changes: Vec<PathBuf>,
@@ -41,7 +38,6 @@ pub(super) struct FilesFacts {
     pub read_only: Vec<(PathBuf, PathBuf)>,
     /// Where containerd would find the agent.
     pub agent_url: Option<String>,
-    /// It answers there.
     pub agent_alive: bool,
     /// Every user may bind its port.
     pub unprivileged: Option<Unprivileged>,
@@ -109,7 +105,6 @@ impl FilesFacts {
     }
 }
 
-/// The files.
 pub(super) fn files(facts: &FilesFacts) -> Check {
     let detected = &facts.detected;
     if detected.runtime == Found::None {
@@ -201,7 +196,6 @@ fn port(check: &mut Check, facts: &FilesFacts) {
     check.error(Code::PortUnprivileged, subject, what, port.instead());
 }
 
-/// One hosts.toml.
 fn hosts(check: &mut Check, facts: &FilesFacts, file: &HostsFile) {
     let path = file.path.display().to_string();
     match &file.view {

@@ -17,7 +17,6 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// What is looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Looked<'a> {
     pub(super) machine: &'a Machine,

@@ -6,10 +6,8 @@ use std::path::Path;
 
 /// A process that holds a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Its number.
+pub(crate) struct Holder {
     pub pid: u32,
-    /// Its program's name.
     pub name: String,
     /// The systemd unit that it belongs to.
     pub unit: Option<String>,
@@ -17,7 +15,7 @@ pub struct Holder {
 
 /// A port that somebody listens at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub(crate) struct Held {
     /// The user whose socket it is.
     pub uid: u32,
     /// The process, if it can be seen: without CAP_SYS_PTRACE other users' cannot.
@@ -34,7 +32,7 @@ struct Listening {
 
 /// Who listens where `address` would be bound; `None`: nobody. Blocks on reading /proc.
 #[must_use]
-pub fn who_listens(address: SocketAddr) -> Option<Held> {
+pub(crate) fn who_listens(address: SocketAddr) -> Option<Held> {
     let mut sockets = Vec::new();
     for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
         sockets.extend(listening(&fs::read_to_string(file).unwrap_or_default()));
@@ -133,9 +131,8 @@ impl std::fmt::Display for Held {
 // === impl Holder ===
 
 impl Holder {
-    /// It is this program.
     #[must_use]
-    pub fn is_the_agent(&self) -> bool {
+    pub(crate) fn is_the_agent(&self) -> bool {
         self.name == "harbor-pilot"
     }
 }

@@ -24,7 +24,6 @@ const ANSWER_BYTES: u64 = 16 * 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Trial {
     pub(super) tool: Tool,
-    /// Where the agent answers.
     pub(super) agent: SocketAddr,
     pub(super) key: Option<Secret>,
     /// Whose images containerd asks the agent for.
@@ -34,14 +33,12 @@ pub(super) struct Trial {
     pub(super) nonce: u64,
 }
 
-/// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The running agent has no test image.
     Unknown,
     /// containerd itself does not answer.
     NoContainerd(Ran),
-    /// It was tried.
     Tried {
         pulled: Ran,
         /// The agent was asked for the very tag.
@@ -120,7 +117,6 @@ impl Trial {
     }
 }
 
-/// What it means.
 pub(super) fn pull(reference: &str, tool: &Tool, outcome: &Outcome) -> Check {
     let name = tool.name();
     match outcome {

@@ -5,10 +5,9 @@ use crate::admin::Verdict;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeSet;
 
-/// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Severity {
+pub(crate) enum Severity {
     /// Pulls work; something will break, or works only by luck.
     Warning,
     /// Pulls fail, do not go through the agent, or a source is of no use.
@@ -17,10 +16,8 @@ pub enum Severity {
 
 /// Something that a person should fix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// For programs.
+pub(crate) struct Finding {
     pub code: Code,
-    /// How bad.
     pub severity: Severity,
     /// A tier, an address, a file, a registry; several with commas between them where they have it in common.
     pub subject: String,
@@ -34,20 +31,16 @@ pub struct Finding {
 
 /// One of those that a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Case {
+pub(crate) struct Case {
     /// A tier, an address, a file, a registry.
     pub subject: String,
-    /// What is so.
     pub what: String,
 }
 
-/// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Nothing is wrong.
+pub(crate) enum State {
     Ok,
-    /// Something is.
     Findings,
     /// There is nothing to check on this node.
     NotApplicable,
@@ -57,14 +50,11 @@ pub enum State {
 
 /// One check with what it found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// In one word.
+pub(crate) struct Check {
     pub name: &'static str,
-    /// How it went.
     pub state: State,
     /// What was seen, in one line.
     pub said: String,
-    /// What is wrong.
     pub findings: Vec<Finding>,
     /// What a person should know, and is no fault.
     pub notes: Vec<String>,
@@ -74,10 +64,9 @@ pub struct Check {
 
 /// All checks, in their fixed order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub(crate) struct Report {
     /// The node's verdict: the agent's own, and what only a look from outside shows.
     pub verdict: Verdict,
-    /// The checks.
     pub checks: Vec<Check>,
 }
 
@@ -86,7 +75,7 @@ pub struct Report {
 impl Finding {
     /// The same is so of all of them.
     #[must_use]
-    pub fn is_alike(&self) -> bool {
+    pub(crate) fn is_alike(&self) -> bool {
         let mut cases = self.cases.iter();
         let first = cases.next().map(|case| &case.what);
         cases.all(|case| Some(&case.what) == first)
@@ -118,36 +107,12 @@ impl Serialize for Code {
 // === impl Severity ===
 
 impl Severity {
-    /// The word.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Warning => "warning",
-            Self::Error => "error",
-        }
-    }
-
     /// An error where this is all there is, else a warning.
     pub(super) fn error_if(essential: bool) -> Self {
         if essential {
             Self::Error
         } else {
             Self::Warning
-        }
-    }
-}
-
-// === impl State ===
-
-impl State {
-    /// The word.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Findings => "findings",
-            Self::NotApplicable => "not_applicable",
-            Self::NotMade => "not_made",
         }
     }
 }
@@ -259,13 +224,13 @@ impl Check {
 
 impl Report {
     /// All findings, check by check.
-    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+    pub(crate) fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.checks.iter().flat_map(|check| &check.findings)
     }
 
     /// How many of them are so bad.
     #[must_use]
-    pub fn count(&self, severity: Severity) -> usize {
+    pub(crate) fn count(&self, severity: Severity) -> usize {
         self.findings()
             .filter(|finding| finding.severity == severity)
             .count()
@@ -273,7 +238,7 @@ impl Report {
 
     /// Some check could not be made.
     #[must_use]
-    pub fn is_incomplete(&self) -> bool {
+    pub(crate) fn is_incomplete(&self) -> bool {
         self.checks
             .iter()
             .any(|check| check.state == State::NotMade || !check.unchecked.is_empty())
@@ -281,7 +246,7 @@ impl Report {
 
     /// 1: findings; 2: none, but something could not be checked; 0: all is well.
     #[must_use]
-    pub fn exit_status(&self) -> u8 {
+    pub(crate) fn exit_status(&self) -> u8 {
         match (self.findings().next(), self.is_incomplete()) {
             (Some(_), _) => 1,
             (None, true) => 2,

@@ -41,7 +41,6 @@ const PROJECTS: usize = 12;
 /// One source as seen from here.
 #[derive(Clone, Debug)]
 pub(super) struct SourceFacts {
-    /// Which.
     pub source: Arc<Source>,
     /// Its addresses as the agent looks them up.
     pub dns: Result<Vec<IpAddr>, String>,
@@ -51,10 +50,8 @@ pub(super) struct SourceFacts {
     pub endpoints: Vec<EndpointFacts>,
 }
 
-/// One address.
 #[derive(Clone, Debug)]
 pub(super) struct EndpointFacts {
-    /// Which.
     pub id: EndpointId,
     /// Certificate and clock, or why there was no connection.
     pub shown: Result<Shown, String>,
@@ -67,11 +64,8 @@ pub(super) struct EndpointFacts {
 /// One pull request: for the manifest of a repository that cannot exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AccessFacts {
-    /// Of this registry.
     pub registry: RegistryName,
-    /// In this project.
     pub project: String,
-    /// What came.
     pub answer: Result<AccessAnswer, String>,
 }
 
@@ -89,7 +83,6 @@ pub(super) struct AccessAnswer {
 // === impl SourceFacts ===
 
 impl SourceFacts {
-    /// It is a tier.
     #[must_use]
     pub(super) fn is_tier(&self) -> bool {
         matches!(self.source.id, SourceId::Tier(_))

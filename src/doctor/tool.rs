@@ -17,7 +17,6 @@ const NAMESPACE: &str = "harbor-pilot-doctor";
 /// For asking whether containerd is there, and for cleaning up.
 const SHORT: Duration = Duration::from_secs(2);
 
-/// A client of containerd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tool {
     /// The program with its first arguments: `k3s crictl`.
@@ -102,7 +101,6 @@ impl Tool {
         }
     }
 
-    /// For people.
     #[must_use]
     pub(super) fn name(&self) -> &'static str {
         match self.kind {

@@ -50,7 +50,6 @@ pub(super) const SAMPLING: u32 = 16;
 pub(super) struct State {
     /// Whether it may be used.
     pub(super) status: EndpointStatus,
-    /// Since when.
     pub(super) since: Instant,
     /// While in slow start.
     pub(super) readmitted: Option<Instant>,
@@ -80,16 +79,13 @@ pub(super) enum Event<'a> {
         first_byte: Option<Duration>,
         detail: &'a str,
     },
-    /// A probe ended.
     Probe(&'a ProbeReport),
-    /// Time passed.
     Tick,
 }
 
 /// How its source is probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Probing {
-    /// At all.
     pub(super) on: bool,
     /// Between probes of a healthy address.
     pub(super) interval: Duration,

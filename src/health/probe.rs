@@ -47,10 +47,8 @@ pub trait Prober: Send + Sync + 'static {
     ) -> impl Future<Output = ProbeReport> + Send;
 }
 
-/// What a probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeReport {
-    /// How the endpoint is.
     pub verdict: Verdict,
     /// From the start to the verdict.
     pub took: Duration,
@@ -62,43 +60,37 @@ pub struct ProbeReport {
 
 /// What was answered to one request.
 #[derive(Clone, Debug)]
-pub struct Answered {
-    /// The status.
+pub(crate) struct Answered {
     pub status: StatusCode,
     /// For the next request, as `sid=…`.
     pub cookie: Option<String>,
     /// It redirects to https although it is written by http: what to write instead.
     pub moved: Option<String>,
-    /// The whole body.
     pub body: Bytes,
 }
 
-/// How an endpoint is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Well.
     Passed,
     /// It answers, and says that something it needs is not well.
     Unhealthy(String),
     /// It does not answer as it should.
     Failed {
-        /// The kind.
         failure: Failure,
-        /// For people.
         detail: String,
     },
 }
 
 /// Probes over the pulls' own connections: same address, port, TLS and name.
 #[derive(Clone, Debug)]
-pub struct HttpProber {
+pub(crate) struct HttpProber {
     client: Client,
 }
 
 impl HttpProber {
     /// A prober that dials with this client.
     #[must_use]
-    pub fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         Self { client }
     }
 
@@ -147,7 +139,7 @@ impl HttpProber {
     ///
     /// # Errors
     /// No connection, none that lasts, or a body of more than 64 KiB.
-    pub async fn harbor_health(
+    pub(crate) async fn harbor_health(
         &self,
         source: &Arc<Source>,
         endpoint: &EndpointId,
@@ -257,7 +249,7 @@ fn moved(source: &Source, response: &Response) -> Option<String> {
 
 /// Harbor's session cookie as `sid=…`: sent back, each request to an endpoint uses one session in its Redis.
 #[must_use]
-pub fn session(fields: &Fields) -> Option<String> {
+pub(crate) fn session(fields: &Fields) -> Option<String> {
     let cookies = fields.texts(&SET_COOKIE);
     let mut pairs = cookies.filter_map(|cookie| cookie.split(';').next());
     let pair = pairs.find(|pair| pair.trim_start().starts_with("sid="))?;

@@ -23,7 +23,6 @@ pub(super) struct Readiness {
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// No endpoint is left.
     Down,
     /// Back again, after it was steady.
     Up,
@@ -34,9 +33,7 @@ pub(super) enum Turn {
 /// What is seen of a source's endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// There are some.
     pub(super) any: bool,
-    /// One may be used.
     pub(super) usable: bool,
     /// Since when the longest-healthy one is healthy.
     pub(super) healthy_since: Option<Instant>,

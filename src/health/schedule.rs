@@ -32,7 +32,6 @@ const BUDGET: usize = 15;
 /// See [`BUDGET`].
 const BUDGET_SPAN: Duration = Duration::from_secs(600);
 
-/// One endpoint's next probe.
 #[derive(Clone, Debug)]
 pub(super) struct ProbeClock {
     next: Instant,
@@ -45,11 +44,9 @@ pub(super) struct ProbeClock {
 /// What the next probe's time depends on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Circumstances {
-    /// The endpoint's status.
     pub(super) status: EndpointStatus,
     /// Failed probes in a row.
     pub(super) failed_probes: u32,
-    /// As configured.
     pub(super) interval: Duration,
     /// The node has had no pulls for ten minutes.
     pub(super) idle: bool,
@@ -70,7 +67,6 @@ impl ProbeClock {
         self.next
     }
 
-    /// A probe starts.
     pub(super) fn started(&mut self, status: EndpointStatus, now: Instant) {
         if status != EndpointStatus::Healthy {
             self.spent.push_back(now);

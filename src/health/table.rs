@@ -29,7 +29,6 @@ const KEPT: Duration = Duration::from_secs(900);
 /// A node without pulls for this long probes less.
 const IDLE_AFTER: Duration = Duration::from_secs(600);
 
-/// One endpoint.
 #[derive(Debug)]
 struct Row {
     state: State,
@@ -190,7 +189,6 @@ impl Table {
         }
     }
 
-    /// A probe ended.
     pub(super) fn probed(&mut self, endpoint: &EndpointId, report: ProbeReport, now: Instant) {
         self.step(endpoint, Event::Probe(&report), now);
         let idle = now.saturating_duration_since(self.last_pull) >= IDLE_AFTER;
@@ -213,7 +211,6 @@ impl Table {
         self.settle(now);
     }
 
-    /// Time passed.
     pub(super) fn tick(&mut self, now: Instant) {
         let due: Vec<EndpointId> = self
             .rows

@@ -42,7 +42,6 @@ pub(super) struct Outputs {
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// The task's state.
 pub(super) struct Task<P> {
     prober: Arc<P>,
     inputs: Inputs,

@@ -12,12 +12,10 @@ use std::time::Duration;
 /// Route 53 waits 4 s for the connection and 2 s for the answer: nothing longer is of use.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// What was written.
 #[derive(Clone, Debug)]
-pub struct Written {
+pub(crate) struct Written {
     /// Harbor's URL, without a path.
     pub harbor: String,
-    /// Where to answer.
     pub listen: SocketAddr,
     /// The CA of Harbor's certificate, or the certificate itself.
     pub ca: Option<PathBuf>,
@@ -29,16 +27,12 @@ pub struct Written {
     pub cache: String,
     /// How long Harbor is waited for.
     pub timeout: String,
-    /// Where metrics are answered.
     pub metrics: Option<SocketAddr>,
 }
 
-/// What is done.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// Harbor, as a source.
+pub(crate) struct Settings {
     pub harbor: Arc<Source>,
-    /// Where to answer.
     pub listen: SocketAddr,
     /// Which components must be healthy.
     pub require: Require,
@@ -46,7 +40,6 @@ pub struct Settings {
     pub cache: Duration,
     /// How long Harbor is waited for.
     pub timeout: Duration,
-    /// Where metrics are answered.
     pub metrics: Option<SocketAddr>,
 }
 
@@ -55,7 +48,7 @@ impl Settings {
     ///
     /// # Errors
     /// Each thing that cannot be used, with what to write instead.
-    pub fn new(written: &Written) -> Result<Self, Vec<String>> {
+    pub(crate) fn new(written: &Written) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let duration = |option: &str, text: &str, problems: &mut Vec<String>| {
             let read = parse_duration(text).or_else(|| seconds(text));

@@ -13,16 +13,15 @@ const WORDS: usize = 200;
 
 /// Which components must be healthy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Require {
+pub(crate) enum Require {
     /// Every component of the answer, as GlueOps' script does it.
     All,
     /// These; each must be in the answer.
     Of(BTreeSet<String>),
 }
 
-/// How Harbor is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// `healthy` or `unhealthy`.
     pub status: &'static str,
     /// Why it is unhealthy, for people; empty: it is healthy.
@@ -33,7 +32,7 @@ pub struct Verdict {
 
 /// A component as Harbor names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Component {
+pub(crate) struct Component {
     /// `core`, `database`, …
     pub name: String,
     /// `healthy` or `unhealthy`; what else stands there is unknown.
@@ -56,7 +55,7 @@ impl Require {
     ///
     /// # Errors
     /// An empty list, or a name with other characters than lower-case letters.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.trim() == "all" {
             return Ok(Self::All);
         }
@@ -85,13 +84,12 @@ impl Require {
 impl Verdict {
     /// Whether the answer is 200.
     #[must_use]
-    pub fn is_healthy(&self) -> bool {
+    pub(crate) fn is_healthy(&self) -> bool {
         self.reason.is_empty()
     }
 
-    /// Unhealthy, without a list.
     #[must_use]
-    pub fn unhealthy(reason: impl Into<String>) -> Self {
+    pub(crate) fn unhealthy(reason: impl Into<String>) -> Self {
         Self::new(reason.into(), Vec::new())
     }
 

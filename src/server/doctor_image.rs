@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Its repository, at every registry. The first part is a host name of a top-level domain that never resolves (RFC
 /// 6761); Docker Hub's users have no dot in their names.
-pub const REPOSITORY: &str = "harbor-pilot.invalid/doctor";
+pub(crate) const REPOSITORY: &str = "harbor-pilot.invalid/doctor";
 
 /// Before the random part of a tag.
-pub const TAG_PREFIX: &str = "check-";
+pub(crate) const TAG_PREFIX: &str = "check-";
 
 /// Tags that are remembered.
 const SEEN: usize = 8;

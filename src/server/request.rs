@@ -27,7 +27,6 @@ struct Refused {
     message: String,
 }
 
-/// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Wish {
     Ping,
@@ -38,7 +37,6 @@ enum Wish {
     },
 }
 
-/// Answers one request.
 pub(super) async fn answer(
     (relay, seen): (&Relay, &Seen),
     request: Request,

@@ -10,7 +10,7 @@ pub(in crate::admin) const NO_SOURCE: &str =
 
 /// Judges what a status shows, whichever version wrote it.
 #[must_use]
-pub fn judge(status: &Status) -> (Verdict, Vec<Reason>) {
+pub(crate) fn judge(status: &Status) -> (Verdict, Vec<Reason>) {
     let mut reasons = Vec::new();
     let mut add = |about, subject: &str, what: String| {
         reasons.push(Reason {

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 /// So many rows are shown.
 const SHOWN: usize = 100;
 
-/// One row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReputationStatus {
     /// The tier's name, or the upstream's registry.

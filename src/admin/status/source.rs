@@ -16,7 +16,6 @@ pub struct SourceStatus {
     pub name: String,
     /// `harbor`, `path`, `mirror` or `upstream`.
     pub kind: String,
-    /// Where it is.
     pub url: String,
     /// At least one address may be used normally, and it does not refuse everything.
     pub ready: bool,
@@ -29,14 +28,12 @@ pub struct SourceStatus {
     pub dns_error: Option<String>,
     /// Its certificate is not checked.
     pub insecure_skip_verify: bool,
-    /// Its addresses.
     pub endpoints: Vec<EndpointStatus>,
     /// The projects that were found; absent: it has no `[tier.discovery]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projects: Option<ProjectsStatus>,
 }
 
-/// One address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointStatus {
     /// `203.0.113.7:443`
@@ -219,7 +216,6 @@ fn not_ready(state: &SourceState, endpoints: &[EndpointStatus]) -> String {
 // === impl State ===
 
 impl State {
-    /// The word.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

@@ -24,10 +24,10 @@ async fn at_the_limit_somebody_makes_way_and_nobody_before() {
     first.rests(now());
     let third = admission.enter(Untrusted, now()).unwrap();
     assert!(is_evicted(&second) && !is_evicted(&first));
-    assert_eq!(admission.taken_places(), 2);
+    assert_eq!(admission.taken().by.len(), 2);
     // Who has made way gives no place back a second time.
     drop(second);
-    assert_eq!(admission.taken_places(), 2);
+    assert_eq!(admission.taken().by.len(), 2);
     first.answers(now());
     third.answers(now());
     assert!(admission.enter(Untrusted, now()).is_none(), "all are busy");
@@ -42,7 +42,7 @@ async fn at_the_limit_somebody_makes_way_and_nobody_before() {
     // The agent's own checks find a place in any case.
     let checks = [(); 3].map(|()| admission.enter(Check, now()).unwrap());
     assert!(checks.iter().all(|place| place.trust() == Trust::Trusted));
-    assert_eq!(admission.taken_places(), 5);
+    assert_eq!(admission.taken().by.len(), 5);
     drop(checks);
     assert!(trusted.iter().all(|place| !is_evicted(place)));
 }
@@ -63,9 +63,9 @@ async fn six_hundred_busy_ones_keep_no_trusted_client_out() {
         .map(|_| admission.enter(Trusted, now()).unwrap())
         .collect();
     assert!(busy.iter().all(is_evicted));
-    assert_eq!(admission.taken_places(), 512);
+    assert_eq!(admission.taken().by.len(), 512);
     drop(trusted);
-    assert_eq!(admission.taken_places(), 0);
+    assert_eq!(admission.taken().by.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,7 +22,6 @@ const LAST_LOOK: Duration = Duration::from_secs(1);
 /// cancel a pull close their connection, and upstream is not to work for them for longer (design P12).
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A connection's client.
 pub(super) struct Client {
     pub(super) place: Place,
     blocked: Option<Blocked>,

@@ -9,7 +9,6 @@ pub(crate) trait Service {
     /// What answers are made of.
     type Body: Body;
 
-    /// Answers one.
     fn answer(&mut self, request: Request) -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// The connection is ended from here.

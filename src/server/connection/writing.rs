@@ -16,7 +16,6 @@ use std::time::SystemTime;
 use tokio::io::AsyncWrite as _;
 
 impl Connection {
-    /// Writes an answer.
     pub(super) async fn deliver(
         &mut self,
         answer: Response<impl Body>,
