@@ -119,7 +119,7 @@ impl Client {
         for (id, old) in before {
             if !next.get(&id).is_some_and(|new| Arc::ptr_eq(new, &old)) {
                 old.forgotten();
-                state.shelves.forget(&id);
+                state.idle.forget(&id);
                 state
                     .certificates
                     .retain(|endpoint, _| endpoint.source != id);
@@ -257,13 +257,13 @@ impl Client {
 
     /// Lets go of idle connections that are closed or too old. Runs by itself while there are connections.
     pub fn sweep(&self, now: Instant) {
-        self.inner.lock().shelves.sweep(now);
+        self.inner.lock().idle.sweep(now);
     }
 
     /// The number of idle connections.
     #[must_use]
     pub fn idle_connections(&self) -> usize {
-        self.inner.lock().shelves.len()
+        self.inner.lock().idle.len()
     }
 
     /// Design S1 for an endpoint of a source.
@@ -279,8 +279,8 @@ impl Client {
     fn take(&self, key: &Key) -> Option<Connection> {
         let (here, now) = (lifecycle::thread_number(), Instant::now());
         let next = || {
-            let shelves = &mut self.inner.lock().shelves;
-            shelves.take(key, now, |pooled| pooled.is_of(here))
+            let idle = &mut self.inner.lock().idle;
+            idle.take(key, now, |pooled| pooled.is_of(here))
         };
         loop {
             let mut pooled = next()?;

@@ -16,7 +16,7 @@ use crate::lifecycle;
 use crate::oci::{Digest, ManifestKinds, RegistryName, Repository};
 use crate::telemetry::Journal;
 use bytes::Bytes;
-use files::{Shelf, Slot};
+use files::{Slot, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,7 +48,7 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 /// The kept manifests.
 #[derive(Debug)]
 pub(crate) struct Stale {
-    shelf: Arc<Shelf>,
+    store: Arc<Store>,
     commands: mpsc::Sender<Command>,
     /// Places for denials that wait.
     denials: Arc<Semaphore>,
@@ -78,11 +78,11 @@ impl Stale {
     pub(crate) fn start(directory: PathBuf, journal: Journal, budget: Budget) -> Self {
         let (commands, queue) = mpsc::channel(QUEUE);
         let tainted = Arc::<AtomicBool>::default();
-        let shelf = Arc::new(Shelf::new(directory, budget.clone()));
-        let writer = Writer::new(shelf.clone(), journal.clone(), tainted.clone());
+        let store = Arc::new(Store::new(directory, budget.clone()));
+        let writer = Writer::new(store.clone(), journal.clone(), tainted.clone());
         lifecycle::spawn_detached("stale manifests", writer.run(queue));
         Self {
-            shelf,
+            store,
             commands,
             denials: Arc::new(Semaphore::new(DENIALS)),
             tainted,
@@ -165,7 +165,7 @@ impl Stale {
             });
         } else if tokio::time::timeout(DENIAL_LIMIT, sending).await.is_err() {
             let error = std::io::ErrorKind::TimedOut.into();
-            writer::taint(&self.tainted, &self.journal, self.shelf.directory(), &error);
+            writer::taint(&self.tainted, &self.journal, self.store.directory(), &error);
         }
     }
 
@@ -179,9 +179,9 @@ impl Stale {
         if !limits.enabled || self.tainted.load(Ordering::Relaxed) {
             return None;
         }
-        let (shelf, slot) = (self.shelf.clone(), slot(image, kinds));
+        let (store, slot) = (self.store.clone(), slot(image, kinds));
         let reading = tokio::task::spawn_blocking(move || {
-            shelf.read(&slot, limits.max_age, SystemTime::now())
+            store.read(&slot, limits.max_age, SystemTime::now())
         });
         let read = tokio::time::timeout(READ_LIMIT, reading).await;
         let found = read.ok()?.ok()??;
@@ -190,8 +190,8 @@ impl Stale {
 
     /// Whether the disk holds content, of whatever age. A disk that does not answer does not.
     pub(crate) async fn holds(&self, content: &Image) -> bool {
-        let (shelf, slot) = (self.shelf.clone(), slot(content, content.kinds));
-        let looking = tokio::task::spawn_blocking(move || shelf.holds(&slot));
+        let (store, slot) = (self.store.clone(), slot(content, content.kinds));
+        let looking = tokio::task::spawn_blocking(move || store.holds(&slot));
         let looked = tokio::time::timeout(READ_LIMIT, looking).await;
         matches!(looked, Ok(Ok(true)))
     }

@@ -1,4 +1,4 @@
-//! Idle connections on their shelves: last in, first out, so that a burst's surplus grows old and goes.
+//! Idle connections in a pool: last in, first out, so that a burst's surplus grows old and goes.
 //!
 //! Bookkeeping alone; it is told the time and never touches a socket.
 
@@ -37,7 +37,7 @@ pub(super) enum Key {
     },
 }
 
-/// What lies on a shelf.
+/// What lies in the pool.
 pub(super) trait Idle {
     /// Whether the other side has not closed it.
     fn is_open(&mut self) -> bool;
@@ -46,9 +46,9 @@ pub(super) trait Idle {
     fn key(&self) -> &Key;
 }
 
-/// The shelves.
+/// The idle connections, by where they lead.
 #[derive(Debug)]
-pub(super) struct Shelves<T> {
+pub(super) struct IdlePool<T> {
     idle: HashMap<Key, VecDeque<(Instant, T)>>,
     total: usize,
 }
@@ -73,9 +73,9 @@ impl Key {
     }
 }
 
-// === impl Shelves ===
+// === impl IdlePool ===
 
-impl<T> Default for Shelves<T> {
+impl<T> Default for IdlePool<T> {
     fn default() -> Self {
         Self {
             idle: HashMap::default(),
@@ -84,8 +84,8 @@ impl<T> Default for Shelves<T> {
     }
 }
 
-impl<T: Idle> Shelves<T> {
-    /// Puts a connection down. A full shelf gives up its oldest; where all shelves together are full the new one
+impl<T: Idle> IdlePool<T> {
+    /// Puts a connection down. Of too many that lead to one place the oldest goes; where the pool is full the new one
     /// is let go.
     pub(super) fn put(&mut self, connection: T, now: Instant) {
         if self.total >= IN_ALL {
@@ -94,14 +94,14 @@ impl<T: Idle> Shelves<T> {
                 return;
             }
         }
-        let shelf = match self.idle.get_mut(connection.key()) {
-            Some(shelf) => shelf,
+        let kept = match self.idle.get_mut(connection.key()) {
+            Some(kept) => kept,
             None => self.idle.entry(connection.key().clone()).or_default(),
         };
-        if shelf.len() >= PER_KEY && shelf.pop_front().is_some() {
+        if kept.len() >= PER_KEY && kept.pop_front().is_some() {
             self.total = self.total.saturating_sub(1);
         }
-        shelf.push_back((now, connection));
+        kept.push_back((now, connection));
         self.total = self.total.saturating_add(1);
     }
 
@@ -113,24 +113,24 @@ impl<T: Idle> Shelves<T> {
         now: Instant,
         mut at_hand: impl FnMut(&mut T) -> bool,
     ) -> Option<T> {
-        let shelf = self.idle.get_mut(key)?;
-        let mut places = shelf.iter_mut().rev();
+        let kept = self.idle.get_mut(key)?;
+        let mut places = kept.iter_mut().rev();
         if let Some(from_back) = places.position(|(_, connection)| at_hand(connection))
             && from_back > 0
             && let Some(youngest) =
-                shelf.remove(shelf.len().saturating_sub(1).saturating_sub(from_back))
+                kept.remove(kept.len().saturating_sub(1).saturating_sub(from_back))
         {
-            shelf.push_back(youngest);
+            kept.push_back(youngest);
         }
         let mut found = None;
-        while let Some((since, mut connection)) = shelf.pop_back() {
+        while let Some((since, mut connection)) = kept.pop_back() {
             self.total = self.total.saturating_sub(1);
             if is_good(since, &mut connection, now) {
                 found = Some(connection);
                 break;
             }
         }
-        if shelf.is_empty() {
+        if kept.is_empty() {
             self.idle.remove(key);
         }
         found
@@ -138,10 +138,10 @@ impl<T: Idle> Shelves<T> {
 
     /// Lets go of all that are closed or too old.
     pub(super) fn sweep(&mut self, now: Instant) {
-        self.idle.retain(|_, shelf| {
-            shelf.retain_mut(|(since, connection)| is_good(*since, connection, now));
-            shelf.shrink_to_fit();
-            !shelf.is_empty()
+        self.idle.retain(|_, kept| {
+            kept.retain_mut(|(since, connection)| is_good(*since, connection, now));
+            kept.shrink_to_fit();
+            !kept.is_empty()
         });
         self.total = self.idle.values().map(VecDeque::len).sum();
     }

@@ -2,7 +2,7 @@
 
 use super::egress::OwnListeners;
 use super::known::Known;
-use super::pool::Shelves;
+use super::pool::IdlePool;
 use super::pooled::Pooled;
 use crate::config::Timeouts;
 use crate::lifecycle;
@@ -24,12 +24,12 @@ pub(super) struct Inner {
 }
 
 /// Everything that changes, under one lock, so that a connection of a source that just changed cannot slip
-/// back onto a shelf. The lock is never held across I/O.
+/// back into the pool. The lock is never held across I/O.
 pub(super) struct State {
     pub(super) timeouts: Timeouts,
     pub(super) listeners: OwnListeners,
     pub(super) known: HashMap<SourceId, Arc<Known>>,
-    pub(super) shelves: Shelves<Box<Pooled>>,
+    pub(super) idle: IdlePool<Box<Pooled>>,
     /// When the certificate last seen at an endpoint ends.
     pub(super) certificates: BTreeMap<EndpointId, SystemTime>,
 }
@@ -47,7 +47,7 @@ impl Inner {
                 timeouts,
                 listeners: OwnListeners::default(),
                 known: HashMap::default(),
-                shelves: Shelves::default(),
+                idle: IdlePool::default(),
                 certificates: BTreeMap::new(),
             }),
             sweeping: AtomicBool::new(false),
@@ -64,7 +64,7 @@ impl Inner {
         let now = Instant::now();
         let mut state = self.lock();
         if pooled.known().is_kept() {
-            state.shelves.put(pooled, now);
+            state.idle.put(pooled, now);
         }
     }
 
@@ -104,7 +104,7 @@ async fn sweep_while_alive(inner: Weak<Inner>) {
         let Some(inner) = inner.upgrade() else {
             return;
         };
-        inner.lock().shelves.sweep(Instant::now());
+        inner.lock().idle.sweep(Instant::now());
     }
 }
 

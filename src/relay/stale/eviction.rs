@@ -11,7 +11,7 @@ const UNTRUSTED_PART: u64 = 4;
 /// So much room is made beyond what is needed, one in eight, so that not every write has to look again.
 const SPARE_PART: u64 = 8;
 
-/// A file on the shelf.
+/// A file of a kept manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stored {
     /// Whose pull it was.

@@ -27,7 +27,7 @@ const TREES: [(Trust, &str); 2] = [(Trust::Trusted, "trusted"), (Trust::Untruste
 
 /// The directory of kept manifests. All of its calls block.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct Store {
     directory: PathBuf,
     /// Of what is read.
     budget: Budget,
@@ -81,9 +81,9 @@ impl Slot {
     }
 }
 
-// === impl Shelf ===
+// === impl Store ===
 
-impl Shelf {
+impl Store {
     pub(super) fn new(directory: PathBuf, budget: Budget) -> Self {
         Self { directory, budget }
     }

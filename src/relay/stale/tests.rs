@@ -22,7 +22,7 @@ fn limits() -> config::Stale {
 
 struct Kept {
     _home: tempfile::TempDir,
-    shelf: Arc<Shelf>,
+    store: Arc<Store>,
     writer: Writer,
     said: Captured,
     tainted: Arc<AtomicBool>,
@@ -31,16 +31,16 @@ struct Kept {
 impl Kept {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let shelf = Arc::new(Shelf::new(
+        let store = Arc::new(Store::new(
             home.path().join("manifests"),
             Budget::unlimited(),
         ));
         let (journal, said) = Journal::capturing();
         let tainted = Arc::<AtomicBool>::default();
         Self {
-            writer: Writer::new(shelf.clone(), journal, tainted.clone()),
+            writer: Writer::new(store.clone(), journal, tainted.clone()),
             _home: home,
-            shelf,
+            store,
             said,
             tainted,
         }
@@ -93,7 +93,7 @@ impl Kept {
     }
 
     fn read_of(&self, slot: &Slot, now: SystemTime) -> Option<StaleManifest> {
-        self.shelf.read(slot, limits().max_age, now)
+        self.store.read(slot, limits().max_age, now)
     }
 }
 
@@ -153,7 +153,7 @@ fn what_does_not_fit_its_digest_is_absent() {
     let (mut kept, now) = (Kept::new(), SystemTime::now());
     kept.keep("1", BODY, now);
     let hex = Digest::sha256(BODY).as_str().replace(':', ".");
-    let content = kept.shelf.directory().join("trusted/f").join(hex);
+    let content = kept.store.directory().join("trusted/f").join(hex);
     for broken in [
         &b""[..],
         b"x",
@@ -164,7 +164,7 @@ fn what_does_not_fit_its_digest_is_absent() {
         assert_eq!(kept.read("1", now), None, "{broken:?}");
     }
     std::fs::write(
-        kept.shelf.directory().join("trusted/f/tag-ff.1"),
+        kept.store.directory().join("trusted/f/tag-ff.1"),
         "sha256:12\n",
     )
     .unwrap();
@@ -190,7 +190,7 @@ fn a_denial_deletes() {
 fn a_disk_that_takes_nothing_costs_one_event_and_is_tried_again() {
     let (mut kept, now) = (Kept::new(), Instant::now());
     // No directory can be made where a file stands.
-    std::fs::write(kept.shelf.directory(), "").unwrap();
+    std::fs::write(kept.store.directory(), "").unwrap();
     let whole = || Some((Bytes::from_static(BODY), MEDIA_TYPE.to_owned()));
     let at = SystemTime::now();
     for seconds in [0, 1, 599, 600, 700, 1_300] {
@@ -200,7 +200,7 @@ fn a_disk_that_takes_nothing_costs_one_event_and_is_tried_again() {
     let events = kept.said.events();
     assert_eq!(events.len(), 1, "{events:?}");
     assert_eq!(events[0].event, EventName::FilesNotWritable);
-    std::fs::remove_file(kept.shelf.directory()).unwrap();
+    std::fs::remove_file(kept.store.directory()).unwrap();
     kept.keep_as(
         "1",
         BODY,
@@ -241,7 +241,7 @@ fn the_oldest_and_the_too_old_make_room_on_disk() {
             at,
         );
     }
-    let files = std::fs::read_dir(kept.shelf.directory().join("trusted/f"))
+    let files = std::fs::read_dir(kept.store.directory().join("trusted/f"))
         .unwrap()
         .count();
     assert!(files <= 8, "{files} files");

@@ -2,7 +2,7 @@
 //! does not take it.
 
 use super::eviction::Taken;
-use super::files::{Shelf, Slot};
+use super::files::{Slot, Store};
 use crate::cache::Trust;
 use crate::config;
 use crate::lifecycle::deadline;
@@ -46,7 +46,7 @@ pub(super) enum Command {
 /// The writer's state.
 #[derive(Debug)]
 pub(super) struct Writer {
-    shelf: Arc<Shelf>,
+    store: Arc<Store>,
     journal: Journal,
     tainted: Arc<AtomicBool>,
     /// On disk, as far as it is known; too much counts as a reason to look.
@@ -60,9 +60,9 @@ pub(super) struct Writer {
 // === impl Writer ===
 
 impl Writer {
-    pub(super) fn new(shelf: Arc<Shelf>, journal: Journal, tainted: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(store: Arc<Store>, journal: Journal, tainted: Arc<AtomicBool>) -> Self {
         Self {
-            shelf,
+            store,
             journal,
             tainted,
             taken: None,
@@ -99,7 +99,7 @@ impl Writer {
                 limits,
             } => {
                 let written = self
-                    .shelf
+                    .store
                     .write(&slot, &digest, whole.as_ref(), trust, clock);
                 let kept = written.and_then(|bytes| self.count((trust, bytes), limits, now, clock));
                 match kept {
@@ -108,14 +108,14 @@ impl Writer {
                         self.paused_until = Some(deadline(now, PAUSE));
                         if !std::mem::replace(&mut self.said, true) {
                             let what = "manifests are not kept for an outage any more";
-                            say(&self.journal, self.shelf.directory(), what, &error);
+                            say(&self.journal, self.store.directory(), what, &error);
                         }
                     }
                 }
             }
             Command::Forget { folder, denied } => {
-                if let Err(error) = self.shelf.delete(&folder, denied.as_ref()) {
-                    let directory = self.shelf.directory();
+                if let Err(error) = self.store.delete(&folder, denied.as_ref()) {
+                    let directory = self.store.directory();
                     taint(&self.tainted, &self.journal, directory, &error);
                 }
             }
@@ -136,7 +136,7 @@ impl Writer {
         if tidied && self.taken.is_some_and(|taken| taken.fits(limits.max_bytes)) {
             return Ok(());
         }
-        self.taken = Some(self.shelf.tidy(limits, clock)?);
+        self.taken = Some(self.store.tidy(limits, clock)?);
         self.tidied = Some(now);
         Ok(())
     }

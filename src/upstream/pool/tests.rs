@@ -1,6 +1,6 @@
 //! Order, age and limits, with the time told.
 
-use super::{IDLE_LIMIT, IN_ALL, Idle, Key, PER_KEY, Shelves};
+use super::{IDLE_LIMIT, IN_ALL, Idle, IdlePool, Key, PER_KEY};
 use crate::topology::{EndpointId, SourceId};
 use crate::upstream::guard::Rule;
 use std::cell::Cell;
@@ -37,99 +37,97 @@ fn key(source: &str, last: u8) -> Key {
     })
 }
 
-fn take(shelves: &mut Shelves<Fake>, key: &Key, now: Instant) -> Option<usize> {
-    shelves.take(key, now, |_| false).map(|fake| fake.number)
+fn take(pool: &mut IdlePool<Fake>, key: &Key, now: Instant) -> Option<usize> {
+    pool.take(key, now, |_| false).map(|fake| fake.number)
 }
 
 #[test]
 fn the_youngest_is_taken_first_and_only_by_its_key() {
-    let (mut shelves, now) = (Shelves::default(), Instant::now());
+    let (mut pool, now) = (IdlePool::default(), Instant::now());
     for number in 0..3 {
-        shelves.put(fake(&key("a", 1), number), now);
+        pool.put(fake(&key("a", 1), number), now);
     }
-    assert_eq!(take(&mut shelves, &key("a", 2), now), None);
-    assert_eq!(take(&mut shelves, &key("b", 1), now), None);
-    let order: Vec<_> = (0..4)
-        .map(|_| take(&mut shelves, &key("a", 1), now))
-        .collect();
+    assert_eq!(take(&mut pool, &key("a", 2), now), None);
+    assert_eq!(take(&mut pool, &key("b", 1), now), None);
+    let order: Vec<_> = (0..4).map(|_| take(&mut pool, &key("a", 1), now)).collect();
     assert_eq!(order, [Some(2), Some(1), Some(0), None]);
-    assert_eq!(shelves.len(), 0);
+    assert_eq!(pool.len(), 0);
 }
 
 #[test]
 fn what_is_at_hand_goes_first_the_youngest_of_it() {
-    let (mut shelves, now) = (Shelves::default(), Instant::now());
+    let (mut pool, now) = (IdlePool::default(), Instant::now());
     let key = key("a", 1);
     for number in 0..5 {
-        shelves.put(fake(&key, number), now);
+        pool.put(fake(&key, number), now);
     }
     let mut even = || {
-        let taken = shelves.take(&key, now, |fake: &mut Fake| fake.number.is_multiple_of(2));
+        let taken = pool.take(&key, now, |fake: &mut Fake| fake.number.is_multiple_of(2));
         taken.map(|fake| fake.number)
     };
     let order: Vec<_> = (0..6).map(|_| even()).collect();
     assert_eq!(order, [Some(4), Some(2), Some(0), Some(3), Some(1), None]);
-    assert_eq!(shelves.len(), 0);
+    assert_eq!(pool.len(), 0);
 }
 
 #[test]
 fn old_and_closed_ones_are_not_handed_out() {
-    let (mut shelves, start) = (Shelves::default(), Instant::now());
+    let (mut pool, start) = (IdlePool::default(), Instant::now());
     let key = key("a", 1);
-    shelves.put(fake(&key, 0), start);
+    pool.put(fake(&key, 0), start);
     let just = start + IDLE_LIMIT - Duration::from_millis(1);
     let closed = fake(&key, 1);
     let handle = closed.open.clone();
-    shelves.put(closed, just);
+    pool.put(closed, just);
     handle.set(false);
-    assert_eq!(take(&mut shelves, &key, just), Some(0));
-    shelves.put(fake(&key, 2), start);
-    assert_eq!(take(&mut shelves, &key, start + IDLE_LIMIT), None);
-    assert_eq!(shelves.len(), 0);
+    assert_eq!(take(&mut pool, &key, just), Some(0));
+    pool.put(fake(&key, 2), start);
+    assert_eq!(take(&mut pool, &key, start + IDLE_LIMIT), None);
+    assert_eq!(pool.len(), 0);
     let closed = fake(&key, 3);
     closed.open.set(false);
-    shelves.put(closed, start);
+    pool.put(closed, start);
     assert_eq!(
-        take(&mut shelves, &key, start),
+        take(&mut pool, &key, start),
         None,
         "closed when it was put down"
     );
-    assert_eq!(shelves.len(), 0);
+    assert_eq!(pool.len(), 0);
 }
 
 #[test]
-fn a_full_shelf_gives_up_its_oldest() {
-    let (mut shelves, now) = (Shelves::default(), Instant::now());
+fn a_full_list_gives_up_its_oldest() {
+    let (mut pool, now) = (IdlePool::default(), Instant::now());
     for number in 0..=PER_KEY {
-        shelves.put(fake(&key("a", 1), number), now);
+        pool.put(fake(&key("a", 1), number), now);
     }
-    assert_eq!(shelves.len(), PER_KEY);
-    let numbers: Vec<_> = std::iter::from_fn(|| take(&mut shelves, &key("a", 1), now)).collect();
+    assert_eq!(pool.len(), PER_KEY);
+    let numbers: Vec<_> = std::iter::from_fn(|| take(&mut pool, &key("a", 1), now)).collect();
     let expected: Vec<usize> = (1..=PER_KEY).rev().collect();
     assert_eq!(numbers, expected);
 }
 
 #[test]
-fn all_shelves_together_have_a_limit_that_old_ones_do_not_count_for() {
-    let (mut shelves, start) = (Shelves::default(), Instant::now());
+fn all_together_have_a_limit_that_old_ones_do_not_count_for() {
+    let (mut pool, start) = (IdlePool::default(), Instant::now());
     for last in 0..u8::try_from(IN_ALL / PER_KEY).unwrap() {
         for number in 0..PER_KEY {
-            shelves.put(fake(&key("a", last), number), start);
+            pool.put(fake(&key("a", last), number), start);
         }
     }
-    assert_eq!(shelves.len(), IN_ALL);
-    shelves.put(fake(&key("b", 1), 0), start);
-    assert_eq!(shelves.len(), IN_ALL);
-    assert_eq!(take(&mut shelves, &key("b", 1), start), None);
+    assert_eq!(pool.len(), IN_ALL);
+    pool.put(fake(&key("b", 1), 0), start);
+    assert_eq!(pool.len(), IN_ALL);
+    assert_eq!(take(&mut pool, &key("b", 1), start), None);
     let later = start + IDLE_LIMIT;
-    shelves.put(fake(&key("b", 1), 0), later);
-    assert_eq!(shelves.len(), 1);
-    assert_eq!(take(&mut shelves, &key("b", 1), later), Some(0));
+    pool.put(fake(&key("b", 1), 0), later);
+    assert_eq!(pool.len(), 1);
+    assert_eq!(take(&mut pool, &key("b", 1), later), Some(0));
 }
 
 #[test]
 fn a_source_is_forgotten_with_the_hosts_that_it_named() {
-    let (mut shelves, now) = (Shelves::default(), Instant::now());
+    let (mut pool, now) = (IdlePool::default(), Instant::now());
     let named = |source: &str| Key::Named {
         source: SourceId::Tier(source.into()),
         rule: Rule::configured(),
@@ -139,12 +137,12 @@ fn a_source_is_forgotten_with_the_hosts_that_it_named() {
         port: 443,
     };
     for source in ["a", "b"] {
-        shelves.put(fake(&key(source, 1), 0), now);
-        shelves.put(fake(&named(source), 1), now);
+        pool.put(fake(&key(source, 1), 0), now);
+        pool.put(fake(&named(source), 1), now);
     }
-    shelves.forget(&SourceId::Tier("a".into()));
-    assert_eq!(shelves.len(), 2);
-    assert_eq!(take(&mut shelves, &named("a"), now), None);
-    assert_eq!(take(&mut shelves, &named("b"), now), Some(1));
-    assert_eq!(take(&mut shelves, &key("b", 1), now), Some(0));
+    pool.forget(&SourceId::Tier("a".into()));
+    assert_eq!(pool.len(), 2);
+    assert_eq!(take(&mut pool, &named("a"), now), None);
+    assert_eq!(take(&mut pool, &named("b"), now), Some(1));
+    assert_eq!(take(&mut pool, &key("b", 1), now), Some(0));
 }

@@ -106,7 +106,7 @@ fn the_bound_is_one_of_the_disk() {
         let at = SystemTime::now() - Duration::from_secs(1_000 - u64::from(index));
         kept.writer.carry_out(command, Instant::now(), at);
     }
-    let taken = blocks(kept.shelf.directory());
+    let taken = blocks(kept.store.directory());
     assert!(taken <= limits.max_bytes, "{taken} bytes");
     assert!(taken >= limits.max_bytes / 2, "{taken} bytes: it is used");
 }

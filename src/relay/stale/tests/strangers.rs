@@ -36,12 +36,12 @@ fn the_newest_word_counts_whoever_asked_and_nobody_elses_copy_goes_for_it() {
     kept.keep_of(&slot("1"), b"{}", Trust::Untrusted, at(4));
     assert_eq!(kept.read("1", now).unwrap().body, "{}");
     // Its content gone, the trusted client's is as good as ever.
-    std::fs::remove_dir_all(kept.shelf.directory().join("untrusted")).unwrap();
+    std::fs::remove_dir_all(kept.store.directory().join("untrusted")).unwrap();
     assert_eq!(kept.read("1", now).unwrap().body, BODY);
     // The same again makes it younger, where it is.
     kept.keep_of(&slot("1"), BODY, Trust::Untrusted, at(1));
     assert_eq!(kept.read("1", now).unwrap().age, DAY);
-    let theirs = std::fs::read_dir(kept.shelf.directory().join("untrusted/f"));
+    let theirs = std::fs::read_dir(kept.store.directory().join("untrusted/f"));
     assert_eq!(theirs.unwrap().count(), 0);
     kept.forget(None);
     assert_eq!(kept.read("1", now), None);
@@ -53,7 +53,7 @@ fn what_a_trusted_client_is_told_of_is_its_own() {
     let (mut kept, now) = (Kept::new(), SystemTime::now());
     kept.keep_of(&slot("1"), BODY, Trust::Untrusted, now);
     kept.keep_as("1", BODY, None, limits(), Instant::now(), now);
-    std::fs::remove_dir_all(kept.shelf.directory().join("untrusted")).unwrap();
+    std::fs::remove_dir_all(kept.store.directory().join("untrusted")).unwrap();
     assert_eq!(kept.read("1", now).unwrap().body, BODY);
 }
 
@@ -69,7 +69,7 @@ fn nobody_else_may_read_what_is_kept() {
     }
     for leftover in [false, true] {
         let (mut kept, now) = (Kept::new(), SystemTime::now());
-        let directory = kept.shelf.directory().to_owned();
+        let directory = kept.store.directory().to_owned();
         if leftover {
             std::fs::create_dir(&directory).unwrap();
             let open = std::fs::Permissions::from_mode(0o755);
