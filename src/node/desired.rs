@@ -25,7 +25,7 @@ pub const NOBODY: &str = "http://127.0.0.1:0";
 /// What the files depend on, besides the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
-    /// The agent's endpoint for containerd, as [`agent_url`] says.
+    /// The agent's endpoint for containerd, as `agent_url` says.
     pub agent: &'a str,
     /// The agent's own port answers, and with our header (design F0). `false` is also the handover, when the agent has
     /// stopped for good (design F3), and a port that every user may bind (design S7).

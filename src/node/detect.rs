@@ -1,4 +1,4 @@
-//! What runs on this node and which files it reads: pure, from gathered [`Facts`].
+//! What runs on this node and which files it reads: pure, from gathered `Facts`.
 //!
 //! k3s and rke2 generate certs.d and containerd's config.toml themselves (containerd-k3s-facts 7.3); a stock
 //! containerd reads certs.d only if its config.toml says so (1.3). config.toml is never edited: what is missing

@@ -3,7 +3,7 @@
 //! Texts are changed line by line at the places that a real parser (toml_edit) names; nothing is printed anew, so
 //! everything that is not ours stays byte for byte. What is ours is marked in the file itself:
 //!
-//! - the first line, [`HEADER`], never k3s's own;
+//! - the first line, `HEADER`, never k3s's own;
 //! - `# harbor-pilot` behind each line of ours above the first table;
 //! - `# harbor-pilot: WHO` above each table of ours;
 //! - `#harbor-pilot:aside# ` before each line of the user's that is set aside: an adopted entry (design F4) stays

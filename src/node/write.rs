@@ -2,7 +2,7 @@
 //! fsync of the directory. Owner, mode and extended attributes stay; a symlink stays a link.
 //!
 //! Knows nothing of what is in the files. What it was asked to do has happened when it returns, or the old
-//! file stands; a crash may leave a temporary file behind, which [`sweep`] takes away.
+//! file stands; a crash may leave a temporary file behind, which `sweep` takes away.
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
