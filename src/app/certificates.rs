@@ -1,5 +1,6 @@
 //! Says when a tier's certificate runs out soon, as it was seen in the last handshake: two weeks before, once a day.
 
+use crate::doctor::CERTIFICATE_ENDS_SOON;
 use crate::telemetry::{EventName, Journal, StateChange};
 use crate::topology::{SourceId, Sources};
 use crate::upstream::Client;
@@ -11,8 +12,6 @@ pub(super) const LOOK: Duration = Duration::from_secs(10 * 60);
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 const DAY: Duration = Duration::from_secs(DAY_SECONDS);
-/// Time enough to renew by hand what does not renew itself.
-const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// What was said of which source, and when.
 #[derive(Debug, Default)]
@@ -49,7 +48,10 @@ impl Certificates {
 
     fn is_news(&mut self, source: &SourceId, ends: SystemTime, now: SystemTime) -> bool {
         // The end is foreign, and any date.
-        let soon = ends.duration_since(now).is_ok_and(|left| left <= SOON) || ends <= now;
+        let soon = ends
+            .duration_since(now)
+            .is_ok_and(|left| left <= CERTIFICATE_ENDS_SOON)
+            || ends <= now;
         let said = self.0.get(source);
         let said = said.is_some_and(|said| {
             now.duration_since(*said)

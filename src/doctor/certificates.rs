@@ -10,7 +10,7 @@ use crate::upstream::{Certificate, CertificateFault};
 use std::time::{Duration, SystemTime};
 
 /// A certificate that ends within this is said; of one with a shorter life, the last third.
-const SOON: Duration = Duration::from_secs(14 * 86_400);
+pub(crate) const CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(14 * 86_400);
 
 /// By how much a clock may be measured wrong: a `Date` has whole seconds, and the answer took its time.
 const PRECISION: Duration = Duration::from_secs(2);
@@ -238,7 +238,7 @@ fn is_cured(certificate: &Certificate, now: SystemTime, ahead: i64) -> bool {
 fn is_expiring(begins: SystemTime, ends: SystemTime, now: SystemTime) -> bool {
     let left = ends.duration_since(now).unwrap_or_default();
     let life = ends.duration_since(begins).unwrap_or_default();
-    left < SOON && left < life.div_f64(3.0)
+    left < CERTIFICATE_ENDS_SOON && left < life.div_f64(3.0)
 }
 
 fn ago(then: SystemTime, now: SystemTime, what: &str) -> String {
