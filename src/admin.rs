@@ -23,7 +23,7 @@ use crate::budget::Budget;
 use crate::lifecycle::DrainWatch;
 use crate::metrics::Metrics;
 use crate::node::{FilesState, NodeFilesStatus};
-use crate::projects::Projects;
+use crate::projects::{Projects, RobotAccounts};
 use crate::relay::Reputation;
 use crate::telemetry::Journal;
 use crate::topology::{Snapshot, SourceId, SourceState};
@@ -56,6 +56,8 @@ pub struct View {
     pub drain: DrainWatch,
     /// What the Harbors with `[tier.discovery]` have.
     pub projects: watch::Receiver<Arc<Projects>>,
+    /// The robot accounts of tiers.
+    pub robots: watch::Receiver<Arc<RobotAccounts>>,
     pub metrics: Arc<Metrics>,
     /// Recent changes and lost records.
     pub journal: Journal,

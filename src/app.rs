@@ -262,6 +262,7 @@ pub async fn build(
         listening: watch::channel(true).1,
         drain: draining,
         projects: projects.projects(),
+        robots: projects.robots(),
         metrics: metrics.clone(),
         journal: journal.clone(),
         reputation: relay.reputation(),

@@ -7,13 +7,16 @@ mod cached;
 mod kept;
 mod listing;
 mod mapping;
+mod robots;
+mod spread;
 mod task;
 
 pub use mapping::{Certainty, FoundProject, TierProjects};
+pub use robots::{RobotAccount, RobotAccounts};
 
 use crate::config::{Config, FoundProjects};
 use crate::exchange::Exchanger;
-use crate::lifecycle::Tasks;
+use crate::lifecycle::{Random, Tasks};
 use crate::metrics::Metrics;
 use crate::oci::RegistryName;
 use crate::telemetry::Journal;
@@ -21,6 +24,7 @@ use crate::topology::{EndpointId, Snapshot, Source, SourceId};
 use crate::upstream::Client;
 use ask::Asker;
 use kept::Kept;
+use robots::Looks;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -56,6 +60,7 @@ pub struct Unanswered(Box<ask::Error>);
 #[derive(Clone, Debug)]
 pub struct ProjectDiscovery {
     projects: watch::Receiver<Arc<Projects>>,
+    robots: watch::Receiver<Arc<RobotAccounts>>,
     refreshes: mpsc::Sender<()>,
 }
 
@@ -113,11 +118,21 @@ impl ProjectDiscovery {
             metrics,
         };
         let asker = Asker::new(client, exchanger);
+        let (accounts, robots) = watch::channel(Arc::default());
+        let looks = Looks {
+            asker: asker.clone(),
+            snapshot: inputs.snapshot.clone(),
+            accounts,
+            journal: outputs.journal.clone(),
+            random: Random::from_seed(seed.rotate_left(17)),
+        };
+        tasks.spawn("robot accounts", looks.run());
         let mut task = Task::new(asker, inputs, outputs, state_directory, seed);
         task.take_config();
         tasks.spawn("project discovery", task.run());
         Self {
             projects,
+            robots,
             refreshes,
         }
     }
@@ -126,6 +141,12 @@ impl ProjectDiscovery {
     #[must_use]
     pub fn projects(&self) -> watch::Receiver<Arc<Projects>> {
         self.projects.clone()
+    }
+
+    /// The robot accounts of tiers, as far as they can be read.
+    #[must_use]
+    pub fn robots(&self) -> watch::Receiver<Arc<RobotAccounts>> {
+        self.robots.clone()
     }
 
     /// Asks every Harbor now.

@@ -145,6 +145,7 @@ pub(super) fn stage() -> Stage {
         listening: is_listening,
         drain: draining,
         projects: watch::channel(Arc::default()).1,
+        robots: watch::channel(Arc::default()).1,
         metrics,
         journal,
         reputation: Arc::default(),

@@ -232,6 +232,16 @@ fn say_status(check: &mut Check, status: &Status, seen: &mut Vec<String>) {
             env!("CARGO_PKG_VERSION"),
         ));
     }
+    for tier in &status.tiers {
+        if let Some(robot) = &tier.robot {
+            check.warn(
+                Code::RobotExpiring,
+                &tier.name,
+                format!("its robot account {robot}"),
+                "renew it in Harbor, and write its new secret into the password file of that tier; it is read again without a restart",
+            );
+        }
+    }
     if status.log_dropped > 0 {
         check.note(format!(
             "{} log records were lost since its start",

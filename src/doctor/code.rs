@@ -77,6 +77,8 @@ pub(crate) enum Code {
     TlsNotYetValid,
     /// The certificate ends soon.
     TlsExpiring,
+    /// The robot account of a tier expires soon, has expired, or is disabled.
+    RobotExpiring,
     /// The certificate is for another name.
     TlsWrongName,
     /// Certificates of a tier are not checked at all.
@@ -137,6 +139,7 @@ impl Code {
             Self::TlsExpired => "tls-expired",
             Self::TlsNotYetValid => "tls-not-yet-valid",
             Self::TlsExpiring => "tls-expiring",
+            Self::RobotExpiring => "robot-expiring",
             Self::TlsWrongName => "tls-wrong-name",
             Self::TlsNotChecked => "tls-not-checked",
             Self::ClockOff => "clock-off",
@@ -156,7 +159,7 @@ mod tests {
 
     const PAGE: &str = include_str!("../../docs/troubleshooting.md");
 
-    const ALL: [Code; 45] = [
+    const ALL: [Code; 46] = [
         Code::ConfigInvalid,
         Code::ConfigNotInForce,
         Code::AgentNotRunning,
@@ -194,6 +197,7 @@ mod tests {
         Code::TlsExpired,
         Code::TlsNotYetValid,
         Code::TlsExpiring,
+        Code::RobotExpiring,
         Code::TlsWrongName,
         Code::TlsNotChecked,
         Code::ClockOff,

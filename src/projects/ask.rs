@@ -1,6 +1,6 @@
 //! Asking one Harbor what it has: pages of its API, and one HEAD for each project that caches another Harbor.
 
-use super::listing::{self, Listing, PAGE_SIZE, Page};
+use super::listing::{self, Listing, PAGE_SIZE, Page, Robot};
 use super::mapping;
 use crate::auth::{USER_AGENT, basic_authorization};
 use crate::cache::Trust;
@@ -27,6 +27,7 @@ const TRIED: usize = 64;
 
 const PROJECTS: &str = "/api/v2.0/projects";
 const REGISTRIES: &str = "/api/v2.0/registries";
+const ROBOTS: &str = "/api/v2.0/robots";
 
 /// Asks Harbors, over connections of its own.
 #[derive(Clone, Debug)]
@@ -100,6 +101,32 @@ impl Asker {
         Self { client, exchanger }
     }
 
+    /// The robot account that the source's credential names, as the first of the addresses that answers lists it; `None`: the
+    /// account may not read robot accounts, or is none.
+    pub(super) async fn robot(
+        &self,
+        source: &Arc<Source>,
+        endpoints: &[EndpointId],
+    ) -> Result<Option<Robot>, Error> {
+        let Some(credential) = &source.credential else {
+            return Ok(None);
+        };
+        let mut failed = Error::NoAddress;
+        for endpoint in endpoints {
+            let mut session = Session::new(&self.client, source, endpoint);
+            let wanted = ("its robot accounts", "Robot: list");
+            match session.pages(ROBOTS, wanted, listing::robots).await {
+                Ok(robots) => {
+                    let is_ours = |robot: &Robot| robot.name == credential.username;
+                    return Ok(robots.into_iter().find(is_ours));
+                }
+                Err(Error::Unauthorized(_) | Error::Forbidden { .. }) => return Ok(None),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
     /// What the first of the addresses that answers lists.
     pub(super) async fn ask(
         &self,
@@ -120,12 +147,7 @@ impl Asker {
     }
 
     async fn ask_at(&self, source: &Arc<Source>, endpoint: &EndpointId) -> Result<Listing, Error> {
-        let mut session = Session {
-            client: &self.client,
-            source,
-            endpoint,
-            cookie: None,
-        };
+        let mut session = Session::new(&self.client, source, endpoint);
         let wanted = ("its projects", "Project: list");
         let projects = session.pages(PROJECTS, wanted, listing::projects).await?;
         let mut listing = Listing {
@@ -211,7 +233,16 @@ impl Asker {
 
 // === impl Session ===
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    fn new(client: &'a Client, source: &'a Arc<Source>, endpoint: &'a EndpointId) -> Self {
+        Self {
+            client,
+            source,
+            endpoint,
+            cookie: None,
+        }
+    }
+
     /// All pages of a list.
     async fn pages<T>(
         &mut self,

@@ -26,6 +26,22 @@ pub(super) struct Endpoint {
     pub(super) url: String,
 }
 
+/// A robot account, as Harbor lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Robot {
+    /// With Harbor's prefix: `robot$node`.
+    pub(super) name: String,
+    /// In seconds since 1970; negative: never.
+    #[serde(default = "never")]
+    pub(super) expires_at: i64,
+    #[serde(default)]
+    pub(super) disable: bool,
+}
+
+fn never() -> i64 {
+    -1
+}
+
 /// All that one Harbor lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Listing {
@@ -109,6 +125,16 @@ pub(super) fn projects(body: &[u8]) -> Result<Page<Project>, serde_json::Error> 
 /// The body is no list of registry endpoints.
 pub(super) fn endpoints(body: &[u8]) -> Result<Page<Endpoint>, serde_json::Error> {
     let entries: Vec<Endpoint> = serde_json::from_slice(body)?;
+    let listed = entries.len();
+    Ok(Page { entries, listed })
+}
+
+/// A page of `GET /api/v2.0/robots`.
+///
+/// # Errors
+/// The body is no list of robot accounts.
+pub(super) fn robots(body: &[u8]) -> Result<Page<Robot>, serde_json::Error> {
+    let entries: Vec<Robot> = serde_json::from_slice(body)?;
     let listed = entries.len();
     Ok(Page { entries, listed })
 }

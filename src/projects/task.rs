@@ -8,12 +8,13 @@ use super::ask::{Asker, Error};
 use super::kept::{FILE, Kept, KeptListing};
 use super::listing::Listing;
 use super::mapping::map_all;
+use super::spread::endpoints_of;
 use super::{Projects, TierState};
 use crate::config::{Config, Tier};
 use crate::lifecycle::{Random, contained, deadline};
 use crate::metrics::Metrics;
 use crate::telemetry::{EventName, Journal, StateChange};
-use crate::topology::{EndpointId, EndpointStatus, Snapshot, Source, SourceId};
+use crate::topology::{EndpointId, Snapshot, Source, SourceId};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -31,8 +32,6 @@ const FIRST_WITHIN: Duration = Duration::from_secs(30);
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// A project that Harbor says it has not got is asked for no sooner than this after the last discovery, doubled each time.
 const AFTER_MISSING: Duration = Duration::from_secs(60);
-/// Addresses that are asked in turn.
-const ADDRESSES: usize = 3;
 
 /// Asks a Harbor what it has.
 pub(super) trait AskHarbor: Send + Sync + 'static {
@@ -227,20 +226,15 @@ impl<A: AskHarbor> Task<A> {
             clock.asking = true;
             clock.asked = Some(now);
             let (tier, asker) = (name.clone(), self.asker.clone());
-            let state = snapshot.source(&SourceId::Tier(name.clone())).cloned();
+            let source = SourceId::Tier(name.clone());
+            let endpoints = endpoints_of(&snapshot, &source);
+            let state = snapshot.source(&source).cloned();
             self.jobs.push(Box::pin(async move {
                 let Some(state) = state else {
                     let result = Err("the tier's addresses are not known yet".to_owned());
                     let url = String::new();
                     return Done { tier, url, result };
                 };
-                let mut endpoints: Vec<&_> = state.endpoints.iter().collect();
-                endpoints.sort_by_key(|one| !matches!(one.status, EndpointStatus::Healthy));
-                let endpoints: Vec<EndpointId> = endpoints
-                    .iter()
-                    .take(ADDRESSES)
-                    .map(|one| one.id.clone())
-                    .collect();
                 let asked = contained("project discovery", asker.ask(&state.source, &endpoints));
                 let result = match asked.await {
                     Ok(Ok(listing)) => Ok(listing),

@@ -133,6 +133,8 @@ pub enum EventName {
     HealthChanged,
     /// A tier has other proxy-cache projects than before.
     ProjectsChanged,
+    /// The robot account of a tier expires soon, has expired, or is disabled.
+    CredentialExpiring,
     /// The daemon stops.
     Drain,
 }
@@ -209,12 +211,13 @@ impl EventName {
             Self::LogDropped => "log_dropped",
             Self::HealthChanged => "health_changed",
             Self::ProjectsChanged => "projects_changed",
+            Self::CredentialExpiring => "credential_expiring",
             Self::Drain => "drain",
         }
     }
 
     /// Every event.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::EndpointEjected,
         Self::EndpointReadmitted,
         Self::TierDown,
@@ -238,6 +241,7 @@ impl EventName {
         Self::LogDropped,
         Self::HealthChanged,
         Self::ProjectsChanged,
+        Self::CredentialExpiring,
         Self::Drain,
     ];
 
@@ -267,6 +271,7 @@ impl EventName {
             Self::ConfigRejected => "1cdb8b2667224ffe8a773b52eefc9cdd",
             Self::LogDropped => "7f456ad5e5d2440398f9b8008bca3a08",
             Self::ProjectsChanged => "91aa817308524952b9a5cabfdf21e59d",
+            Self::CredentialExpiring => "b436902830004d648f00339d3fdb645c",
             Self::HealthChanged => "9bc2e1f4d70a4d2c8f6b35a17e04c6d8",
             Self::Drain => "fbbd41703fe54ef7858717ddcfa08c41",
         }
@@ -290,6 +295,7 @@ impl EventName {
             | Self::DigestMismatch
             | Self::StaleServed
             | Self::CertExpiring
+            | Self::CredentialExpiring
             | Self::HealthChanged
             | Self::LogDropped => Level::WARN,
             Self::EndpointReadmitted

@@ -1,7 +1,7 @@
 //! `MESSAGE`: what a record says to people, in one sentence on one line.
 
 use super::record::{AccessRecord, RequestOutcome};
-use crate::printable::{counted, printable};
+use crate::printable::printable;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -76,20 +76,17 @@ fn image(f: &mut impl Write, record: &AccessRecord) -> fmt::Result {
 }
 
 fn outcome(f: &mut impl Write, record: &AccessRecord) -> fmt::Result {
-    let attempts = || counted(record.attempts.into(), "attempt", "attempts");
+    let attempts = record.attempts;
     match record.outcome {
         RequestOutcome::Served => f.write_str("served")?,
         RequestOutcome::Direct => f.write_str("served directly")?,
-        RequestOutcome::Failover => write!(f, "after failover ({}) served", attempts())?,
-        RequestOutcome::Resumed => {
-            let times = counted(record.resumes.into(), "time", "times");
-            write!(f, "resumed {times}, served")?;
-        }
+        RequestOutcome::Failover => write!(f, "after failover ({attempts} attempts) served")?,
+        RequestOutcome::Resumed => write!(f, "resumed {} times, served", record.resumes)?,
         RequestOutcome::Stale => return f.write_str("stale, served from disk"),
         RequestOutcome::NotFound => f.write_str("not found")?,
         RequestOutcome::ClientClosed => f.write_str("client closed early, served")?,
         RequestOutcome::Refused => return f.write_str("refused"),
-        RequestOutcome::Failed => return write!(f, "failed after {}", attempts()),
+        RequestOutcome::Failed => return write!(f, "failed after {attempts} attempts"),
     }
     if !record.tier.is_empty() {
         f.write_str(" by ")?;

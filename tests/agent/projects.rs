@@ -450,3 +450,70 @@ async fn init_asks_once_and_writes_down_what_it_found() {
     assert_eq!(code, 64);
     assert!(stderr.contains("tier.harbor.url"), "{stderr}");
 }
+
+/// Seconds since 1970.
+fn in_days(days: i64) -> i64 {
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_secs()).unwrap() + days * 86_400 + 3600
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expiring_robot_is_said() {
+    let mut api = Api::of(&[("hub", "docker-hub", "")]);
+    api.expires_at = Some(in_days(6));
+    let lab = Lab::new(api, "hub/library/app").await;
+    let node = lab.setup("").start().await;
+    let since = Instant::now();
+    let event = loop {
+        let events = node.journal.events().into_iter();
+        let mut events = events.filter(|one| one.event == EventName::CredentialExpiring);
+        if let Some(event) = events.next() {
+            break event;
+        }
+        // The first look comes within a minute.
+        assert!(since.elapsed() < Duration::from_secs(75));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(event.reason, "expires in 6 days");
+    assert!(event.message.contains("robot$node"), "{}", event.message);
+    let status = status(&node).await;
+    assert_eq!(status["tiers"][0]["robot"], "expires in 6 days");
+}
+
+/// A private project, and a secret that is changed in Harbor and in the file: no restart, and no pull fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_secret_is_taken_up_without_a_failed_pull() {
+    let mut api = Api::of(&[("hub", "docker-hub", "")]);
+    api.projects[0].is_public = false;
+    let lab = Lab::new(api, "hub/library/app").await;
+    lab.harbor.change(|it| it.private = true);
+    let node = lab.setup("").start().await;
+    projects(&node, found).await;
+    assert_served_by(&node, &lab, "core").await;
+    lab.harbor.change(|it| {
+        it.credential = Some((ROBOT.0.into(), "another".into()));
+        it.wrong_secret_sleeps = Duration::ZERO;
+    });
+    lab.harbor.revoke_tokens();
+    let got = node.pull("manifests/1").await;
+    assert_eq!((got.status, &got.body), (200, &lab.image.top.body));
+    write(&lab.home.path().join("robot"), "another");
+    let since = Instant::now();
+    loop {
+        let got = node.pull("manifests/1").await;
+        assert_eq!((got.status, &got.body), (200, &lab.image.top.body));
+        if got
+            .header("x-harbor-pilot-served-by")
+            .unwrap()
+            .starts_with("core/")
+        {
+            break;
+        }
+        assert!(
+            since.elapsed() < Duration::from_secs(90),
+            "Harbor is never used again"
+        );
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}

@@ -15,6 +15,8 @@ pub struct Api {
     pub lists_projects: bool,
     /// The account has the system permission to list registries.
     pub reads_registries: bool,
+    /// The account has the system permission to list robot accounts; when it expires, in seconds since 1970.
+    pub expires_at: Option<i64>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +58,7 @@ impl Api {
                 .collect(),
             lists_projects: true,
             reads_registries: true,
+            expires_at: None,
         }
     }
 
@@ -115,6 +118,16 @@ pub fn answer(
             });
             page(request, listed.collect())
         }
+        ["robots"] => match (api.expires_at, &behaviour.credential) {
+            (Some(expires_at), Some((name, _))) if is_account => {
+                let other =
+                    json!({"id": 1, "name": "robot$other", "expires_at": 1, "disable": true});
+                let ours =
+                    json!({"id": 2, "name": name, "expires_at": expires_at, "disable": false});
+                page(request, vec![other, ours])
+            }
+            _ => Reply::error(403, "FORBIDDEN", "forbidden"),
+        },
         ["projects", project, "repositories"] => {
             let listed = content.repositories(project).into_iter();
             page(request, listed.map(|name| json!({"name": name})).collect())

@@ -29,6 +29,9 @@ pub struct SourceStatus {
     /// Its certificate is not checked.
     pub insecure_skip_verify: bool,
     pub endpoints: Vec<EndpointStatus>,
+    /// What is wrong with its robot account, or soon will be: `expires in 13 days`; absent: nothing, or it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub robot: Option<String>,
     /// The projects that were found; absent: it has no `[tier.discovery]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projects: Option<ProjectsStatus>,
@@ -114,6 +117,13 @@ impl SourceStatus {
             dns_error: text(state.dns_error.as_ref()),
             insecure_skip_verify: source.tls.insecure_skip_verify,
             endpoints,
+            robot: match &source.id {
+                SourceId::Tier(name) => {
+                    let robots = view.robots.borrow();
+                    robots.get(name).and_then(|robot| robot.trouble(wall))
+                }
+                SourceId::Upstream(_) => None,
+            },
             projects: match &source.id {
                 SourceId::Tier(name) => {
                     let projects = view.projects.borrow();

@@ -1,7 +1,7 @@
 //! The report for people: from a status to text, without any I/O.
 
 use crate::admin::{EndpointStatus, MemoryStatus, SourceStatus, State, Status, Verdict, judge};
-use crate::printable::{counted, printable};
+use crate::printable::printable;
 use crate::telemetry::{human_bytes, human_duration};
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -150,6 +150,11 @@ impl Page {
             self.colored("    DNS fails, last known addresses are used", Color::Warn);
             self.text.push('\n');
         }
+        if let Some(robot) = &source.robot {
+            let note = format!("    its robot account {}", printable(robot));
+            self.colored(&note, Color::Warn);
+            self.text.push('\n');
+        }
         if let Some(projects) = &source.projects {
             self.projects(projects)?;
         }
@@ -199,8 +204,8 @@ impl Page {
         }
         if status.task_panics > 0 {
             let note = format!(
-                "  {} ended by a defect: see the journal",
-                counted(status.task_panics, "connection", "connections")
+                "  {} connections ended by a defect: see the journal",
+                status.task_panics
             );
             self.colored(&note, Color::Bad);
             self.text.push('\n');

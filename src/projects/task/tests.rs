@@ -3,8 +3,9 @@
 use super::*;
 use crate::budget::Budget;
 use crate::projects::listing::{Endpoint, Project};
+use crate::projects::spread::ADDRESSES;
 use crate::telemetry::Captured;
-use crate::topology::{EndpointState, SourceState, Sources};
+use crate::topology::{EndpointState, EndpointStatus, SourceState, Sources};
 use std::sync::Mutex;
 use std::time::Duration;
 use tempfile::TempDir;
