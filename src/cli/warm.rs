@@ -261,7 +261,6 @@ async fn warm(
     // One stream for the whole run: a signal between two images must not be lost.
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut ends = signal(SignalKind::terminate())?;
-    let mut began = 0;
     let interrupted = {
         let numbered = jobs.iter().zip(&rows).enumerate();
         let pulls = numbered.map(|(number, ((image, pass), row))| {
@@ -280,7 +279,6 @@ async fn warm(
             tokio::select! {
                 ended = pulls.next() => {
                     let Some(number) = ended else { break };
-                    began = number.saturating_add(1);
                     if !is_terminal && !is_quiet && let Some(row) = rows.get(number) {
                         writeln!(stderr, "{}", of(row).line())?;
                     }
@@ -298,9 +296,9 @@ async fn warm(
         interrupted
     };
     progress.end();
-    let ended = rows.into_iter().enumerate().map(|(number, row)| {
+    let ended = rows.into_iter().map(|row| {
         let mut row = row.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if interrupted && number >= began && row.error.is_none() {
+        if !row.has_ended {
             row.error = Some("interrupted".to_owned());
         }
         row

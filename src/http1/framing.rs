@@ -165,6 +165,12 @@ fn line_end(buffer: &mut BytesMut) -> Result<Option<Chunk>, Wrong> {
 fn trailers(buffer: &mut BytesMut) -> Result<Option<Chunk>, Wrong> {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     match httparse::parse_headers(buffer, &mut fields) {
+        // httparse takes a line feed alone for a line's end; RFC 9112, 7.1 has none, and whoever reads on sees another message.
+        Ok(httparse::Status::Complete((length, _)))
+            if has_bare_line_feed(buffer.get(..length).unwrap_or_default()) =>
+        {
+            Err(Wrong::Syntax("trailers with a line feed alone"))
+        }
         Ok(httparse::Status::Complete((length, _))) if length <= LINES => {
             buffer.advance(length);
             Ok(Some(Chunk::Over))
@@ -173,4 +179,10 @@ fn trailers(buffer: &mut BytesMut) -> Result<Option<Chunk>, Wrong> {
         Ok(_) => Err(Wrong::Syntax("trailers that do not end")),
         Err(error) => Err(Wrong::Parse(error)),
     }
+}
+
+fn has_bare_line_feed(lines: &[u8]) -> bool {
+    let before = std::iter::once(&0).chain(lines);
+    let mut pairs = before.zip(lines);
+    pairs.any(|(before, byte)| *byte == b'\n' && *before != b'\r')
 }

@@ -24,7 +24,8 @@ pub(crate) use stock::with_config_path;
 
 use super::ledger::Generation;
 use crate::config;
-use serde::{Deserialize, Serialize};
+use serde::de::IntoDeserializer as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,8 +37,10 @@ pub(super) const DOCKER_CERTS_D: &str = "/etc/docker/certs.d";
 
 /// What was found, also as reports show it: fields may be added, never changed, and readers must ignore what they do not know.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Detected {
-    /// Which runtime.
+    /// Which runtime; of a version that knows another one: none.
+    #[serde(deserialize_with = "known_or_none")]
     pub runtime: Found,
     /// Whether it runs now.
     pub running: bool,
@@ -114,6 +117,13 @@ pub struct Finding {
 enum Family {
     K3s,
     Rke2,
+}
+
+fn known_or_none<'d, D: Deserializer<'d>>(from: D) -> Result<Found, D::Error> {
+    let word = String::deserialize(from)?;
+    let known: Result<Found, serde::de::value::Error> =
+        Found::deserialize(word.into_deserializer());
+    Ok(known.unwrap_or_default())
 }
 
 // === impl Found ===

@@ -6,7 +6,7 @@ use crate::config::BaseUrl;
 /// What an endpoint stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cached {
-    /// The registry at this host (`host` or `host:port`).
+    /// The registry at this host (`host` or `host:port`, and a path where one stands behind).
     Registry(String),
     /// Another Harbor, at this host: its own projects say which registry.
     Harbor(String),
@@ -42,16 +42,25 @@ pub(super) fn cached(endpoint: &Endpoint) -> Cached {
             url.host
         )),
         "docker-registry" | "quay" | "google-gcr" | "aws-ecr" | "azure-acr" | "ali-acr"
-        | "jfrog-artifactory" => Cached::Registry(registry_of(&url)),
+        | "jfrog-artifactory" => Cached::Registry(registry_of(&url, path(&endpoint.url))),
         other => Cached::Unknown(format!("provider {other:?} is not known")),
     }
 }
 
-fn registry_of(url: &BaseUrl) -> String {
+/// Harbor puts what it asks for behind a path, so that the path tells which registry of a host it is.
+fn registry_of(url: &BaseUrl, path: &str) -> String {
     if DOCKER_HUB.contains(&url.host.as_str()) {
         return "docker.io".to_owned();
     }
-    url.authority()
+    url.authority() + path
+}
+
+/// The path of a URL, without a last slash; empty where there is none.
+fn path(text: &str) -> &str {
+    let rest = text.trim();
+    let rest = rest.split_once("://").map_or(rest, |(_, rest)| rest);
+    let path = rest.find('/').map_or("", |at| rest.get(at..).unwrap_or(""));
+    path.trim_end_matches('/')
 }
 
 /// Harbor keeps the URL as it was typed: a scheme may be missing, a path may stand behind.

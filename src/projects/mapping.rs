@@ -5,8 +5,8 @@ mod tests;
 
 use super::cached::{Cached, cached};
 use super::listing::{Endpoint, Listing, Project};
-use crate::config::{Config, Tier};
-use crate::oci::RegistryName;
+use crate::config::{BaseUrl, Config, Tier};
+use crate::oci::{RegistryName, Repository};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -183,6 +183,9 @@ fn claim<'l>(
             Cached::Unknown(why) => guessed().ok_or(why)?,
         },
     };
+    if project.name.parse::<Repository>().is_err() {
+        return Err("its name is no part of a path".to_owned());
+    }
     let wanted = tier.discovery.as_ref().map(|found| &found.registries);
     if wanted.is_some_and(|wanted| !wanted.contains(&registry)) {
         return Err(format!("registries of the tier leaves {registry} out"));
@@ -218,14 +221,20 @@ fn at_next_harbor(
     None
 }
 
-/// The configured registry at a host: by its name, or by where its upstream is.
+/// The configured registry at a host: by its name, or by where its upstream is, if that is one registry's alone.
 fn configured(config: &Config, host: &str) -> Option<RegistryName> {
-    let name: Option<RegistryName> = host.parse().ok();
-    let registries = config.registries.iter();
-    let mut fits = registries.filter(|registry| {
-        Some(&registry.name) == name.as_ref() || registry.upstream.authority() == host
-    });
-    fits.next().map(|registry| registry.name.clone())
+    let mut registries = config.registries.iter();
+    if let Ok(name) = host.parse::<RegistryName>()
+        && registries.clone().any(|registry| registry.name == name)
+    {
+        return Some(name);
+    }
+    let is_there = |upstream: &BaseUrl| upstream.authority() + &upstream.prefix == host;
+    let mut there = registries.by_ref().filter(|one| is_there(&one.upstream));
+    match (there.next(), there.next()) {
+        (Some(one), None) => Some(one.name.clone()),
+        _ => None,
+    }
 }
 
 /// The configured registry that a project's name stands for by a layout: `proxy-docker-io`, `proxy.docker.io`, `docker-io`,

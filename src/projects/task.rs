@@ -139,7 +139,7 @@ impl<A: AskHarbor> Task<A> {
                     }
                 }
                 Wake::Missing(source) => self.take_missing(&source),
-                Wake::Done(done) => self.take_listing(done),
+                Wake::Done(done) => self.take_listing(done).await,
                 Wake::Time => {}
                 Wake::Closed => return,
             }
@@ -250,7 +250,7 @@ impl<A: AskHarbor> Task<A> {
         }
     }
 
-    fn take_listing(&mut self, done: Done) {
+    async fn take_listing(&mut self, done: Done) {
         let config = self.inputs.config.borrow().clone();
         let tier = config.tiers.iter().find(|tier| tier.name == done.tier);
         let (Some(tier), Some(clock)) = (tier, self.clocks.get_mut(&done.tier)) else {
@@ -283,7 +283,7 @@ impl<A: AskHarbor> Task<A> {
                     listing,
                 };
                 self.kept.tiers.insert(tier.name.clone(), kept);
-                self.store();
+                Self::store(self.kept.clone(), self.file.clone()).await;
             }
             Err(error) => {
                 let doubled = 1_u32.checked_shl(clock.failures).unwrap_or(u32::MAX);
@@ -303,10 +303,19 @@ impl<A: AskHarbor> Task<A> {
         self.publish(&config);
     }
 
-    fn store(&self) {
-        let path = self.file.display();
-        if let Err(error) = self.kept.store(&self.file) {
-            tracing::warn!("cannot keep the projects that were found in {path}: {error}");
+    /// Not on this thread, which the probes share: it waits for the disk.
+    async fn store(kept: Kept, file: PathBuf) {
+        let path = file.clone();
+        let stored = tokio::task::spawn_blocking(move || kept.store(&file)).await;
+        let path = path.display();
+        match stored {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!("cannot keep the projects that were found in {path}: {error}");
+            }
+            Err(error) => {
+                tracing::warn!("cannot keep the projects that were found in {path}: {error}");
+            }
         }
     }
 

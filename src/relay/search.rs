@@ -313,8 +313,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             let hedging = &self.parts.hedging;
             hedging.answered(&candidate.endpoint.source, took, now);
         }
-        self.watch_the_late(Some(attempt), now);
-        self.tiers_were_silent(&candidate.endpoint.source);
+        self.watch_the_late(Some((attempt, &candidate.endpoint.source)), now);
         candidate.gauges.serves(now);
         let first_choice = attempt == 0 && self.tried.is_empty();
         if let Some(first) = self.tried.first()

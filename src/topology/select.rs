@@ -336,7 +336,8 @@ fn merge(all: &mut [Ranked<'_>], first: Option<&EndpointId>) {
     for kind in all.chunk_by_mut(|one, next| one.kind() == next.kind()) {
         kind.sort_by_key(|ranked| ranked.held.behind);
     }
-    all.sort_by_key(|ranked| ranked.held.last);
+    // Who is asked last is asked before those who will hardly answer.
+    all.sort_by_key(|ranked| (ranked.is_ill(), ranked.held.last));
     let is_first = |ranked: &Ranked<'_>| {
         let may_be = ranked.held.behind == Behind::No && ranked.rank != Rank::Loaded;
         first == Some(&ranked.state.id) && may_be && ranked.is_well()
@@ -370,9 +371,14 @@ impl Ranked<'_> {
         matches!(self.state.id.source, SourceId::Upstream(_))
     }
 
+    /// Suspect or ejected, whether or not it has just served.
+    fn is_ill(&self) -> bool {
+        matches!(self.rank, Rank::JustServed | Rank::Suspect | Rank::Ejected)
+    }
+
     /// Neither suspect nor ejected, and not to be asked last.
     fn is_well(&self) -> bool {
-        !matches!(self.rank, Rank::JustServed | Rank::Suspect | Rank::Ejected) && !self.held.last
+        !self.is_ill() && !self.held.last
     }
 
     fn kind(&self) -> (bool, bool) {

@@ -62,19 +62,6 @@ fn help_is_success_and_bad_usage_is_64() {
 }
 
 #[test]
-fn commands_of_a_later_version_say_so_and_exit_2() {
-    let lines: [&[&str]; 2] = [&["warm", "nginx"], &["warm", "nginx", "-f", "x"]];
-    for line in lines {
-        let (status, stdout, stderr) = ran(line);
-        assert_eq!((status, stdout.as_str()), (2, ""), "{line:?}");
-        assert!(
-            stderr.contains(&format!("the command {} does not exist", line[0])),
-            "{stderr}"
-        );
-    }
-}
-
-#[test]
 fn check_reports_and_init_passes_it() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("config.toml");

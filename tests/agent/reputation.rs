@@ -268,3 +268,30 @@ async fn a_limit_of_a_harbors_upstream_is_of_one_repository() {
     let by = got.header("x-harbor-pilot-served-by").unwrap();
     assert!(by.starts_with("t1/"), "{by}");
 }
+
+/// `verify = "suspect"`, one tier with one address, and a client that asks for the whole blob as a range, as containerd 2.1 does where
+/// it fetches in parallel: what went out unhashed and wrong is hashed when it is asked for anew, and the third pull is upstream's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_range_of_everything_that_was_wrong_is_hashed_when_it_is_asked_for_anew() {
+    let image = Image::with_layers(131, &[300_000]);
+    let tier = FakeRegistry::builder();
+    let tier = tier.with_image(TIERED, "1", &image).start().await;
+    let upstream = FakeRegistry::builder().with_image(REPOSITORY, "1", &image);
+    let upstream = upstream.start().await;
+    let setup = Setup::of(&[&tier], &upstream).and("[relay]\nverify = \"suspect\"\n");
+    let node = setup.start().await;
+    assert_eq!(node.pull("manifests/1").await.status, 200);
+    let layer = image.layer();
+    let blob = format!("blobs/{}", layer.digest);
+    tier.set_fault_on(On::Blobs, Fault::CorruptAt(7));
+    let first = node.range(&blob, "bytes=0-").await;
+    assert_eq!(first.status, 206);
+    let by = first.header("x-harbor-pilot-served-by").unwrap().to_owned();
+    assert!(first.body != layer.body, "it went out unhashed, by {by}");
+    assert_eq!(node.count(EventName::DigestMismatch), 0);
+    let second = node.range(&blob, "bytes=0-").await;
+    assert!(second.end != End::Clean || second.body == layer.body);
+    node.event(EventName::DigestMismatch).await;
+    let third = node.range(&blob, "bytes=0-").await;
+    assert!(third.end == End::Clean && third.body == layer.body);
+}

@@ -50,12 +50,17 @@ impl Mount {
     fn fill(&self) {
         let mut bytes = 1 << 20;
         let mut number = 0;
-        while bytes >= 4096 {
+        // The kernel counts free pages for each processor, so that the last ones show after several tries.
+        let mut refused = 0;
+        while refused < 50 {
             let filler = self.0.join(format!("filler-{number}"));
             number += 1;
             if fs::write(&filler, vec![0; bytes]).is_err() {
                 let _ = fs::remove_file(&filler);
-                bytes /= 2;
+                bytes = (bytes / 2).max(4096);
+                refused += 1;
+            } else {
+                refused = 0;
             }
         }
     }

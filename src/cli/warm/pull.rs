@@ -50,6 +50,7 @@ pub(super) async fn pull(shared: &Shared, pass: &Pass, image: &Image, bar: &Bar,
     let took = began.elapsed().as_millis();
     row.milliseconds = u64::try_from(took).unwrap_or(u64::MAX);
     row.error = result.err();
+    row.has_ended = true;
 }
 
 impl Pull<'_> {
@@ -127,6 +128,10 @@ impl Pull<'_> {
                 Err(error) => failed.push(error),
             }
         }
+        // Another image may name it as well, and is not to be called complete.
+        let fetched = self.shared.fetched.lock();
+        let mut fetched = fetched.unwrap_or_else(PoisonError::into_inner);
+        fetched.remove(&(self.pass.name.clone(), digest.clone()));
         Err(failed.join("; "))
     }
 

@@ -23,6 +23,9 @@ pub(super) struct Row {
     /// `cold`: some of it was not there; `warm`: all of it was; absent: nobody told.
     pub(super) cache: Option<&'static str>,
     pub(super) error: Option<String>,
+    /// It was fetched, or could not be; else the run was ended before.
+    #[serde(skip)]
+    pub(super) has_ended: bool,
 }
 
 /// All of it.
@@ -46,6 +49,7 @@ impl Row {
             served_by: BTreeSet::new(),
             cache: None,
             error: None,
+            has_ended: false,
         }
     }
 

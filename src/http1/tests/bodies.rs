@@ -55,6 +55,8 @@ fn what_is_no_chunk_is_wrong() {
     let endless_line = format!("5;{}", "a".repeat(20_000));
     let endless_trailers = format!("0\r\n{}", "X: y\r\n".repeat(4000));
     let rows = [
+        "0\r\n\n",
+        "0\r\nX: y\n\r\n",
         "zz\r\n",
         "\r\n",
         " 5\r\nhello",

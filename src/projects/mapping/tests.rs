@@ -315,3 +315,48 @@ fn pages_are_read_as_harbor_writes_them() {
     );
     assert_eq!(listing::first_repository(b"[]", "p"), None);
 }
+
+/// An upstream tells a registry only where it is one registry's alone, with its path; a name tells it before.
+#[test]
+fn registries_that_share_an_upstreams_host_are_told_apart() {
+    let config = r#"
+        [[registry]]
+        name = "copy.example.com"
+        upstream = "https://quay.io"
+        [[registry]]
+        name = "a.corp"
+        upstream = "https://mirror.corp/a"
+        [[registry]]
+        name = "b.corp"
+        upstream = "https://mirror.corp/b"
+        [[registry]]
+        name = "c.corp"
+        upstream = "https://twice.corp"
+        [[registry]]
+        name = "d.corp"
+        upstream = "https://twice.corp"
+        [[tier]]
+        name = "core"
+        url = "https://core.example.com"
+        [tier.discovery]
+        enabled = true
+    "#;
+    for (url, due) in [
+        ("https://quay.io", Some("quay.io")),
+        ("https://mirror.corp/b/", Some("b.corp")),
+        ("https://mirror.corp", None),
+        ("https://mirror.corp/c", None),
+        ("https://twice.corp", None),
+    ] {
+        let mut listing = one!("p", "docker-registry", "").listing();
+        listing.endpoints.as_mut().unwrap()[0].url = url.to_owned();
+        let config = Config::from_toml(config).unwrap();
+        let found = map_all(&config, &[("core".into(), listing)].into());
+        let found = shown(&found[&Arc::from("core")]);
+        let registries: Vec<&str> = found
+            .iter()
+            .map(|(registry, _)| registry.as_str())
+            .collect();
+        assert_eq!(registries, due.into_iter().collect::<Vec<_>>(), "{url}");
+    }
+}

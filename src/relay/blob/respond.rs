@@ -130,6 +130,15 @@ pub(crate) async fn answer(
     };
     let outcome = head::outcome(&route, &found.endpoint, found.first_choice);
     record.served_by(&found.endpoint);
+    // Before this answer makes good what is known of it.
+    let was_unproven = || {
+        let blob = spec.expected().blob();
+        parts.reputation.knows(blob, spec.trust, Instant::now())
+    };
+    let verify = match rules.config.relay.verify {
+        Verify::Suspect if was_unproven() => Verify::Always,
+        verify => verify,
+    };
     if request.ranges.is_some() {
         parts.gives_unproven(&found.endpoint, &spec.pulled());
     }
@@ -159,7 +168,7 @@ pub(crate) async fn answer(
     };
     stream(
         (parts, &route, spec),
-        (rules.config.relay.verify, timing),
+        (verify, timing),
         ranged,
         source,
         (outcome, record),
@@ -187,12 +196,8 @@ fn stream(
     let is_whole =
         part.is_none_or(|part| part.first == 0 && part.total == part.last.checked_add(1));
     let digest = spec.digest.clone();
-    let is_suspect = || {
-        let blob = spec.expected().blob();
-        let was_unproven = || parts.reputation.knows(blob, spec.trust, Instant::now());
-        !has_length || was_unproven()
-    };
-    let hash = is_whole && (verify == Verify::Always || total.is_none() || is_suspect());
+    let is_suspect = total.is_none() || !has_length;
+    let hash = is_whole && (verify == Verify::Always || is_suspect);
     let window = match (hash, part, total) {
         (false, Some(part), _) => Window::measured(part.length()),
         (false, None, Some(total)) => Window::measured(total),

@@ -170,7 +170,10 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             .metrics
             .attempt(label, Failure::Timeout.word());
         self.saw(&Fault::Silent, &candidate.endpoint);
-        self.silent.push(candidate.endpoint.clone());
+        // A dead connection is soon known, and says nothing of the tier's other addresses.
+        if late == Late::FirstByte {
+            self.silent.push(candidate.endpoint.clone());
+        }
         self.candidates.exclude_endpoint(&candidate.endpoint);
         self.note(attempt, Cause::Failed(Failure::Timeout), detail);
         let more = self.candidates.more(&self.parts, Instant::now());

@@ -28,36 +28,14 @@ struct Unanswered {
 
 impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     /// Another source answered: the tiers of those who have not are not waited for again by what follows of the same pull.
-    pub(super) fn tiers_were_silent(&self, winner: &SourceId) {
+    fn tiers_were_silent(&self, winner: &SourceId) {
         let others = self.silent.iter().filter(|silent| silent.source != *winner);
         others.for_each(|silent| self.saw(&Fault::TierSilent, silent));
     }
 
     /// Lets the requests run on that nobody has answered; everybody else's are dropped with the search.
-    pub(super) fn watch_the_late(&mut self, winner: Option<AttemptId>, now: Instant) {
-        // Who was asked a moment ago because another was silent is not silent yet.
-        let patience = self.machine.patience().unwrap_or_default();
-        let unanswered = self.machine.unanswered();
-        let late: Vec<_> = unanswered
-            .filter(|(attempt, since)| {
-                Some(*attempt) != winner && now >= deadline(*since, patience)
-            })
-            .collect();
-        let late: Vec<Unanswered> = late
-            .into_iter()
-            .filter_map(|(attempt, since)| {
-                let slot = self.attempts.get_mut(attempt)?;
-                Some(Unanswered {
-                    attempt,
-                    candidate: slot.candidate.clone()?,
-                    since,
-                    _in_flight: slot.in_flight.take(),
-                })
-            })
-            .collect();
-        if late.is_empty() {
-            return;
-        }
+    pub(super) fn watch_the_late(&mut self, winner: Option<(AttemptId, &SourceId)>, now: Instant) {
+        let late = self.unanswered(winner.map(|(attempt, _)| attempt), now);
         for Unanswered {
             candidate, since, ..
         } in &late
@@ -67,11 +45,40 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                 self.silent.push(candidate.endpoint.clone());
             }
         }
+        // Before anybody waits for a late answer, which lifts what is written here.
+        if let Some((_, source)) = winner {
+            self.tiers_were_silent(source);
+        }
+        if late.is_empty() {
+            return;
+        }
         let mut running = std::mem::replace(&mut self.running, Running::new());
         running.keep(|attempt| late.iter().any(|late| late.attempt == attempt));
         let parts = self.parts.clone();
         let asks = (self.spec.is_hedged(), self.spec.trust());
         lifecycle::spawn_detached("late answers", watch(parts, running, late, asks));
+    }
+
+    /// The requests that nobody has answered for some time.
+    fn unanswered(&mut self, winner: Option<AttemptId>, now: Instant) -> Vec<Unanswered> {
+        // Who was asked a moment ago because another was silent is not silent yet.
+        let patience = self.machine.patience().unwrap_or_default();
+        let unanswered = self.machine.unanswered();
+        let late: Vec<_> = unanswered
+            .filter(|(attempt, since)| {
+                Some(*attempt) != winner && now >= deadline(*since, patience)
+            })
+            .collect();
+        let late = late.into_iter().filter_map(|(attempt, since)| {
+            let slot = self.attempts.get_mut(attempt)?;
+            Some(Unanswered {
+                attempt,
+                candidate: slot.candidate.clone()?,
+                since,
+                _in_flight: slot.in_flight.take(),
+            })
+        });
+        late.collect()
     }
 }
 

@@ -252,6 +252,16 @@ fn one_harbor() {
             &[("quay.io", "~proxy-quay-io")],
         ),
         (
+            "a path behind the host is another registry",
+            one!("p", "docker-registry", "https://quay.io/mirror"),
+            &[],
+        ),
+        (
+            "a name that is no part of a path",
+            one!("P x", "quay", "https://quay.io"),
+            &[],
+        ),
+        (
             "no project",
             Harbor {
                 projects: &[],

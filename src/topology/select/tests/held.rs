@@ -60,10 +60,10 @@ fn what_is_known_against_addresses_orders_what_health_and_load_leave() {
             &[replica(Effect::Behind), of_a],
             &[core, b, a, c, d, ejected],
         ),
-        (&[replica(Effect::Last), of_a], &[core, c, d, ejected, b, a]),
+        (&[replica(Effect::Last), of_a], &[core, c, d, b, a, ejected]),
         (
             &[of_a, ("replica", Some(a), Effect::Last), of_core],
-            &[b, c, d, ejected, a, core],
+            &[b, c, d, a, core, ejected],
         ),
         (
             &[("core", Some(core), Effect::Never)],
