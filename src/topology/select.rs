@@ -6,8 +6,10 @@ mod hash;
 mod held;
 #[cfg(test)]
 mod tests;
+mod why;
 
 pub use held::{Effect, HeldBack};
+pub use why::Why;
 
 use super::endpoint::{EndpointGauges, EndpointId};
 use super::snapshot::{EndpointState, EndpointStatus, Snapshot, SourceState};
@@ -70,21 +72,6 @@ pub struct Candidate {
     pub held_back: Option<Effect>,
 }
 
-/// Why a candidate stands where it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Why {
-    /// It is well.
-    Healthy,
-    /// It was ejected; one request at a time tries it.
-    Probation,
-    /// It has many requests now: wait a little for another, if this is the first (design P12).
-    Loaded,
-    /// A connect to it has been pending for too long.
-    Suspect,
-    /// It is ejected and asked only because the rest failed.
-    FailOpen,
-}
-
 /// How an endpoint stands within its source; the derived order is the order of asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
@@ -130,22 +117,6 @@ enum Group {
     JustServed,
     Suspect,
     Ejected,
-}
-
-// === impl Why ===
-
-impl Why {
-    /// The word for logs and reports.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::Probation => "probation",
-            Self::Loaded => "loaded",
-            Self::Suspect => "suspect",
-            Self::FailOpen => "fail_open",
-        }
-    }
 }
 
 /// Orders the candidates of a request. `random` spreads slow start; the same arguments give the same order.
