@@ -7,7 +7,7 @@ import time
 
 from ansible.errors import AnsibleFilterError
 
-# ARCHITECTURE.md, "Start, reload, stop": these wait for a restart, everything else comes into force by SIGHUP.
+# docs/lifecycle.md: these wait for a restart, everything else comes into force by SIGHUP.
 RESTART = ("server.listen", "server.admin", "server.metrics", "timeouts.", "limits.", "state.")
 
 BARE_KEY = re.compile(r"^[A-Za-z0-9_-]+$")
