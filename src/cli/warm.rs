@@ -234,6 +234,7 @@ async fn warm(
     };
     let agent = agent(&config, status.as_ref());
     let (config, _) = projects::in_force(config, status.as_ref());
+    let manifest_bytes = config.limits.manifest_bytes;
     let passes = Passes::new(config, status, agent);
     let mut jobs: Vec<(Image, Pass)> = Vec::new();
     let mut done: Vec<Row> = Vec::new();
@@ -251,6 +252,7 @@ async fn warm(
         wanted: work.wanted,
         limit: Limit::new(work.rate, Instant::now()),
         places: Semaphore::new(work.parallel),
+        manifest_bytes,
         fetched: Mutex::default(),
     };
     let progress = Progress::new(is_terminal);

@@ -22,8 +22,6 @@ use tokio::time::timeout;
 const HEAD: Duration = Duration::from_secs(60);
 /// Between two pieces of a body.
 const STALL: Duration = Duration::from_secs(30);
-/// What a manifest may have.
-const MANIFEST_BYTES: u64 = 4 << 20;
 /// Of an error's body.
 const WORDS_BYTES: u64 = 16 * 1024;
 /// How much of that is shown, in characters.
@@ -114,11 +112,12 @@ impl Through {
     }
 
     /// A manifest by the reference: its body, and who served it. By tag it is asked for as containerd does, by HEAD first,
-    /// so that Harbor attaches the tag (harbor-facts 13.1).
+    /// so that Harbor attaches the tag (harbor-facts 13.1). `longest`: in bytes, as `[limits] manifest_bytes`.
     pub(super) async fn manifest(
         &self,
         path: &ImagePath,
         reference: &Reference,
+        longest: u64,
     ) -> Result<(Bytes, String), String> {
         let told = match reference {
             Reference::Tag(_) => {
@@ -136,7 +135,7 @@ impl Through {
         };
         let said = self.ask(path, Method::GET, &Ask::Manifest(by)).await?;
         let served_by = self.served_by(&said.fields);
-        let reading = timeout(HEAD, said.body.read_to(MANIFEST_BYTES)).await;
+        let reading = timeout(HEAD, said.body.read_to(longest)).await;
         let body = reading
             .map_err(|_| format!("the manifest did not come within {} s", HEAD.as_secs()))?
             .map_err(|error| error.to_string())?;

@@ -21,6 +21,8 @@ pub(super) struct Shared {
     pub(super) limit: Limit,
     /// Requests at once.
     pub(super) places: Semaphore,
+    /// The longest manifest.
+    pub(super) manifest_bytes: u64,
     /// What was fetched already, by pass.
     pub(super) fetched: Mutex<BTreeSet<(String, Digest)>>,
 }
@@ -108,7 +110,10 @@ impl Pull<'_> {
         let mut failed = Vec::new();
         for through in &self.pass.through {
             let _place = self.shared.places.acquire().await;
-            match through.manifest(&self.path, reference).await {
+            match through
+                .manifest(&self.path, reference, self.shared.manifest_bytes)
+                .await
+            {
                 Ok((body, served_by)) => return Ok((body, served_by)),
                 Err(error) => failed.push(error),
             }
