@@ -63,7 +63,7 @@ pub(crate) async fn answer(
         } else {
             RequestOutcome::Served
         };
-        record.served_by_spelled(&kept.endpoint, kept.spelled.address.clone());
+        record.served_by_encoded(&kept.endpoint, kept.encoded.address.clone());
         fetch.has_size(&kept);
         return respond(Content::from(&*kept), request, outcome, record);
     }
@@ -76,8 +76,8 @@ pub(crate) async fn answer(
     record.searched(&fetched.log);
     match &fetched.result {
         Ok(Served::Whole(manifest, outcome)) => {
-            let address = manifest.spelled.address.clone();
-            record.served_by_spelled(&manifest.endpoint, address);
+            let address = manifest.encoded.address.clone();
+            record.served_by_encoded(&manifest.endpoint, address);
             respond(Content::from(&**manifest), request, *outcome, record)
         }
         Ok(Served::Head(head, endpoint, outcome)) => {
@@ -144,12 +144,12 @@ const STALE: HeaderName = HeaderName::from_static("x-harbor-pilot-stale");
 
 impl<'a> From<&'a Manifest> for Content<'a> {
     fn from(manifest: &'a Manifest) -> Self {
-        let spelled = &manifest.spelled;
+        let encoded = &manifest.encoded;
         Self {
             body: &manifest.body,
-            content_type: spelled.content_type.clone(),
-            content_digest: spelled.content_digest.clone(),
-            origin: (SERVED_BY, spelled.served_by.clone()),
+            content_type: encoded.content_type.clone(),
+            content_digest: encoded.content_digest.clone(),
+            origin: (SERVED_BY, encoded.served_by.clone()),
         }
     }
 }

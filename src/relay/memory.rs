@@ -37,16 +37,16 @@ pub(crate) struct Manifest {
     /// Its `Content-Type`.
     pub(crate) media_type: Arc<str>,
     /// The same and more, as answers say it.
-    pub(crate) spelled: Spelled,
+    pub(crate) encoded: Encoded,
     /// Who gave it.
     pub(crate) endpoint: EndpointId,
     /// Upstream was the first choice when it was fetched.
     pub(crate) direct: bool,
 }
 
-/// What every answer with a manifest says of it, spelled once.
+/// What every answer with a manifest says of it, encoded once.
 #[derive(Clone, Debug)]
-pub(crate) struct Spelled {
+pub(crate) struct Encoded {
     /// `Content-Type`
     pub(crate) content_type: HeaderValue,
     /// `Docker-Content-Digest`
@@ -107,7 +107,7 @@ impl Manifest {
         direct: bool,
     ) -> Self {
         Self {
-            spelled: Spelled {
+            encoded: Encoded {
                 content_type: header_value(&media_type),
                 content_digest: header_value(digest.as_str()),
                 served_by: served_by(&endpoint),

@@ -103,11 +103,11 @@ impl RequestRecord {
 
     /// Who serves.
     pub(crate) fn served_by(&mut self, endpoint: &EndpointId) {
-        self.served_by_spelled(endpoint, endpoint.address.to_string().into());
+        self.served_by_encoded(endpoint, endpoint.address.to_string().into());
     }
 
-    /// Who serves, where the address has been spelled before.
-    pub(crate) fn served_by_spelled(&mut self, endpoint: &EndpointId, address: Arc<str>) {
+    /// Who serves, where the address has been encoded before.
+    pub(crate) fn served_by_encoded(&mut self, endpoint: &EndpointId, address: Arc<str>) {
         self.edit(|record| {
             record.tier = endpoint.source.shared_label().into();
             record.endpoint = address.into();

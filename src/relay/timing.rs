@@ -262,7 +262,7 @@ impl Machine {
     }
 
     /// When the next candidate joins the race of connects; at once where nobody is connecting that was not raced. `None`: one is
-    /// active, or nobody is left.
+    /// active, or no source is left.
     fn races_at(&self) -> Option<Instant> {
         if !self.more || self.is_any_active() || self.hedge_connects() {
             return None;
