@@ -2,8 +2,8 @@
 //! for each and the reason. Nothing that is not configured comes out of here.
 
 mod known;
-mod legs;
 mod meaning;
+mod targets;
 
 use crate::config::Config;
 use crate::oci::{RawName, RegistryName, Repository, ResourceKind};
@@ -32,14 +32,14 @@ pub(crate) struct Route {
     /// Both as one text, by which the order of a source's addresses is chosen (design H5).
     pub key: Arc<str>,
     /// In order of preference.
-    pub legs: Vec<Leg>,
+    pub targets: Vec<Target>,
     /// Why, for `explain`: one sentence each.
     pub reasons: Vec<String>,
 }
 
 /// One source of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Leg {
+pub(crate) struct Target {
     pub source: SourceId,
     /// The repository's path there: `proxy-docker-io/library/nginx`.
     pub path: Arc<str>,
@@ -146,7 +146,7 @@ impl RouteTable {
             Meaning::Repository {
                 registry,
                 repository,
-            } => self.legs(registry, repository, kind, reasons),
+            } => self.targets(registry, repository, kind, reasons),
             Meaning::TierOnly {
                 tier,
                 image_name,

@@ -79,7 +79,7 @@ pub enum Unread {
 }
 
 /// What a fresh TCP connection becomes.
-struct Leg<'a> {
+struct Handshake<'a> {
     known: Arc<Known>,
     target: &'a BaseUrl,
     key: Key,
@@ -164,15 +164,15 @@ impl Client {
         self.inner.sweep_from_now_on();
         let to = endpoint.to_string();
         self.may_be_dialled(source, endpoint)?;
-        let leg = Leg {
+        let handshake = Handshake {
             known: self.inner.known(source),
             target: &source.url,
             key: Key::Endpoint(endpoint.clone()),
             timeouts: self.inner.lock().timeouts,
             to,
         };
-        let stream = dial::tcp(&leg.to, endpoint.address, leg.timeouts.connect).await?;
-        self.finish(stream, leg).await
+        let stream = dial::tcp(&handshake.to, endpoint.address, handshake.timeouts.connect).await?;
+        self.finish(stream, handshake).await
     }
 
     /// One request over a connection that is kept or a new one; once more over a new one where the kept one had been closed.
@@ -228,14 +228,14 @@ impl Client {
         let timeouts = self.inner.lock().timeouts;
         let (address, stream) =
             dial::first_of(&to, allowed, timeouts.connect, timeouts.connect_race).await?;
-        let leg = Leg {
+        let handshake = Handshake {
             known: self.inner.known(by),
             target,
             key: named.key(),
             to: format!("{to} at {address}"),
             timeouts,
         };
-        self.finish(stream, leg).await
+        self.finish(stream, handshake).await
     }
 
     /// When the first of the certificates that were last seen at a source's own addresses ends.
@@ -292,34 +292,39 @@ impl Client {
         }
     }
 
-    async fn finish(&self, stream: TcpStream, leg: Leg<'_>) -> Result<Connection, Error> {
+    async fn finish(
+        &self,
+        stream: TcpStream,
+        handshake: Handshake<'_>,
+    ) -> Result<Connection, Error> {
         let mut stream = Socket::new(stream);
         let mut ends = None;
-        let source = &leg.known.source;
-        let transport = if leg.target.https {
+        let source = &handshake.known.source;
+        let transport = if handshake.target.https {
             if let Some(proxy) = &source.proxy {
-                dial::tunnel(&mut stream, proxy, leg.target, leg.timeouts.tls).await?;
+                dial::tunnel(&mut stream, proxy, handshake.target, handshake.timeouts.tls).await?;
             }
-            let config = leg.tls_config()?.clone();
-            let name = tls::server_name(&leg.target.host)
-                .map_err(|why| leg.tls_error(&format!("no name for a certificate: {why}")))?;
-            let tls = dial::tls(&leg.to, stream, name, config, leg.timeouts.tls).await?;
+            let config = handshake.tls_config()?.clone();
+            let name = tls::server_name(&handshake.target.host)
+                .map_err(|why| handshake.tls_error(&format!("no name for a certificate: {why}")))?;
+            let tls =
+                dial::tls(&handshake.to, stream, name, config, handshake.timeouts.tls).await?;
             let seen = tls.get_ref().1.peer_certificates();
             ends = seen.and_then(<[_]>::first).and_then(tls::not_after);
-            if let (Some(end), Key::Endpoint(endpoint)) = (ends, &leg.key) {
+            if let (Some(end), Key::Endpoint(endpoint)) = (ends, &handshake.key) {
                 self.inner.lock().saw_certificate(endpoint, end);
             }
             Either::Right(tls)
         } else {
             Either::Left(stream)
         };
-        let Leg {
+        let Handshake {
             known,
             target,
             key,
             to,
             ..
-        } = leg;
+        } = handshake;
         let ends = ends.filter(|_| !known.source.tls.insecure_skip_verify);
         let pooled = Pooled::new(transport, known, target, key, to, ends);
         Ok(Connection::new(pooled, self.inner.clone()))
@@ -333,9 +338,9 @@ impl fmt::Debug for Client {
     }
 }
 
-// === impl Leg ===
+// === impl Handshake ===
 
-impl Leg<'_> {
+impl Handshake<'_> {
     fn tls_config(&self) -> Result<&Arc<ClientConfig>, Error> {
         match (self.known.tls(), &self.key) {
             (Ok(tls), Key::Endpoint(_)) => Ok(tls.own()),

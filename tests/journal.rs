@@ -26,7 +26,7 @@ use harbor_pilot::telemetry::EventName;
 use journald::{Journald, Record};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use support::{FakeRegistry, Image};
+use support::{FakeRegistry, Image, free_address};
 
 const REPOSITORY: &str = "library/app";
 const TIERED: &str = "proxy-docker-io/library/app";
@@ -50,11 +50,6 @@ const ACCESS: [&str; 16] = [
     "DURATION_MS",
     "GENERATION",
 ];
-
-fn free() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
 
 async fn get(address: SocketAddr, path: &str) -> u16 {
     let mut client = Client::connect(address).await;
@@ -81,7 +76,7 @@ async fn the_journal_has_the_fields_of_the_interface() {
         .harbor()
         .with_image(TIERED, "1", &image);
     let (upstream, tier) = (upstream.start().await, tier.start().await);
-    let (listen, nobody) = (free(), free());
+    let (listen, nobody) = (free_address(), free_address());
     let config = |tier: &str| {
         format!(
             "[server]\nlisten = [\"{listen}\"]\nadmin = \"127.0.0.1:0\"\n[log]\nfilter = \"debug\"\n\
@@ -196,7 +191,7 @@ async fn journalctl_explains_an_event() {
         let dumped = journald.catalog(&["--dump-catalog", id]);
         assert!(dumped.contains("Defined-By: harbor-pilot"), "{dumped}");
     }
-    let listen = free();
+    let listen = free_address();
     let mut agent = journald.agent(&format!(
         "[server]\nlisten = [\"{listen}\"]\nadmin = \"127.0.0.1:0\"\n"
     ));

@@ -26,7 +26,7 @@ use load::Load;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 use supervisor::{REMOVE, STORE, Supervisor};
-use support::{FakeRegistry, Image};
+use support::{FakeRegistry, Image, free_address};
 
 /// Where the image is at the real registry.
 const REPOSITORY: &str = "library/app";
@@ -36,12 +36,6 @@ const RESTARTS: usize = 50;
 const LONGEST: Duration = Duration::from_secs(6);
 /// "Refused within 1 s", three times.
 const REFUSED: Duration = Duration::from_secs(3);
-
-/// An address on which nobody listens, and nobody is given by chance: the kernel chooses others for a while.
-fn free() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
 
 async fn upstream(image: &Image) -> FakeRegistry {
     let upstream = FakeRegistry::builder();
@@ -82,7 +76,7 @@ async fn answers(address: SocketAddr) -> u16 {
 async fn no_request_fails_over_fifty_planned_restarts() {
     let image = Image::with_layers(1, &[20_000, 300_000]);
     let upstream = upstream(&image).await;
-    let address = free();
+    let address = free_address();
     // The default of 3 s: on a machine that is busy answers take longer than the others' 0.3 s.
     let config = config(&[address], &upstream).replace("drain = \"300ms\"", "");
     let mut agent = Supervisor::new(&config);
@@ -118,7 +112,7 @@ async fn no_request_fails_over_fifty_planned_restarts() {
 async fn an_answer_that_has_not_begun_at_the_drains_limit_is_waited_for() {
     let image = Image::random(1, 1);
     let upstream = upstream(&image).await;
-    let address = free();
+    let address = free_address();
     let mut agent = Supervisor::new(&config(&[address], &upstream));
     agent.start();
     agent.wait_until_ready();
@@ -146,7 +140,7 @@ async fn an_answer_that_has_not_begun_at_the_drains_limit_is_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_socket_is_stored_last_and_removed_first() {
     let upstream = upstream(&Image::random(1, 1)).await;
-    let address = free();
+    let address = free_address();
     let mut agent = Supervisor::new(&config(&[address], &upstream));
     agent.start();
     agent.wait_until_ready();
@@ -180,7 +174,7 @@ async fn a_socket_is_stored_last_and_removed_first() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_fails_closes_the_port() {
     let upstream = upstream(&Image::random(1, 1)).await;
-    let (address, taken) = (free(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let (address, taken) = (free_address(), TcpListener::bind("127.0.0.1:0").unwrap());
     let good = config(&[address], &upstream);
     let second = config(&[address, taken.local_addr().unwrap()], &upstream);
     let admin = good.replace(
@@ -212,7 +206,7 @@ async fn a_start_that_fails_closes_the_port() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_without_a_log_closes_the_port() {
     let upstream = upstream(&Image::random(1, 1)).await;
-    let address = free();
+    let address = free_address();
     let mut agent = Supervisor::new(&config(&[address], &upstream));
     agent.start();
     agent.wait_until_ready();
@@ -227,7 +221,7 @@ async fn a_start_without_a_log_closes_the_port() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_that_is_configured_no_more_is_closed() {
     let upstream = upstream(&Image::random(1, 1)).await;
-    let [old, stays, new] = [free(), free(), free()];
+    let [old, stays, new] = [(); 3].map(|()| free_address());
     let mut agent = Supervisor::new(&config(&[old, stays], &upstream));
     agent.start();
     agent.wait_until_ready();
@@ -245,7 +239,7 @@ async fn an_address_that_is_configured_no_more_is_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_that_nobody_planned_closes_the_port() {
     let upstream = upstream(&Image::random(1, 1)).await;
-    let address = free();
+    let address = free_address();
     let drains = config(&[address], &upstream).replace("300ms", "9s");
     let mut agent = Supervisor::new(&drains);
     agent.start();

@@ -175,7 +175,10 @@ async fn route(
     };
     route.reasons.extend(found.reasons(&route));
     let all = Sources::of(&config, 1);
-    let sources = route.legs.iter().filter_map(|leg| all.get(&leg.source));
+    let sources = route
+        .targets
+        .iter()
+        .filter_map(|target| all.get(&target.source));
     let sources: Vec<Arc<Source>> = sources.cloned().collect();
     let only = Arc::new(lookup::only(&sources));
     let lookups = Lookups::start(only.clone(), config.dns.clone());
@@ -237,8 +240,12 @@ async fn ask_all(
     let mut answers = Vec::with_capacity(order.len());
     for (index, candidate) in order.iter().enumerate() {
         let endpoint = &candidate.endpoint;
-        // Every candidate is of a leg.
-        let Some(leg) = route.legs.iter().find(|leg| leg.source == endpoint.source) else {
+        // Every candidate is of a target.
+        let Some(target) = route
+            .targets
+            .iter()
+            .find(|target| target.source == endpoint.source)
+        else {
             continue;
         };
         progress.show(&format!(
@@ -247,7 +254,7 @@ async fn ask_all(
             order.len()
         ));
         let source = &candidate.source.source;
-        answers.push(prober.ask(source, endpoint, leg, &image.reference).await);
+        answers.push(prober.ask(source, endpoint, target, &image.reference).await);
     }
     progress.show("");
     answers

@@ -10,7 +10,7 @@ use crate::exchange::{Exchanger, SourceRequest};
 use crate::health::{HttpProber, Prober as _, Verdict};
 use crate::oci::{ACCEPT_MANIFESTS, Reference, RegistryName, ResourceKind, ResourcePath};
 use crate::printable::blanked;
-use crate::route::{Leg, RouteTable};
+use crate::route::{RouteTable, Target};
 use crate::server::doctor_image;
 use crate::topology::{EndpointId, Source, SourceId, Sources};
 use crate::upstream::{Client, Shown};
@@ -237,30 +237,33 @@ impl Looker {
         let ResourceKind::Manifest(reference) = &kind else {
             return Vec::new();
         };
-        let mut legs: Vec<(RegistryName, Leg)> = Vec::new();
+        let mut targets: Vec<(RegistryName, Target)> = Vec::new();
         for registry in &self.config.registries {
             let route = self
                 .routes
                 .route(Some(registry.name.as_str()), &name, &kind);
-            let legs_of = route.map(|route| route.legs.clone()).unwrap_or_default();
-            let leg = legs_of.into_iter().find(|leg| leg.source == source.id);
-            let known = |leg: &Leg| {
-                legs.iter()
-                    .any(|(_, other)| other.token_scope == leg.token_scope)
+            let targets_of = route.map(|route| route.targets.clone()).unwrap_or_default();
+            let target = targets_of
+                .into_iter()
+                .find(|target| target.source == source.id);
+            let known = |target: &Target| {
+                targets
+                    .iter()
+                    .any(|(_, other)| other.token_scope == target.token_scope)
             };
-            if let Some(leg) = leg
-                && legs.len() < most
-                && !known(&leg)
+            if let Some(target) = target
+                && targets.len() < most
+                && !known(&target)
             {
-                legs.push((registry.name.clone(), leg));
+                targets.push((registry.name.clone(), target));
             }
         }
-        let asked = legs.into_iter().map(|(registry, leg)| async move {
-            let asked = timeout(ASK_LIMIT, self.ask(source, id, &leg, reference)).await;
+        let asked = targets.into_iter().map(|(registry, target)| async move {
+            let asked = timeout(ASK_LIMIT, self.ask(source, id, &target, reference)).await;
             let late = format!("no answer within {} s", ASK_LIMIT.as_secs());
             AccessFacts {
                 registry,
-                project: leg.token_scope.to_string(),
+                project: target.token_scope.to_string(),
                 answer: asked.unwrap_or(Err(late)),
             }
         });
@@ -271,21 +274,21 @@ impl Looker {
         &self,
         source: &Arc<Source>,
         id: &EndpointId,
-        leg: &Leg,
+        target: &Target,
         reference: &Reference,
     ) -> Result<AccessAnswer, String> {
-        let query = leg.query.as_ref().map(|query| format!("?{query}"));
+        let query = target.query.as_ref().map(|query| format!("?{query}"));
         let ask = SourceRequest {
             // A HEAD would do, and its error would have no words.
             method: Method::GET,
             target: format!(
                 "/v2/{}/manifests/{reference}{}",
-                leg.path,
+                target.path,
                 query.unwrap_or_default()
             ),
-            scope_repository: leg.path.clone(),
-            token_scope: leg.token_scope.clone(),
-            with_credential: leg.with_credential,
+            scope_repository: target.path.clone(),
+            token_scope: target.token_scope.clone(),
+            with_credential: target.with_credential,
             accept: HeaderValue::from_static(ACCEPT_MANIFESTS),
             range: None,
             request_id: "doctor".into(),

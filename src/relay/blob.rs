@@ -27,7 +27,7 @@ use crate::oci::{ByteRange, ContentRange, Digest, RangeSpec};
 use crate::relay::context::Context;
 use crate::relay::outcome::Rejection;
 use crate::relay::transfer::ends_in_an_error;
-use crate::route::Leg;
+use crate::route::Target;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderValue};
@@ -294,14 +294,14 @@ fn unexpected(detail: String) -> Rejection {
 impl FetchSpec for BlobSpec {
     type Good = Fetched;
 
-    fn request(&self, leg: &Leg, source: &Source) -> SourceRequest {
+    fn request(&self, target: &Target, source: &Source) -> SourceRequest {
         let range = self.part().map(|range| range.header());
         let (method, range) = match self.asks_by_head(&source.id) {
             true => (Method::HEAD, None),
             false => (Method::GET, range),
         };
         head::request(
-            leg,
+            target,
             ("/blobs/", self.digest.as_str()),
             method,
             HeaderValue::from_static("*/*"),

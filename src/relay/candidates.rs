@@ -33,8 +33,8 @@ pub(crate) struct Candidate {
     pub(crate) endpoint: EndpointId,
     pub(crate) source: Arc<Source>,
     pub(crate) gauges: Arc<EndpointGauges>,
-    /// Which leg of the route it serves.
-    pub(crate) leg: usize,
+    /// Which target of the route it serves.
+    pub(crate) target: usize,
     pub(crate) is_healthy: bool,
     pub(crate) is_loaded: bool,
     /// Asked when everybody else has failed, whatever its health: its tier said no, or something is known against it.
@@ -46,7 +46,7 @@ pub(crate) struct Candidate {
 pub(crate) enum Pick {
     /// This one.
     Candidate(Candidate),
-    /// The leg has no address: it is looked up.
+    /// The target has no address: it is looked up.
     Unresolved(usize),
     /// Nobody is left.
     Nobody,
@@ -104,13 +104,13 @@ impl Candidate {
 
 impl Candidates {
     pub(crate) fn new(route: &Arc<Route>, image: Option<Image>, trust: Trust) -> Self {
-        let legs = route.legs.iter().map(|leg| leg.source.clone());
+        let targets = route.targets.iter().map(|target| target.source.clone());
         Self {
             route: route.clone(),
             subject: Subject::new(route, image),
             trust,
             first: None,
-            pool: Pool::new(legs.collect(), route.key.clone()),
+            pool: Pool::new(targets.collect(), route.key.clone()),
             generation: 0,
             listed: None,
         }
@@ -130,9 +130,9 @@ impl Candidates {
     /// Whether the direct upstream is among the sources.
     pub(crate) fn has_upstream(&self) -> bool {
         self.route
-            .legs
+            .targets
             .iter()
-            .any(|leg| matches!(leg.source, SourceId::Upstream(_)))
+            .any(|target| matches!(target.source, SourceId::Upstream(_)))
     }
 
     /// The newest snapshot's generation that was used.
@@ -153,13 +153,15 @@ impl Candidates {
         pick
     }
 
-    /// The next of one leg, after its lookup.
-    pub(crate) fn pick_of_leg(&mut self, parts: &Context, leg: usize) -> Option<Candidate> {
-        self.pool.is_resolved(leg);
+    /// The next of one target, after its lookup.
+    pub(crate) fn pick_of_target(&mut self, parts: &Context, target: usize) -> Option<Candidate> {
+        self.pool.is_resolved(target);
         self.listed = None;
         let listed = self.list(parts, Instant::now());
         let mut candidates = listed.candidates.iter();
-        let next = candidates.find(|candidate| candidate.leg == leg).cloned()?;
+        let next = candidates
+            .find(|candidate| candidate.target == target)
+            .cloned()?;
         self.exclude_endpoint(&next.endpoint);
         Some(next)
     }
@@ -182,15 +184,19 @@ impl Candidates {
         self.pool.unresolved(&snapshot, Want::Next).is_some()
     }
 
-    /// Ready when the leg's source has addresses, or DNS has failed for it now, or it takes too long.
+    /// Ready when the target's source has addresses, or DNS has failed for it now, or it takes too long.
     pub(crate) fn resolved<N: Network>(
         &self,
         network: &N,
         parts: &Context,
-        leg: usize,
+        target: usize,
     ) -> impl Future<Output = ()> + Send + 'static + use<N> {
         let (mut snapshots, network) = (parts.snapshots.clone(), network.clone());
-        let source = self.route.legs.get(leg).map(|leg| leg.source.clone());
+        let source = self
+            .route
+            .targets
+            .get(target)
+            .map(|target| target.source.clone());
         async move {
             let Some(source) = source else {
                 return;
@@ -208,7 +214,7 @@ impl Candidates {
                     })
                     .await;
             };
-            // Too late and never are the same here: the leg then has no address.
+            // Too late and never are the same here: the target then has no address.
             let _ = tokio::time::timeout(RESOLVE_WAIT, answered).await.is_ok();
         }
     }
@@ -230,10 +236,12 @@ impl Candidates {
     }
 
     /// Leaves a whole source.
-    pub(crate) fn exclude_leg(&mut self, leg: usize) {
-        self.pool.exclude_leg(leg);
+    pub(crate) fn exclude_target(&mut self, target: usize) {
+        self.pool.exclude_target(target);
         if let Some(listed) = &mut self.listed {
-            listed.candidates.retain(|candidate| candidate.leg != leg);
+            listed
+                .candidates
+                .retain(|candidate| candidate.target != target);
         }
     }
 

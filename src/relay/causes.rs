@@ -24,8 +24,8 @@ pub(crate) struct Tried {
 
 /// Sources of a route that could not be tried because DNS gives no address for them.
 pub(crate) fn without_addresses(route: &Route, snapshot: &Snapshot) -> Vec<Tried> {
-    let legs = route.legs.iter();
-    let states = legs.filter_map(|leg| snapshot.source(&leg.source));
+    let targets = route.targets.iter();
+    let states = targets.filter_map(|target| snapshot.source(&target.source));
     let without = states.filter(|state| state.endpoints.is_empty());
     let tried = without.map(|state| {
         let detail = state.dns_error.as_deref();

@@ -146,8 +146,8 @@ impl Context {
         };
         let mut route = Route::clone(&route);
         route
-            .legs
-            .retain(|leg| !matches!(leg.source, SourceId::Upstream(_)));
+            .targets
+            .retain(|target| !matches!(target.source, SourceId::Upstream(_)));
         (Arc::new(route), Some(reason))
     }
 

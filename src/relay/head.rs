@@ -6,7 +6,7 @@ use crate::exchange::{SourceRequest, SourceResponse};
 use crate::http1::retry_after;
 use crate::printable::blanked;
 use crate::relay::outcome::Rejection;
-use crate::route::{Leg, Route};
+use crate::route::{Route, Target};
 use crate::telemetry::RequestOutcome;
 use crate::topology::{EndpointId, Outcome};
 use http::header::{
@@ -24,32 +24,36 @@ const REASON_BYTES: u64 = 16 * 1024;
 /// than one that has asked it (harbor-facts 13.9), and says so without asking.
 pub(crate) const WORDS: Duration = Duration::from_millis(100);
 
-/// The request for a resource at one leg's source: `("/manifests/", "1.27")`.
+/// The request for a resource at one target's source: `("/manifests/", "1.27")`.
 pub(crate) fn request(
-    leg: &Leg,
+    target: &Target,
     (kind, of): (&str, &str),
     method: Method,
     accept: HeaderValue,
     range: Option<String>,
     (request_id, trust): (&Arc<str>, Trust),
 ) -> SourceRequest {
-    let query = leg.query.as_deref().unwrap_or_default();
-    let parts = ["/v2/?", &leg.path, kind, of, query];
+    let query = target.query.as_deref().unwrap_or_default();
+    let parts = ["/v2/?", &target.path, kind, of, query];
     let length = parts.iter().map(|part| part.len()).sum();
-    let mut target = String::with_capacity(length);
-    for part in ["/v2/", &leg.path, kind, of] {
-        target.push_str(part);
+    let mut path_and_query = String::with_capacity(length);
+    for part in ["/v2/", &target.path, kind, of] {
+        path_and_query.push_str(part);
     }
     if !query.is_empty() {
-        target.push(if target.contains('?') { '&' } else { '?' });
-        target.push_str(query);
+        path_and_query.push(if path_and_query.contains('?') {
+            '&'
+        } else {
+            '?'
+        });
+        path_and_query.push_str(query);
     }
     SourceRequest {
         method,
-        target,
-        scope_repository: leg.path.clone(),
-        token_scope: leg.token_scope.clone(),
-        with_credential: leg.with_credential,
+        target: path_and_query,
+        scope_repository: target.path.clone(),
+        token_scope: target.token_scope.clone(),
+        with_credential: target.with_credential,
         accept,
         range,
         request_id: request_id.clone(),
@@ -167,11 +171,11 @@ fn first_error(body: &[u8]) -> Option<(Option<String>, Option<String>)> {
 /// How a served request is called (docs/observability.md, OUTCOME): `failover` where a later source or a later try of the first
 /// one served.
 pub(crate) fn outcome(route: &Route, endpoint: &EndpointId, first_choice: bool) -> RequestOutcome {
-    let of_first_leg = route
-        .legs
+    let of_first_target = route
+        .targets
         .first()
-        .is_some_and(|leg| leg.source == endpoint.source);
-    match (of_first_leg && first_choice, &endpoint.source) {
+        .is_some_and(|target| target.source == endpoint.source);
+    match (of_first_target && first_choice, &endpoint.source) {
         (true, crate::topology::SourceId::Upstream(_)) => RequestOutcome::Direct,
         (true, crate::topology::SourceId::Tier(_)) => RequestOutcome::Served,
         (false, _) => RequestOutcome::Failover,

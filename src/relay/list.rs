@@ -18,7 +18,7 @@ use crate::relay::outcome::Rejection;
 use crate::relay::refusal::not_served;
 use crate::relay::request::PullRequest;
 use crate::relay::response::{Answered, Full, SERVED_BY, head_of, header_value, served_by};
-use crate::route::{Leg, Route};
+use crate::route::{Route, Target};
 use crate::topology::{EndpointId, Outcome, Source};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK};
@@ -55,10 +55,10 @@ struct List {
 impl FetchSpec for ListSpec {
     type Good = List;
 
-    fn request(&self, leg: &Leg, _: &Source) -> SourceRequest {
+    fn request(&self, target: &Target, _: &Source) -> SourceRequest {
         let method = if self.head { Method::HEAD } else { Method::GET };
         head::request(
-            leg,
+            target,
             ("", &self.suffix),
             method,
             self.accept.clone(),

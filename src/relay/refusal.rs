@@ -10,7 +10,7 @@ use super::request::PullRequest;
 use super::response::{Answered, Full, head_of, header_value, marked};
 use super::rules::{Cause, FinalAnswer};
 use crate::oci::{ErrorCode, error_body};
-use crate::route::{Leg, Refusal, Route};
+use crate::route::{Refusal, Route, Target};
 use crate::telemetry::RequestOutcome;
 use crate::topology::Snapshot;
 use http::StatusCode;
@@ -152,20 +152,20 @@ fn refuse(
 /// Whether every tier that is in use says that it has not got it, where nobody else may be asked: a Harbor's 404 means less than
 /// it says, and nobody's means more here (design P3).
 fn is_at_no_tier(route: &Route, snapshot: &Snapshot, tried: &[Tried]) -> bool {
-    let of = |leg: &Leg| {
-        let label = leg.source.label().to_owned();
+    let of = |target: &Target| {
+        let label = target.source.label().to_owned();
         tried.iter().filter(move |tried| tried.label == label)
     };
-    let says_no = |leg: &Leg| {
-        of(leg).any(|tried| tried.cause == Cause::NotFound)
-            && of(leg).all(|tried| tried.cause == Cause::NotFound || tried.cause.is_outage())
+    let says_no = |target: &Target| {
+        of(target).any(|tried| tried.cause == Cause::NotFound)
+            && of(target).all(|tried| tried.cause == Cause::NotFound || tried.cause.is_outage())
     };
-    let is_ready = |leg: &Leg| {
-        let state = snapshot.source(&leg.source);
+    let is_ready = |target: &Target| {
+        let state = snapshot.source(&target.source);
         state.is_some_and(|state| state.ready)
     };
-    let mut legs = route.legs.iter();
-    !route.legs.iter().any(|leg| leg.authoritative)
-        && route.legs.iter().any(says_no)
-        && legs.all(|leg| says_no(leg) || !is_ready(leg))
+    let mut targets = route.targets.iter();
+    !route.targets.iter().any(|target| target.authoritative)
+        && route.targets.iter().any(says_no)
+        && targets.all(|target| says_no(target) || !is_ready(target))
 }

@@ -44,7 +44,7 @@ enum Event<C, G> {
 
 struct Attempt<C> {
     candidate: Option<Candidate>,
-    leg: usize,
+    target: usize,
     connection: Option<C>,
     in_flight: Option<InFlight>,
     /// Why it did not serve stands in the list.
@@ -90,8 +90,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         spec: Arc<S>,
         timing: Timing,
     ) -> Self {
-        for leg in &route.legs {
-            network.touch(&leg.source);
+        for target in &route.targets {
+            network.touch(&target.source);
         }
         let mut candidates = Candidates::new(&route, spec.image().cloned(), spec.trust());
         candidates.begin_with(spec.first());
@@ -168,12 +168,12 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         let more = self.candidates.more(&self.parts, now);
         match pick {
             Pick::Nobody => self.machine.none_left(want),
-            Pick::Unresolved(leg) => {
-                let source = self.route.legs.get(leg).map(|leg| &leg.source);
+            Pick::Unresolved(target) => {
+                let source = self.route.targets.get(target).map(|target| &target.source);
                 let role = source.map_or(Role::Upstream, Role::of);
                 let attempt = self.machine.started(role, false, more, now);
-                let resolved = self.candidates.resolved(&self.network, &self.parts, leg);
-                self.push(None, leg, None);
+                let resolved = self.candidates.resolved(&self.network, &self.parts, target);
+                self.push(None, target, None);
                 self.running.push(attempt, async move {
                     resolved.await;
                     Event::Resolved
@@ -187,8 +187,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                 let idle = self.network.idle(&candidate.endpoint);
                 let attempt = self.machine.started(role, idle.is_some(), more, now);
                 let connecting = idle.is_none().then(|| self.connect(&candidate));
-                let leg = candidate.leg;
-                self.push(Some(candidate), leg, idle);
+                let target = candidate.target;
+                self.push(Some(candidate), target, idle);
                 if let Some(connecting) = connecting {
                     self.await_connection(attempt, connecting);
                 }
@@ -199,7 +199,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     fn push(
         &mut self,
         candidate: Option<Candidate>,
-        leg: usize,
+        target: usize,
         connection: Option<N::Connection>,
     ) {
         let trust = self.spec.trust();
@@ -208,7 +208,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             .map(|candidate| candidate.gauges.enter(trust));
         self.attempts.push(Attempt {
             candidate,
-            leg,
+            target,
             connection,
             in_flight,
             is_noted: false,
@@ -267,20 +267,20 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             self.machine.ended(attempt);
             return;
         };
-        let Some(leg) = self.route.legs.get(slot.leg) else {
+        let Some(target) = self.route.targets.get(slot.target) else {
             self.machine.ended(attempt);
             return;
         };
         let may_hedge = self.spec.is_hedged() && !candidate.is_upstream();
         let hedging = &self.parts.hedging;
-        let delay = may_hedge.then(|| hedging.delay(&leg.source, now));
+        let delay = may_hedge.then(|| hedging.delay(&target.source, now));
         self.machine.hedge_after(delay);
-        let authority = if leg.authoritative {
+        let authority = if target.authoritative {
             Authority::Final
         } else {
             Authority::Tier
         };
-        let request = self.spec.request(leg, &candidate.source);
+        let request = self.spec.request(target, &candidate.source);
         let (network, spec) = (self.network.clone(), self.spec.clone());
         self.running.push(attempt, async move {
             let (answer, took) = ask::ask(&network, &*spec, &candidate, connection, request).await;

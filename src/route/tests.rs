@@ -109,19 +109,19 @@ fn shown(result: Result<Arc<Route>, String>) -> String {
         Err(refusal) => refusal,
         Ok(route) => {
             let mut text = String::new();
-            for leg in &route.legs {
+            for target in &route.targets {
                 let gap = if text.is_empty() { "" } else { " " };
-                let query = leg
+                let query = target
                     .query
                     .as_ref()
                     .map_or(String::new(), |query| format!("?{query}"));
-                let credential = if leg.with_credential { "" } else { "-" };
-                let authority = if leg.authoritative { "!" } else { "" };
-                let source = leg.source.label();
+                let credential = if target.with_credential { "" } else { "-" };
+                let authority = if target.authoritative { "!" } else { "" };
+                let source = target.source.label();
                 write!(
                     text,
                     "{gap}{source}{authority}{credential}:{}{query}",
-                    leg.path
+                    target.path
                 )
                 .unwrap();
             }
@@ -156,21 +156,26 @@ fn whatever_is_asked_only_configured_sources_come_out() {
         let Ok(route) = ask(&table, *ns, name, kind) else {
             continue;
         };
-        assert!(!route.legs.is_empty());
+        assert!(!route.targets.is_empty());
         assert!(
             route.reasons.is_empty(),
             "nobody reads them on the pull path"
         );
-        for leg in &route.legs {
-            match &leg.source {
+        for target in &route.targets {
+            match &target.source {
                 SourceId::Tier(tier) => assert!(tiers.contains(&tier.as_ref())),
                 SourceId::Upstream(registry) => {
                     assert!(table.config.registry(registry).unwrap().direct);
                 }
             }
-            assert!(!leg.path.contains(['%', '?', '\\', '@']), "{}", leg.path);
             assert!(
-                leg.path
+                !target.path.contains(['%', '?', '\\', '@']),
+                "{}",
+                target.path
+            );
+            assert!(
+                target
+                    .path
                     .split('/')
                     .all(|part| part != ".." && !part.is_empty())
             );
@@ -196,9 +201,9 @@ fn tokens_are_kept_under_the_project_only_where_they_open_it() {
     let scopes = |ns: &str, name: &str| -> Vec<String> {
         let route = ask(&table, Some(ns), name, "manifest").unwrap();
         route
-            .legs
+            .targets
             .iter()
-            .map(|leg| leg.token_scope.to_string())
+            .map(|target| target.token_scope.to_string())
             .collect()
     };
     assert_eq!(
@@ -265,7 +270,7 @@ fn without_tiers_everything_is_upstreams() {
 }
 
 #[test]
-fn with_direct_off_no_upstream_is_ever_a_leg() {
+fn with_direct_off_no_upstream_is_ever_a_target() {
     let text = format!(
         "[direct]\nenabled = false\n{}",
         CONFIG.replace("bypass = [\"straight/*\"]", "")
@@ -273,8 +278,8 @@ fn with_direct_off_no_upstream_is_ever_a_leg() {
     let table = table(&text);
     for (ns, name, kind, _) in ROWS {
         if let Ok(route) = ask(&table, *ns, name, kind) {
-            for leg in &route.legs {
-                assert!(matches!(leg.source, SourceId::Tier(_)), "{ns:?} {name}");
+            for target in &route.targets {
+                assert!(matches!(target.source, SourceId::Tier(_)), "{ns:?} {name}");
             }
         }
     }

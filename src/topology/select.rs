@@ -37,7 +37,7 @@ const BEFORE_UPSTREAM: usize = 6;
 #[derive(Clone, Copy)]
 pub struct Selection<'a> {
     /// The route's sources in order of preference.
-    pub legs: &'a [SourceId],
+    pub targets: &'a [SourceId],
     /// What the rendezvous hash is taken of: `docker.io/library/nginx`. Equal on every node, so that a fleet
     /// fills the same caches.
     pub key: &'a str,
@@ -94,7 +94,7 @@ struct Ranked<'a> {
     state: &'a EndpointState,
     source: &'a Arc<SourceState>,
     /// Its source's place among the request's.
-    leg: usize,
+    target: usize,
     rank: Rank,
     hash: u64,
     in_flight: u32,
@@ -121,7 +121,7 @@ enum Group {
 
 /// Orders the candidates of a request. `random` spreads slow start; the same arguments give the same order.
 ///
-/// Every address of every leg that is neither excluded nor full appears once; full ones appear when there is
+/// Every address of every target that is neither excluded nor full appears once; full ones appear when there is
 /// nothing else, so that a request is never left without a candidate by load or health alone.
 #[must_use]
 pub fn select(
@@ -130,19 +130,19 @@ pub fn select(
     now: Instant,
     random: u64,
 ) -> Vec<Candidate> {
-    // All in one list, the legs one after the other: this runs for every request.
+    // All in one list, the targets one after the other: this runs for every request.
     let mut all = Vec::new();
-    for (leg, source) in request.legs.iter().enumerate() {
+    for (target, source) in request.targets.iter().enumerate() {
         if let Some(source) = snapshot.source(source) {
-            rank_all(&mut all, request, (leg, source), now, random);
+            rank_all(&mut all, request, (target, source), now, random);
         }
     }
     let full = |ranked: &Ranked<'_>| ranked.in_flight >= request.limits.per_address;
     if !all.iter().all(full) {
         all.retain(|ranked| !full(ranked));
     }
-    for leg in all.chunk_by_mut(|one, next| one.leg == next.leg) {
-        order(request, leg);
+    for target in all.chunk_by_mut(|one, next| one.target == next.target) {
+        order(request, target);
     }
     merge(&mut all, request.first);
     all.iter().map(Ranked::candidate).collect()
@@ -152,7 +152,7 @@ pub fn select(
 fn rank_all<'a>(
     all: &mut Vec<Ranked<'a>>,
     request: &Selection<'_>,
-    (leg, source): (usize, &'a Arc<SourceState>),
+    (target, source): (usize, &'a Arc<SourceState>),
     now: Instant,
     random: u64,
 ) {
@@ -171,7 +171,7 @@ fn rank_all<'a>(
         all.push(Ranked {
             state,
             source,
-            leg,
+            target,
             rank: rank(request, state, in_flight, now, random),
             hash: rendezvous(request.key, state.id.address),
             in_flight,
@@ -226,9 +226,9 @@ fn in_share(since: Instant, now: Instant, random: u64) -> bool {
 
 /// Orders one source's endpoints: by rank, then learned, sticky, the less loaded of the two with the highest
 /// hash, the rest by hash; within each rank the address families take turns.
-fn order(request: &Selection<'_>, leg: &mut [Ranked<'_>]) {
-    leg.sort_by_key(|ranked| (ranked.rank, Reverse(ranked.hash)));
-    for same in leg.chunk_by_mut(|one, next| one.rank == next.rank) {
+fn order(request: &Selection<'_>, target: &mut [Ranked<'_>]) {
+    target.sort_by_key(|ranked| (ranked.rank, Reverse(ranked.hash)));
+    for same in target.chunk_by_mut(|one, next| one.rank == next.rank) {
         if same
             .first()
             .is_some_and(|first| first.rank == Rank::Ejected)
@@ -276,13 +276,13 @@ fn interleave(same: &mut [Ranked<'_>]) {
     same.sort_by_key(|ranked| ranked.turn);
 }
 
-/// Puts the legs together: two of each tier, the tiers' others, upstream, what came too late for that; then
-/// the loaded, the suspect and the ejected of all, in the legs' order. What is known against addresses comes last: who stands
+/// Puts the targets together: two of each tier, the tiers' others, upstream, what came too late for that; then
+/// the loaded, the suspect and the ejected of all, in the targets' order. What is known against addresses comes last: who stands
 /// behind the others of its kind, who is asked last, and who is asked first.
 fn merge(all: &mut [Ranked<'_>], first: Option<&EndpointId>) {
-    for leg in all.chunk_by_mut(|one, next| one.leg == next.leg) {
+    for target in all.chunk_by_mut(|one, next| one.target == next.target) {
         let mut taken = 0;
-        for ranked in leg {
+        for ranked in target {
             ranked.group = match ranked.rank {
                 Rank::Ejected => Group::Ejected,
                 Rank::JustServed => Group::JustServed,

@@ -1,7 +1,7 @@
 //! The commands as the user runs them: the real binary, its exit statuses, and the shapes of its JSON.
 
 use crate::node::{REPOSITORY, Setup, write};
-use crate::support::{FakeRegistry, Image};
+use crate::support::{FakeRegistry, Image, free_address};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -133,10 +133,7 @@ async fn status_asks_the_running_agent() {
     }
     assert_eq!(report["traffic"]["requests"]["direct"], 1);
     // Nobody there.
-    let gone = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let gone = free_address();
     write(&file, &format!("[server]\nadmin = \"{gone}\"\n"));
     let (status, _, stderr) = asked(&["status", "--config", path]);
     assert_eq!(status, 2);

@@ -13,9 +13,13 @@
 #[allow(dead_code, unreachable_pub, reason = "it is shared with other tests")]
 mod ca;
 mod harbor;
+#[path = "../support/port.rs"]
+#[allow(unreachable_pub, reason = "it is shared with other tests")]
+mod port;
 
 use ca::TestCa;
 use harbor::{Harbor, Word, ask};
+use port::free_address;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -177,10 +181,7 @@ fn what_is_no_list_of_healthy_components_is_503() {
 
 #[test]
 fn nobody_at_harbors_address_is_503() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = free_address();
     let responder = Responder::start(&format!("http://{free}"), &[]);
     responder.assert_unhealthy("refused");
     let responder = Responder::start("http://nowhere.invalid", &["--timeout", "500ms"]);
@@ -299,10 +300,7 @@ fn harbors_certificate_is_checked_unless_that_is_switched_off() {
 fn metrics_are_answered_where_they_were_asked_for() {
     let harbor = Harbor::start(None);
     harbor.says(Word::list(&["redis"]));
-    let metrics = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let metrics = free_address();
     let responder = Responder::of(&harbor, &["--metrics", &metrics.to_string()]);
     responder.assert_unhealthy("redis");
     let (head, text) = ask(metrics, "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n");

@@ -4,7 +4,7 @@
 use crate::client::{Client, End};
 use crate::is_long;
 use crate::node::write;
-use crate::support::{FakeRegistry, Fault, Image, On};
+use crate::support::{FakeRegistry, Fault, Image, On, free_address};
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -80,9 +80,7 @@ async fn a_flood_of_refused_requests_costs_no_event() {
     let upstream = FakeRegistry::builder().with_image("library/app", "1", &image);
     let upstream = upstream.start().await;
     upstream.set_fault_on(On::Blobs, Fault::CorruptAt(100_000));
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listen = free.local_addr().unwrap();
-    drop(free);
+    let listen = free_address();
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("config.toml");
     let text = format!(

@@ -3,9 +3,10 @@
 
 use crate::client::Client;
 use crate::is_long;
+use crate::support::free_address;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -50,7 +51,7 @@ struct Memory {
 impl Agent {
     async fn start(upstream: SocketAddr) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let [at, admin] = free();
+        let [at, admin] = [(); 2].map(|()| free_address());
         let state = home.path().join("state");
         let text = format!(
             "[server]\nlisten = [\"{at}\"]\nadmin = \"{admin}\"\n[state]\ndirectory = \"{}\"\n[[registry]]\n\
@@ -168,12 +169,6 @@ fn mib(bytes: u64) -> f64 {
 /// The number at a line's end.
 fn value(line: &str) -> u64 {
     line.split_whitespace().last().unwrap().parse().unwrap()
-}
-
-/// Two addresses on which nobody listens.
-fn free() -> [SocketAddr; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap())
 }
 
 fn manifest_of(repository: &str, tag: &str) -> String {

@@ -2,8 +2,8 @@
 
 use crate::client::{Client, End};
 use crate::journald::{Agent, Journald, Record};
-use crate::support::{FakeRegistry, Fault, Image, On};
-use crate::{REPOSITORY, free, get, pull};
+use crate::support::{FakeRegistry, Fault, Image, On, free_address};
+use crate::{REPOSITORY, get, pull};
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ struct Stage {
 impl Stage {
     async fn new(journald: Journald, filter: &str, image: &Image) -> Self {
         let upstream = FakeRegistry::builder().with_image(REPOSITORY, "1", image);
-        let (upstream, listen, admin) = (upstream.start().await, free(), free());
+        let (upstream, listen, admin) = (upstream.start().await, free_address(), free_address());
         let config = format!(
             "[server]\nlisten = [\"{listen}\"]\nadmin = \"{admin}\"\n[log]\nfilter = \"{filter}\"\n\
              [[registry]]\nname = \"docker.io\"\nupstream = \"{}\"\n",

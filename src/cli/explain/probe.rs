@@ -6,7 +6,7 @@ use crate::cache::Trust;
 use crate::discovery::Discovery;
 use crate::exchange::{Exchanger, SourceRequest, SourceResponse};
 use crate::oci::{ACCEPT_MANIFESTS, Digest, ManifestKind, Reference, inspect_manifest};
-use crate::route::Leg;
+use crate::route::Target;
 use crate::topology::{EndpointId, Source, Sources};
 use crate::upstream::{Body, Client};
 use http::header::HeaderValue;
@@ -67,11 +67,11 @@ impl Prober {
         &self,
         source: &Arc<Source>,
         endpoint: &EndpointId,
-        leg: &Leg,
+        target: &Target,
         reference: &Reference,
     ) -> ProbeReport {
         let started = Instant::now();
-        let asked = timeout(LIMIT, self.exchange(source, endpoint, leg, reference)).await;
+        let asked = timeout(LIMIT, self.exchange(source, endpoint, target, reference)).await;
         let result =
             asked.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())));
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -96,10 +96,10 @@ impl Prober {
         &self,
         source: &Arc<Source>,
         endpoint: &EndpointId,
-        leg: &Leg,
+        target: &Target,
         reference: &Reference,
     ) -> Result<Said, String> {
-        let ask = ask_of(leg, reference);
+        let ask = ask_of(target, reference);
         let connected = self.client.connect(source, endpoint).await;
         let connection = connected.map_err(|error| error.detail)?;
         let exchanged = self
@@ -131,13 +131,13 @@ impl Prober {
     }
 }
 
-fn ask_of(leg: &Leg, reference: &Reference) -> SourceRequest {
+fn ask_of(target: &Target, reference: &Reference) -> SourceRequest {
     SourceRequest {
         method: Method::GET,
-        target: super::report::target(leg, reference),
-        scope_repository: leg.path.clone(),
-        token_scope: leg.token_scope.clone(),
-        with_credential: leg.with_credential,
+        target: super::report::request_target(target, reference),
+        scope_repository: target.path.clone(),
+        token_scope: target.token_scope.clone(),
+        with_credential: target.with_credential,
         accept: HeaderValue::from_static(ACCEPT_MANIFESTS),
         range: None,
         request_id: "explain".into(),

@@ -73,7 +73,7 @@ impl Found {
         let Some(registry) = &route.registry else {
             return Vec::new();
         };
-        let sources = route.legs.iter().map(|leg| &leg.source);
+        let sources = route.targets.iter().map(|target| &target.source);
         let reasons = sources.filter_map(|source| {
             let SourceId::Tier(tier) = source else {
                 return None;

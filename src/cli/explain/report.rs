@@ -6,7 +6,7 @@ use crate::admin::Status;
 use crate::node::detect::Detected;
 use crate::node::shown::RegistryFile;
 use crate::oci::{Reference, RegistryName};
-use crate::route::{Leg, Refusal, Route};
+use crate::route::{Refusal, Route, Target};
 use crate::topology::select::Candidate;
 use crate::topology::{Source, SourceId, SourceKind};
 use serde::Serialize;
@@ -147,18 +147,18 @@ pub(super) struct ProbeReport {
 }
 
 /// The path and query below a source's prefix, as the relay asks for it.
-pub(super) fn target(leg: &Leg, reference: &Reference) -> String {
-    let target = format!("/v2/{}/manifests/{reference}", leg.path);
-    match &leg.query {
-        Some(query) => format!("{target}?{query}"),
-        None => target,
+pub(super) fn request_target(target: &Target, reference: &Reference) -> String {
+    let path = format!("/v2/{}/manifests/{reference}", target.path);
+    match &target.query {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
     }
 }
 
 // === impl Report ===
 
 impl Report {
-    /// Of a route. `sources` are those of its legs, in their order; `order` is that of the candidates.
+    /// Of a route. `sources` are those of its targets, in their order; `order` is that of the candidates.
     pub(super) fn of(
         image: &Image,
         route: &Route,
@@ -167,16 +167,17 @@ impl Report {
         order: &[Candidate],
         agent: AgentReport,
     ) -> Self {
-        let pairs = route.legs.iter().filter_map(|leg| {
-            let source = sources.iter().find(|source| source.id == leg.source)?;
-            Some((leg, source))
+        let pairs = route.targets.iter().filter_map(|target| {
+            let source = sources.iter().find(|source| source.id == target.source)?;
+            Some((target, source))
         });
-        let url =
-            |leg: &Leg, source: &Source| format!("{}{}", source.url, target(leg, &image.reference));
+        let url = |target: &Target, source: &Source| {
+            format!("{}{}", source.url, request_target(target, &image.reference))
+        };
         let url_of = |id: &SourceId| {
             let mut pairs = pairs.clone();
-            let pair = pairs.find(|(leg, _)| leg.source == *id);
-            pair.map_or_else(String::new, |(leg, source)| url(leg, source))
+            let pair = pairs.find(|(target, _)| target.source == *id);
+            pair.map_or_else(String::new, |(target, source)| url(target, source))
         };
         let candidates = order.iter().enumerate().map(|(index, candidate)| {
             let url = url_of(&candidate.endpoint.source);
@@ -195,7 +196,7 @@ impl Report {
             agent: Some(agent),
             sources: pairs
                 .clone()
-                .map(|(leg, source)| SourceReport::of(leg, source, url(leg, source), view))
+                .map(|(target, source)| SourceReport::of(target, source, url(target, source), view))
                 .collect(),
             candidates,
             ..Self::empty(image)
@@ -329,7 +330,7 @@ impl AgentReport {
 // === impl SourceReport ===
 
 impl SourceReport {
-    fn of(leg: &Leg, source: &Source, url: String, view: &View) -> Self {
+    fn of(target: &Target, source: &Source, url: String, view: &View) -> Self {
         let state = view.source(&source.id);
         Self {
             name: source.id.label().to_owned(),
@@ -340,8 +341,8 @@ impl SourceReport {
                 SourceKind::Upstream => "upstream",
             },
             url,
-            authoritative: leg.authoritative,
-            credential: leg.with_credential && source.credential.is_some(),
+            authoritative: target.authoritative,
+            credential: target.with_credential && source.credential.is_some(),
             proxy: source.proxy.as_ref().map(|proxy| proxy.url.to_string()),
             insecure_skip_verify: source.tls.insecure_skip_verify,
             ready: state

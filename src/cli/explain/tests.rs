@@ -55,7 +55,10 @@ impl Stage {
             .explain(Some(image.registry.as_str()), &image.name, &image.kind())
             .unwrap();
         let all = Sources::of(&config, 1);
-        let sources = route.legs.iter().map(|leg| all.get(&leg.source).unwrap());
+        let sources = route
+            .targets
+            .iter()
+            .map(|target| all.get(&target.source).unwrap());
         let sources = sources.cloned().collect();
         Self {
             image,

@@ -139,9 +139,13 @@ impl View {
     ) -> Vec<Candidate> {
         let rows = self.against(route, reference);
         let held_back: Vec<HeldBack> = rows.map(|(held, _)| held.clone()).collect();
-        let legs: Vec<SourceId> = route.legs.iter().map(|leg| leg.source.clone()).collect();
+        let targets: Vec<SourceId> = route
+            .targets
+            .iter()
+            .map(|target| target.source.clone())
+            .collect();
         let selection = Selection {
-            legs: &legs,
+            targets: &targets,
             // As the relay writes it.
             key: &format!("{}/{}", route.registry_label, route.repository),
             sticky: None,

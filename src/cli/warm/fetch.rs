@@ -8,7 +8,7 @@ use crate::http1::Fields;
 use crate::node::desired::KEY_HEADER;
 use crate::oci::{ACCEPT_MANIFESTS, Digest, Reference};
 use crate::relay::CONTENT_DIGEST;
-use crate::route::Leg;
+use crate::route::Target;
 use crate::topology::{EndpointId, Source, SourceId};
 use crate::upstream::{Body, Client, Request};
 use bytes::Bytes;
@@ -44,7 +44,7 @@ pub(super) enum Through {
     Source {
         source: Arc<Source>,
         endpoint: EndpointId,
-        leg: Leg,
+        target: Target,
         client: Client,
         exchanger: Exchanger,
     },
@@ -225,22 +225,22 @@ impl Through {
             Self::Source {
                 source,
                 endpoint,
-                leg,
+                target,
                 client,
                 exchanger,
             } => {
-                let query = leg.query.as_ref().map(|query| format!("?{query}"));
+                let query = target.query.as_ref().map(|query| format!("?{query}"));
                 let request = SourceRequest {
                     method,
                     target: format!(
                         "/v2/{}{}{}",
-                        leg.path,
+                        target.path,
                         ask.suffix(),
                         query.unwrap_or_default()
                     ),
-                    scope_repository: leg.path.clone(),
-                    token_scope: leg.token_scope.clone(),
-                    with_credential: leg.with_credential,
+                    scope_repository: target.path.clone(),
+                    token_scope: target.token_scope.clone(),
+                    with_credential: target.with_credential,
                     accept: HeaderValue::from_static(ask.accept()),
                     range: None,
                     request_id: "warm".into(),
@@ -284,7 +284,7 @@ impl Through {
     }
 }
 
-/// Where an image is asked for at the agent; a source's own path is its leg's.
+/// Where an image is asked for at the agent; a source's own path is its target's.
 #[derive(Clone, Debug)]
 pub(super) struct ImagePath {
     pub(super) registry: String,

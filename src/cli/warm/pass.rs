@@ -96,11 +96,11 @@ impl Passes {
             Choice::Tier(tier) | Choice::EachAddress(Some(tier)) => Some(tier),
         };
         let is_tier = |source: &SourceId| matches!(source, SourceId::Tier(_));
-        route.legs.retain(|leg| match wanted {
-            Some(name) => is_tier(&leg.source) && leg.source.label() == name,
-            None => *choice == Choice::AsAPull || is_tier(&leg.source),
+        route.targets.retain(|target| match wanted {
+            Some(name) => is_tier(&target.source) && target.source.label() == name,
+            None => *choice == Choice::AsAPull || is_tier(&target.source),
         });
-        if route.legs.is_empty() {
+        if route.targets.is_empty() {
             return Err(match wanted {
                 Some(name) => format!("tier {name} does not serve {}", image.registry),
                 None => format!("no tier serves {}", image.registry),
@@ -124,7 +124,11 @@ impl Passes {
             }
         }
         if passes.is_empty() {
-            let sources: Vec<&str> = route.legs.iter().map(|leg| leg.source.label()).collect();
+            let sources: Vec<&str> = route
+                .targets
+                .iter()
+                .map(|target| target.source.label())
+                .collect();
             return Err(format!("no address of {} is known", sources.join(", ")));
         }
         Ok(passes)
@@ -133,7 +137,8 @@ impl Passes {
     /// The addresses of a route, as a pull asks them now.
     async fn in_order(&self, route: &Route, image: &Image) -> Vec<Through> {
         let sources = self.sources.iter();
-        let sources = sources.filter(|one| route.legs.iter().any(|leg| leg.source == one.id));
+        let sources =
+            sources.filter(|one| route.targets.iter().any(|target| target.source == one.id));
         let sources: Vec<Arc<Source>> = sources.cloned().collect();
         let status = self.status.as_ref();
         let unknown = unknown_to(status, &sources);
@@ -142,12 +147,12 @@ impl Passes {
         let view = View::of(&sources, status, &looked_up, now);
         let order = view.order(route, &image.reference, self.config.limits, now);
         let through = order.into_iter().filter_map(|candidate| {
-            let mut legs = route.legs.iter();
-            let leg = legs.find(|leg| leg.source == candidate.endpoint.source)?;
+            let mut targets = route.targets.iter();
+            let target = targets.find(|target| target.source == candidate.endpoint.source)?;
             Some(Through::Source {
                 source: candidate.source.source.clone(),
                 endpoint: candidate.endpoint,
-                leg: leg.clone(),
+                target: target.clone(),
                 client: self.client.clone(),
                 exchanger: self.exchanger.clone(),
             })

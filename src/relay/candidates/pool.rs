@@ -31,12 +31,12 @@ pub(super) struct Known<'a> {
 /// The sources of a search, and whom of them it has left.
 #[derive(Debug)]
 pub(super) struct Pool {
-    legs: Vec<SourceId>,
+    targets: Vec<SourceId>,
     /// Of the repository, for the rendezvous hash.
     key: Arc<str>,
     gone: Vec<EndpointId>,
-    gone_legs: Vec<usize>,
-    /// Legs of which an address said no for the first time.
+    gone_targets: Vec<usize>,
+    /// Targets of which an address said no for the first time.
     warned: Vec<usize>,
     /// Those who said no: the others of their source are asked last.
     said_no: Vec<HeldBack>,
@@ -45,12 +45,12 @@ pub(super) struct Pool {
 // === impl Pool ===
 
 impl Pool {
-    pub(super) fn new(legs: Vec<SourceId>, key: Arc<str>) -> Self {
+    pub(super) fn new(targets: Vec<SourceId>, key: Arc<str>) -> Self {
         Self {
-            legs,
+            targets,
             key,
             gone: Vec::new(),
-            gone_legs: Vec::new(),
+            gone_targets: Vec::new(),
             warned: Vec::new(),
             said_no: Vec::new(),
         }
@@ -59,22 +59,22 @@ impl Pool {
     /// Everybody who is left, in the order of asking.
     pub(super) fn list(&self, known: Known<'_>) -> VecDeque<Candidate> {
         let left: Vec<SourceId>;
-        let legs = if self.gone_legs.is_empty() {
-            &self.legs
+        let targets = if self.gone_targets.is_empty() {
+            &self.targets
         } else {
-            let legs = self.legs.iter().enumerate();
-            let legs = legs.filter(|(index, _)| !self.gone_legs.contains(index));
-            left = legs.map(|(_, leg)| leg.clone()).collect();
+            let targets = self.targets.iter().enumerate();
+            let targets = targets.filter(|(index, _)| !self.gone_targets.contains(index));
+            left = targets.map(|(_, target)| target.clone()).collect();
             &left
         };
-        let leg_of = |endpoint: &EndpointId| {
-            let mut legs = self.legs.iter();
-            legs.position(|leg| *leg == endpoint.source)
+        let target_of = |endpoint: &EndpointId| {
+            let mut targets = self.targets.iter();
+            targets.position(|target| *target == endpoint.source)
         };
         let mut held_back = known.held_back;
         held_back.extend_from_slice(&self.said_no);
         let selection = Selection {
-            legs,
+            targets,
             key: &self.key,
             sticky: known.sticky.as_ref(),
             learned_at: known.learned_at.as_ref(),
@@ -86,13 +86,13 @@ impl Pool {
         };
         let selected = select(&selection, known.snapshot, known.now, known.random);
         let candidates = selected.into_iter().filter_map(|selected| {
-            let leg = leg_of(&selected.endpoint)?;
+            let target = target_of(&selected.endpoint)?;
             let is_well = matches!(selected.why, Why::Healthy | Why::Probation | Why::Loaded);
             Some(Candidate {
                 endpoint: selected.endpoint,
                 source: selected.source.source.clone(),
                 gauges: selected.gauges,
-                leg,
+                target,
                 is_healthy: is_well && selected.held_back.is_none(),
                 is_loaded: selected.why == Why::Loaded,
                 is_last: selected.held_back == Some(Effect::Last),
@@ -126,39 +126,41 @@ impl Pool {
         // A source without an address stands behind those that are well, before those that are asked only
         // because the rest failed.
         match (next, self.unresolved(snapshot, want)) {
-            (Some(next), Some(leg)) if !next.is_healthy => {
-                self.gone_legs.push(leg);
-                Pick::Unresolved(leg)
+            (Some(next), Some(target)) if !next.is_healthy => {
+                self.gone_targets.push(target);
+                Pick::Unresolved(target)
             }
             (Some(next), _) => {
                 self.exclude_endpoint(&next.endpoint);
                 Pick::Candidate(next)
             }
-            (None, Some(leg)) => {
-                self.gone_legs.push(leg);
-                Pick::Unresolved(leg)
+            (None, Some(target)) => {
+                self.gone_targets.push(target);
+                Pick::Unresolved(target)
             }
             (None, None) => Pick::Nobody,
         }
     }
 
-    /// A leg without an address for which this search has not had DNS asked yet.
+    /// A target without an address for which this search has not had DNS asked yet.
     pub(super) fn unresolved(&self, snapshot: &Snapshot, want: Want) -> Option<usize> {
         let wanted = |source: &SourceId| match want {
             Want::Next => true,
             Want::Tier => false,
             Want::Upstream => matches!(source, SourceId::Upstream(_)),
         };
-        let mut legs = self.legs.iter().enumerate();
-        let found = legs.find(|(index, leg)| {
-            wanted(leg) && !self.gone_legs.contains(index) && lacks_addresses(snapshot, leg)
+        let mut targets = self.targets.iter().enumerate();
+        let found = targets.find(|(index, target)| {
+            wanted(target)
+                && !self.gone_targets.contains(index)
+                && lacks_addresses(snapshot, target)
         });
         found.map(|(index, _)| index)
     }
 
-    /// The leg's lookup has ended: its addresses count.
-    pub(super) fn is_resolved(&mut self, leg: usize) {
-        self.gone_legs.retain(|gone| *gone != leg);
+    /// The target's lookup has ended: its addresses count.
+    pub(super) fn is_resolved(&mut self, target: usize) {
+        self.gone_targets.retain(|gone| *gone != target);
     }
 
     /// Leaves a candidate, as far as its answer says. True: the order of the others is another one now.
@@ -167,8 +169,8 @@ impl Pool {
         let last = match scope {
             Scope::Address => false,
             Scope::AddressOnceThenTier => {
-                let was_warned = self.warned.contains(&candidate.leg);
-                self.warned.push(candidate.leg);
+                let was_warned = self.warned.contains(&candidate.target);
+                self.warned.push(candidate.target);
                 was_warned
             }
             Scope::Tier => true,
@@ -200,8 +202,8 @@ impl Pool {
     }
 
     /// Leaves a whole source.
-    pub(super) fn exclude_leg(&mut self, leg: usize) {
-        self.gone_legs.push(leg);
+    pub(super) fn exclude_target(&mut self, target: usize) {
+        self.gone_targets.push(target);
     }
 
     fn tried(&self, source: &SourceId) -> usize {

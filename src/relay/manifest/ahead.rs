@@ -45,9 +45,11 @@ impl ManifestFetch {
         }
         let mut harbors = self.rules.config.tiers.iter();
         harbors.any(|tier| {
-            let mut legs = self.route.legs.iter();
+            let mut targets = self.route.targets.iter();
             tier.kind == TierKind::Harbor
-                && legs.any(|leg| matches!(&leg.source, SourceId::Tier(name) if *name == tier.name))
+                && targets.any(
+                    |target| matches!(&target.source, SourceId::Tier(name) if *name == tier.name),
+                )
         })
     }
 

@@ -142,13 +142,13 @@ impl ManifestFetch {
 
     /// Only what anybody could have had is kept for everybody (design P11).
     pub(super) fn is_anonymous(&self, endpoint: &EndpointId) -> bool {
-        let mut legs = self.route.legs.iter();
-        let Some(leg) = legs.find(|leg| leg.source == endpoint.source) else {
+        let mut targets = self.route.targets.iter();
+        let Some(target) = targets.find(|target| target.source == endpoint.source) else {
             return false;
         };
         let snapshot = self.parts.snapshots.borrow();
         let source = snapshot.source(&endpoint.source);
-        !leg.with_credential || source.is_some_and(|state| state.source.credential.is_none())
+        !target.with_credential || source.is_some_and(|state| state.source.credential.is_none())
     }
 
     /// What an authoritative source has just denied is not answered from disk, ever.

@@ -17,7 +17,7 @@ use crate::relay::quota;
 use crate::relay::response::header_value;
 use crate::relay::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
 use crate::relay::search::FetchSpec;
-use crate::route::Leg;
+use crate::route::Target;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
@@ -161,13 +161,13 @@ impl ManifestSpec {
 impl FetchSpec for ManifestSpec {
     type Good = Told;
 
-    fn request(&self, leg: &Leg, source: &Source) -> SourceRequest {
+    fn request(&self, target: &Target, source: &Source) -> SourceRequest {
         let method = match self.asks_by_head(source.kind) {
             true => Method::HEAD,
             false => Method::GET,
         };
         head::request(
-            leg,
+            target,
             ("/manifests/", self.key.image.reference.as_str()),
             method,
             accept(self.key.kinds),

@@ -62,8 +62,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     }
 
     fn resolved(&mut self, attempt: AttemptId) {
-        let leg = self.attempts.get(attempt).map_or(0, |slot| slot.leg);
-        match self.candidates.pick_of_leg(&self.parts, leg) {
+        let target = self.attempts.get(attempt).map_or(0, |slot| slot.target);
+        match self.candidates.pick_of_target(&self.parts, target) {
             Some(candidate) => {
                 let trust = self.spec.trust();
                 let connecting = self.connect(&candidate);
@@ -74,7 +74,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                 self.await_connection(attempt, connecting);
             }
             None => {
-                self.candidates.exclude_leg(leg);
+                self.candidates.exclude_target(target);
                 self.machine.ended(attempt);
             }
         }
@@ -83,8 +83,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     fn rejected(&mut self, attempt: AttemptId, rejection: Rejection, took: Option<Duration>) {
         let Some(candidate) = self.candidate_of(attempt) else {
             // Nobody was found to ask: only DNS was waited for.
-            let leg = self.attempts.get(attempt).map_or(0, |slot| slot.leg);
-            self.candidates.exclude_leg(leg);
+            let target = self.attempts.get(attempt).map_or(0, |slot| slot.target);
+            self.candidates.exclude_target(target);
             return self.machine.ended(attempt);
         };
         let label = candidate.endpoint.source.label();
@@ -139,7 +139,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                     // upstream denies what a tier has a credential for, and tags that it has deleted.
                     self.parts
                         .keep_denial((&self.route, self.spec.trust()), answer, &detail);
-                    self.candidates.exclude_leg(candidate.leg);
+                    self.candidates.exclude_target(candidate.target);
                     self.exclude(attempt, Scope::Address);
                     self.machine.ended(attempt);
                 } else {

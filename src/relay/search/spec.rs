@@ -5,7 +5,7 @@ use crate::exchange::{SourceRequest, SourceResponse};
 use crate::relay::memory::Image;
 use crate::relay::outcome::Rejection;
 use crate::relay::rules::Authority;
-use crate::route::Leg;
+use crate::route::Target;
 use crate::topology::{EndpointId, Source};
 use crate::upstream::Body;
 use http::Method;
@@ -17,7 +17,7 @@ pub(crate) trait FetchSpec<B = Body>: Send + Sync + 'static {
     type Good: Send + 'static;
 
     /// The request to one source.
-    fn request(&self, leg: &Leg, source: &Source) -> SourceRequest;
+    fn request(&self, target: &Target, source: &Source) -> SourceRequest;
 
     /// The same by GET, where the answer to HEAD was too little.
     fn by_get(&self, request: SourceRequest) -> SourceRequest {

@@ -16,7 +16,7 @@ use crate::relay::memory::Image;
 use crate::relay::record::RequestRecord;
 use crate::relay::transfer::Window;
 use crate::relay::{Context, Relay};
-use crate::route::{Leg, RouteTable};
+use crate::route::{RouteTable, Target};
 use crate::telemetry::{Captured, EventName, Journal, RequestOutcome};
 use crate::topology::{EndpointStatus, Snapshot, Source, SourceId, Sources};
 use bytes::{Buf as _, Bytes};
@@ -195,12 +195,12 @@ struct Falls {
 impl FetchSpec for Falls {
     type Good = Bytes;
 
-    fn request(&self, leg: &Leg, _: &Source) -> SourceRequest {
+    fn request(&self, target: &Target, _: &Source) -> SourceRequest {
         assert_ne!(self.at, Edge::Ask, "over the edge");
         let accept = http::header::HeaderValue::from_static("*/*");
         let (of, id) = (("/blobs/", self.digest.as_str()), "1".into());
         crate::relay::head::request(
-            leg,
+            target,
             of,
             http::Method::GET,
             accept,
@@ -341,7 +341,7 @@ async fn connects_that_run_on_by_themselves_are_bounded() {
         endpoint: bench.tier.clone(),
         source: source.source.clone(),
         gauges: source.endpoints[0].gauges.clone(),
-        leg: 0,
+        target: 0,
         is_healthy: true,
         is_loaded: false,
         is_last: false,

@@ -16,7 +16,7 @@ fn route(registry: &str, repository: &str) -> Route {
         registry_label: registry.parse().unwrap(),
         repository: repository.parse().unwrap(),
         key: "".into(),
-        legs: Vec::new(),
+        targets: Vec::new(),
         reasons: Vec::new(),
     }
 }

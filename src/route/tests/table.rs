@@ -1,4 +1,4 @@
-//! What is asked, and the legs or the refusal that come out.
+//! What is asked, and the targets or the refusal that come out.
 
 const NGINX: &str = "replica:proxy-docker-io/library/nginx core:proxy.docker.io/library/nginx spegel:library/nginx?ns=docker.io upstream!:library/nginx";
 const GITHUB: &str =

@@ -182,13 +182,13 @@ fn slow_start_grows_the_share() {
     world.state(&replica, v4(1)).readmitted = Some(world.now);
     let readmitted = world.now;
     let sticky = endpoint(&replica, v4(1));
-    let legs = legs();
+    let targets = targets();
     let mut share_after = |age: u64| {
         world.now = readmitted + Duration::from_secs(age);
         (0..1000_u64)
             .filter(|number| {
                 let request = Selection {
-                    legs: &legs,
+                    targets: &targets,
                     key: "k",
                     sticky: Some(&sticky),
                     learned_at: None,
@@ -245,20 +245,20 @@ proptest! {
             proptest::collection::vec(anything(), 0..6), 3),
         random in any::<u64>(),
     ) {
-        let address = |at: usize, leg: usize, ipv6: bool| {
-            let last = u8::try_from(leg * 10 + at + 1).unwrap();
+        let address = |at: usize, target: usize, ipv6: bool| {
+            let last = u8::try_from(target * 10 + at + 1).unwrap();
             if ipv6 { v6(last.into()) } else { v4(last) }
         };
-        let legs = legs();
-        let sources: Vec<_> = legs.iter().enumerate().map(|(leg, id)| {
-            let all = endpoints[leg].iter().enumerate();
-            (id.clone(), all.map(|(at, any)| address(at, leg, any.ipv6)).collect())
+        let targets = targets();
+        let sources: Vec<_> = targets.iter().enumerate().map(|(target, id)| {
+            let all = endpoints[target].iter().enumerate();
+            (id.clone(), all.map(|(at, any)| address(at, target, any.ipv6)).collect())
         }).collect();
         let mut world = World::new(&sources);
         let (mut expected, mut full, mut excluded) = (vec![], vec![], vec![]);
-        for (leg, id) in legs.iter().enumerate() {
-            for (at, any) in endpoints[leg].iter().enumerate() {
-                let address = address(at, leg, any.ipv6);
+        for (target, id) in targets.iter().enumerate() {
+            for (at, any) in endpoints[target].iter().enumerate() {
+                let address = address(at, target, any.ipv6);
                 match any.status {
                     0 => {}
                     1 => world.eject(id, address, 1),
@@ -289,7 +289,7 @@ proptest! {
             expected = full;
         }
         let request = Selection {
-            legs: &legs,
+            targets: &targets,
             key: "docker.io/library/nginx",
             sticky: None,
             learned_at: None,

@@ -12,7 +12,7 @@ use crate::relay::network::Network;
 use crate::relay::outcome::Rejection;
 use crate::relay::rules::{Asked, Authority, Verdict, judge};
 use crate::relay::search::FetchSpec;
-use crate::route::Leg;
+use crate::route::Target;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
 use crate::upstream::Error;
 use http::{Method, StatusCode};
@@ -134,10 +134,10 @@ impl Network for Arc<Node> {
 impl FetchSpec<Connection> for ModelSpec {
     type Good = Connection;
 
-    fn request(&self, leg: &Leg, _: &Source) -> SourceRequest {
+    fn request(&self, target: &Target, _: &Source) -> SourceRequest {
         let accept = http::header::HeaderValue::from_static("*/*");
         let who = (&"1".into(), self.trust());
-        head::request(leg, ("/", ""), Method::GET, accept, None, who)
+        head::request(target, ("/", ""), Method::GET, accept, None, who)
     }
 
     async fn examine(

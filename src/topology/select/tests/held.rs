@@ -25,7 +25,7 @@ fn what_is_known_against_addresses_orders_what_health_and_load_leave() {
         });
         let held: Vec<_> = held.collect();
         let request = Selection {
-            legs: &legs(),
+            targets: &targets(),
             key: "k",
             sticky: None,
             learned_at: None,

@@ -37,7 +37,7 @@ pub(super) fn upstream() -> SourceId {
     SourceId::Upstream("docker.io".parse().unwrap())
 }
 
-pub(super) fn legs() -> Vec<SourceId> {
+pub(super) fn targets() -> Vec<SourceId> {
     vec![tier("replica"), tier("core"), upstream()]
 }
 
@@ -147,9 +147,9 @@ impl World {
         learned_at: Option<&EndpointId>,
         excluded: &[EndpointId],
     ) -> Vec<Candidate> {
-        let legs = legs();
+        let targets = targets();
         let request = Selection {
-            legs: &legs,
+            targets: &targets,
             key,
             sticky,
             learned_at,

@@ -16,7 +16,7 @@ enum Happening {
 
 struct Attempt {
     candidate: Option<Candidate>,
-    leg: usize,
+    target: usize,
     _guards: (Option<InFlight>, Option<PendingConnect>),
 }
 
@@ -39,9 +39,9 @@ impl<'a> Search<'a> {
         manners: &'a HashMap<EndpointId, Manner>,
         timing: Timing,
     ) -> Self {
-        let legs = world.named.iter().map(|(source, _)| source.clone());
+        let targets = world.named.iter().map(|(source, _)| source.clone());
         Self {
-            pool: Pool::new(legs.collect(), "docker.io/library/app".into()),
+            pool: Pool::new(targets.collect(), "docker.io/library/app".into()),
             machine: Machine::new(timing, true, world.now),
             world,
             manners,
@@ -126,10 +126,14 @@ impl<'a> Search<'a> {
         let (more, now) = (self.more(), self.world.now);
         match pick {
             Pick::Nobody => self.machine.none_left(want),
-            Pick::Unresolved(leg) => {
-                let role = if leg == 2 { Role::Upstream } else { Role::Tier };
+            Pick::Unresolved(target) => {
+                let role = if target == 2 {
+                    Role::Upstream
+                } else {
+                    Role::Tier
+                };
                 let attempt = self.machine.started(role, false, more, now);
-                self.push(None, leg);
+                self.push(None, target);
                 self.happens(attempt, 5_000, Happening::Resolved);
             }
             Pick::Candidate(candidate) => {
@@ -142,8 +146,8 @@ impl<'a> Search<'a> {
                 let kept = manner != Manner::Refuses && self.world.dice.below(2) == 0;
                 let attempt = self.machine.started(role, kept, more, now);
                 self.asked.insert(candidate.endpoint.clone());
-                let leg = candidate.leg;
-                self.push(Some(candidate), leg);
+                let target = candidate.target;
+                self.push(Some(candidate), target);
                 if !kept {
                     self.connect(attempt);
                 }
@@ -151,7 +155,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn push(&mut self, candidate: Option<Candidate>, leg: usize) {
+    fn push(&mut self, candidate: Option<Candidate>, target: usize) {
         let hangs = |candidate: &Candidate| self.manners[&candidate.endpoint] == Manner::Hangs;
         let guards = (
             candidate
@@ -164,7 +168,7 @@ impl<'a> Search<'a> {
         );
         self.attempts.push(Attempt {
             candidate,
-            leg,
+            target,
             _guards: guards,
         });
     }
@@ -199,10 +203,13 @@ impl<'a> Search<'a> {
         let candidate = self.attempts[attempt].candidate.clone();
         match (happening, candidate, manner) {
             (Happening::Resolved, _, _) => {
-                let leg = self.attempts[attempt].leg;
-                self.pool.is_resolved(leg);
+                let target = self.attempts[attempt].target;
+                self.pool.is_resolved(target);
                 let (_, listed) = self.list();
-                match listed.into_iter().find(|candidate| candidate.leg == leg) {
+                match listed
+                    .into_iter()
+                    .find(|candidate| candidate.target == target)
+                {
                     Some(candidate) => {
                         self.pool.exclude_endpoint(&candidate.endpoint);
                         self.asked.insert(candidate.endpoint.clone());
@@ -210,7 +217,7 @@ impl<'a> Search<'a> {
                         self.connect(attempt);
                     }
                     None => {
-                        self.pool.exclude_leg(leg);
+                        self.pool.exclude_target(target);
                         self.machine.ended(attempt);
                     }
                 }

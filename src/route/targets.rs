@@ -1,7 +1,7 @@
 //! Which sources may be asked for a repository, in which order (design P2, P3), and whose credentials go
 //! along (P5).
 
-use super::{Leg, Reasons, Refusal, Route, RouteTable};
+use super::{Reasons, Refusal, Route, RouteTable, Target};
 use crate::config::{Registry, Tier, TierKind};
 use crate::oci::{RegistryName, Repository, ResourceKind};
 use crate::topology::SourceId;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 // === impl RouteTable ===
 
 impl RouteTable {
-    pub(super) fn legs(
+    pub(super) fn targets(
         &self,
         registry: &Registry,
         repository: Repository,
@@ -33,13 +33,13 @@ impl RouteTable {
             }
             None => true,
         };
-        let mut legs = Vec::with_capacity(self.config.tiers.len().saturating_add(1));
+        let mut targets = Vec::with_capacity(self.config.tiers.len().saturating_add(1));
         if through_tiers {
             for tier in &self.config.tiers {
-                match tier_leg(tier, &registry.name, &repository) {
-                    Some(leg) => {
-                        reasons.say(|| format!("tier {} has it as {}", tier.name, leg.path));
-                        legs.push(leg);
+                match tier_target(tier, &registry.name, &repository) {
+                    Some(target) => {
+                        reasons.say(|| format!("tier {} has it as {}", tier.name, target.path));
+                        targets.push(target);
                     }
                     None => {
                         reasons
@@ -50,7 +50,7 @@ impl RouteTable {
         }
         if registry.direct {
             reasons.say(|| format!("the direct upstream {} comes last", registry.upstream));
-            legs.push(Leg {
+            targets.push(Target {
                 source: SourceId::Upstream(registry.name.clone()),
                 path: repository.as_str().into(),
                 query: None,
@@ -61,7 +61,7 @@ impl RouteTable {
         } else {
             reasons.say(|| format!("{} may not be asked directly", registry.name));
         }
-        if legs.is_empty() {
+        if targets.is_empty() {
             return Err(Refusal::NoSource(registry.name.clone()));
         }
         Ok(Route {
@@ -69,7 +69,7 @@ impl RouteTable {
             registry_label: registry.name.clone(),
             key: key(&registry.name, &repository),
             repository,
-            legs,
+            targets,
             reasons: reasons.list(),
         })
     }
@@ -88,7 +88,7 @@ impl RouteTable {
         }
         let path: Arc<str> = repository.as_str().into();
         let project = path.split('/').next().unwrap_or(&path);
-        let leg = Leg {
+        let target = Target {
             source: SourceId::Tier(tier.name.clone()),
             query: None,
             token_scope: token_scope(tier.kind, project, &path),
@@ -101,7 +101,7 @@ impl RouteTable {
             key: key(&image_name, &repository),
             registry_label: image_name,
             repository,
-            legs: vec![leg],
+            targets: vec![target],
             reasons: reasons.list(),
         })
     }
@@ -119,7 +119,7 @@ fn upstream_only(kind: &ResourceKind) -> Option<&'static str> {
     }
 }
 
-fn tier_leg(tier: &Tier, registry: &RegistryName, repository: &Repository) -> Option<Leg> {
+fn tier_target(tier: &Tier, registry: &RegistryName, repository: &Repository) -> Option<Target> {
     if !tier.serves(registry) {
         return None;
     }
@@ -136,7 +136,7 @@ fn tier_leg(tier: &Tier, registry: &RegistryName, repository: &Repository) -> Op
             (path, None, scope)
         }
     };
-    Some(Leg {
+    Some(Target {
         source: SourceId::Tier(tier.name.clone()),
         path,
         query,
