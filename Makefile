@@ -16,7 +16,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tools deb-tools build deb deb-arm64 test-packages demo test test-fast test-real test-docker test-machine test-ansible test-matrix lint-ansible \
+.PHONY: help deps demo-deps tools deb-tools build deb deb-arm64 test-packages demo test test-fast test-real test-docker test-machine test-ansible test-matrix lint-ansible \
   chaos soak fleet hostile kills port-kills law audit bench bench-deps bench-files bench-layers fuzz compare-containerd-alone lines clean
 
 help: ## this list
@@ -25,6 +25,9 @@ help: ## this list
 deps: ## installs the Debian packages that are missing (as root, or by sudo), and a Go below target/tools where it is too old
 	@tests/lab/deps.sh
 	@tests/lab/go.sh
+
+demo-deps:
+	@tests/lab/deps.sh --demo
 
 bench-deps:
 	@tests/lab/deps.sh haproxy wrk
@@ -62,7 +65,7 @@ test-packages: deb-tools
 	@DEB_COMPRESSION="-Zgzip -z1" packaging/build.sh target/debug/harbor-pilot target/debs/test/first.deb --fast
 	@DEB_COMPRESSION="-Zgzip -z1" packaging/build.sh target/debug/harbor-pilot target/debs/test/second.deb --fast --deb-version 0.2.0-1
 
-demo: deps ## the main job, narrated: pulls through failing tiers by the real containerd
+demo: demo-deps ## the main job, narrated: pulls through failing tiers by the real containerd
 	@cargo build --locked --bin harbor-pilot
 	@$(AS_ROOT) cargo test --locked --quiet --test demo
 

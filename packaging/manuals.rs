@@ -12,7 +12,11 @@ fn main() -> io::Result<()> {
     let Some(directory) = std::env::args_os().nth(1) else {
         return Err(io::Error::other("write the directory as the argument"));
     };
-    let directory = Path::new(&directory);
+    generate(Path::new(&directory))
+}
+
+/// Writes `man/*.1` and `completions/*` below this directory.
+pub(crate) fn generate(directory: &Path) -> io::Result<()> {
     let (man, completions) = (directory.join("man"), directory.join("completions"));
     for folder in [&man, &completions] {
         fs::create_dir_all(folder)?;

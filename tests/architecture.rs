@@ -370,3 +370,22 @@ fn the_reader_of_paths_reads_them() {
     assert!(offence("relay", "oci").is_empty());
     assert!(offence("relay", "SomeType").is_empty());
 }
+
+/// `make demo` installs what the laboratory runs, and `make deps` more: neither list forgets what the other has.
+#[test]
+fn the_demonstration_installs_what_the_laboratory_runs() {
+    let read = |path: &str| fs::read_to_string(path).expect("the file is readable");
+    let (deps, programs) = (read("tests/lab/deps.sh"), read("tests/lab/programs.rs"));
+    let list = deps.split("LABORATORY=\"").nth(1).expect("the list exists");
+    let list = list.split('"').next().unwrap_or_default();
+    let installed: Vec<&str> = list.split_whitespace().collect();
+    let needed = programs.lines().filter_map(|line| {
+        let pair = line.trim().strip_prefix("(\"")?.strip_suffix("\"),")?;
+        pair.split_once("\", \"")
+    });
+    let packages: Vec<&str> = needed.map(|(_, package)| package).collect();
+    assert!(packages.len() > 10, "{packages:?}");
+    for package in packages.into_iter().chain(["busybox-static"]) {
+        assert!(installed.contains(&package), "{package} is not in {list}");
+    }
+}

@@ -1,10 +1,21 @@
 #!/bin/sh
-# Installs what the laboratory and the build need and the machine does not have, and the packages that are named
-# as arguments. Services that come with them are neither started nor enabled: the laboratory runs its own copies.
+# Installs what the tests and the build need and the machine does not have, and the packages that are named as
+# arguments. With --demo as the first argument: only what the demonstration needs. Services that come with them are
+# neither started nor enabled: the laboratory runs its own copies.
 set -eu
 
-PACKAGES="ansible ansible-lint busybox-static ca-certificates containerd curl debootstrap dnsmasq-base docker-registry faketime gcc golang-go
-    iproute2 libc6-dev lintian nftables nginx-light openssl runc skopeo systemd-container umoci util-linux xfsprogs yamllint $*"
+# What the laboratory runs (tests/lab/programs.rs), and a linker for cargo. The demonstration needs no more.
+LABORATORY="busybox-static ca-certificates containerd curl dnsmasq-base docker-registry faketime gcc iproute2 libc6-dev nftables nginx-light openssl runc
+    skopeo umoci util-linux"
+# The rest of the tests and the package.
+TESTS="ansible ansible-lint debootstrap golang-go lintian systemd-container xfsprogs yamllint"
+
+if [ "${1:-}" = --demo ]; then
+    shift
+    PACKAGES="$LABORATORY $*"
+else
+    PACKAGES="$LABORATORY $TESTS $*"
+fi
 SERVICES="containerd docker docker-registry haproxy nginx"
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
