@@ -21,7 +21,7 @@ use format::classic;
 use labels::{
     AttemptLabels, EndpointLabels, FailoverLabels, HostsWriteLabels, Interner, KindTierLabels,
     Label, MemoryLabels, PolicyLabels, ReasonLabels, RegistryLabels, RequestLabels, ResumeLabels,
-    TierLabels,
+    StateLabels, TierLabels,
 };
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -61,6 +61,8 @@ pub struct Scrape<'a> {
     pub task_panics: u64,
     /// `memory_bytes{what}`, `memory_refused_total`
     pub memory: &'a Usage,
+    /// `node_files_state{state}`; `state` from a closed set.
+    pub node_files: &'static str,
     /// The time.
     pub now: Instant,
 }
@@ -342,6 +344,11 @@ impl Metrics {
             let gauge = families.endpoint_healthy.get_or_create_owned(&labels);
             gauge.set(i64::from(healthy));
         }
+        families.node_files.clear();
+        let labels = StateLabels {
+            state: scrape.node_files,
+        };
+        families.node_files.get_or_create_owned(&labels).set(1);
         families.tier_ready.clear();
         families.dns_stale.clear();
         let failing = self.dns_failing.lock();

@@ -140,11 +140,13 @@ fn show(page: Page, headers: &HeaderMap, view: &View) -> Response<Full<Bytes>> {
             let format = Format::accepted_by(accept.and_then(|accept| accept.to_str().ok()));
             let tiers = gauges(view, Instant::now());
             let memory = view.budget.usage();
+            let node_files = view.node_files.borrow().state.word();
             let scrape = Scrape {
                 tiers: &tiers,
                 log_dropped: view.journal.dropped(),
                 task_panics: lifecycle::panics(),
                 memory: &memory,
+                node_files,
                 now: Instant::now(),
             };
             let text = view.metrics.render(&scrape, format);

@@ -2,8 +2,8 @@
 
 use super::labels::{
     AttemptLabels, EndpointLabels, FailoverLabels, HostsWriteLabels, KindTierLabels, MemoryLabels,
-    PolicyLabels, ReasonLabels, RegistryLabels, RequestLabels, ResumeLabels, TierLabels,
-    VersionLabels,
+    PolicyLabels, ReasonLabels, RegistryLabels, RequestLabels, ResumeLabels, StateLabels,
+    TierLabels, VersionLabels,
 };
 use super::process::ProcessCollector;
 use prometheus_client::metrics::counter::Counter;
@@ -55,6 +55,7 @@ pub(super) struct Families {
     pub(super) token_fetches: Family<AttemptLabels, Counter>,
     pub(super) hosts_writes: Family<HostsWriteLabels, Counter>,
     pub(super) hosts_conflicts: Counter,
+    pub(super) node_files: Family<StateLabels, Gauge>,
     pub(super) config_reload: Gauge,
     pub(super) log_dropped: Counter,
     pub(super) task_panics: Counter,
@@ -105,6 +106,7 @@ impl Default for Families {
             token_fetches: Family::default(),
             hosts_writes: Family::default(),
             hosts_conflicts: Counter::default(),
+            node_files: Family::default(),
             config_reload,
             log_dropped: Counter::default(),
             task_panics: Counter::default(),
@@ -238,6 +240,11 @@ impl Families {
             "hosts_conflicts",
             "Changes of the node's files by others that stand against ours",
             self.hosts_conflicts.clone(),
+        );
+        to.register(
+            "node_files_state",
+            "1 for the state of the node's files; degraded: containerd may pull past the agent",
+            self.node_files.clone(),
         );
         to.register(
             "config_last_reload_successful",

@@ -4,7 +4,7 @@ use super::*;
 use std::collections::BTreeSet;
 
 /// docs/observability.md, "Metrics". A name that is missing here or there is a broken promise.
-const NAMES: [&str; 32] = [
+const NAMES: [&str; 35] = [
     "harbor_pilot_attempts_total",
     "harbor_pilot_build_info",
     "harbor_pilot_clients_ended_total",
@@ -20,6 +20,8 @@ const NAMES: [&str; 32] = [
     "harbor_pilot_log_dropped_total",
     "harbor_pilot_memory_bytes",
     "harbor_pilot_memory_refused_total",
+    "harbor_pilot_node_files_state",
+    "harbor_pilot_policy_denials_total",
     "harbor_pilot_probe_duration_seconds",
     "harbor_pilot_projects",
     "harbor_pilot_relayed_bytes_total",
@@ -31,6 +33,7 @@ const NAMES: [&str; 32] = [
     "harbor_pilot_tier_ready",
     "harbor_pilot_time_to_first_byte_seconds",
     "harbor_pilot_token_fetches_total",
+    "harbor_pilot_upstream_quota_remaining",
     "process_cpu_seconds_total",
     "process_max_fds",
     "process_open_fds",
@@ -87,6 +90,7 @@ fn render(metrics: &Metrics, format: Format) -> String {
         log_dropped: 5,
         task_panics: 2,
         memory: &memory,
+        node_files: "current",
         now: Instant::now(),
     };
     metrics.render(&scrape, format)
@@ -101,6 +105,8 @@ fn exercised() -> Metrics {
     metrics.resume("replica", "core");
     metrics.stale_served();
     metrics.client_ended("stalled");
+    metrics.policy_denial("core", "vulnerability");
+    metrics.upstream_quota("docker.io", 76);
     metrics.digest_mismatch("core");
     metrics.probe("replica", Duration::from_millis(7));
     metrics.dns_refresh("replica", "ok");
@@ -162,6 +168,9 @@ fn samples_carry_the_labels_of_the_interface() {
         r#"harbor_pilot_token_fetches_total{tier="core",result="denied"} 1"#,
         r#"harbor_pilot_hosts_writes_total{runtime="k3s",result="ok"} 1"#,
         "harbor_pilot_hosts_conflicts_total 1",
+        r#"harbor_pilot_node_files_state{state="current"} 1"#,
+        r#"harbor_pilot_policy_denials_total{tier="core",reason="vulnerability"} 1"#,
+        r#"harbor_pilot_upstream_quota_remaining{registry="docker.io"} 76"#,
         "harbor_pilot_config_last_reload_successful 1",
         "harbor_pilot_log_dropped_total 5",
         "harbor_pilot_task_panics_total 2",
@@ -200,14 +209,18 @@ fn a_scrape_shows_only_tiers_that_are_there() {
         log_dropped: 0,
         task_panics: 0,
         memory: &Usage::default(),
+        node_files: "waiting",
         now: Instant::now(),
     };
     let text = metrics.render(&scrape, Format::Text);
     assert!(text.contains("tier_ready{"));
+    scrape.node_files = "degraded";
     scrape.tiers = &[];
     scrape.now += Duration::from_secs(16 * 60);
     let text = metrics.render(&scrape, Format::Text);
     assert!(!text.contains("tier_ready{"));
+    assert!(text.contains("node_files_state{state=\"degraded\"} 1\n"));
+    assert!(!text.contains("waiting"));
     assert!(!text.contains("endpoint_healthy{"));
 }
 

@@ -8,7 +8,7 @@ set -eu
 LABORATORY="busybox-static ca-certificates containerd curl dnsmasq-base docker-registry faketime gcc iproute2 libc6-dev nftables nginx-light openssl runc
     skopeo umoci util-linux"
 # The rest of the tests and the package.
-TESTS="ansible ansible-lint debootstrap golang-go lintian systemd-container xfsprogs yamllint"
+TESTS="ansible ansible-lint debootstrap golang-go lintian prometheus systemd-container xfsprogs yamllint"
 
 if [ "${1:-}" = --demo ]; then
     shift
@@ -16,7 +16,7 @@ if [ "${1:-}" = --demo ]; then
 else
     PACKAGES="$LABORATORY $TESTS $*"
 fi
-SERVICES="containerd docker docker-registry haproxy nginx"
+SERVICES="containerd docker docker-registry haproxy nginx prometheus"
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     echo "This is no Debian: install what corresponds to these packages by hand:" $PACKAGES >&2

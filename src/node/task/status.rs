@@ -78,6 +78,23 @@ impl Trouble {
     }
 }
 
+// === impl FilesState ===
+
+impl FilesState {
+    /// As `/status` and the metric `node_files_state` say it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::NotManaged => "not_managed",
+            Self::Released => "released",
+            Self::Waiting => "waiting",
+            Self::Current => "current",
+            Self::Degraded => "degraded",
+        }
+    }
+}
+
 // === impl TroubleKind ===
 
 impl TroubleKind {
