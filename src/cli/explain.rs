@@ -253,7 +253,7 @@ async fn ask_all(
             index.saturating_add(1),
             order.len()
         ));
-        let source = &candidate.source.source;
+        let source = &candidate.source;
         answers.push(prober.ask(source, endpoint, target, &image.reference).await);
     }
     progress.show("");

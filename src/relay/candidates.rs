@@ -12,9 +12,9 @@ use crate::lifecycle::deadline;
 use crate::relay::context::Context;
 use crate::relay::network::Network;
 use crate::route::Route;
-use crate::topology::{EndpointGauges, EndpointId, Snapshot, Source, SourceId};
-use pool::{Known, Pool};
-use std::collections::VecDeque;
+use crate::topology::select::{Candidate, Selection, Why, select};
+use crate::topology::{EndpointId, Snapshot, SourceId};
+use pool::{Pool, lacks_addresses};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,28 +27,12 @@ const BUSY_STEP: Duration = Duration::from_millis(50);
 /// How long the first lookup of an upstream may take: DNS has 1 s × 2 tries (design H1).
 const RESOLVE_WAIT: Duration = Duration::from_secs(5);
 
-/// One endpoint to try.
-#[derive(Clone, Debug)]
-pub(crate) struct Candidate {
-    pub(crate) endpoint: EndpointId,
-    pub(crate) source: Arc<Source>,
-    pub(crate) gauges: Arc<EndpointGauges>,
-    /// Which target of the route it serves.
-    pub(crate) target: usize,
-    pub(crate) is_healthy: bool,
-    pub(crate) is_loaded: bool,
-    /// Asked when everybody else has failed, whatever its health: its tier said no, or something is known against it.
-    pub(crate) is_last: bool,
-}
-
 /// The next to try.
 #[derive(Clone, Debug)]
 pub(crate) enum Pick {
-    /// This one.
     Candidate(Candidate),
     /// The target has no address: it is looked up.
     Unresolved(usize),
-    /// Nobody is left.
     Nobody,
 }
 
@@ -56,11 +40,10 @@ pub(crate) enum Pick {
 #[derive(Debug)]
 pub(crate) struct Candidates {
     route: Arc<Route>,
-    /// What is wanted.
+    /// What is wanted, and by whom.
     subject: Subject,
-    /// Who wants it.
     trust: Trust,
-    /// Who comes first, where it is well.
+    /// Who comes first, while it is healthy.
     first: Option<EndpointId>,
     pool: Pool,
     generation: u64,
@@ -72,32 +55,16 @@ pub(crate) struct Candidates {
 struct Listed {
     at: Instant,
     snapshot: Arc<Snapshot>,
-    candidates: VecDeque<Candidate>,
+    candidates: Vec<Candidate>,
 }
 
 /// How long that moment is.
 const MOMENT: Duration = Duration::from_millis(5);
 
-/// No address is known: DNS has not answered yet, or has failed. So it is for a moment after the start and after a reload, when
-/// the snapshot does not show a new source yet; for an upstream, until it is first wanted.
-fn lacks_addresses(snapshot: &Snapshot, source: &SourceId) -> bool {
-    let state = snapshot.source(source);
-    state.is_none_or(|state| state.endpoints.is_empty())
-}
-
-/// Of those the ones that DNS has not answered for at all.
+/// Whether DNS has not answered for a source at all.
 fn awaits_dns(snapshot: &Snapshot, source: &SourceId) -> bool {
-    snapshot
-        .source(source)
-        .is_none_or(|state| state.endpoints.is_empty() && state.dns_error.is_none())
-}
-
-// === impl Candidate ===
-
-impl Candidate {
-    pub(crate) fn is_upstream(&self) -> bool {
-        matches!(self.endpoint.source, SourceId::Upstream(_))
-    }
+    let state = snapshot.source(source);
+    state.is_none_or(|state| state.endpoints.is_empty() && state.dns_error.is_none())
 }
 
 // === impl Candidates ===
@@ -110,7 +77,7 @@ impl Candidates {
             subject: Subject::new(route, image),
             trust,
             first: None,
-            pool: Pool::new(targets.collect(), route.key.clone()),
+            pool: Pool::new(targets.collect()),
             generation: 0,
             listed: None,
         }
@@ -119,20 +86,16 @@ impl Candidates {
     /// Puts one before everybody else.
     pub(crate) fn begin_with(&mut self, first: Option<&EndpointId>) {
         self.first = first.cloned();
-        self.listed = None;
     }
 
-    /// What is wanted.
     pub(crate) fn subject(&self) -> &Subject {
         &self.subject
     }
 
     /// Whether the direct upstream is among the sources.
     pub(crate) fn has_upstream(&self) -> bool {
-        self.route
-            .targets
-            .iter()
-            .any(|target| matches!(target.source, SourceId::Upstream(_)))
+        let mut targets = self.pool.targets.iter();
+        targets.any(|source| matches!(source, SourceId::Upstream(_)))
     }
 
     /// The newest snapshot's generation that was used.
@@ -168,10 +131,9 @@ impl Candidates {
 
     /// Whether anybody is left who is held back by what is known against it.
     pub(crate) fn are_held_back(&mut self, parts: &Context) -> bool {
-        let last = self.list(parts, Instant::now()).candidates.iter();
-        let last = last.filter(|candidate| candidate.is_last);
-        let sources: Vec<SourceId> = last.map(|last| last.endpoint.source.clone()).collect();
-        sources.iter().any(|source| !self.pool.has_said_no(source))
+        self.list(parts, Instant::now());
+        let mut listed = self.listed.iter().flat_map(|listed| &listed.candidates);
+        listed.any(|one| one.is_last() && !self.pool.has_said_no(&one.endpoint.source))
     }
 
     /// Whether anybody is left.
@@ -192,11 +154,7 @@ impl Candidates {
         target: usize,
     ) -> impl Future<Output = ()> + Send + 'static + use<N> {
         let (mut snapshots, network) = (parts.snapshots.clone(), network.clone());
-        let source = self
-            .route
-            .targets
-            .get(target)
-            .map(|target| target.source.clone());
+        let source = self.pool.targets.get(target).cloned();
         async move {
             let Some(source) = source else {
                 return;
@@ -227,7 +185,6 @@ impl Candidates {
         }
     }
 
-    /// Leaves one endpoint.
     pub(crate) fn exclude_endpoint(&mut self, endpoint: &EndpointId) {
         self.pool.exclude_endpoint(endpoint);
         if let Some(listed) = &mut self.listed {
@@ -238,11 +195,7 @@ impl Candidates {
     /// Leaves a whole source.
     pub(crate) fn exclude_target(&mut self, target: usize) {
         self.pool.exclude_target(target);
-        if let Some(listed) = &mut self.listed {
-            listed
-                .candidates
-                .retain(|candidate| candidate.target != target);
-        }
+        self.listed = None;
     }
 
     /// Waits a little while everybody is busy (design P12); then the busiest are asked after all.
@@ -251,11 +204,8 @@ impl Candidates {
         let until = deadline(now, BUSY_WAIT);
         while now < until {
             let listed = self.list(parts, now);
-            let busy = listed
-                .candidates
-                .front()
-                .is_some_and(|first| first.is_loaded);
-            if !busy {
+            let first = listed.candidates.first();
+            if first.is_none_or(|first| first.why != Why::Loaded) {
                 return;
             }
             let snapshot = listed.snapshot.clone();
@@ -277,7 +227,7 @@ impl Candidates {
             let snapshot = parts.snapshots.borrow().clone();
             Listed {
                 at: now,
-                candidates: self.candidates(parts, &snapshot, now),
+                candidates: self.selected(parts, &snapshot, now),
                 snapshot,
             }
         });
@@ -285,26 +235,22 @@ impl Candidates {
         self.listed.insert(listed)
     }
 
-    fn candidates(
-        &self,
-        parts: &Context,
-        snapshot: &Snapshot,
-        now: Instant,
-    ) -> VecDeque<Candidate> {
+    fn selected(&self, parts: &Context, snapshot: &Snapshot, now: Instant) -> Vec<Candidate> {
         let digest = self.subject.digest();
         let (sticky, learned_at) = parts.stickiness.recall(&self.route, digest, now);
-        let against = parts.reputation.against(&self.subject, self.trust, now);
-        self.pool.list(Known {
-            snapshot,
+        let mut held_back = parts.reputation.against(&self.subject, self.trust, now);
+        held_back.extend_from_slice(&self.pool.left);
+        let selection = Selection {
+            targets: &self.pool.targets,
+            key: &self.route.key,
+            sticky: sticky.as_ref(),
+            learned_at: learned_at.as_ref(),
+            first: self.first.as_ref(),
+            held_back: &held_back,
             limits: parts.limits,
             trust: self.trust,
-            sticky,
-            learned_at,
-            first: self.first.as_ref(),
-            held_back: against,
-            now,
-            random: parts.random(),
-        })
+        };
+        select(&selection, snapshot, now, parts.random())
     }
 }
 

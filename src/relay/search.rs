@@ -13,7 +13,7 @@ mod spec;
 pub(crate) use reports::{report, unread};
 pub(crate) use spec::FetchSpec;
 
-use super::candidates::{Candidate, Candidates, Pick};
+use super::candidates::{Candidates, Pick};
 use super::causes::{Tried, without_addresses};
 use super::network::{LiveNetwork, Network};
 use super::outcome::{AttemptLog, Ended, Found, NotFound, Rejection};
@@ -22,6 +22,7 @@ use super::timing::{AttemptId, End, Machine, Order, Role, Timing, Want};
 use crate::lifecycle::contained;
 use crate::relay::context::Context;
 use crate::route::Route;
+use crate::topology::select::Candidate;
 use crate::topology::{EndpointId, Failure, InFlight};
 use crate::upstream;
 use futures_util::FutureExt as _;

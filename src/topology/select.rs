@@ -13,7 +13,7 @@ pub use why::Why;
 
 use super::endpoint::{EndpointGauges, EndpointId};
 use super::snapshot::{EndpointState, EndpointStatus, Snapshot, SourceState};
-use super::source::SourceId;
+use super::source::{Source, SourceId};
 use crate::cache::Trust;
 use crate::config::Limits;
 use hash::{hash_of, mix, rendezvous};
@@ -45,11 +45,9 @@ pub struct Selection<'a> {
     pub sticky: Option<&'a EndpointId>,
     /// Where this digest was learned; it goes before `sticky`.
     pub learned_at: Option<&'a EndpointId>,
-    /// Tried already.
-    pub excluded: &'a [EndpointId],
     /// Who is asked before everybody else, whatever its source, while it is well.
     pub first: Option<&'a EndpointId>,
-    /// What is known against addresses and sources.
+    /// What is known against addresses and sources, and whom the request has left.
     pub held_back: &'a [HeldBack],
     /// From how many requests on an address is loaded, and full.
     pub limits: Limits,
@@ -63,7 +61,9 @@ pub struct Candidate {
     /// Who.
     pub endpoint: EndpointId,
     /// Of which source, as it was in the snapshot.
-    pub source: Arc<SourceState>,
+    pub source: Arc<Source>,
+    /// Its source's place among the request's targets.
+    pub target: usize,
     /// What the caller counts its request and its connect on.
     pub gauges: Arc<EndpointGauges>,
     /// Why it stands where it stands.
@@ -159,9 +159,6 @@ fn rank_all<'a>(
     let begins = all.len();
     all.reserve(source.endpoints.len());
     for state in &source.endpoints {
-        if request.excluded.contains(&state.id) {
-            continue;
-        }
         // Who is not asked is left out before anybody is judged by load: else those who are full would be left out for the sake
         // of some who cannot be asked.
         let Some(held) = Held::new(request.held_back, &state.id) else {
@@ -319,6 +316,28 @@ fn merge(all: &mut [Ranked<'_>], first: Option<&EndpointId>) {
     }
 }
 
+// === impl Candidate ===
+
+impl Candidate {
+    /// Whether it is the registry's own.
+    #[must_use]
+    pub fn is_upstream(&self) -> bool {
+        matches!(self.endpoint.source, SourceId::Upstream(_))
+    }
+
+    /// Whether its health and all that is known against it let it be asked in its turn.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.held_back.is_none() && !matches!(self.why, Why::Suspect | Why::FailOpen)
+    }
+
+    /// Whether it is asked when everybody else has failed: its tier said no, or something is known against it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.held_back == Some(Effect::Last)
+    }
+}
+
 // === impl Ranked ===
 
 impl Ranked<'_> {
@@ -360,7 +379,8 @@ impl Ranked<'_> {
         let probation = matches!(self.state.status, EndpointStatus::Probation { .. });
         Candidate {
             endpoint: self.state.id.clone(),
-            source: self.source.clone(),
+            source: self.source.source.clone(),
+            target: self.target,
             gauges: self.state.gauges.clone(),
             why: match self.rank {
                 Rank::Ejected => Why::FailOpen,

@@ -150,7 +150,6 @@ impl View {
             key: &format!("{}/{}", route.registry_label, route.repository),
             sticky: None,
             learned_at: None,
-            excluded: &[],
             first: None,
             held_back: &held_back,
             limits,

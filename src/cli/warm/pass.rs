@@ -150,7 +150,7 @@ impl Passes {
             let mut targets = route.targets.iter();
             let target = targets.find(|target| target.source == candidate.endpoint.source)?;
             Some(Through::Source {
-                source: candidate.source.source.clone(),
+                source: candidate.source.clone(),
                 endpoint: candidate.endpoint,
                 target: target.clone(),
                 client: self.client.clone(),

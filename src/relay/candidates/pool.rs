@@ -1,119 +1,47 @@
-//! The candidates of one search, apart from where the facts come from: who is listed, who is next, who has been left. Pure.
+//! Whom a search has left, and who of the others is next. Pure.
 
-use super::{Candidate, Pick, lacks_addresses};
-use crate::cache::Trust;
-use crate::config::Limits;
+use super::Pick;
 use crate::relay::rules::Scope;
 use crate::relay::timing::Want;
-use crate::topology::select::{Effect, HeldBack, Selection, Why, select};
+use crate::topology::select::{Candidate, Effect, HeldBack};
 use crate::topology::{EndpointId, Snapshot, SourceId};
-use std::collections::VecDeque;
-use std::sync::Arc;
-use tokio::time::Instant;
-
-/// What is known when candidates are listed.
-pub(super) struct Known<'a> {
-    pub(super) snapshot: &'a Snapshot,
-    pub(super) limits: Limits,
-    pub(super) trust: Trust,
-    /// Who answered for the repository.
-    pub(super) sticky: Option<EndpointId>,
-    /// Where the digest was learned.
-    pub(super) learned_at: Option<EndpointId>,
-    /// Who comes first, where it is well.
-    pub(super) first: Option<&'a EndpointId>,
-    /// What is known against addresses and sources.
-    pub(super) held_back: Vec<HeldBack>,
-    pub(super) now: Instant,
-    pub(super) random: u64,
-}
 
 /// The sources of a search, and whom of them it has left.
 #[derive(Debug)]
 pub(super) struct Pool {
-    targets: Vec<SourceId>,
-    /// Of the repository, for the rendezvous hash.
-    key: Arc<str>,
-    gone: Vec<EndpointId>,
-    gone_targets: Vec<usize>,
+    pub(super) targets: Vec<SourceId>,
+    /// Who is not asked any more, and sources of which an address said no: their others are asked last.
+    pub(super) left: Vec<HeldBack>,
     /// Targets of which an address said no for the first time.
     warned: Vec<usize>,
-    /// Those who said no: the others of their source are asked last.
-    said_no: Vec<HeldBack>,
+}
+
+/// No address is known: DNS has not answered yet, or has failed. So it is for a moment after the start and after a reload, when
+/// the snapshot does not show a new source yet; for an upstream, until it is first wanted.
+pub(super) fn lacks_addresses(snapshot: &Snapshot, source: &SourceId) -> bool {
+    let state = snapshot.source(source);
+    state.is_none_or(|state| state.endpoints.is_empty())
 }
 
 // === impl Pool ===
 
 impl Pool {
-    pub(super) fn new(targets: Vec<SourceId>, key: Arc<str>) -> Self {
+    pub(super) fn new(targets: Vec<SourceId>) -> Self {
         Self {
             targets,
-            key,
-            gone: Vec::new(),
-            gone_targets: Vec::new(),
+            left: Vec::new(),
             warned: Vec::new(),
-            said_no: Vec::new(),
         }
     }
 
-    /// Everybody who is left, in the order of asking.
-    pub(super) fn list(&self, known: Known<'_>) -> VecDeque<Candidate> {
-        let left: Vec<SourceId>;
-        let targets = if self.gone_targets.is_empty() {
-            &self.targets
-        } else {
-            let targets = self.targets.iter().enumerate();
-            let targets = targets.filter(|(index, _)| !self.gone_targets.contains(index));
-            left = targets.map(|(_, target)| target.clone()).collect();
-            &left
-        };
-        let target_of = |endpoint: &EndpointId| {
-            let mut targets = self.targets.iter();
-            targets.position(|target| *target == endpoint.source)
-        };
-        let mut held_back = known.held_back;
-        held_back.extend_from_slice(&self.said_no);
-        let selection = Selection {
-            targets,
-            key: &self.key,
-            sticky: known.sticky.as_ref(),
-            learned_at: known.learned_at.as_ref(),
-            excluded: &self.gone,
-            first: known.first,
-            held_back: &held_back,
-            limits: known.limits,
-            trust: known.trust,
-        };
-        let selected = select(&selection, known.snapshot, known.now, known.random);
-        let candidates = selected.into_iter().filter_map(|selected| {
-            let target = target_of(&selected.endpoint)?;
-            let is_well = matches!(selected.why, Why::Healthy | Why::Probation | Why::Loaded);
-            Some(Candidate {
-                endpoint: selected.endpoint,
-                source: selected.source.source.clone(),
-                gauges: selected.gauges,
-                target,
-                is_healthy: is_well && selected.held_back.is_none(),
-                is_loaded: selected.why == Why::Loaded,
-                is_last: selected.held_back == Some(Effect::Last),
-            })
-        });
-        candidates.collect()
-    }
-
-    /// The next of the wanted kind, out of what [`Pool::list`] gave. It is left at once.
-    pub(super) fn pick(
-        &mut self,
-        listed: &VecDeque<Candidate>,
-        snapshot: &Snapshot,
-        want: Want,
-    ) -> Pick {
-        let wanted = |candidate: &Candidate| match want {
+    /// The next of the wanted kind, out of those who are selected. It is left at once.
+    pub(super) fn pick(&mut self, selected: &[Candidate], snapshot: &Snapshot, want: Want) -> Pick {
+        let wanted = |candidate: &&Candidate| match want {
             Want::Next => true,
-            Want::Tier => !candidate.is_upstream() && candidate.is_healthy,
-            Want::Upstream => candidate.is_upstream() && !candidate.is_last,
+            Want::Tier => !candidate.is_upstream() && candidate.is_healthy(),
+            Want::Upstream => candidate.is_upstream() && !candidate.is_last(),
         };
-        let mut fitting = listed.iter().filter(|candidate| wanted(candidate));
+        let mut fitting = selected.iter().filter(wanted);
         let next = match want {
             // A tier of which two addresses were asked is slow as a whole, more likely than a third of its addresses is
             // quick.
@@ -122,23 +50,18 @@ impl Pool {
             }
             Want::Next | Want::Upstream => fitting.next(),
         };
-        let next = next.cloned();
-        // A source without an address stands behind those that are well, before those that are asked only
-        // because the rest failed.
+        // A source without an address stands behind those that are healthy, before those that are asked only because the rest
+        // failed.
         match (next, self.unresolved(snapshot, want)) {
-            (Some(next), Some(target)) if !next.is_healthy => {
-                self.gone_targets.push(target);
-                Pick::Unresolved(target)
-            }
-            (Some(next), _) => {
+            (Some(next), target) if next.is_healthy() || target.is_none() => {
                 self.exclude_endpoint(&next.endpoint);
-                Pick::Candidate(next)
+                Pick::Candidate(next.clone())
             }
-            (None, Some(target)) => {
-                self.gone_targets.push(target);
+            (_, Some(target)) => {
+                self.exclude_target(target);
                 Pick::Unresolved(target)
             }
-            (None, None) => Pick::Nobody,
+            (_, None) => Pick::Nobody,
         }
     }
 
@@ -149,24 +72,23 @@ impl Pool {
             Want::Tier => false,
             Want::Upstream => matches!(source, SourceId::Upstream(_)),
         };
-        let mut targets = self.targets.iter().enumerate();
-        let found = targets.find(|(index, target)| {
-            wanted(target)
-                && !self.gone_targets.contains(index)
-                && lacks_addresses(snapshot, target)
-        });
-        found.map(|(index, _)| index)
+        self.targets.iter().position(|target| {
+            let is_left = || self.left.contains(&HeldBack::source(target, Effect::Never));
+            wanted(target) && lacks_addresses(snapshot, target) && !is_left()
+        })
     }
 
     /// The target's lookup has ended: its addresses count.
     pub(super) fn is_resolved(&mut self, target: usize) {
-        self.gone_targets.retain(|gone| *gone != target);
+        let source = self.targets.get(target);
+        let left = source.map(|source| HeldBack::source(source, Effect::Never));
+        self.left.retain(|other| left.as_ref() != Some(other));
     }
 
     /// Leaves a candidate, as far as its answer says. True: the order of the others is another one now.
     pub(super) fn exclude(&mut self, candidate: &Candidate, scope: Scope) -> bool {
         self.exclude_endpoint(&candidate.endpoint);
-        let last = match scope {
+        let is_last = match scope {
             Scope::Address => false,
             Scope::AddressOnceThenTier => {
                 let was_warned = self.warned.contains(&candidate.target);
@@ -177,38 +99,37 @@ impl Pool {
         };
         // The source's other addresses are asked when everybody else has failed: they are separate caches, and one may have
         // what this one lacks.
-        let all = HeldBack {
-            source: candidate.endpoint.source.clone(),
-            address: None,
-            effect: Effect::Last,
-        };
-        let is_new = last && !self.has_said_no(&all.source);
+        let source = &candidate.endpoint.source;
+        let is_new = is_last && !self.has_said_no(source);
         if is_new {
-            self.said_no.push(all);
+            self.left.push(HeldBack::source(source, Effect::Last));
         }
         is_new
     }
 
     /// Whether an address of the source said no, so that the others are asked last.
     pub(super) fn has_said_no(&self, source: &SourceId) -> bool {
-        self.said_no.iter().any(|no| no.source == *source)
+        self.left.contains(&HeldBack::source(source, Effect::Last))
     }
 
-    /// Leaves one endpoint.
     pub(super) fn exclude_endpoint(&mut self, endpoint: &EndpointId) {
-        if !self.gone.contains(endpoint) {
-            self.gone.push(endpoint.clone());
+        let left = HeldBack::endpoint(endpoint, Effect::Never);
+        if !self.left.contains(&left) {
+            self.left.push(left);
         }
     }
 
-    /// Leaves a whole source.
     pub(super) fn exclude_target(&mut self, target: usize) {
-        self.gone_targets.push(target);
+        if let Some(source) = self.targets.get(target) {
+            self.left.push(HeldBack::source(source, Effect::Never));
+        }
     }
 
+    /// How many addresses of a source were asked.
     fn tried(&self, source: &SourceId) -> usize {
-        let gone = self.gone.iter().filter(|gone| gone.source == *source);
-        gone.count()
+        let left = self.left.iter();
+        left.filter(|left| left.source == *source && left.address.is_some())
+            .count()
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::FetchSpec;
 use crate::exchange::{Error, Place, SourceRequest, SourceResponse};
-use crate::relay::candidates::Candidate;
 use crate::relay::head::WORDS;
 use crate::relay::network::Network;
+use crate::topology::select::Candidate;
 use std::time::Duration;
 use tokio::time::timeout;
 

@@ -3,8 +3,8 @@
 
 use crate::cache::Trust;
 use crate::lifecycle;
-use crate::relay::candidates::Candidate;
 use crate::relay::context::Context;
+use crate::topology::select::Candidate;
 use crate::topology::{Failure, Outcome, OutcomeReport};
 use crate::upstream::Error;
 use futures_util::FutureExt as _;

@@ -2,11 +2,11 @@
 
 use crate::cache::Trust;
 use crate::exchange::{self, Place};
-use crate::relay::candidates::Candidate;
 use crate::relay::context::Context;
 use crate::relay::outcome::Rejection;
 use crate::relay::rules::{Authority, Cause, FinalAnswer, Scope, left_alone};
 use crate::telemetry::{EventName, StateChange};
+use crate::topology::select::Candidate;
 use crate::topology::{EndpointId, Failure, Outcome, OutcomeReport};
 use crate::upstream::Unread;
 use std::time::Duration;

@@ -18,6 +18,7 @@ use crate::relay::transfer::Window;
 use crate::relay::{Context, Relay};
 use crate::route::{RouteTable, Target};
 use crate::telemetry::{Captured, EventName, Journal, RequestOutcome};
+use crate::topology::select::Why;
 use crate::topology::{EndpointStatus, Snapshot, Source, SourceId, Sources};
 use bytes::{Buf as _, Bytes};
 use std::collections::VecDeque;
@@ -342,9 +343,8 @@ async fn connects_that_run_on_by_themselves_are_bounded() {
         source: source.source.clone(),
         gauges: source.endpoints[0].gauges.clone(),
         target: 0,
-        is_healthy: true,
-        is_loaded: false,
-        is_last: false,
+        why: Why::Healthy,
+        held_back: None,
     };
     let under_way = Arc::new(());
     let (stop, stopped) = watch::channel(false);

@@ -45,6 +45,26 @@ pub(super) enum Behind {
 // === impl HeldBack ===
 
 impl HeldBack {
+    /// One address.
+    #[must_use]
+    pub fn endpoint(endpoint: &EndpointId, effect: Effect) -> Self {
+        Self {
+            source: endpoint.source.clone(),
+            address: Some(endpoint.address),
+            effect,
+        }
+    }
+
+    /// All addresses of a source.
+    #[must_use]
+    pub fn source(source: &SourceId, effect: Effect) -> Self {
+        Self {
+            source: source.clone(),
+            address: None,
+            effect,
+        }
+    }
+
     /// Whether it is about this address.
     #[must_use]
     pub fn concerns(&self, endpoint: &EndpointId) -> bool {

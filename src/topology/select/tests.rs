@@ -192,7 +192,6 @@ fn slow_start_grows_the_share() {
                     key: "k",
                     sticky: Some(&sticky),
                     learned_at: None,
-                    excluded: &[],
                     first: None,
                     held_back: &[],
                     limits: LIMITS,
@@ -277,7 +276,7 @@ proptest! {
                 world.load(id, address, any.requests);
                 let name = endpoint(id, address);
                 if any.excluded {
-                    excluded.push(name);
+                    excluded.push(HeldBack::endpoint(&name, Effect::Never));
                 } else if any.requests >= LIMITS.per_address {
                     full.push(name);
                 } else {
@@ -293,9 +292,8 @@ proptest! {
             key: "docker.io/library/nginx",
             sticky: None,
             learned_at: None,
-            excluded: &excluded,
             first: None,
-            held_back: &[],
+            held_back: &excluded,
             limits: LIMITS,
             trust: Trust::Trusted,
         };

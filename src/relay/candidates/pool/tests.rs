@@ -3,4 +3,6 @@
 mod strand;
 
 use super::*;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;

@@ -29,7 +29,6 @@ fn what_is_known_against_addresses_orders_what_health_and_load_leave() {
             key: "k",
             sticky: None,
             learned_at: None,
-            excluded: &[],
             first,
             held_back: &held,
             limits: LIMITS,

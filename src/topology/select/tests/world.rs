@@ -2,7 +2,7 @@
 
 use crate::cache::Trust;
 use crate::config::{BaseUrl, Limits, Probe, ProbeKind, Tls};
-use crate::topology::select::{Candidate, Selection, Why, select};
+use crate::topology::select::{Candidate, Effect, HeldBack, Selection, Why, select};
 use crate::topology::{
     EndpointId, EndpointState, EndpointStatus, Failure, InFlight, PendingConnect, Snapshot, Source,
     SourceId, SourceKind, SourceState,
@@ -148,14 +148,16 @@ impl World {
         excluded: &[EndpointId],
     ) -> Vec<Candidate> {
         let targets = targets();
+        let excluded = excluded.iter();
+        let excluded = excluded.map(|endpoint| HeldBack::endpoint(endpoint, Effect::Never));
+        let excluded: Vec<_> = excluded.collect();
         let request = Selection {
             targets: &targets,
             key,
             sticky,
             learned_at,
-            excluded,
             first: None,
-            held_back: &[],
+            held_back: &excluded,
             limits: LIMITS,
             trust: Trust::Trusted,
         };

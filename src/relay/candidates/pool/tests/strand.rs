@@ -5,6 +5,7 @@ mod search;
 
 use super::*;
 use crate::cache::Trust;
+use crate::config::Limits;
 use crate::health::testing::Judge;
 use crate::relay::rules::Scope;
 use crate::relay::timing::{End, Step, Timing, Want};
@@ -102,12 +103,8 @@ impl Book {
     fn held_back(&self) -> Vec<HeldBack> {
         let of = |all: &HashSet<EndpointId>, effect| {
             let all = all.iter().cloned();
-            all.map(move |endpoint| HeldBack {
-                source: endpoint.source,
-                address: Some(endpoint.address),
-                effect,
-            })
-            .collect::<Vec<_>>()
+            all.map(move |endpoint| HeldBack::endpoint(&endpoint, effect))
+                .collect::<Vec<_>>()
         };
         [
             of(&self.quarantined, Effect::Never),

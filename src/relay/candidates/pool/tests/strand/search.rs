@@ -4,6 +4,7 @@ use super::*;
 use crate::cache::Trust;
 use crate::relay::timing::{AttemptId, Machine, Order, Role};
 use crate::topology::PendingConnect;
+use crate::topology::select::{Selection, select};
 use std::collections::BTreeMap;
 use std::collections::HashSet;
 
@@ -41,7 +42,7 @@ impl<'a> Search<'a> {
     ) -> Self {
         let targets = world.named.iter().map(|(source, _)| source.clone());
         Self {
-            pool: Pool::new(targets.collect(), "docker.io/library/app".into()),
+            pool: Pool::new(targets.collect()),
             machine: Machine::new(timing, true, world.now),
             world,
             manners,
@@ -96,22 +97,23 @@ impl<'a> Search<'a> {
         panic!("it does not end");
     }
 
-    fn list(&mut self) -> (Arc<Snapshot>, VecDeque<Candidate>) {
+    fn list(&mut self) -> (Arc<Snapshot>, Vec<Candidate>) {
         let snapshot = self.world.judge.snapshot();
         let random = self.world.dice.below(u64::MAX);
-        let book = &self.world.book;
-        let listed = self.pool.list(Known {
-            snapshot: &snapshot,
-            limits: LIMITS,
-            trust: Trust::Trusted,
-            sticky: Some(endpoint(&tier("replica"), 2)),
+        let mut held_back = self.world.book.held_back();
+        held_back.extend_from_slice(&self.pool.left);
+        let selection = Selection {
+            targets: &self.pool.targets,
+            key: "docker.io/library/app",
+            sticky: Some(&endpoint(&tier("replica"), 2)),
             learned_at: None,
             first: None,
-            held_back: book.held_back(),
-            now: self.world.now,
-            random,
-        });
-        (snapshot, listed)
+            held_back: &held_back,
+            limits: LIMITS,
+            trust: Trust::Trusted,
+        };
+        let selected = select(&selection, &snapshot, self.world.now, random);
+        (snapshot, selected)
     }
 
     fn more(&mut self) -> bool {
