@@ -124,7 +124,7 @@ pub async fn build(
     tasks.spawn("peer table", peers.clone().keep_tables());
     let (drain, draining) = Drain::new();
 
-    let sources = Arc::new(Sources::of(&config, 1));
+    let sources = Arc::new(Sources::from_config(&config, 1));
     let first_sources = sources.clone();
     let client = Client::new(config.timeouts);
     // Probes have connections of their own: one opened here is driven by this runtime and must not carry pulls.

@@ -64,6 +64,11 @@ pub(crate) fn blanked(text: &str) -> impl Iterator<Item = char> {
     text.chars().map(blank)
 }
 
+/// `1 attempt`, `2 attempts`: the number with the noun that fits it.
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -84,7 +84,7 @@ impl Relay {
     /// Takes a new configuration over; requests under way keep the old one. Timeouts and limits hold from the start
     /// of the process.
     pub fn update(&self, config: Arc<Config>) {
-        let routes = RouteTable::of(config.clone());
+        let routes = RouteTable::new(config.clone());
         let generation = self.0.rules.load().generation.saturating_add(1);
         self.0.rules.store(Arc::new(Rules {
             config,

@@ -95,7 +95,7 @@ impl Reasons {
 impl RouteTable {
     /// The routes of a configuration.
     #[must_use]
-    pub(crate) fn of(config: Arc<Config>) -> Self {
+    pub(crate) fn new(config: Arc<Config>) -> Self {
         Self {
             config,
             known: Arc::default(),

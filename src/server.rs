@@ -116,7 +116,7 @@ impl Endpoint {
             relay: self.relay.clone(),
             seen: self.seen.clone(),
             trust: place.trust(),
-            key: Key::of(self.settings.key.clone()),
+            key: Key::new(self.settings.key.clone()),
             metrics: self.settings.metrics.clone(),
         };
         let idle = self.settings.idle;
@@ -162,13 +162,7 @@ impl Service for Answering {
 
     async fn answer(&mut self, request: Request) -> Answer {
         let key = self.key.now();
-        request::answer(
-            (&self.relay, &self.seen),
-            request,
-            key.as_deref(),
-            self.trust,
-        )
-        .await
+        request::answer(&self.relay, &self.seen, request, key.as_deref(), self.trust).await
     }
 
     fn ends(&mut self, why: Ending) {
@@ -193,7 +187,7 @@ struct Key {
 }
 
 impl Key {
-    fn of(mut told: watch::Receiver<Option<Secret>>) -> Self {
+    fn new(mut told: watch::Receiver<Option<Secret>>) -> Self {
         let seen = told.borrow_and_update().clone().map(Arc::new);
         Self { told, seen }
     }

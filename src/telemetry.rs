@@ -17,7 +17,7 @@ mod writer;
 
 pub use init::{Destination, Error, Guard, init};
 pub use record::{AccessRecord, EventName, RequestOutcome, StateChange};
-pub use sentence::{human_bytes, human_duration};
+pub use sentence::{human_bytes, human_days, human_duration};
 pub use text::Text;
 
 use crate::budget::Budget;

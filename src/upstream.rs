@@ -108,7 +108,7 @@ impl Client {
             .all()
             .map(|source| {
                 let same = before.get(&source.id).filter(|old| old.is_of(source));
-                let known = same.cloned().unwrap_or_else(|| Known::of(source));
+                let known = same.cloned().unwrap_or_else(|| Known::new(source));
                 (source.id.clone(), known)
             })
             .collect();

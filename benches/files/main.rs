@@ -170,7 +170,7 @@ fn configuration(certs_d: &Path, registries: usize) -> (String, Vec<String>) {
 }
 
 fn snapshot(config: &Config, status: EndpointStatus) -> Arc<Snapshot> {
-    let sources = Sources::of(config, 1);
+    let sources = Sources::from_config(config, 1);
     let states = sources.tiers.iter().map(|source| {
         let endpoint = EndpointState {
             id: EndpointId {

@@ -123,7 +123,7 @@ fn show(page: Page, headers: &HeaderMap, view: &View) -> Response<Full<Bytes>> {
     match page {
         Page::Live => respond(StatusCode::OK, TEXT, "alive\n".to_owned()),
         Page::Ready => {
-            let status = Status::of(view, Instant::now());
+            let status = Status::new(view, Instant::now());
             let code = match status.verdict {
                 Verdict::Ready | Verdict::Degraded => StatusCode::OK,
                 Verdict::Down => StatusCode::SERVICE_UNAVAILABLE,
@@ -152,7 +152,7 @@ fn show(page: Page, headers: &HeaderMap, view: &View) -> Response<Full<Bytes>> {
             let text = view.metrics.render(&scrape, format);
             respond(StatusCode::OK, format.content_type(), text)
         }
-        Page::Status => match serde_json::to_string_pretty(&Status::of(view, Instant::now())) {
+        Page::Status => match serde_json::to_string_pretty(&Status::new(view, Instant::now())) {
             Ok(text) => respond(StatusCode::OK, "application/json", json(text) + "\n"),
             Err(error) => {
                 let text = format!("writing the status as JSON: {error}\n");
@@ -160,7 +160,7 @@ fn show(page: Page, headers: &HeaderMap, view: &View) -> Response<Full<Bytes>> {
             }
         },
         Page::Home => {
-            let text = page::html(&Status::of(view, Instant::now()));
+            let text = page::html(&Status::new(view, Instant::now()));
             respond(StatusCode::OK, "text/html; charset=utf-8", text)
         }
     }
@@ -189,7 +189,7 @@ fn respond(status: StatusCode, content_type: &'static str, text: String) -> Resp
 pub(super) fn gauges(view: &View, now: Instant) -> Vec<TierGauge> {
     let snapshot = view.snapshot.borrow().clone();
     let sources = snapshot.sources.iter();
-    let gauges = sources.map(|state| gauge(&state.source.id, SourceStatus::of(state, view, now)));
+    let gauges = sources.map(|state| gauge(&state.source.id, SourceStatus::new(state, view, now)));
     gauges.collect()
 }
 

@@ -140,13 +140,13 @@ pub struct TrafficStatus {
 impl Status {
     /// What the view shows at `now`.
     #[must_use]
-    pub fn of(view: &View, now: Instant) -> Self {
+    pub fn new(view: &View, now: Instant) -> Self {
         let snapshot = view.snapshot.borrow().clone();
         let not_ready = view.not_ready();
         let shown = |wanted: fn(&SourceState) -> bool| {
             let states = snapshot.sources.iter().filter(|state| wanted(state));
             states
-                .map(|state| SourceStatus::of(state, view, now))
+                .map(|state| SourceStatus::new(state, view, now))
                 .collect::<Vec<_>>()
         };
         let traffic = view.metrics.traffic();
@@ -161,14 +161,14 @@ impl Status {
             ready: not_ready.is_empty(),
             not_ready,
             generation: snapshot.generation,
-            config: ConfigStatus::of(&view.config.borrow()),
+            config: ConfigStatus::new(&view.config.borrow()),
             tiers: shown(|state| matches!(state.source.id, SourceId::Tier(_))),
             upstreams: shown(|state| {
                 let is_used = !state.endpoints.is_empty() || state.dns_error.is_some();
                 matches!(state.source.id, SourceId::Upstream(_)) && is_used
             }),
             reputation: ReputationStatus::all(&view.reputation, now),
-            changes: view.journal.recent().iter().map(Change::of).collect(),
+            changes: view.journal.recent().iter().map(Change::new).collect(),
             traffic: TrafficStatus {
                 requests: requests.map(|(word, n)| (word.to_owned(), n)).collect(),
                 relayed_bytes: traffic.relayed_bytes,
@@ -185,7 +185,7 @@ impl Status {
             node_troubles: troubles(&files),
             log_dropped: view.journal.dropped(),
             task_panics: lifecycle::panics(),
-            memory: MemoryStatus::of(view.budget.usage()),
+            memory: MemoryStatus::new(view.budget.usage()),
         };
         (status.verdict, status.reasons) = judge(&status);
         status
@@ -195,7 +195,7 @@ impl Status {
 // === impl ConfigStatus ===
 
 impl ConfigStatus {
-    fn of(state: &super::ConfigState) -> Self {
+    fn new(state: &super::ConfigState) -> Self {
         let file = state.file.as_ref();
         Self {
             generation: state.generation,
@@ -211,7 +211,7 @@ impl ConfigStatus {
 // === impl Change ===
 
 impl Change {
-    fn of(recent: &RecentChange) -> Self {
+    fn new(recent: &RecentChange) -> Self {
         let change = &recent.change;
         Self {
             at: recent.at.clone(),

@@ -247,7 +247,7 @@ fn a_file_that_is_left_alone_is_shown_with_the_reason() {
         ..NodeFilesStatus::default()
     };
     stage.view.node_files = watch::channel(Arc::new(files)).1;
-    let status = Status::of(&stage.view, Instant::now());
+    let status = Status::new(&stage.view, Instant::now());
     let shown = &status.node_troubles[0];
     assert_eq!(
         [&shown.path, &shown.kind, &shown.why],
@@ -266,7 +266,7 @@ async fn the_first_answer_comes_after_the_first_look() {
     let mut stage = stage();
     let (files, shown) = watch::channel(Arc::default());
     stage.view.node_files = shown;
-    let line = || Status::of(&stage.view, Instant::now()).node_files;
+    let line = || Status::new(&stage.view, Instant::now()).node_files;
     assert_eq!(line(), "not looked at yet");
     let start = Instant::now();
     let look = async {
@@ -301,7 +301,7 @@ async fn the_first_answer_comes_after_the_first_look() {
 #[tokio::test]
 async fn the_shape_of_the_status_is_kept() {
     let stage = stage();
-    let json = serde_json::to_value(Status::of(&stage.view, Instant::now())).unwrap();
+    let json = serde_json::to_value(Status::new(&stage.view, Instant::now())).unwrap();
     let keys = |value: &serde_json::Value| {
         let keys = value.as_object().unwrap().keys();
         keys.cloned().collect::<Vec<_>>().join(" ")
@@ -364,7 +364,7 @@ async fn a_scrape_shows_the_snapshot() {
     let gauges = gauges(&stage.view, Instant::now());
     assert_eq!(gauges[1].ready, None, "upstreams have no readiness");
     let now = std::time::SystemTime::now();
-    let mut tier = Status::of(&stage.view, Instant::now()).tiers.remove(0);
+    let mut tier = Status::new(&stage.view, Instant::now()).tiers.remove(0);
     tier.endpoints[0].expire(Some(now - Duration::from_secs(60)), now);
     let shown = gauge(&SourceId::Tier("replica".into()), tier);
     let (_, is_healthy) = &shown.endpoints[0];

@@ -61,7 +61,7 @@ enum Claim {
 
 impl Activity {
     /// Of its number, as `as u8` gives it.
-    pub(super) fn of(number: u8) -> Self {
+    pub(super) fn from_number(number: u8) -> Self {
         match number {
             0 => Self::Idle,
             1 => Self::Head,

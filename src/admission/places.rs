@@ -166,7 +166,7 @@ impl Holder {
         let since = Duration::from_millis(self.since.load(Ordering::Relaxed));
         Occupant {
             standing: self.standing,
-            activity: Activity::of(self.activity.load(Ordering::Relaxed)),
+            activity: Activity::from_number(self.activity.load(Ordering::Relaxed)),
             lasting: at.saturating_sub(since),
             age: at.saturating_sub(self.opened),
             moved: self.moved().within(at),

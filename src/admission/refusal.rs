@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 const AT_ONCE: usize = 256;
 
 /// How long one may take to read it.
-const FAREWELL: Duration = Duration::from_secs(1);
+const LINGERING_CLOSE: Duration = Duration::from_secs(1);
 
 /// Turns connections away.
 #[derive(Debug)]
@@ -40,6 +40,6 @@ impl Refusal {
             tokio::io::copy(&mut to, &mut tokio::io::sink()).await
         };
         // A client that does not even read this is gone.
-        let _ = tokio::time::timeout(FAREWELL, said).await;
+        let _ = tokio::time::timeout(LINGERING_CLOSE, said).await;
     }
 }

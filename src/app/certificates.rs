@@ -1,7 +1,7 @@
 //! Says when a tier's certificate runs out soon, as it was seen in the last handshake: two weeks before, once a day.
 
 use crate::doctor::CERTIFICATE_ENDS_SOON;
-use crate::telemetry::{EventName, Journal, StateChange};
+use crate::telemetry::{EventName, Journal, StateChange, human_days};
 use crate::topology::{SourceId, Sources};
 use crate::upstream::Client;
 use std::collections::HashMap;
@@ -10,8 +10,7 @@ use std::time::{Duration, SystemTime};
 /// How often certificates are looked at.
 pub(super) const LOOK: Duration = Duration::from_secs(10 * 60);
 
-const DAY_SECONDS: u64 = 24 * 60 * 60;
-const DAY: Duration = Duration::from_secs(DAY_SECONDS);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What was said of which source, and when.
 #[derive(Debug, Default)]
@@ -31,16 +30,19 @@ impl Certificates {
             if let Some(ends) = ends
                 && self.is_news(&source.id, ends, now)
             {
-                let left = ends.duration_since(now).unwrap_or_default().as_secs() / DAY_SECONDS;
+                let expires = match ends.duration_since(now) {
+                    Ok(left) => format!("expires in {}", human_days(left)),
+                    Err(over) => format!("expired {} ago", human_days(over.duration())),
+                };
                 journal.event(StateChange {
                     event: EventName::CertExpiring,
                     tier: Some(source.id.label().to_owned()),
                     endpoint: None,
-                    reason: format!("{left} days left"),
                     message: format!(
-                        "the certificate of {} ends in {left} days; renew it at the tier, nothing needs to be done here",
+                        "the certificate of {} {expires}; renew it at the tier, nothing needs to be done here",
                         source.url
                     ),
+                    reason: expires,
                 });
             }
         }

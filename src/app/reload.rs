@@ -5,6 +5,7 @@ use super::state::keep_accepted;
 use crate::admin::ConfigState;
 use crate::config::{Config, Dns, Loader, Problem, Secret, Timeouts};
 use crate::metrics::Metrics;
+use crate::printable::counted;
 use crate::projects::ProjectDiscovery;
 use crate::relay::Relay;
 use crate::telemetry::{EventName, Journal, StateChange, utc_now};
@@ -133,7 +134,7 @@ impl Reloader {
 
     async fn take_over(&mut self, config: &Arc<Config>, why: &str) {
         self.generation = self.generation.saturating_add(1);
-        let sources = Arc::new(Sources::of(config, self.generation));
+        let sources = Arc::new(Sources::from_config(config, self.generation));
         for client in &self.clients {
             client.update(&sources);
         }
@@ -200,8 +201,8 @@ impl Reloader {
             endpoint: None,
             reason: first_lines(problems),
             message: format!(
-                "the configuration has {} problem(s) and was refused; {what_now}. Mend it (harbor-pilot check) and reload",
-                problems.len()
+                "the configuration has {} and was refused; {what_now}. Fix it (harbor-pilot check) and reload",
+                counted(problems.len() as u64, "problem", "problems")
             ),
         });
     }

@@ -29,15 +29,15 @@ pub(super) enum Why {
 
 /// How the time of a drain is shared: when accepting ends, and when everything does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Course {
+struct DrainTimes {
     accepting: Duration,
     all: Duration,
 }
 
-// === impl Course ===
+// === impl DrainTimes ===
 
-impl Course {
-    fn of(drain: Duration) -> Self {
+impl DrainTimes {
+    fn new(drain: Duration) -> Self {
         let all = drain.max(LAST_ANSWERS);
         Self {
             accepting: all.saturating_sub(LAST_ANSWERS),
@@ -60,14 +60,14 @@ impl Running {
             reason: "stopping".to_owned(),
             message: format!("stopping: answers under way have {} s", limit.as_secs_f32()),
         });
-        let course = Course::of(limit);
+        let times = DrainTimes::new(limit);
         let began = Instant::now();
-        self.drain.begin(course.all);
+        self.drain.begin(times.all);
         let in_time = tokio::select! {
             // Cancel safe: it only waits.
             _ = self.drain.drained() => true,
             // Cancel safe: it only waits.
-            () = sleep_until(deadline(began, course.accepting)) => true,
+            () = sleep_until(deadline(began, times.accepting)) => true,
             // Cancel safe: a signal is taken or stays.
             _ = signals.next() => false,
         };
@@ -139,11 +139,11 @@ mod tests {
             (0, 0, 150),
         ];
         for (drain, accepting, all) in table {
-            let course = Course {
+            let times = DrainTimes {
                 accepting: ms(accepting),
                 all: ms(all),
             };
-            assert_eq!(Course::of(ms(drain)), course, "{drain} ms");
+            assert_eq!(DrainTimes::new(ms(drain)), times, "{drain} ms");
         }
     }
 }

@@ -191,7 +191,7 @@ async fn the_start_waits_for_dns_only_so_long() {
     let tiers = Config::from_toml(
         "[[tier]]\nname = \"replica\"\nurl = \"https://replicas.example.com\"\nproject = \"x-{registry_dashed}\"\n",
     );
-    let sources = Sources::of(&tiers.unwrap(), 1);
+    let sources = Sources::from_config(&tiers.unwrap(), 1);
     let (publish, snapshot) = watch::channel(Arc::<Snapshot>::default());
     let settles = |snapshot| async {
         let since = Instant::now();

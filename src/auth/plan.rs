@@ -61,7 +61,7 @@ impl TokenPlan {
     ///
     /// # Errors
     /// Says why the realm is not followed.
-    pub fn of(
+    pub fn new(
         source: &Arc<Source>,
         endpoint: &EndpointId,
         challenge: BearerChallenge<'_>,
@@ -95,7 +95,7 @@ impl TokenPlan {
     ///
     /// # Errors
     /// Says why the realm is not followed.
-    pub fn of_host(
+    pub fn for_host(
         (source, endpoint): (&Arc<Source>, &EndpointId),
         host: &BaseUrl,
         challenge: BearerChallenge<'_>,

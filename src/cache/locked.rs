@@ -21,12 +21,12 @@ impl<K: Hash + Eq + Clone, V> SharedTtlMap<K, V> {
     /// An empty map whose entries weigh what they take by themselves.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
-        Self::of(TtlMap::new(bounds))
+        Self::from_map(TtlMap::new(bounds))
     }
 
     /// That map.
     #[must_use]
-    pub fn of(map: TtlMap<K, V>) -> Self {
+    pub fn from_map(map: TtlMap<K, V>) -> Self {
         Self {
             holds_any: AtomicBool::new(!map.is_empty()),
             map: Mutex::new(map),

@@ -167,14 +167,14 @@ async fn route(
     probe: bool,
     progress: &mut Progress<'_>,
 ) -> Report {
-    let table = RouteTable::of(config.clone());
+    let table = RouteTable::new(config.clone());
     let routed = table.explain(Some(image.registry.as_str()), &image.name, &image.kind());
     let mut route = match routed {
         Ok(route) => route,
         Err(refusal) => return Report::refused(image, &refusal),
     };
     route.reasons.extend(found.reasons(&route));
-    let all = Sources::of(&config, 1);
+    let all = Sources::from_config(&config, 1);
     let sources = route
         .targets
         .iter()
@@ -183,11 +183,11 @@ async fn route(
     let only = Arc::new(lookup::only(&sources));
     let lookups = Lookups::start(only.clone(), config.dns.clone());
     let unknown = view::unknown_to(status, &sources);
-    let looked_up = lookups.of(&unknown).await;
+    let looked_up = lookups.addresses(&unknown).await;
     let now = Instant::now();
-    let view = View::of(&sources, status, &looked_up, now);
+    let view = View::new(&sources, status, &looked_up, now);
     let order = view.order(&route, &image.reference, config.limits, now);
-    let mut report = Report::of(image, &route, &sources, &view, &order, agent);
+    let mut report = Report::new(image, &route, &sources, &view, &order, agent);
     if probe {
         let limit = config.limits.manifest_bytes;
         let prober = Prober::new(config.timeouts, limit, &only, lookups.discovery.clone());

@@ -239,7 +239,7 @@ async fn warm(
     let mut jobs: Vec<(Image, Pass)> = Vec::new();
     let mut done: Vec<Row> = Vec::new();
     for image in work.images {
-        match passes.of(&image, &work.choice).await {
+        match passes.for_image(&image, &work.choice).await {
             Ok(passes) => jobs.extend(passes.into_iter().map(|pass| (image.clone(), pass))),
             Err(why) => {
                 let mut row = Row::new(&image.to_string(), "-");
@@ -268,9 +268,9 @@ async fn warm(
         let pulls = numbered.map(|(number, ((image, pass), row))| {
             let (shared, progress) = (&shared, &progress);
             async move {
-                let bar = progress.bar(&of(row));
+                let bar = progress.bar(&copied(row));
                 pull(shared, pass, image, &bar, row).await;
-                bar.end(&of(row));
+                bar.end(&copied(row));
                 number
             }
         });
@@ -282,7 +282,7 @@ async fn warm(
                 ended = pulls.next() => {
                     let Some(number) = ended else { break };
                     if !is_terminal && !is_quiet && let Some(row) = rows.get(number) {
-                        writeln!(stderr, "{}", of(row).line())?;
+                        writeln!(stderr, "{}", copied(row).line())?;
                     }
                 }
                 _ = interrupts.recv() => {
@@ -309,7 +309,7 @@ async fn warm(
     Ok(Report::new(done, interrupted))
 }
 
-fn of(row: &Mutex<Row>) -> Row {
+fn copied(row: &Mutex<Row>) -> Row {
     row.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 

@@ -101,7 +101,7 @@ fn read_registry(
     direct: &Direct,
     cx: &mut Reading<'_>,
 ) -> Option<Registry> {
-    let mut section = Section::of(node, path, "[[registry]]", cx);
+    let mut section = Section::new(node, path, "[[registry]]", cx);
     let name: Option<RegistryName> = section.optional(cx, "name");
     if !section.has("name") {
         let instead = "write name = \"reg.example.com\", the registry's part of the image names";

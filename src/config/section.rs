@@ -78,7 +78,7 @@ impl<'e> Reading<'e> {
 
 impl<'t> Section<'t> {
     /// The table behind a node.
-    pub(super) fn of(node: &'t Node, path: String, header: &str, cx: &mut Reading<'_>) -> Self {
+    pub(super) fn new(node: &'t Node, path: String, header: &str, cx: &mut Reading<'_>) -> Self {
         let table = match &node.value {
             Value::Table(table) => Some(table),
             other => {
@@ -143,7 +143,7 @@ impl<'t> Section<'t> {
         };
         let path = self.path_of(key);
         match self.node(key) {
-            Some(node) => Self::of(node, path, &header, cx),
+            Some(node) => Self::new(node, path, &header, cx),
             None => Self::absent(path, &header),
         }
     }

@@ -45,7 +45,7 @@ fn read_tier(
     registries: &Registries,
     cx: &mut Reading<'_>,
 ) -> Option<(Option<u32>, Tier)> {
-    let mut section = Section::of(node, path, "[[tier]]", cx);
+    let mut section = Section::new(node, path, "[[tier]]", cx);
     let name = read_name(&mut section, cx);
     section.read::<bool>(cx, "enabled");
     let priority = section.optional(cx, "priority");

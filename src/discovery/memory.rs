@@ -34,7 +34,7 @@ pub(super) struct Remembered {
 
 impl Memory {
     /// The addresses of a tier, if it still has that host.
-    pub(super) fn of(&self, tier: &str, host: &str) -> Vec<IpAddr> {
+    pub(super) fn addresses(&self, tier: &str, host: &str) -> Vec<IpAddr> {
         match self.tiers.get(tier) {
             Some(remembered) if remembered.host == host => remembered.addresses.clone(),
             _ => Vec::new(),

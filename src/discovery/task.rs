@@ -190,7 +190,7 @@ impl<R: Resolve> Task<R> {
             let kept = old.remove(&source.id).filter(|known| known.fits(source));
             let known = kept.unwrap_or_else(|| {
                 let remembered = match &source.id {
-                    SourceId::Tier(name) => self.memory.of(name, &source.dialled().host),
+                    SourceId::Tier(name) => self.memory.addresses(name, &source.dialled().host),
                     SourceId::Upstream(_) => Vec::new(),
                 };
                 Known::new(source, remembered, now)

@@ -5,11 +5,11 @@ use super::report::{Check, Severity};
 use super::sources::{EndpointFacts, SourceFacts};
 use crate::health::Verdict;
 use crate::printable::blanked;
-use crate::telemetry::human_duration;
+use crate::telemetry::human_days;
 use crate::upstream::{Certificate, CertificateFault};
 use std::time::{Duration, SystemTime};
 
-/// A certificate that ends within this is said; of one with a shorter life, the last third.
+/// A certificate that expires within this is said; of one with a shorter life, the last third.
 pub(crate) const CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(14 * 86_400);
 
 /// By how much a clock may be measured wrong: a `Date` has whole seconds, and the answer took its time.
@@ -171,14 +171,14 @@ fn judge_certificate(
             severity,
             Code::TlsExpired,
             at,
-            format!("its certificate {}", ago(*ends, now, "ended")),
+            format!("its certificate expired {} ago", span(*ends, now)),
             "renew the certificate on that server; if others find it good, this node's clock is wrong",
         ),
         Some(CertificateFault::NotYetValid) => check.find(
             severity,
             Code::TlsNotYetValid,
             at,
-            format!("its certificate begins {} from now", span(begins.duration_since(now).ok())),
+            format!("its certificate becomes valid in {}", span(now, *begins)),
             "see this node's clock first (timedatectl), then the certificate",
         ),
         Some(CertificateFault::WrongName) => {
@@ -208,7 +208,7 @@ fn judge_certificate(
         None if is_expiring(*begins, *ends, now) => check.warn(
             Code::TlsExpiring,
             at,
-            format!("its certificate ends in {}", span(ends.duration_since(now).ok())),
+            format!("its certificate expires in {}", span(now, *ends)),
             "renew it on that server in time",
         ),
         None => {}
@@ -241,17 +241,9 @@ fn is_expiring(begins: SystemTime, ends: SystemTime, now: SystemTime) -> bool {
     left < CERTIFICATE_ENDS_SOON && left < life.div_f64(3.0)
 }
 
-fn ago(then: SystemTime, now: SystemTime, what: &str) -> String {
-    format!("{what} {} ago", span(now.duration_since(then).ok()))
-}
-
-fn span(span: Option<Duration>) -> String {
-    let span = span.unwrap_or_default();
-    match span.as_secs() / 86_400 {
-        0 => human_duration(Duration::from_secs(span.as_secs())),
-        1 => "1 day".to_owned(),
-        days => format!("{days} days"),
-    }
+/// From one time to another.
+fn span(from: SystemTime, to: SystemTime) -> String {
+    human_days(to.duration_since(from).unwrap_or_default())
 }
 
 fn joined_or_none(names: &[String]) -> String {

@@ -100,7 +100,7 @@ impl SourceFacts {
 
 /// Looks at every source, all at once.
 pub(super) async fn look(config: &Arc<Config>) -> Vec<SourceFacts> {
-    let sources = Sources::of(config, 1);
+    let sources = Sources::from_config(config, 1);
     let client = Client::new(config.timeouts);
     // As the agent itself would say.
     let server = &config.server;
@@ -130,9 +130,9 @@ struct Looker {
 
 impl Looker {
     fn new(config: &Arc<Config>, client: Client) -> Self {
-        let resolver = Arc::new(Names::of(&config.dns));
+        let resolver = Arc::new(Names::from_config(&config.dns));
         let system = (!config.dns.nameservers.is_empty()).then(|| {
-            Names::of(&config::Dns {
+            Names::from_config(&config::Dns {
                 nameservers: Vec::new(),
                 ..config.dns.clone()
             })
@@ -144,7 +144,7 @@ impl Looker {
                 Arc::default(),
                 &Budget::unlimited(),
             ),
-            routes: RouteTable::of(config.clone()),
+            routes: RouteTable::new(config.clone()),
             config: config.clone(),
             client,
             resolver,
@@ -327,7 +327,7 @@ struct Names(SystemResolver);
 // === impl Names ===
 
 impl Names {
-    fn of(dns: &config::Dns) -> Self {
+    fn from_config(dns: &config::Dns) -> Self {
         // Nothing changes while doctor runs.
         let (_, dns) = watch::channel(dns.clone());
         Self(SystemResolver::new(dns))

@@ -168,10 +168,10 @@ impl<'a> Run<'a> {
                     trust: self.ask.trust,
                 };
                 let plan = match hop {
-                    Hop::Endpoint => TokenPlan::of(self.source, self.endpoint, challenge, wanted),
+                    Hop::Endpoint => TokenPlan::new(self.source, self.endpoint, challenge, wanted),
                     Hop::Named(host) => {
                         let at = (self.source, self.endpoint);
-                        TokenPlan::of_host(at, host, challenge, wanted)
+                        TokenPlan::for_host(at, host, challenge, wanted)
                     }
                 };
                 let plan = plan.map_err(|why| self.tokenless(hop, Failure::Token, why))?;

@@ -57,7 +57,7 @@ impl Refusals {
     }
 
     /// How a source that refuses everything says so.
-    pub(super) fn of(&self, source: &SourceId) -> Option<Arc<str>> {
+    pub(super) fn reason(&self, source: &SourceId) -> Option<Arc<str>> {
         let denials = self.0.get(source)?;
         denials.refuses().then(|| denials.detail.clone())
     }
@@ -125,16 +125,16 @@ mod tests {
         assert!(!refusals.let_in(&source) && !is_marked());
         let denied = [(); 4].map(|()| refusals.denied(&source, "401", now));
         assert_eq!(denied, [false, false, true, false]);
-        let said = refusals.of(&source).unwrap();
+        let said = refusals.reason(&source).unwrap();
         assert_eq!(&*said, "it refused the last 3 requests: 401");
         assert_eq!(refusals.wakes(), Some(now + HELD));
         assert!(refusals.let_in(&source), "it shows");
-        assert_eq!((refusals.of(&source), refusals.wakes()), (None, None));
+        assert_eq!((refusals.reason(&source), refusals.wakes()), (None, None));
         for _ in 0..3 {
             refusals.denied(&source, "401", now);
         }
         assert!(refusals.lapsed(now + HELD / 2).is_empty());
         assert_eq!(refusals.lapsed(now + HELD), std::slice::from_ref(&source));
-        assert_eq!(refusals.of(&source), None);
+        assert_eq!(refusals.reason(&source), None);
     }
 }

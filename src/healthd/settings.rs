@@ -129,7 +129,7 @@ fn harbor(written: &Written) -> Result<Arc<Source>, Vec<String>> {
         });
         texts.collect::<Vec<String>>()
     })?;
-    let sources = Sources::of(&config, 1);
+    let sources = Sources::from_config(&config, 1);
     let tier = sources.tiers.first().cloned();
     tier.ok_or_else(|| vec!["--harbor is no URL".to_owned()])
 }

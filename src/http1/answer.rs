@@ -70,7 +70,7 @@ fn parse(buffer: &[u8], limit: usize) -> Result<Option<Parsed>, Wrong> {
     let Some(length) = length_of(parsed, buffer, limit)? else {
         return Ok(None);
     };
-    let fields = Fields::of(buffer, length, answer.headers);
+    let fields = Fields::from_parsed(buffer, length, answer.headers);
     let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());
     Ok(Some(Parsed {
         status: status.ok_or(Wrong::Syntax("a status that is none"))?,

@@ -29,7 +29,11 @@ struct Place {
 
 impl Fields {
     /// A copy of the first bytes of a buffer, and the fields that were parsed from them.
-    pub(super) fn of(buffer: &[u8], length: usize, parsed: &[httparse::Header<'_>]) -> Self {
+    pub(super) fn from_parsed(
+        buffer: &[u8],
+        length: usize,
+        parsed: &[httparse::Header<'_>],
+    ) -> Self {
         let head = buffer.get(..length).unwrap_or_default();
         let place = |part: &[u8]| {
             let begins = (part.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
@@ -159,7 +163,7 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Fields {
         else {
             panic!("{head:?} is no head");
         };
-        Self::of(head.as_bytes(), length, parsed)
+        Self::from_parsed(head.as_bytes(), length, parsed)
     }
 }
 

@@ -54,7 +54,7 @@ pub fn request_head(buffer: &mut BytesMut, limit: usize) -> Result<Option<Reques
             Some(1) => Version::HTTP_11,
             _ => Version::HTTP_10,
         },
-        fields: Fields::of(buffer, length, parsed.headers),
+        fields: Fields::from_parsed(buffer, length, parsed.headers),
     };
     if request.target.contains('#') {
         return Err(Wrong::Syntax("a target with a fragment"));

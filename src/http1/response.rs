@@ -5,7 +5,7 @@ use http::{StatusCode, Version};
 use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The end of the year 9999, in seconds since 1970: later dates cannot be spelled.
+/// The end of the year 9999, in seconds since 1970: later dates cannot be written.
 const LAST_SECOND: u64 = 253_402_300_799;
 
 /// Room for the fields of most responses.
@@ -41,7 +41,7 @@ pub enum End {
     Close,
 }
 
-/// A `Date`, spelled once a second.
+/// A `Date`, formatted once a second.
 #[derive(Debug, Default)]
 pub struct Date {
     second: u64,

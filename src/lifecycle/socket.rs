@@ -1,4 +1,4 @@
-//! A TCP connection that can go over to another thread: whoever waits for it there is woken there, and nobody else.
+//! A TCP connection that can move to another thread: whoever waits for it there is woken there, and nobody else.
 
 use super::thread_number;
 use std::io;

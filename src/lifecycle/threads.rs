@@ -81,7 +81,7 @@ impl DataPlane {
             thread::Builder::new().name("data".to_owned()).spawn(turn)?;
         }
         Ok(Self {
-            threads: Threads::of(all),
+            threads: Threads::new(all),
             _stop: stopped.drop_guard(),
         })
     }
@@ -96,7 +96,7 @@ impl DataPlane {
 // === impl Threads ===
 
 impl Threads {
-    fn of(all: Vec<Thread>) -> Self {
+    fn new(all: Vec<Thread>) -> Self {
         Self(Arc::new(Workers {
             all: all.into(),
             turn: AtomicUsize::new(0),
@@ -106,7 +106,7 @@ impl Threads {
     /// The current runtime alone: for tests and for commands.
     #[must_use]
     pub fn current() -> Self {
-        Self::of(vec![Thread(Handle::current())])
+        Self::new(vec![Thread(Handle::current())])
     }
 
     /// Each of them; the first accepts connections.

@@ -8,7 +8,7 @@ use super::ask::Error;
 use super::listing::Robot;
 use super::spread::endpoints_of;
 use crate::lifecycle::{Random, contained, deadline};
-use crate::telemetry::{EventName, Journal, StateChange, human_duration};
+use crate::telemetry::{EventName, Journal, StateChange, human_days};
 use crate::topology::{EndpointId, Snapshot, Source, SourceId, SourceKind};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -192,16 +192,8 @@ impl RobotAccount {
         let expires_at = self.expires_at?;
         match expires_at.duration_since(now) {
             Ok(left) if left > SOON => None,
-            Ok(left) => Some(format!("expires in {}", whole(left))),
-            Err(over) => Some(format!("expired {} ago", whole(over.duration()))),
+            Ok(left) => Some(format!("expires in {}", human_days(left))),
+            Err(over) => Some(format!("expired {} ago", human_days(over.duration()))),
         }
-    }
-}
-
-fn whole(duration: Duration) -> String {
-    match duration.as_secs() / DAY_SECONDS {
-        0 => human_duration(Duration::from_secs(duration.as_secs())),
-        1 => "1 day".to_owned(),
-        days => format!("{days} days"),
     }
 }

@@ -96,7 +96,7 @@ impl Context {
         let (timeouts, limits) = (config.timeouts, config.limits);
         Self {
             rules: ArcSwap::from_pointee(Rules {
-                routes: RouteTable::of(config.clone()),
+                routes: RouteTable::new(config.clone()),
                 config,
                 generation: 0,
             }),

@@ -159,7 +159,7 @@ impl Memories {
         };
         Self {
             // Of at most 4 MiB each, in practice of a few KiB.
-            manifests: SharedTtlMap::of(TtlMap::weighed(recent, |_, kept| kept.body.len())),
+            manifests: SharedTtlMap::from_map(TtlMap::weighed(recent, |_, kept| kept.body.len())),
             headed: SharedTtlMap::new(Bounds::entries(seconds(30), 1024)),
             passed: SharedTtlMap::new(Bounds::entries(Duration::MAX, 4096)),
             tags: TagAnswers::new(),

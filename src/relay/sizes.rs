@@ -76,7 +76,7 @@ impl KnownSizes {
             ..Bounds::entries(Duration::MAX, SIZES)
         };
         let known = Self {
-            sizes: SharedTtlMap::of(TtlMap::weighed(bounds, weigh)),
+            sizes: SharedTtlMap::from_map(TtlMap::weighed(bounds, weigh)),
             meter: Meter::new(budget, Kind::Sizes),
             changed: AtomicBool::new(false),
         };

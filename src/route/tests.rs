@@ -73,7 +73,7 @@ const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49
 
 fn table(text: &str) -> RouteTable {
     let config = Config::from_toml(text).unwrap_or_else(|problems| panic!("{problems:#?}"));
-    RouteTable::of(Arc::new(config))
+    RouteTable::new(Arc::new(config))
 }
 
 fn ask(table: &RouteTable, ns: Option<&str>, name: &str, kind: &str) -> Result<Arc<Route>, String> {

@@ -106,7 +106,7 @@ impl<S: Service + Send> Serving<S> {
                 written: 0,
                 date: Date::default(),
             },
-            ends: Ends::of(idle, drain),
+            ends: Ends::new(idle, drain),
             service,
             has_asked: false,
         }

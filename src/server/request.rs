@@ -27,68 +27,52 @@ struct Refused {
     message: String,
 }
 
+/// What a request's target asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Wish {
-    Ping,
-    Resource {
-        path: ResourcePath,
-        ns: Option<String>,
-        query: Option<String>,
-    },
+struct Target {
+    path: ResourcePath,
+    ns: Option<String>,
+    query: Option<String>,
 }
 
 pub(super) async fn answer(
-    (relay, seen): (&Relay, &Seen),
+    relay: &Relay,
+    seen: &Seen,
     request: Request,
     key: Option<&Secret>,
     trust: Trust,
 ) -> Answer {
     let head = request.method == Method::HEAD;
-    let wish = match wish(&request, key) {
-        Ok(wish) => wish,
+    let Target { path, ns, query } = match read_target(&request, key) {
+        Ok(target) => target,
         Err(refused) => return refuse(relay, &request, &refused),
     };
-    match wish {
-        Wish::Ping => {
-            tracing::debug!("registry ping");
-            pong(relay, head)
-        }
-        Wish::Resource {
-            path: ResourcePath::Ping,
-            ..
-        } => pong(relay, head),
-        Wish::Resource {
-            path: ResourcePath::Resource { name, kind },
-            ..
-        } if doctor_image::is_meant(&name) => {
-            tracing::debug!("doctor's test image");
-            doctor_image::answer(&kind, head, seen, &relay.request_id())
-        }
-        Wish::Resource {
-            path: ResourcePath::Resource { name, kind },
-            ns,
-            query,
-        } => {
-            let list = matches!(kind, ResourceKind::Tags | ResourceKind::Referrers(_));
-            let pull = PullRequest {
-                head,
-                ns,
-                name,
-                kind,
-                accept: accept(&request.fields),
-                ranges: ranges(&request.fields).filter(|_| !head),
-                shows_denials: shows_denials(&request.fields),
-                query: query.filter(|_| list),
-                trust,
-            };
-            drop(request);
-            relay.pull(pull).await
-        }
+    let ResourcePath::Resource { name, kind } = path else {
+        tracing::debug!("registry ping");
+        return pong(relay, head);
+    };
+    if doctor_image::is_meant(&name) {
+        tracing::debug!("doctor's test image");
+        return doctor_image::answer(&kind, head, seen, &relay.request_id());
     }
+    let list = matches!(kind, ResourceKind::Tags | ResourceKind::Referrers(_));
+    let pull = PullRequest {
+        head,
+        ns,
+        name,
+        kind,
+        accept: accept(&request.fields),
+        ranges: ranges(&request.fields).filter(|_| !head),
+        shows_denials: shows_denials(&request.fields),
+        query: query.filter(|_| list),
+        trust,
+    };
+    drop(request);
+    relay.pull(pull).await
 }
 
 /// Reads a request's head. Everything that is not a pull of this API ends here.
-fn wish(request: &Request, key: Option<&Secret>) -> Result<Wish, Refused> {
+fn read_target(request: &Request, key: Option<&Secret>) -> Result<Target, Refused> {
     let not_found = |message: &str| Refused {
         status: StatusCode::NOT_FOUND,
         code: ErrorCode::Unsupported,
@@ -133,12 +117,15 @@ fn wish(request: &Request, key: Option<&Secret>) -> Result<Wish, Refused> {
         },
         message: error.to_string(),
     })?;
-    if path == ResourcePath::Ping {
-        return Ok(Wish::Ping);
-    }
+    // A ping's query says nothing.
+    let query = if path == ResourcePath::Ping {
+        ""
+    } else {
+        query
+    };
     let (ns, query) = split_query(query)
         .ok_or_else(|| not_found("the query holds more than one ns, or one that cannot be read"))?;
-    Ok(Wish::Resource { path, ns, query })
+    Ok(Target { path, ns, query })
 }
 
 /// Takes `ns` out of a query, decoded; of the rest only what the specification knows stays.
@@ -310,7 +297,7 @@ mod tests {
         ];
         for (method, target, status) in table {
             let request = request(method, target, &[("Host", "x")]);
-            let got = wish(&request, None)
+            let got = read_target(&request, None)
                 .err()
                 .map(|refused| refused.status.as_u16());
             assert_eq!(got, status, "{method} {target}");
@@ -324,9 +311,12 @@ mod tests {
             let key_field = value.map(|value| ("X-Harbor-Pilot-Key", value));
             let fields: Vec<_> = key_field.into_iter().chain([("host", "x")]).collect();
             let request = request("GET", "/v2/", &fields);
-            wish(&request, Some(&key)).map_err(|refused| refused.status.as_u16())
+            let target = read_target(&request, Some(&key));
+            target
+                .map(|_| 200)
+                .map_err(|refused| refused.status.as_u16())
         };
-        assert_eq!(ask(Some("open sesame")), Ok(Wish::Ping));
+        assert_eq!(ask(Some("open sesame")), Ok(200));
         for wrong in ["open sesam", "open sesamE", "Open sesame", ""] {
             assert_eq!(ask(Some(wrong)), Err(404), "{wrong}");
         }
@@ -336,8 +326,8 @@ mod tests {
     #[test]
     fn one_host_header_is_wanted() {
         let none = request("GET", "/v2/", &[]);
-        assert_eq!(wish(&none, None).unwrap_err().status, 400);
+        assert_eq!(read_target(&none, None).unwrap_err().status, 400);
         let two = request("GET", "/v2/", &[("Host", "a"), ("Host", "b")]);
-        assert_eq!(wish(&two, None).unwrap_err().status, 400);
+        assert_eq!(read_target(&two, None).unwrap_err().status, 400);
     }
 }

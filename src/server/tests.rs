@@ -28,7 +28,7 @@ struct Stage {
 async fn stage(idle: Duration) -> Stage {
     let config = Arc::new(Config::built_in());
     let (tasks, metrics, journal) = (Tasks::default(), Arc::default(), Journal::discarding());
-    let (sources_in, sources) = watch::channel(Arc::new(Sources::of(&config, 1)));
+    let (sources_in, sources) = watch::channel(Arc::new(Sources::from_config(&config, 1)));
     let (dns_in, dns) = watch::channel(config.dns.clone());
     let client = Client::new(config.timeouts);
     let home = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! `MESSAGE`: what a record says to people, in one sentence on one line.
 
 use super::record::{AccessRecord, RequestOutcome};
-use crate::printable::printable;
+use crate::printable::{counted, printable};
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -25,6 +25,15 @@ pub fn human_bytes(bytes: u64) -> String {
 #[must_use]
 pub fn human_duration(duration: Duration) -> String {
     Span(duration).to_string()
+}
+
+/// A duration for people, in whole days where it has any: `12 days`, `1 day`, `3 h 20 min`, `25 s`.
+#[must_use]
+pub fn human_days(duration: Duration) -> String {
+    match duration.as_secs() / 86_400 {
+        0 => human_duration(Duration::from_secs(duration.as_secs())),
+        days => counted(days, "day", "days"),
+    }
 }
 
 struct Bytes(u64);
@@ -76,17 +85,20 @@ fn image(f: &mut impl Write, record: &AccessRecord) -> fmt::Result {
 }
 
 fn outcome(f: &mut impl Write, record: &AccessRecord) -> fmt::Result {
-    let attempts = record.attempts;
+    let attempts = || counted(record.attempts.into(), "attempt", "attempts");
     match record.outcome {
         RequestOutcome::Served => f.write_str("served")?,
         RequestOutcome::Direct => f.write_str("served directly")?,
-        RequestOutcome::Failover => write!(f, "after failover ({attempts} attempts) served")?,
-        RequestOutcome::Resumed => write!(f, "resumed {} times, served", record.resumes)?,
+        RequestOutcome::Failover => write!(f, "after failover ({}) served", attempts())?,
+        RequestOutcome::Resumed => {
+            let times = counted(record.resumes.into(), "time", "times");
+            write!(f, "resumed {times}, served")?;
+        }
         RequestOutcome::Stale => return f.write_str("stale, served from disk"),
         RequestOutcome::NotFound => f.write_str("not found")?,
         RequestOutcome::ClientClosed => f.write_str("client closed early, served")?,
         RequestOutcome::Refused => return f.write_str("refused"),
-        RequestOutcome::Failed => return write!(f, "failed after {attempts} attempts"),
+        RequestOutcome::Failed => return write!(f, "failed after {}", attempts()),
     }
     if !record.tier.is_empty() {
         f.write_str(" by ")?;

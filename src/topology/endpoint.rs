@@ -144,7 +144,7 @@ impl EndpointGauges {
     /// Requests now at this endpoint.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        let (trusted, untrusted) = (self.of(Trust::Trusted), self.of(Trust::Untrusted));
+        let (trusted, untrusted) = (self.count(Trust::Trusted), self.count(Trust::Untrusted));
         let sum = trusted.load(Ordering::Relaxed);
         sum.saturating_add(untrusted.load(Ordering::Relaxed))
     }
@@ -154,12 +154,12 @@ impl EndpointGauges {
     #[must_use]
     pub fn load_for(&self, trust: Trust) -> u32 {
         match trust {
-            Trust::Trusted => self.of(trust).load(Ordering::Relaxed),
+            Trust::Trusted => self.count(trust).load(Ordering::Relaxed),
             Trust::Untrusted => self.in_flight(),
         }
     }
 
-    fn of(&self, trust: Trust) -> &AtomicU32 {
+    fn count(&self, trust: Trust) -> &AtomicU32 {
         match trust {
             Trust::Trusted => &self.trusted,
             Trust::Untrusted => &self.untrusted,
@@ -192,14 +192,18 @@ impl InFlight {
     /// Does not count until [`InFlight::resume`]: the endpoint has no work with it.
     pub fn pause(&mut self) {
         if std::mem::replace(&mut self.counts, false) {
-            self.gauges.of(self.trust).fetch_sub(1, Ordering::Relaxed);
+            self.gauges
+                .count(self.trust)
+                .fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// Counts again.
     pub fn resume(&mut self) {
         if !std::mem::replace(&mut self.counts, true) {
-            self.gauges.of(self.trust).fetch_add(1, Ordering::Relaxed);
+            self.gauges
+                .count(self.trust)
+                .fetch_add(1, Ordering::Relaxed);
         }
     }
 }

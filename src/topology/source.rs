@@ -119,7 +119,7 @@ impl Source {
 impl Sources {
     /// The sources of a configuration.
     #[must_use]
-    pub fn of(config: &Config, generation: u64) -> Self {
+    pub fn from_config(config: &Config, generation: u64) -> Self {
         let tiers = config.tiers.iter().map(|tier| {
             let kind = match tier.kind {
                 TierKind::Harbor => SourceKind::Harbor,

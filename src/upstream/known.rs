@@ -18,7 +18,7 @@ pub(super) struct Known {
 
 impl Known {
     /// Builds the TLS settings at once where they are needed for certain.
-    pub(super) fn of(source: &Arc<Source>) -> Arc<Self> {
+    pub(super) fn new(source: &Arc<Source>) -> Arc<Self> {
         let known = Self {
             source: source.clone(),
             tls: OnceLock::new(),
@@ -34,7 +34,7 @@ impl Known {
     pub(super) fn tls(&self) -> &Result<SourceTls, Arc<str>> {
         self.tls.get_or_init(|| {
             let also = tls::other_name(&self.source);
-            SourceTls::of(&self.source.tls, also).map_err(|error| error.to_string().into())
+            SourceTls::new(&self.source.tls, also).map_err(|error| error.to_string().into())
         })
     }
 

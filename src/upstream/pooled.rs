@@ -215,7 +215,7 @@ impl Pooled {
 
 impl Idle for Box<Pooled> {
     /// Nothing is to come while nothing was asked: neither an end nor a byte. TLS has messages of its own, which are
-    /// taken in here. A new connection would not be made any more where the certificate has ended.
+    /// taken in here. A new connection would not be made any more where the certificate has expired.
     fn is_open(&mut self) -> bool {
         if self.ends.is_some_and(|ends| ends <= SystemTime::now()) {
             return false;

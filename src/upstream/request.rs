@@ -1,4 +1,4 @@
-//! What is asked of a source: a GET or a HEAD without a body, spelled as it goes onto the wire (RFC 9112, 3).
+//! What is asked of a source: a GET or a HEAD without a body, encoded as it goes onto the wire (RFC 9112, 3).
 
 use super::Error;
 use crate::http1::every;

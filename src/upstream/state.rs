@@ -74,9 +74,9 @@ impl Inner {
         let found = self.lock().known.get(&source.id).cloned();
         match found {
             Some(known) if known.is_of(source) => known,
-            Some(_) => Known::of(source),
+            Some(_) => Known::new(source),
             None => {
-                let known = Known::of(source);
+                let known = Known::new(source);
                 let mut state = self.lock();
                 let entry = state.known.entry(source.id.clone());
                 let kept = entry.or_insert_with(|| known.kept_from_now_on());

@@ -58,7 +58,7 @@ pub(super) enum BuildError {
 impl SourceTls {
     /// Builds the settings. Reads the system's roots from disk the first time. `also`: what a certificate of the source's own host
     /// may be for as well ([`other_name`]).
-    pub(super) fn of(tls: &Tls, also: Option<ServerName<'static>>) -> Result<Self, BuildError> {
+    pub(super) fn new(tls: &Tls, also: Option<ServerName<'static>>) -> Result<Self, BuildError> {
         let alone = also.is_none();
         let named = Arc::new(source_verifier(tls, None)?);
         let verifier: Arc<dyn ServerCertVerifier> = match also {

@@ -163,7 +163,7 @@ impl Plan {
 
     /// How many times the pull may fail before it succeeds (P13): once for each source with wrong bytes in a body
     /// that is too long to be checked before its first byte leaves, unless they are in the end that is held back, which a good
-    /// source mends. A tag's HEAD has no bytes, and its digest proves those that are asked for next.
+    /// source replaces. A tag's HEAD has no bytes, and its digest proves those that are asked for next.
     pub(crate) fn allowed_failures(&self) -> usize {
         let index = match self.target {
             Target::Blob(index) => index,
@@ -174,12 +174,16 @@ impl Plan {
         };
         let long = *size > 64 * 1024 - 1536;
         // The archive is a little longer than its file.
-        let is_mended = (size + 2560) - size * self.at / 1000 <= HELD_BACK;
+        let is_replaced = (size + 2560) - size * self.at / 1000 <= HELD_BACK;
         let wrong = self
             .bad
             .iter()
             .filter(|(_, fault)| *fault == Fault::CorruptByte);
-        if long && !is_mended { wrong.count() } else { 0 }
+        if long && !is_replaced {
+            wrong.count()
+        } else {
+            0
+        }
     }
 
     /// The offset at which a fault strikes this body. A wrong byte in a tag's manifest strikes a digest or a size: where nothing

@@ -166,7 +166,7 @@ fn an_upgrade_that_cannot_use_the_configuration_leaves_the_old_process_alone() {
             .contains("0.2.0-1")
     );
 
-    // Mended, one restart brings the new one.
+    // Fixed, one restart brings the new one.
     node.machine
         .run("rm", &["/etc/harbor-pilot/config.d/99-later.toml"]);
     node.machine.run("systemctl", &["restart", "harbor-pilot"]);

@@ -68,7 +68,7 @@ fn assert_resumed_once(asked: &[Asked], held: &Held, came: usize) {
 
 /// How many bytes of the layer had come when its source was left, by the agent's own word.
 fn came(it: &Scripted) -> usize {
-    let said = it.said(&["resumed 1 times"]);
+    let said = it.said(&["resumed 1 time,"]);
     let [line] = said.as_slice() else {
         panic!("not resumed once\n{}", it.lab.agent().log());
     };

@@ -18,7 +18,7 @@ pub struct MemoryStatus {
 // === impl MemoryStatus ===
 
 impl MemoryStatus {
-    pub(super) fn of(usage: Usage) -> Self {
+    pub(super) fn new(usage: Usage) -> Self {
         let bytes = usage.bytes.into_iter();
         Self {
             limit: usage.limit,

@@ -2,7 +2,7 @@
 
 use super::projects::ProjectsStatus;
 use crate::admin::View;
-use crate::telemetry::human_duration;
+use crate::telemetry::{human_days, human_duration};
 use crate::topology::{self, EndpointState, SourceId, SourceKind, SourceState};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub struct EndpointStatus {
     /// Until it is tried next; absent: it is healthy, or the next request tries it.
     #[serde(default)]
     pub next_try_seconds: Option<u64>,
-    /// Others are preferred: the extra signal or the address itself asked for peace.
+    /// Others are preferred: port 1337 of its host answers 503.
     pub lowered: bool,
     /// A connect to it takes too long just now.
     pub suspect: bool,
@@ -72,14 +72,14 @@ pub enum State {
     Ejected,
     /// One request at a time.
     Probation,
-    /// Nothing was wrong when it was last asked; its certificate has ended since.
+    /// Nothing was wrong when it was last asked; its certificate has expired since.
     Expired,
 }
 
 // === impl SourceStatus ===
 
 impl SourceStatus {
-    pub(in crate::admin) fn of(state: &SourceState, view: &View, now: Instant) -> Self {
+    pub(in crate::admin) fn new(state: &SourceState, view: &View, now: Instant) -> Self {
         let source = &state.source;
         let kind = match source.kind {
             SourceKind::Harbor => "harbor",
@@ -93,7 +93,7 @@ impl SourceStatus {
         };
         let wall = SystemTime::now();
         let endpoints = state.endpoints.iter().map(|endpoint| {
-            let mut shown = EndpointStatus::of(endpoint, now);
+            let mut shown = EndpointStatus::new(endpoint, now);
             let ends = view.clients.iter();
             let ends = ends
                 .filter_map(|client| client.certificate_of(&endpoint.id))
@@ -143,7 +143,7 @@ fn text(text: Option<&Arc<str>>) -> Option<String> {
 // === impl EndpointStatus ===
 
 impl EndpointStatus {
-    fn of(endpoint: &EndpointState, now: Instant) -> Self {
+    fn new(endpoint: &EndpointState, now: Instant) -> Self {
         let (state, until) = match endpoint.status {
             topology::EndpointStatus::Healthy => (State::Healthy, None),
             topology::EndpointStatus::Ejected { until, .. } => (State::Ejected, Some(until)),
@@ -165,15 +165,14 @@ impl EndpointStatus {
         }
     }
 
-    /// A certificate that has ended since the address was last asked: nobody would get through.
+    /// A certificate that has expired since the address was last asked: nobody would get through.
     pub(in crate::admin) fn expire(&mut self, ends: Option<SystemTime>, wall: SystemTime) {
         let ended = ends.and_then(|ends| wall.duration_since(ends).ok());
         if let Some(ended) = ended
             && self.state == State::Healthy
         {
             self.state = State::Expired;
-            let ended = human_duration(Duration::from_secs(ended.as_secs()));
-            self.reason = Some(format!("its certificate ended {ended} ago"));
+            self.reason = Some(format!("its certificate expired {} ago", human_days(ended)));
         }
     }
 

@@ -16,7 +16,7 @@ fn plan(kind: SourceKind, url: &str, realm: Option<&str>, with_credential: bool)
         with_credential,
         trust: Trust::Trusted,
     };
-    match TokenPlan::of(&source, &endpoint(&source), challenge, wanted) {
+    match TokenPlan::new(&source, &endpoint(&source), challenge, wanted) {
         Ok(plan) => {
             let at = match plan.at {
                 Hop::Endpoint => "endpoint".to_owned(),
@@ -192,7 +192,7 @@ fn the_host_of_a_redirect_gets_an_anonymous_token_from_where_it_says() {
             trust: Trust::Trusted,
         };
         let at = endpoint(&source);
-        TokenPlan::of_host((&source, &at), &host, challenge, wanted)
+        TokenPlan::for_host((&source, &at), &host, challenge, wanted)
     };
     let query = "?service=svc&scope=repository:team/app:pull&scope=repository:moved/app:pull";
     let rows = [

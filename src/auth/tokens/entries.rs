@@ -100,7 +100,7 @@ impl Entries {
             self.of.used(key, trust);
         } else {
             let fresh = Entry {
-                holder: Holder::of(source, key.with_credential),
+                holder: Holder::new(source, key.with_credential),
                 current: None,
                 pending: None,
                 denied: None,
@@ -152,7 +152,7 @@ impl Entry {
 // === impl Holder ===
 
 impl Holder {
-    fn of(source: &Source, with_credential: bool) -> Self {
+    fn new(source: &Source, with_credential: bool) -> Self {
         Self {
             url: source.url.clone(),
             credential: source.credential.clone().filter(|_| with_credential),

@@ -114,7 +114,7 @@ impl Setup {
             with_credential: true,
             trust: Trust::Trusted,
         };
-        TokenPlan::of(&self.source, &self.endpoint, challenge, wanted).unwrap()
+        TokenPlan::new(&self.source, &self.endpoint, challenge, wanted).unwrap()
     }
 
     async fn obtain(&self) -> Result<HeaderValue, TokenError> {

@@ -52,7 +52,7 @@ impl Lookups {
     }
 
     /// The addresses of these sources, for which it waits up to three seconds. Who has none has an error.
-    pub(in crate::cli) async fn of(&self, wanted: &[SourceId]) -> EndpointSets {
+    pub(in crate::cli) async fn addresses(&self, wanted: &[SourceId]) -> EndpointSets {
         for source in wanted {
             self.discovery.touch(source);
         }

@@ -159,7 +159,7 @@ pub(super) fn request_target(target: &Target, reference: &Reference) -> String {
 
 impl Report {
     /// Of a route. `sources` are those of its targets, in their order; `order` is that of the candidates.
-    pub(super) fn of(
+    pub(super) fn new(
         image: &Image,
         route: &Route,
         sources: &[Arc<Source>],
@@ -184,7 +184,7 @@ impl Report {
             let held_back = view.held_back(route, &image.reference, &candidate.endpoint);
             CandidateReport {
                 held_back,
-                ..CandidateReport::of(index.saturating_add(1), candidate, url, view)
+                ..CandidateReport::new(index.saturating_add(1), candidate, url, view)
             }
         });
         let candidates: Vec<_> = candidates.collect();
@@ -196,7 +196,9 @@ impl Report {
             agent: Some(agent),
             sources: pairs
                 .clone()
-                .map(|(target, source)| SourceReport::of(target, source, url(target, source), view))
+                .map(|(target, source)| {
+                    SourceReport::new(target, source, url(target, source), view)
+                })
                 .collect(),
             candidates,
             ..Self::empty(image)
@@ -206,7 +208,7 @@ impl Report {
     /// Of an image that may not be asked for.
     pub(super) fn refused(image: &Image, refusal: &Refusal) -> Self {
         Self {
-            refusal: Some(RefusalReport::of(refusal, &image.registry)),
+            refusal: Some(RefusalReport::new(refusal, &image.registry)),
             ..Self::empty(image)
         }
     }
@@ -260,7 +262,7 @@ impl Report {
 // === impl RefusalReport ===
 
 impl RefusalReport {
-    fn of(refusal: &Refusal, registry: &RegistryName) -> Self {
+    fn new(refusal: &Refusal, registry: &RegistryName) -> Self {
         let (kind, what, instead) = match refusal {
             Refusal::NotConfigured(name) => (
                 "not_configured",
@@ -330,7 +332,7 @@ impl AgentReport {
 // === impl SourceReport ===
 
 impl SourceReport {
-    fn of(target: &Target, source: &Source, url: String, view: &View) -> Self {
+    fn new(target: &Target, source: &Source, url: String, view: &View) -> Self {
         let state = view.source(&source.id);
         Self {
             name: source.id.label().to_owned(),
@@ -359,7 +361,7 @@ impl SourceReport {
 // === impl CandidateReport ===
 
 impl CandidateReport {
-    fn of(position: usize, candidate: &Candidate, url: String, view: &View) -> Self {
+    fn new(position: usize, candidate: &Candidate, url: String, view: &View) -> Self {
         let endpoint = &candidate.endpoint;
         let said = view.said_of(endpoint);
         Self {

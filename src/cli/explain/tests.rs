@@ -42,7 +42,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) fn of(image: &str) -> Self {
+    pub(super) fn new(image: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let password = directory.path().join("password");
         std::fs::write(&password, "never-shown\n").unwrap();
@@ -50,11 +50,11 @@ impl Stage {
         let text = CONFIG.replace("PASSWORD", password.to_str().unwrap());
         let config = Config::from_toml(&text).unwrap();
         let image = Image::parse(image).unwrap();
-        let table = RouteTable::of(Arc::new(config.clone()));
+        let table = RouteTable::new(Arc::new(config.clone()));
         let route = table
             .explain(Some(image.registry.as_str()), &image.name, &image.kind())
             .unwrap();
-        let all = Sources::of(&config, 1);
+        let all = Sources::from_config(&config, 1);
         let sources = route
             .targets
             .iter()
@@ -69,7 +69,7 @@ impl Stage {
     }
 
     pub(super) fn view(&self, status: Option<&Status>, looked_up: &EndpointSets) -> View {
-        View::of(&self.sources, status, looked_up, Instant::now())
+        View::new(&self.sources, status, looked_up, Instant::now())
     }
 
     pub(super) fn order(&self, view: &View) -> Vec<Candidate> {
@@ -85,7 +85,7 @@ impl Stage {
             Some(_) => AgentReport::reached(admin, None),
             None => AgentReport::away(Some(admin), "away".to_owned()),
         };
-        Report::of(
+        Report::new(
             &self.image,
             &self.route,
             &self.sources,

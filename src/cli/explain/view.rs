@@ -69,7 +69,7 @@ fn said_of<'a>(status: &'a Status, source: &Source) -> Option<&'a SourceStatus> 
 
 impl View {
     /// Puts together what `status` says of `sources` and what was looked up for those that are unknown to it.
-    pub(in crate::cli) fn of(
+    pub(in crate::cli) fn new(
         sources: &[Arc<Source>],
         status: Option<&Status>,
         looked_up: &EndpointSets,

@@ -36,13 +36,13 @@ pub(super) fn text(args: &super::InitArgs, url: &str) -> Result<String, Failed> 
 }
 
 async fn ask(config: &Config) -> Result<TierProjects, String> {
-    let sources = Sources::of(config, 1).tiers;
+    let sources = Sources::from_config(config, 1).tiers;
     let Some(source) = sources.first() else {
         return Err("the configuration has no tier".to_owned());
     };
     let all = Arc::new(only(&sources));
     let lookups = Lookups::start(all.clone(), config.dns.clone());
-    let sets = lookups.of(std::slice::from_ref(&source.id)).await;
+    let sets = lookups.addresses(std::slice::from_ref(&source.id)).await;
     let set = sets.get(&source.id);
     let addresses = set.map(|set| set.addresses.clone()).unwrap_or_default();
     if let (true, Some(error)) = (addresses.is_empty(), set.and_then(|set| set.error.as_ref())) {

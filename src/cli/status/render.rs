@@ -1,7 +1,7 @@
 //! The report for people: from a status to text, without any I/O.
 
 use crate::admin::{EndpointStatus, MemoryStatus, SourceStatus, State, Status, Verdict, judge};
-use crate::printable::printable;
+use crate::printable::{counted, printable};
 use crate::telemetry::{human_bytes, human_duration};
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -204,8 +204,8 @@ impl Page {
         }
         if status.task_panics > 0 {
             let note = format!(
-                "  {} connections ended by a defect: see the journal",
-                status.task_panics
+                "  {} ended by a defect: see the journal",
+                counted(status.task_panics, "connection", "connections")
             );
             self.colored(&note, Color::Bad);
             self.text.push('\n');

@@ -208,7 +208,7 @@ Traffic since the start
   waiting in memory: 0 B of 64.0 MiB
   4 answers were refused for want of memory: see [limits] memory
   7 log records were lost
-  1 connections ended by a defect: see the journal
+  1 connection ended by a defect: see the journal
 
 Last changes
   none

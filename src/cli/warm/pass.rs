@@ -52,7 +52,7 @@ impl Passes {
     /// `status`: what the running agent says; `agent`: the agent, where one is to be asked.
     pub(super) fn new(config: Config, status: Option<Status>, agent: Option<Through>) -> Self {
         let config = Arc::new(config);
-        let all = Sources::of(&config, 1);
+        let all = Sources::from_config(&config, 1);
         let sources: Vec<Arc<Source>> = all.all().cloned().collect();
         let known = Arc::new(only(&sources));
         let lookups = Lookups::start(known.clone(), config.dns.clone());
@@ -65,7 +65,7 @@ impl Passes {
             &Budget::unlimited(),
         );
         Self {
-            routes: RouteTable::of(config.clone()),
+            routes: RouteTable::new(config.clone()),
             config,
             sources,
             agent,
@@ -80,7 +80,11 @@ impl Passes {
     ///
     /// # Errors
     /// In words: nothing may be asked for it, or no tier of that name serves it.
-    pub(super) async fn of(&self, image: &Image, choice: &Choice) -> Result<Vec<Pass>, String> {
+    pub(super) async fn for_image(
+        &self,
+        image: &Image,
+        choice: &Choice,
+    ) -> Result<Vec<Pass>, String> {
         if let (Choice::AsAPull, Some(agent)) = (choice, &self.agent) {
             return Ok(vec![Pass {
                 name: "agent".to_owned(),
@@ -142,9 +146,9 @@ impl Passes {
         let sources: Vec<Arc<Source>> = sources.cloned().collect();
         let status = self.status.as_ref();
         let unknown = unknown_to(status, &sources);
-        let looked_up = self.lookups.of(&unknown).await;
+        let looked_up = self.lookups.addresses(&unknown).await;
         let now = Instant::now();
-        let view = View::of(&sources, status, &looked_up, now);
+        let view = View::new(&sources, status, &looked_up, now);
         let order = view.order(route, &image.reference, self.config.limits, now);
         let through = order.into_iter().filter_map(|candidate| {
             let mut targets = route.targets.iter();

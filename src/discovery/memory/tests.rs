@@ -25,9 +25,9 @@ async fn what_was_stored_is_loaded() {
     memory().store(&file).await.unwrap();
     let loaded = Memory::load(&file).await;
     assert_eq!(loaded, memory());
-    assert_eq!(loaded.of("replica", "replica.example").len(), 2);
-    assert!(loaded.of("replica", "moved.example").is_empty());
-    assert!(loaded.of("core", "replica.example").is_empty());
+    assert_eq!(loaded.addresses("replica", "replica.example").len(), 2);
+    assert!(loaded.addresses("replica", "moved.example").is_empty());
+    assert!(loaded.addresses("core", "replica.example").is_empty());
     let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
     assert_eq!(names.len(), 1, "no temporary file stays");
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();

@@ -41,7 +41,7 @@ pub(super) fn run(mut command: Command, limit: Duration) -> Ran {
             return failed(format!("cannot start {program}: {error}"));
         }
     };
-    let words = child.stderr.take().map(Words::of);
+    let words = child.stderr.take().map(Words::read_from);
     let status = wait(&mut child, limit);
     let words = words.map(Words::so_far).unwrap_or_default();
     let words = one_line(&String::from_utf8_lossy(&words));
@@ -69,7 +69,7 @@ struct Words {
 // === impl Words ===
 
 impl Words {
-    fn of(mut pipe: ChildStderr) -> Self {
+    fn read_from(mut pipe: ChildStderr) -> Self {
         let said = Arc::<Mutex<Vec<u8>>>::default();
         let heard = said.clone();
         let reader = thread::spawn(move || {

@@ -29,14 +29,14 @@ impl Table {
             ready: readiness.is_some_and(|readiness| readiness.ready),
             dns_stale: set.is_some_and(|set| set.stale),
             dns_error: set.and_then(|set| set.error.clone()),
-            refused: self.refusals.of(&source.id),
+            refused: self.refusals.reason(&source.id),
         }
     }
 
     pub(super) fn seen(&self, source: &SourceId) -> Seen {
         let mut seen = Seen::default();
         // It may not be counted on, however well its addresses are, and time does not change that.
-        let refused = self.refusals.of(source).is_some();
+        let refused = self.refusals.reason(source).is_some();
         let current = self
             .rows
             .iter()
@@ -57,7 +57,7 @@ impl Table {
 
     /// Why the endpoint that was ejected last was ejected.
     pub(super) fn last_reason(&self, source: &SourceId) -> String {
-        if let Some(refused) = self.refusals.of(source) {
+        if let Some(refused) = self.refusals.reason(source) {
             return refused.to_string();
         }
         let current = self.rows.iter();

@@ -92,8 +92,8 @@ fn without_a_length_everything_belongs_to_it() {
     assert_eq!(Framing::UntilClose.left(), None);
 }
 
-/// A body in chunks of these sizes, spelled in one of the allowed ways.
-fn spelled(body: &[u8], sizes: &[usize], style: u8) -> Vec<u8> {
+/// A body in chunks of these sizes, encoded in one of the allowed ways.
+fn encoded(body: &[u8], sizes: &[usize], style: u8) -> Vec<u8> {
     let (mut out, mut rest) = (Vec::new(), body);
     for size in sizes.iter().cycle() {
         let (chunk, after) = rest.split_at((*size).min(rest.len()));
@@ -145,7 +145,7 @@ proptest! {
         style in 0_u8..3,
         behind in prop::collection::vec(any::<u8>(), 0..20),
     ) {
-        let mut text = spelled(&body, &chunks, style);
+        let mut text = encoded(&body, &chunks, style);
         let length = text.len();
         text.extend_from_slice(&behind);
         let found = feed(Framing::chunked(), &cut(&text, &cuts)).unwrap();

@@ -64,7 +64,7 @@ async fn own_port() -> (SocketAddr, AbortHandle) {
 }
 
 fn snapshot(config: &Config, statuses: &[EndpointStatus]) -> Arc<Snapshot> {
-    let sources = Sources::of(config, 1);
+    let sources = Sources::from_config(config, 1);
     let states = sources.tiers.iter().map(|source| {
         let endpoints = statuses
             .iter()

@@ -82,16 +82,19 @@ async fn accounts_are_looked_at_twice_a_day_and_after_a_failure_sooner() {
     for tier in &mut config.tiers {
         Arc::make_mut(tier).credential = Some(credential.clone());
     }
-    let states = Sources::of(&config, 1).tiers.into_iter().map(|source| {
-        Arc::new(SourceState {
-            source,
-            endpoints: Vec::new(),
-            ready: true,
-            dns_stale: false,
-            dns_error: None,
-            refused: None,
-        })
-    });
+    let states = Sources::from_config(&config, 1)
+        .tiers
+        .into_iter()
+        .map(|source| {
+            Arc::new(SourceState {
+                source,
+                endpoints: Vec::new(),
+                ready: true,
+                dns_stale: false,
+                dns_error: None,
+                refused: None,
+            })
+        });
     let snapshot = Snapshot {
         generation: 1,
         sources: states.collect(),

@@ -78,30 +78,33 @@ struct Stage {
 }
 
 fn snapshot(config: &Config) -> Arc<Snapshot> {
-    let states = Sources::of(config, 1).tiers.into_iter().map(|source| {
-        let endpoint = |last: u8| EndpointState {
-            id: EndpointId {
-                source: source.id.clone(),
-                address: ([192, 0, 2, last], 443).into(),
-            },
-            status: EndpointStatus::Healthy,
-            lowered: false,
-            since: Instant::now(),
-            next_try: None,
-            readmitted: None,
-            gauges: Arc::default(),
-            reason: None,
-            latency: None,
-        };
-        Arc::new(SourceState {
-            endpoints: (1..=5).map(endpoint).collect(),
-            source: source.clone(),
-            ready: true,
-            dns_stale: false,
-            dns_error: None,
-            refused: None,
-        })
-    });
+    let states = Sources::from_config(config, 1)
+        .tiers
+        .into_iter()
+        .map(|source| {
+            let endpoint = |last: u8| EndpointState {
+                id: EndpointId {
+                    source: source.id.clone(),
+                    address: ([192, 0, 2, last], 443).into(),
+                },
+                status: EndpointStatus::Healthy,
+                lowered: false,
+                since: Instant::now(),
+                next_try: None,
+                readmitted: None,
+                gauges: Arc::default(),
+                reason: None,
+                latency: None,
+            };
+            Arc::new(SourceState {
+                endpoints: (1..=5).map(endpoint).collect(),
+                source: source.clone(),
+                ready: true,
+                dns_stale: false,
+                dns_error: None,
+                refused: None,
+            })
+        });
     Arc::new(Snapshot {
         generation: 1,
         sources: states.collect(),

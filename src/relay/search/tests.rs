@@ -78,7 +78,7 @@ impl Bench {
         let mut config = Config::from_toml(&text).unwrap();
         config.state_directory = home.path().to_owned();
         let config = Arc::new(config);
-        let sources = Arc::new(Sources::of(&config, 1));
+        let sources = Arc::new(Sources::from_config(&config, 1));
         let client = upstream::Client::new(config.timeouts);
         client.update(&sources);
         let (journal, captured) = Journal::capturing();
@@ -132,7 +132,7 @@ impl Bench {
         let Ok(ResourcePath::Resource { name, kind }) = ResourcePath::parse(&path) else {
             panic!("it is a blob's");
         };
-        let route = RouteTable::of(config).route(Some("docker.io"), &name, &kind);
+        let route = RouteTable::new(config).route(Some("docker.io"), &name, &kind);
         Self {
             parts: relay.parts().clone(),
             route: route.unwrap(),

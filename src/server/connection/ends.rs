@@ -28,7 +28,7 @@ type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
 // === impl Ends ===
 
 impl Ends {
-    pub(super) fn of(idle: Duration, drain: DrainWatch) -> Self {
+    pub(super) fn new(idle: Duration, drain: DrainWatch) -> Self {
         let watch = drain.clone();
         let draining: Wait = Box::pin(async move { watch.draining().await });
         Self {

@@ -158,6 +158,14 @@ fn durations_and_sizes() {
     ] {
         assert_eq!(human_duration(Duration::from_millis(millis)), text);
     }
+    for (seconds, text) in [
+        (0, "0 ms"),
+        (5 * 3600 + 59, "5 h 0 min"),
+        (86_400, "1 day"),
+        (14 * 86_400 + 1, "14 days"),
+    ] {
+        assert_eq!(human_days(Duration::from_secs(seconds)), text);
+    }
     for (bytes, text) in [
         (0, "0 B"),
         (1023, "1023 B"),

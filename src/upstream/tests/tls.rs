@@ -203,7 +203,7 @@ async fn sessions_are_resumed() {
     let issued = certificate(&["127.0.0.1"]);
     let server = Server::answering(Some(serving(&issued)), OK).await;
     let source = source_at(&server, Some(&issued.pem));
-    let config = SourceTls::of(&source.tls, None).unwrap().own().clone();
+    let config = SourceTls::new(&source.tls, None).unwrap().own().clone();
     let limit = Duration::from_secs(5);
     let mut kinds = Vec::new();
     for _ in 0..2 {

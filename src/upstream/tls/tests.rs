@@ -6,7 +6,7 @@ use rustls_pki_types::ServerName;
 
 #[test]
 fn tls_1_3_with_aes_is_offered_first_and_http_1_1_alone() {
-    let tls = SourceTls::of(&Tls::default(), None).unwrap();
+    let tls = SourceTls::new(&Tls::default(), None).unwrap();
     let config = tls.own();
     let suites: Vec<String> = config
         .crypto_provider()

@@ -33,7 +33,7 @@ pub(super) struct Unverified {
     seen: Seen,
 }
 
-/// The certificate that a server showed, also where its handshake came to nothing.
+/// The certificate that a server showed, also where its handshake failed.
 #[derive(Clone, Debug, Default)]
 pub(in crate::upstream) struct Seen(Arc<OnceLock<CertificateDer<'static>>>);
 

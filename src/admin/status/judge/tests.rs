@@ -132,7 +132,7 @@ async fn every_surface_gives_the_one_verdict() {
         stage.listening.send(true).unwrap();
         dns_says(&stage, None);
         set(&stage);
-        let status = Status::of(&stage.view, Instant::now());
+        let status = Status::new(&stage.view, Instant::now());
         let said: Vec<String> = status.reasons.iter().map(Reason::to_string).collect();
         assert_eq!(
             (status.verdict, said),
@@ -161,7 +161,7 @@ async fn every_surface_gives_the_one_verdict() {
 async fn a_certificate_that_has_ended_since_the_last_look_is_not_healthy() {
     use std::time::{Duration, SystemTime};
     let stage = stage();
-    let mut status = Status::of(&stage.view, Instant::now());
+    let mut status = Status::new(&stage.view, Instant::now());
     let endpoint = &mut status.tiers[0].endpoints[0];
     let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
     endpoint.expire(Some(wall + Duration::from_secs(1)), wall);
@@ -170,6 +170,6 @@ async fn a_certificate_that_has_ended_since_the_last_look_is_not_healthy() {
     assert_eq!(endpoint.state, State::Expired);
     assert_eq!(
         endpoint.reason.as_deref(),
-        Some("its certificate ended 3 min 0 s ago")
+        Some("its certificate expired 3 min 0 s ago")
     );
 }

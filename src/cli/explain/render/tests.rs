@@ -9,7 +9,7 @@ use serde_json::json;
 
 /// A tier with an ejected address, a mirror without one, an upstream that the agent has not used.
 fn report() -> Report {
-    let stage = Stage::of("nginx:1.27");
+    let stage = Stage::new("nginx:1.27");
     let ejected = json!({
         "state": "ejected", "ejected_for_seconds": 25, "latency_ms": null,
         "reason": "connect_timeout: no answer within 2.5 s",
@@ -195,7 +195,7 @@ fn no_path_for_people() {
         text.ends_with("\nNo path: nobody has the manifest.\n"),
         "{text}"
     );
-    let stage = Stage::of("nginx:1.27");
+    let stage = Stage::new("nginx:1.27");
     let nowhere = stage.report(None, &looked_up(&stage, &[("replica", &[])]));
     assert!(!nowhere.has_path);
     let text = render(&nowhere, false);

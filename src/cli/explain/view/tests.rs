@@ -22,7 +22,7 @@ fn replica(endpoints: Vec<Value>) -> Status {
 
 #[test]
 fn the_agent_is_asked_about_what_it_knows_and_dns_about_the_rest() {
-    let stage = Stage::of("nginx:1.27");
+    let stage = Stage::new("nginx:1.27");
     let names = |status: Option<&Status>| -> Vec<String> {
         let unknown = unknown_to(status, &stage.sources);
         unknown.iter().map(ToString::to_string).collect()
@@ -48,7 +48,7 @@ fn the_agent_is_asked_about_what_it_knows_and_dns_about_the_rest() {
 
 #[test]
 fn the_order_is_that_of_a_request() {
-    let stage = Stage::of("nginx:1.27");
+    let stage = Stage::new("nginx:1.27");
     let here = looked_up(
         &stage,
         &[
@@ -89,7 +89,7 @@ fn the_order_is_that_of_a_request() {
 
 #[test]
 fn without_the_agent_everything_is_as_dns_says() {
-    let stage = Stage::of("nginx:1.27");
+    let stage = Stage::new("nginx:1.27");
     let here = looked_up(
         &stage,
         &[("replica", &["203.0.113.7:443"]), ("upstream", &[])],
@@ -110,7 +110,7 @@ fn without_the_agent_everything_is_as_dns_says() {
 /// Of containerd's own requests for the image; what counts for others alone is left out.
 #[test]
 fn what_the_agent_knows_against_an_address_puts_it_back_and_is_said() {
-    let stage = Stage::of("nginx:1.27");
+    let stage = Stage::new("nginx:1.27");
     let here = looked_up(&stage, &[("spegel", &["192.0.2.5:5000"])]);
     let row = |change: Value| -> ReputationStatus {
         let mut row = json!({

@@ -1,6 +1,6 @@
 //! One row for each thing that may not be written.
 
-/// text, the key that is blamed, a part of what is said about it.
+/// text, the key that is named, a part of what is said about it.
 pub(super) const WRONG: &[(&str, &str, &str)] = &[
     // [server]
     ("[server]\nlisten = []", "server.listen", "empty"),

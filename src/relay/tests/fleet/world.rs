@@ -115,7 +115,7 @@ impl World {
     pub(super) fn new(nodes: u32) -> Arc<Self> {
         let began = Instant::now();
         let config = Arc::new(Config::from_toml(CONFIG).expect("the configuration is valid"));
-        let sources = Arc::new(Sources::of(&config, 1));
+        let sources = Arc::new(Sources::from_config(&config, 1));
         let tier = |name: &str| SourceId::Tier(name.into());
         let hub = SourceId::Upstream("docker.io".parse().expect("a registry"));
         let table = [
@@ -153,7 +153,7 @@ impl World {
             })
             .collect();
         let outside = Outside::new(&config, &sources, &sites);
-        let routes = RouteTable::of(config.clone());
+        let routes = RouteTable::new(config.clone());
         Arc::new(Self {
             timeouts: config.timeouts,
             images: (0..IMAGES + 10)
