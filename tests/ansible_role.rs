@@ -68,7 +68,7 @@ fn every_variable_stands_in_the_readme_and_every_task_file_uses_only_those() {
         for word in words(&text(&path)) {
             let is_own = word.starts_with("harbor_pilot__");
             let is_filter = FILTERS.contains(&word.as_str());
-            let is_tag = ["package", "config", "service", "health", "k3s"]
+            let is_tag = ["package", "config", "service", "health", "scrape", "k3s"]
                 .iter()
                 .any(|tag| word == format!("harbor_pilot_{tag}"));
             assert!(

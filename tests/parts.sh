@@ -48,7 +48,7 @@ part() {
 
 part format 30 cargo fmt --all --check
 part lints 240 cargo clippy --locked --all-targets -- -D warnings
-part lints-real 60 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_law --test node_disk --test node_k3s --test docker \
+part lints-real 60 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_law --test node_disk --test node_k3s --test docker --test prometheus \
     --test journal --test machine --test matrix --test ansible -- -D warnings
 # Checked and not linked, so that no nightly compiler and no libFuzzer is needed: `make fuzz` runs them.
 part fuzz-targets 240 env CUSTOM_LIBFUZZER_PATH=/nonexistent cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir target
@@ -56,6 +56,8 @@ part docs 60 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --docum
 part dependencies 30 cargo-deny check bans licenses sources
 part ansible-lint 60 tests/ansible/lint.sh
 part tests 600 cargo test --locked --no-fail-fast
+# Debian's Prometheus with the package's rules and dashboards, and two agents.
+part prometheus 60 cargo test --locked --no-fail-fast --test prometheus
 part node-checker 60 cargo test --locked --no-fail-fast --test node_checker
 # 500 states; building the judges of four containerds takes two minutes the first time.
 part node-law 300 cargo test --locked --no-fail-fast --test node_law -- --nocapture

@@ -198,3 +198,36 @@ fn the_units_use_no_directive_that_ubuntu_22_04_does_not_know() {
         }
     }
 }
+
+/// Dashboards and rules, and the page that every alert links to, under the name by which it does.
+#[test]
+fn what_prometheus_and_grafana_read_is_in_the_package() {
+    let scratch = tempfile::tempdir().unwrap();
+    said(
+        &Command::new("dpkg-deb")
+            .arg("--extract")
+            .arg(Package::First.path())
+            .arg(scratch.path())
+            .output()
+            .unwrap(),
+    );
+    let installed = scratch.path().join("usr/share/harbor-pilot/monitoring");
+    let mut files = 0;
+    for entry in fs::read_dir("packaging/monitoring").unwrap() {
+        let name = entry.unwrap().file_name();
+        let source = fs::read(std::path::Path::new("packaging/monitoring").join(&name)).unwrap();
+        assert_eq!(fs::read(installed.join(&name)).unwrap(), source, "{name:?}");
+        files += 1;
+    }
+    assert_eq!(fs::read_dir(&installed).unwrap().count(), files);
+    let alerts = fs::read_to_string(installed.join("harbor-pilot.alerts.yml")).unwrap();
+    let links = alerts
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("runbook_url: file:///"));
+    let pages: std::collections::BTreeSet<_> =
+        links.map(|it| it.split('#').next().unwrap()).collect();
+    assert!(!pages.is_empty());
+    for page in pages {
+        assert!(scratch.path().join(page).is_file(), "{page}");
+    }
+}
