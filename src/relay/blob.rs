@@ -9,6 +9,8 @@ mod ranged;
 mod respond;
 mod size;
 mod source;
+#[cfg(test)]
+mod testing;
 
 use expected::Expected;
 pub use pull_body::PullBody;
@@ -17,54 +19,86 @@ pub(crate) use source::BlobSource;
 
 use super::head;
 use super::memory::{Image, Pulled};
+use super::outcome::{Ended, Found, Rejection};
 use super::rules::{Asked, Authority, Cause, Head, Scope, Use, Verdict, judge};
-use super::search::FetchSpec;
+use super::search::{FetchSpec, Search};
+use super::timing::Timing;
 use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{SourceRequest, SourceResponse};
 use crate::lifecycle;
 use crate::oci::{ByteRange, ContentRange, Digest, RangeSpec};
 use crate::relay::context::Context;
-use crate::relay::outcome::Rejection;
 use crate::relay::transfer::ends_in_an_error;
-use crate::route::Target;
+use crate::route::{Route, Target};
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::{Method, StatusCode};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Bodies up to this size are read and proved before the status line (design P8).
 const PROVED_FIRST: u64 = 64 * 1024;
+
+/// What a request for a blob is made of.
+#[derive(Clone)]
+pub(crate) struct BlobFetch {
+    parts: Arc<Context>,
+    /// Without upstream where that has denied the repository a while ago.
+    route: Arc<Route>,
+    /// What upstream said then.
+    denied: Option<String>,
+    timing: Timing,
+    spec: BlobSpec,
+}
 
 /// A blob, whole or from an offset.
 #[derive(Clone)]
 pub(crate) struct BlobSpec {
     parts: Arc<Context>,
     digest: Digest,
-    trust: Trust,
     range: Option<RangeSpec>,
     expected: Expected,
+    /// Its size alone is wanted.
     head: bool,
     policy: HarborPolicy,
     request_id: Arc<str>,
 }
 
-/// What a source has for us.
-#[derive(Debug)]
-pub(crate) enum Fetched {
-    /// The beginning of a body, with the rest to come; or all of it, proved.
-    Stream(Box<BlobSource>),
-    /// HEAD: the size.
-    Size(u64),
+// === impl BlobFetch ===
+
+impl BlobFetch {
+    /// Searches, and remembers what that tells of the repository and of upstream.
+    async fn search(&self) -> Ended<Found<Box<BlobSource>>> {
+        let (parts, route) = (&self.parts, &self.route);
+        let (spec, blob) = (Arc::new(self.spec.clone()), self.spec.blob());
+        let of = (&**route, blob.trust);
+        let search = Search::new(parts.clone(), route.clone(), spec, self.timing);
+        let ended = search.run().await;
+        if ended.is_nowhere() {
+            parts.is_nowhere(blob);
+        }
+        let result = match ended.result {
+            Ok(found) => {
+                let content = std::iter::once(&self.spec.digest);
+                let (stickiness, now) = (&parts.stickiness, Instant::now());
+                stickiness.answered(of, &found.endpoint, content, now);
+                Ok(found)
+            }
+            Err(nothing) => Err(parts.remember_denial(of, self.denied.clone(), nothing)),
+        };
+        let log = ended.log;
+        Ended { result, log }
+    }
 }
 
 // === impl BlobSpec ===
 
 impl BlobSpec {
     /// The rest of it from an offset. `total`: the size of the whole in the answer's head: the rest must be of the same whole.
-    pub(crate) fn from(&self, first: u64, total: Option<u64>) -> Self {
+    fn from(&self, first: u64, total: Option<u64>) -> Self {
         // Open where the client's was: from the first byte it is then the whole again, which every source can give.
         let last = match self.range {
             Some(RangeSpec::From(range)) => range.last,
@@ -79,41 +113,16 @@ impl BlobSpec {
     }
 
     /// One part of it.
-    pub(crate) fn part_of(&self, part: ContentRange) -> Self {
+    fn part_of(&self, part: ContentRange) -> Self {
         Self {
             range: Some(part.into()),
             ..self.clone()
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn of(parts: &Arc<Context>, blob: Image) -> Self {
-        Self {
-            parts: parts.clone(),
-            digest: blob.reference.digest().unwrap().clone(),
-            trust: Trust::Trusted,
-            range: None,
-            expected: Expected::of(blob, None),
-            head: false,
-            policy: HarborPolicy::Next,
-            request_id: "1".into(),
-        }
-    }
-
-    pub(crate) fn expected(&self) -> &Expected {
-        &self.expected
-    }
-
     /// The blob as it is pulled.
-    pub(crate) fn pulled(&self) -> Pulled {
-        Pulled {
-            blob: self.expected.blob().clone(),
-            trust: self.trust,
-        }
-    }
-
-    pub(crate) fn digest_ref(&self) -> &Digest {
-        &self.digest
+    fn blob(&self) -> &Pulled {
+        self.expected.blob()
     }
 
     /// The range to ask a source for; from the first byte to the end is the whole, which can be proved. Where the size alone is
@@ -148,14 +157,10 @@ impl BlobSpec {
     }
 
     fn wrong(&self, endpoint: &EndpointId, detail: &str) -> Rejection {
-        let what = (self.expected.blob(), &self.digest);
-        self.parts.wrong_bytes(endpoint, what, self.trust, detail);
-        Rejection::leave(
-            Scope::Address,
-            Outcome::Soft(Failure::Content),
-            Cause::WrongDigest,
-            detail,
-        )
+        let blob = self.blob();
+        self.parts.wrong_bytes(endpoint, blob, &self.digest, detail);
+        let outcome = Outcome::Soft(Failure::Content);
+        Rejection::leave(Scope::Address, outcome, Cause::WrongDigest, detail)
     }
 
     /// How many bytes must come from the source, those to skip included.
@@ -174,125 +179,93 @@ impl BlobSpec {
         answer: SourceResponse,
         due: Use,
         seen: &Head,
-    ) -> Result<Fetched, Rejection> {
+    ) -> Result<Box<BlobSource>, Rejection> {
         let tells_total = self.expected.told(seen).is_some();
         // With a coding it may be that of something else.
         let has_length = answer.fields.contains(&CONTENT_LENGTH) && !seen.encoded;
         let mut body = answer.body;
-        let (mut ready, mut read) = (VecDeque::new(), 0_u64);
-        let needed = self.needed(due);
+        let (mut ready, mut read, mut ended) = (VecDeque::new(), 0_u64, false);
+        let (is_part, needed) = (self.part().is_some(), self.needed(due));
+        // A part is all there with its last byte; of the whole its end tells whether the digest fits.
         let at_least = match needed {
-            // A part is all there with its last byte; of the whole its end tells whether the digest fits.
-            Some(needed) if needed <= PROVED_FIRST && self.part().is_some() => needed,
-            Some(needed) if needed <= PROVED_FIRST => PROVED_FIRST.saturating_add(1),
-            Some(_) => 1,
-            None => PROVED_FIRST.saturating_add(1),
+            Some(needed) if needed > PROVED_FIRST => 1,
+            Some(needed) if is_part => needed,
+            _ => PROVED_FIRST.saturating_add(1),
         };
-        let mut ended = false;
-        while read < at_least {
-            match body.next().await {
-                Some(Ok(data)) => {
+        while read < at_least && !ended {
+            match body.next().await.transpose() {
+                Ok(Some(data)) => {
                     read = read.saturating_add(data.len() as u64);
                     ready.push_back(data);
                 }
-                Some(Err(error)) => {
-                    return Err(Rejection::broken(
-                        Scope::Address,
-                        error.failure,
-                        error.detail,
-                    ));
-                }
-                None => {
-                    ended = true;
-                    break;
+                Ok(None) => ended = true,
+                Err(error) => {
+                    let (failure, detail) = (error.failure, error.detail);
+                    return Err(Rejection::broken(Scope::Address, failure, detail));
                 }
             }
         }
+        let broken_off = || {
+            let detail = format!("the body ended after {read} bytes");
+            Rejection::broken(Scope::Address, Failure::Reset, detail)
+        };
+        let leave = |outcome, cause, why: &str| Rejection::leave(Scope::Tier, outcome, cause, why);
         if ended && read == 0 && due.total != Some(0) && !self.digest.is_of_nothing() {
-            return Err(Rejection::leave(
-                Scope::Tier,
-                Outcome::Success,
-                Cause::ColdCascade,
-                "an empty body",
-            ));
+            return Err(leave(Outcome::Success, Cause::ColdCascade, "an empty body"));
         }
         let is_short = ended && needed.is_some_and(|needed| read < needed);
-        if is_short && self.part().is_some() {
-            return Err(if tells_total {
-                Rejection::broken(
-                    Scope::Address,
-                    Failure::Reset,
-                    format!("the body ended after {read} bytes"),
-                )
-            } else {
-                unexpected(format!(
-                    "{read} bytes, and its size is only known from a manifest"
-                ))
+        if is_short && is_part {
+            let known = "and its size is only known from a manifest";
+            return Err(match tells_total {
+                true => broken_off(),
+                false => unexpected(format!("{read} bytes, {known}")),
             });
         }
-        if ended && self.part().is_none() {
-            let mut hasher = self.digest.hasher();
-            ready.iter().for_each(|chunk: &Bytes| hasher.update(chunk));
-            if hasher.finish() != self.digest {
-                return Err(if seen.encoded {
-                    Rejection::leave(
-                        Scope::Tier,
-                        Outcome::Neutral,
-                        Cause::Unusable,
-                        "its Content-Encoding says what its bytes are",
-                    )
-                } else if is_short || body.is_unannounced() || ends_in_an_error(ready.iter()) {
-                    Rejection::broken(
-                        Scope::Address,
-                        Failure::Reset,
-                        format!("the body ended after {read} bytes"),
-                    )
-                } else {
-                    self.wrong(endpoint, "the bytes do not fit the digest")
-                });
-            }
-            if needed.is_some_and(|needed| read != needed) {
-                self.parts.sizes.forget(self.expected.blob());
-            }
-            let source = BlobSource {
-                ready,
-                body: None,
-                skip: 0,
-                total: Some(read),
-                has_length,
-                tells_total,
-                is_coded: seen.encoded,
-            };
-            return Ok(Fetched::Stream(Box::new(source)));
-        }
-        if self.part().is_none() && needed.is_some_and(|needed| read > needed) {
-            return Err(unexpected("more bytes than a manifest says".to_owned()));
-        }
-        let body = if ended { None } else { Some(body) };
-        Ok(Fetched::Stream(Box::new(BlobSource {
+        let mut source = BlobSource {
             ready,
-            body,
+            body: None,
             skip: due.skip,
             total: due.total,
             has_length,
             tells_total,
             is_coded: seen.encoded,
-        })))
+        };
+        if ended && !is_part {
+            let mut hasher = self.digest.hasher();
+            let chunks = source.ready.iter();
+            chunks.for_each(|chunk: &Bytes| hasher.update(chunk));
+            if hasher.finish() != self.digest {
+                let is_broken = || body.is_unannounced() || ends_in_an_error(source.ready.iter());
+                return Err(if seen.encoded {
+                    let why = "its Content-Encoding says what its bytes are";
+                    leave(Outcome::Neutral, Cause::Unusable, why)
+                } else if is_short || is_broken() {
+                    broken_off()
+                } else {
+                    self.wrong(endpoint, "the bytes do not fit the digest")
+                });
+            }
+            if needed.is_some_and(|needed| read != needed) {
+                self.parts.sizes.forget(&self.blob().image);
+            }
+            (source.skip, source.total) = (0, Some(read));
+        } else if !is_part && needed.is_some_and(|needed| read > needed) {
+            return Err(unexpected("more bytes than a manifest says"));
+        } else if !ended {
+            source.body = Some(body);
+        }
+        Ok(Box::new(source))
     }
 }
 
 /// Another size than a manifest says, which is one word against another.
-fn unexpected(detail: String) -> Rejection {
-    Rejection::Leave {
-        scope: Scope::Tier,
-        outcome: Outcome::Success,
-        cause: Cause::WrongLength,
-        detail,
-    }
+fn unexpected(detail: impl Into<String>) -> Rejection {
+    let outcome = Outcome::Success;
+    Rejection::leave(Scope::Tier, outcome, Cause::WrongLength, detail)
 }
 
 impl FetchSpec for BlobSpec {
-    type Good = Fetched;
+    type Good = Box<BlobSource>;
 
     fn request(&self, target: &Target, source: &Source) -> SourceRequest {
         let range = self.part().map(|range| range.header());
@@ -306,7 +279,7 @@ impl FetchSpec for BlobSpec {
             method,
             HeaderValue::from_static("*/*"),
             range,
-            (&self.request_id, self.trust),
+            (&self.request_id, self.trust()),
         )
     }
 
@@ -323,7 +296,7 @@ impl FetchSpec for BlobSpec {
         authority: Authority,
         endpoint: &EndpointId,
         answer: SourceResponse,
-    ) -> Result<Fetched, Rejection> {
+    ) -> Result<Box<BlobSource>, Rejection> {
         let seen = head::of(&answer);
         let size = self.expected.judging(endpoint, &seen, &self.parts.sizes);
         let asked = self.asked(answer.head, size);
@@ -335,12 +308,8 @@ impl FetchSpec for BlobSpec {
                     lifecycle::spawn_detached("drain", async move { body.drain_small().await });
                 }
                 let total = due.total.filter(|_| size.is_some() || !seen.encoded);
-                total.map(Fetched::Size).ok_or(Rejection::leave(
-                    Scope::Tier,
-                    Outcome::Success,
-                    Cause::WrongLength,
-                    "no length was told",
-                ))
+                let told = total.map(|total| Box::new(BlobSource::of_size(total)));
+                told.ok_or_else(|| unexpected("no length was told"))
             }
             Verdict::Use(due) => self.begin(endpoint, answer, due, &seen).await,
             verdict => Err(head::rejection(verdict, answer).await),
@@ -348,11 +317,11 @@ impl FetchSpec for BlobSpec {
     }
 
     fn image(&self) -> Option<&Image> {
-        Some(self.expected.blob())
+        Some(&self.blob().image)
     }
 
     fn trust(&self) -> Trust {
-        self.trust
+        self.blob().trust
     }
 
     /// There are registries, and filters before them, that take GET alone: a 403 to HEAD says nothing until GET was tried.

@@ -40,6 +40,16 @@ pub(crate) fn without_addresses(route: &Route, snapshot: &Snapshot) -> Vec<Tried
 }
 
 impl Tried {
+    /// Of an address.
+    pub(crate) fn at(endpoint: &EndpointId, cause: Cause, detail: String) -> Self {
+        Self {
+            endpoint: Some(endpoint.clone()),
+            label: endpoint.source.label().to_owned(),
+            cause,
+            detail,
+        }
+    }
+
     /// The shortest word that helps: the status where there was one, else the cause.
     fn reason(&self) -> &str {
         let status = self.detail.strip_prefix("status ");

@@ -7,7 +7,7 @@ use super::flight::Flights;
 use super::hedge::Hedging;
 use super::memory::{Memories, Pulled, Size};
 use super::network::LiveNetwork;
-use super::outcome::{Ended, NotFound};
+use super::outcome::NotFound;
 use super::rates::Rates;
 use super::record::Sinks;
 use super::reputation::Reputation;
@@ -51,9 +51,9 @@ pub struct Context {
     pub(crate) reputation: Arc<Reputation>,
     pub(crate) rates: Rates,
     /// The searches for manifests that are under way, by configuration and key.
-    pub(crate) flights: Flights<(u64, Arc<FetchKey>), Ended<Served>>,
+    pub(crate) flights: Flights<(u64, Arc<FetchKey>), Served>,
     /// The same for sizes of blobs.
-    pub(crate) size_flights: Flights<(u64, Pulled), Arc<Ended<Size>>>,
+    pub(crate) size_flights: Flights<(u64, Pulled), Size>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     /// Of what waits in memory.

@@ -1,32 +1,35 @@
 //! What is searched for once for all who ask for it, and what came of it.
 
-use super::memory::{Image, Manifest};
+use super::memory::{Manifest, Pulled};
 use super::stale::StaleManifest;
-use crate::cache::Trust;
-use crate::oci::{Digest, ManifestKinds};
+use crate::oci::{Descriptor, Digest, ManifestKinds};
 use crate::telemetry::RequestOutcome;
 use crate::topology::EndpointId;
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// What is asked for and by whom; equal ones get the same answer. What an untrusted client begins teaches as one, so a
 /// trusted one does not share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct FetchKey {
-    pub(crate) image: Image,
+    pub(crate) of: Pulled,
     /// The kinds of manifest that the client takes.
     pub(crate) kinds: ManifestKinds,
     pub(crate) head: bool,
     /// Its user reads what the answer says of a denial (design P4): what upstream said a while ago is asked again.
     pub(crate) confirms_denial: bool,
-    pub(crate) trust: Trust,
 }
 
-/// What a HEAD tells of a manifest: complete, as containerd needs it.
-#[derive(Clone, Debug)]
-pub(crate) struct ManifestHead {
+/// What a source tells of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
     pub(crate) digest: Digest,
     pub(crate) media_type: String,
     pub(crate) length: u64,
+    /// All of it, proved. `None`: it is the answer to a HEAD, complete, as containerd needs it.
+    pub(crate) body: Option<Bytes>,
+    /// What it names; nothing where it cannot be read.
+    pub(crate) descriptors: Vec<Descriptor>,
 }
 
 /// A good answer.
@@ -35,7 +38,7 @@ pub(crate) enum Served {
     /// All of it.
     Whole(Arc<Manifest>, RequestOutcome),
     /// A HEAD, and who told it.
-    Head(ManifestHead, EndpointId, RequestOutcome),
+    Head(Told, EndpointId, RequestOutcome),
     /// From disk.
     Stale(StaleManifest),
 }
@@ -43,20 +46,13 @@ pub(crate) enum Served {
 // === impl FetchKey ===
 
 impl FetchKey {
-    /// What is asked for as such clients know it.
-    pub(crate) fn asked(&self) -> (Image, Trust) {
-        (self.image.clone(), self.trust)
-    }
-
     /// The same client's request for the whole of a digest.
     pub(crate) fn of_digest(&self, digest: &Digest) -> Self {
-        let (registry, repository) = (&self.image.registry, &self.image.repository);
         Self {
-            image: Image::content(registry.clone(), repository.clone(), digest.clone()),
+            of: self.of.beside(digest),
             kinds: self.kinds,
             head: false,
             confirms_denial: false,
-            trust: self.trust,
         }
     }
 }

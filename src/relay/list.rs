@@ -14,10 +14,10 @@ use crate::exchange::{SourceRequest, SourceResponse};
 use crate::http1::{Fields, every};
 use crate::oci::{ErrorCode, ResourceKind};
 use crate::relay::context::{Context, Rules};
-use crate::relay::outcome::Rejection;
+use crate::relay::outcome::{Ended, Rejection};
 use crate::relay::refusal::not_served;
 use crate::relay::request::PullRequest;
-use crate::relay::response::{Answered, Full, SERVED_BY, head_of, header_value, served_by};
+use crate::relay::response::{Answered, Full, head_of, header_value, served_by};
 use crate::route::{Route, Target};
 use crate::topology::{EndpointId, Outcome, Source};
 use bytes::Bytes;
@@ -105,18 +105,9 @@ pub(crate) async fn answer(
     request: &PullRequest,
     mut record: RequestRecord,
 ) -> Answered {
-    let what = format!(
-        "{} of {}/{}",
-        request.kind.word(),
-        route.registry_label,
-        route.repository
-    );
-    let query = request
-        .query
-        .as_ref()
-        .map_or_else(String::new, |query| format!("?{query}"));
+    let query = request.query.as_ref().map(|query| format!("?{query}"));
     let spec = ListSpec {
-        suffix: format!("{}{query}", request.kind.suffix()),
+        suffix: request.kind.suffix() + &query.unwrap_or_default(),
         accept: accept(request.accept.as_ref()),
         head: request.head,
         trust: request.trust,
@@ -125,52 +116,44 @@ pub(crate) async fn answer(
         limit: parts.limits.manifest_bytes,
         budget: parts.budget.clone(),
     };
-    let search = Search::new(
-        parts.clone(),
-        route.clone(),
-        Arc::new(spec),
-        Timing::for_document(&parts.timeouts),
-    );
-    let ended = search.run().await;
-    record.searched(&ended.log);
-    let found = match ended.result {
+    let (spec, timing) = (Arc::new(spec), Timing::for_document(&parts.timeouts));
+    let search = Search::new(parts.clone(), route.clone(), spec, timing);
+    let Ended { result, log } = search.run().await;
+    record.searched(&log);
+    let found = match result {
         Ok(found) => found,
         Err(nothing) => {
+            let (registry, repository) = (&route.registry_label, &route.repository);
+            let what = format!("{} of {registry}/{repository}", request.kind.word());
             let unknown = match request.kind {
                 ResourceKind::Referrers(_) => ErrorCode::ManifestUnknown,
                 _ => ErrorCode::NameUnknown,
             };
-            return not_served(
-                (&nothing, &ended.log),
-                (&what, unknown),
-                (parts, &route),
-                request,
-                record,
-            );
+            let (nothing, what) = ((&nothing, &log), (&*what, unknown));
+            return not_served(nothing, what, (parts, &route), request, record);
         }
     };
     record.served_by(&found.endpoint);
     let outcome = head::outcome(&route, &found.endpoint, found.first_choice);
     record.answers(200, outcome, Instant::now());
     let List { body, fields } = found.good;
-    let mut head = head_of(StatusCode::OK, &record).with(SERVED_BY, served_by(&found.endpoint));
+    let (name, value) = served_by(&found.endpoint);
+    let mut head = head_of(StatusCode::OK, &record).with(name, value);
     for name in [CONTENT_TYPE, FILTERS_APPLIED] {
         let value = fields.get(&name).map(HeaderValue::from_bytes);
         if let Some(Ok(value)) = value {
             head.set(name, value);
         }
     }
-    let link = fields.text(&LINK);
-    let link = link.and_then(|link| next_page(link, request));
-    if let Some(link) = link {
+    if let Some(link) = fields.text(&LINK)
+        && let Some(link) = next_page(link, request)
+    {
         head.set(LINK, header_value(&link));
     }
-    let body = if request.head {
-        Full::empty(record)
-    } else {
-        Full::recorded(body, record)
-    };
-    head.and(body)
+    head.and(match request.head {
+        true => Full::empty(record),
+        false => Full::recorded(body, record),
+    })
 }
 
 /// What the client accepts, as it is passed on. What is too long, or no list of media ranges (RFC 9110, 12.5.1; quoted strings left

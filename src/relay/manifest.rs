@@ -7,21 +7,22 @@ mod spec;
 
 use super::causes;
 use super::fetched::{FetchKey, Served};
-use super::memory::{CONTENT_DIGEST, Image, Manifest};
+use super::memory::{Image, Pulled, Said, said};
 use super::outcome::AttemptLog;
 use super::record::RequestRecord;
 use super::stale::StaleManifest;
+use crate::http1::ResponseHead;
 use crate::oci::{ErrorCode, ManifestKinds, Reference};
 use crate::relay::context::{Context, Rules};
 use crate::relay::refusal::not_served;
 use crate::relay::request::PullRequest;
-use crate::relay::response::{Answered, Full, SERVED_BY, head_of, header_value, served_by};
+use crate::relay::response::{Answered, Full, head_of, header_value, served_by};
 use crate::route::Route;
 use crate::telemetry::{EventName, RequestOutcome, StateChange, human_duration};
 use ahead::ManifestFetch;
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -43,11 +44,13 @@ pub(crate) async fn answer(
     let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
     let kinds = kinds_of(request);
     let key = Arc::new(FetchKey {
-        image: Image::new(registry, repository, reference, kinds),
+        of: Pulled {
+            image: Image::new(registry, repository, reference, kinds),
+            trust: request.trust,
+        },
         kinds,
         head: request.head,
         confirms_denial: request.head && request.shows_denials,
-        trust: request.trust,
     });
     let fetch = ManifestFetch {
         parts: parts.clone(),
@@ -56,16 +59,17 @@ pub(crate) async fn answer(
         key: key.clone(),
         request_id: record.request_id(),
     };
-    let kept = parts.memories.manifests.get(&key.image, Instant::now());
+    let image = &key.of.image;
+    let kept = parts.memories.manifests.get(image, Instant::now());
     if let Some(kept) = kept {
         let outcome = if kept.direct {
             RequestOutcome::Direct
         } else {
             RequestOutcome::Served
         };
-        record.served_by_encoded(&kept.endpoint, kept.encoded.address.clone());
+        record.served_by_encoded(&kept.endpoint, kept.address.clone());
         fetch.has_size(&kept);
-        return respond(Content::from(&*kept), request, outcome, record);
+        return respond(&kept.said, &kept.body, outcome, request, record);
     }
     let fetched = if fetch.is_by_tag_of_a_harbor() {
         // Boxed, so that containerd's own requests stay small.
@@ -76,48 +80,40 @@ pub(crate) async fn answer(
     record.searched(&fetched.log);
     match &fetched.result {
         Ok(Served::Whole(manifest, outcome)) => {
-            let address = manifest.encoded.address.clone();
-            record.served_by_encoded(&manifest.endpoint, address);
-            respond(Content::from(&**manifest), request, *outcome, record)
+            record.served_by_encoded(&manifest.endpoint, manifest.address.clone());
+            respond(&manifest.said, &manifest.body, *outcome, request, record)
         }
-        Ok(Served::Head(head, endpoint, outcome)) => {
-            fetch.fetch_ahead(&head.digest, endpoint);
+        Ok(Served::Head(told, endpoint, outcome)) => {
+            fetch.fetch_ahead(&told.digest, endpoint);
             record.served_by(endpoint);
+            let said = said(&told.media_type, &told.digest, served_by(endpoint));
             record.answers(200, *outcome, Instant::now());
-            head_of(StatusCode::OK, &record)
-                .with(CONTENT_TYPE, header_value(&head.media_type))
-                .with(CONTENT_LENGTH, head.length)
-                .with(CONTENT_DIGEST, header_value(head.digest.as_str()))
-                .with(SERVED_BY, served_by(endpoint))
+            ok(&said, &record)
+                .with(CONTENT_LENGTH, told.length)
                 .and(Full::empty(record))
         }
         Ok(Served::Stale(manifest)) => {
-            say_stale(parts, &key, manifest, &fetched.log);
-            respond(
-                Content::from(manifest),
-                request,
-                RequestOutcome::Stale,
-                record,
-            )
+            say_stale(parts, image, manifest, &fetched.log);
+            let origin = (STALE, manifest.age.as_secs().into());
+            let said = said(&manifest.media_type, &manifest.digest, origin);
+            let outcome = RequestOutcome::Stale;
+            respond(&said, &manifest.body, outcome, request, record)
         }
         Err(nothing) => {
-            let what = (&*key.image.to_string(), ErrorCode::ManifestUnknown);
-            not_served(
-                (nothing, &fetched.log),
-                what,
-                (parts, &fetch.route),
-                request,
-                record,
-            )
+            let what = (&*image.to_string(), ErrorCode::ManifestUnknown);
+            let (nothing, of) = ((nothing, &fetched.log), (&**parts, &*fetch.route));
+            not_served(nothing, what, of, request, record)
         }
     }
 }
 
+/// How old an answer from disk is, in seconds.
+const STALE: HeaderName = HeaderName::from_static("x-harbor-pilot-stale");
+
 /// Counts an answer from disk, and says it once per image and minute.
-fn say_stale(parts: &Context, key: &FetchKey, manifest: &StaleManifest, log: &AttemptLog) {
+fn say_stale(parts: &Context, image: &Image, manifest: &StaleManifest, log: &AttemptLog) {
     parts.sinks.metrics.stale_served();
-    if parts.stale.is_news(&key.image, Instant::now()) {
-        let image = &key.image;
+    if parts.stale.is_news(image, Instant::now()) {
         let reason = causes::message("no source could serve it", &log.tried);
         let age = human_duration(manifest.age);
         parts.sinks.journal.event(StateChange {
@@ -130,57 +126,26 @@ fn say_stale(parts: &Context, key: &FetchKey, manifest: &StaleManifest, log: &At
     }
 }
 
-/// What is written to the client, wherever it came from.
-struct Content<'a> {
-    body: &'a Bytes,
-    content_type: HeaderValue,
-    content_digest: HeaderValue,
-    /// The header that says where it comes from.
-    origin: (HeaderName, HeaderValue),
-}
-
-/// How old an answer from disk is, in seconds.
-const STALE: HeaderName = HeaderName::from_static("x-harbor-pilot-stale");
-
-impl<'a> From<&'a Manifest> for Content<'a> {
-    fn from(manifest: &'a Manifest) -> Self {
-        let encoded = &manifest.encoded;
-        Self {
-            body: &manifest.body,
-            content_type: encoded.content_type.clone(),
-            content_digest: encoded.content_digest.clone(),
-            origin: (SERVED_BY, encoded.served_by.clone()),
-        }
-    }
-}
-
-impl<'a> From<&'a StaleManifest> for Content<'a> {
-    fn from(manifest: &'a StaleManifest) -> Self {
-        Self {
-            body: &manifest.body,
-            content_type: header_value(&manifest.media_type),
-            content_digest: header_value(manifest.digest.as_str()),
-            origin: (STALE, manifest.age.as_secs().into()),
-        }
-    }
+fn ok(said: &Said, record: &RequestRecord) -> ResponseHead {
+    let fields = said.iter().cloned();
+    fields.fold(head_of(StatusCode::OK, record), |head, (name, value)| {
+        head.with(name, value)
+    })
 }
 
 /// The complete answer. A range is honoured: containerd 2.1.0 to 2.1.4 in parallel mode misreads a 200 to it
 /// (containerd-k3s-facts 3.3).
 fn respond(
-    content: Content<'_>,
-    request: &PullRequest,
+    said: &Said,
+    body: &Bytes,
     outcome: RequestOutcome,
+    request: &PullRequest,
     mut record: RequestRecord,
 ) -> Answered {
-    let (name, value) = content.origin;
-    let mut head = head_of(StatusCode::OK, &record)
-        .with(CONTENT_TYPE, content.content_type)
-        .with(CONTENT_DIGEST, content.content_digest)
-        .with(name, value);
-    let total = content.body.len() as u64;
+    let mut head = ok(said, &record);
+    let total = body.len() as u64;
     let part = request.range().and_then(|range| range.within(total));
-    let mut body = content.body.clone();
+    let mut body = body.clone();
     if let Some(part) = part {
         let (first, last) = (usize::try_from(part.first), usize::try_from(part.last));
         if let (Ok(first), Ok(last)) = (first, last) {

@@ -1,6 +1,6 @@
 //! What follows for addresses from what was found wrong: rows of the reputation, said once each.
 
-use super::memory::{Answered, Image, Pulled, Refuted};
+use super::memory::{Answered, Pulled, Refuted};
 use super::reputation::{Fault, Subject};
 use crate::cache::Trust;
 use crate::oci::Digest;
@@ -25,13 +25,13 @@ impl Context {
     pub(crate) fn wrong_bytes(
         &self,
         endpoint: &EndpointId,
-        (image, digest): (&Image, &Digest),
-        trust: Trust,
+        pulled: &Pulled,
+        digest: &Digest,
         detail: &str,
     ) {
         self.sinks.metrics.digest_mismatch(endpoint.source.label());
         let fault = Fault::WrongBytes(digest.clone());
-        self.saw(&fault, endpoint, (&image.into(), trust));
+        self.saw(&fault, endpoint, (&(&pulled.image).into(), pulled.trust));
         self.sinks.journal.event(StateChange {
             event: EventName::DigestMismatch,
             tier: Some(endpoint.source.label().to_owned()),
@@ -43,25 +43,35 @@ impl Context {
 
     /// Somebody pulls a blob from its first byte on. Whose bytes of it nobody could prove the last time is suspect.
     pub(crate) fn pull_begins(&self, pulled: &Pulled) {
-        for endpoint in self.memories.unproven.begins(pulled) {
-            let of = (&Subject::from(&pulled.blob), pulled.trust);
+        let unproven = &self.memories.unproven;
+        if unproven.is_empty() {
+            return;
+        }
+        let given = unproven.change(|given| given.remove(pulled));
+        for endpoint in given.unwrap_or_default() {
+            let of = (&Subject::from(&pulled.image), pulled.trust);
             self.saw(&Fault::Unproven, &endpoint, of);
         }
     }
 
     /// Bytes of a blob go out without a proof. Who was held back for it gives all the rest as well: nobody else was left.
     pub(crate) fn gives_unproven(&self, endpoint: &EndpointId, pulled: &Pulled) {
-        let (blob, trust) = (&pulled.blob, pulled.trust);
-        self.memories
-            .unproven
-            .gives(endpoint, pulled, Instant::now());
-        self.reputation.makes_good(endpoint, blob, trust);
+        let now = Instant::now();
+        self.memories.unproven.change(|given| {
+            let mut by = given.get(pulled, now).cloned().unwrap_or_default();
+            if !by.contains(endpoint) {
+                by.push(endpoint.clone());
+            }
+            given.put(pulled.clone(), by, pulled.trust, now);
+        });
+        self.reputation
+            .makes_good(endpoint, &pulled.image, pulled.trust);
     }
 
     /// A tier answered for a tag: what is known against who gave the same answer before is known of both.
     pub(crate) fn answered_for_tag(
         &self,
-        tag: &(Image, Trust),
+        tag: &Pulled,
         endpoint: &EndpointId,
         (top, length): (&Digest, u64),
     ) {
@@ -70,35 +80,34 @@ impl Context {
         let Answered::Anew { like } = answered else {
             return;
         };
-        let (image, trust) = tag;
+        let Pulled { image, trust } = tag;
         if like.is_some_and(|twin| self.reputation.holds(&twin, image, *trust, now)) {
             let refuted = Refuted {
-                tag: image.clone(),
+                tag: tag.clone(),
                 endpoint: endpoint.clone(),
                 top: top.clone(),
             };
-            self.refuted(vec![refuted], *trust);
+            self.refuted(vec![refuted]);
         } else {
             self.reputation.makes_good(endpoint, image, *trust);
         }
     }
 
     /// Content has this size: who named it with another for a tag was wrong.
-    pub(crate) fn has_size(&self, content: (&Image, Trust), size: u64) {
-        self.refuted(self.memories.tags.has_size(content, size), content.1);
+    pub(crate) fn has_size(&self, content: &Pulled, size: u64) {
+        self.refuted(self.memories.tags.has_size(content, size));
     }
 
     /// Content is nowhere: who named it for a tag was wrong.
-    pub(crate) fn is_nowhere(&self, content: (&Image, Trust)) {
-        self.refuted(self.memories.tags.is_nowhere(content), content.1);
+    pub(crate) fn is_nowhere(&self, content: &Pulled) {
+        self.refuted(self.memories.tags.is_nowhere(content));
     }
 
-    fn refuted(&self, refuted: Vec<Refuted>, trust: Trust) {
+    fn refuted(&self, refuted: Vec<Refuted>) {
         for Refuted { tag, endpoint, top } in refuted {
-            if self
-                .reputation
-                .holds(&endpoint, &tag, trust, Instant::now())
-            {
+            let Pulled { image: tag, trust } = tag;
+            let now = Instant::now();
+            if self.reputation.holds(&endpoint, &tag, trust, now) {
                 continue;
             }
             self.saw(&Fault::Unconfirmed, &endpoint, (&(&tag).into(), trust));

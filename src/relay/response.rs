@@ -10,8 +10,7 @@ use http::header::{HeaderName, HeaderValue};
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-harbor-pilot-request-id");
 
-/// Who served.
-pub(crate) const SERVED_BY: HeaderName = HeaderName::from_static("x-harbor-pilot-served-by");
+const SERVED_BY: HeaderName = HeaderName::from_static("x-harbor-pilot-served-by");
 
 /// Known bytes, with the record that is complete once they are written.
 #[derive(Debug)]
@@ -78,9 +77,9 @@ pub(crate) fn marked(status: StatusCode, request_id: HeaderValue) -> ResponseHea
         .with(REQUEST_ID, request_id)
 }
 
-/// `X-Harbor-Pilot-Served-By`
-pub(crate) fn served_by(endpoint: &EndpointId) -> HeaderValue {
-    header_value(&endpoint.to_string())
+/// The field that says who served: `X-Harbor-Pilot-Served-By`.
+pub(crate) fn served_by(endpoint: &EndpointId) -> (HeaderName, HeaderValue) {
+    (SERVED_BY, header_value(&endpoint.to_string()))
 }
 
 /// What is made of names and numbers that were checked before.

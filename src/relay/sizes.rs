@@ -2,10 +2,10 @@
 //! and the detection of cold cascades possible. What a manifest says holds for its own repository (design S8). Kept across
 //! restarts, bounded.
 
-use super::memory::Image;
+use super::memory::{Image, Pulled};
 use crate::budget::{Budget, Kind, Meter};
 use crate::cache::{Bounds, SharedTtlMap, Trust, TtlMap};
-use crate::oci::{Descriptor, Digest, RegistryName, Repository};
+use crate::oci::{Descriptor, Digest};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -43,16 +43,11 @@ impl KnownSizes {
         self.sizes.get(blob, Instant::now())
     }
 
-    /// Learns what a verified manifest of a repository names. `trust`: who asked for it.
-    pub(crate) fn learn(
-        &self,
-        (registry, repository): (&RegistryName, &Repository),
-        descriptors: &[Descriptor],
-        trust: Trust,
-    ) {
+    /// Learns what a verified manifest names, for its repository and whoever asked for it.
+    pub(crate) fn learn(&self, manifest: &Pulled, descriptors: &[Descriptor]) {
         let now = Instant::now();
         for Descriptor { digest, size, .. } in descriptors.iter().take(NAMES) {
-            let blob = Image::content(registry.clone(), repository.clone(), digest.clone());
+            let Pulled { image: blob, trust } = manifest.beside(digest);
             let is_new = self.change(|sizes| {
                 let is_new = sizes.get(&blob, now) != Some(size);
                 sizes.put(blob, *size, trust, now);

@@ -8,7 +8,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use super::memory::Image;
+use super::memory::{Image, Pulled};
 use crate::budget::{Budget, SMALL};
 use crate::cache::{Bounds, SharedTtlMap, Trust};
 use crate::config;
@@ -57,7 +57,7 @@ pub(crate) struct Stale {
     journal: Journal,
     budget: Budget,
     /// What was kept a moment ago, with its digest.
-    kept: SharedTtlMap<(Image, Digest, Trust), ()>,
+    kept: SharedTtlMap<(Pulled, Digest), ()>,
     said: SharedTtlMap<Image, ()>,
 }
 
@@ -93,20 +93,20 @@ impl Stale {
         }
     }
 
-    /// Keeps what a source gave anonymously; without a body only what the tag names now. `trust`: whose pull it was.
+    /// Keeps what a source gave anonymously; without a body only what the tag names now.
     pub(crate) fn keep(
         &self,
-        (image, trust): (&Image, Trust),
+        of: &Pulled,
         digest: &Digest,
-        whole: impl FnOnce() -> Option<(Bytes, String)>,
+        whole: Option<(&Bytes, &str)>,
         limits: config::Stale,
     ) {
-        let (key, now) = ((image.clone(), digest.clone(), trust), Instant::now());
-        if !limits.enabled || self.kept.holds(&key, now) || !self.has_place(trust) {
+        let Pulled { image, trust } = of;
+        let (key, now) = ((of.clone(), digest.clone()), Instant::now());
+        if !limits.enabled || self.kept.holds(&key, now) || !self.has_place(*trust) {
             return;
         }
-        let whole = whole();
-        let is_large = whole.as_ref().is_some_and(|(body, _)| body.len() > SMALL);
+        let is_large = whole.is_some_and(|(body, _)| body.len() > SMALL);
         if is_large && self.budget.held() > self.budget.limit() / 2 {
             // A disk that does not take it must not take the memory of who pulls. It is kept when it is pulled again.
             return;
@@ -114,12 +114,12 @@ impl Stale {
         let command = Command::Keep {
             slot: slot(image, image.kinds),
             digest: digest.clone(),
-            trust,
-            whole,
+            trust: *trust,
+            whole: whole.map(|(body, media_type)| (body.clone(), media_type.to_owned())),
             limits,
         };
         if self.commands.try_send(command).is_ok() {
-            self.kept.put(key, (), trust, now);
+            self.kept.put(key, (), *trust, now);
         }
     }
 
@@ -142,7 +142,7 @@ impl Stale {
 
     /// Has the writer delete it. A denial must get through; who is denied waits for it where many others do.
     async fn delete(&self, registry: &RegistryName, repository: &Repository, denied: Option<Slot>) {
-        self.kept.forget(|(image, ..)| {
+        self.kept.forget(|(Pulled { image, .. }, _)| {
             let is_meant = |denied: &Slot| denied.reference == image.reference;
             image.registry == *registry
                 && image.repository == *repository

@@ -5,6 +5,6 @@ mod reassembly;
 mod throughput;
 mod window;
 
-pub(crate) use reassembly::{Conclusion, LastWord, Reassembly};
+pub(crate) use reassembly::{Conclusion, Reassembly};
 pub(crate) use throughput::{LowSpeedLimit, Throughput, TooSlow};
 pub(crate) use window::{HELD_BACK, Window, ends_in_an_error};

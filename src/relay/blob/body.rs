@@ -11,7 +11,7 @@ mod room;
 mod speed;
 
 use super::source::BlobSource;
-use super::{BlobSpec, Fetched};
+use super::{BlobFetch, BlobSpec};
 use crate::http1::{Broken, Chunk};
 use crate::lifecycle::contained;
 use crate::oci::ContentRange;
@@ -38,8 +38,8 @@ use tokio::time::{Instant, sleep_until};
 /// A rest this short is read to its end when the client leaves, so that its connection can be used again.
 const SHORT_REST: u64 = 256 * 1024;
 
-/// The search for who goes on.
-type Resumption = Pin<Box<dyn Future<Output = Ended<Found<Fetched>>> + Send>>;
+/// How the search for who goes on ends.
+type Resumed = Ended<Found<Box<BlobSource>>>;
 
 /// The body.
 pub struct BlobBody {
@@ -48,17 +48,16 @@ pub struct BlobBody {
     spec: BlobSpec,
     timing: Timing,
     /// Offset of the body's first byte in the blob.
-    pub(super) first: u64,
-    /// Offset of its last byte; `None`: the blob's end, wherever that is.
-    pub(super) last: Option<u64>,
+    first: u64,
     /// Size of the whole blob, as its first source told it.
-    pub(super) total: Option<u64>,
+    total: Option<u64>,
     /// Parts of the blob that are to follow in the same body, each from its first byte to its last.
     pub(super) spans: VecDeque<ContentRange>,
     bytes: Reassembly,
-    source: Option<Found<BlobSource>>,
+    source: Option<Found<Box<BlobSource>>>,
     room: Room,
-    resumption: Option<Resumption>,
+    /// The search for who goes on.
+    resumption: Option<Pin<Box<dyn Future<Output = Resumed> + Send>>>,
     /// Where the body that is looked for begins, in this body.
     resumes_at: u64,
     speed: Speed,
@@ -84,7 +83,7 @@ enum Event {
     /// Bytes of the source, or its end.
     Source(Option<Result<Bytes, (Failure, String)>>),
     /// Somebody goes on, or nobody does.
-    Resumed(Ended<Found<Fetched>>),
+    Resumed(Resumed),
     /// The source has given no byte for the limit.
     Stalled,
     /// What is wrong was not fixed in time.
@@ -94,29 +93,25 @@ enum Event {
 // === impl BlobBody ===
 
 impl BlobBody {
-    /// Of a whole blob, from its first source.
+    /// From its first source. `first`: where in the blob it begins.
     pub(crate) fn new(
-        (parts, route, spec): (Arc<Context>, Arc<Route>, BlobSpec),
-        timing: Timing,
+        fetch: BlobFetch,
+        first: u64,
         window: Window,
-        source: Found<BlobSource>,
+        source: Found<Box<BlobSource>>,
         record: RequestRecord,
     ) -> Self {
         let mut bytes = Reassembly::new(window);
-        bytes.begins(source.endpoint.clone(), source.good.tells_total);
-        if source.good.is_coded {
-            bytes.is_coded();
-        }
-        let total = source.good.total;
+        let (good, endpoint) = (&source.good, source.endpoint.clone());
+        bytes.begins(endpoint, good.tells_total, good.is_coded);
         Self {
-            room: Room::new(&parts.budget),
-            parts,
-            route,
-            spec,
-            timing,
-            first: 0,
-            last: total.and_then(|total| total.checked_sub(1)),
-            total,
+            room: Room::new(&fetch.parts.budget),
+            parts: fetch.parts,
+            route: fetch.route,
+            spec: fetch.spec,
+            timing: fetch.timing,
+            first,
+            total: good.total,
             spans: VecDeque::new(),
             bytes,
             source: Some(source),
@@ -133,14 +128,14 @@ impl BlobBody {
 
     /// Bytes still to come, if the size is known: for Content-Length.
     pub(crate) fn remaining(&self) -> Option<u64> {
-        let last = self.last?;
-        Some(last.saturating_add(1).saturating_sub(self.reached()))
+        let window = self.bytes.window();
+        Some(window.length()?.saturating_sub(window.released()))
     }
 
     /// Of those, what has not come either.
     fn missing(&self) -> Option<u64> {
-        let held = self.bytes.window().held();
-        Some(self.remaining()?.saturating_sub(held))
+        let window = self.bytes.window();
+        Some(window.length()?.saturating_sub(window.received()))
     }
 
     /// The offset in the blob of the next byte to be let go.
@@ -234,16 +229,7 @@ impl BlobBody {
             ..
         } = self;
         let at = source.as_ref().map(|source| source.endpoint.source.clone());
-        let is_known = || {
-            let is_slow = |at| tier_is_slow(parts, spec, at);
-            at.as_ref().is_some_and(is_slow)
-        };
-        let too_late = async {
-            match fix_until {
-                Some(until) => sleep_until(until).await,
-                None => pending().await,
-            }
-        };
+        let is_known = || at.as_ref().is_some_and(|at| tier_is_slow(parts, spec, at));
         let next = async {
             match source {
                 Some(source) => {
@@ -263,7 +249,7 @@ impl BlobBody {
         tokio::select! {
             biased;
             // Cancel safe: it only waits.
-            () = too_late => Event::TooLate,
+            () = sleep_until(fix_until.unwrap_or_else(Instant::now)), if fix_until.is_some() => Event::TooLate,
             // Cancel safe: what has not come stays.
             next = next => Event::Source(next),
             // Cancel safe: the search stays in its box.
@@ -277,8 +263,8 @@ impl BlobBody {
     }
 
     fn let_go(&mut self, chunk: Bytes, next: Bytes) -> Chunk {
-        self.record
-            .sent(chunk.len().saturating_add(next.len()) as u64);
+        let bytes = chunk.len().saturating_add(next.len());
+        self.record.sent(bytes as u64);
         chunk.chain(next)
     }
 
@@ -287,12 +273,8 @@ impl BlobBody {
         self.tell_rate();
         if let Some(source) = self.source.take() {
             self.note(&source.endpoint, failure, &detail);
-            report(
-                &self.parts,
-                &source.endpoint,
-                Outcome::Hard(failure),
-                detail,
-            );
+            let outcome = Outcome::Hard(failure);
+            report(&self.parts, &source.endpoint, outcome, detail);
             self.leave(source.endpoint);
         }
     }
@@ -302,7 +284,7 @@ impl BlobBody {
         let Some(span) = self.spans.pop_front() else {
             return false;
         };
-        (self.first, self.last) = (span.first, Some(span.last));
+        self.first = span.first;
         self.spec = self.spec.part_of(span);
         self.bytes = Reassembly::new(Window::measured(span.length()));
         self.left.clear();
@@ -317,12 +299,8 @@ impl BlobBody {
     /// The record says who was left in the middle of the blob, and how far its bytes came.
     fn note(&mut self, endpoint: &EndpointId, failure: Failure, detail: &str) {
         let came = self.first.saturating_add(self.bytes.window().received());
-        let tried = Tried {
-            endpoint: Some(endpoint.clone()),
-            label: endpoint.source.label().to_owned(),
-            cause: Cause::Failed(failure),
-            detail: format!("{detail}, at byte {came}"),
-        };
+        let detail = format!("{detail}, at byte {came}");
+        let tried = Tried::at(endpoint, Cause::Failed(failure), detail);
         self.record.left(&causes::story(&[tried]));
     }
 }

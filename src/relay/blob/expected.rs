@@ -2,7 +2,7 @@
 //! none of them. Two sources that agree on another size overrule it, and so does the digest.
 
 use crate::oci::Digest;
-use crate::relay::memory::Image;
+use crate::relay::memory::Pulled;
 use crate::relay::rules::Head;
 use crate::relay::sizes::KnownSizes;
 use crate::topology::EndpointId;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The expected size of one blob, for all attempts of one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Expected {
-    blob: Image,
+    blob: Pulled,
     size: Option<u64>,
     /// The client was promised this size: nobody overrules it for this answer.
     is_promised: bool,
@@ -23,7 +23,7 @@ pub(crate) struct Expected {
 
 impl Expected {
     /// `size`: what a manifest said.
-    pub(super) fn of(blob: Image, size: Option<u64>) -> Self {
+    pub(super) fn new(blob: Pulled, size: Option<u64>) -> Self {
         Self {
             blob,
             size,
@@ -42,7 +42,7 @@ impl Expected {
     }
 
     /// The blob in its repository.
-    pub(crate) fn blob(&self) -> &Image {
+    pub(crate) fn blob(&self) -> &Pulled {
         &self.blob
     }
 
@@ -64,7 +64,7 @@ impl Expected {
         against.push((endpoint.clone(), told));
         drop(against);
         if agrees {
-            sizes.forget(&self.blob);
+            sizes.forget(&self.blob.image);
         }
         (!agrees || self.is_promised).then_some(size)
     }
@@ -80,11 +80,8 @@ impl Expected {
             _ => None,
         };
         // Harbor's cold cascade says 0 of what it is about to fetch (harbor-facts 0.2).
-        let is_empty = self
-            .blob
-            .reference
-            .digest()
-            .is_some_and(Digest::is_of_nothing);
+        let digest = self.blob.image.reference.digest();
+        let is_empty = digest.is_some_and(Digest::is_of_nothing);
         told.filter(|told| *told > 0 || is_empty)
     }
 }
@@ -95,6 +92,7 @@ mod tests {
     use crate::budget::Budget;
     use crate::cache::Trust;
     use crate::oci::Descriptor;
+    use crate::relay::memory::Image;
     use crate::topology::SourceId;
     use std::net::SocketAddr;
     use std::path::Path;
@@ -130,9 +128,12 @@ mod tests {
             size: 100,
             is_manifest: false,
         };
-        sizes.learn((&registry, &repository), &[descriptor], Trust::Trusted);
-        let blob = Image::content(registry, repository, digest);
-        (sizes, Expected::of(blob, Some(100)))
+        let blob = Pulled {
+            image: Image::content(registry, repository, digest),
+            trust: Trust::Trusted,
+        };
+        sizes.learn(&blob, &[descriptor]);
+        (sizes, Expected::new(blob, Some(100)))
     }
 
     #[test]
@@ -157,7 +158,11 @@ mod tests {
                 expected.judging(&endpoint(*who), &head, &sizes)
             });
             assert_eq!(judged.collect::<Vec<_>>(), due, "{told:?}");
-            assert_eq!(sizes.get(expected.blob()).is_some(), stays, "{told:?}");
+            assert_eq!(
+                sizes.get(&expected.blob().image).is_some(),
+                stays,
+                "{told:?}"
+            );
         }
     }
 
@@ -169,7 +174,7 @@ mod tests {
             let head = head(206, Some(60), Some("bytes 39-98/99"));
             assert_eq!(rest.judging(&endpoint(who), &head, &sizes), Some(100));
         }
-        assert_eq!(sizes.get(expected.blob()), None);
+        assert_eq!(sizes.get(&expected.blob().image), None);
     }
 
     #[test]

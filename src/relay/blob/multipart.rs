@@ -2,9 +2,9 @@
 //! for. The bytes come from one [`BlobBody`], span after span; those between the parts of a span are left out.
 
 use super::body::BlobBody;
+use super::ranged::is_followed_by;
 use crate::http1::{Broken, Chunk};
 use crate::oci::ContentRange;
-use crate::relay::blob::ranged::Span;
 use bytes::{Buf as _, Bytes};
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,43 +12,49 @@ use std::fmt;
 /// The body.
 pub struct Multipart {
     pub(super) blob: BlobBody,
-    pub(super) framing: Framing,
-    /// Pieces to be written before more is asked of the blob.
-    out: VecDeque<Bytes>,
-    is_over: bool,
-}
-
-/// What stands between the parts, and where in the blob they are.
-pub(crate) struct Framing {
-    spans: VecDeque<Span>,
-    /// Parts of the first span that have been written.
-    written: usize,
+    /// Parts that are not written to their end.
+    parts: VecDeque<ContentRange>,
     /// The offset in the blob of the next byte that comes.
     at: u64,
     boundary: String,
     /// Bytes of the body still to be written.
     left: u64,
     is_first: bool,
+    /// Pieces to be written before more is asked of the blob.
+    out: VecDeque<Bytes>,
+    is_over: bool,
 }
 
 // === impl Multipart ===
 
 impl Multipart {
-    pub(crate) fn new(blob: BlobBody, framing: Framing) -> Self {
-        Self {
+    /// `boundary`: a number that nobody can have put into the blob.
+    pub(super) fn new(blob: BlobBody, parts: Vec<ContentRange>, boundary: [u64; 2]) -> Self {
+        let [high, low] = boundary;
+        let mut body = Self {
             blob,
-            framing,
+            at: parts.first().map_or(0, |part| part.first),
+            parts: parts.into(),
+            boundary: format!("{high:016x}{low:016x}"),
+            left: 0,
+            is_first: true,
             out: VecDeque::new(),
             is_over: false,
-        }
+        };
+        let lengths = body.parts.iter().enumerate().map(|(number, part)| {
+            let head = body.head(part, number == 0).len() as u64;
+            head.saturating_add(part.length())
+        });
+        body.left = lengths.fold(body.end().len() as u64, u64::saturating_add);
+        body
     }
 
     /// The next bytes of the body.
-    pub(crate) async fn next(&mut self) -> Option<Result<Chunk, Broken>> {
+    pub(super) async fn next(&mut self) -> Option<Result<Chunk, Broken>> {
         loop {
             if let Some(piece) = self.out.pop_front() {
                 let written = piece.len() as u64;
-                self.framing.left = self.framing.left.saturating_sub(written);
+                self.left = self.left.saturating_sub(written);
                 return Some(Ok(piece.chain(Bytes::new())));
             }
             if self.is_over {
@@ -58,49 +64,24 @@ impl Multipart {
             match self.blob.next().await {
                 Some(Ok(bytes)) => {
                     let (first, second) = bytes.into_inner();
-                    self.framing.take(first, &mut self.out);
-                    self.framing.take(second, &mut self.out);
+                    self.take(first);
+                    self.take(second);
                 }
                 Some(Err(broken)) => return Some(Err(broken)),
                 None => {
                     self.is_over = true;
-                    self.out.push_back(self.framing.end());
+                    self.out.push_back(self.end());
                 }
             }
         }
     }
-}
 
-// === impl Framing ===
-
-impl Framing {
-    /// `boundary`: a number that nobody can have put into the blob.
-    pub(crate) fn new(spans: Vec<Span>, boundary: [u64; 2]) -> Self {
-        let [high, low] = boundary;
-        let mut framing = Self {
-            at: spans.first().map_or(0, |span| span.range().first),
-            spans: spans.into(),
-            written: 0,
-            boundary: format!("{high:016x}{low:016x}"),
-            left: 0,
-            is_first: true,
-        };
-        let parts = framing.spans.iter().flat_map(|span| span.parts());
-        let lengths = parts.enumerate().map(|(number, part)| {
-            let head = framing.head(part, number == 0).len() as u64;
-            head.saturating_add(part.length())
-        });
-        let length = lengths.fold(framing.end().len() as u64, u64::saturating_add);
-        framing.left = length;
-        framing
-    }
-
-    /// The whole body's length.
-    pub(crate) fn length(&self) -> u64 {
+    /// The length of what is still to be written.
+    pub(super) fn remaining(&self) -> u64 {
         self.left
     }
 
-    pub(crate) fn content_type(&self) -> String {
+    pub(super) fn content_type(&self) -> String {
         format!("multipart/byteranges; boundary={}", self.boundary)
     }
 
@@ -118,17 +99,10 @@ impl Framing {
     }
 
     /// Takes bytes of the blob, which come span after span, and puts what is to be written of them behind the rest.
-    fn take(&mut self, mut bytes: Bytes, out: &mut VecDeque<Bytes>) {
-        while !bytes.is_empty() {
-            let Some(span) = self.spans.front() else {
-                return;
-            };
-            let Some(part) = span.parts().get(self.written).copied() else {
-                self.spans.pop_front();
-                self.written = 0;
-                self.at = self.spans.front().map_or(0, |span| span.range().first);
-                continue;
-            };
+    fn take(&mut self, mut bytes: Bytes) {
+        while let Some(part) = self.parts.front().copied()
+            && !bytes.is_empty()
+        {
             let up_to = |offset: u64, bytes: &Bytes| {
                 let wanted = offset.saturating_sub(self.at);
                 usize::try_from(wanted).map_or(bytes.len(), |wanted| wanted.min(bytes.len()))
@@ -140,15 +114,19 @@ impl Framing {
                 continue;
             }
             if self.at == part.first {
-                out.push_back(self.head(&part, self.is_first).into());
+                self.out.push_back(self.head(&part, self.is_first).into());
                 self.is_first = false;
             }
             let end = part.last.saturating_add(1);
             let piece = bytes.split_to(up_to(end, &bytes));
             self.at = self.at.saturating_add(piece.len() as u64);
-            out.push_back(piece);
+            self.out.push_back(piece);
             if self.at >= end {
-                self.written = self.written.saturating_add(1);
+                self.parts.pop_front();
+                // Bytes of the next span begin where it does.
+                let next = self.parts.front();
+                let next = next.filter(|next| !is_followed_by(&part, next));
+                self.at = next.map_or(self.at, |next| next.first);
             }
         }
     }
@@ -157,7 +135,7 @@ impl Framing {
 impl fmt::Debug for Multipart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Multipart")
-            .field("left", &self.framing.left)
+            .field("left", &self.left)
             .finish_non_exhaustive()
     }
 }

@@ -48,7 +48,7 @@ impl Body for PullBody {
         match self {
             Self::Full(full) => Some(full.remaining()),
             Self::Blob(blob) => blob.remaining(),
-            Self::Several(parts) => Some(parts.framing.length()),
+            Self::Several(parts) => Some(parts.remaining()),
         }
     }
 

@@ -11,13 +11,9 @@ pub(super) enum Ranged {
     Whole,
     /// One range.
     One(RangeSpec),
-    /// Several: in each span one request to a source.
-    Several(Vec<Span>),
+    /// Several.
+    Several(Vec<ContentRange>),
 }
-
-/// Parts that one request to a source brings, each behind the one before it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Span(Vec<ContentRange>);
 
 // === impl Ranged ===
 
@@ -26,7 +22,7 @@ impl Ranged {
     ///
     /// # Errors
     /// The size of a blob that has nothing of what is asked for (416).
-    pub(super) fn of(ranges: Option<&Ranges>, size: Option<u64>) -> Result<Self, u64> {
+    pub(super) fn new(ranges: Option<&Ranges>, size: Option<u64>) -> Result<Self, u64> {
         let Some(ranges) = ranges else {
             return Ok(Self::Whole);
         };
@@ -48,7 +44,7 @@ impl Ranged {
         match parts.as_slice() {
             [] => Err(size),
             [part] => Ok(Self::One((*part).into())),
-            parts => Ok(Self::Several(spans(parts))),
+            _ => Ok(Self::Several(parts)),
         }
     }
 
@@ -57,7 +53,7 @@ impl Ranged {
         match self {
             Self::Whole => None,
             Self::One(range) => Some(*range),
-            Self::Several(spans) => spans.first().map(|span| span.range().into()),
+            Self::Several(parts) => spans(parts).next().map(Into::into),
         }
     }
 
@@ -71,47 +67,18 @@ impl Ranged {
     }
 }
 
-/// The parts in their order, those in one span that follow each other closely.
-fn spans(parts: &[ContentRange]) -> Vec<Span> {
-    let mut spans: Vec<Span> = Vec::new();
-    for part in parts {
-        let last = spans.last_mut();
-        match last.filter(|span| span.reaches(part)) {
-            Some(span) => span.0.push(*part),
-            None => spans.push(Span(vec![*part])),
-        }
-    }
-    spans
+/// What is asked of a source for these parts, one request after another: those that follow each other closely are one.
+pub(super) fn spans(parts: &[ContentRange]) -> impl Iterator<Item = ContentRange> {
+    parts.chunk_by(is_followed_by).filter_map(|span| {
+        let (first, last) = (span.first()?, span.last()?.last);
+        Some(ContentRange { last, ..*first })
+    })
 }
 
-// === impl Span ===
-
-impl Span {
-    /// Its parts: one at least.
-    pub(crate) fn parts(&self) -> &[ContentRange] {
-        &self.0
-    }
-
-    /// From the first byte of its first part to the last of its last.
-    pub(crate) fn range(&self) -> ContentRange {
-        let (Some(first), Some(last)) = (self.0.first(), self.0.last()) else {
-            return ContentRange {
-                first: 0,
-                last: 0,
-                total: None,
-            };
-        };
-        ContentRange {
-            last: last.last,
-            ..*first
-        }
-    }
-
-    /// Whether a part begins behind it, and near enough.
-    fn reaches(&self, part: &ContentRange) -> bool {
-        let gap = part.first.checked_sub(self.range().last);
-        gap.is_some_and(|gap| (1..=GAP).contains(&gap))
-    }
+/// Whether the next part begins behind this one, and near enough.
+pub(super) fn is_followed_by(part: &ContentRange, next: &ContentRange) -> bool {
+    let gap = next.first.checked_sub(part.last);
+    gap.is_some_and(|gap| (1..=GAP).contains(&gap))
 }
 
 #[cfg(test)]
@@ -123,20 +90,19 @@ mod tests {
     fn ranged(header: &str, size: Option<u64>) -> Result<Ranged, u64> {
         let ranges = Ranges::parse(header);
         assert!(ranges.is_some(), "{header}");
-        Ranged::of(ranges.as_ref(), size)
+        Ranged::new(ranges.as_ref(), size)
     }
 
     /// `0-9 20-29 | 900000-900009`: parts of a span, spans.
     fn shown(ranged: &Ranged) -> String {
-        let Ranged::Several(spans) = ranged else {
+        let Ranged::Several(parts) = ranged else {
             return format!("{ranged:?}");
         };
-        let span = |span: &Span| {
-            let parts = span.parts().iter();
-            let parts = parts.map(|part| format!("{}-{}", part.first, part.last));
-            parts.collect::<Vec<_>>().join(" ")
-        };
-        spans.iter().map(span).collect::<Vec<_>>().join(" | ")
+        let shown = |part: &ContentRange| format!("{}-{}", part.first, part.last);
+        let span = |span: &[ContentRange]| span.iter().map(shown).collect::<Vec<_>>().join(" ");
+        let shown = parts.chunk_by(is_followed_by).map(span);
+        assert_eq!(spans(parts).count(), shown.clone().count());
+        shown.collect::<Vec<_>>().join(" | ")
     }
 
     #[test]
@@ -176,6 +142,6 @@ mod tests {
         }
         assert_eq!(ranged("bytes=0-,0-", Some(SIZE)), Ok(Ranged::Whole));
         assert_eq!(ranged("bytes=-1", Some(0)), Err(0));
-        assert_eq!(Ranged::of(None, None), Ok(Ranged::Whole));
+        assert_eq!(Ranged::new(None, None), Ok(Ranged::Whole));
     }
 }

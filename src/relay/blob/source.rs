@@ -6,8 +6,8 @@ use crate::upstream::{Body, Error};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// A source whose body has begun.
-#[derive(Debug)]
+/// A source whose body has begun; all of it, proved; or, where the size alone was wanted, `total` and nothing else.
+#[derive(Debug, Default)]
 pub(crate) struct BlobSource {
     /// Read already.
     pub(crate) ready: VecDeque<Bytes>,
@@ -28,6 +28,14 @@ pub(crate) struct BlobSource {
 // === impl BlobSource ===
 
 impl BlobSource {
+    /// The size alone.
+    pub(super) fn of_size(total: u64) -> Self {
+        Self {
+            total: Some(total),
+            ..Self::default()
+        }
+    }
+
     /// The next bytes, less those to skip; at most `wanted` of them, because a source that ignored the range's end sends more
     /// than was asked for. A panic here is this source's end, not the body's. Cancel safe: what has not come stays.
     pub(super) async fn next(

@@ -1,6 +1,7 @@
 //! Who shares a search with whom, and what it survives.
 
 use super::*;
+use crate::relay::outcome::AttemptLog;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -13,10 +14,17 @@ struct Searches {
     through: Arc<AtomicUsize>,
 }
 
-impl Clone for Flights<&'static str, usize> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
+fn found(number: usize) -> Arc<Ended<usize>> {
+    let (result, log) = (Ok(number), AttemptLog::default());
+    Arc::new(Ended { result, log })
+}
+
+fn under_way<K>(flights: &Flights<K, usize>) -> usize {
+    let flights = flights.0.lock().unwrap();
+    flights
+        .values()
+        .filter(|flight| is_under_way(flight))
+        .count()
 }
 
 impl Searches {
@@ -27,10 +35,10 @@ impl Searches {
             async move {
                 sleep(Duration::from_secs(1)).await;
                 through.fetch_add(1, Ordering::SeqCst);
-                number
+                found(number)
             }
         };
-        *self.flights.join(key, work).await.unwrap()
+        *self.flights.join(key, work).await.result.as_ref().unwrap()
     }
 
     fn counts(&self) -> (usize, usize) {
@@ -39,7 +47,7 @@ impl Searches {
     }
 
     fn under_way(&self) -> usize {
-        self.flights.list().under_way.len()
+        under_way(&self.flights)
     }
 }
 
@@ -91,18 +99,20 @@ async fn a_panic_ends_it_for_all_who_wait_and_is_not_tried_again() {
         async move {
             sleep(Duration::from_secs(1)).await;
             assert_ne!(number, 0, "the first one breaks");
-            number
+            found(number)
         }
     };
     let both = ["a", "a"].map(|key| flights.join(key, work));
-    for landed in futures_util::future::join_all(both).await {
-        let text = landed.unwrap_err().to_string();
+    for ended in futures_util::future::join_all(both).await {
+        assert!(ended.result.is_err());
+        let text = &ended.log.tried[0].detail;
         assert!(text.contains("the first one breaks"), "{text}");
     }
     assert_eq!(tries.load(Ordering::SeqCst), 1, "it was done once");
-    assert_eq!(flights.list().under_way.len(), 0);
+    assert_eq!(under_way(&flights), 0);
+    let later = flights.join("a", work).await;
     assert_eq!(
-        *flights.join("a", work).await.unwrap(),
+        *later.result.as_ref().unwrap(),
         1,
         "who comes later asks anew"
     );
@@ -116,49 +126,47 @@ async fn a_panic_beyond_the_bound_is_contained_too() {
         .map(|key| flights.board(key, &|| std::future::pending()).unwrap())
         .collect();
     let broken = || async { panic!("beyond") };
-    assert!(flights.join("a".to_owned(), broken).await.is_err());
+    assert!(flights.join("a".to_owned(), broken).await.result.is_err());
     drop(kept);
 }
 
 #[tokio::test(start_paused = true)]
 async fn beyond_the_bound_everybody_searches_alone() {
     let searches = Searches::default();
-    {
-        let mut list = searches.flights.list();
-        for index in 0..FLIGHTS {
-            let key: &'static str = Box::leak(format!("other-{index}").into_boxed_str());
-            let work: Work<usize> = Box::pin(std::future::pending());
-            let work = work.shared().downgrade().unwrap();
-            let number = u64::MAX;
-            list.under_way.insert(key, Flight { number, work });
-        }
-    }
+    let others = (0..FLIGHTS).map(|index| {
+        let key: &'static str = Box::leak(format!("other-{index}").into_boxed_str());
+        searches
+            .flights
+            .board(key, &|| std::future::pending())
+            .unwrap()
+    });
+    let others: Vec<_> = others.collect();
     let answers = futures_util::future::join(searches.ask("a"), searches.ask("a")).await;
     assert_ne!(answers.0, answers.1);
     assert_eq!(searches.under_way(), FLIGHTS);
+    drop(others);
+    let answers = futures_util::future::join(searches.ask("a"), searches.ask("a")).await;
+    assert_eq!(
+        answers.0, answers.1,
+        "those that everybody left take no place"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_that_is_cancelled_does_not_take_its_successor_along() {
     let searches = Searches::default();
-    let board = || {
-        let work = || async { 7 };
+    let board = |number| {
+        let work = move || async move { found(number) };
         searches.flights.board("a", &work).unwrap()
     };
-    let first = board();
-    let number = |searches: &Searches| searches.flights.list().under_way["a"].number;
-    let first_number = number(&searches);
+    let first = board(1);
     // As if the last one were leaving just now: nobody holds it, and it is still listed.
-    let forsake = || {
-        let gone: Work<usize> = Box::pin(std::future::pending());
-        let gone = gone.shared().downgrade().unwrap();
-        searches.flights.list().under_way.get_mut("a").unwrap().work = gone;
-    };
-    forsake();
-    let second = board();
-    assert_ne!(number(&searches), first_number);
+    let gone: Work<usize> = Box::pin(std::future::pending());
+    let gone = gone.shared().downgrade().unwrap();
+    searches.flights.0.lock().unwrap().insert("a", gone);
+    let second = board(2);
     drop(first);
     assert_eq!(searches.under_way(), 1);
-    assert_eq!(second.await.as_deref(), Ok(&7));
+    assert_eq!(second.await.result.as_ref().ok(), Some(&2));
     assert_eq!(searches.under_way(), 0);
 }

@@ -6,13 +6,14 @@ use crate::lifecycle::{self, deadline};
 use crate::oci::Digest;
 use crate::relay::causes::Tried;
 use crate::relay::context::{Context, Rules};
-use crate::relay::fetched::{FetchKey, ManifestHead, Served};
-use crate::relay::memory::{Image, Manifest};
+use crate::relay::fetched::{FetchKey, Served, Told};
+use crate::relay::memory::{Manifest, Pulled};
 use crate::relay::outcome::{AttemptLog, Ended, NotFound};
 use crate::relay::rules::{Cause, FinalAnswer};
 use crate::route::Route;
 use crate::telemetry::RequestOutcome;
 use crate::topology::{EndpointId, Failure, SourceId};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -40,7 +41,7 @@ fn ended(result: Result<Served, NotFound>, log: AttemptLog) -> Arc<Ended<Served>
 impl ManifestFetch {
     /// Whether a tag's whole is asked for, and a Harbor may be asked for it.
     pub(super) fn is_by_tag_of_a_harbor(&self) -> bool {
-        if self.key.head || self.key.image.reference.digest().is_some() {
+        if self.key.head || self.key.of.image.reference.digest().is_some() {
             return false;
         }
         let mut harbors = self.rules.config.tiers.iter();
@@ -63,18 +64,17 @@ impl ManifestFetch {
 
     /// One search for all who ask for the same.
     pub(super) async fn search(&self) -> Arc<Ended<Served>> {
-        let search = || self.clone().fetch();
-        let key = (self.rules.generation, self.key.clone());
-        let fetched = match self.parts.flights.join(key, search).await {
-            Ok(fetched) => fetched,
-            Err(panicked) => Arc::new(Ended::broken(&panicked)),
+        let search = || {
+            let it = self.clone();
+            async move { Arc::new(it.fetch().await) }
         };
+        let key = (self.rules.generation, self.key.clone());
+        let fetched = self.parts.flights.join(key, search).await;
         match &fetched.result {
             Ok(Served::Whole(manifest, _)) => self.has_size(manifest),
             // To who takes some kinds only a registry may say that it has none of them.
             Err(_) if self.key.kinds.are_all() && fetched.is_nowhere() => {
-                let content = (&self.key.image, self.key.trust);
-                self.parts.is_nowhere(content);
+                self.parts.is_nowhere(&self.key.of);
             }
             _ => {}
         }
@@ -83,8 +83,8 @@ impl ManifestFetch {
 
     /// Content is there: whoever named it with another size was wrong.
     pub(super) fn has_size(&self, manifest: &Manifest) {
-        let content = (&self.key.image, self.key.trust);
-        self.parts.has_size(content, manifest.body.len() as u64);
+        let size = manifest.body.len() as u64;
+        self.parts.has_size(&self.key.of, size);
     }
 
     /// A tag's whole: HEAD by tag, then GET by digest. Where nobody has what the HEAD named, GET by tag.
@@ -94,13 +94,12 @@ impl ManifestFetch {
             ..FetchKey::clone(&self.key)
         });
         let (began, headed) = (Instant::now(), headed.search().await);
-        let Ok(Served::Head(ManifestHead { digest, .. }, endpoint, outcome)) = &headed.result
-        else {
+        let Ok(Served::Head(Told { digest, .. }, endpoint, outcome)) = &headed.result else {
             return headed;
         };
         let whole = self.for_key(self.key.of_digest(digest));
         let (memories, now) = (&self.parts.memories, Instant::now());
-        if let Some(kept) = memories.manifests.get(&whole.key.image, now) {
+        if let Some(kept) = memories.manifests.get(&whole.key.of.image, now) {
             whole.has_size(&kept);
             // Whoever told the digest has answered for the tag.
             let served = Served::Whole(Arc::new(kept.told_by(endpoint)), *outcome);
@@ -108,21 +107,18 @@ impl ManifestFetch {
         }
         if matches!(endpoint.source, SourceId::Upstream(_)) {
             // The tiers have had their turn with the HEAD.
-            let (content, trust) = (whole.key.image.clone(), self.key.trust);
-            let headed = &memories.headed;
-            headed.put((content, trust), endpoint.clone(), trust, now);
+            self.headed(whole.key.of.clone(), endpoint, now);
         }
         // One request has one limit, however many searches it takes (design P6).
         let rest = self.by_digest_or_tag(&headed, &whole, (digest, *outcome));
         let until = deadline(began, self.parts.timeouts.total);
         let rest = tokio::time::timeout_at(until, rest).await;
         rest.unwrap_or_else(|_| {
-            let late = Tried {
-                endpoint: Some(endpoint.clone()),
-                label: endpoint.source.label().to_owned(),
-                cause: Cause::Failed(Failure::Timeout),
-                detail: "out of time after its answer to HEAD".to_owned(),
-            };
+            let (cause, detail) = (
+                Cause::Failed(Failure::Timeout),
+                "out of time after its answer to HEAD",
+            );
+            let late = Tried::at(endpoint, cause, detail.to_owned());
             ended(Err(NotFound::Failed), headed.log.clone().and(late))
         })
     }
@@ -137,7 +133,7 @@ impl ManifestFetch {
         let got = whole.search().await;
         let result = match &got.result {
             Ok(Served::Whole(manifest, of_digest)) => {
-                self.keep(manifest, digest);
+                self.keep_whole(manifest, digest);
                 let outcome = match outcome {
                     RequestOutcome::Failover => RequestOutcome::Failover,
                     _ => *of_digest,
@@ -170,61 +166,55 @@ impl ManifestFetch {
         let limits = self.rules.config.stale;
         let may_keep = limits.enabled && self.is_anonymous(endpoint);
         let whole = self.for_key(self.key.of_digest(digest));
-        if self.has_passed(&whole.key.image, may_keep) {
+        if self.has_passed(&whole.key.of, may_keep) {
             if may_keep {
-                self.keep_name(digest);
+                self.keep(digest, None);
             }
             return;
         }
         let (it, digest) = (self.clone(), digest.clone());
         lifecycle::spawn_detached("manifest ahead", async move {
-            if may_keep && it.parts.stale.holds(&whole.key.image).await {
-                let (now, trust) = (Instant::now(), whole.key.trust);
-                let passed = &it.parts.memories.passed;
-                passed.put(whole.key.image.clone(), Some(now), trust, now);
-                it.keep_name(&digest);
-                return;
+            let (content, memories) = (&whole.key.of, &it.parts.memories);
+            if may_keep && it.parts.stale.holds(&content.image).await {
+                let (image, now) = (content.image.clone(), Instant::now());
+                memories.passed.put(image, Some(now), content.trust, now);
+                return it.keep(&digest, None);
             }
             // Whoever asked for the tag may have asked for the whole meanwhile.
-            let kept = it
-                .parts
-                .memories
-                .manifests
-                .get(&whole.key.image, Instant::now());
-            if let Some(kept) = kept {
-                return it.keep(&kept, &digest);
+            if let Some(kept) = memories.manifests.get(&content.image, Instant::now()) {
+                return it.keep_whole(&kept, &digest);
             }
             if let Ok(Served::Whole(manifest, _)) = &whole.search().await.result {
-                it.keep(manifest, &digest);
+                it.keep_whole(manifest, &digest);
             }
         });
     }
 
     /// Whether this node has had the content; where it is to be kept on disk, whether it was there some minutes ago.
-    fn has_passed(&self, content: &Image, may_keep: bool) -> bool {
+    fn has_passed(&self, content: &Pulled, may_keep: bool) -> bool {
         let now = Instant::now();
-        let passed = self.parts.memories.passed.get(content, now);
-        match passed {
-            Some(Some(since)) => !may_keep || now < deadline(since, KEPT),
-            Some(None) => !may_keep,
-            None => false,
-        }
+        let passed = self.parts.memories.passed.get(&content.image, now);
+        passed.is_some_and(|since| {
+            let is_kept = since.is_some_and(|since| now < deadline(since, KEPT));
+            is_kept || !may_keep
+        })
     }
 
-    /// What the tag names now: its content is on disk.
-    fn keep_name(&self, digest: &Digest) {
-        let of = (&self.key.image, self.key.trust);
+    /// Such clients' GET of this content goes first where the HEAD was answered.
+    pub(super) fn headed(&self, content: Pulled, endpoint: &EndpointId, now: Instant) {
+        let (headed, trust) = (&self.parts.memories.headed, content.trust);
+        headed.put(content, endpoint.clone(), trust, now);
+    }
+
+    /// What is asked for has this digest now. `whole`: its content, left out where that is on disk already.
+    pub(super) fn keep(&self, digest: &Digest, whole: Option<(&Bytes, &str)>) {
         let limits = self.rules.config.stale;
-        self.parts.stale.keep(of, digest, || None, limits);
+        self.parts.stale.keep(&self.key.of, digest, whole, limits);
     }
 
-    /// What the tag names now, with its content.
-    fn keep(&self, manifest: &Manifest, digest: &Digest) {
+    fn keep_whole(&self, manifest: &Manifest, digest: &Digest) {
         if self.is_anonymous(&manifest.endpoint) {
-            let whole = || Some((manifest.body.clone(), manifest.media_type.to_string()));
-            let of = (&self.key.image, self.key.trust);
-            let limits = self.rules.config.stale;
-            self.parts.stale.keep(of, digest, whole, limits);
+            self.keep(digest, Some((&manifest.body, &manifest.media_type)));
         }
     }
 }

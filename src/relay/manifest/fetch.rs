@@ -1,14 +1,14 @@
 //! One search for a manifest with all that it teaches: sizes, who answered, denials, and the copy for an outage.
 
 use super::ahead::ManifestFetch;
-use super::proof::Proven;
-use super::spec::{ManifestSpec, Told};
+use super::spec::ManifestSpec;
 use crate::oci::Digest;
 use crate::relay::causes::Tried;
-use crate::relay::fetched::Served;
+use crate::relay::fetched::{Served, Told};
 use crate::relay::head;
-use crate::relay::memory::Manifest;
+use crate::relay::memory::{Manifest, said};
 use crate::relay::outcome::{Ended, Found, NotFound};
+use crate::relay::response::served_by;
 use crate::relay::rules::{Cause, FinalAnswer};
 use crate::relay::search::Search;
 use crate::relay::timing::Timing;
@@ -25,10 +25,11 @@ impl ManifestFetch {
             self.route = open;
         }
         let (parts, route, key) = (&self.parts, &self.route, &self.key);
-        parts.hedging.requested(key.trust);
-        let is_retry = (parts.reputation).knows(&key.image, key.trust, Instant::now());
+        let (image, trust) = (&key.of.image, key.of.trust);
+        parts.hedging.requested(trust);
+        let is_retry = (parts.reputation).knows(image, trust, Instant::now());
         let spec = ManifestSpec {
-            first: parts.memories.headed.get(&key.asked(), Instant::now()),
+            first: parts.memories.headed.get(&key.of, Instant::now()),
             parts: parts.clone(),
             key: key.clone(),
             policy: self.rules.config.failover.harbor_policy,
@@ -51,12 +52,12 @@ impl ManifestFetch {
                     NotFound::Failed if key.confirms_denial && had_denied => {
                         unconfirmed(&log.tried)
                     }
-                    nothing => parts.remember_denial((route, key.trust), denied, nothing),
+                    nothing => parts.remember_denial((route, trust), denied, nothing),
                 };
                 let stale = match nothing {
                     NotFound::Failed if log.is_outage() && !had_denied => {
                         let limits = self.rules.config.stale;
-                        Box::pin(parts.stale.find(&key.image, key.kinds, limits)).await
+                        Box::pin(parts.stale.find(image, key.kinds, limits)).await
                     }
                     _ => None,
                 };
@@ -70,63 +71,53 @@ impl ManifestFetch {
     fn learn(&self, found: Found<Told>, is_retry: bool) -> Served {
         let (parts, key) = (&self.parts, &self.key);
         let (memories, now) = (&parts.memories, Instant::now());
-        let (limits, trust) = (self.rules.config.stale, key.trust);
-        let of = (&key.image, trust);
-        let outcome = head::outcome(&self.route, &found.endpoint, found.first_choice);
-        let may_keep = self.is_anonymous(&found.endpoint);
-        let is_tiers = matches!(found.endpoint.source, SourceId::Tier(_));
-        match found.good {
-            Told::Head(head) => {
-                let (digest, endpoint) = (&head.digest, &found.endpoint);
-                if is_tiers {
-                    let content = key.of_digest(digest).image;
-                    let headed = &memories.headed;
-                    headed.put((content, trust), endpoint.clone(), trust, now);
-                    parts.answered_for_tag(&key.asked(), endpoint, (digest, head.length));
-                    self.answered(endpoint, std::iter::once(digest), now);
-                } else if may_keep {
-                    parts.stale.keep(of, digest, || None, limits);
-                }
-                Served::Head(head, found.endpoint, outcome)
+        let (trust, endpoint) = (key.of.trust, found.endpoint);
+        let outcome = head::outcome(&self.route, &endpoint, found.first_choice);
+        let may_keep = self.is_anonymous(&endpoint);
+        let is_tiers = matches!(endpoint.source, SourceId::Tier(_));
+        let mut told = found.good;
+        let content = key.of.beside(&told.digest);
+        let Some(body) = told.body.take() else {
+            if is_tiers {
+                self.headed(content, &endpoint, now);
+                parts.answered_for_tag(&key.of, &endpoint, (&told.digest, told.length));
+                self.answered(&endpoint, std::iter::once(&told.digest), now);
+            } else if may_keep {
+                self.keep(&told.digest, None);
             }
-            Told::Whole(body, proven) => {
-                let Proven {
-                    digest,
-                    media_type,
-                    descriptors,
-                } = proven;
-                let size = body.len() as u64;
-                let is_kept = may_keep && limits.enabled;
-                if is_kept {
-                    let whole = || Some((body.clone(), media_type.clone()));
-                    parts.stale.keep(of, &digest, whole, limits);
-                }
-                let content = key.of_digest(&digest).image;
-                let direct = outcome == RequestOutcome::Direct;
-                let media_type = media_type.into();
-                let manifest = Manifest::new(body, digest, media_type, found.endpoint, direct);
-                let manifest = Arc::new(manifest);
-                let (endpoint, top) = (&manifest.endpoint, &manifest.digest);
-                if key.image.reference.digest().is_none() && is_tiers {
-                    parts.answered_for_tag(&key.asked(), endpoint, (top, size));
-                }
-                let kept = memories.manifests.get(&content, now);
-                // What the same endpoint said moments ago taught all there is to learn.
-                if is_retry || kept.is_none_or(|kept| kept.endpoint != *endpoint) {
-                    let within = (&key.image.registry, &key.image.repository);
-                    parts.sizes.learn(within, &descriptors, trust);
-                    let learned = descriptors.iter().map(|descriptor| &descriptor.digest);
-                    self.answered(endpoint, learned.chain([top]), now);
-                    memories.tags.lists((&content, trust), &descriptors);
-                    let since = is_kept.then_some(now);
-                    memories.passed.put(content.clone(), since, trust, now);
-                    memories
-                        .manifests
-                        .put(content, manifest.clone(), trust, now);
-                }
-                Served::Whole(manifest, outcome)
-            }
+            return Served::Head(told, endpoint, outcome);
+        };
+        if may_keep {
+            self.keep(&told.digest, Some((&body, &told.media_type)));
         }
+        if key.of.image.reference.digest().is_none() && is_tiers {
+            parts.answered_for_tag(&key.of, &endpoint, (&told.digest, told.length));
+        }
+        let manifest = Arc::new(Manifest {
+            said: said(&told.media_type, &told.digest, served_by(&endpoint)),
+            body,
+            digest: told.digest,
+            media_type: told.media_type.into(),
+            address: endpoint.address.to_string().into(),
+            endpoint,
+            direct: outcome == RequestOutcome::Direct,
+        });
+        let kept = memories.manifests.get(&content.image, now);
+        // What the same endpoint said moments ago taught all there is to learn.
+        if is_retry || kept.is_none_or(|kept| kept.endpoint != manifest.endpoint) {
+            let descriptors = &told.descriptors;
+            parts.sizes.learn(&content, descriptors);
+            let learned = descriptors.iter().map(|descriptor| &descriptor.digest);
+            let learned = learned.chain([&manifest.digest]);
+            self.answered(&manifest.endpoint, learned, now);
+            memories.tags.lists(&content, descriptors);
+            let since = (may_keep && self.rules.config.stale.enabled).then_some(now);
+            let image = content.image;
+            memories.passed.put(image.clone(), since, trust, now);
+            let manifests = &memories.manifests;
+            manifests.put(image, manifest.clone(), trust, now);
+        }
+        Served::Whole(manifest, outcome)
     }
 
     /// That endpoint has the repository, and this content of it.
@@ -136,7 +127,7 @@ impl ManifestFetch {
         learned: impl Iterator<Item = &'a Digest>,
         now: Instant,
     ) {
-        let of = (&*self.route, self.key.trust);
+        let of = (&*self.route, self.key.of.trust);
         self.parts.stickiness.answered(of, endpoint, learned, now);
     }
 
@@ -156,7 +147,7 @@ impl ManifestFetch {
         let NotFound::Final { answer, .. } = nothing else {
             return;
         };
-        let (stale, image) = (&self.parts.stale, &self.key.image);
+        let (stale, image) = (&self.parts.stale, &self.key.of.image);
         match answer {
             FinalAnswer::Denied => stale.forget_all(&image.registry, &image.repository).await,
             FinalAnswer::NotFound | FinalAnswer::Withheld | FinalAnswer::Policy => {

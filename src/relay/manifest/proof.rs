@@ -4,19 +4,11 @@
 //! judge that. Where none does, a body that says nothing or contradicts itself is not passed on; that is held against nobody.
 
 use crate::oci::{
-    Descriptor, Digest, ManifestKind, Reference, inspect_manifest, is_consistent, manifest_digest,
+    Digest, ManifestKind, Reference, inspect_manifest, is_consistent, manifest_digest,
     manifest_fits, media_type_as_told, media_type_of,
 };
-use crate::relay::memory::Claims;
-
-/// A manifest that is passed on.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Proven {
-    pub(super) digest: Digest,
-    pub(super) media_type: String,
-    /// What it names; nothing where it cannot be read.
-    pub(super) descriptors: Vec<Descriptor>,
-}
+use crate::relay::fetched::Told;
+use bytes::Bytes;
 
 /// Why a body is not passed on.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,21 +21,24 @@ pub(super) enum Misfit {
     Unproved(&'static str),
 }
 
-/// Proves a body, by the digest that was asked for or else by the one in its head.
-pub(super) fn prove(reference: &Reference, claims: &Claims, body: &[u8]) -> Result<Proven, Misfit> {
-    let content_type = claims.content_type.as_deref();
-    let told = claims.told_digest();
-    let due = reference.digest().or(told.as_ref());
-    let kind = inspect_manifest(body);
+/// Proves a body, by the digest that was asked for or else by the one in its head. `claims`: what the head says of it.
+pub(super) fn prove(
+    reference: &Reference,
+    claims: (Option<&Digest>, Option<&str>),
+    body: Bytes,
+) -> Result<Told, Misfit> {
+    let (told, content_type) = claims;
+    let due = reference.digest().or(told);
+    let kind = inspect_manifest(&body);
     let digest = match due {
-        Some(due) if manifest_fits(due, body) => match reference {
+        Some(due) if manifest_fits(due, &body) => match reference {
             // Clients know a tag's content by SHA-256, whatever its source says.
-            Reference::Tag(_) if !due.is_sha256() => manifest_digest(body),
+            Reference::Tag(_) if !due.is_sha256() => manifest_digest(&body),
             _ => due.clone(),
         },
         Some(due) => return Err(misfit(due, &kind)),
-        None if is_consistent(body, content_type) && is_schema1(&kind) => manifest_digest(body),
-        None if is_consistent(body, content_type) => Digest::sha256(body),
+        None if is_consistent(&body, content_type) && is_schema1(&kind) => manifest_digest(&body),
+        None if is_consistent(&body, content_type) => Digest::sha256(&body),
         None => {
             return Err(Misfit::Unproved(
                 "the manifest is none or contradicts itself",
@@ -58,13 +53,15 @@ pub(super) fn prove(reference: &Reference, claims: &Claims, body: &[u8]) -> Resu
         ManifestKind::NotAManifest => (Vec::new(), None),
     };
     // Header and body mostly agree; only where they do not is it worth reading the body once more.
-    let agreed = stated.filter(|stated| claims.content_type.as_ref() == Some(stated));
+    let agreed = stated.filter(|stated| content_type == Some(stated));
     let media_type = agreed
-        .or_else(|| media_type_of(body, content_type))
-        .unwrap_or_else(|| media_type_as_told(body, content_type));
-    Ok(Proven {
+        .or_else(|| media_type_of(&body, content_type))
+        .unwrap_or_else(|| media_type_as_told(&body, content_type));
+    Ok(Told {
         digest,
         media_type,
+        length: body.len() as u64,
+        body: Some(body),
         descriptors,
     })
 }
@@ -118,11 +115,12 @@ mod tests {
         ]
     }
 
-    fn claims(digest: Option<&Digest>, content_type: Option<&str>) -> Claims {
-        Claims {
-            digest: digest.map(ToString::to_string),
-            content_type: content_type.map(ToOwned::to_owned),
-        }
+    fn prove(
+        reference: &Reference,
+        claims: (Option<&Digest>, Option<&str>),
+        body: &str,
+    ) -> Result<Told, Misfit> {
+        super::prove(reference, claims, Bytes::copy_from_slice(body.as_bytes()))
     }
 
     fn tag() -> Reference {
@@ -134,8 +132,8 @@ mod tests {
         for body in unreadable() {
             let due = Digest::sha256(body.as_bytes());
             let by_digest = Reference::Digest(due.clone());
-            let plain = claims(None, Some("application/vnd.example+json; charset=utf-8"));
-            let proven = prove(&by_digest, &plain, body.as_bytes()).unwrap();
+            let plain = (None, Some("application/vnd.example+json; charset=utf-8"));
+            let proven = prove(&by_digest, plain, &body).unwrap();
             assert_eq!(
                 (&proven.digest, proven.descriptors.len()),
                 (&due, 0),
@@ -148,8 +146,8 @@ mod tests {
                 !says || body.contains("ud800"),
                 "{body}: {stated}"
             );
-            let told = claims(Some(&due), None);
-            let proven = prove(&tag(), &told, body.as_bytes()).unwrap();
+            let told = (Some(&due), None);
+            let proven = prove(&tag(), told, &body).unwrap();
             assert_eq!(proven.digest, due, "by tag: {body}");
         }
     }
@@ -158,7 +156,7 @@ mod tests {
     fn what_nothing_proves_is_held_against_nobody() {
         for body in unreadable() {
             for content_type in [None, Some(IMAGE), Some("application/json")] {
-                let misfit = prove(&tag(), &claims(None, content_type), body.as_bytes());
+                let misfit = prove(&tag(), (None, content_type), &body);
                 assert!(
                     matches!(misfit, Err(Misfit::Unproved(_))),
                     "{body}: {misfit:?}"
@@ -175,11 +173,8 @@ mod tests {
             json!({"schemaVersion": 2, "mediaType": IMAGE, "layers": [{"size": 1}]}).to_string();
         let error = r#"{"errors":[{"code":"UNKNOWN","message":"internal server error"}]}"#;
         let old = json!({"schemaVersion": 1, "fsLayers": [], "signatures": []}).to_string();
-        for (reference, claims) in [
-            (by_digest, claims(None, None)),
-            (tag(), claims(Some(&due), None)),
-        ] {
-            let wrong = |body: &str| prove(&reference, &claims, body.as_bytes()).unwrap_err();
+        for (reference, claims) in [(by_digest, (None, None)), (tag(), (Some(&due), None))] {
+            let wrong = |body: &str| prove(&reference, claims, body).unwrap_err();
             assert_eq!(wrong(&image), Misfit::Wrong(due.clone()));
             assert_eq!(wrong(error), Misfit::NoManifest);
             assert!(matches!(wrong(&old), Misfit::Unproved(_)));

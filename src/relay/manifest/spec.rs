@@ -1,6 +1,6 @@
 //! What is asked of a source for a manifest, and which of its answers are good.
 
-use super::proof::{Misfit, Proven, prove};
+use super::proof::{Misfit, prove};
 use crate::budget::Kind;
 use crate::cache::Trust;
 use crate::config::HarborPolicy;
@@ -9,9 +9,9 @@ use crate::http1::Fields;
 use crate::oci::{Digest, ManifestKinds};
 use crate::relay::coding::read_whole;
 use crate::relay::context::Context;
-use crate::relay::fetched::{FetchKey, ManifestHead};
+use crate::relay::fetched::{FetchKey, Told};
 use crate::relay::head;
-use crate::relay::memory::{CONTENT_DIGEST, Claims, Image};
+use crate::relay::memory::{CONTENT_DIGEST, Image};
 use crate::relay::outcome::Rejection;
 use crate::relay::quota;
 use crate::relay::response::header_value;
@@ -19,7 +19,6 @@ use crate::relay::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
 use crate::relay::search::FetchSpec;
 use crate::route::Target;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
-use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use std::borrow::Cow;
@@ -36,15 +35,6 @@ pub(crate) struct ManifestSpec {
     pub(super) first: Option<EndpointId>,
 }
 
-/// What a source has for us.
-#[derive(Debug)]
-pub(crate) enum Told {
-    /// All of it, proved.
-    Whole(Bytes, Proven),
-    /// A HEAD.
-    Head(ManifestHead),
-}
-
 fn accept(kinds: ManifestKinds) -> HeaderValue {
     match kinds.accept() {
         Cow::Borrowed(all) => HeaderValue::from_static(all),
@@ -58,7 +48,7 @@ impl ManifestSpec {
     /// A Harbor attaches a tag after HEAD by tag and GET by digest alone (harbor-facts 13.1), and Docker Hub counts GETs and not
     /// HEADs (design P6). What other mirrors do is not known: their HEAD cannot be proved.
     fn asks_by_head(&self, kind: SourceKind) -> bool {
-        let is_tag = self.key.image.reference.digest().is_none();
+        let is_tag = self.key.of.image.reference.digest().is_none();
         match kind {
             SourceKind::Upstream => self.key.head,
             SourceKind::Harbor => self.key.head && is_tag,
@@ -74,21 +64,24 @@ impl ManifestSpec {
 
     /// A HEAD is believed as far as it is complete (containerd-k3s-facts 3.2). With a coding it tells the length of something
     /// else, and clients know a tag's content by SHA-256.
-    fn told_by_head(fields: &Fields, limit: u64) -> Option<ManifestHead> {
+    fn told_by_head(&self, fields: &Fields) -> Option<Told> {
         let coding = fields.text(&CONTENT_ENCODING).unwrap_or("identity");
         let digest: Digest = fields.text(&CONTENT_DIGEST)?.parse().ok()?;
         if !coding.trim().eq_ignore_ascii_case("identity") || !digest.is_sha256() {
             return None;
         }
+        let possible = 1..=self.parts.limits.manifest_bytes;
         let length = fields.content_length();
-        let length = length.filter(|length| (1..=limit).contains(length))?;
+        let length = length.filter(|length| possible.contains(length))?;
         let media_type = fields.text(&CONTENT_TYPE)?.split(';').next()?;
         let media_type = media_type.trim().to_owned();
         let is_manifest = media_type.contains("manifest") || media_type.contains("image.index");
-        is_manifest.then_some(ManifestHead {
+        is_manifest.then(|| Told {
             digest,
             media_type,
             length,
+            body: None,
+            descriptors: Vec::new(),
         })
     }
 
@@ -100,13 +93,13 @@ impl ManifestSpec {
             ..
         } = &mut no
             && self.key.head
-            && self.key.image.reference.digest().is_none()
+            && self.key.of.image.reference.digest().is_none()
         {
             let (said, now) = (&self.parts.memories.no_tag, Instant::now());
-            let key = (endpoint.clone(), self.key.image.clone());
+            let key = (endpoint.clone(), self.key.of.image.clone());
             match said.get(&key, now) {
                 Some(said) if to_head => *detail = said.to_string(),
-                _ => said.put(key, detail.as_str().into(), self.key.trust, now),
+                _ => said.put(key, detail.as_str().into(), self.key.of.trust, now),
             }
         }
         no
@@ -122,39 +115,23 @@ impl ManifestSpec {
         let (body, budget) = (answer.body, &self.parts.budget);
         let memory = (self.parts.limits.manifest_bytes, budget, Kind::Manifests);
         let body = read_whole(body, memory, is_encoded, Self::coded).await?;
-        let claims = Claims::of(&fields);
+        // Harbor sends the digest empty on its proxy path (harbor-facts 3.2); only a filled one says something.
+        let digest = fields.text(&CONTENT_DIGEST);
+        let digest: Option<Digest> = digest.and_then(|digest| digest.parse().ok());
+        let claims = (digest.as_ref(), fields.text(&CONTENT_TYPE));
         let hard = Outcome::Hard(Failure::Content);
-        match prove(&self.key.image.reference, &claims, &body) {
-            Ok(proven) => Ok(Told::Whole(body, proven)),
-            Err(_) if is_encoded => Err(Self::coded("it fits nothing")),
+        let (outcome, cause, detail) = match prove(&self.key.of.image.reference, claims, body) {
+            Ok(told) => return Ok(told),
+            Err(_) if is_encoded => return Err(Self::coded("it fits nothing")),
             Err(Misfit::Wrong(due)) => {
                 let detail = "the manifest does not fit its digest";
-                let what = (&self.key.image, &due);
-                self.parts
-                    .wrong_bytes(endpoint, what, self.key.trust, detail);
-                Err(Rejection::leave(
-                    Scope::Tier,
-                    hard,
-                    Cause::WrongDigest,
-                    detail,
-                ))
+                self.parts.wrong_bytes(endpoint, &self.key.of, &due, detail);
+                (hard, Cause::WrongDigest, detail)
             }
-            Err(Misfit::NoManifest) => {
-                let detail = "the body is no manifest";
-                Err(Rejection::leave(
-                    Scope::Tier,
-                    hard,
-                    Cause::WrongContent,
-                    detail,
-                ))
-            }
-            Err(Misfit::Unproved(detail)) => Err(Rejection::leave(
-                Scope::Tier,
-                Outcome::Neutral,
-                Cause::WrongContent,
-                detail,
-            )),
-        }
+            Err(Misfit::NoManifest) => (hard, Cause::WrongContent, "the body is no manifest"),
+            Err(Misfit::Unproved(detail)) => (Outcome::Neutral, Cause::WrongContent, detail),
+        };
+        Err(Rejection::leave(Scope::Tier, outcome, cause, detail))
     }
 }
 
@@ -168,11 +145,11 @@ impl FetchSpec for ManifestSpec {
         };
         head::request(
             target,
-            ("/manifests/", self.key.image.reference.as_str()),
+            ("/manifests/", self.key.of.image.reference.as_str()),
             method,
             accept(self.key.kinds),
             None,
-            (&self.request_id, self.key.trust),
+            (&self.request_id, self.key.of.trust),
         )
     }
 
@@ -184,7 +161,7 @@ impl FetchSpec for ManifestSpec {
     ) -> Result<Told, Rejection> {
         let mut seen = head::of(&answer);
         // Where a digest was asked for it decides, not what the source says of the body.
-        seen.html &= self.key.image.reference.digest().is_none() || seen.status != 200;
+        seen.html &= self.key.of.image.reference.digest().is_none() || seen.status != 200;
         if let (SourceId::Upstream(registry), Some(left)) =
             (&endpoint.source, quota::remaining(&answer.fields))
         {
@@ -193,8 +170,8 @@ impl FetchSpec for ManifestSpec {
         }
         match judge(Asked::Document, authority, self.policy, &seen) {
             Verdict::Use(_) if answer.head => {
-                let told = Self::told_by_head(&answer.fields, self.parts.limits.manifest_bytes);
-                told.map(Told::Head).ok_or_else(|| {
+                let told = self.told_by_head(&answer.fields);
+                told.ok_or_else(|| {
                     let detail = "the answer to HEAD is incomplete";
                     let outcome = Outcome::Success;
                     Rejection::leave(Scope::Address, outcome, Cause::Unusable, detail)
@@ -211,11 +188,11 @@ impl FetchSpec for ManifestSpec {
     }
 
     fn image(&self) -> Option<&Image> {
-        Some(&self.key.image)
+        Some(&self.key.of.image)
     }
 
     fn trust(&self) -> Trust {
-        self.key.trust
+        self.key.of.trust
     }
 
     fn is_hedged(&self) -> bool {
@@ -224,8 +201,7 @@ impl FetchSpec for ManifestSpec {
 
     fn is_too_little(&self, answer_to_head: &SourceResponse) -> bool {
         match answer_to_head.status.as_u16() {
-            200 => Self::told_by_head(&answer_to_head.fields, self.parts.limits.manifest_bytes)
-                .is_none(),
+            200 => self.told_by_head(&answer_to_head.fields).is_none(),
             // Some take GET alone, and a policy's reason stands in the body.
             400 | 403 | 405 | 412 | 501 => true,
             _ => false,
@@ -235,11 +211,11 @@ impl FetchSpec for ManifestSpec {
     /// Once a minute for each tag and address; of what the registry denied a tier mostly has nothing to say.
     fn wants_words(&self, endpoint: &EndpointId, answer_to_head: &SourceResponse) -> bool {
         let (memories, now) = (&self.parts.memories, Instant::now());
-        let key = || (endpoint.clone(), self.key.image.clone());
+        let key = || (endpoint.clone(), self.key.of.image.clone());
         let of = || {
             (
-                self.key.image.registry.clone(),
-                self.key.image.repository.clone(),
+                self.key.of.image.registry.clone(),
+                self.key.of.image.repository.clone(),
             )
         };
         answer_to_head.status == StatusCode::NOT_FOUND

@@ -1,6 +1,7 @@
 //! What the pull path's memories are kept under: a reference in a repository of a registry, so that what one repository
 //! teaches is found for that one alone (design S8).
 
+use crate::cache::Trust;
 use crate::oci::{Digest, ManifestKinds, Reference, RegistryName, Repository};
 use foldhash::fast::RandomState;
 use std::fmt;
@@ -16,6 +17,13 @@ pub(crate) struct Image(Arc<Hashed>);
 struct Hashed {
     hash: u64,
     named: Named,
+}
+
+/// An image as clients of one class pull it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Pulled {
+    pub(crate) image: Image,
+    pub(crate) trust: Trust,
 }
 
 /// What an image is called.
@@ -62,6 +70,19 @@ impl Image {
     /// Whether both are of one repository.
     pub(crate) fn is_beside(&self, other: &Self) -> bool {
         self.registry == other.registry && self.repository == other.repository
+    }
+}
+
+// === impl Pulled ===
+
+impl Pulled {
+    /// Content of the same repository, for the same clients.
+    pub(crate) fn beside(&self, digest: &Digest) -> Self {
+        let (registry, repository) = (&self.image.registry, &self.image.repository);
+        Self {
+            image: Image::content(registry.clone(), repository.clone(), digest.clone()),
+            trust: self.trust,
+        }
     }
 }
 

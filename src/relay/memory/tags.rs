@@ -7,8 +7,8 @@
 //! What a client does with an answer tells of that one alone: tags are kept by the kinds of manifest that it takes and by whether
 //! it is trusted, and only content of the tag's own repository refutes it (design S8).
 
-use super::Image;
-use crate::cache::{Bounds, SharedTtlMap, Trust};
+use super::Pulled;
+use crate::cache::{Bounds, SharedTtlMap};
 use crate::oci::{Descriptor, Digest};
 use crate::topology::EndpointId;
 use foldhash::HashMap;
@@ -23,15 +23,12 @@ const NAMES: usize = 128;
 
 /// The answers by tag and by who asked for it.
 #[derive(Debug)]
-pub(crate) struct TagAnswers(SharedTtlMap<Key, Vec<Answer>>);
-
-type Key = (Image, Trust);
+pub(crate) struct TagAnswers(SharedTtlMap<Pulled, Vec<Answer>>);
 
 /// An answer that is refuted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refuted {
-    /// For which tag.
-    pub(crate) tag: Image,
+    pub(crate) tag: Pulled,
     /// Who gave it.
     pub(crate) endpoint: EndpointId,
     /// The manifest that it names.
@@ -68,16 +65,16 @@ impl TagAnswers {
     /// A tier answered for a tag with a manifest of this digest and length.
     pub(crate) fn answered(
         &self,
-        tag: &Key,
+        tag: &Pulled,
         endpoint: &EndpointId,
         (top, length): (&Digest, u64),
         now: Instant,
     ) -> Answered {
         self.0.change(|tags| {
             if tags.get(tag, now).is_none() {
-                tags.put(tag.clone(), Vec::new(), tag.1, now);
+                tags.put(tag.clone(), Vec::new(), tag.trust, now);
             }
-            tags.used(tag, tag.1);
+            tags.used(tag, tag.trust);
             let Some(answers) = tags.get_mut(tag, now) else {
                 return Answered::Again;
             };
@@ -106,10 +103,10 @@ impl TagAnswers {
     }
 
     /// A manifest was read: answers that name it name what it lists.
-    pub(crate) fn lists(&self, (manifest, trust): (&Image, Trust), descriptors: &[Descriptor]) {
+    pub(crate) fn lists(&self, manifest: &Pulled, descriptors: &[Descriptor]) {
         let listed = descriptors.iter().take(NAMES);
         let names = Arc::new(listed.map(|one| (one.digest.clone(), one.size)).collect());
-        self.of_repository((manifest, trust), |_, answer, digest| {
+        self.of_repository(manifest, |_, answer, digest| {
             if answer.top == *digest {
                 answer.names = Arc::clone(&names);
             }
@@ -117,17 +114,17 @@ impl TagAnswers {
     }
 
     /// Content has this size: whoever named it with another was wrong.
-    pub(crate) fn has_size(&self, content: (&Image, Trust), size: u64) -> Vec<Refuted> {
+    pub(crate) fn has_size(&self, content: &Pulled, size: u64) -> Vec<Refuted> {
         self.refuted(content, |told| told != size)
     }
 
     /// Content is nowhere, or not of the size that was told: whoever named it was wrong.
-    pub(crate) fn is_nowhere(&self, content: (&Image, Trust)) -> Vec<Refuted> {
+    pub(crate) fn is_nowhere(&self, content: &Pulled) -> Vec<Refuted> {
         self.refuted(content, |_| true)
     }
 
     /// The answers that tell a wrong size of content.
-    fn refuted(&self, content: (&Image, Trust), is_wrong: impl Fn(u64) -> bool) -> Vec<Refuted> {
+    fn refuted(&self, content: &Pulled, is_wrong: impl Fn(u64) -> bool) -> Vec<Refuted> {
         let mut refuted = Vec::new();
         self.of_repository(content, |tag, answer, digest| {
             if answer.size_of(digest).is_some_and(&is_wrong) {
@@ -142,18 +139,19 @@ impl TagAnswers {
     }
 
     /// Looks at the answers for each tag of a content's repository that such clients asked for.
-    fn of_repository(
-        &self,
-        (content, trust): (&Image, Trust),
-        mut act: impl FnMut(&Image, &mut Answer, &Digest),
-    ) {
-        let Some(digest) = content.reference.digest().filter(|_| !self.0.is_empty()) else {
+    fn of_repository(&self, content: &Pulled, mut act: impl FnMut(&Pulled, &mut Answer, &Digest)) {
+        let Some(digest) = content
+            .image
+            .reference
+            .digest()
+            .filter(|_| !self.0.is_empty())
+        else {
             return;
         };
         self.0.change(|tags| {
-            let tags = tags.iter_mut();
-            let beside = tags.filter(|((tag, of), _)| *of == trust && tag.is_beside(content));
-            for ((tag, _), answers) in beside {
+            let is_beside =
+                |tag: &Pulled| tag.trust == content.trust && tag.image.is_beside(&content.image);
+            for (tag, answers) in tags.iter_mut().filter(|(tag, _)| is_beside(tag)) {
                 answers
                     .iter_mut()
                     .for_each(|answer| act(tag, answer, digest));

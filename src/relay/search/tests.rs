@@ -11,7 +11,7 @@ use crate::health::{Health, HttpProber};
 use crate::lifecycle::{self, Tasks};
 use crate::oci::{Digest, ResourcePath};
 use crate::relay::blob::body::BlobBody;
-use crate::relay::blob::{BlobSource, BlobSpec};
+use crate::relay::blob::{BlobFetch, BlobSource};
 use crate::relay::memory::Image;
 use crate::relay::record::RequestRecord;
 use crate::relay::transfer::Window;
@@ -276,7 +276,7 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
     let digest = Digest::sha256(CONTENT);
     let (registry, repository) = (&bench.route.registry_label, &bench.route.repository);
     let blob = Image::content(registry.clone(), repository.clone(), digest.clone());
-    let spec = BlobSpec::of(&bench.parts, blob);
+    let fetch = BlobFetch::new(&bench.parts, &bench.route, blob, bench.timing());
     // The first source has bytes to throw away, which do not go.
     let good = BlobSource {
         ready: VecDeque::from([Bytes::from_owner(Bomb([1; 10]))]),
@@ -291,7 +291,7 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
     let tier = snapshot.source(&bench.tier.source).unwrap();
     let in_flight = tier.endpoints[0].gauges.enter(Trust::Trusted);
     let source = Found {
-        good,
+        good: Box::new(good),
         endpoint: bench.tier.clone(),
         in_flight,
         first_choice: true,
@@ -300,8 +300,7 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
     let mut record = RequestRecord::new(sinks, "1".into(), "GET", Instant::now());
     record.answers(200, RequestOutcome::Served, Instant::now());
     let window = Window::hashed(digest, Some(size));
-    let of = (bench.parts.clone(), bench.route.clone(), spec);
-    let mut body = BlobBody::new(of, bench.timing(), window, source, record);
+    let mut body = BlobBody::new(fetch, 0, window, source, record);
     let mut got = Vec::new();
     while let Some(bytes) = body.next().await {
         let mut bytes = bytes.unwrap();

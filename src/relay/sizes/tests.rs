@@ -1,6 +1,7 @@
 //! Who teaches which size, for whom, and what a restart keeps of it.
 
 use super::*;
+use crate::oci::{RegistryName, Repository};
 use Trust::{Trusted, Untrusted};
 
 fn descriptor(text: &str, size: u64) -> Descriptor {
@@ -24,7 +25,8 @@ fn empty() -> KnownSizes {
 impl KnownSizes {
     fn told(&self, of: &str, descriptors: &[Descriptor], trust: Trust) {
         let (registry, repository) = names(of);
-        self.learn((&registry, &repository), descriptors, trust);
+        let image = Image::content(registry, repository, Digest::sha256(b"manifest"));
+        self.learn(&Pulled { image, trust }, descriptors);
     }
 
     fn of(&self, of: &str, text: &str) -> Option<u64> {

@@ -53,15 +53,6 @@ pub(crate) enum Conclusion {
 /// Who is known to have sent wrong bytes since the last time.
 pub(crate) type Blamed = Vec<EndpointId>;
 
-/// How a body ends that nobody can go on with.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum LastWord {
-    /// What was let go is right as far as anybody knows.
-    Fin,
-    /// It may be wrong.
-    Reset(Blamed),
-}
-
 // === impl Reassembly ===
 
 impl Reassembly {
@@ -77,16 +68,11 @@ impl Reassembly {
     }
 
     /// A source goes on at the released offset; what is held of another is thrown away. `tells_total`: it told the size of the
-    /// whole.
-    pub(crate) fn begins(&mut self, who: EndpointId, tells_total: bool) {
+    /// whole. `is_coded`: its bytes have a Content-Encoding, so that wrong ones are held against nobody.
+    pub(crate) fn begins(&mut self, who: EndpointId, tells_total: bool, is_coded: bool) {
         self.is_size_told |= tells_total;
         self.window.discard_held();
-        (self.current, self.is_coded) = (Some(who), false);
-    }
-
-    /// The source's bytes have a Content-Encoding, so that wrong ones are held against nobody.
-    pub(crate) fn is_coded(&mut self) {
-        self.is_coded = true;
+        (self.current, self.is_coded) = (Some(who), is_coded);
     }
 
     /// The source broke; what is held of it is thrown away.
@@ -122,19 +108,10 @@ impl Reassembly {
             }
             Err(Fault::TooShort) => Conclusion::Short,
             // Of unknown length: it may go on.
-            Err(Fault::WrongDigest) if is_unannounced && !self.window.has_length() => {
+            Err(Fault::WrongDigest) if is_unannounced && self.window.length().is_none() => {
                 Conclusion::Short
             }
             Err(Fault::TooLong | Fault::WrongDigest) => self.suspect(),
-        }
-    }
-
-    /// Nobody can go on, or not in time.
-    pub(crate) fn nobody_is_left(&mut self) -> LastWord {
-        if self.is_in_doubt() {
-            LastWord::Reset(self.unproven())
-        } else {
-            LastWord::Fin
         }
     }
 
@@ -174,7 +151,7 @@ impl Reassembly {
         let Some(who) = self.current.take() else {
             return Conclusion::Wrong(self.unproven());
         };
-        let is_size_known = self.is_size_told || !self.window.has_length();
+        let is_size_known = self.is_size_told || self.window.length().is_none();
         let is_blamed = is_size_known && self.released.iter().all(|other| *other == who);
         let mut blamed = if is_blamed && !self.is_coded {
             vec![who.clone()]
@@ -193,9 +170,9 @@ impl Reassembly {
 
     /// Whom to blame where nothing tells whose bytes are wrong: everybody whose bytes were let go and the first whose end did
     /// not fit, unless somebody is known to be wrong. Who only offered another end may be right.
-    fn unproven(&mut self) -> Blamed {
+    pub(crate) fn unproven(&mut self) -> Blamed {
         let is_known = self.suspects.iter().any(|suspect| suspect.is_blamed);
-        let is_known = is_known || (!self.is_size_told && self.window.has_length());
+        let is_known = is_known || (!self.is_size_told && self.window.length().is_some());
         let first = self.suspects.first().map(|suspect| suspect.who.clone());
         let mut blamed = Vec::new();
         if !is_known {

@@ -164,9 +164,9 @@ impl Window {
         ends_in_an_error(self.held.iter())
     }
 
-    /// Whether an end is expected.
-    pub(crate) fn has_length(&self) -> bool {
-        self.length.is_some()
+    /// How many bytes are due, if that is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.length
     }
 
     /// Whether a digest proves the body, not its length alone.

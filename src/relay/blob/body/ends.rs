@@ -3,8 +3,7 @@
 use super::{BlobBody, Stage};
 use crate::http1::Broken;
 use crate::lifecycle::deadline;
-use crate::relay::search::FetchSpec as _;
-use crate::relay::transfer::{Conclusion, LastWord};
+use crate::relay::transfer::Conclusion;
 use crate::topology::{EndpointId, Failure};
 use tokio::time::Instant;
 
@@ -35,7 +34,7 @@ impl BlobBody {
             }
             Conclusion::Short if self.bytes.window().fits_digest() => {
                 // The whole is here, and shorter than a manifest made us promise.
-                self.parts.sizes.forget(self.spec.expected().blob());
+                self.parts.sizes.forget(&self.spec.blob().image);
                 Err(self.give_up("it is shorter than its manifest says"))
             }
             Conclusion::Short => {
@@ -74,15 +73,13 @@ impl BlobBody {
     /// All that was wanted is there, and fits: who named it with another size was wrong. What went out whole and without a hash is
     /// suspect when it is asked for again soon (design P8): containerd has found it wrong, perhaps.
     fn is_delivered(&self) {
-        let pulled = self.spec.pulled();
-        let received = self.bytes.window().received();
+        let (blob, received) = (self.spec.blob(), self.bytes.window().received());
         let size = self.total.unwrap_or(self.first.saturating_add(received));
-        self.parts.has_size((&pulled.blob, pulled.trust), size);
-        let end = self.last.and_then(|last| last.checked_add(1));
-        let is_whole = self.first == 0 && self.total.is_some() && self.total == end;
+        self.parts.has_size(blob, size);
+        let is_whole = self.first == 0 && self.total == Some(received);
         if is_whole && !self.bytes.window().is_hashed() {
             for endpoint in self.bytes.sources() {
-                self.parts.gives_unproven(&endpoint, &pulled);
+                self.parts.gives_unproven(&endpoint, blob);
             }
         }
     }
@@ -90,7 +87,8 @@ impl BlobBody {
     /// Nobody can go on. Where what was sent is right as far as anybody knows the connection ends with FIN, and containerd
     /// asks again from there (containerd-k3s-facts 4.3).
     pub(super) fn give_up(&mut self, detail: &str) -> Broken {
-        if let LastWord::Reset(wrong) = self.bytes.nobody_is_left() {
+        if self.bytes.is_in_doubt() {
+            let wrong = self.bytes.unproven();
             self.penalise(&wrong);
             return self.reset(&format!("{MISFIT}, and it could not be fixed: {detail}"));
         }
@@ -111,10 +109,9 @@ impl BlobBody {
     }
 
     fn penalise(&self, wrong: &[EndpointId]) {
-        let what = (self.spec.expected().blob(), self.spec.digest_ref());
+        let (blob, digest) = (self.spec.blob(), &self.spec.digest);
         for endpoint in wrong {
-            let trust = self.spec.trust();
-            self.parts.wrong_bytes(endpoint, what, trust, MISFIT);
+            self.parts.wrong_bytes(endpoint, blob, digest, MISFIT);
         }
     }
 }

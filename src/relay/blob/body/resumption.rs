@@ -1,9 +1,8 @@
 //! Who goes on with a body that its source has left, or is too slow for.
 
-use super::BlobBody;
+use super::{BlobBody, Resumed};
 use crate::http1::Broken;
-use crate::relay::blob::Fetched;
-use crate::relay::outcome::{Ended, Found};
+use crate::relay::outcome::Ended;
 use crate::relay::search::Search;
 use crate::topology::EndpointId;
 use std::sync::Arc;
@@ -32,10 +31,10 @@ impl BlobBody {
     }
 
     /// Another goes on, if there is one.
-    pub(super) fn resumed(&mut self, ended: Ended<Found<Fetched>>) -> Result<(), Broken> {
+    pub(super) fn resumed(&mut self, ended: Resumed) -> Result<(), Broken> {
         let Ended { result, log } = ended;
         let attempts = log.attempts;
-        let found = match result {
+        let mut found = match result {
             Ok(found) => found,
             // The last living source is never cut for slowness (design P6): wait on.
             Err(_) if self.source.is_some() => {
@@ -43,9 +42,6 @@ impl BlobBody {
                 return Ok(());
             }
             Err(nothing) => return Err(self.give_up(&log.story(&nothing))),
-        };
-        let Fetched::Stream(mut source) = found.good else {
-            return Err(self.give_up("a size is no body"));
         };
         self.tell_rate();
         if let Some(slow) = self.source.take() {
@@ -63,22 +59,14 @@ impl BlobBody {
         // The old source went on while this one was looked for.
         let went_on = self.bytes.window().released();
         let went_on = went_on.saturating_sub(self.resumes_at);
+        let source = &mut found.good;
         source.skip = source.skip.saturating_add(went_on);
-        self.bytes
-            .begins(found.endpoint.clone(), source.tells_total);
-        if source.is_coded {
-            self.bytes.is_coded();
-        }
+        let who = found.endpoint.clone();
+        self.bytes.begins(who, source.tells_total, source.is_coded);
         if let Some(total) = source.total {
             self.bytes.learn_length(total.saturating_sub(self.first));
-            self.last.get_or_insert(total.saturating_sub(1));
         }
-        self.source = Some(Found {
-            good: *source,
-            endpoint: found.endpoint,
-            in_flight: found.in_flight,
-            first_choice: found.first_choice,
-        });
+        self.source = Some(found);
         self.speed.begin_anew();
         Ok(())
     }

@@ -6,8 +6,8 @@ use crate::lifecycle::deadline;
 use crate::relay::context::Context;
 use crate::relay::outcome::Found;
 use crate::relay::rates::Rate;
-use crate::relay::reputation::{Fault, Subject};
-use crate::relay::search::{FetchSpec as _, report};
+use crate::relay::reputation::Fault;
+use crate::relay::search::report;
 use crate::relay::transfer::{LowSpeedLimit, Throughput, TooSlow};
 use crate::topology::{EndpointId, Failure, Outcome, SourceId};
 use std::time::Duration;
@@ -64,8 +64,8 @@ impl Speed {
 /// Whether bytes of the same repository do not come, or too few, at a tier.
 pub(super) fn tier_is_slow(parts: &Context, spec: &BlobSpec, source: &SourceId) -> bool {
     let is_slow = || {
-        let subject = Subject::from(spec.expected().blob());
-        let of = (&subject, spec.trust());
+        let blob = spec.blob();
+        let of = (&(&blob.image).into(), blob.trust);
         parts.reputation.is_slow(source, of, Instant::now())
     };
     // This is asked for each piece that was waited for.
@@ -129,9 +129,9 @@ impl BlobBody {
     }
 
     fn saw(&self, fault: &Fault, endpoint: &EndpointId) {
-        let subject = Subject::from(self.spec.expected().blob());
-        self.parts
-            .saw(fault, endpoint, (&subject, self.spec.trust()));
+        let blob = self.spec.blob();
+        let of = (&(&blob.image).into(), blob.trust);
+        self.parts.saw(fault, endpoint, of);
     }
 
     /// Another goes on.

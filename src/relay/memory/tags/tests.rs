@@ -1,7 +1,9 @@
 //! Who stands behind the others for a tag, and for how long.
 
 use super::*;
+use crate::cache::Trust;
 use crate::oci::ManifestKinds;
+use crate::relay::memory::Image;
 use crate::topology::SourceId;
 use std::net::SocketAddr;
 
@@ -33,19 +35,18 @@ impl Course {
         });
         let manifest = content("library/app", top);
         let named: Vec<_> = named.collect();
-        self.tags.lists((&manifest, Trust::Trusted), &named);
+        self.tags.lists(&manifest, &named);
     }
 
     /// The last bytes of the addresses whose answers that refutes.
     fn nowhere(&self, name: &str) -> Vec<u8> {
         let content = content("library/app", name);
-        who(&self.tags.is_nowhere((&content, Trust::Trusted)))
+        who(&self.tags.is_nowhere(&content))
     }
 
     fn has_size(&self, name: &str, size: usize) -> Vec<u8> {
         let content = content("library/app", name);
-        let of = (&content, Trust::Trusted);
-        who(&self.tags.has_size(of, size as u64))
+        who(&self.tags.has_size(&content, size as u64))
     }
 }
 
@@ -72,18 +73,21 @@ fn digest(name: &str) -> Digest {
     Digest::sha256(name.as_bytes())
 }
 
-fn content(repository: &str, name: &str) -> Image {
+fn content(repository: &str, name: &str) -> Pulled {
     let (registry, repository) = ("docker.io".parse().unwrap(), repository.parse().unwrap());
-    Image::content(registry, repository, digest(name))
+    Pulled {
+        image: Image::content(registry, repository, digest(name)),
+        trust: Trust::Trusted,
+    }
 }
 
-fn tag_for(tag: &str, kinds: ManifestKinds, trust: Trust) -> Key {
+fn tag_for(tag: &str, kinds: ManifestKinds, trust: Trust) -> Pulled {
     let (registry, repository) = ("docker.io".parse().unwrap(), "library/app".parse().unwrap());
-    let tag = Image::new(registry, repository, tag.parse().unwrap(), kinds);
-    (tag, trust)
+    let image = Image::new(registry, repository, tag.parse().unwrap(), kinds);
+    Pulled { image, trust }
 }
 
-fn tag(tag: &str) -> Key {
+fn tag(tag: &str) -> Pulled {
     tag_for(tag, ManifestKinds::ALL, Trust::Trusted)
 }
 
@@ -135,17 +139,21 @@ fn only_what_belongs_to_the_tag_refutes_it() {
     let it = Course::new();
     it.answers(1, "index");
     let elsewhere = content("library/other", "index");
-    let refuted = it.tags.is_nowhere((&elsewhere, Trust::Trusted));
+    let refuted = it.tags.is_nowhere(&elsewhere);
     assert!(refuted.is_empty());
     let own = content("library/app", "index");
-    assert!(it.tags.is_nowhere((&own, Trust::Untrusted)).is_empty());
+    let untrusted = Pulled {
+        trust: Trust::Untrusted,
+        ..own.clone()
+    };
+    assert!(it.tags.is_nowhere(&untrusted).is_empty());
     let some = ManifestKinds::of_accept("application/vnd.oci.image.index.v1+json");
     let other_kinds = tag_for("1", some, Trust::Trusted);
     let told = (&digest("other"), 5);
     it.tags.answered(&other_kinds, &endpoint(2), told, it.begin);
-    let refuted = it.tags.is_nowhere((&own, Trust::Trusted));
+    let refuted = it.tags.is_nowhere(&own);
     let due = Refuted {
-        tag: tag("1").0,
+        tag: tag("1"),
         endpoint: endpoint(1),
         top: digest("index"),
     };

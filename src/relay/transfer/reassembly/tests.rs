@@ -79,7 +79,7 @@ fn play(blob: &[u8], sources: &[Script], knows_length: bool) -> Played {
     for (number, source) in sources.iter().enumerate() {
         let sent = source.sends(blob);
         let from = usize::try_from(body.window().released()).unwrap();
-        body.begins(who(number), true);
+        body.begins(who(number), true, false);
         let mut conclusion = None;
         for chunk in sent.get(from..).unwrap_or_default().chunks(source.chunk) {
             // A source is never read further than the length that is known.
@@ -130,12 +130,11 @@ fn play(blob: &[u8], sources: &[Script], knows_length: bool) -> Played {
             }
         }
     }
-    let end = match body.nobody_is_left() {
-        LastWord::Fin => End::Fin,
-        LastWord::Reset(more) => {
-            blamed.extend(more);
-            End::Reset
-        }
+    let end = if body.is_in_doubt() {
+        blamed.extend(body.unproven());
+        End::Reset
+    } else {
+        End::Fin
     };
     Played {
         end,
