@@ -98,7 +98,9 @@ pub(super) fn look(looked: Looked<'_>) -> FilesFacts {
         .filter(|_| !facts.detected.without_certs_d)
     {
         let names = wanted.iter().map(|host| host.registry.as_str());
-        facts.hosts = names.map(|name| HostsFile::find(certs_d, name)).collect();
+        let version = facts.detected.version();
+        let files = names.map(|name| HostsFile::find(certs_d, name, version));
+        facts.hosts = files.collect();
         facts.hosts.retain(|file| {
             let hidden = is_hidden(&file.path);
             if hidden {

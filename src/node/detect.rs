@@ -78,6 +78,9 @@ pub struct Detected {
     pub(crate) generation: Option<Generation>,
 }
 
+/// Major, minor and patch of a containerd.
+pub(crate) type Version = (u32, u32, u32);
+
 /// A runtime.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -209,10 +212,10 @@ pub(super) fn default_places() -> [(PathBuf, PathBuf); 2] {
 // === impl Detected ===
 
 impl Detected {
-    /// Major and minor version of its containerd, where it could be asked.
-    pub(in crate::node) fn version(&self) -> Option<(u32, u32)> {
+    /// The version of its containerd, where it could be asked.
+    pub(crate) fn version(&self) -> Option<Version> {
         let version = self.containerd_version.as_deref();
-        version.and_then(containerd::major_minor)
+        version.and_then(containerd::numbers)
     }
 
     fn degrade(&mut self, what: impl Into<String>, instead: impl Into<String>) {

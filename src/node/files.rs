@@ -27,8 +27,9 @@ use super::detect::{Detected, Found};
 use super::hosts_file::directories;
 use super::hosts_toml;
 use super::ledger::{Kind, Ledger};
+use super::marks;
 use super::write::Standing;
-use crate::config::Runtime;
+use crate::config::{Existing, Runtime};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -300,23 +301,42 @@ impl<'a> Planning<'a> {
         certs_d: &Path,
         host: &DesiredHost,
     ) -> Result<(String, Vec<String>), String> {
-        let (text, source) = match own.filter(|text| !text.is_empty()) {
-            Some(text) => (Some(text), None),
-            None => {
+        let existing = self.pass.config.node.existing;
+        let version = self.detected.version();
+        let directory = path.parent().unwrap_or(path);
+        let own = own.filter(|text| !text.is_empty());
+        let unread = own.as_deref();
+        let unread = unread.and_then(|text| Some((text, hosts_toml::without_host(text, version)?)));
+        let (text, source) = match (&own, &unread) {
+            // In its place the certificates beside it count.
+            (_, Some((_, why)))
+                if existing == Existing::Refuse || self.disk.certificates(directory).is_some() =>
+            {
+                return Err(why.clone());
+            }
+            (_, Some(_)) => (None, None),
+            (Some(text), None) => (Some(text.clone()), None),
+            (None, None) => {
                 let behind = self.behind(certs_d, host);
-                let directory = path.parent().unwrap_or(path);
-                self.disk.elsewhere(directory, &behind)?.unzip()
+                let found = self.disk.elsewhere(directory, &behind, version)?;
+                found.unzip()
             }
         };
         let text = text.as_deref();
         // As it stands without us: with a table set aside it could be read, and say what it does not say now.
-        let version = self.detected.version();
         let ignored = text.and_then(|text| hosts_toml::ignored_by(text, version));
         if let Some(why) = ignored {
             return Err(why);
         }
-        let merged = hosts_toml::merge(text, host, self.pass.config.node.existing);
+        let merged = hosts_toml::merge(text, host, existing);
         let mut merged = merged.map_err(|refused| refused.to_string())?;
+        if let Some((unread, why)) = unread {
+            let lines = marks::lines(unread).map(marks::aside);
+            merged.text.extend(lines);
+            merged
+                .notes
+                .push(format!("what it says is set aside: {why}"));
+        }
         if let Some(source) = source {
             merged.text = hosts_toml::as_copy(&merged.text, &source);
             let note = format!("a copy of what holds in {}", source.display());

@@ -1,5 +1,6 @@
 //! The `hosts.toml` that containerd reads for one registry: which one it is, and what it says. Writes nothing.
 
+use super::detect::Version;
 use super::hosts_toml::{self, View};
 use std::fs;
 use std::io::ErrorKind;
@@ -17,8 +18,9 @@ pub(crate) struct HostsFile {
 }
 
 impl HostsFile {
-    /// The file of the registry's own directory, else of `_default`. Blocks on file I/O.
-    pub(crate) fn find(certs_d: &Path, registry: &str) -> Self {
+    /// The file of the registry's own directory, else of `_default`, as the containerd of that version reads it. Blocks on
+    /// file I/O.
+    pub(crate) fn find(certs_d: &Path, registry: &str, version: Option<Version>) -> Self {
         let mut directories = directories(certs_d, registry);
         directories.push(certs_d.join("_default"));
         let found = directories.into_iter().find(|path| path.is_dir());
@@ -32,7 +34,10 @@ impl HostsFile {
         let missing = text.iter().flatten();
         let missing = missing.flat_map(|text| missing_of(path.parent().unwrap_or(&path), text));
         let missing = missing.collect();
-        let read = |text: String| hosts_toml::read(&text).map_err(|refused| refused.to_string());
+        let read = |text: String| match hosts_toml::without_host(&text, version) {
+            Some(why) => Err(why),
+            None => hosts_toml::read(&text).map_err(|refused| refused.to_string()),
+        };
         let view = text.map(|text| text.and_then(read));
         Self {
             registry: registry.to_owned(),

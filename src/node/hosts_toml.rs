@@ -13,6 +13,7 @@
 //! starts from the user's own text.
 
 mod copied;
+mod ignored;
 mod merge;
 mod read;
 mod remove;
@@ -20,9 +21,10 @@ mod render;
 
 pub use super::edited::{Edited, Refused};
 pub(super) use copied::{as_copy, rebase};
+pub(super) use ignored::{ignored_by, without_host};
 pub use merge::merge;
+pub(super) use read::referenced_files;
 pub use read::{SeenHost, View, read};
-pub(super) use read::{ignored_by, referenced_files};
 pub(super) use remove::{agent_of, base};
 pub use remove::{hand_over, remove};
 

@@ -69,7 +69,7 @@ pub(crate) fn look(
     let certs_d = detected.certs_d.as_ref();
     let certs_d = certs_d.filter(|_| !detected.without_certs_d);
     let file = certs_d.map(|certs_d| {
-        let file = HostsFile::find(certs_d, registry.as_str());
+        let file = HostsFile::find(certs_d, registry.as_str(), detected.version());
         let agent = desired::agent_url(&config.server).map(|agent| machine.named_in_files(&agent));
         RegistryFile::new(&file, &detected, config, (registry, agent.as_deref()))
     });
@@ -83,7 +83,7 @@ pub(super) fn bypassing(machine: &Machine, config: &Config, agent: &str) -> Opti
     let certs_d = detected.certs_d.as_ref().filter(|_| detected.running)?;
     let agent = machine.named_in_files(agent);
     let names_agent = |registry: &RegistryName| {
-        let file = HostsFile::find(certs_d, registry.as_str());
+        let file = HostsFile::find(certs_d, registry.as_str(), detected.version());
         let file = RegistryFile::new(&file, &detected, config, (registry, Some(&agent)));
         file.agent.is_some()
     };

@@ -61,9 +61,12 @@ pub(crate) struct Judge {
     answers: BufReader<ChildStdout>,
 }
 
+/// The version of the old one.
+pub(crate) const OLD: &str = "1.7.31";
+
 /// All of them, built once.
 pub(crate) fn all() -> Vec<Judge> {
-    ["1.7", "2.1", "2.2", "k3s"].map(Judge::new).into()
+    [OLD, "1.7", "2.1", "2.2", "k3s"].map(Judge::new).into()
 }
 
 impl Judge {
@@ -89,6 +92,11 @@ impl Judge {
     /// The containerd that is k3s' own.
     pub(crate) fn is_k3s(&self) -> bool {
         self.name == "k3s"
+    }
+
+    /// The last one that reads no file without a `host` table.
+    pub(crate) fn is_old(&self) -> bool {
+        self.name == OLD
     }
 
     pub(crate) fn asks(&mut self, roots: &[PathBuf], registry: &str) -> View {

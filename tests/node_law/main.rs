@@ -3,7 +3,8 @@
 //! the files stand, it sees that behind the agent; and after `restore` every file stands byte for byte as it would without
 //! the agent. On k3s that is told by a second node beside, with the same starts and the same edits, and no agent.
 //!
-//! The judge is `ConfigureHosts` of containerd 1.7, 2.1 and 2.2 and of k3s' fork (tests/node_checker/law). It needs a
+//! The judge is `ConfigureHosts` of containerd 1.7.31, 1.7, 2.1 and 2.2 and of k3s' fork (tests/node_checker/law). The first
+//! of them reads no file without a `host` table, and such a node's containerd is known to be that one. It needs a
 //! Go toolchain of 1.25 or later, which `make deps` brings below target/tools where there is none, and once the Go module
 //! proxy. containerd 1.6 is asked by its own `ctr` on as many states as twenty seconds allow. 500 generated states, as many as `HARBOR_PILOT_LAW` says with `make law`; a state is repeated by its seed with
 //! `HARBOR_PILOT_SEED`.
@@ -29,9 +30,10 @@ use judge::{Judge, Seen, View};
 use states::{Chance, REGISTRIES, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 const AGENT: &str = "127.0.0.1:290";
@@ -56,6 +58,18 @@ fn scratch() -> tempfile::TempDir {
     }
 }
 
+/// A program that says the version of the old containerd, made once. A directory in memory may forbid programs.
+fn old_containerd() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("law-old-containerd");
+        let text = format!("#!/bin/sh\necho containerd x v{} x\n", judge::OLD);
+        fs::write(&program, text).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        program
+    })
+}
+
 /// A node in a temporary directory.
 struct Node {
     state: State,
@@ -76,6 +90,11 @@ impl Node {
     fn new(state: State) -> Self {
         let root = scratch();
         let roots = state.write(root.path());
+        if state.old {
+            let program = root.path().join("usr/bin/containerd");
+            fs::create_dir_all(program.parent().unwrap()).unwrap();
+            symlink(old_containerd(), program).unwrap();
+        }
         let certs_d = roots[0].clone();
         let processes = if state.k3s {
             vec![Process {
@@ -116,9 +135,10 @@ impl Node {
 
     fn views(&self, judges: &mut [Judge]) -> Views {
         let mut views = BTreeMap::new();
+        let (k3s, old) = (self.state.k3s, self.state.old);
         for judge in judges
             .iter_mut()
-            .filter(|judge| judge.is_k3s() == self.state.k3s)
+            .filter(|judge| (judge.is_k3s(), judge.is_old()) == (k3s, old))
         {
             for registry in REGISTRIES {
                 let key = (judge.name.to_owned(), registry.to_owned());
@@ -148,6 +168,16 @@ impl Node {
             }
         }
         tree
+    }
+
+    /// Whether a `server` that an old containerd does not read stands behind our tables.
+    fn has_unread(&self) -> bool {
+        let is_unread = |(_, bytes): &(u32, Vec<u8>)| {
+            let text = String::from_utf8_lossy(bytes);
+            let behind = text.split_once("\n# harbor-pilot: agent\n");
+            behind.is_some_and(|(_, behind)| behind.contains("\n#harbor-pilot:aside# server"))
+        };
+        self.tree().values().any(is_unread)
     }
 
     /// Everything that stands below certs.d, for a message.
@@ -367,6 +397,9 @@ fn check(seed: u64, judges: &mut [Judge], seen: &mut BTreeSet<&'static str>) {
         if node.roots.len() > 1 {
             seen.insert("a second root");
         }
+        if node.state.old && node.has_unread() {
+            seen.insert("a file that this containerd does not read");
+        }
         let with = node.views(judges);
         for ((judge, registry), without) in &without {
             let left = left(registry);
@@ -422,18 +455,6 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// containerd before 1.7.32 ignores a file without any `host` table. Ours are such tables: with them out a bare one stands
-/// for them, and files of the user's without one are not among the states.
-fn with_a_host_table(node: &Node) {
-    for (path, (_, bytes)) in node.tree() {
-        let text = String::from_utf8_lossy(&bytes);
-        let is_toml = !text.is_empty() && text.parse::<toml::Table>().is_ok();
-        if path.ends_with("hosts.toml") && is_toml && !text.contains("\n[host") {
-            fs::write(path, format!("{text}\n[host]\n")).unwrap();
-        }
-    }
-}
-
 #[test]
 fn containerd_1_6_asks_whom_it_asks_without_the_agent() {
     let start = Instant::now();
@@ -442,15 +463,18 @@ fn containerd_1_6_asks_whom_it_asks_without_the_agent() {
     let mut count = 0;
     let first = number("HARBOR_PILOT_SEED").unwrap_or(1);
     for seed in (first..).take_while(|_| start.elapsed() < CTR_TIME) {
-        let node = Node::new(State::of(seed));
+        let mut state = State::of(seed);
+        state.old = false;
+        let node = Node::new(state);
         // `ctr` is told of one directory.
         if node.state.k3s || node.roots.len() > 1 {
             continue;
         }
-        let asks = || {
-            with_a_host_table(&node);
-            REGISTRIES.map(|registry| network.asks(&node.certs_d, registry))
-        };
+        // The containerd that came with it.
+        let program = node.root.path().join("usr/bin/containerd");
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        symlink("/usr/bin/containerd", program).unwrap();
+        let asks = || REGISTRIES.map(|registry| network.asks(&node.certs_d, registry));
         let without = asks();
         let shown = node.shown();
         node.pass(seed % 5 != 0, seed % 2 == 0);
@@ -464,11 +488,14 @@ fn containerd_1_6_asks_whom_it_asks_without_the_agent() {
             );
             kinds.extend(ctr::kinds(without));
         }
+        if node.has_unread() {
+            kinds.insert("a file that it does not read");
+        }
         count += 1;
     }
     println!("{count} states by ctr");
     assert!(count > 4, "{count} states");
-    assert_eq!(kinds.len(), 5, "not every kind was met: {kinds:?}");
+    assert_eq!(kinds.len(), 6, "not every kind was met: {kinds:?}");
 }
 
 #[test]
@@ -508,7 +535,7 @@ fn containerd_sees_nothing_but_the_agent_in_front() {
         "the law is broken by the seeds {broken:?}"
     );
     assert!(
-        count < 100 || seen.len() == 11,
+        count < 100 || seen.len() == 12,
         "not every kind was met: {seen:?}"
     );
 }

@@ -46,7 +46,7 @@ struct Flags {
 pub(super) fn check(seed: u64, judges: &mut [Judge], seen: &mut BTreeSet<&'static str>) {
     let chance = &mut Chance::new(seed ^ 0x57a7);
     let mut state = State::of(seed);
-    state.k3s = true;
+    (state.k3s, state.old) = (true, false);
     let (with, without) = (Node::new(state.clone()), Node::new(state));
     let flags = Flags {
         embedded: chance.of(1, 4),
@@ -184,13 +184,8 @@ fn edit(with: &Node, without: &Node, round: u64, chance: &mut Chance) -> bool {
     let [Ok(ours), Ok(theirs)] = texts else {
         return false;
     };
-    // Of a copy of another file it would make a file of the user's own, which the other node has not got. And directly behind
-    // a table of ours one blank line is ours, whoever wrote it.
-    let lines: Vec<&str> = ours.lines().collect();
-    let last = lines.iter().rposition(|line| line.starts_with("[host"));
-    let behind_ours =
-        last.is_some_and(|last| last > 0 && lines[last - 1].starts_with("# harbor-pilot: "));
-    if ours.contains("as a copy of") || behind_ours {
+    // Of a copy of another file it would make a file of the user's own, which the other node has not got.
+    if ours.contains("as a copy of") {
         return false;
     }
     for (path, text) in paths.iter().zip([ours, theirs]) {

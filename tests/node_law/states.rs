@@ -54,6 +54,8 @@ pub(crate) struct State {
     pub(crate) seed: u64,
     /// Its containerd is the patched one, and a part of the files is generated.
     pub(crate) k3s: bool,
+    /// Its containerd is known to be one that reads no file without a `host` table.
+    pub(crate) old: bool,
     closed: Option<&'static str>,
     all_closed: bool,
     existing: &'static str,
@@ -62,9 +64,11 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn of(seed: u64) -> Self {
         let chance = &mut Chance::new(seed);
+        let k3s = chance.of(1, 3);
         Self {
             seed,
-            k3s: chance.of(1, 3),
+            k3s,
+            old: !k3s && Chance::new(seed ^ 0x01d).of(1, 4),
             closed: chance.of(1, 4).then(|| chance.one(&REGISTRIES)),
             all_closed: chance.of(1, 10),
             existing: chance.one(&["adopt", "adopt", "keep"]),

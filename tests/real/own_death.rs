@@ -35,7 +35,7 @@ struct Node {
 /// leaves it as it is.
 fn write_base(certs_d: &Path, ca: &Path) {
     let text = format!(
-        "server = {UPSTREAM:?}\nca = {:?}\n",
+        "server = {UPSTREAM:?}\nca = {:?}\n[host]\n",
         ca.display().to_string()
     );
     fs::create_dir(certs_d.join("docker.io")).unwrap();

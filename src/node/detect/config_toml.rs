@@ -2,6 +2,7 @@
 
 mod remedy;
 
+use super::Version;
 use super::facts::Text;
 use crate::node::marks::line_of;
 use std::path::PathBuf;
@@ -43,7 +44,7 @@ pub(super) struct Place {
 /// The setting that holds, from a configuration and what it imports, in that order. `containerd` is its version, if it
 /// is known.
 /// The error says which file containerd cannot start with, and why.
-pub(super) fn read(texts: &[Text], containerd: Option<(u32, u32)>) -> Result<Registries, String> {
+pub(super) fn read(texts: &[Text], containerd: Option<Version>) -> Result<Registries, String> {
     let mut found = Registries::default();
     for (at, text) in texts.iter().enumerate() {
         let file = text.path.display();
@@ -121,10 +122,10 @@ pub(super) fn read(texts: &[Text], containerd: Option<(u32, u32)>) -> Result<Reg
 
 /// The names under which a containerd looks for the plugin in a file of that format; the last one with a registry table
 /// wins. From 2.0 on older formats are made into format 3, over what stands there under its name.
-fn names(format: i64, containerd: Option<(u32, u32)>) -> &'static [&'static str] {
+fn names(format: i64, containerd: Option<Version>) -> &'static [&'static str] {
     match format {
         ..=1 => &[V1],
-        2 if containerd.is_some_and(|version| version >= (2, 0)) => &[V3, V2],
+        2 if containerd.is_some_and(|version| version >= (2, 0, 0)) => &[V3, V2],
         2 => &[V2],
         _ => &[V3],
     }

@@ -1,5 +1,6 @@
 //! Stock containerd: its process, its version, and what it reads by itself.
 
+use super::Version;
 use super::facts::{Facts, Text};
 use super::machine::{Process, config_file};
 use std::path::{Path, PathBuf};
@@ -37,13 +38,8 @@ pub(super) fn imports(main: &Text) -> Vec<PathBuf> {
     imports.map(|path| here.join(path)).collect()
 }
 
-/// `2.1` of `2.1.9` or `1.7.25-k3s1`.
-pub(super) fn major_minor(version: &str) -> Option<(u32, u32)> {
-    numbers(version).map(|(major, minor, _)| (major, minor))
-}
-
 /// `2.1.9` of `2.1.9-k3s1`; a missing patch is 0.
-pub(super) fn numbers(version: &str) -> Option<(u32, u32, u32)> {
+pub(super) fn numbers(version: &str) -> Option<Version> {
     let mut parts = version.split(['.', '-', '+', '~']);
     let (major, minor) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     let patch = parts.next().and_then(|patch| patch.parse().ok());
@@ -53,7 +49,7 @@ pub(super) fn numbers(version: &str) -> Option<(u32, u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::super::machine::printed_version;
-    use super::*;
+    use super::numbers;
 
     #[test]
     fn versions_are_read() {
@@ -61,23 +57,23 @@ mod tests {
             (
                 "containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u1",
                 Some("1.6.20~ds1"),
-                Some((1, 6)),
+                Some((1, 6, 20)),
             ),
             (
                 "containerd github.com/containerd/containerd/v2 v2.1.9 abc",
                 Some("2.1.9"),
-                Some((2, 1)),
+                Some((2, 1, 9)),
             ),
             (
                 "containerd github.com/k3s-io/containerd v1.7.25-k3s1 bcc",
                 Some("1.7.25-k3s1"),
-                Some((1, 7)),
+                Some((1, 7, 25)),
             ),
             ("nothing", None, None),
         ];
-        for (printed, expected, numbers) in table {
+        for (printed, expected, version) in table {
             assert_eq!(printed_version(printed).as_deref(), expected, "{printed}");
-            assert_eq!(expected.and_then(major_minor), numbers);
+            assert_eq!(expected.and_then(numbers), version);
         }
     }
 }

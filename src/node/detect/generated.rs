@@ -1,11 +1,10 @@
 //! What k3s and rke2 read and generate, from their flags and the files that they made.
 
 use super::config_toml::{self, Registries};
-use super::containerd;
 use super::facts::Facts;
 use super::k3s::{self, Layout};
 use super::meaning::meaning;
-use super::{Detected, Family};
+use super::{Detected, Family, Version};
 use crate::config;
 use crate::node::ledger::Generation;
 use crate::node::registries_yaml::{Refused, read as read_yaml};
@@ -14,7 +13,7 @@ use std::time::Duration;
 
 /// The containerd that came with the first k3s that leaves other directories of certs.d alone (k3s#10823; by its
 /// releases' dates).
-const KEEPS_OTHERS: (u32, u32, u32) = (1, 7, 21);
+const KEEPS_OTHERS: Version = (1, 7, 21);
 
 pub(super) fn read(
     detected: &mut Detected,
@@ -34,11 +33,8 @@ pub(super) fn read(
     } = Layout::new(facts, node, family);
     detected.embedded_registry = flags.embedded_registry;
     detected.disable_default_registry_endpoint = flags.disable_default_endpoint;
-    detected.cleans_certs_d = detected
-        .containerd_version
-        .as_deref()
-        .and_then(containerd::numbers)
-        .is_some_and(|version| version < KEEPS_OTHERS);
+    let version = detected.version();
+    detected.cleans_certs_d = version.is_some_and(|version| version < KEEPS_OTHERS);
     let certs_d = node.certs_d.clone();
     let certs_d = certs_d.unwrap_or_else(|| etc.join("certs.d"));
     if let Some(other) = &flags.other_runtime {
@@ -48,7 +44,7 @@ pub(super) fn read(
         );
     }
     if let Some(config) = facts.containerd_config.first() {
-        let read = config_toml::read(std::slice::from_ref(config), detected.version());
+        let read = config_toml::read(std::slice::from_ref(config), version);
         if let Ok(read) = &read {
             detected.config_path.clone_from(&read.roots);
         }

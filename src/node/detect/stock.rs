@@ -5,7 +5,7 @@ use super::containerd::{self, CONFIG, SOCKET};
 use super::facts::Facts;
 use super::machine::TICK;
 use super::running::Running;
-use super::{CERTS_D, DOCKER_CERTS_D, Detected, Found, Machine, detect, gather};
+use super::{CERTS_D, DOCKER_CERTS_D, Detected, Found, Machine, Version, detect, gather};
 use crate::config;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const RESTART: &str = "systemctl restart containerd, when it suits (pods keep running)";
 
 /// The first version that speaks `runtime.v1`, in which it is asked.
-const CRI_V1: (u32, u32) = (1, 6);
+const CRI_V1: Version = (1, 6, 0);
 
 pub(super) fn read(detected: &mut Detected, facts: &Facts, node: &config::Node) {
     let process = containerd::process(facts);
@@ -31,7 +31,7 @@ pub(super) fn read(detected: &mut Detected, facts: &Facts, node: &config::Node) 
     let mut roots = read.roots.clone();
     // By itself containerd reads none before 2.2 (containerd-k3s-facts 1.2), and none in any version with mirrors of the old
     // kind.
-    if roots.is_empty() && read.barred.is_empty() && version >= Some((2, 2)) {
+    if roots.is_empty() && read.barred.is_empty() && version >= Some((2, 2, 0)) {
         roots.extend([CERTS_D, DOCKER_CERTS_D].map(|root| facts.under_root(Path::new(root))));
     }
     let wanted = node.certs_d.clone().or_else(|| roots.first().cloned());
@@ -46,7 +46,7 @@ pub(super) fn read(detected: &mut Detected, facts: &Facts, node: &config::Node) 
         } else if roots.len() > 1 && !read.local_pull {
             // Pulls through the transfer service (containerd-k3s-facts 1.3, containerd#12808).
             let what = "containerd's config_path lists several directories, which from 2.1 on it takes for one path and reads none of them";
-            let reads_them = version.is_some_and(|version| version < (2, 1));
+            let reads_them = version.is_some_and(|version| version < (2, 1, 0));
             detected.find(!reads_them, what, advice);
         }
     }
@@ -114,7 +114,7 @@ fn barred(read: &Registries, wanted: &Path, is_named: bool) -> String {
 }
 
 /// What a person writes, in the order in which it is done.
-fn advice(read: &Registries, facts: &Facts, version: Option<(u32, u32)>, wanted: &Path) -> String {
+fn advice(read: &Registries, facts: &Facts, version: Option<Version>, wanted: &Path) -> String {
     let mut steps = Vec::new();
     if !read.barred.is_empty() {
         steps.push(format!(

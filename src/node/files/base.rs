@@ -3,8 +3,9 @@
 //! hosts.toml of others. Pure.
 
 use super::{DEFAULT, Disk, HOSTS};
+use crate::node::detect::Version;
 use crate::node::hosts_file::directories;
-use crate::node::hosts_toml::rebase;
+use crate::node::hosts_toml::{rebase, without_host};
 use crate::node::marks::quoted;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,7 @@ impl Disk {
         &self,
         directory: &Path,
         behind: &[PathBuf],
+        version: Option<Version>,
     ) -> Result<Option<(String, PathBuf)>, String> {
         let from = |directory: &Path| Some((self.certificates(directory)?, directory.to_owned()));
         if self.is_theirs(directory) {
@@ -45,7 +47,8 @@ impl Disk {
         };
         let path = found.join(HOSTS);
         let text = self.text(&path).filter(|text| !text.is_empty());
-        // One that containerd cannot read is as none.
+        // One that containerd does not read is as none.
+        let text = text.filter(|text| without_host(text, version).is_none());
         let Some(text) = text.and_then(|text| rebase(&text, found).ok()) else {
             return Ok(from(found));
         };
@@ -73,7 +76,7 @@ impl Disk {
     }
 
     /// Docker's layout of certificates, as containerd reads it beside no hosts.toml.
-    fn certificates(&self, directory: &Path) -> Option<String> {
+    pub(super) fn certificates(&self, directory: &Path) -> Option<String> {
         let names = self.names.get(directory)?;
         let path = |name: &str| quoted(&directory.join(name).to_string_lossy());
         let ca = names.iter().filter(|name| name.ends_with(".crt"));
@@ -95,6 +98,7 @@ impl Disk {
         let text: String = lines
             .map(|(key, files)| format!("{key} = [{}]\n", files.join(", ")))
             .collect();
-        (!text.is_empty()).then_some(text)
+        // Without a `host` table not every containerd would read it.
+        (!text.is_empty()).then(|| text + "[host]\n")
     }
 }

@@ -216,9 +216,10 @@ impl<'a> Merge<'a> {
         let end = marks::line_end(base);
         let own = |text: String| text.replace('\n', end);
         let mut text = own(format!("{HEADER}\n{top}\n"));
+        let block = own(block.iter().map(|table| format!("{table}\n")).collect());
         for (at, line) in marks::lines(base).enumerate() {
-            if place == Some(at) && !block.is_empty() {
-                text.push_str(&own(format!("{}\n", block.join("\n"))));
+            if place == Some(at) {
+                text.push_str(&block);
             }
             if self.aside.contains(&at) {
                 text.push_str(&marks::aside(line));
@@ -226,8 +227,12 @@ impl<'a> Merge<'a> {
                 text.push_str(line);
             }
         }
-        if place.is_none() && !block.is_empty() {
-            marks::append(&mut text, &own(block.join("\n")));
+        if place.is_none() && text.ends_with('\n') {
+            text.push_str(&block);
+        } else if place.is_none() && !block.is_empty() {
+            // The blank line has no end, as the user's last line had none, and is there all the same.
+            let block = block.strip_suffix(end).unwrap_or(&block);
+            text.push_str(&format!("{end}{block} "));
         }
         text
     }

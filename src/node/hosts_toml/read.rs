@@ -17,11 +17,6 @@ const SERVER_KEYS: [&str; 8] = [
     "rewrite",
     "skip_verify",
 ];
-/// The first containerd that reads any text as a key.
-const ANY_KEY: (u32, u32) = (2, 0);
-/// The first that knows the capability `referrers`.
-const REFERRERS: (u32, u32) = (2, 2);
-
 /// What containerd reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
@@ -30,7 +25,7 @@ pub struct View {
     /// In the order in which they are tried, before `server`.
     pub hosts: Vec<SeenHost>,
     /// The keys above the tables, which describe the server, written or not.
-    root: SeenHost,
+    pub(super) root: SeenHost,
     /// Their lines, with `[header]` below them.
     pub(super) server_keys: Vec<(&'static str, Range<usize>)>,
     /// The line of a bare `[host]`.
@@ -137,34 +132,6 @@ pub(crate) fn referenced_files(text: &str) -> Result<Vec<PathBuf>, Refused> {
     files.sort();
     files.dedup();
     Ok(files)
-}
-
-/// Why the containerd of that version ignores a text that another generation reads, all of it and without a word to the
-/// pull (containerd-k3s-facts 1.2, 1.6, 13.7); a version that is not known could be any.
-pub(crate) fn ignored_by(text: &str, version: Option<(u32, u32)>) -> Option<String> {
-    let View { hosts, root, .. } = read(text).ok()?;
-    let since = |first| version.is_some_and(|version| version >= first);
-    let shown = version.map_or(
-        "of a version that is not known".to_owned(),
-        |(major, minor)| format!("{major}.{minor}"),
-    );
-    let known = |word: &&String| match word.to_ascii_lowercase().as_str() {
-        "pull" | "resolve" | "push" => true,
-        "referrers" => since(REFERRERS),
-        _ => false,
-    };
-    hosts.iter().chain([&root]).find_map(|host| {
-        let url = &host.url;
-        if url.contains(']') && !since(ANY_KEY) {
-            return Some(format!(
-                "containerd {shown} ignores a file with the table [host.{url:?}]: give that host a name, or take the table out"
-            ));
-        }
-        let word = host.capabilities.iter().find(|word| !known(word))?;
-        Some(format!(
-            "containerd {shown} ignores a file with the capability {word:?} ({url}): take it out"
-        ))
-    })
 }
 
 /// What containerd's decoder wants of a key that has a value of another type: then it ignores the whole file.
@@ -361,25 +328,5 @@ mod tests {
                 .to_string()
                 .starts_with("capabilities of server")
         );
-    }
-
-    #[test]
-    fn what_one_generation_reads_another_ignores() {
-        let ipv6 = "[host.\"http://[fd00::5]:5000\"]\n";
-        let server = "server = \"http://[fd00::5]:5000\"\n[host]\n";
-        let referrers = "[host.\"https://a\"]\ncapabilities = [\"pull\", \"referrers\"]\n";
-        let word = "capabilities = [\"pulling\"]\n";
-        let plain = "[host.\"https://a\"]\ncapabilities = [\"Pull\", \"RESOLVE\"]\n";
-        let versions = [None, Some((1, 7)), Some((2, 1)), Some((2, 2))];
-        for (text, ignored) in [
-            (ipv6, [true, true, false, false]),
-            (server, [false; 4]),
-            (referrers, [true, true, true, false]),
-            (word, [true; 4]),
-            (plain, [false; 4]),
-        ] {
-            let found = versions.map(|version| ignored_by(text, version).is_some());
-            assert_eq!(found, ignored, "{text}");
-        }
     }
 }

@@ -101,10 +101,13 @@ pub fn hand_over(text: &str, agent: Option<&str>) -> Result<String, Refused> {
         if view.server.is_none() && back != kept && tiers {
             kept = back;
         } else if view.bare_host.is_none() {
-            let end = marks::line_end(text);
-            // The blank line behind the agent's table stood before something.
-            let blank = if place < kept.len() { end } else { "" };
-            kept.insert_str(place, &(render::bare_host().replace('\n', end) + blank));
+            let mut agents = lines
+                .iter()
+                .filter(|(_, whose)| *whose == Whose::Table("agent"));
+            let blank = agents.rfind(|(line, _)| marks::is_blank(line));
+            let blank = blank.map_or("", |(line, _)| line);
+            let bare = render::bare_host().replace('\n', marks::line_end(text));
+            kept.insert_str(place, &(bare + blank));
         }
     }
     let last_goes = lines.last().is_some_and(|(line, whose)| goes(line, *whose));

@@ -6,7 +6,7 @@ use crate::node::desired::{HostEntry, KEY_HEADER, Role};
 use crate::node::marks::{OURS, quoted};
 use std::fmt::Write as _;
 
-/// A table of ours, with its mark above; without a blank line behind.
+/// A table of ours, with its mark above; without the blank line that stands behind each.
 pub(super) fn table(entry: &HostEntry) -> String {
     let mut block = format!("{TABLE_MARK}{}\n", who(&entry.role));
     let path = format!("host.{}", quoted(&entry.url));

@@ -29,7 +29,7 @@ fn fresh(desired: &DesiredHost) -> String {
 #[test]
 fn a_new_file() {
     let text = fresh(&hub("http://127.0.0.1:290", None, true));
-    let expected = "server = \"https://registry-1.docker.io\" # harbor-pilot\n\n# harbor-pilot: agent\n[host.\"http://127.0.0.1:290\"]\ncapabilities = [\"pull\", \"resolve\"]\n\n# harbor-pilot: tier core\n[host.\"https://core.example.com/v2/p\"]\ncapabilities = [\"pull\", \"resolve\"]\noverride_path = true\ndial_timeout = \"2s\"\n";
+    let expected = "server = \"https://registry-1.docker.io\" # harbor-pilot\n\n# harbor-pilot: agent\n[host.\"http://127.0.0.1:290\"]\ncapabilities = [\"pull\", \"resolve\"]\n\n# harbor-pilot: tier core\n[host.\"https://core.example.com/v2/p\"]\ncapabilities = [\"pull\", \"resolve\"]\noverride_path = true\ndial_timeout = \"2s\"\n\n";
     assert_eq!(text, format!("{HEADER}\n{expected}"));
     assert!(is_ours(&text) && !is_generated(&text));
     assert_eq!(remove(&text).unwrap(), "");
@@ -193,7 +193,40 @@ fn what_is_not_readable_is_still_taken_out() {
     let text = fresh(&hub("http://127.0.0.1:290", None, true));
     let broken = format!("{text}\n[host.\"https://b.example\"\n");
     assert!(matches!(read(&broken), Err(Refused::Unreadable(_))));
-    assert_eq!(remove(&broken).unwrap(), "[host.\"https://b.example\"\n");
+    assert_eq!(remove(&broken).unwrap(), "\n[host.\"https://b.example\"\n");
+}
+
+/// One blank line behind each table is ours, behind the last one too: what a user writes there is the user's.
+#[test]
+fn a_blank_line_behind_our_last_table_stays() {
+    for direct in [true, false] {
+        let desired = hub("http://127.0.0.1:290", None, direct);
+        for (base, end) in [
+            ("", ""),
+            ("# mine\nca = \"a.pem\"\n", ""),
+            ("# mine\r\nca = \"a.pem\"\r\n", ""),
+            // An editor ends the last line before the user writes on.
+            ("# mine\nca = \"a.pem\"", "\n"),
+        ] {
+            let text = merge(Some(base), &desired, Existing::Adopt).unwrap().text;
+            assert_eq!(remove(&text).unwrap(), base);
+            let out = hand_over(&text, None).unwrap();
+            assert_eq!(remove(&out).unwrap(), base, "{out}");
+            let more = "\n[host.\"https://mine.example\"]\n";
+            for text in [text, out] {
+                assert_eq!(
+                    remove(&format!("{text}{end}\n")).unwrap(),
+                    format!("{base}{end}\n")
+                );
+                let edited = format!("{text}{end}{more}");
+                let removed = remove(&edited).unwrap();
+                assert!(
+                    removed.ends_with(&format!("{base}{end}{more}")),
+                    "{removed:?}"
+                );
+            }
+        }
+    }
 }
 
 /// With the key that the agent wants, which no file may keep for whoever comes to its port later.

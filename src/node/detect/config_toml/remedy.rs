@@ -1,6 +1,6 @@
 //! How a config.toml comes to name one directory: as a change of its text, which a person or a program can carry out.
 
-use super::{Registries, V2, name, names, read};
+use super::{Registries, V2, Version, name, names, read};
 use crate::node::detect::facts::Text;
 use crate::node::marks::line_of;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ impl Registries {
         &self,
         texts: &[Text],
         file: &Path,
-        containerd: Option<(u32, u32)>,
+        containerd: Option<Version>,
         wanted: &Path,
     ) -> Option<Remedy> {
         let at = self.holds.unwrap_or_default();

@@ -15,7 +15,7 @@ fn text(path: &str, text: &str) -> Text {
     }
 }
 
-fn roots(texts: &[&str], version: Option<(u32, u32)>) -> Vec<String> {
+fn roots(texts: &[&str], version: Option<Version>) -> Vec<String> {
     let texts: Vec<Text> = texts.iter().map(|one| text("/c", one)).collect();
     let found = read(&texts, version).unwrap();
     let roots = found.roots.iter();
@@ -23,7 +23,7 @@ fn roots(texts: &[&str], version: Option<(u32, u32)>) -> Vec<String> {
 }
 
 /// A text, containerd's version, and the directories.
-type Row<'a> = (&'a str, Option<(u32, u32)>, &'a [&'a str]);
+type Row<'a> = (&'a str, Option<Version>, &'a [&'a str]);
 
 #[test]
 fn the_table_of_the_files_own_format_holds() {
@@ -33,7 +33,7 @@ fn the_table_of_the_files_own_format_holds() {
         format!("{V3_TABLE}\nconfig_path = \"/3\"\n"),
     );
     let of = |version: u32, text: &str| format!("version = {version}\n{text}");
-    let (old, new) = (Some((1, 6)), Some((2, 1)));
+    let (old, new) = (Some((1, 6, 20)), Some((2, 1, 9)));
     let table: [Row<'_>; 9] = [
         (v1, old, &["/1"]),
         // Format 1 has no other name.
@@ -57,7 +57,7 @@ fn an_imports_table_of_the_plugin_replaces_the_files() {
     let main = format!("version = 2\n{V2_TABLE}\nconfig_path = \"/a\"\n");
     let other = "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"x\"\n";
     let third = format!("{V2_TABLE}\nconfig_path = \"/b:/c/\"\n");
-    let version = Some((1, 7));
+    let version = Some((1, 7, 24));
     assert_eq!(roots(&[&main, other], version), Vec::<String>::new());
     assert_eq!(roots(&[&main, other, &third], version), ["/b", "/c"]);
     assert_eq!(roots(&[&main, "oom_score = 1\n"], version), ["/a"]);
@@ -85,7 +85,11 @@ fn what_may_not_stand_beside_it_is_named_and_passwords_are_not() {
 
 #[test]
 fn a_table_with_the_name_of_another_format_is_said() {
-    let of = |config: &str| read(&[text("/c", config)], Some((2, 1))).unwrap().misplaced;
+    let of = |config: &str| {
+        read(&[text("/c", config)], Some((2, 1, 9)))
+            .unwrap()
+            .misplaced
+    };
     let place = of(&format!("version = 3\n\n{V2_TABLE}\n")).unwrap();
     assert_eq!((place.line, place.format), (3, 3));
     assert_eq!(of(&format!("version = 3\n\n{V3_TABLE}\n")), None);
@@ -147,11 +151,11 @@ fn dumped(text: &str) -> String {
 }
 
 /// What the installed containerd says of its version.
-fn installed() -> (u32, u32) {
+fn installed() -> Version {
     let output = Command::new("containerd").arg("--version").output();
     let said = String::from_utf8(output.unwrap().stdout).unwrap();
     let version = crate::node::detect::machine::printed_version(&said).unwrap();
-    crate::node::detect::containerd::major_minor(&version).unwrap()
+    crate::node::detect::containerd::numbers(&version).unwrap()
 }
 
 #[test]
@@ -258,7 +262,7 @@ fn a_text_that_only_a_person_can_change_has_no_remedy() {
 fn a_file_of_format_3_gets_the_table_of_format_3() {
     let before = format!("version = 3\n{V2_TABLE}\n  config_path = \"/d\"\n");
     let texts = [text("/c", &before)];
-    let version = Some((2, 1));
+    let version = Some((2, 1, 9));
     let found = read(&texts, version).unwrap();
     let remedy = found
         .remedy(&texts, Path::new("/x"), version, Path::new("/d"))

@@ -161,6 +161,66 @@ fn what_the_installed_containerd_ignores_is_left_alone() {
     assert!(node.read(&node.hosts("ghcr.io")).unwrap().contains(AGENT));
 }
 
+/// containerd before 1.7.32 reads no file without a `host` table. With ours in it the user's `server` would count.
+#[test]
+fn what_an_older_containerd_does_not_read_does_not_begin_to_count() {
+    let text =
+        "# mine\nserver = \"https://mirror.example\"\nca = \"ca.pem\"\n\n[header]\nx = \"y\"";
+    let server = "server = \"https://mirror.example\"";
+    for (version, counts) in [
+        (Some("1.6.20~ds1"), false),
+        (Some("1.7.31-k3s1"), false),
+        (Some("1.7.32"), true),
+        (Some("2.1.9"), true),
+        (None, true),
+    ] {
+        let node = Node::new();
+        let (own, default) = (node.hosts("ghcr.io"), node.hosts("_default"));
+        for path in [&own, &default] {
+            node.write(path, text);
+            fs::write(path.with_file_name("ca.pem"), certificate()).unwrap();
+        }
+        node.write(&node.hosts("quay.io"), text);
+        node.write(
+            &node.hosts("quay.io").with_file_name("other.crt"),
+            &certificate(),
+        );
+        let before = node.everything();
+        let detected = Detected {
+            containerd_version: version.map(str::to_owned),
+            ..node.preview().detected
+        };
+        let pass = Pass {
+            detected: Some(&detected),
+            ..node.pass()
+        };
+        let passed = run(&pass, LOCK, true, &mut Everything).unwrap();
+        for (registry, own) in [("ghcr.io", true), ("docker.io", false)] {
+            let now = node.read(&node.hosts(registry)).unwrap();
+            let says = now.lines().any(|line| line == server);
+            assert_eq!(says, counts, "{version:?}: {now}");
+            assert!(now.contains(AGENT), "{version:?}: {now}");
+            let aside = now.contains("aside# server") && now.ends_with("aside# x = \"y\"");
+            assert_eq!(aside, own && !counts, "{version:?}: {now}");
+        }
+        // In its place containerd takes the certificates beside it: no line says both.
+        let left: Vec<&Left> = passed.plan.left.iter().collect();
+        assert_eq!(left.len(), usize::from(!counts), "{version:?}: {left:?}");
+        assert!(
+            left.iter()
+                .all(|left| left.why.contains("without a [host] table"))
+        );
+        let again = run(&pass, LOCK, true, &mut Everything).unwrap();
+        assert!(again.plan.is_empty(), "{version:?}: {:#?}", again.plan);
+        node.hand_over();
+        let now = node.read(&own).unwrap();
+        let says = now.lines().any(|line| line == server);
+        assert_eq!(says, counts, "{version:?}: {now}");
+        node.restore();
+        assert_eq!(node.everything(), before, "{version:?}");
+    }
+}
+
 /// /etc/hosts must lead there, too.
 #[test]
 fn an_agent_on_the_ipv6_loopback_alone_is_localhost() {
