@@ -16,8 +16,8 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo-deps tools deb-tools build deb deb-arm64 test-packages demo test test-fast test-real test-docker test-machine test-ansible test-matrix lint-ansible \
-  chaos soak fleet hostile kills port-kills law audit bench bench-deps bench-files bench-layers fuzz compare-containerd-alone lines clean
+.PHONY: help deps demo-deps tools deb-tools build deb deb-arm64 test-packages demo test test-fast test-real test-docker test-machine test-ansible test-apt apt-repo test-matrix \
+  lint-ansible chaos soak fleet hostile kills port-kills law audit bench bench-deps bench-files bench-layers fuzz compare-containerd-alone lines clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
@@ -59,6 +59,14 @@ deb-arm64: deb-tools ## the same for arm64, built on amd64 (docs/install.md says
 	packaging/build.sh target/aarch64-unknown-linux-gnu/release/harbor-pilot \
 	  target/debs/harbor-pilot_$(VERSION)_arm64.deb --target aarch64-unknown-linux-gnu
 
+# KEY: of the caller's GnuPG keyring. REPO: the directory that a web server serves.
+KEY :=
+REPO := target/apt
+SUITE := stable
+apt-repo: ## adds the packages of target/debs to a signed apt repository: KEY=fingerprint REPO=target/apt SUITE=stable
+	@tests/lab/deps.sh --only apt-utils gpg gpg-agent xz-utils
+	@packaging/apt-repo.sh "$(REPO)" "$(KEY)" "$(SUITE)"
+
 # For the tests: the debug build as a package, twice, so that there is something to upgrade to.
 test-packages: deb-tools
 	@cargo build --quiet --locked --bin harbor-pilot --example manuals
@@ -91,6 +99,9 @@ port-kills: deps test-packages ## kill -9 at 200 random moments beside another u
 
 test-ansible: deps test-packages ## the Ansible role against two booted Debian 12 with a stand-in for k3s (ten minutes)
 	$(AS_ROOT) cargo test --locked --test ansible -- --test-threads=1 --show-output
+
+test-apt: deps test-packages ## the repository that make apt-repo makes, read by the real apt over a web server (seconds)
+	cargo test --locked --test apt
 
 lint-ansible: deps ## the Ansible role by ansible-lint, and the syntax of its playbooks
 	tests/ansible/lint.sh

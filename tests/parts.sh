@@ -49,7 +49,7 @@ part() {
 part format 30 cargo fmt --all --check
 part lints 240 cargo clippy --locked --all-targets -- -D warnings
 part lints-real 60 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_law --test node_disk --test node_k3s --test docker --test prometheus \
-    --test journal --test machine --test matrix --test ansible -- -D warnings
+    --test journal --test machine --test matrix --test apt --test ansible -- -D warnings
 # Checked and not linked, so that no nightly compiler and no libFuzzer is needed: `make fuzz` runs them.
 part fuzz-targets 240 env CUSTOM_LIBFUZZER_PATH=/nonexistent cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir target
 part docs 60 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
@@ -65,6 +65,7 @@ part node-disk 60 $AS_ROOT cargo test --locked --no-fail-fast --test node_disk
 part node-k3s 60 $AS_ROOT cargo test --locked --no-fail-fast --test node_k3s -- --test-threads=1 --show-output
 part journal 60 $AS_ROOT cargo test --locked --no-fail-fast --test journal
 part packages 240 make --no-print-directory test-packages
+part apt 60 cargo test --locked --no-fail-fast --test apt
 # Built once; the machines' tests pull as the kubelet does.
 part crictl 400 tests/lab/crictl.sh
 # The first run fetches two Debians, three minutes more.

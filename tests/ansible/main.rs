@@ -18,7 +18,11 @@
 #[path = "../lab/lab.rs"]
 mod lab;
 
+mod apt;
 mod node_files;
 mod package;
+#[path = "../apt/repository.rs"]
+#[allow(dead_code, reason = "the repository's own tests use the rest")]
+mod repository;
 mod rollout;
 mod site;

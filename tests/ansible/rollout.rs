@@ -1,5 +1,6 @@
 //! An operator's course with the role: first rollout, changes, mistakes, sick tiers, an upgrade.
 
+use crate::apt;
 use crate::lab::{Lab, Place};
 use crate::package;
 use crate::site::{CERTS_D, Site};
@@ -17,6 +18,7 @@ fn a_rollout_changes_what_it_foretold_and_nothing_bad() {
     changes(&site);
     mistakes(&site);
     upgrade(&site);
+    apt::back_and_forth(&lab, &site);
     sick_tiers(&lab, &site);
 }
 

@@ -1,21 +1,26 @@
 #!/bin/sh
 # Installs what the tests and the build need and the machine does not have, and the packages that are named as
-# arguments. With --demo as the first argument: only what the demonstration needs. Services that come with them are
-# neither started nor enabled: the laboratory runs its own copies.
+# arguments. With --demo as the first argument: only what the demonstration needs; with --only: only what is named.
+# Services that come with them are neither started nor enabled: the laboratory runs its own copies.
 set -eu
 
 # What the laboratory runs (tests/lab/programs.rs), and a linker for cargo. The demonstration needs no more.
 LABORATORY="busybox-static ca-certificates containerd curl dnsmasq-base docker-registry faketime gcc iproute2 libc6-dev nftables nginx-light openssl runc
     skopeo umoci util-linux"
 # The rest of the tests and the package.
-TESTS="ansible ansible-lint debootstrap golang-go lintian prometheus systemd-container xfsprogs yamllint"
+TESTS="ansible ansible-lint apt-utils debootstrap golang-go gpg gpg-agent lintian prometheus systemd-container xfsprogs xz-utils yamllint"
 
-if [ "${1:-}" = --demo ]; then
-    shift
-    PACKAGES="$LABORATORY $*"
-else
-    PACKAGES="$LABORATORY $TESTS $*"
-fi
+case ${1:-} in
+    --demo)
+        shift
+        PACKAGES="$LABORATORY $*"
+        ;;
+    --only)
+        shift
+        PACKAGES=$*
+        ;;
+    *) PACKAGES="$LABORATORY $TESTS $*" ;;
+esac
 SERVICES="containerd docker docker-registry haproxy nginx prometheus"
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

@@ -23,7 +23,7 @@ pub(crate) use agent::{Agent, AgentOptions};
 pub(crate) use containerd::{Containerd, Pull};
 pub(crate) use front::{Fault, Front, Place, Request};
 pub(crate) use images::{Image, MoreLayers};
-pub(crate) use machine::{Machine, Release};
+pub(crate) use machine::{GATEWAY, Machine, Release};
 pub(crate) use process::run;
 pub(crate) use programs::find as find_program;
 pub(crate) use storage::PRIVATE_USER;
@@ -86,7 +86,7 @@ impl Lab {
         for place in Place::ALL {
             network.add_address(place.address());
         }
-        network.add_address(machine::GATEWAY);
+        network.add_address(GATEWAY);
         let dns = Dns::start(&network, directory, &NAMES);
         let certificates = Certificates::make(directory);
         let storages = if servers {

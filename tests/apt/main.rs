@@ -1,0 +1,106 @@
+//! `make apt-repo`, read by the real apt over a web server. Needs the packages of `make test-packages`; `make test-apt`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says so and ends"
+)]
+
+mod client;
+#[path = "../support/port.rs"]
+#[allow(unreachable_pub, reason = "it is shared with other tests")]
+mod port;
+mod repository;
+
+use client::{Apt, Server, package};
+use repository::{Key, Repository};
+use std::fs;
+
+#[test]
+fn apt_installs_the_newest_and_goes_back_to_the_older() {
+    let key = Key::new("operator@example.com");
+    let repository = Repository::new();
+    let server = Server::new(&repository);
+    let [first, second] = [package("first"), package("second")];
+    let said = repository.publish(&key, "stable", &[&first.path]);
+    assert!(said.is_ok(), "{said:?}");
+    let apt = Apt::new(&server, "stable", &key);
+    apt.update().unwrap();
+    assert_eq!(apt.versions(), [first.version.as_str()]);
+
+    // A newer one beside it. Nodes may still ask for the older one.
+    let said = repository.publish(&key, "stable", &[&second.path]).unwrap();
+    assert!(said.contains("2 for amd64, 0 for arm64"), "{said}");
+    apt.update().unwrap();
+    assert_eq!(
+        apt.versions(),
+        [second.version.as_str(), first.version.as_str()]
+    );
+    for package in [&first, &second] {
+        let fetched = apt.download(&package.version).unwrap();
+        assert!(
+            fetched == fs::read(&package.path).unwrap(),
+            "apt fetched other bytes of {}",
+            package.version
+        );
+    }
+}
+
+#[test]
+fn what_the_key_did_not_sign_is_refused() {
+    let (key, stranger) = (
+        Key::new("operator@example.com"),
+        Key::new("stranger@example.com"),
+    );
+    let repository = Repository::new();
+    let server = Server::new(&repository);
+    let first = package("first");
+    repository.publish(&key, "stable", &[&first.path]).unwrap();
+    let said = Apt::new(&server, "stable", &stranger).update().unwrap_err();
+    assert!(said.contains("NO_PUBKEY"), "{said}");
+
+    let apt = Apt::new(&server, "stable", &key);
+    apt.update().unwrap();
+    let path = repository.file("pool/main/h/harbor-pilot");
+    let path = fs::read_dir(path).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let said = apt.download(&first.version).unwrap_err();
+    assert!(said.contains("Hash Sum mismatch"), "{said}");
+
+    let list = repository.file("dists/stable/main/binary-amd64/Packages");
+    for list in [list.with_extension("xz"), list] {
+        let mut bytes = fs::read(&list).unwrap();
+        let last = bytes.len() - 2;
+        bytes[last] ^= 1;
+        fs::write(&list, bytes).unwrap();
+    }
+    let said = Apt::new(&server, "stable", &key).update().unwrap_err();
+    assert!(said.contains("Hash Sum mismatch"), "{said}");
+}
+
+#[test]
+fn mistakes_are_named_and_change_nothing() {
+    let key = Key::new("operator@example.com");
+    let repository = Repository::new();
+    let [first, second] = [package("first"), package("second")];
+    let nobody = Key::new("nobody@example.com").named("somebody@example.com");
+    let said = repository.publish(&nobody, "stable", &[&first.path]);
+    assert!(said.unwrap_err().contains("no secret key for somebody"));
+    let said = repository.publish(&key, "../stable", &[&first.path]);
+    assert!(said.unwrap_err().contains("the suite ../stable"));
+
+    repository.publish(&key, "stable", &[&first.path]).unwrap();
+    let list = repository.file("dists/stable/InRelease");
+    let before = fs::read(&list).unwrap();
+    // The same version with other bytes: nodes that have it would never see the change.
+    let name = format!("harbor-pilot_{}_amd64.deb", first.version);
+    let published = repository.file("pool/main/h/harbor-pilot").join(name);
+    fs::copy(&second.path, &published).unwrap();
+    let said = repository.publish(&key, "stable", &[&first.path]);
+    assert!(said.unwrap_err().contains("give the package a new version"));
+    assert_eq!(fs::read(&list).unwrap(), before);
+}
