@@ -20,7 +20,7 @@ pub use named_url::{InvalidUrl, NamedUrl};
 pub use plan::{BearerChallenge, TokenPlan, Wanted};
 pub use reach::{Hop, Reach, USER_AGENT};
 pub use redirect::{Position, follow, instead_of_http, location};
-pub use tokens::{FetchToken, Fetching, Issued, Refusal, TokenError, Tokens};
+pub use tokens::{FetchToken, Fetching, Issued, Refusal, TokenError, TokenFailure, Tokens};
 
 use crate::config::BaseUrl;
 use crate::topology::SourceId;

@@ -11,8 +11,9 @@ use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::http1::Fields;
 use crate::metrics::Metrics;
+use crate::printable::chain;
 use crate::topology::{EndpointId, Failure, Source, SourceId};
-use crate::upstream::{Body, Client, Connection};
+use crate::upstream::{self, Body, Cause, Client, Connection};
 use http::header::HeaderValue;
 use http::{Method, StatusCode};
 use run::Run;
@@ -69,7 +70,7 @@ pub struct SourceResponse<B = Body> {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-#[error("{detail}")]
+#[error("{doing}")]
 pub struct Error {
     /// Where it broke.
     pub at: Place,
@@ -77,8 +78,10 @@ pub struct Error {
     pub failure: Failure,
     /// Its token endpoint wants to be left alone for so long (429).
     pub retry_after: Option<Duration>,
-    /// For people.
-    pub detail: String,
+    /// What was being done, or all that is known.
+    pub doing: String,
+    /// What happened.
+    pub source: Option<Cause>,
 }
 
 /// Which part of an exchange broke: it decides whose fault it is.
@@ -90,6 +93,27 @@ pub enum Place {
     Token,
     /// A redirect's target, or its token endpoint, could not be reached or was forbidden: the endpoint is well.
     Redirect,
+}
+
+impl Error {
+    /// The whole of it for people.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        chain(self)
+    }
+}
+
+impl From<upstream::Error> for Error {
+    /// One of the endpoint itself.
+    fn from(error: upstream::Error) -> Self {
+        Self {
+            at: Place::Endpoint,
+            failure: error.failure,
+            retry_after: None,
+            doing: error.doing,
+            source: Some(error.source),
+        }
+    }
 }
 
 /// Makes exchanges. Cheap to clone.

@@ -32,6 +32,7 @@ pub use tls::CertificateFault;
 use crate::budget::Refused;
 use crate::config::{BaseUrl, Timeouts};
 use crate::lifecycle::{self, Socket};
+use crate::printable::chain;
 use crate::topology::{EndpointId, Failure, Source, SourceId, Sources};
 use egress::OwnListeners;
 use foldhash::HashMap;
@@ -56,16 +57,21 @@ pub struct Client {
 
 /// Why no connection came about, or why it broke.
 #[derive(Debug, thiserror::Error)]
-#[error("{detail}")]
+#[error("{doing}")]
 pub struct Error {
     /// For health and metrics.
     pub failure: Failure,
-    /// For people: what was being done, to whom, what happened.
-    pub detail: String,
+    /// What was being done, and to whom.
+    pub doing: String,
+    /// What happened.
+    pub source: Cause,
     /// It broke before any byte of the answer on a connection that had been used before: worth one more try
     /// at the same endpoint on a fresh connection.
     pub stale_connection: bool,
 }
+
+/// What an error comes from: another error, or words.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a body could not be read whole.
 #[derive(Debug, thiserror::Error)]
@@ -224,7 +230,7 @@ impl Client {
         let listeners = self.inner.lock().listeners.clone();
         let allowed = named
             .allowed(addresses, &listeners)
-            .map_err(|why| Error::new(Failure::Refused, format!("not dialling {to}: {why}")))?;
+            .map_err(|why| Error::new(Failure::Refused, format!("not dialling {to}"), why))?;
         let timeouts = self.inner.lock().timeouts;
         let (address, stream) =
             dial::first_of(&to, allowed, timeouts.connect, timeouts.connect_race).await?;
@@ -269,10 +275,8 @@ impl Client {
     /// Design S1 for an endpoint of a source.
     fn may_be_dialled(&self, source: &Source, endpoint: &EndpointId) -> Result<(), Error> {
         let listeners = self.inner.lock().listeners.clone();
-        egress::check(source, endpoint, &listeners).map_err(|why| {
-            let detail = format!("not dialling {endpoint}: {why}");
-            Error::new(Failure::Refused, detail)
-        })
+        egress::check(source, endpoint, &listeners)
+            .map_err(|why| Error::new(Failure::Refused, format!("not dialling {endpoint}"), why))
     }
 
     /// One that is at hand, else one of another thread, which moves to this one.
@@ -306,7 +310,7 @@ impl Client {
             }
             let config = handshake.tls_config()?.clone();
             let name = tls::server_name(&handshake.target.host)
-                .map_err(|why| handshake.tls_error(&format!("no name for a certificate: {why}")))?;
+                .map_err(|why| handshake.tls_error(format!("no name for a certificate: {why}")))?;
             let tls =
                 dial::tls(&handshake.to, stream, name, config, handshake.timeouts.tls).await?;
             let seen = tls.get_ref().1.peer_certificates();
@@ -345,24 +349,32 @@ impl Handshake<'_> {
         match (self.known.tls(), &self.key) {
             (Ok(tls), Key::Endpoint(_)) => Ok(tls.own()),
             (Ok(tls), Key::Named { .. }) => Ok(tls.for_target(&self.known.source, self.target)),
-            (Err(why), _) => Err(self.tls_error(why)),
+            (Err(why), _) => Err(self.tls_error(why.clone())),
         }
     }
 
-    fn tls_error(&self, why: &str) -> Error {
-        Error::new(Failure::Tls, format!("TLS with {}: {why}", self.to))
+    fn tls_error(&self, why: impl Into<Cause>) -> Error {
+        Error::new(Failure::Tls, format!("TLS with {}", self.to), why)
     }
 }
 
 // === impl Error ===
 
 impl Error {
-    fn new(failure: Failure, detail: String) -> Self {
+    /// An error of this kind in doing that, and what it comes from.
+    pub fn new(failure: Failure, doing: impl Into<String>, source: impl Into<Cause>) -> Self {
         Self {
             failure,
-            detail,
+            doing: doing.into(),
+            source: source.into(),
             stale_connection: false,
         }
+    }
+
+    /// The whole of it for people: what was being done, to whom, what happened.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        chain(self)
     }
 }
 

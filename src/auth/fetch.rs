@@ -3,11 +3,11 @@
 use super::plan::TokenPlan;
 use super::reach::{Hop, Reach, USER_AGENT};
 use super::redirect::{self, Position};
-use super::tokens::{FetchToken, Fetching, Issued, TokenError};
+use super::tokens::{FetchToken, Fetching, Issued, TokenError, TokenFailure};
 use crate::config::Credential;
 use crate::http1::retry_after;
 use crate::topology::Failure;
-use crate::upstream::{Error, Request, Response};
+use crate::upstream::{Cause, Error, Request, Response};
 use base64::Engine as _;
 use flate2::read::MultiGzDecoder;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, RETRY_AFTER};
@@ -100,8 +100,8 @@ struct Asked<'a> {
 impl Asked<'_> {
     async fn send(&self, reach: &Reach) -> Result<Response, TokenError> {
         let unreached = |error: Error| match error.failure {
-            failure if failure.is_the_endpoints() => self.failed(Failure::Token, error.detail),
-            failure => self.failed(failure, error.detail),
+            failure if failure.is_the_endpoints() => self.failed(Failure::Token, error),
+            failure => self.failed(failure, error),
         };
         let hop = (&self.plan.source, &self.plan.endpoint, &self.at.hop);
         let connection = reach.connect(hop.0, hop.1, hop.2).await;
@@ -119,10 +119,8 @@ impl Asked<'_> {
         match status {
             // Some answer 201.
             _ if status.is_success() => {
-                let failed = |why: String| self.failed(Failure::Token, why);
-                let body =
-                    body.map_err(|error| failed(format!("{error}; a token has 16 KiB at most")))?;
-                read_token(&body).map_err(|why| failed(why.to_owned()))
+                let body = body.map_err(|error| self.failed(Failure::Token, error))?;
+                read_token(&body).map_err(|why| self.failed(Failure::Token, why))
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(TokenError::Denied(format!(
                 "{} refuses a token ({status}) {}",
@@ -132,11 +130,10 @@ impl Asked<'_> {
                     None => "without a credential".to_owned(),
                 }
             ))),
-            StatusCode::TOO_MANY_REQUESTS => Err(TokenError::Failed {
-                failure: Failure::TooManyRequests,
+            StatusCode::TOO_MANY_REQUESTS => Err(TokenError::Failed(TokenFailure {
                 retry_after: wait,
-                detail: self.detail(&status.to_string()),
-            }),
+                ..self.failure(Failure::TooManyRequests, status.to_string())
+            })),
             // The scope is what a client asked for.
             _ if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT => {
                 Err(self.failed(Failure::TokenRefused, format!("it answered {status}")))
@@ -145,16 +142,15 @@ impl Asked<'_> {
         }
     }
 
-    fn failed(&self, failure: Failure, why: String) -> TokenError {
-        TokenError::Failed {
-            failure,
-            retry_after: None,
-            detail: self.detail(&why),
-        }
+    fn failed(&self, failure: Failure, why: impl Into<Cause>) -> TokenError {
+        self.failure(failure, why).into()
     }
 
-    fn detail(&self, why: &str) -> String {
-        format!("fetching a token from {}: {why}", self.whom())
+    fn failure(&self, failure: Failure, why: impl Into<Cause>) -> TokenFailure {
+        TokenFailure {
+            source: Some(why.into().into()),
+            ..TokenFailure::new(failure, format!("fetching a token from {}", self.whom()))
+        }
     }
 
     /// Without path and query, which may say more than a log should.
@@ -180,11 +176,7 @@ impl Asked<'_> {
             }
             Ok(request)
         };
-        made().map_err(|error: Error| Error {
-            failure: Failure::Token,
-            detail: format!("asking the token realm: {}", error.detail),
-            stale_connection: false,
-        })
+        made().map_err(|error: Error| Error::new(Failure::Token, "asking the token realm", error))
     }
 }
 

@@ -107,10 +107,9 @@ impl Reach {
             return Ok(Vec::new());
         };
         let found = self.lookup.lookup(host).await;
-        found.map_err(|error| Error {
-            failure: Failure::NoAddress,
-            detail: error.to_string(),
-            stale_connection: false,
+        found.map_err(|error| {
+            let doing = format!("connecting to a host that {} named", named.by.id);
+            Error::new(Failure::NoAddress, doing, error)
         })
     }
 }

@@ -46,21 +46,28 @@ pub struct Issued {
 }
 
 /// Why there is no token.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum TokenError {
     /// The token endpoint said no (401, 403).
     #[error("{0}")]
     Denied(String),
     /// It gave no answer that can be used.
-    #[error("{detail}")]
-    Failed {
-        /// For health and metrics.
-        failure: Failure,
-        /// It wants to be left alone for so long (429).
-        retry_after: Option<Duration>,
-        /// For people.
-        detail: String,
-    },
+    #[error(transparent)]
+    Failed(TokenFailure),
+}
+
+/// A token fetch without a result.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{doing}")]
+pub struct TokenFailure {
+    /// For health and metrics.
+    pub failure: Failure,
+    /// Its token endpoint asks to be left alone for so long (429).
+    pub retry_after: Option<Duration>,
+    /// What was being done, or all that is known.
+    pub doing: String,
+    /// What happened.
+    pub source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 /// A fetch under way.
@@ -95,6 +102,25 @@ struct Flight {
     entries: Arc<Mutex<Entries>>,
     key: TokenKey,
     id: u64,
+}
+
+// === impl TokenFailure ===
+
+impl TokenFailure {
+    pub(crate) fn new(failure: Failure, doing: impl Into<String>) -> Self {
+        Self {
+            failure,
+            retry_after: None,
+            doing: doing.into(),
+            source: None,
+        }
+    }
+}
+
+impl From<TokenFailure> for TokenError {
+    fn from(failure: TokenFailure) -> Self {
+        Self::Failed(failure)
+    }
 }
 
 // === impl Tokens ===
@@ -168,11 +194,7 @@ impl Tokens {
         match landed.as_deref() {
             Ok(Some(result)) => result.clone(),
             // It panicked: its task lets nobody wait otherwise.
-            _ => Err(TokenError::Failed {
-                failure: Failure::Internal,
-                retry_after: None,
-                detail: "a token fetch that broke off".to_owned(),
-            }),
+            _ => Err(TokenFailure::new(Failure::Internal, "a token fetch that broke off").into()),
         }
     }
 
@@ -263,20 +285,14 @@ impl Tokens {
         lifecycle::spawn_detached("token-fetch", async move {
             let limited = tokio::time::timeout(FETCH_LIMIT, fetch.fetch(plan.clone())).await;
             let result = limited.unwrap_or_else(|_| {
-                Err(TokenError::Failed {
-                    failure: Failure::Token,
-                    retry_after: None,
-                    detail: format!(
-                        "no token from {} within {} s",
-                        plan.source.id,
-                        FETCH_LIMIT.as_secs()
-                    ),
-                })
+                let (source, limit) = (&plan.source.id, FETCH_LIMIT.as_secs());
+                let what = format!("no token from {source} within {limit} s");
+                Err(TokenFailure::new(Failure::Token, what).into())
             });
             let word = match &result {
                 Ok(_) => "ok",
                 Err(TokenError::Denied(_)) => "denied",
-                Err(TokenError::Failed { .. }) => "failed",
+                Err(TokenError::Failed(_)) => "failed",
             };
             metrics.token_fetch(plan.source.id.label(), word);
             let answer = result.as_ref().map(|issued| issued.authorization.clone());
@@ -323,7 +339,7 @@ impl Flight {
             Err(TokenError::Denied(text)) => {
                 entry.denied = Some((deadline(now, DENIAL_LIFE), text))
             }
-            Err(TokenError::Failed { .. }) => {}
+            Err(TokenError::Failed(_)) => {}
         }
         entry.pending = None;
         entries.weigh(&self.key);

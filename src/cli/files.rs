@@ -27,8 +27,6 @@ pub mod plan;
 mod report;
 pub mod restore;
 
-pub(in crate::cli) use crate::node::files::chain;
-
 use super::status;
 use crate::admin::{State, Status};
 use crate::config::{Config, Loaded, Loader};

@@ -3,6 +3,7 @@
 use super::{USAGE, eprint};
 use crate::healthd::{self, Settings, Written};
 use crate::lifecycle::{self, Notifier, Signals};
+use crate::printable::chain;
 use crate::telemetry::{self, Destination};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -72,7 +73,7 @@ pub(super) fn run(
     {
         Ok(log) => log,
         Err(error) => {
-            eprint(&format!("harbor-pilot: {}", super::files::chain(&error)));
+            eprint(&format!("harbor-pilot: {}", chain(&error)));
             return USAGE;
         }
     };
@@ -98,7 +99,7 @@ pub(super) fn run(
     match served {
         Ok(()) => 0,
         Err(error) => {
-            tracing::error!("{}", super::files::chain(&error));
+            tracing::error!("{}", chain(&error));
             1
         }
     }

@@ -4,9 +4,9 @@
 mod discover;
 
 use super::FAILED;
-use super::files::chain;
 use crate::config::{Config, Problem};
 use crate::node::write::{self, Standing};
+use crate::printable::chain;
 use rustix::process::{getegid, geteuid};
 use std::fmt::Write as _;
 use std::io::{self, Write};

@@ -1,12 +1,13 @@
 //! `harbor-pilot run`: sets up the log, loads the configuration, runs the daemon.
 
-use super::files::{self, chain};
+use super::files;
 use super::{USAGE, eprint};
 use crate::admission::Lookup;
 use crate::app::{self, Error, Start};
 use crate::config::{Config, Loader};
 use crate::lifecycle::{self, Inherited, Notifier};
 use crate::node::detect::Machine;
+use crate::printable::chain;
 use crate::telemetry::{self, Destination};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::ErrorKind;

@@ -193,7 +193,7 @@ impl Looker {
         let look = self.client.inspect(source, &id, SystemTime::now);
         let shown = match timeout(LOOK_LIMIT, look).await {
             Ok(Ok(shown)) => Ok(shown),
-            Ok(Err(error)) => Err(error.detail),
+            Ok(Err(error)) => Err(error.detail()),
             Err(_) => Err(format!(
                 "no answer of {id} within {} s",
                 LOOK_LIMIT.as_secs()
@@ -295,9 +295,9 @@ impl Looker {
             trust: Trust::Trusted,
         };
         let connected = self.client.connect(source, id).await;
-        let connection = connected.map_err(|error| error.detail)?;
+        let connection = connected.map_err(|error| error.detail())?;
         let exchanged = self.exchanger.exchange(source, id, connection, &ask).await;
-        let answer = exchanged.map_err(|error| error.detail)?;
+        let answer = exchanged.map_err(|error| error.detail())?;
         let (status, denied) = (answer.status.as_u16(), answer.denied);
         let body = answer.body.read_to(BODY_BYTES).await.unwrap_or_default();
         Ok(AccessAnswer {

@@ -6,11 +6,11 @@ use super::unauthorized::{Next, Presented, after_unauthorized, refusal, says_pro
 use super::words::{challenges_of, words};
 use super::{Error, Exchanger, Place, SourceRequest, SourceResponse};
 use crate::auth::{
-    Challenge, Hop, Position, TokenError, TokenPlan, USER_AGENT, Wanted, basic_authorization,
-    follow, instead_of_http, location,
+    Challenge, Hop, Position, TokenError, TokenFailure, TokenPlan, USER_AGENT, Wanted,
+    basic_authorization, follow, instead_of_http, location,
 };
 use crate::topology::{EndpointId, Failure, Source, SourceKind};
-use crate::upstream::{self, Body, Connection, Request, Response};
+use crate::upstream::{self, Body, Cause, Connection, Request, Response};
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderName, RANGE};
 use http::{Method, StatusCode};
 use std::future::Future;
@@ -102,7 +102,7 @@ impl<'a> Run<'a> {
     /// The next position of a redirect.
     fn follow(&mut self, at: &Position<'_>, location: &[u8]) -> Result<Position<'static>, Error> {
         let next = follow(self.source, at, location, &mut self.redirects);
-        let next = next.map_err(|why| self.unfollowed(Failure::Refused, &why))?;
+        let next = next.map_err(|why| self.unfollowed(&at.hop, Failure::Refused, why))?;
         if let Hop::Named(host) = &next.hop
             && self.shown(&next.hop).host() != Some(host)
         {
@@ -174,20 +174,12 @@ impl<'a> Run<'a> {
                         TokenPlan::for_host(at, host, challenge, wanted)
                     }
                 };
-                let plan = plan.map_err(|why| self.tokenless(hop, Failure::Token, why))?;
+                let no_plan = |why| self.tokenless(hop, TokenFailure::new(Failure::Token, why));
+                let plan = plan.map_err(no_plan)?;
                 let token = match self.exchanger.tokens.obtain(&shown.key, plan).await {
                     Ok(token) => token,
                     Err(TokenError::Denied(why)) => return Ok(Some(self.with_advice(hop, why))),
-                    Err(TokenError::Failed {
-                        failure,
-                        retry_after,
-                        detail,
-                    }) => {
-                        return Err(Error {
-                            retry_after,
-                            ..self.tokenless(hop, failure, detail)
-                        });
-                    }
+                    Err(TokenError::Failed(failure)) => return Err(self.tokenless(hop, failure)),
                 };
                 (Presented::Fresh, Some(token))
             }
@@ -259,7 +251,8 @@ impl<'a> Run<'a> {
                 at: Place::Endpoint,
                 failure: Failure::ServerError,
                 retry_after: None,
-                detail: why,
+                doing: why,
+                source: None,
             }),
             false => Ok(why),
         })
@@ -274,24 +267,30 @@ impl<'a> Run<'a> {
     }
 
     /// No token came: whose fault that is depends on whose it would be.
-    fn tokenless(&self, hop: &Hop, failure: Failure, detail: String) -> Error {
+    fn tokenless(&self, hop: &Hop, error: TokenFailure) -> Error {
         match hop {
             Hop::Endpoint => Error {
                 at: Place::Token,
-                failure,
-                retry_after: None,
-                detail,
+                failure: error.failure,
+                retry_after: error.retry_after,
+                doing: error.doing,
+                source: error.source.map(|source| Box::new(source) as Cause),
             },
-            Hop::Named(_) => self.unfollowed(failure, &self.with_advice(hop, detail)),
+            Hop::Named(_) => Error {
+                retry_after: error.retry_after,
+                ..self.unfollowed(hop, error.failure, error)
+            },
         }
     }
 
-    fn unfollowed(&self, failure: Failure, why: &str) -> Error {
+    fn unfollowed(&self, hop: &Hop, failure: Failure, why: impl Into<Cause>) -> Error {
+        let doing = format!("a redirect of {} is not followed", self.endpoint);
         Error {
             at: Place::Redirect,
             failure,
             retry_after: None,
-            detail: format!("a redirect of {} is not followed: {why}", self.endpoint),
+            doing: self.with_advice(hop, doing),
+            source: Some(why.into()),
         }
     }
 
@@ -370,24 +369,18 @@ impl<'a> Run<'a> {
     }
 
     fn broken(&self, hop: &Hop, error: upstream::Error) -> Error {
-        let (at, detail) = match hop {
-            Hop::Endpoint => (Place::Endpoint, error.detail),
-            Hop::Named(origin) => (
-                Place::Redirect,
-                self.with_advice(
-                    hop,
-                    format!(
-                        "redirected by {} to {origin}: {}",
-                        self.endpoint, error.detail
-                    ),
-                ),
-            ),
-        };
-        Error {
-            at,
-            failure: error.failure,
-            retry_after: None,
-            detail,
+        match hop {
+            Hop::Endpoint => error.into(),
+            Hop::Named(origin) => {
+                let doing = format!("redirected by {} to {origin}", self.endpoint);
+                Error {
+                    at: Place::Redirect,
+                    failure: error.failure,
+                    retry_after: None,
+                    doing: self.with_advice(hop, doing),
+                    source: Some(error.into()),
+                }
+            }
         }
     }
 }

@@ -124,7 +124,7 @@ impl HttpProber {
                     Failure::TooLarge => Failure::Content,
                     failure => failure,
                 };
-                let detail = error.detail;
+                let detail = error.detail();
                 (Verdict::Failed { failure, detail }, None)
             }
             Err(_) => {

@@ -95,7 +95,7 @@ impl Harbor {
         };
         let cookie = self.cookie.as_deref();
         let said = self.prober.harbor_health(&self.source, &endpoint, cookie);
-        let said = said.await.map_err(|error| error.to_string())?;
+        let said = said.await.map_err(|error| error.detail())?;
         if said.cookie.is_some() {
             self.cookie.clone_from(&said.cookie);
         }

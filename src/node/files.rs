@@ -16,7 +16,6 @@ mod starts;
 use execute::execute;
 pub use execute::{Done, Outcome};
 pub use leave::{Released, hand_over, release};
-pub(crate) use look::chain;
 use look::{Disk, look, standing};
 pub(crate) use pass::preview;
 pub use pass::{Everything, Hooks, Pass, Passed, Tiers, run};

@@ -40,7 +40,7 @@ pub(super) struct Asker {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// No connection, or one that broke.
-    #[error("{0}")]
+    #[error(transparent)]
     Unreachable(#[from] upstream::Error),
     /// No answer in time.
     #[error("{0} was not answered within {ANSWER:?}")]
@@ -65,7 +65,7 @@ pub(super) enum Error {
         status: StatusCode,
     },
     /// The body is no such list.
-    #[error("{what} was answered with something that is no list: {source}")]
+    #[error("{what} was answered with something that is no list")]
     Unreadable {
         what: &'static str,
         source: serde_json::Error,

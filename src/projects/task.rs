@@ -13,6 +13,7 @@ use super::{Projects, TierState};
 use crate::config::{Config, Tier};
 use crate::lifecycle::{Random, contained, deadline};
 use crate::metrics::Metrics;
+use crate::printable::chain;
 use crate::telemetry::{EventName, Journal, StateChange};
 use crate::topology::{EndpointId, Snapshot, Source, SourceId};
 use futures_util::StreamExt as _;
@@ -238,7 +239,7 @@ impl<A: AskHarbor> Task<A> {
                 let asked = contained("project discovery", asker.ask(&state.source, &endpoints));
                 let result = match asked.await {
                     Ok(Ok(listing)) => Ok(listing),
-                    Ok(Err(error)) => Err(error.to_string()),
+                    Ok(Err(error)) => Err(chain(&error)),
                     Err(panicked) => Err(panicked.to_string()),
                 };
                 Done {

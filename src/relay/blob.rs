@@ -200,7 +200,7 @@ impl BlobSpec {
                 }
                 Ok(None) => ended = true,
                 Err(error) => {
-                    let (failure, detail) = (error.failure, error.detail);
+                    let (failure, detail) = (error.failure, error.detail());
                     return Err(Rejection::broken(Scope::Address, failure, detail));
                 }
             }

@@ -116,9 +116,9 @@ impl Body {
                         self.pooled = None;
                         return Poll::Ready(None);
                     }
-                    Err(error) => return Poll::Ready(self.break_off(Fault::Io(error))),
+                    Err(error) => return Poll::Ready(self.break_off(error.into())),
                 },
-                Err(wrong) => return Poll::Ready(self.break_off(Fault::Wrong(wrong))),
+                Err(wrong) => return Poll::Ready(self.break_off(wrong.into())),
             }
         }
     }
@@ -244,8 +244,8 @@ impl Body {
     fn too_long(&self, limit: u64) -> Error {
         let what = format!("the answer is longer than {limit} bytes");
         match &self.pooled {
-            Some(pooled) => pooled.error(Failure::TooLarge, &what),
-            None => Error::new(Failure::TooLarge, what),
+            Some(pooled) => pooled.error(Failure::TooLarge, what),
+            None => Error::new(Failure::TooLarge, "reading a body", what),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! TCP, the proxy's CONNECT and the TLS handshake, each with its limit.
 
-use super::Error;
 use super::local::{failure_of, failure_of_connect};
 use super::stream::ReadAhead;
+use super::{Cause, Error};
 use crate::config::{BaseUrl, Credential, Proxy};
 use crate::lifecycle::Socket;
 use crate::topology::Failure;
@@ -40,13 +40,15 @@ pub(super) async fn tcp(
         Ok(Err(error)) => {
             return Err(Error::new(
                 failure_of_connect(&error, address),
-                format!("connecting to {to}: {error}"),
+                format!("connecting to {to}"),
+                error,
             ));
         }
         Err(_) => {
             return Err(Error::new(
                 Failure::ConnectTimeout,
-                format!("connecting to {to}: no answer within {limit:?}"),
+                format!("connecting to {to}"),
+                format!("no answer within {limit:?}"),
             ));
         }
     };
@@ -68,7 +70,8 @@ pub(super) async fn first_of(
     let mut running = FuturesUnordered::new();
     let mut last = Error::new(
         Failure::NoAddress,
-        format!("connecting to {to}: no address"),
+        format!("connecting to {to}"),
+        "no address",
     );
     let mut start_next = true;
     loop {
@@ -120,21 +123,21 @@ pub(super) async fn tunnel<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<(), Error> {
     let authority = host_and_port(target);
     let doing = format!("asking the proxy {} for {authority}", proxy.url.authority());
-    let failed = |failure, what: String| Err(Error::new(failure, format!("{doing}: {what}")));
+    let failed = |failure, why: Cause| Err(Error::new(failure, doing, why));
     match timeout(limit, exchange_connect(stream, proxy, &authority)).await {
         Ok(Ok(200..=299)) => Ok(()),
         Ok(Ok(407)) => failed(
             Failure::Refused,
-            "407, it wants other credentials: put them into the proxy's URL".to_owned(),
+            "407, it wants other credentials: put them into the proxy's URL".into(),
         ),
-        Ok(Ok(status)) => failed(Failure::Refused, format!("it answered {status}")),
+        Ok(Ok(status)) => failed(Failure::Refused, format!("it answered {status}").into()),
         Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
-            failed(Failure::Content, error.to_string())
+            failed(Failure::Content, error.into())
         }
-        Ok(Err(error)) => failed(Failure::Reset, error.to_string()),
+        Ok(Err(error)) => failed(Failure::Reset, error.into()),
         Err(_) => failed(
             Failure::ConnectTimeout,
-            format!("no answer within {limit:?}"),
+            format!("no answer within {limit:?}").into(),
         ),
     }
 }
@@ -217,15 +220,15 @@ pub(super) async fn tls(
     limit: Duration,
 ) -> Result<Box<TlsStream<ReadAhead<Socket>>>, Error> {
     let handshake = TlsConnector::from(config).connect(name, ReadAhead::new(stream));
-    let (failure, why) = match timeout(limit, handshake).await {
+    let (failure, why): (_, Cause) = match timeout(limit, handshake).await {
         Ok(Ok(stream)) => return Ok(Box::new(stream)),
-        Ok(Err(error)) => (failure_of(&error, Failure::Tls), error.to_string()),
-        Err(_) => (Failure::Tls, format!("not finished within {limit:?}")),
+        Ok(Err(error)) => (failure_of(&error, Failure::Tls), error.into()),
+        Err(_) => (
+            Failure::Tls,
+            format!("not finished within {limit:?}").into(),
+        ),
     };
-    Err(Error::new(
-        failure,
-        format!("TLS handshake with {to}: {why}"),
-    ))
+    Err(Error::new(failure, format!("TLS handshake with {to}"), why))
 }
 
 #[cfg(test)]

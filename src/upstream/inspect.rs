@@ -2,7 +2,7 @@
 //! For `doctor`; the pull path never goes this way. Nothing secret is sent: one `GET /v2/` without a credential.
 
 use super::tls::{self, CertificateFault};
-use super::{Client, Error, dial};
+use super::{Cause, Client, Error, dial};
 use crate::config::{BaseUrl, Timeouts};
 use crate::lifecycle::Socket;
 use crate::topology::{EndpointId, Failure, Source};
@@ -91,13 +91,13 @@ impl Client {
         if let Some(proxy) = proxy {
             dial::tunnel(&mut stream, proxy, url, limit).await?;
         }
-        let wrong = |why: String| Error::new(Failure::Tls, format!("TLS with {to}: {why}"));
-        let name = tls::server_name(&url.host).map_err(wrong)?;
+        let wrong = |why: Cause| Error::new(Failure::Tls, format!("TLS with {to}"), why);
+        let name = tls::server_name(&url.host).map_err(|why| wrong(why.into()))?;
         let unverified = tls::unverified(&source.tls);
-        let (config, seen) = unverified.map_err(|why| wrong(why.to_string()))?;
+        let (config, seen) = unverified.map_err(|why| wrong(why.into()))?;
         let stream = dial::tls(&to, Socket::new(stream), name.clone(), config, limit).await;
         let stream = stream.map_err(|error| match seen.weak_key() {
-            Some(bits) => wrong(format!("the RSA key of its certificate has {bits} bits")),
+            Some(bits) => wrong(format!("the RSA key of its certificate has {bits} bits").into()),
             None => error,
         })?;
         let chain = stream.get_ref().1.peer_certificates();
@@ -107,9 +107,9 @@ impl Client {
             .map(|one| one.clone().into_owned())
             .collect();
         let fault = tls::judge(source, &chain, &name, now());
-        let fault = fault.map_err(|why| wrong(why.to_string()))?;
+        let fault = fault.map_err(|why| wrong(why.into()))?;
         let certificate = certificate(&chain, fault)
-            .ok_or_else(|| wrong("its certificate cannot be read".to_owned()))?;
+            .ok_or_else(|| wrong("its certificate cannot be read".into()))?;
         let (status, date, _) = ask(stream, url, &format!("{}/v2/", url.prefix), now).await;
         Ok(Shown {
             certificate: Some(certificate),

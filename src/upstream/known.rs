@@ -1,6 +1,6 @@
 //! A source as the client knows it: with its TLS settings, built once.
 
-use super::tls::{self, SourceTls};
+use super::tls::{self, BuildError, SourceTls};
 use crate::topology::Source;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 pub(super) struct Known {
     pub(super) source: Arc<Source>,
     /// Or why they cannot be built. A source without TLS needs them only for the hosts that it names.
-    tls: OnceLock<Result<SourceTls, Arc<str>>>,
+    tls: OnceLock<Result<SourceTls, Arc<BuildError>>>,
     /// It is the one that is known now: its connections are kept. Changed and read under the lock.
     kept: AtomicBool,
 }
@@ -31,10 +31,10 @@ impl Known {
     }
 
     /// The TLS settings, or why they cannot be built.
-    pub(super) fn tls(&self) -> &Result<SourceTls, Arc<str>> {
+    pub(super) fn tls(&self) -> &Result<SourceTls, Arc<BuildError>> {
         self.tls.get_or_init(|| {
             let also = tls::other_name(&self.source);
-            SourceTls::new(&self.source.tls, also).map_err(|error| error.to_string().into())
+            SourceTls::new(&self.source.tls, also).map_err(Arc::new)
         })
     }
 

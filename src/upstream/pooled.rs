@@ -119,7 +119,7 @@ impl Pooled {
                 keep: false,
                 ..head
             }),
-            Err(Fault::Closed) => Err(Fault::Io(error)),
+            Err(Fault::Closed) => Err(error.into()),
             Err(fault) => Err(fault),
         }
     }
@@ -203,13 +203,13 @@ impl Pooled {
 
     /// An error of this connection.
     pub(super) fn broken(&self, doing: &str, fault: impl Into<Fault>) -> Error {
-        let (failure, what) = fault.into().explained();
-        Error::new(failure, format!("{doing} {}: {what}", self.to))
+        let fault = fault.into();
+        Error::new(fault.failure(), format!("{doing} {}", self.to), fault)
     }
 
     /// An error of what was asked of this connection, or of what came.
-    pub(super) fn error(&self, failure: Failure, what: &str) -> Error {
-        Error::new(failure, format!("exchange with {}: {what}", self.to))
+    pub(super) fn error(&self, failure: Failure, what: String) -> Error {
+        Error::new(failure, format!("exchange with {}", self.to), what)
     }
 }
 

@@ -97,10 +97,8 @@ fn is_of_target(byte: u8) -> bool {
 }
 
 fn unusable(why: &str) -> Error {
-    Error::new(
-        Failure::Local,
-        format!("no request can be made of the target: {why}"),
-    )
+    let doing = "no request can be made of the target";
+    Error::new(Failure::Local, doing, why)
 }
 
 #[cfg(test)]

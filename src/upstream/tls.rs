@@ -37,20 +37,20 @@ pub(super) struct SourceTls {
 /// Why a source's TLS settings are of no use.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BuildError {
-    #[error("reading the PEM of `ca_file`: {0}")]
-    Ca(rustls_pki_types::pem::Error),
+    #[error("reading the PEM of `ca_file`")]
+    Ca(#[source] rustls_pki_types::pem::Error),
     #[error("`ca_file` holds no certificate")]
     NoCa,
-    #[error("a certificate in `ca_file` is of no use as an authority or as a server's own: {0}")]
-    UselessCa(rustls::Error),
-    #[error("reading the PEM of `client_cert_file`: {0}")]
-    ClientChain(rustls_pki_types::pem::Error),
-    #[error("reading the PEM of `client_key_file`: {0}")]
-    ClientKey(rustls_pki_types::pem::Error),
-    #[error("`client_cert_file` and `client_key_file` do not go together: {0}")]
-    Client(rustls::Error),
-    #[error("setting up TLS: {0}")]
-    Setup(rustls::Error),
+    #[error("a certificate in `ca_file` is of no use as an authority or as a server's own")]
+    UselessCa(#[source] rustls::Error),
+    #[error("reading the PEM of `client_cert_file`")]
+    ClientChain(#[source] rustls_pki_types::pem::Error),
+    #[error("reading the PEM of `client_key_file`")]
+    ClientKey(#[source] rustls_pki_types::pem::Error),
+    #[error("`client_cert_file` and `client_key_file` do not go together")]
+    Client(#[source] rustls::Error),
+    #[error("setting up TLS")]
+    Setup(#[source] rustls::Error),
 }
 
 // === impl SourceTls ===

@@ -91,7 +91,7 @@ async fn a_token_service_elsewhere_that_fails_is_not_the_registrys_fault() {
         let result = tokio::time::timeout(Duration::from_secs(2), asked).await;
         let error = result.expect("refused at once").unwrap_err();
         assert_eq!(error.at, Place::Redirect, "{error}");
-        assert!(error.detail.contains("never dialled"), "{error}");
+        assert!(error.detail().contains("never dialled"), "{error}");
     }
 }
 

@@ -40,7 +40,7 @@ async fn a_broken_token_endpoint_is_a_failure_of_its_own_place() {
             (Place::Token, failure),
             "{reply:?}"
         );
-        assert!(error.detail.contains("token"), "{}", error.detail);
+        assert!(error.detail().contains("token"), "{}", error.detail());
     }
     harbor.heal();
     harbor.set_fault_on(On::Tokens, Fault::ResetInsteadOfAnswer);

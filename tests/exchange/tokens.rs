@@ -183,7 +183,7 @@ async fn harbor_whose_database_is_down_has_failed() {
             let error = lab.ask(&ask).await.unwrap_err();
             let found = (error.at, error.failure);
             assert_eq!(found, (Place::Endpoint, Failure::ServerError), "{error}");
-            assert!(error.detail.contains("database is down"), "{error}");
+            assert!(error.detail().contains("database is down"), "{error}");
             assert_eq!(authorizations(&harbor.requests()), asked, "{method}");
             harbor.forget_requests();
         }

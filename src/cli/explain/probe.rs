@@ -6,6 +6,7 @@ use crate::cache::Trust;
 use crate::discovery::Discovery;
 use crate::exchange::{Exchanger, SourceRequest, SourceResponse};
 use crate::oci::{ACCEPT_MANIFESTS, Digest, ManifestKind, Reference, inspect_manifest};
+use crate::printable::chain;
 use crate::route::Target;
 use crate::topology::{EndpointId, Source, Sources};
 use crate::upstream::{Body, Client};
@@ -101,12 +102,12 @@ impl Prober {
     ) -> Result<Said, String> {
         let ask = ask_of(target, reference);
         let connected = self.client.connect(source, endpoint).await;
-        let connection = connected.map_err(|error| error.detail)?;
+        let connection = connected.map_err(|error| error.detail())?;
         let exchanged = self
             .exchanger
             .exchange(source, endpoint, connection, &ask)
             .await;
-        let answer = exchanged.map_err(|error| error.detail)?;
+        let answer = exchanged.map_err(|error| error.detail())?;
         let status = answer.status;
         let content = if status == StatusCode::OK {
             self.manifest(answer.body, reference).await
@@ -119,7 +120,7 @@ impl Prober {
     /// The digest of what came, if it is a manifest and the one that was asked for.
     async fn manifest(&self, body: Body, reference: &Reference) -> Result<Digest, String> {
         let read = body.read_to(self.manifest_bytes).await;
-        let body = read.map_err(|error| error.detail)?;
+        let body = read.map_err(|error| chain(&error))?;
         match reference.digest() {
             Some(digest) if digest.matches(&body) => Ok(digest.clone()),
             Some(_) => Err("the content is not that of the digest".to_owned()),

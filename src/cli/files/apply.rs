@@ -3,6 +3,7 @@
 use super::{FilesArgs, LOCK_WAIT, Node, not_managed, report};
 use crate::cli::{FAILED, USAGE};
 use crate::node::files::{self, Everything};
+use crate::printable::chain;
 use serde_json::json;
 use std::io::{self, Write};
 
@@ -33,7 +34,7 @@ pub fn run(args: &FilesArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> 
     let passed = match files::run(&pass, LOCK_WAIT, true, &mut Everything) {
         Ok(passed) => passed,
         Err(error) => {
-            writeln!(stderr, "error: {}", super::chain(&error))?;
+            writeln!(stderr, "error: {}", chain(&error))?;
             return Ok(FAILED);
         }
     };

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::lifecycle::Notifier;
 use crate::node::files::{self, Places};
 use crate::node::ledger::Store;
+use crate::printable::chain;
 use serde_json::json;
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
@@ -155,7 +156,7 @@ pub fn run(
         writeln!(
             stderr,
             "error: {}; the agent was taken out of the files in which its marks were found",
-            super::chain(error)
+            chain(error)
         )?;
     }
     for path in &handed.marked {

@@ -10,6 +10,7 @@ use crate::node::diff;
 use crate::node::files::{self, Step};
 use crate::node::ledger::Kind;
 use crate::node::privileged::Unprivileged;
+use crate::printable::chain;
 use serde_json::json;
 use std::io::{self, Write};
 
@@ -39,7 +40,7 @@ pub(crate) fn run(
     let passed = match files::preview(&pass) {
         Ok(passed) => passed,
         Err(error) => {
-            writeln!(stderr, "error: {}", super::chain(&error))?;
+            writeln!(stderr, "error: {}", chain(&error))?;
             return Ok(FAILED);
         }
     };

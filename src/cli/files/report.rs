@@ -3,6 +3,7 @@
 use crate::cli::json::pretty;
 use crate::node::files::{Done, Left, Outcome, Passed, Plan, Step};
 use crate::node::ledger::Kind;
+use crate::printable::chain;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
@@ -29,7 +30,7 @@ pub(super) fn result(done: Option<&Done>) -> (&'static str, Option<String>) {
             "waits",
             Some("what it depends on could not be written".to_owned()),
         ),
-        Some(Outcome::Failed(error)) => ("failed", Some(super::chain(error))),
+        Some(Outcome::Failed(error)) => ("failed", Some(chain(error))),
     }
 }
 

@@ -5,6 +5,7 @@ use super::{FilesArgs, LOCK_WAIT, report};
 use crate::cli::FAILED;
 use crate::node::files::{self, Places};
 use crate::node::ledger::Store;
+use crate::printable::chain;
 use serde_json::json;
 use std::io::{self, Write};
 
@@ -19,7 +20,7 @@ pub fn run(args: &FilesArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> 
     let released = match files::release(&store, &places, LOCK_WAIT) {
         Ok(released) => released,
         Err(error) => {
-            writeln!(stderr, "error: {}", super::chain(&error))?;
+            writeln!(stderr, "error: {}", chain(&error))?;
             return Ok(FAILED);
         }
     };
@@ -52,7 +53,7 @@ pub fn run(args: &FilesArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> 
         writeln!(
             stderr,
             "error: {}; our marks were taken out where they were found (in {}); a daemon that runs puts them in again once the ledger can be used",
-            super::chain(error),
+            chain(error),
             places
                 .all()
                 .map(|path| path.display().to_string())

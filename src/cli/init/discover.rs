@@ -6,6 +6,7 @@ use crate::cli::FAILED;
 use crate::cli::explain::lookup::{Lookups, only};
 use crate::config::{Config, Problem};
 use crate::exchange::Exchanger;
+use crate::printable::chain;
 use crate::projects::{Certainty, TierProjects, ask_once};
 use crate::topology::{EndpointId, Sources};
 use crate::upstream::Client;
@@ -64,7 +65,7 @@ async fn ask(config: &Config) -> Result<TierProjects, String> {
         &Budget::unlimited(),
     );
     let asked = ask_once(config, client, exchanger, source, &endpoints).await;
-    asked.map_err(|error| format!("asking {} for its projects: {error}", source.url))
+    asked.map_err(|error| format!("asking {} for its projects: {}", source.url, chain(&error)))
 }
 
 /// The tier without its projects.

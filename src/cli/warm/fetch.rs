@@ -7,6 +7,7 @@ use crate::exchange::{Exchanger, SourceRequest};
 use crate::http1::Fields;
 use crate::node::desired::KEY_HEADER;
 use crate::oci::{ACCEPT_MANIFESTS, Digest, Reference};
+use crate::printable::chain;
 use crate::relay::CONTENT_DIGEST;
 use crate::route::Target;
 use crate::topology::{EndpointId, Source, SourceId};
@@ -138,7 +139,7 @@ impl Through {
         let reading = timeout(HEAD, said.body.read_to(longest)).await;
         let body = reading
             .map_err(|_| format!("the manifest did not come within {} s", HEAD.as_secs()))?
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| chain(&error))?;
         match told {
             Some(digest) if !digest.matches(&body) => {
                 Err(format!("the manifest's bytes are not those of {digest}"))
@@ -164,7 +165,7 @@ impl Through {
             let next = timeout(STALL, body.next()).await;
             let next = next.map_err(|_| format!("nothing came for {} s", STALL.as_secs()))?;
             let Some(piece) = next else { break };
-            let piece = piece.map_err(|error| error.to_string())?;
+            let piece = piece.map_err(|error| chain(&error))?;
             hasher.update(&piece);
             let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
             bytes = bytes.saturating_add(length);
@@ -219,7 +220,7 @@ impl Through {
                     Ok(request)
                 };
                 let response = client.request(source, endpoint, request).await;
-                let response = response.map_err(|error| error.to_string())?;
+                let response = response.map_err(|error| chain(&error))?;
                 Ok((response.status, response.fields, response.body))
             }
             Self::Source {
@@ -250,11 +251,11 @@ impl Through {
                     Some(kept) => kept,
                     None => {
                         let connected = client.connect(source, endpoint).await;
-                        connected.map_err(|error| error.to_string())?
+                        connected.map_err(|error| chain(&error))?
                     }
                 };
                 let answer = exchanger.exchange(source, endpoint, connection, &request);
-                let answer = answer.await.map_err(|error| error.to_string())?;
+                let answer = answer.await.map_err(|error| chain(&error))?;
                 if let Some(denied) = answer.denied {
                     return Err(denied);
                 }

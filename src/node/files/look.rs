@@ -5,6 +5,7 @@ use crate::node::hosts_file::missing_of;
 use crate::node::ledger::{Kind, Ledger, Original, ourselves};
 use crate::node::write::{self, Standing};
 use crate::node::{hosts_toml, registries_yaml};
+use crate::printable::chain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -51,18 +52,6 @@ pub(crate) fn look(paths: &BTreeSet<PathBuf>, ledger: &Ledger) -> Disk {
         }
     }
     disk
-}
-
-/// An error with everything behind it.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// A content with the looks of what stands there.

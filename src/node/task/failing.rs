@@ -2,7 +2,8 @@
 //! write failed waits for its time. Pure.
 
 use super::status::{Trouble, TroubleKind};
-use crate::node::files::{Done, Outcome, Plan, Step, chain};
+use crate::node::files::{Done, Outcome, Plan, Step};
+use crate::printable::chain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

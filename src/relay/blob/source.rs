@@ -44,7 +44,7 @@ impl BlobSource {
     ) -> Option<Result<Bytes, (Failure, String)>> {
         let next = contained("body", self.take(wanted)).await;
         match next {
-            Ok(next) => next.map(|next| next.map_err(|error| (error.failure, error.detail))),
+            Ok(next) => next.map(|next| next.map_err(|error| (error.failure, error.detail()))),
             Err(panicked) => Some(Err((Failure::Internal, panicked.to_string()))),
         }
     }

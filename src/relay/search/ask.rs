@@ -1,7 +1,7 @@
 //! One attempt's request, and once more by GET where the answer to HEAD tells too little, or not why.
 
 use super::FetchSpec;
-use crate::exchange::{Error, Place, SourceRequest, SourceResponse};
+use crate::exchange::{Error, SourceRequest, SourceResponse};
 use crate::relay::head::WORDS;
 use crate::relay::network::Network;
 use crate::topology::select::Candidate;
@@ -46,12 +46,7 @@ async fn send<N: Network>(
         Some(idle) => idle,
         None => {
             let connected = network.connect(&at.source, &at.endpoint).await;
-            connected.map_err(|error| Error {
-                at: Place::Endpoint,
-                failure: error.failure,
-                detail: error.detail,
-                retry_after: None,
-            })?
+            connected?
         }
     };
     network

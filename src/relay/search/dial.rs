@@ -45,7 +45,7 @@ where
                 endpoint: candidate.endpoint,
                 outcome: Outcome::Hard(error.failure),
                 first_byte: None,
-                detail: error.detail.clone(),
+                detail: error.detail(),
             });
         }
         result
@@ -62,13 +62,9 @@ where
         }
     });
     let received = async move {
-        receive.await.unwrap_or_else(|_| {
-            Err(Error {
-                failure: Failure::Internal,
-                detail: "a connect that broke off".to_owned(),
-                stale_connection: false,
-            })
-        })
+        receive
+            .await
+            .unwrap_or_else(|_| Err(Error::new(Failure::Internal, "connecting", "it broke off")))
     };
     received.right_future()
 }

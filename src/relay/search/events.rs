@@ -34,7 +34,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                 if error.failure == Failure::Internal =>
             {
                 self.abort(attempt);
-                self.rejected(attempt, broken_here(error.detail), None);
+                self.rejected(attempt, broken_here(error.detail()), None);
             }
             // Nobody was asked: it says nothing of the request that runs.
             Event::Alive(Err(error)) if !error.failure.is_the_endpoints() => {
@@ -42,7 +42,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             }
             // The dialling task has told health and metrics.
             Event::Connected(Err(error)) | Event::Alive(Err(error)) => {
-                self.note(attempt, Cause::Failed(error.failure), error.detail);
+                self.note(attempt, Cause::Failed(error.failure), error.detail());
                 self.exclude(attempt, Scope::Address);
                 self.abort(attempt);
                 self.machine.ended(attempt);

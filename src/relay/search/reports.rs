@@ -24,7 +24,7 @@ pub(crate) fn unread(unread: Unread) -> Rejection {
                 Failure::TooLarge => Scope::Tier,
                 _ => Scope::Address,
             };
-            Rejection::broken(scope, error.failure, error.detail)
+            Rejection::broken(scope, error.failure, error.detail())
         }
         // Nobody else's answer would be smaller.
         Unread::Refused(refused) => Rejection::End {
@@ -36,7 +36,7 @@ pub(crate) fn unread(unread: Unread) -> Rejection {
 }
 
 pub(super) fn rejected(error: exchange::Error, authority: Authority) -> Rejection {
-    let (failure, detail) = (error.failure, error.detail);
+    let (failure, detail) = (error.failure, error.detail());
     match error.at {
         _ if failure == Failure::Internal => broken_here(detail),
         Place::Endpoint => Rejection::broken(Scope::Address, failure, detail),

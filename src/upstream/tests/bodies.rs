@@ -63,7 +63,7 @@ async fn bodies_that_end_early_are_errors() {
         assert_eq!(got, b"hello");
         assert_eq!(error.failure, Failure::Reset);
         assert!(!error.stale_connection);
-        assert!(error.detail.contains("replica/127.0.0.1:"), "{error}");
+        assert!(error.detail().contains("replica/127.0.0.1:"), "{error}");
         assert_eq!(client.idle_connections(), 0);
     }
 }
@@ -117,7 +117,7 @@ async fn a_limit_holds_with_and_without_a_length() {
         let (body, client) = body_of(answer).await.unwrap();
         let error = body.read_to(4).await.unwrap_err();
         assert_eq!(error.failure, Failure::TooLarge);
-        assert!(error.detail.contains("longer than 4 bytes"), "{error}");
+        assert!(error.detail().contains("longer than 4 bytes"), "{error}");
         assert_eq!(client.idle_connections(), 0);
         let (body, _client) = body_of(answer).await.unwrap();
         assert_eq!(body.read_to(5).await.unwrap(), "hello");

@@ -212,7 +212,7 @@ async fn judge(what: &str, issued: &Issued, ca: Option<&str>, refusal: Option<&s
         (Err(error), None) => panic!("{what}: {error}"),
         (Err(error), Some(words)) => {
             assert_eq!(error.failure, Failure::Tls, "{what}: {error}");
-            assert!(error.detail.contains(words), "{what}: {error}");
+            assert!(error.detail().contains(words), "{what}: {error}");
         }
     }
 }

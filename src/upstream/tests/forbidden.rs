@@ -52,7 +52,7 @@ async fn a_configured_name_never_leads_to_metadata() {
             let to = endpoint(&source, address.parse().unwrap());
             let error = client.connect(&source, &to).await.unwrap_err();
             assert_eq!(error.failure, Failure::Refused, "{address}");
-            assert!(error.detail.contains("never dialled"), "{error}");
+            assert!(error.detail().contains("never dialled"), "{error}");
         }
     }
 }
@@ -71,12 +71,12 @@ async fn the_agents_own_listeners_are_nobodys_source() {
         for address in [server.address.to_string(), mapped.clone()] {
             let to = endpoint(&source, address.parse().unwrap());
             let error = client.connect(&source, &to).await.unwrap_err();
-            assert!(error.detail.contains("own listener"), "{error}");
+            assert!(error.detail().contains("own listener"), "{error}");
             let by = (&source, "127.0.0.2:80");
             let target = url(&format!("http://other.example.com:{port}"));
             let named = connect_named(&client, by, &target, &[to.address.ip()]).await;
             let error = named.unwrap_err();
-            assert!(error.detail.contains("own listener"), "{error}");
+            assert!(error.detail().contains("own listener"), "{error}");
         }
     }
     assert_eq!(server.accepted(), 0);
@@ -104,7 +104,7 @@ async fn a_private_address_that_an_upstream_names_is_refused_with_the_remedy() {
     let by = (&source, "203.0.113.7:80");
     let named = connect_named(&client, by, &target, &private).await;
     let error = named.unwrap_err();
-    assert!(error.detail.contains("[[tier]]"), "{error}");
+    assert!(error.detail().contains("[[tier]]"), "{error}");
     // The remedy is one: as a tier it may.
     let mut mirror = tier("http://registry.example.com");
     mirror.kind = SourceKind::Mirror;
@@ -154,9 +154,9 @@ async fn named_hosts_are_checked_by_address() {
     let named = connect_named(&client, (&away, "203.0.113.7:80"), &target, &loopback).await;
     let error = named.unwrap_err();
     assert_eq!(error.failure, Failure::Refused);
-    assert!(error.detail.contains("loopback"), "{error}");
+    assert!(error.detail().contains("loopback"), "{error}");
     assert!(
-        error.detail.contains("named by upstream(docker.io)"),
+        error.detail().contains("named by upstream(docker.io)"),
         "{error}"
     );
     assert_eq!(server.accepted(), 0);
@@ -171,7 +171,7 @@ async fn named_hosts_are_checked_by_address() {
     assert_eq!(server.accepted(), 1);
 
     let nothing = connect_named(&client, by, &target, &[]).await.unwrap_err();
-    assert!(nothing.detail.contains("no address"), "{nothing}");
+    assert!(nothing.detail().contains("no address"), "{nothing}");
 }
 
 #[tokio::test]
@@ -198,5 +198,5 @@ async fn https_never_leads_to_http() {
     let address = ["203.0.113.7".parse().unwrap()];
     let named = connect_named(&client, (&source, "203.0.113.7:443"), &target, &address).await;
     let error = named.unwrap_err();
-    assert!(error.detail.contains("https to http"), "{error}");
+    assert!(error.detail().contains("https to http"), "{error}");
 }

@@ -189,7 +189,7 @@ async fn why_there_is_no_handshake() {
         };
         let client = Client::new(timeouts());
         let shown = client.inspect(&source, &endpoint, SystemTime::now).await;
-        let said = shown.map(drop).map_err(|error| error.detail);
+        let said = shown.map(drop).map_err(|error| error.detail());
         match due {
             Ok(()) => assert_eq!(said, Ok(()), "{key} {more:?}"),
             Err(due) => {
@@ -220,5 +220,5 @@ async fn a_plain_server_has_no_certificate_and_a_dead_one_nothing() {
     let gone = client
         .inspect(&source, &endpoint(address), SystemTime::now)
         .await;
-    assert!(gone.unwrap_err().detail.contains("connecting to"));
+    assert!(gone.unwrap_err().detail().contains("connecting to"));
 }

@@ -115,9 +115,9 @@ async fn refusals_and_nonsense_of_a_proxy_are_told() {
     for (answer, failure, words) in rows {
         let error = proxy_answer(answer.to_vec()).await;
         assert_eq!(error.failure, failure, "{error}");
-        assert!(error.detail.contains(words), "{words}: {error}");
-        assert!(!error.detail.contains("pass"), "{error}");
-        assert!(!error.detail.contains("dXNlcjpwYXNz"), "{error}");
+        assert!(error.detail().contains(words), "{words}: {error}");
+        assert!(!error.detail().contains("pass"), "{error}");
+        assert!(!error.detail().contains("dXNlcjpwYXNz"), "{error}");
     }
 }
 

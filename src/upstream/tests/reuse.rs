@@ -259,8 +259,11 @@ async fn refused_is_refused() {
     let client = Client::new(timeouts());
     let error = fetch(&client, &source, address).await.unwrap_err();
     assert_eq!(error.failure, Failure::Refused);
+    let source = std::error::Error::source(&error).unwrap();
+    let refused = source.downcast_ref::<std::io::Error>().unwrap();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     assert!(
-        error.detail.contains("connecting to replica/127.0.0.1:"),
+        error.detail().contains("connecting to replica/127.0.0.1:"),
         "{error}"
     );
 }

@@ -73,7 +73,7 @@ async fn silence_and_nonsense_in_the_handshake_end_it() {
         assert_eq!(error.failure, Failure::Tls, "{error}");
         assert!(
             error
-                .detail
+                .detail()
                 .contains("TLS handshake with upstream/127.0.0.1:"),
             "{error}"
         );
@@ -151,7 +151,7 @@ async fn settings_that_cannot_be_built_say_why() {
         let to = endpoint(&source, server.address);
         let error = client.connect(&source, &to).await.unwrap_err();
         assert_eq!(error.failure, Failure::Tls);
-        assert!(error.detail.contains(words), "{error}");
+        assert!(error.detail().contains(words), "{error}");
     }
 }
 

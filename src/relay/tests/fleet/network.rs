@@ -35,11 +35,7 @@ pub(super) struct ModelSpec {
 }
 
 fn failed(failure: Failure) -> Error {
-    Error {
-        failure,
-        detail: String::new(),
-        stale_connection: false,
-    }
+    Error::new(failure, "", "")
 }
 
 // === impl Connection ===
@@ -105,7 +101,8 @@ impl Network for Arc<Node> {
             at: Place::Endpoint,
             failure,
             retry_after: None,
-            detail: String::new(),
+            doing: String::new(),
+            source: None,
         };
         let mut began = Instant::now();
         let mut status = site.ask(&connection.line).await;
