@@ -79,7 +79,7 @@ fn control_runtime() -> Result<Runtime, Error> {
 /// The daemon while it runs.
 #[derive(Debug)]
 pub struct Running {
-    /// Where it listens.
+    /// The addresses that its listeners got.
     pub bound: Bound,
     config: Arc<Config>,
     relay: Relay,

@@ -31,7 +31,7 @@ use std::sync::Arc;
 /// scope names the project's first repository asked for and is kept under the project alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenKey {
-    /// Whose token.
+    /// The source whose requests bring it along.
     pub source: SourceId,
     /// `Some` for tiers, whose tokens belong to one address; `None` for upstreams, whose realm is one for all.
     pub address: Option<SocketAddr>,

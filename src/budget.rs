@@ -74,7 +74,7 @@ struct Awaited<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no memory for {wanted} bytes of {kind}: {held} of {limit} are held ([limits] memory)")]
 pub struct Refused {
-    /// For what.
+    /// What the memory was wanted for.
     pub kind: Kind,
     /// How many bytes more.
     pub wanted: usize,
@@ -84,12 +84,12 @@ pub struct Refused {
     pub limit: usize,
 }
 
-/// What is held.
+/// What waits in memory now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// `[limits] memory`, in bytes.
     pub limit: u64,
-    /// Bytes by kind.
+    /// Bytes that are held, by kind.
     pub bytes: Vec<(&'static str, u64)>,
     /// Answers that found no room, since the start.
     pub refused: u64,

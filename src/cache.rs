@@ -19,7 +19,7 @@ const UNTRUSTED_PART: usize = 4;
 pub enum Trust {
     /// Root or the agent's own user, on a loopback listener: containerd.
     Trusted,
-    /// Everybody else.
+    /// A client of another uid, or of another host.
     Untrusted,
 }
 

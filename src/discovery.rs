@@ -47,9 +47,9 @@ pub struct Discovery {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("looking up {host}: {reason}")]
 pub struct LookupError {
-    /// The host.
+    /// The name that was looked up.
     pub host: String,
-    /// What DNS said.
+    /// The resolver's words, or the limit that passed.
     pub reason: String,
 }
 
@@ -114,7 +114,7 @@ impl Discovery {
         }
     }
 
-    /// The published sets.
+    /// Follows the addresses of all sources.
     #[must_use]
     pub fn endpoint_sets(&self) -> watch::Receiver<Arc<EndpointSets>> {
         self.sets.clone()

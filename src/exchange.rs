@@ -72,7 +72,7 @@ pub struct SourceResponse<B = Body> {
 #[derive(Debug, thiserror::Error)]
 #[error("{doing}")]
 pub struct Error {
-    /// Where it broke.
+    /// Which part broke.
     pub at: Place,
     /// For health and metrics.
     pub failure: Failure,
@@ -80,14 +80,14 @@ pub struct Error {
     pub retry_after: Option<Duration>,
     /// What was being done, or all that is known.
     pub doing: String,
-    /// What happened.
+    /// What happened there, where it is known.
     pub source: Option<Cause>,
 }
 
 /// Which part of an exchange broke: it decides whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The endpoint itself.
+    /// The endpoint itself, in its answer or before it.
     Endpoint,
     /// Its token endpoint: 5xx, timeout, 400, nonsense.
     Token,
@@ -161,7 +161,7 @@ impl Exchanger {
     /// fetches, which others may be waiting for and which have ten seconds of their own.
     ///
     /// # Errors
-    /// Says where it broke.
+    /// [`Error`]: `at` says which part broke.
     pub async fn exchange(
         &self,
         source: &Arc<Source>,

@@ -26,7 +26,7 @@ pub enum Wrong {
     TooLong,
     /// Something else, in words that hold nothing of what came.
     Syntax(&'static str),
-    /// What httparse says.
+    /// A head that httparse refuses.
     Parse(httparse::Error),
 }
 

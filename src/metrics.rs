@@ -63,14 +63,14 @@ pub struct Scrape<'a> {
     pub memory: &'a Usage,
     /// `node_files_state{state}`; `state` from a closed set.
     pub node_files: &'static str,
-    /// The time.
+    /// The time of the scrape: ages are counted from it.
     pub now: Instant,
 }
 
 /// Totals since the start, for `status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Requests by outcome.
+    /// Requests since the start, by outcome.
     pub requests: BTreeMap<&'static str, u64>,
     /// Bytes sent to clients by tier.
     pub relayed_bytes: BTreeMap<String, u64>,

@@ -105,7 +105,7 @@ impl RouteTable {
     /// Routes a request, and says why: for `explain`.
     ///
     /// # Errors
-    /// Says why nothing may be asked.
+    /// [`Refusal`]: no source may be asked.
     pub(crate) fn explain(
         &self,
         ns: Option<&str>,
@@ -118,7 +118,7 @@ impl RouteTable {
     /// Routes a request; its reasons stay empty, because nobody reads them on the pull path. `ns` is the decoded value of `?ns=`, as it came.
     ///
     /// # Errors
-    /// Says why nothing may be asked.
+    /// [`Refusal`]: no source may be asked.
     pub(crate) fn route(
         &self,
         ns: Option<&str>,

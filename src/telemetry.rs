@@ -49,7 +49,7 @@ pub struct Journal {
 pub struct RecentChange {
     /// When, as [`utc_now`] writes it.
     pub at: String,
-    /// What.
+    /// The change as it was written.
     pub change: StateChange,
 }
 
@@ -57,7 +57,6 @@ pub struct RecentChange {
 #[derive(Clone, Debug, Default)]
 pub struct Captured(Arc<Mutex<Said>>);
 
-/// Where records go.
 #[derive(Clone, Debug, Default)]
 enum To {
     #[default]

@@ -63,7 +63,7 @@ pub struct Error {
     pub failure: Failure,
     /// What was being done, and to whom.
     pub doing: String,
-    /// What happened.
+    /// What happened: an error of the system or of TLS, or words.
     pub source: Cause,
     /// It broke before any byte of the answer on a connection that had been used before: worth one more try
     /// at the same endpoint on a fresh connection.
@@ -89,7 +89,6 @@ struct Handshake<'a> {
     known: Arc<Known>,
     target: &'a BaseUrl,
     key: Key,
-    /// For texts.
     to: String,
     timeouts: Timeouts,
 }
@@ -161,7 +160,7 @@ impl Client {
     /// with the source's name (limit of each: `timeouts.tls`).
     ///
     /// # Errors
-    /// Says which step failed.
+    /// [`Error`]: an address that may not be dialled, no TCP connection, no tunnel through the proxy, no TLS.
     pub async fn connect(
         &self,
         source: &Arc<Source>,
@@ -218,7 +217,7 @@ impl Client {
     /// hosts through it too.
     ///
     /// # Errors
-    /// Says which step failed, or that the address is forbidden.
+    /// As [`Client::connect`]; of several addresses, the last one that was tried.
     pub async fn connect_named(
         &self,
         named: Named<'_>,

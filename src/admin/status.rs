@@ -41,7 +41,6 @@ pub struct Status {
     pub reasons: Vec<Reason>,
     /// The verdict is not `down`: as `/readyz`.
     pub ready: bool,
-    /// Why not.
     pub not_ready: Vec<String>,
     /// The generation of the health snapshot shown.
     pub generation: u64,
@@ -112,7 +111,6 @@ pub struct ConfigStatus {
     pub from_last_accepted: bool,
 }
 
-/// A state change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// `2026-11-21T01:31:08Z`
@@ -129,7 +127,6 @@ pub struct Change {
 /// Totals since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrafficStatus {
-    /// Requests by outcome.
     pub requests: BTreeMap<String, u64>,
     /// Bytes sent to clients by tier.
     pub relayed_bytes: BTreeMap<String, u64>,

@@ -29,9 +29,7 @@ pub struct Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum About {
-    /// The agent itself.
     Agent,
-    /// All sources together.
     Sources,
     Configuration,
     Tier,

@@ -29,7 +29,7 @@ pub(crate) enum Standing {
     Check,
     /// A client of uid 0 or of the agent's own uid, on a loopback listener.
     Trusted,
-    /// Everybody else.
+    /// Any other client.
     Untrusted,
 }
 

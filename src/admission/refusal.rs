@@ -10,7 +10,6 @@ const AT_ONCE: usize = 256;
 /// How long one may take to read it.
 const LINGERING_CLOSE: Duration = Duration::from_secs(1);
 
-/// Turns connections away.
 #[derive(Debug)]
 pub(super) struct Refusal(Semaphore);
 

@@ -9,12 +9,12 @@ pub enum Error {
     /// The configuration is bad and there is no accepted one.
     #[error("the configuration may not be used and no earlier one was accepted")]
     Config(Vec<Problem>),
-    /// A listener.
+    /// An address that cannot be bound.
     #[error("cannot listen on {address} for {what}: {instead}")]
     Bind {
         /// What it was for.
         what: &'static str,
-        /// Where.
+        /// The address of the configuration.
         address: SocketAddr,
         /// Who or what is in the way, and what to do.
         instead: String,

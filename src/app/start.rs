@@ -11,9 +11,9 @@ use std::net::SocketAddr;
 pub struct Start {
     /// Where the configuration comes from.
     pub loader: Loader,
-    /// Where records go.
+    /// Takes records and events.
     pub journal: Journal,
-    /// systemd, or nobody.
+    /// Tells systemd; silent where it did not start the agent.
     pub notifier: Notifier,
     /// Listeners that the process before this one left with it.
     pub inherited: Inherited,
@@ -26,10 +26,10 @@ pub struct Start {
 /// Where the daemon really listens.
 #[derive(Clone, Debug)]
 pub struct Bound {
-    /// The registry endpoint.
+    /// Addresses of the registry endpoint.
     pub listen: Vec<SocketAddr>,
-    /// The admin endpoint.
+    /// Address of the admin endpoint, where it is on.
     pub admin: Option<SocketAddr>,
-    /// The metrics endpoint.
+    /// Address of the metrics endpoint, where it is on.
     pub metrics: Option<SocketAddr>,
 }

@@ -18,12 +18,10 @@ const LAST_OPEN: Duration = Duration::from_millis(50);
 /// resumed. Whoever comes meanwhile waits too, so that this and a start stay below the 2 s of design 10.
 const UNANSWERED: Duration = Duration::from_millis(850);
 
-/// Why it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
     /// Somebody asked for it; perhaps for a restart, which nobody has said.
     Asked,
-    /// A task failed.
     Failed,
 }
 

@@ -22,7 +22,7 @@ pub enum Challenge {
     },
     /// A name and a password.
     Basic {
-        /// For people.
+        /// Shown to people alone.
         realm: Option<String>,
     },
 }

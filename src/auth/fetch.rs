@@ -46,7 +46,7 @@ struct Answer {
 // === impl Fetcher ===
 
 impl Fetcher {
-    /// Over these connections.
+    /// A fetcher over these connections.
     #[must_use]
     pub fn new(reach: Reach) -> Self {
         Self { reach }

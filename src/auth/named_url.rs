@@ -27,7 +27,7 @@ pub enum InvalidUrl {
     /// Control characters.
     #[error("it holds a character that has no place in a URL")]
     Character,
-    /// ftp, data, …
+    /// Another scheme than http and https.
     #[error("its scheme is neither https nor http")]
     Scheme,
     /// `user:password@`
@@ -44,7 +44,7 @@ impl NamedUrl {
     /// Parses an absolute URL; a fragment is dropped, and what ought to be percent-encoded is encoded.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// [`InvalidUrl`]: see its variants.
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         Self::absolute(&encoded(text.as_bytes())?)
     }
@@ -53,7 +53,7 @@ impl NamedUrl {
     /// percent-encoded is encoded.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// [`InvalidUrl`]: see its variants.
     pub fn resolve(base: &BaseUrl, at: &str, location: &[u8]) -> Result<Self, InvalidUrl> {
         let text = encoded(location)?;
         if let Some(rest) = text.strip_prefix("//") {

@@ -15,11 +15,11 @@ const HARBOR_TOKEN_PATH: &str = "/service/token";
 /// One token fetch, ready to be made, now or again for a renewal.
 #[derive(Clone, Debug)]
 pub struct TokenPlan {
-    /// For whom.
+    /// The source whose requests need the token.
     pub source: Arc<Source>,
     /// The endpoint that asked for a token.
     pub endpoint: EndpointId,
-    /// Who is asked.
+    /// The host of the token endpoint.
     pub at: Hop,
     /// Path and query.
     pub target: String,
@@ -60,7 +60,7 @@ impl TokenPlan {
     /// the registry itself; a tier's credential never leaves it.
     ///
     /// # Errors
-    /// Says why the realm is not followed.
+    /// No realm, one that is no URL, or one without TLS: in words.
     pub fn new(
         source: &Arc<Source>,
         endpoint: &EndpointId,
@@ -94,7 +94,7 @@ impl TokenPlan {
     /// is https.
     ///
     /// # Errors
-    /// Says why the realm is not followed.
+    /// No realm, one that is no URL, or one without TLS: in words.
     pub fn for_host(
         (source, endpoint): (&Arc<Source>, &EndpointId),
         host: &BaseUrl,

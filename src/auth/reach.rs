@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// note the pull (harbor-facts 3.5).
 pub const USER_AGENT: &str = concat!("harbor-pilot/", env!("CARGO_PKG_VERSION"));
 
-/// Who is asked.
+/// A host on the way of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hop {
     /// The endpoint itself, at its address.
@@ -40,7 +40,7 @@ impl Reach {
     /// An idle connection to the hop, or a new one.
     ///
     /// # Errors
-    /// Says which step failed, or that the host may not be dialled.
+    /// [`Error`]: no address, an address that may not be dialled, no TCP connection, no tunnel through the proxy, no TLS.
     pub async fn connect(
         &self,
         source: &Arc<Source>,
@@ -65,7 +65,7 @@ impl Reach {
     /// once more over a fresh one.
     ///
     /// # Errors
-    /// Says what broke.
+    /// As [`Connection::send`] and, for the fresh connection, [`Reach::connect`].
     pub async fn send(
         &self,
         (source, endpoint, hop): (&Arc<Source>, &EndpointId, &Hop),

@@ -15,7 +15,7 @@ const MAX_REDIRECTS: u32 = 10;
 /// Who is asked for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position<'a> {
-    /// Who.
+    /// The host that is asked.
     pub hop: Hop,
     /// Path and query.
     pub target: Cow<'a, str>,
@@ -56,7 +56,7 @@ pub fn location(status: StatusCode, fields: &Fields) -> Option<&[u8]> {
 /// Location is somebody else's choice.
 ///
 /// # Errors
-/// Says why the redirect is not followed; never with its query.
+/// Too many in a row, no usable URL, or a step down from https: in words, never with the query.
 pub fn follow(
     source: &Source,
     at: &Position<'_>,

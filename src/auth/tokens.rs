@@ -66,7 +66,7 @@ pub struct TokenFailure {
     pub retry_after: Option<Duration>,
     /// What was being done, or all that is known.
     pub doing: String,
-    /// What happened.
+    /// What happened, where another error says it.
     pub source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -126,7 +126,7 @@ impl From<TokenFailure> for TokenError {
 // === impl Tokens ===
 
 impl Tokens {
-    /// An empty cache.
+    /// An empty cache that fetches by `fetch`, within this budget.
     #[must_use]
     pub fn new(fetch: Arc<dyn FetchToken>, metrics: Arc<Metrics>, budget: &Budget) -> Self {
         Self {

@@ -79,7 +79,7 @@ impl Buffer {
         })
     }
 
-    /// Bytes in it.
+    /// The number of bytes that were read into it.
     #[must_use]
     pub fn len(&self) -> usize {
         self.length

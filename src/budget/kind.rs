@@ -11,7 +11,7 @@ pub enum Kind {
     Lists,
     /// Layers: what their streams read from sources and have not sent to clients.
     Layers,
-    /// Tokens.
+    /// Tokens that were fetched.
     Tokens,
     /// The table of known sizes.
     Sizes,

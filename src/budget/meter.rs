@@ -14,7 +14,7 @@ pub struct Meter {
 // === impl Meter ===
 
 impl Meter {
-    /// Of nothing yet.
+    /// A meter that holds nothing yet.
     #[must_use]
     pub fn new(budget: &Budget, kind: Kind) -> Self {
         Self {
@@ -24,7 +24,7 @@ impl Meter {
         }
     }
 
-    /// Bytes held.
+    /// The number of bytes that it holds of the budget.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)

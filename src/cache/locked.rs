@@ -24,7 +24,7 @@ impl<K: Hash + Eq + Clone, V> SharedTtlMap<K, V> {
         Self::from_map(TtlMap::new(bounds))
     }
 
-    /// That map.
+    /// Puts a map behind a lock.
     #[must_use]
     pub fn from_map(map: TtlMap<K, V>) -> Self {
         Self {

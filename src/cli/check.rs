@@ -18,7 +18,7 @@ const BAD_CONFIGURATION: u8 = 64;
 /// What `check` is told.
 #[derive(Clone, Debug)]
 pub struct CheckArgs {
-    /// What is checked.
+    /// The files that are checked.
     pub loader: Loader,
     /// For programs instead of people.
     pub json: bool,

@@ -52,7 +52,7 @@ const OF_AGENT: [&str; 8] = [
 /// What `doctor` is told.
 #[derive(Clone, Debug)]
 pub struct DoctorArgs {
-    /// Whose configuration.
+    /// Loads the agent's configuration.
     pub loader: Loader,
     /// For programs instead of people.
     pub json: bool,

@@ -65,7 +65,7 @@ const CLEAR_LINE: &str = "\r\x1b[K";
 /// What `explain` is told.
 #[derive(Clone, Debug)]
 pub struct ExplainArgs {
-    /// Whose routes.
+    /// Loads the configuration with the routes.
     pub loader: Loader,
     /// The image reference, as people write it.
     pub image: String,

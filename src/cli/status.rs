@@ -55,21 +55,21 @@ pub enum Error {
         "the admin endpoint is off: set admin under [server] in the configuration, such as admin = \"127.0.0.1:291\""
     )]
     Off,
-    /// Nobody is there.
+    /// No connection to the admin endpoint.
     #[error(
         "no agent answers at {0}: {1}\nIs it running? See systemctl status harbor-pilot, or whether --config names the file that it uses."
     )]
     Unreachable(SocketAddr, #[source] io::Error),
-    /// It hangs.
+    /// It accepts connections and does not answer.
     #[error("the agent at {0} did not answer within 2 s")]
     Timeout(SocketAddr),
-    /// Somebody else's port.
+    /// Another program has the port.
     #[error("what answers at {0} is not this agent: {1}")]
     NotTheAgent(SocketAddr, String),
     /// The report could not be written.
     #[error("writing the report")]
     Output(#[source] io::Error),
-    /// No runtime.
+    /// No threads could be started.
     #[error("starting the runtime")]
     Runtime(#[source] io::Error),
 }
@@ -133,7 +133,7 @@ fn print(out: &mut dyn Write, text: &str) -> Result<(), Error> {
 /// Asks the agent, for at most two seconds.
 ///
 /// # Errors
-/// Says why there is no status.
+/// [`Error`]: no agent there, none that answers in time, another program, another version.
 pub async fn fetch(admin: SocketAddr) -> Result<Status, Error> {
     match timeout(LIMIT, ask(admin)).await {
         Ok(result) => result,

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 /// A configuration that may be used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
-    /// The configuration.
+    /// The values, with defaults in the place of absent ones.
     pub config: Config,
     /// Where each of its values came from.
     pub provenance: Provenance,

@@ -114,7 +114,7 @@ pub enum TierKind {
 pub enum RegistrySet {
     /// Every registry: `["*"]`.
     All,
-    /// These registries.
+    /// These registries alone.
     Some(Vec<RegistryName>),
 }
 

@@ -13,7 +13,7 @@ pub struct Problem {
     pub line: Option<usize>,
     /// The key path: `tier.replica.projects."docker.io"`.
     pub key: String,
-    /// What is wrong.
+    /// The mistake, in one sentence.
     pub what: String,
     /// What to write or do instead.
     pub instead: String,
@@ -82,7 +82,7 @@ impl Origin {
         Self { file, line }
     }
 
-    /// The file.
+    /// The file that holds the mistake.
     #[must_use]
     pub fn file(&self) -> &Path {
         &self.file

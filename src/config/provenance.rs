@@ -11,21 +11,21 @@ pub struct Provenance {
     pub tables: Vec<ShownTable>,
 }
 
-/// One table.
+/// One table of the configuration in force.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShownTable {
     /// As it would be written: `[[tier]]`.
     pub header: String,
     /// As problems name it: `tier.replica`.
     pub path: String,
-    /// Its values.
+    /// Its values, in the order of the documentation.
     pub settings: Vec<Shown>,
 }
 
-/// One value.
+/// One value, and where it comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shown {
-    /// The key.
+    /// The key without its table.
     pub key: String,
     /// The value in force.
     pub value: toml::Value,

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// A value that can be read from TOML and shown as TOML.
 pub(super) trait Setting: Sized {
     /// # Errors
-    /// Says what is wrong with the value.
+    /// [`Wrong`]: another type, or a value out of its bounds.
     fn read(value: &Value) -> Result<Self, Wrong>;
 
     /// As it would be written.
@@ -101,7 +101,6 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// The whole document.
     pub(super) fn root(table: &'t Table) -> Self {
         Self {
             table: Some(table),

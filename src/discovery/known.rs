@@ -24,10 +24,8 @@ const BELIEVED: Duration = Duration::from_millis(250);
 /// An upstream's set is not served when it was last asked about longer ago than this.
 const DORMANT_AFTER: Duration = Duration::from_secs(3600);
 
-/// One source's addresses.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
-    /// What is dialled.
     pub(super) host: String,
     port: u16,
     /// Asked about only when a request wants it.
@@ -55,16 +53,15 @@ pub(super) struct Known {
 pub(super) enum Change {
     /// The same addresses, whatever their order.
     Same,
-    /// The first addresses.
     Learned,
-    /// Other addresses.
     Changed {
         added: Vec<SocketAddr>,
         removed: Vec<SocketAddr>,
     },
     /// The first failure after a success or the start; `kept` addresses stay.
-    WentStale { kept: usize },
-    /// It still fails.
+    WentStale {
+        kept: usize,
+    },
     StillStale,
 }
 

@@ -29,7 +29,6 @@ const SERVE_STALE: Duration = Duration::from_secs(3600);
 /// Where an answer goes.
 pub(super) type Reply = oneshot::Sender<Result<Vec<IpAddr>, LookupError>>;
 
-/// The table.
 #[derive(Debug, Default)]
 pub(super) struct NamedHosts {
     hosts: HashMap<String, Host>,

@@ -47,7 +47,7 @@ pub trait Resolve: Send + Sync + 'static {
     fn resolve(&self, host: &str) -> impl Future<Output = Result<Answer, String>> + Send;
 }
 
-/// What DNS said.
+/// The addresses of a name, and how long they may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// In any order, possibly repeated; never empty.
@@ -58,7 +58,7 @@ pub struct Answer {
     pub unanswered: Option<Family>,
 }
 
-/// An address family.
+/// Which records are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// A records.

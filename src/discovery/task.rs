@@ -57,7 +57,6 @@ pub(super) struct Outputs {
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// The task's state.
 pub(super) struct Task<R> {
     resolver: Arc<R>,
     inputs: Inputs,
@@ -75,7 +74,6 @@ pub(super) struct Task<R> {
     unsaved: bool,
 }
 
-/// What ended.
 enum Done {
     Source(SourceId, String, Result<Answer, String>),
     Host(String, Result<Answer, String>),

@@ -57,7 +57,6 @@ pub(super) struct EndpointFacts {
     pub shown: Result<Shown, String>,
     /// What its health says; `None`: it was not asked.
     pub probe: Option<Verdict>,
-    /// Pull requests.
     pub access: Vec<AccessFacts>,
 }
 

@@ -10,7 +10,6 @@ use http::header::HeaderValue;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Of one host.
 pub(super) struct Shown {
     /// Under what its token is kept.
     pub(super) key: TokenKey,

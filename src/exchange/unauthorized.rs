@@ -6,7 +6,6 @@ use crate::topology::SourceKind;
 /// What the request that was answered 401 brought along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presented {
-    /// Nothing.
     Nothing,
     /// What was in the cache: it may have been revoked, or belong to another key of the server.
     Cached,
@@ -16,7 +15,6 @@ pub(super) enum Presented {
     Password,
 }
 
-/// What comes next.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Next<'a> {
     /// Fetch a token and ask again.

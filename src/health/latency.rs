@@ -10,7 +10,6 @@ pub(super) struct Latency {
 }
 
 impl Latency {
-    /// What readers see.
     pub(super) fn shown(self) -> Option<Duration> {
         self.shown
     }

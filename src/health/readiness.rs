@@ -7,7 +7,6 @@ use tokio::time::Instant;
 /// Ready again when an endpoint has been healthy for this long: what comes and goes is not written into files.
 const STEADY: Duration = Duration::from_secs(2);
 
-/// A source's readiness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Readiness {
     /// It may be counted on.

@@ -163,7 +163,6 @@ impl Table {
         self.sets.get(&source.id).filter(|set| set.is_of(source))
     }
 
-    /// The node pulls.
     pub(super) fn pulled(&mut self, now: Instant) {
         self.last_pull = now;
     }

@@ -16,7 +16,7 @@ const INTERIM: u32 = 8;
 pub struct AnswerHead {
     /// Never an interim one (1xx).
     pub status: StatusCode,
-    /// All of them.
+    /// The fields of the head.
     pub fields: Fields,
     /// Where its body ends.
     pub framing: Framing,

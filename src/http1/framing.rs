@@ -31,7 +31,6 @@ pub enum Chunk {
     Close,
     /// Fields behind the last chunk, which nobody asked for.
     Trailers,
-    /// Nothing.
     Over,
 }
 

@@ -13,20 +13,20 @@ use std::mem::MaybeUninit;
 /// A request without its body.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Any.
+    /// The method, known or not.
     pub method: Method,
     /// As it was sent: a path with its query, mostly.
     pub target: String,
     /// HTTP/1.1 or HTTP/1.0.
     pub version: Version,
-    /// All of them.
+    /// The fields of the head.
     pub fields: Fields,
 }
 
 /// A request, and what follows it.
 #[derive(Debug)]
 pub struct RequestHead {
-    /// The request.
+    /// The head that was read.
     pub request: Request,
     /// The client wants to ask more on the same connection.
     pub keep: bool,

@@ -16,7 +16,7 @@ const ROOM: usize = 8;
 pub struct Response<B> {
     /// What goes before the body.
     pub head: ResponseHead,
-    /// Its body.
+    /// The body, or how to get it.
     pub body: B,
 }
 
@@ -94,12 +94,12 @@ impl ResponseHead {
         self
     }
 
-    /// With its body.
+    /// The head together with its body.
     pub fn and<B>(self, body: B) -> Response<B> {
         Response { head: self, body }
     }
 
-    /// A field's value.
+    /// The first value of a field.
     #[must_use]
     pub fn get(&self, name: &HeaderName) -> Option<&HeaderValue> {
         let mut fields = self.fields.iter();

@@ -18,11 +18,11 @@ pub enum Signal {
 /// A signal as it arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RawSignal {
-    /// SIGTERM
+    /// SIGTERM: stop.
     Terminate,
-    /// SIGINT
+    /// SIGINT: stop.
     Interrupt,
-    /// SIGHUP
+    /// SIGHUP: reload.
     Hangup,
 }
 

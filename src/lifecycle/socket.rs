@@ -47,7 +47,7 @@ impl Socket {
         Ok(())
     }
 
-    /// The connection itself.
+    /// The connection, unless it has been given away.
     #[must_use]
     pub fn tcp(&self) -> Option<&TcpStream> {
         self.stream.as_ref()

@@ -36,7 +36,7 @@ pub struct Panicked(String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("task {name} {}", match .panic { Some(text) => format!("panicked: {text}"), None => "ended".to_owned() })]
 pub struct TaskFailure {
-    /// Which.
+    /// The name that the task was started with.
     pub name: &'static str,
     /// The panic's message; `None` if it just ended.
     pub panic: Option<String>,

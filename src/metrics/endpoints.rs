@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Series per tier.
 const PER_TIER: usize = 64;
 
 /// How long an address that left keeps its series, with its last value.

@@ -10,7 +10,6 @@ use std::fs;
 /// Ticks per second in /proc: the kernel's `USER_HZ`, 100 on every architecture that Debian has.
 const TICKS: f64 = 100.0;
 
-/// Reads /proc/self.
 #[derive(Debug)]
 pub(super) struct ProcessCollector;
 

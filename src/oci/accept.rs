@@ -21,7 +21,7 @@ pub struct ManifestKinds(u8);
 // === impl ManifestKinds ===
 
 impl ManifestKinds {
-    /// Whatever there is.
+    /// Every media type of a manifest.
     pub const ALL: Self = Self(u8::MAX);
 
     /// What an Accept header says. One that names no manifest says nothing of them, and the four current kinds are all that

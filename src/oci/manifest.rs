@@ -35,7 +35,7 @@ pub(super) const KNOWN: [(&str, Shape); 7] = [
 /// A digest with its size, as found in a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descriptor {
-    /// The content's digest.
+    /// The digest of the content that is described.
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,

@@ -22,7 +22,7 @@ pub struct Repository(Arc<str>);
 pub enum Reference {
     /// A name that can move.
     Tag(Arc<str>),
-    /// Content.
+    /// A digest, which names one content for ever.
     Digest(Digest),
 }
 

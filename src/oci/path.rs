@@ -57,7 +57,7 @@ impl ResourcePath {
     /// needs one, and a decoded one is how a path escapes.
     ///
     /// # Errors
-    /// Says which part is malformed.
+    /// [`PathError`]: no endpoint of this API, or a name or reference that is malformed.
     pub fn parse(path: &str) -> Result<Self, PathError> {
         let rest = path.strip_prefix("/v2").ok_or(PathError::NotAnEndpoint)?;
         if rest.is_empty() || rest == "/" {

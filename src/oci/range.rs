@@ -73,7 +73,7 @@ impl ByteRange {
         })
     }
 
-    /// The header's value.
+    /// The value for the field.
     #[must_use]
     pub fn header(&self) -> String {
         match self.last {
@@ -123,7 +123,7 @@ impl RangeSpec {
         }
     }
 
-    /// The header's value.
+    /// The value for the field.
     #[must_use]
     pub fn header(&self) -> String {
         match self {
@@ -194,7 +194,7 @@ impl ContentRange {
         self.last.saturating_sub(self.first).saturating_add(1)
     }
 
-    /// The header's value.
+    /// The value for the field.
     #[must_use]
     pub fn header(&self) -> String {
         match self.total {

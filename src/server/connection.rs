@@ -49,7 +49,6 @@ struct Begun {
     unanswered: ConnectionGuard,
 }
 
-/// A client's connection.
 struct Connection {
     stream: Socket,
     client: Client,

@@ -27,7 +27,7 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 pub enum Destination {
     /// journald's native protocol; stderr while it cannot be reached.
     Journald,
-    /// Lines for people.
+    /// Lines of text for people, on stderr.
     Stderr {
         /// With colours.
         color: bool,
@@ -51,7 +51,7 @@ pub enum Error {
     Filter {
         /// As it was given.
         filter: String,
-        /// What tracing says.
+        /// Where the filter is wrong.
         #[source]
         source: ParseError,
     },

@@ -7,7 +7,6 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
-/// Queues diagnostics.
 #[derive(Debug)]
 pub(super) struct JournalLayer(pub(super) Queue);
 

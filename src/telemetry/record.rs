@@ -55,7 +55,7 @@ pub enum RequestOutcome {
     NotFound,
     /// The client went away.
     ClientClosed,
-    /// No source could.
+    /// No source gave what was asked for.
     Failed,
     /// From disk.
     Stale,
@@ -69,7 +69,7 @@ pub enum RequestOutcome {
     Served,
 }
 
-/// A state change.
+/// An event: something of the agent has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateChange {
     /// `EVENT`
@@ -216,7 +216,7 @@ impl EventName {
         }
     }
 
-    /// Every event.
+    /// Every event, in the order of the documentation.
     pub const ALL: [Self; 25] = [
         Self::EndpointEjected,
         Self::EndpointReadmitted,

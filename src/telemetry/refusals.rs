@@ -27,7 +27,6 @@ struct Counts {
 /// What becomes of a refused request's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is written.
     Own,
     /// It is a part of the sum.
     Summed {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// One address of one source.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId {
-    /// Whose it is.
+    /// The source that it belongs to.
     pub source: SourceId,
     /// What is dialled: the source's address, or its proxy's.
     pub address: SocketAddr,
@@ -49,7 +49,6 @@ const JUST: Duration = Duration::from_secs(10);
 pub struct EndpointGauges {
     /// Requests of trusted clients.
     trusted: AtomicU32,
-    /// Of the others.
     untrusted: AtomicU32,
     pending_connects: AtomicU32,
     /// The source has denied something since it last let somebody in. All endpoints of a source share it.
@@ -198,7 +197,7 @@ impl InFlight {
         }
     }
 
-    /// Counts again.
+    /// Counts the request again, after a pause.
     pub fn resume(&mut self) {
         if !std::mem::replace(&mut self.counts, true) {
             self.gauges

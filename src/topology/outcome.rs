@@ -6,9 +6,9 @@ use std::time::Duration;
 /// Sent by whoever used an endpoint to whoever owns its health.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutcomeReport {
-    /// Which endpoint.
+    /// The endpoint that was asked.
     pub endpoint: EndpointId,
-    /// What happened there.
+    /// How that went.
     pub outcome: Outcome,
     /// From sending the request to the first byte of its answer, where there was one: feeds the moving average
     /// that the choice between two addresses uses.

@@ -11,16 +11,16 @@ use tokio::time::Instant;
 /// generation.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Counts publications.
+    /// The number of this publication; access records carry it.
     pub generation: u64,
     /// Tiers in order of preference, then upstreams.
     pub sources: Vec<Arc<SourceState>>,
 }
 
-/// One source.
+/// A source, its readiness and its endpoints.
 #[derive(Clone, Debug)]
 pub struct SourceState {
-    /// Who it is.
+    /// The source as the configuration has it.
     pub source: Arc<Source>,
     /// Its addresses, sorted.
     pub endpoints: Vec<EndpointState>,
@@ -34,10 +34,10 @@ pub struct SourceState {
     pub refused: Option<Arc<str>>,
 }
 
-/// One endpoint.
+/// An endpoint: whether it may be used, and why.
 #[derive(Clone, Debug)]
 pub struct EndpointState {
-    /// Who it is.
+    /// Source and address.
     pub id: EndpointId,
     /// Whether it may be used.
     pub status: EndpointStatus,
@@ -49,7 +49,7 @@ pub struct EndpointState {
     pub next_try: Option<Instant>,
     /// Slow start after readmission: `Some(since)` while its share grows.
     pub readmitted: Option<Instant>,
-    /// Live counters.
+    /// Requests and slow connects at it, counted as they come and go.
     pub gauges: Arc<EndpointGauges>,
     /// Last reason for people, such as "connect_timeout: no answer within 2.5 s".
     pub reason: Option<Arc<str>>,
@@ -60,13 +60,13 @@ pub struct EndpointState {
 /// Whether an endpoint may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndpointStatus {
-    /// Normal.
+    /// It is used in its turn.
     Healthy,
     /// Not used unless a request has nothing better (fail open).
     Ejected {
-        /// Until then.
+        /// When probation begins at the earliest.
         until: Instant,
-        /// Why.
+        /// The failure that ejected it.
         cause: Failure,
         /// How often in a row.
         strikes: u32,

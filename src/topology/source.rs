@@ -19,11 +19,11 @@ pub enum SourceId {
 /// A source as its peers need it: where it is and how to speak to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
-    /// Its name.
+    /// Which source it is, in records, metrics and reports.
     pub id: SourceId,
-    /// Its manners.
+    /// What kind of registry answers there.
     pub kind: SourceKind,
-    /// Where it is.
+    /// Scheme, host, port and prefix.
     pub url: BaseUrl,
     /// How TLS is verified.
     pub tls: Tls,
@@ -38,7 +38,7 @@ pub struct Source {
 /// What a source's answers mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceKind {
-    /// A Harbor tier.
+    /// A Harbor, with proxy-cache projects.
     Harbor,
     /// Another registry with a path in front.
     Path,

@@ -45,7 +45,7 @@ impl Connection {
     /// Dropping the future closes the connection.
     ///
     /// # Errors
-    /// Says what broke.
+    /// [`Error`]: the connection broke, the answer is not HTTP/1.1, or the request cannot be sent there.
     #[allow(
         clippy::manual_async_fn,
         reason = "an async fn keeps each argument twice, and this one is moved about for every request"

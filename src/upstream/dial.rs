@@ -211,7 +211,6 @@ pub(super) fn host_and_port(url: &BaseUrl) -> String {
     }
 }
 
-/// The TLS handshake.
 pub(super) async fn tls(
     to: &str,
     stream: Socket,

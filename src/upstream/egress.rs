@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// A host that a source's endpoint named: a redirect's target or a token realm.
 #[derive(Clone, Copy, Debug)]
 pub struct Named<'a> {
-    /// The source.
+    /// The source that named it.
     pub by: &'a Arc<Source>,
     /// The endpoint that named it.
     pub from: &'a EndpointId,

@@ -8,7 +8,6 @@ use std::io;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    /// The other side.
     #[error("closed before the answer was whole")]
     Closed,
     #[error("the head of the answer is longer than 128 KiB or has more than 100 fields")]

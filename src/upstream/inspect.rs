@@ -34,12 +34,12 @@ pub struct Shown {
     pub moved: Option<String>,
 }
 
-/// A server's certificate.
+/// A certificate as a server showed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// Who it says it is.
     pub subject: String,
-    /// Who signed it.
+    /// The distinguished name of its issuer.
     pub issuer: String,
     /// The first few names that it is good for.
     pub names: Vec<String>,
@@ -58,7 +58,7 @@ impl Client {
     /// certificate. Limits as for [`Client::connect`], and four seconds for the answer.
     ///
     /// # Errors
-    /// Which step failed: there is nothing to show.
+    /// [`Error`]: no connection, no tunnel, no TLS, or a certificate that cannot be read.
     pub async fn inspect(
         &self,
         source: &Arc<Source>,

@@ -42,7 +42,6 @@ pub(super) trait Idle {
     /// Whether the other side has not closed it.
     fn is_open(&mut self) -> bool;
 
-    /// Where it leads.
     fn key(&self) -> &Key;
 }
 

@@ -28,7 +28,6 @@ pub(super) struct ReadAhead<T> {
     buffer: BytesMut,
     /// Memory for it is counted somewhere.
     is_allowed: bool,
-    /// Data flows.
     flows: bool,
 }
 
@@ -47,7 +46,6 @@ pub(super) struct Stream<T> {
 // === impl ReadAhead ===
 
 impl<T> ReadAhead<T> {
-    /// Wraps a socket.
     pub(super) fn new(inner: T) -> Self {
         Self {
             inner,
@@ -139,7 +137,6 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ReadAhead<T> {
 // === impl Stream ===
 
 impl<T> Stream<T> {
-    /// Wraps a transport.
     pub(super) fn new(inner: T) -> Self {
         Self {
             inner,

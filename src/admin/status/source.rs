@@ -66,7 +66,6 @@ pub struct EndpointStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Normally.
     Healthy,
     /// Only when there is nothing better.
     Ejected,

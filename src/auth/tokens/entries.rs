@@ -21,7 +21,6 @@ const PART: usize = 8;
 /// What an entry takes beside its texts, in bytes: its places in the map, what it was fetched with.
 const ENTRY: usize = 512;
 
-/// The entries.
 pub(super) struct Entries {
     pub(super) of: TtlMap<TokenKey, Entry>,
     /// Of what they take.
@@ -45,7 +44,7 @@ pub struct Refusal {
     pub without_challenge: bool,
     /// The source itself is broken.
     pub is_failure: bool,
-    /// For people.
+    /// The words of the refusal, for the log.
     pub why: String,
 }
 

@@ -57,7 +57,7 @@ impl Image {
     /// Reads a reference.
     ///
     /// # Errors
-    /// Says which part is malformed and what to write.
+    /// [`InvalidImage`]: the part that is malformed, and what to write.
     pub(in crate::cli) fn parse(text: &str) -> Result<Self, InvalidImage> {
         if text.is_empty() {
             return Err(InvalidImage::Empty);

@@ -26,7 +26,6 @@ const ERROR_BYTES: u64 = 64 * 1024;
 /// How much of an error document's own words is shown, in characters.
 const SHOWN: usize = 200;
 
-/// Asks candidates.
 #[derive(Debug)]
 pub(super) struct Prober {
     client: Client,

@@ -12,7 +12,6 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Found {
     paths: FoundProjects,
-    /// Tier and path.
     guessed: Vec<(Arc<str>, String)>,
 }
 

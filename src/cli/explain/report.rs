@@ -25,7 +25,6 @@ pub(super) struct Report {
     pub(super) request: String,
     /// The registry that is meant; `null` for a project that only a tier has, and if refused.
     pub(super) registry: Option<String>,
-    /// The repository there.
     pub(super) repository: Option<String>,
     /// Tag or digest.
     pub(super) reference: String,
@@ -67,7 +66,6 @@ pub(super) struct RefusalReport {
 pub(super) struct AgentReport {
     /// Its admin endpoint; `null`: it is off.
     pub(super) address: Option<String>,
-    /// It answered.
     pub(super) reachable: bool,
     /// What must be known of it: why it did not answer, or that it uses an older configuration.
     pub(super) note: Option<String>,
@@ -117,7 +115,6 @@ pub(super) struct CandidateReport {
     pub(super) since_seconds: Option<u64>,
     /// Until probation; only of an ejected one.
     pub(super) ejected_for_seconds: Option<u64>,
-    /// The last reason.
     pub(super) reason: Option<String>,
     /// Others are preferred.
     pub(super) lowered: bool,

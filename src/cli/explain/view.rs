@@ -190,7 +190,6 @@ impl View {
         self.said.get(endpoint)
     }
 
-    /// A source's state.
     pub(super) fn source(&self, id: &SourceId) -> Option<&Arc<SourceState>> {
         self.snapshot.source(id)
     }

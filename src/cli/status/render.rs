@@ -18,7 +18,7 @@ pub(in crate::cli) enum Color {
 /// A cell of a table.
 pub(in crate::cli) type Cell = (String, Color);
 
-/// The report.
+/// The report for people: states, traffic, the last changes.
 #[must_use]
 pub fn render(status: &Status, color: bool) -> String {
     let mut out = Page {

@@ -31,7 +31,6 @@ const WORDS_SHOWN: usize = 160;
 const AGENT_NAME: &str = concat!("harbor-pilot-warm/", env!("CARGO_PKG_VERSION"));
 const SERVED_BY: HeaderName = HeaderName::from_static("x-harbor-pilot-served-by");
 
-/// Who is asked.
 #[derive(Clone, Debug)]
 pub(super) enum Through {
     /// The running agent, as containerd asks it.

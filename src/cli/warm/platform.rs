@@ -12,7 +12,6 @@ pub(super) struct Platform {
     variant: Option<String>,
 }
 
-/// Which are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     All,

@@ -58,7 +58,6 @@ impl Bar {
         self.0.inc(bytes);
     }
 
-    /// Who serves.
     pub(super) fn served_by(&self, source: &str) {
         self.0.set_message(printable(source).into_owned());
     }

@@ -28,7 +28,6 @@ pub(super) struct Row {
     pub(super) has_ended: bool,
 }
 
-/// All of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Report {
     pub(super) images: Vec<Row>,
@@ -112,7 +111,6 @@ impl Report {
         u8::from(self.failed > 0 || self.interrupted)
     }
 
-    /// The table.
     pub(super) fn for_people(&self, color: bool) -> String {
         let mut page = Page {
             text: String::new(),

@@ -9,7 +9,6 @@ use std::net::{IpAddr, Ipv4Addr};
 /// Whom a file without a `nameserver` means (resolv.conf(5)).
 const THIS_MACHINE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// What resolv.conf says.
 #[derive(Debug)]
 pub(super) struct ResolvConf {
     /// Domain, search list and servers.
