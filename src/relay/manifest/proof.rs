@@ -36,7 +36,7 @@ pub(super) fn prove(
             Reference::Tag(_) if !due.is_sha256() => manifest_digest(&body),
             _ => due.clone(),
         },
-        Some(due) => return Err(misfit(due, &kind)),
+        Some(due) => return Err(misfit(reference, due, &kind)),
         None if is_consistent(&body, content_type) && is_schema1(&kind) => manifest_digest(&body),
         None if is_consistent(&body, content_type) => Digest::sha256(&body),
         None => {
@@ -66,8 +66,12 @@ pub(super) fn prove(
     })
 }
 
-fn misfit(due: &Digest, kind: &ManifestKind) -> Misfit {
+fn misfit(reference: &Reference, due: &Digest, kind: &ManifestKind) -> Misfit {
     match kind {
+        // Only its own source says what a tag is: header or body, one of them is wrong, and it may be so for this image alone.
+        _ if matches!(reference, Reference::Tag(_)) => {
+            Misfit::Unproved("the manifest does not fit the digest in its own header")
+        }
         ManifestKind::NotAManifest => Misfit::NoManifest,
         kind if is_schema1(kind) => {
             Misfit::Unproved("a manifest of schema 1 whose payload does not fit the digest")
@@ -173,11 +177,14 @@ mod tests {
             json!({"schemaVersion": 2, "mediaType": IMAGE, "layers": [{"size": 1}]}).to_string();
         let error = r#"{"errors":[{"code":"UNKNOWN","message":"internal server error"}]}"#;
         let old = json!({"schemaVersion": 1, "fsLayers": [], "signatures": []}).to_string();
-        for (reference, claims) in [(by_digest, (None, None)), (tag(), (Some(&due), None))] {
-            let wrong = |body: &str| prove(&reference, claims, body).unwrap_err();
-            assert_eq!(wrong(&image), Misfit::Wrong(due.clone()));
-            assert_eq!(wrong(error), Misfit::NoManifest);
-            assert!(matches!(wrong(&old), Misfit::Unproved(_)));
+        let wrong = |body: &str| prove(&by_digest, (None, None), body).unwrap_err();
+        assert_eq!(wrong(&image), Misfit::Wrong(due.clone()));
+        assert_eq!(wrong(error), Misfit::NoManifest);
+        assert!(matches!(wrong(&old), Misfit::Unproved(_)));
+        // Nobody but its source says what a tag is.
+        for body in [&*image, error, &*old] {
+            let misfit = prove(&tag(), (Some(&due), None), body).unwrap_err();
+            assert!(matches!(misfit, Misfit::Unproved(_)), "{body}: {misfit:?}");
         }
     }
 }
