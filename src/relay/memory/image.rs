@@ -66,11 +66,6 @@ impl Image {
         let reference = Reference::Digest(digest);
         Self::new(registry, repository, reference, ManifestKinds::ALL)
     }
-
-    /// Whether both are of one repository.
-    pub(crate) fn is_beside(&self, other: &Self) -> bool {
-        self.registry == other.registry && self.repository == other.repository
-    }
 }
 
 // === impl Pulled ===

@@ -8,22 +8,33 @@
 //! it is trusted, and only content of the tag's own repository refutes it (design S8).
 
 use super::Pulled;
-use crate::cache::{Bounds, SharedTtlMap};
-use crate::oci::{Descriptor, Digest};
+use crate::cache::{Bounds, SharedTtlMap, Trust};
+use crate::oci::{Descriptor, Digest, RegistryName, Repository};
 use crate::topology::EndpointId;
 use foldhash::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Tags remembered, sources per tag, and digests per manifest; an index names some ten, an image rarely a hundred.
-const TAGS: usize = 256;
+/// Repositories remembered, tags of each, sources per tag, and digests per manifest; an index names some ten, an image rarely a
+/// hundred.
+const REPOSITORIES: usize = 64;
+const TAGS: usize = 4;
 const SOURCES: usize = 8;
 const NAMES: usize = 128;
 
-/// The answers by tag and by who asked for it.
+/// The answers by repository and by who asked. Content is looked for among the tags of its repository alone.
 #[derive(Debug)]
-pub(crate) struct TagAnswers(SharedTtlMap<Pulled, Vec<Answer>>);
+pub(crate) struct TagAnswers(SharedTtlMap<Key, Vec<Tag>>);
+
+type Key = (RegistryName, Repository, Trust);
+
+/// What was answered for one tag.
+#[derive(Debug)]
+struct Tag {
+    tag: Pulled,
+    answers: Vec<Answer>,
+}
 
 /// An answer that is refuted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +70,10 @@ struct Answer {
 
 impl TagAnswers {
     pub(super) fn new() -> Self {
-        Self(SharedTtlMap::new(Bounds::entries(Duration::MAX, TAGS)))
+        Self(SharedTtlMap::new(Bounds::entries(
+            Duration::MAX,
+            REPOSITORIES,
+        )))
     }
 
     /// A tier answered for a tag with a manifest of this digest and length.
@@ -70,12 +84,14 @@ impl TagAnswers {
         (top, length): (&Digest, u64),
         now: Instant,
     ) -> Answered {
-        self.0.change(|tags| {
-            if tags.get(tag, now).is_none() {
-                tags.put(tag.clone(), Vec::new(), tag.trust, now);
+        self.0.change(|repositories| {
+            let key = key(tag);
+            if repositories.get(&key, now).is_none() {
+                repositories.put(key.clone(), Vec::new(), tag.trust, now);
             }
-            tags.used(tag, tag.trust);
-            let Some(answers) = tags.get_mut(tag, now) else {
+            repositories.used(&key, tag.trust);
+            let tags = repositories.get_mut(&key, now);
+            let Some(answers) = tags.and_then(|tags| answers_for(tags, tag)) else {
                 return Answered::Again;
             };
             let is_same = |answer: &&Answer| answer.top == *top && answer.length == length;
@@ -148,16 +164,36 @@ impl TagAnswers {
         else {
             return;
         };
-        self.0.change(|tags| {
-            let is_beside =
-                |tag: &Pulled| tag.trust == content.trust && tag.image.is_beside(&content.image);
-            for (tag, answers) in tags.iter_mut().filter(|(tag, _)| is_beside(tag)) {
+        self.0.change(|repositories| {
+            // They do not expire.
+            let tags = repositories.get_mut(&key(content), Instant::now());
+            for Tag { tag, answers } in tags.into_iter().flatten() {
                 answers
                     .iter_mut()
                     .for_each(|answer| act(tag, answer, digest));
             }
         });
     }
+}
+
+fn key(of: &Pulled) -> Key {
+    let (registry, repository) = (&of.image.registry, &of.image.repository);
+    (registry.clone(), repository.clone(), of.trust)
+}
+
+/// The answers for a tag of the repository, whose oldest tag makes way for a new one.
+fn answers_for<'a>(tags: &'a mut Vec<Tag>, tag: &Pulled) -> Option<&'a mut Vec<Answer>> {
+    if !tags.iter().any(|known| known.tag == *tag) {
+        if tags.len() >= TAGS {
+            tags.remove(0);
+        }
+        tags.push(Tag {
+            tag: tag.clone(),
+            answers: Vec::new(),
+        });
+    }
+    let known = tags.iter_mut().find(|known| known.tag == *tag)?;
+    Some(&mut known.answers)
 }
 
 // === impl Answer ===

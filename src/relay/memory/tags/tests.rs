@@ -168,13 +168,22 @@ fn what_is_remembered_is_bounded() {
         let tag = tag(&number.to_string());
         it.tags.answered(&tag, &endpoint(1), told, it.begin);
     }
-    assert_eq!(it.tags.0.read(|tags| tags.len()), TAGS);
+    let of = key(&tag("1"));
+    let tags = || it.tags.0.read(|all| all.get(&of, it.begin).map(Vec::len));
+    assert_eq!(tags(), Some(TAGS));
     for who in 0..20 {
         it.answers(who, &who.to_string());
     }
-    let kept = it
-        .tags
-        .0
-        .read(|tags| tags.get(&tag("1"), it.begin).map(Vec::len));
-    assert_eq!(kept, Some(SOURCES));
+    let answers = it.tags.0.read(|all| {
+        let tags = all.get(&of, it.begin)?;
+        let known = tags.iter().find(|known| known.tag == tag("1"))?;
+        Some(known.answers.len())
+    });
+    assert_eq!((tags(), answers), (Some(TAGS), Some(SOURCES)));
+    for number in 0..REPOSITORIES + 50 {
+        let tag = content(&format!("library/{number}"), "index");
+        it.tags
+            .answered(&tag, &endpoint(1), (&digest("index"), 5), it.begin);
+    }
+    assert_eq!(it.tags.0.read(|all| all.len()), REPOSITORIES);
 }
