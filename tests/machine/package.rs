@@ -1,6 +1,7 @@
 //! What the package is, before anybody installs it: what lintian says, which C library and which systemd it needs.
 
 use crate::node::{Package, said};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -215,7 +216,7 @@ fn what_prometheus_and_grafana_read_is_in_the_package() {
     let mut files = 0;
     for entry in fs::read_dir("packaging/monitoring").unwrap() {
         let name = entry.unwrap().file_name();
-        let source = fs::read(std::path::Path::new("packaging/monitoring").join(&name)).unwrap();
+        let source = fs::read(Path::new("packaging/monitoring").join(&name)).unwrap();
         assert_eq!(fs::read(installed.join(&name)).unwrap(), source, "{name:?}");
         files += 1;
     }
@@ -224,8 +225,7 @@ fn what_prometheus_and_grafana_read_is_in_the_package() {
     let links = alerts
         .lines()
         .filter_map(|line| line.trim().strip_prefix("runbook_url: file:///"));
-    let pages: std::collections::BTreeSet<_> =
-        links.map(|it| it.split('#').next().unwrap()).collect();
+    let pages: BTreeSet<_> = links.map(|it| it.split('#').next().unwrap()).collect();
     assert!(!pages.is_empty());
     for page in pages {
         assert!(scratch.path().join(page).is_file(), "{page}");
