@@ -168,14 +168,29 @@ fn given_back(site: &Site, before: &[String; 2]) {
     gone(site, before);
     assert_eq!(site.play("uninstall", &[]).changed(), 0);
 
-    // And once more: the role takes the files up again that restore has let go of.
+    // And once more: the role takes the files up again that restore has let go of. Prometheus is told this time.
+    let folder = site.directory().join("file_sd");
+    std::fs::create_dir(&folder).unwrap();
+    let scrape = serde_json::json!({
+        "harbor_pilot_scrape_directory": folder, "harbor_pilot_scrape_delegate_to": "localhost",
+    });
+    site.set_variables("scrape", &scrape);
     assert!(site.play("rollout", &[]).changed() > 0);
     for text in site.run("cat", &[REGISTRIES]) {
         assert!(text.contains(AGENT), "{text}");
     }
     assert_eq!(site.play("rollout", &[]).changed(), 0);
+    for name in ["node-a", "node-b"] {
+        let text = std::fs::read_to_string(folder.join(format!("harbor-pilot-{name}.json")));
+        let targets: serde_json::Value = serde_json::from_str(&text.unwrap()).unwrap();
+        let target = format!("{name}:9105");
+        let expected = serde_json::json!([{ "targets": [target], "labels": { "node": name } }]);
+        assert_eq!(targets, expected);
+    }
     let purge = ["--extra-vars", "harbor_pilot_uninstall_purge=true"];
     assert!(site.play("uninstall", &purge).changed() > 3);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    site.forget_variables("scrape");
     gone(site, before);
     let left = "ls -d /etc/harbor-pilot /var/lib/harbor-pilot 2>/dev/null || true";
     assert_eq!(site.run("sh", &["-c", left]), ["", ""]);

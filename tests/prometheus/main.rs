@@ -21,6 +21,7 @@ mod client;
 mod fleet;
 #[path = "../monitoring/papers.rs"]
 mod papers;
+mod role;
 mod server;
 
 use fleet::{Agent, Fleet, ROUNDS};
@@ -28,8 +29,6 @@ use serde_json::{Value, json};
 use server::{Prometheus, assert_done, install, promtool};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 /// Panels that show more than zero after what happened to the two agents.
@@ -95,36 +94,12 @@ fn rules_and_configuration_are_taken_and_every_alert_fires_and_does_not() {
     assert_eq!(rests, alerts, "cases in which it does not");
 }
 
-/// Has the role write what Prometheus finds the agents by.
-fn name_to_prometheus(agents: &[Agent], folder: &Path) {
-    let hosts = agents.iter().map(|agent| {
-        let port = agent.metrics.port();
-        let place =
-            json!({"harbor_pilot_scrape_address": "127.0.0.1", "harbor_pilot_scrape_port": port});
-        (agent.name.to_owned(), place)
-    });
-    let hosts: serde_json::Map<_, _> = hosts.collect();
-    let inventory = json!({"all": {"hosts": hosts, "vars": {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": "/usr/bin/python3",
-        "harbor_pilot_scrape_directory": folder.join("file_sd"),
-        "harbor_pilot_scrape_delegate_to": "localhost",
-        "harbor_pilot_scrape_labels": {"cluster": "lab"},
-    }}});
-    let play = json!([{"hosts": "all", "gather_facts": false, "tasks": [
-        {"ansible.builtin.include_role": {"name": "harbor_pilot", "tasks_from": "scrape"}},
-    ]}]);
-    // JSON is YAML.
-    fs::write(folder.join("inventory.yml"), inventory.to_string()).unwrap();
-    fs::write(folder.join("play.yml"), play.to_string()).unwrap();
-    let played = Command::new("ansible-playbook")
-        .args(["-i", "inventory.yml", "play.yml"])
-        .env("ANSIBLE_ROLES_PATH", papers::project("ansible/roles"))
-        .env("ANSIBLE_LOCAL_TEMP", folder.join("ansible"))
-        .current_dir(folder)
-        .output()
-        .unwrap_or_else(|error| panic!("ansible-playbook: {error}; `make deps` installs it"));
-    assert_done(&played);
+/// What the role is told of an agent.
+fn host(agent: &Agent) -> (String, Value) {
+    let port = agent.metrics.port();
+    let place =
+        json!({"harbor_pilot_scrape_address": "127.0.0.1", "harbor_pilot_scrape_port": port});
+    (agent.name.to_owned(), place)
 }
 
 /// The expression as Grafana sends it.
@@ -145,7 +120,8 @@ async fn every_panel_shows_data_of_two_agents() {
     let home = tempfile::tempdir().unwrap();
     install(home.path());
     let mut fleet = Fleet::start().await;
-    name_to_prometheus(&fleet.agents, home.path());
+    let hosts = Value::Object(fleet.agents.iter().map(host).collect());
+    role::name_to_prometheus(&hosts, "localhost", home.path());
     for agent in &fleet.agents {
         agent.wait_until_ready().await;
     }
