@@ -16,7 +16,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo-deps tools deb-tools build deb deb-arm64 test-packages demo test test-fast test-real test-docker test-machine test-ansible test-apt apt-repo test-matrix \
+.PHONY: help deps demo-deps tools deb-tools build deb deb-arm64 test-packages demo test test-fast test-real test-docker test-machine test-ansible test-harbor-tier test-harbor-tier-once test-apt apt-repo test-matrix \
   lint-ansible chaos soak fleet hostile kills port-kills law audit bench bench-deps bench-files bench-layers fuzz compare-containerd-alone lines clean
 
 help: ## this list
@@ -102,6 +102,12 @@ test-ansible: deps test-packages ## the Ansible role against two booted Debian 1
 
 test-apt: deps test-packages ## the repository that make apt-repo makes, read by the real apt over a web server (seconds)
 	cargo test --locked --test apt
+
+test-harbor-tier: deps test-packages test-harbor-tier-once ## the role for Harbor hosts: its module, then the whole on a booted Debian with nginx and a scripted Harbor
+
+test-harbor-tier-once:
+	@tests/harbor_tier/module.sh
+	@$(AS_ROOT) cargo test --locked --test harbor_tier -- --show-output
 
 lint-ansible: deps ## the Ansible role by ansible-lint, and the syntax of its playbooks
 	tests/ansible/lint.sh

@@ -1,4 +1,4 @@
-//! The role's papers agree with each other: defaults, argument specification, README, and the example inventory.
+//! Each role's papers agree with each other: defaults, argument specification, README, and the example inventory.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,8 +12,50 @@ use std::fs;
 use std::path::Path;
 use yaml_serde::Value;
 
-const PREFIX: &str = "harbor_pilot_";
-const ROLE: &str = "ansible/roles/harbor_pilot";
+struct Role {
+    name: &'static str,
+    docs: &'static str,
+    /// Of the example inventory.
+    groups: &'static [&'static str],
+    /// Of filter_plugins.
+    filters: &'static [&'static str],
+    /// Tags, and variables of the playbooks; each without the role's name.
+    others: &'static [&'static str],
+}
+
+const ROLES: [Role; 2] = [
+    Role {
+        name: "harbor_pilot",
+        docs: "docs/ansible.md",
+        groups: &["harbor_pilot"],
+        filters: &[
+            "toml",
+            "dropins",
+            "staged",
+            "restart_keys",
+            "restart_reasons",
+            "unhealthy",
+            "findings",
+            "problems",
+        ],
+        others: &[
+            "package", "config", "service", "health", "scrape", "k3s", "hosts", "serial",
+        ],
+    },
+    Role {
+        name: "harbor_tier",
+        docs: "docs/harbor-hosts.md",
+        groups: &["harbor_core", "harbor_replica"],
+        filters: &["state"],
+        others: &["nginx", "api", "healthd", "hosts", "serial"],
+    },
+];
+
+impl Role {
+    fn path(&self, file: &str) -> String {
+        format!("ansible/roles/{}/{file}", self.name)
+    }
+}
 
 fn text(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -33,78 +75,62 @@ fn yaml(path: &str) -> BTreeMap<String, Value> {
 
 #[test]
 fn every_default_is_specified_as_it_is() {
-    let defaults = yaml(&format!("{ROLE}/defaults/main.yml"));
-    let specification = yaml(&format!("{ROLE}/meta/argument_specs.yml"));
-    let mut specified = BTreeMap::new();
-    for (entry, described) in mapping(&specification["argument_specs"]) {
-        for (name, option) in mapping(&mapping(&described)["options"]) {
-            let option = mapping(&option);
-            let default = option
-                .get("default")
-                .unwrap_or_else(|| panic!("{entry}: {name} has no default"));
-            if let Some(other) = specified.insert(name.clone(), default.clone()) {
-                assert_eq!(&other, default, "{name} differs between entry points");
+    for role in &ROLES {
+        let defaults = yaml(&role.path("defaults/main.yml"));
+        let specification = yaml(&role.path("meta/argument_specs.yml"));
+        let mut specified = BTreeMap::new();
+        for (entry, described) in mapping(&specification["argument_specs"]) {
+            for (name, option) in mapping(&mapping(&described)["options"]) {
+                let option = mapping(&option);
+                let default = option
+                    .get("default")
+                    .unwrap_or_else(|| panic!("{entry}: {name} has no default"));
+                if let Some(other) = specified.insert(name.clone(), default.clone()) {
+                    assert_eq!(&other, default, "{name} differs between entry points");
+                }
             }
         }
+        assert_eq!(defaults, specified);
     }
-    assert_eq!(defaults, specified);
 }
 
 #[test]
 fn every_variable_stands_in_the_readme_and_every_task_file_uses_only_those() {
-    let defaults: BTreeSet<String> = yaml(&format!("{ROLE}/defaults/main.yml"))
-        .into_keys()
-        .collect();
-    let readme = words(&text(&format!("{ROLE}/README.md")));
-    let missing: Vec<_> = defaults.difference(&readme).collect();
-    assert!(missing.is_empty(), "not in the README: {missing:?}");
+    for role in &ROLES {
+        let defaults: BTreeSet<String> =
+            yaml(&role.path("defaults/main.yml")).into_keys().collect();
+        let readme = words(role, &text(&role.path("README.md")));
+        let missing: Vec<_> = defaults.difference(&readme).collect();
+        assert!(missing.is_empty(), "not in the README: {missing:?}");
 
-    let mut known = defaults;
-    // Of the playbooks, and of the package and role themselves.
-    for name in ["harbor_pilot_hosts", "harbor_pilot_serial"] {
-        known.insert(name.to_owned());
-    }
-    for path in papers() {
-        for word in words(&text(&path)) {
-            let is_own = word.starts_with("harbor_pilot__");
-            let is_filter = FILTERS.contains(&word.as_str());
-            let is_tag = ["package", "config", "service", "health", "scrape", "k3s"]
-                .iter()
-                .any(|tag| word == format!("harbor_pilot_{tag}"));
-            assert!(
-                is_own || is_filter || is_tag || known.contains(&word),
-                "{path} knows {word}, and nobody else does"
-            );
+        let mut known = defaults;
+        let others = role.filters.iter().chain(role.others);
+        known.extend(others.map(|other| format!("{}_{other}", role.name)));
+        for path in papers(role) {
+            for word in words(role, &text(&path)) {
+                let is_own = word.starts_with(&format!("{}__", role.name));
+                assert!(
+                    is_own || known.contains(&word),
+                    "{path} knows {word}, and nobody else does"
+                );
+            }
         }
     }
 }
 
-/// Of filter_plugins/harbor_pilot.py.
-const FILTERS: [&str; 8] = [
-    "harbor_pilot_toml",
-    "harbor_pilot_dropins",
-    "harbor_pilot_staged",
-    "harbor_pilot_restart_keys",
-    "harbor_pilot_restart_reasons",
-    "harbor_pilot_unhealthy",
-    "harbor_pilot_findings",
-    "harbor_pilot_problems",
-];
-
 /// Everything that names variables.
-fn papers() -> Vec<String> {
-    let mut papers = vec![
-        "docs/ansible.md".to_owned(),
-        "ansible/inventory/example/group_vars/harbor_pilot.yml".to_owned(),
-        format!("{ROLE}/README.md"),
-    ];
+fn papers(role: &Role) -> Vec<String> {
+    let mut papers = vec![role.docs.to_owned(), role.path("README.md")];
+    for group in role.groups {
+        papers.push(format!("ansible/inventory/example/group_vars/{group}.yml"));
+    }
     for folder in [
         "ansible/playbooks",
         "ansible/examples",
-        &format!("{ROLE}/tasks"),
-        &format!("{ROLE}/handlers"),
-        &format!("{ROLE}/templates"),
-        &format!("{ROLE}/vars"),
+        &role.path("tasks"),
+        &role.path("handlers"),
+        &role.path("templates"),
+        &role.path("vars"),
     ] {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         for entry in fs::read_dir(directory).unwrap() {
@@ -117,11 +143,12 @@ fn papers() -> Vec<String> {
     papers
 }
 
-/// Words that begin with `harbor_pilot_`.
-fn words(text: &str) -> BTreeSet<String> {
+/// Words that begin with the role's name.
+fn words(role: &Role, text: &str) -> BTreeSet<String> {
+    let prefix = format!("{}_", role.name);
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.split(|c| !is_part(c))
-        .filter(|word| word.len() > PREFIX.len() && word.starts_with(PREFIX))
+        .filter(|word| word.len() > prefix.len() && word.starts_with(&prefix))
         .map(str::to_owned)
         .collect()
 }

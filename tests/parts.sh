@@ -49,7 +49,7 @@ part() {
 part format 30 cargo fmt --all --check
 part lints 240 cargo clippy --locked --all-targets -- -D warnings
 part lints-real 60 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_law --test node_disk --test node_k3s --test docker --test prometheus \
-    --test journal --test machine --test matrix --test apt --test ansible -- -D warnings
+    --test journal --test machine --test matrix --test apt --test ansible --test harbor_tier -- -D warnings
 # Checked and not linked, so that no nightly compiler and no libFuzzer is needed: `make fuzz` runs them.
 part fuzz-targets 240 env CUSTOM_LIBFUZZER_PATH=/nonexistent cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir target
 part docs 60 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
@@ -71,6 +71,8 @@ part crictl 400 tests/lab/crictl.sh
 # The first run fetches two Debians, three minutes more.
 part machine 750 env HARBOR_PILOT_RESTARTS=12 HARBOR_PILOT_PORT_KILLS=20 $AS_ROOT cargo test --locked --no-fail-fast --test machine -- --test-threads=1 --show-output
 grep -ahE "^(lintian|systemd-analyze security|the newest symbol|kill -9|SIGSTOP|[0-9]+ restarts|[a-z ]+: refused after|port [0-9]+, seed|allow_unprivileged_port:|net.ipv4|exit 64)" "$logs/machine.log" | cut -c -140 | sed "s/^/    /"
+# The module alone, then the role on a booted Debian; the machine's root is machine's.
+part harbor-tier 180 make --no-print-directory test-harbor-tier-once
 part real 600 $AS_ROOT cargo test --locked --no-fail-fast --test real -- --test-threads=1 --show-output
 grep -ahE "^(first|second|pull|[A-Za-z].* at both REPLICA).* s( more than a healthy pull)?\$" "$logs/real.log" | cut -c -140 | sed "s/^/    /"
 # The machine's own containerd alone; the other generations are make test-matrix's.

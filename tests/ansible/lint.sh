@@ -1,5 +1,5 @@
 #!/bin/sh
-# The role without a node: ansible-lint at its strictest, and every playbook with the example inventory. Seconds; no root.
+# The roles without a node: ansible-lint at its strictest, and every playbook with the example inventory. Seconds; no root.
 set -eu
 cd "$(dirname "$0")/../../ansible"
 
@@ -13,4 +13,6 @@ for playbook in playbooks/*.yml; do
 done
 # The inventory's ranges and variables are read, and the plays find their hosts.
 hosts=$(ansible-playbook --list-hosts playbooks/rollout.yml | grep -c 'example\.com$')
-[ "$hosts" = 23 ] || { echo "the example inventory has $hosts hosts instead of 23" >&2; exit 1; }
+[ "$hosts" = 23 ] || { echo "the example inventory has $hosts nodes instead of 23" >&2; exit 1; }
+hosts=$(ansible-playbook --list-hosts playbooks/tier_core.yml playbooks/tier_replica.yml | grep -c 'example\.com$')
+[ "$hosts" = 4 ] || { echo "the example inventory has $hosts Harbor hosts instead of 4" >&2; exit 1; }

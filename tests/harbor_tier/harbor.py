@@ -60,7 +60,7 @@ class Harbor:
             return name
         for number, robot in self.robots.items():
             expired = 0 < robot["expires_at"] < time.time()
-            if robot["name"] == name and self.secrets[("robot", number)] == word and not robot["disable"] and not expired:
+            if robot["name"] == name and self.secrets["robot %d" % number] == word and not robot["disable"] and not expired:
                 return name
         return None
 
@@ -120,7 +120,7 @@ class Harbor:
             raise Refused(409, "CONFLICT", "resource name conflict")
         number = self.number()
         given = body.get("credential") or {}
-        self.secrets[("registry", number)] = given.get("access_secret", "")
+        self.secrets["registry %d" % number] = given.get("access_secret", "")
         credential = {"type": "basic", "access_key": given["access_key"], "access_secret": "*****"} if given else {}
         self.registries[number] = {
             "id": number, "name": body["name"], "type": body["type"], "url": body["url"].rstrip("/"), "status": "healthy",
@@ -145,7 +145,7 @@ class Harbor:
             there[key] = body.get(key, there[key])
         if "access_key" in body:
             there["credential"] = {"type": body["credential_type"], "access_key": body["access_key"], "access_secret": "*****"}
-            self.secrets[("registry", number)] = body["access_secret"]
+            self.secrets["registry %d" % number] = body["access_secret"]
         return 200, None, {}
 
     def add_project(self, body):
@@ -226,7 +226,7 @@ class Harbor:
         secret = "Made0by1Harbor2number%d" % number
         self.robots[number] = {"id": number, "name": name, "editable": True, "level": body["level"], "creation_time": time.time()}
         self.write_robot(self.robots[number], body)
-        self.secrets[("robot", number)] = secret
+        self.secrets["robot %d" % number] = secret
         # Here alone the secret is told.
         return self.created("robots", number, {"id": number, "name": name, "secret": secret, "expires_at": -1})
 
@@ -257,8 +257,8 @@ class Harbor:
             fits = 8 <= len(secret) <= 128 and all(re.search(kind, secret) for kind in ("[A-Z]", "[a-z]", "[0-9]"))
             if secret and not fits:
                 raise Refused(400, "BAD_REQUEST", "the secret must be 8 to 128 characters, with a capital, a small letter and a number")
-            self.secrets[("robot", number)] = secret or "Made1again2by3Harbor%d" % self.number()
-            return 200, {"secret": "" if secret else self.secrets[("robot", number)]}, {}
+            self.secrets["robot %d" % number] = secret or "Made1again2by3Harbor%d" % self.number()
+            return 200, {"secret": "" if secret else self.secrets["robot %d" % number]}, {}
         return 200, (there if method == "GET" else None), {}
 
     def health_all(self, method, query, body, account):
@@ -270,7 +270,7 @@ class Harbor:
         """Not Harbor's: the test's hand in it."""
         for key, value in (body or {}).items():
             setattr(self, key, value)
-        return 200, {key: getattr(self, key) for key in rest}, {}
+        return 200, {key: getattr(self, key) for key in rest if method == "GET"}, {}
 
 
 class Handler(BaseHTTPRequestHandler):

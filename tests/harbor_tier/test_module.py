@@ -112,7 +112,7 @@ class Case(unittest.TestCase):
             return file.read()
 
     def robot_secret(self, name="robot$node"):
-        return self.harbor.secrets[("robot", self.by_name("robots", name)["id"])]
+        return self.harbor.secrets["robot %d" % self.by_name("robots", name)["id"]]
 
 
 class Present(Case):
@@ -135,7 +135,7 @@ class Present(Case):
         self.assertEqual(self.limit("proxy-quay-io"), -1)
         self.assertEqual(self.by_name("projects", "proxy-docker-io")["metadata"]["public"], "false")
         number = self.by_name("registries", "docker.io")["id"]
-        self.assertEqual(self.harbor.secrets[("registry", number)], PASSWORD)
+        self.assertEqual(self.harbor.secrets["registry %d" % number], PASSWORD)
 
     def test_a_robot_has_exactly_what_it_needs_and_its_secret_is_kept_once(self):
         self.good()
@@ -208,7 +208,7 @@ class Present(Case):
         self.assertEqual(self.good(), [], "Harbor does not tell the one that it has")
         self.assertEqual(self.good(update_secrets=True), ["registries docker.io: change password"])
         number = self.by_name("registries", "docker.io")["id"]
-        self.assertEqual(self.harbor.secrets[("registry", number)], DECLARED)
+        self.assertEqual(self.harbor.secrets["registry %d" % number], DECLARED)
 
     def test_a_declared_secret_is_tried_and_set(self):
         robot = self.wanted["robots"][0]
