@@ -11,7 +11,7 @@ mod status;
 mod verdict;
 
 #[cfg(test)]
-pub(crate) use status::{Change, ConfigStatus, TrafficStatus};
+pub(crate) use status::{Change, ConfigStatus, RouterStatus, TrafficStatus};
 pub(crate) use status::{
     EndpointStatus, FileTrouble, MemoryStatus, ProjectsStatus, ReputationStatus, SourceStatus,
     State, Status, judge,
@@ -24,7 +24,7 @@ use crate::lifecycle::DrainWatch;
 use crate::metrics::Metrics;
 use crate::node::{FilesState, NodeFilesStatus};
 use crate::projects::{Projects, RobotAccounts};
-use crate::relay::Reputation;
+use crate::relay::{Lookups, Reputation};
 use crate::telemetry::Journal;
 use crate::topology::{Snapshot, SourceId, SourceState};
 use crate::upstream::Client;
@@ -63,6 +63,8 @@ pub struct View {
     pub journal: Journal,
     /// What is known against addresses and sources.
     pub reputation: Arc<Reputation>,
+    /// What is known of images without a registry.
+    pub lookups: Arc<Lookups>,
     pub budget: Budget,
     pub started: Instant,
 }

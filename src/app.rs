@@ -266,6 +266,7 @@ pub async fn build(
         metrics: metrics.clone(),
         journal: journal.clone(),
         reputation: relay.reputation(),
+        lookups: relay.lookups(),
         budget,
         started,
     };
@@ -387,7 +388,7 @@ impl Running {
     }
 
     fn keep_sizes(&self) {
-        if let Err(error) = self.relay.store_sizes(&self.sizes) {
+        if let Err(error) = self.relay.store_learned(&self.sizes) {
             let path = self.sizes.display();
             tracing::debug!("cannot keep known sizes in {path}: {error}");
         }

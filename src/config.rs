@@ -26,6 +26,7 @@ mod projects;
 mod provenance;
 mod proxy;
 mod registry;
+mod router;
 mod secret;
 mod section;
 mod server;

@@ -7,6 +7,7 @@ mod families;
 mod format;
 mod labels;
 mod process;
+mod router;
 
 pub use endpoints::TierGauge;
 pub use format::Format;

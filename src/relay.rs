@@ -16,6 +16,7 @@ mod flight;
 mod head;
 mod hedge;
 mod list;
+mod lookups;
 mod manifest;
 mod memory;
 mod network;
@@ -36,9 +37,11 @@ mod stale;
 mod sticky;
 mod timing;
 mod transfer;
+mod unnamed;
 
 pub use blob::PullBody;
 pub use context::Context;
+pub use lookups::Lookups;
 pub(crate) use memory::CONTENT_DIGEST;
 pub use reputation::{Reason, Reputation, ReputationRow};
 pub use request::PullRequest;
@@ -58,6 +61,7 @@ use refusal::{broken, not_routed, refusal};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::time::Instant;
+use unnamed::Unnamed;
 
 /// What the pull path is made of. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -93,18 +97,25 @@ impl Relay {
         }));
     }
 
-    /// Writes the known sizes down if they changed.
+    /// Writes down what is to outlive this run, if it changed: the known sizes, and where images without a registry were found.
     ///
     /// # Errors
-    /// The file cannot be written.
-    pub fn store_sizes(&self, path: &Path) -> std::io::Result<()> {
-        self.0.sizes.store(path)
+    /// A file cannot be written.
+    pub fn store_learned(&self, sizes: &Path) -> std::io::Result<()> {
+        let stored = self.0.sizes.store(sizes);
+        self.0.lookups.store().and(stored)
     }
 
     /// What is known against addresses and sources.
     #[must_use]
     pub fn reputation(&self) -> Arc<Reputation> {
         self.0.reputation.clone()
+    }
+
+    /// What is known of images without a registry.
+    #[must_use]
+    pub fn lookups(&self) -> Arc<Lookups> {
+        self.0.lookups.clone()
     }
 
     /// Forgets what has expired, so that its memory is free while nobody asks for anything.
@@ -154,6 +165,9 @@ impl Relay {
         let (method, now) = (if request.head { "HEAD" } else { "GET" }, Instant::now());
         let mut record = RequestRecord::new(parts.sinks.clone(), id, method, now);
         let rules = parts.rules.load_full();
+        if let Some(unnamed) = Unnamed::of(parts, &rules, &request) {
+            return Box::pin(unnamed.answer(record)).await;
+        }
         let routed = rules
             .routes
             .route(request.ns.as_deref(), &request.name, &request.kind);

@@ -46,6 +46,8 @@ mod property;
 mod refusals;
 #[path = "agent/reputation.rs"]
 mod reputation;
+#[path = "agent/router.rs"]
+mod router;
 #[path = "agent/sizes.rs"]
 mod sizes;
 #[path = "agent/slow.rs"]

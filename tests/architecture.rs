@@ -42,7 +42,10 @@ const FLOORS: &[(&[&str], &str)] = &[
         &["topology"],
         "sources, endpoints and their states, made from the configuration",
     ),
-    (&["route"], "picks sources for a request; pure"),
+    (
+        &["route", "router"],
+        "picks sources for a request, and a registry where an image names none; pure",
+    ),
     (
         &["discovery", "upstream"],
         "where endpoints are, and connections to them; neither decides",

@@ -409,3 +409,59 @@ async fn a_copy_that_the_agent_answers_with_is_a_path() {
         .await;
     running.ended().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_without_a_registry_is_looked_for_and_the_chosen_one_is_shown() {
+    let image = Image::random(2, 1);
+    let ghcr = FakeRegistry::builder().harbor();
+    let ghcr = ghcr.with_image("proxy-ghcr-io/org/app", "1", &image);
+    let ghcr = ghcr.start().await;
+    let mut node = Node::new().await;
+    write!(
+        node.text,
+        "[[tier]]\nname = \"cat\"\nurl = \"{}\"\n[tier.projects]\n\"ghcr.io\" = \"proxy-ghcr-io\"\n\
+         [direct]\nenabled = false\n\
+         [router]\nnames = [\"registry.example.com\"]\norder = [\"docker.io\", \"ghcr.io\"]\n",
+        ghcr.base_url()
+    )
+    .unwrap();
+    let name = "registry.example.com/proxy/org/app:1";
+    let ran = node.explain(nobody().await, name, false, true);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let router = &ran.json()["router"];
+    assert_eq!(router["repository"], "org/app");
+    assert_eq!(router["chosen"], Value::Null);
+    assert!(node.tier.requests().is_empty() && ghcr.requests().is_empty());
+
+    let ran = node.explain(nobody().await, name, true, true);
+    assert_eq!(ran.status, 0, "{}\n{}", ran.out, ran.err);
+    let report = ran.json();
+    let router = &report["router"];
+    let said = |at: usize| router["candidates"][at]["has_manifest"].clone();
+    assert_eq!((said(0), said(1)), (json!("no"), json!("yes")));
+    assert_eq!(
+        (&router["chosen"], &report["registry"]),
+        (&json!("ghcr.io"), &json!("ghcr.io"))
+    );
+    assert_eq!(report["image"], name);
+    let ran = node.explain(nobody().await, name, true, false);
+    let verdict =
+        "Taken from ghcr.io: ghcr.io has it, and all that are placed before it say definitely";
+    assert!(ran.out.contains(verdict), "{}", ran.out);
+
+    // Who is placed first and does not answer blocks the others.
+    node.tier.set_fault(support::Fault::CloseInsteadOfAnswer);
+    let ran = node.explain(nobody().await, name, true, false);
+    assert_eq!(ran.status, 1, "{}", ran.out);
+    let verdict = "Taken from none: docker.io is placed before others";
+    assert!(ran.out.contains(verdict), "{}", ran.out);
+
+    let ran = node.explain(
+        nobody().await,
+        "registry.example.com/other/app:1",
+        false,
+        true,
+    );
+    assert_eq!(ran.status, 1);
+    assert_eq!(ran.json()["refusal"]["kind"], "outside_the_project");
+}

@@ -56,6 +56,14 @@ fn write(out: &mut String, status: &Status) -> fmt::Result {
         }
         out.push_str("</ul>");
     }
+    if status.router.says_something() {
+        let router = status.router.to_string();
+        write!(
+            out,
+            "<h2>Images without a registry</h2><p>{}</p>",
+            Escaped(&router)
+        )?;
+    }
     out.push_str("<h2>Traffic since the start</h2><table>");
     for (outcome, requests) in &status.traffic.requests {
         write!(

@@ -5,6 +5,7 @@ mod judge;
 mod memory;
 mod projects;
 mod reputation;
+mod router;
 mod source;
 
 pub(super) use judge::NO_SOURCE;
@@ -13,6 +14,7 @@ pub(crate) use judge::judge;
 pub(crate) use memory::MemoryStatus;
 pub(crate) use projects::ProjectsStatus;
 pub(crate) use reputation::ReputationStatus;
+pub(crate) use router::RouterStatus;
 pub(crate) use source::{EndpointStatus, SourceStatus, State};
 
 use super::{Reason, Verdict, View};
@@ -52,6 +54,9 @@ pub struct Status {
     /// What is known against addresses and sources, beside their health; the first 100 rows.
     #[serde(default)]
     pub reputation: Vec<ReputationStatus>,
+    /// What is known of images without a registry.
+    #[serde(default)]
+    pub router: RouterStatus,
     /// The last 20 state changes, oldest first.
     pub changes: Vec<Change>,
     /// Totals since the start.
@@ -165,6 +170,7 @@ impl Status {
                 matches!(state.source.id, SourceId::Upstream(_)) && is_used
             }),
             reputation: ReputationStatus::all(&view.reputation, now),
+            router: RouterStatus::new(&view.lookups, now),
             changes: view.journal.recent().iter().map(Change::new).collect(),
             traffic: TrafficStatus {
                 requests: requests.map(|(word, n)| (word.to_owned(), n)).collect(),

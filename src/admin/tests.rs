@@ -149,6 +149,7 @@ pub(super) fn stage() -> Stage {
         metrics,
         journal,
         reputation: Arc::default(),
+        lookups: Arc::default(),
         budget: Budget::new(64 << 20),
         started,
     };
@@ -308,7 +309,7 @@ async fn the_shape_of_the_status_is_kept() {
     };
     assert_eq!(
         keys(&json),
-        "changes config generation log_dropped memory node node_files node_files_left node_files_state node_troubles not_ready ready reasons reputation restart_pending runtime task_panics tiers traffic upstreams uptime_seconds verdict version"
+        "changes config generation log_dropped memory node node_files node_files_left node_files_state node_troubles not_ready ready reasons reputation restart_pending router runtime task_panics tiers traffic upstreams uptime_seconds verdict version"
     );
     assert_eq!(
         keys(&json["config"]),

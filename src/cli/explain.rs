@@ -16,6 +16,7 @@
 //! | `hosts_file` | null, or the file that containerd reads for the registry: `registry`, `path`, `exists`, `read`, `error`, `hosts[]` (`url`, `who`: agent, tier, registry, embedded, nobody, other, `tier`, `server`), `agent` (its place), `then_registry`, `missing` |
 //! | `has_path` | there is a candidate; if `probed`, one that has the manifest, or `stale_seconds` (exit status 0, else 1) |
 //! | `stale_seconds` | with `probe`, where nobody has the manifest: the age of the copy with which the running agent answers; null: it has none |
+//! | `router` | null, or where an image without a registry is looked for: `repository`, `strict`, `candidates[]` (`registry`, `has_manifest`: yes, no, unknown, `refusal`, `sources[]`), `chosen`, `why`; with `probe` the rest of the report is of the chosen one |
 //! | `refusal` | null, or `kind`, `what` and `instead`: why nothing may be asked and what to do |
 //! | `reasons` | why these sources, a sentence each |
 //! | `agent` | `address`, `reachable`, `note`; null if refused |
@@ -32,6 +33,7 @@ pub(in crate::cli) mod projects;
 mod render;
 mod report;
 mod through;
+mod unnamed;
 pub(in crate::cli) mod view;
 
 use super::{FAILED, USAGE, json, status};
@@ -150,7 +152,7 @@ async fn explain(
     let looking = spawn_blocking(move || shown::look(&machine, &of, &registry));
     let looking = timeout(FILES_LIMIT, looking);
     let said = (status.as_ref(), agent);
-    let routing = route(config, found, image, said, args.probe, progress);
+    let routing = route(config, &found, image, said, args.probe, progress);
     let (mut report, node) = tokio::join!(routing, looking);
     if let Ok(Ok(node)) = node {
         report.on(node, status.as_ref());
@@ -158,10 +160,32 @@ async fn explain(
     report
 }
 
-/// How the image is routed, beside what the running agent says.
+/// How the image is routed, beside what the running agent says; one that names no registry to each of those that are asked for it.
 async fn route(
     config: Arc<Config>,
-    found: Found,
+    found: &Found,
+    image: &Image,
+    (status, agent): (Option<&Status>, AgentReport),
+    probe: bool,
+    progress: &mut Progress<'_>,
+) -> Report {
+    let repository = match unnamed::repository(&config, image) {
+        Some(Ok(repository)) => repository,
+        Some(Err(why)) => return Report::outside(image, why),
+        None => return route_one(config, found, image, (status, agent), probe, progress).await,
+    };
+    let mut reports = Vec::new();
+    for one in unnamed::images(&config, image, &repository) {
+        let (config, said) = (config.clone(), (status, agent.clone()));
+        let report = route_one(config, found, &one, said, probe, progress).await;
+        reports.push((one.registry, report));
+    }
+    unnamed::report(&config, image, &repository, reports)
+}
+
+async fn route_one(
+    config: Arc<Config>,
+    found: &Found,
     image: &Image,
     (status, agent): (Option<&Status>, AgentReport),
     probe: bool,

@@ -5,6 +5,7 @@ use super::model::{BaseUrl, Config};
 use super::problem::{Problem, Wrong};
 use super::provenance::Provenance;
 use super::registry::{read_direct, read_registries, warn_of_idle_removals};
+use super::router::read_router;
 use super::section::{Reading, Section};
 use super::server::read_server;
 use super::tables::{
@@ -45,6 +46,7 @@ pub(super) fn interpret(
     warn_of_idle_removals("tier", &document, cx);
     report_nothing_to_serve(&registries.kept, &tiers, cx);
     let has_tiers = !tiers.is_empty();
+    let router = read_router(&mut root, &registries.kept, &tiers, cx);
     let mut config = Config {
         server,
         tiers,
@@ -57,6 +59,7 @@ pub(super) fn interpret(
         limits: read_limits(&mut root, cx),
         node: read_node(&mut root, has_tiers, cx),
         log: read_log(&mut root, cx),
+        router,
         state_directory: read_state(&mut root, cx),
         watched_files: Vec::new(),
     };

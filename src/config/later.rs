@@ -8,9 +8,10 @@ use super::problem::{Problem, Wrong};
 /// The header of a table and a key in it; the header of the whole document is empty.
 const LATER: &[(&str, &str)] = &[
     ("", "otel"),
-    ("", "router"),
     ("[direct]", "bandwidth"),
     ("[limits]", "bandwidth"),
+    ("[router]", "redis"),
+    ("[router]", "requests_per_second"),
     ("[server]", "admin_token_file"),
     ("[[tier]]", "bandwidth"),
 ];

@@ -1,6 +1,10 @@
 //! The checked, immutable configuration. Every relation between values has been checked; secrets have been
 //! read and are redacted wherever they are shown.
 
+mod router;
+
+pub use router::Router;
+
 pub use super::secret::Secret;
 pub use super::url::BaseUrl;
 
@@ -36,6 +40,8 @@ pub struct Config {
     pub node: Node,
     /// What is logged: `[log]`.
     pub log: Log,
+    /// Images that name no registry: `[router]`.
+    pub router: Option<Arc<Router>>,
     /// Where state is kept: `/var/lib/harbor-pilot` unless `[state] directory` says otherwise.
     pub state_directory: PathBuf,
     /// Files that were read beside the configuration itself (certificates, passwords): a change of one

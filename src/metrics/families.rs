@@ -2,8 +2,8 @@
 
 use super::labels::{
     AttemptLabels, EndpointLabels, FailoverLabels, HostsWriteLabels, KindTierLabels, MemoryLabels,
-    PolicyLabels, ReasonLabels, RegistryLabels, RequestLabels, ResumeLabels, StateLabels,
-    TierLabels, VersionLabels,
+    PolicyLabels, ReasonLabels, RegistryLabels, RequestLabels, ResultLabels, ResumeLabels,
+    StateLabels, TierLabels, VersionLabels,
 };
 use super::process::ProcessCollector;
 use prometheus_client::metrics::counter::Counter;
@@ -51,6 +51,8 @@ pub(super) struct Families {
     pub(super) dns_refreshes: Family<AttemptLabels, Counter>,
     pub(super) discovery_refreshes: Family<AttemptLabels, Counter>,
     pub(super) projects: Family<TierLabels, Gauge>,
+    pub(super) router_lookups: Family<ResultLabels, Counter>,
+    pub(super) router_fanout: Histogram,
     pub(super) dns_stale: Family<TierLabels, Gauge<f64, AtomicU64>>,
     pub(super) token_fetches: Family<AttemptLabels, Counter>,
     pub(super) hosts_writes: Family<HostsWriteLabels, Counter>,
@@ -102,6 +104,8 @@ impl Default for Families {
             dns_refreshes: Family::default(),
             discovery_refreshes: Family::default(),
             projects: Family::default(),
+            router_lookups: Family::default(),
+            router_fanout: Buckets(&FIRST_BYTE).new_metric(),
             dns_stale: Family::default(),
             token_fetches: Family::default(),
             hosts_writes: Family::default(),
@@ -217,6 +221,16 @@ impl Families {
             "projects",
             "Registries that discovery found a project for",
             self.projects.clone(),
+        );
+        to.register(
+            "router_lookups",
+            "Images without a registry, by how their registry was found",
+            self.router_lookups.clone(),
+        );
+        to.register(
+            "router_fanout_seconds",
+            "Time until all projects together had decided on an image without a registry",
+            self.router_fanout.clone(),
         );
         to.register(
             "dns_stale_seconds",

@@ -47,8 +47,8 @@ pub(crate) fn agent_url(server: &Server) -> Option<String> {
     Some(format!("http://{address}"))
 }
 
-/// What should stand for every configured registry, then for every image name of a tier. Nothing without a
-/// tier: then there is nothing that the agent adds (design F0).
+/// What should stand for every configured registry, then for every image name of a tier, then for the names of `[router]`.
+/// Nothing without a tier: then there is nothing that the agent adds (design F0).
 #[must_use]
 pub fn desired(config: &Config, situation: &Situation<'_>) -> Vec<DesiredHost> {
     let mut all: Vec<DesiredHost> = Vec::new();
@@ -57,7 +57,8 @@ pub fn desired(config: &Config, situation: &Situation<'_>) -> Vec<DesiredHost> {
     }
     for registry in &config.registries {
         let upstream = registry.upstream.to_string();
-        let mut host = host(config, &registry.name, upstream, registry.direct, situation);
+        let why = (!registry.direct).then_some("direct is off");
+        let mut host = host(config, &registry.name, upstream, why, situation);
         if config.node.fallback == Fallback::Tiers {
             for tier in config.tiers.iter().filter(|tier| tier.in_file) {
                 host.add_tier(tier, situation.whole_tiers);
@@ -75,10 +76,23 @@ pub fn desired(config: &Config, situation: &Situation<'_>) -> Vec<DesiredHost> {
         for name in &tier.names {
             // Two tiers may answer to one name: the first one is its upstream.
             if all.iter().all(|known| known.registry != *name) {
-                let mut host = host(config, name, tier.url.to_string(), true, situation);
+                let mut host = host(config, name, tier.url.to_string(), None, situation);
                 host.say(format!("the images name the tier {} itself", tier.name));
                 all.push(host);
             }
+        }
+    }
+    for name in config.router.iter().flat_map(|router| &router.names) {
+        // A tier of that name stays behind the agent, for its other projects.
+        if all.iter().all(|known| known.registry != *name) {
+            let why = Some("the agent looks for images of this name, and nobody else has them");
+            all.push(host(
+                config,
+                name,
+                format!("https://{name}"),
+                why,
+                situation,
+            ));
         }
     }
     for host in &mut all {
@@ -90,20 +104,20 @@ pub fn desired(config: &Config, situation: &Situation<'_>) -> Vec<DesiredHost> {
     all
 }
 
-/// The agent in front of `name`, whose images are the upstream's. Without a `server` containerd would add the registry by
+/// The agent in front of `name`, whose images are the upstream's; `closed_for`: why the upstream may not be asked. Without a `server` containerd would add the registry by
 /// itself, so that where it may not be asked the agent is the `server` as well, and while it is out nobody (design F6).
 fn host(
     config: &Config,
     name: &RegistryName,
     upstream: String,
-    direct: bool,
+    closed_for: Option<&str>,
     situation: &Situation<'_>,
 ) -> DesiredHost {
     let agent = HostEntry {
         header: config.server.require_header.clone(),
         ..HostEntry::new(Role::Agent, situation.agent.to_owned())
     };
-    let closed = !direct || config.node.fallback == Fallback::None;
+    let closed = closed_for.is_some() || config.node.fallback == Fallback::None;
     let mut host = DesiredHost {
         registry: name.clone(),
         upstream,
@@ -125,11 +139,7 @@ fn host(
         host.say("the agent is left out: it has stopped, does not answer, or every user may bind its port");
     }
     if closed {
-        let why = if direct {
-            "fallback is none"
-        } else {
-            "direct is off"
-        };
+        let why = closed_for.unwrap_or("fallback is none");
         host.say(format!("{why}: the upstream is in no place of the file"));
     }
     host

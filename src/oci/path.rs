@@ -148,6 +148,12 @@ impl ResourceKind {
 
 // === impl RawName ===
 
+impl From<&Repository> for RawName {
+    fn from(repository: &Repository) -> Self {
+        Self(repository.as_str().into())
+    }
+}
+
 impl RawName {
     fn parse(name: &str) -> Result<Self, PathError> {
         let raw = Self(name.into());

@@ -99,6 +99,28 @@ impl FetchSpec for ListSpec {
     }
 }
 
+/// Whether there is a list of tags: its first one is asked for.
+pub(crate) async fn look(
+    (parts, rules, route): (&Arc<Context>, &Rules, Arc<Route>),
+    (request_id, trust): (Arc<str>, Trust),
+) -> Ended<()> {
+    let spec = ListSpec {
+        suffix: "/tags/list?n=1".to_owned(),
+        accept: accept(None),
+        head: false,
+        trust,
+        policy: rules.config.failover.harbor_policy,
+        request_id,
+        limit: parts.limits.manifest_bytes,
+        budget: parts.budget.clone(),
+    };
+    let timing = Timing::for_document(&parts.timeouts);
+    let search = Search::new(parts.clone(), route, Arc::new(spec), timing);
+    let Ended { result, log } = search.run().await;
+    let result = result.map(|_| ());
+    Ended { result, log }
+}
+
 /// Answers a request for tags or referrers: the direct upstream's word, with its link led back through us.
 pub(crate) async fn answer(
     (parts, rules, route): (&Arc<Context>, &Rules, Arc<Route>),

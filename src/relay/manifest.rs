@@ -8,9 +8,10 @@ mod spec;
 use super::causes;
 use super::fetched::{FetchKey, Served};
 use super::memory::{Image, Pulled, Said, said};
-use super::outcome::AttemptLog;
+use super::outcome::{AttemptLog, Ended, NotFound};
 use super::record::RequestRecord;
 use super::stale::StaleManifest;
+use crate::cache::Trust;
 use crate::http1::ResponseHead;
 use crate::oci::{ErrorCode, ManifestKinds, Reference};
 use crate::relay::context::{Context, Rules};
@@ -35,12 +36,55 @@ fn kinds_of(request: &PullRequest) -> ManifestKinds {
     accept.map_or(ManifestKinds::ALL, ManifestKinds::of_accept)
 }
 
+/// A request for a manifest that no source served, before it is answered so.
+pub(crate) struct Unserved {
+    nothing: NotFound,
+    log: AttemptLog,
+    key: Arc<FetchKey>,
+    route: Arc<Route>,
+    record: RequestRecord,
+}
+
+/// Whether a source has it, as far as a HEAD tells; of a digest the whole is fetched, as ever.
+pub(crate) async fn look(
+    (parts, rules, route, reference): (&Arc<Context>, &Arc<Rules>, Arc<Route>, Reference),
+    (request_id, trust): (Arc<str>, Trust),
+) -> Arc<Ended<Served>> {
+    let kinds = ManifestKinds::ALL;
+    let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
+    let image = Image::new(registry, repository, reference, kinds);
+    let fetch = ManifestFetch {
+        parts: parts.clone(),
+        rules: rules.clone(),
+        route,
+        key: Arc::new(FetchKey {
+            of: Pulled { image, trust },
+            kinds,
+            head: true,
+            confirms_denial: false,
+        }),
+        request_id,
+    };
+    fetch.search().await
+}
+
 /// Answers a request for a manifest.
 pub(crate) async fn answer(
+    of: (&Arc<Context>, &Arc<Rules>, Arc<Route>, Reference),
+    request: &PullRequest,
+    record: RequestRecord,
+) -> Answered {
+    let parts = of.0;
+    let served = serve(of, request, record).await;
+    served.unwrap_or_else(|unserved| unserved.answer(parts, request))
+}
+
+/// Answers a request for a manifest that a source serves.
+pub(crate) async fn serve(
     (parts, rules, route, reference): (&Arc<Context>, &Arc<Rules>, Arc<Route>, Reference),
     request: &PullRequest,
     mut record: RequestRecord,
-) -> Answered {
+) -> Result<Answered, Box<Unserved>> {
     let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
     let kinds = kinds_of(request);
     let key = Arc::new(FetchKey {
@@ -69,7 +113,8 @@ pub(crate) async fn answer(
         };
         record.served_by_encoded(&kept.endpoint, kept.address.clone());
         fetch.has_size(&kept);
-        return respond(&kept.said, &kept.body, outcome, request, record);
+        let answered = respond(&kept.said, &kept.body, outcome, request, record);
+        return Ok(answered);
     }
     let fetched = if fetch.is_by_tag_of_a_harbor() {
         // Boxed, so that containerd's own requests stay small.
@@ -78,7 +123,7 @@ pub(crate) async fn answer(
         fetch.search().await
     };
     record.searched(&fetched.log);
-    match &fetched.result {
+    Ok(match &fetched.result {
         Ok(Served::Whole(manifest, outcome)) => {
             record.served_by_encoded(&manifest.endpoint, manifest.address.clone());
             respond(&manifest.said, &manifest.body, *outcome, request, record)
@@ -100,15 +145,41 @@ pub(crate) async fn answer(
             respond(&said, &manifest.body, outcome, request, record)
         }
         Err(nothing) => {
-            let what = (&*image.to_string(), ErrorCode::ManifestUnknown);
-            let (nothing, of) = ((nothing, &fetched.log), (&**parts, &*fetch.route));
-            not_served(nothing, what, of, request, record)
+            return Err(Box::new(Unserved {
+                nothing: nothing.clone(),
+                log: fetched.log.clone(),
+                key,
+                route: fetch.route,
+                record,
+            }));
         }
+    })
+}
+
+// === impl Unserved ===
+
+impl Unserved {
+    /// Why, and who was tried on which route.
+    pub(crate) fn why(&self) -> (&NotFound, &AttemptLog, &Route) {
+        (&self.nothing, &self.log, &self.route)
+    }
+
+    /// Its record, for another try elsewhere.
+    pub(crate) fn into_record(self) -> RequestRecord {
+        self.record
+    }
+
+    /// Says so.
+    pub(crate) fn answer(self, parts: &Context, request: &PullRequest) -> Answered {
+        let image = self.key.of.image.to_string();
+        let what = (&*image, ErrorCode::ManifestUnknown);
+        let (nothing, of) = ((&self.nothing, &self.log), (parts, &*self.route));
+        not_served(nothing, what, of, request, self.record)
     }
 }
 
 /// How old an answer from disk is, in seconds.
-const STALE: HeaderName = HeaderName::from_static("x-harbor-pilot-stale");
+pub(crate) const STALE: HeaderName = HeaderName::from_static("x-harbor-pilot-stale");
 
 /// Counts an answer from disk, and says it once per image and minute.
 fn say_stale(parts: &Context, image: &Image, manifest: &StaleManifest, log: &AttemptLog) {

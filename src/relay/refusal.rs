@@ -151,7 +151,7 @@ fn refuse(
 
 /// Whether every tier that is in use says that it has not got it, where nobody else may be asked: a Harbor's 404 means less than
 /// it says, and nobody's means more here (design P3).
-fn is_at_no_tier(route: &Route, snapshot: &Snapshot, tried: &[Tried]) -> bool {
+pub(crate) fn is_at_no_tier(route: &Route, snapshot: &Snapshot, tried: &[Tried]) -> bool {
     let of = |target: &Target| {
         let label = target.source.label().to_owned();
         tried.iter().filter(move |tried| tried.label == label)

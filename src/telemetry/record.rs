@@ -133,6 +133,10 @@ pub enum EventName {
     HealthChanged,
     /// A tier has other proxy-cache projects than before.
     ProjectsChanged,
+    /// Several registries have an image whose name says none of them.
+    AmbiguousImage,
+    /// An image whose name says no registry is in another one than before, or in none.
+    MappingChanged,
     /// The robot account of a tier expires soon, has expired, or is disabled.
     CredentialExpiring,
     /// The daemon stops.
@@ -211,13 +215,15 @@ impl EventName {
             Self::LogDropped => "log_dropped",
             Self::HealthChanged => "health_changed",
             Self::ProjectsChanged => "projects_changed",
+            Self::AmbiguousImage => "ambiguous_image",
+            Self::MappingChanged => "mapping_changed",
             Self::CredentialExpiring => "credential_expiring",
             Self::Drain => "drain",
         }
     }
 
     /// Every event, in the order of the documentation.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::EndpointEjected,
         Self::EndpointReadmitted,
         Self::TierDown,
@@ -241,6 +247,8 @@ impl EventName {
         Self::LogDropped,
         Self::HealthChanged,
         Self::ProjectsChanged,
+        Self::AmbiguousImage,
+        Self::MappingChanged,
         Self::CredentialExpiring,
         Self::Drain,
     ];
@@ -270,6 +278,8 @@ impl EventName {
             Self::ConfigReloaded => "3fde76e5f8964bd9983060798784f0f9",
             Self::ConfigRejected => "1cdb8b2667224ffe8a773b52eefc9cdd",
             Self::LogDropped => "7f456ad5e5d2440398f9b8008bca3a08",
+            Self::AmbiguousImage => "1d86d66af7ab4820b18c1fc94b0215ba",
+            Self::MappingChanged => "d2e78bbc8df5453395a00c3ffef0ea75",
             Self::ProjectsChanged => "91aa817308524952b9a5cabfdf21e59d",
             Self::CredentialExpiring => "b436902830004d648f00339d3fdb645c",
             Self::HealthChanged => "9bc2e1f4d70a4d2c8f6b35a17e04c6d8",
@@ -295,6 +305,8 @@ impl EventName {
             | Self::DigestMismatch
             | Self::StaleServed
             | Self::CertExpiring
+            | Self::AmbiguousImage
+            | Self::MappingChanged
             | Self::CredentialExpiring
             | Self::HealthChanged
             | Self::LogDropped => Level::WARN,

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::report::{CandidateReport, ProbeReport, Report, SourceReport};
+use super::report::{CandidateReport, ProbeReport, Report, RouterReport, SourceReport};
 use crate::cli::status::{Cell, Color, Page};
 use crate::printable::printable;
 use crate::telemetry::human_duration;
@@ -39,6 +39,12 @@ fn write(report: &Report, page: &mut Page) -> fmt::Result {
         page.colored("Not by the agent: ", Color::Bad);
         writeln!(page.text, "{}", printable(&refusal.what))?;
         return writeln!(page.text, "What to do: {}", printable(&refusal.instead));
+    }
+    if let Some(router) = &report.router {
+        write_router(router, page)?;
+        if router.chosen.is_none() {
+            return Ok(());
+        }
     }
     page.text.push_str("\nWhy\n");
     for reason in &report.reasons {
@@ -84,6 +90,43 @@ fn write(report: &Report, page: &mut Page) -> fmt::Result {
     page.colored(&verdict, color);
     page.text.push('\n');
     Ok(())
+}
+
+/// Who is asked for an image without a registry, and who is chosen.
+fn write_router(router: &RouterReport, page: &mut Page) -> fmt::Result {
+    let repository = printable(&router.repository);
+    writeln!(
+        page.text,
+        "\nNo registry is named: {repository} is looked for in"
+    )?;
+    for candidate in &router.candidates {
+        write!(page.text, "  {}", printable(&candidate.registry))?;
+        match candidate.has_manifest {
+            Some("yes") => page.colored("  has it", Color::Good),
+            Some("no") => page.text.push_str("  has it not"),
+            Some(_) => page.colored("  does not say", Color::Warn),
+            None => {}
+        }
+        page.text.push('\n');
+        if let Some(refusal) = &candidate.refusal {
+            writeln!(page.text, "    not asked: {}", printable(refusal))?;
+        }
+        for source in &candidate.sources {
+            writeln!(page.text, "    GET {}", printable(&source.url))?;
+        }
+    }
+    match &router.chosen {
+        Some(chosen) => page.colored(&format!("Taken from {}", printable(chosen)), Color::Good),
+        None if router
+            .candidates
+            .iter()
+            .any(|one| one.has_manifest.is_some()) =>
+        {
+            page.colored("Taken from none", Color::Bad);
+        }
+        None => page.text.push_str("Which one is taken"),
+    }
+    writeln!(page.text, ": {}.", printable(&router.why))
 }
 
 fn write_source(source: &SourceReport, page: &mut Page) -> fmt::Result {

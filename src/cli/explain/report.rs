@@ -1,5 +1,9 @@
 //! The report as a value: what `--json` prints, and what the text for people is made of. Pure.
 
+mod router;
+
+pub(super) use router::{RouterCandidate, RouterReport};
+
 use super::image::Image;
 use super::view::View;
 use crate::admin::Status;
@@ -38,6 +42,8 @@ pub(super) struct Report {
     pub(super) node: Option<Detected>,
     /// The file that containerd reads for this image's registry; `null`: it reads none, or see `node`.
     pub(super) hosts_file: Option<RegistryFile>,
+    /// Where an image without a registry is looked for; `null`: it has one.
+    pub(super) router: Option<RouterReport>,
     /// Why nothing may be asked.
     pub(super) refusal: Option<RefusalReport>,
     /// Why these sources, a sentence each.
@@ -53,7 +59,7 @@ pub(super) struct Report {
 /// Why nothing may be asked, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct RefusalReport {
-    /// `not_configured`, `invalid_name`, `private`, `no_source` or `not_relayed`.
+    /// `not_configured`, `invalid_name`, `private`, `no_source`, `not_relayed` or `outside_the_project`.
     pub(super) kind: &'static str,
     /// What is the matter.
     pub(super) what: String,
@@ -210,7 +216,7 @@ impl Report {
         }
     }
 
-    fn empty(image: &Image) -> Self {
+    pub(super) fn empty(image: &Image) -> Self {
         Self {
             image: image.to_string(),
             request: image.request(),
@@ -222,6 +228,7 @@ impl Report {
             probed: false,
             node: None,
             hosts_file: None,
+            router: None,
             refusal: None,
             reasons: Vec::new(),
             agent: None,
@@ -246,9 +253,7 @@ impl Report {
             candidate.probe = Some(answer);
         }
     }
-}
 
-impl Report {
     /// What the agent answers where no candidate has the manifest.
     pub(super) fn is_kept(&mut self, stale_seconds: Option<u64>) {
         self.has_path |= stale_seconds.is_some();

@@ -103,6 +103,11 @@ impl Page {
         for row in &status.reputation {
             writeln!(self.text, "  {}", printable(&row.to_string()))?;
         }
+        if status.router.says_something() {
+            self.text.push_str("\nImages without a registry\n");
+            let router = status.router.to_string();
+            writeln!(self.text, "  {}", printable(&router))?;
+        }
         Ok(())
     }
 

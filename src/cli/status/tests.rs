@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::admin::{
-    Change, ConfigStatus, EndpointStatus, MemoryStatus, ReputationStatus, SourceStatus, State,
-    TrafficStatus,
+    Change, ConfigStatus, EndpointStatus, MemoryStatus, ReputationStatus, RouterStatus,
+    SourceStatus, State, TrafficStatus,
 };
 use crate::node::detect::Detected;
 use std::collections::BTreeMap;
@@ -91,6 +91,10 @@ fn status() -> Status {
             seconds: 25,
             clients: "all".to_owned(),
         }],
+        router: RouterStatus {
+            images: 3,
+            left_out: vec!["replica/docker.io".to_owned()],
+        },
         changes: vec![Change {
             at: "2026-11-21T03:00:00Z".to_owned(),
             event: "endpoint_ejected".to_owned(),
@@ -145,6 +149,9 @@ Upstreams in use
 Held back
   replica/203.0.113.7:443, docker.io: is asked last for 25 s: it wants fewer requests (too_many_requests)
 
+Images without a registry
+  the registries of 3 images are known; not asked for a while: replica/docker.io
+
 Traffic since the start
   requests: failover 2, served 40
   bytes: replica 12.3 MiB
@@ -173,6 +180,7 @@ fn a_report_of_trouble() {
     status.upstreams = vec![source("docker.io", "upstream", Vec::new())];
     status.changes.clear();
     status.reputation.clear();
+    status.router = RouterStatus::default();
     status.traffic = TrafficStatus::default();
     status.log_dropped = 7;
     status.task_panics = 1;

@@ -1,5 +1,6 @@
 //! The rules of the reference: what is refused, what is doubtful.
 
+mod router;
 mod table;
 
 use super::*;
@@ -7,7 +8,7 @@ use table::WRONG;
 
 #[test]
 fn each_thing_that_may_not_be_written_is_reported() {
-    for (text, key, said) in WRONG {
+    for (text, key, said) in WRONG.iter().chain(router::WRONG) {
         let found = problems(text);
         let one = found.iter().find(|problem| {
             problem.key == *key && (problem.what.contains(said) || problem.instead.contains(said))
@@ -36,9 +37,9 @@ fn keys_of_a_later_version_are_refused_by_name() {
             &["tier.t.bandwidth"],
         ),
         (
-            "[router]\nnames = [\"registry.example.com\"]\nmax_fanout = 50\n[router.redis]\ndb = 0"
+            "[router]\nnames = [\"registry.example.com\"]\nrequests_per_second = 5\n[router.redis]\ndb = 0"
                 .to_owned(),
-            &["router.max_fanout", "router.names", "router.redis.db"],
+            &["router.redis.db", "router.requests_per_second"],
         ),
         (
             "[server]\nadmin_token_file = \"/nowhere/token\"".to_owned(),
@@ -72,7 +73,8 @@ fn one_mistake_is_reported_once() {
         "tier.a.projects",
         "timeouts.total",
     ];
-    for (text, key, _) in WRONG.iter().filter(|(_, key, _)| !several.contains(key)) {
+    let all = WRONG.iter().chain(router::WRONG);
+    for (text, key, _) in all.filter(|(_, key, _)| !several.contains(key)) {
         let found = problems(text);
         assert_eq!(found.len(), 1, "{text}\n{key}\n{found:#?}");
     }

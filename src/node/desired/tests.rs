@@ -247,6 +247,22 @@ fn who_may_not_stand_there() {
 }
 
 #[test]
+fn names_of_the_router_are_closed_and_those_of_a_tier_are_not() {
+    let more = "[router]\nnames = [\"registry.example.com\", \"replicas.example.com\"]\n";
+    let config = config(more);
+    for (alive, due) in [(true, AGENT), (false, NOBODY)] {
+        let host = of(&config, "registry.example.com", alive, &["core", "near"]);
+        assert_eq!(line(&host), format!(" | {due}"));
+        assert!(host.closed);
+    }
+    let host = of(&config, "replicas.example.com", true, &[]);
+    assert_eq!(
+        line(&host),
+        format!("{AGENT} | https://replicas.example.com")
+    );
+}
+
+#[test]
 fn nothing_without_a_tier() {
     let config = Config::built_in();
     let situation = Situation {

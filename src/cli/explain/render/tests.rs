@@ -261,7 +261,7 @@ fn the_shape_for_programs_is_kept() {
             "image": "docker.io/library/nginx:1.27",
             "request": "/v2/library/nginx/manifests/1.27?ns=docker.io",
             "registry": "docker.io", "repository": "library/nginx", "reference": "1.27",
-            "has_path": true, "probed": true, "refusal": null, "node": null, "hosts_file": null,
+            "has_path": true, "probed": true, "router": null, "refusal": null, "node": null, "hosts_file": null,
             "stale_seconds": null,
             "agent": {"address": "127.0.0.1:291", "reachable": true, "note": null},
         })

@@ -1,0 +1,71 @@
+//! `[router]` as it is checked, and whom it asks.
+
+use super::{Registry, Tier};
+use crate::oci::RegistryName;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// `[router]`: images that name no registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Router {
+    /// Image registries whose images are looked for.
+    pub names: Vec<RegistryName>,
+    /// What stands between the name and the repository.
+    pub project: String,
+    /// A strict preference among the registries; empty: whoever answers first within the grace.
+    pub order: Vec<RegistryName>,
+    /// Registries that are asked at once for one image.
+    pub max_fanout: u32,
+    /// How long after the first good answer a better-placed one is waited for.
+    pub grace: Duration,
+    /// So long where an image was found is not doubted.
+    pub ttl: Duration,
+    /// So long an image that no project has is not looked for again.
+    pub negative_ttl: Duration,
+    /// So long after `ttl` it is looked up again behind the answer.
+    pub stale_while_revalidate: Duration,
+}
+
+// === impl Router ===
+
+impl Router {
+    /// The name under which images are looked for. `name`: as a client wrote it.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&RegistryName> {
+        let mut names = self.names.iter();
+        names.find(|known| known.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// The registries that are asked for an image, the preferred ones first: those that some tier has a project for.
+    #[must_use]
+    pub fn candidates(
+        &self,
+        registries: &[Arc<Registry>],
+        tiers: &[Arc<Tier>],
+    ) -> Vec<RegistryName> {
+        let has_project = |name: &RegistryName| {
+            let mut tiers = tiers.iter();
+            tiers.any(|tier| tier.has_project(name))
+        };
+        let others = registries.iter().map(|registry| &registry.name);
+        let others = others.filter(|name| !self.order.contains(name));
+        let all = self.order.iter().chain(others);
+        all.filter(|name| has_project(name)).cloned().collect()
+    }
+
+    /// With a written order a registry that is placed better decides before one that is placed worse.
+    #[must_use]
+    pub fn is_strict(&self) -> bool {
+        !self.order.is_empty()
+    }
+}
+
+// === impl Tier ===
+
+impl Tier {
+    /// Whether it has a project that stands for `registry`.
+    #[must_use]
+    pub fn has_project(&self, registry: &RegistryName) -> bool {
+        self.projects.contains_key(registry) && self.serves(registry)
+    }
+}

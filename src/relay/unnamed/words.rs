@@ -1,0 +1,30 @@
+//! What is said where no registry was found for an image.
+
+use crate::oci::RegistryName;
+use crate::relay::causes::{self, Tried};
+
+pub(super) fn nowhere(name: &str, asked: &[RegistryName]) -> String {
+    let asked: Vec<&str> = asked.iter().map(RegistryName::as_str).collect();
+    format!("{name} is in none of {}", asked.join(", "))
+}
+
+/// `by`: whose word is missing, where there is anybody to ask.
+pub(super) fn blocked(
+    name: &str,
+    by: Option<&RegistryName>,
+    is_strict: bool,
+    tried: &[Tried],
+) -> String {
+    let Some(by) = by else {
+        return format!("{name}: no tier has a project to look in");
+    };
+    let why = match is_strict {
+        true => "is placed before others and has not said whether it has it",
+        false => "has not said whether it has it, and no other has",
+    };
+    let prefix = format!("{name}: {by} {why}");
+    match tried {
+        [] => prefix,
+        tried => causes::message(&prefix, tried),
+    }
+}

@@ -1,0 +1,21 @@
+//! Images that name no registry (`[router]`): in which registry each one was found, and how one is chosen of several. Asking the
+//! projects is the pull path's; what is here knows no network.
+//!
+//! `named` knows such images, `choice` decides by answers of which `definite` says what a "no" is worth, `fan_out` drives the questions, `mappings` remembers what came of them, `breaker`
+//! spares projects that keep failing.
+
+mod breaker;
+mod choice;
+mod definite;
+mod fan_out;
+mod mappings;
+mod named;
+#[cfg(test)]
+mod testing;
+
+pub(crate) use breaker::Breakers;
+pub(crate) use choice::{Answer, Choice, Decision, Step};
+pub(crate) use definite::is_definite_no;
+pub(crate) use fan_out::fan_out;
+pub(crate) use mappings::{Freshness, Mappings, Subject, Wanted};
+pub(crate) use named::repository;

@@ -1,0 +1,223 @@
+//! Where images without a registry were found: by repository and tag, because what one tag's answer teaches must not decide where
+//! another tag comes from (design S8); of repositories also who has had anything of them, for blobs, which their digest proves
+//! anyway. Bounded, kept on disk.
+
+mod kept;
+#[cfg(test)]
+mod tests;
+
+use crate::cache::{Bounds, SharedTtlMap, Trust};
+use crate::config::Router;
+use crate::lifecycle::deadline;
+use crate::oci::{Reference, RegistryName, Repository};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Images and repositories that are remembered, each at most.
+const ENTRIES: usize = 8192;
+/// Registries that are remembered for one repository.
+const REGISTRIES: usize = 4;
+/// A name that several have is said this seldom, per repository.
+const SAID: Duration = Duration::from_secs(600);
+
+/// What of a repository is looked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Subject {
+    /// A manifest by its tag or digest.
+    Manifest(Reference),
+    /// The list of tags.
+    Tags,
+}
+
+/// An image without a registry: what is looked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Wanted {
+    /// As it was asked for: without `library/` where nobody wrote it.
+    pub(crate) repository: Repository,
+    pub(crate) subject: Subject,
+}
+
+/// How far what is known may be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// Within `ttl`.
+    Fresh,
+    /// Within `stale_while_revalidate` after that.
+    Stale,
+    /// Older, or from before this start.
+    Old,
+}
+
+#[derive(Clone, Debug)]
+struct Place {
+    registry: RegistryName,
+    /// When it was last seen there; `None`: before this start.
+    seen: Option<Instant>,
+}
+
+/// All that is remembered.
+#[derive(Debug)]
+pub(crate) struct Mappings {
+    places: SharedTtlMap<Wanted, Place>,
+    /// Nobody has it: since when.
+    nowhere: SharedTtlMap<Wanted, Instant>,
+    /// Who has had anything of a repository, the last one first.
+    repositories: SharedTtlMap<Repository, Vec<RegistryName>>,
+    said: SharedTtlMap<Repository, ()>,
+    changed: AtomicBool,
+}
+
+// === impl Mappings ===
+
+impl Default for Mappings {
+    fn default() -> Self {
+        let kept = || Bounds::entries(Duration::MAX, ENTRIES);
+        Self {
+            places: SharedTtlMap::new(kept()),
+            nowhere: SharedTtlMap::new(kept()),
+            repositories: SharedTtlMap::new(kept()),
+            said: SharedTtlMap::new(Bounds::entries(SAID, ENTRIES)),
+            changed: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Mappings {
+    /// What an earlier run kept.
+    pub(crate) fn load(path: &Path) -> Self {
+        let mappings = Self::default();
+        let now = Instant::now();
+        for (wanted, registry, trust) in kept::read(path) {
+            mappings.put(&wanted, registry, None, trust, now);
+        }
+        mappings.changed.store(false, Ordering::Relaxed);
+        mappings
+    }
+
+    /// Writes all to a file if anything changed since the last time.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn store(&self, path: &Path) -> io::Result<()> {
+        if !self.changed.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let lines = self.places.read(|places| {
+            let all = places.iter();
+            let lines =
+                all.map(|(wanted, place, trust)| kept::line(wanted, &place.registry, trust));
+            lines.collect::<String>()
+        });
+        kept::write(path, &lines)
+    }
+
+    /// Where it was found.
+    pub(crate) fn place(
+        &self,
+        wanted: &Wanted,
+        router: &Router,
+        now: Instant,
+    ) -> Option<(RegistryName, Freshness)> {
+        let Place { registry, seen } = self.places.get(wanted, now)?;
+        let within = |life| seen.is_some_and(|seen| now < deadline(seen, life));
+        let freshness = if within(router.ttl) {
+            Freshness::Fresh
+        } else if within(router.ttl.saturating_add(router.stale_while_revalidate)) {
+            Freshness::Stale
+        } else {
+            Freshness::Old
+        };
+        Some((registry, freshness))
+    }
+
+    /// Who has had anything of a repository, the last one first.
+    pub(crate) fn registries(&self, repository: &Repository, now: Instant) -> Vec<RegistryName> {
+        self.repositories.get(repository, now).unwrap_or_default()
+    }
+
+    /// It is there. Returns where it was before, if that is another registry.
+    pub(crate) fn found(
+        &self,
+        wanted: &Wanted,
+        registry: &RegistryName,
+        trust: Trust,
+        now: Instant,
+    ) -> Option<RegistryName> {
+        let before = self.places.get(wanted, now).map(|place| place.registry);
+        self.nowhere.forget(|key| key == wanted);
+        self.put(wanted, registry.clone(), Some(now), trust, now);
+        before.filter(|before| before != registry)
+    }
+
+    /// Nobody has it, and everybody said so. Returns where it was before.
+    pub(crate) fn is_gone(
+        &self,
+        wanted: &Wanted,
+        trust: Trust,
+        now: Instant,
+    ) -> Option<RegistryName> {
+        self.nowhere.put(wanted.clone(), now, trust, now);
+        let before = self.places.change(|places| places.remove(wanted));
+        if before.is_some() {
+            self.changed.store(true, Ordering::Relaxed);
+        }
+        before.map(|place| place.registry)
+    }
+
+    /// Whether nobody had it a moment ago.
+    pub(crate) fn was_nowhere(&self, wanted: &Wanted, router: &Router, now: Instant) -> bool {
+        let since = self.nowhere.get(wanted, now);
+        since.is_some_and(|since| now < deadline(since, router.negative_ttl))
+    }
+
+    /// Whether it is news that several have images of this name.
+    pub(crate) fn is_news(&self, repository: &Repository, trust: Trust, now: Instant) -> bool {
+        let is_news = !self.said.holds(repository, now);
+        if is_news {
+            self.said.put(repository.clone(), (), trust, now);
+        }
+        is_news
+    }
+
+    /// How many images are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.places.read(|places| places.len())
+    }
+
+    fn put(
+        &self,
+        wanted: &Wanted,
+        registry: RegistryName,
+        seen: Option<Instant>,
+        trust: Trust,
+        now: Instant,
+    ) {
+        let mut registries = self.registries(&wanted.repository, now);
+        if registries.first() != Some(&registry) {
+            registries.retain(|known| *known != registry);
+            registries.insert(0, registry.clone());
+            registries.truncate(REGISTRIES);
+            let repository = wanted.repository.clone();
+            self.repositories.put(repository, registries, trust, now);
+        }
+        let place = Place { registry, seen };
+        let is_new = self
+            .places
+            .change(|places| match places.get_mut(wanted, now) {
+                Some(known) => {
+                    let is_new = known.registry != place.registry;
+                    *known = place;
+                    places.used(wanted, trust);
+                    is_new
+                }
+                None => {
+                    places.put(wanted.clone(), place, trust, now);
+                    true
+                }
+            });
+        self.changed.fetch_or(is_new, Ordering::Relaxed);
+    }
+}

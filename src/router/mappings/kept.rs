@@ -1,0 +1,69 @@
+//! The mappings on disk: `library/nginx 1.27 docker.io trusted`, a line each; `-` instead of a reference is the list of tags. The
+//! file is a help and no truth: what it says is tried, and lines that say nothing are passed over.
+
+use super::{Subject, Wanted};
+use crate::cache::Trust;
+use crate::oci::RegistryName;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+/// More than all lines take; a longer file is not ours.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// No reference.
+const TAGS: &str = "-";
+
+pub(super) fn read(path: &Path) -> Vec<(Wanted, RegistryName, Trust)> {
+    let is_ours = fs::metadata(path).is_ok_and(|file| file.len() <= MAX_BYTES);
+    let text = match is_ours {
+        true => fs::read_to_string(path).unwrap_or_default(),
+        false => String::new(),
+    };
+    text.lines().filter_map(read_line).collect()
+}
+
+/// The old content or the new one, never a part.
+pub(super) fn write(path: &Path, lines: &str) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    // One that an interrupted run left behind may have other permissions.
+    let _ = fs::remove_file(&temporary);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(&temporary)?.write_all(lines.as_bytes())?;
+    fs::rename(&temporary, path)
+}
+
+pub(super) fn line(wanted: &Wanted, registry: &RegistryName, trust: Trust) -> String {
+    let reference = match &wanted.subject {
+        Subject::Manifest(reference) => reference.as_str(),
+        Subject::Tags => TAGS,
+    };
+    let word = match trust {
+        Trust::Trusted => "trusted",
+        Trust::Untrusted => "untrusted",
+    };
+    format!("{} {reference} {registry} {word}\n", wanted.repository)
+}
+
+fn read_line(line: &str) -> Option<(Wanted, RegistryName, Trust)> {
+    let mut words = line.split(' ');
+    let mut word = || words.next();
+    let repository = word()?.parse().ok()?;
+    let subject = match word()? {
+        TAGS => Subject::Tags,
+        reference => Subject::Manifest(reference.parse().ok()?),
+    };
+    let registry = word()?.parse().ok()?;
+    let trust = match word()? {
+        "trusted" => Trust::Trusted,
+        "untrusted" => Trust::Untrusted,
+        _ => return None,
+    };
+    let wanted = Wanted {
+        repository,
+        subject,
+    };
+    Some((wanted, registry, trust))
+}

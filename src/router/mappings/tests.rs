@@ -1,0 +1,103 @@
+//! What is remembered, for how long, and over a restart.
+
+use super::*;
+use crate::router::testing::router;
+use Trust::{Trusted, Untrusted};
+
+fn wanted(tag: &str) -> Wanted {
+    Wanted {
+        repository: "library/nginx".parse().unwrap(),
+        subject: Subject::Manifest(tag.parse().unwrap()),
+    }
+}
+
+fn registry(name: &str) -> RegistryName {
+    name.parse().unwrap()
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn a_place_is_fresh_then_stale_then_old_and_never_forgotten_by_time() {
+    let (mappings, start) = (Mappings::default(), Instant::now());
+    let (hub, nginx) = (registry("docker.io"), wanted("1"));
+    assert_eq!(mappings.place(&nginx, &router(), start), None);
+    assert_eq!(mappings.found(&nginx, &hub, Trusted, start), None);
+    let table = [
+        (0, Freshness::Fresh),
+        (299, Freshness::Fresh),
+        (300, Freshness::Stale),
+        (359, Freshness::Stale),
+        (360, Freshness::Old),
+        (1_000_000, Freshness::Old),
+    ];
+    for (after, due) in table {
+        let now = start + seconds(after);
+        let known = mappings.place(&nginx, &router(), now);
+        assert_eq!(known, Some((hub.clone(), due)), "{after} s");
+    }
+    mappings.found(&nginx, &hub, Trusted, start + seconds(400));
+    let known = mappings.place(&nginx, &router(), start + seconds(500));
+    assert_eq!(known, Some((hub, Freshness::Fresh)));
+}
+
+#[test]
+fn a_tag_says_nothing_of_another_one() {
+    let (mappings, now) = (Mappings::default(), Instant::now());
+    let (hub, quay) = (registry("docker.io"), registry("quay.io"));
+    mappings.found(&wanted("evil"), &quay, Untrusted, now);
+    assert_eq!(mappings.place(&wanted("1"), &router(), now), None);
+    mappings.found(&wanted("1"), &hub, Trusted, now);
+    let known = mappings.registries(&wanted("1").repository, now);
+    assert_eq!(known, [hub.clone(), quay.clone()]);
+    assert_eq!(mappings.found(&wanted("1"), &quay, Trusted, now), Some(hub));
+}
+
+#[test]
+fn what_nobody_has_is_not_looked_for_again_for_a_while() {
+    let (mappings, start) = (Mappings::default(), Instant::now());
+    let (hub, nginx) = (registry("docker.io"), wanted("1"));
+    mappings.found(&nginx, &hub, Trusted, start);
+    assert_eq!(mappings.is_gone(&nginx, Trusted, start), Some(hub.clone()));
+    assert_eq!(mappings.place(&nginx, &router(), start), None);
+    assert!(mappings.was_nowhere(&nginx, &router(), start + seconds(29)));
+    assert!(!mappings.was_nowhere(&nginx, &router(), start + seconds(30)));
+    mappings.found(&nginx, &hub, Trusted, start);
+    assert!(!mappings.was_nowhere(&nginx, &router(), start));
+    let repository = &nginx.repository;
+    assert!(mappings.is_news(repository, Trusted, start));
+    assert!(!mappings.is_news(repository, Trusted, start + seconds(599)));
+    assert!(mappings.is_news(repository, Trusted, start + seconds(600)));
+}
+
+#[test]
+fn what_is_known_outlives_the_process_and_is_doubted_then() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("router");
+    let (mappings, now) = (Mappings::default(), Instant::now());
+    let (hub, quay) = (registry("docker.io"), registry("quay.io"));
+    let tags = Wanted {
+        subject: Subject::Tags,
+        ..wanted("1")
+    };
+    mappings.found(&wanted("1"), &hub, Trusted, now);
+    mappings.found(&tags, &quay, Untrusted, now);
+    mappings.store(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    mappings.store(&file).unwrap();
+    assert!(!file.exists(), "nothing has changed");
+    mappings.found(&wanted("2"), &hub, Trusted, now);
+    mappings.store(&file).unwrap();
+
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("nonsense\n-  -\n{text}")).unwrap();
+    let again = Mappings::load(&file);
+    assert_eq!(again.len(), 3);
+    let known = again.place(&wanted("1"), &router(), Instant::now());
+    assert_eq!(known, Some((hub, Freshness::Old)));
+    let known = again.place(&tags, &router(), Instant::now());
+    assert_eq!(known, Some((quay, Freshness::Old)));
+    assert_eq!(Mappings::load(&home.path().join("absent")).len(), 0);
+}
