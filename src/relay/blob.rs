@@ -20,7 +20,7 @@ pub(crate) use source::BlobSource;
 use super::head;
 use super::memory::{Image, Pulled};
 use super::outcome::{Ended, Found, Rejection};
-use super::rules::{Asked, Authority, Cause, Head, Scope, Use, Verdict, judge};
+use super::rules::{Asked, Authority, Cause, Head, Scope, Use, judge};
 use super::search::{FetchSpec, Search};
 use super::timing::Timing;
 use crate::cache::Trust;
@@ -297,11 +297,11 @@ impl FetchSpec for BlobSpec {
         endpoint: &EndpointId,
         answer: SourceResponse,
     ) -> Result<Box<BlobSource>, Rejection> {
-        let seen = head::of(&answer);
+        let seen = head::read(&answer);
         let size = self.expected.judging(endpoint, &seen, &self.parts.sizes);
         let asked = self.asked(answer.head, size);
         match judge(asked, authority, self.policy, &seen) {
-            Verdict::Use(due) if self.head => {
+            Ok(due) if self.head => {
                 if seen.status == 206 {
                     // One byte is left, and the connection good for another request. Of a whole its head is enough.
                     let mut body = answer.body;
@@ -311,8 +311,8 @@ impl FetchSpec for BlobSpec {
                 let told = total.map(|total| Box::new(BlobSource::of_size(total)));
                 told.ok_or_else(|| unexpected("no length was told"))
             }
-            Verdict::Use(due) => self.begin(endpoint, answer, due, &seen).await,
-            verdict => Err(head::rejection(verdict, answer).await),
+            Ok(due) => self.begin(endpoint, answer, due, &seen).await,
+            Err(unfit) => Err(head::rejection(unfit, answer).await),
         }
     }
 

@@ -27,7 +27,6 @@ const BUSY_STEP: Duration = Duration::from_millis(50);
 /// How long the first lookup of an upstream may take: DNS has 1 s × 2 tries (design H1).
 const RESOLVE_WAIT: Duration = Duration::from_secs(5);
 
-/// The next to try.
 #[derive(Clone, Debug)]
 pub(crate) enum Pick {
     Candidate(Candidate),
@@ -36,17 +35,16 @@ pub(crate) enum Pick {
     Nobody,
 }
 
-/// The candidates of one search.
 #[derive(Debug)]
 pub(crate) struct Candidates {
     route: Arc<Route>,
     /// What is wanted, and by whom.
-    subject: Subject,
-    trust: Trust,
+    pub(crate) subject: Subject,
     /// Who comes first, while it is healthy.
     first: Option<EndpointId>,
     pool: Pool,
-    generation: u64,
+    /// That of the newest snapshot that was used.
+    pub(crate) generation: u64,
     listed: Option<Listed>,
 }
 
@@ -70,26 +68,22 @@ fn awaits_dns(snapshot: &Snapshot, source: &SourceId) -> bool {
 // === impl Candidates ===
 
 impl Candidates {
-    pub(crate) fn new(route: &Arc<Route>, image: Option<Image>, trust: Trust) -> Self {
+    /// `first` is put before everybody else.
+    pub(crate) fn new(
+        route: &Arc<Route>,
+        image: Option<Image>,
+        trust: Trust,
+        first: Option<EndpointId>,
+    ) -> Self {
         let targets = route.targets.iter().map(|target| target.source.clone());
         Self {
             route: route.clone(),
-            subject: Subject::new(route, image),
-            trust,
-            first: None,
+            subject: Subject::new(route, image, trust),
+            first,
             pool: Pool::new(targets.collect()),
             generation: 0,
             listed: None,
         }
-    }
-
-    /// Puts one before everybody else.
-    pub(crate) fn begin_with(&mut self, first: Option<&EndpointId>) {
-        self.first = first.cloned();
-    }
-
-    pub(crate) fn subject(&self) -> &Subject {
-        &self.subject
     }
 
     /// Whether the direct upstream is among the sources.
@@ -98,20 +92,14 @@ impl Candidates {
         targets.any(|source| matches!(source, SourceId::Upstream(_)))
     }
 
-    /// The newest snapshot's generation that was used.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
-    }
-
     /// The next of the wanted kind.
     pub(crate) fn pick(&mut self, parts: &Context, want: Want, now: Instant) -> Pick {
-        self.list(parts, now);
-        let Some(listed) = &mut self.listed else {
-            return Pick::Nobody;
-        };
+        let mut listed = self.list(parts, now);
         let pick = self.pool.pick(&listed.candidates, &listed.snapshot, want);
         if let Pick::Candidate(picked) = &pick {
-            listed.drop_endpoint(&picked.endpoint);
+            let is_other = |other: &Candidate| other.endpoint != picked.endpoint;
+            listed.candidates.retain(is_other);
+            self.listed = Some(listed);
         }
         pick
     }
@@ -120,30 +108,28 @@ impl Candidates {
     pub(crate) fn pick_of_target(&mut self, parts: &Context, target: usize) -> Option<Candidate> {
         self.pool.is_resolved(target);
         self.listed = None;
-        let listed = self.list(parts, Instant::now());
-        let mut candidates = listed.candidates.iter();
-        let next = candidates
-            .find(|candidate| candidate.target == target)
-            .cloned()?;
-        self.exclude_endpoint(&next.endpoint);
+        let mut candidates = self.list(parts, Instant::now()).candidates.into_iter();
+        let next = candidates.find(|candidate| candidate.target == target)?;
+        self.pool.exclude_endpoint(&next.endpoint);
         Some(next)
     }
 
     /// Whether anybody is left who is held back by what is known against it.
     pub(crate) fn are_held_back(&mut self, parts: &Context) -> bool {
-        self.list(parts, Instant::now());
-        let mut listed = self.listed.iter().flat_map(|listed| &listed.candidates);
+        let mut listed = self.list(parts, Instant::now()).candidates.into_iter();
         listed.any(|one| one.is_last() && !self.pool.has_said_no(&one.endpoint.source))
     }
 
     /// Whether anybody is left.
     pub(crate) fn more(&mut self, parts: &Context, now: Instant) -> bool {
         let listed = self.list(parts, now);
-        if !listed.candidates.is_empty() {
-            return true;
-        }
-        let snapshot = listed.snapshot.clone();
-        self.pool.unresolved(&snapshot, Want::Next).is_some()
+        let more = !listed.candidates.is_empty() || self.is_any_unresolved(&listed);
+        self.listed = Some(listed);
+        more
+    }
+
+    fn is_any_unresolved(&self, listed: &Listed) -> bool {
+        self.pool.unresolved(&listed.snapshot, Want::Next).is_some()
     }
 
     /// Ready when the target's source has addresses, or DNS has failed for it now, or it takes too long.
@@ -179,17 +165,13 @@ impl Candidates {
 
     /// Leaves a candidate, as far as its answer says.
     pub(crate) fn exclude(&mut self, candidate: &Candidate, scope: Scope) {
-        self.exclude_endpoint(&candidate.endpoint);
-        if self.pool.exclude(candidate, scope) {
-            self.listed = None;
-        }
+        self.pool.exclude(candidate, scope);
+        self.listed = None;
     }
 
     pub(crate) fn exclude_endpoint(&mut self, endpoint: &EndpointId) {
         self.pool.exclude_endpoint(endpoint);
-        if let Some(listed) = &mut self.listed {
-            listed.drop_endpoint(endpoint);
-        }
+        self.listed = None;
     }
 
     /// Leaves a whole source.
@@ -205,11 +187,10 @@ impl Candidates {
         while now < until {
             let listed = self.list(parts, now);
             let first = listed.candidates.first();
-            if first.is_none_or(|first| first.why != Why::Loaded) {
-                return;
-            }
-            let snapshot = listed.snapshot.clone();
-            if self.pool.unresolved(&snapshot, Want::Next).is_some() {
+            let is_busy = first.is_some_and(|first| first.why == Why::Loaded);
+            let is_over = !is_busy || self.is_any_unresolved(&listed);
+            self.listed = Some(listed);
+            if is_over {
                 return;
             }
             tokio::time::sleep(BUSY_STEP).await;
@@ -217,8 +198,8 @@ impl Candidates {
         }
     }
 
-    /// The newest selection; the last one while it is fresh and its snapshot the newest.
-    fn list(&mut self, parts: &Context, now: Instant) -> &Listed {
+    /// The newest selection; the last one while it is fresh and its snapshot the newest. It is kept by who changes nothing.
+    fn list(&mut self, parts: &Context, now: Instant) -> Listed {
         let fresh = self.listed.take().filter(|listed| {
             now < deadline(listed.at, MOMENT)
                 && Arc::ptr_eq(&listed.snapshot, &parts.snapshots.borrow())
@@ -232,13 +213,13 @@ impl Candidates {
             }
         });
         self.generation = listed.snapshot.generation;
-        self.listed.insert(listed)
+        listed
     }
 
     fn selected(&self, parts: &Context, snapshot: &Snapshot, now: Instant) -> Vec<Candidate> {
         let digest = self.subject.digest();
         let (sticky, learned_at) = parts.stickiness.recall(&self.route, digest, now);
-        let mut held_back = parts.reputation.against(&self.subject, self.trust, now);
+        let mut held_back = parts.reputation.against(&self.subject, now);
         held_back.extend_from_slice(&self.pool.left);
         let selection = Selection {
             targets: &self.pool.targets,
@@ -248,17 +229,8 @@ impl Candidates {
             first: self.first.as_ref(),
             held_back: &held_back,
             limits: parts.limits,
-            trust: self.trust,
+            trust: self.subject.trust,
         };
         select(&selection, snapshot, now, parts.random())
-    }
-}
-
-// === impl Listed ===
-
-impl Listed {
-    fn drop_endpoint(&mut self, endpoint: &EndpointId) {
-        let candidates = &mut self.candidates;
-        candidates.retain(|candidate| candidate.endpoint != *endpoint);
     }
 }

@@ -4,7 +4,6 @@
 use super::rules::Cause;
 use crate::route::Route;
 use crate::topology::{EndpointId, Snapshot};
-use std::fmt::Write as _;
 
 /// The longest message, in bytes (docs/observability.md).
 const MAX_MESSAGE: usize = 256;
@@ -14,11 +13,8 @@ const MAX_MESSAGE: usize = 256;
 pub(crate) struct Tried {
     /// Who; `None`: a source without any address.
     pub(crate) endpoint: Option<EndpointId>,
-    /// The source's label.
     pub(crate) label: String,
-    /// Why not.
     pub(crate) cause: Cause,
-    /// For the log.
     pub(crate) detail: String,
 }
 
@@ -40,14 +36,19 @@ pub(crate) fn without_addresses(route: &Route, snapshot: &Snapshot) -> Vec<Tried
 }
 
 impl Tried {
-    /// Of an address.
-    pub(crate) fn at(endpoint: &EndpointId, cause: Cause, detail: String) -> Self {
+    /// An address did not serve.
+    pub(crate) fn at(endpoint: &EndpointId, cause: Cause, detail: impl Into<String>) -> Self {
         Self {
             endpoint: Some(endpoint.clone()),
             label: endpoint.source.label().to_owned(),
             cause,
-            detail,
+            detail: detail.into(),
         }
+    }
+
+    fn who(&self) -> String {
+        let endpoint = self.endpoint.as_ref();
+        endpoint.map_or_else(|| self.label.clone(), ToString::to_string)
     }
 
     /// The shortest word that helps: the status where there was one, else the cause.
@@ -62,10 +63,9 @@ impl Tried {
 /// One line that names every source with its reason, at most 256 bytes: `replica/198.51.100.7:443 refused; …`.
 /// Where it would be longer, addresses are left out; where it still would, equal reasons of a source are one.
 pub(crate) fn message(prefix: &str, tried: &[Tried]) -> String {
-    let with_addresses = tried.iter().map(|tried| match &tried.endpoint {
-        Some(endpoint) => format!("{endpoint} {}", tried.reason()),
-        None => format!("{} {}", tried.label, tried.reason()),
-    });
+    let with_addresses = tried
+        .iter()
+        .map(|tried| format!("{} {}", tried.who(), tried.reason()));
     let full = join(prefix, with_addresses);
     if full.len() <= MAX_MESSAGE {
         return full;
@@ -80,22 +80,16 @@ pub(crate) fn message(prefix: &str, tried: &[Tried]) -> String {
     truncated(join(prefix, short.into_iter()))
 }
 
-/// The whole story for the log's ERROR field.
-pub(crate) fn story(tried: &[Tried]) -> String {
-    let mut story = String::new();
-    for (index, tried) in tried.iter().enumerate() {
-        let separator = if index == 0 { "" } else { "; " };
-        let who = tried
-            .endpoint
-            .as_ref()
-            .map_or_else(|| tried.label.clone(), ToString::to_string);
-        // Writing to a String cannot fail.
-        let _ = write!(story, "{separator}{who}: {}", tried.cause.word());
-        if !tried.detail.is_empty() {
-            let _ = write!(story, " ({})", tried.detail);
+/// All attempts that did not serve, for the log's ERROR field.
+pub(crate) fn attempts(tried: &[Tried]) -> String {
+    let entries = tried.iter().map(|tried| {
+        let (who, cause) = (tried.who(), tried.cause.word());
+        match tried.detail.as_str() {
+            "" => format!("{who}: {cause}"),
+            detail => format!("{who}: {cause} ({detail})"),
         }
-    }
-    story
+    });
+    entries.collect::<Vec<_>>().join("; ")
 }
 
 fn join(prefix: &str, entries: impl Iterator<Item = String>) -> String {

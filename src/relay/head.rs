@@ -1,14 +1,12 @@
 //! The heads of requests to sources and of their answers: built and read in one place for all kinds.
 
-use super::rules::{Cause, FinalAnswer, Head, Scope, Verdict};
+use super::rules::{Cause, FinalAnswer, Head, Unfit};
 use crate::cache::Trust;
 use crate::exchange::{SourceRequest, SourceResponse};
 use crate::http1::retry_after;
 use crate::printable::blanked;
 use crate::relay::outcome::Rejection;
-use crate::route::{Route, Target};
-use crate::telemetry::RequestOutcome;
-use crate::topology::{EndpointId, Outcome};
+use crate::route::Target;
 use http::header::{
     CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
 };
@@ -34,23 +32,14 @@ pub(crate) fn request(
     (request_id, trust): (&Arc<str>, Trust),
 ) -> SourceRequest {
     let query = target.query.as_deref().unwrap_or_default();
-    let parts = ["/v2/?", &target.path, kind, of, query];
-    let length = parts.iter().map(|part| part.len()).sum();
-    let mut path_and_query = String::with_capacity(length);
-    for part in ["/v2/", &target.path, kind, of] {
-        path_and_query.push_str(part);
-    }
-    if !query.is_empty() {
-        path_and_query.push(if path_and_query.contains('?') {
-            '&'
-        } else {
-            '?'
-        });
-        path_and_query.push_str(query);
-    }
+    let mark = match of.contains('?') {
+        _ if query.is_empty() => "",
+        true => "&",
+        false => "?",
+    };
     SourceRequest {
         method,
-        target: path_and_query,
+        target: ["/v2/", &target.path, kind, of, mark, query].concat(),
         scope_repository: target.path.clone(),
         token_scope: target.token_scope.clone(),
         with_credential: target.with_credential,
@@ -71,7 +60,7 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 const JSON: &[u8] = b"application/json";
 
 /// What of an answer's head decides.
-pub(crate) fn of<B>(answer: &SourceResponse<B>) -> Head {
+pub(crate) fn read<B>(answer: &SourceResponse<B>) -> Head {
     let text = |name| answer.fields.text(&name);
     let is_of = |due: &'static [u8]| {
         move |value: &str| {
@@ -96,65 +85,39 @@ pub(crate) fn of<B>(answer: &SourceResponse<B>) -> Head {
     }
 }
 
-/// Turns a verdict that is no use into a rejection with the words for people; reads a denial's reason.
-pub(crate) async fn rejection(verdict: Verdict, answer: SourceResponse) -> Rejection {
+/// An answer that is no good, with the words for people; reads a denial's reason.
+pub(crate) async fn rejection(mut means: Unfit, answer: SourceResponse) -> Rejection {
     let status = answer.status;
-    let wants_reason = matches!(
-        verdict,
-        Verdict::End(_)
-            | Verdict::Leave {
-                cause: Cause::Policy,
-                ..
-            }
-    );
     let mut detail = answer
         .denied
         .unwrap_or_else(|| format!("status {}", status.as_u16()));
-    let is_not_found = matches!(
-        verdict,
-        Verdict::Leave {
-            cause: Cause::NotFound,
-            ..
-        }
-    );
-    let words = answer.body.read_to(REASON_BYTES);
-    let body = if wants_reason {
-        words.await.ok()
-    } else if is_not_found {
-        timeout(WORDS, words).await.ok().and_then(Result::ok)
-    } else {
-        None
+    let patience = match means {
+        Unfit::End { .. } => Some(Duration::MAX),
+        Unfit::Leave { cause, .. } => match cause {
+            Cause::Policy => Some(Duration::MAX),
+            Cause::NotFound => Some(WORDS),
+            _ => None,
+        },
     };
-    let told = body.and_then(|body| first_error(&body));
-    let code = told.as_ref().and_then(|(code, _)| code.as_deref());
-    let is_of_repository =
-        status == StatusCode::UNAUTHORIZED || matches!(code, Some("DENIED" | "UNAUTHORIZED"));
-    if let Some((_, Some(reason))) = &told {
+    let body = match patience {
+        Some(patience) => timeout(patience, answer.body.read_to(REASON_BYTES))
+            .await
+            .ok(),
+        None => None,
+    };
+    let told = body.and_then(|body| first_error(&body.ok()?));
+    let (code, reason) = told.unwrap_or_default();
+    if let Some(reason) = reason {
         detail = format!("{detail}, {reason}");
     }
-    // As of a tier (see `judge`): a 401 says nothing for an endpoint either.
-    let of_no = match status {
-        StatusCode::UNAUTHORIZED => Outcome::Neutral,
-        _ => Outcome::Success,
-    };
-    match verdict {
-        Verdict::Leave {
-            scope,
-            outcome,
-            cause,
-        } => Rejection::leave(scope, outcome, cause, detail),
-        Verdict::End(FinalAnswer::Denied) if !is_of_repository => Rejection::End {
-            answer: FinalAnswer::Withheld,
-            outcome: of_no,
-            detail,
-        },
-        Verdict::End(answer) => Rejection::End {
-            answer,
-            outcome: of_no,
-            detail,
-        },
-        Verdict::Use(_) => Rejection::leave(Scope::Tier, Outcome::Success, Cause::Unusable, detail),
+    if let Unfit::End { answer, .. } = &mut means
+        && *answer == FinalAnswer::Denied
+        && status != StatusCode::UNAUTHORIZED
+        && !matches!(code.as_deref(), Some("DENIED" | "UNAUTHORIZED"))
+    {
+        *answer = FinalAnswer::Withheld;
     }
+    Rejection { means, detail }
 }
 
 /// The first error's code and message of an OCI error document, printable and at most 120 characters each.
@@ -166,20 +129,6 @@ fn first_error(body: &[u8]) -> Option<(Option<String>, Option<String>)> {
         Some(blanked(text).take(120).collect())
     };
     Some((text("code"), text("message")))
-}
-
-/// How a served request is called (docs/observability.md, OUTCOME): `failover` where a later source or a later try of the first
-/// one served.
-pub(crate) fn outcome(route: &Route, endpoint: &EndpointId, first_choice: bool) -> RequestOutcome {
-    let of_first_target = route
-        .targets
-        .first()
-        .is_some_and(|target| target.source == endpoint.source);
-    match (of_first_target && first_choice, &endpoint.source) {
-        (true, crate::topology::SourceId::Upstream(_)) => RequestOutcome::Direct,
-        (true, crate::topology::SourceId::Tier(_)) => RequestOutcome::Served,
-        (false, _) => RequestOutcome::Failover,
-    }
 }
 
 #[cfg(test)]

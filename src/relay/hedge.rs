@@ -13,7 +13,7 @@ use tokio::time::Instant;
 const SHORTEST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Answers remembered per source.
+/// Answers remembered of each source.
 const SAMPLES: usize = 64;
 
 /// With fewer there is no 95th percentile to speak of.
@@ -22,13 +22,10 @@ const FEWEST: usize = 8;
 /// What a source did longer ago says nothing of what it does now.
 const RECENT: Duration = Duration::from_secs(600);
 
-/// A request earns this part of a hedge, in hundredths: at most one request in ten is hedged.
+/// In hundredths of a hedge: what a request earns, so that at most one request in ten is hedged; one hedge; and what may be saved
+/// up.
 const EARNED: u32 = 10;
-
-/// One hedge.
 const HEDGE: u32 = 100;
-
-/// Hedges that may be saved up, in hundredths.
 const BURST: u32 = 3 * HEDGE;
 
 /// What all searches share of it. Its lock is held for single look-ups.
@@ -79,7 +76,6 @@ impl Hedging {
         self.with(|known| *known.budget(trust) >= HEDGE)
     }
 
-    /// One was sent.
     pub(crate) fn sent(&self, trust: Trust) {
         self.with(|known| {
             let budget = known.budget(trust);
@@ -89,13 +85,9 @@ impl Hedging {
 
     /// A source answered a request for a manifest.
     pub(crate) fn answered(&self, source: &SourceId, first_byte: Duration, now: Instant) {
-        self.with(|known| match known.first_bytes.get_mut(source) {
-            Some(times) => times.add(first_byte, now),
-            None => {
-                let mut times = FirstBytes::default();
-                times.add(first_byte, now);
-                known.first_bytes.insert(source.clone(), times);
-            }
+        self.with(|known| {
+            let times = known.first_bytes.entry(source.clone()).or_default();
+            times.add(first_byte, now);
         });
     }
 
@@ -154,12 +146,8 @@ impl FirstBytes {
 
     fn percentile_95(&self, now: Instant) -> Option<Duration> {
         let recent = |(at, _): &&(Instant, Duration)| now.saturating_duration_since(*at) < RECENT;
-        let mut times: Vec<Duration> = self
-            .times
-            .iter()
-            .filter(recent)
-            .map(|(_, took)| *took)
-            .collect();
+        let recent = self.times.iter().filter(recent);
+        let mut times: Vec<Duration> = recent.map(|(_, took)| *took).collect();
         if times.len() < FEWEST {
             return None;
         }

@@ -4,7 +4,7 @@ use super::coding::read_whole;
 use super::head;
 use super::memory::Image;
 use super::record::RequestRecord;
-use super::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
+use super::rules::{Asked, Authority, Cause, Scope, judge};
 use super::search::{FetchSpec, Search};
 use super::timing::Timing;
 use crate::budget::{Budget, Kind};
@@ -73,11 +73,10 @@ impl FetchSpec for ListSpec {
         _: &EndpointId,
         answer: SourceResponse,
     ) -> Result<List, Rejection> {
-        let seen = head::of(&answer);
-        let verdict = judge(Asked::List, authority, self.policy, &seen);
-        let Verdict::Use(_) = verdict else {
-            return Err(head::rejection(verdict, answer).await);
-        };
+        let seen = head::read(&answer);
+        if let Err(unfit) = judge(Asked::List, authority, self.policy, &seen) {
+            return Err(head::rejection(unfit, answer).await);
+        }
         let useless =
             |why: &str| Rejection::leave(Scope::Tier, Outcome::Neutral, Cause::WrongContent, why);
         let memory = (self.limit, &self.budget, Kind::Lists);
@@ -156,8 +155,7 @@ pub(crate) async fn answer(
         }
     };
     record.served_by(&found.endpoint);
-    let outcome = head::outcome(&route, &found.endpoint, found.first_choice);
-    record.answers(200, outcome, Instant::now());
+    record.answers(200, found.outcome, Instant::now());
     let List { body, fields } = found.good;
     let (name, value) = served_by(&found.endpoint);
     let mut head = head_of(StatusCode::OK, &record).with(name, value);

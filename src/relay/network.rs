@@ -3,16 +3,15 @@
 
 use crate::discovery::Discovery;
 use crate::exchange::{self, Exchanger, SourceRequest, SourceResponse};
-use crate::topology::{EndpointId, Source, SourceId};
+use crate::topology::select::Candidate;
+use crate::topology::{EndpointId, SourceId};
 use crate::upstream::{Body, Client, Connection, Error};
 use std::future::Future;
 use std::sync::Arc;
 
 /// Reaches sources. Cheap to clone.
 pub(crate) trait Network: Clone + Send + Sync + 'static {
-    /// A connection, ready for a request.
     type Connection: Send + 'static;
-    /// The body of an answer.
     type Body: Send + 'static;
 
     /// A request may want that source: its addresses are kept up to date.
@@ -24,11 +23,9 @@ pub(crate) trait Network: Clone + Send + Sync + 'static {
     /// An idle connection, if there is one.
     fn idle(&self, endpoint: &EndpointId) -> Option<Self::Connection>;
 
-    /// A new connection.
     fn connect(
         &self,
-        source: &Arc<Source>,
-        endpoint: &EndpointId,
+        at: &Candidate,
     ) -> impl Future<Output = Result<Self::Connection, Error>> + Send;
 
     /// Connects and closes again, to learn whether anybody is there.
@@ -43,14 +40,12 @@ pub(crate) trait Network: Clone + Send + Sync + 'static {
     /// One request and its final answer.
     fn exchange(
         &self,
-        source: &Arc<Source>,
-        endpoint: &EndpointId,
+        at: &Candidate,
         connection: Self::Connection,
         request: &SourceRequest,
     ) -> impl Future<Output = Result<SourceResponse<Self::Body>, exchange::Error>> + Send;
 }
 
-/// The network as it is.
 #[derive(Debug)]
 pub(crate) struct LiveNetwork {
     pub(crate) client: Client,
@@ -68,27 +63,20 @@ impl Network for Arc<LiveNetwork> {
         self.discovery.touch(source);
     }
 
-    fn resolve(&self, source: &SourceId) -> impl Future<Output = bool> + Send {
-        self.discovery.ask_again(source)
+    async fn resolve(&self, source: &SourceId) -> bool {
+        self.discovery.ask_again(source).await
     }
 
     fn idle(&self, endpoint: &EndpointId) -> Option<Connection> {
         self.client.idle(endpoint)
     }
 
-    fn connect(
-        &self,
-        source: &Arc<Source>,
-        endpoint: &EndpointId,
-    ) -> impl Future<Output = Result<Connection, Error>> + Send {
-        self.client.connect(source, endpoint)
+    async fn connect(&self, at: &Candidate) -> Result<Connection, Error> {
+        self.client.connect(&at.source, &at.endpoint).await
     }
 
-    fn liveness_connect(
-        &self,
-        endpoint: &EndpointId,
-    ) -> impl Future<Output = Result<(), Error>> + Send {
-        self.client.liveness_connect(endpoint)
+    async fn liveness_connect(&self, endpoint: &EndpointId) -> Result<(), Error> {
+        self.client.liveness_connect(endpoint).await
     }
 
     fn park(connection: Connection) {
@@ -97,12 +85,11 @@ impl Network for Arc<LiveNetwork> {
 
     fn exchange(
         &self,
-        source: &Arc<Source>,
-        endpoint: &EndpointId,
+        at: &Candidate,
         connection: Connection,
         request: &SourceRequest,
     ) -> impl Future<Output = Result<SourceResponse, exchange::Error>> + Send {
         self.exchanger
-            .exchange(source, endpoint, connection, request)
+            .exchange(&at.source, &at.endpoint, connection, request)
     }
 }

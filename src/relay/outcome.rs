@@ -2,31 +2,20 @@
 
 use crate::lifecycle::Panicked;
 use crate::relay::causes::{self, Tried};
-use crate::relay::rules::{Cause, FinalAnswer, Scope};
+use crate::relay::rules::{Cause, FinalAnswer, Scope, Unfit};
+use crate::telemetry::RequestOutcome;
 use crate::topology::{EndpointId, Failure, InFlight, Outcome};
 
-/// Why an answer is no good.
+/// Why an answer is no good, with the words for people.
 #[derive(Debug)]
-pub(crate) enum Rejection {
-    /// Ask elsewhere.
-    Leave {
-        scope: Scope,
-        outcome: Outcome,
-        cause: Cause,
-        detail: String,
-    },
-    /// The search ends with this.
-    End {
-        answer: FinalAnswer,
-        outcome: Outcome,
-        detail: String,
-    },
+pub(crate) struct Rejection {
+    pub(crate) means: Unfit,
+    pub(crate) detail: String,
 }
 
 /// How a search ended, or several that were made for one thing.
 #[derive(Debug)]
 pub(crate) struct Ended<T> {
-    /// What was found.
     pub(crate) result: Result<T, NotFound>,
     pub(crate) log: AttemptLog,
 }
@@ -34,7 +23,6 @@ pub(crate) struct Ended<T> {
 /// What was tried on the way to a search's end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AttemptLog {
-    /// Everybody who did not serve.
     pub(crate) tried: Vec<Tried>,
     /// Requests sent and connects begun.
     pub(crate) attempts: u32,
@@ -42,26 +30,22 @@ pub(crate) struct AttemptLog {
     pub(crate) generation: u64,
 }
 
-/// A good answer.
 #[derive(Debug)]
 pub(crate) struct Found<G> {
     pub(crate) good: G,
     pub(crate) endpoint: EndpointId,
     pub(crate) in_flight: InFlight,
-    /// It came from the first candidate that was asked.
-    pub(crate) first_choice: bool,
+    /// How the request is called that it serves.
+    pub(crate) outcome: RequestOutcome,
 }
 
-/// No good answer.
 #[derive(Clone, Debug)]
 pub(crate) enum NotFound {
-    /// An authoritative source said so.
     Final {
         answer: FinalAnswer,
         by: String,
         detail: String,
     },
-    /// Nobody could answer.
     Failed,
 }
 
@@ -74,12 +58,13 @@ impl Rejection {
         cause: Cause,
         detail: impl Into<String>,
     ) -> Self {
-        let detail = detail.into();
-        Self::Leave {
-            scope,
-            outcome,
-            cause,
-            detail,
+        Self {
+            means: Unfit::Leave {
+                scope,
+                outcome,
+                cause,
+            },
+            detail: detail.into(),
         }
     }
 
@@ -146,12 +131,12 @@ impl AttemptLog {
     }
 
     /// Who did not serve and why, and whose word ended it.
-    pub(crate) fn story(&self, nothing: &NotFound) -> String {
-        let mut story = causes::story(&self.tried);
+    pub(crate) fn text(&self, nothing: &NotFound) -> String {
+        let mut text = causes::attempts(&self.tried);
         if let NotFound::Final { by, detail, .. } = nothing {
-            let separator = if story.is_empty() { "" } else { "; " };
-            story.extend([separator, by, ": ", detail]);
+            let separator = if text.is_empty() { "" } else { "; " };
+            text.extend([separator, by, ": ", detail]);
         }
-        story
+        text
     }
 }

@@ -1,27 +1,21 @@
 //! What follows for addresses from what was found wrong: rows of the reputation, said once each.
 
 use super::memory::{Answered, Pulled, Refuted};
-use super::reputation::{Fault, Subject};
-use crate::cache::Trust;
+use super::reputation::{Fault, LONG, MEDIUM, Subject};
 use crate::oci::Digest;
 use crate::relay::context::Context;
-use crate::telemetry::{EventName, StateChange};
+use crate::telemetry::{EventName, StateChange, human_duration};
 use crate::topology::EndpointId;
 use tokio::time::Instant;
 
 impl Context {
-    /// An address did that when such a client asked for it.
-    pub(crate) fn saw(
-        &self,
-        fault: &Fault,
-        endpoint: &EndpointId,
-        (subject, trust): (&Subject, Trust),
-    ) {
-        let now = Instant::now();
-        self.reputation.saw(fault, endpoint, (subject, trust), now);
+    /// An address did that when it was asked for this.
+    pub(crate) fn saw(&self, fault: &Fault, endpoint: &EndpointId, pulled: &Pulled) {
+        let (of, now) = (Subject::from(pulled), Instant::now());
+        self.reputation.saw(fault, endpoint, &of, now);
     }
 
-    /// Wrong bytes of a digest came, where `image` was asked for.
+    /// Wrong bytes of a digest came, where `pulled` was asked for.
     pub(crate) fn wrong_bytes(
         &self,
         endpoint: &EndpointId,
@@ -30,14 +24,14 @@ impl Context {
         detail: &str,
     ) {
         self.sinks.metrics.digest_mismatch(endpoint.source.label());
-        let fault = Fault::WrongBytes(digest.clone());
-        self.saw(&fault, endpoint, (&(&pulled.image).into(), pulled.trust));
+        self.saw(&Fault::WrongBytes(digest.clone()), endpoint, pulled);
+        let (content, all) = (human_duration(LONG), human_duration(MEDIUM));
         self.sinks.journal.event(StateChange {
             event: EventName::DigestMismatch,
             tier: Some(endpoint.source.label().to_owned()),
             endpoint: Some(endpoint.address.to_string()),
             reason: format!("{digest}: {detail}"),
-            message: format!("{endpoint} sent wrong bytes for {digest}: {detail}; it is not asked for it for 10 minutes, and stands behind the others for 5"),
+            message: format!("{endpoint} sent wrong bytes for {digest}: {detail}; it is not asked for it for {content}, and stands behind the others for {all}"),
         });
     }
 
@@ -49,8 +43,7 @@ impl Context {
         }
         let given = unproven.change(|given| given.remove(pulled));
         for endpoint in given.unwrap_or_default() {
-            let of = (&Subject::from(&pulled.image), pulled.trust);
-            self.saw(&Fault::Unproven, &endpoint, of);
+            self.saw(&Fault::Unproven, &endpoint, pulled);
         }
     }
 
@@ -64,8 +57,7 @@ impl Context {
             }
             given.put(pulled.clone(), by, pulled.trust, now);
         });
-        self.reputation
-            .makes_good(endpoint, &pulled.image, pulled.trust);
+        self.reputation.makes_good(endpoint, pulled);
     }
 
     /// A tier answered for a tag: what is known against who gave the same answer before is known of both.
@@ -80,8 +72,7 @@ impl Context {
         let Answered::Anew { like } = answered else {
             return;
         };
-        let Pulled { image, trust } = tag;
-        if like.is_some_and(|twin| self.reputation.holds(&twin, image, *trust, now)) {
+        if like.is_some_and(|twin| self.reputation.holds(&twin, tag, now)) {
             let refuted = Refuted {
                 tag: tag.clone(),
                 endpoint: endpoint.clone(),
@@ -89,7 +80,7 @@ impl Context {
             };
             self.refuted(vec![refuted]);
         } else {
-            self.reputation.makes_good(endpoint, image, *trust);
+            self.reputation.makes_good(endpoint, tag);
         }
     }
 
@@ -105,20 +96,20 @@ impl Context {
 
     fn refuted(&self, refuted: Vec<Refuted>) {
         for Refuted { tag, endpoint, top } in refuted {
-            let Pulled { image: tag, trust } = tag;
-            let now = Instant::now();
-            if self.reputation.holds(&endpoint, &tag, trust, now) {
+            if self.reputation.holds(&endpoint, &tag, Instant::now()) {
                 continue;
             }
-            self.saw(&Fault::Unconfirmed, &endpoint, (&(&tag).into(), trust));
+            let image = &tag.image;
+            self.saw(&Fault::Unconfirmed, &endpoint, &tag);
             self.sinks.journal.event(StateChange {
                 event: EventName::TagUnconfirmed,
                 tier: Some(endpoint.source.label().to_owned()),
                 endpoint: Some(endpoint.address.to_string()),
-                reason: format!("{tag} is {top}"),
+                reason: format!("{image} is {top}"),
                 message: format!(
-                    "{endpoint} answered {tag} with {top}, and something that it names is nowhere or has another size; for 5 \
-                     minutes it is asked for this tag after everybody else"
+                    "{endpoint} answered {image} with {top}, and something that it names is nowhere or has another size; for {} it \
+                     is asked for this tag after everybody else",
+                    human_duration(MEDIUM)
                 ),
             });
         }

@@ -23,13 +23,10 @@ const ADDRESSES: usize = 256;
 /// Bytes, and how long they were waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rate {
-    /// In all.
     pub(crate) waited: Duration,
-    /// In all.
     pub(crate) bytes: u64,
 }
 
-/// All addresses that gave something.
 #[derive(Debug)]
 pub(crate) struct Rates(SharedTtlMap<EndpointId, Given>);
 
@@ -68,7 +65,6 @@ impl Default for Rates {
 }
 
 impl Rates {
-    /// An address gave something.
     pub(crate) fn gave(&self, endpoint: &EndpointId, rate: Rate, now: Instant) {
         self.0.change(|all| {
             let mut given = all.remove(endpoint).unwrap_or_default();

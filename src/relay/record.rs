@@ -5,12 +5,11 @@ use super::causes;
 use super::outcome::AttemptLog;
 use crate::metrics::Metrics;
 use crate::oci::RegistryName;
-use crate::telemetry::{AccessRecord, Journal, RequestOutcome, Text};
+use crate::telemetry::{AccessRecord, Journal, RequestOutcome};
 use crate::topology::EndpointId;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Where records go.
 #[derive(Clone, Debug)]
 pub(crate) struct Sinks {
     pub(crate) journal: Journal,
@@ -42,22 +41,10 @@ impl RequestRecord {
     ) -> Self {
         let record = AccessRecord {
             request_id,
-            registry: None,
-            repository: Text::default(),
-            reference: Text::default(),
             kind: "other",
             method,
-            status: 0,
             outcome: RequestOutcome::ClientClosed,
-            tier: Text::default(),
-            endpoint: Text::default(),
-            attempts: 0,
-            resumes: 0,
-            bytes: 0,
-            time_to_first_byte: None,
-            duration: std::time::Duration::ZERO,
-            generation: 0,
-            error: String::new(),
+            ..AccessRecord::default()
         };
         let record = match sinks.journal.spent() {
             Some(mut spent) => {
@@ -76,7 +63,6 @@ impl RequestRecord {
         }
     }
 
-    /// What is asked for.
     pub(crate) fn asks(
         &mut self,
         registry: Option<RegistryName>,
@@ -92,16 +78,14 @@ impl RequestRecord {
         });
     }
 
-    /// How the search went.
     pub(crate) fn searched(&mut self, log: &AttemptLog) {
         self.edit(|record| {
             record.attempts = record.attempts.saturating_add(log.attempts);
             record.generation = log.generation;
-            record.error = causes::story(&log.tried);
+            record.error = causes::attempts(&log.tried);
         });
     }
 
-    /// Who serves.
     pub(crate) fn served_by(&mut self, endpoint: &EndpointId) {
         self.served_by_encoded(endpoint, endpoint.address.to_string().into());
     }
@@ -115,12 +99,12 @@ impl RequestRecord {
     }
 
     /// A source was left in the middle of the body.
-    pub(crate) fn left(&mut self, story: &str) {
+    pub(crate) fn left(&mut self, why: &str) {
         self.edit(|record| {
             if !record.error.is_empty() {
                 record.error.push_str("; ");
             }
-            record.error.push_str(story);
+            record.error.push_str(why);
         });
     }
 
@@ -146,7 +130,6 @@ impl RequestRecord {
         self.edit(|record| record.attempts = record.attempts.saturating_add(attempts));
     }
 
-    /// The status line is decided.
     pub(crate) fn answers(&mut self, status: u16, outcome: RequestOutcome, now: Instant) {
         let took = now.saturating_duration_since(self.began);
         self.edit(|record| {
@@ -156,7 +139,6 @@ impl RequestRecord {
         });
     }
 
-    /// Bytes went downstream.
     pub(crate) fn sent(&mut self, bytes: u64) {
         self.edit(|record| record.bytes = record.bytes.saturating_add(bytes));
         self.unreported_bytes = self.unreported_bytes.saturating_add(bytes);
@@ -175,7 +157,7 @@ impl RequestRecord {
         self.complete = true;
     }
 
-    /// The answer broke. Who was left before stays in the story.
+    /// The answer broke. Who was left before stays in its text.
     pub(crate) fn failed(&mut self, error: &str) {
         self.complete = true;
         self.left(error);

@@ -11,12 +11,12 @@ mod scope;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use fault::Fault;
 pub use fault::Reason;
+pub(crate) use fault::{Fault, LONG, MEDIUM};
 use fault::{SILENT, SLOW, Whom};
 pub(crate) use scope::Subject;
 
-use super::memory::Image;
+use super::memory::Pulled;
 use crate::cache::{Bounds, SharedTtlMap, Trust};
 use crate::lifecycle::deadline;
 use crate::oci::{Reference, RegistryName, Repository};
@@ -33,7 +33,7 @@ const ROWS: usize = 32;
 /// So many addresses of a tier that want fewer requests speak for the tier: it is its proxied registry that limits it.
 const SPEAK_FOR_A_TIER: usize = 2;
 
-/// The table.
+/// What is known, by the requests that it counts for and whose requests taught it.
 #[derive(Debug)]
 pub struct Reputation(SharedTtlMap<(Scope, Trust), Vec<Row>>);
 
@@ -66,42 +66,41 @@ pub struct ReputationRow {
 // === impl Reputation ===
 
 impl Reputation {
-    /// An address did that when it was asked for `subject` by such a client.
+    /// An address did that when it was asked for this.
     pub(crate) fn saw(
         &self,
         fault: &Fault,
         endpoint: &EndpointId,
-        (subject, trust): (&Subject, Trust),
+        subject: &Subject,
         now: Instant,
     ) {
         let is_tier = matches!(endpoint.source, SourceId::Tier(_));
         let (reason, rules) = fault.rules(subject);
-        let put = |address, scope, effect, until| {
+        let put = |held, scope, until| {
+            let taught_by = match fault.counts_for_all(&scope) {
+                true => Trust::Trusted,
+                false => subject.trust,
+            };
             let row = Row {
-                held: HeldBack {
-                    source: endpoint.source.clone(),
-                    address,
-                    effect,
-                },
+                held,
                 reason,
                 until,
             };
-            let taught_by = match fault.counts_for_all(&scope) {
-                true => Trust::Trusted,
-                false => trust,
-            };
-            self.put((scope, taught_by), row, trust, now);
+            self.put((scope, taught_by), row, subject.trust, now);
         };
         for rule in rules {
-            let address = (rule.whom == Whom::Address).then_some(endpoint.address);
-            if address.is_some() || is_tier {
-                put(address, rule.scope, rule.effect, deadline(now, rule.life));
-            }
+            let held = match rule.whom {
+                Whom::Address => HeldBack::endpoint(endpoint, rule.effect),
+                Whom::Tier if is_tier => HeldBack::source(&endpoint.source, rule.effect),
+                Whom::Tier => continue,
+            };
+            put(held, rule.scope, deadline(now, rule.life));
         }
         if let Fault::TooManyRequests(_) = fault {
             let scope = Scope::Registry(subject.registry.clone());
             if let Some(until) = self.speak_for_all(&scope, &endpoint.source, now) {
-                put(None, scope, Effect::Last, until);
+                let all = HeldBack::source(&endpoint.source, Effect::Last);
+                put(all, scope, until);
             }
         }
     }
@@ -142,46 +141,34 @@ impl Reputation {
     }
 
     /// What counts for a request.
-    pub(crate) fn against(&self, subject: &Subject, trust: Trust, now: Instant) -> Vec<HeldBack> {
-        let mut all = Vec::new();
-        self.read(subject.scopes(), trust, now, |row| {
-            all.push(row.held.clone())
-        });
-        all
+    pub(crate) fn against(&self, subject: &Subject, now: Instant) -> Vec<HeldBack> {
+        self.held(subject.scopes(), subject.trust, now, |_| true)
     }
 
     /// Whether something was seen of a blob or tag.
-    pub(crate) fn knows(&self, image: &Image, trust: Trust, now: Instant) -> bool {
-        self.any(Scope::Image(image.clone()), trust, now, |_| true)
+    pub(crate) fn knows(&self, pulled: &Pulled, now: Instant) -> bool {
+        let of_image = [Scope::Image(pulled.image.clone())];
+        !self.held(of_image, pulled.trust, now, |_| true).is_empty()
     }
 
     /// Whether an address is held back for a blob or tag.
-    pub(crate) fn holds(
-        &self,
-        endpoint: &EndpointId,
-        image: &Image,
-        trust: Trust,
-        now: Instant,
-    ) -> bool {
-        let scope = Scope::Image(image.clone());
-        self.any(scope, trust, now, |row| row.held.concerns(endpoint))
+    pub(crate) fn holds(&self, endpoint: &EndpointId, pulled: &Pulled, now: Instant) -> bool {
+        let is_its = |row: &Row| row.held.concerns(endpoint);
+        let of_image = [Scope::Image(pulled.image.clone())];
+        !self.held(of_image, pulled.trust, now, is_its).is_empty()
     }
 
-    fn any(&self, scope: Scope, trust: Trust, now: Instant, fits: impl Fn(&Row) -> bool) -> bool {
-        let mut any = false;
-        self.read([scope], trust, now, |row| any |= fits(row));
-        any
-    }
-
-    fn read(
+    /// What such rows of these scopes say that count for such a client's request.
+    fn held(
         &self,
         scopes: impl IntoIterator<Item = Scope>,
         trust: Trust,
         now: Instant,
-        mut act: impl FnMut(&Row),
-    ) {
+        fits: impl Fn(&Row) -> bool,
+    ) -> Vec<HeldBack> {
+        let mut held = Vec::new();
         if self.0.is_empty() {
-            return;
+            return held;
         }
         let teachers = match trust {
             Trust::Trusted => &[Trust::Trusted][..],
@@ -192,26 +179,21 @@ impl Reputation {
                 for taught_by in teachers {
                     let rows = map.get(&(scope.clone(), *taught_by), now);
                     let rows = rows.into_iter().flatten();
-                    rows.filter(|row| now < row.until).for_each(&mut act);
+                    let rows = rows.filter(|row| now < row.until && fits(row));
+                    held.extend(rows.map(|row| row.held.clone()));
                 }
             }
         });
-    }
-
-    /// Whether nothing is known.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        held
     }
 
     /// Whether bytes of blobs of the same repository do not come, or too few, at another address of a tier.
-    pub(crate) fn is_slow(
-        &self,
-        source: &SourceId,
-        (subject, trust): (&Subject, Trust),
-        now: Instant,
-    ) -> bool {
+    pub(crate) fn is_slow(&self, source: &SourceId, subject: &Subject, now: Instant) -> bool {
         let is_its = |row: &Row| row.reason == SLOW && row.held.source == *source;
-        self.any(subject.of_repository(), trust, now, is_its)
+        let of_repository = [subject.of_repository()];
+        !self
+            .held(of_repository, subject.trust, now, is_its)
+            .is_empty()
     }
 
     /// Such a client's request has shown that it is not silent any more, and so its tier.
@@ -222,9 +204,9 @@ impl Reputation {
 
     /// What was known of a blob or tag at an address is over: nobody else was left and it gives all the rest as well, or it answers
     /// otherwise.
-    pub(crate) fn makes_good(&self, endpoint: &EndpointId, image: &Image, trust: Trust) {
-        let is_its = |scope: &Scope| matches!(scope, Scope::Image(of) if of == image);
-        self.lift(trust, |scope, row| {
+    pub(crate) fn makes_good(&self, endpoint: &EndpointId, pulled: &Pulled) {
+        let is_its = |scope: &Scope| matches!(scope, Scope::Image(of) if *of == pulled.image);
+        self.lift(pulled.trust, |scope, row| {
             is_its(scope) && row.held.concerns(endpoint)
         });
     }
@@ -258,8 +240,17 @@ impl Reputation {
         let mut all = Vec::new();
         self.0.read(|map| {
             for ((scope, trust), rows, _) in map.iter() {
+                let (registry, repository, reference) = scope.names();
                 let rows = rows.iter().filter(|row| now < row.until);
-                all.extend(rows.map(|row| row.shown(scope, *trust)));
+                all.extend(rows.map(|row| ReputationRow {
+                    held: row.held.clone(),
+                    registry: registry.clone(),
+                    repository: repository.clone(),
+                    reference: reference.clone(),
+                    reason: row.reason,
+                    until: row.until,
+                    trust: *trust,
+                }));
             }
         });
         all.sort_by_key(|row| (row.reference.is_some(), row.registry.is_some(), row.until));
@@ -271,22 +262,5 @@ impl Default for Reputation {
     fn default() -> Self {
         // Each row has an end of its own.
         Self(SharedTtlMap::new(Bounds::entries(Duration::MAX, SCOPES)))
-    }
-}
-
-// === impl Row ===
-
-impl Row {
-    fn shown(&self, scope: &Scope, trust: Trust) -> ReputationRow {
-        let (registry, repository, reference) = scope.names();
-        ReputationRow {
-            held: self.held.clone(),
-            registry,
-            repository,
-            reference,
-            reason: self.reason,
-            until: self.until,
-            trust,
-        }
     }
 }

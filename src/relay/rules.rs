@@ -10,7 +10,6 @@ use crate::oci::{ContentRange, RangeSpec};
 use crate::topology::{Failure, Outcome};
 use std::time::Duration;
 
-/// Who answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Authority {
     /// A tier: its "no" means less than it says.
@@ -19,7 +18,6 @@ pub(crate) enum Authority {
     Final,
 }
 
-/// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// A manifest.
@@ -28,7 +26,6 @@ pub(crate) enum Asked {
     List,
     /// A blob, by its whole or from an offset.
     Blob {
-        /// The client's range.
         range: Option<RangeSpec>,
         /// The size that a manifest told.
         size: Option<u64>,
@@ -40,11 +37,9 @@ pub(crate) enum Asked {
 /// An answer's head, as far as it decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
-    /// Status code.
     pub(crate) status: u16,
     /// It came from where a redirect led.
     pub(crate) elsewhere: bool,
-    /// `Content-Length`
     pub(crate) length: Option<u64>,
     /// `Content-Range`, if there is one that can be believed; `Some(None)`: there is one that cannot.
     pub(crate) content_range: Option<Option<ContentRange>>,
@@ -60,22 +55,20 @@ pub(crate) struct Head {
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// What it means.
+/// What an answer means that is no good. `outcome`: what it says about the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Use the body.
-    Use(Use),
+pub(crate) enum Unfit {
     /// Ask elsewhere.
     Leave {
-        /// How far away.
         scope: Scope,
-        /// What it says about the endpoint.
         outcome: Outcome,
-        /// The word for metrics and the error's list.
         cause: Cause,
     },
-    /// The search ends with this answer.
-    End(FinalAnswer),
+    /// The search ends with this.
+    End {
+        answer: FinalAnswer,
+        outcome: Outcome,
+    },
 }
 
 /// How a good answer's body is to be read.
@@ -83,8 +76,6 @@ pub(crate) enum Verdict {
 pub(crate) struct Use {
     /// Bytes to throw away first: the source ignored the range.
     pub(crate) skip: u64,
-    /// Offset of the first byte that is wanted.
-    pub(crate) first: u64,
     /// Size of the whole, if anybody knows it.
     pub(crate) total: Option<u64>,
 }
@@ -92,11 +83,9 @@ pub(crate) struct Use {
 /// Who is not asked again for this request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// This address.
     Address,
     /// This address; if another of its tier said the same, the tier.
     AddressOnceThenTier,
-    /// The whole tier.
     Tier,
 }
 
@@ -122,13 +111,12 @@ pub(crate) enum FinalAnswer {
     NoMemory,
 }
 
-/// Judges one answer.
 pub(crate) fn judge(
     asked: Asked,
     authority: Authority,
     policy: HarborPolicy,
     head: &Head,
-) -> Verdict {
+) -> Result<Use, Unfit> {
     let is_final = authority == Authority::Final;
     match head.status {
         200 | 206 if head.html => leave(Scope::Tier, hard(Failure::Content), Cause::WrongContent),
@@ -142,19 +130,23 @@ pub(crate) fn judge(
             leave(Scope::AddressOnceThenTier, Outcome::Neutral, Cause::Html)
         }
         400 | 405 if asked == Asked::List && is_final && !head.html && !head.elsewhere => {
-            Verdict::End(FinalAnswer::NotTaken(head.status))
+            end(FinalAnswer::NotTaken(head.status))
         }
         401 | 403 | 404 | 500..=599 if head.elsewhere && !tells_of_the_source(asked, head) => {
             refused_elsewhere(authority, head.status)
         }
-        401 if is_final => Verdict::End(FinalAnswer::Denied),
+        // It says nothing for the endpoint either.
+        401 if is_final => Err(Unfit::End {
+            answer: FinalAnswer::Denied,
+            outcome: Outcome::Neutral,
+        }),
         401 => leave(Scope::Tier, Outcome::Denied, Cause::Denied),
         403 | 412 if authority == Authority::Tier && policy == HarborPolicy::Final => {
-            Verdict::End(FinalAnswer::Policy)
+            end(FinalAnswer::Policy)
         }
-        403 | 412 if is_final => Verdict::End(FinalAnswer::Denied),
+        403 | 412 if is_final => end(FinalAnswer::Denied),
         403 | 412 => leave(Scope::Tier, Outcome::Success, Cause::Policy),
-        404 if is_final => Verdict::End(FinalAnswer::NotFound),
+        404 if is_final => end(FinalAnswer::NotFound),
         404 => leave(Scope::Tier, Outcome::Success, Cause::NotFound),
         408 | 425 => leave(
             Scope::Address,
@@ -212,12 +204,19 @@ pub(crate) fn left_alone(authority: Authority, wait: Option<Duration>) -> (Scope
     (scope, Outcome::CoolDown(pause))
 }
 
-fn leave(scope: Scope, outcome: Outcome, cause: Cause) -> Verdict {
-    Verdict::Leave {
+fn leave(scope: Scope, outcome: Outcome, cause: Cause) -> Result<Use, Unfit> {
+    Err(Unfit::Leave {
         scope,
         outcome,
         cause,
-    }
+    })
+}
+
+fn end(answer: FinalAnswer) -> Result<Use, Unfit> {
+    Err(Unfit::End {
+        answer,
+        outcome: Outcome::Success,
+    })
 }
 
 fn hard(failure: Failure) -> Outcome {
@@ -245,9 +244,9 @@ fn tells_of_the_source(asked: Asked, head: &Head) -> bool {
     head.status == 404 && matches!(asked, Asked::Document | Asked::List)
 }
 
-/// A redirect's target says no: the source itself is well, and has denied nothing. Another address of upstream may
+/// A redirect's target says no: the source itself is healthy, and has denied nothing. Another address of upstream may
 /// sign another URL; a tier's addresses share their storage.
-fn refused_elsewhere(authority: Authority, status: u16) -> Verdict {
+fn refused_elsewhere(authority: Authority, status: u16) -> Result<Use, Unfit> {
     let scope = match authority {
         Authority::Tier => Scope::Tier,
         Authority::Final => Scope::Address,
@@ -260,45 +259,36 @@ fn refused_elsewhere(authority: Authority, status: u16) -> Verdict {
 }
 
 /// 200: the whole, wanted or not.
-fn whole(asked: Asked, head: &Head) -> Verdict {
+fn whole(asked: Asked, head: &Head) -> Result<Use, Unfit> {
     let Asked::Blob { range, size, empty } = asked else {
-        return Verdict::Use(Use {
+        return Ok(Use {
             skip: 0,
-            first: 0,
             total: head.length,
         });
     };
     if head.length == Some(0) && !empty {
         return leave(Scope::Tier, Outcome::Success, Cause::ColdCascade);
     }
-    if let (Some(size), Some(length)) = (size, head.length)
-        && size != length
-    {
-        return leave(Scope::Tier, Outcome::Success, Cause::WrongLength);
-    }
+    let wrong_length = leave(Scope::Tier, Outcome::Success, Cause::WrongLength);
     let total = size.or(head.length);
-    let Some(range) = range else {
-        return Verdict::Use(Use {
-            skip: 0,
-            first: 0,
-            total,
-        });
-    };
-    match total.map(|total| range.within(total)) {
-        Some(None) => Verdict::End(FinalAnswer::RangeNotSatisfiable),
-        Some(Some(due)) => Verdict::Use(Use {
-            skip: due.first,
-            first: due.first,
-            total,
-        }),
+    if head.length.is_some() && head.length != total {
+        return wrong_length;
+    }
+    let skip = match (range, total) {
+        (None, _) => 0,
+        (Some(range), Some(total)) => match range.within(total) {
+            Some(due) => due.first,
+            None => return end(FinalAnswer::RangeNotSatisfiable),
+        },
         // Without a total there is no Content-Range to answer with, and a 200 would flip what containerd 2.1 has
         // already seen as 206.
-        None => leave(Scope::Tier, Outcome::Success, Cause::WrongLength),
-    }
+        (Some(_), None) => return wrong_length,
+    };
+    Ok(Use { skip, total })
 }
 
 /// 206: only the right part of the right whole.
-fn partial(asked: Asked, head: &Head) -> Verdict {
+fn partial(asked: Asked, head: &Head) -> Result<Use, Unfit> {
     let wrong = leave(Scope::Address, hard(Failure::Content), Cause::WrongRange);
     let (
         Asked::Blob {
@@ -311,40 +301,33 @@ fn partial(asked: Asked, head: &Head) -> Verdict {
     else {
         return wrong;
     };
-    let Some(total) = sent.total.or(size) else {
-        return leave(Scope::Tier, Outcome::Success, Cause::WrongLength);
+    let wrong_length = leave(Scope::Tier, Outcome::Success, Cause::WrongLength);
+    let total = sent.total.or(size);
+    let Some(total) = total.filter(|total| size.is_none_or(|size| size == *total)) else {
+        return wrong_length;
     };
-    if size.is_some_and(|size| size != total) {
-        return leave(Scope::Tier, Outcome::Success, Cause::WrongLength);
-    }
     let is_sound =
         range.may_begin_at(sent.first) && head.length.is_none_or(|length| length == sent.length());
-    let fits = range
-        .within(total)
-        .is_some_and(|due| due.first == sent.first && due.last == sent.last);
-    if is_sound && !fits && sent.total.is_none() {
-        // Where it ends is a manifest's word against the source's.
-        return leave(Scope::Tier, Outcome::Success, Cause::WrongLength);
-    }
-    if is_sound && fits {
-        Verdict::Use(Use {
+    let fits = |due: ContentRange| due.first == sent.first && due.last == sent.last;
+    match range.within(total).is_some_and(fits) {
+        true if is_sound => Ok(Use {
             skip: 0,
-            first: sent.first,
             total: Some(total),
-        })
-    } else {
-        wrong
+        }),
+        // Where it ends is a manifest's word against the source's.
+        false if is_sound && sent.total.is_none() => wrong_length,
+        _ => wrong,
     }
 }
 
 /// 416: true only if the size says so too.
-fn range_refused(asked: Asked) -> Verdict {
+fn range_refused(asked: Asked) -> Result<Use, Unfit> {
     match asked {
         Asked::Blob {
             range: Some(range),
             size: Some(size),
             ..
-        } if range.within(size).is_none() => Verdict::End(FinalAnswer::RangeNotSatisfiable),
+        } if range.within(size).is_none() => end(FinalAnswer::RangeNotSatisfiable),
         _ => leave(Scope::Tier, Outcome::Success, Cause::Unusable),
     }
 }

@@ -17,17 +17,18 @@ use super::candidates::{Candidates, Pick};
 use super::causes::{Tried, without_addresses};
 use super::network::{LiveNetwork, Network};
 use super::outcome::{AttemptLog, Ended, Found, NotFound, Rejection};
-use super::rules::{Authority, Cause, FinalAnswer};
-use super::timing::{AttemptId, End, Machine, Order, Role, Timing, Want};
+use super::rules::{Authority, Cause};
+use super::timing::{AttemptId, End, Machine, Order, Timing, Want};
 use crate::lifecycle::contained;
 use crate::relay::context::Context;
 use crate::route::Route;
+use crate::telemetry::RequestOutcome;
 use crate::topology::select::Candidate;
-use crate::topology::{EndpointId, Failure, InFlight};
+use crate::topology::{EndpointId, Failure, InFlight, SourceId};
 use crate::upstream;
 use futures_util::FutureExt as _;
 use reports::{rejected, report_success};
-use running::Running;
+use running::{Kind, Running};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,8 +64,8 @@ pub(crate) struct Search<N: Network, S: FetchSpec<N::Body>> {
     attempts: Vec<Attempt<N::Connection>>,
     running: Running<N::Connection, S::Good>,
     tried: Vec<Tried>,
-    refusal: Option<(FinalAnswer, String, String)>,
-    first_asked: Option<AttemptId>,
+    /// What an authoritative source said.
+    refusal: Option<NotFound>,
     /// Who was asked and has said nothing for as long as a stall takes.
     silent: Vec<EndpointId>,
 }
@@ -94,8 +95,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         for target in &route.targets {
             network.touch(&target.source);
         }
-        let mut candidates = Candidates::new(&route, spec.image().cloned(), spec.trust());
-        candidates.begin_with(spec.first());
+        let (image, first) = (spec.image().cloned(), spec.first().cloned());
+        let candidates = Candidates::new(&route, image, spec.trust(), first);
         let machine = Machine::new(timing, candidates.has_upstream(), Instant::now());
         Self {
             network,
@@ -108,7 +109,6 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             running: Running::new(),
             tried: Vec::new(),
             refusal: None,
-            first_asked: None,
             silent: Vec::new(),
         }
     }
@@ -161,52 +161,46 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     }
 
     fn start(&mut self, want: Want, now: Instant) {
-        let (hedging, trust) = (&self.parts.hedging, self.spec.trust());
-        if want == Want::Tier && !hedging.may_send(trust) {
+        let trust = self.spec.trust();
+        if want == Want::Tier && !self.parts.hedging.may_send(trust) {
             return self.machine.none_left(want);
         }
-        let pick = self.candidates.pick(&self.parts, want, now);
-        let more = self.candidates.more(&self.parts, now);
-        match pick {
+        match self.candidates.pick(&self.parts, want, now) {
             Pick::Nobody => self.machine.none_left(want),
             Pick::Unresolved(target) => {
-                let source = self.route.targets.get(target).map(|target| &target.source);
-                let role = source.map_or(Role::Upstream, Role::of);
-                let attempt = self.machine.started(role, false, more, now);
+                let attempt = self.started(None, target, None, now);
                 let resolved = self.candidates.resolved(&self.network, &self.parts, target);
-                self.push(None, target, None);
-                self.running.push(attempt, async move {
-                    resolved.await;
-                    Event::Resolved
-                });
+                let resolved = resolved.map(|()| Event::Resolved);
+                self.running.push(Kind::Attempt, attempt, resolved);
             }
             Pick::Candidate(candidate) => {
                 if want == Want::Tier {
-                    hedging.sent(trust);
+                    self.parts.hedging.sent(trust);
                 }
-                let role = Role::of(&candidate.endpoint.source);
                 let idle = self.network.idle(&candidate.endpoint);
-                let attempt = self.machine.started(role, idle.is_some(), more, now);
-                let connecting = idle.is_none().then(|| self.connect(&candidate));
-                let target = candidate.target;
-                self.push(Some(candidate), target, idle);
-                if let Some(connecting) = connecting {
-                    self.await_connection(attempt, connecting);
+                let (target, is_connected) = (candidate.target, idle.is_some());
+                let attempt = self.started(Some(candidate), target, idle, now);
+                if !is_connected {
+                    self.connect(attempt);
                 }
             }
         }
     }
 
-    fn push(
+    /// Notes an attempt, for the machine as well.
+    fn started(
         &mut self,
         candidate: Option<Candidate>,
         target: usize,
         connection: Option<N::Connection>,
-    ) {
-        let trust = self.spec.trust();
-        let in_flight = candidate
-            .as_ref()
-            .map(|candidate| candidate.gauges.enter(trust));
+        now: Instant,
+    ) -> AttemptId {
+        let source = self.route.targets.get(target).map(|target| &target.source);
+        if let Some(SourceId::Upstream(_)) = source {
+            self.machine.forget_upstream();
+        }
+        let (is_connected, asked) = (connection.is_some(), candidate.as_ref());
+        let in_flight = asked.map(|asked| asked.gauges.enter(self.spec.trust()));
         self.attempts.push(Attempt {
             candidate,
             target,
@@ -214,6 +208,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             in_flight,
             is_noted: false,
         });
+        let more = self.candidates.more(&self.parts, now);
+        self.machine.started(is_connected, more, now)
     }
 
     /// Who is asked by an attempt, where that is known.
@@ -221,69 +217,51 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         self.attempts.get(attempt)?.candidate.clone()
     }
 
-    fn await_connection(
-        &mut self,
-        attempt: AttemptId,
-        connecting: impl Future<Output = Result<N::Connection, upstream::Error>> + Send + 'static,
-    ) {
-        self.running
-            .push(attempt, async move { Event::Connected(connecting.await) });
-    }
-
-    /// A connection, ready for a request.
-    fn connect(
-        &self,
-        candidate: &Candidate,
-    ) -> impl Future<Output = Result<N::Connection, upstream::Error>> + Send + 'static + use<N, S>
-    {
+    fn connect(&mut self, attempt: AttemptId) {
+        let Some(candidate) = self.candidate_of(attempt) else {
+            return;
+        };
         let (network, at) = (self.network.clone(), candidate.clone());
-        let connect = async move { network.connect(&at.source, &at.endpoint).await };
-        dial::detached(
-            (&self.parts, self.spec.trust()),
-            candidate,
-            connect,
-            N::park,
-        )
+        let connect = async move { network.connect(&at).await };
+        let of = (&self.parts, self.spec.trust());
+        let connected = dial::detached(of, &candidate, connect, N::park);
+        let connected = connected.map(Event::Connected);
+        self.running.push(Kind::Attempt, attempt, connected);
     }
 
     /// Looks whether anybody is behind a connection that was kept alive, beside the request that runs over it.
     fn check_liveness(&mut self, attempt: AttemptId) {
-        if let Some(candidate) = self.candidate_of(attempt) {
-            let (network, at) = (self.network.clone(), candidate.endpoint.clone());
-            let connect = async move { network.liveness_connect(&at).await };
-            let of = (&self.parts, self.spec.trust());
-            let connected = dial::detached(of, &candidate, connect, |()| {});
-            let connected = async move { Event::Alive(connected.await) };
-            self.running.push_liveness(attempt, connected);
-        }
+        let Some(candidate) = self.candidate_of(attempt) else {
+            return;
+        };
+        let (network, at) = (self.network.clone(), candidate.endpoint.clone());
+        let connect = async move { network.liveness_connect(&at).await };
+        let of = (&self.parts, self.spec.trust());
+        let connected = dial::detached(of, &candidate, connect, |()| {});
+        let connected = connected.map(Event::Alive);
+        self.running.push(Kind::Liveness, attempt, connected);
     }
 
     fn send(&mut self, attempt: AttemptId, now: Instant) {
-        self.first_asked.get_or_insert(attempt);
-        let Some(slot) = self.attempts.get_mut(attempt) else {
-            return;
-        };
-        let (Some(connection), Some(candidate)) = (slot.connection.take(), slot.candidate.clone())
-        else {
-            self.machine.ended(attempt);
-            return;
-        };
-        let Some(target) = self.route.targets.get(slot.target) else {
-            self.machine.ended(attempt);
-            return;
+        let slot = self.attempts.get_mut(attempt);
+        let ready = slot.and_then(|slot| {
+            let target = self.route.targets.get(slot.target)?;
+            Some((slot.connection.take()?, slot.candidate.clone()?, target))
+        });
+        let Some((connection, candidate, target)) = ready else {
+            return self.machine.ended(attempt);
         };
         let may_hedge = self.spec.is_hedged() && !candidate.is_upstream();
         let hedging = &self.parts.hedging;
         let delay = may_hedge.then(|| hedging.delay(&target.source, now));
         self.machine.hedge_after(delay);
-        let authority = if target.authoritative {
-            Authority::Final
-        } else {
-            Authority::Tier
+        let authority = match target.authoritative {
+            true => Authority::Final,
+            false => Authority::Tier,
         };
         let request = self.spec.request(target, &candidate.source);
         let (network, spec) = (self.network.clone(), self.spec.clone());
-        self.running.push(attempt, async move {
+        self.running.push(Kind::Attempt, attempt, async move {
             let (answer, took) = ask::ask(&network, &*spec, &candidate, connection, request).await;
             let result = match answer {
                 Ok(answer) => spec.examine(authority, &candidate.endpoint, answer).await,
@@ -305,32 +283,22 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         let Some((candidate, in_flight)) = taken else {
             return self.end(End::Exhausted);
         };
-        self.parts
-            .sinks
-            .metrics
-            .attempt(candidate.endpoint.source.label(), "ok");
+        let (source, metrics) = (&candidate.endpoint.source, &self.parts.sinks.metrics);
+        metrics.attempt(source.label(), "ok");
+        if let Some(first) = self.tried.first() {
+            metrics.failover(&first.label, source.label(), first.cause.word());
+        }
         report_success(&self.parts, &candidate, took, String::new());
         if let (true, Some(took)) = (self.spec.is_hedged(), took) {
-            let hedging = &self.parts.hedging;
-            hedging.answered(&candidate.endpoint.source, took, now);
+            self.parts.hedging.answered(source, took, now);
         }
-        self.watch_the_late(Some((attempt, &candidate.endpoint.source)), now);
+        self.watch_the_late(Some((attempt, source)), now);
         candidate.gauges.serves(now);
-        let first_choice = attempt == 0 && self.tried.is_empty();
-        if let Some(first) = self.tried.first()
-            && !first_choice
-        {
-            let to = candidate.endpoint.source.label();
-            self.parts
-                .sinks
-                .metrics
-                .failover(&first.label, to, first.cause.word());
-        }
         let found = Found {
             good,
+            outcome: self.outcome(source, attempt == 0 && self.tried.is_empty()),
             endpoint: candidate.endpoint,
             in_flight,
-            first_choice,
         };
         self.ended(Ok(found))
     }
@@ -339,27 +307,30 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         let snapshot = self.parts.snapshots.borrow().clone();
         self.tried.extend(without_addresses(&self.route, &snapshot));
         if end == End::OutOfTime {
-            let waiting: Vec<AttemptId> = (0..self.attempts.len()).collect();
-            for attempt in waiting {
-                let unfinished = self
-                    .attempts
-                    .get(attempt)
-                    .is_some_and(|slot| slot.in_flight.is_some() && !slot.is_noted);
-                if unfinished {
-                    self.note(
-                        attempt,
-                        Cause::Failed(Failure::Timeout),
-                        "out of time".to_owned(),
-                    );
+            for attempt in 0..self.attempts.len() {
+                let slot = self.attempts.get(attempt);
+                if slot.is_some_and(|slot| slot.in_flight.is_some()) {
+                    let cause = Cause::Failed(Failure::Timeout);
+                    self.note(attempt, cause, "out of time".to_owned());
                 }
             }
         }
         self.watch_the_late(None, Instant::now());
-        let result = match self.refusal.take() {
-            Some((answer, by, detail)) => NotFound::Final { answer, by, detail },
-            None => NotFound::Failed,
-        };
-        self.ended(Err(result))
+        let nothing = self.refusal.take().unwrap_or(NotFound::Failed);
+        self.ended(Err(nothing))
+    }
+
+    /// How a request that this source serves is called (docs/observability.md, OUTCOME): `failover` where a later source or a later
+    /// try of the first one served.
+    fn outcome(&self, source: &SourceId, is_first: bool) -> RequestOutcome {
+        let first = self.route.targets.first();
+        match source {
+            _ if !is_first || first.is_none_or(|first| first.source != *source) => {
+                RequestOutcome::Failover
+            }
+            SourceId::Upstream(_) => RequestOutcome::Direct,
+            SourceId::Tier(_) => RequestOutcome::Served,
+        }
     }
 
     fn ended(&mut self, result: Result<Found<S::Good>, NotFound>) -> Ended<Found<S::Good>> {
@@ -368,7 +339,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             log: AttemptLog {
                 tried: std::mem::take(&mut self.tried),
                 attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
-                generation: self.candidates.generation(),
+                generation: self.candidates.generation,
             },
         }
     }

@@ -21,7 +21,6 @@ const CAPACITY: usize = 4096;
 /// Digests learned from one answer at most; an image names at most 127 layers, an index some ten manifests.
 const LEARNED: usize = 1024;
 
-/// The two tables.
 #[derive(Debug)]
 pub(crate) struct Sticky {
     repositories: SharedTtlMap<(RegistryName, Repository), EndpointId>,

@@ -17,21 +17,22 @@
 mod escalation;
 mod terms;
 
-pub(crate) use terms::{AttemptId, End, Late, Order, Role, Step, Timing, Want};
+#[cfg(test)]
+pub(crate) use terms::Step;
+pub(crate) use terms::{AttemptId, End, Late, Order, Timing, Want};
 
 use crate::lifecycle::deadline;
-use terms::{Due, Hedge, Life, Phase};
+use terms::{Due, Life, Phase};
 use tokio::time::Instant;
 
-/// The machine of one search.
 #[derive(Debug)]
 pub(crate) struct Machine {
     timing: Timing,
     began: Instant,
     attempts: Vec<Phase>,
     more: bool,
-    escalation: [Option<Step>; 2],
-    hedge: Hedge,
+    /// The tier that is asked beside another: not yet, or no longer, where there is none.
+    hedge: Option<AttemptId>,
     /// Upstream was asked beside the tiers, not in their place.
     joined: bool,
     refused: bool,
@@ -47,8 +48,7 @@ impl Machine {
             began: now,
             attempts: Vec::new(),
             more: true,
-            escalation: timing.escalation,
-            hedge: Hedge::None,
+            hedge: None,
             joined: false,
             refused: false,
         };
@@ -64,29 +64,24 @@ impl Machine {
 
     /// The next order. Ask again after carrying it out, until it is to wait or to end.
     pub(crate) fn poll(&mut self, now: Instant) -> Order {
-        if now >= self.ends_at() {
-            return Order::End(if self.refused {
-                End::Final
-            } else {
-                End::OutOfTime
-            });
-        }
+        let is_over = now >= self.ends_at();
         if self.refused {
-            return if self.any_asking() {
-                Order::WaitUntil(self.ends_at())
-            } else {
-                Order::End(End::Final)
+            let is_asking = |phase: &Phase| matches!(phase, Phase::Asking { .. });
+            return match !is_over && self.attempts.iter().any(is_asking) {
+                true => Order::WaitUntil(self.ends_at()),
+                false => Order::End(End::Final),
             };
+        }
+        if is_over {
+            return Order::End(End::OutOfTime);
         }
         let due = self.agenda().find(|(at, _)| now >= *at);
         if let Some(order) = due.and_then(|(_, due)| self.carry_out(due, now)) {
             return order;
         }
         if !self.is_any_active() {
-            let ready = self
-                .attempts
-                .iter()
-                .position(|phase| matches!(phase, Phase::Connected { .. }));
+            let mut attempts = self.attempts.iter();
+            let ready = attempts.position(|phase| matches!(phase, Phase::Connected { .. }));
             if let Some(attempt) = ready {
                 self.ask(attempt, now);
                 return Order::Send(attempt);
@@ -142,17 +137,8 @@ impl Machine {
 
     /// A candidate was taken. `connected`: over an idle connection, there is nothing to wait for. `more`: others
     /// are left.
-    pub(crate) fn started(
-        &mut self,
-        role: Role,
-        connected: bool,
-        more: bool,
-        now: Instant,
-    ) -> AttemptId {
+    pub(crate) fn started(&mut self, connected: bool, more: bool, now: Instant) -> AttemptId {
         self.more = more;
-        if role == Role::Upstream {
-            self.forget_upstream();
-        }
         self.attempts.push(if connected {
             Phase::Connected { kept: true }
         } else {
@@ -161,11 +147,7 @@ impl Machine {
                 raced: false,
             }
         });
-        let attempt = self.attempts.len().saturating_sub(1);
-        if self.hedge == Hedge::Ordered {
-            self.hedge = Hedge::Sent(attempt);
-        }
-        attempt
+        self.attempts.len().saturating_sub(1)
     }
 
     /// Who has been asked and has not answered, and since when; those who have timed out are left out.
@@ -188,7 +170,7 @@ impl Machine {
             Want::Tier | Want::Upstream => self.reactivate(),
         }
         if want == Want::Tier {
-            self.hedge = Hedge::None;
+            self.hedge = None;
         }
     }
 
@@ -197,7 +179,6 @@ impl Machine {
         self.more = more;
     }
 
-    /// The attempt's connection stands.
     pub(crate) fn connected(&mut self, attempt: AttemptId) {
         if let Some(Phase::Connecting { .. }) = self.attempts.get(attempt) {
             self.set(attempt, Phase::Connected { kept: false });
@@ -215,8 +196,8 @@ impl Machine {
     /// again: a hedge that fails must not bring upstream in earlier than it would come.
     pub(crate) fn ended(&mut self, attempt: AttemptId) {
         self.set(attempt, Phase::Over);
-        if self.hedge == Hedge::Sent(attempt) {
-            self.hedge = Hedge::None;
+        if self.hedge == Some(attempt) {
+            self.hedge = None;
             if !self.joined {
                 self.reactivate();
             }
@@ -245,12 +226,6 @@ impl Machine {
                 life: if kept { Life::Assumed } else { Life::Seen },
             };
         }
-    }
-
-    fn any_asking(&self) -> bool {
-        self.attempts
-            .iter()
-            .any(|phase| matches!(phase, Phase::Asking { .. }))
     }
 
     fn let_all_race(&mut self) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::{Level, Metadata};
 
 /// The one record per request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct AccessRecord {
     /// `REQUEST_ID`
     pub request_id: Arc<str>,
@@ -47,13 +47,14 @@ pub struct AccessRecord {
 }
 
 /// `OUTCOME`, in the order of precedence of docs/observability.md.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RequestOutcome {
     /// Not configured, private, denied.
     Refused,
     /// An authoritative source said so.
     NotFound,
     /// The client went away.
+    #[default]
     ClientClosed,
     /// No source gave what was asked for.
     Failed,

@@ -45,7 +45,7 @@ pub struct Selection<'a> {
     pub sticky: Option<&'a EndpointId>,
     /// Where this digest was learned; it goes before `sticky`.
     pub learned_at: Option<&'a EndpointId>,
-    /// Who is asked before everybody else, whatever its source, while it is well.
+    /// Who is asked before everybody else, whatever its source, while it is healthy.
     pub first: Option<&'a EndpointId>,
     /// What is known against addresses and sources, and whom the request has left.
     pub held_back: &'a [HeldBack],

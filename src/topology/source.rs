@@ -70,9 +70,7 @@ impl SourceId {
             Self::Upstream(_) => "upstream",
         }
     }
-}
 
-impl SourceId {
     /// The label, to be kept.
     #[must_use]
     pub fn shared_label(&self) -> Arc<str> {
@@ -101,12 +99,6 @@ impl fmt::Debug for SourceId {
 // === impl Source ===
 
 impl Source {
-    /// Whether "not found" and "denied" are final here.
-    #[must_use]
-    pub fn is_authoritative(&self) -> bool {
-        self.kind == SourceKind::Upstream
-    }
-
     /// The URL whose host is looked up and dialled: the proxy's where there is one.
     #[must_use]
     pub fn dialled(&self) -> &BaseUrl {

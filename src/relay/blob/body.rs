@@ -301,7 +301,7 @@ impl BlobBody {
         let came = self.first.saturating_add(self.bytes.window().received());
         let detail = format!("{detail}, at byte {came}");
         let tried = Tried::at(endpoint, Cause::Failed(failure), detail);
-        self.record.left(&causes::story(&[tried]));
+        self.record.left(&causes::attempts(&[tried]));
     }
 }
 

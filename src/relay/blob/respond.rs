@@ -9,7 +9,6 @@ use crate::config::Verify;
 use crate::http1::{Response, ResponseHead};
 use crate::oci::{ByteRange, Digest, ErrorCode, RangeSpec};
 use crate::relay::context::{Context, Rules};
-use crate::relay::head;
 use crate::relay::memory::{CONTENT_DIGEST, Image, Pulled};
 use crate::relay::outcome::{Ended, Found, NotFound};
 use crate::relay::record::RequestRecord;
@@ -111,7 +110,7 @@ pub(crate) async fn answer(
     };
     record.served_by(&found.endpoint);
     // Before this answer makes good what is known of it.
-    let was_unproven = || (parts.reputation).knows(&blob.image, blob.trust, Instant::now());
+    let was_unproven = || (parts.reputation).knows(blob, Instant::now());
     let verify = match rules.config.relay.verify {
         Verify::Suspect if was_unproven() => Verify::Always,
         verify => verify,
@@ -130,6 +129,7 @@ fn stream(
     source: Found<Box<BlobSource>>,
     mut record: RequestRecord,
 ) -> Response<PullBody> {
+    let outcome = source.outcome;
     let (total, has_length) = (source.good.total, source.good.has_length);
     let range = ranged.first();
     let part = range
@@ -153,7 +153,6 @@ fn stream(
     if let Some(RangeSpec::From(ByteRange { last: None, .. })) = range {
         record.early_close_is_normal();
     }
-    let outcome = head::outcome(&fetch.route, &source.endpoint, source.first_choice);
     record.answers(status.as_u16(), outcome, Instant::now());
     let (name, value) = served_by(&source.endpoint);
     let mut head = blob_head(status, &digest, &record).with(name, value);

@@ -3,7 +3,6 @@
 //! it has not cached yet (harbor-facts 0.5).
 
 use super::BlobFetch;
-use crate::relay::head;
 use crate::relay::memory::Size;
 use crate::relay::outcome::{Ended, NotFound};
 use std::sync::Arc;
@@ -33,7 +32,7 @@ impl BlobFetch {
         let result = result.and_then(|found| {
             Ok(Size {
                 bytes: found.good.total.ok_or(NotFound::Failed)?,
-                outcome: head::outcome(&self.route, &found.endpoint, found.first_choice),
+                outcome: found.outcome,
                 endpoint: found.endpoint,
             })
         });

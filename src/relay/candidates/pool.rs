@@ -85,8 +85,8 @@ impl Pool {
         self.left.retain(|other| left.as_ref() != Some(other));
     }
 
-    /// Leaves a candidate, as far as its answer says. True: the order of the others is another one now.
-    pub(super) fn exclude(&mut self, candidate: &Candidate, scope: Scope) -> bool {
+    /// Leaves a candidate, as far as its answer says.
+    pub(super) fn exclude(&mut self, candidate: &Candidate, scope: Scope) {
         self.exclude_endpoint(&candidate.endpoint);
         let is_last = match scope {
             Scope::Address => false,
@@ -100,11 +100,9 @@ impl Pool {
         // The source's other addresses are asked when everybody else has failed: they are separate caches, and one may have
         // what this one lacks.
         let source = &candidate.endpoint.source;
-        let is_new = is_last && !self.has_said_no(source);
-        if is_new {
+        if is_last && !self.has_said_no(source) {
             self.left.push(HeldBack::source(source, Effect::Last));
         }
-        is_new
     }
 
     /// Whether an address of the source said no, so that the others are asked last.

@@ -114,11 +114,8 @@ impl ManifestFetch {
         let until = deadline(began, self.parts.timeouts.total);
         let rest = tokio::time::timeout_at(until, rest).await;
         rest.unwrap_or_else(|_| {
-            let (cause, detail) = (
-                Cause::Failed(Failure::Timeout),
-                "out of time after its answer to HEAD",
-            );
-            let late = Tried::at(endpoint, cause, detail.to_owned());
+            let late = "out of time after its answer to HEAD";
+            let late = Tried::at(endpoint, Cause::Failed(Failure::Timeout), late);
             ended(Err(NotFound::Failed), headed.log.clone().and(late))
         })
     }

@@ -5,7 +5,6 @@ use super::spec::ManifestSpec;
 use crate::oci::Digest;
 use crate::relay::causes::Tried;
 use crate::relay::fetched::{Served, Told};
-use crate::relay::head;
 use crate::relay::memory::{Manifest, said};
 use crate::relay::outcome::{Ended, Found, NotFound};
 use crate::relay::response::served_by;
@@ -27,7 +26,7 @@ impl ManifestFetch {
         let (parts, route, key) = (&self.parts, &self.route, &self.key);
         let (image, trust) = (&key.of.image, key.of.trust);
         parts.hedging.requested(trust);
-        let is_retry = (parts.reputation).knows(image, trust, Instant::now());
+        let is_retry = (parts.reputation).knows(&key.of, Instant::now());
         let spec = ManifestSpec {
             first: parts.memories.headed.get(&key.of, Instant::now()),
             parts: parts.clone(),
@@ -72,7 +71,7 @@ impl ManifestFetch {
         let (parts, key) = (&self.parts, &self.key);
         let (memories, now) = (&parts.memories, Instant::now());
         let (trust, endpoint) = (key.of.trust, found.endpoint);
-        let outcome = head::outcome(&self.route, &endpoint, found.first_choice);
+        let outcome = found.outcome;
         let may_keep = self.is_anonymous(&endpoint);
         let is_tiers = matches!(endpoint.source, SourceId::Tier(_));
         let mut told = found.good;

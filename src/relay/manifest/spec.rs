@@ -15,7 +15,7 @@ use crate::relay::memory::{CONTENT_DIGEST, Image};
 use crate::relay::outcome::Rejection;
 use crate::relay::quota;
 use crate::relay::response::header_value;
-use crate::relay::rules::{Asked, Authority, Cause, Scope, Verdict, judge};
+use crate::relay::rules::{Asked, Authority, Cause, Scope, Unfit, judge};
 use crate::relay::search::FetchSpec;
 use crate::route::Target;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
@@ -87,19 +87,16 @@ impl ManifestSpec {
 
     /// A tag that is not there: with what the same address said of it to GET, for the log.
     fn with_words(&self, endpoint: &EndpointId, mut no: Rejection, to_head: bool) -> Rejection {
-        if let Rejection::Leave {
-            cause: Cause::NotFound,
-            detail,
-            ..
-        } = &mut no
+        if let Unfit::Leave { cause, .. } = no.means
+            && cause == Cause::NotFound
             && self.key.head
             && self.key.of.image.reference.digest().is_none()
         {
             let (said, now) = (&self.parts.memories.no_tag, Instant::now());
             let key = (endpoint.clone(), self.key.of.image.clone());
             match said.get(&key, now) {
-                Some(said) if to_head => *detail = said.to_string(),
-                _ => said.put(key, detail.as_str().into(), self.key.of.trust, now),
+                Some(said) if to_head => no.detail = said.to_string(),
+                _ => said.put(key, no.detail.as_str().into(), self.key.of.trust, now),
             }
         }
         no
@@ -159,7 +156,7 @@ impl FetchSpec for ManifestSpec {
         endpoint: &EndpointId,
         answer: SourceResponse,
     ) -> Result<Told, Rejection> {
-        let mut seen = head::of(&answer);
+        let mut seen = head::read(&answer);
         // Where a digest was asked for it decides, not what the source says of the body.
         seen.html &= self.key.of.image.reference.digest().is_none() || seen.status != 200;
         if let (SourceId::Upstream(registry), Some(left)) =
@@ -169,7 +166,7 @@ impl FetchSpec for ManifestSpec {
             metrics.upstream_quota(registry.as_str(), left);
         }
         match judge(Asked::Document, authority, self.policy, &seen) {
-            Verdict::Use(_) if answer.head => {
+            Ok(_) if answer.head => {
                 let told = self.told_by_head(&answer.fields);
                 told.ok_or_else(|| {
                     let detail = "the answer to HEAD is incomplete";
@@ -177,11 +174,11 @@ impl FetchSpec for ManifestSpec {
                     Rejection::leave(Scope::Address, outcome, Cause::Unusable, detail)
                 })
             }
-            Verdict::Use(_) => self.prove(endpoint, answer, seen.encoded).await,
+            Ok(_) => self.prove(endpoint, answer, seen.encoded).await,
             // Boxed: rare, and more than half of what a search keeps per attempt.
-            verdict => {
+            Err(unfit) => {
                 let to_head = answer.head;
-                let rejection = Box::pin(head::rejection(verdict, answer)).await;
+                let rejection = Box::pin(head::rejection(unfit, answer)).await;
                 Err(self.with_words(endpoint, rejection, to_head))
             }
         }

@@ -35,6 +35,15 @@ pub struct Reason(pub &'static str, pub &'static str);
 pub(super) const SILENT: Reason = Reason("silent", "it let a request wait until another was asked");
 pub(super) const SLOW: Reason = Reason("slow", "it stalled or dripped in the middle of a blob");
 
+/// How long an address is held back that may answer again at any time.
+const SHORT: Duration = Duration::from_secs(30);
+
+/// The same for what an address does wrong; kubelet's longest wait between two tries.
+pub(crate) const MEDIUM: Duration = Duration::from_secs(300);
+
+/// The same for content of which an address sends wrong bytes.
+pub(crate) const LONG: Duration = Duration::from_secs(600);
+
 /// What follows from a fault.
 pub(super) struct Rule {
     pub(super) whom: Whom,
@@ -44,7 +53,7 @@ pub(super) struct Rule {
 }
 
 /// Whom it is about.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Whom {
     Address,
     /// All addresses of its source, if that is a tier. An upstream stands behind the tiers as it is.
@@ -63,7 +72,6 @@ impl Fault {
             effect,
             life,
         };
-        let seconds = Duration::from_secs;
         let repository = || subject.of_repository();
         let of_image = |effect, life| {
             let image = subject.image.iter().cloned().map(Scope::Image);
@@ -71,22 +79,19 @@ impl Fault {
             rules.collect()
         };
         match self {
-            Self::Silent => {
-                let rules = vec![rule(Address, Scope::Everything, Behind, seconds(30))];
-                (SILENT, rules)
-            }
-            Self::TierSilent => (SILENT, vec![rule(Tier, repository(), Last, seconds(30))]),
-            Self::Stalls => (SLOW, vec![rule(Tier, repository(), Behind, seconds(30))]),
-            Self::Slow => {
-                let rules = vec![rule(Address, Scope::Everything, Behind, seconds(300))];
-                (SLOW, rules)
-            }
+            Self::Silent => (
+                SILENT,
+                vec![rule(Address, Scope::Everything, Behind, SHORT)],
+            ),
+            Self::TierSilent => (SILENT, vec![rule(Tier, repository(), Last, SHORT)]),
+            Self::Stalls => (SLOW, vec![rule(Tier, repository(), Behind, SHORT)]),
+            Self::Slow => (SLOW, vec![rule(Address, Scope::Everything, Behind, MEDIUM)]),
             Self::WrongBytes(digest) => (
                 Reason("wrong_bytes", "it sent wrong bytes"),
                 vec![
-                    rule(Address, Scope::Content(digest.clone()), Never, seconds(600)),
-                    rule(Address, Scope::Everything, Behind, seconds(300)),
-                    rule(Tier, repository(), Last, seconds(300)),
+                    rule(Address, Scope::Content(digest.clone()), Never, LONG),
+                    rule(Address, Scope::Everything, Behind, MEDIUM),
+                    rule(Tier, repository(), Last, MEDIUM),
                 ],
             ),
             Self::Unproven => (
@@ -94,15 +99,14 @@ impl Fault {
                     "unproven",
                     "the client asks anew for bytes that nobody could prove",
                 ),
-                of_image(Behind, seconds(600)),
+                of_image(Behind, LONG),
             ),
-            // Kubelet's longest wait between two tries.
             Self::Unconfirmed => (
                 Reason(
                     "tag_unconfirmed",
                     "what it answered for the tag names what is nowhere",
                 ),
-                of_image(Last, seconds(300)),
+                of_image(Last, MEDIUM),
             ),
             Self::TooManyRequests(wait) => {
                 let registry = Scope::Registry(subject.registry.clone());

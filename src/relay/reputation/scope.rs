@@ -1,7 +1,8 @@
 //! For which requests something counts, and what a request asks for.
 
+use crate::cache::Trust;
 use crate::oci::{Digest, Reference, RegistryName, Repository};
-use crate::relay::memory::Image;
+use crate::relay::memory::{Image, Pulled};
 use crate::route::Route;
 
 /// For which requests something counts.
@@ -16,13 +17,14 @@ pub(super) enum Scope {
     Content(Digest),
 }
 
-/// What a request asks for, as far as something may be known of it.
+/// What a request asks for, as far as something may be known of it, and whose it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
     pub(super) registry: RegistryName,
-    repository: Repository,
+    pub(super) repository: Repository,
     /// `None`: a list.
     pub(super) image: Option<Image>,
+    pub(crate) trust: Trust,
 }
 
 // === impl Scope ===
@@ -50,11 +52,12 @@ impl Scope {
 
 impl Subject {
     /// What a request of this route asks for.
-    pub(crate) fn new(route: &Route, image: Option<Image>) -> Self {
+    pub(crate) fn new(route: &Route, image: Option<Image>, trust: Trust) -> Self {
         Self {
             registry: route.registry_label.clone(),
             repository: route.repository.clone(),
             image,
+            trust,
         }
     }
 
@@ -77,12 +80,13 @@ impl Subject {
     }
 }
 
-impl From<&Image> for Subject {
-    fn from(image: &Image) -> Self {
+impl From<&Pulled> for Subject {
+    fn from(pulled: &Pulled) -> Self {
         Self {
-            registry: image.registry.clone(),
-            repository: image.repository.clone(),
-            image: Some(image.clone()),
+            registry: pulled.image.registry.clone(),
+            repository: pulled.image.repository.clone(),
+            image: Some(pulled.image.clone()),
+            trust: pulled.trust,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::oci::Digest;
+use crate::relay::memory::Image;
 use Trust::{Trusted, Untrusted};
 use std::net::SocketAddr;
 
@@ -24,11 +25,21 @@ fn replica(last: u8) -> EndpointId {
 fn blob(registry: &str, repository: &str, name: &str) -> Subject {
     let (registry, repository) = (registry.parse().unwrap(), repository.parse().unwrap());
     let digest = Digest::sha256(name.as_bytes());
-    Subject::from(&Image::content(registry, repository, digest))
+    Subject::from(&Pulled {
+        image: Image::content(registry, repository, digest),
+        trust: Trusted,
+    })
 }
 
 fn layer() -> Subject {
     blob("docker.io", "library/app", "layer")
+}
+
+fn asked_by(subject: &Subject, trust: Trust) -> Subject {
+    Subject {
+        trust,
+        ..subject.clone()
+    }
 }
 
 struct Case {
@@ -45,14 +56,14 @@ impl Case {
     }
 
     fn saw(&self, fault: &Fault, of: &EndpointId, subject: &Subject, at: u64, trust: Trust) {
-        let now = self.begin + seconds(at);
-        self.reputation.saw(fault, of, (subject, trust), now);
+        let (now, subject) = (self.begin + seconds(at), asked_by(subject, trust));
+        self.reputation.saw(fault, of, &subject, now);
     }
 
     /// `1 behind`, `all last`
     fn against(&self, subject: &Subject, at: u64, trust: Trust) -> Vec<String> {
-        let now = self.begin + seconds(at);
-        let against = self.reputation.against(subject, trust, now);
+        let (now, subject) = (self.begin + seconds(at), asked_by(subject, trust));
+        let against = self.reputation.against(&subject, now);
         let shown = against.iter().map(|held| {
             let last = |address: SocketAddr| address.ip().to_string().replace("192.0.2.", "");
             let who = held.address.map_or("all".to_owned(), last);
@@ -133,13 +144,13 @@ fn a_stall_is_known_of_the_tier_and_a_late_answer_ends_its_silence() {
     let it = Case::new();
     let (source, now) = (replica(1).source, it.begin);
     let of = layer();
-    assert!(!it.reputation.is_slow(&source, (&of, Trusted), now));
+    assert!(!it.reputation.is_slow(&source, &of, now));
     it.saw(&Fault::Stalls, &replica(1), &of, 0, Trusted);
-    assert!(it.reputation.is_slow(&source, (&of, Trusted), now));
+    assert!(it.reputation.is_slow(&source, &of, now));
     let core = SourceId::Tier("core".into());
-    assert!(!it.reputation.is_slow(&core, (&of, Trusted), now));
+    assert!(!it.reputation.is_slow(&core, &of, now));
     let elsewhere = blob("docker.io", "library/other", "layer");
-    assert!(!it.reputation.is_slow(&source, (&elsewhere, Trusted), now));
+    assert!(!it.reputation.is_slow(&source, &elsewhere, now));
     it.saw(&Fault::Silent, &replica(1), &of, 0, Trusted);
     it.saw(&Fault::TierSilent, &replica(1), &of, 0, Trusted);
     it.reputation.has_answered(&replica(1), Trusted);
@@ -182,12 +193,15 @@ fn a_row_is_not_made_shorter_and_ends_when_it_is_lifted() {
     it.saw(&Fault::Unproven, &replica(1), &layer(), 30, Trusted);
     it.saw(&Fault::Silent, &replica(1), &layer(), 30, Trusted);
     assert_eq!(it.against(&layer(), 30, Trusted), ["1 behind", "1 behind"]);
-    let image = layer().image.unwrap();
+    let image = Pulled {
+        image: layer().image.unwrap(),
+        trust: Trusted,
+    };
     let now = it.begin + seconds(30);
-    assert!(it.reputation.holds(&replica(1), &image, Trusted, now));
-    assert!(!it.reputation.holds(&replica(2), &image, Trusted, now));
-    it.reputation.makes_good(&replica(1), &image, Trusted);
-    assert!(!it.reputation.knows(&image, Trusted, now));
+    assert!(it.reputation.holds(&replica(1), &image, now));
+    assert!(!it.reputation.holds(&replica(2), &image, now));
+    it.reputation.makes_good(&replica(1), &image);
+    assert!(!it.reputation.knows(&image, now));
     assert_eq!(it.against(&layer(), 30, Trusted), ["1 behind"], "silent");
 }
 

@@ -20,7 +20,6 @@ pub(crate) enum Cause {
     Unusable,
     /// HTML that says no: somebody on the way to the registry.
     Html,
-    /// DNS gave no address.
     NoAddress,
     /// This node had no memory for the answer.
     NoMemory,
@@ -34,40 +33,19 @@ impl Cause {
     /// is not known.
     pub(crate) fn is_outage(self) -> bool {
         match self {
+            Self::Failed(failure) => !matches!(
+                failure,
+                Failure::Slow | Failure::Content | Failure::TooLarge | Failure::Probe
+            ),
             Self::NoAddress
             | Self::ServerError
             | Self::TooManyRequests
             | Self::UpstreamLimited
             | Self::Html => true,
-            Self::Failed(failure) => match failure {
-                Failure::Refused
-                | Failure::ConnectTimeout
-                | Failure::Tls
-                | Failure::Timeout
-                | Failure::Reset
-                | Failure::ServerError
-                | Failure::TooManyRequests
-                | Failure::Token
-                | Failure::TokenRefused
-                | Failure::NoAddress
-                | Failure::Local
-                | Failure::Internal => true,
-                Failure::Slow | Failure::Content | Failure::TooLarge | Failure::Probe => false,
-            },
-            Self::NotFound
-            | Self::Denied
-            | Self::Policy
-            | Self::ColdCascade
-            | Self::WrongLength
-            | Self::WrongRange
-            | Self::WrongContent
-            | Self::WrongDigest
-            | Self::Unusable
-            | Self::NoMemory => false,
+            _ => false,
         }
     }
 
-    /// The word for metrics.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::NotFound => "not_found",

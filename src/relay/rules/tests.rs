@@ -60,31 +60,39 @@ fn part(header: &str) -> Head {
     }
 }
 
-fn take(skip: u64, first: u64, total: Option<u64>) -> Verdict {
-    Verdict::Use(Use { skip, first, total })
+fn take(skip: u64, total: Option<u64>) -> Result<Use, Unfit> {
+    Ok(Use { skip, total })
 }
 
-fn next_tier(cause: Cause) -> Verdict {
+/// It says nothing for the endpoint either.
+fn denied_without_a_word() -> Result<Use, Unfit> {
+    Err(Unfit::End {
+        answer: FinalAnswer::Denied,
+        outcome: Outcome::Neutral,
+    })
+}
+
+fn next_tier(cause: Cause) -> Result<Use, Unfit> {
     leave(Scope::Tier, Outcome::Success, cause)
 }
 
-fn by_tier(asked: Asked, head: &Head) -> Verdict {
+fn by_tier(asked: Asked, head: &Head) -> Result<Use, Unfit> {
     judge(asked, Authority::Tier, HarborPolicy::Next, head)
 }
 
-fn by_upstream(asked: Asked, head: &Head) -> Verdict {
+fn by_upstream(asked: Asked, head: &Head) -> Result<Use, Unfit> {
     judge(asked, Authority::Final, HarborPolicy::Next, head)
 }
 
 #[test]
 fn good_answers_are_used() {
-    assert_eq!(by_tier(MANIFEST, &sized(200, 7)), take(0, 0, Some(7)));
-    assert_eq!(by_tier(MANIFEST, &head(200)), take(0, 0, None));
-    assert_eq!(by_tier(BLOB, &sized(200, 100)), take(0, 0, Some(100)));
+    assert_eq!(by_tier(MANIFEST, &sized(200, 7)), take(0, Some(7)));
+    assert_eq!(by_tier(MANIFEST, &head(200)), take(0, None));
+    assert_eq!(by_tier(BLOB, &sized(200, 100)), take(0, Some(100)));
     // Harbor up to 2.15 sends cold blobs chunked: the manifest knows the size.
-    assert_eq!(by_tier(BLOB, &head(200)), take(0, 0, Some(100)));
-    assert_eq!(by_tier(UNKNOWN_BLOB, &sized(200, 5)), take(0, 0, Some(5)));
-    assert_eq!(by_tier(UNKNOWN_BLOB, &head(200)), take(0, 0, None));
+    assert_eq!(by_tier(BLOB, &head(200)), take(0, Some(100)));
+    assert_eq!(by_tier(UNKNOWN_BLOB, &sized(200, 5)), take(0, Some(5)));
+    assert_eq!(by_tier(UNKNOWN_BLOB, &head(200)), take(0, None));
 }
 
 #[test]
@@ -99,7 +107,7 @@ fn a_cold_cascade_is_left_without_a_mark() {
         size: None,
         empty: true,
     };
-    assert_eq!(by_tier(nothing, &sized(200, 0)), take(0, 0, Some(0)));
+    assert_eq!(by_tier(nothing, &sized(200, 0)), take(0, Some(0)));
 }
 
 #[test]
@@ -116,20 +124,14 @@ fn another_length_than_the_manifests_is_left_without_a_mark() {
 
 #[test]
 fn ranges_are_taken_or_skipped_to() {
-    assert_eq!(
-        by_tier(RANGE, &part("bytes 40-99/100")),
-        take(0, 40, Some(100))
-    );
+    assert_eq!(by_tier(RANGE, &part("bytes 40-99/100")), take(0, Some(100)));
     assert_eq!(
         by_tier(UNKNOWN_RANGE, &part("bytes 40-99/100")),
-        take(0, 40, Some(100))
+        take(0, Some(100))
     );
-    assert_eq!(
-        by_tier(RANGE, &part("bytes 40-99/*")),
-        take(0, 40, Some(100))
-    );
-    assert_eq!(by_tier(RANGE, &sized(200, 100)), take(40, 40, Some(100)));
-    assert_eq!(by_tier(RANGE, &head(200)), take(40, 40, Some(100)));
+    assert_eq!(by_tier(RANGE, &part("bytes 40-99/*")), take(0, Some(100)));
+    assert_eq!(by_tier(RANGE, &sized(200, 100)), take(40, Some(100)));
+    assert_eq!(by_tier(RANGE, &head(200)), take(40, Some(100)));
     let first_ten = RangeSpec::From(ByteRange {
         first: 0,
         last: Some(9),
@@ -139,10 +141,7 @@ fn ranges_are_taken_or_skipped_to() {
         size: Some(100),
         empty: false,
     };
-    assert_eq!(
-        by_tier(chunk, &part("bytes 0-9/100")),
-        take(0, 0, Some(100))
-    );
+    assert_eq!(by_tier(chunk, &part("bytes 0-9/100")), take(0, Some(100)));
 }
 
 #[test]
@@ -181,7 +180,7 @@ fn a_range_of_an_unknown_whole_is_no_answer() {
         by_tier(UNKNOWN_RANGE, &part("bytes 40-99/*")),
         next_tier(Cause::WrongLength)
     );
-    let end = Verdict::End(FinalAnswer::RangeNotSatisfiable);
+    let end = end(FinalAnswer::RangeNotSatisfiable);
     assert_eq!(by_tier(UNKNOWN_RANGE, &sized(200, 40)), end);
 }
 
@@ -197,7 +196,7 @@ fn only_a_known_size_makes_416_true() {
     };
     assert_eq!(
         by_tier(behind, &head(416)),
-        Verdict::End(FinalAnswer::RangeNotSatisfiable)
+        end(FinalAnswer::RangeNotSatisfiable)
     );
     assert_eq!(by_tier(RANGE, &head(416)), next_tier(Cause::Unusable));
     assert_eq!(
@@ -220,29 +219,20 @@ fn a_tiers_no_is_not_final() {
 #[test]
 fn an_authoritative_no_is_final() {
     for asked in [MANIFEST, BLOB] {
-        assert_eq!(
-            by_upstream(asked, &head(404)),
-            Verdict::End(FinalAnswer::NotFound)
-        );
-        assert_eq!(
-            by_upstream(asked, &head(401)),
-            Verdict::End(FinalAnswer::Denied)
-        );
-        assert_eq!(
-            by_upstream(asked, &head(403)),
-            Verdict::End(FinalAnswer::Denied)
-        );
+        assert_eq!(by_upstream(asked, &head(404)), end(FinalAnswer::NotFound));
+        assert_eq!(by_upstream(asked, &head(401)), denied_without_a_word());
+        assert_eq!(by_upstream(asked, &head(403)), end(FinalAnswer::Denied));
     }
 }
 
 #[test]
 fn a_policy_denial_ends_the_search_where_it_is_final() {
     let judged = judge(MANIFEST, Authority::Tier, HarborPolicy::Final, &head(412));
-    assert_eq!(judged, Verdict::End(FinalAnswer::Policy));
+    assert_eq!(judged, end(FinalAnswer::Policy));
     let judged = judge(MANIFEST, Authority::Tier, HarborPolicy::Final, &head(403));
-    assert_eq!(judged, Verdict::End(FinalAnswer::Policy));
+    assert_eq!(judged, end(FinalAnswer::Policy));
     let judged = judge(MANIFEST, Authority::Final, HarborPolicy::Final, &head(403));
-    assert_eq!(judged, Verdict::End(FinalAnswer::Denied));
+    assert_eq!(judged, end(FinalAnswer::Denied));
 }
 
 #[test]
@@ -343,7 +333,7 @@ fn what_a_redirects_target_refuses_is_not_the_sources_word() {
     // registry.k8s.io redirects manifests: there a 404 is as good as its own.
     assert_eq!(
         by_upstream(MANIFEST, &elsewhere(404)),
-        Verdict::End(FinalAnswer::NotFound)
+        end(FinalAnswer::NotFound)
     );
     assert_eq!(
         by_tier(MANIFEST, &elsewhere(404)),
@@ -360,6 +350,6 @@ fn what_a_redirects_target_refuses_is_not_the_sources_word() {
                 ..sized(200, 100)
             }
         ),
-        take(0, 0, Some(100))
+        take(0, Some(100))
     );
 }

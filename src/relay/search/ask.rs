@@ -16,25 +16,24 @@ pub(super) async fn ask<N: Network, S: FetchSpec<N::Body>>(
     connection: N::Connection,
     request: SourceRequest,
 ) -> (Result<SourceResponse<N::Body>, Error>, Option<Duration>) {
-    let exchange = network.exchange(&at.source, &at.endpoint, connection, &request);
-    let answer = exchange.await;
-    let took = answer.as_ref().ok().map(|answer| answer.took);
-    match answer {
-        Ok(answer) if answer.head && spec.is_too_little(&answer) => {
-            // Boxed: rare, and as large as the first.
-            let again = Box::pin(send(network, at, spec.by_get(request))).await;
-            (again, took)
-        }
-        Ok(answer) if answer.head && spec.wants_words(&at.endpoint, &answer) => {
-            let again = timeout(WORDS, Box::pin(send(network, at, spec.by_get(request)))).await;
-            let answer = match again {
-                Ok(Ok(again)) if matches!(again.status.as_u16(), 200 | 404) => again,
-                _ => answer,
-            };
-            (Ok(answer), took)
-        }
-        answer => (answer, took),
+    let answer = match network.exchange(at, connection, &request).await {
+        Ok(answer) => answer,
+        Err(error) => return (Err(error), None),
+    };
+    let took = Some(answer.took);
+    // Boxed: rare, and as large as the first.
+    let again = || Box::pin(send(network, at, spec.by_get(request)));
+    if answer.head && spec.is_too_little(&answer) {
+        return (again().await, took);
     }
+    if answer.head
+        && spec.wants_words(&at.endpoint, &answer)
+        && let Ok(Ok(again)) = timeout(WORDS, again()).await
+        && matches!(again.status.as_u16(), 200 | 404)
+    {
+        return (Ok(again), took);
+    }
+    (Ok(answer), took)
 }
 
 async fn send<N: Network>(
@@ -44,12 +43,7 @@ async fn send<N: Network>(
 ) -> Result<SourceResponse<N::Body>, Error> {
     let connection = match network.idle(&at.endpoint) {
         Some(idle) => idle,
-        None => {
-            let connected = network.connect(&at.source, &at.endpoint).await;
-            connected?
-        }
+        None => network.connect(at).await?,
     };
-    network
-        .exchange(&at.source, &at.endpoint, connection, &request)
-        .await
+    network.exchange(at, connection, &request).await
 }

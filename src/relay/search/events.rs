@@ -4,10 +4,10 @@ use super::reports::{broken_here, report, report_success, told};
 use super::{Event, FetchSpec, Search};
 use crate::relay::causes::Tried;
 use crate::relay::network::Network;
-use crate::relay::outcome::Rejection;
+use crate::relay::outcome::{NotFound, Rejection};
 use crate::relay::policy;
 use crate::relay::reputation::Fault;
-use crate::relay::rules::{Cause, FinalAnswer, Scope};
+use crate::relay::rules::{Cause, FinalAnswer, Scope, Unfit};
 use crate::relay::timing::{AttemptId, Late};
 use crate::topology::{EndpointId, Failure, Outcome, SourceKind};
 use std::time::Duration;
@@ -65,13 +65,11 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         let target = self.attempts.get(attempt).map_or(0, |slot| slot.target);
         match self.candidates.pick_of_target(&self.parts, target) {
             Some(candidate) => {
-                let trust = self.spec.trust();
-                let connecting = self.connect(&candidate);
                 if let Some(slot) = self.attempts.get_mut(attempt) {
-                    slot.in_flight = Some(candidate.gauges.enter(trust));
+                    slot.in_flight = Some(candidate.gauges.enter(self.spec.trust()));
                     slot.candidate = Some(candidate);
                 }
-                self.await_connection(attempt, connecting);
+                self.connect(attempt);
             }
             None => {
                 self.candidates.exclude_target(target);
@@ -87,17 +85,16 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             self.candidates.exclude_target(target);
             return self.machine.ended(attempt);
         };
-        let label = candidate.endpoint.source.label();
-        match rejection {
-            Rejection::Leave {
+        let (label, metrics) = (candidate.endpoint.source.label(), &self.parts.sinks.metrics);
+        let Rejection { means, detail } = rejection;
+        match means {
+            Unfit::Leave {
                 scope,
                 outcome,
                 cause,
-                detail,
             } => {
-                self.parts.sinks.metrics.attempt(label, cause.word());
+                metrics.attempt(label, cause.word());
                 if cause == Cause::Policy {
-                    let metrics = &self.parts.sinks.metrics;
                     metrics.policy_denial(label, policy::reason(&detail));
                 }
                 if let Outcome::CoolDown(wait) = outcome {
@@ -114,18 +111,13 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                 self.exclude(attempt, scope);
                 self.machine.ended(attempt);
             }
-            Rejection::End {
-                answer,
-                outcome,
-                detail,
-            } => {
-                self.parts.sinks.metrics.attempt(label, "final");
+            Unfit::End { answer, outcome } => {
+                metrics.attempt(label, "final");
                 if outcome == Outcome::Success {
                     report_success(&self.parts, &candidate, took, detail.clone());
                 }
                 match answer {
                     FinalAnswer::Policy => {
-                        let metrics = &self.parts.sinks.metrics;
                         metrics.policy_denial(label, policy::reason(&detail));
                         self.note(attempt, Cause::Policy, detail.clone());
                     }
@@ -145,7 +137,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                 } else {
                     self.machine.refused(attempt);
                 }
-                self.refusal = Some((answer, by, detail));
+                self.refusal = Some(NotFound::Final { answer, by, detail });
             }
         }
     }
@@ -164,11 +156,9 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             }
             Late::Liveness => "silent on an open connection, and no answer to a new one".to_owned(),
         };
+        let metrics = &self.parts.sinks.metrics;
         let label = candidate.endpoint.source.label();
-        self.parts
-            .sinks
-            .metrics
-            .attempt(label, Failure::Timeout.word());
+        metrics.attempt(label, Failure::Timeout.word());
         self.saw(&Fault::Silent, &candidate.endpoint);
         // A dead connection is soon known, and says nothing of the tier's other addresses.
         if late == Late::FirstByte {
@@ -182,12 +172,12 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
 
     /// An address did that, asked for what is wanted.
     pub(super) fn saw(&self, fault: &Fault, endpoint: &EndpointId) {
-        let of = (self.candidates.subject(), self.spec.trust());
-        self.parts.saw(fault, endpoint, of);
+        let (reputation, now) = (&self.parts.reputation, Instant::now());
+        reputation.saw(fault, endpoint, &self.candidates.subject, now);
     }
 
     fn abort(&mut self, attempt: AttemptId) {
-        self.running.abort(attempt);
+        drop(self.running.take(attempt));
         if let Some(slot) = self.attempts.get_mut(attempt) {
             slot.in_flight = None;
         }
@@ -207,12 +197,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             && let Some(candidate) = slot.candidate.as_ref()
             && !std::mem::replace(&mut slot.is_noted, true)
         {
-            self.tried.push(Tried {
-                endpoint: Some(candidate.endpoint.clone()),
-                label: candidate.endpoint.source.label().to_owned(),
-                cause,
-                detail,
-            });
+            let tried = Tried::at(&candidate.endpoint, cause, detail);
+            self.tried.push(tried);
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::cache::Trust;
 use crate::exchange::{self, Place};
 use crate::relay::context::Context;
 use crate::relay::outcome::Rejection;
-use crate::relay::rules::{Authority, Cause, FinalAnswer, Scope, left_alone};
+use crate::relay::rules::{Authority, Cause, FinalAnswer, Scope, Unfit, left_alone};
 use crate::telemetry::{EventName, StateChange};
 use crate::topology::select::Candidate;
 use crate::topology::{EndpointId, Failure, Outcome, OutcomeReport};
@@ -27,9 +27,11 @@ pub(crate) fn unread(unread: Unread) -> Rejection {
             Rejection::broken(scope, error.failure, error.detail())
         }
         // Nobody else's answer would be smaller.
-        Unread::Refused(refused) => Rejection::End {
-            answer: FinalAnswer::NoMemory,
-            outcome: Outcome::Success,
+        Unread::Refused(refused) => Rejection {
+            means: Unfit::End {
+                answer: FinalAnswer::NoMemory,
+                outcome: Outcome::Success,
+            },
             detail: refused.to_string(),
         },
     }
@@ -49,7 +51,7 @@ pub(super) fn rejected(error: exchange::Error, authority: Authority) -> Rejectio
             Rejection::broken(Scope::Address, Failure::Token, detail)
         }
         Place::Token => Rejection::broken(Scope::Address, failure, detail),
-        // The endpoint is well; where it sends its clients is not, and what for is their choice.
+        // The endpoint is healthy; where it sends its clients is not, and what for is their choice.
         Place::Redirect => {
             let cause = Cause::Failed(failure);
             Rejection::leave(Scope::Tier, Outcome::Neutral, cause, detail)

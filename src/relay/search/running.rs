@@ -10,82 +10,56 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
-/// What runs.
-pub(super) struct Running<C, G>(Vec<Work<C, G>>);
+/// The work of each attempt, and liveness connects, which run on when that work is given up.
+pub(super) struct Running<C, G>(Vec<(Kind, AttemptId, Work<C, G>)>);
 
-struct Work<C, G> {
-    attempt: AttemptId,
-    is_liveness: bool,
-    future: Boxed<C, G>,
+#[derive(PartialEq, Eq)]
+pub(super) enum Kind {
+    Attempt,
+    /// Whether anybody is there, beside the attempt's own work.
+    Liveness,
 }
 
-type Boxed<C, G> = Pin<Box<dyn Future<Output = Event<C, G>> + Send>>;
-
-fn own_failure<C: 'static, G: 'static>(
-    future: impl Future<Output = Event<C, G>> + Send + 'static,
-) -> Boxed<C, G> {
-    Box::pin(contained("attempt", future).map(|event| {
-        event.unwrap_or_else(|panicked| Event::Examined {
-            result: Err(broken_here(panicked.to_string())),
-            took: None,
-        })
-    }))
-}
+type Work<C, G> = Pin<Box<dyn Future<Output = Event<C, G>> + Send>>;
 
 // === impl Running ===
 
 impl<C: 'static, G: 'static> Running<C, G> {
-    /// Nothing yet.
     pub(super) fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// Starts the work of an attempt.
     pub(super) fn push(
         &mut self,
+        kind: Kind,
         attempt: AttemptId,
-        future: impl Future<Output = Event<C, G>> + Send + 'static,
+        work: impl Future<Output = Event<C, G>> + Send + 'static,
     ) {
-        self.0.push(Work {
-            attempt,
-            is_liveness: false,
-            future: own_failure(future),
+        let work = contained("attempt", work).map(|event| {
+            event.unwrap_or_else(|panicked| Event::Examined {
+                result: Err(broken_here(panicked.to_string())),
+                took: None,
+            })
         });
+        self.0.push((kind, attempt, Box::pin(work)));
     }
 
-    /// Looks beside that whether anybody is there; it runs on when the attempt's own work is given up.
-    pub(super) fn push_liveness(
-        &mut self,
-        attempt: AttemptId,
-        future: impl Future<Output = Event<C, G>> + Send + 'static,
-    ) {
-        self.0.push(Work {
-            attempt,
-            is_liveness: true,
-            future: own_failure(future),
-        });
-    }
-
-    /// Gives an attempt's work up.
-    pub(super) fn abort(&mut self, attempt: AttemptId) {
-        self.0
-            .retain(|work| work.is_liveness || work.attempt != attempt);
-    }
-
-    /// Gives up what is not the work of one of these attempts.
-    pub(super) fn keep(&mut self, attempts: impl Fn(AttemptId) -> bool) {
-        self.0
-            .retain(|work| !work.is_liveness && attempts(work.attempt));
+    /// Takes an attempt's work out, to be given up or to go on without the search.
+    pub(super) fn take(&mut self, attempt: AttemptId) -> Option<Work<C, G>> {
+        let mut all = self.0.iter();
+        let at = all.position(|(kind, of, _)| *kind == Kind::Attempt && *of == attempt)?;
+        Some(self.0.remove(at).2)
     }
 
     /// What happened next; waits for ever where nothing runs. Cancel safe: what is not ready stays.
     pub(super) async fn next(&mut self) -> (AttemptId, Event<C, G>) {
         poll_fn(|context| {
             for at in 0..self.0.len() {
-                if let Some(work) = self.0.get_mut(at)
-                    && let Poll::Ready(event) = work.future.as_mut().poll(context)
+                if let Some((_, attempt, work)) = self.0.get_mut(at)
+                    && let Poll::Ready(event) = work.as_mut().poll(context)
                 {
-                    let attempt = self.0.remove(at).attempt;
+                    let attempt = *attempt;
+                    drop(self.0.remove(at));
                     return Poll::Ready((attempt, event));
                 }
             }

@@ -11,12 +11,10 @@ use crate::upstream::Body;
 use http::Method;
 use std::future::Future;
 
-/// Knows what to ask and what a good answer is.
 pub(crate) trait FetchSpec<B = Body>: Send + Sync + 'static {
     /// What a good answer is turned into.
     type Good: Send + 'static;
 
-    /// The request to one source.
     fn request(&self, target: &Target, source: &Source) -> SourceRequest;
 
     /// The same by GET, where the answer to HEAD was too little.
@@ -56,7 +54,7 @@ pub(crate) trait FetchSpec<B = Body>: Send + Sync + 'static {
         false
     }
 
-    /// Who is asked before everybody else, while it is well.
+    /// Who is asked before everybody else, while it is healthy.
     fn first(&self) -> Option<&EndpointId> {
         None
     }

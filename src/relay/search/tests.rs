@@ -294,7 +294,7 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
         good: Box::new(good),
         endpoint: bench.tier.clone(),
         in_flight,
-        first_choice: true,
+        outcome: RequestOutcome::Served,
     };
     let sinks = bench.parts.sinks.clone();
     let mut record = RequestRecord::new(sinks, "1".into(), "GET", Instant::now());

@@ -2,7 +2,7 @@
 //! that is due supersedes everybody who is active.
 
 use super::Machine;
-use super::terms::{Due, Hedge, Order, Phase, Step, Want};
+use super::terms::{Due, Order, Phase, Step, Want};
 use crate::lifecycle::deadline;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -10,14 +10,15 @@ use tokio::time::Instant;
 impl Machine {
     /// Takes a step that is due.
     pub(super) fn escalate(&mut self, step: usize) -> Option<Order> {
-        let slot = self.escalation.get_mut(step)?;
+        let slot = self.timing.escalation.get_mut(step)?;
         let step = slot.take()?;
         *slot = step.again.map(|after| Step { after, ..step });
         self.supersede_active();
         match step.whom {
             // In their order: one who is connected already, or the next candidate.
             Want::Next => return None,
-            Want::Tier => self.hedge = Hedge::Ordered,
+            // The attempt that is started next.
+            Want::Tier => self.hedge = Some(self.attempts.len()),
             Want::Upstream => self.joined = true,
         }
         Some(Order::Start(step.whom))
@@ -25,7 +26,7 @@ impl Machine {
 
     /// The steps that are left, with their times.
     pub(super) fn steps(&self) -> impl Iterator<Item = (Instant, Due)> {
-        let steps = self.escalation.iter().enumerate();
+        let steps = self.timing.escalation.iter().enumerate();
         steps.filter_map(|(place, step)| Some((self.step_at((*step)?)?, Due::Step(place))))
     }
 
@@ -44,7 +45,7 @@ impl Machine {
     /// How long those who are asked now have before a tier is asked beside them; `None`: for ever. No longer of interest where one
     /// has been asked so.
     pub(crate) fn hedge_after(&mut self, delay: Option<Duration>) {
-        let steps = self.escalation.iter_mut().flatten();
+        let steps = self.timing.escalation.iter_mut().flatten();
         for step in steps.filter(|step| step.whom == Want::Tier) {
             step.after = delay.unwrap_or(Duration::MAX);
         }
@@ -52,14 +53,14 @@ impl Machine {
 
     /// How long one who is asked may be silent until the next is asked beside it; `None`: that is not a matter of time alone.
     pub(crate) fn patience(&self) -> Option<Duration> {
-        let mut steps = self.escalation.iter().flatten();
+        let mut steps = self.timing.escalation.iter().flatten();
         let next = steps.find(|step| step.whom == Want::Next);
         next.map(|step| step.after)
     }
 
     /// Upstream does not join: it is asked in its turn, or there is none.
-    pub(super) fn forget_upstream(&mut self) {
-        for slot in &mut self.escalation {
+    pub(crate) fn forget_upstream(&mut self) {
+        for slot in &mut self.timing.escalation {
             *slot = slot.filter(|step| step.whom != Want::Upstream);
         }
     }
@@ -105,10 +106,8 @@ impl Machine {
 
     /// A hedge's connect is on its way while another is being asked: nobody has to race it.
     pub(super) fn hedge_connects(&self) -> bool {
-        let Hedge::Sent(hedge) = self.hedge else {
-            return false;
-        };
-        let connecting = matches!(self.attempts.get(hedge), Some(Phase::Connecting { .. }));
-        connecting && !self.joined && self.unanswered().next().is_some()
+        let hedge = self.hedge.and_then(|hedge| self.attempts.get(hedge));
+        let connects = matches!(hedge, Some(Phase::Connecting { .. }));
+        connects && !self.joined && self.unanswered().next().is_some()
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::config::Timeouts;
 use crate::lifecycle::deadline;
-use crate::topology::SourceId;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -13,7 +12,6 @@ pub(crate) struct Timing {
     pub(crate) connect_race: Duration,
     /// An attempt without an answer times out after this, while another candidate is left.
     pub(crate) first_byte: Duration,
-    /// The search ends after this.
     pub(crate) total: Duration,
     /// Who is asked as well, and after how long; of two steps that are due the first counts.
     pub(crate) escalation: [Option<Step>; 2],
@@ -31,27 +29,15 @@ pub(crate) struct Step {
 /// Which attempt, counted from 0.
 pub(crate) type AttemptId = usize;
 
-/// Where a candidate stands in the order of authority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// A tier.
-    Tier,
-    /// The direct upstream.
-    Upstream,
-}
-
 /// What kind of candidate is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Want {
-    /// The next in order.
     Next,
     /// The next tier address: a hedge.
     Tier,
-    /// Upstream, even before its turn.
     Upstream,
 }
 
-/// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     /// Take a candidate and connect; then call `Machine::started` or `Machine::none_left`.
@@ -63,9 +49,9 @@ pub(crate) enum Order {
     CheckLiveness(AttemptId),
     /// It is late: tell health why. It runs on: where nobody is behind its connection, the end of the liveness connect ends it.
     TimedOut { attempt: AttemptId, late: Late },
-    /// Nothing before that time.
+    /// Nothing is due before that time.
     WaitUntil(Instant),
-    /// The search is over.
+    /// No answer was accepted.
     End(End),
 }
 
@@ -81,11 +67,8 @@ pub(crate) enum Late {
 /// How a search ends without an accepted answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// An authoritative source said no.
     Final,
-    /// Every candidate failed.
     Exhausted,
-    /// The time ran out.
     OutOfTime,
 }
 
@@ -103,19 +86,8 @@ pub(super) enum Phase {
         timed_out: bool,
         life: Life,
     },
-    /// It ended.
+    /// It failed, or its answer was no good.
     Over,
-}
-
-/// The tier that is asked beside another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hedge {
-    /// There is none: not yet, or no longer.
-    None,
-    /// A candidate is being looked for.
-    Ordered,
-    /// It is this attempt.
-    Sent(AttemptId),
 }
 
 /// What comes with time alone.
@@ -138,17 +110,6 @@ pub(super) enum Life {
     Assumed,
     /// A liveness connect is under way.
     Checking { since: Instant },
-}
-
-// === impl Role ===
-
-impl Role {
-    pub(crate) fn of(source: &SourceId) -> Self {
-        match source {
-            SourceId::Tier(_) => Self::Tier,
-            SourceId::Upstream(_) => Self::Upstream,
-        }
-    }
 }
 
 // === impl Timing ===

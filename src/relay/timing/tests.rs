@@ -50,8 +50,8 @@ impl Clock {
 }
 
 /// An attempt whose connect took no time: there is nothing to doubt about its connection.
-fn fresh(machine: &mut Machine, role: Role, more: bool, now: Instant) -> AttemptId {
-    let attempt = machine.started(role, false, more, now);
+fn fresh(machine: &mut Machine, more: bool, now: Instant) -> AttemptId {
+    let attempt = machine.started(false, more, now);
     machine.connected(attempt);
     attempt
 }
@@ -61,7 +61,7 @@ fn an_idle_connection_is_asked_at_once_and_nobody_else() {
     let clock = Clock::start();
     let mut machine = Machine::new(BLOB, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Start(Want::Next));
-    let first = fresh(&mut machine, Role::Tier, true, clock.at(0));
+    let first = fresh(&mut machine, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(first));
     assert_eq!(machine.poll(clock.at(0)), Order::WaitUntil(clock.at(2_000)));
     assert_eq!(
@@ -75,11 +75,11 @@ fn the_next_connect_joins_after_the_race_delay_and_the_first_to_finish_is_asked(
     let clock = Clock::start();
     let mut machine = Machine::new(BLOB, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Start(Want::Next));
-    let dead = machine.started(Role::Tier, false, true, clock.at(0));
+    let dead = machine.started(false, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::WaitUntil(clock.at(250)));
     assert_eq!(machine.poll(clock.at(249)), Order::WaitUntil(clock.at(250)));
     assert_eq!(machine.poll(clock.at(250)), Order::Start(Want::Next));
-    let good = machine.started(Role::Tier, false, true, clock.at(250));
+    let good = machine.started(false, true, clock.at(250));
     assert_eq!(machine.poll(clock.at(250)), Order::WaitUntil(clock.at(500)));
     machine.connected(good);
     assert_eq!(machine.poll(clock.at(253)), Order::Send(good));
@@ -96,9 +96,9 @@ fn a_loser_that_connects_later_waits_for_its_turn() {
     let clock = Clock::start();
     let mut machine = Machine::new(BLOB, true, clock.at(0));
     machine.poll(clock.at(0));
-    let slow = machine.started(Role::Tier, false, true, clock.at(0));
+    let slow = machine.started(false, true, clock.at(0));
     machine.poll(clock.at(250));
-    let fast = fresh(&mut machine, Role::Tier, true, clock.at(250));
+    let fast = fresh(&mut machine, true, clock.at(250));
     assert_eq!(machine.poll(clock.at(250)), Order::Send(fast));
     machine.connected(slow);
     assert_eq!(
@@ -114,7 +114,7 @@ fn a_refused_connect_brings_the_next_at_once() {
     let clock = Clock::start();
     let mut machine = Machine::new(BLOB, false, clock.at(0));
     machine.poll(clock.at(0));
-    let refused = machine.started(Role::Tier, false, true, clock.at(0));
+    let refused = machine.started(false, true, clock.at(0));
     machine.ended(refused);
     assert_eq!(machine.poll(clock.at(1)), Order::Start(Want::Next));
 }
@@ -133,7 +133,7 @@ fn the_last_candidate_is_waited_for_to_the_end_of_time() {
     let clock = Clock::start();
     let mut machine = Machine::new(BLOB, false, clock.at(0));
     machine.poll(clock.at(0));
-    let only = fresh(&mut machine, Role::Tier, false, clock.at(0));
+    let only = fresh(&mut machine, false, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(only));
     assert_eq!(
         machine.poll(clock.at(4_000)),
@@ -147,11 +147,12 @@ fn upstream_joins_a_slow_manifest_and_the_tier_runs_on() {
     let clock = Clock::start();
     let mut machine = Machine::new(MANIFEST, true, clock.at(0));
     machine.poll(clock.at(0));
-    let tier = fresh(&mut machine, Role::Tier, true, clock.at(0));
+    let tier = fresh(&mut machine, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(tier));
     assert_eq!(machine.poll(clock.at(0)), Order::WaitUntil(clock.at(3_000)));
     assert_eq!(machine.poll(clock.at(3_000)), Order::Start(Want::Upstream));
-    let upstream = fresh(&mut machine, Role::Upstream, true, clock.at(3_000));
+    machine.forget_upstream();
+    let upstream = fresh(&mut machine, true, clock.at(3_000));
     assert_eq!(machine.poll(clock.at(3_000)), Order::Send(upstream));
     // Upstream says no: the tier, still being asked, may yet answer.
     machine.refused(upstream);
@@ -168,7 +169,8 @@ fn upstream_that_was_asked_in_its_turn_does_not_join_again() {
     let clock = Clock::start();
     let mut machine = Machine::new(MANIFEST, true, clock.at(0));
     machine.poll(clock.at(0));
-    let upstream = fresh(&mut machine, Role::Upstream, false, clock.at(0));
+    machine.forget_upstream();
+    let upstream = fresh(&mut machine, false, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(upstream));
     assert_eq!(
         machine.poll(clock.at(3_000)),
@@ -182,10 +184,10 @@ fn a_hedge_goes_to_a_tier_once() {
     let timing = hedged_after(Duration::from_millis(500));
     let mut machine = Machine::new(timing, true, clock.at(0));
     machine.poll(clock.at(0));
-    let first = fresh(&mut machine, Role::Tier, true, clock.at(0));
+    let first = fresh(&mut machine, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(first));
     assert_eq!(machine.poll(clock.at(500)), Order::Start(Want::Tier));
-    let second = fresh(&mut machine, Role::Tier, true, clock.at(500));
+    let second = fresh(&mut machine, true, clock.at(500));
     assert_eq!(machine.poll(clock.at(500)), Order::Send(second));
     assert_eq!(
         machine.poll(clock.at(1_500)),
@@ -198,7 +200,7 @@ fn a_manifest_that_timed_out_is_said_once_and_runs_on() {
     let clock = Clock::start();
     let mut machine = Machine::new(MANIFEST, false, clock.at(0));
     machine.poll(clock.at(0));
-    let silent = fresh(&mut machine, Role::Tier, true, clock.at(0));
+    let silent = fresh(&mut machine, true, clock.at(0));
     machine.poll(clock.at(0));
     let timed_out = Order::TimedOut {
         attempt: silent,
@@ -206,7 +208,7 @@ fn a_manifest_that_timed_out_is_said_once_and_runs_on() {
     };
     assert_eq!(machine.poll(clock.at(4_000)), timed_out);
     assert_eq!(machine.poll(clock.at(4_000)), Order::Start(Want::Next));
-    let next = fresh(&mut machine, Role::Tier, false, clock.at(4_000));
+    let next = fresh(&mut machine, false, clock.at(4_000));
     assert_eq!(machine.poll(clock.at(4_000)), Order::Send(next));
     machine.ended(next);
     // The silent one is all that is left.
@@ -245,12 +247,10 @@ fn every_course_ends() {
                         machine.none_left(want);
                     } else {
                         left -= 1;
-                        let role = if left == 0 {
-                            Role::Upstream
-                        } else {
-                            Role::Tier
-                        };
-                        machine.started(role, next(2) == 0, left > 0, clock.at(now));
+                        if left == 0 {
+                            machine.forget_upstream();
+                        }
+                        machine.started(next(2) == 0, left > 0, clock.at(now));
                         started += 1;
                     }
                 }
@@ -288,7 +288,7 @@ fn hedged(clock: &Clock) -> (Machine, AttemptId) {
     let mut machine = Machine::new(MANIFEST, true, clock.at(0));
     machine.hedge_after(Some(Duration::from_millis(500)));
     machine.poll(clock.at(0));
-    let slow = fresh(&mut machine, Role::Tier, true, clock.at(0));
+    let slow = fresh(&mut machine, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(slow));
     assert_eq!(machine.poll(clock.at(500)), Order::Start(Want::Tier));
     (machine, slow)
@@ -298,7 +298,7 @@ fn hedged(clock: &Clock) -> (Machine, AttemptId) {
 fn a_hedge_that_fails_brings_upstream_no_earlier() {
     let clock = Clock::start();
     let (mut machine, slow) = hedged(&clock);
-    let hedge = machine.started(Role::Tier, false, true, clock.at(500));
+    let hedge = machine.started(false, true, clock.at(500));
     // Its connect is pending: nobody races it, and upstream least of all.
     assert_eq!(
         machine.poll(clock.at(500)),
@@ -326,7 +326,7 @@ fn without_a_hedge_the_slow_one_keeps_its_turn() {
     // When it fails, the next in order is asked at once, and nobody hedges again.
     machine.ended(slow);
     assert_eq!(machine.poll(clock.at(600)), Order::Start(Want::Next));
-    let next = fresh(&mut machine, Role::Tier, true, clock.at(600));
+    let next = fresh(&mut machine, true, clock.at(600));
     assert_eq!(machine.poll(clock.at(600)), Order::Send(next));
     assert_eq!(
         machine.poll(clock.at(1_200)),
@@ -338,7 +338,7 @@ fn without_a_hedge_the_slow_one_keeps_its_turn() {
 fn a_slow_one_that_fails_while_its_hedge_connects_leaves_the_race_open() {
     let clock = Clock::start();
     let (mut machine, slow) = hedged(&clock);
-    machine.started(Role::Tier, false, true, clock.at(500));
+    machine.started(false, true, clock.at(500));
     machine.ended(slow);
     assert_eq!(machine.poll(clock.at(600)), Order::WaitUntil(clock.at(750)));
     assert_eq!(machine.poll(clock.at(750)), Order::Start(Want::Next));

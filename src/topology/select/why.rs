@@ -3,7 +3,7 @@
 /// Why a candidate stands where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Why {
-    /// It is well.
+    /// Health has nothing against it.
     Healthy,
     /// It was ejected; one request at a time tries it.
     Probation,

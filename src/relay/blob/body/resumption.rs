@@ -41,7 +41,7 @@ impl BlobBody {
                 self.speed.begin_anew();
                 return Ok(());
             }
-            Err(nothing) => return Err(self.give_up(&log.story(&nothing))),
+            Err(nothing) => return Err(self.give_up(&log.text(&nothing))),
         };
         self.tell_rate();
         if let Some(slow) = self.source.take() {

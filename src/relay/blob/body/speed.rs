@@ -6,7 +6,7 @@ use crate::lifecycle::deadline;
 use crate::relay::context::Context;
 use crate::relay::outcome::Found;
 use crate::relay::rates::Rate;
-use crate::relay::reputation::Fault;
+use crate::relay::reputation::{Fault, Subject};
 use crate::relay::search::report;
 use crate::relay::transfer::{LowSpeedLimit, Throughput, TooSlow};
 use crate::topology::{EndpointId, Failure, Outcome, SourceId};
@@ -63,13 +63,8 @@ impl Speed {
 
 /// Whether bytes of the same repository do not come, or too few, at a tier.
 pub(super) fn tier_is_slow(parts: &Context, spec: &BlobSpec, source: &SourceId) -> bool {
-    let is_slow = || {
-        let blob = spec.blob();
-        let of = (&(&blob.image).into(), blob.trust);
-        parts.reputation.is_slow(source, of, Instant::now())
-    };
-    // This is asked for each piece that was waited for.
-    !parts.reputation.is_empty() && is_slow()
+    let of = Subject::from(spec.blob());
+    parts.reputation.is_slow(source, &of, Instant::now())
 }
 
 impl BlobBody {
@@ -129,9 +124,7 @@ impl BlobBody {
     }
 
     fn saw(&self, fault: &Fault, endpoint: &EndpointId) {
-        let blob = self.spec.blob();
-        let of = (&(&blob.image).into(), blob.trust);
-        self.parts.saw(fault, endpoint, of);
+        self.parts.saw(fault, endpoint, self.spec.blob());
     }
 
     /// Another goes on.

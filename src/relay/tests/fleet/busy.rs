@@ -22,7 +22,7 @@ fn occupy(node: &Node, names: &[&str], requests: usize) -> Vec<InFlight> {
 
 async fn waits(world: &World, node: &Arc<Node>) -> Duration {
     let image = world.image(&mut Dice(1));
-    let mut candidates = Candidates::new(&image.route, None, Trust::Trusted);
+    let mut candidates = Candidates::new(&image.route, None, Trust::Trusted, None);
     let began = Instant::now();
     candidates.wait_while_all_are_loaded(&node.parts).await;
     began.elapsed()
@@ -72,7 +72,7 @@ async fn a_request_waits_for_a_place_and_not_for_ever() {
         let _busy = occupy(&node, &ALL, 64);
         assert_eq!(waits(&world, &node).await, seconds(2));
         let image = world.image(&mut Dice(1));
-        let mut candidates = Candidates::new(&image.route, None, Trust::Trusted);
+        let mut candidates = Candidates::new(&image.route, None, Trust::Trusted, None);
         assert!(
             candidates.more(&node.parts, Instant::now()),
             "all are full: asked all the same"

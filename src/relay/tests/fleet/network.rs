@@ -10,10 +10,11 @@ use crate::relay::head;
 use crate::relay::memory::Image;
 use crate::relay::network::Network;
 use crate::relay::outcome::Rejection;
-use crate::relay::rules::{Asked, Authority, Verdict, judge};
+use crate::relay::rules::{Asked, Authority, judge};
 use crate::relay::search::FetchSpec;
 use crate::route::Target;
-use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
+use crate::topology::select::Candidate;
+use crate::topology::{EndpointId, Failure, Source, SourceId};
 use crate::upstream::Error;
 use http::{Method, StatusCode};
 use std::sync::Arc;
@@ -69,7 +70,8 @@ impl Network for Arc<Node> {
         })
     }
 
-    async fn connect(&self, _: &Arc<Source>, endpoint: &EndpointId) -> Result<Connection, Error> {
+    async fn connect(&self, at: &Candidate) -> Result<Connection, Error> {
+        let endpoint = &at.endpoint;
         let site = self.world.site(endpoint);
         let line = site.dial(self.parts.timeouts.connect).await;
         Ok(Connection {
@@ -91,12 +93,11 @@ impl Network for Arc<Node> {
 
     async fn exchange(
         &self,
-        source: &Arc<Source>,
-        endpoint: &EndpointId,
+        at: &Candidate,
         mut connection: Connection,
         _: &SourceRequest,
     ) -> Result<SourceResponse<Connection>, exchange::Error> {
-        let site = self.world.site(endpoint);
+        let site = self.world.site(&at.endpoint);
         let broken = |failure| exchange::Error {
             at: Place::Endpoint,
             failure,
@@ -108,7 +109,7 @@ impl Network for Arc<Node> {
         let mut status = site.ask(&connection.line).await;
         // As the exchange does it: a kept connection that had died is worth one more try.
         if status.is_none() {
-            let fresh = self.connect(source, endpoint).await;
+            let fresh = self.connect(at).await;
             connection = fresh.map_err(|error| broken(error.failure))?;
             began = Instant::now();
             status = site.ask(&connection.line).await;
@@ -143,30 +144,12 @@ impl FetchSpec<Connection> for ModelSpec {
         _: &EndpointId,
         answer: SourceResponse<Connection>,
     ) -> Result<Connection, Rejection> {
-        match judge(
-            self.asked,
-            authority,
-            HarborPolicy::Next,
-            &head::of(&answer),
-        ) {
-            Verdict::Use(_) => Ok(answer.body),
-            Verdict::Leave {
-                scope,
-                outcome,
-                cause,
-            } => Err(Rejection::Leave {
-                scope,
-                outcome,
-                cause,
-                detail: String::new(),
-            }),
-            // Nobody says that here; it would be counted as a failed request.
-            Verdict::End(answer) => Err(Rejection::End {
-                answer,
-                outcome: Outcome::Neutral,
-                detail: String::new(),
-            }),
-        }
+        let seen = head::read(&answer);
+        let judged = judge(self.asked, authority, HarborPolicy::Next, &seen);
+        judged.map(|_| answer.body).map_err(|means| Rejection {
+            means,
+            detail: String::new(),
+        })
     }
 
     fn image(&self) -> Option<&Image> {

@@ -8,7 +8,7 @@ fn who_is_silent_for_a_blob_is_superseded_and_the_next_sooner() {
     let clock = Clock::start();
     let mut machine = Machine::new(BLOB, true, clock.at(0));
     machine.poll(clock.at(0));
-    let first = fresh(&mut machine, Role::Tier, true, clock.at(0));
+    let first = fresh(&mut machine, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(first));
     assert_eq!(machine.poll(clock.at(0)), Order::WaitUntil(clock.at(2_000)));
     let mut others = Vec::new();
@@ -23,7 +23,7 @@ fn who_is_silent_for_a_blob_is_superseded_and_the_next_sooner() {
         }
         assert_eq!(machine.poll(asked), Order::Start(Want::Next), "at {at}");
         let last = at == 4_000;
-        let next = fresh(&mut machine, Role::Tier, !last, asked);
+        let next = fresh(&mut machine, !last, asked);
         assert_eq!(machine.poll(asked), Order::Send(next));
         others.push(next);
         let wait = if last { 20_000 } else { at + 1_000 };
@@ -44,14 +44,14 @@ fn the_silent_one_keeps_its_turn_until_there_is_another() {
     let clock = Clock::start();
     let mut machine = Machine::new(BLOB, true, clock.at(0));
     machine.poll(clock.at(0));
-    let slow = fresh(&mut machine, Role::Tier, false, clock.at(0));
+    let slow = fresh(&mut machine, false, clock.at(0));
     machine.poll(clock.at(0));
     let order = machine.poll(clock.at(3_000));
     assert_eq!(order, Order::WaitUntil(clock.at(20_000)));
     // DNS names another.
     machine.set_more(true);
     assert_eq!(machine.poll(clock.at(3_100)), Order::Start(Want::Next));
-    let next = machine.started(Role::Tier, false, false, clock.at(3_100));
+    let next = machine.started(false, false, clock.at(3_100));
     machine.ended(next);
     let order = machine.poll(clock.at(3_200));
     assert_eq!(order, Order::WaitUntil(clock.at(20_000)));
@@ -63,7 +63,7 @@ fn a_connection_with_nobody_behind_it_ends_with_its_liveness_connect() {
     let clock = Clock::start();
     let mut machine = Machine::new(BLOB, true, clock.at(0));
     machine.poll(clock.at(0));
-    let kept = machine.started(Role::Tier, true, true, clock.at(0));
+    let kept = machine.started(true, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(kept));
     assert_eq!(machine.poll(clock.at(250)), Order::CheckLiveness(kept));
     let gone = Order::TimedOut {
@@ -85,10 +85,11 @@ fn a_tier_that_is_left_is_followed_while_upstream_is_silent_too() {
     let clock = Clock::start();
     let mut machine = Machine::new(MANIFEST, true, clock.at(0));
     machine.poll(clock.at(0));
-    let slow = fresh(&mut machine, Role::Tier, true, clock.at(0));
+    let slow = fresh(&mut machine, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(slow));
     assert_eq!(machine.poll(clock.at(3_000)), Order::Start(Want::Upstream));
-    let upstream = fresh(&mut machine, Role::Upstream, true, clock.at(3_000));
+    machine.forget_upstream();
+    let upstream = fresh(&mut machine, true, clock.at(3_000));
     assert_eq!(machine.poll(clock.at(3_000)), Order::Send(upstream));
     let timed_out = Order::TimedOut {
         attempt: slow,
@@ -96,7 +97,7 @@ fn a_tier_that_is_left_is_followed_while_upstream_is_silent_too() {
     };
     assert_eq!(machine.poll(clock.at(4_000)), timed_out);
     assert_eq!(machine.poll(clock.at(4_000)), Order::Start(Want::Next));
-    let next = fresh(&mut machine, Role::Tier, true, clock.at(4_000));
+    let next = fresh(&mut machine, true, clock.at(4_000));
     assert_eq!(machine.poll(clock.at(4_000)), Order::Send(next));
     // One at a time: the next one after it only when upstream has timed out as well.
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cache::Trust;
-use crate::relay::timing::{AttemptId, Machine, Order, Role};
+use crate::relay::timing::{AttemptId, Machine, Order};
 use crate::topology::PendingConnect;
 use crate::topology::select::{Selection, select};
 use std::collections::BTreeMap;
@@ -129,24 +129,20 @@ impl<'a> Search<'a> {
         match pick {
             Pick::Nobody => self.machine.none_left(want),
             Pick::Unresolved(target) => {
-                let role = if target == 2 {
-                    Role::Upstream
-                } else {
-                    Role::Tier
-                };
-                let attempt = self.machine.started(role, false, more, now);
+                if target == 2 {
+                    self.machine.forget_upstream();
+                }
+                let attempt = self.machine.started(false, more, now);
                 self.push(None, target);
                 self.happens(attempt, 5_000, Happening::Resolved);
             }
             Pick::Candidate(candidate) => {
-                let role = if candidate.is_upstream() {
-                    Role::Upstream
-                } else {
-                    Role::Tier
-                };
+                if candidate.is_upstream() {
+                    self.machine.forget_upstream();
+                }
                 let manner = self.manners[&candidate.endpoint];
                 let kept = manner != Manner::Refuses && self.world.dice.below(2) == 0;
-                let attempt = self.machine.started(role, kept, more, now);
+                let attempt = self.machine.started(kept, more, now);
                 self.asked.insert(candidate.endpoint.clone());
                 let target = candidate.target;
                 self.push(Some(candidate), target);
