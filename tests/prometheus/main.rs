@@ -174,7 +174,18 @@ async fn every_panel_shows_data_of_two_agents() {
     let names = names.map(|it| papers::family(it.as_str().unwrap()));
     let exported = names.filter(|it| it.starts_with("harbor_pilot_") || it.starts_with("process_"));
     let exported: BTreeSet<_> = exported.map(str::to_owned).collect();
-    assert_eq!(exported, papers::documented(), "docs/observability.md");
+    let untold: Vec<_> = exported
+        .difference(&papers::documented())
+        .cloned()
+        .collect();
+    assert!(untold.is_empty(), "docs/observability.md lacks {untold:?}");
+    let expressions = papers::rules().into_iter().map(|rule| rule.expression);
+    let used: BTreeSet<_> = expressions.flat_map(|it| papers::names(&it)).collect();
+    for name in used.iter().filter(|it| !it.contains(':')) {
+        let is_known = papers::FOREIGN.contains(&name.as_str());
+        let is_exported = exported.contains(papers::family(name));
+        assert!(is_known || is_exported, "no agent exports {name}");
+    }
 
     let series = prometheus.values("count by (node) ({job=\"harbor-pilot\"})");
     println!("series of each node: {:?}", series.await);
