@@ -9,7 +9,7 @@ mod proc_net;
 mod refusal;
 mod sock_diag;
 
-pub(crate) use checks::Check;
+pub(crate) use checks::{Check, dialled};
 pub use peers::Lookup;
 #[cfg(test)]
 pub(crate) use peers::Standing;

@@ -2,7 +2,7 @@
 //! that they come from, not by what the kernel says of them, so that they find a place whatever else fails.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -27,6 +27,16 @@ fn under_way() -> MutexGuard<'static, Vec<SocketAddr>> {
 /// Whether a check comes from there.
 pub(super) fn comes_from(peer: SocketAddr) -> bool {
     under_way().contains(&peer)
+}
+
+/// Where this node finds who listens there.
+pub(crate) fn dialled(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 // === impl Check ===

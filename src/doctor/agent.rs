@@ -5,7 +5,7 @@ use super::port::Holder;
 use super::report::Check;
 use crate::admin::Status;
 use crate::config::Problem;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 /// A unit that has failed too often is refused its start for the rest of 30 s unless it is forgiven.
 const START: &str = "systemctl reset-failed harbor-pilot; systemctl restart harbor-pilot";
@@ -48,12 +48,7 @@ impl Listener {
     /// Where this node finds it.
     #[must_use]
     pub(crate) fn dialled(&self) -> SocketAddr {
-        let ip = match self.address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        SocketAddr::new(ip, self.address.port())
+        crate::admission::dialled(self.address)
     }
 }
 

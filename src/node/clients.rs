@@ -5,7 +5,6 @@ use super::endpoint::{EndpointUrl, Reader};
 use crate::config::Config;
 use crate::oci::RegistryName;
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 /// Who is to use the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,22 +52,17 @@ fn registries_conf(hosts: &[DesiredHost], agent: &str, note: &str) -> DropIn {
     let mut text = "# Written by \"harbor-pilot plan --for\": these registries are pulled through the agent.\n".to_owned();
     for host in hosts {
         let name = &host.registry;
-        let ours = format!("{agent}/{name}");
-        write!(text, "\n[[registry]]\nprefix = \"{name}\"\n").unwrap_or_default();
-        if host.closed {
-            write!(text, "location = \"{ours}\"\ninsecure = true\n").unwrap_or_default();
-            continue;
+        let at = |location: &str, insecure: bool| {
+            let plain = if insecure { "insecure = true\n" } else { "" };
+            format!("location = \"{location}\"\n{plain}")
+        };
+        let mut entry = at(&format!("{agent}/{name}"), true);
+        if !host.closed {
+            let plain = host.upstream.starts_with("http://");
+            let own = at(&location(name, &host.upstream), plain);
+            entry = format!("{own}\n[[registry.mirror]]\n{entry}");
         }
-        let plain = host.upstream.starts_with("http://");
-        writeln!(text, "location = \"{}\"", location(name, &host.upstream)).unwrap_or_default();
-        if plain {
-            text.push_str("insecure = true\n");
-        }
-        write!(
-            text,
-            "\n[[registry.mirror]]\nlocation = \"{ours}\"\ninsecure = true\n"
-        )
-        .unwrap_or_default();
+        text += &format!("\n[[registry]]\nprefix = \"{name}\"\n{entry}");
     }
     DropIn {
         path: "/etc/containers/registries.conf.d/50-harbor-pilot.conf",

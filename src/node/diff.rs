@@ -14,17 +14,14 @@ pub(crate) fn unified(
     if old == new {
         return String::new();
     }
-    let name = |text: Option<&str>| match text {
-        Some(_) => path.to_owned(),
-        None => "/dev/null".to_owned(),
-    };
+    let name = |text: Option<&str>| text.map_or("/dev/null", |_| path);
     let names = (name(old), name(new));
     let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
     let diff = TextDiff::from_lines(old, new);
     let mut shown = diff
         .unified_diff()
         .context_radius(3)
-        .header(&names.0, &names.1)
+        .header(names.0, names.1)
         .to_string();
     if shown.is_empty() {
         // A file comes or goes without a byte in it.

@@ -9,7 +9,7 @@ use super::ledger::Store;
 use crate::config::Config;
 use crate::oci::RegistryName;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The file that containerd reads for one registry on every pull, and what it does by it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,9 +69,8 @@ pub(crate) fn look(
     let certs_d = detected.certs_d.as_ref();
     let certs_d = certs_d.filter(|_| !detected.without_certs_d);
     let file = certs_d.map(|certs_d| {
-        let file = HostsFile::find(certs_d, registry.as_str(), detected.version());
         let agent = desired::agent_url(&config.server).map(|agent| machine.named_in_files(&agent));
-        RegistryFile::new(&file, &detected, config, (registry, agent.as_deref()))
+        RegistryFile::new(certs_d, &detected, config, (registry, agent.as_deref()))
     });
     (detected, file)
 }
@@ -83,8 +82,7 @@ pub(super) fn bypassing(machine: &Machine, config: &Config, agent: &str) -> Opti
     let certs_d = detected.certs_d.as_ref().filter(|_| detected.running)?;
     let agent = machine.named_in_files(agent);
     let names_agent = |registry: &RegistryName| {
-        let file = HostsFile::find(certs_d, registry.as_str(), detected.version());
-        let file = RegistryFile::new(&file, &detected, config, (registry, Some(&agent)));
+        let file = RegistryFile::new(certs_d, &detected, config, (registry, Some(&agent)));
         file.agent.is_some()
     };
     let mut registries = config.registries.iter();
@@ -98,11 +96,12 @@ pub(super) fn bypassing(machine: &Machine, config: &Config, agent: &str) -> Opti
 
 impl RegistryFile {
     fn new(
-        file: &HostsFile,
+        certs_d: &Path,
         detected: &Detected,
         config: &Config,
         (registry, agent): (&RegistryName, Option<&str>),
     ) -> Self {
+        let file = HostsFile::find(certs_d, registry.as_str(), detected.version());
         let known = desired::known_of(config, registry);
         let host = |url: &str, server: bool| {
             let (who, tier) = who(url, agent, &known);
@@ -135,15 +134,15 @@ impl RegistryFile {
         let agent = hosts.iter().position(|host| host.who == Who::Agent);
         let read = is_read(detected);
         Self {
-            registry: file.registry.clone(),
-            path: file.path.clone(),
+            registry: file.registry,
+            path: file.path,
             exists: file.view.is_some(),
             read,
             error,
             agent: agent.map(|at| at + 1),
             hosts,
             then_registry: then_registry || !read,
-            missing: file.missing.clone(),
+            missing: file.missing,
         }
     }
 }

@@ -91,11 +91,7 @@ pub fn start(
     metrics: Arc<Metrics>,
     tasks: &Tasks,
 ) -> channel::Receiver<Arc<Status>> {
-    let Place {
-        machine,
-        listen,
-        state_dir,
-    } = place;
+    let (machine, listen) = (place.machine, place.listen);
     let (status_in, status) = channel::channel(Arc::default());
     let (alive_in, alive) = channel::channel(None);
     let (managed, node) = (config.clone(), machine.clone());
@@ -111,7 +107,7 @@ pub fn start(
         snapshot,
         alive,
         machine,
-        store: Store::new(&state_dir),
+        store: Store::new(&place.state_dir),
         listen,
         reporter: Reporter::new(status_in, journal, metrics),
         memory: Memory::default(),
@@ -166,7 +162,7 @@ impl Mirror {
                     changed.then_some(Cause::SomethingChanged)
                 }
                 // Cancel safe: it only waits.
-                () = until(wake) => {
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                     Some(if self.tiers_changed() { Cause::TierChanged } else { Cause::Retry })
                 }
                 // Cancel safe: a tick is taken or stays.
@@ -250,13 +246,6 @@ impl Mirror {
         self.memory = memory;
         self.detected = passed.as_ref().ok().map(|passed| passed.detected.clone());
         self.reporter.passed(cause, &mut self.memory, passed);
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

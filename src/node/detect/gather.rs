@@ -116,22 +116,17 @@ fn read_stock(facts: &mut Facts, machine: &Machine) {
 
 /// The files that a pattern with `*` in its last part names.
 fn matching(pattern: &Path) -> Vec<PathBuf> {
-    let (Some(directory), Some(name)) = (
-        pattern.parent(),
-        pattern.file_name().and_then(|name| name.to_str()),
-    ) else {
-        return Vec::new();
-    };
-    let Some((head, tail)) = name.split_once('*') else {
+    let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
+    let wanted = name(pattern).unwrap_or_default();
+    let Some((head, tail)) = wanted.split_once('*') else {
         return vec![pattern.to_owned()];
     };
     let fits = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str());
-        name.is_some_and(|name| {
-            name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
-        })
+        let rest = name(path).and_then(|name| Some(name.strip_prefix(head)?.to_owned()));
+        rest.is_some_and(|rest| rest.ends_with(tail))
     };
-    sorted(directory).into_iter().filter(fits).collect()
+    let beside = pattern.parent().map(sorted).unwrap_or_default();
+    beside.into_iter().filter(fits).collect()
 }
 
 fn text(path: &Path) -> Option<Text> {

@@ -114,10 +114,8 @@ fn containerd_of(facts: &Facts, family: Family) -> Option<PathBuf> {
     configs.find_map(|config| {
         let etc = config.parent()?;
         let is_its = config.ends_with("agent/etc/containerd/config.toml");
-        etc.ancestors()
-            .nth(3)
-            .filter(|_| is_its)
-            .map(Path::to_owned)
+        let data_dir = etc.ancestors().nth(3);
+        data_dir.filter(|_| is_its).map(Path::to_owned)
     })
 }
 

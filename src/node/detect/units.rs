@@ -25,10 +25,8 @@ pub(super) fn exec_start(facts: &Facts, unit: &str) -> Option<Vec<String>> {
     let mut drop_ins: BTreeMap<std::ffi::OsString, PathBuf> = BTreeMap::new();
     for directory in directories.rev() {
         for path in sorted(&directory.join(format!("{unit}.d"))) {
-            if let Some(name) = path
-                .file_name()
-                .filter(|_| path.extension().is_some_and(|kind| kind == "conf"))
-            {
+            let is_drop_in = path.extension().is_some_and(|kind| kind == "conf");
+            if let Some(name) = path.file_name().filter(|_| is_drop_in) {
                 drop_ins.insert(name.to_owned(), path);
             }
         }
@@ -40,22 +38,16 @@ pub(super) fn exec_start(facts: &Facts, unit: &str) -> Option<Vec<String>> {
     for text in std::iter::once(base).chain(texts) {
         for line in text.replace("\\\n", " ").lines() {
             if let Some(command) = line.trim().strip_prefix("ExecStart=") {
-                words = split(command);
+                // Specifiers and variables stay as they are.
+                words = shlex::split(command).unwrap_or_default();
             }
         }
     }
     Some(words)
 }
 
-/// Words with quotes, as systemd takes them apart; specifiers and variables stay as they are.
-fn split(command: &str) -> Vec<String> {
-    shlex::split(command).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn commands_are_split_as_systemd_does() {
         let table: [(&str, &[&str]); 4] = [
@@ -71,7 +63,11 @@ mod tests {
             ("a'b'c", &["abc"]),
         ];
         for (command, expected) in table {
-            assert_eq!(split(command), expected, "{command}");
+            assert_eq!(
+                shlex::split(command).unwrap_or_default(),
+                expected,
+                "{command}"
+            );
         }
     }
 }

@@ -45,12 +45,6 @@ pub struct SeenHost {
     pub client: Vec<PathBuf>,
     /// Whether the path is the API's root.
     pub override_path: bool,
-    /// Whether TLS is not checked.
-    pub skip_verify: bool,
-    /// As written.
-    pub dial_timeout: Option<String>,
-    /// Names of the headers that are sent.
-    pub headers: Vec<String>,
     /// The lines of its table and of the tables below, without what follows their last value; of the `server` its own.
     pub(super) lines: Vec<Range<usize>>,
 }
@@ -191,7 +185,7 @@ impl SeenHost {
                 "{key} of {shown} is not {words}: containerd ignores the whole file; correct the line"
             )));
         }
-        let flag = |key| table.get(key).and_then(Item::as_bool).unwrap_or_default();
+        let overrides = table.get("override_path").and_then(Item::as_bool);
         let texts = |key| {
             let mut found = Vec::new();
             if let Some(value) = table.get(key).and_then(Item::as_value) {
@@ -199,17 +193,12 @@ impl SeenHost {
             }
             found.into_iter().map(|text| text.value().clone())
         };
-        let headers = table.get("header").and_then(Item::as_table_like);
-        let headers = headers.map(|table| table.iter().map(|(key, _)| key.to_owned()).collect());
         Ok(Self {
             url: url.to_owned(),
             capabilities: texts("capabilities").collect(),
             ca: texts("ca").map(PathBuf::from).collect(),
             client: texts("client").map(PathBuf::from).collect(),
-            override_path: flag("override_path"),
-            skip_verify: flag("skip_verify"),
-            dial_timeout: texts("dial_timeout").next(),
-            headers: headers.unwrap_or_default(),
+            override_path: overrides.unwrap_or_default(),
             lines: Vec::new(),
         })
     }

@@ -4,29 +4,32 @@ use super::TABLE_MARK;
 use crate::config::Secret;
 use crate::node::desired::{HostEntry, KEY_HEADER, Role};
 use crate::node::marks::{OURS, quoted};
-use std::fmt::Write as _;
 
 /// A table of ours, with its mark above; without the blank line that stands behind each.
 pub(super) fn table(entry: &HostEntry) -> String {
-    let mut block = format!("{TABLE_MARK}{}\n", who(&entry.role));
-    let path = format!("host.{}", quoted(&entry.url));
-    writeln!(block, "[{path}]").unwrap_or_default();
-    for (key, value) in keys(entry) {
-        writeln!(block, "{key} = {value}").unwrap_or_default();
-    }
-    if let Some(value) = &entry.header {
-        write!(block, "[{path}.header]\n{}", header(value)).unwrap_or_default();
-    }
-    block
+    let (who, path) = (who(&entry.role), format!("host.{}", quoted(&entry.url)));
+    let keys = keys(entry).into_iter();
+    let keys: String = keys
+        .map(|(key, value)| format!("{key} = {value}\n"))
+        .collect();
+    let header = entry.header.as_ref();
+    let header = header.map(|value| format!("[{path}.header]\n{}", header_of(value)));
+    format!(
+        "{TABLE_MARK}{who}\n[{path}]\n{keys}{}",
+        header.unwrap_or_default()
+    )
 }
 
 /// The header of the `server`: a table of the root.
 pub(super) fn server_header(entry: &HostEntry) -> Option<String> {
     let value = entry.header.as_ref()?;
-    Some(format!("{TABLE_MARK}server\n[header]\n{}", header(value)))
+    Some(format!(
+        "{TABLE_MARK}server\n[header]\n{}",
+        header_of(value)
+    ))
 }
 
-fn header(value: &Secret) -> String {
+fn header_of(value: &Secret) -> String {
     format!("{} = {}\n", quoted(KEY_HEADER), quoted(value.reveal()))
 }
 
@@ -37,13 +40,14 @@ pub(super) fn bare_host() -> String {
 
 /// `server` and its keys, without those that the user has written for it.
 pub(super) fn server(entry: &HostEntry, written: &[&str]) -> String {
-    let mut lines = format!("server = {}{OURS}\n", quoted(&entry.url));
-    for (key, value) in keys(entry) {
-        if !written.contains(&key) {
-            writeln!(lines, "{key} = {value}{OURS}").unwrap_or_default();
-        }
-    }
-    lines
+    let keys = keys(entry).into_iter();
+    let keys = keys.filter(|(key, _)| !written.contains(key));
+    let keys = keys.map(|(key, value)| format!("{key} = {value}{OURS}\n"));
+    format!(
+        "server = {}{OURS}\n{}",
+        quoted(&entry.url),
+        keys.collect::<String>()
+    )
 }
 
 fn keys(entry: &HostEntry) -> Vec<(&'static str, String)> {

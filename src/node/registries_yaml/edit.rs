@@ -7,7 +7,7 @@ use super::read::{self, Mirror, Registries};
 use super::{CUT, Edited, Refused, remove};
 use crate::config::Existing;
 use crate::node::desired::DesiredHost;
-use crate::node::endpoint::{EndpointUrl, Reader};
+use crate::node::endpoint::EndpointUrl;
 use crate::node::marks::{self, OURS, quoted};
 use std::ops::Range;
 use yaml_serde::{Mapping, Value};
@@ -103,7 +103,8 @@ impl Changes<'_> {
         }
         let agent = desired.agent_url.as_str();
         let first = mirror.endpoints.first();
-        if first.is_some_and(|first| same(first, agent)) {
+        let root = first.and_then(|first| EndpointUrl::root_by_k3s(first));
+        if root.is_some() && root == EndpointUrl::root_by_k3s(agent) {
             // By the user's own hand.
             return Ok(());
         }
@@ -326,9 +327,4 @@ fn child<'v>(value: &'v mut Value, key: &str) -> &'v mut Value {
         Value::Mapping(mapping) => mapping.entry(key.into()).or_insert(Value::Null),
         other => other,
     }
-}
-
-fn same(text: &str, agent: &str) -> bool {
-    let read = |text| EndpointUrl::parse(text, Reader::K3s);
-    read(text).is_some() && read(text) == read(agent)
 }

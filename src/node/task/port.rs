@@ -1,8 +1,8 @@
 //! The agent's own port: whether it answers with our header (design F0), for another process may hold it, or ours may
 //! hang; and whether the kernel still keeps it for the privileged (design S7).
 
-use crate::admission::Check;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use crate::admission::{Check, dialled};
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
@@ -58,15 +58,6 @@ pub(super) async fn watch(
             }
         }
     }
-}
-
-fn dialled(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 async fn ask(address: SocketAddr) -> std::io::Result<bool> {

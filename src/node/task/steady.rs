@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::node::files::Tiers;
 use crate::topology::{EndpointStatus, Snapshot, SourceId};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ pub(super) struct Steady {
 struct Tier {
     shown: bool,
     whole_since: Option<Instant>,
-    losses: VecDeque<Instant>,
+    losses: Vec<Instant>,
 }
 
 /// The tiers with `in_file`, as a snapshot shows them.
@@ -80,16 +80,11 @@ impl Steady {
 
 impl Tier {
     fn step(&mut self, whole: bool, now: Instant) {
-        while self
-            .losses
-            .front()
-            .is_some_and(|at| now.saturating_duration_since(*at) > MEMORY)
-        {
-            self.losses.pop_front();
-        }
+        self.losses
+            .retain(|at| now.saturating_duration_since(*at) <= MEMORY);
         if !whole {
             if self.shown {
-                self.losses.push_back(now);
+                self.losses.push(now);
             }
             self.shown = false;
             self.whole_since = None;
