@@ -41,6 +41,12 @@ fn a_replicas_host_from_the_first_run_to_the_last() {
     refusals(&host);
     core(&host);
     uninstall(&host);
+    let journal = host.machine.run("journalctl", &["--no-pager", "--quiet"]);
+    assert!(
+        journal.contains("harbor_tier"),
+        "modules log their invocation"
+    );
+    host::assert_no_secret(&journal);
 }
 
 fn first_run(host: &Host) {

@@ -290,6 +290,12 @@ class Refusals(Case):
         self.assertNotIn("projects proxy-quay-io: create", done, "it is there, and checked like any other")
         self.assertEqual(self.good(), [])
 
+    def test_somebody_else_makes_it_meanwhile(self):
+        page = self.harbor.page
+        self.harbor.add_project({"project_name": "proxy-quay-io"})
+        self.harbor.page = lambda entries, query: page([one for one in entries if one.get("name") != "proxy-quay-io"], query)
+        self.assertIn("somebody else has just made it (409)", self.bad())
+
     def test_what_is_no_harbor(self):
         class Page(BaseHTTPRequestHandler):
             answer = 200, {}
