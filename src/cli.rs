@@ -10,6 +10,7 @@ mod healthd;
 pub mod init;
 mod json;
 mod run;
+mod start;
 pub mod status;
 pub mod warm;
 
@@ -19,7 +20,7 @@ use crate::node::clients::Client;
 use crate::node::detect::Machine;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, IsTerminal as _};
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -60,32 +61,7 @@ enum Command {
         json: bool,
     },
     /// Print a commented starter configuration, or write it to a file
-    Init {
-        /// URL of the first tier
-        #[arg(long, value_name = "URL")]
-        replica: Option<String>,
-        /// URL of the second tier
-        #[arg(long, value_name = "URL")]
-        core: Option<String>,
-        /// How the Harbor names its proxy-cache projects (docs/layouts.md)
-        #[arg(long, value_name = "NAME")]
-        layout: Option<String>,
-        /// Ask this Harbor for its proxy-cache projects instead, and write down what it has
-        #[arg(long, value_name = "URL", conflicts_with_all = ["replica", "core", "layout"])]
-        discover: Option<String>,
-        /// The account that asks for the projects, and that the configuration names
-        #[arg(long, value_name = "NAME", requires_all = ["discover", "password_file"])]
-        username: Option<String>,
-        /// The file with its secret (mode 0600)
-        #[arg(long, value_name = "FILE", requires = "username")]
-        password_file: Option<PathBuf>,
-        /// CA certificate of the tiers
-        #[arg(long, value_name = "FILE")]
-        ca: Option<PathBuf>,
-        /// Write it there, at once and as a whole; a file that configures something already is left as it is
-        #[arg(long, value_name = "FILE")]
-        output: Option<PathBuf>,
-    },
+    Init(init::InitArgs),
     /// Show tiers, endpoints, last changes and traffic of the running agent
     Status {
         /// Show again every two seconds
@@ -112,11 +88,7 @@ enum Command {
         shell: clap_complete::Shell,
     },
     /// Check the node end to end and say how to fix what is wrong
-    Doctor {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Doctor(Output),
     /// Show the changes that would be made to hosts.toml and registries.yaml, as a unified diff
     Plan {
         /// Print the drop-in of another client instead, or containerd's config.toml as it should be
@@ -127,27 +99,23 @@ enum Command {
         json: bool,
     },
     /// Make the changes that plan shows
-    Apply {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Apply(Output),
     /// Take the agent's own lines out of the node's files again
-    Restore {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Restore(Output),
     /// Fetch images whole and throw them away, so that the caches in front of the registries have them
     Warm(warm::Options),
     /// Answer health checks beside a Harbor: 200 while its components are healthy, else 503
-    Healthd(healthd::Options),
+    Healthd(crate::healthd::Options),
     /// For the unit: take the agent out of the node's files when it stops for good
-    Handover {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Handover(Output),
+}
+
+/// How a report is printed.
+#[derive(Debug, clap::Args)]
+struct Output {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the process' command.
@@ -206,29 +174,7 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
             stdout,
             stderr,
         ),
-        Command::Init {
-            replica,
-            core,
-            layout,
-            discover,
-            username,
-            password_file,
-            ca,
-            output,
-        } => init::run(
-            &init::InitArgs {
-                replica,
-                core,
-                layout,
-                discover,
-                username,
-                password_file,
-                ca,
-                output,
-            },
-            stdout,
-            stderr,
-        ),
+        Command::Init(args) => init::run(&args, stdout, stderr),
         Command::Status { watch, json } => Ok(status_of(&loader, watch, json, stdout, stderr)),
         Command::Explain { image, probe, json } => explain::run(
             &explain::ExplainArgs {
@@ -245,7 +191,7 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
             completions::completions(shell, &mut Arguments::command(), stdout)?;
             Ok(0)
         }
-        Command::Doctor { json } => {
+        Command::Doctor(Output { json }) => {
             let args = doctor::DoctorArgs {
                 loader,
                 json,
@@ -265,15 +211,17 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
             });
             files::plan::run(&of_this_machine(loader, json), client, stdout, stderr)
         }
-        Command::Apply { json } => {
+        Command::Apply(Output { json }) => {
             files::apply::run(&of_this_machine(loader, json), stdout, stderr)
         }
-        Command::Restore { json } => {
+        Command::Restore(Output { json }) => {
             files::restore::run(&of_this_machine(loader, json), stdout, stderr)
         }
         Command::Warm(options) => warm::run(&options, &loader, stdout, stderr),
-        Command::Healthd(options) => Ok(healthd::run(options, log.as_deref(), &loader.environment)),
-        Command::Handover { json } => {
+        Command::Healthd(options) => {
+            Ok(healthd::run(&options, log.as_deref(), &loader.environment))
+        }
+        Command::Handover(Output { json }) => {
             let result = loader.environment.get("SERVICE_RESULT");
             let stopping = files::handover::Stopping::of_process(result);
             stopping.release_listeners(&Notifier::from_env(), stderr)?;
@@ -294,11 +242,7 @@ fn status_of(
         Ok((loaded, _)) => loaded.config.server.admin,
         Err(_) => Config::built_in().server.admin,
     };
-    let no_color = loader
-        .environment
-        .get("NO_COLOR")
-        .is_some_and(|value| !value.is_empty());
-    let color = io::stdout().is_terminal() && !no_color;
+    let color = start::is_colored(&loader.environment);
     status::run(
         status::Arguments {
             admin,

@@ -11,7 +11,7 @@ mod metrics;
 mod settings;
 mod verdict;
 
-pub(crate) use settings::{Settings, Written};
+pub(crate) use settings::{Options, Settings};
 
 use crate::admin::endpoint::{self, CONNECTION_LIMIT};
 use crate::admission::{Admission, Lookup, Peers};

@@ -90,8 +90,8 @@ struct RequestKey {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let families = Families::default();
-        let registry = families.registry();
+        let mut registry = Registry::default();
+        let families = Families::register(&mut registry);
         Self {
             families,
             registry,

@@ -1,5 +1,5 @@
 //! Text of others made safe to show: on a terminal, in a line of the log, in an error message. No escape sequence, no
-//! line break and no control of the direction of writing gets through. Pure.
+//! line break and no control of the direction of writing gets through. And what all texts have in common. Pure.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -63,6 +63,27 @@ pub(crate) fn blanked(text: &str) -> impl Iterator<Item = char> {
     let blank = |c| if is_printable(c) { c } else { ' ' };
     text.chars().map(blank)
 }
+
+/// An enum of which programs know each variant by a word: the variant, and beside it its word.
+macro_rules! words {
+    ($(#[$about:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$about])*
+        $vis enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $name {
+            /// Each of them, in the order of the list.
+            #[allow(dead_code, reason = "most are walked through by tests alone")]
+            $vis const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word for programs, logs and metrics.
+            #[must_use]
+            $vis fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+    };
+}
+pub(crate) use words;
 
 /// `1 attempt`, `2 attempts`: the number with the noun that fits it.
 pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {

@@ -52,7 +52,10 @@ fn fields(text: &str) -> Vec<&str> {
 #[test]
 fn every_event_is_explained_and_nothing_else() {
     let entries = entries();
-    let mut events: Vec<_> = EventName::ALL.map(EventName::message_id).into();
+    let mut events: Vec<_> = EventName::ALL
+        .iter()
+        .map(|event| event.message_id())
+        .collect();
     events.sort_unstable();
     let explained: Vec<_> = entries.keys().map(String::as_str).collect();
     assert_eq!(explained, events);
@@ -102,7 +105,7 @@ fn a_loud_event_names_a_command() {
         "ca_file",
     ];
     let entries = entries();
-    for event in EventName::ALL {
+    for &event in EventName::ALL {
         // tracing's order: the more verbose the greater.
         if event.level() > tracing::Level::WARN || event == EventName::DigestMismatch {
             continue;

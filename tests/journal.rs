@@ -172,7 +172,7 @@ async fn the_journal_has_the_fields_of_the_interface() {
     let down = &journald.read(&["-t", "harbor-pilot", "EVENT=tier_down"])[0];
     assert_eq!(down["TIER"], "replica");
     assert!(!down["REASON"].is_empty());
-    for event in EventName::ALL {
+    for &event in EventName::ALL {
         let matches = format!("EVENT={}", event.word());
         for record in journald.read(&["-t", "harbor-pilot", &matches]) {
             assert_eq!(record["MESSAGE_ID"], event.message_id(), "{record:?}");
@@ -184,7 +184,7 @@ async fn the_journal_has_the_fields_of_the_interface() {
 async fn journalctl_explains_an_event() {
     let journald = Journald::start();
     let listed = journald.catalog(&["--list-catalog"]);
-    for event in EventName::ALL {
+    for &event in EventName::ALL {
         let id = event.message_id();
         let found = listed.lines().filter(|line| line.starts_with(id));
         assert_eq!(found.count(), 1, "{event:?}\n{listed}");

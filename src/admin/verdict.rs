@@ -1,19 +1,22 @@
 //! The one verdict on a node, and its reasons: `status`, `/status`, the page, `/readyz`, `doctor` and the Ansible role all
 //! give this one. Pure.
 
+use crate::printable::words;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Everything is as it should be.
-    #[default]
-    Ready,
-    /// Pulls are served, and a person should look.
-    Degraded,
-    /// No pull is served: the agent does not accept connections or stops, or no source is left. As `/readyz` 503.
-    Down,
+words! {
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Verdict {
+        /// Everything is as it should be.
+        #[default]
+        Ready = "ready",
+        /// Pulls are served, and a person should look.
+        Degraded = "degraded",
+        /// No pull is served: the agent does not accept connections or stops, or no source is left. As `/readyz` 503.
+        Down = "down",
+    }
 }
 
 /// Why the verdict is not [`Verdict::Ready`].
@@ -50,18 +53,5 @@ impl fmt::Display for Reason {
             About::NodeFiles => f.write_str("node files: ")?,
         }
         f.write_str(&self.what)
-    }
-}
-
-// === impl Verdict ===
-
-impl Verdict {
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Degraded => "degraded",
-            Self::Down => "down",
-        }
     }
 }

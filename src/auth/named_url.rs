@@ -118,12 +118,6 @@ impl NamedUrl {
             .map_or(self.target.as_str(), |(path, _)| path)
     }
 
-    /// Whether there is a query: presigned URLs carry their signature in it.
-    #[must_use]
-    pub fn has_query(&self) -> bool {
-        self.target.contains('?')
-    }
-
     fn absolute(text: &str) -> Result<Self, InvalidUrl> {
         let (scheme, rest) = text.split_once("://").ok_or(InvalidUrl::Scheme)?;
         let https = match scheme.to_ascii_lowercase().as_str() {

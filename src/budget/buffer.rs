@@ -85,12 +85,6 @@ impl Buffer {
         self.length
     }
 
-    /// Whether nothing is in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
     /// Puts these behind the others.
     ///
     /// # Errors

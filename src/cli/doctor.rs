@@ -17,6 +17,7 @@
 
 mod render;
 
+use super::start;
 use super::{FAILED, files, json, status};
 use crate::app::{self, Error};
 use crate::config::{Config, Loaded, Loader, Problem};
@@ -33,6 +34,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, IsTerminal as _, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::runtime::Builder;
 
 /// Takes the progress line away again.
 const CLEAR_LINE: &str = "\r\x1b[K";
@@ -67,15 +69,8 @@ pub struct DoctorArgs {
 /// # Errors
 /// Where the report cannot be written.
 pub fn run(args: &DoctorArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            writeln!(stderr, "error: starting the runtime: {error}")?;
-            return Ok(FAILED);
-        }
+    let Some(runtime) = start::runtime(&mut Builder::new_current_thread(), stderr)? else {
+        return Ok(FAILED);
     };
     let progress = Progress {
         is_shown: !args.json && io::stderr().is_terminal(),
@@ -91,8 +86,7 @@ pub fn run(args: &DoctorArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) ->
     if args.json {
         stdout.write_all(json::pretty(&render::json(&report)).as_bytes())?;
     } else {
-        let no_color = args.loader.environment.get("NO_COLOR");
-        let color = no_color.is_none_or(String::is_empty) && io::stdout().is_terminal();
+        let color = start::is_colored(&args.loader.environment);
         stdout.write_all(render::render(&report, color).as_bytes())?;
     }
     Ok(report.exit_status())

@@ -36,6 +36,7 @@ mod through;
 mod unnamed;
 pub(in crate::cli) mod view;
 
+use super::start;
 use super::{FAILED, USAGE, json, status};
 use crate::admin::Status;
 use crate::config::{Config, Loader};
@@ -54,6 +55,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Builder;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use view::View;
@@ -94,27 +96,11 @@ pub fn run(args: &ExplainArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -
             return Ok(USAGE);
         }
     };
-    let loaded = match args.loader.load() {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            for problem in problems {
-                writeln!(stderr, "error: {problem}")?;
-            }
-            return Ok(USAGE);
-        }
+    let Some(loaded) = start::load(&args.loader, stderr)? else {
+        return Ok(USAGE);
     };
-    for warning in &loaded.warnings {
-        writeln!(stderr, "warning: {warning}")?;
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            writeln!(stderr, "error: starting the runtime: {error}")?;
-            return Ok(FAILED);
-        }
+    let Some(runtime) = start::runtime(&mut Builder::new_current_thread(), stderr)? else {
+        return Ok(FAILED);
     };
     let mut progress = Progress {
         to: &mut *stderr,
@@ -130,8 +116,7 @@ pub fn run(args: &ExplainArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -
     if args.json {
         stdout.write_all(json::pretty(&report).as_bytes())?;
     } else {
-        let no_color = args.loader.environment.get("NO_COLOR");
-        let color = no_color.is_none_or(String::is_empty) && io::stdout().is_terminal();
+        let color = start::is_colored(&args.loader.environment);
         stdout.write_all(render::render(&report, color).as_bytes())?;
     }
     Ok(u8::from(!report.has_path))

@@ -29,14 +29,14 @@ pub mod restore;
 
 use super::status;
 use crate::admin::{State, Status};
-use crate::config::{Config, Loaded, Loader};
+use crate::config::{Config, Loader};
 use crate::doctor::port::who_listens;
 use crate::node::detect::Machine;
 use crate::node::files::{Pass, Tiers};
 use crate::node::ledger::Store;
 use crate::node::{answers, desired};
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -64,28 +64,6 @@ struct Node {
     agent_alive: bool,
     tiers: Tiers,
     store: Store,
-}
-
-// === impl FilesArgs ===
-
-impl FilesArgs {
-    /// The configuration; without one its problems are printed.
-    fn load(&self, stderr: &mut dyn Write) -> io::Result<Option<Loaded>> {
-        match self.loader.load() {
-            Ok(loaded) => {
-                for warning in &loaded.warnings {
-                    writeln!(stderr, "warning: {warning}")?;
-                }
-                Ok(Some(loaded))
-            }
-            Err(problems) => {
-                for problem in problems {
-                    writeln!(stderr, "error: {problem}")?;
-                }
-                Ok(None)
-            }
-        }
-    }
 }
 
 // === impl Node ===

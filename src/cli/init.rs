@@ -3,7 +3,7 @@
 
 mod discover;
 
-use super::FAILED;
+use super::{FAILED, USAGE};
 use crate::config::{Config, Problem};
 use crate::node::write::{self, Standing};
 use crate::printable::chain;
@@ -12,27 +12,32 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Wrong arguments (sysexits' EX_USAGE).
-const USAGE: u8 = 64;
-
 /// What `init` is told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct InitArgs {
-    /// The URL of REPLICA, the near Harbor.
+    /// URL of the first tier
+    #[arg(long, value_name = "URL")]
     pub replica: Option<String>,
-    /// The URL of CORE, the Harbor behind it.
+    /// URL of the second tier
+    #[arg(long, value_name = "URL")]
     pub core: Option<String>,
-    /// One of [`LAYOUTS`]; the first one if it is left out.
+    /// How the Harbor names its proxy-cache projects (docs/layouts.md)
+    #[arg(long, value_name = "NAME")]
     pub layout: Option<String>,
-    /// The URL of a Harbor that is asked for its projects, instead of `replica`, `core` and `layout`.
+    /// Ask this Harbor for its proxy-cache projects instead, and write down what it has
+    #[arg(long, value_name = "URL", conflicts_with_all = ["replica", "core", "layout"])]
     pub discover: Option<String>,
-    /// The account that asks, and that the configuration then names.
+    /// The account that asks for the projects, and that the configuration names
+    #[arg(long, value_name = "NAME", requires_all = ["discover", "password_file"])]
     pub username: Option<String>,
-    /// The file with its secret.
+    /// The file with its secret (mode 0600)
+    #[arg(long, value_name = "FILE", requires = "username")]
     pub password_file: Option<PathBuf>,
-    /// The certificate authority of both.
+    /// CA certificate of the tiers
+    #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// Where to write it; `None`: to standard output.
+    /// Write it there, at once and as a whole; a file that configures something already is left as it is
+    #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 

@@ -12,6 +12,7 @@ mod report;
 
 use super::explain::image::Image;
 use super::explain::projects;
+use super::start;
 use super::{FAILED, USAGE, json, status};
 use crate::admin::Status;
 use crate::config::{BaseUrl, Config, Loader, Probe, ProbeKind, Tls, parse_size};
@@ -31,6 +32,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -96,14 +98,8 @@ pub fn run(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> io::Result<u8> {
-    let loaded = match loader.load() {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            for problem in problems {
-                writeln!(stderr, "error: {problem}")?;
-            }
-            return Ok(USAGE);
-        }
+    let Some(loaded) = start::load(loader, stderr)? else {
+        return Ok(USAGE);
     };
     let work = match work(options) {
         Ok(work) => work,
@@ -125,16 +121,9 @@ pub fn run(
         )?;
         return Ok(USAGE);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            writeln!(stderr, "error: starting the runtime: {error}")?;
-            return Ok(FAILED);
-        }
+    let mut threads = Builder::new_multi_thread();
+    let Some(runtime) = start::runtime(threads.worker_threads(2), stderr)? else {
+        return Ok(FAILED);
     };
     let is_terminal = !options.json && io::stderr().is_terminal();
     let report = runtime.block_on(warm(loaded.config, work, is_terminal, options.json, stderr))?;
@@ -142,8 +131,7 @@ pub fn run(
     if options.json {
         stdout.write_all(json::pretty(&report).as_bytes())?;
     } else {
-        let no_color = loader.environment.get("NO_COLOR");
-        let color = no_color.is_none_or(String::is_empty) && io::stdout().is_terminal();
+        let color = start::is_colored(&loader.environment);
         stdout.write_all(report.for_people(color).as_bytes())?;
     }
     Ok(report.exit_status())

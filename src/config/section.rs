@@ -204,6 +204,11 @@ impl<'t> Section<'t> {
         self.origin_of(key).is_some()
     }
 
+    /// Of two keys that do not go together, the one at which that is said: the first if somebody wrote it.
+    pub(super) fn written_of(&self, first: &'static str, other: &'static str) -> &'static str {
+        if self.is_written(first) { first } else { other }
+    }
+
     /// Whether there is a value at all, right or wrong.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))

@@ -64,11 +64,7 @@ pub(super) fn read_dns(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Dns {
         section.complain(cx, "min_ttl", what, "write min_ttl = \"5s\"");
     }
     if min_ttl > max_ttl {
-        let key = if section.is_written("min_ttl") {
-            "min_ttl"
-        } else {
-            "max_ttl"
-        };
+        let key = section.written_of("min_ttl", "max_ttl");
         let what = "makes min_ttl longer than max_ttl";
         section.complain(cx, key, what, "write min_ttl = \"5s\" and max_ttl = \"5m\"");
     }
@@ -133,12 +129,7 @@ pub(super) fn read_timeouts(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Tim
         if short < long || short.is_zero() || long.is_zero() {
             continue;
         }
-        // Named at the key that somebody wrote.
-        let key = if section.is_written(shorter) {
-            shorter
-        } else {
-            longer
-        };
+        let key = section.written_of(shorter, longer);
         let what = format!("makes {shorter} as long as {longer} or longer");
         let instead = format!("write a {shorter} that is shorter than {longer}");
         section.complain(cx, key, what, instead);
@@ -180,11 +171,7 @@ pub(super) fn read_limits(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Limit
         }
     }
     if loaded > per_address {
-        let key = if section.is_written("loaded") {
-            "loaded"
-        } else {
-            "per_address"
-        };
+        let key = section.written_of("loaded", "per_address");
         let what = "makes loaded larger than per_address";
         section.complain(cx, key, what, "write loaded = 16 and per_address = 64");
     }
@@ -199,11 +186,7 @@ pub(super) fn read_limits(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Limit
     }
     let least = LEAST_MEMORY.max(manifest_bytes.saturating_mul(4));
     if memory < least {
-        let key = if section.is_written("memory") {
-            "memory"
-        } else {
-            "manifest_bytes"
-        };
+        let key = section.written_of("memory", "manifest_bytes");
         let what = "leaves too little memory: four manifests of manifest_bytes must fit into memory, and 16MiB is the least";
         let instead = format!(
             "write memory = \"{}MiB\" or more, or a smaller manifest_bytes",

@@ -12,21 +12,32 @@ use std::time::Duration;
 /// Route 53 waits 4 s for the connection and 2 s for the answer: nothing longer is of use.
 const LONGEST: Duration = Duration::from_secs(60);
 
-#[derive(Clone, Debug)]
-pub(crate) struct Written {
-    /// Harbor's URL, without a path.
+/// The options of `harbor-pilot healthd`, as they were written.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Harbor's URL, such as https://127.0.0.1:8443
+    #[arg(long, value_name = "URL")]
     pub harbor: String,
+    /// Where to answer
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:1337")]
     pub listen: SocketAddr,
-    /// The CA of Harbor's certificate, or the certificate itself.
+    /// CA of Harbor's certificate, or the certificate itself
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     pub ca: Option<PathBuf>,
-    /// Harbor's certificate is not checked.
+    /// Do not check Harbor's certificate
+    #[arg(long)]
     pub insecure: bool,
-    /// `all`, or a list of components.
+    /// Components that must be healthy, such as core,database,redis,registry, which pulls need; all: every one that Harbor lists
+    #[arg(long, value_name = "LIST", default_value = "all")]
     pub require: String,
-    /// How long an answer of Harbor stands.
+    /// How long an answer of Harbor stands: it is asked at most once in this time
+    #[arg(long, value_name = "DURATION", default_value = "2s")]
     pub cache: String,
-    /// How long Harbor is waited for.
+    /// How long Harbor may take to answer
+    #[arg(long, value_name = "DURATION", default_value = "1.5s")]
     pub timeout: String,
+    /// Where to answer /metrics [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,
 }
 
@@ -48,7 +59,7 @@ impl Settings {
     ///
     /// # Errors
     /// Each thing that cannot be used, with what to write instead.
-    pub(crate) fn new(written: &Written) -> Result<Self, Vec<String>> {
+    pub(crate) fn new(written: &Options) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let duration = |option: &str, text: &str, problems: &mut Vec<String>| {
             let read = parse_duration(text).or_else(|| seconds(text));
@@ -95,7 +106,7 @@ fn seconds(text: &str) -> Option<Duration> {
 }
 
 /// Harbor as a tier that nobody pulls from.
-fn harbor(written: &Written) -> Result<Arc<Source>, Vec<String>> {
+fn harbor(written: &Options) -> Result<Arc<Source>, Vec<String>> {
     let mut tier = toml::Table::new();
     tier.insert("name".to_owned(), "harbor".into());
     tier.insert("url".to_owned(), written.harbor.as_str().into());

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 use std::sync::atomic::AtomicU64;
 
 /// Seconds to a first byte: from a manifest that is at hand to the limit of P6.
@@ -80,216 +80,158 @@ impl MetricConstructor<Histogram> for Buckets {
     }
 }
 
-impl Default for Families {
-    fn default() -> Self {
-        let config_reload = Gauge::default();
-        // What runs was accepted; a refused file sets it to 0.
-        config_reload.set(1);
-        Self {
-            requests: Family::default(),
-            request_duration: Family::new_with_constructor(Buckets(&DURATION)),
-            first_byte: Family::new_with_constructor(Buckets(&FIRST_BYTE)),
-            relayed_bytes: Family::default(),
-            attempts: Family::default(),
-            failovers: Family::default(),
-            resumes: Family::default(),
-            stale_served: Counter::default(),
-            clients_ended: Family::default(),
-            policy_denials: Family::default(),
-            upstream_quota: Family::default(),
-            digest_mismatches: Family::default(),
-            endpoint_healthy: Family::default(),
-            tier_ready: Family::default(),
-            probes: Family::new_with_constructor(Buckets(&FIRST_BYTE)),
-            dns_refreshes: Family::default(),
-            discovery_refreshes: Family::default(),
-            projects: Family::default(),
-            router_lookups: Family::default(),
-            router_fanout: Buckets(&FIRST_BYTE).new_metric(),
-            dns_stale: Family::default(),
-            token_fetches: Family::default(),
-            hosts_writes: Family::default(),
-            hosts_conflicts: Counter::default(),
-            node_files: Family::default(),
-            config_reload,
-            log_dropped: Counter::default(),
-            task_panics: Counter::default(),
-            memory: Family::default(),
-            memory_refused: Counter::default(),
-        }
-    }
-}
-
 impl Families {
-    /// Registers everything. Counters are named without `_total`, which the encoder appends.
-    pub(super) fn registry(&self) -> Registry {
-        let mut root = Registry::default();
+    /// All of them, registered. Counters are named without `_total`, which the encoder appends.
+    pub(super) fn register(root: &mut Registry) -> Self {
         root.register_collector(Box::new(ProcessCollector));
         let ours = root.sub_registry_with_prefix("harbor_pilot");
-        self.register_requests(ours);
-        self.register_sources(ours);
-        self.register_daemon(ours);
-        root
-    }
-
-    fn register_requests(&self, to: &mut Registry) {
-        to.register("requests", "Requests of clients", self.requests.clone());
-        to.register(
-            "request_duration_seconds",
-            "Time from a request to the end of its body",
-            self.request_duration.clone(),
-        );
-        to.register(
-            "time_to_first_byte_seconds",
-            "Time from a request to its status line",
-            self.first_byte.clone(),
-        );
-        to.register(
-            "relayed_bytes",
-            "Bytes of bodies sent to clients, by the tier that they came from",
-            self.relayed_bytes.clone(),
-        );
-        to.register(
-            "attempts",
-            "Attempts at endpoints, by result",
-            self.attempts.clone(),
-        );
-        to.register(
-            "failovers",
-            "Changes to another source before the first byte",
-            self.failovers.clone(),
-        );
-        to.register(
-            "resumes",
-            "Changes to another source within a body",
-            self.resumes.clone(),
-        );
-        to.register(
-            "stale_served",
-            "Manifests answered from disk because no source could be asked",
-            self.stale_served.clone(),
-        );
-        to.register(
-            "clients_ended",
-            "Client connections that were refused or ended for want of places, or because nothing was read, by reason",
-            self.clients_ended.clone(),
-        );
-        to.register(
-            "policy_denials",
-            "Answers of a tier that its policy denies an image, by reason",
-            self.policy_denials.clone(),
-        );
-        to.register(
-            "upstream_quota_remaining",
-            "Requests that a registry says are left of its quota",
-            self.upstream_quota.clone(),
-        );
-        to.register(
-            "digest_mismatches",
-            "Bodies whose bytes did not fit their digest",
-            self.digest_mismatches.clone(),
-        );
-    }
-
-    fn register_sources(&self, to: &mut Registry) {
-        to.register(
-            "endpoint_healthy",
-            "1 if an address may be used normally",
-            self.endpoint_healthy.clone(),
-        );
-        to.register(
-            "tier_ready",
-            "1 if a tier has an address that may be used normally",
-            self.tier_ready.clone(),
-        );
-        to.register(
-            "probe_duration_seconds",
-            "Duration of health probes",
-            self.probes.clone(),
-        );
-        to.register(
-            "dns_refreshes",
-            "Lookups of tiers and upstreams, by result",
-            self.dns_refreshes.clone(),
-        );
-        to.register(
-            "discovery_refreshes",
-            "Discoveries of a tier's projects, by result",
-            self.discovery_refreshes.clone(),
-        );
-        to.register(
-            "projects",
-            "Registries that discovery found a project for",
-            self.projects.clone(),
-        );
-        to.register(
-            "router_lookups",
-            "Images without a registry, by how their registry was found",
-            self.router_lookups.clone(),
-        );
-        to.register(
-            "router_fanout_seconds",
-            "Time until all projects together had decided on an image without a registry",
-            self.router_fanout.clone(),
-        );
-        to.register(
-            "dns_stale_seconds",
-            "For how long the lookups of a tier have failed; 0 while they succeed",
-            self.dns_stale.clone(),
-        );
-        to.register(
-            "token_fetches",
-            "Token exchanges, by result",
-            self.token_fetches.clone(),
-        );
-    }
-
-    fn register_daemon(&self, to: &mut Registry) {
-        to.register(
-            "hosts_writes",
-            "Writes of the node's files, by result",
-            self.hosts_writes.clone(),
-        );
-        to.register(
-            "hosts_conflicts",
-            "Changes of the node's files by others that stand against ours",
-            self.hosts_conflicts.clone(),
-        );
-        to.register(
-            "node_files_state",
-            "1 for the state of the node's files; degraded: containerd may pull past the agent",
-            self.node_files.clone(),
-        );
-        to.register(
-            "config_last_reload_successful",
-            "0 if the configuration on disk was refused and an older one is in force",
-            self.config_reload.clone(),
-        );
-        to.register(
-            "log_dropped",
-            "Log records that were dropped because the log did not take them",
-            self.log_dropped.clone(),
-        );
-        to.register(
-            "task_panics",
-            "Panics of connections and other tasks that may fail alone",
-            self.task_panics.clone(),
-        );
-        to.register(
-            "memory_bytes",
-            "Bytes that wait in memory, by what they are; [limits] memory is the most of all together",
-            self.memory.clone(),
-        );
-        to.register(
-            "memory_refused",
-            "Answers that were refused because there was no memory for them",
-            self.memory_refused.clone(),
-        );
+        let families = Self {
+            requests: add(ours, "requests", "Requests of clients"),
+            request_duration: register(
+                ours,
+                "request_duration_seconds",
+                "Time from a request to the end of its body",
+                Family::new_with_constructor(Buckets(&DURATION)),
+            ),
+            first_byte: register(
+                ours,
+                "time_to_first_byte_seconds",
+                "Time from a request to its status line",
+                Family::new_with_constructor(Buckets(&FIRST_BYTE)),
+            ),
+            relayed_bytes: add(
+                ours,
+                "relayed_bytes",
+                "Bytes of bodies sent to clients, by the tier that they came from",
+            ),
+            attempts: add(ours, "attempts", "Attempts at endpoints, by result"),
+            failovers: add(
+                ours,
+                "failovers",
+                "Changes to another source before the first byte",
+            ),
+            resumes: add(ours, "resumes", "Changes to another source within a body"),
+            stale_served: add(
+                ours,
+                "stale_served",
+                "Manifests answered from disk because no source could be asked",
+            ),
+            clients_ended: add(
+                ours,
+                "clients_ended",
+                "Client connections that were refused or ended for want of places, or because nothing was read, by reason",
+            ),
+            policy_denials: add(
+                ours,
+                "policy_denials",
+                "Answers of a tier that its policy denies an image, by reason",
+            ),
+            upstream_quota: add(
+                ours,
+                "upstream_quota_remaining",
+                "Requests that a registry says are left of its quota",
+            ),
+            digest_mismatches: add(
+                ours,
+                "digest_mismatches",
+                "Bodies whose bytes did not fit their digest",
+            ),
+            endpoint_healthy: add(
+                ours,
+                "endpoint_healthy",
+                "1 if an address may be used normally",
+            ),
+            tier_ready: add(
+                ours,
+                "tier_ready",
+                "1 if a tier has an address that may be used normally",
+            ),
+            probes: register(
+                ours,
+                "probe_duration_seconds",
+                "Duration of health probes",
+                Family::new_with_constructor(Buckets(&FIRST_BYTE)),
+            ),
+            dns_refreshes: add(
+                ours,
+                "dns_refreshes",
+                "Lookups of tiers and upstreams, by result",
+            ),
+            discovery_refreshes: add(
+                ours,
+                "discovery_refreshes",
+                "Discoveries of a tier's projects, by result",
+            ),
+            projects: add(
+                ours,
+                "projects",
+                "Registries that discovery found a project for",
+            ),
+            router_lookups: add(
+                ours,
+                "router_lookups",
+                "Images without a registry, by how their registry was found",
+            ),
+            router_fanout: register(
+                ours,
+                "router_fanout_seconds",
+                "Time until all projects together had decided on an image without a registry",
+                Buckets(&FIRST_BYTE).new_metric(),
+            ),
+            dns_stale: add(
+                ours,
+                "dns_stale_seconds",
+                "For how long the lookups of a tier have failed; 0 while they succeed",
+            ),
+            token_fetches: add(ours, "token_fetches", "Token exchanges, by result"),
+            hosts_writes: add(
+                ours,
+                "hosts_writes",
+                "Writes of the node's files, by result",
+            ),
+            hosts_conflicts: add(
+                ours,
+                "hosts_conflicts",
+                "Changes of the node's files by others that stand against ours",
+            ),
+            node_files: add(
+                ours,
+                "node_files_state",
+                "1 for the state of the node's files; degraded: containerd may pull past the agent",
+            ),
+            config_reload: add(
+                ours,
+                "config_last_reload_successful",
+                "0 if the configuration on disk was refused and an older one is in force",
+            ),
+            log_dropped: add(
+                ours,
+                "log_dropped",
+                "Log records that were dropped because the log did not take them",
+            ),
+            task_panics: add(
+                ours,
+                "task_panics",
+                "Panics of connections and other tasks that may fail alone",
+            ),
+            memory: add(
+                ours,
+                "memory_bytes",
+                "Bytes that wait in memory, by what they are; [limits] memory is the most of all together",
+            ),
+            memory_refused: add(
+                ours,
+                "memory_refused",
+                "Answers that were refused because there was no memory for them",
+            ),
+        };
+        // What runs was accepted; a refused file sets it to 0.
+        families.config_reload.set(1);
         // A gauge: the type "info" exists in OpenMetrics only.
-        let build = Family::<VersionLabels, Gauge>::default();
+        let build: Family<VersionLabels, Gauge> = add(ours, "build_info", "The running version");
         let version = env!("CARGO_PKG_VERSION");
         build.get_or_create_owned(&VersionLabels { version }).set(1);
-        to.register("build_info", "The running version", build);
+        families
     }
 
     pub(super) fn request_handles(
@@ -304,4 +246,14 @@ impl Families {
             labels: request,
         }
     }
+}
+
+/// Registers a new metric.
+fn add<M: Metric + Clone + Default>(to: &mut Registry, name: &str, help: &str) -> M {
+    register(to, name, help, M::default())
+}
+
+fn register<M: Metric + Clone>(to: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    to.register(name, help, metric.clone());
+    metric
 }

@@ -19,90 +19,29 @@ pub(super) struct Label(pub(super) Arc<str>);
 #[derive(Debug, Default)]
 pub(super) struct Interner(RwLock<HashSet<Arc<str>>>);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct RequestLabels {
-    pub(super) kind: &'static str,
-    pub(super) registry: Label,
-    pub(super) outcome: &'static str,
-    pub(super) tier: Label,
+macro_rules! label_sets {
+    ($($name:ident { $($label:ident: $value:ty),+ })+) => {$(
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+        pub(super) struct $name { $(pub(super) $label: $value,)+ }
+    )+};
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct KindTierLabels {
-    pub(super) kind: &'static str,
-    pub(super) tier: Label,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct TierLabels {
-    pub(super) tier: Label,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct AttemptLabels {
-    pub(super) tier: Label,
-    pub(super) result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ResultLabels {
-    pub(super) result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct FailoverLabels {
-    pub(super) from: Label,
-    pub(super) to: Label,
-    pub(super) reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ResumeLabels {
-    pub(super) from: Label,
-    pub(super) to: Label,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct PolicyLabels {
-    pub(super) tier: Label,
-    pub(super) reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct RegistryLabels {
-    pub(super) registry: Label,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct EndpointLabels {
-    pub(super) tier: Label,
-    pub(super) endpoint: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct HostsWriteLabels {
-    pub(super) runtime: &'static str,
-    pub(super) result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct MemoryLabels {
-    pub(super) what: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ReasonLabels {
-    pub(super) reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct StateLabels {
-    pub(super) state: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct VersionLabels {
-    pub(super) version: &'static str,
+label_sets! {
+    RequestLabels { kind: &'static str, registry: Label, outcome: &'static str, tier: Label }
+    KindTierLabels { kind: &'static str, tier: Label }
+    TierLabels { tier: Label }
+    AttemptLabels { tier: Label, result: &'static str }
+    FailoverLabels { from: Label, to: Label, reason: &'static str }
+    ResumeLabels { from: Label, to: Label }
+    PolicyLabels { tier: Label, reason: &'static str }
+    RegistryLabels { registry: Label }
+    EndpointLabels { tier: Label, endpoint: String }
+    HostsWriteLabels { runtime: &'static str, result: &'static str }
+    MemoryLabels { what: &'static str }
+    ResultLabels { result: &'static str }
+    ReasonLabels { reason: &'static str }
+    StateLabels { state: &'static str }
+    VersionLabels { version: &'static str }
 }
 
 impl EncodeLabelValue for Label {

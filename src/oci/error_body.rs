@@ -1,43 +1,29 @@
 //! The error JSON of the OCI distribution spec ("Error Codes").
 
 use crate::printable::blanked;
+use crate::printable::words;
 
-/// The specification's error codes that this endpoint uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorCode {
-    /// The manifest is not known.
-    ManifestUnknown,
-    /// The blob is not known.
-    BlobUnknown,
-    /// The repository or registry is not known here.
-    NameUnknown,
-    /// The repository name is malformed.
-    NameInvalid,
-    /// The digest or tag is malformed.
-    DigestInvalid,
-    /// The registry does not let this agent have it.
-    Denied,
-    /// The method or endpoint is not offered.
-    Unsupported,
-    /// No source could answer now. Not of the specification's list, as its section allows; Harbor and
-    /// distribution use the same word.
-    Unavailable,
-}
-
-impl ErrorCode {
-    /// The code on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ManifestUnknown => "MANIFEST_UNKNOWN",
-            Self::BlobUnknown => "BLOB_UNKNOWN",
-            Self::NameUnknown => "NAME_UNKNOWN",
-            Self::NameInvalid => "NAME_INVALID",
-            Self::DigestInvalid => "DIGEST_INVALID",
-            Self::Denied => "DENIED",
-            Self::Unsupported => "UNSUPPORTED",
-            Self::Unavailable => "UNAVAILABLE",
-        }
+words! {
+    /// The specification's error codes that this endpoint uses.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum ErrorCode {
+        /// The manifest is not known.
+        ManifestUnknown = "MANIFEST_UNKNOWN",
+        /// The blob is not known.
+        BlobUnknown = "BLOB_UNKNOWN",
+        /// The repository or registry is not known here.
+        NameUnknown = "NAME_UNKNOWN",
+        /// The repository name is malformed.
+        NameInvalid = "NAME_INVALID",
+        /// The digest or tag is malformed.
+        DigestInvalid = "DIGEST_INVALID",
+        /// The registry does not let this agent have it.
+        Denied = "DENIED",
+        /// The method or endpoint is not offered.
+        Unsupported = "UNSUPPORTED",
+        /// No source could answer now. Not of the specification's list, as its section allows; Harbor and
+        /// distribution use the same word.
+        Unavailable = "UNAVAILABLE",
     }
 }
 
@@ -48,7 +34,7 @@ const MAX_MESSAGE: usize = 256;
 #[must_use]
 pub fn error_body(code: ErrorCode, message: &str) -> String {
     let message = one_line(message);
-    serde_json::json!({"errors": [{"code": code.as_str(), "message": message}]}).to_string()
+    serde_json::json!({"errors": [{"code": code.word(), "message": message}]}).to_string()
 }
 
 /// Without characters that are not printable: it is shown to whoever asks for the pod. A long text ends in `…`.

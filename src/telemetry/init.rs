@@ -15,7 +15,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry};
 
@@ -34,11 +33,10 @@ pub enum Destination {
     },
 }
 
-/// Flushes the log when dropped, and changes its filter.
+/// Flushes the log when dropped.
 #[derive(Debug)]
 pub struct Guard {
     queue: Queue,
-    filter: reload::Handle<EnvFilter, Registry>,
 }
 
 /// Why the log could not be set up.
@@ -61,9 +59,6 @@ pub enum Error {
     /// Set up twice.
     #[error("installing the log")]
     Installed(#[source] TryInitError),
-    /// The log is gone.
-    #[error("changing the log filter")]
-    Reload(#[source] reload::Error),
 }
 
 /// Sets the log up for the whole process: `filter` in tracing's syntax, applied to diagnostics, to access
@@ -82,21 +77,16 @@ pub(super) fn build(
     filter: &str,
     sink: Sink,
 ) -> Result<(Queue, Guard, impl SubscriberInitExt + tracing::Subscriber), Error> {
-    let (filter, handle) = reload::Layer::new(parse(filter)?);
+    let filter = EnvFilter::try_new(filter).map_err(|source| Error::Filter {
+        filter: filter.to_owned(),
+        source,
+    })?;
     let queue = writer::start(sink, true).map_err(Error::Thread)?;
     let layers = Registry::default().with(filter.and_then(JournalLayer(queue.clone())));
     let guard = Guard {
         queue: queue.clone(),
-        filter: handle,
     };
     Ok((queue, guard, layers))
-}
-
-fn parse(filter: &str) -> Result<EnvFilter, Error> {
-    EnvFilter::try_new(filter).map_err(|source| Error::Filter {
-        filter: filter.to_owned(),
-        source,
-    })
 }
 
 // === impl Destination ===
@@ -143,14 +133,6 @@ fn stderr_inode() -> Option<(u64, u64)> {
 // === impl Guard ===
 
 impl Guard {
-    /// Puts another filter in force at once.
-    ///
-    /// # Errors
-    /// A bad filter leaves the old one in force.
-    pub fn set_filter(&self, filter: &str) -> Result<(), Error> {
-        self.filter.reload(parse(filter)?).map_err(Error::Reload)
-    }
-
     /// Waits until everything queued so far has been written, at most `limit`. `false`: the limit passed.
     pub fn flush(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;

@@ -2,6 +2,7 @@
 
 use super::Text;
 use crate::oci::RegistryName;
+use crate::printable::words;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -46,28 +47,30 @@ pub struct AccessRecord {
     pub error: String,
 }
 
-/// `OUTCOME`, in the order of precedence of docs/observability.md.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum RequestOutcome {
-    /// Not configured, private, denied.
-    Refused,
-    /// An authoritative source said so.
-    NotFound,
-    /// The client went away.
-    #[default]
-    ClientClosed,
-    /// No source gave what was asked for.
-    Failed,
-    /// From disk.
-    Stale,
-    /// The body switched its source.
-    Resumed,
-    /// A later candidate served.
-    Failover,
-    /// Upstream was the first choice.
-    Direct,
-    /// As it should be.
-    Served,
+words! {
+    /// `OUTCOME`, in the order of precedence of docs/observability.md.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub enum RequestOutcome {
+        /// Not configured, private, denied.
+        Refused = "refused",
+        /// An authoritative source said so.
+        NotFound = "not_found",
+        /// The client went away.
+        #[default]
+        ClientClosed = "client_closed",
+        /// No source gave what was asked for.
+        Failed = "failed",
+        /// From disk.
+        Stale = "stale",
+        /// The body switched its source.
+        Resumed = "resumed",
+        /// A later candidate served.
+        Failover = "failover",
+        /// Upstream was the first choice.
+        Direct = "direct",
+        /// As it should be.
+        Served = "served",
+    }
 }
 
 /// An event: something of the agent has changed.
@@ -85,63 +88,88 @@ pub struct StateChange {
     pub message: String,
 }
 
-/// `EVENT`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EventName {
+/// Events, one in a row: its name, its word, how loud it is, and the id by which the journal's message catalog knows it.
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident = $word:literal, $level:ident, $id:literal;)+) => {
+        words! {
+            /// `EVENT`
+            #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+            pub enum EventName {
+                $($(#[$doc])* $name = $word,)+
+            }
+        }
+
+        impl EventName {
+            /// `MESSAGE_ID`: 128 bits in hex, fixed for ever.
+            #[must_use]
+            pub fn message_id(self) -> &'static str {
+                match self { $(Self::$name => $id,)+ }
+            }
+
+            /// How loud it is.
+            #[must_use]
+            pub fn level(self) -> Level {
+                match self { $(Self::$name => Level::$level,)+ }
+            }
+        }
+    };
+}
+
+events! {
     /// An address is no longer used.
-    EndpointEjected,
+    EndpointEjected = "endpoint_ejected", WARN, "283338ad84d54187be62ceec3b08b723";
     /// An address is used again.
-    EndpointReadmitted,
+    EndpointReadmitted = "endpoint_readmitted", INFO, "a2a44bcc39d24e0eb5371e8c291fadbf";
     /// No address of a tier is left.
-    TierDown,
+    TierDown = "tier_down", WARN, "bcbb7aa8ec234e84a701f062c71243b3";
     /// A tier is back.
-    TierUp,
+    TierUp = "tier_up", INFO, "bf27f42a2d6a40609b4fa77ab3ef8736";
     /// A name has other addresses now.
-    DnsChanged,
+    DnsChanged = "dns_changed", INFO, "f75faef4d3c549aab1f69edc9936a8f9";
     /// A lookup failed; the last good addresses are kept.
-    DnsStale,
+    DnsStale = "dns_stale", WARN, "010f0a26c55f4348a9186af23e8fa42b";
     /// A host configuration was written.
-    HostsRewritten,
+    HostsRewritten = "hosts_rewritten", INFO, "c2794351fb9247398551aec25569aa1e";
     /// Somebody else's change stands against ours.
-    HostsConflict,
+    HostsConflict = "hosts_conflict", WARN, "23fd6799d4a943cf9b23077b4e63d6da";
     /// Another agent keeps the same directory of host configurations; this one stands back.
-    SecondAgent,
+    SecondAgent = "second_agent", WARN, "58887bc08cce8a41c539c843c915d800";
     /// A host configuration could not be written.
-    HostsWriteFailed,
+    HostsWriteFailed = "hosts_write_failed", WARN, "e48054eff21c402ab3c661e605bed383";
     /// The unit's sandbox or the file system forbids writing.
-    FilesNotWritable,
+    FilesNotWritable = "files_not_writable", WARN, "43410f6a3c0a40398cdc037d406cce1d";
     /// An attempt at a source broke for a bug of the agent; the next source was asked.
-    AttemptFailed,
+    AttemptFailed = "attempt_failed", WARN, "5240a23d86fe4035af3f1054071b244f";
     /// Every user of the node may bind the agent's port: it stands in no file.
-    PortUnprivileged,
+    PortUnprivileged = "port_unprivileged", WARN, "cca9197a286749658b9b7d7f63160c1c";
     /// The runtime's own configuration keeps pulls from the agent.
-    NodeDegraded,
+    NodeDegraded = "node_degraded", WARN, "e5733b1f3315452590487aff553d502c";
     /// Bytes did not fit their digest.
-    DigestMismatch,
+    DigestMismatch = "digest_mismatch", WARN, "ed9955c80740492c82a2bd95a7d4f39e";
     /// Something that a tier named for a tag is nowhere; others are asked first.
-    TagUnconfirmed,
+    TagUnconfirmed = "tag_unconfirmed", INFO, "e2645c42c3d945dfb419f4023338219a";
     /// A manifest was answered from disk.
-    StaleServed,
+    StaleServed = "stale_served", WARN, "af2b712696f5427cabddf6dc78cf4ded";
     /// A certificate runs out soon.
-    CertExpiring,
+    CertExpiring = "cert_expiring", WARN, "f018372ca9a74369826b00eb9b63d135";
     /// A new configuration is in force.
-    ConfigReloaded,
+    ConfigReloaded = "config_reloaded", INFO, "3fde76e5f8964bd9983060798784f0f9";
     /// A new configuration was refused; the old one stays.
-    ConfigRejected,
+    ConfigRejected = "config_rejected", ERROR, "1cdb8b2667224ffe8a773b52eefc9cdd";
     /// Records were dropped because the log could not take them.
-    LogDropped,
+    LogDropped = "log_dropped", WARN, "7f456ad5e5d2440398f9b8008bca3a08";
     /// The health responder's verdict on its Harbor changed.
-    HealthChanged,
+    HealthChanged = "health_changed", WARN, "9bc2e1f4d70a4d2c8f6b35a17e04c6d8";
     /// A tier has other proxy-cache projects than before.
-    ProjectsChanged,
+    ProjectsChanged = "projects_changed", INFO, "91aa817308524952b9a5cabfdf21e59d";
     /// Several registries have an image whose name says none of them.
-    AmbiguousImage,
+    AmbiguousImage = "ambiguous_image", WARN, "1d86d66af7ab4820b18c1fc94b0215ba";
     /// An image whose name says no registry is in another one than before, or in none.
-    MappingChanged,
+    MappingChanged = "mapping_changed", WARN, "d2e78bbc8df5453395a00c3ffef0ea75";
     /// The robot account of a tier expires soon, has expired, or is disabled.
-    CredentialExpiring,
+    CredentialExpiring = "credential_expiring", WARN, "b436902830004d648f00339d3fdb645c";
     /// The daemon stops.
-    Drain,
+    Drain = "drain", INFO, "fbbd41703fe54ef7858717ddcfa08c41";
 }
 
 // === impl AccessRecord ===
@@ -162,163 +190,6 @@ impl AccessRecord {
             Level::WARN
         } else {
             Level::INFO
-        }
-    }
-}
-
-// === impl RequestOutcome ===
-
-impl RequestOutcome {
-    /// The word for logs and metrics.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::NotFound => "not_found",
-            Self::ClientClosed => "client_closed",
-            Self::Failed => "failed",
-            Self::Stale => "stale",
-            Self::Resumed => "resumed",
-            Self::Failover => "failover",
-            Self::Direct => "direct",
-            Self::Served => "served",
-        }
-    }
-}
-
-// === impl EventName ===
-
-impl EventName {
-    /// The word for logs.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::EndpointEjected => "endpoint_ejected",
-            Self::EndpointReadmitted => "endpoint_readmitted",
-            Self::TierDown => "tier_down",
-            Self::TierUp => "tier_up",
-            Self::DnsChanged => "dns_changed",
-            Self::DnsStale => "dns_stale",
-            Self::HostsRewritten => "hosts_rewritten",
-            Self::HostsConflict => "hosts_conflict",
-            Self::SecondAgent => "second_agent",
-            Self::HostsWriteFailed => "hosts_write_failed",
-            Self::FilesNotWritable => "files_not_writable",
-            Self::AttemptFailed => "attempt_failed",
-            Self::PortUnprivileged => "port_unprivileged",
-            Self::NodeDegraded => "node_degraded",
-            Self::DigestMismatch => "digest_mismatch",
-            Self::TagUnconfirmed => "tag_unconfirmed",
-            Self::StaleServed => "stale_served",
-            Self::CertExpiring => "cert_expiring",
-            Self::ConfigReloaded => "config_reloaded",
-            Self::ConfigRejected => "config_rejected",
-            Self::LogDropped => "log_dropped",
-            Self::HealthChanged => "health_changed",
-            Self::ProjectsChanged => "projects_changed",
-            Self::AmbiguousImage => "ambiguous_image",
-            Self::MappingChanged => "mapping_changed",
-            Self::CredentialExpiring => "credential_expiring",
-            Self::Drain => "drain",
-        }
-    }
-
-    /// Every event, in the order of the documentation.
-    pub const ALL: [Self; 27] = [
-        Self::EndpointEjected,
-        Self::EndpointReadmitted,
-        Self::TierDown,
-        Self::TierUp,
-        Self::DnsChanged,
-        Self::DnsStale,
-        Self::HostsRewritten,
-        Self::HostsConflict,
-        Self::SecondAgent,
-        Self::HostsWriteFailed,
-        Self::FilesNotWritable,
-        Self::AttemptFailed,
-        Self::PortUnprivileged,
-        Self::NodeDegraded,
-        Self::DigestMismatch,
-        Self::TagUnconfirmed,
-        Self::StaleServed,
-        Self::CertExpiring,
-        Self::ConfigReloaded,
-        Self::ConfigRejected,
-        Self::LogDropped,
-        Self::HealthChanged,
-        Self::ProjectsChanged,
-        Self::AmbiguousImage,
-        Self::MappingChanged,
-        Self::CredentialExpiring,
-        Self::Drain,
-    ];
-
-    /// `MESSAGE_ID`: 128 bits in hex, fixed for ever; the journal's message catalog is keyed by it.
-    #[must_use]
-    pub fn message_id(self) -> &'static str {
-        match self {
-            Self::EndpointEjected => "283338ad84d54187be62ceec3b08b723",
-            Self::EndpointReadmitted => "a2a44bcc39d24e0eb5371e8c291fadbf",
-            Self::TierDown => "bcbb7aa8ec234e84a701f062c71243b3",
-            Self::TierUp => "bf27f42a2d6a40609b4fa77ab3ef8736",
-            Self::DnsChanged => "f75faef4d3c549aab1f69edc9936a8f9",
-            Self::DnsStale => "010f0a26c55f4348a9186af23e8fa42b",
-            Self::HostsRewritten => "c2794351fb9247398551aec25569aa1e",
-            Self::HostsConflict => "23fd6799d4a943cf9b23077b4e63d6da",
-            Self::SecondAgent => "58887bc08cce8a41c539c843c915d800",
-            Self::HostsWriteFailed => "e48054eff21c402ab3c661e605bed383",
-            Self::FilesNotWritable => "43410f6a3c0a40398cdc037d406cce1d",
-            Self::AttemptFailed => "5240a23d86fe4035af3f1054071b244f",
-            Self::PortUnprivileged => "cca9197a286749658b9b7d7f63160c1c",
-            Self::NodeDegraded => "e5733b1f3315452590487aff553d502c",
-            Self::DigestMismatch => "ed9955c80740492c82a2bd95a7d4f39e",
-            Self::TagUnconfirmed => "e2645c42c3d945dfb419f4023338219a",
-            Self::StaleServed => "af2b712696f5427cabddf6dc78cf4ded",
-            Self::CertExpiring => "f018372ca9a74369826b00eb9b63d135",
-            Self::ConfigReloaded => "3fde76e5f8964bd9983060798784f0f9",
-            Self::ConfigRejected => "1cdb8b2667224ffe8a773b52eefc9cdd",
-            Self::LogDropped => "7f456ad5e5d2440398f9b8008bca3a08",
-            Self::AmbiguousImage => "1d86d66af7ab4820b18c1fc94b0215ba",
-            Self::MappingChanged => "d2e78bbc8df5453395a00c3ffef0ea75",
-            Self::ProjectsChanged => "91aa817308524952b9a5cabfdf21e59d",
-            Self::CredentialExpiring => "b436902830004d648f00339d3fdb645c",
-            Self::HealthChanged => "9bc2e1f4d70a4d2c8f6b35a17e04c6d8",
-            Self::Drain => "fbbd41703fe54ef7858717ddcfa08c41",
-        }
-    }
-
-    /// How loud it is.
-    #[must_use]
-    pub fn level(self) -> Level {
-        match self {
-            Self::ConfigRejected => Level::ERROR,
-            Self::EndpointEjected
-            | Self::TierDown
-            | Self::DnsStale
-            | Self::HostsConflict
-            | Self::SecondAgent
-            | Self::HostsWriteFailed
-            | Self::FilesNotWritable
-            | Self::AttemptFailed
-            | Self::PortUnprivileged
-            | Self::NodeDegraded
-            | Self::DigestMismatch
-            | Self::StaleServed
-            | Self::CertExpiring
-            | Self::AmbiguousImage
-            | Self::MappingChanged
-            | Self::CredentialExpiring
-            | Self::HealthChanged
-            | Self::LogDropped => Level::WARN,
-            Self::EndpointReadmitted
-            | Self::TierUp
-            | Self::DnsChanged
-            | Self::TagUnconfirmed
-            | Self::ProjectsChanged
-            | Self::HostsRewritten
-            | Self::ConfigReloaded
-            | Self::Drain => Level::INFO,
         }
     }
 }

@@ -183,31 +183,26 @@ fn a_broken_stderr_counts_its_losses() {
 }
 
 #[test]
-fn diagnostics_and_records_pass_one_filter_that_can_be_changed() {
+fn diagnostics_and_records_pass_one_filter() {
     let paper = Paper::default();
-    let (queue, guard, layers) = build("info", paper.sink()).unwrap();
-    let journal = Journal::queued(queue);
     let ping = AccessRecord {
         kind: "other",
         repository: Text::default(),
         ..record()
     };
-    tracing::subscriber::with_default(layers, || {
-        let say = || {
+    for filter in ["info", "debug", "warn,harbor_pilot::access=info"] {
+        let (queue, guard, layers) = build(filter, paper.sink()).unwrap();
+        let journal = Journal::queued(queue);
+        tracing::subscriber::with_default(layers, || {
             tracing::warn!(target: "harbor_pilot::telemetry", tier = "replica", left = 3, "slow\nsource");
             tracing::debug!(target: "harbor_pilot::telemetry", "detail");
             journal.access(Box::new(ping.clone()));
             journal.access(Box::new(record()));
             journal.event(change(EventName::TierUp));
-        };
-        say();
-        guard.set_filter("debug").unwrap();
-        say();
-        guard.set_filter("warn,harbor_pilot::access=info").unwrap();
-        say();
-        guard.set_filter("no such=level=x").unwrap_err();
-    });
-    assert!(guard.flush(Duration::from_secs(20)));
+        });
+        assert!(guard.flush(Duration::from_secs(20)));
+    }
+    assert!(build("no such=level=x", paper.sink()).is_err());
     let blob = " INFO harbor_pilot::access: blob docker.io/library/nginx@sha256:ab12ab12ab12… 200 served by replica/203.0.113.7:443 in 35 ms, 12.3 MiB request=0123abcd";
     let warning = r#" WARN harbor_pilot::telemetry: slow\nsource tier=replica left=3"#;
     let up = " INFO harbor_pilot::event: tier_up: replica: tier_up";

@@ -1,6 +1,7 @@
 //! What a request learned about an endpoint: the one message that flows against the data.
 
 use super::endpoint::EndpointId;
+use crate::printable::words;
 use std::time::Duration;
 
 /// Sent by whoever used an endpoint to whoever owns its health.
@@ -38,41 +39,43 @@ pub enum Outcome {
     CoolDown(Duration),
 }
 
-/// The kinds of failure, as words for logs and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Failure {
-    /// The connection was refused or the network said no at once.
-    Refused,
-    /// No TCP connection within the limit.
-    ConnectTimeout,
-    /// TLS failed: certificate, handshake, time.
-    Tls,
-    /// No first byte within the limit.
-    Timeout,
-    /// Closed or reset before the answer was whole.
-    Reset,
-    /// 5xx.
-    ServerError,
-    /// 429.
-    TooManyRequests,
-    /// Below the throughput floor, or stalled.
-    Slow,
-    /// Bytes that are not what was asked for: wrong digest, HTML, error JSON with 200.
-    Content,
-    /// Its token endpoint failed.
-    Token,
-    /// The probe failed or said unhealthy.
-    Probe,
-    /// The agent itself failed: a bug.
-    Internal,
-    /// This node could not: it has no descriptors, memory, buffers or ports left.
-    Local,
-    /// A host that the endpoint named has no address.
-    NoAddress,
-    /// The answer is longer than is taken.
-    TooLarge,
-    /// Its token endpoint does not take what was asked for (4xx).
-    TokenRefused,
+words! {
+    /// The kinds of failure, as words for logs and metrics.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    pub enum Failure {
+        /// The connection was refused or the network said no at once.
+        Refused = "refused",
+        /// No TCP connection within the limit.
+        ConnectTimeout = "connect_timeout",
+        /// TLS failed: certificate, handshake, time.
+        Tls = "tls",
+        /// No first byte within the limit.
+        Timeout = "timeout",
+        /// Closed or reset before the answer was whole.
+        Reset = "reset",
+        /// 5xx.
+        ServerError = "server_error",
+        /// 429.
+        TooManyRequests = "too_many_requests",
+        /// Below the throughput floor, or stalled.
+        Slow = "slow",
+        /// Bytes that are not what was asked for: wrong digest, HTML, error JSON with 200.
+        Content = "content",
+        /// Its token endpoint failed.
+        Token = "token",
+        /// The probe failed or said unhealthy.
+        Probe = "probe",
+        /// The agent itself failed: a bug.
+        Internal = "internal",
+        /// This node could not: it has no descriptors, memory, buffers or ports left.
+        Local = "local",
+        /// A host that the endpoint named has no address.
+        NoAddress = "no_address",
+        /// The answer is longer than is taken.
+        TooLarge = "too_large",
+        /// Its token endpoint does not take what was asked for (4xx).
+        TokenRefused = "token_refused",
+    }
 }
 
 // === impl Outcome ===
@@ -92,29 +95,6 @@ impl Outcome {
 // === impl Failure ===
 
 impl Failure {
-    /// The word for logs and metrics.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::ConnectTimeout => "connect_timeout",
-            Self::Tls => "tls",
-            Self::Timeout => "timeout",
-            Self::Reset => "reset",
-            Self::ServerError => "server_error",
-            Self::TooManyRequests => "too_many_requests",
-            Self::Slow => "slow",
-            Self::Content => "content",
-            Self::Token => "token",
-            Self::Probe => "probe",
-            Self::Internal => "internal",
-            Self::Local => "local",
-            Self::NoAddress => "no_address",
-            Self::TooLarge => "too_large",
-            Self::TokenRefused => "token_refused",
-        }
-    }
-
     /// Whether it says anything of the endpoint. What a client may have chosen, and what is broken on this node, does not.
     #[must_use]
     pub fn is_the_endpoints(self) -> bool {

@@ -2,6 +2,7 @@
 
 use super::projects::ProjectsStatus;
 use crate::admin::View;
+use crate::printable::words;
 use crate::telemetry::{human_days, human_duration};
 use crate::topology::{self, EndpointState, SourceId, SourceKind, SourceState};
 use serde::{Deserialize, Serialize};
@@ -62,17 +63,19 @@ pub struct EndpointStatus {
     pub in_flight: u32,
 }
 
-/// Whether an address is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    Healthy,
-    /// Only when there is nothing better.
-    Ejected,
-    /// One request at a time.
-    Probation,
-    /// Nothing was wrong when it was last asked; its certificate has expired since.
-    Expired,
+words! {
+    /// Whether an address is used.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum State {
+        Healthy = "healthy",
+        /// Only when there is nothing better.
+        Ejected = "ejected",
+        /// One request at a time.
+        Probation = "probation",
+        /// Nothing was wrong when it was last asked; its certificate has expired since.
+        Expired = "expired",
+    }
 }
 
 // === impl SourceStatus ===
@@ -217,20 +220,6 @@ fn not_ready(state: &SourceState, endpoints: &[EndpointStatus]) -> String {
                 n => format!(" (and {n} more)"),
             };
             format!("{} {}{more}", first.address, first.words())
-        }
-    }
-}
-
-// === impl State ===
-
-impl State {
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::Ejected => "ejected",
-            Self::Probation => "probation",
-            Self::Expired => "expired",
         }
     }
 }

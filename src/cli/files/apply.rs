@@ -1,6 +1,7 @@
 //! `harbor-pilot apply`: makes the changes that `plan` shows, and takes the node up again after a `restore`.
 
 use super::{FilesArgs, LOCK_WAIT, Node, not_managed, report};
+use crate::cli::start;
 use crate::cli::{FAILED, USAGE};
 use crate::node::files::{self, Everything};
 use crate::printable::chain;
@@ -13,7 +14,7 @@ use std::io::{self, Write};
 /// # Errors
 /// Where the report cannot be written.
 pub fn run(args: &FilesArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
-    let Some(loaded) = args.load(stderr)? else {
+    let Some(loaded) = start::load(&args.loader, stderr)? else {
         return Ok(USAGE);
     };
     let node = Node::ask(loaded.config)?;

@@ -2,6 +2,7 @@
 //! place. The agent itself never edits that file.
 
 use super::{FilesArgs, report};
+use crate::cli::start;
 use crate::cli::{FAILED, USAGE};
 use crate::node::detect::with_config_path;
 use serde_json::json;
@@ -13,7 +14,7 @@ use std::io::{self, Write};
 /// # Errors
 /// Where the report cannot be written.
 pub fn run(args: &FilesArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
-    let Some(loaded) = args.load(stderr)? else {
+    let Some(loaded) = start::load(&args.loader, stderr)? else {
         return Ok(USAGE);
     };
     let file = match with_config_path(&args.machine, &loaded.config.node) {

@@ -2,6 +2,7 @@
 //! client. Writes nothing.
 
 use super::{FilesArgs, Node, not_managed, report};
+use crate::cli::start;
 use crate::cli::{FAILED, USAGE};
 use crate::config::{Config, Secret};
 use crate::node::clients::{self, Client};
@@ -25,7 +26,7 @@ pub(crate) fn run(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> io::Result<u8> {
-    let Some(loaded) = args.load(stderr)? else {
+    let Some(loaded) = start::load(&args.loader, stderr)? else {
         return Ok(USAGE);
     };
     if let Some(client) = client {

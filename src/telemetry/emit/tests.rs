@@ -163,9 +163,12 @@ fn a_sum_of_refused_requests_has_its_number() {
 
 #[test]
 fn message_ids_are_distinct_and_journald_accepts_them() {
-    let ids: HashSet<_> = EventName::ALL.map(EventName::message_id).into();
+    let ids: HashSet<_> = EventName::ALL
+        .iter()
+        .map(|event| event.message_id())
+        .collect();
     assert_eq!(ids.len(), EventName::ALL.len());
-    let words: HashSet<_> = EventName::ALL.map(EventName::word).into();
+    let words: HashSet<_> = EventName::ALL.iter().map(|event| event.word()).collect();
     assert_eq!(words.len(), EventName::ALL.len());
     for id in ids {
         assert_eq!(id.len(), 32, "{id}");
@@ -223,7 +226,7 @@ fn levels() {
     record.kind = "other";
     record.repository = Text::default();
     assert_eq!(*access(record).metadata().level(), Level::DEBUG);
-    for event in EventName::ALL {
+    for &event in EventName::ALL {
         let seen = of_event(change(event));
         assert_eq!(*seen.metadata().level(), event.level(), "{event:?}");
     }

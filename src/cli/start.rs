@@ -1,0 +1,41 @@
+//! What commands begin with: the configuration, a runtime, whether a report has colours.
+
+use crate::config::{Loaded, Loader};
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal as _, Write};
+use tokio::runtime::{Builder, Runtime};
+
+/// The configuration, with its warnings printed; where it may not be used its problems are printed.
+pub(super) fn load(loader: &Loader, stderr: &mut dyn Write) -> io::Result<Option<Loaded>> {
+    match loader.load() {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                writeln!(stderr, "warning: {warning}")?;
+            }
+            Ok(Some(loaded))
+        }
+        Err(problems) => {
+            for problem in problems {
+                writeln!(stderr, "error: {problem}")?;
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// A runtime; where there is none, why is printed.
+pub(super) fn runtime(how: &mut Builder, stderr: &mut dyn Write) -> io::Result<Option<Runtime>> {
+    match how.enable_all().build() {
+        Ok(runtime) => Ok(Some(runtime)),
+        Err(error) => {
+            writeln!(stderr, "error: starting the runtime: {error}")?;
+            Ok(None)
+        }
+    }
+}
+
+/// On a terminal, unless `NO_COLOR` is set to something.
+pub(super) fn is_colored(environment: &BTreeMap<String, String>) -> bool {
+    let no_color = environment.get("NO_COLOR");
+    no_color.is_none_or(String::is_empty) && io::stdout().is_terminal()
+}
