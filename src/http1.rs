@@ -14,7 +14,7 @@ pub use body::{Body, Broken, Chunk};
 pub use fields::{Fields, every};
 pub use framing::{Framing, Piece};
 pub use request::{Request, RequestHead, request_head};
-pub use response::{Date, End, Response, ResponseHead};
+pub use response::{Date, End, Response, ResponseHead, Told};
 pub use retry_after::retry_after;
 
 use std::fmt;

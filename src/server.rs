@@ -9,7 +9,7 @@ mod socket;
 use crate::admission::{Admission, Place};
 use crate::cache::Trust;
 use crate::config::Secret;
-use crate::http1::{Date, End, Request, Response, Wrong};
+use crate::http1::{Date, End, Request, Response, Told, Wrong};
 use crate::lifecycle::{ConnectionGuard, DrainWatch, Socket, Threads};
 use crate::metrics::Metrics;
 use crate::oci::{ErrorCode, error_body};
@@ -120,7 +120,7 @@ impl Endpoint {
             metrics: self.settings.metrics.clone(),
         };
         let idle = self.settings.idle;
-        Serving::new((stream, place), idle, self.drain.clone(), answering)
+        Serving::new(stream, place, idle, self.drain.clone(), answering)
     }
 
     /// At the connection limit the answer is 503 and close, never a silent queue (design S5).
@@ -140,10 +140,14 @@ fn no_place(request_id: &str) -> Vec<u8> {
     );
     let head = marked(StatusCode::SERVICE_UNAVAILABLE, header_value(request_id));
     let head = head.with(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let (mut answer, version, mut date) = (Vec::new(), Version::HTTP_11, Date::default());
-    let end = (End::Length(body.len() as u64), false);
-    let now = date.at(SystemTime::now());
-    head.write(&mut answer, (version, false), end, now);
+    let (mut answer, mut date) = (Vec::new(), Date::default());
+    let told = Told {
+        version: Version::HTTP_11,
+        to_head: false,
+        end: End::Length(body.len() as u64),
+        keep: false,
+    };
+    head.write(&mut answer, told, date.at(SystemTime::now()));
     answer.extend_from_slice(body.as_bytes());
     answer
 }

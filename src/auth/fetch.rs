@@ -103,10 +103,11 @@ impl Asked<'_> {
             failure if failure.is_the_endpoints() => self.failed(Failure::Token, error),
             failure => self.failed(failure, error),
         };
-        let hop = (&self.plan.source, &self.plan.endpoint, &self.at.hop);
-        let connection = reach.connect(hop.0, hop.1, hop.2).await;
+        let (source, endpoint, hop) = (&self.plan.source, &self.plan.endpoint, &self.at.hop);
+        let connection = reach.connect(source, endpoint, hop).await;
         let connection = connection.map_err(unreached)?;
-        let response = reach.send(hop, connection, || self.request()).await;
+        let request = || self.request();
+        let response = reach.send(source, endpoint, hop, connection, request).await;
         response.map_err(unreached)
     }
 

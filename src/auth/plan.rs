@@ -96,7 +96,8 @@ impl TokenPlan {
     /// # Errors
     /// No realm, one that is no URL, or one without TLS: in words.
     pub fn for_host(
-        (source, endpoint): (&Arc<Source>, &EndpointId),
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
         host: &BaseUrl,
         challenge: BearerChallenge<'_>,
         wanted: Wanted<'_>,

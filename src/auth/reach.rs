@@ -68,7 +68,9 @@ impl Reach {
     /// As [`Connection::send`] and, for the fresh connection, [`Reach::connect`].
     pub async fn send(
         &self,
-        (source, endpoint, hop): (&Arc<Source>, &EndpointId, &Hop),
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
+        hop: &Hop,
         connection: Connection,
         request: impl Fn() -> Result<Request, Error>,
     ) -> Result<Response, Error> {

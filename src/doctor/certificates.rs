@@ -43,7 +43,7 @@ pub(super) fn connections(sources: &[SourceFacts], now: SystemTime, ahead: i64) 
             );
         }
         for endpoint in &one.endpoints {
-            judge(&mut check, one, endpoint, has_tiers, (now, ahead));
+            judge(&mut check, one, endpoint, has_tiers, now, ahead);
         }
     }
     check
@@ -54,7 +54,8 @@ fn judge(
     one: &SourceFacts,
     endpoint: &EndpointFacts,
     has_tiers: bool,
-    (now, ahead): (SystemTime, i64),
+    now: SystemTime,
+    ahead: i64,
 ) {
     let essential = one.is_tier() || !has_tiers;
     match &endpoint.shown {

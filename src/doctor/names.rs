@@ -26,7 +26,7 @@ pub(super) fn names(sources: &[SourceFacts], servers: &[SocketAddr], upstreams: 
         format!("{good} of {} names have addresses", looked_up.len()),
     );
     let configured = !servers.is_empty();
-    failures(&mut check, &looked_up, (&who, configured), upstreams);
+    failures(&mut check, &looked_up, &who, configured, upstreams);
     for one in &looked_up {
         differences(&mut check, one, &who);
     }
@@ -37,7 +37,8 @@ pub(super) fn names(sources: &[SourceFacts], servers: &[SocketAddr], upstreams: 
 fn failures(
     check: &mut Check,
     sources: &[&SourceFacts],
-    (who, configured): (&str, bool),
+    who: &str,
+    configured: bool,
     upstreams: bool,
 ) {
     let mut by_reason: BTreeMap<(String, bool), Vec<&SourceFacts>> = BTreeMap::new();

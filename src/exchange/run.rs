@@ -53,7 +53,7 @@ impl<'a> Run<'a> {
             source,
             endpoint,
             ask,
-            home: Shown::at_home(exchanger, (source, endpoint), ask, asked_at),
+            home: Shown::at_home(exchanger, source, endpoint, ask, asked_at),
             elsewhere: None,
             redirects: 0,
             asked_again: false,
@@ -106,8 +106,9 @@ impl<'a> Run<'a> {
         if let Hop::Named(host) = &next.hop
             && self.shown(&next.hop).host() != Some(host)
         {
-            let at = (self.source, self.endpoint);
-            let shown = Shown::elsewhere(host, self.exchanger, at, self.ask, Instant::now());
+            let (exchanger, source, endpoint) = (self.exchanger, self.source, self.endpoint);
+            let now = Instant::now();
+            let shown = Shown::elsewhere(host, exchanger, source, endpoint, self.ask, now);
             self.elsewhere = Some(Box::new(shown));
         }
         Ok(next)
@@ -170,8 +171,7 @@ impl<'a> Run<'a> {
                 let plan = match hop {
                     Hop::Endpoint => TokenPlan::new(self.source, self.endpoint, challenge, wanted),
                     Hop::Named(host) => {
-                        let at = (self.source, self.endpoint);
-                        TokenPlan::for_host(at, host, challenge, wanted)
+                        TokenPlan::for_host(self.source, self.endpoint, host, challenge, wanted)
                     }
                 };
                 let no_plan = |why| self.tokenless(hop, TokenFailure::new(Failure::Token, why));
@@ -311,9 +311,11 @@ impl<'a> Run<'a> {
         if at.hop == Hop::Endpoint && !std::mem::replace(&mut self.is_first, false) {
             self.asked_at = Instant::now();
         }
-        let hop = (self.source, self.endpoint, &at.hop);
+        let request = || self.request(at);
         let reach = &self.exchanger.reach;
-        let response = reach.send(hop, connection, || self.request(at)).await;
+        let response = reach
+            .send(self.source, self.endpoint, &at.hop, connection, request)
+            .await;
         let response = response.map_err(|error| self.broken(&at.hop, error))?;
         let shown = self.shown(&at.hop);
         if let (Presented::Password, Some(password)) = (shown.presented, &shown.authorization)

@@ -21,7 +21,8 @@ impl Shown {
     /// The source's own host.
     pub(super) fn at_home(
         exchanger: &Exchanger,
-        (source, endpoint): (&Arc<Source>, &EndpointId),
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
         ask: &SourceRequest,
         now: Instant,
     ) -> Self {
@@ -37,14 +38,15 @@ impl Shown {
             realm_of: realm_of.clone(),
             with_credential: ask.with_credential && source.credential.is_some(),
         };
-        Self::with(key, exchanger, (source, endpoint), ask, now)
+        Self::with(key, exchanger, source, endpoint, ask, now)
     }
 
     /// A host that a redirect led to.
     pub(super) fn elsewhere(
         host: &BaseUrl,
         exchanger: &Exchanger,
-        (source, endpoint): (&Arc<Source>, &EndpointId),
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
         ask: &SourceRequest,
         now: Instant,
     ) -> Self {
@@ -55,13 +57,14 @@ impl Shown {
             realm_of: ask.scope_repository.clone(),
             with_credential: false,
         };
-        Self::with(key, exchanger, (source, endpoint), ask, now)
+        Self::with(key, exchanger, source, endpoint, ask, now)
     }
 
     fn with(
         key: TokenKey,
         exchanger: &Exchanger,
-        (source, endpoint): (&Arc<Source>, &EndpointId),
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
         ask: &SourceRequest,
         now: Instant,
     ) -> Self {

@@ -41,6 +41,19 @@ pub enum End {
     Close,
 }
 
+/// What a head says of its request and its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// The request's.
+    pub version: Version,
+    /// The request was a HEAD.
+    pub to_head: bool,
+    /// Where the body ends.
+    pub end: End,
+    /// The client may ask more.
+    pub keep: bool,
+}
+
 /// A `Date`, formatted once a second.
 #[derive(Debug, Default)]
 pub struct Date {
@@ -126,15 +139,14 @@ impl ResponseHead {
         }
     }
 
-    /// Writes it as it goes onto the wire; `Date`, `Connection` and what tells its end are added. `keep`: the client may ask
-    /// more.
-    pub fn write(
-        &self,
-        out: &mut Vec<u8>,
-        (version, to_head): (Version, bool),
-        (end, keep): (End, bool),
-        date: &str,
-    ) {
+    /// Writes it as it goes onto the wire; `Date`, `Connection` and what tells its end are added.
+    pub fn write(&self, out: &mut Vec<u8>, told: Told, date: &str) {
+        let Told {
+            version,
+            to_head,
+            end,
+            keep,
+        } = told;
         let is_1_1 = version == Version::HTTP_11;
         out.extend_from_slice(if is_1_1 { b"HTTP/1.1 " } else { b"HTTP/1.0 " });
         out.extend_from_slice(self.status.as_str().as_bytes());

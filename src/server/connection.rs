@@ -24,6 +24,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
+use writing::Asked;
 
 /// The longest head of a request, in bytes: requests are small, and 512 clients must be cheap.
 const HEAD: usize = 64 * 1024;
@@ -89,7 +90,8 @@ enum Delivered {
 
 impl<S: Service + Send> Serving<S> {
     pub(super) fn new(
-        (stream, place): (Socket, Place),
+        stream: Socket,
+        place: Place,
         idle: Duration,
         drain: DrainWatch,
         service: S,
@@ -134,8 +136,12 @@ impl<S: Service + Send> Serving<S> {
             }
             Said::Nonsense(wrong) => {
                 let answer = self.service.refuse(wrong);
-                let to = (Version::HTTP_11, false, false);
-                let delivered = self.connection.deliver(answer, to, &mut self.ends);
+                let asked = Asked {
+                    version: Version::HTTP_11,
+                    to_head: false,
+                    keep: false,
+                };
+                let delivered = self.connection.deliver(answer, asked, &mut self.ends);
                 if delivered.await == Delivered::Last {
                     self.connection.close_lingering().await;
                 }
@@ -176,11 +182,12 @@ impl<S: Service + Send> Serving<S> {
             }
         };
         // A body is never read: what follows it cannot be told from it.
-        let keep = head.keep && !head.has_body && !self.ends.drain.is_draining();
-        let delivered = self
-            .connection
-            .deliver(answer, (version, to_head, keep), &mut self.ends)
-            .await;
+        let asked = Asked {
+            version,
+            to_head,
+            keep: head.keep && !head.has_body && !self.ends.drain.is_draining(),
+        };
+        let delivered = self.connection.deliver(answer, asked, &mut self.ends).await;
         match delivered {
             Delivered::Broken(why) => {
                 tracing::debug!("a client connection ended early: {why}");

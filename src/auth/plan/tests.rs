@@ -192,7 +192,7 @@ fn the_host_of_a_redirect_gets_an_anonymous_token_from_where_it_says() {
             trust: Trust::Trusted,
         };
         let at = endpoint(&source);
-        TokenPlan::for_host((&source, &at), &host, challenge, wanted)
+        TokenPlan::for_host(&source, &at, &host, challenge, wanted)
     };
     let query = "?service=svc&scope=repository:team/app:pull&scope=repository:moved/app:pull";
     let rows = [

@@ -8,7 +8,7 @@ use handover::Stopping;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use tempfile::{TempDir, tempdir};

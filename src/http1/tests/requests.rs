@@ -1,6 +1,6 @@
 //! Requests as they are read, and heads of answers as they are written.
 
-use crate::http1::{Date, End, RequestHead, ResponseHead, Wrong, request_head};
+use crate::http1::{Date, End, RequestHead, ResponseHead, Told, Wrong, request_head};
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
@@ -114,6 +114,15 @@ fn head(status: u16, fields: &[(&'static str, &'static str)]) -> ResponseHead {
     head
 }
 
+fn told(version: Version, to_head: bool, end: End, keep: bool) -> Told {
+    Told {
+        version,
+        to_head,
+        end,
+        keep,
+    }
+}
+
 #[test]
 fn a_field_has_one_value() {
     let mut one = head(200, &[("x-a", "b"), ("x-c", "d"), ("x-a", "e")]);
@@ -121,8 +130,11 @@ fn a_field_has_one_value() {
     assert_eq!(one.get(&HeaderName::from_static("x-b")), None);
     one.set(CONTENT_LENGTH, 7_u64);
     let mut out = Vec::new();
-    let (new, end) = ((Version::HTTP_11, false), (End::Length(7), true));
-    one.write(&mut out, new, end, "now");
+    one.write(
+        &mut out,
+        told(Version::HTTP_11, false, End::Length(7), true),
+        "now",
+    );
     let due = "HTTP/1.1 200 OK\r\nx-a: e\r\nx-c: d\r\ncontent-length: 7\r\ndate: now\r\n\r\n";
     assert_eq!(String::from_utf8(out).unwrap(), due);
 }
@@ -133,8 +145,11 @@ fn the_status_line_says_the_usual_words_or_its_own() {
         let mut one = head(403, &[]);
         one.reason = reason;
         let mut out = Vec::new();
-        let (new, end) = ((Version::HTTP_11, true), (End::Length(0), true));
-        one.write(&mut out, new, end, "now");
+        one.write(
+            &mut out,
+            told(Version::HTTP_11, true, End::Length(0), true),
+            "now",
+        );
         let text = String::from_utf8(out).unwrap();
         assert!(
             text.starts_with(&format!("HTTP/1.1 403 {due}\r\n")),
@@ -166,9 +181,9 @@ fn an_answer_says_where_it_ends() {
 
 #[test]
 fn heads_are_written_with_what_belongs_to_the_hop() {
-    let write = |head: &ResponseHead, to: (Version, bool), (end, keep)| {
+    let write = |head: &ResponseHead, (version, to_head), (end, keep)| {
         let mut out = Vec::new();
-        head.write(&mut out, to, (end, keep), "now");
+        head.write(&mut out, told(version, to_head, end, keep), "now");
         String::from_utf8(out).unwrap()
     };
     let (old, new) = (Version::HTTP_10, Version::HTTP_11);

@@ -26,11 +26,11 @@ async fn stage(idle: Duration) -> Stage {
 }
 
 async fn stage_of(admission: &Admission, idle: Duration) -> Stage {
-    let (placed, peer) = placed(admission).await;
+    let ((stream, place), peer) = placed(admission).await;
     let (drain, watch) = Drain::new();
     let script = Script::default();
     let (over, served) = oneshot::channel();
-    let serving = Serving::new(placed, idle, watch, script.clone());
+    let serving = Serving::new(stream, place, idle, watch, script.clone());
     lifecycle::spawn_detached("test", async move {
         serving.serve().await;
         // Most tests do not wait for it.

@@ -4,7 +4,7 @@ use super::client::{Ending, Stall};
 use super::ends::Ends;
 use super::framing::Framing;
 use super::{Connection, Delivered};
-use crate::http1::{Body, Broken, Chunk, End, Response};
+use crate::http1::{Body, Broken, Chunk, End, Response, Told};
 use crate::server::socket;
 use bytes::{Buf as _, Bytes};
 use http::Version;
@@ -15,21 +15,39 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 use tokio::io::AsyncWrite as _;
 
+/// What a request says of its answer.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) version: Version,
+    pub(super) to_head: bool,
+    /// Its connection may stay.
+    pub(super) keep: bool,
+}
+
 impl Connection {
     pub(super) async fn deliver(
         &mut self,
         answer: Response<impl Body>,
-        (version, to_head, keep): (Version, bool, bool),
+        asked: Asked,
         ends: &mut Ends,
     ) -> Delivered {
         let Response { head, mut body } = answer;
+        let Asked {
+            version, to_head, ..
+        } = asked;
         let end = head.end(body.length(), to_head, version);
-        let keep = keep && end != End::Close;
+        let keep = asked.keep && end != End::Close;
+        let told = Told {
+            version,
+            to_head,
+            end,
+            keep,
+        };
         let date = self.date.at(SystemTime::now());
         self.out.clear();
         self.written = 0;
-        head.write(&mut self.out, (version, to_head), (end, keep), date);
-        match self.write_all(&mut body, (end, to_head), ends).await {
+        head.write(&mut self.out, told, date);
+        match self.write_all(&mut body, end, to_head, ends).await {
             Err(why) => {
                 if matches!(why, Ending::MadeWay | Ending::Stalled(_)) {
                     body.is_cut(&why.to_string());
@@ -46,7 +64,8 @@ impl Connection {
     async fn write_all(
         &mut self,
         body: &mut impl Body,
-        (end, to_head): (End, bool),
+        end: End,
+        to_head: bool,
         ends: &mut Ends,
     ) -> Result<(), Ending> {
         let mut framing = Framing::new(end);
