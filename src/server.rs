@@ -17,6 +17,7 @@ use crate::relay::{PullBody, Relay, header_value, marked};
 use connection::{Ending, Service, Serving};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{StatusCode, Version};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::net::{TcpListener, TcpStream};
@@ -116,6 +117,7 @@ impl Endpoint {
             relay: self.relay.clone(),
             seen: self.seen.clone(),
             trust: place.trust(),
+            client: stream.tcp().and_then(other_machine),
             key: Key::new(self.settings.key.clone()),
             metrics: self.settings.metrics.clone(),
         };
@@ -129,6 +131,12 @@ impl Endpoint {
         let answer = || no_place(&self.relay.request_id());
         self.settings.admission.turn_away(stream, answer).await;
     }
+}
+
+/// The address of a client on another machine.
+fn other_machine(stream: &TcpStream) -> Option<IpAddr> {
+    let address = stream.peer_addr().ok()?.ip().to_canonical();
+    (!address.is_loopback()).then_some(address)
 }
 
 /// What is said to who gets no place. It carries what every answer of the agent carries, so that the check of its own port knows
@@ -157,6 +165,7 @@ struct Answering {
     relay: Relay,
     seen: doctor_image::Seen,
     trust: Trust,
+    client: Option<IpAddr>,
     key: Key,
     metrics: Arc<Metrics>,
 }
@@ -166,7 +175,8 @@ impl Service for Answering {
 
     async fn answer(&mut self, request: Request) -> Answer {
         let key = self.key.now();
-        request::answer(&self.relay, &self.seen, request, key.as_deref(), self.trust).await
+        let client = (self.trust, self.client);
+        request::answer(&self.relay, &self.seen, request, key.as_deref(), client).await
     }
 
     fn ends(&mut self, why: Ending) {

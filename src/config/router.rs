@@ -40,6 +40,7 @@ pub(super) fn read_router(
         ttl: section.or(cx, "ttl", seconds(300)),
         negative_ttl: section.or(cx, "negative_ttl", seconds(30)),
         stale_while_revalidate: section.or(cx, "stale_while_revalidate", seconds(60)),
+        requests_per_second: section.or(cx, "requests_per_second", 0),
     };
     check_names(&section, &router, registries, cx);
     if router.project.parse::<Repository>().is_err() {

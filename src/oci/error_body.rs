@@ -21,6 +21,8 @@ words! {
         Denied = "DENIED",
         /// The method or endpoint is not offered.
         Unsupported = "UNSUPPORTED",
+        /// The client asks too often.
+        TooManyRequests = "TOOMANYREQUESTS",
         /// No source could answer now. Not of the specification's list, as its section allows; Harbor and
         /// distribution use the same word.
         Unavailable = "UNAVAILABLE",

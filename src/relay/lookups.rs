@@ -4,7 +4,7 @@ use super::causes::Tried;
 use super::flight::Flights;
 use crate::cache::Trust;
 use crate::oci::RegistryName;
-use crate::router::{Breakers, Mappings, Wanted};
+use crate::router::{Breakers, Mappings, Rates, Wanted};
 use std::io;
 use std::path::PathBuf;
 use tokio::sync::Semaphore;
@@ -33,6 +33,7 @@ pub(crate) enum Looked {
 pub struct Lookups {
     pub(crate) mappings: Mappings,
     pub(crate) breakers: Breakers,
+    pub(crate) rates: Rates,
     pub(crate) searches: Flights<Search, Looked>,
     trusted: Semaphore,
     untrusted: Semaphore,
@@ -55,6 +56,7 @@ impl Lookups {
         Self {
             mappings: Mappings::load(&file),
             breakers: Breakers::default(),
+            rates: Rates::default(),
             searches: Flights::default(),
             trusted: Semaphore::new(TRUSTED),
             untrusted: Semaphore::new(UNTRUSTED),

@@ -1,5 +1,5 @@
 //! The answers where nothing is served: what the rules refuse, and what a search did not find (design P4). Only 403, 404, 405, 416
-//! and 503 leave this module, 400 to lists; never a challenge, never a redirect. 403 only where upstream denied and the client
+//! and 503 leave this module, 400 to lists, 429 to another machine that asks too often; never a challenge, never a redirect. 403 only where upstream denied and the client
 //! shows it.
 
 use super::causes::{self, Tried};

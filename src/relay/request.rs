@@ -3,6 +3,7 @@
 use crate::cache::Trust;
 use crate::oci::{RangeSpec, Ranges, RawName, ResourceKind};
 use http::header::HeaderValue;
+use std::net::IpAddr;
 
 /// One request for a resource, parsed.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct PullRequest {
     pub query: Option<String>,
     /// Who asks: what its pull teaches is kept accordingly.
     pub trust: Trust,
+    /// Its address, where it is another machine's.
+    pub client: Option<IpAddr>,
 }
 
 // === impl PullRequest ===

@@ -24,6 +24,7 @@ use crate::route::{Refusal, Route};
 use crate::router::{self, Answer, Freshness, Subject, Wanted};
 use crate::telemetry::RequestOutcome;
 use http::StatusCode;
+use http::header::RETRY_AFTER;
 use look::Look;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -67,6 +68,14 @@ impl<'a> Unnamed<'a> {
 
     /// Answers it.
     pub(crate) async fn answer(self, record: RequestRecord) -> Response<PullBody> {
+        if self.asks_too_often() {
+            let why = "this client asks for more than [router] requests_per_second";
+            let too_many = StatusCode::TOO_MANY_REQUESTS;
+            let what = (too_many, ErrorCode::TooManyRequests, why);
+            let mut answered = self.refuse(what, RequestOutcome::Refused, record);
+            answered.head.set(RETRY_AFTER, 1_u64);
+            return answered;
+        }
         let repository = match &self.repository {
             Ok(repository) => repository.clone(),
             Err(why) => {
@@ -103,6 +112,14 @@ impl<'a> Unnamed<'a> {
                 }
             }
         }
+    }
+
+    /// On this machine nobody does: containerd asks a host again at once that says 429 (design P4).
+    fn asks_too_often(&self) -> bool {
+        let most = self.router.requests_per_second;
+        let rates = &self.parts.lookups.rates;
+        let may_ask = |client| rates.may_ask(client, most, Instant::now());
+        most > 0 && !self.request.client.is_none_or(may_ask)
     }
 
     async fn manifest(
@@ -350,26 +367,24 @@ impl<'a> Unnamed<'a> {
         mut record: RequestRecord,
     ) -> Response<PullBody> {
         let name = self.request.name.as_str();
-        let (status, code, message) = match looked {
+        let (code, message) = match looked {
             Looked::Nowhere(asked) => {
                 let code = match wanted.subject {
                     Subject::Manifest(_) => ErrorCode::ManifestUnknown,
                     Subject::Tags => ErrorCode::NameUnknown,
                 };
-                let message = words::nowhere(name, &asked);
-                (StatusCode::NOT_FOUND, code, message)
+                (code, words::nowhere(name, &asked))
             }
             Looked::Blocked(by, tried) => {
                 record.searched(&look::log_of(&tried));
                 let message = words::blocked(name, by.as_ref(), self.router.is_strict(), &tried);
-                let unavailable = StatusCode::SERVICE_UNAVAILABLE;
-                (unavailable, ErrorCode::Unavailable, message)
+                (ErrorCode::Unavailable, message)
             }
             Looked::Found(_) => return self.unknown_repository(ErrorCode::NameUnknown, record),
         };
-        let outcome = match status {
-            StatusCode::NOT_FOUND => RequestOutcome::NotFound,
-            _ => RequestOutcome::Failed,
+        let (status, outcome) = match code {
+            ErrorCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, RequestOutcome::Failed),
+            _ => (StatusCode::NOT_FOUND, RequestOutcome::NotFound),
         };
         self.refuse((status, code, &message), outcome, record)
     }

@@ -14,5 +14,6 @@ pub(crate) fn router() -> Router {
         ttl: Duration::from_secs(300),
         negative_ttl: Duration::from_secs(30),
         stale_while_revalidate: Duration::from_secs(60),
+        requests_per_second: 0,
     }
 }

@@ -12,6 +12,7 @@ use http::header::{
     ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RANGE, USER_AGENT,
 };
 use http::{Method, StatusCode, Version};
+use std::net::IpAddr;
 
 /// The header that containerd sends on shared nodes (design S6), written into hosts.toml as `header`.
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-harbor-pilot-key");
@@ -40,7 +41,7 @@ pub(super) async fn answer(
     seen: &Seen,
     request: Request,
     key: Option<&Secret>,
-    trust: Trust,
+    (trust, client): (Trust, Option<IpAddr>),
 ) -> Answer {
     let head = request.method == Method::HEAD;
     let Target { path, ns, query } = match read_target(&request, key) {
@@ -66,6 +67,7 @@ pub(super) async fn answer(
         shows_denials: shows_denials(&request.fields),
         query: query.filter(|_| list),
         trust,
+        client,
     };
     drop(request);
     relay.pull(pull).await

@@ -4,6 +4,7 @@ use crate::node::{Node, Setup};
 use crate::support::{FakeRegistry, Fault, Image, On};
 use harbor_pilot::lifecycle::RawSignal;
 use harbor_pilot::telemetry::{AccessRecord, EventName, RequestOutcome};
+use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// Where `org/app` is at each of the two Harbors.
@@ -442,6 +443,8 @@ async fn a_stale_mapping_answers_at_once_and_is_looked_up_behind_that() {
     let gone = "resource not found: repo proxy-docker-io/org/app, tag 1 not found";
     let gone = crate::support::Reply::error(404, "NOT_FOUND", gone);
     lab.hub.set_fault_on(On::Manifests, Fault::Reply(gone));
+    // `ttl` is over by then.
+    tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(node.get(&target("manifests/1")).await.status, 404);
     node.event(EventName::MappingChanged).await;
     let got = node.get(&target("manifests/1")).await;
@@ -562,4 +565,50 @@ async fn tags_are_listed_from_the_registry_that_has_the_repository() {
     // The registry's own word is definite, where it may be asked.
     let got = node.get(&target("manifests/7")).await;
     assert_eq!((got.status, &got.body), (200, &image.top.body));
+}
+
+/// This machine's own address, as other machines know it.
+fn own_address() -> IpAddr {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    // Nothing is sent: the kernel says which address it would send from.
+    socket.connect("198.18.0.1:9").unwrap();
+    socket.local_addr().unwrap().ip()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_of_another_machine_that_asks_too_often_is_told_so_and_no_other() {
+    let lab = Lab::new(true, false).await;
+    let home = tempfile::tempdir().unwrap();
+    let text = lab.setup("requests_per_second = 1").text(home.path());
+    let text = text.replace(
+        "listen = [\"127.0.0.1:0\"]",
+        "listen = [\"0.0.0.0:0\"]\nallow_non_loopback = true",
+    );
+    crate::node::write(&home.path().join("config.toml"), &text);
+    let node = Node::start_with_files(home).await;
+    let outside = (own_address(), node.addr.port()).into();
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut client = crate::client::Client::connect(outside).await;
+        client.ask("HEAD", &target("manifests/1"), &[]).await;
+        clients.push(client);
+    }
+    let mut statuses = Vec::new();
+    for mut client in clients {
+        let got = client.answer(true).await;
+        if got.status == 429 {
+            assert_eq!(got.header("retry-after"), Some("1"));
+        }
+        statuses.push(got.status);
+    }
+    for due in [200, 429] {
+        assert!(statuses.contains(&due), "{statuses:?}");
+    }
+    assert!(statuses.iter().all(|status| [200, 429].contains(status)));
+    let inside = (IpAddr::from([127, 0, 0, 1]), node.addr.port()).into();
+    for _ in 0..8 {
+        let mut client = crate::client::Client::connect(inside).await;
+        client.ask("HEAD", &target("manifests/1"), &[]).await;
+        assert_eq!(client.answer(true).await.status, 200);
+    }
 }

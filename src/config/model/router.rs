@@ -24,6 +24,8 @@ pub struct Router {
     pub negative_ttl: Duration,
     /// So long after `ttl` it is looked up again behind the answer.
     pub stale_while_revalidate: Duration,
+    /// Of one client's address, outside loopback; 0: any number.
+    pub requests_per_second: u32,
 }
 
 // === impl Router ===

@@ -37,9 +37,8 @@ fn keys_of_a_later_version_are_refused_by_name() {
             &["tier.t.bandwidth"],
         ),
         (
-            "[router]\nnames = [\"registry.example.com\"]\nrequests_per_second = 5\n[router.redis]\ndb = 0"
-                .to_owned(),
-            &["router.redis.db", "router.requests_per_second"],
+            "[router]\nnames = [\"registry.example.com\"]\n[router.redis]\ndb = 0".to_owned(),
+            &["router.redis.db"],
         ),
         (
             "[server]\nadmin_token_file = \"/nowhere/token\"".to_owned(),

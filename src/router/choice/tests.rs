@@ -3,6 +3,9 @@
 use super::*;
 use proptest::prelude::*;
 
+/// Whether there is an order, the answers with their times in milliseconds, the decision.
+type Row = (bool, &'static [(Answer, u64)], Decision);
+
 const GRACE: Duration = Duration::from_millis(150);
 
 fn ms(ms: u64) -> Duration {
@@ -41,7 +44,7 @@ fn a_table_of_choices() {
     use Answer::{Has, HasNot, Unknown};
     use Decision::{Blocked, Found, Nowhere};
     let (strict, quick) = (true, false);
-    let table: &[(bool, &[(Answer, u64)], Decision)] = &[
+    let table: &[Row] = &[
         (strict, &[], Nowhere),
         (quick, &[], Nowhere),
         (strict, &[(Has, 900), (Has, 1)], Found(0)),
