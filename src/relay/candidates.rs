@@ -15,9 +15,9 @@ use crate::route::Route;
 use crate::topology::select::{Candidate, Selection, Why, select};
 use crate::topology::{EndpointId, Snapshot, SourceId};
 use pool::{Pool, lacks_addresses};
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// How long a request waits where every address is busy (design P12).
@@ -30,8 +30,8 @@ const RESOLVE_WAIT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(crate) enum Pick {
     Candidate(Candidate),
-    /// The target has no address: it is looked up.
-    Unresolved(usize),
+    /// The target has no address: its source is looked up.
+    Unresolved(usize, SourceId),
     Nobody,
 }
 
@@ -63,6 +63,29 @@ const MOMENT: Duration = Duration::from_millis(5);
 fn awaits_dns(snapshot: &Snapshot, source: &SourceId) -> bool {
     let state = snapshot.source(source);
     state.is_none_or(|state| state.endpoints.is_empty() && state.dns_error.is_none())
+}
+
+/// Ready when a source has addresses, or DNS has failed for it now, or it takes too long.
+pub(crate) async fn resolved<N: Network>(
+    network: N,
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    source: SourceId,
+) {
+    let answered = async {
+        let awaited = awaits_dns(&snapshots.borrow(), &source);
+        // What DNS said before this request came is no answer to it: the network may be up by now.
+        if !awaited && !network.resolve(&source).await {
+            return;
+        }
+        let _closed = snapshots
+            .wait_for(|snapshot| match awaited {
+                true => !awaits_dns(snapshot, &source),
+                false => !lacks_addresses(snapshot, &source),
+            })
+            .await;
+    };
+    // Too late and never are the same here: the target then has no address.
+    let _ = tokio::time::timeout(RESOLVE_WAIT, answered).await.is_ok();
 }
 
 // === impl Candidates ===
@@ -130,37 +153,6 @@ impl Candidates {
 
     fn is_any_unresolved(&self, listed: &Listed) -> bool {
         self.pool.unresolved(&listed.snapshot, Want::Next).is_some()
-    }
-
-    /// Ready when the target's source has addresses, or DNS has failed for it now, or it takes too long.
-    pub(crate) fn resolved<N: Network>(
-        &self,
-        network: &N,
-        parts: &Context,
-        target: usize,
-    ) -> impl Future<Output = ()> + Send + 'static + use<N> {
-        let (mut snapshots, network) = (parts.snapshots.clone(), network.clone());
-        let source = self.pool.targets.get(target).cloned();
-        async move {
-            let Some(source) = source else {
-                return;
-            };
-            let answered = async {
-                let awaited = awaits_dns(&snapshots.borrow(), &source);
-                // What DNS said before this request came is no answer to it: the network may be up by now.
-                if !awaited && !network.resolve(&source).await {
-                    return;
-                }
-                let _closed = snapshots
-                    .wait_for(|snapshot| match awaited {
-                        true => !awaits_dns(snapshot, &source),
-                        false => !lacks_addresses(snapshot, &source),
-                    })
-                    .await;
-            };
-            // Too late and never are the same here: the target then has no address.
-            let _ = tokio::time::timeout(RESOLVE_WAIT, answered).await.is_ok();
-        }
     }
 
     /// Leaves a candidate, as far as its answer says.

@@ -62,11 +62,10 @@ const JSON: &[u8] = b"application/json";
 /// What of an answer's head decides.
 pub(crate) fn read<B>(answer: &SourceResponse<B>) -> Head {
     let text = |name| answer.fields.text(&name);
-    let is_of = |due: &'static [u8]| {
-        move |value: &str| {
-            let kind = value.trim_start().as_bytes().get(..due.len());
-            kind.is_some_and(|kind| kind.eq_ignore_ascii_case(due))
-        }
+    let is_of_type = |due: &[u8]| {
+        let kind = text(CONTENT_TYPE).map(|value| value.trim_start().as_bytes());
+        let kind = kind.and_then(|kind| kind.get(..due.len()));
+        kind.is_some_and(|kind| kind.eq_ignore_ascii_case(due))
     };
     Head {
         status: answer.status.as_u16(),
@@ -76,8 +75,8 @@ pub(crate) fn read<B>(answer: &SourceResponse<B>) -> Head {
             .fields
             .contains(&CONTENT_RANGE)
             .then(|| text(CONTENT_RANGE).and_then(|value| value.parse().ok())),
-        html: text(CONTENT_TYPE).is_some_and(is_of(HTML)),
-        json: text(CONTENT_TYPE).is_some_and(is_of(JSON)),
+        html: is_of_type(HTML),
+        json: is_of_type(JSON),
         registry: answer.fields.contains(&API_VERSION),
         encoded: text(CONTENT_ENCODING)
             .is_some_and(|value| !value.trim().eq_ignore_ascii_case("identity")),

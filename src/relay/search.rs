@@ -13,7 +13,7 @@ mod spec;
 pub(crate) use reports::{report, unread};
 pub(crate) use spec::FetchSpec;
 
-use super::candidates::{Candidates, Pick};
+use super::candidates::{Candidates, Pick, resolved};
 use super::causes::{Tried, without_addresses};
 use super::network::{LiveNetwork, Network};
 use super::outcome::{AttemptLog, Ended, Found, NotFound, Rejection};
@@ -167,10 +167,10 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         }
         match self.candidates.pick(&self.parts, want, now) {
             Pick::Nobody => self.machine.none_left(want),
-            Pick::Unresolved(target) => {
+            Pick::Unresolved(target, source) => {
                 let attempt = self.started(None, target, None, now);
-                let resolved = self.candidates.resolved(&self.network, &self.parts, target);
-                let resolved = resolved.map(|()| Event::Resolved);
+                let (network, snapshots) = (self.network.clone(), self.parts.snapshots.clone());
+                let resolved = resolved(network, snapshots, source).map(|()| Event::Resolved);
                 self.running.push(Kind::Attempt, attempt, resolved);
             }
             Pick::Candidate(candidate) => {

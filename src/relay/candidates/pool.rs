@@ -59,7 +59,8 @@ impl Pool {
             }
             (_, Some(target)) => {
                 self.exclude_target(target);
-                Pick::Unresolved(target)
+                let source = self.targets.get(target).cloned();
+                source.map_or(Pick::Nobody, |source| Pick::Unresolved(target, source))
             }
             (_, None) => Pick::Nobody,
         }

@@ -62,28 +62,29 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     }
 
     fn resolved(&mut self, attempt: AttemptId) {
-        let target = self.attempts.get(attempt).map_or(0, |slot| slot.target);
-        match self.candidates.pick_of_target(&self.parts, target) {
-            Some(candidate) => {
-                if let Some(slot) = self.attempts.get_mut(attempt) {
-                    slot.in_flight = Some(candidate.gauges.enter(self.spec.trust()));
-                    slot.candidate = Some(candidate);
-                }
-                self.connect(attempt);
-            }
-            None => {
-                self.candidates.exclude_target(target);
-                self.machine.ended(attempt);
-            }
+        let Some(slot) = self.attempts.get_mut(attempt) else {
+            return;
+        };
+        let candidate = self.candidates.pick_of_target(&self.parts, slot.target);
+        let Some(candidate) = candidate else {
+            return self.has_no_address(attempt);
+        };
+        slot.in_flight = Some(candidate.gauges.enter(self.spec.trust()));
+        slot.candidate = Some(candidate);
+        self.connect(attempt);
+    }
+
+    /// Nobody was found to ask: only DNS was waited for.
+    fn has_no_address(&mut self, attempt: AttemptId) {
+        if let Some(slot) = self.attempts.get(attempt) {
+            self.candidates.exclude_target(slot.target);
         }
+        self.machine.ended(attempt);
     }
 
     fn rejected(&mut self, attempt: AttemptId, rejection: Rejection, took: Option<Duration>) {
         let Some(candidate) = self.candidate_of(attempt) else {
-            // Nobody was found to ask: only DNS was waited for.
-            let target = self.attempts.get(attempt).map_or(0, |slot| slot.target);
-            self.candidates.exclude_target(target);
-            return self.machine.ended(attempt);
+            return self.has_no_address(attempt);
         };
         let (label, metrics) = (candidate.endpoint.source.label(), &self.parts.sinks.metrics);
         let Rejection { means, detail } = rejection;

@@ -128,7 +128,7 @@ impl<'a> Search<'a> {
         let (more, now) = (self.more(), self.world.now);
         match pick {
             Pick::Nobody => self.machine.none_left(want),
-            Pick::Unresolved(target) => {
+            Pick::Unresolved(target, _) => {
                 if target == 2 {
                     self.machine.forget_upstream();
                 }
