@@ -17,7 +17,7 @@ pub use challenge::{Challenge, parse_challenges};
 pub use fetch::{Fetcher, basic_authorization};
 pub use lookup::{Lookup, LookupResult};
 pub use named_url::{InvalidUrl, NamedUrl};
-pub use plan::{BearerChallenge, TokenPlan, Wanted};
+pub use plan::{BearerChallenge, TokenPlan, TokenRequest};
 pub use reach::{Hop, Reach, USER_AGENT};
 pub use redirect::{Position, follow, instead_of_http, location};
 pub use tokens::{FetchToken, Fetching, Issued, Refusal, TokenError, TokenFailure, Tokens};

@@ -118,9 +118,9 @@ impl Journal {
 
     /// A record that was written, to be filled anew; `None`: there is none.
     #[must_use]
-    pub fn spent(&self) -> Option<Box<AccessRecord>> {
+    pub fn recycled(&self) -> Option<Box<AccessRecord>> {
         match &self.to {
-            To::Queue(queue) => queue.state.spent.take(),
+            To::Queue(queue) => queue.state.pool.take(),
             To::Nowhere | To::Captured(_) => None,
         }
     }

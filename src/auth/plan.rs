@@ -42,7 +42,7 @@ pub struct BearerChallenge<'a> {
 
 /// What the token is wanted for.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct TokenRequest<'a> {
     /// The repository as the source knows it.
     pub repository: &'a str,
     /// Whether the source's credential may be used.
@@ -65,7 +65,7 @@ impl TokenPlan {
         source: &Arc<Source>,
         endpoint: &EndpointId,
         challenge: BearerChallenge<'_>,
-        wanted: Wanted<'_>,
+        wanted: TokenRequest<'_>,
     ) -> Result<Self, String> {
         let (at, path) = if source.kind == SourceKind::Harbor {
             (Hop::Endpoint, harbor_path(source, challenge.realm)?)
@@ -100,7 +100,7 @@ impl TokenPlan {
         endpoint: &EndpointId,
         host: &BaseUrl,
         challenge: BearerChallenge<'_>,
-        wanted: Wanted<'_>,
+        wanted: TokenRequest<'_>,
     ) -> Result<Self, String> {
         let url = realm(&host, host, challenge.realm)?;
         Ok(Self {

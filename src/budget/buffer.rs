@@ -81,7 +81,7 @@ impl Buffer {
 
     /// The number of bytes that were read into it.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn length(&self) -> usize {
         self.length
     }
 

@@ -166,7 +166,7 @@ async fn a_buffer_is_counted_until_the_last_reference_is_gone() {
         for piece in text.chunks(7000) {
             buffer.push(piece).await.unwrap();
         }
-        assert_eq!(buffer.len(), length);
+        assert_eq!(buffer.length(), length);
         let bytes = buffer.finish();
         assert!(bytes == text, "{length}");
         assert_eq!(budget.held(), counted, "{length}");

@@ -14,7 +14,7 @@ pub(super) fn run(
     environment: &BTreeMap<String, String>,
 ) -> u8 {
     let notifier = Notifier::from_env();
-    let settings = match Settings::new(&options) {
+    let settings = match Settings::new(options) {
         Ok(settings) => settings,
         Err(problems) => {
             for problem in problems {

@@ -23,7 +23,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use limit::Limit;
 use pass::{Choice, Pass, Passes};
-use platform::{Platform, Wanted};
+use platform::{Platform, Platforms};
 use progress::Progress;
 use pull::{Shared, pull};
 use report::{Report, Row};
@@ -82,7 +82,7 @@ pub struct Options {
 struct Work {
     images: Vec<Image>,
     choice: Choice,
-    wanted: Wanted,
+    wanted: Platforms,
     rate: Option<u64>,
     parallel: usize,
 }
@@ -169,11 +169,11 @@ fn work(options: &Options) -> Result<Work, (u8, Vec<String>)> {
         return Err((USAGE, problems));
     }
     let wanted = match (options.all_platforms, options.platform.is_empty()) {
-        (true, _) => Wanted::All,
-        (false, true) => Wanted::These(vec![Platform::this()]),
+        (true, _) => Platforms::All,
+        (false, true) => Platforms::These(vec![Platform::this()]),
         (false, false) => {
             let platforms = options.platform.iter().map(|text| Platform::parse(text));
-            Wanted::These(platforms.collect::<Result<_, _>>().map_err(usage)?)
+            Platforms::These(platforms.collect::<Result<_, _>>().map_err(usage)?)
         }
     };
     let rate = options.rate.as_deref().map(|text| {

@@ -1,4 +1,4 @@
-//! The alarm for pulls that go past the agent: containerd pulls an image that only the agent has
+//! Finds pulls that bypass the agent: containerd pulls an image that only the agent has
 //! ([`doctor_image`](crate::server::doctor_image)), and the agent says whether it was asked.
 
 use super::code::Code;

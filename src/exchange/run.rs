@@ -1,4 +1,4 @@
-//! The course of one exchange: send, and as long as the answer says so, fetch a token or follow a redirect, and
+//! One exchange: send, and as long as the answer says so, fetch a token or follow a redirect, and
 //! send again.
 
 use super::shown::Shown;
@@ -6,7 +6,7 @@ use super::unauthorized::{Next, Presented, after_unauthorized, refusal, says_pro
 use super::words::{challenges_of, words};
 use super::{Error, Exchanger, Place, SourceRequest, SourceResponse};
 use crate::auth::{
-    Challenge, Hop, Position, TokenError, TokenFailure, TokenPlan, USER_AGENT, Wanted,
+    Challenge, Hop, Position, TokenError, TokenFailure, TokenPlan, TokenRequest, USER_AGENT,
     basic_authorization, follow, instead_of_http, location,
 };
 use crate::topology::{EndpointId, Failure, Source, SourceKind};
@@ -163,7 +163,7 @@ impl<'a> Run<'a> {
         }
         let (presented, authorization) = match (next, credential) {
             (Next::Token(challenge), _) => {
-                let wanted = Wanted {
+                let wanted = TokenRequest {
                     repository: &self.ask.scope_repository,
                     with_credential: self.ask.with_credential,
                     trust: self.ask.trust,

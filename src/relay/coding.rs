@@ -61,7 +61,7 @@ async fn undone(body: Bytes, limit: u64, (budget, kind): (&Budget, Kind)) -> Res
             Ok(length) => plain.push(piece.get(..length).unwrap_or_default()).await?,
             Err(_) => return Err(Packed::Broken("it is not to be unpacked")),
         }
-        if plain.len() as u64 > limit {
+        if plain.length() as u64 > limit {
             return Err(Packed::Broken("unpacked, it is longer than is taken"));
         }
         tokio::task::yield_now().await;

@@ -46,10 +46,10 @@ impl RequestRecord {
             outcome: RequestOutcome::ClientClosed,
             ..AccessRecord::default()
         };
-        let record = match sinks.journal.spent() {
-            Some(mut spent) => {
-                *spent = record;
-                spent
+        let record = match sinks.journal.recycled() {
+            Some(mut recycled) => {
+                *recycled = record;
+                recycled
             }
             None => Box::new(record),
         };

@@ -25,7 +25,7 @@ pub(super) const FOR_EVENTS: usize = 1024;
 const STALL_LIMIT: u64 = 5000;
 
 /// Written records that are kept; a busy node writes so many within 10 ms.
-pub(super) const SPENT: usize = 256;
+pub(super) const POOLED: usize = 256;
 
 /// The sending half, shared with the tracing layer.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ pub(super) struct State {
     account: OnceLock<Meter>,
     pub(super) drops: Drops,
     pub(super) refusals: Refusals,
-    pub(super) spent: Spent,
+    pub(super) pool: RecordPool,
     pub(super) stall: Stall,
 }
 
@@ -73,7 +73,7 @@ type Boxed = Box<AccessRecord>;
 /// Records that were written. They go back to where they came from: what one thread takes from the allocator and another
 /// gives back makes both wait for each other.
 #[derive(Debug, Default)]
-pub(super) struct Spent(Mutex<Vec<Boxed>>);
+pub(super) struct RecordPool(Mutex<Vec<Boxed>>);
 
 /// Records that were lost.
 #[derive(Debug, Default)]
@@ -224,9 +224,9 @@ impl Default for Stall {
     }
 }
 
-// === impl Spent ===
+// === impl RecordPool ===
 
-impl Spent {
+impl RecordPool {
     fn lock(&self) -> MutexGuard<'_, Vec<Boxed>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -236,10 +236,10 @@ impl Spent {
     }
 
     /// Takes what was written over; leaves what is too much.
-    pub(super) fn give(&self, records: &mut Vec<Boxed>) {
-        let mut spent = self.lock();
-        let room = SPENT.saturating_sub(spent.len());
-        spent.extend(records.drain(..room.min(records.len())));
+    pub(super) fn recycle(&self, records: &mut Vec<Boxed>) {
+        let mut pool = self.lock();
+        let room = POOLED.saturating_sub(pool.len());
+        pool.extend(records.drain(..room.min(records.len())));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tests of telemetry.
 
 use super::init::build;
-use super::queue::{Queue, SPENT};
+use super::queue::{POOLED, Queue};
 use super::sink::Sink;
 use super::*;
 use crate::telemetry::Text;
@@ -149,13 +149,13 @@ fn lines_are_written_in_batches_and_in_order() {
 fn written_records_come_back_and_no_more_than_are_kept() {
     let paper = Paper::default();
     let (journal, guard) = unfiltered(paper.sink());
-    assert!(journal.spent().is_none());
-    for _ in 0..SPENT + 100 {
+    assert!(journal.recycled().is_none());
+    for _ in 0..POOLED + 100 {
         journal.access(Box::new(record()));
     }
     assert!(guard.flush(Duration::from_secs(20)));
-    let back = std::iter::from_fn(|| journal.spent()).count();
-    assert_eq!(back, SPENT);
+    let back = std::iter::from_fn(|| journal.recycled()).count();
+    assert_eq!(back, POOLED);
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn run(receiver: &Receiver<Queued>, state: &State, mut sink: Sink) {
                 _ => {}
             }
         }
-        state.spent.give(&mut written);
+        state.pool.recycle(&mut written);
         written.clear();
         state.uncount(bytes);
         if !flushes {

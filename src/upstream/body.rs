@@ -183,7 +183,7 @@ impl Body {
             let mut buffer = Buffer::new(budget, kind, expected).await?;
             while let Some(data) = self.next().await {
                 let data = data?;
-                if buffer.len().saturating_add(data.len()) as u64 > limit {
+                if buffer.length().saturating_add(data.len()) as u64 > limit {
                     return Err(self.too_long(limit).into());
                 }
                 buffer.push(&data).await?;

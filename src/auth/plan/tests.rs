@@ -11,7 +11,7 @@ fn plan(kind: SourceKind, url: &str, realm: Option<&str>, with_credential: bool)
         service: Some("svc name"),
         scope: Some("repository:other/x:pull aws registry:catalog:*"),
     };
-    let wanted = Wanted {
+    let wanted = TokenRequest {
         repository: "proxy-docker-io/library/nginx",
         with_credential,
         trust: Trust::Trusted,
@@ -186,7 +186,7 @@ fn the_host_of_a_redirect_gets_an_anonymous_token_from_where_it_says() {
             service: Some("svc"),
             scope: Some("repository:moved/app:pull"),
         };
-        let wanted = Wanted {
+        let wanted = TokenRequest {
             repository: "team/app",
             with_credential: true,
             trust: Trust::Trusted,

@@ -9,7 +9,7 @@ mod places;
 
 use super::entries::TOKENS;
 use super::*;
-use crate::auth::plan::{BearerChallenge, Wanted};
+use crate::auth::plan::{BearerChallenge, TokenRequest};
 use crate::auth::testing::{endpoint, source};
 use crate::topology::SourceKind;
 use std::collections::VecDeque;
@@ -105,7 +105,7 @@ impl Setup {
             service: None,
             scope: None,
         };
-        let wanted = Wanted {
+        let wanted = TokenRequest {
             repository: "proxy-docker-io/library/nginx",
             with_credential: true,
             trust: Trust::Trusted,

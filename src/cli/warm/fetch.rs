@@ -52,7 +52,7 @@ pub(super) enum Through {
 
 /// What is asked for.
 #[derive(Clone, Debug)]
-enum Ask {
+enum Resource {
     Manifest(Reference),
     Blob(Digest),
 }
@@ -72,9 +72,9 @@ struct Said {
     body: Body,
 }
 
-// === impl Ask ===
+// === impl Resource ===
 
-impl Ask {
+impl Resource {
     fn suffix(&self) -> String {
         match self {
             Self::Manifest(reference) => format!("/manifests/{reference}"),
@@ -121,7 +121,7 @@ impl Through {
     ) -> Result<(Bytes, String), String> {
         let told = match reference {
             Reference::Tag(_) => {
-                let ask = Ask::Manifest(reference.clone());
+                let ask = Resource::Manifest(reference.clone());
                 let head = self.ask(path, Method::HEAD, &ask).await?;
                 head.fields
                     .text(&CONTENT_DIGEST)
@@ -133,7 +133,7 @@ impl Through {
             Some(digest) => Reference::Digest(digest.clone()),
             None => reference.clone(),
         };
-        let said = self.ask(path, Method::GET, &Ask::Manifest(by)).await?;
+        let said = self.ask(path, Method::GET, &Resource::Manifest(by)).await?;
         let served_by = self.served_by(&said.fields);
         let reading = timeout(HEAD, said.body.read_to(longest)).await;
         let body = reading
@@ -155,7 +155,7 @@ impl Through {
         limit: &Limit,
         came: &(dyn Fn(u64) + Sync),
     ) -> Result<(u64, String, Cache), String> {
-        let ask = Ask::Blob(digest.clone());
+        let ask = Resource::Blob(digest.clone());
         let Said { fields, mut body } = self.ask(path, Method::GET, &ask).await?;
         let served_by = self.served_by(&fields);
         let cache = self.cache(&fields);
@@ -178,7 +178,7 @@ impl Through {
     }
 
     /// An answer 200; anything else is an error in words.
-    async fn ask(&self, path: &ImagePath, method: Method, ask: &Ask) -> Result<Said, String> {
+    async fn ask(&self, path: &ImagePath, method: Method, ask: &Resource) -> Result<Said, String> {
         let asked = timeout(HEAD, self.send(path, method, ask)).await;
         let answered =
             asked.map_err(|_| format!("{}: no answer within {} s", self.name(), HEAD.as_secs()))?;
@@ -195,7 +195,7 @@ impl Through {
         &self,
         path: &ImagePath,
         method: Method,
-        ask: &Ask,
+        ask: &Resource,
     ) -> Result<(StatusCode, Fields, Body), String> {
         match self {
             Self::Agent {

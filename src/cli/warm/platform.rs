@@ -13,7 +13,7 @@ pub(super) struct Platform {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum Platforms {
     All,
     These(Vec<Platform>),
 }
@@ -96,9 +96,9 @@ impl fmt::Display for Platform {
     }
 }
 
-// === impl Wanted ===
+// === impl Platforms ===
 
-impl Wanted {
+impl Platforms {
     /// The manifests of an index that are wanted. A platform that the index has not got is an error that names those which it has.
     pub(super) fn of_index(&self, body: &[u8]) -> Result<Vec<Digest>, String> {
         let index: Index = serde_json::from_slice(body)
@@ -168,7 +168,7 @@ mod tests {
 
     fn picked(platforms: &[&str]) -> Result<String, String> {
         let platforms = platforms.iter().map(|text| Platform::parse(text).unwrap());
-        let digests = Wanted::These(platforms.collect()).of_index(index().as_bytes())?;
+        let digests = Platforms::These(platforms.collect()).of_index(index().as_bytes())?;
         let letters = digests
             .iter()
             .map(|digest| digest.as_str().chars().last().unwrap());
@@ -184,8 +184,11 @@ mod tests {
             picked(&["linux/s390x"]).unwrap_err(),
             "it has no linux/s390x; it has linux/amd64, linux/arm/v7, linux/arm/v6"
         );
-        assert_eq!(Wanted::All.of_index(index().as_bytes()).unwrap().len(), 4);
-        assert!(Wanted::All.of_index(b"{").is_err());
+        assert_eq!(
+            Platforms::All.of_index(index().as_bytes()).unwrap().len(),
+            4
+        );
+        assert!(Platforms::All.of_index(b"{").is_err());
         for bad in ["linux", "", "a/b/c/d"] {
             assert!(Platform::parse(bad).is_err());
         }

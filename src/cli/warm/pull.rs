@@ -3,7 +3,7 @@
 use super::fetch::{Cache, ImagePath, Through};
 use super::limit::Limit;
 use super::pass::Pass;
-use super::platform::Wanted;
+use super::platform::Platforms;
 use super::progress::Bar;
 use super::report::Row;
 use crate::cli::explain::image::Image;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 /// What all pulls share.
 pub(super) struct Shared {
-    pub(super) wanted: Wanted,
+    pub(super) wanted: Platforms,
     pub(super) limit: Limit,
     /// Requests at once.
     pub(super) places: Semaphore,
@@ -73,7 +73,7 @@ impl Pull<'_> {
                 let wanted = match is_top {
                     true => self.shared.wanted.of_index(&body)?,
                     // An index below an index: all of it.
-                    false => Wanted::All.of_index(&body)?,
+                    false => Platforms::All.of_index(&body)?,
                 };
                 manifests.extend(wanted.into_iter().map(Reference::Digest));
             } else {

@@ -1,6 +1,6 @@
 //! What may not be written in `[router]`.
 
-/// text, the key that is blamed, a part of what is said about it.
+/// text, the key that is named, a part of what is said about it.
 pub(super) const WRONG: &[(&str, &str, &str)] = &[
     (
         "[router]\nproject = \"p\"",
