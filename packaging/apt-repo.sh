@@ -24,55 +24,75 @@ done
 gpg --batch --list-secret-keys "$key" >/dev/null 2>&1 || say "gpg has no secret key for $key; 'gpg --list-secret-keys' shows what there is"
 
 shift $(($# < 3 ? $# : 3))
+mkdir -p "$directory"
+directory=$(realpath "$directory")
 if [ $# = 0 ]; then
-    cd "$(dirname "$0")/.."
     shopt -s nullglob
-    set -- target/debs/harbor-pilot_*.deb
+    set -- "$(dirname "$0")"/../target/debs/harbor-pilot_*.deb
     [ $# -gt 0 ] || say "there is no package in target/debs; run 'make deb' first"
 fi
 
-pool=$directory/pool/main/h/harbor-pilot
-mkdir -p "$pool"
+# Each suite has a pool of its own: what is tried in one must not reach the nodes of another.
+pool=pool/$suite/main/h/harbor-pilot
+names=()
 for package; do
     name=$(dpkg-deb --show --showformat '${Package}_${Version}_${Architecture}.deb' "$package") || say "$package is no Debian package"
     # A version that nodes may have installed never changes.
-    if [ -e "$pool/$name" ] && ! cmp --silent "$package" "$pool/$name"; then
-        say "$pool/$name is another file than $package; give the package a new version"
+    if [ -e "$directory/$pool/$name" ] && ! cmp --silent "$package" "$directory/$pool/$name"; then
+        say "$directory/$pool/$name is another file than $package; give the package a new version"
     fi
-    cp --no-clobber "$package" "$pool/$name"
+    names+=("$name")
+done
+mkdir -p "$directory/$pool"
+for package; do
+    cp --no-clobber "$package" "$directory/$pool/${names[0]}"
+    names=("${names[@]:1}")
 done
 
-# Made aside and exchanged at the end: nobody fetches half of it.
-dists=$directory/dists
-new=$directory/.dists.new
-rm -rf "$new"
+# Made aside. Lists are fetched under their digests (by-hash), where the earlier ones stay for a week, and InRelease is exchanged
+# last: a node that fetches meanwhile has the lists that its InRelease names.
+dists=$directory/dists/$suite
+new=$(mktemp -d "$directory/.new.XXXXXX")
 trap 'rm -rf "$new"' EXIT
+chmod 755 "$new"
+# apt asks by the strongest digest that is written.
+digests_of=(-o APT::FTPArchive::MD5=false -o APT::FTPArchive::SHA1=false -o APT::FTPArchive::SHA256=true -o APT::FTPArchive::SHA512=false)
+lists=()
 for architecture in amd64 arm64; do
-    binary=$new/$suite/main/binary-$architecture
-    mkdir -p "$binary"
-    (cd "$directory" && apt-ftparchive --arch "$architecture" packages pool) >"$binary/Packages"
-    xz --keep "$binary/Packages"
+    binary=main/binary-$architecture
+    mkdir -p "$new/$binary"
+    (cd "$directory" && apt-ftparchive "${digests_of[@]}" --arch "$architecture" packages "$pool") >"$new/$binary/Packages"
+    xz --keep "$new/$binary/Packages"
+    lists+=("$binary/Packages" "$binary/Packages.xz")
 done
 (
-    cd "$new/$suite"
-    apt-ftparchive \
+    cd "$new"
+    apt-ftparchive "${digests_of[@]}" \
         -o APT::FTPArchive::Release::Origin=harbor-pilot \
         -o APT::FTPArchive::Release::Label=harbor-pilot \
         -o APT::FTPArchive::Release::Suite="$suite" \
         -o APT::FTPArchive::Release::Codename="$suite" \
         -o APT::FTPArchive::Release::Architectures="amd64 arm64" \
         -o APT::FTPArchive::Release::Components=main \
-        -o APT::FTPArchive::Release::Acquire-By-Hash=no \
-        release . >../Release
-    mv ../Release Release
+        -o APT::FTPArchive::Release::Acquire-By-Hash=yes \
+        release main >Release.unsigned
+    # The paths of the lists begin at the suite's directory.
+    sed -E 's|^( [0-9a-f]+ +[0-9]+ )|\1main/|' Release.unsigned >Release
     gpg --batch --yes --local-user "$key" --digest-algo SHA256 --armor --detach-sign --output Release.gpg Release
     gpg --batch --yes --local-user "$key" --digest-algo SHA256 --clear-sign --output InRelease Release
 )
-mkdir -p "$dists"
-rm -rf "${dists:?}/$suite.old"
-[ ! -e "$dists/$suite" ] || mv "$dists/$suite" "$dists/$suite.old"
-mv "$new/$suite" "$dists/$suite"
-rm -rf "${dists:?}/$suite.old"
+for list in "${lists[@]}"; do
+    digests=$dists/$(dirname "$list")/by-hash/SHA256
+    mkdir -p "$digests"
+    find "$digests" -type f -mtime +7 -delete
+    cp "$new/$list" "$digests/$(sha256sum "$new/$list" | cut -d ' ' -f 1)"
+done
+for file in "${lists[@]}" Release Release.gpg InRelease; do
+    mv "$new/$file" "$dists/$file"
+done
 gpg --batch --yes --armor --export "$key" >"$directory/harbor-pilot.asc"
 
-echo "$directory: $(grep -c '^Package:' "$dists/$suite/main/binary-amd64/Packages") for amd64, $(grep -c '^Package:' "$dists/$suite/main/binary-arm64/Packages" || true) for arm64, signed by $key"
+count() {
+    grep -c '^Package:' "$dists/main/binary-$1/Packages" || true
+}
+echo "$directory: $(count amd64) for amd64, $(count arm64) for arm64 in $suite, signed by $key"

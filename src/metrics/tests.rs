@@ -288,3 +288,13 @@ fn traffic_adds_up() {
         r#"harbor_pilot_requests_total{kind="manifest",registry="none",outcome="failed",tier="none"} 1"#
     ));
 }
+
+/// `increase()` sees the first refusal.
+#[test]
+fn reasons_to_end_a_client_are_there_before_the_first() {
+    let text = render(&Metrics::default(), Format::Text);
+    for reason in ["refused", "made_way", "stalled"] {
+        let line = format!("harbor_pilot_clients_ended_total{{reason=\"{reason}\"}} 0");
+        assert!(text.contains(&line), "{text}");
+    }
+}

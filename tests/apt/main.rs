@@ -62,7 +62,7 @@ fn what_the_key_did_not_sign_is_refused() {
 
     let apt = Apt::new(&server, "stable", &key);
     apt.update().unwrap();
-    let path = repository.file("pool/main/h/harbor-pilot");
+    let path = repository.file("pool/stable/main/h/harbor-pilot");
     let path = fs::read_dir(path).unwrap().next().unwrap().unwrap().path();
     let mut bytes = fs::read(&path).unwrap();
     let last = bytes.len() - 1;
@@ -72,7 +72,15 @@ fn what_the_key_did_not_sign_is_refused() {
     assert!(said.contains("Hash Sum mismatch"), "{said}");
 
     let list = repository.file("dists/stable/main/binary-amd64/Packages");
-    for list in [list.with_extension("xz"), list] {
+    let by_hash = list.parent().unwrap().join("by-hash/SHA256");
+    let by_hash = fs::read_dir(by_hash).unwrap();
+    let by_hash = by_hash.map(|entry| entry.unwrap().path());
+    let lists: Vec<_> = [list.with_extension("xz"), list]
+        .into_iter()
+        .chain(by_hash)
+        .collect();
+    assert_eq!(lists.len(), 4);
+    for list in lists {
         let mut bytes = fs::read(&list).unwrap();
         let last = bytes.len() - 2;
         bytes[last] ^= 1;
@@ -98,9 +106,52 @@ fn mistakes_are_named_and_change_nothing() {
     let before = fs::read(&list).unwrap();
     // The same version with other bytes: nodes that have it would never see the change.
     let name = format!("harbor-pilot_{}_amd64.deb", first.version);
-    let published = repository.file("pool/main/h/harbor-pilot").join(name);
+    let published = repository
+        .file("pool/stable/main/h/harbor-pilot")
+        .join(name);
     fs::copy(&second.path, &published).unwrap();
-    let said = repository.publish(&key, "stable", &[&first.path]);
+    let said = repository.publish(&key, "stable", &[&second.path, &first.path]);
     assert!(said.unwrap_err().contains("give the package a new version"));
     assert_eq!(fs::read(&list).unwrap(), before);
+    // Not even the package that was named first came in.
+    let pool = repository.file("pool/stable/main/h/harbor-pilot");
+    assert_eq!(fs::read_dir(pool).unwrap().count(), 1);
+}
+
+#[test]
+fn a_suite_has_packages_of_its_own() {
+    let key = Key::new("operator@example.com");
+    let repository = Repository::new();
+    let server = Server::new(&repository);
+    let [first, second] = [package("first"), package("second")];
+    repository
+        .publish(&key, "testing", &[&second.path])
+        .unwrap();
+    let said = repository.publish(&key, "stable", &[&first.path]).unwrap();
+    assert!(
+        said.contains("1 for amd64, 0 for arm64 in stable"),
+        "{said}"
+    );
+    for (suite, package) in [("stable", &first), ("testing", &second)] {
+        let apt = Apt::new(&server, suite, &key);
+        apt.update().unwrap();
+        assert_eq!(apt.versions(), [package.version.as_str()]);
+    }
+}
+
+/// Who has read `InRelease` still finds the lists that it names after the next packages came.
+#[test]
+fn lists_stay_for_who_is_in_the_middle_of_fetching() {
+    let key = Key::new("operator@example.com");
+    let repository = Repository::new();
+    let server = Server::new(&repository);
+    let [first, second] = [package("first"), package("second")];
+    repository.publish(&key, "stable", &[&first.path]).unwrap();
+    let release = repository.file("dists/stable/InRelease");
+    let earlier = fs::read(&release).unwrap();
+    repository.publish(&key, "stable", &[&second.path]).unwrap();
+    fs::write(&release, earlier).unwrap();
+    let apt = Apt::new(&server, "stable", &key);
+    apt.update().unwrap();
+    assert_eq!(apt.versions(), [first.version.as_str()]);
 }

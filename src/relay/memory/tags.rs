@@ -181,19 +181,18 @@ fn key(of: &Pulled) -> Key {
     (registry.clone(), repository.clone(), of.trust)
 }
 
-/// The answers for a tag of the repository, whose oldest tag makes way for a new one.
+/// The answers for a tag of the repository. The tag that was asked for longest ago makes way for a new one.
 fn answers_for<'a>(tags: &'a mut Vec<Tag>, tag: &Pulled) -> Option<&'a mut Vec<Answer>> {
-    if !tags.iter().any(|known| known.tag == *tag) {
-        if tags.len() >= TAGS {
-            tags.remove(0);
-        }
-        tags.push(Tag {
-            tag: tag.clone(),
-            answers: Vec::new(),
-        });
+    let known = tags.iter().position(|known| known.tag == *tag);
+    let known = known.map(|index| tags.remove(index));
+    if known.is_none() && tags.len() >= TAGS {
+        tags.remove(0);
     }
-    let known = tags.iter_mut().find(|known| known.tag == *tag)?;
-    Some(&mut known.answers)
+    tags.push(known.unwrap_or_else(|| Tag {
+        tag: tag.clone(),
+        answers: Vec::new(),
+    }));
+    tags.last_mut().map(|tag| &mut tag.answers)
 }
 
 // === impl Answer ===

@@ -165,12 +165,24 @@ fn what_is_remembered_is_bounded() {
     let it = Course::new();
     for number in 0..TAGS + 50 {
         let told = (&digest("index"), 5);
-        let tag = tag(&number.to_string());
-        it.tags.answered(&tag, &endpoint(1), told, it.begin);
+        let other = tag(&number.to_string());
+        it.tags.answered(&other, &endpoint(1), told, it.begin);
+        // Asked for again and again, it stays.
+        it.tags
+            .answered(&tag("latest"), &endpoint(1), told, it.begin);
     }
     let of = key(&tag("1"));
     let tags = || it.tags.0.read(|all| all.get(&of, it.begin).map(Vec::len));
     assert_eq!(tags(), Some(TAGS));
+    assert_eq!(
+        it.tags.answered(
+            &tag("latest"),
+            &endpoint(1),
+            (&digest("index"), 5),
+            it.begin
+        ),
+        Answered::Again
+    );
     for who in 0..20 {
         it.answers(who, &who.to_string());
     }
