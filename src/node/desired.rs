@@ -86,13 +86,8 @@ pub fn desired(config: &Config, situation: &Situation<'_>) -> Vec<DesiredHost> {
         // A tier of that name stays behind the agent, for its other projects.
         if all.iter().all(|known| known.registry != *name) {
             let why = Some("the agent looks for images of this name, and nobody else has them");
-            all.push(host(
-                config,
-                name,
-                format!("https://{name}"),
-                why,
-                situation,
-            ));
+            let upstream = format!("https://{name}");
+            all.push(host(config, name, upstream, why, situation));
         }
     }
     for host in &mut all {

@@ -102,13 +102,6 @@ impl Plan {
         });
     }
 
-    fn wait(&mut self, path: &Path, why: impl Into<String>) {
-        self.leave(path, why);
-        if let Some(left) = self.left.last_mut() {
-            left.waits = true;
-        }
-    }
-
     /// A file from what it is to what it shall be, with what it would be without us.
     fn change(
         &mut self,
@@ -245,7 +238,10 @@ impl<'a> Planning<'a> {
         let exists = |directory: &Path| self.disk.names.contains_key(directory);
         let waits = !exists(certs_d) && !certs_d.parent().is_some_and(exists);
         if waits && !desired.is_empty() {
-            self.plan.wait(certs_d, "the runtime has not made its directories yet; it is done as soon as they are there");
+            let why = "the runtime has not made its directories yet; it is done as soon as they are there";
+            self.plan.leave(certs_d, why);
+            let left = self.plan.left.last_mut();
+            left.into_iter().for_each(|left| left.waits = true);
         } else if !exists(certs_d) && !desired.is_empty() {
             self.plan.directories.push(certs_d.to_owned());
         }

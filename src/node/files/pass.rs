@@ -187,10 +187,8 @@ impl Pass<'_> {
     }
 
     fn passed(&self, detected: Detected, ledger: &Ledger, plan: Plan, done: Vec<Done>) -> Passed {
-        let own = ledger
-            .files
-            .iter()
-            .filter(|(_, entry)| entry.kind != Kind::Ca);
+        let files = ledger.files.iter();
+        let own = files.filter(|(_, entry)| entry.kind != Kind::Ca);
         Passed {
             detected,
             released: ledger.released,
