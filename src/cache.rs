@@ -23,6 +23,19 @@ pub enum Trust {
     Untrusted,
 }
 
+// === impl Trust ===
+
+impl Trust {
+    /// As it stands in files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted",
+            Self::Untrusted => "untrusted",
+        }
+    }
+}
+
 /// How much a map holds, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {

@@ -1,7 +1,8 @@
-//! Tasks that are watched, signals, the drain, what systemd is told, and the sockets that it keeps for us.
+//! Tasks that are watched, signals, the drain, what systemd is told, and the sockets that it keeps for us; private files.
 
 mod deadline;
 mod drain;
+mod private_file;
 mod random;
 mod signals;
 mod socket;
@@ -13,6 +14,7 @@ mod turn;
 
 pub use deadline::deadline;
 pub use drain::{ConnectionGuard, Drain, DrainGuard, DrainWatch, Drained};
+pub use private_file::create_private;
 pub use random::Random;
 pub use signals::{RawSignal, Signal, Signals};
 pub use socket::Socket;

@@ -5,10 +5,10 @@ use super::document::{Table, Value, to_toml};
 use super::interpret::Loaded;
 use super::load::load_text;
 use super::problem::Problem;
+use crate::lifecycle::create_private;
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Its name in the state directory.
@@ -98,16 +98,7 @@ fn prune(table: &mut Table) {
 
 fn write(directory: &Path, path: &Path, text: &str) -> std::io::Result<()> {
     let temporary = directory.join(format!(".{NAME}.new"));
-    // Left by a crash; a leftover's mode is not to be trusted.
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)?;
+    let mut file = create_private(&temporary)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     drop(file);

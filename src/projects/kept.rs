@@ -2,10 +2,10 @@
 
 use super::listing::Listing;
 use crate::config::Config;
+use crate::lifecycle::create_private;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,11 +65,7 @@ impl Kept {
     pub(super) fn store(&self, path: &Path) -> io::Result<()> {
         let text = serde_json::to_vec(self)?;
         let temporary = path.with_extension("json.new");
-        // One that a crash left behind may have other permissions.
-        let _ = std::fs::remove_file(&temporary);
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
-        let mut file = options.open(&temporary)?;
+        let mut file = create_private(&temporary)?;
         file.write_all(&text)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)?;

@@ -45,7 +45,6 @@ const PROVED_FIRST: u64 = 64 * 1024;
 /// What a request for a blob is made of.
 #[derive(Clone)]
 pub(crate) struct BlobFetch {
-    parts: Arc<Context>,
     /// Without upstream where that has denied the repository a while ago.
     route: Arc<Route>,
     /// What upstream said then.
@@ -72,7 +71,7 @@ pub(crate) struct BlobSpec {
 impl BlobFetch {
     /// Searches, and remembers what that tells of the repository and of upstream.
     async fn search(&self) -> Ended<Found<Box<BlobSource>>> {
-        let (parts, route) = (&self.parts, &self.route);
+        let (parts, route) = (&self.spec.parts, &self.route);
         let (spec, blob) = (Arc::new(self.spec.clone()), self.spec.blob());
         let of = (&**route, blob.trust);
         let search = Search::new(parts.clone(), route.clone(), spec, self.timing);
@@ -140,20 +139,6 @@ impl BlobSpec {
             return (!self.digest.is_of_nothing()).then_some(FIRST_BYTE);
         }
         self.range.filter(|range| *range != WHOLE)
-    }
-
-    /// HEAD of a blob is answered 404 by Harbor for what it has not cached yet (harbor-facts 0.5).
-    fn asks_by_head(&self, source: &SourceId) -> bool {
-        self.head && matches!(source, SourceId::Upstream(_))
-    }
-
-    /// To a HEAD there are no ranges (RFC 9110, 14.2).
-    fn asked(&self, is_head: bool, size: Option<u64>) -> Asked {
-        Asked::Blob {
-            range: self.part().filter(|_| !is_head),
-            size,
-            empty: self.digest.is_of_nothing(),
-        }
     }
 
     fn wrong(&self, endpoint: &EndpointId, detail: &str) -> Rejection {
@@ -269,9 +254,10 @@ impl FetchSpec for BlobSpec {
 
     fn request(&self, target: &Target, source: &Source) -> SourceRequest {
         let range = self.part().map(|range| range.header());
-        let (method, range) = match self.asks_by_head(&source.id) {
-            true => (Method::HEAD, None),
-            false => (Method::GET, range),
+        // HEAD of a blob is answered 404 by Harbor for what it has not cached yet (harbor-facts 0.5).
+        let (method, range) = match (self.head, &source.id) {
+            (true, SourceId::Upstream(_)) => (Method::HEAD, None),
+            _ => (Method::GET, range),
         };
         head::request(
             target,
@@ -299,7 +285,12 @@ impl FetchSpec for BlobSpec {
     ) -> Result<Box<BlobSource>, Rejection> {
         let seen = head::read(&answer);
         let size = self.expected.judging(endpoint, &seen, &self.parts.sizes);
-        let asked = self.asked(answer.head, size);
+        let asked = Asked::Blob {
+            // To a HEAD there are no ranges (RFC 9110, 14.2).
+            range: self.part().filter(|_| !answer.head),
+            size,
+            empty: self.digest.is_of_nothing(),
+        };
         match judge(asked, authority, self.policy, &seen) {
             Ok(due) if self.head => {
                 if seen.status == 206 {
@@ -308,8 +299,13 @@ impl FetchSpec for BlobSpec {
                     lifecycle::spawn_detached("drain", async move { body.drain_small().await });
                 }
                 let total = due.total.filter(|_| size.is_some() || !seen.encoded);
-                let told = total.map(|total| Box::new(BlobSource::of_size(total)));
-                told.ok_or_else(|| unexpected("no length was told"))
+                if total.is_none() {
+                    return Err(unexpected("no length was told"));
+                }
+                Ok(Box::new(BlobSource {
+                    total,
+                    ..BlobSource::default()
+                }))
             }
             Ok(due) => self.begin(endpoint, answer, due, &seen).await,
             Err(unfit) => Err(head::rejection(unfit, answer).await),

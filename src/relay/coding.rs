@@ -15,7 +15,8 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 /// So much is unpacked before other tasks have their turn, in bytes.
 const PIECE: usize = 64 * 1024;
 
-/// A document's body, read whole and without its coding. `broken`: what it means that the coding cannot be undone.
+/// A document's body, read whole and without its coding, and counted in a budget. `broken`: what it means that the coding cannot
+/// be undone.
 pub(crate) async fn read_whole(
     body: Body,
     (limit, budget, kind): (u64, &Budget, Kind),
@@ -24,59 +25,44 @@ pub(crate) async fn read_whole(
 ) -> Result<Bytes, Rejection> {
     let body = body.read_counted(limit, budget, kind).await;
     let body = body.map_err(unread)?;
-    if !is_encoded {
-        return Ok(body);
+    match is_encoded {
+        true => undone(body, (limit, budget, kind), broken).await,
+        false => Ok(body),
     }
-    let undone = undone(body, limit, (budget, kind)).await;
-    undone.map_err(|packed| match packed {
-        Packed::Broken(why) => broken(why),
-        Packed::Refused(refused) => unread(refused.into()),
-    })
 }
 
-/// Why a document stays packed.
-#[derive(Debug)]
-enum Packed {
-    /// It cannot be unpacked, or only to more than is taken.
-    Broken(&'static str),
-    /// There is no memory for it.
-    Refused(Refused),
-}
-
-/// A document without its coding, counted in a budget; as it is where it has none, where its label lies, or where the coding is
-/// another than gzip.
-///
-/// # Errors
-/// It is longer than `limit` bytes, or broken, or there is no memory for it.
-async fn undone(body: Bytes, limit: u64, (budget, kind): (&Budget, Kind)) -> Result<Bytes, Packed> {
+/// A document without its coding; as it is where it has none, where its label lies, or where the coding is another than gzip.
+async fn undone(
+    body: Bytes,
+    (limit, budget, kind): (u64, &Budget, Kind),
+    broken: impl FnOnce(&'static str) -> Rejection,
+) -> Result<Bytes, Rejection> {
     if !body.starts_with(GZIP) {
         return Ok(body);
     }
-    let mut plain = Buffer::new(budget, kind, 0).await?;
+    let no_memory = |refused: Refused| unread(refused.into());
+    let mut plain = Buffer::new(budget, kind, 0).await.map_err(no_memory)?;
     let mut unpacking = MultiGzDecoder::new(&*body);
     let mut piece = vec![0; PIECE];
     loop {
-        match unpacking.read(&mut piece) {
+        let unpacked = match unpacking.read(&mut piece) {
             Ok(0) => return Ok(plain.finish()),
-            Ok(length) => plain.push(piece.get(..length).unwrap_or_default()).await?,
-            Err(_) => return Err(Packed::Broken("it is not to be unpacked")),
-        }
+            Ok(length) => piece.get(..length).unwrap_or_default(),
+            Err(_) => return Err(broken("it is not to be unpacked")),
+        };
+        plain.push(unpacked).await.map_err(no_memory)?;
         if plain.length() as u64 > limit {
-            return Err(Packed::Broken("unpacked, it is longer than is taken"));
+            return Err(broken("unpacked, it is longer than is taken"));
         }
         tokio::task::yield_now().await;
-    }
-}
-
-impl From<Refused> for Packed {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::rules::{Cause, FinalAnswer, Scope, Unfit};
+    use crate::topology::Outcome;
     use flate2::Compression;
     use flate2::write::GzEncoder;
     use std::io::Write as _;
@@ -87,9 +73,13 @@ mod tests {
         packing.finish().unwrap()
     }
 
-    async fn unpacked(body: Vec<u8>, limit: u64) -> Result<Bytes, Packed> {
-        let budget = Budget::unlimited();
-        undone(body.into(), limit, (&budget, Kind::Manifests)).await
+    fn broken(why: &'static str) -> Rejection {
+        Rejection::leave(Scope::Tier, Outcome::Neutral, Cause::Unusable, why)
+    }
+
+    async fn unpacked(body: Vec<u8>, limit: u64) -> Result<Bytes, Rejection> {
+        let memory = (limit, &Budget::unlimited(), Kind::Manifests);
+        undone(body.into(), memory, broken).await
     }
 
     #[tokio::test]
@@ -129,8 +119,16 @@ mod tests {
     async fn a_bomb_is_counted() {
         let budget = Budget::new(1 << 20);
         let body = packed(&vec![b' '; 4 << 20]);
-        let unpacked = undone(body.into(), 4 << 20, (&budget, Kind::Manifests)).await;
-        assert!(matches!(unpacked, Err(Packed::Refused(_))), "{unpacked:?}");
+        let memory = (4 << 20, &budget, Kind::Manifests);
+        let refused = undone(body.into(), memory, broken).await.unwrap_err();
+        let is_for_memory = matches!(
+            refused.means,
+            Unfit::End {
+                answer: FinalAnswer::NoMemory,
+                ..
+            }
+        );
+        assert!(is_for_memory, "{refused:?}");
         assert_eq!(budget.held(), 0);
     }
 }

@@ -23,6 +23,7 @@ use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::oci::{RegistryName, Repository};
 use crate::route::{Route, RouteTable};
 use crate::telemetry::Journal;
 use crate::topology::{Snapshot, SourceId};
@@ -145,24 +146,23 @@ impl Context {
 
     /// The route less upstream where upstream denied the repository a while ago; then with the reason.
     pub(crate) fn without_denied(&self, route: Arc<Route>) -> (Arc<Route>, Option<String>) {
-        let reason = || {
-            let key = (route.registry_label.clone(), route.repository.clone());
-            self.memories.denials.get(&key, Instant::now())
-        };
-        let Some(reason) = (!self.memories.denials.is_empty()).then(reason).flatten() else {
+        let denials = &self.memories.denials;
+        if denials.is_empty() {
+            return (route, None);
+        }
+        let Some(reason) = denials.get(&repository_of(&route), Instant::now()) else {
             return (route, None);
         };
         let mut route = Route::clone(&route);
-        route
-            .targets
-            .retain(|target| !matches!(target.source, SourceId::Upstream(_)));
+        let is_upstream = |source: &SourceId| matches!(source, SourceId::Upstream(_));
+        route.targets.retain(|target| !is_upstream(&target.source));
         (Arc::new(route), Some(reason))
     }
 
     /// Upstream serves what it has denied a while ago.
     pub(crate) fn forget_denial(&self, route: &Route) {
-        let key = (route.registry_label.clone(), route.repository.clone());
-        self.memories.denials.change(|denials| denials.remove(&key));
+        let denials = &self.memories.denials;
+        denials.change(|denials| denials.remove(&repository_of(route)));
     }
 
     /// Remembers what upstream said, if it is a denial of the repository.
@@ -173,8 +173,7 @@ impl Context {
         detail: &str,
     ) {
         if answer == FinalAnswer::Denied {
-            let key = (route.registry_label.clone(), route.repository.clone());
-            let denials = &self.memories.denials;
+            let (denials, key) = (&self.memories.denials, repository_of(route));
             denials.put(key, detail.to_owned(), trust, Instant::now());
         }
     }
@@ -182,17 +181,12 @@ impl Context {
     /// Remembers upstream's denial; where one was remembered already, the tiers' failure stays that denial.
     pub(crate) fn remember_denial(
         &self,
-        (route, trust): (&Route, Trust),
+        of: (&Route, Trust),
         remembered: Option<String>,
         nothing: NotFound,
     ) -> NotFound {
-        if let NotFound::Final {
-            answer: FinalAnswer::Denied,
-            detail,
-            ..
-        } = &nothing
-        {
-            self.keep_denial((route, trust), FinalAnswer::Denied, detail);
+        if let NotFound::Final { answer, detail, .. } = &nothing {
+            self.keep_denial(of, *answer, detail);
         }
         match (remembered, nothing) {
             (Some(detail), NotFound::Failed) => NotFound::Final {
@@ -203,6 +197,10 @@ impl Context {
             (_, nothing) => nothing,
         }
     }
+}
+
+fn repository_of(route: &Route) -> (RegistryName, Repository) {
+    (route.registry_label.clone(), route.repository.clone())
 }
 
 impl Keeper for Context {

@@ -32,10 +32,8 @@ pub(crate) struct Told {
     pub(crate) descriptors: Vec<Descriptor>,
 }
 
-/// A good answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Served {
-    /// All of it.
     Whole(Arc<Manifest>, RequestOutcome),
     /// A HEAD, and who told it.
     Head(Told, EndpointId, RequestOutcome),

@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Searches under way at most; what comes beyond is searched for by its own request.
 const FLIGHTS: usize = 1024;
 
-/// What all wait for.
 type Work<T> = Pin<Box<dyn Future<Output = Arc<Ended<T>>> + Send>>;
 
 /// The searches under way, each kept alive by those who wait for it. The lock is held for single look-ups.

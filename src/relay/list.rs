@@ -7,7 +7,7 @@ use super::record::RequestRecord;
 use super::rules::{Asked, Authority, Cause, Scope, judge};
 use super::search::{FetchSpec, Search};
 use super::timing::Timing;
-use crate::budget::{Budget, Kind};
+use crate::budget::Kind;
 use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{SourceRequest, SourceResponse};
@@ -41,8 +41,7 @@ struct ListSpec {
     trust: Trust,
     policy: HarborPolicy,
     request_id: Arc<str>,
-    limit: u64,
-    budget: Budget,
+    parts: Arc<Context>,
 }
 
 struct List {
@@ -79,7 +78,8 @@ impl FetchSpec for ListSpec {
         }
         let useless =
             |why: &str| Rejection::leave(Scope::Tier, Outcome::Neutral, Cause::WrongContent, why);
-        let memory = (self.limit, &self.budget, Kind::Lists);
+        let (limit, budget) = (self.parts.limits.manifest_bytes, &self.parts.budget);
+        let memory = (limit, budget, Kind::Lists);
         let body = read_whole(answer.body, memory, seen.encoded, useless).await?;
         let fields = answer.fields;
         // No digest proves it, but that it is whole shows.
@@ -110,8 +110,7 @@ pub(crate) async fn look(
         trust,
         policy: rules.config.failover.harbor_policy,
         request_id,
-        limit: parts.limits.manifest_bytes,
-        budget: parts.budget.clone(),
+        parts: parts.clone(),
     };
     let timing = Timing::for_document(&parts.timeouts);
     let search = Search::new(parts.clone(), route, Arc::new(spec), timing);
@@ -134,8 +133,7 @@ pub(crate) async fn answer(
         trust: request.trust,
         policy: rules.config.failover.harbor_policy,
         request_id: record.request_id(),
-        limit: parts.limits.manifest_bytes,
-        budget: parts.budget.clone(),
+        parts: parts.clone(),
     };
     let (spec, timing) = (Arc::new(spec), Timing::for_document(&parts.timeouts));
     let search = Search::new(parts.clone(), route.clone(), spec, timing);

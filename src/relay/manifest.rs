@@ -27,15 +27,6 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName};
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// The kinds of manifest that the client takes; sources are asked for these, in words of our own.
-fn kinds_of(request: &PullRequest) -> ManifestKinds {
-    let accept = request
-        .accept
-        .as_ref()
-        .and_then(|accept| accept.to_str().ok());
-    accept.map_or(ManifestKinds::ALL, ManifestKinds::of_accept)
-}
-
 /// A request for a manifest that no source served, before it is answered so.
 pub(crate) struct Unserved {
     nothing: NotFound,
@@ -64,6 +55,7 @@ pub(crate) async fn look(
             confirms_denial: false,
         }),
         request_id,
+        first: None,
     };
     fetch.search().await
 }
@@ -86,7 +78,10 @@ pub(crate) async fn serve(
     mut record: RequestRecord,
 ) -> Result<Answered, Box<Unserved>> {
     let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
-    let kinds = kinds_of(request);
+    let accept = request.accept.as_ref();
+    let accept = accept.and_then(|accept| accept.to_str().ok());
+    // Sources are asked for these, in words of our own.
+    let kinds = accept.map_or(ManifestKinds::ALL, ManifestKinds::of_accept);
     let key = Arc::new(FetchKey {
         of: Pulled {
             image: Image::new(registry, repository, reference, kinds),
@@ -102,6 +97,7 @@ pub(crate) async fn serve(
         route,
         key: key.clone(),
         request_id: record.request_id(),
+        first: None,
     };
     let image = &key.of.image;
     let kept = parts.memories.manifests.get(image, Instant::now());

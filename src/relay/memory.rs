@@ -34,7 +34,6 @@ pub(crate) struct Manifest {
     pub(crate) digest: Digest,
     pub(crate) media_type: Arc<str>,
     pub(crate) said: Said,
-    /// Who gave it.
     pub(crate) endpoint: EndpointId,
     /// The endpoint's address, for the record.
     pub(crate) address: Arc<str>,
@@ -50,7 +49,6 @@ pub(crate) struct Size {
     pub(crate) outcome: RequestOutcome,
 }
 
-/// All of them.
 #[derive(Debug)]
 pub(crate) struct Memories {
     /// Manifests by digest, 30 s (design P6): the GET by digest that follows a HEAD by tag.
@@ -118,7 +116,6 @@ impl Memories {
         }
     }
 
-    /// Forgets what has expired.
     pub(crate) fn sweep(&self, now: Instant) {
         self.manifests.sweep(now);
         self.headed.sweep(now);

@@ -86,12 +86,12 @@ impl Context {
 
     /// Content has this size: who named it with another for a tag was wrong.
     pub(crate) fn has_size(&self, content: &Pulled, size: u64) {
-        self.refuted(self.memories.tags.has_size(content, size));
+        self.refuted(self.memories.tags.refuted(content, Some(size)));
     }
 
     /// Content is nowhere: who named it for a tag was wrong.
     pub(crate) fn is_nowhere(&self, content: &Pulled) {
-        self.refuted(self.memories.tags.is_nowhere(content));
+        self.refuted(self.memories.tags.refuted(content, None));
     }
 
     fn refuted(&self, refuted: Vec<Refuted>) {

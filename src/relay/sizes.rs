@@ -5,10 +5,10 @@
 use super::memory::{Image, Pulled};
 use crate::budget::{Budget, Kind, Meter};
 use crate::cache::{Bounds, SharedTtlMap, Trust, TtlMap};
+use crate::lifecycle::create_private;
 use crate::oci::{Descriptor, Digest};
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -30,7 +30,6 @@ const NAMES: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct KnownSizes {
     sizes: SharedTtlMap<Image, u64>,
-    /// Of what they take.
     meter: Meter,
     changed: AtomicBool,
 }
@@ -97,15 +96,7 @@ impl KnownSizes {
             lines
         });
         let temporary = path.with_extension("new");
-        // One that an interrupted run left behind may have other permissions.
-        let _ = fs::remove_file(&temporary);
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(lines.as_bytes())?;
+        create_private(&temporary)?.write_all(lines.as_bytes())?;
         fs::rename(&temporary, path)
     }
 
@@ -131,12 +122,11 @@ fn weigh(blob: &Image, _: &u64) -> usize {
 
 /// `docker.io library/nginx sha256:… 1234 trusted`
 fn line(blob: &Image, size: u64, trust: Trust) -> String {
-    let word = match trust {
-        Trust::Trusted => "trusted",
-        Trust::Untrusted => "untrusted",
-    };
-    let (registry, repository) = (&blob.registry, &blob.repository);
-    format!("{registry} {repository} {} {size} {word}\n", blob.reference)
+    let (registry, repository, trust) = (&blob.registry, &blob.repository, trust.word());
+    format!(
+        "{registry} {repository} {} {size} {trust}\n",
+        blob.reference
+    )
 }
 
 fn read_line(line: &str) -> Option<(Image, u64, Trust)> {
@@ -144,11 +134,8 @@ fn read_line(line: &str) -> Option<(Image, u64, Trust)> {
     let mut word = || words.next();
     let (registry, repository) = (word()?.parse().ok()?, word()?.parse().ok()?);
     let (digest, size): (Digest, u64) = (word()?.parse().ok()?, word()?.parse().ok()?);
-    let trust = match word()? {
-        "trusted" => Trust::Trusted,
-        "untrusted" => Trust::Untrusted,
-        _ => return None,
-    };
+    let (trust, mut known) = (word()?, [Trust::Trusted, Trust::Untrusted].into_iter());
+    let trust = known.find(|known| known.word() == trust)?;
     Some((Image::content(registry, repository, digest), size, trust))
 }
 

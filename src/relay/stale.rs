@@ -13,7 +13,7 @@ use crate::budget::{Budget, SMALL};
 use crate::cache::{Bounds, SharedTtlMap, Trust};
 use crate::config;
 use crate::lifecycle;
-use crate::oci::{Digest, ManifestKinds, RegistryName, Repository};
+use crate::oci::{Digest, ManifestKinds};
 use crate::telemetry::Journal;
 use bytes::Bytes;
 use files::{Slot, Store};
@@ -21,13 +21,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::time::Instant;
 use writer::{Command, Writer};
 
-/// Writes that wait. A full queue drops: what is pulled again is kept then.
+/// Writes that wait. What is beyond them is dropped: what is pulled again is kept then.
 const QUEUE: usize = 64;
 
 /// What was kept so recently is not written again.
@@ -36,7 +35,7 @@ const KEEP_EVERY: Duration = Duration::from_secs(600);
 /// A disk that does not answer must not make an outage worse.
 const READ_LIMIT: Duration = Duration::from_secs(1);
 
-/// Denials that wait for a place in the queue while their pulls go on. Whoever is denied beyond them waits with its denial.
+/// Places in the queue for denials alone, whose pulls go on. Whoever is denied beyond them waits with its denial.
 const DENIALS: usize = 64;
 
 /// As long as that, at most. Nothing is answered from a disk that did not take a denial.
@@ -45,13 +44,10 @@ const DENIAL_LIMIT: Duration = Duration::from_secs(1);
 /// One event per image and minute.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
-/// The kept manifests.
 #[derive(Debug)]
 pub(crate) struct Stale {
     store: Arc<Store>,
     commands: mpsc::Sender<Command>,
-    /// Places for denials that wait.
-    denials: Arc<Semaphore>,
     /// Something that a source denied could not be deleted: nothing may be answered any more.
     tainted: Arc<AtomicBool>,
     journal: Journal,
@@ -61,7 +57,6 @@ pub(crate) struct Stale {
     said: SharedTtlMap<Image, ()>,
 }
 
-/// A manifest from disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StaleManifest {
     pub(crate) body: Bytes,
@@ -76,7 +71,7 @@ pub(crate) struct StaleManifest {
 impl Stale {
     /// Over this directory, which the writer makes when there is something to keep.
     pub(crate) fn start(directory: PathBuf, journal: Journal, budget: Budget) -> Self {
-        let (commands, queue) = mpsc::channel(QUEUE);
+        let (commands, queue) = mpsc::channel(QUEUE + DENIALS);
         let tainted = Arc::<AtomicBool>::default();
         let store = Arc::new(Store::new(directory, budget.clone()));
         let writer = Writer::new(store.clone(), journal.clone(), tainted.clone());
@@ -84,7 +79,6 @@ impl Stale {
         Self {
             store,
             commands,
-            denials: Arc::new(Semaphore::new(DENIALS)),
             tainted,
             journal,
             budget,
@@ -125,45 +119,28 @@ impl Stale {
 
     /// Untrusted clients' writes wait in a quarter of the queue: many of them leave the rest to trusted ones'.
     fn has_place(&self, trust: Trust) -> bool {
-        trust == Trust::Trusted || self.commands.capacity() > QUEUE - QUEUE / 4
+        self.commands.capacity()
+            > match trust {
+                Trust::Trusted => DENIALS,
+                Trust::Untrusted => DENIALS + QUEUE - QUEUE / 4,
+            }
     }
 
-    /// An authoritative source says that it does not exist, or must not be had, to who takes these kinds.
-    pub(crate) async fn forget(&self, image: &Image, kinds: ManifestKinds) {
-        let denied = Some(slot(image, kinds));
-        self.delete(&image.registry, &image.repository, denied)
-            .await;
-    }
-
-    /// An authoritative source denied the whole repository.
-    pub(crate) async fn forget_all(&self, registry: &RegistryName, repository: &Repository) {
-        self.delete(registry, repository, None).await;
-    }
-
-    /// Has the writer delete it. A denial must get through; who is denied waits for it where many others do.
-    async fn delete(&self, registry: &RegistryName, repository: &Repository, denied: Option<Slot>) {
+    /// An authoritative source says that it does not exist, or must not be had, to who takes these kinds; without kinds, that the
+    /// whole repository must not be had. A denial must get through to the disk; who is denied waits for it where many others do.
+    pub(crate) async fn forget(&self, denied: &Image, kinds: Option<ManifestKinds>) {
         self.kept.forget(|(Pulled { image, .. }, _)| {
-            let is_meant = |denied: &Slot| denied.reference == image.reference;
-            image.registry == *registry
-                && image.repository == *repository
-                && denied.as_ref().is_none_or(is_meant)
+            let is_meant = kinds.is_none() || image.reference == denied.reference;
+            let is_beside = image.registry == denied.registry;
+            is_beside && image.repository == denied.repository && is_meant
         });
         let command = Command::Forget {
-            folder: files::folder(registry, repository),
-            denied,
+            folder: files::folder(&denied.registry, &denied.repository),
+            denied: kinds.map(|kinds| slot(denied, kinds)),
         };
-        let Err(TrySendError::Full(command)) = self.commands.try_send(command) else {
-            return;
-        };
-        let commands = self.commands.clone();
+        let sent = self.commands.send_timeout(command, DENIAL_LIMIT).await;
         // Closed: the daemon ends.
-        let sending = async move { drop(commands.send(command).await) };
-        if let Ok(place) = self.denials.clone().try_acquire_owned() {
-            lifecycle::spawn_detached("stale denial", async move {
-                sending.await;
-                drop(place);
-            });
-        } else if tokio::time::timeout(DENIAL_LIMIT, sending).await.is_err() {
+        if let Err(SendTimeoutError::Timeout(_)) = sent {
             let error = std::io::ErrorKind::TimedOut.into();
             writer::taint(&self.tainted, &self.journal, self.store.directory(), &error);
         }
@@ -179,21 +156,26 @@ impl Stale {
         if !limits.enabled || self.tainted.load(Ordering::Relaxed) {
             return None;
         }
-        let (store, slot) = (self.store.clone(), slot(image, kinds));
-        let reading = tokio::task::spawn_blocking(move || {
-            store.read(&slot, limits.max_age, SystemTime::now())
-        });
-        let read = tokio::time::timeout(READ_LIMIT, reading).await;
-        let found = read.ok()?.ok()??;
+        let (slot, now) = (slot(image, kinds), SystemTime::now());
+        let found = self.look(move |store| store.read(&slot, limits.max_age, now));
+        let found = found.await??;
         kinds.contain(&found.media_type).then_some(found)
     }
 
     /// Whether the disk holds content, of whatever age. A disk that does not answer does not.
     pub(crate) async fn holds(&self, content: &Image) -> bool {
-        let (store, slot) = (self.store.clone(), slot(content, content.kinds));
-        let looking = tokio::task::spawn_blocking(move || store.holds(&slot));
-        let looked = tokio::time::timeout(READ_LIMIT, looking).await;
-        matches!(looked, Ok(Ok(true)))
+        let slot = slot(content, content.kinds);
+        let held = self.look(move |store| store.holds(&slot));
+        held.await.unwrap_or_default()
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Store) -> T + Send + 'static,
+    ) -> Option<T> {
+        let store = self.store.clone();
+        let looking = tokio::task::spawn_blocking(move || look(&store));
+        tokio::time::timeout(READ_LIMIT, looking).await.ok()?.ok()
     }
 
     /// Forgets what was kept and said long ago.

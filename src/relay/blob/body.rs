@@ -6,7 +6,6 @@
 //! right (containerd asks again from there) and with a reset where it may be wrong.
 
 mod ends;
-mod resumption;
 mod room;
 mod speed;
 
@@ -29,8 +28,7 @@ use bytes::{Buf as _, Bytes};
 use room::Room;
 use speed::{Speed, tier_is_slow};
 use std::collections::VecDeque;
-use std::fmt;
-use std::future::{Future, pending};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
@@ -64,18 +62,11 @@ pub struct BlobBody {
     left: Vec<EndpointId>,
     /// When a body of which something is wrong is given up.
     fix_until: Option<Instant>,
-    stage: Stage,
+    /// It has ended, one way or another.
+    is_over: bool,
     /// No source has begun with the part that is due.
     begins_span: bool,
     pub(super) record: RequestRecord,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Streaming,
-    /// Everything is there and right.
-    Draining,
-    Over,
 }
 
 /// What a body waits for.
@@ -105,8 +96,8 @@ impl BlobBody {
         let (good, endpoint) = (&source.good, source.endpoint.clone());
         bytes.begins(endpoint, good.tells_total, good.is_coded);
         Self {
-            room: Room::new(&fetch.parts.budget),
-            parts: fetch.parts,
+            room: Room::new(&fetch.spec.parts.budget),
+            parts: fetch.spec.parts.clone(),
             route: fetch.route,
             spec: fetch.spec,
             timing: fetch.timing,
@@ -120,19 +111,13 @@ impl BlobBody {
             speed: Speed::default(),
             left: Vec::new(),
             fix_until: None,
-            stage: Stage::Streaming,
+            is_over: false,
             begins_span: false,
             record,
         }
     }
 
-    /// Bytes still to come, if the size is known: for Content-Length.
-    pub(crate) fn remaining(&self) -> Option<u64> {
-        let window = self.bytes.window();
-        Some(window.length()?.saturating_sub(window.released()))
-    }
-
-    /// Of those, what has not come either.
+    /// What has not come yet, if the size is known.
     fn missing(&self) -> Option<u64> {
         let window = self.bytes.window();
         Some(window.length()?.saturating_sub(window.received()))
@@ -163,29 +148,27 @@ impl BlobBody {
 
     async fn advance(&mut self) -> Result<Option<Chunk>, Broken> {
         loop {
-            match self.stage {
-                Stage::Over => return Ok(None),
-                Stage::Draining => {
-                    if let Some(chunk) = self.bytes.drain() {
-                        let next = self.bytes.drain().unwrap_or_default();
-                        // The last chunk is told before it is handed over: nobody asks for more after a full length.
-                        if self.bytes.window().held() == 0 && self.spans.is_empty() {
-                            self.record.complete();
-                        }
-                        return Ok(Some(self.let_go(chunk, next)));
-                    }
-                    if !self.goes_on_with_next_span() {
-                        self.stage = Stage::Over;
-                        self.record.complete();
-                    }
-                    continue;
-                }
-                Stage::Streaming => {}
+            if self.is_over {
+                return Ok(None);
             }
             if let Some(chunk) = self.bytes.release() {
                 // Where it was cut before, two pieces go out as one.
                 let next = self.bytes.release().unwrap_or_default();
-                return Ok(Some(self.let_go(chunk, next)));
+                let window = self.bytes.window();
+                // The last chunk is told before it is handed over: nobody asks for more after a full length.
+                if window.is_proven() && window.held() == 0 && self.spans.is_empty() {
+                    self.record.complete();
+                }
+                let bytes = chunk.len().saturating_add(next.len());
+                self.record.sent(bytes as u64);
+                return Ok(Some(chunk.chain(next)));
+            }
+            if self.bytes.window().is_proven() {
+                if !self.goes_on_with_next_span() {
+                    self.is_over = true;
+                    self.record.complete();
+                }
+                continue;
             }
             if self.bytes.window().is_full() {
                 self.conclude()?;
@@ -203,7 +186,10 @@ impl BlobBody {
                 }
                 Event::Source(Some(Err((failure, detail)))) => self.broken(failure, detail),
                 Event::Source(None) => self.conclude()?,
-                Event::Resumed(ended) => self.resumed(ended)?,
+                Event::Resumed(ended) => {
+                    self.resumption = None;
+                    self.resumed(ended)?;
+                }
                 Event::Stalled => {
                     self.stalls();
                     self.look_for_another();
@@ -220,52 +206,40 @@ impl BlobBody {
         let fix_until = self.fix_until;
         let stall = self.parts.timeouts.stall;
         let may_stall = self.source.is_some() && self.resumption.is_none();
-        let Self {
-            parts,
-            spec,
-            source,
-            resumption,
-            speed,
-            ..
-        } = self;
-        let at = source.as_ref().map(|source| source.endpoint.source.clone());
-        let is_known = || at.as_ref().is_some_and(|at| tier_is_slow(parts, spec, at));
+        let at = self
+            .source
+            .as_ref()
+            .map(|source| source.endpoint.source.clone());
+        let is_known = || {
+            let is_slow = |at| tier_is_slow(&self.parts, &self.spec, at);
+            at.as_ref().is_some_and(is_slow)
+        };
+        // Of what there is not nothing is waited for.
+        let too_late = async {
+            sleep_until(fix_until?).await;
+            Some(Event::TooLate)
+        };
         let next = async {
-            match source {
-                Some(source) => {
-                    source.in_flight.resume();
-                    source.good.read_large(is_large);
-                    source.good.next(wanted).await
-                }
-                None => pending().await,
-            }
+            let source = self.source.as_mut()?;
+            source.in_flight.resume();
+            source.good.read_large(is_large);
+            Some(source.good.next(wanted).await)
         };
-        let resumed = async {
-            match resumption {
-                Some(resumption) => resumption.await,
-                None => pending().await,
-            }
-        };
+        let resumed = async { Some(self.resumption.as_mut()?.await) };
+        let stalled = self.speed.stalled(stall, is_known);
         tokio::select! {
             biased;
             // Cancel safe: it only waits.
-            () = sleep_until(fix_until.unwrap_or_else(Instant::now)), if fix_until.is_some() => Event::TooLate,
+            Some(too_late) = too_late => too_late,
             // Cancel safe: what has not come stays.
-            next = next => Event::Source(next),
+            Some(next) = next => Event::Source(next),
             // Cancel safe: the search stays in its box.
-            ended = resumed => {
-                self.resumption = None;
-                Event::Resumed(ended)
-            }
+            Some(ended) = resumed => Event::Resumed(ended),
             // Cancel safe: since when is remembered.
-            () = speed.stalled(stall, is_known), if may_stall => Event::Stalled,
+            () = stalled, if may_stall => Event::Stalled,
+            // The loop has seen to one of them.
+            else => Event::TooLate,
         }
-    }
-
-    fn let_go(&mut self, chunk: Bytes, next: Bytes) -> Chunk {
-        let bytes = chunk.len().saturating_add(next.len());
-        self.record.sent(bytes as u64);
-        chunk.chain(next)
     }
 
     /// The source is gone; the held bytes with it. Another is looked for.
@@ -291,7 +265,6 @@ impl BlobBody {
         self.fix_until = None;
         self.speed.begin_anew();
         self.begins_span = true;
-        self.stage = Stage::Streaming;
         self.look_for_another();
         true
     }
@@ -310,17 +283,9 @@ impl Drop for BlobBody {
         self.tell_rate();
         if let (Some(source), Some(rest)) = (self.source.take(), self.missing())
             && rest <= SHORT_REST
-            && self.stage != Stage::Over
+            && !self.is_over
         {
             source.good.finish();
         }
-    }
-}
-
-impl fmt::Debug for BlobBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BlobBody")
-            .field("released", &self.bytes.window().released())
-            .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,6 @@ use crate::http1::{Broken, Chunk};
 use crate::oci::ContentRange;
 use bytes::{Buf as _, Bytes};
 use std::collections::VecDeque;
-use std::fmt;
 
 /// The body.
 pub struct Multipart {
@@ -17,8 +16,6 @@ pub struct Multipart {
     /// The offset in the blob of the next byte that comes.
     at: u64,
     boundary: String,
-    /// Bytes of the body still to be written.
-    left: u64,
     is_first: bool,
     /// Pieces to be written before more is asked of the blob.
     out: VecDeque<Bytes>,
@@ -31,30 +28,30 @@ impl Multipart {
     /// `boundary`: a number that nobody can have put into the blob.
     pub(super) fn new(blob: BlobBody, parts: Vec<ContentRange>, boundary: [u64; 2]) -> Self {
         let [high, low] = boundary;
-        let mut body = Self {
+        Self {
             blob,
             at: parts.first().map_or(0, |part| part.first),
             parts: parts.into(),
             boundary: format!("{high:016x}{low:016x}"),
-            left: 0,
             is_first: true,
             out: VecDeque::new(),
             is_over: false,
-        };
-        let lengths = body.parts.iter().enumerate().map(|(number, part)| {
-            let head = body.head(part, number == 0).len() as u64;
+        }
+    }
+
+    /// Its length, before anything is written.
+    pub(super) fn length(&self) -> u64 {
+        let lengths = self.parts.iter().enumerate().map(|(number, part)| {
+            let head = self.head(part, number == 0).len() as u64;
             head.saturating_add(part.length())
         });
-        body.left = lengths.fold(body.end().len() as u64, u64::saturating_add);
-        body
+        lengths.fold(self.end().len() as u64, u64::saturating_add)
     }
 
     /// The next bytes of the body.
     pub(super) async fn next(&mut self) -> Option<Result<Chunk, Broken>> {
         loop {
             if let Some(piece) = self.out.pop_front() {
-                let written = piece.len() as u64;
-                self.left = self.left.saturating_sub(written);
                 return Some(Ok(piece.chain(Bytes::new())));
             }
             if self.is_over {
@@ -74,11 +71,6 @@ impl Multipart {
                 }
             }
         }
-    }
-
-    /// The length of what is still to be written.
-    pub(super) fn remaining(&self) -> u64 {
-        self.left
     }
 
     pub(super) fn content_type(&self) -> String {
@@ -129,13 +121,5 @@ impl Multipart {
                 self.at = next.map_or(self.at, |next| next.first);
             }
         }
-    }
-}
-
-impl fmt::Debug for Multipart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Multipart")
-            .field("left", &self.left)
-            .finish_non_exhaustive()
     }
 }

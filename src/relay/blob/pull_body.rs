@@ -7,7 +7,6 @@ use crate::relay::response::Full;
 use bytes::{Buf as _, Bytes};
 
 /// What the server writes.
-#[derive(Debug)]
 pub enum PullBody {
     /// Known bytes, or none.
     Full(Full),
@@ -47,8 +46,8 @@ impl Body for PullBody {
     fn length(&self) -> Option<u64> {
         match self {
             Self::Full(full) => Some(full.remaining()),
-            Self::Blob(blob) => blob.remaining(),
-            Self::Several(parts) => Some(parts.remaining()),
+            // Where it is known their heads say it.
+            Self::Blob(_) | Self::Several(_) => None,
         }
     }
 

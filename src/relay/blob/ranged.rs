@@ -9,9 +9,7 @@ const GAP: u64 = 256 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ranged {
     Whole,
-    /// One range.
     One(RangeSpec),
-    /// Several.
     Several(Vec<ContentRange>),
 }
 

@@ -44,7 +44,6 @@ pub(crate) async fn answer(
     let what = (&*what, ErrorCode::BlobUnknown);
     let (route, denied) = parts.without_denied(route);
     let mut fetch = BlobFetch {
-        parts: parts.clone(),
         route,
         denied,
         timing: Timing::for_blob(&parts.timeouts),
@@ -156,14 +155,14 @@ fn stream(
     record.answers(status.as_u16(), outcome, Instant::now());
     let (name, value) = served_by(&source.endpoint);
     let mut head = blob_head(status, &digest, &record).with(name, value);
-    let boundary = [fetch.parts.random(), fetch.parts.random()];
+    let boundary = [(); 2].map(|()| fetch.spec.parts.random());
     let first = part.map_or(0, |part| part.first);
     let mut body = BlobBody::new(fetch, first, window, source, record);
     if let (Ranged::Several(parts), Some(_)) = (ranged, part) {
         body.spans = spans(&parts).skip(1).collect();
         let body = Multipart::new(body, parts, boundary);
         head.set(CONTENT_TYPE, header_value(&body.content_type()));
-        head.set(CONTENT_LENGTH, body.remaining());
+        head.set(CONTENT_LENGTH, body.length());
         return head.and(PullBody::Several(Box::new(body)));
     }
     if let Some(part) = part {

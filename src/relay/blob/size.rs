@@ -12,18 +12,18 @@ impl BlobFetch {
     /// The size and who told it. What was told within the last ten seconds is not asked for again, whatever it was. `generation`:
     /// of the configuration.
     pub(super) async fn size(&self, generation: u64) -> Arc<Ended<Size>> {
-        let (blob, told) = (self.spec.blob(), &self.parts.memories.told_sizes);
+        let (blob, told) = (self.spec.blob(), &self.spec.parts.memories.told_sizes);
         if let Some(told) = told.get(blob, Instant::now()) {
             return told;
         }
         let key = (generation, blob.clone());
-        let flights = &self.parts.size_flights;
+        let flights = &self.spec.parts.size_flights;
         flights.join(key, || self.clone().told()).await
     }
 
     /// Asks, and remembers for the next ten seconds.
     async fn told(self) -> Arc<Ended<Size>> {
-        let (blob, told) = (self.spec.blob(), &self.parts.memories.told_sizes);
+        let (blob, told) = (self.spec.blob(), &self.spec.parts.memories.told_sizes);
         // Another search may have ended since this one was asked for.
         if let Some(told) = told.get(blob, Instant::now()) {
             return told;

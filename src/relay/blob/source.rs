@@ -28,14 +28,6 @@ pub(crate) struct BlobSource {
 // === impl BlobSource ===
 
 impl BlobSource {
-    /// The size alone.
-    pub(super) fn of_size(total: u64) -> Self {
-        Self {
-            total: Some(total),
-            ..Self::default()
-        }
-    }
-
     /// The next bytes, less those to skip; at most `wanted` of them, because a source that ignored the range's end sends more
     /// than was asked for. A panic here is this source's end, not the body's. Cancel safe: what has not come stays.
     pub(super) async fn next(

@@ -19,7 +19,6 @@ impl BlobFetch {
         let digest = image.reference.digest().unwrap().clone();
         let trust = Trust::Trusted;
         Self {
-            parts: parts.clone(),
             route: route.clone(),
             denied: None,
             timing,

@@ -30,6 +30,8 @@ pub(super) struct ManifestFetch {
     pub(super) key: Arc<FetchKey>,
     /// The number that goes upstream is that of the first who asks.
     pub(super) request_id: Arc<str>,
+    /// Whose HEAD told this digest a moment ago.
+    pub(super) first: Option<EndpointId>,
 }
 
 fn ended(result: Result<Served, NotFound>, log: AttemptLog) -> Arc<Ended<Served>> {

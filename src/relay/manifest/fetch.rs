@@ -1,7 +1,6 @@
 //! One search for a manifest with all that it teaches: sizes, who answered, denials, and the copy for an outage.
 
 use super::ahead::ManifestFetch;
-use super::spec::ManifestSpec;
 use crate::oci::Digest;
 use crate::relay::causes::Tried;
 use crate::relay::fetched::{Served, Told};
@@ -17,36 +16,30 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 impl ManifestFetch {
-    /// Searches, and remembers.
     pub(super) async fn fetch(mut self) -> Ended<Served> {
         let (open, denied) = self.parts.without_denied(self.route.clone());
         if !self.key.confirms_denial {
             self.route = open;
         }
-        let (parts, route, key) = (&self.parts, &self.route, &self.key);
+        self.first = self.parts.memories.headed.get(&self.key.of, Instant::now());
+        let it = Arc::new(self);
+        let (parts, route, key) = (&it.parts, &it.route, &it.key);
         let (image, trust) = (&key.of.image, key.of.trust);
         parts.hedging.requested(trust);
         let is_retry = (parts.reputation).knows(&key.of, Instant::now());
-        let spec = ManifestSpec {
-            first: parts.memories.headed.get(&key.of, Instant::now()),
-            parts: parts.clone(),
-            key: key.clone(),
-            policy: self.rules.config.failover.harbor_policy,
-            request_id: self.request_id.clone(),
-        };
         let timing = Timing::for_document(&parts.timeouts);
-        let search = Search::new(parts.clone(), route.clone(), Arc::new(spec), timing);
+        let search = Search::new(parts.clone(), route.clone(), it.clone(), timing);
         let Ended { result, log } = search.run().await;
         let result = match result {
             Ok(found) => {
                 if denied.is_some() && matches!(found.endpoint.source, SourceId::Upstream(_)) {
                     parts.forget_denial(route);
                 }
-                Ok(self.learn(found, is_retry))
+                Ok(it.learn(found, is_retry))
             }
             Err(nothing) => {
                 let had_denied = denied.is_some();
-                Box::pin(self.forget_denied(&nothing)).await;
+                Box::pin(it.forget_denied(&nothing)).await;
                 let nothing = match nothing {
                     NotFound::Failed if key.confirms_denial && had_denied => {
                         unconfirmed(&log.tried)
@@ -55,7 +48,7 @@ impl ManifestFetch {
                 };
                 let stale = match nothing {
                     NotFound::Failed if log.is_outage() && !had_denied => {
-                        let limits = self.rules.config.stale;
+                        let limits = it.rules.config.stale;
                         Box::pin(parts.stale.find(image, key.kinds, limits)).await
                     }
                     _ => None,
@@ -148,9 +141,9 @@ impl ManifestFetch {
         };
         let (stale, image) = (&self.parts.stale, &self.key.of.image);
         match answer {
-            FinalAnswer::Denied => stale.forget_all(&image.registry, &image.repository).await,
+            FinalAnswer::Denied => stale.forget(image, None).await,
             FinalAnswer::NotFound | FinalAnswer::Withheld | FinalAnswer::Policy => {
-                stale.forget(image, self.key.kinds).await;
+                stale.forget(image, Some(self.key.kinds)).await;
             }
             FinalAnswer::Unconfirmed
             | FinalAnswer::RangeNotSatisfiable

@@ -1,15 +1,14 @@
 //! What is asked of a source for a manifest, and which of its answers are good.
 
+use super::ahead::ManifestFetch;
 use super::proof::{Misfit, prove};
 use crate::budget::Kind;
 use crate::cache::Trust;
-use crate::config::HarborPolicy;
 use crate::exchange::{SourceRequest, SourceResponse};
 use crate::http1::Fields;
 use crate::oci::{Digest, ManifestKinds};
 use crate::relay::coding::read_whole;
-use crate::relay::context::Context;
-use crate::relay::fetched::{FetchKey, Told};
+use crate::relay::fetched::Told;
 use crate::relay::head;
 use crate::relay::memory::{CONTENT_DIGEST, Image};
 use crate::relay::outcome::Rejection;
@@ -22,18 +21,7 @@ use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use std::borrow::Cow;
-use std::sync::Arc;
 use tokio::time::Instant;
-
-/// A manifest by tag or digest.
-pub(crate) struct ManifestSpec {
-    pub(super) parts: Arc<Context>,
-    pub(super) key: Arc<FetchKey>,
-    pub(super) policy: HarborPolicy,
-    pub(super) request_id: Arc<str>,
-    /// Whose HEAD told this digest a moment ago.
-    pub(super) first: Option<EndpointId>,
-}
 
 fn accept(kinds: ManifestKinds) -> HeaderValue {
     match kinds.accept() {
@@ -42,9 +30,9 @@ fn accept(kinds: ManifestKinds) -> HeaderValue {
     }
 }
 
-// === impl ManifestSpec ===
+// === impl ManifestFetch ===
 
-impl ManifestSpec {
+impl ManifestFetch {
     /// A Harbor attaches a tag after HEAD by tag and GET by digest alone (harbor-facts 13.1), and Docker Hub counts GETs and not
     /// HEADs (design P6). What other mirrors do is not known: their HEAD cannot be proved.
     fn asks_by_head(&self, kind: SourceKind) -> bool {
@@ -132,7 +120,7 @@ impl ManifestSpec {
     }
 }
 
-impl FetchSpec for ManifestSpec {
+impl FetchSpec for ManifestFetch {
     type Good = Told;
 
     fn request(&self, target: &Target, source: &Source) -> SourceRequest {
@@ -165,7 +153,8 @@ impl FetchSpec for ManifestSpec {
             let metrics = &self.parts.sinks.metrics;
             metrics.upstream_quota(registry.as_str(), left);
         }
-        match judge(Asked::Document, authority, self.policy, &seen) {
+        let policy = self.rules.config.failover.harbor_policy;
+        match judge(Asked::Document, authority, policy, &seen) {
             Ok(_) if answer.head => {
                 let told = self.told_by_head(&answer.fields);
                 told.ok_or_else(|| {
@@ -208,13 +197,9 @@ impl FetchSpec for ManifestSpec {
     /// Once a minute for each tag and address; of what the registry denied a tier mostly has nothing to say.
     fn wants_words(&self, endpoint: &EndpointId, answer_to_head: &SourceResponse) -> bool {
         let (memories, now) = (&self.parts.memories, Instant::now());
-        let key = || (endpoint.clone(), self.key.of.image.clone());
-        let of = || {
-            (
-                self.key.of.image.registry.clone(),
-                self.key.of.image.repository.clone(),
-            )
-        };
+        let image = &self.key.of.image;
+        let key = || (endpoint.clone(), image.clone());
+        let of = || (image.registry.clone(), image.repository.clone());
         answer_to_head.status == StatusCode::NOT_FOUND
             && matches!(endpoint.source, SourceId::Tier(_))
             && !memories.no_tag.holds(&key(), now)

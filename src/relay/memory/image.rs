@@ -61,7 +61,6 @@ impl Image {
         Self(Arc::new(Hashed { hash, named }))
     }
 
-    /// Content of a repository.
     pub(crate) fn content(registry: RegistryName, repository: Repository, digest: Digest) -> Self {
         let reference = Reference::Digest(digest);
         Self::new(registry, repository, reference, ManifestKinds::ALL)

@@ -40,7 +40,6 @@ struct Tag {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refuted {
     pub(crate) tag: Pulled,
-    /// Who gave it.
     pub(crate) endpoint: EndpointId,
     /// The manifest that it names.
     pub(crate) top: Digest,
@@ -110,7 +109,8 @@ impl TagAnswers {
                 length,
                 names: twin
                     .as_ref()
-                    .map_or_else(Arc::default, |twin| twin.names.clone()),
+                    .map(|twin| twin.names.clone())
+                    .unwrap_or_default(),
             });
             Answered::Anew {
                 like: twin.map(|twin| twin.endpoint),
@@ -129,21 +129,12 @@ impl TagAnswers {
         });
     }
 
-    /// Content has this size: whoever named it with another was wrong.
-    pub(crate) fn has_size(&self, content: &Pulled, size: u64) -> Vec<Refuted> {
-        self.refuted(content, |told| told != size)
-    }
-
-    /// Content is nowhere, or not of the size that was told: whoever named it was wrong.
-    pub(crate) fn is_nowhere(&self, content: &Pulled) -> Vec<Refuted> {
-        self.refuted(content, |_| true)
-    }
-
-    /// The answers that tell a wrong size of content.
-    fn refuted(&self, content: &Pulled, is_wrong: impl Fn(u64) -> bool) -> Vec<Refuted> {
+    /// The answers that name content which is nowhere, or with another size than it has: those are wrong.
+    pub(crate) fn refuted(&self, content: &Pulled, size: Option<u64>) -> Vec<Refuted> {
         let mut refuted = Vec::new();
         self.of_repository(content, |tag, answer, digest| {
-            if answer.size_of(digest).is_some_and(&is_wrong) {
+            let told = answer.size_of(digest);
+            if told.is_some() && told != size {
                 refuted.push(Refuted {
                     tag: tag.clone(),
                     endpoint: answer.endpoint.clone(),

@@ -14,7 +14,6 @@ const SPARE_PART: u64 = 8;
 /// A file of a kept manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stored {
-    /// Whose pull it was.
     pub(super) trust: Trust,
     /// When a source last gave it.
     pub(super) at: SystemTime,
@@ -23,7 +22,6 @@ pub(super) struct Stored {
     pub(super) file: PathBuf,
 }
 
-/// Bytes on the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Taken {
     /// Of everybody's pulls, directories included.

@@ -11,9 +11,10 @@ use super::eviction::{Stored, Taken, evicted};
 use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::config;
+use crate::lifecycle::create_private;
 use crate::oci::{Digest, ManifestKinds, Reference, RegistryName, Repository, manifest_fits};
 use bytes::Bytes;
-use disk::{create_private, entries, is_absent, make_private, on_disk, read, touch};
+use disk::{entries, is_absent, make_private, on_disk, read, touch};
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -22,8 +23,8 @@ use std::time::{Duration, SystemTime};
 /// Where a file is written before it gets its name.
 const UNFINISHED: &str = "unfinished";
 
-/// The trees, those of trusted clients first.
-const TREES: [(Trust, &str); 2] = [(Trust::Trusted, "trusted"), (Trust::Untrusted, "untrusted")];
+/// Whose pulls the trees are of.
+const TREES: [Trust; 2] = [Trust::Trusted, Trust::Untrusted];
 
 /// The directory of kept manifests. All of its calls block.
 #[derive(Debug)]
@@ -93,13 +94,7 @@ impl Store {
     }
 
     fn folder(&self, trust: Trust, folder: &str) -> PathBuf {
-        let [(_, trusted), (_, untrusted)] = TREES;
-        let tree = if trust == Trust::Trusted {
-            trusted
-        } else {
-            untrusted
-        };
-        self.directory.join(tree).join(folder)
+        self.directory.join(trust.word()).join(folder)
     }
 
     /// What is kept in a slot: not older than `max_age`, and what its digest says. Of what two clients' pulls left the younger.
@@ -113,7 +108,7 @@ impl Store {
             return self.content(&slot.folder, digest, max_age, now);
         }
         let mut named: Vec<(Duration, Digest)> = Vec::new();
-        for (trust, _) in TREES {
+        for trust in TREES {
             let tag = self.folder(trust, &slot.folder).join(slot.name());
             if let Ok((text, age)) = read(&tag, &self.budget, now)
                 && let Some(digest) = std::str::from_utf8(&text)
@@ -134,7 +129,7 @@ impl Store {
     /// Whether there is a file for a slot.
     pub(super) fn holds(&self, slot: &Slot) -> bool {
         let path = |trust| self.folder(trust, &slot.folder).join(slot.name());
-        TREES.into_iter().any(|(trust, _)| path(trust).exists())
+        TREES.into_iter().any(|trust| path(trust).exists())
     }
 
     fn content(
@@ -144,7 +139,7 @@ impl Store {
         max_age: Duration,
         now: SystemTime,
     ) -> Option<StaleManifest> {
-        TREES.into_iter().find_map(|(trust, _)| {
+        TREES.into_iter().find_map(|trust| {
             let path = self.folder(trust, folder).join(content_name(digest));
             let (text, age) = read(&path, &self.budget, now)
                 .ok()
@@ -173,10 +168,11 @@ impl Store {
         trust: Trust,
         now: SystemTime,
     ) -> io::Result<u64> {
-        let (own, theirs) = (
-            self.folder(trust, &slot.folder),
-            self.folder(other(trust), &slot.folder),
-        );
+        let [trusted, untrusted] = TREES.map(|trust| self.folder(trust, &slot.folder));
+        let (own, theirs) = match trust {
+            Trust::Trusted => (trusted, untrusted),
+            Trust::Untrusted => (untrusted, trusted),
+        };
         let mut bytes = make_private(&own)?;
         let content = content_name(digest);
         let is_theirs = trust == Trust::Untrusted && touch(&theirs.join(&content), now)?;
@@ -207,7 +203,7 @@ impl Store {
 
     /// Deletes what a registry's "no" is about; without a reference all of the repository. What is not there is deleted already.
     pub(super) fn delete(&self, folder: &str, denied: Option<&Slot>) -> io::Result<()> {
-        for (trust, _) in TREES {
+        for trust in TREES {
             let folder = self.folder(trust, folder);
             let Some(denied) = denied else {
                 is_absent(fs::remove_dir_all(folder))?;
@@ -227,8 +223,8 @@ impl Store {
     pub(super) fn tidy(&self, limits: config::Stale, now: SystemTime) -> io::Result<Taken> {
         let mut all = Vec::new();
         let mut fixed = on_disk(&self.directory);
-        for (trust, name) in TREES {
-            let tree = self.directory.join(name);
+        for trust in TREES {
+            let tree = self.directory.join(trust.word());
             fixed = fixed.saturating_add(on_disk(&tree));
             for folder in entries(&tree)? {
                 let begins = all.len();
@@ -278,12 +274,5 @@ impl Store {
             let _ = fs::remove_file(&unfinished);
         }
         written
-    }
-}
-
-fn other(trust: Trust) -> Trust {
-    match trust {
-        Trust::Trusted => Trust::Untrusted,
-        Trust::Untrusted => Trust::Trusted,
     }
 }

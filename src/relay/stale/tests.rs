@@ -254,7 +254,7 @@ fn the_oldest_and_the_too_old_make_room_on_disk() {
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_denials_waits_for_the_disk_within_bounds() {
     let (journal, said) = Journal::capturing();
-    let (commands, mut queue) = mpsc::channel(QUEUE);
+    let (commands, mut queue) = mpsc::channel(QUEUE + DENIALS);
     let stale = Arc::new(Stale {
         commands,
         ..Stale::start("/nonexistent".into(), journal, Budget::unlimited())
@@ -268,7 +268,7 @@ async fn a_flood_of_denials_waits_for_the_disk_within_bounds() {
             reference,
             ManifestKinds::ALL,
         );
-        async move { stale.forget(&image, ManifestKinds::ALL).await }
+        async move { stale.forget(&image, Some(ManifestKinds::ALL)).await }
     };
     let bound = QUEUE + DENIALS;
     for number in 0..bound {

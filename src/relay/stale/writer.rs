@@ -26,11 +26,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(3600);
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Write it.
     Keep {
         slot: Slot,
         digest: Digest,
-        /// Whose pull it was.
         trust: Trust,
         /// Body and media type.
         whole: Option<(Bytes, String)>,
@@ -43,7 +41,6 @@ pub(super) enum Command {
     },
 }
 
-/// The writer's state.
 #[derive(Debug)]
 pub(super) struct Writer {
     store: Arc<Store>,
@@ -98,10 +95,14 @@ impl Writer {
                 whole,
                 limits,
             } => {
-                let written = self
-                    .store
-                    .write(&slot, &digest, whole.as_ref(), trust, clock);
-                let kept = written.and_then(|bytes| self.count((trust, bytes), limits, now, clock));
+                let whole = whole.as_ref();
+                let written = self.store.write(&slot, &digest, whole, trust, clock);
+                let kept = written.and_then(|bytes| {
+                    if let Some(taken) = &mut self.taken {
+                        taken.add(trust, bytes);
+                    }
+                    self.make_room(limits, now, clock)
+                });
                 match kept {
                     Ok(()) => (self.paused_until, self.said) = (None, false),
                     Err(error) => {
@@ -122,22 +123,18 @@ impl Writer {
         }
     }
 
-    fn count(
+    /// Where there is too much, and now and then for what is too old.
+    fn make_room(
         &mut self,
-        (trust, bytes): (Trust, u64),
         limits: config::Stale,
         now: Instant,
         clock: SystemTime,
     ) -> io::Result<()> {
-        if let Some(taken) = &mut self.taken {
-            taken.add(trust, bytes);
-        }
         let tidied = self.tidied.is_some_and(|at| now < deadline(at, TIDY_EVERY));
-        if tidied && self.taken.is_some_and(|taken| taken.fits(limits.max_bytes)) {
-            return Ok(());
+        if !tidied || !self.taken.is_some_and(|taken| taken.fits(limits.max_bytes)) {
+            self.taken = Some(self.store.tidy(limits, clock)?);
+            self.tidied = Some(now);
         }
-        self.taken = Some(self.store.tidy(limits, clock)?);
-        self.tidied = Some(now);
         Ok(())
     }
 }

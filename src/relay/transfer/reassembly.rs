@@ -33,25 +33,22 @@ pub(crate) struct Reassembly {
 #[derive(Debug)]
 struct Suspect {
     who: EndpointId,
-    /// It sent every byte so far: it is to blame, whatever else comes.
-    is_blamed: bool,
+    /// It sent every byte so far: its bytes are wrong, whatever else comes.
+    is_wrong: bool,
 }
 
-/// What the end of a source's bytes means.
+/// What the end of a source's bytes means, and who is known by it to have sent wrong ones.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Conclusion {
     /// Everything fits: what is held may be let go.
-    Proven(Blamed),
+    Proven(Vec<EndpointId>),
     /// It ended early: another source goes on.
     Short,
     /// The digest is wrong: perhaps only the end that was held back. Another source's is wanted.
-    Doubtful(Blamed),
+    Doubtful(Vec<EndpointId>),
     /// What was let go is wrong.
-    Wrong(Blamed),
+    Wrong(Vec<EndpointId>),
 }
-
-/// Who is known to have sent wrong bytes since the last time.
-pub(crate) type Blamed = Vec<EndpointId>;
 
 // === impl Reassembly ===
 
@@ -87,7 +84,7 @@ impl Reassembly {
         pushed.err().map(|_| self.suspect())
     }
 
-    /// The next bytes that may be let go while the source goes on.
+    /// The next bytes that may be let go.
     pub(crate) fn release(&mut self) -> Option<Bytes> {
         let chunk = self.window.release()?;
         let is_new = self.current.is_some() && self.released.last() != self.current.as_ref();
@@ -103,7 +100,7 @@ impl Reassembly {
             Ok(()) => {
                 // The rest of somebody else made it right: theirs was wrong.
                 let suspects = std::mem::take(&mut self.suspects).into_iter();
-                let new = suspects.filter(|suspect| !suspect.is_blamed);
+                let new = suspects.filter(|suspect| !suspect.is_wrong);
                 Conclusion::Proven(new.map(|suspect| suspect.who).collect())
             }
             Err(Fault::TooShort) => Conclusion::Short,
@@ -131,58 +128,51 @@ impl Reassembly {
         self.released.iter().chain(last).cloned().collect()
     }
 
-    /// The next proven bytes, after [`Conclusion::Proven`].
-    pub(crate) fn drain(&mut self) -> Option<Bytes> {
-        self.window.drain()
-    }
-
     /// Another source told the size that nobody knew.
     pub(crate) fn learn_length(&mut self, length: u64) {
         self.window.learn_length(length);
     }
 
     fn suspect(&mut self) -> Conclusion {
-        if self.window.ends_in_an_error() {
+        let is_broken = self.window.ends_in_an_error();
+        self.window.discard_held();
+        if is_broken {
             // Its own source broke, and it says so in the body.
-            self.window.discard_held();
             return Conclusion::Short;
         }
-        self.window.discard_held();
         let Some(who) = self.current.take() else {
             return Conclusion::Wrong(self.unproven());
         };
         let is_size_known = self.is_size_told || self.window.length().is_none();
-        let is_blamed = is_size_known && self.released.iter().all(|other| *other == who);
-        let mut blamed = if is_blamed && !self.is_coded {
-            vec![who.clone()]
-        } else {
-            Vec::new()
-        };
-        let is_blamed = is_blamed || self.is_coded;
-        self.suspects.push(Suspect { who, is_blamed });
-        if !self.window.is_hashed() || self.suspects.len() >= MOST_SUSPECTS {
-            blamed.extend(self.unproven());
-            Conclusion::Wrong(blamed)
-        } else {
-            Conclusion::Doubtful(blamed)
+        let is_alone = is_size_known && self.released.iter().all(|other| *other == who);
+        let mut wrong = Vec::new();
+        if is_alone && !self.is_coded {
+            wrong.push(who.clone());
         }
+        let is_wrong = is_alone || self.is_coded;
+        self.suspects.push(Suspect { who, is_wrong });
+        if !self.window.is_hashed() || self.suspects.len() >= MOST_SUSPECTS {
+            wrong.extend(self.unproven());
+            return Conclusion::Wrong(wrong);
+        }
+        Conclusion::Doubtful(wrong)
     }
 
-    /// Whom to blame where nothing tells whose bytes are wrong: everybody whose bytes were let go and the first whose end did
+    /// Whom to penalise where nothing tells whose bytes are wrong: everybody whose bytes were let go and the first whose end did
     /// not fit, unless somebody is known to be wrong. Who only offered another end may be right.
-    pub(crate) fn unproven(&mut self) -> Blamed {
-        let is_known = self.suspects.iter().any(|suspect| suspect.is_blamed);
+    pub(crate) fn unproven(&mut self) -> Vec<EndpointId> {
+        let is_known = self.suspects.iter().any(|suspect| suspect.is_wrong);
         let is_known = is_known || (!self.is_size_told && self.window.length().is_some());
         let first = self.suspects.first().map(|suspect| suspect.who.clone());
-        let mut blamed = Vec::new();
+        let mut wrong = Vec::new();
         if !is_known {
             for who in std::mem::take(&mut self.released).into_iter().chain(first) {
-                if !blamed.contains(&who) {
-                    blamed.push(who);
+                if !wrong.contains(&who) {
+                    wrong.push(who);
                 }
             }
         }
-        blamed
+        wrong
     }
 }
 

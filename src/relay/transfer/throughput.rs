@@ -7,6 +7,13 @@ use std::time::Duration;
 /// Others may be so many times as quick before a source is left for one of them.
 const FAR_BELOW: u64 = 20;
 
+/// That part of the limit's time is enough to see it.
+const BESIDE_OTHERS: f64 = 0.2;
+
+/// That part of it is enough for who goes on where another was below the limit: a pull has time to wait for one drip, not for three
+/// in a row. A body that is taken away too early is only fetched elsewhere, and not before that has answered.
+const SOONER: f64 = 0.125;
+
 /// What is too slow, whatever others give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LowSpeedLimit {
@@ -19,7 +26,7 @@ pub(crate) struct LowSpeedLimit {
 /// Why a source is left as soon as another has answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TooSlow {
-    /// It gives less than the floor, in bytes per second.
+    /// It gives less than the limit, in bytes per second.
     Limit(u64),
     /// It gives less than a twentieth of this, in bytes per second: the median of what other addresses gave.
     Others(u64),
@@ -28,29 +35,14 @@ pub(crate) enum TooSlow {
 /// One body's judgement of its sources.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Throughput {
-    /// Since the floor was last asked.
-    of_floor: Rate,
-    /// Since the others were last asked.
-    of_others: Rate,
-    /// One was below the floor: the next is judged sooner.
-    dripped: bool,
+    /// Since it was last held against the limit.
+    by_limit: Rate,
+    /// Since it was last held against the others.
+    by_others: Rate,
+    /// One was below the limit: the next is judged sooner.
+    was_below: bool,
     /// One was compared with the others and left for them, or nobody else was found: once per body is enough.
     compared: bool,
-}
-
-// === impl LowSpeedLimit ===
-
-impl LowSpeedLimit {
-    /// For who goes on where another was below it: a pull has time to wait for one drip, not for three in a row. A body that
-    /// is taken away too early is only fetched elsewhere, and not before that has answered.
-    fn sooner(self) -> Duration {
-        self.over.mul_f64(0.125)
-    }
-
-    /// A fifth of the time is enough to see that others are twenty times as quick.
-    fn beside_others(self) -> Duration {
-        self.over.mul_f64(0.2)
-    }
 }
 
 // === impl Throughput ===
@@ -60,29 +52,29 @@ impl Throughput {
     /// when enough time was waited.
     pub(crate) fn judge(
         &mut self,
-        floor: LowSpeedLimit,
+        limit: LowSpeedLimit,
         waited: Duration,
         bytes: u64,
         others: impl FnOnce() -> Option<u64>,
     ) -> Option<TooSlow> {
-        if floor.bytes_per_second == 0 {
+        let LowSpeedLimit {
+            bytes_per_second,
+            over,
+        } = limit;
+        if bytes_per_second == 0 {
             return None;
         }
-        self.of_floor.add(waited, bytes);
-        self.of_others.add(waited, bytes);
-        let over = if self.dripped {
-            floor.sooner()
-        } else {
-            floor.over
-        };
-        if self.of_floor.waited >= over
-            && std::mem::take(&mut self.of_floor).is_below(floor.bytes_per_second)
+        self.by_limit.add(waited, bytes);
+        self.by_others.add(waited, bytes);
+        let part = if self.was_below { SOONER } else { 1.0 };
+        if self.by_limit.waited >= over.mul_f64(part)
+            && std::mem::take(&mut self.by_limit).is_below(bytes_per_second)
         {
-            self.dripped = true;
-            return Some(TooSlow::Limit(floor.bytes_per_second));
+            self.was_below = true;
+            return Some(TooSlow::Limit(bytes_per_second));
         }
-        if !self.compared && self.of_others.waited >= floor.beside_others() {
-            let rate = std::mem::take(&mut self.of_others);
+        if !self.compared && self.by_others.waited >= over.mul_f64(BESIDE_OTHERS) {
+            let rate = std::mem::take(&mut self.by_others);
             let median = others().filter(|median| rate.is_below(median / FAR_BELOW))?;
             self.compared = true;
             return Some(TooSlow::Others(median));
@@ -90,14 +82,14 @@ impl Throughput {
         None
     }
 
-    /// Others drip at the same tier: this is judged as one who goes on after a drip.
+    /// Others are below it at the same tier: this is judged as one who goes on after such a one.
     pub(crate) fn judge_sooner(&mut self) {
-        self.dripped = true;
+        self.was_below = true;
     }
 
     /// Another source, or another chance: what came until now does not count.
     pub(crate) fn begin_anew(&mut self) {
-        (self.of_floor, self.of_others) = (Rate::default(), Rate::default());
+        (self.by_limit, self.by_others) = (Rate::default(), Rate::default());
     }
 }
 

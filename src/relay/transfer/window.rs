@@ -11,19 +11,15 @@ use std::collections::VecDeque;
 pub(crate) const HELD_BACK: u64 = 32 * 1024;
 
 /// What the body must turn out to be.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Window {
     held: VecDeque<Bytes>,
     held_bytes: u64,
     released: u64,
     length: Option<u64>,
-    proof: Proof,
-}
-
-#[derive(Debug)]
-enum Proof {
-    Digest { hasher: Hasher, due: Digest },
-    Length,
+    /// What was let go, hashed, and the digest that is due; `None`: its length alone proves the body.
+    proof: Option<(Hasher, Digest)>,
+    is_proven: bool,
 }
 
 /// How a body broke its promise.
@@ -42,27 +38,18 @@ pub(crate) enum Fault {
 impl Window {
     /// A whole blob that will be hashed. `length`: its size, if known.
     pub(crate) fn hashed(due: Digest, length: Option<u64>) -> Self {
-        Self::new(
+        Self {
             length,
-            Proof::Digest {
-                hasher: due.hasher(),
-                due,
-            },
-        )
+            proof: Some((due.hasher(), due)),
+            ..Self::default()
+        }
     }
 
     /// A part, or a blob that is trusted: only its length is checked.
     pub(crate) fn measured(length: u64) -> Self {
-        Self::new(Some(length), Proof::Length)
-    }
-
-    fn new(length: Option<u64>, proof: Proof) -> Self {
         Self {
-            held: VecDeque::new(),
-            held_bytes: 0,
-            released: 0,
-            length,
-            proof,
+            length: Some(length),
+            ..Self::default()
         }
     }
 
@@ -78,9 +65,12 @@ impl Window {
         Ok(())
     }
 
-    /// The next bytes that may be let go while the source goes on. A chunk is cut where the window begins: what is held back
+    /// The next bytes that may be let go. While the source goes on a chunk is cut where the window begins: what is held back
     /// beyond it would be fetched twice after a break, and a chunk has up to 160 KiB.
     pub(crate) fn release(&mut self) -> Option<Bytes> {
+        if self.is_proven {
+            return self.take_front();
+        }
         let excess = self.held_bytes.checked_sub(HELD_BACK)?;
         let first = self.held.front_mut()?;
         let excess = usize::try_from(excess).unwrap_or(usize::MAX);
@@ -97,13 +87,13 @@ impl Window {
         } else {
             return None;
         };
-        if let Proof::Digest { hasher, .. } = &mut self.proof {
+        if let Some((hasher, _)) = &mut self.proof {
             hasher.update(&chunk);
         }
         Some(chunk)
     }
 
-    /// The source ended: proves the whole. On success everything held may be let go by [`Window::drain`].
+    /// The source ended: proves the whole. On success everything held may be let go.
     pub(crate) fn finish(&mut self) -> Result<(), Fault> {
         match self.length {
             Some(length) if self.received() < length => return Err(Fault::TooShort),
@@ -113,12 +103,13 @@ impl Window {
         if self.is_hashed() && !self.fits_digest() {
             return Err(Fault::WrongDigest);
         }
+        self.is_proven = true;
         Ok(())
     }
 
-    /// The next proven bytes, after [`Window::finish`] said yes.
-    pub(crate) fn drain(&mut self) -> Option<Bytes> {
-        self.take_front()
+    /// Whether everything has come, and fits.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.is_proven
     }
 
     /// Bytes let go: where another source would have to go on.
@@ -126,12 +117,10 @@ impl Window {
         self.released
     }
 
-    /// Bytes held back.
     pub(crate) fn held(&self) -> u64 {
         self.held_bytes
     }
 
-    /// Bytes that came.
     pub(crate) fn received(&self) -> u64 {
         self.released.saturating_add(self.held_bytes)
     }
@@ -149,7 +138,7 @@ impl Window {
 
     /// Whether what has come is the whole, wherever its end was expected.
     pub(crate) fn fits_digest(&self) -> bool {
-        let Proof::Digest { hasher, due } = &self.proof else {
+        let Some((hasher, due)) = &self.proof else {
             return false;
         };
         let mut hasher = hasher.clone();
@@ -171,7 +160,7 @@ impl Window {
 
     /// Whether a digest proves the body, not its length alone.
     pub(crate) fn is_hashed(&self) -> bool {
-        matches!(self.proof, Proof::Digest { .. })
+        self.proof.is_some()
     }
 
     /// Every byte that was promised has come: no need to wait for the source to say so.

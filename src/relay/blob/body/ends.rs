@@ -1,10 +1,14 @@
-//! How a body ends: cleanly, with FIN, with a reset, or not yet.
+//! What follows where a source of a body ends or is left: the body ends cleanly, with FIN or with a reset, or another source goes
+//! on with it.
 
-use super::{BlobBody, Stage};
+use super::{BlobBody, Resumed};
 use crate::http1::Broken;
 use crate::lifecycle::deadline;
+use crate::relay::outcome::Ended;
+use crate::relay::search::Search;
 use crate::relay::transfer::Conclusion;
 use crate::topology::{EndpointId, Failure};
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// What is wrong with wrong bytes.
@@ -28,7 +32,6 @@ impl BlobBody {
                     source.good.finish();
                 }
                 self.resumption = None;
-                self.stage = Stage::Draining;
                 self.is_delivered();
                 Ok(())
             }
@@ -92,16 +95,16 @@ impl BlobBody {
             self.penalise(&wrong);
             return self.reset(&format!("{MISFIT}, and it could not be fixed: {detail}"));
         }
-        self.stage = Stage::Over;
+        self.is_over = true;
         let sent = self.bytes.window().released();
-        let text = format!("the body broke after {sent} bytes: {detail}");
-        self.record.failed(&text);
+        self.record
+            .failed(&format!("the body broke after {sent} bytes: {detail}"));
         Broken::Fin
     }
 
     /// What was sent may be wrong: the connection ends with a reset, so that containerd does not go on from it.
     pub(super) fn reset(&mut self, detail: &str) -> Broken {
-        self.stage = Stage::Over;
+        self.is_over = true;
         let sent = self.bytes.window().released();
         self.record
             .failed(&format!("{detail}, after {sent} bytes were sent"));
@@ -113,5 +116,68 @@ impl BlobBody {
         for endpoint in wrong {
             self.parts.wrong_bytes(endpoint, blob, digest, MISFIT);
         }
+    }
+
+    /// The rest comes from elsewhere.
+    pub(super) fn leave(&mut self, endpoint: EndpointId) {
+        self.left.push(endpoint);
+        self.bytes.breaks();
+        self.speed.begin_anew();
+        if self.resumption.is_none() {
+            self.look_for_another();
+        }
+    }
+
+    pub(super) fn look_for_another(&mut self) {
+        self.resumes_at = self.bytes.window().released();
+        let spec = Arc::new(self.spec.from(self.reached(), self.total));
+        let (parts, route) = (self.parts.clone(), self.route.clone());
+        let mut search = Search::new(parts, route, spec, self.timing);
+        let current = self.source.iter().map(|source| &source.endpoint);
+        for endpoint in self.left.iter().chain(current) {
+            search = search.without(endpoint);
+        }
+        self.resumption = Some(Box::pin(search.run()));
+    }
+
+    /// Another goes on, if there is one.
+    pub(super) fn resumed(&mut self, ended: Resumed) -> Result<(), Broken> {
+        let Ended { result, log } = ended;
+        let attempts = log.attempts;
+        let mut found = match result {
+            Ok(found) => found,
+            // The last living source is never cut for slowness (design P6): wait on.
+            Err(_) if self.source.is_some() => {
+                self.speed.begin_anew();
+                return Ok(());
+            }
+            Err(nothing) => return Err(self.give_up(&log.text(&nothing))),
+        };
+        self.tell_rate();
+        if let Some(slow) = self.source.take() {
+            self.slow(slow.endpoint);
+        }
+        if std::mem::take(&mut self.begins_span) {
+            self.record.goes_on_by(&found.endpoint, attempts);
+        } else {
+            let before = self.left.last();
+            let before = before.map_or("", |endpoint| endpoint.source.label());
+            let metrics = &self.parts.sinks.metrics;
+            metrics.resume(before, found.endpoint.source.label());
+            self.record.resumed_by(&found.endpoint, attempts);
+        }
+        // The old source went on while this one was looked for.
+        let went_on = self.bytes.window().released();
+        let went_on = went_on.saturating_sub(self.resumes_at);
+        let source = &mut found.good;
+        source.skip = source.skip.saturating_add(went_on);
+        let who = found.endpoint.clone();
+        self.bytes.begins(who, source.tells_total, source.is_coded);
+        if let Some(total) = source.total {
+            self.bytes.learn_length(total.saturating_sub(self.first));
+        }
+        self.source = Some(found);
+        self.speed.begin_anew();
+        Ok(())
     }
 }

@@ -1,7 +1,6 @@
 //! A body's source that is slow: noticed, said, and left for one that has answered.
 
-use super::BlobBody;
-use super::BlobSpec;
+use super::{BlobBody, BlobSpec};
 use crate::lifecycle::deadline;
 use crate::relay::context::Context;
 use crate::relay::outcome::Found;
@@ -34,17 +33,13 @@ pub(super) struct Speed {
 // === impl Speed ===
 
 impl Speed {
-    /// Nothing is waited for.
-    pub(super) fn rest(&mut self) {
-        self.waiting_since = None;
-    }
-
     /// Waiting, stalls and speed are counted anew.
     pub(super) fn begin_anew(&mut self) {
-        self.waiting_since = None;
-        self.too_slow = None;
-        self.untold = Rate::default();
         self.throughput.begin_anew();
+        *self = Self {
+            throughput: self.throughput,
+            ..Self::default()
+        };
     }
 
     /// Ready when no byte has come for the limit while one was wanted. `is_known`: others wait in vain at the same tier; what that
@@ -108,9 +103,7 @@ impl BlobBody {
     /// What the source gave counts for its address.
     pub(super) fn tell_rate(&mut self) {
         let untold = std::mem::take(&mut self.speed.untold);
-        if let Some(source) = &self.source
-            && untold.bytes > 0
-        {
+        if let Some(source) = self.source.as_ref().filter(|_| untold.bytes > 0) {
             let rates = &self.parts.rates;
             rates.gave(&source.endpoint, untold, Instant::now());
         }

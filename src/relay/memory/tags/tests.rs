@@ -41,12 +41,12 @@ impl Course {
     /// The last bytes of the addresses whose answers that refutes.
     fn nowhere(&self, name: &str) -> Vec<u8> {
         let content = content("library/app", name);
-        who(&self.tags.is_nowhere(&content))
+        who(&self.tags.refuted(&content, None))
     }
 
     fn has_size(&self, name: &str, size: usize) -> Vec<u8> {
         let content = content("library/app", name);
-        who(&self.tags.has_size(&content, size as u64))
+        who(&self.tags.refuted(&content, Some(size as u64)))
     }
 }
 
@@ -139,19 +139,19 @@ fn only_what_belongs_to_the_tag_refutes_it() {
     let it = Course::new();
     it.answers(1, "index");
     let elsewhere = content("library/other", "index");
-    let refuted = it.tags.is_nowhere(&elsewhere);
+    let refuted = it.tags.refuted(&elsewhere, None);
     assert!(refuted.is_empty());
     let own = content("library/app", "index");
     let untrusted = Pulled {
         trust: Trust::Untrusted,
         ..own.clone()
     };
-    assert!(it.tags.is_nowhere(&untrusted).is_empty());
+    assert!(it.tags.refuted(&untrusted, None).is_empty());
     let some = ManifestKinds::of_accept("application/vnd.oci.image.index.v1+json");
     let other_kinds = tag_for("1", some, Trust::Trusted);
     let told = (&digest("other"), 5);
     it.tags.answered(&other_kinds, &endpoint(2), told, it.begin);
-    let refuted = it.tags.is_nowhere(&own);
+    let refuted = it.tags.refuted(&own, None);
     let due = Refuted {
         tag: tag("1"),
         endpoint: endpoint(1),

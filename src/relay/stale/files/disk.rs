@@ -2,11 +2,9 @@
 
 use crate::budget::{Budget, Buffer, Kind};
 use bytes::Bytes;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -28,13 +26,6 @@ pub(super) fn make_private(folder: &Path) -> io::Result<u64> {
         fs::set_permissions(top, Permissions::from_mode(0o700))?;
     }
     Ok(on_disk(folder))
-}
-
-/// A new file of mode 0600, whatever stood there.
-pub(super) fn create_private(path: &Path) -> io::Result<File> {
-    is_absent(fs::remove_file(path))?;
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// A source has given it again: it is young. `false`: it is not there.

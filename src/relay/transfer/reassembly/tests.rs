@@ -107,7 +107,7 @@ fn play(blob: &[u8], sources: &[Script], knows_length: bool) -> Played {
         match conclusion.unwrap_or_else(|| body.conclude(false)) {
             Conclusion::Proven(more) => {
                 blamed.extend(more);
-                while let Some(chunk) = body.drain() {
+                while let Some(chunk) = body.release() {
                     got.extend_from_slice(&chunk);
                 }
                 return Played {
