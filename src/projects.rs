@@ -3,10 +3,10 @@
 //! One task asks and owns what is known; `mapping` and `cached` decide, and are pure. What is written in `[tier.projects]` wins.
 
 mod ask;
-mod cached;
 mod kept;
 mod listing;
 mod mapping;
+mod provider;
 mod robots;
 mod spread;
 mod task;

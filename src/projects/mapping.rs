@@ -3,8 +3,8 @@
 #[cfg(test)]
 mod tests;
 
-use super::cached::{Cached, cached};
 use super::listing::{Endpoint, Listing, Project};
+use super::provider::{Cached, cached};
 use crate::config::{BaseUrl, Config, Tier};
 use crate::oci::{RegistryName, Repository};
 use std::collections::BTreeMap;
