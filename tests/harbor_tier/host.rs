@@ -28,6 +28,8 @@ pub(crate) struct Host {
     pub(crate) machine: Machine,
     /// Of the package that is brought.
     pub(crate) version: String,
+    /// A package of a later version.
+    pub(crate) newer: PathBuf,
     directory: PathBuf,
 }
 
@@ -84,9 +86,11 @@ impl Host {
         });
         fs::write(directory.join("variables.json"), variables.to_string()).unwrap();
         let version = package.version;
+        let newer = package::find("second", &directory).path;
         let host = Self {
             machine,
             version,
+            newer,
             directory,
         };
         for (port, name) in [(8443, "replica"), (9443, "core")] {

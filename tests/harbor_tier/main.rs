@@ -27,6 +27,7 @@ use host::{Host, SECRETS};
 use lab::Lab;
 use serde_json::json;
 
+const UNIT: &str = "harbor-pilot-healthd";
 const PROJECTS: [&str; 2] = ["proxy-docker-io", "proxy-quay-io"];
 
 #[test]
@@ -38,6 +39,8 @@ fn a_replicas_host_from_the_first_run_to_the_last() {
     nginx::passes_on(&host);
     health(&host);
     drift(&host);
+    cut_off(&host);
+    older_package(&host);
     refusals(&host);
     core(&host);
     uninstall(&host);
@@ -145,6 +148,79 @@ fn drift(host: &Host) {
     nginx::wants_tls_1_3(host);
 }
 
+/// A run whose reload of nginx does not happen, and one that wrote the responder's options and did no more: the next run notices.
+fn cut_off(host: &Host) {
+    let responder = || {
+        let unit = ["show", "--value", "--property=MainPID", UNIT];
+        let number = host.machine.run("systemctl", &unit);
+        let environment = host
+            .machine
+            .run("cat", &[&format!("/proc/{number}/environ")]);
+        let mut options = environment.split('\0');
+        options
+            .find_map(|one| one.strip_prefix("HEALTHD_OPTIONS="))
+            .unwrap()
+            .to_owned()
+    };
+    let ipv6 = || host.machine.run("ss", &["-Hltn", "sport = :443"]);
+    let kept = responder();
+    assert!(ipv6().contains("[::]:443"));
+    let failing = "/run/systemd/system/nginx.service.d/failing.conf";
+    host.machine
+        .shell("mkdir -p /run/systemd/system/nginx.service.d");
+    host.machine
+        .write(failing, "[Service]\nExecReload=\nExecReload=/bin/false\n");
+    host.machine.run("systemctl", &["daemon-reload"]);
+    let other = json!({"harbor_tier_nginx_ipv6": false, "harbor_tier_healthd_options": format!("{kept} --require database,redis --cache 3s")});
+    let other = ["-e", &other.to_string()];
+    host.play("tier_replica", &other).refused();
+    assert!(ipv6().contains("[::]:443"), "nginx has not read it");
+    host.machine.run("rm", &[failing]);
+    // And a responder that runs, although it is not enabled.
+    host.machine.run("systemctl", &["daemon-reload"]);
+    host.machine.run("systemctl", &["disable", UNIT]);
+    let foretold = host.play("tier_replica", &[&other[..], &["--check"]].concat());
+    let play = host.play("tier_replica", &other);
+    assert_eq!(play.changed(), foretold.changed());
+    // nginx reloaded; options written, enabled, restarted.
+    assert_eq!(play.changed(), 4);
+    host.wait("nginx is off IPv6", || !ipv6().contains("[::]:443"));
+    assert_eq!(
+        responder(),
+        format!("{kept} --require database,redis --cache 3s")
+    );
+
+    host.machine.shell(&format!(
+        "sed -i 's/ --require database,redis --cache 3s//' /etc/systemd/system/{UNIT}.service.d/harbor-tier.conf"
+    ));
+    let foretold = host.play("tier_replica", &["--check"]);
+    let play = host.play("tier_replica", &[]);
+    assert_eq!(play.changed(), foretold.changed());
+    // The responder; the site with IPv6 again, and nginx.
+    assert_eq!(play.changed(), 3);
+    assert_eq!(responder(), kept);
+    assert_eq!(host.play("tier_replica", &[]).changed(), 0);
+}
+
+/// An older package is refused by check mode and run alike, unless it may be.
+fn older_package(host: &Host) {
+    let newer = format!("harbor_tier_deb_file={}", host.newer.display());
+    let tags = ["--tags", "harbor_tier_healthd"];
+    let update = [&tags[..], &["-e", &newer]].concat();
+    assert_eq!(host.play("tier_replica", &update).changed(), 1);
+    for arguments in [&[&tags[..], &["--check"]].concat()[..], &tags] {
+        let play = host.play("tier_replica", arguments);
+        let said = format!(
+            "harbor-pilot {} of harbor_tier_deb_file is older",
+            host.version
+        );
+        assert!(play.refused().contains(&said), "{}", play.text);
+    }
+    let downgrade = [&tags[..], &["-e", "harbor_tier_allow_downgrade=true"]].concat();
+    assert_eq!(host.play("tier_replica", &downgrade).changed(), 1);
+    assert_eq!(host.play("tier_replica", &tags).changed(), 0);
+}
+
 fn refusals(host: &Host) {
     let before = host.machine.run("cat", &[host::SITE]);
     let play = host.play(
@@ -227,6 +303,7 @@ fn uninstall(host: &Host) {
         host::SITE,
         host::SECRET_FILE,
         "/etc/systemd/system/harbor-pilot-healthd.service.d",
+        "/var/lib/harbor-tier.site",
     ] {
         assert!(!host.machine.path(gone).exists(), "{gone}");
     }

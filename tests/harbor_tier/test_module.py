@@ -348,7 +348,7 @@ class Absent(Case):
         self.assertEqual((foretold["changes"], foretold["kept"]), (gone["changes"], gone["kept"]))
         self.assertEqual(
             gone["changes"],
-            ["robots robot$node: remove", "robots robot$node: remove its secret", "projects proxy-docker-io: remove", "registries docker.io: remove"],
+            ["robots robot$node: remove its secret", "robots robot$node: remove", "projects proxy-docker-io: remove", "registries docker.io: remove"],
         )
         kept = " | ".join(gone["kept"])
         for word in (
@@ -363,6 +363,67 @@ class Absent(Case):
         )
         self.assertEqual(json.dumps([self.harbor.registries, self.harbor.projects, self.harbor.robots]), before)
         self.assertEqual(self.good(state="absent", delete_repositories=True), [])
+
+    def kept_by_uninstalling(self, changes):
+        """What an uninstallation says of what stays, and check mode says before it."""
+        foretold = self.run_module(check=True, state="absent")
+        gone = self.run_module(state="absent")
+        self.assertEqual((foretold["changes"], foretold["kept"]), (gone["changes"], gone["kept"]))
+        self.assertEqual([one for one in gone["changes"] if one.startswith("robots")], changes)
+        return " | ".join(gone["kept"])
+
+    def test_a_secret_file_goes_only_with_the_robot_whose_secret_it_holds(self):
+        self.good()
+        there = self.read()
+        # Another Harbor, or this one a second time: the robot is not here, and the file is somebody else's.
+        self.run_module(state="absent")
+        with open(self.file, "w") as file:
+            file.write(there)
+        self.assertIn("there is no such robot here", self.kept_by_uninstalling([]))
+        self.assertEqual(self.read(), there)
+        # A robot of the same name with another secret.
+        os.unlink(self.file)
+        self.good()
+        with open(self.file, "w") as file:
+            file.write(there)
+        self.assertIn("does not take what is in it", self.kept_by_uninstalling(["robots robot$node: remove"]))
+        self.assertEqual(self.read(), there)
+
+    def test_a_secret_that_several_harbors_share_stays_in_its_file(self):
+        self.wanted["robots"][0]["secret"] = DECLARED
+        self.good()
+        kept = self.kept_by_uninstalling(["robots robot$node: remove"])
+        self.assertIn("secret file %s of robot robot$node: the play says what is in it" % self.file, kept)
+        self.assertEqual(self.read(), DECLARED)
+
+    def test_a_run_that_was_cut_leaves_no_secret_file_behind(self):
+        self.good()
+        answer = self.harbor.answer
+
+        def fail(method, *rest):
+            if method == "DELETE":
+                raise harbor.Refused(500, "UNKNOWN", "internal server error")
+            return answer(method, *rest)
+
+        self.harbor.answer = fail
+        self.assertIn("500", self.bad(state="absent"))
+        self.harbor.answer = answer
+        self.assertEqual(self.kept_by_uninstalling(["robots robot$node: remove"]), "")
+        self.assertFalse(os.path.exists(self.file))
+
+    def test_a_project_made_by_hand_on_the_roles_endpoint_is_the_roles_if_the_play_names_it(self):
+        self.wanted["projects"] = self.wanted["projects"][:1]
+        self.wanted["robots"] = []
+        self.good()
+        number = self.by_name("registries", "docker.io")["id"]
+        for name in ("proxy-docker-io", "by-hand"):
+            self.harbor.add_project({"project_name": name, "registry_id": number, "metadata": {"public": "true"}})
+        self.wanted["projects"].append({"name": "proxy-docker-io", "registry": "docker.io", "public": True})
+        self.assertEqual(self.good(), [])
+        gone = self.run_module(state="absent")
+        self.assertIn("projects proxy-docker-io: remove", gone["changes"])
+        self.assertEqual(gone["kept"], ["registry endpoint docker.io: used by by-hand"])
+        self.assertEqual({one["name"] for one in self.harbor.projects.values()}, {"library", "by-hand"})
 
 
 if __name__ == "__main__":

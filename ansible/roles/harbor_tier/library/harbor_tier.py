@@ -34,7 +34,7 @@ options:
     type: int
     default: 30
   state:
-    description: absent takes out what carries the role's description, and nothing else.
+    description: absent takes out endpoints and robots that carry the role's description, and the listed projects on such endpoints, whoever made them.
     type: str
     choices: [present, absent]
     default: present

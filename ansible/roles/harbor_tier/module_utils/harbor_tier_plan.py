@@ -261,11 +261,26 @@ class Plan:
         if there and there.get("description") != MADE:
             self.kept.append("robot %s: not made by this role" % name)
             return
+        self.drop_secret_file(name, there, want["secret"], secret_file)
         if there:
             path = "/robots/%d" % there["id"]
             self.step("robots", name, "remove", {"access": sorted(present_access(there))}, {}, lambda: self.client.send("DELETE", path))
-        if secret_file.exists():
+
+    def drop_secret_file(self, name, there, declared, secret_file):
+        """Other Harbors may keep theirs in a file of that name: it goes only if it holds what this robot alone has. Before the robot:
+        once that is gone nobody can tell whose secret it was."""
+        if not secret_file.exists():
+            return
+        if not there:
+            why = "there is no such robot here, so it may be another one's"
+        elif declared:
+            why = "the play says what is in it, and other robots may have the same"
+        elif not self.is_secret(name, secret_file.read()):
+            why = "Harbor does not take what is in it as this robot's secret, so it may be another one's"
+        else:
             self.step("robots", name, "remove its secret", {"secret": secret_file.told()}, {}, secret_file.remove)
+            return
+        self.kept.append("secret file %s of robot %s: %s" % (secret_file.path, name, why))
 
     def drop_project(self, want, delete_repositories):
         there = self.projects.get(want["name"])
