@@ -25,7 +25,7 @@ pub(super) use ignored::{ignored_by, without_host};
 pub use merge::merge;
 pub(super) use read::referenced_files;
 pub use read::{SeenHost, View, read};
-pub(super) use remove::{agent_of, base};
+pub(super) use remove::{agent_of, base, take_server_out};
 pub use remove::{hand_over, remove};
 
 /// The first line of every file that we wrote or changed.

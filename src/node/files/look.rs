@@ -105,16 +105,20 @@ impl Disk {
                 Some(None) => {}
             }
         }
-        let Some(file) = &current else {
+        let Some(mut file) = current.clone() else {
             return Ok((None, None));
         };
         let was_absent = entry.is_some_and(|entry| entry.original.is_none());
-        let base = self.without_us(file, kind)?;
+        // Who had a file there relies on no `server` of ours.
+        if entry.is_some() && !was_absent && kind == Kind::Hosts {
+            hosts_toml::take_server_out(&mut file.bytes);
+        }
+        let base = self.without_us(&file, kind)?;
         // As a start of k3s would have removed it, edits of others and all.
         let has_lapsed =
             hosts_toml::is_ours(&file.text()) && hosts_toml::is_generated(&base.text());
         let is_empty = base.bytes.iter().all(u8::is_ascii_whitespace);
-        let is_absent = (was_absent && (has_lapsed || is_empty)) || (is_empty && base != *file);
+        let is_absent = (was_absent && (has_lapsed || is_empty)) || (is_empty && base != file);
         Ok((current, (!is_absent).then_some(base)))
     }
 

@@ -54,6 +54,16 @@ pub fn remove(text: &str) -> Result<String, Refused> {
     finish(text, last_goes, kept)
 }
 
+/// Takes our `server` out alone: then no host that somebody added keeps it.
+pub(crate) fn take_server_out(text: &mut Vec<u8>) {
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    let is_ours = |line: &&[u8]| {
+        line.starts_with(REGISTRY.as_bytes()) && line.trim_ascii_end().ends_with(OURS.as_bytes())
+    };
+    let theirs = lines.filter(|line| !is_ours(line));
+    *text = theirs.flatten().copied().collect();
+}
+
 /// The text without the agent, for good. What may stay without it stays: the tiers' tables, the registry, and nobody where
 /// the agent was the `server` (decision 18). What comes out is what a merge makes for an agent that has stopped. `agent` is
 /// its URL, for what k3s has generated, which has no marks.

@@ -2,6 +2,7 @@
 
 use crate::node::detect::Detected;
 use crate::node::write;
+use crate::printable::words;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -20,23 +21,25 @@ pub struct NodeFilesStatus {
     pub troubles: Vec<Trouble>,
 }
 
-/// The state in one word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FilesState {
-    /// Nobody has looked yet.
-    #[default]
-    Unknown,
-    /// `[node] manage` is not set, or there is no tier.
-    NotManaged,
-    /// `restore` was run: hands off until `apply`.
-    Released,
-    /// Nothing runs here whose files we know, or its directories are not there yet.
-    Waiting,
-    /// Everything stands as it should.
-    Current,
-    /// See the troubles and what was found.
-    Degraded,
+words! {
+    /// The state in one word, as `/status` and the metric `node_files_state` say it.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum FilesState {
+        /// Nobody has looked yet.
+        #[default]
+        Unknown = "unknown",
+        /// `[node] manage` is not set, or there is no tier.
+        NotManaged = "not_managed",
+        /// `restore` was run: hands off until `apply`.
+        Released = "released",
+        /// Nothing runs here whose files we know, or its directories are not there yet.
+        Waiting = "waiting",
+        /// Everything stands as it should.
+        Current = "current",
+        /// See the troubles and what was found.
+        Degraded = "degraded",
+    }
 }
 
 /// A file that is not as it should be.
@@ -74,23 +77,6 @@ impl Trouble {
             path: path.to_owned(),
             kind,
             why,
-        }
-    }
-}
-
-// === impl FilesState ===
-
-impl FilesState {
-    /// As `/status` and the metric `node_files_state` say it.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::NotManaged => "not_managed",
-            Self::Released => "released",
-            Self::Waiting => "waiting",
-            Self::Current => "current",
-            Self::Degraded => "degraded",
         }
     }
 }

@@ -88,6 +88,30 @@ fn edits_of_the_user_survive_a_change_and_the_restore() {
     );
 }
 
+/// k3s' containerd ends with the hosts of a file that has no `server`. To who had a file there, if an empty one, that is so
+/// with the agent as well.
+#[test]
+fn a_host_that_is_added_to_a_users_file_brings_no_server() {
+    const ADDED: &str = "\n[host.\"https://b.example\"]\n";
+    let node = Node::new();
+    let path = node.hosts("ghcr.io");
+    for before in ["", "# mine\n"] {
+        node.write(&path, before);
+        node.apply();
+        let text = node.read(&path).unwrap();
+        assert!(text.contains("server = \"https://ghcr.io\" # harbor-pilot"));
+        node.write(&path, &(text + ADDED));
+        node.apply();
+        let text = node.read(&path).unwrap();
+        assert!(
+            text.contains("# harbor-pilot: agent") && !text.contains("server"),
+            "{text}"
+        );
+        node.restore();
+        assert_eq!(node.read(&path).unwrap(), before.to_owned() + ADDED);
+    }
+}
+
 #[test]
 fn the_users_edit_is_restored_also_without_a_further_change() {
     let node = Node::new();
