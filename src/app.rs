@@ -389,8 +389,7 @@ impl Running {
 
     fn keep_sizes(&self) {
         if let Err(error) = self.relay.store_learned(&self.sizes) {
-            let path = self.sizes.display();
-            tracing::debug!("cannot keep known sizes in {path}: {error}");
+            tracing::debug!("cannot keep what was learned: {error}");
         }
     }
 }

@@ -30,6 +30,7 @@ mod refusal;
 mod reputation;
 mod request;
 mod response;
+mod router;
 mod rules;
 mod search;
 mod sizes;
@@ -37,7 +38,6 @@ mod stale;
 mod sticky;
 mod timing;
 mod transfer;
-mod unnamed;
 
 pub use blob::PullBody;
 pub use context::Context;
@@ -52,16 +52,16 @@ use crate::config::Config;
 use crate::http1::Response;
 use crate::lifecycle::contained;
 use crate::oci::{ErrorCode, ResourceKind};
-use crate::route::RouteTable;
+use crate::route::{Route, RouteTable};
 use crate::telemetry::RequestOutcome;
 use context::Rules;
 use http::StatusCode;
 use record::RequestRecord;
-use refusal::{broken, not_routed, refusal};
+use refusal::{Unserved, broken, not_routed, refusal};
+use router::RouterRequest;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::time::Instant;
-use unnamed::Unnamed;
 
 /// What the pull path is made of. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -165,8 +165,8 @@ impl Relay {
         let (method, now) = (if request.head { "HEAD" } else { "GET" }, Instant::now());
         let mut record = RequestRecord::new(parts.sinks.clone(), id, method, now);
         let rules = parts.rules.load_full();
-        if let Some(unnamed) = Unnamed::of(parts, &rules, &request) {
-            return Box::pin(unnamed.answer(record)).await;
+        if let Some(routed) = RouterRequest::of(parts, &rules, &request) {
+            return Box::pin(routed.answer(record)).await;
         }
         let routed = rules
             .routes
@@ -181,24 +181,32 @@ impl Relay {
         };
         let registry = Some(route.registry_label.clone());
         record.asks(registry, route.repository.shared(), kind, reference);
-        // Blobs and lists are boxed, so that requests for manifests stay small.
-        match &request.kind {
-            ResourceKind::Manifest(reference) => {
-                let of = (parts, &rules, route, reference.clone());
-                manifest::answer(of, &request, record)
-                    .await
-                    .map(PullBody::Full)
-            }
-            ResourceKind::Blob(digest) => {
-                let of = (parts, &*rules, route, digest.clone());
-                Box::pin(blob::answer(of, &request, record)).await
-            }
-            ResourceKind::Tags | ResourceKind::Referrers(_) => {
-                let answer = list::answer((parts, &*rules, route), &request, record);
-                Box::pin(answer).await.map(PullBody::Full)
-            }
-        }
+        let served = serve((parts, &rules, route), &request, record).await;
+        served.unwrap_or_else(|unserved| unserved.answer(parts, &request).map(PullBody::Full))
     }
+}
+
+/// Answers what a source of that route serves.
+async fn serve(
+    (parts, rules, route): (&Arc<Context>, &Arc<Rules>, Arc<Route>),
+    request: &PullRequest,
+    record: RequestRecord,
+) -> Result<Response<PullBody>, Box<Unserved>> {
+    // Blobs and lists are boxed, so that requests for manifests stay small.
+    let answered = match &request.kind {
+        ResourceKind::Manifest(reference) => {
+            let of = (parts, rules, route, reference.clone());
+            manifest::serve(of, request, record).await
+        }
+        ResourceKind::Blob(digest) => {
+            let of = (parts, &**rules, route, digest.clone());
+            return Box::pin(blob::serve(of, request, record)).await;
+        }
+        ResourceKind::Tags | ResourceKind::Referrers(_) => {
+            Box::pin(list::serve((parts, &**rules, route), request, record)).await
+        }
+    };
+    answered.map(|answered| answered.map(PullBody::Full))
 }
 
 #[cfg(test)]

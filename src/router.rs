@@ -15,10 +15,10 @@ mod rates;
 #[cfg(test)]
 mod testing;
 
-pub(crate) use breaker::Breakers;
+pub(crate) use breaker::{Breakers, Project};
 pub(crate) use choice::{Answer, Choice, Decision, Step};
 pub(crate) use definite::is_definite_no;
-pub(crate) use fan_out::fan_out;
+pub(crate) use fan_out::FanOut;
 pub(crate) use mappings::{Freshness, Mappings, Subject, Wanted};
 pub(crate) use named::repository;
 pub(crate) use rates::Rates;

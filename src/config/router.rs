@@ -57,6 +57,10 @@ pub(super) fn read_router(
         let what = "is zero: every pull would ask every project";
         section.complain(cx, "ttl", what, "write ttl = \"5m\"");
     }
+    if router.negative_ttl > Router::LONGEST_NEGATIVE_TTL {
+        let what = "is longer than an hour: an image that is pushed meanwhile would not be found";
+        section.complain(cx, "negative_ttl", what, "write negative_ttl = \"30s\"");
+    }
     if router.grace > LONGEST_GRACE {
         let what = "is long: each first pull of an image waits for it";
         section.complain(cx, "grace", what, "write grace = \"150ms\"");

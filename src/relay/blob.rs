@@ -14,7 +14,7 @@ mod testing;
 
 use expected::Expected;
 pub use pull_body::PullBody;
-pub(crate) use respond::answer;
+pub(crate) use respond::serve;
 pub(crate) use source::BlobSource;
 
 use super::head;
@@ -308,7 +308,7 @@ impl FetchSpec for BlobSpec {
                 }))
             }
             Ok(due) => self.begin(endpoint, answer, due, &seen).await,
-            Err(unfit) => Err(head::rejection(unfit, answer).await),
+            Err(unfit) => Err(head::rejection(unfit, answer, head::WORDS).await),
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct FetchKey {
     pub(crate) head: bool,
     /// Its user reads what the answer says of a denial (design P4): what upstream said a while ago is asked again.
     pub(crate) confirms_denial: bool,
+    /// It is looked for in several registries: what a tier says of it decides, and is not remembered. Tiers may be left out.
+    pub(crate) is_lookup: bool,
 }
 
 /// What a source tells of a manifest.
@@ -51,6 +53,7 @@ impl FetchKey {
             kinds: self.kinds,
             head: false,
             confirms_denial: false,
+            is_lookup: false,
         }
     }
 }

@@ -84,8 +84,12 @@ pub(crate) fn read<B>(answer: &SourceResponse<B>) -> Head {
     }
 }
 
-/// An answer that is no good, with the words for people; reads a denial's reason.
-pub(crate) async fn rejection(mut means: Unfit, answer: SourceResponse) -> Rejection {
+/// An answer that is no good, with the words for people; reads a denial's reason. `words`: so long those of a 404 are waited for.
+pub(crate) async fn rejection(
+    mut means: Unfit,
+    answer: SourceResponse,
+    words: Duration,
+) -> Rejection {
     let status = answer.status;
     let mut detail = answer
         .denied
@@ -94,7 +98,7 @@ pub(crate) async fn rejection(mut means: Unfit, answer: SourceResponse) -> Rejec
         Unfit::End { .. } => Some(Duration::MAX),
         Unfit::Leave { cause, .. } => match cause {
             Cause::Policy => Some(Duration::MAX),
-            Cause::NotFound => Some(WORDS),
+            Cause::NotFound => Some(words),
             _ => None,
         },
     };

@@ -15,7 +15,7 @@ use crate::http1::{Fields, every};
 use crate::oci::{ErrorCode, ResourceKind};
 use crate::relay::context::{Context, Rules};
 use crate::relay::outcome::{Ended, Rejection};
-use crate::relay::refusal::not_served;
+use crate::relay::refusal::Unserved;
 use crate::relay::request::PullRequest;
 use crate::relay::response::{Answered, Full, head_of, header_value, served_by};
 use crate::route::{Route, Target};
@@ -74,7 +74,7 @@ impl FetchSpec for ListSpec {
     ) -> Result<List, Rejection> {
         let seen = head::read(&answer);
         if let Err(unfit) = judge(Asked::List, authority, self.policy, &seen) {
-            return Err(head::rejection(unfit, answer).await);
+            return Err(head::rejection(unfit, answer, head::WORDS).await);
         }
         let useless =
             |why: &str| Rejection::leave(Scope::Tier, Outcome::Neutral, Cause::WrongContent, why);
@@ -119,12 +119,12 @@ pub(crate) async fn look(
     Ended { result, log }
 }
 
-/// Answers a request for tags or referrers: the direct upstream's word, with its link led back through us.
-pub(crate) async fn answer(
+/// Answers a request for tags or referrers that the registry serves: the direct upstream's word, with its link led back through us.
+pub(crate) async fn serve(
     (parts, rules, route): (&Arc<Context>, &Rules, Arc<Route>),
     request: &PullRequest,
     mut record: RequestRecord,
-) -> Answered {
+) -> Result<Answered, Box<Unserved>> {
     let query = request.query.as_ref().map(|query| format!("?{query}"));
     let spec = ListSpec {
         suffix: request.kind.suffix() + &query.unwrap_or_default(),
@@ -148,8 +148,14 @@ pub(crate) async fn answer(
                 ResourceKind::Referrers(_) => ErrorCode::ManifestUnknown,
                 _ => ErrorCode::NameUnknown,
             };
-            let (nothing, what) = ((&nothing, &log), (&*what, unknown));
-            return not_served(nothing, what, (parts, &route), request, record);
+            return Err(Box::new(Unserved {
+                nothing,
+                log,
+                what,
+                unknown,
+                route,
+                record,
+            }));
         }
     };
     record.served_by(&found.endpoint);
@@ -168,10 +174,10 @@ pub(crate) async fn answer(
     {
         head.set(LINK, header_value(&link));
     }
-    head.and(match request.head {
+    Ok(head.and(match request.head {
         true => Full::empty(record),
         false => Full::recorded(body, record),
-    })
+    }))
 }
 
 /// What the client accepts, as it is passed on. What is too long, or no list of media ranges (RFC 9110, 12.5.1; quoted strings left

@@ -3,10 +3,13 @@
 use super::causes::Tried;
 use super::flight::Flights;
 use crate::cache::Trust;
+use crate::lifecycle;
 use crate::oci::RegistryName;
 use crate::router::{Breakers, Mappings, Rates, Wanted};
+use std::future::Future;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -14,8 +17,20 @@ use tokio::time::Instant;
 const TRUSTED: usize = 64;
 const UNTRUSTED: usize = 16;
 
-/// What a search is for: the configuration's generation, the image, the registry that has not got it any more, and who wants it.
-pub(crate) type Search = (u64, Wanted, Option<RegistryName>, Trust);
+/// What a search is for: the configuration's generation, the image, and what is known of it.
+pub(crate) type Search = (u64, Wanted, Before);
+
+/// What is known of an image before it is looked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Before {
+    Nothing,
+    /// It was at this registry a while ago: those that are placed before it are asked, and what they leave open changes nothing.
+    At(RegistryName),
+    /// This one had it, and says definitely that it has not any more.
+    GoneFrom(RegistryName),
+    /// This one has not served the content with this digest, which is as good from any other.
+    Unserved(RegistryName),
+}
 
 /// How a search ended.
 #[derive(Clone, Debug)]
@@ -26,6 +41,8 @@ pub(crate) enum Looked {
     Nowhere(Vec<RegistryName>),
     /// This one's word is missing, and why; without one there is none to ask.
     Blocked(Option<RegistryName>, Vec<Tried>),
+    /// Too many others are looked for.
+    Busy,
 }
 
 /// What all lookups share.
@@ -35,10 +52,40 @@ pub struct Lookups {
     pub(crate) breakers: Breakers,
     pub(crate) rates: Rates,
     pub(crate) searches: Flights<Search, Looked>,
-    trusted: Semaphore,
-    untrusted: Semaphore,
+    trusted: Places,
+    untrusted: Places,
     /// Where the mappings are kept.
     file: PathBuf,
+}
+
+/// What such clients may cause at once.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// Searches that somebody waits for.
+    pub(crate) searches: Semaphore,
+    /// What goes on behind an answer.
+    behind: Arc<Semaphore>,
+}
+
+// === impl Places ===
+
+impl Places {
+    fn new(count: usize) -> Self {
+        Self {
+            searches: Semaphore::new(count),
+            behind: Arc::new(Semaphore::new(count)),
+        }
+    }
+
+    /// Does it behind the answer, where not too much is done there already.
+    pub(crate) fn behind(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Ok(place) = self.behind.clone().try_acquire_owned() {
+            lifecycle::spawn_detached("router", async move {
+                work.await;
+                drop(place);
+            });
+        }
+    }
 }
 
 // === impl Lookups ===
@@ -58,15 +105,19 @@ impl Lookups {
             breakers: Breakers::default(),
             rates: Rates::default(),
             searches: Flights::default(),
-            trusted: Semaphore::new(TRUSTED),
-            untrusted: Semaphore::new(UNTRUSTED),
+            trusted: Places::new(TRUSTED),
+            untrusted: Places::new(UNTRUSTED),
             file,
         }
     }
 
     /// Writes the mappings down if they changed.
     pub(crate) fn store(&self) -> io::Result<()> {
-        self.mappings.store(&self.file)
+        let stored = self.mappings.store(&self.file);
+        stored.map_err(|error| {
+            let file = self.file.display();
+            io::Error::new(error.kind(), format!("{file}: {error}"))
+        })
     }
 
     /// How many images are remembered.
@@ -81,8 +132,7 @@ impl Lookups {
         self.breakers.open(now)
     }
 
-    /// Where searches for such clients wait for each other.
-    pub(crate) fn places(&self, trust: Trust) -> &Semaphore {
+    pub(crate) fn places(&self, trust: Trust) -> &Places {
         match trust {
             Trust::Trusted => &self.trusted,
             Trust::Untrusted => &self.untrusted,

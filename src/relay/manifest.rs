@@ -8,14 +8,14 @@ mod spec;
 use super::causes;
 use super::fetched::{FetchKey, Served};
 use super::memory::{Image, Pulled, Said, said};
-use super::outcome::{AttemptLog, Ended, NotFound};
+use super::outcome::{AttemptLog, Ended};
 use super::record::RequestRecord;
 use super::stale::StaleManifest;
 use crate::cache::Trust;
 use crate::http1::ResponseHead;
 use crate::oci::{ErrorCode, ManifestKinds, Reference};
 use crate::relay::context::{Context, Rules};
-use crate::relay::refusal::not_served;
+use crate::relay::refusal::Unserved;
 use crate::relay::request::PullRequest;
 use crate::relay::response::{Answered, Full, head_of, header_value, served_by};
 use crate::route::Route;
@@ -26,15 +26,6 @@ use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName};
 use std::sync::Arc;
 use tokio::time::Instant;
-
-/// A request for a manifest that no source served, before it is answered so.
-pub(crate) struct Unserved {
-    nothing: NotFound,
-    log: AttemptLog,
-    key: Arc<FetchKey>,
-    route: Arc<Route>,
-    record: RequestRecord,
-}
 
 /// Whether a source has it, as far as a HEAD tells; of a digest the whole is fetched, as ever.
 pub(crate) async fn look(
@@ -53,22 +44,12 @@ pub(crate) async fn look(
             kinds,
             head: true,
             confirms_denial: false,
+            is_lookup: true,
         }),
         request_id,
         first: None,
     };
     fetch.search().await
-}
-
-/// Answers a request for a manifest.
-pub(crate) async fn answer(
-    of: (&Arc<Context>, &Arc<Rules>, Arc<Route>, Reference),
-    request: &PullRequest,
-    record: RequestRecord,
-) -> Answered {
-    let parts = of.0;
-    let served = serve(of, request, record).await;
-    served.unwrap_or_else(|unserved| unserved.answer(parts, request))
 }
 
 /// Answers a request for a manifest that a source serves.
@@ -90,6 +71,7 @@ pub(crate) async fn serve(
         kinds,
         head: request.head,
         confirms_denial: request.head && request.shows_denials,
+        is_lookup: false,
     });
     let fetch = ManifestFetch {
         parts: parts.clone(),
@@ -144,34 +126,13 @@ pub(crate) async fn serve(
             return Err(Box::new(Unserved {
                 nothing: nothing.clone(),
                 log: fetched.log.clone(),
-                key,
+                what: image.to_string(),
+                unknown: ErrorCode::ManifestUnknown,
                 route: fetch.route,
                 record,
             }));
         }
     })
-}
-
-// === impl Unserved ===
-
-impl Unserved {
-    /// Why, and who was tried on which route.
-    pub(crate) fn why(&self) -> (&NotFound, &AttemptLog, &Route) {
-        (&self.nothing, &self.log, &self.route)
-    }
-
-    /// Its record, for another try elsewhere.
-    pub(crate) fn into_record(self) -> RequestRecord {
-        self.record
-    }
-
-    /// Says so.
-    pub(crate) fn answer(self, parts: &Context, request: &PullRequest) -> Answered {
-        let image = self.key.of.image.to_string();
-        let what = (&*image, ErrorCode::ManifestUnknown);
-        let (nothing, of) = ((&self.nothing, &self.log), (parts, &*self.route));
-        not_served(nothing, what, of, request, self.record)
-    }
 }
 
 /// How old an answer from disk is, in seconds.

@@ -15,6 +15,7 @@ use crate::telemetry::RequestOutcome;
 use crate::topology::Snapshot;
 use http::StatusCode;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// An error with the OCI error JSON. For HEAD the body stays away and its length is told, as HTTP wants it.
@@ -71,9 +72,7 @@ pub(crate) fn not_routed(refused: &Refusal, head: bool, record: RequestRecord) -
     refusal((status, code, &message), outcome, head, record)
 }
 
-/// The answer where a search found nothing. `what` was wanted, for people: `docker.io/library/app:1`; `unknown`: the code for what
-/// does not exist.
-pub(crate) fn not_served(
+fn not_served(
     (nothing, log): (&Nothing, &AttemptLog),
     (what, unknown): (&str, ErrorCode),
     (parts, route): (&Context, &Route),
@@ -149,17 +148,32 @@ fn refuse(
     answer
 }
 
+/// A request that no source served, before it is answered so.
+pub(crate) struct Unserved {
+    pub(crate) nothing: Nothing,
+    pub(crate) log: AttemptLog,
+    /// What was wanted, for people: `docker.io/library/app:1`.
+    pub(crate) what: String,
+    /// The code for what does not exist.
+    pub(crate) unknown: ErrorCode,
+    pub(crate) route: Arc<Route>,
+    pub(crate) record: RequestRecord,
+}
+
+// === impl Unserved ===
+
+impl Unserved {
+    /// Says so.
+    pub(crate) fn answer(self, parts: &Context, request: &PullRequest) -> Answered {
+        let (what, nothing) = ((&*self.what, self.unknown), (&self.nothing, &self.log));
+        not_served(nothing, what, (parts, &self.route), request, self.record)
+    }
+}
+
 /// Whether every tier that is in use says that it has not got it, where nobody else may be asked: a Harbor's 404 means less than
 /// it says, and nobody's means more here (design P3).
 pub(crate) fn is_at_no_tier(route: &Route, snapshot: &Snapshot, tried: &[Tried]) -> bool {
-    let of = |target: &Target| {
-        let label = target.source.label().to_owned();
-        tried.iter().filter(move |tried| tried.label == label)
-    };
-    let says_no = |target: &Target| {
-        of(target).any(|tried| tried.cause == Cause::NotFound)
-            && of(target).all(|tried| tried.cause == Cause::NotFound || tried.cause.is_outage())
-    };
+    let says_no = |target: &Target| says_no(target, tried);
     let is_ready = |target: &Target| {
         let state = snapshot.source(&target.source);
         state.is_some_and(|state| state.ready)
@@ -168,4 +182,11 @@ pub(crate) fn is_at_no_tier(route: &Route, snapshot: &Snapshot, tried: &[Tried])
     !route.targets.iter().any(|target| target.authoritative)
         && route.targets.iter().any(says_no)
         && targets.all(|target| says_no(target) || !is_ready(target))
+}
+
+/// Whether a source says that it has it not, by one of its addresses at least.
+pub(crate) fn says_no(target: &Target, tried: &[Tried]) -> bool {
+    let of = || (tried.iter()).filter(|tried| tried.label == target.source.label());
+    of().any(|tried| tried.cause == Cause::NotFound)
+        && of().all(|tried| tried.cause == Cause::NotFound || tried.cause.is_outage())
 }

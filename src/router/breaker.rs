@@ -4,9 +4,11 @@
 #[cfg(test)]
 mod tests;
 
+use crate::cache::Trust;
 use crate::lifecycle::deadline;
 use crate::oci::RegistryName;
-use std::collections::BTreeMap;
+use foldhash::HashMap;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,12 +18,12 @@ const FAILURES: u32 = 5;
 /// For so long; then one question tries whether it is well again.
 const OPEN: Duration = Duration::from_secs(30);
 
-/// A tier's project for a registry.
-type Project = (Arc<str>, RegistryName);
+/// A tier's project for a registry, as such clients find it: what untrusted ones ask for may be what fails.
+pub(crate) type Project = (Arc<str>, RegistryName, Trust);
 
 /// What is known of the projects that have failed.
 #[derive(Debug, Default)]
-pub(crate) struct Breakers(Mutex<BTreeMap<Project, Failing>>);
+pub(crate) struct Breakers(Mutex<HashMap<Project, Failing>>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Failing {
@@ -34,9 +36,9 @@ struct Failing {
 
 impl Breakers {
     /// Whether the project may be asked now. Who hears yes of one that was left out is its trial, and asks.
-    pub(crate) fn may_ask(&self, tier: &Arc<str>, registry: &RegistryName, now: Instant) -> bool {
+    pub(crate) fn may_ask(&self, project: &Project, now: Instant) -> bool {
         let mut projects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(failing) = projects.get_mut(&(tier.clone(), registry.clone())) else {
+        let Some(failing) = projects.get_mut(project) else {
             return true;
         };
         match failing.until {
@@ -51,15 +53,8 @@ impl Breakers {
     }
 
     /// How a question went.
-    pub(crate) fn told(
-        &self,
-        tier: &Arc<str>,
-        registry: &RegistryName,
-        failed: bool,
-        now: Instant,
-    ) {
+    pub(crate) fn told(&self, project: Project, failed: bool, now: Instant) {
         let mut projects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let project = (tier.clone(), registry.clone());
         if !failed {
             projects.remove(&project);
             return;
@@ -77,7 +72,8 @@ impl Breakers {
         let open = projects
             .iter()
             .filter(|(_, failing)| failing.until.is_some_and(|until| now < until));
-        open.map(|((tier, registry), _)| format!("{tier}/{registry}"))
-            .collect()
+        let open = open.map(|((tier, registry, _), _)| format!("{tier}/{registry}"));
+        let open: BTreeSet<String> = open.collect();
+        open.into_iter().collect()
     }
 }

@@ -85,6 +85,13 @@ impl Choice {
         }
     }
 
+    /// Without more answers this one's word is missing.
+    pub(crate) fn blocked(&self) -> Decision {
+        let mut answers = self.answers.iter();
+        let missing = answers.position(|one| matches!(one, None | Some(Answer::Unknown)));
+        Decision::Blocked(missing.unwrap_or_default())
+    }
+
     /// Everybody who said that the image is there.
     pub(crate) fn holders(&self) -> Vec<usize> {
         let answers = self.answers.iter().enumerate();

@@ -32,12 +32,14 @@ pub(crate) enum Subject {
     Tags,
 }
 
-/// An image without a registry: what is looked for.
+/// An image without a registry: what is looked for, and for whom. What an untrusted client's request teaches of it counts for such
+/// clients alone: who chooses when a name is asked for first would choose where it comes from (design S8).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Wanted {
     /// As it was asked for: without `library/` where nobody wrote it.
     pub(crate) repository: Repository,
     pub(crate) subject: Subject,
+    pub(crate) trust: Trust,
 }
 
 /// How far what is known may be relied on.
@@ -64,10 +66,19 @@ pub(crate) struct Mappings {
     places: SharedTtlMap<Wanted, Place>,
     /// Nobody has it: since when.
     nowhere: SharedTtlMap<Wanted, Instant>,
-    /// Who has had anything of a repository, the last one first.
-    repositories: SharedTtlMap<Repository, Vec<RegistryName>>,
+    /// Who has had anything of a repository that such clients asked for, the last one first.
+    repositories: SharedTtlMap<(Repository, Trust), Vec<RegistryName>>,
     said: SharedTtlMap<Repository, ()>,
     changed: AtomicBool,
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    /// Whether a digest proves what is found, whoever has it.
+    pub(crate) fn is_proved(&self) -> bool {
+        matches!(&self.subject, Subject::Manifest(reference) if reference.digest().is_some())
+    }
 }
 
 // === impl Mappings ===
@@ -77,7 +88,7 @@ impl Default for Mappings {
         let kept = || Bounds::entries(Duration::MAX, ENTRIES);
         Self {
             places: SharedTtlMap::new(kept()),
-            nowhere: SharedTtlMap::new(kept()),
+            nowhere: SharedTtlMap::new(Bounds::entries(Router::LONGEST_NEGATIVE_TTL, ENTRIES)),
             repositories: SharedTtlMap::new(kept()),
             said: SharedTtlMap::new(Bounds::entries(SAID, ENTRIES)),
             changed: AtomicBool::new(false),
@@ -90,8 +101,8 @@ impl Mappings {
     pub(crate) fn load(path: &Path) -> Self {
         let mappings = Self::default();
         let now = Instant::now();
-        for (wanted, registry, trust) in kept::read(path) {
-            mappings.put(&wanted, registry, None, trust, now);
+        for (wanted, registry) in kept::read(path) {
+            mappings.put(&wanted, registry, None, now);
         }
         mappings.changed.store(false, Ordering::Relaxed);
         mappings
@@ -107,21 +118,32 @@ impl Mappings {
         }
         let lines = self.places.read(|places| {
             let all = places.iter();
-            let lines =
-                all.map(|(wanted, place, trust)| kept::line(wanted, &place.registry, trust));
+            let lines = all.map(|(wanted, place, _)| kept::line(wanted, &place.registry));
             lines.collect::<String>()
         });
-        kept::write(path, &lines)
+        let written = kept::write(path, &lines);
+        self.changed.fetch_or(written.is_err(), Ordering::Relaxed);
+        written
     }
 
-    /// Where it was found.
+    /// Where it was found: by such clients, or by trusted ones.
     pub(crate) fn place(
         &self,
         wanted: &Wanted,
         router: &Router,
         now: Instant,
     ) -> Option<(RegistryName, Freshness)> {
-        let Place { registry, seen } = self.places.get(wanted, now)?;
+        let of_trusted = || {
+            let trust = Trust::Trusted;
+            self.places.get(
+                &Wanted {
+                    trust,
+                    ..wanted.clone()
+                },
+                now,
+            )
+        };
+        let Place { registry, seen } = self.places.get(wanted, now).or_else(of_trusted)?;
         let within = |life| seen.is_some_and(|seen| now < deadline(seen, life));
         let freshness = if within(router.ttl) {
             Freshness::Fresh
@@ -133,9 +155,21 @@ impl Mappings {
         Some((registry, freshness))
     }
 
-    /// Who has had anything of a repository, the last one first.
-    pub(crate) fn registries(&self, repository: &Repository, now: Instant) -> Vec<RegistryName> {
-        self.repositories.get(repository, now).unwrap_or_default()
+    /// Who has had anything of a repository, the last one first: for untrusted clients those behind that trusted ones know.
+    pub(crate) fn registries(
+        &self,
+        repository: &Repository,
+        trust: Trust,
+        now: Instant,
+    ) -> Vec<RegistryName> {
+        let of = |trust| self.repositories.get(&(repository.clone(), trust), now);
+        let mut known = of(trust).unwrap_or_default();
+        if trust == Trust::Untrusted {
+            let mut of_trusted = of(Trust::Trusted).unwrap_or_default();
+            of_trusted.retain(|registry| !known.contains(registry));
+            known.append(&mut of_trusted);
+        }
+        known
     }
 
     /// It is there. Returns where it was before, if that is another registry.
@@ -143,23 +177,19 @@ impl Mappings {
         &self,
         wanted: &Wanted,
         registry: &RegistryName,
-        trust: Trust,
         now: Instant,
     ) -> Option<RegistryName> {
         let before = self.places.get(wanted, now).map(|place| place.registry);
-        self.nowhere.forget(|key| key == wanted);
-        self.put(wanted, registry.clone(), Some(now), trust, now);
+        if !self.nowhere.is_empty() {
+            self.nowhere.change(|nowhere| nowhere.remove(wanted));
+        }
+        self.put(wanted, registry.clone(), Some(now), now);
         before.filter(|before| before != registry)
     }
 
     /// Nobody has it, and everybody said so. Returns where it was before.
-    pub(crate) fn is_gone(
-        &self,
-        wanted: &Wanted,
-        trust: Trust,
-        now: Instant,
-    ) -> Option<RegistryName> {
-        self.nowhere.put(wanted.clone(), now, trust, now);
+    pub(crate) fn is_gone(&self, wanted: &Wanted, now: Instant) -> Option<RegistryName> {
+        self.nowhere.put(wanted.clone(), now, wanted.trust, now);
         let before = self.places.change(|places| places.remove(wanted));
         if before.is_some() {
             self.changed.store(true, Ordering::Relaxed);
@@ -174,10 +204,11 @@ impl Mappings {
     }
 
     /// Whether it is news that several have images of this name.
-    pub(crate) fn is_news(&self, repository: &Repository, trust: Trust, now: Instant) -> bool {
-        let is_news = !self.said.holds(repository, now);
+    pub(crate) fn is_news(&self, wanted: &Wanted, now: Instant) -> bool {
+        let is_news = !self.said.holds(&wanted.repository, now);
         if is_news {
-            self.said.put(repository.clone(), (), trust, now);
+            let repository = wanted.repository.clone();
+            self.said.put(repository, (), wanted.trust, now);
         }
         is_news
     }
@@ -187,21 +218,14 @@ impl Mappings {
         self.places.read(|places| places.len())
     }
 
-    fn put(
-        &self,
-        wanted: &Wanted,
-        registry: RegistryName,
-        seen: Option<Instant>,
-        trust: Trust,
-        now: Instant,
-    ) {
-        let mut registries = self.registries(&wanted.repository, now);
+    fn put(&self, wanted: &Wanted, registry: RegistryName, seen: Option<Instant>, now: Instant) {
+        let (trust, key) = (wanted.trust, (wanted.repository.clone(), wanted.trust));
+        let mut registries = self.repositories.get(&key, now).unwrap_or_default();
         if registries.first() != Some(&registry) {
             registries.retain(|known| *known != registry);
             registries.insert(0, registry.clone());
             registries.truncate(REGISTRIES);
-            let repository = wanted.repository.clone();
-            self.repositories.put(repository, registries, trust, now);
+            self.repositories.put(key, registries, trust, now);
         }
         let place = Place { registry, seen };
         let is_new = self

@@ -1,5 +1,10 @@
 //! `[router]`: images that name no registry are looked for in the projects of all tiers, and pulled from where they are.
 
+#[path = "router/holders.rs"]
+mod holders;
+#[path = "router/order.rs"]
+mod order;
+
 use crate::node::{Node, Setup};
 use crate::support::{FakeRegistry, Fault, Image, On};
 use harbor_pilot::lifecycle::RawSignal;
@@ -394,7 +399,7 @@ async fn what_nobody_has_is_not_looked_for_again_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mapping_changes_on_a_definite_no_alone_and_says_so() {
     let keys =
-        "ttl = \"1ms\"\nstale_while_revalidate = \"0s\"\norder = [\"ghcr.io\", \"docker.io\"]";
+        "ttl = \"1ms\"\nstale_while_revalidate = \"0s\"\norder = [\"docker.io\", \"ghcr.io\"]";
     let lab = Lab::new(true, false).await;
     let node = lab.setup(keys).start().await;
     let first = node.get(&target("manifests/1")).await;
@@ -453,8 +458,14 @@ async fn a_stale_mapping_answers_at_once_and_is_looked_up_behind_that() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mapping_outlives_a_restart() {
+    for keys in ["", STRICT] {
+        outlives_a_restart(keys).await;
+    }
+}
+
+async fn outlives_a_restart(keys: &str) {
     let lab = Lab::new(false, true).await;
-    let setup = lab.setup(STRICT);
+    let setup = lab.setup(keys);
     let mut node = setup.start().await;
     assert_eq!(node.get(&target("manifests/1")).await.status, 200);
     node.signal(RawSignal::Terminate).await;
@@ -468,7 +479,11 @@ async fn a_mapping_outlives_a_restart() {
     let layer = lab.other.layer();
     let got = node.get(&target(&format!("blobs/{}", layer.digest))).await;
     assert_eq!((got.status, &got.body), (200, &layer.body));
-    assert!(lab.hub.requests().is_empty());
+    // Who is placed before is asked for the tag again, and for nothing else.
+    let requests = lab.hub.requests();
+    let about = |what: &str| requests.iter().any(|one| one.path.contains(what));
+    assert_eq!(about("/manifests/"), !keys.is_empty());
+    assert!(!about("/blobs/"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

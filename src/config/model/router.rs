@@ -31,6 +31,9 @@ pub struct Router {
 // === impl Router ===
 
 impl Router {
+    /// So long what is nowhere may be remembered at most.
+    pub(crate) const LONGEST_NEGATIVE_TTL: Duration = Duration::from_secs(3600);
+
     /// The name under which images are looked for. `name`: as a client wrote it.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&RegistryName> {
@@ -38,7 +41,8 @@ impl Router {
         names.find(|known| known.as_str().eq_ignore_ascii_case(name))
     }
 
-    /// The registries that are asked for an image, the preferred ones first: those that some tier has a project for.
+    /// The registries that are asked for an image, the preferred ones first: all of `order`, whose word counts whether or not a tier
+    /// has a project for them at this moment, and the others that some tier has a project for.
     #[must_use]
     pub fn candidates(
         &self,
@@ -50,9 +54,8 @@ impl Router {
             tiers.any(|tier| tier.has_project(name))
         };
         let others = registries.iter().map(|registry| &registry.name);
-        let others = others.filter(|name| !self.order.contains(name));
-        let all = self.order.iter().chain(others);
-        all.filter(|name| has_project(name)).cloned().collect()
+        let others = others.filter(|name| !self.order.contains(name) && has_project(name));
+        self.order.iter().chain(others).cloned().collect()
     }
 
     /// With a written order a registry that is placed better decides before one that is placed worse.

@@ -10,9 +10,9 @@ use crate::http1::{Response, ResponseHead};
 use crate::oci::{ByteRange, Digest, ErrorCode, RangeSpec};
 use crate::relay::context::{Context, Rules};
 use crate::relay::memory::{CONTENT_DIGEST, Image, Pulled};
-use crate::relay::outcome::{Ended, Found, NotFound};
+use crate::relay::outcome::{AttemptLog, Ended, Found, NotFound};
 use crate::relay::record::RequestRecord;
-use crate::relay::refusal::{not_served, refusal};
+use crate::relay::refusal::{Unserved, refusal};
 use crate::relay::request::PullRequest;
 use crate::relay::response::{Answered, Full, head_of, header_value, served_by};
 use crate::relay::rules::FinalAnswer;
@@ -25,12 +25,12 @@ use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, H
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Answers a request for a blob.
-pub(crate) async fn answer(
+/// Answers a request for a blob that a source serves.
+pub(crate) async fn serve(
     (parts, rules, route, digest): (&Arc<Context>, &Rules, Arc<Route>, Digest),
     request: &PullRequest,
     mut record: RequestRecord,
-) -> Response<PullBody> {
+) -> Result<Response<PullBody>, Box<Unserved>> {
     let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
     let blob = Pulled {
         image: Image::content(registry, repository, digest.clone()),
@@ -38,10 +38,10 @@ pub(crate) async fn answer(
     };
     let mut size = parts.sizes.get(&blob.image);
     if let (true, Some(size)) = (request.head, size) {
-        return sized(size, &digest, RequestOutcome::Served, record).map(PullBody::Full);
+        let sized = sized(size, &digest, RequestOutcome::Served, record);
+        return Ok(sized.map(PullBody::Full));
     }
     let what = blob.image.to_string();
-    let what = (&*what, ErrorCode::BlobUnknown);
     let (route, denied) = parts.without_denied(route);
     let mut fetch = BlobFetch {
         route,
@@ -65,8 +65,8 @@ pub(crate) async fn answer(
         let told = match (&told.result, &told.log) {
             (Ok(told), _) => told,
             (Err(nothing), log) => {
-                let of = (&**parts, &*fetch.route);
-                return not_served((nothing, log), what, of, request, record).map(PullBody::Full);
+                let nothing = (nothing.clone(), log.clone());
+                return Err(unserved(nothing, what, fetch.route, record));
             }
         };
         record.served_by(&told.endpoint);
@@ -74,13 +74,16 @@ pub(crate) async fn answer(
             let mut answer = sized(told.bytes, &fetch.spec.digest, told.outcome, record);
             let (name, value) = served_by(&told.endpoint);
             answer.head.set(name, value);
-            return answer.map(PullBody::Full);
+            return Ok(answer.map(PullBody::Full));
         }
         size = Some(told.bytes);
     }
     let ranged = match Ranged::new(request.ranges.as_ref(), size) {
         Ok(ranged) => ranged,
-        Err(size) => return range_not_satisfiable(size, record).map(PullBody::Full),
+        Err(size) => {
+            let refused = range_not_satisfiable(size, record);
+            return Ok(refused.map(PullBody::Full));
+        }
     };
     let spec = &mut fetch.spec;
     (spec.range, spec.head) = (ranged.first(), false);
@@ -100,12 +103,10 @@ pub(crate) async fn answer(
             answer: FinalAnswer::RangeNotSatisfiable,
             ..
         }) if let Some(size) = size => {
-            return range_not_satisfiable(size, record).map(PullBody::Full);
+            let refused = range_not_satisfiable(size, record);
+            return Ok(refused.map(PullBody::Full));
         }
-        Err(nothing) => {
-            let of = (&**parts, &*fetch.route);
-            return not_served((&nothing, &log), what, of, request, record).map(PullBody::Full);
-        }
+        Err(nothing) => return Err(unserved((nothing, log), what, fetch.route, record)),
     };
     record.served_by(&found.endpoint);
     // Before this answer makes good what is known of it.
@@ -117,7 +118,23 @@ pub(crate) async fn answer(
     if request.ranges.is_some() {
         parts.gives_unproven(&found.endpoint, blob);
     }
-    stream(fetch, verify, ranged, found, record)
+    Ok(stream(fetch, verify, ranged, found, record))
+}
+
+fn unserved(
+    (nothing, log): (NotFound, AttemptLog),
+    what: String,
+    route: Arc<Route>,
+    record: RequestRecord,
+) -> Box<Unserved> {
+    Box::new(Unserved {
+        nothing,
+        log,
+        what,
+        unknown: ErrorCode::BlobUnknown,
+        route,
+        record,
+    })
 }
 
 /// The response of a body that has begun.

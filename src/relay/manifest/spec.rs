@@ -21,6 +21,7 @@ use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use std::borrow::Cow;
+use std::time::Duration;
 use tokio::time::Instant;
 
 fn accept(kinds: ManifestKinds) -> HeaderValue {
@@ -73,12 +74,21 @@ impl ManifestFetch {
         })
     }
 
+    /// How long the words of a tier's "no" are waited for.
+    fn words(&self) -> Duration {
+        match self.key.is_lookup {
+            true => self.parts.timeouts.first_byte,
+            false => head::WORDS,
+        }
+    }
+
     /// A tag that is not there: with what the same address said of it to GET, for the log.
     fn with_words(&self, endpoint: &EndpointId, mut no: Rejection, to_head: bool) -> Rejection {
         if let Unfit::Leave { cause, .. } = no.means
             && cause == Cause::NotFound
             && self.key.head
             && self.key.of.image.reference.digest().is_none()
+            && !self.key.is_lookup
         {
             let (said, now) = (&self.parts.memories.no_tag, Instant::now());
             let key = (endpoint.clone(), self.key.of.image.clone());
@@ -167,7 +177,7 @@ impl FetchSpec for ManifestFetch {
             // Boxed: rare, and more than half of what a search keeps per attempt.
             Err(unfit) => {
                 let to_head = answer.head;
-                let rejection = Box::pin(head::rejection(unfit, answer)).await;
+                let rejection = Box::pin(head::rejection(unfit, answer, self.words())).await;
                 Err(self.with_words(endpoint, rejection, to_head))
             }
         }
@@ -194,16 +204,21 @@ impl FetchSpec for ManifestFetch {
         }
     }
 
-    /// Once a minute for each tag and address; of what the registry denied a tier mostly has nothing to say.
-    fn wants_words(&self, endpoint: &EndpointId, answer_to_head: &SourceResponse) -> bool {
+    /// Once a minute for each tag and address; of what the registry denied a tier mostly has nothing to say. A lookup has to know.
+    fn wants_words(
+        &self,
+        endpoint: &EndpointId,
+        answer_to_head: &SourceResponse,
+    ) -> Option<Duration> {
         let (memories, now) = (&self.parts.memories, Instant::now());
         let image = &self.key.of.image;
         let key = || (endpoint.clone(), image.clone());
         let of = || (image.registry.clone(), image.repository.clone());
-        answer_to_head.status == StatusCode::NOT_FOUND
+        let wants = answer_to_head.status == StatusCode::NOT_FOUND
             && matches!(endpoint.source, SourceId::Tier(_))
-            && !memories.no_tag.holds(&key(), now)
-            && !memories.denials.holds(&of(), now)
+            && (self.key.is_lookup
+                || (!memories.no_tag.holds(&key(), now) && !memories.denials.holds(&of(), now)));
+        wants.then(|| self.words())
     }
 
     fn first(&self) -> Option<&EndpointId> {

@@ -2,7 +2,6 @@
 
 use super::FetchSpec;
 use crate::exchange::{Error, SourceRequest, SourceResponse};
-use crate::relay::head::WORDS;
 use crate::relay::network::Network;
 use crate::topology::select::Candidate;
 use std::time::Duration;
@@ -27,8 +26,8 @@ pub(super) async fn ask<N: Network, S: FetchSpec<N::Body>>(
         return (again().await, took);
     }
     if answer.head
-        && spec.wants_words(&at.endpoint, &answer)
-        && let Ok(Ok(again)) = timeout(WORDS, again()).await
+        && let Some(patience) = spec.wants_words(&at.endpoint, &answer)
+        && let Ok(Ok(again)) = timeout(patience, again()).await
         && matches!(again.status.as_u16(), 200 | 404)
     {
         return (Ok(again), took);

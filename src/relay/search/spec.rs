@@ -10,6 +10,7 @@ use crate::topology::{EndpointId, Source};
 use crate::upstream::Body;
 use http::Method;
 use std::future::Future;
+use std::time::Duration;
 
 pub(crate) trait FetchSpec<B = Body>: Send + Sync + 'static {
     /// What a good answer is turned into.
@@ -49,9 +50,14 @@ pub(crate) trait FetchSpec<B = Body>: Send + Sync + 'static {
         false
     }
 
-    /// Whether that answer to HEAD leaves out in words why there is nothing, which the same address may say to GET at once.
-    fn wants_words(&self, _endpoint: &EndpointId, _answer_to_head: &SourceResponse<B>) -> bool {
-        false
+    /// Whether that answer to HEAD leaves out in words why there is nothing, which the same address may say to GET; and how long
+    /// that is waited for.
+    fn wants_words(
+        &self,
+        _endpoint: &EndpointId,
+        _answer_to_head: &SourceResponse<B>,
+    ) -> Option<Duration> {
+        None
     }
 
     /// Who is asked before everybody else, while it is healthy.

@@ -13,35 +13,35 @@ async fn answers_after(answer: Answer, after: u64) -> Answer {
     answer
 }
 
+fn far() -> Instant {
+    Instant::now() + ms(60_000)
+}
+
 #[tokio::test(start_paused = true)]
 async fn it_is_decided_at_once_and_the_rest_is_heard_out() {
     let start = Instant::now();
-    let asks = [
+    let asks = vec![
         answers_after(Answer::Has, 10),
         answers_after(Answer::Has, 5_000),
     ];
-    let decided = Cell::new(None);
-    let choice = Choice::new(2, true, ms(150));
-    let holders = fan_out(asks, 50, choice, |decision| {
-        decided.set(Some((decision, start.elapsed())));
-    });
-    assert_eq!(holders.await, [0, 1]);
-    assert_eq!(decided.get(), Some((Decision::Found(0), ms(10))));
+    let mut fan_out = FanOut::new(asks, 50, Choice::new(2, true, ms(150)));
+    assert_eq!(fan_out.decide(far()).await, Decision::Found(0));
+    assert_eq!(start.elapsed(), ms(10));
+    assert_eq!(fan_out.holders().await, [0, 1]);
     assert_eq!(start.elapsed(), ms(5_000));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_better_placed_one_is_waited_for_within_the_grace() {
     let start = Instant::now();
-    let asks = [
+    let asks = vec![
         answers_after(Answer::HasNot, 5_000),
         answers_after(Answer::Has, 10),
     ];
-    let decided = Cell::new(None);
-    let choice = Choice::new(2, false, ms(150));
-    let told = |decision| decided.set(Some((decision, start.elapsed())));
-    assert_eq!(fan_out(asks, 50, choice, told).await, [1]);
-    assert_eq!(decided.get(), Some((Decision::Found(1), ms(160))));
+    let mut fan_out = FanOut::new(asks, 50, Choice::new(2, false, ms(150)));
+    assert_eq!(fan_out.decide(far()).await, Decision::Found(1));
+    assert_eq!(start.elapsed(), ms(160));
+    assert_eq!(fan_out.holders().await, [1]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,19 +59,32 @@ async fn no_more_than_the_limit_are_asked_at_once_and_all_in_the_end() {
             Answer::HasNot
         }
     });
-    let decided = Cell::new(None);
-    let choice = Choice::new(9, true, ms(150));
-    fan_out(asks, 2, choice, |decision| decided.set(Some(decision))).await;
-    assert_eq!(decided.get(), Some(Decision::Nowhere));
+    let mut fan_out = FanOut::new(asks.collect(), 2, Choice::new(9, true, ms(150)));
+    assert_eq!(fan_out.decide(far()).await, Decision::Nowhere);
     assert_eq!((most.get(), order.borrow().len()), (2, 9));
     assert!(order.borrow().is_sorted());
 }
 
 #[tokio::test(start_paused = true)]
 async fn nobody_to_ask_is_nowhere() {
-    let decided = Cell::new(None);
-    let asks: [std::future::Ready<Answer>; 0] = [];
-    let choice = Choice::new(0, true, ms(150));
-    fan_out(asks, 2, choice, |decision| decided.set(Some(decision))).await;
-    assert_eq!(decided.get(), Some(Decision::Nowhere));
+    let asks: Vec<std::future::Ready<Answer>> = Vec::new();
+    let mut fan_out = FanOut::new(asks, 2, Choice::new(0, true, ms(150)));
+    assert_eq!(fan_out.decide(far()).await, Decision::Nowhere);
+    assert!(fan_out.holders().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_silent_for_too_long_is_named() {
+    for is_strict in [true, false] {
+        let start = Instant::now();
+        let asks = vec![
+            answers_after(Answer::HasNot, 10),
+            answers_after(Answer::Has, 9_000_000),
+            answers_after(Answer::HasNot, 20),
+        ];
+        let mut fan_out = FanOut::new(asks, 50, Choice::new(3, is_strict, ms(150)));
+        let until = start + ms(20_000);
+        assert_eq!(fan_out.decide(until).await, Decision::Blocked(1));
+        assert_eq!(start.elapsed(), ms(20_000));
+    }
 }

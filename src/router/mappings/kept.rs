@@ -15,7 +15,7 @@ const MAX_BYTES: u64 = 16 << 20;
 /// No reference.
 const TAGS: &str = "-";
 
-pub(super) fn read(path: &Path) -> Vec<(Wanted, RegistryName, Trust)> {
+pub(super) fn read(path: &Path) -> Vec<(Wanted, RegistryName)> {
     let is_ours = fs::metadata(path).is_ok_and(|file| file.len() <= MAX_BYTES);
     let text = match is_ours {
         true => fs::read_to_string(path).unwrap_or_default(),
@@ -35,19 +35,16 @@ pub(super) fn write(path: &Path, lines: &str) -> io::Result<()> {
     fs::rename(&temporary, path)
 }
 
-pub(super) fn line(wanted: &Wanted, registry: &RegistryName, trust: Trust) -> String {
+pub(super) fn line(wanted: &Wanted, registry: &RegistryName) -> String {
     let reference = match &wanted.subject {
         Subject::Manifest(reference) => reference.as_str(),
         Subject::Tags => TAGS,
     };
-    let word = match trust {
-        Trust::Trusted => "trusted",
-        Trust::Untrusted => "untrusted",
-    };
+    let word = wanted.trust.word();
     format!("{} {reference} {registry} {word}\n", wanted.repository)
 }
 
-fn read_line(line: &str) -> Option<(Wanted, RegistryName, Trust)> {
+fn read_line(line: &str) -> Option<(Wanted, RegistryName)> {
     let mut words = line.split(' ');
     let mut word = || words.next();
     let repository = word()?.parse().ok()?;
@@ -64,6 +61,7 @@ fn read_line(line: &str) -> Option<(Wanted, RegistryName, Trust)> {
     let wanted = Wanted {
         repository,
         subject,
+        trust,
     };
-    Some((wanted, registry, trust))
+    Some((wanted, registry))
 }

@@ -48,4 +48,9 @@ pub(super) const WRONG: &[(&str, &str, &str)] = &[
         "router.grace",
         "is long",
     ),
+    (
+        "[router]\nnames = [\"r.example\"]\nnegative_ttl = \"61m\"",
+        "router.negative_ttl",
+        "is longer than an hour",
+    ),
 ];

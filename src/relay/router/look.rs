@@ -1,36 +1,34 @@
 //! One search for the registry of an image: every registry with a project is asked for it by the normal path, for all clients that
 //! wait for the same.
 
-use super::verdict;
-use crate::cache::Trust;
+use super::verdict::{self, Then};
 use crate::config::Router;
-use crate::lifecycle;
+use crate::lifecycle::deadline;
 use crate::oci::{RawName, RegistryName, ResourceKind};
 use crate::relay::causes::Tried;
 use crate::relay::context::{Context, Rules};
 use crate::relay::fetched::Served;
 use crate::relay::list;
-use crate::relay::lookups::Looked;
+use crate::relay::lookups::{Before, Looked};
 use crate::relay::manifest;
 use crate::relay::outcome::{AttemptLog, Ended};
 use crate::relay::rules::Cause;
 use crate::route::Route;
-use crate::router::{Answer, Choice, Decision, Subject, Wanted, fan_out};
+use crate::router::{Answer, Choice, Decision, FanOut, Project, Subject, Wanted};
 use crate::telemetry::{EventName, StateChange};
 use crate::topology::{Failure, SourceId};
 use futures_util::FutureExt as _;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-/// What is looked for, and for whom.
+/// What is looked for, and whose number goes along.
 #[derive(Clone)]
 pub(super) struct Look {
     pub(super) parts: Arc<Context>,
     pub(super) rules: Arc<Rules>,
     pub(super) router: Arc<Router>,
     pub(super) wanted: Wanted,
-    pub(super) trust: Trust,
     pub(super) request_id: Arc<str>,
 }
 
@@ -49,97 +47,146 @@ pub(super) fn log_of(tried: &[Tried]) -> AttemptLog {
 // === impl Look ===
 
 impl Look {
-    /// One search for all who want the same. `gone`: who had it and says that it has not.
-    pub(super) async fn run(self, gone: Option<RegistryName>) -> Looked {
+    /// One search for all who want the same.
+    pub(super) async fn run(&self, before: Before) -> Looked {
         let (lookups, metrics) = (&self.parts.lookups, &self.parts.sinks.metrics);
+        if let Before::At(registry) = &before
+            && self.candidates(&before).is_empty()
+        {
+            return Looked::Found(registry.clone());
+        }
         let mappings = &lookups.mappings;
         if mappings.was_nowhere(&self.wanted, &self.router, Instant::now()) {
             metrics.router_lookup("negative");
-            return Looked::Nowhere(self.candidates(None));
+            return Looked::Nowhere(self.candidates(&Before::Nothing));
         }
-        let generation = self.rules.generation;
-        let key = (generation, self.wanted.clone(), gone.clone(), self.trust);
+        let key = (self.rules.generation, self.wanted.clone(), before.clone());
         let search = || {
-            let searched = self.clone().search(gone.clone());
+            let searched = self.clone().search(before.clone());
             searched.map(|looked| {
                 let log = AttemptLog::default();
-                Arc::new(Ended {
-                    result: Ok(looked),
-                    log,
-                })
+                let result = Ok(looked);
+                Arc::new(Ended { result, log })
             })
         };
-        let looked = match &lookups.searches.join(key, search).await.result {
-            Ok(looked) => looked.clone(),
+        let looked = match (&lookups.searches.join(key, search).await.result, before) {
+            (Ok(Looked::Found(registry)), _) => Looked::Found(registry.clone()),
+            (_, Before::At(registry)) => Looked::Found(registry),
+            (Ok(looked), _) => looked.clone(),
             // A bug, which the journal has by now.
-            Err(_) => Looked::Blocked(None, Vec::new()),
+            (Err(_), _) => Looked::Busy,
         };
         metrics.router_lookup(match &looked {
             Looked::Found(_) => "found",
             Looked::Nowhere(_) => "nowhere",
-            Looked::Blocked(..) => "blocked",
+            Looked::Blocked(..) | Looked::Busy => "blocked",
         });
         looked
     }
 
-    /// Whether it still is where it was found; only a definite no lets the others be asked.
+    /// Whether it still belongs where it was found; only a definite no lets those be asked that are placed behind.
     pub(super) async fn again(self, registry: RegistryName) {
-        let (answer, _) = self.ask(&registry).await;
-        let now = Instant::now();
-        match answer {
+        let looked = self.run(Before::At(registry.clone())).await;
+        if !matches!(looked, Looked::Found(at) if at == registry) {
+            return;
+        }
+        let mappings = &self.parts.lookups.mappings;
+        match self.ask(&registry, Then::Moved).await.0 {
             Answer::Has => {
-                let mappings = &self.parts.lookups.mappings;
-                mappings.found(&self.wanted, &registry, self.trust, now);
+                mappings.found(&self.wanted, &registry, Instant::now());
             }
             Answer::HasNot => {
-                self.run(Some(registry)).await;
+                self.run(Before::GoneFrom(registry)).await;
             }
             Answer::Unknown => {}
         }
     }
 
-    fn candidates(&self, without: Option<&RegistryName>) -> Vec<RegistryName> {
+    /// With an order a better-placed registry decides before the others; content with a digest proves itself.
+    pub(super) fn is_strict(&self) -> bool {
+        self.router.is_strict() && !self.wanted.is_proved()
+    }
+
+    fn candidates(&self, before: &Before) -> Vec<RegistryName> {
         let config = &self.rules.config;
         let mut all = self.router.candidates(&config.registries, &config.tiers);
-        all.retain(|registry| Some(registry) != without);
+        match before {
+            Before::Nothing => {}
+            Before::At(known) => {
+                let better = match self.is_strict() {
+                    true => all.iter().position(|one| one == known),
+                    false => None,
+                };
+                all.truncate(better.unwrap_or_default());
+            }
+            Before::GoneFrom(without) | Before::Unserved(without) => {
+                all.retain(|registry| registry != without);
+            }
+        }
         all
     }
 
-    async fn search(self, gone: Option<RegistryName>) -> Looked {
-        let candidates = Arc::new(self.candidates(gone.as_ref()));
-        if candidates.is_empty() && gone.is_none() {
+    async fn search(self, before: Before) -> Looked {
+        let candidates = self.candidates(&before);
+        if candidates.is_empty() && before == Before::Nothing {
             return Looked::Blocked(None, Vec::new());
         }
-        let began = Instant::now();
+        let (began, parts) = (Instant::now(), self.parts.clone());
+        let (lookups, until) = (&parts.lookups, deadline(began, parts.timeouts.total));
+        let places = lookups.places(self.wanted.trust);
+        // Who leaves gives its place in the queue up.
+        let place = timeout_at(until, places.searches.acquire()).await;
+        if place.is_err() {
+            return Looked::Busy;
+        }
         let logs: Logs = Arc::new(Mutex::new(vec![Vec::new(); candidates.len()]));
-        let (tell, told) = oneshot::channel();
-        let asking = self.clone().ask_all(candidates.clone(), logs.clone(), tell);
-        // Not cancelled with the last client: the rest of the answers tells who else has the image.
-        lifecycle::spawn_detached("router", asking);
-        let decision = told.await;
-        self.parts.sinks.metrics.router_fanout(began.elapsed());
-        let Ok(decision) = decision else {
-            return Looked::Blocked(None, Vec::new());
-        };
+        let mut fan_out = self.fan_out(&candidates, &logs, &before);
+        let decision = fan_out.decide(until).await;
+        drop(place);
+        parts.sinks.metrics.router_fanout(began.elapsed());
+        let looked = self.decided(decision, (&candidates, &logs), before);
+        if !self.wanted.is_proved() {
+            places.behind(async move {
+                let holders = fan_out.holders().await;
+                let holders = holders.iter().filter_map(|place| candidates.get(*place));
+                let holders: Vec<&str> = holders.map(RegistryName::as_str).collect();
+                if holders.len() > 1 {
+                    self.say_ambiguous(&holders);
+                }
+            });
+        }
+        looked
+    }
+
+    /// What is learned from it.
+    fn decided(
+        &self,
+        decision: Decision,
+        (candidates, logs): (&[RegistryName], &Logs),
+        before: Before,
+    ) -> Looked {
         let (mappings, now) = (&self.parts.lookups.mappings, Instant::now());
-        match decision {
-            Decision::Found(place) => {
+        match (decision, before) {
+            (Decision::Found(place), _) => {
                 let Some(registry) = candidates.get(place).cloned() else {
-                    return Looked::Blocked(None, Vec::new());
+                    return Looked::Busy;
                 };
-                let before = mappings.found(&self.wanted, &registry, self.trust, now);
-                if let Some(before) = before {
-                    self.say_moved(&format!("{registry} has it, and {before} had it before"));
+                let had_it = mappings.found(&self.wanted, &registry, now);
+                if let Some(had_it) = had_it.filter(|_| !self.wanted.is_proved()) {
+                    self.say_moved(&format!("{registry} has it, and {had_it} had it before"));
                 }
                 Looked::Found(registry)
             }
-            Decision::Nowhere => {
-                if let Some(before) = mappings.is_gone(&self.wanted, self.trust, now) {
-                    self.say_moved(&format!("nobody has it, and {before} had it before"));
+            (Decision::Nowhere, Before::Nothing | Before::GoneFrom(_)) => {
+                if let Some(had_it) = mappings.is_gone(&self.wanted, now) {
+                    self.say_moved(&format!("nobody has it, and {had_it} had it before"));
                 }
-                Looked::Nowhere(self.candidates(None))
+                Looked::Nowhere(self.candidates(&Before::Nothing))
             }
-            Decision::Blocked(place) => {
+            (Decision::Nowhere, Before::At(known) | Before::Unserved(known)) => {
+                Looked::Blocked(Some(known), Vec::new())
+            }
+            (Decision::Blocked(place), _) => {
                 let mut logs = logs.lock().unwrap_or_else(PoisonError::into_inner);
                 let tried = logs.get_mut(place).map(std::mem::take);
                 Looked::Blocked(candidates.get(place).cloned(), tried.unwrap_or_default())
@@ -147,45 +194,40 @@ impl Look {
         }
     }
 
-    /// Asks everybody, and tells the decision as soon as there is one.
-    async fn ask_all(
-        self,
-        candidates: Arc<Vec<RegistryName>>,
-        logs: Logs,
-        tell: oneshot::Sender<Decision>,
-    ) {
-        // Closed never.
-        let _place = self.parts.lookups.places(self.trust).acquire().await;
+    /// The questions to all of them.
+    fn fan_out(
+        &self,
+        candidates: &[RegistryName],
+        logs: &Logs,
+        before: &Before,
+    ) -> FanOut<impl Future<Output = Answer> + Send + use<>> {
         let router = &self.router;
-        let choice = Choice::new(candidates.len(), router.is_strict(), router.grace);
-        let at_once = usize::try_from(router.max_fanout).unwrap_or(usize::MAX);
-        let asks: Vec<_> = (candidates.iter().enumerate())
-            .map(|(place, registry)| {
-                let (logs, look) = (&logs, &self);
-                async move {
-                    let (answer, tried) = look.ask(registry).await;
-                    let mut logs = logs.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(log) = logs.get_mut(place) {
-                        *log = tried;
-                    }
-                    answer
+        let choice = Choice::new(candidates.len(), self.is_strict(), router.grace);
+        let is_known = matches!(before, Before::At(_));
+        let asks = candidates.iter().cloned().enumerate();
+        let asks = asks.map(|(place, registry)| {
+            let (logs, look) = (logs.clone(), self.clone());
+            async move {
+                let then = match look.wanted.subject {
+                    Subject::Manifest(_) => Then::Elsewhere,
+                    Subject::Tags => Then::OtherList,
+                };
+                let (answer, tried) = look.ask(&registry, then).await;
+                let mut logs = logs.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(log) = logs.get_mut(place) {
+                    *log = tried;
                 }
-            })
-            .collect();
-        // Nobody may be waiting any more.
-        let holders = fan_out(asks, at_once, choice, |decision| {
-            let _ = tell.send(decision);
+                match answer {
+                    Answer::Unknown if is_known => Answer::HasNot,
+                    answer => answer,
+                }
+            }
         });
-        let holders = holders.await;
-        let holders = holders.iter().filter_map(|place| candidates.get(*place));
-        let holders: Vec<&str> = holders.map(RegistryName::as_str).collect();
-        if holders.len() > 1 {
-            self.say_ambiguous(&holders);
-        }
+        FanOut::new(asks.collect(), router.max_fanout, choice)
     }
 
     /// What one registry says, and who of its sources did not serve.
-    async fn ask(&self, registry: &RegistryName) -> (Answer, Vec<Tried>) {
+    async fn ask(&self, registry: &RegistryName, then: Then) -> (Answer, Vec<Tried>) {
         let name = RawName::from(&self.wanted.repository);
         let kind = match &self.wanted.subject {
             Subject::Manifest(reference) => ResourceKind::Manifest(reference.clone()),
@@ -193,13 +235,13 @@ impl Look {
         };
         let routes = &self.rules.routes;
         // What is private there, or may not be asked for, may exist there all the same.
-        let Ok(route) = routes.route(Some(registry.as_str()), &name, &kind) else {
+        let Ok(whole) = routes.route(Some(registry.as_str()), &name, &kind) else {
             return (Answer::Unknown, Vec::new());
         };
-        let Some(route) = self.without_failing(route, registry) else {
+        let Some(route) = self.without_failing(&whole, registry) else {
             return (Answer::Unknown, Vec::new());
         };
-        let for_whom = (self.request_id.clone(), self.trust);
+        let for_whom = (self.request_id.clone(), self.wanted.trust);
         let (result, server, log) = match &self.wanted.subject {
             Subject::Manifest(reference) => {
                 let of = (&self.parts, &self.rules, route.clone(), reference.clone());
@@ -220,29 +262,33 @@ impl Look {
         };
         self.tell_breakers(&route, registry, server.as_ref(), &log.tried);
         let result = result.as_ref().map(|found| *found);
-        let answer = verdict::of(result, (&log, &route), (&self.parts, &self.rules));
+        let answer = verdict::of(result, (&log, &whole), (&self.parts, &self.rules), then);
         (answer, log.tried)
     }
 
     /// The route less projects that keep failing; `None`: nobody is left.
-    fn without_failing(&self, route: Arc<Route>, registry: &RegistryName) -> Option<Arc<Route>> {
+    fn without_failing(&self, route: &Arc<Route>, registry: &RegistryName) -> Option<Arc<Route>> {
         let (breakers, now) = (&self.parts.lookups.breakers, Instant::now());
         let may_ask = |source: &SourceId| match source {
-            SourceId::Tier(tier) => breakers.may_ask(tier, registry, now),
+            SourceId::Tier(tier) => breakers.may_ask(&self.project(tier, registry), now),
             SourceId::Upstream(_) => true,
         };
         let targets = route.targets.iter();
         let kept: Vec<_> = targets.filter(|one| may_ask(&one.source)).collect();
         if kept.len() == route.targets.len() {
-            return Some(route);
+            return Some(route.clone());
         }
         let targets: Vec<_> = kept.into_iter().cloned().collect();
         (!targets.is_empty()).then(|| {
             Arc::new(Route {
                 targets,
-                ..Route::clone(&route)
+                ..Route::clone(route)
             })
         })
+    }
+
+    fn project(&self, tier: &Arc<str>, registry: &RegistryName) -> Project {
+        (tier.clone(), registry.clone(), self.wanted.trust)
     }
 
     fn tell_breakers(
@@ -259,11 +305,11 @@ impl Look {
             };
             let mut of_tier = tried.iter().filter(|tried| *tried.label == **tier);
             if server == Some(&target.source) {
-                breakers.told(tier, registry, false, now);
+                breakers.told(self.project(tier, registry), false, now);
             } else if let Some(first) = of_tier.next() {
                 // One address that answers is enough.
                 let failed = is_failure(first.cause) && of_tier.all(|one| is_failure(one.cause));
-                breakers.told(tier, registry, failed, now);
+                breakers.told(self.project(tier, registry), failed, now);
             }
         }
     }
@@ -276,7 +322,7 @@ impl Look {
         let (sinks, now) = (&self.parts.sinks, Instant::now());
         sinks.metrics.router_lookup("ambiguous");
         let mappings = &self.parts.lookups.mappings;
-        if mappings.is_news(&self.wanted.repository, self.trust, now) {
+        if mappings.is_news(&self.wanted, now) {
             let what = format!("{} have it", holders.join(", "));
             self.say(EventName::AmbiguousImage, &what);
         }

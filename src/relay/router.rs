@@ -1,0 +1,395 @@
+//! Images that name no registry (`[router]`): where one was found before, or where all projects together say that it is; from
+//! there on it is pulled as `REGISTRY/REPOSITORY`, like any other.
+
+mod look;
+mod verdict;
+mod words;
+
+use super::context::{Context, Rules};
+use super::lookups::{Before, Looked};
+use super::manifest::STALE;
+use super::memory::{CONTENT_DIGEST, Image};
+use super::record::RequestRecord;
+use super::refusal::{Unserved, not_routed, refusal};
+use super::request::PullRequest;
+use crate::config::Router;
+use crate::http1::{Response, ResponseHead};
+use crate::oci::{Digest, ErrorCode, RawName, Reference, RegistryName, Repository, ResourceKind};
+use crate::relay::PullBody;
+use crate::route::{Refusal, Route};
+use crate::router::{self, Answer, Freshness, Subject, Wanted};
+use crate::telemetry::RequestOutcome;
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use look::Look;
+use std::sync::Arc;
+use tokio::time::Instant;
+use verdict::Then;
+
+/// A request for such an image.
+pub(crate) struct RouterRequest<'a> {
+    parts: &'a Arc<Context>,
+    rules: &'a Arc<Rules>,
+    router: &'a Arc<Router>,
+    /// Behind the project; or why there is none.
+    repository: Result<Repository, String>,
+    request: &'a PullRequest,
+}
+
+// === impl RouterRequest ===
+
+impl<'a> RouterRequest<'a> {
+    /// `None`: the request names a registry, or a tier.
+    pub(crate) fn of(
+        parts: &'a Arc<Context>,
+        rules: &'a Arc<Rules>,
+        request: &'a PullRequest,
+    ) -> Option<Self> {
+        let router = rules.config.router.as_ref()?;
+        let repository = router::repository(router, request.ns.as_deref(), &request.name)?;
+        if let Err(outside) = &repository {
+            let mut tiers = rules.config.tiers.iter();
+            // The name stands for the tier too, and the image is in another of its projects.
+            if tiers.any(|tier| tier.names.contains(&outside.name)) {
+                return None;
+            }
+        }
+        Some(Self {
+            parts,
+            rules,
+            router,
+            repository: repository.map_err(|error| error.to_string()),
+            request,
+        })
+    }
+
+    /// Answers it.
+    pub(crate) async fn answer(self, record: RequestRecord) -> Response<PullBody> {
+        if self.asks_too_often() {
+            let why = "this client asks for more than [router] requests_per_second";
+            let too_many = StatusCode::TOO_MANY_REQUESTS;
+            let what = (too_many, ErrorCode::TooManyRequests, why);
+            let mut answered = self.refuse(what, RequestOutcome::Refused, record);
+            answered.head.set(RETRY_AFTER, 1_u64);
+            return answered;
+        }
+        let repository = match &self.repository {
+            Ok(repository) => repository.clone(),
+            Err(why) => {
+                let what = (StatusCode::NOT_FOUND, ErrorCode::NameUnknown, why.as_str());
+                return self.refuse(what, RequestOutcome::Refused, record);
+            }
+        };
+        let subject = match &self.request.kind {
+            ResourceKind::Blob(digest) => return self.blob(&repository, digest, record).await,
+            ResourceKind::Manifest(reference) => Subject::Manifest(reference.clone()),
+            ResourceKind::Tags => Subject::Tags,
+            // Where that content is.
+            ResourceKind::Referrers(digest) => Subject::Manifest(Reference::Digest(digest.clone())),
+        };
+        let wanted = Wanted {
+            repository,
+            subject,
+            trust: self.request.trust,
+        };
+        self.wanted(wanted, record).await
+    }
+
+    /// On this machine nobody does: containerd asks a host again at once that says 429 (design P4).
+    fn asks_too_often(&self) -> bool {
+        let most = self.router.requests_per_second;
+        let rates = &self.parts.lookups.rates;
+        let may_ask = |client| rates.may_ask(client, most, Instant::now());
+        most > 0 && !self.request.client.is_none_or(may_ask)
+    }
+
+    /// All but blobs: from where it is known to be, else from where it is found.
+    async fn wanted(&self, wanted: Wanted, record: RequestRecord) -> Response<PullBody> {
+        let (lookups, metrics) = (&self.parts.lookups, &self.parts.sinks.metrics);
+        let look = self.look(&wanted, record.request_id());
+        let known = self.known(&wanted);
+        let freshness = known.as_ref().map(|(_, freshness)| *freshness);
+        if let Some(freshness) = freshness {
+            metrics.router_lookup(match freshness {
+                Freshness::Fresh => "known",
+                Freshness::Stale => "stale",
+                Freshness::Old => "old",
+            });
+        }
+        let registry = match known {
+            Some((registry, Freshness::Fresh)) => registry,
+            Some((registry, Freshness::Stale)) => {
+                let again = look.clone().again(registry.clone());
+                lookups.places(wanted.trust).behind(again);
+                registry
+            }
+            known => {
+                let before = known.map_or(Before::Nothing, |(at, _)| Before::At(at));
+                match look.run(before).await {
+                    Looked::Found(registry) => registry,
+                    looked => return self.unfound(&look, looked, record),
+                }
+            }
+        };
+        let failed = match self.serve(&wanted.repository, &registry, record).await {
+            Ok(answered) => {
+                if freshness != Some(Freshness::Fresh) {
+                    self.learn(&wanted, &registry, &answered.head);
+                }
+                return answered;
+            }
+            Err(failed) => failed,
+        };
+        let before = match freshness {
+            _ if matches!(self.request.kind, ResourceKind::Referrers(_)) => None,
+            Some(_) if wanted.is_proved() => Some(Before::Unserved(registry)),
+            Some(Freshness::Old) if self.is_gone(&failed) => Some(Before::GoneFrom(registry)),
+            _ => None,
+        };
+        let Some(before) = before else {
+            return self.failed(failed);
+        };
+        match look.run(before).await {
+            Looked::Found(other) => {
+                let record = failed.into_record();
+                match self.serve(&wanted.repository, &other, record).await {
+                    Ok(answered) => {
+                        self.learn(&wanted, &other, &answered.head);
+                        answered
+                    }
+                    Err(failed) => self.failed(failed),
+                }
+            }
+            _ if wanted.is_proved() => self.failed(failed),
+            looked => self.unfound(&look, looked, failed.into_record()),
+        }
+    }
+
+    /// Blobs are not looked for: they are where manifests of the repository came from.
+    async fn blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        mut record: RequestRecord,
+    ) -> Response<PullBody> {
+        let mut holders = self.holders(repository, digest).into_iter().peekable();
+        let mut is_outage = false;
+        while let Some(registry) = holders.next() {
+            let failed = match self.serve(repository, &registry, record).await {
+                Ok(answered) => return answered,
+                Err(failed) => failed,
+            };
+            let is_out = matches!(&failed, Failed::Sources(unserved) if unserved.log.is_outage());
+            if holders.peek().is_none() && (is_out || !is_outage) {
+                return self.failed(failed);
+            }
+            is_outage |= is_out;
+            record = failed.into_record();
+        }
+        if is_outage {
+            let why = "not all registries that may have this blob could be asked";
+            let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+            let what = (unavailable, ErrorCode::Unavailable, why);
+            return self.refuse(what, RequestOutcome::Failed, record);
+        }
+        let why =
+            "no manifest of this repository has been pulled here, and blobs are not looked for";
+        let what = (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown, why);
+        self.refuse(what, RequestOutcome::NotFound, record)
+    }
+
+    /// By the normal path.
+    async fn serve(
+        &self,
+        repository: &Repository,
+        registry: &RegistryName,
+        mut record: RequestRecord,
+    ) -> Result<Response<PullBody>, Failed> {
+        let route = match self.route(registry, repository) {
+            Ok(route) => route,
+            Err(refused) => return Err(Failed::Route(refused, Box::new(record))),
+        };
+        let kind = &self.request.kind;
+        let label = Some(route.registry_label.clone());
+        record.asks(
+            label,
+            route.repository.shared(),
+            kind.word(),
+            kind.reference(),
+        );
+        let of = (self.parts, self.rules, route);
+        let served = super::serve(of, self.request, record).await;
+        served.map_err(Failed::Sources)
+    }
+
+    /// Whether the registry says definitely that it has it no more.
+    fn is_gone(&self, failed: &Failed) -> bool {
+        let Failed::Sources(unserved) = failed else {
+            return false;
+        };
+        let (result, of) = (Err(&unserved.nothing), (&unserved.log, &*unserved.route));
+        let answer = verdict::of(result, of, (self.parts, self.rules), Then::Moved);
+        answer == Answer::HasNot
+    }
+
+    fn failed(&self, failed: Failed) -> Response<PullBody> {
+        match failed {
+            Failed::Route(refused, record) => {
+                let record = self.unasked(*record);
+                not_routed(&refused, self.request.head, record).map(PullBody::Full)
+            }
+            Failed::Sources(unserved) => {
+                let answered = unserved.answer(self.parts, self.request);
+                answered.map(PullBody::Full)
+            }
+        }
+    }
+
+    fn look(&self, wanted: &Wanted, request_id: Arc<str>) -> Look {
+        Look {
+            parts: self.parts.clone(),
+            rules: self.rules.clone(),
+            router: self.router.clone(),
+            wanted: wanted.clone(),
+            request_id,
+        }
+    }
+
+    /// Where it was found; for content with a digest also who has had anything of the repository.
+    fn known(&self, wanted: &Wanted) -> Option<(RegistryName, Freshness)> {
+        let mappings = &self.parts.lookups.mappings;
+        let place = mappings.place(wanted, self.router, Instant::now());
+        let place = place.filter(|(registry, _)| self.is_configured(registry));
+        place.or_else(|| {
+            let Subject::Manifest(reference) = &wanted.subject else {
+                return None;
+            };
+            let mut holders = self
+                .holders(&wanted.repository, reference.digest()?)
+                .into_iter();
+            Some((holders.next()?, Freshness::Old))
+        })
+    }
+
+    fn is_configured(&self, registry: &RegistryName) -> bool {
+        self.rules.config.registry(registry).is_some()
+    }
+
+    /// Whose manifests name this content, then who had anything else of the repository, the last one first. The digest proves it
+    /// either way.
+    fn holders(&self, repository: &Repository, digest: &Digest) -> Vec<RegistryName> {
+        let mappings = &self.parts.lookups.mappings;
+        let mut known = mappings.registries(repository, self.request.trust, Instant::now());
+        known.retain(|registry| self.is_configured(registry));
+        let names_it = |registry: &RegistryName| {
+            let Ok(route) = self.route(registry, repository) else {
+                return false;
+            };
+            let (label, repository) = (route.registry_label.clone(), route.repository.clone());
+            let content = Image::content(label, repository, digest.clone());
+            self.parts.sizes.get(&content).is_some()
+        };
+        if known.len() > 1 {
+            known.sort_by_cached_key(|registry| !names_it(registry));
+        }
+        known
+    }
+
+    fn route(
+        &self,
+        registry: &RegistryName,
+        repository: &Repository,
+    ) -> Result<Arc<Route>, Refusal> {
+        let (routes, name) = (&self.rules.routes, RawName::from(repository));
+        routes.route(Some(registry.as_str()), &name, &self.request.kind)
+    }
+
+    /// What was served teaches where the image is, and its content.
+    fn learn(&self, wanted: &Wanted, registry: &RegistryName, head: &ResponseHead) {
+        let is_of_it = !matches!(self.request.kind, ResourceKind::Referrers(_));
+        if !is_of_it || !head.status.is_success() || head.get(&STALE).is_some() {
+            return;
+        }
+        let (mappings, now) = (&self.parts.lookups.mappings, Instant::now());
+        mappings.found(wanted, registry, now);
+        let digest = head.get(&CONTENT_DIGEST);
+        let digest = digest.and_then(|digest| digest.to_str().ok()?.parse().ok());
+        if let Some(digest) = digest {
+            let content = Wanted {
+                subject: Subject::Manifest(Reference::Digest(digest)),
+                ..wanted.clone()
+            };
+            mappings.found(&content, registry, now);
+        }
+    }
+
+    fn unasked(&self, mut record: RequestRecord) -> RequestRecord {
+        let (name, kind) = (self.request.name.as_str(), &self.request.kind);
+        record.asks(None, name.into(), kind.word(), kind.reference());
+        record
+    }
+
+    fn refuse(
+        &self,
+        what: (StatusCode, ErrorCode, &str),
+        outcome: RequestOutcome,
+        record: RequestRecord,
+    ) -> Response<PullBody> {
+        let record = self.unasked(record);
+        refusal(what, outcome, self.request.head, record).map(PullBody::Full)
+    }
+
+    /// The answer where no registry was found.
+    fn unfound(
+        &self,
+        look: &Look,
+        looked: Looked,
+        mut record: RequestRecord,
+    ) -> Response<PullBody> {
+        let name = self.request.name.as_str();
+        let (code, message) = match looked {
+            Looked::Nowhere(asked) => {
+                let code = match self.request.kind {
+                    ResourceKind::Tags => ErrorCode::NameUnknown,
+                    _ => ErrorCode::ManifestUnknown,
+                };
+                (code, words::nowhere(name, &asked))
+            }
+            Looked::Blocked(by, tried) => {
+                record.searched(&look::log_of(&tried));
+                let message = words::blocked(name, by.as_ref(), look.is_strict(), &tried);
+                (ErrorCode::Unavailable, message)
+            }
+            // Whom it was found at is asked instead.
+            Looked::Found(_) | Looked::Busy => {
+                let message = format!("{name}: too many other images are looked for");
+                (ErrorCode::Unavailable, message)
+            }
+        };
+        let (status, outcome) = match code {
+            ErrorCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, RequestOutcome::Failed),
+            _ => (StatusCode::NOT_FOUND, RequestOutcome::NotFound),
+        };
+        self.refuse((status, code, &message), outcome, record)
+    }
+}
+
+/// Why a registry's image was not served.
+enum Failed {
+    /// It may not be asked for it.
+    Route(Refusal, Box<RequestRecord>),
+    /// No source served it.
+    Sources(Box<Unserved>),
+}
+
+// === impl Failed ===
+
+impl Failed {
+    /// The request's record, for another try elsewhere.
+    fn into_record(self) -> RequestRecord {
+        match self {
+            Self::Route(_, record) => *record,
+            Self::Sources(unserved) => unserved.record,
+        }
+    }
+}

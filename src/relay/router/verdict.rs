@@ -1,0 +1,98 @@
+//! What the end of a search in one registry says of an image: there, definitely not there, or neither.
+
+use crate::config::Config;
+use crate::relay::causes::Tried;
+use crate::relay::context::{Context, Rules};
+use crate::relay::outcome::{AttemptLog, NotFound};
+use crate::relay::refusal::{is_at_no_tier, says_no};
+use crate::relay::rules::{Cause, FinalAnswer};
+use crate::route::Route;
+use crate::router::{Answer, is_definite_no};
+use crate::topology::SourceId;
+
+/// What a "no" leads to: how definite it has to be follows from that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// The image may be taken from another registry.
+    Elsewhere,
+    /// The list of tags may be another registry's. No tier is asked for it.
+    OtherList,
+    /// An image that was there is given up.
+    Moved,
+}
+
+/// `result`: whether something was found that is no copy from disk. `route`: with the tiers that were left out, whose word is
+/// missing.
+pub(super) fn of(
+    result: Result<bool, &NotFound>,
+    (log, route): (&AttemptLog, &Route),
+    (parts, rules): (&Context, &Rules),
+    then: Then,
+) -> Answer {
+    let nothing = match result {
+        Ok(true) => return Answer::Has,
+        // A copy from disk says nothing of now.
+        Ok(false) => return Answer::Unknown,
+        Err(nothing) => nothing,
+    };
+    let (config, tried) = (&rules.config, &log.tried);
+    let is_no = match nothing {
+        NotFound::Final { answer, .. } => is_no((*answer, then), config, route, tried),
+        NotFound::Failed => {
+            let is_strict = (config.router.as_ref()).is_some_and(|router| router.is_strict());
+            if is_strict || then == Then::Moved {
+                let mut targets = route.targets.iter();
+                !targets.any(|target| target.authoritative) && is_passed_on(config, tried)
+            } else {
+                is_at_no_tier(route, &parts.snapshots.borrow(), tried)
+            }
+        }
+    };
+    match is_no {
+        true => Answer::HasNot,
+        false => Answer::Unknown,
+    }
+}
+
+/// What the registry itself says to this agent. A tier may hold an account that the agent has not got: what the registry keeps from
+/// the agent is not there only where each tier says so too.
+fn is_no(
+    (answer, then): (FinalAnswer, Then),
+    config: &Config,
+    route: &Route,
+    tried: &[Tried],
+) -> bool {
+    let is_tier = |source: &SourceId| matches!(source, SourceId::Tier(_));
+    let tiers = || {
+        route
+            .targets
+            .iter()
+            .filter(|target| is_tier(&target.source))
+    };
+    let all_say_no = || tiers().all(|tier| says_no(tier, tried));
+    match answer {
+        FinalAnswer::NotFound => all_say_no() || is_passed_on(config, tried),
+        // Docker Hub and GHCR deny what does not exist.
+        FinalAnswer::Denied | FinalAnswer::Withheld => match then {
+            Then::Elsewhere => tiers().next().is_some() && all_say_no(),
+            Then::OtherList => true,
+            Then::Moved => false,
+        },
+        FinalAnswer::Unconfirmed
+        | FinalAnswer::Policy
+        | FinalAnswer::RangeNotSatisfiable
+        | FinalAnswer::NotTaken(_)
+        | FinalAnswer::NoMemory => false,
+    }
+}
+
+/// Whether a tier that asks the registry has passed its "no" on.
+fn is_passed_on(config: &Config, tried: &[Tried]) -> bool {
+    let passes_on = |tried: &Tried| {
+        let mut tiers = config.tiers.iter();
+        let tier = tiers.find(|tier| *tier.name == *tried.label);
+        tried.cause == Cause::NotFound
+            && tier.is_some_and(|tier| is_definite_no(tier, &tried.detail))
+    };
+    tried.iter().any(passes_on)
+}
