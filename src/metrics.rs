@@ -92,14 +92,6 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
         let families = Families::register(&mut registry);
-        // A series that begins with its first event is no increase to Prometheus.
-        for reason in ["refused", "made_way", "stalled"] {
-            drop(
-                families
-                    .clients_ended
-                    .get_or_create(&ReasonLabels { reason }),
-            );
-        }
         Self {
             families,
             registry,

@@ -227,6 +227,14 @@ impl Families {
         };
         // What runs was accepted; a refused file sets it to 0.
         families.config_reload.set(1);
+        // A series that begins with its first event is no increase to Prometheus.
+        for reason in ["refused", "made_way", "stalled"] {
+            drop(
+                families
+                    .clients_ended
+                    .get_or_create_owned(&ReasonLabels { reason }),
+            );
+        }
         // A gauge: the type "info" exists in OpenMetrics only.
         let build: Family<VersionLabels, Gauge> = add(ours, "build_info", "The running version");
         let version = env!("CARGO_PKG_VERSION");
