@@ -46,6 +46,8 @@ pub(crate) use memory::CONTENT_DIGEST;
 pub use reputation::{Reason, Reputation, ReputationRow};
 pub use request::PullRequest;
 pub(crate) use response::{header_value, marked};
+pub(crate) use router::no_of;
+pub(crate) use rules::FinalAnswer;
 
 use crate::budget::Keeper;
 use crate::config::Config;

@@ -465,3 +465,28 @@ async fn an_image_without_a_registry_is_looked_for_and_the_chosen_one_is_shown()
     assert_eq!(ran.status, 1);
     assert_eq!(ran.json()["refusal"]["kind"], "outside_the_project");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_that_denies_says_nothing_of_an_image_without_a_registry() {
+    let image = Image::random(2, 1);
+    let ghcr = FakeRegistry::builder().harbor();
+    let ghcr = ghcr.with_image("proxy-ghcr-io/org/app", "1", &image);
+    let ghcr = ghcr.start().await;
+    let mut node = Node::new().await;
+    let page = support::Reply::new(403).body("text/html", "<html>blocked</html>");
+    node.hub
+        .set_fault_on(support::On::Registry, support::Fault::Reply(page));
+    write!(
+        node.text,
+        "[[tier]]\nname = \"cat\"\nurl = \"{}\"\n[tier.projects]\n\"ghcr.io\" = \"proxy-ghcr-io\"\n\
+         [router]\nnames = [\"registry.example.com\"]\norder = [\"docker.io\", \"ghcr.io\"]\n",
+        ghcr.base_url()
+    )
+    .unwrap();
+    let name = "registry.example.com/proxy/org/app:1";
+    let ran = node.explain(nobody().await, name, true, true);
+    let report = ran.json();
+    let router = &report["router"];
+    let said = router["candidates"][0]["has_manifest"].clone();
+    assert_eq!((said, &router["chosen"]), (json!("unknown"), &Value::Null));
+}

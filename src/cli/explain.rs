@@ -32,8 +32,8 @@ mod probe;
 pub(in crate::cli) mod projects;
 mod render;
 mod report;
+mod router;
 mod through;
-mod unnamed;
 pub(in crate::cli) mod view;
 
 use super::start;
@@ -154,18 +154,18 @@ async fn route(
     probe: bool,
     progress: &mut Progress<'_>,
 ) -> Report {
-    let repository = match unnamed::repository(&config, image) {
+    let repository = match router::repository(&config, image) {
         Some(Ok(repository)) => repository,
         Some(Err(why)) => return Report::outside(image, why),
         None => return route_one(config, found, image, (status, agent), probe, progress).await,
     };
     let mut reports = Vec::new();
-    for one in unnamed::images(&config, image, &repository) {
+    for one in router::images(&config, image, &repository) {
         let (config, said) = (config.clone(), (status, agent.clone()));
         let report = route_one(config, found, &one, said, probe, progress).await;
         reports.push((one.registry, report));
     }
-    unnamed::report(&config, image, &repository, reports)
+    router::report(&config, image, &repository, reports)
 }
 
 async fn route_one(
@@ -198,8 +198,7 @@ async fn route_one(
     let order = view.order(&route, &image.reference, config.limits, now);
     let mut report = Report::new(image, &route, &sources, &view, &order, agent);
     if probe {
-        let limit = config.limits.manifest_bytes;
-        let prober = Prober::new(config.timeouts, limit, &only, lookups.discovery.clone());
+        let prober = Prober::new(&config, &only, lookups.discovery.clone());
         let answers = ask_all(&prober, &route, &order, image, progress).await;
         report.probed(answers);
         if !report.has_path

@@ -25,6 +25,7 @@ use look::Look;
 use std::sync::Arc;
 use tokio::time::Instant;
 use verdict::Then;
+pub(crate) use verdict::no_of;
 
 /// A request for such an image.
 pub(crate) struct RouterRequest<'a> {

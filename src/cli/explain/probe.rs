@@ -3,10 +3,12 @@
 use super::report::ProbeReport;
 use crate::budget::Budget;
 use crate::cache::Trust;
+use crate::config::{Config, HarborPolicy};
 use crate::discovery::Discovery;
 use crate::exchange::{Exchanger, SourceRequest, SourceResponse};
 use crate::oci::{ACCEPT_MANIFESTS, Digest, ManifestKind, Reference, inspect_manifest};
 use crate::printable::chain;
+use crate::relay::{FinalAnswer, no_of};
 use crate::route::Target;
 use crate::topology::{EndpointId, Source, Sources};
 use crate::upstream::{Body, Client};
@@ -31,6 +33,7 @@ pub(super) struct Prober {
     client: Client,
     exchanger: Exchanger,
     manifest_bytes: u64,
+    policy: HarborPolicy,
 }
 
 /// What a candidate said.
@@ -38,17 +41,14 @@ struct Said {
     status: StatusCode,
     /// The manifest's digest, or why the answer is none.
     content: Result<Digest, String>,
+    /// What the agent would take it for, if it says no.
+    no: Option<FinalAnswer>,
 }
 
 impl Prober {
     /// For these sources. `discovery` finds the hosts that they name in redirects and challenges.
-    pub(super) fn new(
-        timeouts: crate::config::Timeouts,
-        manifest_bytes: u64,
-        sources: &Sources,
-        discovery: Discovery,
-    ) -> Self {
-        let client = Client::new(timeouts);
+    pub(super) fn new(config: &Config, sources: &Sources, discovery: Discovery) -> Self {
+        let client = Client::new(config.timeouts);
         client.update(sources);
         Self {
             exchanger: Exchanger::new(
@@ -58,7 +58,8 @@ impl Prober {
                 &Budget::unlimited(),
             ),
             client,
-            manifest_bytes,
+            manifest_bytes: config.limits.manifest_bytes,
+            policy: config.failover.harbor_policy,
         }
     }
 
@@ -75,9 +76,9 @@ impl Prober {
         let result =
             asked.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())));
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (status, content) = match result {
-            Ok(said) => (Some(said.status.as_u16()), said.content),
-            Err(error) => (None, Err(error)),
+        let (status, content, no) = match result {
+            Ok(said) => (Some(said.status.as_u16()), said.content, said.no),
+            Err(error) => (None, Err(error), None),
         };
         let (digest, error) = match content {
             Ok(digest) => (Some(digest.to_string()), None),
@@ -89,6 +90,7 @@ impl Prober {
             digest,
             ms,
             error,
+            no,
         }
     }
 
@@ -108,12 +110,17 @@ impl Prober {
             .await;
         let answer = exchanged.map_err(|error| error.detail())?;
         let status = answer.status;
+        let no = no_of(&answer, target.authoritative, self.policy);
         let content = if status == StatusCode::OK {
             self.manifest(answer.body, reference).await
         } else {
             Err(refusal(answer).await)
         };
-        Ok(Said { status, content })
+        Ok(Said {
+            status,
+            content,
+            no,
+        })
     }
 
     /// The digest of what came, if it is a manifest and the one that was asked for.

@@ -10,6 +10,7 @@ use crate::admin::Status;
 use crate::node::detect::Detected;
 use crate::node::shown::RegistryFile;
 use crate::oci::{Reference, RegistryName};
+use crate::relay::FinalAnswer;
 use crate::route::{Refusal, Route, Target};
 use crate::topology::select::Candidate;
 use crate::topology::{Source, SourceId, SourceKind};
@@ -147,6 +148,9 @@ pub(super) struct ProbeReport {
     pub(super) ms: u64,
     /// Why there is no manifest.
     pub(super) error: Option<String>,
+    /// What the agent would take it for, if it says no.
+    #[serde(skip)]
+    pub(super) no: Option<FinalAnswer>,
 }
 
 /// The path and query below a source's prefix, as the relay asks for it.

@@ -36,6 +36,7 @@ fn answers() -> Vec<ProbeReport> {
         digest: None,
         ms,
         error: Some(error.to_owned()),
+        no: None,
     };
     let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let found = ProbeReport {
@@ -44,6 +45,7 @@ fn answers() -> Vec<ProbeReport> {
         digest: Some(digest.to_owned()),
         ms: 212,
         error: None,
+        no: None,
     };
     vec![
         no(Some(404), 35, "NOT_FOUND: artifact\u{1b}[31m not found"),

@@ -2,9 +2,10 @@
 //! the running agent remembers of an image is not looked at.
 
 use super::image::Image;
-use super::report::{CandidateReport, Report, RouterCandidate, RouterReport};
+use super::report::{Report, RouterCandidate, RouterReport, SourceReport};
 use crate::config::{Config, Router};
 use crate::oci::{RawName, RegistryName, Repository};
+use crate::relay::FinalAnswer;
 use crate::router::{self, Answer, Choice, Decision, Step, is_definite_no};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -99,37 +100,36 @@ fn answer(config: &Config, is_strict: bool, report: &Report) -> Answer {
     if probes.clone().any(|(_, probe)| probe.has_manifest) {
         return Answer::Has;
     }
-    let is_no = |status: Option<u16>| matches!(status, Some(401 | 403 | 404));
-    let mut final_words = report.sources.iter().filter(|source| source.authoritative);
-    if let Some(registry) = final_words.next() {
-        let says = |one: &CandidateReport| one.source == registry.name;
-        return match probes
-            .clone()
-            .any(|(one, probe)| says(one) && is_no(probe.status))
-        {
-            true => Answer::HasNot,
-            false => Answer::Unknown,
-        };
-    }
-    let passes_on = |source: &str, words: &str| {
-        let mut tiers = config.tiers.iter();
-        let tier = tiers.find(|tier| *tier.name == *source);
-        tier.is_some_and(|tier| is_definite_no(tier, words))
+    let no_of = |source: &SourceReport| {
+        let mut of = probes.clone().filter(|(one, _)| one.source == source.name);
+        of.find_map(|(_, probe)| probe.no)
     };
-    let not_found = probes
-        .clone()
-        .filter(|(_, probe)| probe.status == Some(404));
-    let is_no = match is_strict {
-        true => not_found.clone().any(|(one, probe)| {
+    let says_no = |source: &SourceReport| no_of(source) == Some(FinalAnswer::NotFound);
+    let tiers = || report.sources.iter().filter(|one| !one.authoritative);
+    let all_say_no = || tiers().all(&says_no);
+    let is_passed_on = || {
+        probes.clone().any(|(one, probe)| {
+            let mut tiers = config.tiers.iter();
+            let tier = tiers.find(|tier| *tier.name == *one.source);
             let words = probe.error.as_deref().unwrap_or_default();
-            passes_on(&one.source, words)
-        }),
-        false => not_found.clone().count() > 0 && not_found.count() == probes.count(),
+            probe.no == Some(FinalAnswer::NotFound)
+                && tier.is_some_and(|tier| is_definite_no(tier, words))
+        })
     };
-    if is_no {
-        Answer::HasNot
-    } else {
-        Answer::Unknown
+    let has_tier = tiers().next().is_some();
+    // As the agent judges (`relay::router::verdict`).
+    let is_no = match report.sources.iter().find(|one| one.authoritative) {
+        Some(registry) => match no_of(registry) {
+            Some(FinalAnswer::NotFound) => all_say_no() || is_passed_on(),
+            Some(FinalAnswer::Denied | FinalAnswer::Withheld) => has_tier && all_say_no(),
+            _ => false,
+        },
+        None if is_strict => is_passed_on(),
+        None => has_tier && all_say_no(),
+    };
+    match is_no {
+        true => Answer::HasNot,
+        false => Answer::Unknown,
     }
 }
 
