@@ -473,7 +473,7 @@ async fn a_filter_that_denies_says_nothing_of_an_image_without_a_registry() {
     let ghcr = ghcr.with_image("proxy-ghcr-io/org/app", "1", &image);
     let ghcr = ghcr.start().await;
     let mut node = Node::new().await;
-    let page = support::Reply::new(403).body("text/html", "<html>blocked</html>");
+    let page = Reply::new(403).body("text/html", "<html>blocked</html>");
     node.hub
         .set_fault_on(support::On::Registry, support::Fault::Reply(page));
     write!(
