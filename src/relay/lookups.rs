@@ -24,8 +24,6 @@ pub(crate) type Search = (u64, Wanted, Before);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Before {
     Nothing,
-    /// It was at this registry a while ago: those that are placed before it are asked, and what they leave open changes nothing.
-    At(RegistryName),
     /// This one had it, and says definitely that it has not any more.
     GoneFrom(RegistryName),
     /// This one has not served the content with this digest, which is as good from any other.

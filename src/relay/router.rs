@@ -118,19 +118,16 @@ impl<'a> RouterRequest<'a> {
             });
         }
         let registry = match known {
-            Some((registry, Freshness::Fresh)) => registry,
+            Some((registry, Freshness::Fresh | Freshness::Old)) => registry,
             Some((registry, Freshness::Stale)) => {
                 let again = look.clone().again(registry.clone());
                 lookups.places(wanted.trust).behind(again);
                 registry
             }
-            known => {
-                let before = known.map_or(Before::Nothing, |(at, _)| Before::At(at));
-                match look.run(before).await {
-                    Looked::Found(registry) => registry,
-                    looked => return self.unfound(&look, looked, record),
-                }
-            }
+            None => match look.run(Before::Nothing).await {
+                Looked::Found(registry) => registry,
+                looked => return self.unfound(&look, looked, record),
+            },
         };
         let failed = match self.serve(&wanted.repository, &registry, record).await {
             Ok(answered) => {

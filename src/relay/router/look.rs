@@ -50,11 +50,6 @@ impl Look {
     /// One search for all who want the same.
     pub(super) async fn run(&self, before: Before) -> Looked {
         let (lookups, metrics) = (&self.parts.lookups, &self.parts.sinks.metrics);
-        if let Before::At(registry) = &before
-            && self.candidates(&before).is_empty()
-        {
-            return Looked::Found(registry.clone());
-        }
         let mappings = &lookups.mappings;
         if mappings.was_nowhere(&self.wanted, &self.router, Instant::now()) {
             metrics.router_lookup("negative");
@@ -69,12 +64,10 @@ impl Look {
                 Arc::new(Ended { result, log })
             })
         };
-        let looked = match (&lookups.searches.join(key, search).await.result, before) {
-            (Ok(Looked::Found(registry)), _) => Looked::Found(registry.clone()),
-            (_, Before::At(registry)) => Looked::Found(registry),
-            (Ok(looked), _) => looked.clone(),
+        let looked = match &lookups.searches.join(key, search).await.result {
+            Ok(looked) => looked.clone(),
             // A bug, which the journal has by now.
-            (Err(_), _) => Looked::Busy,
+            Err(_) => Looked::Busy,
         };
         metrics.router_lookup(match &looked {
             Looked::Found(_) => "found",
@@ -84,12 +77,8 @@ impl Look {
         looked
     }
 
-    /// Whether it still belongs where it was found; only a definite no lets those be asked that are placed behind.
+    /// Whether it is still where it was found; only a definite no lets the others be asked.
     pub(super) async fn again(self, registry: RegistryName) {
-        let looked = self.run(Before::At(registry.clone())).await;
-        if !matches!(looked, Looked::Found(at) if at == registry) {
-            return;
-        }
         let mappings = &self.parts.lookups.mappings;
         match self.ask(&registry, Then::Moved).await.0 {
             Answer::Has => {
@@ -112,13 +101,6 @@ impl Look {
         let mut all = self.router.candidates(&config.registries, &config.tiers);
         match before {
             Before::Nothing => {}
-            Before::At(known) => {
-                let better = match self.is_strict() {
-                    true => all.iter().position(|one| one == known),
-                    false => None,
-                };
-                all.truncate(better.unwrap_or_default());
-            }
             Before::GoneFrom(without) | Before::Unserved(without) => {
                 all.retain(|registry| registry != without);
             }
@@ -140,7 +122,7 @@ impl Look {
             return Looked::Busy;
         }
         let logs: Logs = Arc::new(Mutex::new(vec![Vec::new(); candidates.len()]));
-        let mut fan_out = self.fan_out(&candidates, &logs, &before);
+        let mut fan_out = self.fan_out(&candidates, &logs);
         let decision = fan_out.decide(until).await;
         drop(place);
         parts.sinks.metrics.router_fanout(began.elapsed());
@@ -183,7 +165,7 @@ impl Look {
                 }
                 Looked::Nowhere(self.candidates(&Before::Nothing))
             }
-            (Decision::Nowhere, Before::At(known) | Before::Unserved(known)) => {
+            (Decision::Nowhere, Before::Unserved(known)) => {
                 Looked::Blocked(Some(known), Vec::new())
             }
             (Decision::Blocked(place), _) => {
@@ -199,11 +181,9 @@ impl Look {
         &self,
         candidates: &[RegistryName],
         logs: &Logs,
-        before: &Before,
     ) -> FanOut<impl Future<Output = Answer> + Send + use<>> {
         let router = &self.router;
         let choice = Choice::new(candidates.len(), self.is_strict(), router.grace);
-        let is_known = matches!(before, Before::At(_));
         let asks = candidates.iter().cloned().enumerate();
         let asks = asks.map(|(place, registry)| {
             let (logs, look) = (logs.clone(), self.clone());
@@ -217,10 +197,7 @@ impl Look {
                 if let Some(log) = logs.get_mut(place) {
                     *log = tried;
                 }
-                match answer {
-                    Answer::Unknown if is_known => Answer::HasNot,
-                    answer => answer,
-                }
+                answer
             }
         });
         FanOut::new(asks.collect(), router.max_fanout, choice)

@@ -6,18 +6,6 @@ use crate::support::Reply;
 /// Every mapping is doubted at once.
 const OLD: &str = "ttl = \"1ms\"\nstale_while_revalidate = \"0s\"";
 
-async fn eventually(node: &Node, body: &[u8]) {
-    let since = Instant::now();
-    loop {
-        let got = node.get(&target("manifests/1")).await;
-        if got.body == body {
-            return;
-        }
-        assert!(since.elapsed() < Duration::from_secs(40), "{}", got.text());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
 /// With the registries themselves behind the tiers.
 async fn direct(lab: &Lab, keys: &str, hub: &FakeRegistry, ghcr: &FakeRegistry) -> Node {
     let registry = |name: &str, at: &FakeRegistry| {
@@ -44,27 +32,6 @@ async fn what_a_stranger_asks_for_first_decides_for_no_trusted_client() {
         .change_content(|content| content.add(AT_HUB, "1", &lab.image));
     let got = node.get(&target("manifests/1")).await;
     assert_eq!((got.status, &got.body), (200, &lab.image.top.body));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_better_placed_registry_that_has_it_now_is_asked_again() {
-    for life in [OLD, "ttl = \"1ms\"\nstale_while_revalidate = \"1h\""] {
-        let lab = Lab::new(false, true).await;
-        let node = lab.setup(&format!("{STRICT}\n{life}")).start().await;
-        let got = node.get(&target("manifests/1")).await;
-        assert_eq!((got.status, &got.body), (200, &lab.other.top.body));
-        // While it is out, nothing changes.
-        lab.hub.set_fault(Fault::CloseInsteadOfAnswer);
-        let got = node.get(&target("manifests/1")).await;
-        assert_eq!((got.status, &got.body), (200, &lab.other.top.body));
-        lab.hub.heal();
-        lab.hub
-            .change_content(|content| content.add(AT_HUB, "1", &lab.image));
-        eventually(&node, &lab.image.top.body).await;
-        let said = node.event(EventName::MappingChanged).await;
-        let due = "org/app:1: docker.io has it, and ghcr.io had it before";
-        assert_eq!(said.reason, due);
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
