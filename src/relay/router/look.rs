@@ -243,7 +243,7 @@ impl Look {
         (answer, log.tried)
     }
 
-    /// The route less projects that keep failing; `None`: nobody is left.
+    /// The route less projects that keep failing; `None`: no source is left.
     fn without_failing(&self, route: &Arc<Route>, registry: &RegistryName) -> Option<Arc<Route>> {
         let (breakers, now) = (&self.parts.lookups.breakers, Instant::now());
         let may_ask = |source: &SourceId| match source {
