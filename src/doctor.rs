@@ -183,7 +183,7 @@ async fn files_of(subject: &Subject, status: Option<&Status>) -> (Check, Option<
     (files::files(&facts), Some(facts))
 }
 
-/// The bypass alarm, where there is a containerd and a file that names the agent.
+/// Whether pulls go round the agent, where there is a containerd and a file that names the agent.
 async fn pull_of(subject: &Subject, facts: Option<&FilesFacts>) -> Check {
     let skip = |why: &str| Check::not_applicable("pull", why);
     let Some(facts) = facts else {

@@ -23,7 +23,7 @@ const CLOCK: &str = "[timeouts]\nconnect_race = \"100ms\"\nfirst_byte = \"1s\"\n
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug)]
-enum Wish {
+enum Kind {
     Whole,
     Range { first: usize, last: Option<usize> },
     Head,
@@ -33,7 +33,7 @@ enum Wish {
 struct Case {
     size: usize,
     size_is_known: bool,
-    wish: Wish,
+    kind: Kind,
     /// Tiers in order, upstream last.
     sources: Vec<Source>,
 }
@@ -62,29 +62,29 @@ impl Case {
         if sources.is_empty() || !good && dice.below(2) == 0 {
             sources.push(Source::good(&mut dice));
         }
-        let wish = match dice.below(10) {
-            0 => Wish::Head,
+        let kind = match dice.below(10) {
+            0 => Kind::Head,
             1..=3 if size > 0 => {
                 let first = dice.below(size);
                 let last = (dice.below(2) == 0).then(|| first + dice.below(size - first));
-                Wish::Range { first, last }
+                Kind::Range { first, last }
             }
-            _ => Wish::Whole,
+            _ => Kind::Whole,
         };
         Self {
             size,
             size_is_known: dice.below(3) > 0,
-            wish,
+            kind,
             sources,
         }
     }
 
     /// Who must get what he asks for, at the latest when everybody who sent him wrong bytes is known.
     fn must_succeed(&self) -> bool {
-        self.sources.iter().any(|source| match self.wish {
-            Wish::Whole => source.is_good(),
-            Wish::Range { .. } => source.is_good_for_ranges(self.size_is_known),
-            Wish::Head => source.is_good_for_ranges(self.size_is_known) || self.size_is_known,
+        self.sources.iter().any(|source| match self.kind {
+            Kind::Whole => source.is_good(),
+            Kind::Range { .. } => source.is_good_for_ranges(self.size_is_known),
+            Kind::Head => source.is_good_for_ranges(self.size_is_known) || self.size_is_known,
         })
     }
 
@@ -165,8 +165,8 @@ async fn check(seed: u64, case: Case) -> bool {
 async fn ask(node: &Node, case: &Case, image: &Image) -> Got {
     let target = target(&format!("blobs/{}", image.layer().digest));
     let due = &image.layer().body;
-    match case.wish {
-        Wish::Whole => {
+    match case.kind {
+        Kind::Whole => {
             let got = node.ask("GET", &target, &[]).await;
             if got.status == 200 && got.end == End::Clean {
                 assert!(got.body == *due, "wrong bytes that end cleanly");
@@ -180,7 +180,7 @@ async fn ask(node: &Node, case: &Case, image: &Image) -> Got {
             assert_ne!(got.status, 206, "nobody asked for a part");
             got
         }
-        Wish::Range { first, last } => {
+        Kind::Range { first, last } => {
             let text = last.map_or(String::new(), |last| last.to_string());
             let range = format!("bytes={first}-{text}");
             let got = node.ask("GET", &target, &[("Range", &range)]).await;
@@ -203,7 +203,7 @@ async fn ask(node: &Node, case: &Case, image: &Image) -> Got {
             }
             got
         }
-        Wish::Head => {
+        Kind::Head => {
             let got = node.ask("HEAD", &target, &[]).await;
             if got.status == 200 && case.size_is_known {
                 let length = got.header("content-length").unwrap();

@@ -24,7 +24,7 @@ mod lab;
 
 mod compare;
 mod layers;
-mod story;
+mod presentation;
 
 fn main() {
     std::panic::set_hook(Box::new(|panic| {
@@ -40,6 +40,6 @@ fn main() {
     } else if let Some(at) = at("layers") {
         layers::measure(&arguments[at + 1..]);
     } else {
-        story::tell();
+        presentation::run();
     }
 }

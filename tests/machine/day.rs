@@ -69,7 +69,7 @@ fn an_operators_day_on_debian_12() {
     // Everything as before, and nothing left that names the agent.
     let text = node.take_away("remove");
     assert_eq!(node.files(NODE_FILES), before, "after remove\n{text}");
-    assert_eq!(node.knock(), 7, "refused after remove");
+    assert_eq!(node.connect_status(), 7, "refused after remove");
 
     // The configuration is still there, so that it starts by itself.
     node.install(Package::First);
@@ -299,7 +299,7 @@ fn reloads(node: &Node) {
         "no entry of the catalog: {explained}"
     );
     assert_eq!(node.state(), "active");
-    assert_eq!(node.knock(), 0);
+    assert_eq!(node.connect_status(), 0);
     node.drop_in("95-new", "[relay]\nverify = \"suspect\"\n");
     node.machine.run("systemctl", &["reload", "harbor-pilot"]);
     node.wait("the good file is in force", |node| {

@@ -67,18 +67,18 @@ fn killed_frozen_or_broken_the_agent_is_refused_or_back() {
         println!("{phase}: refused after {:.2} s", silent.as_secs_f32());
         assert!(silent < SILENT_AT_MOST, "{phase}: {}", node.journal(&[]));
         node.wait("it has failed for good", |node| node.state() == "failed");
-        assert_eq!(node.knock(), 7, "{phase}: still refused");
+        assert_eq!(node.connect_status(), 7, "{phase}: still refused");
         without_agent(&node, &image);
         machine.run("rm", &[drop_in]);
         machine.run("systemctl", &["daemon-reload"]);
         machine.run("systemctl", &["reset-failed", "harbor-pilot"]);
         machine.run("systemctl", &["start", "harbor-pilot"]);
-        assert_eq!(node.knock(), 0, "{phase}: back");
+        assert_eq!(node.connect_status(), 0, "{phase}: back");
         node.wait_for_hosts_toml();
     }
 
     machine.run("systemctl", &["mask", "--now", "harbor-pilot"]);
-    assert_eq!(node.knock(), 7, "masked");
+    assert_eq!(node.connect_status(), 7, "masked");
     without_agent(&node, &image);
 }
 
@@ -89,7 +89,7 @@ fn kill(node: &Node) {
     let start = Instant::now();
     node.machine.run("kill", &["-KILL", &pid]);
     node.wait("it is back", |node| {
-        let exit = node.knock();
+        let exit = node.connect_status();
         assert_ne!(exit, 28, "refused or served, never silent");
         exit == 0
     });
@@ -105,8 +105,8 @@ fn freeze(node: &Node) {
     let pid = node.pid();
     let start = Instant::now();
     node.machine.run("kill", &["-STOP", &pid]);
-    assert_eq!(node.knock(), 28, "a stopped process says nothing");
-    while node.knock() != 0 {
+    assert_eq!(node.connect_status(), 28, "a stopped process says nothing");
+    while node.connect_status() != 0 {
         assert!(
             start.elapsed() < Duration::from_secs(40),
             "{}",
@@ -131,7 +131,7 @@ fn silence(node: &Node) -> Duration {
     let (mut answered, mut refused) = (start.elapsed(), None);
     loop {
         let now = start.elapsed();
-        match node.knock_for("0.3") {
+        match node.connect_status_within("0.3") {
             0 => (answered, refused) = (start.elapsed(), None),
             7 => {
                 let first = *refused.get_or_insert(now);
@@ -202,7 +202,7 @@ fn journald_and_the_disk_may_fail_and_pulls_go_on() {
     node.pull_quietly(&images[0]);
     machine.run("kill", &["-CONT", &journald]);
     node.wait("what was lost is said", |node| {
-        node.knock();
+        node.connect_status();
         !node.records(&["EVENT=log_dropped"]).is_empty()
     });
 

@@ -249,12 +249,12 @@ impl Node {
     }
 
     /// How a request to the agent's port ends: curl's exit status (0 answered, 7 refused, 28 silent for 2 s).
-    pub(crate) fn knock(&self) -> i32 {
-        self.knock_for("2")
+    pub(crate) fn connect_status(&self) -> i32 {
+        self.connect_status_within("2")
     }
 
-    /// As [`Node::knock`], with so many seconds of patience.
-    pub(crate) fn knock_for(&self, seconds: &str) -> i32 {
+    /// As [`Node::connect_status`], with so many seconds of patience.
+    pub(crate) fn connect_status_within(&self, seconds: &str) -> i32 {
         let url = "http://127.0.0.1:290/v2/";
         let arguments = ["-s", "-o", "/dev/null", "--max-time", seconds, url];
         let output = self.machine.output("curl", &arguments);

@@ -101,7 +101,7 @@ fn another_user_never_answers_on_the_agents_port() {
     assert_eq!((node.of_other("taken"), node.of_other("answers")), (0, 0));
     assert!(node.of_other("refused") > kills() as u64, "{counts}");
     assert!(counts["agent"].as_u64() > Some(0), "{counts}");
-    node.wait("the agent is back", |node| node.knock() == 0);
+    node.wait("the agent is back", |node| node.connect_status() == 0);
     node.pull(&image);
 
     a_lowered_sysctl_takes_the_agent_out(&node);

@@ -15,7 +15,7 @@ fn k3s_may_come_after_the_package() {
     node.configure(&lab);
     node.drop_in("20-k3s", "[node]\nruntime = \"k3s\"\n");
     machine.run("systemctl", &["enable", "--now", "harbor-pilot"]);
-    assert_eq!(node.knock(), 0);
+    assert_eq!(node.connect_status(), 0);
     let hosts = format!("{}/docker.io/hosts.toml", node.certs_d());
     assert!(!machine.path(&hosts).exists());
 
@@ -40,7 +40,9 @@ fn k3s_may_come_after_the_package() {
     let before = node.files("/etc/rancher /var/lib/rancher");
     let mut node = node;
     node.machine.reboot();
-    node.wait("it serves after the reboot", |node| node.knock() == 0);
+    node.wait("it serves after the reboot", |node| {
+        node.connect_status() == 0
+    });
     assert_eq!(node.files("/etc/rancher /var/lib/rancher"), before);
     assert!(
         node.records(&["EVENT=hosts_rewritten", "_BOOT_ID=this"])

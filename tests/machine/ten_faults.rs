@@ -168,7 +168,7 @@ fn port(node: &Node) {
     machine.shell(
         "systemd-run --unit=thief systemd-socket-activate --accept --inetd -l 127.0.0.1:290 cat",
     );
-    node.wait("the port is taken", |node| node.knock() != 7);
+    node.wait("the port is taken", |node| node.connect_status() != 7);
     machine.output("systemctl", &["start", "harbor-pilot"]);
     node.wait("it has failed for good", |node| node.state() == "failed");
     let found = node.finds("port-stolen");

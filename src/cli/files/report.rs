@@ -22,7 +22,7 @@ pub(super) fn result(done: Option<&Done>) -> (&'static str, Option<String>) {
         None => ("planned", None),
         Some(Outcome::Written) => ("written", None),
         Some(Outcome::Unchanged) => ("unchanged", None),
-        Some(Outcome::Overtaken) => (
+        Some(Outcome::Superseded) => (
             "failed",
             Some("it has changed since it was looked at; run the command again".to_owned()),
         ),

@@ -30,7 +30,7 @@ pub enum Outcome {
     /// It already was as it should be.
     Unchanged,
     /// Somebody changed the file since it was looked at: to be looked at again.
-    Overtaken,
+    Superseded,
     /// What it depends on (a certificate, a directory) could not be written.
     Waits,
     /// The old file stands.
@@ -131,7 +131,7 @@ fn carry_out(
         });
     }
     if current != step.old {
-        return Ok(Outcome::Overtaken);
+        return Ok(Outcome::Superseded);
     }
     let steps = plan.steps.iter();
     let beside = steps.filter(|step| step.path.parent() == Some(directory));

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 /// After the first failure, doubling.
 const FIRST: Duration = Duration::from_secs(1);
-/// What was overtaken, and what met a k3s that was still removing, must be there a second after it.
+/// What was superseded, and what met a k3s that was still removing, must be there a second after it.
 const FIRST_OF_OVERTAKEN: Duration = Duration::from_millis(250);
 /// At most.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -38,7 +38,7 @@ impl Backoff {
 }
 
 /// Directories in which a write has failed: a file and the certificate that it names wait for each other. Without a trouble
-/// it was overtaken, and is tried with every pass.
+/// it was superseded, and is tried with every pass.
 #[derive(Debug, Default)]
 pub(super) struct Failing(BTreeMap<PathBuf, (Backoff, Vec<Trouble>)>);
 
@@ -63,10 +63,10 @@ impl Failing {
     pub(super) fn settle(&mut self, steps: &[Step], done: &[Done], now: Instant) {
         let mut failed: BTreeMap<&Path, (bool, Vec<Trouble>)> = BTreeMap::new();
         for (step, done) in steps.iter().zip(done) {
-            let (is_overtaken, troubles) = failed.entry(directory(step)).or_default();
+            let (is_superseded, troubles) = failed.entry(directory(step)).or_default();
             match &done.outcome {
-                Outcome::Overtaken => *is_overtaken = true,
-                Outcome::Failed(error) if error.is_gone() => *is_overtaken = true,
+                Outcome::Superseded => *is_superseded = true,
+                Outcome::Failed(error) if error.is_gone() => *is_superseded = true,
                 Outcome::Failed(error) => {
                     let kind = TroubleKind::from_error(error);
                     troubles.push(Trouble::new(&step.path, kind, chain(error)));
@@ -74,8 +74,8 @@ impl Failing {
                 _ => {}
             }
         }
-        for (directory, (is_overtaken, troubles)) in failed {
-            if is_overtaken || !troubles.is_empty() {
+        for (directory, (is_superseded, troubles)) in failed {
+            if is_superseded || !troubles.is_empty() {
                 self.fail(directory, troubles, now);
             } else {
                 self.0.remove(directory);

@@ -28,7 +28,7 @@ pub(super) struct Memory {
     pub(super) second_to: Option<PathBuf>,
     /// Directories of our files that forbid writing.
     pub(super) forbidden: Vec<Trouble>,
-    /// When the last pass began, even one that came to nothing.
+    /// When the last pass began, whatever it did.
     looked: Option<Instant>,
     /// Files that were given up by the last pass: news.
     pub(super) new_conflicts: Vec<PathBuf>,

@@ -128,7 +128,7 @@ impl Reporter {
             let result = match done.outcome {
                 Outcome::Written => "written",
                 Outcome::Failed(_) => "failed",
-                Outcome::Unchanged | Outcome::Overtaken | Outcome::Waits => continue,
+                Outcome::Unchanged | Outcome::Superseded | Outcome::Waits => continue,
             };
             self.metrics.hosts_write(self.runtime, result);
         }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::support::Reply;
 
-/// Every mapping is doubted at once.
+/// Every mapping is out of date at once.
 const OLD: &str = "ttl = \"1ms\"\nstale_while_revalidate = \"0s\"";
 
 /// With the registries themselves behind the tiers.

@@ -165,8 +165,8 @@ fn a_file_that_changes_under_the_plan_is_left_for_the_next_look() {
     node.write(&path, "server = \"https://older.example\"\n[host]\n");
     let mut meddler = Meddler(path.clone());
     let passed = run(&node.pass(), LOCK, true, &mut meddler).unwrap();
-    let overtaken = |done: &&Done| matches!(done.outcome, Outcome::Overtaken);
-    assert_eq!(passed.done.iter().filter(overtaken).count(), 1);
+    let superseded = |done: &&Done| matches!(done.outcome, Outcome::Superseded);
+    assert_eq!(passed.done.iter().filter(superseded).count(), 1);
     assert!(node.read(&path).unwrap().contains("newer"));
     node.apply();
     assert!(node.read(&path).unwrap().contains(AGENT));

@@ -1,4 +1,4 @@
-//! The story that the demonstration tells.
+//! What the demonstration shows, step by step.
 
 use crate::lab::{AgentOptions, Image, Lab, Place};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ struct Stage {
 }
 
 /// Tells it. Panics where a promise does not hold.
-pub(crate) fn tell() {
+pub(crate) fn run() {
     let start = Instant::now();
     chapter(
         "A node, two registry tiers and the real registry, in a network namespace of their own",
