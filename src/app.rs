@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::node;
 use crate::projects::ProjectDiscovery;
 use crate::relay::{Context, Relay};
+use crate::router::Dispatcher;
 use crate::server;
 use crate::telemetry::{Journal, utc_now};
 use crate::topology::Sources;
@@ -82,7 +83,7 @@ pub struct Running {
     /// The addresses that its listeners got.
     pub bound: Bound,
     config: Arc<Config>,
-    relay: Relay,
+    entry: Dispatcher,
     reloader: Reloader,
     tasks: Tasks,
     drain: Drain,
@@ -188,6 +189,7 @@ pub async fn build(
         &sizes,
         seed,
     ));
+    let entry = Dispatcher::new(relay.clone(), &config.state_directory);
     tasks.spawn("sweep", sweep::run(relay.clone(), budget.clone()));
 
     let (key_in, key) = watch::channel(config.server.require_header.clone());
@@ -220,7 +222,7 @@ pub async fn build(
         bound.listen.push(address);
         listeners.extend(listen::keep(&listener, &notifier));
         let _on_data = accepting.enter();
-        let served = server::serve(listener, relay.clone(), settings.clone(), draining.clone());
+        let served = server::serve(listener, entry.clone(), settings.clone(), draining.clone());
         tasks.spawn("registry endpoint", async move {
             served.await;
             // It ends only when the drain closes it, and the process with it.
@@ -266,7 +268,7 @@ pub async fn build(
         metrics: metrics.clone(),
         journal: journal.clone(),
         reputation: relay.reputation(),
-        lookups: relay.lookups(),
+        lookups: entry.lookups(),
         budget,
         started,
     };
@@ -318,7 +320,7 @@ pub async fn build(
     Ok(Running {
         bound,
         config,
-        relay,
+        entry,
         reloader,
         tasks,
         drain,
@@ -388,7 +390,7 @@ impl Running {
     }
 
     fn keep_sizes(&self) {
-        if let Err(error) = self.relay.store_learned(&self.sizes) {
+        if let Err(error) = self.entry.store_learned(&self.sizes) {
             tracing::debug!("cannot keep what was learned: {error}");
         }
     }

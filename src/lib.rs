@@ -46,7 +46,7 @@ pub(crate) mod printable;
 pub mod projects;
 pub mod relay;
 pub(crate) mod route;
-pub(crate) mod router;
+pub mod router;
 pub(crate) mod server;
 #[allow(
     clippy::arithmetic_side_effects,

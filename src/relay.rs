@@ -16,7 +16,6 @@ mod flight;
 mod head;
 mod hedge;
 mod list;
-mod lookups;
 mod manifest;
 mod memory;
 mod network;
@@ -30,7 +29,6 @@ mod refusal;
 mod reputation;
 mod request;
 mod response;
-mod router;
 mod rules;
 mod search;
 mod sizes;
@@ -40,27 +38,30 @@ mod timing;
 mod transfer;
 
 pub use blob::PullBody;
+pub(crate) use causes::{Tried, message as message_of};
 pub use context::Context;
-pub use lookups::Lookups;
-pub(crate) use memory::CONTENT_DIGEST;
+pub(crate) use context::Rules;
+pub(crate) use fetched::Served;
+pub(crate) use flight::Flights;
+pub(crate) use head::no_of;
+pub(crate) use list::look as look_for_tags;
+pub(crate) use manifest::{STALE, look as look_for_manifest};
+pub(crate) use memory::{CONTENT_DIGEST, Image};
+pub(crate) use outcome::{AttemptLog, Ended, NotFound};
+pub(crate) use record::RequestRecord;
+pub(crate) use refusal::{Unserved, broken, is_at_no_tier, not_routed, refusal, says_no};
 pub use reputation::{Reason, Reputation, ReputationRow};
 pub use request::PullRequest;
 pub(crate) use response::{header_value, marked};
-pub(crate) use router::no_of;
-pub(crate) use rules::FinalAnswer;
+pub(crate) use rules::{Cause, FinalAnswer};
 
 use crate::budget::Keeper;
 use crate::config::Config;
 use crate::http1::Response;
-use crate::lifecycle::contained;
 use crate::oci::{ErrorCode, ResourceKind};
 use crate::route::{Route, RouteTable};
 use crate::telemetry::RequestOutcome;
-use context::Rules;
 use http::StatusCode;
-use record::RequestRecord;
-use refusal::{Unserved, broken, not_routed, refusal};
-use router::RouterRequest;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -81,8 +82,7 @@ impl Relay {
         Self(parts)
     }
 
-    /// What the simulation of a fleet drives.
-    #[cfg(test)]
+    /// What all its requests share.
     pub(crate) fn parts(&self) -> &Arc<Context> {
         &self.0
     }
@@ -99,25 +99,18 @@ impl Relay {
         }));
     }
 
-    /// Writes down what is to outlive this run, if it changed: the known sizes, and where images without a registry were found.
+    /// Writes down what is to outlive this run, if it changed: the known sizes.
     ///
     /// # Errors
-    /// A file cannot be written.
+    /// The file cannot be written.
     pub fn store_learned(&self, sizes: &Path) -> std::io::Result<()> {
-        let stored = self.0.sizes.store(sizes);
-        self.0.lookups.store().and(stored)
+        self.0.sizes.store(sizes)
     }
 
     /// What is known against addresses and sources.
     #[must_use]
     pub fn reputation(&self) -> Arc<Reputation> {
         self.0.reputation.clone()
-    }
-
-    /// What is known of images without a registry.
-    #[must_use]
-    pub fn lookups(&self) -> Arc<Lookups> {
-        self.0.lookups.clone()
     }
 
     /// Forgets what has expired, so that its memory is free while nobody asks for anything.
@@ -155,21 +148,13 @@ impl Relay {
         .map(PullBody::Full)
     }
 
-    /// Answers one request. One that a panic ends is answered 503, as one that no source could serve.
-    pub async fn pull(&self, request: PullRequest) -> Response<PullBody> {
-        let (head, id) = (request.head, self.request_id());
-        let answered = contained("request", self.answer(request, id.clone())).await;
-        answered.unwrap_or_else(|_| broken(head, &id).map(PullBody::Full))
-    }
-
-    async fn answer(&self, request: PullRequest, id: Arc<str>) -> Response<PullBody> {
-        let parts = &self.0;
-        let (method, now) = (if request.head { "HEAD" } else { "GET" }, Instant::now());
-        let mut record = RequestRecord::new(parts.sinks.clone(), id, method, now);
-        let rules = parts.rules.load_full();
-        if let Some(routed) = RouterRequest::of(parts, &rules, &request) {
-            return Box::pin(routed.answer(record)).await;
-        }
+    /// Answers a request for an image that names its registry.
+    pub(crate) async fn pull(
+        &self,
+        rules: &Arc<Rules>,
+        request: &PullRequest,
+        mut record: RequestRecord,
+    ) -> Response<PullBody> {
         let routed = rules
             .routes
             .route(request.ns.as_deref(), &request.name, &request.kind);
@@ -183,13 +168,13 @@ impl Relay {
         };
         let registry = Some(route.registry_label.clone());
         record.asks(registry, route.repository.shared(), kind, reference);
-        let served = serve((parts, &rules, route), &request, record).await;
-        served.unwrap_or_else(|unserved| unserved.answer(parts, &request).map(PullBody::Full))
+        let served = serve((&self.0, rules, route), request, record).await;
+        served.unwrap_or_else(|unserved| unserved.answer(&self.0, request).map(PullBody::Full))
     }
 }
 
 /// Answers what a source of that route serves.
-async fn serve(
+pub(crate) async fn serve(
     (parts, rules, route): (&Arc<Context>, &Arc<Rules>, Arc<Route>),
     request: &PullRequest,
     record: RequestRecord,

@@ -1,24 +1,95 @@
-//! Images that name no registry (`[router]`): in which registry each one was found, and how one is chosen of several. Asking the
-//! projects is the pull path's; what is here knows no network.
+//! Images that name no registry (`[router]`): in which registry each one is found; from there on it is pulled by the relay as
+//! `REGISTRY/REPOSITORY`, like any other. This file is the entry of all requests: what names a registry goes straight to the relay.
 //!
-//! `named` knows such images, `choice` decides by answers of which `definite` says what a "no" is worth, `fan_out` drives the
-//! questions, `mappings` remembers what came of them, `breaker` spares projects that keep failing, `rates` counts
-//! a client's requests.
+//! `named` knows such images, `request` answers one, `look` asks all projects by the relay's path, `verdict` says what their
+//! answers mean, `lookups` holds what all requests share. Pure: `choice` decides by answers of which `definite` says what a "no" is
+//! worth, `fan_out` drives the questions, `mappings` remembers what came of them, `breaker` spares projects that keep failing,
+//! `rates` counts a client's requests.
 
 mod breaker;
 mod choice;
 mod definite;
 mod fan_out;
+mod look;
+mod lookups;
 mod mappings;
 mod named;
 mod rates;
+mod request;
 #[cfg(test)]
 mod testing;
+mod verdict;
+mod words;
 
-pub(crate) use breaker::{Breakers, Project};
 pub(crate) use choice::{Answer, Choice, Decision, Step};
 pub(crate) use definite::is_definite_no;
-pub(crate) use fan_out::FanOut;
-pub(crate) use mappings::{Freshness, Mappings, Subject, Wanted};
+pub use lookups::Lookups;
 pub(crate) use named::repository;
-pub(crate) use rates::Rates;
+
+use crate::http1::Response;
+use crate::lifecycle::contained;
+use crate::relay::{PullBody, PullRequest, Relay, RequestRecord, broken};
+use request::RouterRequest;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Where images without a registry were found, in the state directory.
+const MAPPINGS: &str = "router";
+
+/// The entry of requests: the relay, and the search for images that name no registry above it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Dispatcher {
+    relay: Relay,
+    lookups: Arc<Lookups>,
+}
+
+// === impl Dispatcher ===
+
+impl Dispatcher {
+    /// With what an earlier run found.
+    #[must_use]
+    pub fn new(relay: Relay, state_directory: &Path) -> Self {
+        let lookups = Arc::new(Lookups::load(state_directory.join(MAPPINGS)));
+        Self { relay, lookups }
+    }
+
+    /// The pull path below.
+    #[must_use]
+    pub fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// What is known of images without a registry.
+    #[must_use]
+    pub fn lookups(&self) -> Arc<Lookups> {
+        self.lookups.clone()
+    }
+
+    /// Writes down what is to outlive this run, if it changed: the known sizes, and where images without a registry were found.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn store_learned(&self, sizes: &Path) -> std::io::Result<()> {
+        let stored = self.relay.store_learned(sizes);
+        self.lookups.store().and(stored)
+    }
+
+    /// Answers one request. One that a panic ends is answered 503, as one that no source could serve.
+    pub async fn pull(&self, request: PullRequest) -> Response<PullBody> {
+        let (head, id) = (request.head, self.relay.request_id());
+        let answered = contained("request", self.answer(request, id.clone())).await;
+        answered.unwrap_or_else(|_| broken(head, &id).map(PullBody::Full))
+    }
+
+    async fn answer(&self, request: PullRequest, id: Arc<str>) -> Response<PullBody> {
+        let parts = self.relay.parts();
+        let (method, now) = (if request.head { "HEAD" } else { "GET" }, Instant::now());
+        let record = RequestRecord::new(parts.sinks.clone(), id, method, now);
+        let rules = parts.rules.load_full();
+        match RouterRequest::of((parts, &self.lookups), &rules, &request) {
+            Some(routed) => Box::pin(routed.answer(record)).await,
+            None => self.relay.pull(&rules, &request, record).await,
+        }
+    }
+}

@@ -13,7 +13,8 @@ use crate::http1::{Date, End, Request, Response, Told, Wrong};
 use crate::lifecycle::{ConnectionGuard, DrainWatch, Socket, Threads};
 use crate::metrics::Metrics;
 use crate::oci::{ErrorCode, error_body};
-use crate::relay::{PullBody, Relay, header_value, marked};
+use crate::relay::{PullBody, header_value, marked};
+use crate::router::Dispatcher;
 use connection::{Ending, Service, Serving};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{StatusCode, Version};
@@ -43,7 +44,7 @@ pub(crate) struct Settings {
 /// What serves the connections of one listener. Cheap to clone.
 #[derive(Clone)]
 struct Endpoint {
-    relay: Relay,
+    dispatcher: Dispatcher,
     seen: doctor_image::Seen,
     settings: Settings,
     drain: DrainWatch,
@@ -55,7 +56,7 @@ struct Endpoint {
 /// before the process ends; connections that were accepted are served on.
 pub(crate) async fn serve(
     listener: TcpListener,
-    relay: Relay,
+    dispatcher: Dispatcher,
     settings: Settings,
     drain: DrainWatch,
 ) {
@@ -63,7 +64,7 @@ pub(crate) async fn serve(
     let _accepting = drain.connection();
     let at = listener.local_addr();
     let endpoint = Arc::new(Endpoint {
-        relay,
+        dispatcher,
         seen: doctor_image::Seen::default(),
         settings,
         drain,
@@ -114,7 +115,7 @@ impl Endpoint {
     fn serving(&self, stream: Socket, place: Place) -> Serving<Answering> {
         socket::prepare(&stream);
         let answering = Answering {
-            relay: self.relay.clone(),
+            dispatcher: self.dispatcher.clone(),
             seen: self.seen.clone(),
             trust: place.trust(),
             client: stream.tcp().and_then(other_machine),
@@ -128,7 +129,7 @@ impl Endpoint {
     /// At the connection limit the answer is 503 and close, never a silent queue (design S5).
     async fn turn_away(&self, stream: Socket) {
         self.settings.metrics.client_ended("refused");
-        let answer = || no_place(&self.relay.request_id());
+        let answer = || no_place(&self.dispatcher.relay().request_id());
         self.settings.admission.turn_away(stream, answer).await;
     }
 }
@@ -162,7 +163,7 @@ fn no_place(request_id: &str) -> Vec<u8> {
 
 /// What answers the requests of one connection.
 struct Answering {
-    relay: Relay,
+    dispatcher: Dispatcher,
     seen: doctor_image::Seen,
     trust: Trust,
     client: Option<IpAddr>,
@@ -176,7 +177,14 @@ impl Service for Answering {
     async fn answer(&mut self, request: Request) -> Answer {
         let key = self.key.now();
         let client = (self.trust, self.client);
-        request::answer(&self.relay, &self.seen, request, key.as_deref(), client).await
+        request::answer(
+            &self.dispatcher,
+            &self.seen,
+            request,
+            key.as_deref(),
+            client,
+        )
+        .await
     }
 
     fn ends(&mut self, why: Ending) {
@@ -189,7 +197,8 @@ impl Service for Answering {
 
     fn refuse(&mut self, wrong: Wrong) -> Answer {
         let (status, code) = (StatusCode::BAD_REQUEST, ErrorCode::Unsupported);
-        self.relay
+        self.dispatcher
+            .relay()
             .refuse("other", false, status, code, &wrong.to_string())
     }
 }

@@ -42,10 +42,7 @@ const FLOORS: &[(&[&str], &str)] = &[
         &["topology"],
         "sources, endpoints and their states, made from the configuration",
     ),
-    (
-        &["route", "router"],
-        "picks sources for a request, and a registry where an image names none; pure",
-    ),
+    (&["route"], "picks sources for a request; pure"),
     (
         &["discovery", "upstream"],
         "where endpoints are, and connections to them; neither decides",
@@ -62,6 +59,10 @@ const FLOORS: &[(&[&str], &str)] = &[
     (
         &["relay", "projects"],
         "one request over all its sources: the pull path; and which projects the Harbors among them have",
+    ),
+    (
+        &["router"],
+        "the entry of requests: looks for the registry of an image that names none, and hands on to the pull path",
     ),
     (
         &["server", "admin"],

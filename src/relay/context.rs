@@ -5,7 +5,6 @@ use super::dials::Dials;
 use super::fetched::{FetchKey, Served};
 use super::flight::Flights;
 use super::hedge::Hedging;
-use super::lookups::Lookups;
 use super::memory::{Memories, Pulled, Size};
 use super::network::LiveNetwork;
 use super::outcome::NotFound;
@@ -35,9 +34,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Where images without a registry were found, in the state directory.
-const MAPPINGS: &str = "router";
-
 /// What all searches share.
 #[derive(Debug)]
 pub struct Context {
@@ -55,8 +51,6 @@ pub struct Context {
     pub(crate) dials: Dials,
     pub(crate) reputation: Arc<Reputation>,
     pub(crate) rates: Rates,
-    /// Of images that name no registry.
-    pub(crate) lookups: Arc<Lookups>,
     /// The searches for manifests that are under way, by configuration and key.
     pub(crate) flights: Flights<(u64, Arc<FetchKey>), Served>,
     /// The same for sizes of blobs.
@@ -99,7 +93,6 @@ impl Context {
         seed: u64,
     ) -> Self {
         let directory = config.state_directory.join("manifests");
-        let mappings = config.state_directory.join(MAPPINGS);
         let stale = Stale::start(directory, journal.clone(), budget.clone());
         let (timeouts, limits) = (config.timeouts, config.limits);
         Self {
@@ -124,7 +117,6 @@ impl Context {
             dials: Dials::default(),
             reputation: Arc::default(),
             rates: Rates::default(),
-            lookups: Arc::new(Lookups::load(mappings)),
             flights: Flights::default(),
             size_flights: Flights::default(),
             timeouts,

@@ -1,7 +1,8 @@
 //! The heads of requests to sources and of their answers: built and read in one place for all kinds.
 
-use super::rules::{Cause, FinalAnswer, Head, Unfit};
+use super::rules::{Asked, Authority, Cause, FinalAnswer, Head, Unfit, judge};
 use crate::cache::Trust;
+use crate::config::HarborPolicy;
 use crate::exchange::{SourceRequest, SourceResponse};
 use crate::http1::retry_after;
 use crate::printable::blanked;
@@ -81,6 +82,25 @@ pub(crate) fn read<B>(answer: &SourceResponse<B>) -> Head {
         encoded: text(CONTENT_ENCODING)
             .is_some_and(|value| !value.trim().eq_ignore_ascii_case("identity")),
         retry_after: text(RETRY_AFTER).and_then(|value| retry_after(value, SystemTime::now())),
+    }
+}
+
+/// What an answer that is not 200 says of a manifest, as far as it is a "no"; for `explain`, which asks one by one.
+pub(crate) fn no_of<B>(
+    answer: &SourceResponse<B>,
+    is_final: bool,
+    policy: HarborPolicy,
+) -> Option<FinalAnswer> {
+    let authority = match is_final {
+        true => Authority::Final,
+        false => Authority::Tier,
+    };
+    match judge(Asked::Document, authority, policy, &read(answer)) {
+        Err(Unfit::End { answer, .. }) => Some(answer),
+        Err(Unfit::Leave { cause, .. }) => {
+            (cause == Cause::NotFound).then_some(FinalAnswer::NotFound)
+        }
+        Ok(_) => None,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::config::Secret;
 use crate::http1::{Fields, Request};
 use crate::oci::{ErrorCode, PathError, Ranges, ResourceKind, ResourcePath, percent_decoded};
 use crate::relay::{PullBody, PullRequest, Relay, header_value, marked};
+use crate::router::Dispatcher;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{
     ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RANGE, USER_AGENT,
@@ -37,13 +38,13 @@ struct Target {
 }
 
 pub(super) async fn answer(
-    relay: &Relay,
+    dispatcher: &Dispatcher,
     seen: &Seen,
     request: Request,
     key: Option<&Secret>,
     (trust, client): (Trust, Option<IpAddr>),
 ) -> Answer {
-    let head = request.method == Method::HEAD;
+    let (relay, head) = (dispatcher.relay(), request.method == Method::HEAD);
     let Target { path, ns, query } = match read_target(&request, key) {
         Ok(target) => target,
         Err(refused) => return refuse(relay, &request, &refused),
@@ -70,7 +71,7 @@ pub(super) async fn answer(
         client,
     };
     drop(request);
-    relay.pull(pull).await
+    dispatcher.pull(pull).await
 }
 
 /// Reads a request's head. Everything that is not a pull of this API ends here.

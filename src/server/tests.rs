@@ -8,7 +8,7 @@ use crate::discovery::Discovery;
 use crate::exchange::Exchanger;
 use crate::health::{Health, HttpProber};
 use crate::lifecycle::{Drain, Tasks};
-use crate::relay::Context;
+use crate::relay::{Context, Relay};
 use crate::telemetry::Journal;
 use crate::topology::Sources;
 use crate::upstream::Client;
@@ -69,6 +69,7 @@ async fn stage(idle: Duration) -> Stage {
         &state.join("sizes"),
         1,
     ));
+    let dispatcher = Dispatcher::new(relay, &state);
     let (key_in, key) = watch::channel(None);
     let settings = Settings {
         admission: admission(4, LONG),
@@ -80,7 +81,7 @@ async fn stage(idle: Duration) -> Stage {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     let (drain, watch) = Drain::new();
-    tasks.spawn("server", serve(listener, relay, settings, watch));
+    tasks.spawn("server", serve(listener, dispatcher, settings, watch));
     Stage {
         at,
         drain,

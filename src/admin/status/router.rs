@@ -1,6 +1,6 @@
 //! What is known of images without a registry, as `/status` shows it.
 
-use crate::relay::Lookups;
+use crate::router::Lookups;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use tokio::time::Instant;

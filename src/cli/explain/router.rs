@@ -117,7 +117,7 @@ fn answer(config: &Config, is_strict: bool, report: &Report) -> Answer {
         })
     };
     let has_tier = tiers().next().is_some();
-    // As the agent judges (`relay::router::verdict`).
+    // As the agent judges (`router::verdict`).
     let is_no = match report.sources.iter().find(|one| one.authoritative) {
         Some(registry) => match no_of(registry) {
             Some(FinalAnswer::NotFound) => all_say_no() || is_passed_on(),

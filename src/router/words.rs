@@ -1,7 +1,7 @@
 //! What is said where no registry was found for an image.
 
 use crate::oci::RegistryName;
-use crate::relay::causes::{self, Tried};
+use crate::relay::{Tried, message_of};
 
 pub(super) fn nowhere(name: &str, asked: &[RegistryName]) -> String {
     let asked: Vec<&str> = asked.iter().map(RegistryName::as_str).collect();
@@ -25,6 +25,6 @@ pub(super) fn blocked(
     let prefix = format!("{name}: {by} {why}");
     match tried {
         [] => prefix,
-        tried => causes::message(&prefix, tried),
+        tried => message_of(&prefix, tried),
     }
 }

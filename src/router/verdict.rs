@@ -1,15 +1,12 @@
 //! What the end of a search in one registry says of an image: there, definitely not there, or neither.
 
-use crate::config::{Config, HarborPolicy};
-use crate::exchange::SourceResponse;
-use crate::relay::causes::Tried;
-use crate::relay::context::{Context, Rules};
-use crate::relay::head;
-use crate::relay::outcome::{AttemptLog, NotFound};
-use crate::relay::refusal::{is_at_no_tier, says_no};
-use crate::relay::rules::{Asked, Authority, Cause, FinalAnswer, Unfit, judge};
+use super::choice::Answer;
+use super::definite::is_definite_no;
+use crate::config::Config;
+use crate::relay::{
+    AttemptLog, Cause, Context, FinalAnswer, NotFound, Rules, Tried, is_at_no_tier, says_no,
+};
 use crate::route::Route;
-use crate::router::{Answer, is_definite_no};
 use crate::topology::SourceId;
 
 /// What a "no" leads to: how definite it has to be follows from that.
@@ -97,23 +94,4 @@ fn is_passed_on(config: &Config, tried: &[Tried]) -> bool {
             && tier.is_some_and(|tier| is_definite_no(tier, &tried.detail))
     };
     tried.iter().any(passes_on)
-}
-
-/// What an answer that is not 200 says of a manifest, as far as it is a "no"; for `explain`, which asks one by one.
-pub(crate) fn no_of<B>(
-    answer: &SourceResponse<B>,
-    is_final: bool,
-    policy: HarborPolicy,
-) -> Option<FinalAnswer> {
-    let authority = match is_final {
-        true => Authority::Final,
-        false => Authority::Tier,
-    };
-    match judge(Asked::Document, authority, policy, &head::read(answer)) {
-        Err(Unfit::End { answer, .. }) => Some(answer),
-        Err(Unfit::Leave { cause, .. }) => {
-            (cause == Cause::NotFound).then_some(FinalAnswer::NotFound)
-        }
-        Ok(_) => None,
-    }
 }

@@ -1,35 +1,31 @@
-//! Images that name no registry (`[router]`): where one was found before, or where all projects together say that it is; from
-//! there on it is pulled as `REGISTRY/REPOSITORY`, like any other.
+//! One request for an image that names no registry: answered from where the image was found before, or from where all projects
+//! together say that it is.
 
-mod look;
-mod verdict;
-mod words;
-
-use super::context::{Context, Rules};
-use super::lookups::{Before, Looked};
-use super::manifest::STALE;
-use super::memory::{CONTENT_DIGEST, Image};
-use super::record::RequestRecord;
-use super::refusal::{Unserved, not_routed, refusal};
-use super::request::PullRequest;
+use super::choice::Answer;
+use super::look::{self, Look};
+use super::lookups::{Before, Looked, Lookups};
+use super::mappings::{Freshness, Subject, Wanted};
+use super::named;
+use super::verdict::{self, Then};
+use super::words;
 use crate::config::Router;
 use crate::http1::{Response, ResponseHead};
 use crate::oci::{Digest, ErrorCode, RawName, Reference, RegistryName, Repository, ResourceKind};
-use crate::relay::PullBody;
+use crate::relay::{
+    CONTENT_DIGEST, Context, Image, PullBody, PullRequest, RequestRecord, Rules, STALE, Unserved,
+    not_routed, refusal, serve,
+};
 use crate::route::{Refusal, Route};
-use crate::router::{self, Answer, Freshness, Subject, Wanted};
 use crate::telemetry::RequestOutcome;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
-use look::Look;
 use std::sync::Arc;
 use tokio::time::Instant;
-use verdict::Then;
-pub(crate) use verdict::no_of;
 
 /// A request for such an image.
 pub(crate) struct RouterRequest<'a> {
     parts: &'a Arc<Context>,
+    lookups: &'a Arc<Lookups>,
     rules: &'a Arc<Rules>,
     router: &'a Arc<Router>,
     /// Behind the project; or why there is none.
@@ -42,12 +38,12 @@ pub(crate) struct RouterRequest<'a> {
 impl<'a> RouterRequest<'a> {
     /// `None`: the request names a registry, or a tier.
     pub(crate) fn of(
-        parts: &'a Arc<Context>,
+        (parts, lookups): (&'a Arc<Context>, &'a Arc<Lookups>),
         rules: &'a Arc<Rules>,
         request: &'a PullRequest,
     ) -> Option<Self> {
         let router = rules.config.router.as_ref()?;
-        let repository = router::repository(router, request.ns.as_deref(), &request.name)?;
+        let repository = named::repository(router, request.ns.as_deref(), &request.name)?;
         if let Err(outside) = &repository {
             let mut tiers = rules.config.tiers.iter();
             // The name stands for the tier too, and the image is in another of its projects.
@@ -57,6 +53,7 @@ impl<'a> RouterRequest<'a> {
         }
         Some(Self {
             parts,
+            lookups,
             rules,
             router,
             repository: repository.map_err(|error| error.to_string()),
@@ -99,14 +96,14 @@ impl<'a> RouterRequest<'a> {
     /// On this machine nobody does: containerd asks a host again at once that says 429 (design P4).
     fn asks_too_often(&self) -> bool {
         let most = self.router.requests_per_second;
-        let rates = &self.parts.lookups.rates;
+        let rates = &self.lookups.rates;
         let may_ask = |client| rates.may_ask(client, most, Instant::now());
         most > 0 && !self.request.client.is_none_or(may_ask)
     }
 
     /// All but blobs: from where it is known to be, else from where it is found.
     async fn wanted(&self, wanted: Wanted, record: RequestRecord) -> Response<PullBody> {
-        let (lookups, metrics) = (&self.parts.lookups, &self.parts.sinks.metrics);
+        let (lookups, metrics) = (self.lookups, &self.parts.sinks.metrics);
         let look = self.look(&wanted, record.request_id());
         let known = self.known(&wanted);
         let freshness = known.as_ref().map(|(_, freshness)| *freshness);
@@ -216,7 +213,7 @@ impl<'a> RouterRequest<'a> {
             kind.reference(),
         );
         let of = (self.parts, self.rules, route);
-        let served = super::serve(of, self.request, record).await;
+        let served = serve(of, self.request, record).await;
         served.map_err(Failed::Sources)
     }
 
@@ -246,6 +243,7 @@ impl<'a> RouterRequest<'a> {
     fn look(&self, wanted: &Wanted, request_id: Arc<str>) -> Look {
         Look {
             parts: self.parts.clone(),
+            lookups: self.lookups.clone(),
             rules: self.rules.clone(),
             router: self.router.clone(),
             wanted: wanted.clone(),
@@ -255,7 +253,7 @@ impl<'a> RouterRequest<'a> {
 
     /// Where it was found; for content with a digest also who has had anything of the repository.
     fn known(&self, wanted: &Wanted) -> Option<(RegistryName, Freshness)> {
-        let mappings = &self.parts.lookups.mappings;
+        let mappings = &self.lookups.mappings;
         let place = mappings.place(wanted, self.router, Instant::now());
         let place = place.filter(|(registry, _)| self.is_configured(registry));
         place.or_else(|| {
@@ -276,7 +274,7 @@ impl<'a> RouterRequest<'a> {
     /// Whose manifests name this content, then who had anything else of the repository, the last one first. The digest proves it
     /// either way.
     fn holders(&self, repository: &Repository, digest: &Digest) -> Vec<RegistryName> {
-        let mappings = &self.parts.lookups.mappings;
+        let mappings = &self.lookups.mappings;
         let mut known = mappings.registries(repository, self.request.trust, Instant::now());
         known.retain(|registry| self.is_configured(registry));
         let names_it = |registry: &RegistryName| {
@@ -308,7 +306,7 @@ impl<'a> RouterRequest<'a> {
         if !is_of_it || !head.status.is_success() || head.get(&STALE).is_some() {
             return;
         }
-        let (mappings, now) = (&self.parts.lookups.mappings, Instant::now());
+        let (mappings, now) = (&self.lookups.mappings, Instant::now());
         mappings.found(wanted, registry, now);
         let digest = head.get(&CONTENT_DIGEST);
         let digest = digest.and_then(|digest| digest.to_str().ok()?.parse().ok());

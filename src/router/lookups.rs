@@ -1,11 +1,12 @@
 //! What is remembered of images that name no registry, and the searches for them that are under way.
 
-use super::causes::Tried;
-use super::flight::Flights;
+use super::breaker::Breakers;
+use super::mappings::{Mappings, Wanted};
+use super::rates::Rates;
 use crate::cache::Trust;
 use crate::lifecycle;
 use crate::oci::RegistryName;
-use crate::router::{Breakers, Mappings, Rates, Wanted};
+use crate::relay::{Flights, Tried};
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;

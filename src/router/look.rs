@@ -1,20 +1,19 @@
 //! One search for the registry of an image: every registry with a project is asked for it by the normal path, for all clients that
 //! wait for the same.
 
+use super::breaker::Project;
+use super::choice::{Answer, Choice, Decision};
+use super::fan_out::FanOut;
+use super::lookups::{Before, Looked, Lookups};
+use super::mappings::{Subject, Wanted};
 use super::verdict::{self, Then};
 use crate::config::Router;
 use crate::lifecycle::deadline;
 use crate::oci::{RawName, RegistryName, ResourceKind};
-use crate::relay::causes::Tried;
-use crate::relay::context::{Context, Rules};
-use crate::relay::fetched::Served;
-use crate::relay::list;
-use crate::relay::lookups::{Before, Looked};
-use crate::relay::manifest;
-use crate::relay::outcome::{AttemptLog, Ended};
-use crate::relay::rules::Cause;
+use crate::relay::{
+    AttemptLog, Cause, Context, Ended, Rules, Served, Tried, look_for_manifest, look_for_tags,
+};
 use crate::route::Route;
-use crate::router::{Answer, Choice, Decision, FanOut, Project, Subject, Wanted};
 use crate::telemetry::{EventName, StateChange};
 use crate::topology::{Failure, SourceId};
 use futures_util::FutureExt as _;
@@ -26,6 +25,7 @@ use tokio::time::{Instant, timeout_at};
 #[derive(Clone)]
 pub(super) struct Look {
     pub(super) parts: Arc<Context>,
+    pub(super) lookups: Arc<Lookups>,
     pub(super) rules: Arc<Rules>,
     pub(super) router: Arc<Router>,
     pub(super) wanted: Wanted,
@@ -49,7 +49,7 @@ pub(super) fn log_of(tried: &[Tried]) -> AttemptLog {
 impl Look {
     /// One search for all who want the same.
     pub(super) async fn run(&self, before: Before) -> Looked {
-        let (lookups, metrics) = (&self.parts.lookups, &self.parts.sinks.metrics);
+        let (lookups, metrics) = (&self.lookups, &self.parts.sinks.metrics);
         let mappings = &lookups.mappings;
         if mappings.was_nowhere(&self.wanted, &self.router, Instant::now()) {
             metrics.router_lookup("negative");
@@ -79,7 +79,7 @@ impl Look {
 
     /// Whether it is still where it was found; only a definite no lets the others be asked.
     pub(super) async fn again(self, registry: RegistryName) {
-        let mappings = &self.parts.lookups.mappings;
+        let mappings = &self.lookups.mappings;
         match self.ask(&registry, Then::Moved).await.0 {
             Answer::Has => {
                 mappings.found(&self.wanted, &registry, Instant::now());
@@ -114,7 +114,7 @@ impl Look {
             return Looked::Blocked(None, Vec::new());
         }
         let (began, parts) = (Instant::now(), self.parts.clone());
-        let (lookups, until) = (&parts.lookups, deadline(began, parts.timeouts.total));
+        let (lookups, until) = (self.lookups.clone(), deadline(began, parts.timeouts.total));
         let places = lookups.places(self.wanted.trust);
         // Who leaves gives its place in the queue up.
         let place = timeout_at(until, places.searches.acquire()).await;
@@ -147,7 +147,7 @@ impl Look {
         (candidates, logs): (&[RegistryName], &Logs),
         before: Before,
     ) -> Looked {
-        let (mappings, now) = (&self.parts.lookups.mappings, Instant::now());
+        let (mappings, now) = (&self.lookups.mappings, Instant::now());
         match (decision, before) {
             (Decision::Found(place), _) => {
                 let Some(registry) = candidates.get(place).cloned() else {
@@ -222,7 +222,7 @@ impl Look {
         let (result, server, log) = match &self.wanted.subject {
             Subject::Manifest(reference) => {
                 let of = (&self.parts, &self.rules, route.clone(), reference.clone());
-                let ended = manifest::look(of, for_whom).await;
+                let ended = look_for_manifest(of, for_whom).await;
                 let (result, server) = match &ended.result {
                     Ok(Served::Whole(whole, _)) => (Ok(true), Some(whole.endpoint.source.clone())),
                     Ok(Served::Head(_, at, _)) => (Ok(true), Some(at.source.clone())),
@@ -233,7 +233,7 @@ impl Look {
             }
             Subject::Tags => {
                 let of = (&self.parts, &*self.rules, route.clone());
-                let ended = list::look(of, for_whom).await;
+                let ended = look_for_tags(of, for_whom).await;
                 (ended.result.map(|()| true), None, ended.log)
             }
         };
@@ -245,7 +245,7 @@ impl Look {
 
     /// The route less projects that keep failing; `None`: no source is left.
     fn without_failing(&self, route: &Arc<Route>, registry: &RegistryName) -> Option<Arc<Route>> {
-        let (breakers, now) = (&self.parts.lookups.breakers, Instant::now());
+        let (breakers, now) = (&self.lookups.breakers, Instant::now());
         let may_ask = |source: &SourceId| match source {
             SourceId::Tier(tier) => breakers.may_ask(&self.project(tier, registry), now),
             SourceId::Upstream(_) => true,
@@ -275,7 +275,7 @@ impl Look {
         server: Option<&SourceId>,
         tried: &[Tried],
     ) {
-        let (breakers, now) = (&self.parts.lookups.breakers, Instant::now());
+        let (breakers, now) = (&self.lookups.breakers, Instant::now());
         for target in &route.targets {
             let SourceId::Tier(tier) = &target.source else {
                 continue;
@@ -298,7 +298,7 @@ impl Look {
     fn say_ambiguous(&self, holders: &[&str]) {
         let (sinks, now) = (&self.parts.sinks, Instant::now());
         sinks.metrics.router_lookup("ambiguous");
-        let mappings = &self.parts.lookups.mappings;
+        let mappings = &self.lookups.mappings;
         if mappings.is_news(&self.wanted, now) {
             let what = format!("{} have it", holders.join(", "));
             self.say(EventName::AmbiguousImage, &what);
