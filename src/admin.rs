@@ -6,6 +6,7 @@
 
 mod answer;
 pub(crate) mod endpoint;
+mod names;
 mod page;
 mod status;
 mod verdict;
@@ -20,6 +21,7 @@ pub(crate) use verdict::{About, Reason, Verdict};
 
 use crate::admission::{Admission, Peers};
 use crate::budget::Budget;
+use crate::config::Secret;
 use crate::lifecycle::DrainWatch;
 use crate::metrics::Metrics;
 use crate::node::{FilesState, NodeFilesStatus};
@@ -46,7 +48,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(1500);
 
 /// The published state that is shown. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct View {
+pub(crate) struct View {
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     pub config: watch::Receiver<Arc<ConfigState>>,
     /// Who saw the sources' certificates.
@@ -67,12 +69,14 @@ pub struct View {
     /// What is known of images without a registry.
     pub lookups: Arc<Lookups>,
     pub budget: Budget,
+    /// The token of `[server] admin_token_file`.
+    pub token: watch::Receiver<Option<Secret>>,
     pub started: Instant,
 }
 
 /// What is known of the configuration, kept by whoever loads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigState {
+pub(crate) struct ConfigState {
     /// Counts accepted configurations; starts at 1.
     pub generation: u64,
     /// The file; `None`: there is none and the built-in configuration is in force.
@@ -121,7 +125,7 @@ impl View {
 
     /// Why the daemon is not ready; empty: it is.
     #[must_use]
-    pub fn not_ready(&self) -> Vec<String> {
+    pub(crate) fn not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if !*self.listening.borrow() {
             reasons.push("the registry endpoint does not accept connections yet".to_owned());

@@ -4,6 +4,7 @@
 mod certificates;
 mod error;
 mod listen;
+mod monitor;
 mod reload;
 mod settled;
 mod start;
@@ -16,7 +17,7 @@ pub use error::Error;
 pub use start::{Bound, Start};
 pub use state::load;
 
-use crate::admin::{self, ConfigState, Surface, View};
+use crate::admin::{ConfigState, View};
 use crate::admission::{Admission, Peers};
 use crate::budget::Budget;
 use crate::config::{Config, Loaded, Problem};
@@ -33,7 +34,7 @@ use crate::server;
 use crate::telemetry::{Journal, utc_now};
 use crate::topology::Sources;
 use crate::upstream::Client;
-use listen::{Listeners, bind};
+use listen::Listeners;
 use reload::Reloader;
 use settled::settled;
 use state::{keep_accepted, prepare_state};
@@ -193,6 +194,7 @@ pub async fn build(
     tasks.spawn("sweep", sweep::run(relay.clone(), budget.clone()));
 
     let (key_in, key) = watch::channel(config.server.require_header.clone());
+    let (token_in, token) = watch::channel(config.server.admin_token.clone());
     let settings = server::Settings {
         admission: Admission::new(
             config.limits.connections,
@@ -270,25 +272,10 @@ pub async fn build(
         reputation: relay.reputation(),
         lookups: entry.lookups(),
         budget,
+        token,
         started,
     };
-    if let Some(address) = config.server.admin {
-        let (listener, address) = bind(address, listen::ADMIN).await?;
-        bound.admin = Some(address);
-        tasks.spawn(
-            "admin endpoint",
-            admin::serve(listener, Surface::Admin, view.clone(), peers.clone()),
-        );
-    }
-    if let Some(address) = config.server.metrics {
-        let (listener, address) = bind(address, "metrics").await?;
-        bound.metrics = Some(address);
-        tasks.spawn(
-            "metrics endpoint",
-            admin::serve(listener, Surface::MetricsOnly, view, peers),
-        );
-    }
-
+    monitor::open(&config.server, view, peers, &tasks, &mut bound).await?;
     bound.keep_undialled(&[&client, &probing]);
     let reloader = Reloader {
         loader,
@@ -297,6 +284,7 @@ pub async fn build(
         sources: sources_in,
         dns: dns_in,
         key: key_in,
+        token: token_in,
         state: state_in,
         in_force: config_in,
         written: written_in,

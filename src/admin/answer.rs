@@ -1,5 +1,6 @@
 //! From a request to its answer.
 
+use super::names::Names;
 use super::page;
 use super::status::{SourceStatus, State, Status};
 use super::{Surface, Verdict, View};
@@ -33,7 +34,10 @@ pub(super) fn answer<B>(
     let found = admit(surface, request.headers(), request.uri())
         .and_then(|()| route(surface, request.method(), request.uri().path()));
     match found {
-        Ok(page) => show(page, request.headers(), view),
+        Ok(page) => {
+            let names = Names::of(request, view.token.borrow().as_ref());
+            show(page, request.headers(), names, view)
+        }
         Err(status) => refuse(status),
     }
 }
@@ -118,12 +122,12 @@ fn refuse(status: StatusCode) -> Response<Full<Bytes>> {
     response
 }
 
-fn show(page: Page, headers: &HeaderMap, view: &View) -> Response<Full<Bytes>> {
+fn show(page: Page, headers: &HeaderMap, names: Names, view: &View) -> Response<Full<Bytes>> {
     const TEXT: &str = "text/plain; charset=utf-8";
     match page {
         Page::Live => respond(StatusCode::OK, TEXT, "alive\n".to_owned()),
         Page::Ready => {
-            let status = Status::new(view, Instant::now());
+            let status = Status::new(view, names, Instant::now());
             let code = match status.verdict {
                 Verdict::Ready | Verdict::Degraded => StatusCode::OK,
                 Verdict::Down => StatusCode::SERVICE_UNAVAILABLE,
@@ -152,15 +156,17 @@ fn show(page: Page, headers: &HeaderMap, view: &View) -> Response<Full<Bytes>> {
             let text = view.metrics.render(&scrape, format);
             respond(StatusCode::OK, format.content_type(), text)
         }
-        Page::Status => match serde_json::to_string_pretty(&Status::new(view, Instant::now())) {
-            Ok(text) => respond(StatusCode::OK, "application/json", json(text) + "\n"),
-            Err(error) => {
-                let text = format!("writing the status as JSON: {error}\n");
-                respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, text)
+        Page::Status => {
+            match serde_json::to_string_pretty(&Status::new(view, names, Instant::now())) {
+                Ok(text) => respond(StatusCode::OK, "application/json", json(text) + "\n"),
+                Err(error) => {
+                    let text = format!("writing the status as JSON: {error}\n");
+                    respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, text)
+                }
             }
-        },
+        }
         Page::Home => {
-            let text = page::html(&Status::new(view, Instant::now()));
+            let text = page::html(&Status::new(view, names, Instant::now()));
             respond(StatusCode::OK, "text/html; charset=utf-8", text)
         }
     }

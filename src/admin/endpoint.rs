@@ -75,8 +75,10 @@ where
     A: Fn(Request<Incoming>) -> F + Send + Sync,
     F: Future<Output = Response<Full<Bytes>>> + Send,
 {
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         place.answers(Instant::now());
+        // Some answers depend on who asks.
+        request.extensions_mut().insert(place.trust());
         let answered = answer(request);
         async move { Ok::<_, Infallible>(answered.await) }
     });

@@ -17,6 +17,7 @@ pub(crate) use reputation::ReputationStatus;
 pub(crate) use router::RouterStatus;
 pub(crate) use source::{EndpointStatus, SourceStatus, State};
 
+use super::names::Names;
 use super::{Reason, Verdict, View};
 use crate::lifecycle;
 use crate::node::detect::Detected;
@@ -27,6 +28,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tokio::time::Instant;
+
+/// Stands where a message would name an image.
+const WITHHELD: &str = "about an image, whose name is not shown to everybody";
 
 /// Everything that is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +58,12 @@ pub struct Status {
     /// What is known against addresses and sources, beside their health; the first 100 rows.
     #[serde(default)]
     pub reputation: Vec<ReputationStatus>,
+    /// Rows of `reputation` that are left out, because they name images.
+    #[serde(default)]
+    pub reputation_hidden: usize,
+    /// Whoever asked sees no names of images.
+    #[serde(default)]
+    pub names_hidden: bool,
     /// What is known of images without a registry.
     #[serde(default)]
     pub router: RouterStatus,
@@ -142,7 +152,7 @@ pub struct TrafficStatus {
 impl Status {
     /// What the view shows at `now`.
     #[must_use]
-    pub fn new(view: &View, now: Instant) -> Self {
+    pub(super) fn new(view: &View, names: Names, now: Instant) -> Self {
         let snapshot = view.snapshot.borrow().clone();
         let not_ready = view.not_ready();
         let shown = |wanted: fn(&SourceState) -> bool| {
@@ -155,6 +165,8 @@ impl Status {
         let requests = traffic.requests.into_iter();
         let files = view.node_files.borrow().clone();
         let detected = files.detected.as_ref();
+        let changes = view.journal.recent();
+        let (reputation, reputation_hidden) = ReputationStatus::all(&view.reputation, names, now);
         let mut status = Self {
             verdict: Verdict::default(),
             reasons: Vec::new(),
@@ -169,9 +181,11 @@ impl Status {
                 let is_used = !state.endpoints.is_empty() || state.dns_error.is_some();
                 matches!(state.source.id, SourceId::Upstream(_)) && is_used
             }),
-            reputation: ReputationStatus::all(&view.reputation, now),
+            names_hidden: names == Names::Hidden,
+            reputation,
+            reputation_hidden,
             router: RouterStatus::new(&view.lookups, now),
-            changes: view.journal.recent().iter().map(Change::new).collect(),
+            changes: changes.iter().map(|one| Change::new(one, names)).collect(),
             traffic: TrafficStatus {
                 requests: requests.map(|(word, n)| (word.to_owned(), n)).collect(),
                 relayed_bytes: traffic.relayed_bytes,
@@ -214,14 +228,18 @@ impl ConfigStatus {
 // === impl Change ===
 
 impl Change {
-    fn new(recent: &RecentChange) -> Self {
+    fn new(recent: &RecentChange, names: Names) -> Self {
         let change = &recent.change;
+        let hides = names == Names::Hidden && change.event.names_an_image();
         Self {
             at: recent.at.clone(),
             event: change.event.word().to_owned(),
             tier: change.tier.clone(),
             endpoint: change.endpoint.clone(),
-            message: change.message.clone(),
+            message: match hides {
+                true => WITHHELD.to_owned(),
+                false => change.message.clone(),
+            },
         }
     }
 }

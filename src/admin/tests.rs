@@ -3,6 +3,7 @@
 mod serving;
 
 use super::answer::{answer, gauge, gauges};
+use super::names::Names;
 use super::*;
 use crate::admission::Lookup;
 use crate::lifecycle::Drain;
@@ -137,6 +138,7 @@ pub(super) fn stage() -> Stage {
         generation: 1,
         error: String::new(),
     });
+    let token = watch::channel(None);
     let view = View {
         snapshot,
         config: configs,
@@ -151,6 +153,7 @@ pub(super) fn stage() -> Stage {
         reputation: Arc::default(),
         lookups: Arc::default(),
         budget: Budget::new(64 << 20),
+        token: token.1,
         started,
     };
     Stage {
@@ -248,7 +251,7 @@ fn a_file_that_is_left_alone_is_shown_with_the_reason() {
         ..NodeFilesStatus::default()
     };
     stage.view.node_files = watch::channel(Arc::new(files)).1;
-    let status = Status::new(&stage.view, Instant::now());
+    let status = Status::new(&stage.view, Names::Shown, Instant::now());
     let shown = &status.node_troubles[0];
     assert_eq!(
         [&shown.path, &shown.kind, &shown.why],
@@ -267,7 +270,7 @@ async fn the_first_answer_comes_after_the_first_look() {
     let mut stage = stage();
     let (files, shown) = watch::channel(Arc::default());
     stage.view.node_files = shown;
-    let line = || Status::new(&stage.view, Instant::now()).node_files;
+    let line = || Status::new(&stage.view, Names::Shown, Instant::now()).node_files;
     assert_eq!(line(), "not looked at yet");
     let start = Instant::now();
     let look = async {
@@ -302,14 +305,15 @@ async fn the_first_answer_comes_after_the_first_look() {
 #[tokio::test]
 async fn the_shape_of_the_status_is_kept() {
     let stage = stage();
-    let json = serde_json::to_value(Status::new(&stage.view, Instant::now())).unwrap();
+    let json =
+        serde_json::to_value(Status::new(&stage.view, Names::Shown, Instant::now())).unwrap();
     let keys = |value: &serde_json::Value| {
         let keys = value.as_object().unwrap().keys();
         keys.cloned().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(
         keys(&json),
-        "changes config generation log_dropped memory node node_files node_files_left node_files_state node_troubles not_ready ready reasons reputation restart_pending router runtime task_panics tiers traffic upstreams uptime_seconds verdict version"
+        "changes config generation log_dropped memory names_hidden node node_files node_files_left node_files_state node_troubles not_ready ready reasons reputation reputation_hidden restart_pending router runtime task_panics tiers traffic upstreams uptime_seconds verdict version"
     );
     assert_eq!(
         keys(&json["config"]),
@@ -365,7 +369,9 @@ async fn a_scrape_shows_the_snapshot() {
     let gauges = gauges(&stage.view, Instant::now());
     assert_eq!(gauges[1].ready, None, "upstreams have no readiness");
     let now = std::time::SystemTime::now();
-    let mut tier = Status::new(&stage.view, Instant::now()).tiers.remove(0);
+    let mut tier = Status::new(&stage.view, Names::Shown, Instant::now())
+        .tiers
+        .remove(0);
     tier.endpoints[0].expire(Some(now - Duration::from_secs(60)), now);
     let shown = gauge(&SourceId::Tier("replica".into()), tier);
     let (_, is_healthy) = &shown.endpoints[0];

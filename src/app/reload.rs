@@ -28,6 +28,7 @@ pub(super) struct Reloader {
     pub(super) sources: watch::Sender<Arc<Sources>>,
     pub(super) dns: watch::Sender<Dns>,
     pub(super) key: watch::Sender<Option<Secret>>,
+    pub(super) token: watch::Sender<Option<Secret>>,
     pub(super) state: watch::Sender<Arc<ConfigState>>,
     /// With the projects that were found.
     pub(super) in_force: watch::Sender<Arc<Config>>,
@@ -145,6 +146,7 @@ impl Reloader {
             changed
         });
         self.key.send_replace(config.server.require_header.clone());
+        self.token.send_replace(config.server.admin_token.clone());
         settled(self.snapshot.clone(), &sources, AT_RELOAD).await;
         self.written.send_replace(config.clone());
         self.projects.refresh();

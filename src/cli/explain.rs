@@ -221,11 +221,19 @@ async fn ask_agent(admin: Option<SocketAddr>) -> (Option<Status>, AgentReport) {
     };
     match asked {
         Ok((admin, status)) => {
-            let note = (!status.config.last_reload_ok).then(|| {
-                "the running agent has refused the files on disk and uses an older configuration; this report is of \
-                 the files"
-                    .to_owned()
-            });
+            let note = if !status.config.last_reload_ok {
+                Some(
+                    "the running agent has refused the files on disk and uses an older configuration; this report is \
+                     of the files",
+                )
+            } else if status.reputation_hidden > 0 {
+                Some(
+                    "what the agent knows of single images is told to root and to the agent's own user alone",
+                )
+            } else {
+                None
+            };
+            let note = note.map(ToOwned::to_owned);
             (Some(status), AgentReport::reached(admin, note))
         }
         Err(error) => {

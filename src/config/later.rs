@@ -11,7 +11,6 @@ const LATER: &[(&str, &str)] = &[
     ("[direct]", "bandwidth"),
     ("[limits]", "bandwidth"),
     ("[router]", "redis"),
-    ("[server]", "admin_token_file"),
     ("[[tier]]", "bandwidth"),
 ];
 

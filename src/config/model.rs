@@ -2,8 +2,10 @@
 //! read and are redacted wherever they are shown.
 
 mod router;
+mod server;
 
 pub use router::Router;
+pub use server::Server;
 
 pub use super::secret::Secret;
 pub use super::url::BaseUrl;
@@ -47,21 +49,6 @@ pub struct Config {
     /// Files that were read beside the configuration itself (certificates, passwords): a change of one
     /// means "load again".
     pub watched_files: Vec<PathBuf>,
-}
-
-/// `[server]`: the listeners.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Server {
-    /// Where containerd is served. Loopback only unless `allow_non_loopback`.
-    pub listen: Vec<SocketAddr>,
-    /// Where people and monitors are served; always loopback.
-    pub admin: Option<SocketAddr>,
-    /// A listener that serves `/metrics` and nothing else, for scrapers on other hosts.
-    pub metrics: Option<SocketAddr>,
-    /// A non-loopback `listen` is wanted.
-    pub allow_non_loopback: bool,
-    /// The value that containerd must send, for shared nodes (design S6).
-    pub require_header: Option<Secret>,
 }
 
 /// One `[[tier]]`: a group of Harbor (or other mirror) servers behind one name.

@@ -2,6 +2,7 @@
 
 use super::files::read_secret;
 use super::model::Server;
+use super::secret::Secret;
 use super::section::{Reading, Section, Setting};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -9,6 +10,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 290);
 /// Where people and monitors are served.
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 291);
+
+/// Bytes of `admin_token_file` at least.
+const SHORTEST_TOKEN: usize = 16;
 
 pub(super) fn read_server(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Server {
     let mut section = root.below("server", cx);
@@ -19,6 +23,7 @@ pub(super) fn read_server(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Serve
     let require_header = section.file(cx, "require_header_file");
     let require_header =
         require_header.and_then(|path| section.kept(cx, "require_header_file", read_secret(&path)));
+    let admin_token = admin_token(&mut section, cx);
     if listen.is_empty() {
         let what = "is empty: containerd could reach nothing";
         section.complain(cx, "listen", what, format!("write listen = [\"{LISTEN}\"]"));
@@ -58,7 +63,21 @@ pub(super) fn read_server(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Serve
         metrics,
         allow_non_loopback,
         require_header,
+        admin_token,
     }
+}
+
+/// `admin_token_file`: what shows names of images to whoever has it. Every process of the node may try at the port.
+fn admin_token(section: &mut Section<'_>, cx: &mut Reading<'_>) -> Option<Secret> {
+    let key = "admin_token_file";
+    let path = section.file(cx, key)?;
+    let token = section.kept(cx, key, read_secret(&path))?;
+    if token.reveal().len() < SHORTEST_TOKEN {
+        let what = format!("{} holds fewer than {SHORTEST_TOKEN} bytes", path.display());
+        let instead = format!("let it be random: openssl rand -hex 16 >{}", path.display());
+        section.complain(cx, key, what, instead);
+    }
+    Some(token)
 }
 
 fn report_clashes(

@@ -172,6 +172,24 @@ events! {
     Drain = "drain", INFO, "fbbd41703fe54ef7858717ddcfa08c41";
 }
 
+// === impl EventName ===
+
+impl EventName {
+    /// Whether its message names an image, or what belongs to one.
+    #[must_use]
+    pub fn names_an_image(self) -> bool {
+        matches!(
+            self,
+            Self::AmbiguousImage
+                | Self::AttemptFailed
+                | Self::DigestMismatch
+                | Self::MappingChanged
+                | Self::StaleServed
+                | Self::TagUnconfirmed
+        )
+    }
+}
+
 // === impl AccessRecord ===
 
 impl AccessRecord {

@@ -1,5 +1,6 @@
 //! What is known against addresses and sources, as `/status` shows it: why one stands behind others.
 
+use crate::admin::names::Names;
 use crate::cache::Trust;
 use crate::relay::{Reputation, ReputationRow};
 use crate::telemetry::human_duration;
@@ -42,13 +43,16 @@ pub struct ReputationStatus {
 // === impl ReputationStatus ===
 
 impl ReputationStatus {
-    /// What is known now; what counts for most in front.
-    pub(super) fn all(reputation: &Reputation, now: Instant) -> Vec<Self> {
-        let rows = reputation.rows(now);
-        rows.iter()
-            .take(SHOWN)
-            .map(|row| Self::new(row, now))
-            .collect()
+    /// What is known now, what counts for most in front; and how many rows are left out because they name images.
+    pub(super) fn all(reputation: &Reputation, names: Names, now: Instant) -> (Vec<Self>, usize) {
+        let mut rows = reputation.rows(now);
+        let known = rows.len();
+        rows.retain(|row| {
+            names == Names::Shown || (row.repository.is_none() && row.reference.is_none())
+        });
+        let hidden = known.saturating_sub(rows.len());
+        let shown = rows.iter().take(SHOWN).map(|row| Self::new(row, now));
+        (shown.collect(), hidden)
     }
 
     fn new(row: &ReputationRow, now: Instant) -> Self {

@@ -97,8 +97,16 @@ impl Page {
     }
 
     fn reputation(&mut self, status: &Status) -> fmt::Result {
-        if !status.reputation.is_empty() {
+        let hidden = status.reputation_hidden;
+        if !status.reputation.is_empty() || hidden > 0 {
             self.text.push_str("\nHeld back\n");
+        }
+        if hidden > 0 {
+            let more = counted(hidden as u64, "row names an image", "rows name images");
+            writeln!(
+                self.text,
+                "  {more}: shown to root and the agent's own user"
+            )?;
         }
         for row in &status.reputation {
             writeln!(self.text, "  {}", printable(&row.to_string()))?;

@@ -50,6 +50,8 @@ fn status() -> Status {
     suspect.suspect = true;
     Status {
         version: "0.1.0".to_owned(),
+        names_hidden: false,
+        reputation_hidden: 0,
         verdict: Verdict::Ready,
         reasons: Vec::new(),
         uptime_seconds: 12_000,

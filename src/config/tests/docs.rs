@@ -78,6 +78,7 @@ fn every_key_stands_in_the_reference_with_its_default() {
     let optional = [
         "metrics",
         "require_header_file",
+        "admin_token_file",
         "priority",
         "project",
         "ca_file",

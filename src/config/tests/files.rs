@@ -119,6 +119,25 @@ fn the_required_header_comes_from_a_file_too() {
 }
 
 #[test]
+fn the_token_of_the_page_is_long_and_secret() {
+    let files = Files::new();
+    let token = files.write("token", "0123456789abcdef\n", 0o640);
+    let loaded = good(&format!("[server]\nadmin_token_file = {token:?}"));
+    let server = loaded.config.server;
+    assert_eq!(server.admin_token.unwrap().reveal(), "0123456789abcdef");
+    assert_eq!(loaded.config.watched_files, [token]);
+    for (text, mode, said) in [
+        ("0123456789abcde\n", 0o600, "fewer than 16 bytes"),
+        ("0123456789abcdef\n", 0o644, "chmod o-rwx"),
+    ] {
+        let wrong = files.write("wrong", text, mode);
+        let problem = only(&format!("[server]\nadmin_token_file = {wrong:?}"));
+        assert_eq!(problem.key, "server.admin_token_file");
+        assert!(problem.to_string().contains(said), "{problem}");
+    }
+}
+
+#[test]
 fn a_systemd_credential_is_read_from_its_directory() {
     let files = Files::new();
     files.write("robot", "pa55word\n", 0o400);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::admin::answer::answer;
+use crate::admin::names::Names;
 use crate::admin::tests::{Stage, get, stage, text};
 use crate::admin::{State, Surface};
 use crate::node::NodeFilesStatus;
@@ -132,7 +133,7 @@ async fn every_surface_gives_the_one_verdict() {
         stage.listening.send(true).unwrap();
         dns_says(&stage, None);
         set(&stage);
-        let status = Status::new(&stage.view, Instant::now());
+        let status = Status::new(&stage.view, Names::Shown, Instant::now());
         let said: Vec<String> = status.reasons.iter().map(Reason::to_string).collect();
         assert_eq!(
             (status.verdict, said),
@@ -161,7 +162,7 @@ async fn every_surface_gives_the_one_verdict() {
 async fn a_certificate_that_has_ended_since_the_last_look_is_not_healthy() {
     use std::time::{Duration, SystemTime};
     let stage = stage();
-    let mut status = Status::new(&stage.view, Instant::now());
+    let mut status = Status::new(&stage.view, Names::Shown, Instant::now());
     let endpoint = &mut status.tiers[0].endpoints[0];
     let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
     endpoint.expire(Some(wall + Duration::from_secs(1)), wall);
