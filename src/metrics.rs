@@ -24,12 +24,13 @@ use labels::{
     Label, MemoryLabels, PolicyLabels, ReasonLabels, RegistryLabels, RequestLabels, ResumeLabels,
     StateLabels, TierLabels,
 };
+use parking_lot::{Mutex, RwLock};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -125,11 +126,7 @@ impl Metrics {
             outcome: record.outcome,
             tier: record.tier.clone(),
         };
-        let known = {
-            let requests = self.requests.read();
-            let requests = requests.unwrap_or_else(PoisonError::into_inner);
-            requests.get(&key).cloned()
-        };
+        let known = self.requests.read().get(&key).cloned();
         let handles = known.unwrap_or_else(|| self.new_request_series(key));
         handles.requests.inc();
         handles.duration.observe(record.duration.as_secs_f64());
@@ -139,8 +136,7 @@ impl Metrics {
     }
 
     fn new_request_series(&self, mut key: RequestKey) -> Arc<RequestHandles> {
-        let requests = self.requests.write();
-        let mut requests = requests.unwrap_or_else(PoisonError::into_inner);
+        let mut requests = self.requests.write();
         if requests.len() >= REQUEST_SERIES {
             key.registry = None;
             key.tier = labels::OTHER.into();
@@ -169,22 +165,16 @@ impl Metrics {
 
     /// `relayed_bytes_total{tier}`
     pub fn relayed(&self, tier: &str, bytes: u64) {
-        {
-            let relayed = self.relayed.read();
-            let relayed = relayed.unwrap_or_else(PoisonError::into_inner);
-            if let Some(counter) = relayed.get(tier) {
-                counter.inc_by(bytes);
-                return;
-            }
+        if let Some(counter) = self.relayed.read().get(tier) {
+            counter.inc_by(bytes);
+            return;
         }
         let label = self.labels.intern(tier);
         let key = label.0.clone();
         let family = &self.families.relayed_bytes;
         let counter = family.get_or_create_owned(&TierLabels { tier: label });
         counter.inc_by(bytes);
-        let relayed = self.relayed.write();
-        let mut relayed = relayed.unwrap_or_else(PoisonError::into_inner);
-        relayed.insert(key, counter);
+        self.relayed.write().insert(key, counter);
     }
 
     /// `attempts_total{tier,result}`; `result` from a closed set.
@@ -227,7 +217,7 @@ impl Metrics {
     /// `upstream_quota_remaining{registry}`
     pub fn upstream_quota(&self, registry: &str, left: u64) {
         let registry = self.labels.intern(registry);
-        let gauge = &self.families.upstream_quota;
+        let gauge = &self.families.upstream_quota_remaining;
         let gauge = gauge.get_or_create_owned(&RegistryLabels { registry });
         gauge.set(i64::try_from(left).unwrap_or(i64::MAX));
     }
@@ -240,7 +230,10 @@ impl Metrics {
 
     /// `probe_duration_seconds{tier}`
     pub fn probe(&self, tier: &str, took: Duration) {
-        let histogram = self.families.probes.get_or_create_owned(&self.tier(tier));
+        let histogram = self
+            .families
+            .probe_duration_seconds
+            .get_or_create_owned(&self.tier(tier));
         histogram.observe(took.as_secs_f64());
     }
 
@@ -253,8 +246,7 @@ impl Metrics {
         if tier == "upstream" {
             return;
         }
-        let failing = self.dns_failing.lock();
-        let mut failing = failing.unwrap_or_else(PoisonError::into_inner);
+        let mut failing = self.dns_failing.lock();
         if result == "failed" {
             failing.entry(labels.tier.0).or_insert_with(Instant::now);
         } else {
@@ -294,7 +286,9 @@ impl Metrics {
 
     /// `config_last_reload_successful`
     pub fn config_reloaded(&self, successful: bool) {
-        self.families.config_reload.set(i64::from(successful));
+        self.families
+            .config_last_reload_successful
+            .set(i64::from(successful));
     }
 
     /// A client's connection was refused or ended by the agent: `refused`, `made_way` or `stalled`.
@@ -308,14 +302,12 @@ impl Metrics {
     pub fn traffic(&self) -> Traffic {
         let mut traffic = Traffic::default();
         let requests = self.requests.read();
-        let requests = requests.unwrap_or_else(PoisonError::into_inner);
         // Keys beyond the limits share a series, which must be counted once.
         let series = requests.values().map(|handles| (&handles.labels, handles));
         for (labels, handles) in series.collect::<HashMap<_, _>>() {
             *traffic.requests.entry(labels.outcome).or_default() += handles.requests.get();
         }
-        let relayed = self.relayed.read();
-        for (tier, counter) in relayed.unwrap_or_else(PoisonError::into_inner).iter() {
+        for (tier, counter) in self.relayed.read().iter() {
             traffic
                 .relayed_bytes
                 .insert(tier.to_string(), counter.get());
@@ -326,8 +318,7 @@ impl Metrics {
     /// The answer to a scrape.
     #[must_use]
     pub fn render(&self, scrape: &Scrape<'_>, format: Format) -> String {
-        let series = self.series.lock();
-        let mut series = series.unwrap_or_else(PoisonError::into_inner);
+        let mut series = self.series.lock();
         self.refill(&mut series, scrape);
         render_registry(&self.registry, format)
     }
@@ -345,15 +336,17 @@ impl Metrics {
             let gauge = families.endpoint_healthy.get_or_create_owned(&labels);
             gauge.set(i64::from(healthy));
         }
-        families.node_files.clear();
+        families.node_files_state.clear();
         let labels = StateLabels {
             state: scrape.node_files,
         };
-        families.node_files.get_or_create_owned(&labels).set(1);
+        families
+            .node_files_state
+            .get_or_create_owned(&labels)
+            .set(1);
         families.tier_ready.clear();
-        families.dns_stale.clear();
+        families.dns_stale_seconds.clear();
         let failing = self.dns_failing.lock();
-        let failing = failing.unwrap_or_else(PoisonError::into_inner);
         for gauge in scrape.tiers {
             let Some(ready) = gauge.ready else { continue };
             let labels = TierLabels {
@@ -363,7 +356,7 @@ impl Metrics {
             family.get_or_create_owned(&labels).set(i64::from(ready));
             let since = failing.get(&gauge.tier);
             let age = since.map(|since| scrape.now.saturating_duration_since(*since));
-            let family = &families.dns_stale;
+            let family = &families.dns_stale_seconds;
             let gauge = family.get_or_create_owned(&labels);
             gauge.set(age.unwrap_or_default().as_secs_f64());
         }
@@ -372,7 +365,7 @@ impl Metrics {
         store(&families.task_panics, scrape.task_panics);
         store(&families.memory_refused, scrape.memory.refused);
         for (what, bytes) in &scrape.memory.bytes {
-            let gauge = &families.memory;
+            let gauge = &families.memory_bytes;
             let gauge = gauge.get_or_create_owned(&MemoryLabels { what });
             gauge.set(i64::try_from(*bytes).unwrap_or(i64::MAX));
         }

@@ -7,10 +7,10 @@ use super::labels::{
 };
 use super::process::ProcessCollector;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Metric, Registry};
+use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
 
 /// Seconds to a first byte: from a manifest that is at hand to the limit of P6.
@@ -24,45 +24,91 @@ const DURATION: [f64; 16] = [
     1200.0,
 ];
 
-/// Makes histograms with these limits.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Buckets(&'static [f64]);
-
 /// A family of histograms.
-type Histograms<S> = Family<S, Histogram, Buckets>;
+type Histograms<S> = Family<S, Histogram>;
 
-#[derive(Clone, Debug)]
-pub(super) struct Families {
-    pub(super) requests: Family<RequestLabels, Counter>,
-    pub(super) request_duration: Histograms<KindTierLabels>,
-    pub(super) first_byte: Histograms<KindTierLabels>,
-    pub(super) relayed_bytes: Family<TierLabels, Counter>,
-    pub(super) attempts: Family<AttemptLabels, Counter>,
-    pub(super) failovers: Family<FailoverLabels, Counter>,
-    pub(super) resumes: Family<ResumeLabels, Counter>,
-    pub(super) stale_served: Counter,
-    pub(super) clients_ended: Family<ReasonLabels, Counter>,
-    pub(super) policy_denials: Family<PolicyLabels, Counter>,
-    pub(super) upstream_quota: Family<RegistryLabels, Gauge>,
-    pub(super) digest_mismatches: Family<TierLabels, Counter>,
-    pub(super) endpoint_healthy: Family<EndpointLabels, Gauge>,
-    pub(super) tier_ready: Family<TierLabels, Gauge>,
-    pub(super) probes: Histograms<TierLabels>,
-    pub(super) dns_refreshes: Family<AttemptLabels, Counter>,
-    pub(super) discovery_refreshes: Family<AttemptLabels, Counter>,
-    pub(super) projects: Family<TierLabels, Gauge>,
-    pub(super) router_lookups: Family<ResultLabels, Counter>,
-    pub(super) router_fanout: Histogram,
-    pub(super) dns_stale: Family<TierLabels, Gauge<f64, AtomicU64>>,
-    pub(super) token_fetches: Family<AttemptLabels, Counter>,
-    pub(super) hosts_writes: Family<HostsWriteLabels, Counter>,
-    pub(super) hosts_conflicts: Counter,
-    pub(super) node_files: Family<StateLabels, Gauge>,
-    pub(super) config_reload: Gauge,
-    pub(super) log_dropped: Counter,
-    pub(super) task_panics: Counter,
-    pub(super) memory: Family<MemoryLabels, Gauge>,
-    pub(super) memory_refused: Counter,
+/// The families: of each its help text, its name (without the `_total` of counters, which the encoder appends), its type, and how
+/// it is made where it has limits.
+macro_rules! families {
+    ($(#[doc = $help:literal] $name:ident: $type:ty $(= $made:expr)?,)+) => {
+        #[derive(Clone, Debug)]
+        pub(super) struct Families { $(#[doc = $help] pub(super) $name: $type,)+ }
+
+        impl Families {
+            fn registered(to: &mut Registry) -> Self {
+                $(
+                    let $name: $type = families!(@made $type $(, $made)?);
+                    to.register(stringify!($name), $help.trim_start(), $name.clone());
+                )+
+                Self { $($name,)+ }
+            }
+        }
+    };
+    (@made $type:ty) => { <$type>::default() };
+    (@made $type:ty, $made:expr) => { $made };
+}
+
+families! {
+    /// Requests of clients
+    requests: Family<RequestLabels, Counter>,
+    /// Time from a request to the end of its body
+    request_duration_seconds: Histograms<KindTierLabels> = Family::new_with_constructor(|| Histogram::new(DURATION)),
+    /// Time from a request to its status line
+    time_to_first_byte_seconds: Histograms<KindTierLabels> = Family::new_with_constructor(|| Histogram::new(FIRST_BYTE)),
+    /// Bytes of bodies sent to clients, by the tier that they came from
+    relayed_bytes: Family<TierLabels, Counter>,
+    /// Attempts at endpoints, by result
+    attempts: Family<AttemptLabels, Counter>,
+    /// Changes to another source before the first byte
+    failovers: Family<FailoverLabels, Counter>,
+    /// Changes to another source within a body
+    resumes: Family<ResumeLabels, Counter>,
+    /// Manifests answered from disk because no source could be asked
+    stale_served: Counter,
+    /// Client connections that were refused or ended for want of places, or because nothing was read, by reason
+    clients_ended: Family<ReasonLabels, Counter>,
+    /// Answers of a tier that its policy denies an image, by reason
+    policy_denials: Family<PolicyLabels, Counter>,
+    /// Requests that a registry says are left of its quota
+    upstream_quota_remaining: Family<RegistryLabels, Gauge>,
+    /// Bodies whose bytes did not fit their digest
+    digest_mismatches: Family<TierLabels, Counter>,
+    /// 1 if an address may be used normally
+    endpoint_healthy: Family<EndpointLabels, Gauge>,
+    /// 1 if a tier has an address that may be used normally
+    tier_ready: Family<TierLabels, Gauge>,
+    /// Duration of health probes
+    probe_duration_seconds: Histograms<TierLabels> = Family::new_with_constructor(|| Histogram::new(FIRST_BYTE)),
+    /// Lookups of tiers and upstreams, by result
+    dns_refreshes: Family<AttemptLabels, Counter>,
+    /// Discoveries of a tier's projects, by result
+    discovery_refreshes: Family<AttemptLabels, Counter>,
+    /// Registries that discovery found a project for
+    projects: Family<TierLabels, Gauge>,
+    /// Images without a registry, by how their registry was found
+    router_lookups: Family<ResultLabels, Counter>,
+    /// Time until all projects together had decided on an image without a registry
+    router_fanout_seconds: Histogram = Histogram::new(FIRST_BYTE),
+    /// For how long the lookups of a tier have failed; 0 while they succeed
+    dns_stale_seconds: Family<TierLabels, Gauge<f64, AtomicU64>>,
+    /// Token exchanges, by result
+    token_fetches: Family<AttemptLabels, Counter>,
+    /// Writes of the node's files, by result
+    hosts_writes: Family<HostsWriteLabels, Counter>,
+    /// Changes of the node's files by others that stand against ours
+    hosts_conflicts: Counter,
+    /// 1 for the state of the node's files; degraded: containerd may pull past the agent
+    node_files_state: Family<StateLabels, Gauge>,
+    /// 0 if the configuration on disk was refused and an older one is in force
+    config_last_reload_successful: Gauge,
+    /// Log records that were dropped because the log did not take them
+    log_dropped: Counter,
+    /// Panics of connections and other tasks that may fail alone
+    task_panics: Counter,
+    /// Bytes that wait in memory, by what they are; [limits] memory is the most of all together
+    memory_bytes: Family<MemoryLabels, Gauge>,
+    /// Answers that were refused because there was no memory for them
+    memory_refused: Counter,
 }
 
 /// The series that one request touches.
@@ -74,159 +120,14 @@ pub(super) struct RequestHandles {
     pub(super) first_byte: Histogram,
 }
 
-impl MetricConstructor<Histogram> for Buckets {
-    fn new_metric(&self) -> Histogram {
-        Histogram::new(self.0.iter().copied())
-    }
-}
-
 impl Families {
-    /// All of them, registered. Counters are named without `_total`, which the encoder appends.
+    /// All of them, registered.
     pub(super) fn register(root: &mut Registry) -> Self {
         root.register_collector(Box::new(ProcessCollector));
         let ours = root.sub_registry_with_prefix("harbor_pilot");
-        let families = Self {
-            requests: add(ours, "requests", "Requests of clients"),
-            request_duration: register(
-                ours,
-                "request_duration_seconds",
-                "Time from a request to the end of its body",
-                Family::new_with_constructor(Buckets(&DURATION)),
-            ),
-            first_byte: register(
-                ours,
-                "time_to_first_byte_seconds",
-                "Time from a request to its status line",
-                Family::new_with_constructor(Buckets(&FIRST_BYTE)),
-            ),
-            relayed_bytes: add(
-                ours,
-                "relayed_bytes",
-                "Bytes of bodies sent to clients, by the tier that they came from",
-            ),
-            attempts: add(ours, "attempts", "Attempts at endpoints, by result"),
-            failovers: add(
-                ours,
-                "failovers",
-                "Changes to another source before the first byte",
-            ),
-            resumes: add(ours, "resumes", "Changes to another source within a body"),
-            stale_served: add(
-                ours,
-                "stale_served",
-                "Manifests answered from disk because no source could be asked",
-            ),
-            clients_ended: add(
-                ours,
-                "clients_ended",
-                "Client connections that were refused or ended for want of places, or because nothing was read, by reason",
-            ),
-            policy_denials: add(
-                ours,
-                "policy_denials",
-                "Answers of a tier that its policy denies an image, by reason",
-            ),
-            upstream_quota: add(
-                ours,
-                "upstream_quota_remaining",
-                "Requests that a registry says are left of its quota",
-            ),
-            digest_mismatches: add(
-                ours,
-                "digest_mismatches",
-                "Bodies whose bytes did not fit their digest",
-            ),
-            endpoint_healthy: add(
-                ours,
-                "endpoint_healthy",
-                "1 if an address may be used normally",
-            ),
-            tier_ready: add(
-                ours,
-                "tier_ready",
-                "1 if a tier has an address that may be used normally",
-            ),
-            probes: register(
-                ours,
-                "probe_duration_seconds",
-                "Duration of health probes",
-                Family::new_with_constructor(Buckets(&FIRST_BYTE)),
-            ),
-            dns_refreshes: add(
-                ours,
-                "dns_refreshes",
-                "Lookups of tiers and upstreams, by result",
-            ),
-            discovery_refreshes: add(
-                ours,
-                "discovery_refreshes",
-                "Discoveries of a tier's projects, by result",
-            ),
-            projects: add(
-                ours,
-                "projects",
-                "Registries that discovery found a project for",
-            ),
-            router_lookups: add(
-                ours,
-                "router_lookups",
-                "Images without a registry, by how their registry was found",
-            ),
-            router_fanout: register(
-                ours,
-                "router_fanout_seconds",
-                "Time until all projects together had decided on an image without a registry",
-                Buckets(&FIRST_BYTE).new_metric(),
-            ),
-            dns_stale: add(
-                ours,
-                "dns_stale_seconds",
-                "For how long the lookups of a tier have failed; 0 while they succeed",
-            ),
-            token_fetches: add(ours, "token_fetches", "Token exchanges, by result"),
-            hosts_writes: add(
-                ours,
-                "hosts_writes",
-                "Writes of the node's files, by result",
-            ),
-            hosts_conflicts: add(
-                ours,
-                "hosts_conflicts",
-                "Changes of the node's files by others that stand against ours",
-            ),
-            node_files: add(
-                ours,
-                "node_files_state",
-                "1 for the state of the node's files; degraded: containerd may pull past the agent",
-            ),
-            config_reload: add(
-                ours,
-                "config_last_reload_successful",
-                "0 if the configuration on disk was refused and an older one is in force",
-            ),
-            log_dropped: add(
-                ours,
-                "log_dropped",
-                "Log records that were dropped because the log did not take them",
-            ),
-            task_panics: add(
-                ours,
-                "task_panics",
-                "Panics of connections and other tasks that may fail alone",
-            ),
-            memory: add(
-                ours,
-                "memory_bytes",
-                "Bytes that wait in memory, by what they are; [limits] memory is the most of all together",
-            ),
-            memory_refused: add(
-                ours,
-                "memory_refused",
-                "Answers that were refused because there was no memory for them",
-            ),
-        };
+        let families = Self::registered(ours);
         // What runs was accepted; a refused file sets it to 0.
-        families.config_reload.set(1);
+        families.config_last_reload_successful.set(1);
         // A series that begins with its first event is no increase to Prometheus.
         for reason in ["refused", "made_way", "stalled"] {
             drop(
@@ -236,7 +137,8 @@ impl Families {
             );
         }
         // A gauge: the type "info" exists in OpenMetrics only.
-        let build: Family<VersionLabels, Gauge> = add(ours, "build_info", "The running version");
+        let build = Family::<VersionLabels, Gauge>::default();
+        ours.register("build_info", "The running version", build.clone());
         let version = env!("CARGO_PKG_VERSION");
         build.get_or_create_owned(&VersionLabels { version }).set(1);
         families
@@ -249,19 +151,11 @@ impl Families {
     ) -> RequestHandles {
         RequestHandles {
             requests: self.requests.get_or_create_owned(&request),
-            duration: self.request_duration.get_or_create_owned(kind_tier),
-            first_byte: self.first_byte.get_or_create_owned(kind_tier),
+            duration: self.request_duration_seconds.get_or_create_owned(kind_tier),
+            first_byte: self
+                .time_to_first_byte_seconds
+                .get_or_create_owned(kind_tier),
             labels: request,
         }
     }
-}
-
-/// Registers a new metric.
-fn add<M: Metric + Clone + Default>(to: &mut Registry, name: &str, help: &str) -> M {
-    register(to, name, help, M::default())
-}
-
-fn register<M: Metric + Clone>(to: &mut Registry, name: &str, help: &str, metric: M) -> M {
-    to.register(name, help, metric.clone());
-    metric
 }

@@ -1,9 +1,10 @@
 //! Label sets, and the interner that keeps their values few.
 
+use parking_lot::RwLock;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use std::collections::HashSet;
 use std::fmt::{self, Write};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 /// What a value counts as when there are too many.
 pub(super) const OTHER: &str = "other";
@@ -52,13 +53,10 @@ impl EncodeLabelValue for Label {
 
 impl Interner {
     pub(super) fn intern(&self, text: &str) -> Label {
-        {
-            let values = self.0.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(known) = values.get(text) {
-                return Label(known.clone());
-            }
+        if let Some(known) = self.0.read().get(text) {
+            return Label(known.clone());
         }
-        let mut values = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut values = self.0.write();
         let text = if values.len() < VALUES { text } else { OTHER };
         let value: Arc<str> = text.into();
         values.insert(value.clone());

@@ -14,6 +14,8 @@ impl Metrics {
 
     /// `router_fanout_seconds`
     pub fn router_fanout(&self, took: Duration) {
-        self.families.router_fanout.observe(took.as_secs_f64());
+        self.families
+            .router_fanout_seconds
+            .observe(took.as_secs_f64());
     }
 }
