@@ -21,9 +21,10 @@ pub use sentence::{human_bytes, human_days, human_duration};
 pub use text::Text;
 
 use crate::budget::Budget;
+use parking_lot::Mutex;
 use queue::Queue;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tracing::Level;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{self, FormatTime as _};
@@ -41,7 +42,7 @@ const RECENT: usize = 20;
 #[derive(Clone, Debug, Default)]
 pub struct Journal {
     to: To,
-    recent: Arc<Recent>,
+    recent: Arc<Mutex<VecDeque<RecentChange>>>,
 }
 
 /// A state change with the time at which it was reported.
@@ -70,9 +71,6 @@ struct Said {
     accesses: Vec<AccessRecord>,
     events: Vec<StateChange>,
 }
-
-#[derive(Debug, Default)]
-struct Recent(Mutex<VecDeque<RecentChange>>);
 
 // === impl Journal ===
 
@@ -107,7 +105,7 @@ impl Journal {
     pub fn access(&self, record: Box<AccessRecord>) {
         match &self.to {
             To::Nowhere => {}
-            To::Captured(captured) => captured.lock().accesses.push(*record),
+            To::Captured(captured) => captured.0.lock().accesses.push(*record),
             To::Queue(queue) => {
                 if !queue.filtered || access_enabled(record.level()) {
                     queue.access(record);
@@ -127,13 +125,17 @@ impl Journal {
 
     /// Queues a state change, for which places are kept in the queue, and keeps it among the recent ones.
     pub fn event(&self, change: StateChange) {
-        self.recent.push(RecentChange {
-            at: utc_now(),
-            change: change.clone(),
-        });
+        {
+            let mut recent = self.recent.lock();
+            recent.truncate(RECENT - 1);
+            recent.push_front(RecentChange {
+                at: utc_now(),
+                change: change.clone(),
+            });
+        }
         match &self.to {
             To::Nowhere => {}
-            To::Captured(captured) => captured.lock().events.push(change),
+            To::Captured(captured) => captured.0.lock().events.push(change),
             To::Queue(queue) => {
                 if !queue.filtered || event_enabled(change.event.level()) {
                     queue.event(change);
@@ -145,7 +147,7 @@ impl Journal {
     /// The last 20 state changes, oldest first.
     #[must_use]
     pub fn recent(&self) -> Vec<RecentChange> {
-        self.recent.lock().iter().cloned().collect()
+        self.recent.lock().iter().rev().cloned().collect()
     }
 
     /// What waits for the log is counted in that budget from now on.
@@ -193,39 +195,19 @@ fn event_enabled(level: Level) -> bool {
     }
 }
 
-// === impl Recent ===
-
-impl Recent {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<RecentChange>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, change: RecentChange) {
-        let mut changes = self.lock();
-        if changes.len() == RECENT {
-            changes.pop_front();
-        }
-        changes.push_back(change);
-    }
-}
-
 // === impl Captured ===
 
 impl Captured {
-    fn lock(&self) -> MutexGuard<'_, Said> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The access records so far, in order.
     #[must_use]
     pub fn accesses(&self) -> Vec<AccessRecord> {
-        self.lock().accesses.clone()
+        self.0.lock().accesses.clone()
     }
 
     /// The state changes so far, in order.
     #[must_use]
     pub fn events(&self) -> Vec<StateChange> {
-        self.lock().events.clone()
+        self.0.lock().events.clone()
     }
 }
 

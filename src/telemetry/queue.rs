@@ -5,10 +5,11 @@ use super::record::Entry;
 use super::record::{AccessRecord, RequestOutcome, StateChange};
 use super::refusals::{Refusals, Verdict};
 use crate::budget::{Budget, Kind, Meter};
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// Access records and diagnostics that may wait. At 30,000 requests per second this is more than a tenth of a second of
 /// a log that does not answer, and takes about 2 MiB.
@@ -20,9 +21,9 @@ pub(super) const MOST_BYTES: usize = 4 << 20;
 /// Places that only state changes take, so that no flood of requests costs one of them.
 pub(super) const FOR_EVENTS: usize = 1024;
 
-/// A log that has not taken a record for so long, in milliseconds, is not waited for: what comes is dropped and counted,
+/// A log that has not taken a record for so long is not waited for: what comes is dropped and counted,
 /// so that the metric says within this time that the log stands still.
-const STALL_LIMIT: u64 = 5000;
+const STALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Written records that are kept; a busy node writes so many within 10 ms.
 pub(super) const POOLED: usize = 256;
@@ -57,15 +58,11 @@ pub(super) struct State {
 }
 
 /// How long the writer has waited for the log to take one record.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Stall {
-    epoch: Instant,
-    /// Since when, in milliseconds of the epoch; [`IDLE`]: it writes nothing.
-    since: AtomicU64,
+    /// `None`: it has nothing to write.
+    since: Mutex<Option<Instant>>,
 }
-
-/// The writer has nothing to write.
-const IDLE: u64 = u64::MAX;
 
 /// A record with its box, which is what is used again.
 type Boxed = Box<AccessRecord>;
@@ -194,50 +191,31 @@ impl State {
 impl Stall {
     /// The writer hands a record to the log.
     pub(super) fn begins(&self) {
-        self.since
-            .store(self.millis(Instant::now()), Ordering::Relaxed);
+        *self.since.lock() = Some(Instant::now());
     }
 
     /// The log has taken everything.
     pub(super) fn ends(&self) {
-        self.since.store(IDLE, Ordering::Relaxed);
+        *self.since.lock() = None;
     }
 
     /// The log does not read.
     fn is_too_long(&self, now: impl FnOnce() -> Instant) -> bool {
-        let since = self.since.load(Ordering::Relaxed);
-        since != IDLE && self.millis(now()).saturating_sub(since) >= STALL_LIMIT
-    }
-
-    fn millis(&self, at: Instant) -> u64 {
-        let since_epoch = at.saturating_duration_since(self.epoch);
-        u64::try_from(since_epoch.as_millis()).unwrap_or(IDLE)
-    }
-}
-
-impl Default for Stall {
-    fn default() -> Self {
-        Self {
-            epoch: Instant::now(),
-            since: AtomicU64::new(IDLE),
-        }
+        let since = *self.since.lock();
+        since.is_some_and(|since| now().saturating_duration_since(since) >= STALL_LIMIT)
     }
 }
 
 // === impl RecordPool ===
 
 impl RecordPool {
-    fn lock(&self) -> MutexGuard<'_, Vec<Boxed>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn take(&self) -> Option<Boxed> {
-        self.lock().pop()
+        self.0.lock().pop()
     }
 
     /// Takes what was written over; leaves what is too much.
     pub(super) fn recycle(&self, records: &mut Vec<Boxed>) {
-        let mut pool = self.lock();
+        let mut pool = self.0.lock();
         let room = POOLED.saturating_sub(pool.len());
         pool.extend(records.drain(..room.min(records.len())));
     }

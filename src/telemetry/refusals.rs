@@ -1,7 +1,7 @@
 //! Refused requests beyond 100 per second, which are summed up (design O1): whoever floods the port with them does not
 //! push other records out of the log.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
 /// Refused requests that have a record of their own within [`PERIOD`].
@@ -38,7 +38,7 @@ pub(super) enum Verdict {
 impl Refusals {
     /// One more was refused.
     pub(super) fn one_more(&self, now: Instant) -> Verdict {
-        let mut counts = self.lock();
+        let mut counts = self.0.lock();
         let is_over = |began| now.saturating_duration_since(began) >= PERIOD;
         if counts.began.is_none_or(is_over) {
             (counts.began, counts.own) = (Some(now), 0);
@@ -55,16 +55,12 @@ impl Refusals {
 
     /// Something waits to be written.
     pub(super) fn is_pending(&self) -> bool {
-        self.lock().summed > 0
+        self.0.lock().summed > 0
     }
 
     /// The sum, which begins anew.
     pub(super) fn take(&self) -> u64 {
-        std::mem::take(&mut self.lock().summed)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        std::mem::take(&mut self.0.lock().summed)
     }
 }
 

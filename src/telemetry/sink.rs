@@ -4,10 +4,11 @@
 use super::emit::Emitter;
 use super::record::Entry;
 use super::{ACCESS, EVENT};
+use parking_lot::Mutex;
 use std::fmt;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::dispatcher::{Dispatch, with_default};
 use tracing::{Level, Subscriber};
@@ -192,7 +193,7 @@ impl Lines {
     /// One write for a whole batch.
     fn write(&mut self, emit_all: impl FnMut()) -> io::Result<()> {
         with_default(&self.dispatch, emit_all);
-        let mut bytes = self.buffer.lock();
+        let mut bytes = self.buffer.0.lock();
         let written = self.out.write_all(&bytes).and_then(|()| self.out.flush());
         bytes.clear();
         written
@@ -201,15 +202,9 @@ impl Lines {
 
 // === impl Buffer ===
 
-impl Buffer {
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.lock().extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -6,6 +6,7 @@ use super::sink::Sink;
 use super::*;
 use crate::telemetry::Text;
 use std::io::{self, Write};
+use std::sync::Mutex;
 use std::time::Duration;
 
 pub(super) fn record() -> AccessRecord {

@@ -2,10 +2,11 @@
 
 use super::source::{Source, SourceId};
 use crate::cache::Trust;
+use parking_lot::Mutex;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -45,7 +46,7 @@ impl EndpointSet {
 const JUST: Duration = Duration::from_secs(10);
 
 /// Live counters of one endpoint. Requests raise and lower them through guards; `select` reads them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct EndpointGauges {
     /// Requests of trusted clients.
     trusted: AtomicU32,
@@ -53,9 +54,8 @@ pub struct EndpointGauges {
     pending_connects: AtomicU32,
     /// The source has denied something since it last let somebody in. All endpoints of a source share it.
     denied: Arc<AtomicBool>,
-    began: Instant,
-    /// When it last gave a good answer, in milliseconds since `began`, and one more; 0: never.
-    served: AtomicU64,
+    /// When it last gave a good answer.
+    served: Mutex<Option<Instant>>,
 }
 
 /// Counts one request at an endpoint until dropped.
@@ -106,19 +106,14 @@ impl EndpointGauges {
 
     /// It has given a good answer.
     pub fn serves(&self, now: Instant) {
-        let age = now.saturating_duration_since(self.began).as_millis();
-        let age = u64::try_from(age).unwrap_or(u64::MAX);
-        self.served.store(age.saturating_add(1), Ordering::Relaxed);
+        *self.served.lock() = Some(now);
     }
 
     /// Whether it has just given one, whatever probes say or a connect that is pending.
     #[must_use]
     pub fn has_just_served(&self, now: Instant) -> bool {
-        let served = self.served.load(Ordering::Relaxed).checked_sub(1);
-        served.is_some_and(|age| {
-            let until = Duration::from_millis(age).saturating_add(JUST);
-            now.saturating_duration_since(self.began) < until
-        })
+        let served = *self.served.lock();
+        served.is_some_and(|at| now.saturating_duration_since(at) < JUST)
     }
 
     /// Counts in a request of such a client.
@@ -169,19 +164,6 @@ impl EndpointGauges {
     #[must_use]
     pub fn is_suspect(&self) -> bool {
         self.pending_connects.load(Ordering::Relaxed) > 0
-    }
-}
-
-impl Default for EndpointGauges {
-    fn default() -> Self {
-        Self {
-            trusted: AtomicU32::default(),
-            untrusted: AtomicU32::default(),
-            pending_connects: AtomicU32::default(),
-            denied: Arc::default(),
-            began: Instant::now(),
-            served: AtomicU64::default(),
-        }
     }
 }
 
