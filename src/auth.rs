@@ -13,12 +13,12 @@ mod tokens;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use challenge::{Challenge, parse_challenges};
+pub use challenge::{BearerChallenge, Challenge, parse_challenges};
 pub use fetch::{Fetcher, basic_authorization};
 pub use lookup::{Lookup, LookupResult};
 pub use named_url::{InvalidUrl, NamedUrl};
-pub use plan::{BearerChallenge, TokenPlan, TokenRequest};
-pub use reach::{Hop, Reach, USER_AGENT};
+pub use plan::{TokenPlan, TokenRequest};
+pub use reach::{Hop, Reach};
 pub use redirect::{Position, follow, instead_of_http, location};
 pub use tokens::{FetchToken, Fetching, Issued, Refusal, TokenError, TokenFailure, Tokens};
 

@@ -22,10 +22,11 @@ mod tls;
 
 pub use body::Body;
 pub use connection::Connection;
+pub use dial::basic;
 pub use egress::Named;
 pub use inspect::{Certificate, Shown};
 pub use pooled::LARGE_READS;
-pub use request::Request;
+pub use request::{Request, USER_AGENT};
 pub use response::Response;
 pub use tls::CertificateFault;
 
@@ -45,8 +46,10 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
+use stream::{ReadAhead, Transport};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
 /// Dials and pools. Cheap to clone.
@@ -118,12 +121,8 @@ impl Client {
             })
             .collect();
         let mut state = self.inner.lock();
-        for known in next.values() {
-            known.kept_from_now_on();
-        }
         for (id, old) in before {
             if !next.get(&id).is_some_and(|new| Arc::ptr_eq(new, &old)) {
-                old.forgotten();
                 state.idle.forget(&id);
                 state
                     .certificates
@@ -300,37 +299,21 @@ impl Client {
         stream: TcpStream,
         handshake: Handshake<'_>,
     ) -> Result<Connection, Error> {
-        let mut stream = Socket::new(stream);
-        let mut ends = None;
-        let source = &handshake.known.source;
-        let transport = if handshake.target.https {
-            if let Some(proxy) = &source.proxy {
-                dial::tunnel(&mut stream, proxy, handshake.target, handshake.timeouts.tls).await?;
-            }
+        let stream = Socket::new(stream);
+        let (transport, ends) = if handshake.target.https {
             let config = handshake.tls_config()?.clone();
-            let name = tls::server_name(&handshake.target.host)
-                .map_err(|why| handshake.tls_error(format!("no name for a certificate: {why}")))?;
-            let tls =
-                dial::tls(&handshake.to, stream, name, config, handshake.timeouts.tls).await?;
-            let seen = tls.get_ref().1.peer_certificates();
-            ends = seen.and_then(<[_]>::first).and_then(tls::not_after);
+            let tls = handshake.secure(stream, config).await?;
+            let chain = tls.get_ref().1.peer_certificates();
+            let ends = chain.and_then(<[_]>::first).and_then(tls::not_after);
             if let (Some(end), Key::Endpoint(endpoint)) = (ends, &handshake.key) {
                 self.inner.lock().saw_certificate(endpoint, end);
             }
-            Either::Right(tls)
+            (Either::Right(tls), ends)
         } else {
-            Either::Left(stream)
+            (Either::Left(stream), None)
         };
-        let Handshake {
-            known,
-            target,
-            key,
-            to,
-            ..
-        } = handshake;
-        let ends = ends.filter(|_| !known.source.tls.insecure_skip_verify);
-        let pooled = Pooled::new(transport, known, target, key, to, ends);
-        Ok(Connection::new(pooled, self.inner.clone()))
+        let ends = ends.filter(|_| !handshake.known.source.tls.insecure_skip_verify);
+        Ok(handshake.connection(transport, ends, self))
     }
 }
 
@@ -344,6 +327,39 @@ impl fmt::Debug for Client {
 // === impl Handshake ===
 
 impl Handshake<'_> {
+    /// A tunnel through the source's proxy, and TLS.
+    async fn secure(
+        &self,
+        mut stream: Socket,
+        config: Arc<ClientConfig>,
+    ) -> Result<Box<TlsStream<ReadAhead<Socket>>>, Error> {
+        let limit = self.timeouts.tls;
+        if let Some(proxy) = &self.known.source.proxy {
+            dial::tunnel(&mut stream, proxy, self.target, limit).await?;
+        }
+        let name = tls::server_name(&self.target.host)
+            .map_err(|why| self.tls_error(format!("no name for a certificate: {why}")))?;
+        dial::tls(&self.to, stream, name, config, limit).await
+    }
+
+    /// What came of it.
+    fn connection(
+        self,
+        transport: Transport,
+        ends: Option<SystemTime>,
+        client: &Client,
+    ) -> Connection {
+        let Self {
+            known,
+            target,
+            key,
+            to,
+            ..
+        } = self;
+        let pooled = Pooled::new(transport, known, target, key, to, ends);
+        Connection::new(pooled, client.inner.clone())
+    }
+
     fn tls_config(&self) -> Result<&Arc<ClientConfig>, Error> {
         match (self.known.tls(), &self.key) {
             (Ok(tls), Key::Endpoint(_)) => Ok(tls.own()),

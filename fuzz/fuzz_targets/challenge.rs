@@ -20,13 +20,13 @@ fuzz_target!(|text: &str| {
 
 fn written(challenge: &Challenge) -> String {
     let (scheme, parameters) = match challenge {
-        Challenge::Bearer {
-            realm,
-            service,
-            scope,
-        } => (
+        Challenge::Bearer(bearer) => (
             "Bearer",
-            vec![("realm", realm), ("service", service), ("scope", scope)],
+            vec![
+                ("realm", &bearer.realm),
+                ("service", &bearer.service),
+                ("scope", &bearer.scope),
+            ],
         ),
         Challenge::Basic { realm } => ("Basic", vec![("realm", realm)]),
     };

@@ -12,19 +12,23 @@ const MAX_PARAMETERS: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Challenge {
     /// A token from `realm` (distribution spec, "Token Authentication").
-    Bearer {
-        /// Where tokens come from: a URL.
-        realm: Option<String>,
-        /// Whom the token is for.
-        service: Option<String>,
-        /// What it would open.
-        scope: Option<String>,
-    },
+    Bearer(BearerChallenge),
     /// A name and a password.
     Basic {
         /// Shown to people alone.
         realm: Option<String>,
     },
+}
+
+/// A Bearer challenge's parameters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BearerChallenge {
+    /// Where tokens come from: a URL.
+    pub realm: Option<String>,
+    /// Whom the token is for.
+    pub service: Option<String>,
+    /// What it would open.
+    pub scope: Option<String>,
 }
 
 /// The Bearer and Basic challenges of one header's value, in order. Schemes that we do not speak are skipped.
@@ -202,11 +206,11 @@ impl Raw<'_> {
             (!value.is_empty()).then(|| value.clone())
         };
         if self.scheme.eq_ignore_ascii_case("bearer") {
-            Some(Challenge::Bearer {
+            Some(Challenge::Bearer(BearerChallenge {
                 realm: value("realm"),
                 service: value("service"),
                 scope: value("scope"),
-            })
+            }))
         } else if self.scheme.eq_ignore_ascii_case("basic") {
             Some(Challenge::Basic {
                 realm: value("realm"),

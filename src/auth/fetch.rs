@@ -1,14 +1,13 @@
 //! One token fetch over the network (distribution spec, "Token Authentication"), and reading what comes back.
 
 use super::plan::TokenPlan;
-use super::reach::{Hop, Reach, USER_AGENT};
+use super::reach::{Hop, Reach};
 use super::redirect::{self, Position};
 use super::tokens::{FetchToken, Fetching, Issued, TokenError, TokenFailure};
 use crate::config::Credential;
 use crate::http1::retry_after;
 use crate::topology::Failure;
-use crate::upstream::{Cause, Error, Request, Response};
-use base64::Engine as _;
+use crate::upstream::{Cause, Error, Request, Response, USER_AGENT, basic};
 use flate2::read::MultiGzDecoder;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
@@ -184,13 +183,11 @@ impl Asked<'_> {
 /// `Basic …`, marked sensitive.
 #[must_use]
 pub fn basic_authorization(credential: &Credential) -> HeaderValue {
-    let pair = format!("{}:{}", credential.username, credential.password.reveal());
-    let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-    authorization("Basic", &encoded).unwrap_or_else(|| HeaderValue::from_static("Basic"))
+    authorization(&basic(credential)).unwrap_or_else(|| HeaderValue::from_static("Basic"))
 }
 
-fn authorization(scheme: &str, value: &str) -> Option<HeaderValue> {
-    let mut header = HeaderValue::from_str(&format!("{scheme} {value}")).ok()?;
+fn authorization(value: &str) -> Option<HeaderValue> {
+    let mut header = HeaderValue::from_str(value).ok()?;
     header.set_sensitive(true);
     Some(header)
 }
@@ -215,7 +212,7 @@ fn read_token(body: &[u8]) -> Result<Issued, &'static str> {
     }
     // RFC 6750 section 2.1: a token is token68.
     let visible = token.bytes().all(|byte| byte.is_ascii_graphic());
-    let authorization = authorization("Bearer", &token).filter(|_| visible);
+    let authorization = authorization(&format!("Bearer {token}")).filter(|_| visible);
     let seconds = answer.expires_in.as_ref().and_then(|value| {
         let text = value.as_str().and_then(|text| text.parse().ok());
         value.as_f64().or(text)

@@ -4,7 +4,6 @@
 use crate::config::BaseUrl;
 use percent_encoding::AsciiSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Presigned URLs reach 2 to 4 KiB.
 const MAX_URL: usize = 8 * 1024;
@@ -57,7 +56,8 @@ impl NamedUrl {
     pub fn resolve(base: &BaseUrl, at: &str, location: &[u8]) -> Result<Self, InvalidUrl> {
         let text = encoded(location)?;
         if let Some(rest) = text.strip_prefix("//") {
-            return Self::after_scheme(base.https, rest);
+            let scheme = if base.https { "https" } else { "http" };
+            return Self::absolute(&format!("{scheme}://{rest}"));
         }
         let end = text.find([':', '/', '?']).unwrap_or(text.len());
         if text.get(end..).is_some_and(|rest| rest.starts_with(':')) {
@@ -78,10 +78,7 @@ impl NamedUrl {
                 [&without_dots(&path), query].concat()
             }
         };
-        let origin = BaseUrl {
-            prefix: String::new(),
-            ..base.clone()
-        };
+        let origin = origin(base);
         Ok(Self { origin, target })
     }
 
@@ -96,10 +93,7 @@ impl NamedUrl {
         if !base.https || self.origin.host != base.host {
             return Err(format!("{self} would go from https to http"));
         }
-        let origin = BaseUrl {
-            prefix: String::new(),
-            ..base.clone()
-        };
+        let origin = origin(base);
         Ok(Self { origin, ..self })
     }
 
@@ -120,31 +114,15 @@ impl NamedUrl {
 
     fn absolute(text: &str) -> Result<Self, InvalidUrl> {
         let (scheme, rest) = text.split_once("://").ok_or(InvalidUrl::Scheme)?;
-        let https = match scheme.to_ascii_lowercase().as_str() {
-            "https" => true,
-            "http" => false,
-            _ => return Err(InvalidUrl::Scheme),
-        };
-        Self::after_scheme(https, rest)
-    }
-
-    fn after_scheme(https: bool, rest: &str) -> Result<Self, InvalidUrl> {
+        if !["https", "http"].contains(&scheme.to_ascii_lowercase().as_str()) {
+            return Err(InvalidUrl::Scheme);
+        }
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at(end);
         if authority.contains('@') {
             return Err(InvalidUrl::Userinfo);
         }
-        let (host, port) = split_port(authority).ok_or(InvalidUrl::Authority)?;
-        let port = match port {
-            None => None,
-            Some(port) => Some(decimal_port(port).ok_or(InvalidUrl::Authority)?),
-        };
-        let origin = BaseUrl {
-            https,
-            host: host_of(host).ok_or(InvalidUrl::Authority)?,
-            port: port.unwrap_or(if https { 443 } else { 80 }),
-            prefix: String::new(),
-        };
+        let origin = BaseUrl::origin_of(text).ok_or(InvalidUrl::Authority)?;
         let slash = if target.starts_with('/') { "" } else { "/" };
         let target = format!("{slash}{target}");
         Ok(Self { origin, target })
@@ -212,50 +190,12 @@ fn without_dots(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// Host (brackets kept) and the port's digits.
-fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
-    if authority.starts_with('[') {
-        let end = authority.find(']')?.checked_add(1)?;
-        let (host, rest) = authority.split_at_checked(end)?;
-        return match rest {
-            "" => Some((host, None)),
-            rest => Some((host, Some(rest.strip_prefix(':')?))),
-        };
+/// Scheme, host and port alone.
+fn origin(url: &BaseUrl) -> BaseUrl {
+    BaseUrl {
+        prefix: String::new(),
+        ..url.clone()
     }
-    match authority.split_once(':') {
-        None => Some((authority, None)),
-        Some((host, port)) => Some((host, Some(port))),
-    }
-}
-
-fn decimal_port(port: &str) -> Option<u16> {
-    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    port.parse().ok().filter(|port| digits && *port != 0)
-}
-
-/// The host in lower case and without brackets. A name whose last label is a number would be an IPv4 address in a
-/// form that only some libraries read (`127.1`, `0x7f.1`): only the one plain form is taken.
-fn host_of(host: &str) -> Option<String> {
-    if let Some(inner) = host.strip_prefix('[') {
-        let address: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
-        return Some(IpAddr::V6(address).to_string());
-    }
-    let name = host.strip_suffix('.').unwrap_or(host);
-    let label = |label: &str| {
-        let inside = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-        let edges = !label.starts_with('-') && !label.ends_with('-');
-        (1..=63).contains(&label.len()) && edges && label.bytes().all(inside)
-    };
-    if name.len() > 253 || !name.split('.').all(label) {
-        return None;
-    }
-    let last = name.rsplit('.').next()?;
-    let numeric = last.starts_with(|c: char| c.is_ascii_digit())
-        && (last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x"));
-    if numeric {
-        return name.parse::<Ipv4Addr>().ok().map(|ip| ip.to_string());
-    }
-    Some(name.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Where a token is fetched and with what: the pure part of the token exchange (design P5, S1).
 
+use super::challenge::BearerChallenge;
 use super::named_url::NamedUrl;
 use super::reach::Hop;
 use crate::cache::Trust;
@@ -29,17 +30,6 @@ pub struct TokenPlan {
     pub trust: Trust,
 }
 
-/// A Bearer challenge's parameters.
-#[derive(Clone, Copy, Debug)]
-pub struct BearerChallenge<'a> {
-    /// `realm`
-    pub realm: Option<&'a str>,
-    /// `service`
-    pub service: Option<&'a str>,
-    /// `scope`
-    pub scope: Option<&'a str>,
-}
-
 /// What the token is wanted for.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenRequest<'a> {
@@ -59,56 +49,36 @@ impl TokenPlan {
     /// host; never by http where the source is https. The credential goes to the source's own origin, and to the realm of
     /// the registry itself; a tier's credential never leaves it.
     ///
+    /// A host to which a redirect of the source led gives an anonymous token, from wherever it says.
+    ///
     /// # Errors
     /// No realm, one that is no URL, or one without TLS: in words.
     pub fn new(
         source: &Arc<Source>,
         endpoint: &EndpointId,
-        challenge: BearerChallenge<'_>,
+        hop: &Hop,
+        challenge: &BearerChallenge,
         wanted: TokenRequest<'_>,
     ) -> Result<Self, String> {
-        let (at, path) = if source.kind == SourceKind::Harbor {
-            (Hop::Endpoint, harbor_path(source, challenge.realm)?)
-        } else {
-            named_host(source, challenge.realm)?
-        };
-        let credential_may_go = at == Hop::Endpoint || source.kind == SourceKind::Upstream;
-        let credential = match &source.credential {
-            Some(credential) if wanted.with_credential && credential_may_go => {
-                Some(credential.clone())
+        let named = challenge.realm.as_deref();
+        let (at, path) = match hop {
+            Hop::Endpoint if source.kind == SourceKind::Harbor => {
+                (Hop::Endpoint, harbor_path(source, named)?)
             }
-            _ => None,
+            Hop::Endpoint => named_host(source, named)?,
+            Hop::Named(host) => {
+                let url = realm(host, host, named)?;
+                (Hop::Named(url.origin), url.target)
+            }
         };
-        let target = with_query(&path, challenge, wanted.repository);
+        let is_own = at == Hop::Endpoint || source.kind == SourceKind::Upstream;
+        let credential_may_go = wanted.with_credential && *hop == Hop::Endpoint && is_own;
         Ok(Self {
             source: source.clone(),
             endpoint: endpoint.clone(),
             at,
-            target,
-            credential,
-            trust: wanted.trust,
-        })
-    }
-
-    /// Of a host to which a redirect of the source led: an anonymous token from wherever that host says, never by http where it
-    /// is https.
-    ///
-    /// # Errors
-    /// No realm, one that is no URL, or one without TLS: in words.
-    pub fn for_host(
-        source: &Arc<Source>,
-        endpoint: &EndpointId,
-        host: &BaseUrl,
-        challenge: BearerChallenge<'_>,
-        wanted: TokenRequest<'_>,
-    ) -> Result<Self, String> {
-        let url = realm(&host, host, challenge.realm)?;
-        Ok(Self {
-            source: source.clone(),
-            endpoint: endpoint.clone(),
-            at: Hop::Named(url.origin),
-            target: with_query(&url.target, challenge, wanted.repository),
-            credential: None,
+            target: with_query(&path, challenge, wanted.repository),
+            credential: source.credential.clone().filter(|_| credential_may_go),
             trust: wanted.trust,
         })
     }
@@ -160,7 +130,7 @@ const SCOPES: usize = 8;
 
 /// `…?service=…&scope=repository:…:pull`. The scope is our own, and what the challenge names besides, as containerd has it: a front
 /// may have other names for repositories, and some registries want scopes of another type (`aws` at public.ecr.aws).
-fn with_query(path: &str, challenge: BearerChallenge<'_>, repository: &str) -> String {
+fn with_query(path: &str, challenge: &BearerChallenge, repository: &str) -> String {
     let mut target = path.to_owned();
     let mut separator = if path.contains('?') { '&' } else { '?' };
     let mut push = |name: &str, value: &str| {
@@ -170,12 +140,12 @@ fn with_query(path: &str, challenge: BearerChallenge<'_>, repository: &str) -> S
         target.push('=');
         target.extend(utf8_percent_encode(value, IN_QUERY));
     };
-    if let Some(service) = challenge.service {
+    if let Some(service) = &challenge.service {
         push("service", service);
     }
     let own = format!("repository:{repository}:pull");
     push("scope", &own);
-    let named = challenge.scope.unwrap_or_default().split(' ');
+    let named = challenge.scope.as_deref().unwrap_or_default().split(' ');
     let others = named.filter(|scope| !scope.is_empty() && *scope != own);
     for scope in others.take(SCOPES) {
         push("scope", scope);

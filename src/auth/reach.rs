@@ -8,10 +8,6 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Our name to every source. Never `harbor-registry-client`: Harbor takes that one for a replication and does not
-/// note the pull (harbor-facts 3.5).
-pub const USER_AGENT: &str = concat!("harbor-pilot/", env!("CARGO_PKG_VERSION"));
-
 /// A host on the way of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hop {

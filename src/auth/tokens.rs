@@ -17,10 +17,11 @@ use crate::metrics::Metrics;
 use crate::topology::{EndpointId, Failure, Source};
 use entries::{Current, Entries, Entry};
 use http::header::HeaderValue;
+use parking_lot::Mutex;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
@@ -148,7 +149,7 @@ impl Tokens {
         trust: Trust,
         now: Instant,
     ) -> Option<HeaderValue> {
-        let mut entries = self.lock();
+        let mut entries = self.entries.lock();
         entries.of.used(key, trust);
         let entry = entries.of.get_mut(key, now)?;
         if !entry.holder.is(source, key.with_credential) {
@@ -206,7 +207,7 @@ impl Tokens {
         place: Option<OwnedSemaphorePermit>,
     ) -> Result<Known, TokenError> {
         let now = Instant::now();
-        let mut entries = self.lock();
+        let mut entries = self.entries.lock();
         let entry = entries.held(key, &plan.source, plan.trust, now);
         let entry = entry.map(|entry| (&entry.current, &entry.denied, &entry.pending));
         match (entry, place) {
@@ -227,7 +228,7 @@ impl Tokens {
 
     /// Drops what has ended.
     pub fn sweep(&self, now: Instant) {
-        self.lock().sweep(now);
+        self.entries.lock().sweep(now);
     }
 
     /// Remembers that the source took a password as it is, so that the next request brings it along.
@@ -240,7 +241,7 @@ impl Tokens {
     ) {
         let now = Instant::now();
         let ends_at = deadline(now, BASIC_LIFE);
-        let mut entries = self.lock();
+        let mut entries = self.entries.lock();
         if let Some(entry) = entries.held(key, source, trust, now) {
             entry.current = Some(Current {
                 authorization,
@@ -254,7 +255,7 @@ impl Tokens {
 
     /// Forgets a token that was refused, unless another one is there by now.
     pub fn forget(&self, key: &TokenKey, refused: &HeaderValue) {
-        let mut entries = self.lock();
+        let mut entries = self.entries.lock();
         if let Some(entry) = entries.of.get_mut(key, Instant::now()) {
             entry
                 .current
@@ -304,10 +305,6 @@ impl Tokens {
         });
         receiver
     }
-
-    fn lock(&self) -> MutexGuard<'_, Entries> {
-        lock(&self.entries)
-    }
 }
 
 impl fmt::Debug for Tokens {
@@ -316,18 +313,13 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// No invariant spans two statements under this lock, so that a poisoned one is as good as any.
-fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
-    entries.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 // === impl Flight ===
 
 impl Flight {
     /// Takes the result over, unless the entry has gone to another holder meanwhile. A failed renewal leaves the old
     /// token where it is.
     fn land(self, plan: Arc<TokenPlan>, result: Result<Issued, TokenError>, now: Instant) {
-        let mut entries = lock(&self.entries);
+        let mut entries = self.entries.lock();
         let Some(entry) = self.entry(&mut entries) else {
             return;
         };
@@ -354,7 +346,7 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let mut entries = lock(&self.entries);
+        let mut entries = self.entries.lock();
         if let Some(entry) = self.entry(&mut entries) {
             entry.pending = None;
         }

@@ -6,11 +6,11 @@ use super::unauthorized::{Next, Presented, after_unauthorized, refusal, says_pro
 use super::words::{challenges_of, words};
 use super::{Error, Exchanger, Place, SourceRequest, SourceResponse};
 use crate::auth::{
-    Challenge, Hop, Position, TokenError, TokenFailure, TokenPlan, TokenRequest, USER_AGENT,
+    Challenge, Hop, Position, TokenError, TokenFailure, TokenPlan, TokenRequest,
     basic_authorization, follow, instead_of_http, location,
 };
 use crate::topology::{EndpointId, Failure, Source, SourceKind};
-use crate::upstream::{self, Body, Cause, Connection, Request, Response};
+use crate::upstream::{self, Body, Cause, Connection, Request, Response, USER_AGENT};
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderName, RANGE};
 use http::{Method, StatusCode};
 use std::future::Future;
@@ -168,12 +168,7 @@ impl<'a> Run<'a> {
                     with_credential: self.ask.with_credential,
                     trust: self.ask.trust,
                 };
-                let plan = match hop {
-                    Hop::Endpoint => TokenPlan::new(self.source, self.endpoint, challenge, wanted),
-                    Hop::Named(host) => {
-                        TokenPlan::for_host(self.source, self.endpoint, host, challenge, wanted)
-                    }
-                };
+                let plan = TokenPlan::new(self.source, self.endpoint, hop, challenge, wanted);
                 let no_plan = |why| self.tokenless(hop, TokenFailure::new(Failure::Token, why));
                 let plan = plan.map_err(no_plan)?;
                 let token = match self.exchanger.tokens.obtain(&shown.key, plan).await {

@@ -41,7 +41,7 @@ fn what_a_401_leads_to() {
         let challenges = parse_challenges(header);
         let found = match after_unauthorized(presented, &challenges, has_credential) {
             Next::Token(challenge) => {
-                assert_eq!(challenge.realm, Some("https://a/t"));
+                assert_eq!(challenge.realm.as_deref(), Some("https://a/t"));
                 "token"
             }
             Next::Bare => "bare",

@@ -18,7 +18,7 @@ pub(super) enum Presented {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Next<'a> {
     /// Fetch a token and ask again.
-    Token(BearerChallenge<'a>),
+    Token(&'a BearerChallenge),
     /// Ask again without anything, to learn what is wanted.
     Bare,
     /// Ask again with user name and password.
@@ -74,15 +74,7 @@ pub(super) fn after_unauthorized(
     }
     // Bearer first: a password is shown as rarely as possible.
     let bearer = challenges.iter().find_map(|challenge| match challenge {
-        Challenge::Bearer {
-            realm,
-            service,
-            scope,
-        } => Some(BearerChallenge {
-            realm: realm.as_deref(),
-            service: service.as_deref(),
-            scope: scope.as_deref(),
-        }),
+        Challenge::Bearer(bearer) => Some(bearer),
         Challenge::Basic { .. } => None,
     });
     match (bearer, presented) {

@@ -7,9 +7,9 @@ mod tests;
 use crate::config::{BaseUrl, ProbeKind};
 use crate::http1::Fields;
 use crate::topology::{EndpointId, Failure, Source, SourceKind};
-use crate::upstream::{self, Client, Request, Response};
+use crate::upstream::{self, Client, Request, Response, USER_AGENT};
 use bytes::Bytes;
-use http::header::{ACCEPT, COOKIE, LOCATION, SET_COOKIE, USER_AGENT};
+use http::header::{self, ACCEPT, COOKIE, LOCATION, SET_COOKIE};
 use http::{Method, StatusCode};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -31,9 +31,6 @@ const BODY_BYTES: u64 = 64 * 1024;
 
 /// A session cookie's longest value that is kept.
 const COOKIE_BYTES: usize = 512;
-
-/// Never that of Harbor's own client: it would switch pull events off (design P12).
-const AGENT: &str = concat!("harbor-pilot/", env!("CARGO_PKG_VERSION"));
 
 /// Asks an endpoint how it is.
 pub trait Prober: Send + Sync + 'static {
@@ -230,7 +227,7 @@ impl Prober for HttpProber {
 fn request(source: &Source, path: &str, cookie: Option<&str>) -> Result<Request, upstream::Error> {
     let target = [source.url.prefix.as_str(), path].concat();
     let mut request = Request::new(&Method::GET, &target, &source.url.authority())?
-        .with(&USER_AGENT, AGENT)?
+        .with(&header::USER_AGENT, USER_AGENT)?
         .with(&ACCEPT, "application/json")?;
     if let Some(cookie) = cookie {
         request.add(&COOKIE, cookie.as_bytes())?;

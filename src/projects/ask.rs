@@ -2,13 +2,13 @@
 
 use super::listing::{self, Listing, PAGE_SIZE, Page, Robot};
 use super::mapping;
-use crate::auth::{USER_AGENT, basic_authorization};
+use crate::auth::basic_authorization;
 use crate::cache::Trust;
 use crate::exchange::{Exchanger, SourceRequest};
 use crate::health::session;
 use crate::http1::Fields;
 use crate::topology::{EndpointId, Source};
-use crate::upstream::{self, Client, Request};
+use crate::upstream::{self, Client, Request, USER_AGENT};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, COOKIE, HeaderValue, LINK};
 use http::{Method, StatusCode};

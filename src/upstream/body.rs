@@ -139,24 +139,14 @@ impl Body {
             if let Some(all) = self.all_there() {
                 return Ok(all);
             }
-            let mut only: Option<Bytes> = None;
-            let mut several = BytesMut::new();
-            let mut length: u64 = 0;
+            let mut all = BytesMut::new();
             while let Some(data) = self.next().await {
-                let data = data?;
-                length = length.saturating_add(data.len() as u64);
-                if length > limit {
+                all.extend_from_slice(&data?);
+                if all.len() as u64 > limit {
                     return Err(self.too_long(limit));
                 }
-                match only.take() {
-                    None if several.is_empty() => only = Some(data),
-                    first => {
-                        several.extend_from_slice(&first.unwrap_or_default());
-                        several.extend_from_slice(&data);
-                    }
-                }
             }
-            Ok(only.unwrap_or_else(|| several.freeze()))
+            Ok(all.freeze())
         }
     }
 

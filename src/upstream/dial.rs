@@ -4,10 +4,12 @@ use super::local::{failure_of, failure_of_connect};
 use super::stream::ReadAhead;
 use super::{Cause, Error};
 use crate::config::{BaseUrl, Credential, Proxy};
+use crate::http1::{Wrong, answer_head};
 use crate::lifecycle::Socket;
 use crate::topology::Failure;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use bytes::BytesMut;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rustls::ClientConfig;
@@ -158,45 +160,31 @@ async fn exchange_connect<S: AsyncRead + AsyncWrite + Unpin>(
     request.push_str("\r\n");
     stream.write_all(request.as_bytes()).await?;
     stream.flush().await?;
-    let mut head = Vec::with_capacity(512);
+    let (mut received, mut interim) = (BytesMut::new(), 0);
     loop {
-        if let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") {
-            let status = status_of(&head).ok_or_else(|| invalid("its answer is not HTTP"))?;
-            let is_tunnel = (200..300).contains(&status);
-            if is_tunnel && head.len() > end.saturating_add(4) {
-                return Err(invalid("it sent something before the tunnel was used"));
-            }
-            return Ok(status);
-        }
-        if head.len() >= PROXY_HEAD {
-            return Err(invalid("the head of its answer is longer than 8 KiB"));
-        }
-        let room = PROXY_HEAD.saturating_sub(head.len()) as u64;
-        if (&mut *stream).take(room).read_buf(&mut head).await? == 0 {
+        if stream.read_buf(&mut received).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        let head = answer_head(&mut received, true, PROXY_HEAD, &mut interim);
+        let head = head.map_err(|wrong| match wrong {
+            Wrong::TooLong => invalid("the head of its answer is longer than 8 KiB"),
+            wrong => invalid(wrong),
+        })?;
+        let Some(head) = head else { continue };
+        if head.status.is_success() && !received.is_empty() {
+            return Err(invalid("it sent something before the tunnel was used"));
+        }
+        return Ok(head.status.as_u16());
     }
 }
 
-fn invalid(what: &str) -> io::Error {
+fn invalid(what: impl Into<Cause>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// `HTTP/1.1 200 Connection established` → 200
-fn status_of(head: &[u8]) -> Option<u16> {
-    let line = head.split(|byte| *byte == b'\r').next()?;
-    let line = std::str::from_utf8(line).ok()?;
-    let rest = line
-        .strip_prefix("HTTP/1.1 ")
-        .or_else(|| line.strip_prefix("HTTP/1.0 "))?;
-    let digits = rest.get(..3)?;
-    let ends = matches!(rest.as_bytes().get(3), None | Some(b' '));
-    let status: u16 = digits.parse().ok()?;
-    (ends && (100..600).contains(&status)).then_some(status)
-}
-
 /// `Basic …` for `Authorization` and `Proxy-Authorization`.
-pub(super) fn basic(credential: &Credential) -> String {
+#[must_use]
+pub fn basic(credential: &Credential) -> String {
     let Credential { username, password } = credential;
     let pair = format!("{username}:{}", password.reveal());
     format!("Basic {}", BASE64_STANDARD.encode(pair))

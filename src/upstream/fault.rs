@@ -10,10 +10,8 @@ use std::io;
 pub(super) enum Fault {
     #[error("closed before the answer was whole")]
     Closed,
-    #[error("the head of the answer is longer than 128 KiB or has more than 100 fields")]
-    TooLong,
     #[error(transparent)]
-    Wrong(Wrong),
+    Wrong(#[from] Wrong),
     /// The request cannot be sent there.
     #[error(transparent)]
     Request(#[from] Error),
@@ -24,15 +22,6 @@ pub(super) enum Fault {
 }
 
 // === impl Fault ===
-
-impl From<Wrong> for Fault {
-    fn from(wrong: Wrong) -> Self {
-        match wrong {
-            Wrong::TooLong => Self::TooLong,
-            wrong => Self::Wrong(wrong),
-        }
-    }
-}
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
@@ -49,7 +38,7 @@ impl Fault {
     pub(super) fn failure(&self) -> Failure {
         match self {
             Self::Closed => Failure::Reset,
-            Self::TooLong | Self::Wrong(_) => Failure::Content,
+            Self::Wrong(_) => Failure::Content,
             Self::Request(error) => error.failure,
             Self::Tls(_) => Failure::Tls,
             Self::Io(error) => failure_of(error, Failure::Reset),

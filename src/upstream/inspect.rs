@@ -1,23 +1,27 @@
 //! What a server shows before anybody trusts it: its certificate, judged apart from the connection, and its clock.
-//! For `doctor`; the pull path never goes this way. Nothing secret is sent: one `GET /v2/` without a credential.
+//! For `doctor`; the pull path never goes this way. The server is sent nothing secret: one `GET /v2/` without a credential.
 
+use super::known::Known;
+use super::pool::Key;
+use super::stream::ReadAhead;
 use super::tls::{self, CertificateFault};
-use super::{Cause, Client, Error, dial};
-use crate::config::{BaseUrl, Timeouts};
+use super::{Client, Connection, Error, Handshake, Request, Response, USER_AGENT, dial};
+use crate::config::BaseUrl;
 use crate::lifecycle::Socket;
-use crate::topology::{EndpointId, Failure, Source};
+use crate::topology::{EndpointId, Source};
+use http::Method;
+use http::header::{ACCEPT_ENCODING, CONNECTION, DATE, LOCATION};
 use rustls_pki_types::CertificateDer;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// For the head of the answer.
 const HEAD_LIMIT: Duration = Duration::from_secs(4);
-/// More than any real head.
-const HEAD_BYTES: u64 = 16 * 1024;
 /// Names of a certificate that are shown.
 const NAMES: usize = 8;
 
@@ -66,58 +70,69 @@ impl Client {
         now: impl Fn() -> SystemTime,
     ) -> Result<Shown, Error> {
         self.may_be_dialled(source, endpoint)?;
-        let to = endpoint.to_string();
-        let Timeouts {
-            connect,
-            tls: limit,
-            ..
-        } = self.inner.lock().timeouts;
-        let mut stream = dial::tcp(&to, endpoint.address, connect).await?;
-        let (url, proxy) = (&source.url, source.proxy.as_ref());
-        if !url.https {
-            let target = match proxy {
-                Some(_) => format!("http://{}{}/v2/", url.authority(), url.prefix),
-                None => format!("{}/v2/", url.prefix),
-            };
-            let (status, date, location) = ask(stream, url, &target, now).await;
-            let to = location.and_then(|location| BaseUrl::origin_of(&location));
-            return Ok(Shown {
-                certificate: None,
-                status,
-                date,
-                moved: to.and_then(|to| url.instead_of_http(&to)),
-            });
-        }
-        if let Some(proxy) = proxy {
-            dial::tunnel(&mut stream, proxy, url, limit).await?;
-        }
-        let wrong = |why: Cause| Error::new(Failure::Tls, format!("TLS with {to}"), why);
-        let name = tls::server_name(&url.host).map_err(|why| wrong(why.into()))?;
-        let unverified = tls::unverified(&source.tls);
-        let (config, seen) = unverified.map_err(|why| wrong(why.into()))?;
-        let stream = dial::tls(&to, Socket::new(stream), name.clone(), config, limit).await;
-        let stream = stream.map_err(|error| match seen.weak_key() {
-            Some(bits) => wrong(format!("the RSA key of its certificate has {bits} bits").into()),
-            None => error,
-        })?;
-        let chain = stream.get_ref().1.peer_certificates();
-        let chain: Vec<_> = chain
-            .unwrap_or_default()
-            .iter()
-            .map(|one| one.clone().into_owned())
-            .collect();
-        let fault = tls::judge(source, &chain, &name, now());
-        let fault = fault.map_err(|why| wrong(why.into()))?;
-        let certificate = certificate(&chain, fault)
-            .ok_or_else(|| wrong("its certificate cannot be read".into()))?;
-        let (status, date, _) = ask(stream, url, &format!("{}/v2/", url.prefix), now).await;
+        let handshake = Handshake {
+            // Of its own: a connection of a source that is not known is never kept.
+            known: Known::new(source),
+            target: &source.url,
+            key: Key::Endpoint(endpoint.clone()),
+            timeouts: self.inner.lock().timeouts,
+            to: endpoint.to_string(),
+        };
+        let limit = handshake.timeouts.connect;
+        let stream = Socket::new(dial::tcp(&handshake.to, endpoint.address, limit).await?);
+        let (certificate, transport) = if source.url.https {
+            let (tls, certificate) = take_any(&handshake, stream, now()).await?;
+            (Some(certificate), Either::Right(tls))
+        } else {
+            (None, Either::Left(stream))
+        };
+        let connection = handshake.connection(transport, None, self);
+        let response = ask(connection, &source.url).await;
+        let field = |name| response.as_ref()?.fields.text(name);
+        let date = field(&DATE).and_then(|value| httpdate::parse_http_date(value).ok());
+        let to = field(&LOCATION).and_then(BaseUrl::origin_of);
         Ok(Shown {
-            certificate: Some(certificate),
-            status,
-            date,
-            moved: None,
+            certificate,
+            status: response.as_ref().map(|response| response.status.as_u16()),
+            date: date.map(|date| (date, now())),
+            moved: to.and_then(|to| source.url.instead_of_http(&to)),
         })
     }
+}
+
+/// TLS with whoever is there, and what it shows, judged apart from that.
+async fn take_any(
+    handshake: &Handshake<'_>,
+    stream: Socket,
+    now: SystemTime,
+) -> Result<(Box<TlsStream<ReadAhead<Socket>>>, Certificate), Error> {
+    let source = &handshake.known.source;
+    let unverified = tls::unverified(&source.tls);
+    let (config, seen) = unverified.map_err(|why| handshake.tls_error(why))?;
+    let stream = handshake.secure(stream, config).await;
+    let stream = stream.map_err(|error| match seen.weak_key() {
+        Some(bits) => {
+            handshake.tls_error(format!("the RSA key of its certificate has {bits} bits"))
+        }
+        None => error,
+    })?;
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let fault = tls::judge(source, chain, now);
+    let fault = fault.map_err(|why| handshake.tls_error(why))?;
+    let certificate = certificate(chain, fault)
+        .ok_or_else(|| handshake.tls_error("its certificate cannot be read"))?;
+    Ok((stream, certificate))
+}
+
+/// The answer to `GET /v2/`, if there is one that is HTTP.
+async fn ask(connection: Connection, url: &BaseUrl) -> Option<Response> {
+    let target = format!("{}/v2/", url.prefix);
+    let request = Request::new(&Method::GET, &target, &url.authority())
+        .and_then(|request| request.with(&http::header::USER_AGENT, USER_AGENT))
+        .and_then(|request| request.with(&ACCEPT_ENCODING, "identity"))
+        .and_then(|request| request.with(&CONNECTION, "close"));
+    let answer = timeout(HEAD_LIMIT, connection.send(request.ok()?)).await;
+    answer.ok()?.ok()
 }
 
 fn certificate(
@@ -141,7 +156,7 @@ fn certificate(
         _ => None,
     };
     let names = names.into_iter().flatten().filter_map(shown);
-    let ends = parsed.iter().map(|one| time(one.validity().not_after));
+    let ends = parsed.iter().map(|one| tls::time(one.validity().not_after));
     // An authority that serves itself, as `openssl req -x509` makes them: rustls says more than people need.
     let signs_itself = own.issuer() == own.subject();
     let fault = match fault {
@@ -154,110 +169,8 @@ fn certificate(
         subject: own.subject().to_string(),
         issuer: own.issuer().to_string(),
         names: names.take(NAMES).collect(),
-        begins: time(own.validity().not_before),
+        begins: tls::time(own.validity().not_before),
         ends: ends.min()?,
         fault,
     })
-}
-
-/// A time before 1970 counts as 1970, and so does one that no clock holds.
-fn time(time: ASN1Time) -> SystemTime {
-    let seconds = u64::try_from(time.timestamp()).unwrap_or_default();
-    let epoch = SystemTime::UNIX_EPOCH;
-    let time = epoch.checked_add(Duration::from_secs(seconds));
-    time.unwrap_or(epoch)
-}
-
-type Said = (
-    Option<u16>,
-    Option<(SystemTime, SystemTime)>,
-    Option<String>,
-);
-
-/// Status, clock and Location of the answer, as far as there is one.
-async fn ask(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    url: &BaseUrl,
-    target: &str,
-    now: impl Fn() -> SystemTime,
-) -> Said {
-    let request = format!(
-        "GET {target} HTTP/1.1\r\nhost: {}\r\nuser-agent: {}\r\naccept-encoding: identity\r\nconnection: close\r\n\r\n",
-        url.authority(),
-        concat!("harbor-pilot/", env!("CARGO_PKG_VERSION")),
-    );
-    let mut head = Vec::new();
-    let exchange = async {
-        stream.write_all(request.as_bytes()).await?;
-        stream.flush().await?;
-        while !head.windows(4).any(|four| four == b"\r\n\r\n") {
-            let room = HEAD_BYTES.saturating_sub(head.len() as u64);
-            if (&mut stream).take(room).read_buf(&mut head).await? == 0 {
-                break;
-            }
-        }
-        Ok::<(), std::io::Error>(())
-    };
-    // What came until then is looked at.
-    let _ = timeout(HEAD_LIMIT, exchange).await;
-    said(&head, now())
-}
-
-fn said(head: &[u8], now: SystemTime) -> Said {
-    let text = String::from_utf8_lossy(head);
-    let mut lines = text.split("\r\n");
-    let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1."));
-    let status = status.and_then(|rest| rest.get(2..5)?.parse().ok());
-    let lines: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
-    let field = |wanted: &str| {
-        let mut fields = lines.iter().filter_map(|line| line.split_once(':'));
-        let (_, value) = fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
-        status.map(|_| value.trim())
-    };
-    let date = field("date").and_then(|value| httpdate::parse_http_date(value).ok());
-    (
-        status,
-        date.map(|date| (date, now)),
-        field("location").map(str::to_owned),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn heads_are_read_as_far_as_they_are_http() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        let then = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let date = "Date: Sun, 06 Nov 1994 08:49:37 GMT";
-        let table = [
-            (
-                format!("HTTP/1.1 401 Unauthorized\r\n{date}\r\n\r\n"),
-                (Some(401), Some((then, now)), None),
-            ),
-            (
-                format!("HTTP/1.0 200 OK\r\nX: y\r\ndate:{}\r\n\r\n", &date[5..]),
-                (Some(200), Some((then, now)), None),
-            ),
-            (
-                "HTTP/1.1 301 Moved\r\nlocation: https://a/b\r\n\r\n".to_owned(),
-                (Some(301), None, Some("https://a/b".to_owned())),
-            ),
-            ("HTTP/1.1 204\r\n\r\n".to_owned(), (Some(204), None, None)),
-            (
-                format!("HTTP/1.1 200 OK\r\n\r\n{date}"),
-                (Some(200), None, None),
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nDate: yesterday\r\n\r\n".to_owned(),
-                (Some(200), None, None),
-            ),
-            (format!("SSH-2.0\r\n{date}\r\n\r\n"), (None, None, None)),
-            (String::new(), (None, None, None)),
-        ];
-        for (head, due) in table {
-            assert_eq!(said(head.as_bytes(), now), due, "{head}");
-        }
-    }
 }

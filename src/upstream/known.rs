@@ -2,7 +2,6 @@
 
 use super::tls::{self, BuildError, SourceTls};
 use crate::topology::Source;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// A source with its TLS settings. A changed source is another one.
@@ -10,8 +9,6 @@ pub(super) struct Known {
     pub(super) source: Arc<Source>,
     /// Or why they cannot be built. A source without TLS needs them only for the hosts that it names.
     tls: OnceLock<Result<SourceTls, Arc<BuildError>>>,
-    /// It is the one that is known now: its connections are kept. Changed and read under the lock.
-    kept: AtomicBool,
 }
 
 // === impl Known ===
@@ -22,7 +19,6 @@ impl Known {
         let known = Self {
             source: source.clone(),
             tls: OnceLock::new(),
-            kept: AtomicBool::new(false),
         };
         if source.url.https {
             let _built = known.tls();
@@ -36,22 +32,6 @@ impl Known {
             let also = tls::other_name(&self.source);
             SourceTls::new(&self.source.tls, also).map_err(Arc::new)
         })
-    }
-
-    /// Where it is known, its connections are kept.
-    pub(super) fn kept_from_now_on(self: &Arc<Self>) -> Arc<Self> {
-        self.kept.store(true, Ordering::Relaxed);
-        self.clone()
-    }
-
-    /// Whether its connections are kept.
-    pub(super) fn is_kept(&self) -> bool {
-        self.kept.load(Ordering::Relaxed)
-    }
-
-    /// It is known no more.
-    pub(super) fn forgotten(&self) {
-        self.kept.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn is_of(&self, source: &Arc<Source>) -> bool {

@@ -6,6 +6,10 @@ use crate::topology::Failure;
 use http::Method;
 use http::header::HeaderName;
 
+/// Our name to every source. Never `harbor-registry-client`: Harbor takes that one for a replication and does not
+/// note the pull (harbor-facts 3.5).
+pub const USER_AGENT: &str = concat!("harbor-pilot/", env!("CARGO_PKG_VERSION"));
+
 /// Room for the fields of most requests.
 const ROOM: usize = 512;
 
@@ -107,7 +111,7 @@ mod tests {
     use http::header::ACCEPT;
 
     #[test]
-    fn a_request_is_spelled_as_it_goes_onto_the_wire() {
+    fn a_request_is_encoded_as_it_goes_onto_the_wire() {
         let request = Request::new(&Method::HEAD, "/v2/a?ns=b", "replica.example.com:8443");
         let mut request = request.unwrap().with(&ACCEPT, "a/b, c/d").unwrap();
         assert!(request.is_head());

@@ -8,9 +8,10 @@ use crate::config::Timeouts;
 use crate::lifecycle;
 use crate::topology::{EndpointId, Source, SourceId};
 use foldhash::HashMap;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep};
 
@@ -56,14 +57,15 @@ impl Inner {
 
     /// A panic while the lock was held leaves at worst one connection uncounted: going on is right.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Takes a connection back whose answer has been read to its end, unless its source has changed.
     pub(super) fn put_back(&self, pooled: Box<Pooled>) {
         let now = Instant::now();
         let mut state = self.lock();
-        if pooled.known().is_kept() {
+        let known = state.known.get(&pooled.known().source.id);
+        if known.is_some_and(|known| Arc::ptr_eq(known, pooled.known())) {
             state.idle.put(pooled, now);
         }
     }
@@ -79,7 +81,7 @@ impl Inner {
                 let known = Known::new(source);
                 let mut state = self.lock();
                 let entry = state.known.entry(source.id.clone());
-                let kept = entry.or_insert_with(|| known.kept_from_now_on());
+                let kept = entry.or_insert_with(|| known.clone());
                 if kept.is_of(source) {
                     kept.clone()
                 } else {

@@ -20,7 +20,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use verify::{SourceVerifier, Unverified};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 /// Sessions kept per source: one host, its addresses, and the few hosts that it names.
 const SESSIONS: usize = 32;
@@ -67,9 +67,7 @@ impl SourceTls {
         };
         let named = Arc::new(client_config(named, None)?);
         let own = if tls.insecure_skip_verify {
-            let unverified = Arc::new(Unverified::new(
-                provider().signature_verification_algorithms,
-            ));
+            let unverified = Arc::new(Unverified::default());
             Arc::new(client_config(unverified, tls.client.as_ref())?)
         } else if tls.client.is_some() || !alone {
             Arc::new(client_config(verifier, tls.client.as_ref())?)
@@ -118,8 +116,18 @@ pub(super) fn other_name(source: &Source) -> Option<ServerName<'static>> {
 /// When a certificate ends.
 pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+    Some(time(parsed.validity().not_after))
+}
+
+/// A certificate's time, as far as a clock holds it.
+pub(super) fn time(time: ASN1Time) -> SystemTime {
+    let epoch = SystemTime::UNIX_EPOCH;
+    epoch.checked_add(since_1970(time)).unwrap_or(epoch)
+}
+
+/// A time before 1970 counts as 1970.
+fn since_1970(time: ASN1Time) -> Duration {
+    Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or_default())
 }
 
 /// aws-lc-rs with the ChaCha20 suites last: they cost twice the CPU of AES where the processor knows AES, and every
@@ -170,15 +178,13 @@ fn source_verifier(
     tls: &Tls,
     also: Option<ServerName<'static>>,
 ) -> Result<SourceVerifier, BuildError> {
-    let algorithms = provider().signature_verification_algorithms;
     let Some(pem) = &tls.ca else {
-        return Ok(SourceVerifier::new(
-            None,
-            system_roots(),
-            Vec::new(),
+        return Ok(SourceVerifier {
+            ca: None,
+            system: system_roots(),
+            pinned: Vec::new(),
             also,
-            algorithms,
-        ));
+        });
     };
     let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
@@ -192,13 +198,12 @@ fn source_verifier(
             .add(certificate.clone())
             .map_err(BuildError::UselessCa)?;
     }
-    Ok(SourceVerifier::new(
-        web_pki(roots),
-        system_roots(),
-        certificates,
+    Ok(SourceVerifier {
+        ca: web_pki(roots),
+        system: system_roots(),
+        pinned: certificates,
         also,
-        algorithms,
-    ))
+    })
 }
 
 fn client_config(

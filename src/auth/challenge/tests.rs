@@ -5,11 +5,11 @@ use proptest::prelude::*;
 
 fn bearer(realm: &str, service: &str, scope: &str) -> Challenge {
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    Challenge::Bearer {
+    Challenge::Bearer(BearerChallenge {
         realm: some(realm),
         service: some(service),
         scope: some(scope),
-    }
+    })
 }
 
 fn basic(realm: &str) -> Challenge {

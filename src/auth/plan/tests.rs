@@ -7,16 +7,22 @@ use crate::auth::testing::{endpoint, source};
 fn plan(kind: SourceKind, url: &str, realm: Option<&str>, with_credential: bool) -> String {
     let source = source(kind, url, Some(("robot$node", "s")));
     let challenge = BearerChallenge {
-        realm,
-        service: Some("svc name"),
-        scope: Some("repository:other/x:pull aws registry:catalog:*"),
+        realm: realm.map(str::to_owned),
+        service: Some("svc name".to_owned()),
+        scope: Some("repository:other/x:pull aws registry:catalog:*".to_owned()),
     };
     let wanted = TokenRequest {
         repository: "proxy-docker-io/library/nginx",
         with_credential,
         trust: Trust::Trusted,
     };
-    match TokenPlan::new(&source, &endpoint(&source), challenge, wanted) {
+    match TokenPlan::new(
+        &source,
+        &endpoint(&source),
+        &Hop::Endpoint,
+        &challenge,
+        wanted,
+    ) {
         Ok(plan) => {
             let at = match plan.at {
                 Hop::Endpoint => "endpoint".to_owned(),
@@ -152,11 +158,10 @@ fn other_sources_may_name_another_host() {
 fn our_own_scope_is_not_asked_for_twice_and_others_not_without_end() {
     let query = |scope: &str| {
         let challenge = BearerChallenge {
-            realm: None,
-            service: None,
-            scope: Some(scope),
+            scope: Some(scope.to_owned()),
+            ..BearerChallenge::default()
         };
-        with_query("/t", challenge, "a/b")
+        with_query("/t", &challenge, "a/b")
     };
     let own = "/t?scope=repository:a/b:pull";
     assert_eq!(query("repository:a/b:pull"), own);
@@ -180,11 +185,11 @@ fn the_host_of_a_redirect_gets_an_anonymous_token_from_where_it_says() {
     let host = NamedUrl::parse("https://other.example:5000")
         .unwrap()
         .origin;
-    let plan = |realm| {
+    let plan = |realm: Option<&str>| {
         let challenge = BearerChallenge {
-            realm,
-            service: Some("svc"),
-            scope: Some("repository:moved/app:pull"),
+            realm: realm.map(str::to_owned),
+            service: Some("svc".to_owned()),
+            scope: Some("repository:moved/app:pull".to_owned()),
         };
         let wanted = TokenRequest {
             repository: "team/app",
@@ -192,7 +197,7 @@ fn the_host_of_a_redirect_gets_an_anonymous_token_from_where_it_says() {
             trust: Trust::Trusted,
         };
         let at = endpoint(&source);
-        TokenPlan::for_host(&source, &at, &host, challenge, wanted)
+        TokenPlan::new(&source, &at, &Hop::Named(host.clone()), &challenge, wanted)
     };
     let query = "?service=svc&scope=repository:team/app:pull&scope=repository:moved/app:pull";
     let rows = [

@@ -16,7 +16,7 @@ impl Tokens {
     /// How this token was refused when it was fresh.
     #[must_use]
     pub fn refusal(&self, key: &TokenKey, shown: &HeaderValue, now: Instant) -> Option<Refusal> {
-        let entries = self.lock();
+        let entries = self.entries.lock();
         let entry = entries.of.get(key, now)?;
         let is_current = entry.current.as_ref()?.authorization == *shown;
         let useless = entry.useless.as_ref()?;
@@ -31,7 +31,7 @@ impl Tokens {
         refusal: Refusal,
         now: Instant,
     ) {
-        let mut entries = self.lock();
+        let mut entries = self.entries.lock();
         if let Some(entry) = entries.of.get_mut(key, now)
             && let Some(current) = &entry.current
             && current.authorization == *shown

@@ -9,10 +9,12 @@ mod places;
 
 use super::entries::TOKENS;
 use super::*;
-use crate::auth::plan::{BearerChallenge, TokenRequest};
+use crate::auth::plan::TokenRequest;
 use crate::auth::testing::{endpoint, source};
+use crate::auth::{BearerChallenge, Hop};
 use crate::topology::SourceKind;
 use std::collections::VecDeque;
+use std::sync::Mutex;
 
 /// Answers fetches from a script, each after its delay; the last step repeats.
 #[derive(Default)]
@@ -100,17 +102,20 @@ fn key(source: &Arc<Source>, realm_of: &str) -> TokenKey {
 
 impl Setup {
     fn plan(&self) -> TokenPlan {
-        let challenge = BearerChallenge {
-            realm: None,
-            service: None,
-            scope: None,
-        };
+        let challenge = BearerChallenge::default();
         let wanted = TokenRequest {
             repository: "proxy-docker-io/library/nginx",
             with_credential: true,
             trust: Trust::Trusted,
         };
-        TokenPlan::new(&self.source, &self.endpoint, challenge, wanted).unwrap()
+        TokenPlan::new(
+            &self.source,
+            &self.endpoint,
+            &Hop::Endpoint,
+            &challenge,
+            wanted,
+        )
+        .unwrap()
     }
 
     /// Why there is no token.

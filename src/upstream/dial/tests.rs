@@ -1,31 +1,8 @@
-//! Status lines and the order of addresses.
+//! The order of addresses, and authorities.
 
-use super::{host_and_port, interleave, status_of};
+use super::{host_and_port, interleave};
 use crate::upstream::tests::support::url;
 use std::net::SocketAddr;
-
-#[test]
-fn status_lines() {
-    let rows: [(&[u8], Option<u16>); 9] = [
-        (b"HTTP/1.1 200 Connection established\r\n\r\n", Some(200)),
-        (b"HTTP/1.0 200\r\n\r\n", Some(200)),
-        (b"HTTP/1.1 407 \r\n\r\n", Some(407)),
-        (b"HTTP/1.1 2000 OK\r\n\r\n", None),
-        (b"HTTP/1.1 20\r\n\r\n", None),
-        (b"HTTP/1.1 +20 OK\r\n\r\n", None),
-        (b"HTTP/2 200\r\n\r\n", None),
-        (b"HTTP/1.1 099 x\r\n\r\n", None),
-        (b"\r\n\r\n", None),
-    ];
-    for (head, expected) in rows {
-        assert_eq!(
-            status_of(head),
-            expected,
-            "{}",
-            String::from_utf8_lossy(head)
-        );
-    }
-}
 
 #[test]
 fn address_families_take_turns() {

@@ -1,7 +1,7 @@
 //! What is learned of a server whose certificate would be refused.
 
 use super::certificates::{Issued, authority, certificate, issue, params, serving, source_at};
-use super::support::{Server, timeouts};
+use super::support::{Server, endpoint, tier_at, timeouts};
 use crate::topology::EndpointId;
 use crate::upstream::{CertificateFault, Client, Shown};
 use rcgen::date_time_ymd;
@@ -99,6 +99,42 @@ async fn each_fault_has_its_name_and_the_answer_is_read_all_the_same() {
         certificate.issuer.contains("test authority"),
         "{certificate:?}"
     );
+}
+
+#[tokio::test]
+async fn what_is_answered_is_shown_where_it_is_http() {
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+    let date = "Date: Sun, 06 Nov 1994 08:49:37 GMT";
+    let end = "\r\n\r\n";
+    let rows = [
+        (
+            format!("HTTP/1.1 401 Unauthorized\r\n{date}{end}"),
+            (Some(401), Some(then)),
+        ),
+        (
+            format!("HTTP/1.0 200 OK\r\nX: y\r\ndate:{}{end}", &date[5..]),
+            (Some(200), Some(then)),
+        ),
+        (format!("HTTP/1.1 204{end}"), (Some(204), None)),
+        (format!("HTTP/1.1 200 OK{end}{date}"), (Some(200), None)),
+        (
+            format!("HTTP/1.1 200 OK\r\nDate: yesterday{end}"),
+            (Some(200), None),
+        ),
+        (format!("SSH-2.0\r\n{date}{end}"), (None, None)),
+    ];
+    for (answer, due) in rows {
+        let answer: &'static str = answer.leak();
+        let server = Server::answering(None, answer.as_bytes()).await;
+        let source = tier_at(&server);
+        let client = Client::new(timeouts());
+        let endpoint = endpoint(&source, server.address);
+        let shown = client.inspect(&source, &endpoint, SystemTime::now);
+        let shown = shown.await.unwrap();
+        let date = shown.date.map(|(date, _)| date);
+        assert_eq!((shown.status, date), due, "{answer}");
+        assert_eq!(client.idle_connections(), 0, "{answer}");
+    }
 }
 
 /// OpenSSL's own server. It ends with the value.

@@ -82,7 +82,7 @@ async fn https_goes_through_a_tunnel() {
 async fn refusals_and_nonsense_of_a_proxy_are_told() {
     let mut long = b"HTTP/1.1 200 OK\r\nX: ".to_vec();
     long.resize(20_000, b'a');
-    let rows: [(&[u8], Failure, &str); 8] = [
+    let rows: [(&[u8], Failure, &str); 12] = [
         (
             b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
             Failure::Refused,
@@ -104,6 +104,10 @@ async fn refusals_and_nonsense_of_a_proxy_are_told() {
             "not HTTP",
         ),
         (b"HTTP/1.1 2000 OK\r\n\r\n", Failure::Content, "not HTTP"),
+        (b"HTTP/1.1 20\r\n\r\n", Failure::Content, "not HTTP"),
+        (b"HTTP/1.1 +20 OK\r\n\r\n", Failure::Content, "not HTTP"),
+        (b"HTTP/2 200\r\n\r\n", Failure::Content, "not HTTP"),
+        (b"HTTP/1.1 099 x\r\n\r\n", Failure::Content, "not HTTP"),
         (
             b"HTTP/1.1 200 OK\r\n\r\nhello",
             Failure::Content,

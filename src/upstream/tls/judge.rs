@@ -1,12 +1,14 @@
 //! What a source's own rules say of a certificate, apart from any connection: for reports that must tell a wrong
 //! authority from an expired certificate.
 
-use super::{BuildError, Seen, Unverified, client_config, other_name, provider, source_verifier};
+use super::{
+    BuildError, Seen, Unverified, client_config, other_name, server_name, source_verifier,
+};
 use crate::config::Tls;
 use crate::topology::Source;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::{CertificateError, ClientConfig, Error, OtherError};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -30,8 +32,8 @@ pub enum CertificateFault {
 /// Settings with which a handshake always succeeds; what was shown is judged afterwards. Nothing secret may be sent
 /// over such a connection.
 pub(in crate::upstream) fn unverified(tls: &Tls) -> Result<(Arc<ClientConfig>, Seen), BuildError> {
-    let verifier = Unverified::new(provider().signature_verification_algorithms);
-    let seen = verifier.seen();
+    let verifier = Unverified::default();
+    let seen = verifier.seen.clone();
     let config = client_config(Arc::new(verifier), tls.client.as_ref())?;
     Ok((Arc::new(config), seen))
 }
@@ -40,7 +42,6 @@ pub(in crate::upstream) fn unverified(tls: &Tls) -> Result<(Arc<ClientConfig>, S
 pub(in crate::upstream) fn judge(
     source: &Source,
     chain: &[CertificateDer<'_>],
-    name: &ServerName<'_>,
     now: SystemTime,
 ) -> Result<Option<CertificateFault>, BuildError> {
     let Some((own, rest)) = chain.split_first() else {
@@ -50,7 +51,10 @@ pub(in crate::upstream) fn judge(
     let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let now = UnixTime::since_unix_epoch(since);
     let verifier = source_verifier(&source.tls, other_name(source))?;
-    let verified = verifier.verify_server_cert(own, rest, name, &[], now);
+    let Ok(name) = server_name(&source.url.host) else {
+        return Ok(Some(CertificateFault::WrongName));
+    };
+    let verified = verifier.verify_server_cert(own, rest, &name, &[], now);
     Ok(verified.err().map(|error| fault(&error)))
 }
 

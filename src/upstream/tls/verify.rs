@@ -1,6 +1,7 @@
 //! Certificate checks: the source's CA, then the system's roots, then the one case that webpki alone refuses, a
 //! self-signed server certificate that stands byte for byte in `ca_file` (design S4).
 
+use super::{provider, since_1970};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -9,7 +10,6 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
@@ -22,7 +22,7 @@ macro_rules! signatures {
             cert: &CertificateDer<'_>,
             dss: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls12_signature(message, cert, dss, &self.algorithms)
+            verify_tls12_signature(message, cert, dss, algorithms())
         }
 
         fn verify_tls13_signature(
@@ -31,33 +31,38 @@ macro_rules! signatures {
             cert: &CertificateDer<'_>,
             dss: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls13_signature(message, cert, dss, &self.algorithms)
+            verify_tls13_signature(message, cert, dss, algorithms())
         }
 
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.algorithms.supported_schemes()
+            algorithms().supported_schemes()
         }
     };
+}
+
+fn algorithms() -> &'static WebPkiSupportedAlgorithms {
+    &provider().signature_verification_algorithms
 }
 
 /// Checks a source's certificate. Signatures of the handshake are always checked.
 #[derive(Debug)]
 pub(super) struct SourceVerifier {
-    ca: Option<Arc<WebPkiServerVerifier>>,
-    system: Option<Arc<WebPkiServerVerifier>>,
+    /// Tried before `system`.
+    pub(super) ca: Option<Arc<WebPkiServerVerifier>>,
+    /// Shared by all sources.
+    pub(super) system: Option<Arc<WebPkiServerVerifier>>,
     /// What stands in `ca_file`.
-    pinned: Vec<CertificateDer<'static>>,
+    pub(super) pinned: Vec<CertificateDer<'static>>,
     /// Instead of an IP address a certificate may be for this name.
-    also: Option<ServerName<'static>>,
-    algorithms: WebPkiSupportedAlgorithms,
+    pub(super) also: Option<ServerName<'static>>,
 }
 
 /// Checks no certificate, for `insecure_skip_verify`. The handshake's signature is still checked: it costs
 /// nothing and shows broken servers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Unverified {
-    algorithms: WebPkiSupportedAlgorithms,
-    seen: Seen,
+    /// The certificate of one handshake.
+    pub(super) seen: Seen,
 }
 
 /// The certificate that a server showed, also where its handshake failed.
@@ -67,23 +72,6 @@ pub(in crate::upstream) struct Seen(Arc<OnceLock<CertificateDer<'static>>>);
 // === impl SourceVerifier ===
 
 impl SourceVerifier {
-    /// `ca` is tried before `system`, which is shared by all sources.
-    pub(super) fn new(
-        ca: Option<Arc<WebPkiServerVerifier>>,
-        system: Option<Arc<WebPkiServerVerifier>>,
-        pinned: Vec<CertificateDer<'static>>,
-        also: Option<ServerName<'static>>,
-        algorithms: WebPkiSupportedAlgorithms,
-    ) -> Self {
-        Self {
-            ca,
-            system,
-            pinned,
-            also,
-            algorithms,
-        }
-    }
-
     fn verify(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -155,13 +143,8 @@ fn check_pinned(
     let refused = |error| Error::InvalidCertificate(error);
     let (_, parsed) = X509Certificate::from_der(certificate)
         .map_err(|_| refused(CertificateError::BadEncoding))?;
-    // A certificate from before 1970 counts from 1970.
-    let unix = |timestamp| {
-        let seconds = u64::try_from(timestamp).unwrap_or_default();
-        UnixTime::since_unix_epoch(Duration::from_secs(seconds))
-    };
-    let not_before = unix(parsed.validity().not_before.timestamp());
-    let not_after = unix(parsed.validity().not_after.timestamp());
+    let not_before = UnixTime::since_unix_epoch(since_1970(parsed.validity().not_before));
+    let not_after = UnixTime::since_unix_epoch(since_1970(parsed.validity().not_after));
     if now < not_before {
         let time = now;
         return Err(refused(CertificateError::NotValidYetContext {
@@ -197,23 +180,6 @@ fn common_name_fits(certificate: &X509Certificate<'_>, server_name: &ServerName<
             .is_ok_and(|address| address == IpAddr::from(*wanted)),
         _ => false,
     })
-}
-
-// === impl Unverified ===
-
-impl Unverified {
-    /// `algorithms` for the handshake's signature.
-    pub(super) fn new(algorithms: WebPkiSupportedAlgorithms) -> Self {
-        Self {
-            algorithms,
-            seen: Seen::default(),
-        }
-    }
-
-    /// Where the certificate of one handshake is seen.
-    pub(super) fn seen(&self) -> Seen {
-        self.seen.clone()
-    }
 }
 
 // === impl Seen ===

@@ -16,7 +16,7 @@ async fn the_one_unused_for_longest_makes_room() {
     assert!(setup.holds(&keys[0]));
     assert!(!setup.holds(&keys[1]));
     assert!(setup.holds(&keys[2]));
-    assert_eq!(setup.tokens.lock().of.len(), TOKENS);
+    assert_eq!(setup.tokens.entries.lock().of.len(), TOKENS);
 }
 
 /// Whatever untrusted clients ask for, and however much of it.
@@ -34,7 +34,7 @@ async fn tokens_of_trusted_clients_requests_stay() {
         assert_eq!(token.unwrap(), "t");
     }
     assert!(setup.holds(&setup.key));
-    assert_eq!(setup.tokens.lock().of.len(), 1 + TOKENS / 4);
+    assert_eq!(setup.tokens.entries.lock().of.len(), 1 + TOKENS / 4);
 }
 
 /// Where trusted clients' tokens take all the room an untrusted one's is fetched all the same, and not kept.
