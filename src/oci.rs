@@ -22,7 +22,7 @@ pub use manifest::{
 pub use name::{InvalidName, Reference, RegistryName, Repository};
 pub use path::{PathError, RawName, ResourceKind, ResourcePath};
 pub use percent::percent_decoded;
-pub use range::{ByteRange, ContentRange, InvalidContentRange, RangeSpec, Ranges};
+pub use range::{ContentRange, InvalidContentRange, RangeSpec, Ranges};
 pub use schema1::{manifest_digest, manifest_fits};
 
 #[cfg(test)]

@@ -104,9 +104,7 @@ impl Repository {
     /// characters, slashes included.
     #[must_use]
     pub fn matches_any(&self, globs: &[String]) -> bool {
-        globs
-            .iter()
-            .any(|glob| glob_matches(glob.as_bytes(), self.0.as_bytes()))
+        globs.iter().any(|glob| glob_matches(glob, &self.0))
     }
 }
 
@@ -138,32 +136,22 @@ fn is_path_component(component: &str) -> bool {
     })
 }
 
-/// Iterative glob match with `*` only: no recursion and at worst the product of both lengths, so that a
-/// hostile pattern or name costs nothing.
-fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
-    let (mut at, mut pos) = (0, 0);
-    let mut backtrack: Option<(usize, usize)> = None;
-    while pos < text.len() {
-        match glob.get(at) {
-            Some(b'*') => {
-                backtrack = Some((at, pos));
-                at = at.saturating_add(1);
-            }
-            Some(byte) if text.get(pos) == Some(byte) => {
-                at = at.saturating_add(1);
-                pos = pos.saturating_add(1);
-            }
-            _ => match backtrack {
-                Some((star, from)) => {
-                    pos = from.saturating_add(1);
-                    at = star.saturating_add(1);
-                    backtrack = Some((star, pos));
-                }
-                None => return false,
-            },
-        }
-    }
-    glob.iter().skip(at).all(|byte| *byte == b'*')
+/// A match with `*` only, from the left: the first place that fits leaves the most to what follows, so that a hostile pattern or
+/// name costs nothing.
+fn glob_matches(glob: &str, text: &str) -> bool {
+    let Some((begin, rest)) = glob.split_once('*') else {
+        return glob == text;
+    };
+    let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let inside = text.strip_prefix(begin);
+    let Some(mut inside) = inside.and_then(|text| text.strip_suffix(end)) else {
+        return false;
+    };
+    middle.split('*').all(|part| {
+        let found = inside.split_once(part);
+        inside = found.map_or(inside, |(_, rest)| rest);
+        found.is_some()
+    })
 }
 
 // === impl Reference ===

@@ -65,36 +65,22 @@ impl ResourcePath {
         }
         let rest = rest.strip_prefix('/').ok_or(PathError::NotAnEndpoint)?;
         if let Some(name) = rest.strip_suffix("/tags/list") {
-            return Self::resource(name, || Ok(ResourceKind::Tags));
+            let (name, kind) = (RawName::parse(name)?, ResourceKind::Tags);
+            return Ok(Self::Resource { name, kind });
         }
         let (head, last) = rest.rsplit_once('/').ok_or(PathError::NotAnEndpoint)?;
         let (name, kind) = head.rsplit_once('/').ok_or(PathError::NotAnEndpoint)?;
-        match kind {
-            "manifests" => Self::resource(name, || {
-                let reference = last.parse().map_err(|_| PathError::Reference)?;
-                Ok(ResourceKind::Manifest(reference))
-            }),
-            "blobs" => Self::resource(name, || {
-                let digest = last.parse().map_err(|_| PathError::Reference)?;
-                Ok(ResourceKind::Blob(digest))
-            }),
-            "referrers" => Self::resource(name, || {
-                let digest = last.parse().map_err(|_| PathError::Reference)?;
-                Ok(ResourceKind::Referrers(digest))
-            }),
-            _ => Err(PathError::NotAnEndpoint),
+        if !matches!(kind, "manifests" | "blobs" | "referrers") {
+            return Err(PathError::NotAnEndpoint);
         }
-    }
-
-    fn resource(
-        name: &str,
-        kind: impl FnOnce() -> Result<ResourceKind, PathError>,
-    ) -> Result<Self, PathError> {
         let name = RawName::parse(name)?;
-        Ok(Self::Resource {
-            name,
-            kind: kind()?,
-        })
+        let digest = || last.parse().map_err(|_| PathError::Reference);
+        let kind = match kind {
+            "blobs" => ResourceKind::Blob(digest()?),
+            "referrers" => ResourceKind::Referrers(digest()?),
+            _ => ResourceKind::Manifest(last.parse().map_err(|_| PathError::Reference)?),
+        };
+        Ok(Self::Resource { name, kind })
     }
 }
 

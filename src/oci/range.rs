@@ -2,20 +2,16 @@
 
 use std::str::FromStr;
 
-/// A single byte range of a request, as containerd sends them: `bytes=N-` or `bytes=N-M`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ByteRange {
-    /// Offset of the first byte.
-    pub first: u64,
-    /// Offset of the last byte, itself included; `None`: to the end.
-    pub last: Option<u64>,
-}
-
 /// One range of a request: from an offset, or the last bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeSpec {
-    /// `N-` or `N-M`.
-    From(ByteRange),
+    /// `N-` or `N-M`, as containerd sends them.
+    From {
+        /// Offset of the first byte.
+        first: u64,
+        /// Offset of the last byte, itself included; `None`: to the end.
+        last: Option<u64>,
+    },
     /// `-N`: the last N bytes, or all where there are fewer.
     Last(u64),
 }
@@ -40,49 +36,6 @@ pub struct ContentRange {
 #[error("invalid Content-Range")]
 pub struct InvalidContentRange;
 
-// === impl ByteRange ===
-
-impl ByteRange {
-    /// Parses a Range header. Anything but one plain byte range (several ranges, suffix ranges, other
-    /// units) is `None`: RFC 9110 lets a server ignore such a header and answer 200.
-    #[must_use]
-    pub fn parse(header: &str) -> Option<Self> {
-        let (unit, range) = header.trim_matches([' ', '\t']).split_once('=')?;
-        match RangeSpec::parse(in_bytes(unit, range)?)? {
-            RangeSpec::From(range) => Some(range),
-            RangeSpec::Last(_) => None,
-        }
-    }
-
-    /// What of this range a body of `total` bytes has; `None`: it begins at or after the end (416).
-    #[must_use]
-    pub fn within(&self, total: u64) -> Option<ContentRange> {
-        let end = total.checked_sub(1)?;
-        if self.first > end {
-            return None;
-        }
-        let last = self.last.map_or(end, |last| last.min(end));
-        // Parsing refuses such a range; the fields are public.
-        if last < self.first {
-            return None;
-        }
-        Some(ContentRange {
-            first: self.first,
-            last,
-            total: Some(total),
-        })
-    }
-
-    /// The value for the field.
-    #[must_use]
-    pub fn header(&self) -> String {
-        match self.last {
-            Some(last) => format!("bytes={}-{last}", self.first),
-            None => format!("bytes={}-", self.first),
-        }
-    }
-}
-
 // === impl RangeSpec ===
 
 impl RangeSpec {
@@ -97,28 +50,31 @@ impl RangeSpec {
             last => Some(decimal(last)?),
         };
         let is_ordered = last.is_none_or(|last| first <= last);
-        is_ordered.then_some(Self::From(ByteRange { first, last }))
+        is_ordered.then_some(Self::From { first, last })
     }
 
     /// What of this range a body of `total` bytes has; `None`: nothing (416).
     #[must_use]
     pub fn within(&self, total: u64) -> Option<ContentRange> {
-        match self {
-            Self::From(range) => range.within(total),
-            Self::Last(0) => None,
-            Self::Last(bytes) => ByteRange {
-                first: total.saturating_sub(*bytes),
-                last: None,
-            }
-            .within(total),
-        }
+        let end = total.checked_sub(1)?;
+        let (first, last) = match *self {
+            Self::From { first, last } => (first, last.map_or(end, |last| last.min(end))),
+            Self::Last(0) => return None,
+            Self::Last(bytes) => (total.saturating_sub(bytes), end),
+        };
+        // Parsing refuses a range that ends before it begins; the fields are public.
+        (first <= last).then_some(ContentRange {
+            first,
+            last,
+            total: Some(total),
+        })
     }
 
     /// Whether a body of some length may be asked for from that offset by it.
     #[must_use]
     pub fn may_begin_at(&self, offset: u64) -> bool {
         match self {
-            Self::From(range) => range.first == offset,
+            Self::From { first, .. } => *first == offset,
             Self::Last(_) => true,
         }
     }
@@ -127,7 +83,10 @@ impl RangeSpec {
     #[must_use]
     pub fn header(&self) -> String {
         match self {
-            Self::From(range) => range.header(),
+            Self::From { first, last } => match last {
+                Some(last) => format!("bytes={first}-{last}"),
+                None => format!("bytes={first}-"),
+            },
             Self::Last(bytes) => format!("bytes=-{bytes}"),
         }
     }
@@ -135,10 +94,10 @@ impl RangeSpec {
 
 impl From<ContentRange> for RangeSpec {
     fn from(range: ContentRange) -> Self {
-        Self::From(ByteRange {
+        Self::From {
             first: range.first,
             last: Some(range.last),
-        })
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{SourceRequest, SourceResponse};
 use crate::lifecycle;
-use crate::oci::{ByteRange, ContentRange, Digest, RangeSpec};
+use crate::oci::{ContentRange, Digest, RangeSpec};
 use crate::relay::context::Context;
 use crate::relay::transfer::ends_in_an_error;
 use crate::route::{Route, Target};
@@ -100,11 +100,11 @@ impl BlobSpec {
     fn from(&self, first: u64, total: Option<u64>) -> Self {
         // Open where the client's was: from the first byte it is then the whole again, which every source can give.
         let last = match self.range {
-            Some(RangeSpec::From(range)) => range.last,
+            Some(RangeSpec::From { last, .. }) => last,
             Some(RangeSpec::Last(_)) | None => None,
         };
         Self {
-            range: Some(RangeSpec::From(ByteRange { first, last })),
+            range: Some(RangeSpec::From { first, last }),
             expected: self.expected.of_rest(total),
             head: false,
             ..self.clone()
@@ -127,14 +127,14 @@ impl BlobSpec {
     /// The range to ask a source for; from the first byte to the end is the whole, which can be proved. Where the size alone is
     /// wanted it is the first byte, whose Content-Range tells it.
     fn part(&self) -> Option<RangeSpec> {
-        const WHOLE: RangeSpec = RangeSpec::From(ByteRange {
+        const WHOLE: RangeSpec = RangeSpec::From {
             first: 0,
             last: None,
-        });
-        const FIRST_BYTE: RangeSpec = RangeSpec::From(ByteRange {
+        };
+        const FIRST_BYTE: RangeSpec = RangeSpec::From {
             first: 0,
             last: Some(0),
-        });
+        };
         if self.head {
             return (!self.digest.is_of_nothing()).then_some(FIRST_BYTE);
         }

@@ -1,12 +1,17 @@
 //! Range and Content-Range headers.
 
-use crate::oci::{ByteRange, ContentRange};
+use crate::oci::{ContentRange, RangeSpec, Ranges};
 use proptest::prelude::*;
 
 /// First and last byte asked for.
 type Range = (u64, Option<u64>);
 /// First and last byte sent, and the total.
 type Sent = (u64, u64, Option<u64>);
+
+/// The range that a header asks for, if it is one.
+fn single(header: &str) -> Option<RangeSpec> {
+    Ranges::parse(header)?.single()
+}
 
 #[test]
 fn ranges_of_requests() {
@@ -21,7 +26,6 @@ fn ranges_of_requests() {
         ("bytes=18446744073709551616-", None),
         ("bytes=0-18446744073709551616", None),
         ("bytes=9-5", None),
-        ("bytes=-5", None),
         ("bytes=-", None),
         ("bytes=", None),
         ("bytes", None),
@@ -29,7 +33,6 @@ fn ranges_of_requests() {
         ("bytes=0", None),
         ("bytes=0-1,3-4", None),
         ("bytes=0-1-2", None),
-        ("bytes= 0-1", None),
         ("bytes=0 - 1", None),
         ("bytes =0-1", None),
         ("bytes=+0-1", None),
@@ -39,8 +42,8 @@ fn ranges_of_requests() {
         ("\u{a0}bytes=0-1", None),
     ];
     for (text, expected) in rows {
-        let parsed = ByteRange::parse(text).map(|range| (range.first, range.last));
-        assert_eq!(parsed, *expected, "{text:?}");
+        let expected = expected.map(|(first, last)| RangeSpec::From { first, last });
+        assert_eq!(single(text), expected, "{text:?}");
     }
 }
 
@@ -60,7 +63,7 @@ fn ranges_within_a_body() {
         (u64::MAX, None, u64::MAX, None),
     ];
     for (first, last, total, expected) in rows {
-        let range = ByteRange { first, last };
+        let range = RangeSpec::From { first, last };
         let expected = expected.map(|(first, last)| ContentRange {
             first,
             last,
@@ -133,9 +136,9 @@ fn lengths() {
 proptest! {
     #[test]
     fn byte_range_parse_header(first: u64, last: Option<u64>) {
-        let range = ByteRange { first, last };
+        let range = RangeSpec::From { first, last };
         let valid = last.is_none_or(|last| first <= last);
-        prop_assert_eq!(ByteRange::parse(&range.header()), valid.then_some(range));
+        prop_assert_eq!(single(&range.header()), valid.then_some(range));
     }
 
     #[test]
@@ -147,7 +150,7 @@ proptest! {
 
     #[test]
     fn what_is_within_fits(first in 0_u64..50, last in proptest::option::of(0_u64..50), total in 0_u64..50) {
-        let range = ByteRange { first, last };
+        let range = RangeSpec::From { first, last };
         let wanted = (first..=last.unwrap_or(u64::MAX)).take_while(|at| *at < total).count() as u64;
         match range.within(total) {
             Some(found) => {
@@ -161,8 +164,7 @@ proptest! {
 
 #[test]
 fn lists_of_ranges_of_requests() {
-    use crate::oci::{RangeSpec, Ranges};
-    let from = |first, last| RangeSpec::From(ByteRange { first, last });
+    let from = |first, last| RangeSpec::From { first, last };
     let shown = |header: &str, total| {
         let parts = Ranges::parse(header)?.within(total)?;
         let parts = parts.iter().map(ContentRange::header);

@@ -1,6 +1,6 @@
 //! What of a blob is asked for: all of it, one range, or several. Pure.
 
-use crate::oci::{ByteRange, ContentRange, RangeSpec, Ranges};
+use crate::oci::{ContentRange, RangeSpec, Ranges};
 
 /// Parts that lie this near to each other are asked of a source as one: the bytes between them cost less than another request.
 const GAP: u64 = 256 * 1024;
@@ -31,7 +31,7 @@ impl Ranged {
         if let Some(range) = single {
             let part = range.within(size).ok_or(size)?;
             return Ok(match range {
-                RangeSpec::From(_) => Self::One(range),
+                RangeSpec::From { .. } => Self::One(range),
                 // There are stores that know no ranges from the end (Azure's).
                 RangeSpec::Last(_) => Self::One(part.into()),
             });
@@ -59,7 +59,7 @@ impl Ranged {
     pub(super) fn begins_it(&self) -> bool {
         match self {
             Self::Whole => true,
-            Self::One(range) => matches!(range, RangeSpec::From(ByteRange { first: 0, .. })),
+            Self::One(range) => matches!(range, RangeSpec::From { first: 0, .. }),
             Self::Several(_) => false,
         }
     }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn one_range_is_one_and_too_much_is_the_whole() {
-        let from = |first, last| Ok(Ranged::One(RangeSpec::From(ByteRange { first, last })));
+        let from = |first, last| Ok(Ranged::One(RangeSpec::From { first, last }));
         assert_eq!(ranged("bytes=5-", Some(SIZE)), from(5, None));
         assert_eq!(ranged("bytes=5-", None), from(5, None));
         assert_eq!(

@@ -7,7 +7,7 @@ use super::source::BlobSource;
 use super::{BlobFetch, BlobSpec, Expected, PullBody};
 use crate::config::Verify;
 use crate::http1::{Response, ResponseHead};
-use crate::oci::{ByteRange, Digest, ErrorCode, RangeSpec};
+use crate::oci::{Digest, ErrorCode, RangeSpec};
 use crate::relay::context::{Context, Rules};
 use crate::relay::memory::{CONTENT_DIGEST, Image, Pulled};
 use crate::relay::outcome::{AttemptLog, Ended, Found, NotFound};
@@ -166,7 +166,7 @@ fn stream(
         }
         _ => Window::hashed(digest.clone(), total),
     };
-    if let Some(RangeSpec::From(ByteRange { last: None, .. })) = range {
+    if let Some(RangeSpec::From { last: None, .. }) = range {
         record.early_close_is_normal();
     }
     record.answers(status.as_u16(), outcome, Instant::now());

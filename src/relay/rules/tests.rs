@@ -4,7 +4,6 @@ mod asked;
 mod labels;
 
 use super::*;
-use crate::oci::ByteRange;
 
 const MANIFEST: Asked = Asked::Document;
 const BLOB: Asked = Asked::Blob {
@@ -17,10 +16,10 @@ const UNKNOWN_BLOB: Asked = Asked::Blob {
     size: None,
     empty: false,
 };
-const FROM_40: RangeSpec = RangeSpec::From(ByteRange {
+const FROM_40: RangeSpec = RangeSpec::From {
     first: 40,
     last: None,
-});
+};
 const RANGE: Asked = Asked::Blob {
     range: Some(FROM_40),
     size: Some(100),
@@ -132,10 +131,10 @@ fn ranges_are_taken_or_skipped_to() {
     assert_eq!(by_tier(RANGE, &part("bytes 40-99/*")), take(0, Some(100)));
     assert_eq!(by_tier(RANGE, &sized(200, 100)), take(40, Some(100)));
     assert_eq!(by_tier(RANGE, &head(200)), take(40, Some(100)));
-    let first_ten = RangeSpec::From(ByteRange {
+    let first_ten = RangeSpec::From {
         first: 0,
         last: Some(9),
-    });
+    };
     let chunk = Asked::Blob {
         range: Some(first_ten),
         size: Some(100),
@@ -187,10 +186,10 @@ fn a_range_of_an_unknown_whole_is_no_answer() {
 #[test]
 fn only_a_known_size_makes_416_true() {
     let behind = Asked::Blob {
-        range: Some(RangeSpec::From(ByteRange {
+        range: Some(RangeSpec::From {
             first: 100,
             last: None,
-        })),
+        }),
         size: Some(100),
         empty: false,
     };

@@ -1,7 +1,7 @@
 //! A source of a case: how it answers for the one blob, made by dice.
 
 use crate::support::{Blob, Fault, Framing, Recorded, Reply, random_bytes};
-use harbor_pilot::oci::ByteRange;
+use harbor_pilot::oci::{RangeSpec, Ranges};
 use std::time::Duration;
 
 /// splitmix64 again: a case is its seed.
@@ -188,7 +188,7 @@ impl Source {
             Manner::RangeIgnored => whole(body.clone()),
             Manner::WrongContentRange => right().fault(Fault::WrongContentRange),
             Manner::OtherPart => {
-                let part = request.header("range").and_then(ByteRange::parse);
+                let part = asked_range(request);
                 match part.and_then(|part| part.within(body.len() as u64)) {
                     Some(part) if part.first < part.last => {
                         let later = format!("bytes={}-{}", part.first + 1, part.last);
@@ -240,8 +240,14 @@ fn whole(body: Vec<u8>) -> Reply {
     Reply::new(200).body("application/octet-stream", body)
 }
 
+/// The one range that a request asks for from an offset.
+fn asked_range(request: &Recorded) -> Option<RangeSpec> {
+    let range = Ranges::parse(request.header("range")?)?.single()?;
+    matches!(range, RangeSpec::From { .. }).then_some(range)
+}
+
 fn ranged(request: &Recorded, body: Vec<u8>) -> Reply {
-    let Some(range) = request.header("range").and_then(ByteRange::parse) else {
+    let Some(range) = asked_range(request) else {
         return whole(body);
     };
     let total = body.len() as u64;
