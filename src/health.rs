@@ -28,8 +28,8 @@ use std::time::Duration;
 use task::{Inputs, Outputs, Task};
 use tokio::sync::{mpsc, watch};
 
-/// Outcomes that wait for the task. It takes all of them in one turn; more than this within a turn are dropped
-/// and counted: what they say was said by the others.
+/// Outcomes that wait for the task. It takes all of them in one turn; more than this within a turn are dropped:
+/// what they say was said by the others.
 const OUTCOMES: usize = 1024;
 
 /// How long successes of endpoints that are well may wait for the task, so that they wake it seldom: beside a failure they
@@ -50,7 +50,6 @@ pub struct Health {
 struct Counters {
     pulls: AtomicU64,
     successes: AtomicU64,
-    dropped: AtomicU64,
 }
 
 impl Health {
@@ -96,9 +95,10 @@ impl Health {
         self.snapshot.clone()
     }
 
-    /// Reports what a request learned. Never waits: a full queue drops and counts.
+    /// Reports what a request learned. Never waits: a full queue drops it.
     pub fn report(&self, report: OutcomeReport) {
-        self.send(&self.outcomes, report);
+        // What it says was said by those in the queue.
+        let _ = self.outcomes.try_send(report);
     }
 
     /// Reports that a request went well, and counts it as a pull of this node. Of endpoints that the snapshot shows
@@ -120,19 +120,7 @@ impl Health {
         }
         let count = self.counters.successes.fetch_add(1, Ordering::Relaxed);
         if count.is_multiple_of(machine::SAMPLING.into()) {
-            self.send(&self.samples, report());
+            let _ = self.samples.try_send(report());
         }
-    }
-
-    fn send(&self, queue: &mpsc::Sender<OutcomeReport>, report: OutcomeReport) {
-        if queue.try_send(report).is_err() {
-            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Outcomes that were dropped because the queue was full.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.counters.dropped.load(Ordering::Relaxed)
     }
 }

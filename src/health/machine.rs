@@ -168,25 +168,26 @@ impl State {
     pub(super) fn next_try(&self, probing: Probing, probe: Instant) -> Option<Instant> {
         match self.status {
             EndpointStatus::Healthy => None,
-            EndpointStatus::Ejected { until, .. } if self.probe_passed || !probing.on => {
-                Some(until)
-            }
-            EndpointStatus::Ejected { .. } => Some(probe),
+            EndpointStatus::Ejected { .. } => self.admitted_at(probing).or(Some(probe)),
             EndpointStatus::Probation { .. } => probing.on.then_some(probe),
         }
     }
 
     /// When time alone changes it.
     pub(super) fn wakes(&self, probing: Probing) -> Option<Instant> {
-        let admitted = match self.status {
+        let settled = self.readmitted.map(|since| deadline(since, SLOW_START));
+        let all = [self.admitted_at(probing), settled];
+        all.into_iter().flatten().min()
+    }
+
+    /// When its ejection ends, where nothing but time is wanted for that.
+    fn admitted_at(&self, probing: Probing) -> Option<Instant> {
+        match self.status {
             EndpointStatus::Ejected { until, .. } if self.probe_passed || !probing.on => {
                 Some(until)
             }
             _ => None,
-        };
-        let settled = self.readmitted.map(|since| deadline(since, SLOW_START));
-        let all = [admitted, settled];
-        all.into_iter().flatten().min()
+        }
     }
 
     fn outcome(
@@ -369,10 +370,7 @@ impl State {
         {
             self.readmitted = None;
         }
-        if let EndpointStatus::Ejected { until, .. } = self.status
-            && until <= now
-            && (self.probe_passed || !probing.on)
-        {
+        if self.admitted_at(probing).is_some_and(|at| at <= now) {
             self.status = EndpointStatus::Probation { successes: 0 };
             self.since = now;
         }

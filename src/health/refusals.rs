@@ -46,14 +46,9 @@ impl Refusals {
         denials.in_row == IN_ROW
     }
 
-    /// It let somebody in. True: it shows.
+    /// It let somebody in, or is another one now. True: it shows.
     pub(super) fn let_in(&mut self, source: &SourceId) -> bool {
         self.0.get_mut(source).is_some_and(Denials::end)
-    }
-
-    /// It is another one now.
-    pub(super) fn forget(&mut self, source: &SourceId) {
-        self.let_in(source);
     }
 
     /// How a source that refuses everything says so.
@@ -62,13 +57,12 @@ impl Refusals {
         denials.refuses().then(|| denials.detail.clone())
     }
 
-    /// Those that are no longer believed.
-    pub(super) fn lapsed(&mut self, now: Instant) -> Vec<SourceId> {
-        let old = self.0.iter_mut().filter(|(_, denials)| {
+    /// Ends those that are no longer believed. True: it shows.
+    pub(super) fn lapsed(&mut self, now: Instant) -> bool {
+        let old = self.0.values_mut().filter(|denials| {
             denials.in_row > 0 && now.saturating_duration_since(denials.last) >= HELD
         });
-        old.filter_map(|(id, denials)| denials.end().then(|| id.clone()))
-            .collect()
+        old.fold(false, |shows, denials| denials.end() || shows)
     }
 
     /// When time alone changes it.
@@ -133,8 +127,8 @@ mod tests {
         for _ in 0..3 {
             refusals.denied(&source, "401", now);
         }
-        assert!(refusals.lapsed(now + HELD / 2).is_empty());
-        assert_eq!(refusals.lapsed(now + HELD), std::slice::from_ref(&source));
+        assert!(!refusals.lapsed(now + HELD / 2));
+        assert!(refusals.lapsed(now + HELD), "it shows");
         assert_eq!(refusals.reason(&source), None);
     }
 }

@@ -59,12 +59,9 @@ pub(super) struct Table {
     refusals: Refusals,
     last_pull: Instant,
     random: Random,
-    published: BTreeMap<SourceId, Arc<SourceState>>,
     generation: u64,
-    /// Whose view changed since the last snapshot.
-    changed: BTreeSet<SourceId>,
-    /// Sources came, went or moved.
-    rearranged: bool,
+    /// A reader can see a difference to the last snapshot.
+    changed: bool,
     events: Vec<StateChange>,
 }
 
@@ -79,10 +76,8 @@ impl Table {
             refusals: Refusals::default(),
             last_pull: now,
             random: Random::from_seed(seed),
-            published: BTreeMap::new(),
             generation: 0,
-            changed: BTreeSet::new(),
-            rearranged: true,
+            changed: true,
             events: Vec::new(),
         }
     }
@@ -91,7 +86,7 @@ impl Table {
     /// its endpoints may be corrected. Their gauges count on.
     pub(super) fn set_sources(&mut self, sources: Arc<Sources>, now: Instant) {
         let old = std::mem::replace(&mut self.sources, sources);
-        self.rearranged = true;
+        self.changed = true;
         self.rows
             .retain(|id, _| self.sources.get(&id.source).is_some());
         self.readiness
@@ -102,13 +97,8 @@ impl Table {
             if same {
                 continue;
             }
-            self.changed.insert(source.id.clone());
-            self.refusals.forget(&source.id);
-            for (_, row) in self
-                .rows
-                .iter_mut()
-                .filter(|(id, _)| id.source == source.id)
-            {
+            self.refusals.let_in(&source.id);
+            for (_, row) in rows_of(&mut self.rows, &source.id) {
                 row.state = State::new(now);
                 row.clock = ProbeClock::new(now, self.random.fraction());
                 row.cookie = None;
@@ -130,14 +120,8 @@ impl Table {
                     address: *address,
                 })
                 .collect();
-            if !same {
-                self.changed.insert(source.id.clone());
-            }
-            for (id, row) in self
-                .rows
-                .iter_mut()
-                .filter(|(id, _)| id.source == source.id)
-            {
+            self.changed |= !same;
+            for (id, row) in rows_of(&mut self.rows, &source.id) {
                 match current.contains(id) {
                     true => row.left = None,
                     false => row.left = row.left.or(Some(now)),
@@ -180,9 +164,7 @@ impl Table {
             Outcome::Success => self.refusals.let_in(source),
             _ => false,
         };
-        if turned {
-            self.changed.insert(source.clone());
-        }
+        self.changed |= turned;
         if self.step(&report.endpoint, event, now) || turned {
             self.settle(now);
         }
@@ -202,10 +184,8 @@ impl Table {
                 idle,
             };
             row.clock.finished(then, now, self.random.fraction());
-            if then.status != EndpointStatus::Healthy {
-                // Its next try is shown.
-                self.changed.insert(endpoint.source.clone());
-            }
+            // Its next try is shown.
+            self.changed |= then.status != EndpointStatus::Healthy;
         }
         self.settle(now);
     }
@@ -228,7 +208,7 @@ impl Table {
             left.is_some_and(|left| now.saturating_duration_since(left) >= KEPT)
         };
         self.rows.retain(|_, row| !gone(row));
-        self.changed.extend(self.refusals.lapsed(now));
+        self.changed |= self.refusals.lapsed(now);
         self.settle(now);
     }
 
@@ -275,25 +255,14 @@ impl Table {
 
     /// A new snapshot, if a reader can see a difference to the last one.
     pub(super) fn take_snapshot(&mut self) -> Option<Snapshot> {
-        if self.changed.is_empty() && !self.rearranged {
+        if !std::mem::take(&mut self.changed) {
             return None;
         }
-        let changed = std::mem::take(&mut self.changed);
-        self.rearranged = false;
-        let mut published = BTreeMap::new();
-        let mut sources = Vec::new();
-        for source in self.sources.all() {
-            let old = self.published.remove(&source.id);
-            let kept = old.filter(|_| !changed.contains(&source.id));
-            let state = kept.unwrap_or_else(|| Arc::new(self.view(source)));
-            published.insert(source.id.clone(), state.clone());
-            sources.push(state);
-        }
-        self.published = published;
         self.generation = self.generation.saturating_add(1);
+        let sources = self.sources.all();
         Some(Snapshot {
             generation: self.generation,
-            sources,
+            sources: sources.map(|source| Arc::new(self.view(source))).collect(),
         })
     }
 
@@ -313,9 +282,7 @@ impl Table {
         }
         let same = state.looks_like(&row.state);
         row.state = state;
-        if !same {
-            self.changed.insert(endpoint.source.clone());
-        }
+        self.changed |= !same;
         if let Some(effect) = effect {
             let reason = row.state.reason.clone().unwrap_or_default();
             self.events.push(view::effect(endpoint, effect, &reason));
@@ -329,9 +296,7 @@ impl Table {
             let seen = self.is_looked_up(source).then(|| self.seen(&source.id));
             let old = self.readiness.get(&source.id).copied().unwrap_or_default();
             let (next, turn) = old.step(seen, now);
-            if next.ready != old.ready {
-                self.changed.insert(source.id.clone());
-            }
+            self.changed |= next.ready != old.ready;
             self.readiness.insert(source.id.clone(), next);
             if let (Some(turn), SourceId::Tier(_)) = (turn, &source.id) {
                 let reason = match turn {
@@ -362,6 +327,13 @@ impl Table {
         let wanted = !row.probing && row.left.is_none() && self.probing(id).on;
         wanted.then(|| row.clock.next())
     }
+}
+
+fn rows_of<'a>(
+    rows: &'a mut BTreeMap<EndpointId, Row>,
+    source: &SourceId,
+) -> impl Iterator<Item = (&'a EndpointId, &'a mut Row)> {
+    rows.iter_mut().filter(move |(id, _)| id.source == *source)
 }
 
 /// Direct upstreams are never probed, whatever their settings say (H2).

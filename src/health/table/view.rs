@@ -1,6 +1,6 @@
 //! What others see of the table: a source's state in a snapshot, and events.
 
-use super::{Effect, Seen, SourceState, Table, Turn};
+use super::{Effect, Row, Seen, SourceState, Table, Turn};
 use crate::telemetry::{EventName, StateChange};
 use crate::topology::{EndpointId, EndpointState, EndpointStatus, Source, SourceId};
 use std::sync::Arc;
@@ -8,9 +8,7 @@ use std::sync::Arc;
 impl Table {
     /// One source as readers see it: the addresses that DNS names now.
     pub(super) fn view(&self, source: &Arc<Source>) -> SourceState {
-        let of_source = self.rows.iter().filter(|(id, _)| id.source == source.id);
-        let current = of_source.filter(|(_, row)| row.left.is_none());
-        let endpoints = current.map(|(id, row)| EndpointState {
+        let endpoints = self.current(&source.id).map(|(id, row)| EndpointState {
             id: id.clone(),
             status: row.state.status,
             lowered: row.state.lowered(),
@@ -33,15 +31,17 @@ impl Table {
         }
     }
 
+    /// The addresses of a source that DNS names now.
+    fn current(&self, source: &SourceId) -> impl Iterator<Item = (&EndpointId, &Row)> {
+        let rows = self.rows.iter();
+        rows.filter(move |(id, row)| id.source == *source && row.left.is_none())
+    }
+
     pub(super) fn seen(&self, source: &SourceId) -> Seen {
         let mut seen = Seen::default();
         // It may not be counted on, however well its addresses are, and time does not change that.
         let refused = self.refusals.reason(source).is_some();
-        let current = self
-            .rows
-            .iter()
-            .filter(|(id, row)| id.source == *source && row.left.is_none());
-        for (_, row) in current {
+        for (_, row) in self.current(source) {
             seen.any = true;
             if refused {
                 continue;
@@ -60,9 +60,7 @@ impl Table {
         if let Some(refused) = self.refusals.reason(source) {
             return refused.to_string();
         }
-        let current = self.rows.iter();
-        let current = current.filter(|(id, row)| id.source == *source && row.left.is_none());
-        match current.max_by_key(|(_, row)| row.state.since) {
+        match self.current(source).max_by_key(|(_, row)| row.state.since) {
             Some((id, row)) => {
                 let reason = row.state.reason.as_deref().unwrap_or("ejected");
                 format!("{}: {reason}", id.address)

@@ -275,15 +275,18 @@ async fn an_outcome_is_published_without_time_passing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_drops_and_counts() {
+async fn a_full_queue_drops_what_it_cannot_take_and_nobody_waits() {
     let script = Script::new(Duration::from_millis(30));
-    let running = start(&script, &[1]);
+    let mut running = start(&script, &[1]);
     let first = endpoint(&tier("replica"), 1);
     // The task does not run before this test waits.
     for _ in 0..OUTCOMES + 5 {
         running.health.report(report(&first, Outcome::Success));
     }
-    assert_eq!(running.health.dropped(), 5);
+    tokio::task::yield_now().await;
+    let refused = Outcome::Hard(Failure::Refused);
+    running.health.report(report(&first, refused));
+    running.until(&tier("replica"), 1, is_ejected).await;
 }
 
 #[tokio::test(start_paused = true)]
