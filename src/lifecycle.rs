@@ -21,5 +21,5 @@ pub use socket::Socket;
 pub use sockets::Inherited;
 pub use systemd::Notifier;
 pub use tasks::{Panicked, TaskFailure, Tasks, contained, log_panics, panics, spawn_detached};
-pub use threads::{DataPlane, Thread, Threads, thread_number};
+pub use threads::{DataPlane, Threads, thread_number};
 pub use turn::Turn;

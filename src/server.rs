@@ -80,11 +80,7 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, _)) => {
                 let arriving = endpoint.clone().arrive(stream, endpoint.drain.connection());
-                endpoint
-                    .settings
-                    .threads
-                    .next()
-                    .spawn("connection", arriving);
+                endpoint.settings.threads.spawn("connection", arriving);
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -119,7 +115,7 @@ impl Endpoint {
             seen: self.seen.clone(),
             trust: place.trust(),
             client: stream.tcp().and_then(other_machine),
-            key: Key::new(self.settings.key.clone()),
+            key: self.settings.key.clone(),
             metrics: self.settings.metrics.clone(),
         };
         let idle = self.settings.idle;
@@ -167,7 +163,7 @@ struct Answering {
     seen: doctor_image::Seen,
     trust: Trust,
     client: Option<IpAddr>,
-    key: Key,
+    key: watch::Receiver<Option<Secret>>,
     metrics: Arc<Metrics>,
 }
 
@@ -175,14 +171,15 @@ impl Service for Answering {
     type Body = PullBody;
 
     async fn answer(&mut self, request: Request) -> Answer {
-        let key = self.key.now();
-        let client = (self.trust, self.client);
+        let key = self.key.borrow().clone();
+        let (dispatcher, seen) = (&self.dispatcher, &self.seen);
         request::answer(
-            &self.dispatcher,
-            &self.seen,
+            dispatcher,
+            seen,
             request,
-            key.as_deref(),
-            client,
+            key.as_ref(),
+            self.trust,
+            self.client,
         )
         .await
     }
@@ -200,27 +197,6 @@ impl Service for Answering {
         self.dispatcher
             .relay()
             .refuse("other", false, status, code, &wrong.to_string())
-    }
-}
-
-/// The required key, as this connection last saw it.
-struct Key {
-    told: watch::Receiver<Option<Secret>>,
-    seen: Option<Arc<Secret>>,
-}
-
-impl Key {
-    fn new(mut told: watch::Receiver<Option<Secret>>) -> Self {
-        let seen = told.borrow_and_update().clone().map(Arc::new);
-        Self { told, seen }
-    }
-
-    /// The key in force: taken anew only when there is another.
-    fn now(&mut self) -> Option<Arc<Secret>> {
-        if self.told.has_changed().unwrap_or(false) {
-            self.seen = self.told.borrow_and_update().clone().map(Arc::new);
-        }
-        self.seen.clone()
     }
 }
 

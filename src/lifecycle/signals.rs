@@ -1,5 +1,6 @@
 //! Signals, as what the daemon is to do about them.
 
+use super::spawn_detached;
 use std::io;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
@@ -29,18 +30,8 @@ pub enum RawSignal {
 /// The process' signals, one after the other.
 #[derive(Debug)]
 pub struct Signals {
-    source: Source,
+    received: mpsc::Receiver<RawSignal>,
     stopping: bool,
-}
-
-#[derive(Debug)]
-enum Source {
-    Process {
-        terminate: unix::Signal,
-        interrupt: unix::Signal,
-        hangup: unix::Signal,
-    },
-    Channel(mpsc::Receiver<RawSignal>),
 }
 
 impl Signals {
@@ -49,60 +40,41 @@ impl Signals {
     /// # Errors
     /// The kernel's.
     pub fn of_process() -> io::Result<Self> {
-        Ok(Self::from(Source::Process {
-            terminate: unix::signal(SignalKind::terminate())?,
-            interrupt: unix::signal(SignalKind::interrupt())?,
-            hangup: unix::signal(SignalKind::hangup())?,
-        }))
+        let (sender, signals) = Self::by_hand();
+        for (kind, raw) in [
+            (SignalKind::terminate(), RawSignal::Terminate),
+            (SignalKind::interrupt(), RawSignal::Interrupt),
+            (SignalKind::hangup(), RawSignal::Hangup),
+        ] {
+            let (mut signal, sender) = (unix::signal(kind)?, sender.clone());
+            spawn_detached("signals", async move {
+                while signal.recv().await.is_some() && sender.send(raw).await.is_ok() {}
+            });
+        }
+        Ok(signals)
     }
 
     /// Signals that a test sends. When the sender is gone no signal comes any more.
     #[must_use]
     pub fn by_hand() -> (mpsc::Sender<RawSignal>, Self) {
-        // A test sends a handful and waits for each.
-        let (sender, receiver) = mpsc::channel(4);
-        (sender, Self::from(Source::Channel(receiver)))
-    }
-
-    fn from(source: Source) -> Self {
+        // Few, and each is waited for; the kernel keeps one of each kind besides.
+        let (sender, received) = mpsc::channel(4);
         let stopping = false;
-        Self { source, stopping }
+        (sender, Self { received, stopping })
     }
 
     /// Waits for the next signal. Cancel safe.
     pub async fn next(&mut self) -> Signal {
-        match self.source.next().await {
+        let Some(signal) = self.received.recv().await else {
+            return std::future::pending().await;
+        };
+        match signal {
             RawSignal::Hangup => Signal::Reload,
             RawSignal::Terminate | RawSignal::Interrupt if self.stopping => Signal::StopNow,
             RawSignal::Terminate | RawSignal::Interrupt => {
                 self.stopping = true;
                 Signal::Stop
             }
-        }
-    }
-}
-
-impl Source {
-    async fn next(&mut self) -> RawSignal {
-        let signal = match self {
-            Self::Process {
-                terminate,
-                interrupt,
-                hangup,
-            } => {
-                // Cancel safe: a signal that is not received stays pending in its stream.
-                tokio::select! {
-                    Some(()) = terminate.recv() => Some(RawSignal::Terminate),
-                    Some(()) = interrupt.recv() => Some(RawSignal::Interrupt),
-                    Some(()) = hangup.recv() => Some(RawSignal::Hangup),
-                    else => None,
-                }
-            }
-            Self::Channel(receiver) => receiver.recv().await,
-        };
-        match signal {
-            Some(signal) => signal,
-            None => std::future::pending().await,
         }
     }
 }

@@ -126,7 +126,7 @@ mod tests {
         socket.read_exact(&mut read).await.unwrap();
         let data = DataPlane::start(1).unwrap();
         let (said, heard) = oneshot::channel();
-        data.threads().next().spawn("test", async move {
+        data.threads().spawn("test", async move {
             socket.move_here().unwrap();
             assert!(!socket.is_of(here) && socket.is_of(thread_number()));
             socket.write_all(b"ready").await.unwrap();

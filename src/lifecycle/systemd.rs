@@ -36,10 +36,7 @@ impl Notifier {
     /// As the environment says: `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`.
     #[must_use]
     pub fn from_env() -> Self {
-        let text = |name| std::env::var(name).ok();
-        let usec = text("WATCHDOG_USEC");
-        let pid = text("WATCHDOG_PID");
-        let watchdog = watchdog(usec.as_deref(), pid.as_deref(), std::process::id());
+        let watchdog = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
         Self::new(std::env::var_os("NOTIFY_SOCKET"), watchdog)
     }
 
@@ -157,17 +154,6 @@ impl Notifier {
 /// The protocol ends a value at the line end: what follows would be another variable.
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
-}
-
-/// systemd's limit, if it is meant for this process.
-fn watchdog(usec: Option<&str>, pid: Option<&str>, own_pid: u32) -> Option<Duration> {
-    let usec = usec?.parse::<u64>().ok().filter(|&usec| usec > 0)?;
-    if let Some(pid) = pid
-        && pid.parse() != Ok(own_pid)
-    {
-        return None;
-    }
-    Some(Duration::from_micros(usec))
 }
 
 #[cfg(test)]

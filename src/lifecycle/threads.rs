@@ -22,7 +22,7 @@ pub struct Threads(Arc<Workers>);
 
 #[derive(Debug)]
 struct Workers {
-    all: Box<[Thread]>,
+    all: Box<[Handle]>,
     /// Whose turn it is to get a connection.
     turn: AtomicUsize,
 }
@@ -33,10 +33,6 @@ pub struct DataPlane {
     threads: Threads,
     _stop: DropGuard,
 }
-
-/// One of them. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Thread(Handle);
 
 /// The number of the current thread, to tell what belongs to it.
 #[must_use]
@@ -72,7 +68,7 @@ impl DataPlane {
                 .enable_all()
                 .max_blocking_threads(BLOCKING)
                 .build()?;
-            all.push(Thread(runtime.handle().clone()));
+            all.push(runtime.handle().clone());
             let stopped = stopped.clone();
             let turn = move || {
                 runtime.block_on(stopped.cancelled());
@@ -96,7 +92,7 @@ impl DataPlane {
 // === impl Threads ===
 
 impl Threads {
-    fn new(all: Vec<Thread>) -> Self {
+    fn new(all: Vec<Handle>) -> Self {
         Self(Arc::new(Workers {
             all: all.into(),
             turn: AtomicUsize::new(0),
@@ -106,29 +102,20 @@ impl Threads {
     /// The current runtime alone: for tests and for commands.
     #[must_use]
     pub fn current() -> Self {
-        Self::new(vec![Thread(Handle::current())])
+        Self::new(vec![Handle::current()])
     }
 
     /// Each of them; the first accepts connections.
     pub fn runtimes(&self) -> impl Iterator<Item = &Handle> {
-        self.0.all.iter().map(|thread| &thread.0)
+        self.0.all.iter()
     }
 
-    /// Where a new connection begins: each has its turn.
-    #[must_use]
-    pub fn next(&self) -> Thread {
+    /// Runs a task, which may fail alone but never unseen, on the thread whose turn it is.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
         let thread = self.0.all.get(turn % self.0.all.len().max(1));
-        thread.cloned().unwrap_or_else(|| Thread(Handle::current()))
-    }
-}
-
-// === impl Thread ===
-
-impl Thread {
-    /// Runs a task there, which may fail alone but never unseen.
-    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.spawn(async move {
+        let thread = thread.cloned().unwrap_or_else(Handle::current);
+        thread.spawn(async move {
             // It was logged and counted; nobody waits for it.
             let _ = contained(name, task).await;
         });
@@ -146,7 +133,7 @@ mod tests {
         let (said, mut heard) = mpsc::channel(8);
         for _ in 0..4 {
             let said = said.clone();
-            data.threads().next().spawn("test", async move {
+            data.threads().spawn("test", async move {
                 said.send(thread_number()).await.unwrap();
             });
         }

@@ -42,7 +42,8 @@ pub(super) async fn answer(
     seen: &Seen,
     request: Request,
     key: Option<&Secret>,
-    (trust, client): (Trust, Option<IpAddr>),
+    trust: Trust,
+    client: Option<IpAddr>,
 ) -> Answer {
     let (relay, head) = (dispatcher.relay(), request.method == Method::HEAD);
     let Target { path, ns, query } = match read_target(&request, key) {

@@ -53,19 +53,3 @@ fn without_systemd_nothing_happens() {
     nowhere.try_send(&[NotifyState::Ready], &[]).unwrap_err();
     nowhere.alive();
 }
-
-#[test]
-fn the_watchdog_is_meant_for_one_process() {
-    let second = Some(Duration::from_secs(1));
-    for (usec, pid, expected) in [
-        (Some("1000000"), Some("77"), second),
-        (Some("1000000"), None, second),
-        (Some("1000000"), Some("78"), None),
-        (Some("1000000"), Some("x"), None),
-        (Some("0"), Some("77"), None),
-        (Some("x"), Some("77"), None),
-        (None, Some("77"), None),
-    ] {
-        assert_eq!(watchdog(usec, pid, 77), expected, "{usec:?} {pid:?}");
-    }
-}

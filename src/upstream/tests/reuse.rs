@@ -37,14 +37,14 @@ async fn a_connection_goes_over_to_the_thread_that_takes_it() {
     let client = Client::new(timeouts());
     let source = tier_at(&server);
     let data = DataPlane::start(2).unwrap();
-    let threads = [data.threads().next(), data.threads().next()];
+    let threads: Vec<_> = data.threads().runtimes().collect();
     // From this thread to one of the others, to the other, and there again.
     let response = fetch(&client, &source, server.address).await.unwrap();
     response.body.read_to(2).await.unwrap();
-    for thread in [&threads[0], &threads[1], &threads[1]] {
+    for thread in [threads[0], threads[1], threads[1]] {
         let (client, source, at) = (client.clone(), source.clone(), server.address);
         let (said, heard) = oneshot::channel();
-        thread.spawn("test", async move {
+        thread.spawn(async move {
             let idle = client.idle(&endpoint(&source, at)).unwrap();
             let response = idle.send(get("/")).await.unwrap();
             said.send(response.body.read_to(2).await.unwrap()).unwrap();
