@@ -12,7 +12,7 @@ pub(super) use service::Service;
 
 use crate::admission::Place;
 use crate::http1::{Date, RequestHead, Wrong, request_head};
-use crate::lifecycle::{ConnectionGuard, DrainGuard, DrainWatch, Socket, Turn, deadline};
+use crate::lifecycle::{DrainWatch, Socket, Turn, deadline};
 use bytes::BytesMut;
 use client::Client;
 use ends::Ends;
@@ -41,13 +41,6 @@ pub(super) struct Serving<S> {
     ends: Ends,
     service: S,
     has_asked: bool,
-}
-
-/// A request that is being answered. A drain waits for it.
-struct Begun {
-    head: RequestHead,
-    held: DrainGuard,
-    unanswered: ConnectionGuard,
 }
 
 struct Connection {
@@ -115,24 +108,20 @@ impl<S: Service + Send> Serving<S> {
 
     /// Serves it to its end.
     pub(super) async fn serve(mut self) {
-        while let Some(begun) = self.begin().await {
-            if !self.answer(begun).await {
+        while let Some(head) = self.begin().await {
+            if !self.answer(head).await {
                 return;
             }
         }
     }
 
     /// The next request. `None`: there is none, and the connection has ended.
-    async fn begin(&mut self) -> Option<Begun> {
+    async fn begin(&mut self) -> Option<RequestHead> {
         match self.connection.next(&mut self.ends, self.has_asked).await {
             Said::Request(head) => {
                 self.has_asked = true;
                 self.connection.client.place.answers(Instant::now());
-                Some(Begun {
-                    held: self.ends.drain.hold(),
-                    unanswered: self.ends.drain.unanswered(),
-                    head,
-                })
+                Some(head)
             }
             Said::Nonsense(wrong) => {
                 let answer = self.service.refuse(wrong);
@@ -159,13 +148,10 @@ impl<S: Service + Send> Serving<S> {
         }
     }
 
-    /// Has a request answered, and delivers that. `false`: the connection has ended.
-    async fn answer(&mut self, begun: Begun) -> bool {
-        let Begun {
-            head,
-            held: _held,
-            unanswered,
-        } = begun;
+    /// Has a request answered, and delivers that; a drain waits for it. `false`: the connection has ended.
+    async fn answer(&mut self, head: RequestHead) -> bool {
+        let _held = self.ends.drain.hold();
+        let unanswered = self.ends.drain.unanswered();
         let (version, to_head) = (head.request.version, head.request.method == Method::HEAD);
         let answer = {
             let answer = pin!(self.service.answer(head.request));

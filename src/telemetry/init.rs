@@ -6,10 +6,7 @@ use super::queue::{Queue, Queued};
 use super::record::Entry;
 use super::sink::Sink;
 use super::writer;
-use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::sync::mpsc::{TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -125,9 +122,8 @@ impl Destination {
 
 /// Device and inode of what stderr is connected to.
 fn stderr_inode() -> Option<(u64, u64)> {
-    let descriptor = io::stderr().as_fd().try_clone_to_owned().ok()?;
-    let metadata = File::from(descriptor).metadata().ok()?;
-    Some((metadata.dev(), metadata.ino()))
+    let stat = rustix::fs::fstat(io::stderr()).ok()?;
+    Some((stat.st_dev, stat.st_ino))
 }
 
 // === impl Guard ===
