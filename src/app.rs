@@ -156,6 +156,7 @@ pub async fn build(
     let (missing_in, missing) = mpsc::channel(MISSING);
     let (written_in, written) = watch::channel(config.clone());
     let asking = Arc::new(discovery.clone());
+    let shared = written.clone();
     let projects = ProjectDiscovery::start(
         written,
         health.snapshot(),
@@ -182,7 +183,7 @@ pub async fn build(
         effective.clone(),
         client.clone(),
         exchanger,
-        discovery,
+        discovery.clone(),
         health.clone(),
         journal.clone(),
         metrics.clone(),
@@ -190,7 +191,8 @@ pub async fn build(
         &sizes,
         seed,
     ));
-    let entry = Dispatcher::new(relay.clone(), &config.state_directory);
+    let state = &config.state_directory;
+    let entry = Dispatcher::start(relay.clone(), state, shared, discovery, &tasks, seed);
     tasks.spawn("sweep", sweep::run(relay.clone(), budget.clone()));
 
     let (key_in, key) = watch::channel(config.server.require_header.clone());

@@ -2,7 +2,7 @@
 //! `REGISTRY/REPOSITORY`, like any other. This file is the entry of all requests: what names a registry goes straight to the relay.
 //!
 //! `named` knows such images, `request` answers one, `look` asks all projects by the relay's path, `verdict` says what their
-//! answers mean, `lookups` holds what all requests share. Pure: `choice` decides by answers of which `definite` says what a "no" is
+//! answers mean, `lookups` holds what all requests share, `sharing` what several agents do. Pure: `choice` decides by answers of which `definite` says what a "no" is
 //! worth, `fan_out` drives the questions, `mappings` remembers what came of them, `breaker` spares projects that keep failing,
 //! `rates` counts a client's requests.
 
@@ -16,6 +16,7 @@ mod mappings;
 mod named;
 mod rates;
 mod request;
+mod sharing;
 #[cfg(test)]
 mod testing;
 mod verdict;
@@ -25,13 +26,18 @@ pub(crate) use choice::{Answer, Choice, Decision, Step};
 pub(crate) use definite::is_definite_no;
 pub use lookups::Lookups;
 pub(crate) use named::repository;
+pub use sharing::RedisState;
 
+use crate::config::Config;
+use crate::discovery::Discovery;
 use crate::http1::Response;
-use crate::lifecycle::contained;
+use crate::lifecycle::{Tasks, contained};
 use crate::relay::{PullBody, PullRequest, Relay, RequestRecord, broken};
 use request::RouterRequest;
+use sharing::Sharing;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Where images without a registry were found, in the state directory.
@@ -47,10 +53,29 @@ pub struct Dispatcher {
 // === impl Dispatcher ===
 
 impl Dispatcher {
-    /// With what an earlier run found.
+    /// With what an earlier run found, and alone with it.
     #[must_use]
     pub fn new(relay: Relay, state_directory: &Path) -> Self {
-        let lookups = Arc::new(Lookups::load(state_directory.join(MAPPINGS)));
+        let lookups = Lookups::load(state_directory.join(MAPPINGS));
+        let lookups = Arc::new(lookups);
+        Self { relay, lookups }
+    }
+
+    /// The same, and with what other agents find where `config` says so (`[router.redis]`).
+    #[must_use]
+    pub fn start(
+        relay: Relay,
+        state_directory: &Path,
+        config: watch::Receiver<Arc<Config>>,
+        discovery: Discovery,
+        tasks: &Tasks,
+        seed: u64,
+    ) -> Self {
+        let mut lookups = Lookups::load(state_directory.join(MAPPINGS));
+        let mappings = lookups.mappings.clone();
+        let metrics = relay.parts().sinks.metrics.clone();
+        lookups.sharing = Sharing::start(config, discovery, mappings, metrics, tasks, seed);
+        let lookups = Arc::new(lookups);
         Self { relay, lookups }
     }
 

@@ -24,6 +24,7 @@ pub use body::Body;
 pub use connection::Connection;
 pub use dial::basic;
 pub use egress::Named;
+pub(crate) use guard::is_never_dialled;
 pub use inspect::{Certificate, Shown};
 pub use pooled::LARGE_READS;
 pub use request::{Request, USER_AGENT};

@@ -48,7 +48,7 @@ part() {
 
 part format 30 cargo fmt --all --check
 part lints 240 cargo clippy --locked --all-targets -- -D warnings
-part lints-real 60 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_law --test node_disk --test node_k3s --test docker --test prometheus \
+part lints-real 60 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_law --test node_disk --test node_k3s --test docker --test prometheus --test redis \
     --test journal --test machine --test matrix --test apt --test ansible --test harbor_tier -- -D warnings
 # Checked and not linked, so that no nightly compiler and no libFuzzer is needed: `make fuzz` runs them.
 part fuzz-targets 240 env CUSTOM_LIBFUZZER_PATH=/nonexistent cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir target
@@ -58,6 +58,8 @@ part ansible-lint 60 tests/ansible/lint.sh
 part tests 600 cargo test --locked --no-fail-fast
 # Debian's Prometheus with the package's rules and dashboards, and two agents.
 part prometheus 60 cargo test --locked --no-fail-fast --test prometheus
+# Debian's Redis and Sentinel, and agents that share them.
+part redis 60 cargo test --locked --no-fail-fast --test redis
 part node-checker 60 cargo test --locked --no-fail-fast --test node_checker
 # 500 states; building the judges of four containerds takes two minutes the first time.
 part node-law 300 cargo test --locked --no-fail-fast --test node_law -- --nocapture

@@ -87,12 +87,7 @@ pub(super) fn credential(
     url: Option<&BaseUrl>,
 ) -> Option<Credential> {
     let username: Option<String> = section.optional(cx, "username");
-    let file = section.file(cx, "password_file");
-    let name: Option<String> = section.optional(cx, "credential");
-    if section.has("password_file") && section.has("credential") {
-        let what = "stands beside password_file";
-        section.complain(cx, "credential", what, "keep one of the two");
-    }
+    let password = password(section, cx);
     let has_secret = section.has("password_file") || section.has("credential");
     if has_secret && !section.has("username") {
         let what = "is missing, though there is a password";
@@ -122,11 +117,6 @@ pub(super) fn credential(
             "write the name alone; the password has its own file",
         );
     }
-    let password = match (file, name) {
-        (Some(path), _) => section.kept(cx, "password_file", read_secret(&path)),
-        (None, Some(name)) => systemd_credential(section, cx, &name),
-        (None, None) => None,
-    };
     if has_secret && url.is_some_and(|url| !url.https && !url.is_loopback()) {
         section.warn(
             cx,
@@ -139,6 +129,21 @@ pub(super) fn credential(
         username: username?,
         password: password?,
     })
+}
+
+/// `password_file` or `credential`.
+pub(super) fn password(section: &mut Section<'_>, cx: &mut Reading<'_>) -> Option<Secret> {
+    let file = section.file(cx, "password_file");
+    let name: Option<String> = section.optional(cx, "credential");
+    if section.has("password_file") && section.has("credential") {
+        let what = "stands beside password_file";
+        section.complain(cx, "credential", what, "keep one of the two");
+    }
+    match (file, name) {
+        (Some(path), _) => section.kept(cx, "password_file", read_secret(&path)),
+        (None, Some(name)) => systemd_credential(section, cx, &name),
+        (None, None) => None,
+    }
 }
 
 fn systemd_credential(section: &Section<'_>, cx: &mut Reading<'_>, name: &str) -> Option<Secret> {

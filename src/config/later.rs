@@ -10,7 +10,6 @@ const LATER: &[(&str, &str)] = &[
     ("", "otel"),
     ("[direct]", "bandwidth"),
     ("[limits]", "bandwidth"),
-    ("[router]", "redis"),
     ("[[tier]]", "bandwidth"),
 ];
 

@@ -4,11 +4,11 @@
 mod router;
 mod server;
 
-pub use router::Router;
+pub use router::{Redis, Router};
 pub use server::Server;
 
 pub use super::secret::Secret;
-pub use super::url::BaseUrl;
+pub use super::url::{BaseUrl, HostPort};
 
 use crate::oci::{RegistryName, Repository};
 use std::collections::BTreeMap;

@@ -1,6 +1,8 @@
-//! `[router]`: image names without a registry, which are looked for in every proxy-cache project of the tiers.
+//! `[router]`: image names without a registry, which are looked for in every proxy-cache project of the tiers;
+//! `[router.redis]`: where several agents share what they find.
 
-use super::model::{Registry, Router, Tier};
+use super::access::password;
+use super::model::{Redis, Registry, Router, Tier};
 use super::section::{Reading, Section};
 use crate::oci::Repository;
 use std::sync::Arc;
@@ -8,6 +10,9 @@ use std::time::Duration;
 
 /// Longer than this nobody waits for a better answer than the one that is there.
 const LONGEST_GRACE: Duration = Duration::from_secs(10);
+
+/// Of what all keys in Redis begin with.
+const LONGEST_PREFIX: usize = 64;
 
 /// The table, where it is written.
 pub(super) fn read_router(
@@ -41,6 +46,7 @@ pub(super) fn read_router(
         negative_ttl: section.or(cx, "negative_ttl", seconds(30)),
         stale_while_revalidate: section.or(cx, "stale_while_revalidate", seconds(60)),
         requests_per_second: section.or(cx, "requests_per_second", 0),
+        redis: read_redis(&mut section, cx),
     };
     check_names(&section, &router, registries, cx);
     if router.project.parse::<Repository>().is_err() {
@@ -71,6 +77,45 @@ pub(super) fn read_router(
     }
     section.finish(cx);
     Some(Arc::new(router))
+}
+
+/// The table, where it is written.
+fn read_redis(router: &mut Section<'_>, cx: &mut Reading<'_>) -> Option<Redis> {
+    if !router.has("redis") {
+        router.node("redis");
+        return None;
+    }
+    let mut section = router.below("redis", cx);
+    let problems = cx.problems.len();
+    let sentinels = section.or(cx, "sentinels", Vec::new());
+    if sentinels.is_empty() && cx.problems.len() == problems {
+        let what = "is missing or empty: nobody would say where the master is";
+        let instead = "write sentinels = [\"10.0.0.1:26379\"], or take [router.redis] out";
+        section.complain(cx, "sentinels", what, instead);
+    }
+    let master = section.optional(cx, "master");
+    if !section.has("master") {
+        let what = "is missing: sentinels know a master by its name";
+        section.complain(cx, "master", what, "write master = \"mymaster\"");
+    }
+    let password = password(&mut section, cx);
+    let db = section.or(cx, "db", 0);
+    let key_prefix = section.or(cx, "key_prefix", "hp".to_owned());
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-:".contains(c);
+    if !key_prefix.chars().all(is_plain) || key_prefix.len() > LONGEST_PREFIX {
+        let what = format!(
+            "is more than {LONGEST_PREFIX} letters, digits, dots, dashes, underscores and colons"
+        );
+        section.complain(cx, "key_prefix", what, "write key_prefix = \"hp\"");
+    }
+    section.finish(cx);
+    Some(Redis {
+        sentinels,
+        master: master?,
+        password,
+        db,
+        key_prefix,
+    })
 }
 
 fn check_names(

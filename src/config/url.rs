@@ -18,6 +18,15 @@ pub struct BaseUrl {
     pub prefix: String,
 }
 
+/// `host:port`, or `[v6]:port`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// Lower-case DNS name or IP literal, without brackets.
+    pub host: String,
+    /// Of the program that listens there.
+    pub port: u16,
+}
+
 // === impl BaseUrl ===
 
 impl BaseUrl {
@@ -120,6 +129,24 @@ impl fmt::Display for BaseUrl {
         let scheme = if self.https { "https" } else { "http" };
         write!(f, "{scheme}://{}{}", self.authority(), self.prefix)
     }
+}
+
+// === impl HostPort ===
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// `host:port`; the port may be left out where there is a usual one.
+pub(super) fn parse_host_port(text: &str, usual: u16) -> Option<HostPort> {
+    let (host, port) = split_port(text)?;
+    let port = port.unwrap_or(usual);
+    Some(HostPort { host, port })
 }
 
 /// A proxy's URL as it may be shown.

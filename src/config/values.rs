@@ -3,11 +3,12 @@
 
 use super::document::Value;
 use super::model::{
-    BaseUrl, Existing, Fallback, HarborPolicy, ProbeKind, Runtime, TierKind, Verify,
+    BaseUrl, Existing, Fallback, HarborPolicy, HostPort, ProbeKind, Runtime, TierKind, Verify,
 };
 use super::nearest::nearest;
 use super::problem::Wrong;
 use super::section::Setting;
+use super::url::parse_host_port;
 use crate::oci::RegistryName;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -289,6 +290,23 @@ impl Setting for BaseUrl {
             value,
             "a URL such as \"https://replicas.example.com\"",
         )?)
+    }
+
+    fn show(&self) -> toml::Value {
+        self.to_string().into()
+    }
+}
+
+/// A sentinel's.
+impl Setting for HostPort {
+    fn read(value: &Value) -> Result<Self, Wrong> {
+        const EXAMPLE: &str =
+            "a host with a port: \"10.0.0.1:26379\" or \"sentinel.example.com:26379\"";
+        const SENTINEL: u16 = 26379;
+        let text = text(value, EXAMPLE)?;
+        // Not shown: somebody may have written a password before the host.
+        parse_host_port(text, SENTINEL)
+            .ok_or_else(|| Wrong::new("is no host with a port", format!("write {EXAMPLE}")))
     }
 
     fn show(&self) -> toml::Value {

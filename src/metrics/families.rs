@@ -89,6 +89,8 @@ families! {
     router_lookups: Family<ResultLabels, Counter>,
     /// Time until all projects together had decided on an image without a registry
     router_fanout_seconds: Histogram = Histogram::new(FIRST_BYTE),
+    /// Failures of the Redis in which agents share where images without a registry are
+    router_redis_errors: Counter,
     /// For how long the lookups of a tier have failed; 0 while they succeed
     dns_stale_seconds: Family<TierLabels, Gauge<f64, AtomicU64>>,
     /// Token exchanges, by result

@@ -18,4 +18,9 @@ impl Metrics {
             .router_fanout_seconds
             .observe(took.as_secs_f64());
     }
+
+    /// `router_redis_errors_total`
+    pub fn router_redis_error(&self) {
+        self.families.router_redis_errors.inc();
+    }
 }

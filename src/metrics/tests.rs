@@ -4,7 +4,7 @@ use super::*;
 use std::collections::BTreeSet;
 
 /// docs/observability.md, "Metrics". A name that is missing here or there is a broken promise.
-const NAMES: [&str; 37] = [
+const NAMES: [&str; 38] = [
     "harbor_pilot_attempts_total",
     "harbor_pilot_build_info",
     "harbor_pilot_clients_ended_total",
@@ -30,6 +30,7 @@ const NAMES: [&str; 37] = [
     "harbor_pilot_resumes_total",
     "harbor_pilot_router_fanout_seconds",
     "harbor_pilot_router_lookups_total",
+    "harbor_pilot_router_redis_errors_total",
     "harbor_pilot_stale_served_total",
     "harbor_pilot_task_panics_total",
     "harbor_pilot_tier_ready",
@@ -116,6 +117,7 @@ fn exercised() -> Metrics {
     metrics.projects("replica", 7);
     metrics.router_lookup("found");
     metrics.router_fanout(Duration::from_millis(7));
+    metrics.router_redis_error();
     metrics.token_fetch("core", "denied");
     metrics.hosts_write("k3s", "ok");
     metrics.hosts_conflict();

@@ -71,6 +71,7 @@ impl Look {
         };
         metrics.router_lookup(match &looked {
             Looked::Found(_) => "found",
+            Looked::Told(_) => "shared",
             Looked::Nowhere(_) => "nowhere",
             Looked::Blocked(..) | Looked::Busy => "blocked",
         });
@@ -79,10 +80,9 @@ impl Look {
 
     /// Whether it is still where it was found; only a definite no lets the others be asked.
     pub(super) async fn again(self, registry: RegistryName) {
-        let mappings = &self.lookups.mappings;
         match self.ask(&registry, Then::Moved).await.0 {
             Answer::Has => {
-                mappings.found(&self.wanted, &registry, Instant::now());
+                (self.lookups).found(&self.wanted, &registry, false, &self.router);
             }
             Answer::HasNot => {
                 self.run(Before::GoneFrom(registry)).await;
@@ -121,6 +121,9 @@ impl Look {
         if place.is_err() {
             return Looked::Busy;
         }
+        if let Some(registry) = self.told(&before).await {
+            return Looked::Told(registry);
+        }
         let logs: Logs = Arc::new(Mutex::new(vec![Vec::new(); candidates.len()]));
         let mut fan_out = self.fan_out(&candidates, &logs);
         let decision = fan_out.decide(until).await;
@@ -140,6 +143,26 @@ impl Look {
         looked
     }
 
+    /// Where another agent found it, but for where it is not.
+    async fn told(&self, before: &Before) -> Option<RegistryName> {
+        let registry = self.lookups.sharing.place(&self.wanted).await?;
+        let is_elsewhere = match before {
+            Before::Nothing => true,
+            Before::GoneFrom(known) | Before::Unserved(known) => *known != registry,
+        };
+        if !is_elsewhere || self.rules.config.registry(&registry).is_none() {
+            return None;
+        }
+        let mappings = &self.lookups.mappings;
+        let had_it = mappings.taken_over(&self.wanted, &registry, Instant::now());
+        if let Some(had_it) = had_it.filter(|_| !self.wanted.is_proved()) {
+            self.say_moved(&format!(
+                "{registry} has it, as another agent found, and {had_it} had it before"
+            ));
+        }
+        Some(registry)
+    }
+
     /// What is learned from it.
     fn decided(
         &self,
@@ -147,20 +170,24 @@ impl Look {
         (candidates, logs): (&[RegistryName], &Logs),
         before: Before,
     ) -> Looked {
-        let (mappings, now) = (&self.lookups.mappings, Instant::now());
+        let moved = matches!(before, Before::GoneFrom(_));
         match (decision, before) {
             (Decision::Found(place), _) => {
                 let Some(registry) = candidates.get(place).cloned() else {
                     return Looked::Busy;
                 };
-                let had_it = mappings.found(&self.wanted, &registry, now);
+                let had_it = (self.lookups).found(&self.wanted, &registry, moved, &self.router);
                 if let Some(had_it) = had_it.filter(|_| !self.wanted.is_proved()) {
                     self.say_moved(&format!("{registry} has it, and {had_it} had it before"));
                 }
                 Looked::Found(registry)
             }
             (Decision::Nowhere, Before::Nothing | Before::GoneFrom(_)) => {
-                if let Some(had_it) = mappings.is_gone(&self.wanted, now) {
+                if moved {
+                    self.lookups.sharing.gone(&self.wanted);
+                }
+                let mappings = &self.lookups.mappings;
+                if let Some(had_it) = mappings.is_gone(&self.wanted, Instant::now()) {
                     self.say_moved(&format!("nobody has it, and {had_it} had it before"));
                 }
                 Looked::Nowhere(self.candidates(&Before::Nothing))

@@ -1,9 +1,11 @@
 //! What is remembered of images that name no registry, and the searches for them that are under way.
 
 use super::breaker::Breakers;
-use super::mappings::{Mappings, Wanted};
+use super::mappings::{Freshness, Mappings, Wanted};
 use super::rates::Rates;
+use super::sharing::{RedisState, Sharing};
 use crate::cache::Trust;
+use crate::config::Router;
 use crate::lifecycle;
 use crate::oci::RegistryName;
 use crate::relay::{Flights, Tried};
@@ -36,6 +38,8 @@ pub(crate) enum Before {
 pub(crate) enum Looked {
     /// It is taken from this registry.
     Found(RegistryName),
+    /// Another agent found it there.
+    Told(RegistryName),
     /// None of these has it.
     Nowhere(Vec<RegistryName>),
     /// This one's word is missing, and why; without one there is none to ask.
@@ -47,7 +51,8 @@ pub(crate) enum Looked {
 /// What all lookups share.
 #[derive(Debug)]
 pub struct Lookups {
-    pub(crate) mappings: Mappings,
+    pub(crate) mappings: Arc<Mappings>,
+    pub(crate) sharing: Sharing,
     pub(crate) breakers: Breakers,
     pub(crate) rates: Rates,
     pub(crate) searches: Flights<Search, Looked>,
@@ -100,7 +105,8 @@ impl Lookups {
     /// With the mappings of an earlier run.
     pub(crate) fn load(file: PathBuf) -> Self {
         Self {
-            mappings: Mappings::load(&file),
+            mappings: Arc::new(Mappings::load(&file)),
+            sharing: Sharing::default(),
             breakers: Breakers::default(),
             rates: Rates::default(),
             searches: Flights::default(),
@@ -108,6 +114,29 @@ impl Lookups {
             untrusted: Places::new(UNTRUSTED),
             file,
         }
+    }
+
+    /// It is there: remembered, and told to other agents, as often as it is doubted. `moved`: it is definitely no more where it was.
+    /// Returns where it was before, if that is another registry.
+    pub(crate) fn found(
+        &self,
+        wanted: &Wanted,
+        registry: &RegistryName,
+        moved: bool,
+        router: &Router,
+    ) -> Option<RegistryName> {
+        let now = Instant::now();
+        let known = self.mappings.place(wanted, router, now);
+        if known.is_none_or(|(at, freshness)| at != *registry || freshness != Freshness::Fresh) {
+            self.sharing.found(wanted, registry, moved);
+        }
+        self.mappings.found(wanted, registry, now)
+    }
+
+    /// How it stands with the Redis in which agents share what they find; `None`: there is none.
+    #[must_use]
+    pub fn redis(&self) -> Option<RedisState> {
+        self.sharing.state()
     }
 
     /// Writes the mappings down if they changed.

@@ -18,6 +18,8 @@ use tokio::time::Instant;
 
 /// Images and repositories that are remembered, each at most.
 const ENTRIES: usize = 8192;
+/// With so many known nothing is taken over from other agents unasked: it would displace what is used here.
+const TOLD: usize = ENTRIES / 8;
 /// Registries that are remembered for one repository.
 const REGISTRIES: usize = 4;
 /// A name that several have is said this seldom, per repository.
@@ -187,6 +189,27 @@ impl Mappings {
         before.filter(|before| before != registry)
     }
 
+    /// Another agent has found it there, which is as good as what an earlier run kept. Returns where it was before.
+    pub(crate) fn taken_over(
+        &self,
+        wanted: &Wanted,
+        registry: &RegistryName,
+        now: Instant,
+    ) -> Option<RegistryName> {
+        let before = self.places.get(wanted, now).map(|place| place.registry);
+        self.put(wanted, registry.clone(), None, now);
+        before.filter(|before| before != registry)
+    }
+
+    /// Another agent has found it there, and here nothing is known of it. `false`: there is no room for more of the kind.
+    pub(crate) fn told(&self, wanted: &Wanted, registry: &RegistryName, now: Instant) -> bool {
+        let has_room = self.len() < TOLD;
+        if has_room && !self.places.holds(wanted, now) {
+            self.put(wanted, registry.clone(), None, now);
+        }
+        has_room
+    }
+
     /// Nobody has it, and everybody said so. Returns where it was before.
     pub(crate) fn is_gone(&self, wanted: &Wanted, now: Instant) -> Option<RegistryName> {
         self.nowhere.put(wanted.clone(), now, wanted.trust, now);
@@ -218,15 +241,27 @@ impl Mappings {
         self.places.read(|places| places.len())
     }
 
-    fn put(&self, wanted: &Wanted, registry: RegistryName, seen: Option<Instant>, now: Instant) {
-        let (trust, key) = (wanted.trust, (wanted.repository.clone(), wanted.trust));
+    /// It has had something of the repository.
+    pub(crate) fn held(
+        &self,
+        repository: &Repository,
+        registry: &RegistryName,
+        trust: Trust,
+        now: Instant,
+    ) {
+        let key = (repository.clone(), trust);
         let mut registries = self.repositories.get(&key, now).unwrap_or_default();
-        if registries.first() != Some(&registry) {
-            registries.retain(|known| *known != registry);
+        if registries.first() != Some(registry) {
+            registries.retain(|known| known != registry);
             registries.insert(0, registry.clone());
             registries.truncate(REGISTRIES);
             self.repositories.put(key, registries, trust, now);
         }
+    }
+
+    fn put(&self, wanted: &Wanted, registry: RegistryName, seen: Option<Instant>, now: Instant) {
+        let trust = wanted.trust;
+        self.held(&wanted.repository, &registry, trust, now);
         let place = Place { registry, seen };
         let is_new = self
             .places

@@ -1,6 +1,8 @@
 //! One request for an image that names no registry: answered from where the image was found before, or from where all projects
 //! together say that it is.
 
+mod blobs;
+
 use super::choice::Answer;
 use super::look::{self, Look};
 use super::lookups::{Before, Looked, Lookups};
@@ -10,9 +12,9 @@ use super::verdict::{self, Then};
 use super::words;
 use crate::config::Router;
 use crate::http1::{Response, ResponseHead};
-use crate::oci::{Digest, ErrorCode, RawName, Reference, RegistryName, Repository, ResourceKind};
+use crate::oci::{ErrorCode, RawName, Reference, RegistryName, Repository, ResourceKind};
 use crate::relay::{
-    CONTENT_DIGEST, Context, Image, PullBody, PullRequest, RequestRecord, Rules, STALE, Unserved,
+    CONTENT_DIGEST, Context, PullBody, PullRequest, RequestRecord, Rules, STALE, Unserved,
     not_routed, refusal, serve,
 };
 use crate::route::{Refusal, Route};
@@ -21,6 +23,9 @@ use http::StatusCode;
 use http::header::RETRY_AFTER;
 use std::sync::Arc;
 use tokio::time::Instant;
+
+/// What is known may be wrong, and what another agent says then as well; the search is not.
+const OTHERS: u32 = 2;
 
 /// A request for such an image.
 pub(crate) struct RouterRequest<'a> {
@@ -102,7 +107,7 @@ impl<'a> RouterRequest<'a> {
     }
 
     /// All but blobs: from where it is known to be, else from where it is found.
-    async fn wanted(&self, wanted: Wanted, record: RequestRecord) -> Response<PullBody> {
+    async fn wanted(&self, wanted: Wanted, mut record: RequestRecord) -> Response<PullBody> {
         let (lookups, metrics) = (self.lookups, &self.parts.sinks.metrics);
         let look = self.look(&wanted, record.request_id());
         let known = self.known(&wanted);
@@ -114,83 +119,50 @@ impl<'a> RouterRequest<'a> {
                 Freshness::Old => "old",
             });
         }
-        let registry = match known {
-            Some((registry, Freshness::Fresh | Freshness::Old)) => registry,
-            Some((registry, Freshness::Stale)) => {
-                let again = look.clone().again(registry.clone());
-                lookups.places(wanted.trust).behind(again);
-                registry
+        let mut at = match known {
+            Some((registry, freshness)) => {
+                if freshness == Freshness::Stale {
+                    let again = look.clone().again(registry.clone());
+                    lookups.places(wanted.trust).behind(again);
+                }
+                (registry, Some(freshness))
             }
             None => match look.run(Before::Nothing).await {
-                Looked::Found(registry) => registry,
+                Looked::Found(registry) => (registry, None),
+                Looked::Told(registry) => (registry, Some(Freshness::Old)),
                 looked => return self.unfound(&look, looked, record),
             },
         };
-        let failed = match self.serve(&wanted.repository, &registry, record).await {
-            Ok(answered) => {
-                if freshness != Some(Freshness::Fresh) {
-                    self.learn(&wanted, &registry, &answered.head);
-                }
-                return answered;
-            }
-            Err(failed) => failed,
-        };
-        let before = match freshness {
-            _ if matches!(self.request.kind, ResourceKind::Referrers(_)) => None,
-            Some(_) if wanted.is_proved() => Some(Before::Unserved(registry)),
-            Some(Freshness::Old) if self.is_gone(&failed) => Some(Before::GoneFrom(registry)),
-            _ => None,
-        };
-        let Some(before) = before else {
-            return self.failed(failed);
-        };
-        match look.run(before).await {
-            Looked::Found(other) => {
-                let record = failed.into_record();
-                match self.serve(&wanted.repository, &other, record).await {
-                    Ok(answered) => {
-                        self.learn(&wanted, &other, &answered.head);
-                        answered
+        let mut others_left = OTHERS;
+        loop {
+            let (registry, freshness) = at;
+            let failed = match self.serve(&wanted.repository, &registry, record).await {
+                Ok(answered) => {
+                    if freshness != Some(Freshness::Fresh) {
+                        self.learn(&wanted, &registry, &answered.head);
                     }
-                    Err(failed) => self.failed(failed),
+                    return answered;
                 }
-            }
-            _ if wanted.is_proved() => self.failed(failed),
-            looked => self.unfound(&look, looked, failed.into_record()),
-        }
-    }
-
-    /// Blobs are not looked for: they are where manifests of the repository came from.
-    async fn blob(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-        mut record: RequestRecord,
-    ) -> Response<PullBody> {
-        let mut holders = self.holders(repository, digest).into_iter().peekable();
-        let mut is_outage = false;
-        while let Some(registry) = holders.next() {
-            let failed = match self.serve(repository, &registry, record).await {
-                Ok(answered) => return answered,
                 Err(failed) => failed,
             };
-            let is_out = matches!(&failed, Failed::Sources(unserved) if unserved.log.is_outage());
-            if holders.peek().is_none() && (is_out || !is_outage) {
+            let before = match freshness {
+                _ if matches!(self.request.kind, ResourceKind::Referrers(_)) => None,
+                Some(_) if wanted.is_proved() => Some(Before::Unserved(registry)),
+                Some(Freshness::Old) if self.is_gone(&failed) => Some(Before::GoneFrom(registry)),
+                _ => None,
+            };
+            let Some(before) = before.filter(|_| others_left > 0) else {
                 return self.failed(failed);
-            }
-            is_outage |= is_out;
+            };
+            others_left = others_left.saturating_sub(1);
+            at = match look.run(before).await {
+                Looked::Found(other) => (other, None),
+                Looked::Told(other) => (other, Some(Freshness::Old)),
+                _ if wanted.is_proved() => return self.failed(failed),
+                looked => return self.unfound(&look, looked, failed.into_record()),
+            };
             record = failed.into_record();
         }
-        if is_outage {
-            let why = "not all registries that may have this blob could be asked";
-            let unavailable = StatusCode::SERVICE_UNAVAILABLE;
-            let what = (unavailable, ErrorCode::Unavailable, why);
-            return self.refuse(what, RequestOutcome::Failed, record);
-        }
-        let why =
-            "no manifest of this repository has been pulled here, and blobs are not looked for";
-        let what = (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown, why);
-        self.refuse(what, RequestOutcome::NotFound, record)
     }
 
     /// By the normal path.
@@ -271,26 +243,6 @@ impl<'a> RouterRequest<'a> {
         self.rules.config.registry(registry).is_some()
     }
 
-    /// Whose manifests name this content, then who had anything else of the repository, the last one first. The digest proves it
-    /// either way.
-    fn holders(&self, repository: &Repository, digest: &Digest) -> Vec<RegistryName> {
-        let mappings = &self.lookups.mappings;
-        let mut known = mappings.registries(repository, self.request.trust, Instant::now());
-        known.retain(|registry| self.is_configured(registry));
-        let names_it = |registry: &RegistryName| {
-            let Ok(route) = self.route(registry, repository) else {
-                return false;
-            };
-            let (label, repository) = (route.registry_label.clone(), route.repository.clone());
-            let content = Image::content(label, repository, digest.clone());
-            self.parts.sizes.get(&content).is_some()
-        };
-        if known.len() > 1 {
-            known.sort_by_cached_key(|registry| !names_it(registry));
-        }
-        known
-    }
-
     fn route(
         &self,
         registry: &RegistryName,
@@ -306,8 +258,7 @@ impl<'a> RouterRequest<'a> {
         if !is_of_it || !head.status.is_success() || head.get(&STALE).is_some() {
             return;
         }
-        let (mappings, now) = (&self.lookups.mappings, Instant::now());
-        mappings.found(wanted, registry, now);
+        self.lookups.found(wanted, registry, false, self.router);
         let digest = head.get(&CONTENT_DIGEST);
         let digest = digest.and_then(|digest| digest.to_str().ok()?.parse().ok());
         if let Some(digest) = digest {
@@ -315,7 +266,7 @@ impl<'a> RouterRequest<'a> {
                 subject: Subject::Manifest(Reference::Digest(digest)),
                 ..wanted.clone()
             };
-            mappings.found(&content, registry, now);
+            self.lookups.found(&content, registry, false, self.router);
         }
     }
 
@@ -357,7 +308,7 @@ impl<'a> RouterRequest<'a> {
                 (ErrorCode::Unavailable, message)
             }
             // Whom it was found at is asked instead.
-            Looked::Found(_) | Looked::Busy => {
+            Looked::Found(_) | Looked::Told(_) | Looked::Busy => {
                 let message = format!("{name}: too many other images are looked for");
                 (ErrorCode::Unavailable, message)
             }

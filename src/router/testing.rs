@@ -15,5 +15,6 @@ pub(crate) fn router() -> Router {
         negative_ttl: Duration::from_secs(30),
         stale_while_revalidate: Duration::from_secs(60),
         requests_per_second: 0,
+        redis: None,
     }
 }

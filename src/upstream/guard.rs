@@ -117,6 +117,11 @@ pub(super) fn literal(host: &str) -> Option<IpAddr> {
     bare.unwrap_or(host).parse().ok()
 }
 
+/// Whether nobody can be there whom anybody configures.
+pub(crate) fn is_never_dialled(address: IpAddr) -> bool {
+    classify(address) == Class::Never
+}
+
 /// `localhost` and everything below it (RFC 6761).
 fn is_localhost(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();

@@ -1,6 +1,6 @@
 //! `[router]` as it is checked, and whom it asks.
 
-use super::{Registry, Tier};
+use super::{HostPort, Registry, Secret, Tier};
 use crate::oci::RegistryName;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,23 @@ pub struct Router {
     pub stale_while_revalidate: Duration,
     /// Of one client's address, outside loopback; 0: any number.
     pub requests_per_second: u32,
+    /// Where several agents share what they find.
+    pub redis: Option<Redis>,
+}
+
+/// `[router.redis]`: a Redis that several agents share, found by Sentinel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redis {
+    /// Who says where the master is; asked in turn.
+    pub sentinels: Vec<HostPort>,
+    /// The master's name at the sentinels.
+    pub master: String,
+    /// For the master, and for sentinels that ask for one.
+    pub password: Option<Secret>,
+    /// The number of the database.
+    pub db: u32,
+    /// What all keys begin with: agents that share have the same.
+    pub key_prefix: String,
 }
 
 // === impl Router ===

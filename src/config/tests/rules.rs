@@ -23,7 +23,7 @@ fn each_thing_that_may_not_be_written_is_reported() {
 /// Every key of the next version by its path; none is taken for an unknown one, and none is accepted.
 #[test]
 fn keys_of_a_later_version_are_refused_by_name() {
-    let table: [(String, &[&str]); 5] = [
+    let table: [(String, &[&str]); 4] = [
         (
             "[limits]\nbandwidth = \"none\"".to_owned(),
             &["limits.bandwidth"],
@@ -35,10 +35,6 @@ fn keys_of_a_later_version_are_refused_by_name() {
         (
             format!("{TIER}bandwidth = \"20MiB/s\""),
             &["tier.t.bandwidth"],
-        ),
-        (
-            "[router]\nnames = [\"registry.example.com\"]\n[router.redis]\ndb = 0".to_owned(),
-            &["router.redis.db"],
         ),
         (
             "[otel]\nendpoint = \"http://127.0.0.1:4318\"".to_owned(),

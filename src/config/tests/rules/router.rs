@@ -53,4 +53,35 @@ pub(super) const WRONG: &[(&str, &str, &str)] = &[
         "router.negative_ttl",
         "is longer than an hour",
     ),
+    (
+        "[router]\nnames = [\"r.example\"]\n[router.redis]\nmaster = \"m\"",
+        "router.redis.sentinels",
+        "is missing or empty",
+    ),
+    (
+        "[router]\nnames = [\"r.example\"]\n[router.redis]\nsentinels = [\"10.0.0.1\"]",
+        "router.redis.master",
+        "is missing",
+    ),
+    (
+        "[router]\nnames = [\"r.example\"]\n[router.redis]\nsentinels = [\"redis://:pw@h:1\"]\nmaster = \"m\"",
+        "router.redis.sentinels",
+        "is no host with a port",
+    ),
+    (
+        "[router]\nnames = [\"r.example\"]\n[router.redis]\nsentinels = [\"h:1\"]\nmaster = \"m\"\nkey_prefix = \"a*\"",
+        "router.redis.key_prefix",
+        "more than 64 letters",
+    ),
+    (
+        "[router]\nnames = [\"r.example\"]\n[router.redis]\nsentinels = [\"h:1\"]\nmaster = \"m\"\ndb = -1",
+        "router.redis.db",
+        "out of range",
+    ),
+    (
+        "[router]\nnames = [\"r.example\"]\n[router.redis]\nsentinels = [\"h:1\"]\nmaster = \"m\"\n\
+         password_file = \"/nonexistent/secret\"",
+        "router.redis.password_file",
+        "cannot read",
+    ),
 ];
