@@ -1,23 +1,25 @@
 //! Pure routing (design P1–P3): from what containerd asks to the sources that may be asked, with the exact path
 //! for each and the reason. Nothing that is not configured comes out of here.
 
-mod known;
 mod meaning;
 mod targets;
 
 use crate::config::Config;
 use crate::oci::{RawName, RegistryName, Repository, ResourceKind};
 use crate::topology::SourceId;
-use std::sync::Arc;
-
-use known::{Asked, Known};
+use foldhash::HashMap;
 use meaning::Meaning;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Routes that are kept, of some hundred bytes each. When there are more all are forgotten.
+const CAPACITY: usize = 1024;
 
 /// The routes of one configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct RouteTable {
     config: Arc<Config>,
-    known: Arc<Known>,
+    /// Routes that were made before, by what was asked for: a node asks for the same repositories again and again.
+    known: Arc<Mutex<HashMap<String, Arc<Route>>>>,
 }
 
 /// Where a request may go.
@@ -76,21 +78,7 @@ pub(crate) enum Refusal {
     NotRelayed(&'static str),
 }
 
-/// Reasons where somebody wants them.
-#[derive(Debug)]
-struct Reasons(Option<Vec<String>>);
-
-impl Reasons {
-    fn say(&mut self, reason: impl FnOnce() -> String) {
-        if let Some(list) = &mut self.0 {
-            list.push(reason());
-        }
-    }
-
-    fn list(self) -> Vec<String> {
-        self.0.unwrap_or_default()
-    }
-}
+// === impl RouteTable ===
 
 impl RouteTable {
     /// The routes of a configuration.
@@ -102,7 +90,7 @@ impl RouteTable {
         }
     }
 
-    /// Routes a request, and says why: for `explain`.
+    /// Routes a request, and says why: for `explain`. `ns` is the decoded value of `?ns=`, as it came.
     ///
     /// # Errors
     /// [`Refusal`]: no source may be asked.
@@ -112,36 +100,7 @@ impl RouteTable {
         name: &RawName,
         kind: &ResourceKind,
     ) -> Result<Route, Refusal> {
-        self.routed(ns, name, kind, Reasons(Some(Vec::new())))
-    }
-
-    /// Routes a request; its reasons stay empty, because nobody reads them on the pull path. `ns` is the decoded value of `?ns=`, as it came.
-    ///
-    /// # Errors
-    /// [`Refusal`]: no source may be asked.
-    pub(crate) fn route(
-        &self,
-        ns: Option<&str>,
-        name: &RawName,
-        kind: &ResourceKind,
-    ) -> Result<Arc<Route>, Refusal> {
-        let is_list = matches!(kind, ResourceKind::Tags | ResourceKind::Referrers(_));
-        let asked = Asked { ns, name, is_list };
-        if let Some(route) = self.known.get(asked) {
-            return Ok(route);
-        }
-        let route = Arc::new(self.routed(ns, name, kind, Reasons(None))?);
-        self.known.put(asked, &route);
-        Ok(route)
-    }
-
-    fn routed(
-        &self,
-        ns: Option<&str>,
-        name: &RawName,
-        kind: &ResourceKind,
-        mut reasons: Reasons,
-    ) -> Result<Route, Refusal> {
+        let mut reasons = Vec::new();
         match self.meaning(ns, name, &mut reasons)? {
             Meaning::Repository {
                 registry,
@@ -153,6 +112,40 @@ impl RouteTable {
                 repository,
             } => Self::tier_only(tier, image_name, repository, kind, reasons),
         }
+    }
+
+    /// Routes a request. Its reasons stay empty: nobody reads them on the pull path, where a route is made once and kept.
+    ///
+    /// # Errors
+    /// [`Refusal`]: no source may be asked.
+    pub(crate) fn route(
+        &self,
+        ns: Option<&str>,
+        name: &RawName,
+        kind: &ResourceKind,
+    ) -> Result<Arc<Route>, Refusal> {
+        // Lists go elsewhere. No name has a line end, so that no two requests have the same key.
+        let of = match kind {
+            ResourceKind::Tags | ResourceKind::Referrers(_) => "\n",
+            ResourceKind::Manifest(_) | ResourceKind::Blob(_) => "",
+        };
+        let [ns_or_none, end] = ns.map_or(["", ""], |ns| [ns, "\n"]);
+        let key = [ns_or_none, end, name.as_str(), of].concat();
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(route) = known().get(&key) {
+            return Ok(route.clone());
+        }
+        let explained = self.explain(ns, name, kind)?;
+        let route = Arc::new(Route {
+            reasons: Vec::new(),
+            ..explained
+        });
+        let mut known = known();
+        if known.len() >= CAPACITY {
+            known.clear();
+        }
+        known.insert(key, route.clone());
+        Ok(route)
     }
 }
 

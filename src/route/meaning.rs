@@ -1,6 +1,6 @@
 //! Which repository of which registry a request means (design P1).
 
-use super::{Reasons, Refusal, RouteTable};
+use super::{Refusal, RouteTable};
 use crate::config::{Registry, Tier};
 use crate::oci::{RawName, RegistryName, Repository};
 
@@ -31,7 +31,7 @@ impl RouteTable {
         &self,
         ns: Option<&str>,
         name: &RawName,
-        reasons: &mut Reasons,
+        reasons: &mut Vec<String>,
     ) -> Result<Meaning<'_>, Refusal> {
         match ns {
             Some(ns) => self.meaning_of_ns(ns, name, reasons),
@@ -45,7 +45,7 @@ impl RouteTable {
         &self,
         ns: &str,
         name: &RawName,
-        reasons: &mut Reasons,
+        reasons: &mut Vec<String>,
     ) -> Result<Meaning<'_>, Refusal> {
         let asked: RegistryName = ns.parse().map_err(|_| not_configured(ns))?;
         let repeated = name.split_registry().filter(|(named, _)| *named == asked);
@@ -54,7 +54,7 @@ impl RouteTable {
             None => name.repository().ok_or(Refusal::InvalidName)?,
         };
         if let Some(registry) = self.config.registry(&asked) {
-            reasons.say(|| format!("ns={asked} is a configured registry"));
+            reasons.push(format!("ns={asked} is a configured registry"));
             return in_registry(registry, repository, reasons);
         }
         self.in_tier(asked, repository, reasons)
@@ -64,12 +64,14 @@ impl RouteTable {
     fn meaning_of_path(
         &self,
         name: &RawName,
-        reasons: &mut Reasons,
+        reasons: &mut Vec<String>,
     ) -> Result<Meaning<'_>, Refusal> {
         let first = name.first_component();
         if let Some((asked, repository)) = name.split_registry() {
             if let Some(registry) = self.config.registry(&asked) {
-                reasons.say(|| format!("the path begins with the configured registry {asked}"));
+                reasons.push(format!(
+                    "the path begins with the configured registry {asked}"
+                ));
                 return in_registry(registry, repository, reasons);
             }
             if self.tiers_named(&asked).next().is_some() {
@@ -85,7 +87,7 @@ impl RouteTable {
             .ok()
             .and_then(|hub| self.config.registry(&hub))
             .ok_or_else(|| not_configured(DEFAULT_REGISTRY))?;
-        reasons.say(|| "a name without a registry is Docker Hub's".to_owned());
+        reasons.push("a name without a registry is Docker Hub's".to_owned());
         in_registry(registry, repository, reasons)
     }
 
@@ -100,7 +102,7 @@ impl RouteTable {
         &self,
         asked: RegistryName,
         repository: Repository,
-        reasons: &mut Reasons,
+        reasons: &mut Vec<String>,
     ) -> Result<Meaning<'_>, Refusal> {
         let first = self
             .tiers_named(&asked)
@@ -116,7 +118,7 @@ impl RouteTable {
             })
             .max_by_key(|(project, ..)| project.len());
         let Some((project, registry, rest)) = mapped else {
-            reasons.say(|| format!(
+            reasons.push(format!(
                 "{asked} is the tier {} itself, and no registry is mapped to this project: only that tier has it",
                 first.name
             ));
@@ -126,12 +128,10 @@ impl RouteTable {
                 repository,
             });
         };
-        reasons.say(|| {
-            format!(
-                "{asked} is a tier's own name, and its project {project} stands for {}",
-                registry.name
-            )
-        });
+        reasons.push(format!(
+            "{asked} is a tier's own name, and its project {project} stands for {}",
+            registry.name
+        ));
         in_registry(registry, rest, reasons)
     }
 }
@@ -139,7 +139,7 @@ impl RouteTable {
 fn in_registry<'c>(
     registry: &'c Registry,
     repository: Repository,
-    reasons: &mut Reasons,
+    reasons: &mut Vec<String>,
 ) -> Result<Meaning<'c>, Refusal> {
     let single = !repository.as_str().contains('/');
     if !single || registry.name.as_str() != DEFAULT_REGISTRY {
@@ -153,7 +153,7 @@ fn in_registry<'c>(
     let official: Repository = format!("{LIBRARY}/{repository}")
         .parse()
         .map_err(|_| Refusal::InvalidName)?;
-    reasons.say(|| format!("{repository} is the official image {official}"));
+    reasons.push(format!("{repository} is the official image {official}"));
     Ok(Meaning::Repository {
         registry,
         repository: official,

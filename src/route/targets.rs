@@ -1,7 +1,7 @@
 //! Which sources may be asked for a repository, in which order (design P2, P3), and whose credentials go
 //! along (P5).
 
-use super::{Reasons, Refusal, Route, RouteTable, Target};
+use super::{Refusal, Route, RouteTable, Target};
 use crate::config::{Registry, Tier, TierKind};
 use crate::oci::{RegistryName, Repository, ResourceKind};
 use crate::topology::SourceId;
@@ -15,7 +15,7 @@ impl RouteTable {
         registry: &Registry,
         repository: Repository,
         kind: &ResourceKind,
-        mut reasons: Reasons,
+        mut reasons: Vec<String>,
     ) -> Result<Route, Refusal> {
         // First of all: a private repository is containerd's, whatever may be asked for others (P5).
         if registry.is_private(&repository) {
@@ -24,11 +24,13 @@ impl RouteTable {
         let through_tiers = match upstream_only(kind) {
             Some(word) if !registry.direct => return Err(Refusal::NotRelayed(word)),
             Some(word) => {
-                reasons.say(|| format!("{word} come from the direct upstream only"));
+                reasons.push(format!("{word} come from the direct upstream only"));
                 false
             }
             None if registry.bypasses(&repository) => {
-                reasons.say(|| format!("{repository} is listed in bypass: straight to upstream"));
+                reasons.push(format!(
+                    "{repository} is listed in bypass: straight to upstream"
+                ));
                 false
             }
             None => true,
@@ -38,18 +40,23 @@ impl RouteTable {
             for tier in &self.config.tiers {
                 match tier_target(tier, &registry.name, &repository) {
                     Some(target) => {
-                        reasons.say(|| format!("tier {} has it as {}", tier.name, target.path));
+                        reasons.push(format!("tier {} has it as {}", tier.name, target.path));
                         targets.push(target);
                     }
                     None => {
-                        reasons
-                            .say(|| format!("tier {} does not serve {}", tier.name, registry.name));
+                        reasons.push(format!(
+                            "tier {} does not serve {}",
+                            tier.name, registry.name
+                        ));
                     }
                 }
             }
         }
         if registry.direct {
-            reasons.say(|| format!("the direct upstream {} comes last", registry.upstream));
+            reasons.push(format!(
+                "the direct upstream {} comes last",
+                registry.upstream
+            ));
             targets.push(Target {
                 source: SourceId::Upstream(registry.name.clone()),
                 path: repository.as_str().into(),
@@ -59,7 +66,7 @@ impl RouteTable {
                 with_credential: true,
             });
         } else {
-            reasons.say(|| format!("{} may not be asked directly", registry.name));
+            reasons.push(format!("{} may not be asked directly", registry.name));
         }
         if targets.is_empty() {
             return Err(Refusal::NoSource(registry.name.clone()));
@@ -70,7 +77,7 @@ impl RouteTable {
             key: key(&registry.name, &repository),
             repository,
             targets,
-            reasons: reasons.list(),
+            reasons,
         })
     }
 
@@ -81,7 +88,7 @@ impl RouteTable {
         image_name: RegistryName,
         repository: Repository,
         kind: &ResourceKind,
-        reasons: Reasons,
+        reasons: Vec<String>,
     ) -> Result<Route, Refusal> {
         if let Some(word) = upstream_only(kind) {
             return Err(Refusal::NotRelayed(word));
@@ -102,7 +109,7 @@ impl RouteTable {
             registry_label: image_name,
             repository,
             targets: vec![target],
-            reasons: reasons.list(),
+            reasons,
         })
     }
 }
