@@ -7,15 +7,12 @@
 mod allocator;
 mod buffer;
 mod kind;
-mod meter;
 
 pub use allocator::release_freed;
 pub use buffer::Buffer;
 pub use kind::Kind;
-pub use meter::Meter;
 
 use kind::KINDS;
-
 use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -57,11 +54,11 @@ pub trait Keeper: Send + Sync {
     fn give_up(&self, is_enough: &dyn Fn() -> bool);
 }
 
-/// Bytes that are held, until dropped.
+/// Bytes of one kind that are held, until dropped. Many threads may add to it, such as those that fill a queue.
 pub struct Lease {
     budget: Budget,
     kind: Kind,
-    bytes: usize,
+    bytes: AtomicUsize,
 }
 
 /// Bytes that are waited for, until dropped.
@@ -152,7 +149,7 @@ impl Budget {
         Lease {
             budget: self.clone(),
             kind,
-            bytes: 0,
+            bytes: AtomicUsize::new(0),
         }
     }
 
@@ -280,48 +277,59 @@ impl Lease {
     /// Bytes held by it.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Holds so many from now on, more or fewer, whether there is room or not: for what is bounded by itself.
-    pub fn set(&mut self, bytes: usize) {
-        let Self { budget, kind, .. } = self;
-        match bytes.checked_sub(self.bytes) {
-            Some(0) => {}
-            Some(more) => budget.add(*kind, more),
-            None => budget.give_back(*kind, self.bytes.saturating_sub(bytes)),
+    /// Holds so many from now on, more or fewer, whether there is room or not: for what is bounded by itself. Its caller is
+    /// alone: what tells the number is locked, or nobody else's.
+    pub fn set(&self, bytes: usize) {
+        let held = self.bytes();
+        match bytes.checked_sub(held) {
+            Some(more) => self.add(more),
+            None => self.sub(held.saturating_sub(bytes)),
         }
-        self.bytes = bytes;
+    }
+
+    /// So many more are held, whether there is room or not.
+    pub fn add(&self, bytes: usize) {
+        if bytes > 0 {
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.budget.add(self.kind, bytes);
+        }
+    }
+
+    /// So many of those that were added are held no more.
+    pub fn sub(&self, bytes: usize) {
+        if bytes > 0 {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.budget.give_back(self.kind, bytes);
+        }
     }
 
     /// Holds so many in all, at once, if there is room or what is kept makes some.
     #[must_use]
     pub fn try_grow(&mut self, bytes: usize) -> bool {
-        let more = bytes.saturating_sub(self.bytes);
-        if more == 0 {
-            return true;
+        let more = bytes.saturating_sub(self.bytes());
+        more == 0 || self.reserve(more) || {
+            self.budget.make_room(more);
+            self.reserve(more)
         }
-        let budget = &self.budget;
-        let has_room = budget.reserve(self.kind, more) || {
-            budget.make_room(more);
-            budget.reserve(self.kind, more)
-        };
-        if has_room {
-            self.bytes = bytes;
-        }
-        has_room
     }
 
     /// Holds so many in all where there is room and all of its kind hold at most half of the budget: for what is better with
     /// them and goes on without. Nothing gives way to it.
     #[must_use]
     pub fn try_spare(&mut self, bytes: usize) -> bool {
-        let more = bytes.saturating_sub(self.bytes);
-        let budget = &self.budget;
-        let all = budget.held_for(self.kind).saturating_add(more);
-        let has_room = all <= budget.limit() / 2 && budget.reserve(self.kind, more);
+        let more = bytes.saturating_sub(self.bytes());
+        let all = self.budget.held_for(self.kind).saturating_add(more);
+        all <= self.budget.limit() / 2 && self.reserve(more)
+    }
+
+    /// Holds so many more if there is room for them.
+    fn reserve(&mut self, more: usize) -> bool {
+        let has_room = self.budget.reserve(self.kind, more);
         if has_room {
-            self.bytes = self.bytes.saturating_add(more);
+            *self.bytes.get_mut() = self.bytes().saturating_add(more);
         }
         has_room
     }
@@ -335,7 +343,7 @@ impl Lease {
             return Ok(());
         }
         let (budget, since) = (self.budget.clone(), Instant::now());
-        let wanted = bytes.saturating_sub(self.bytes);
+        let wanted = bytes.saturating_sub(self.bytes());
         let queued = budget.queue(wanted);
         let _awaited = queued.ok_or_else(|| budget.refuse(self.kind, wanted))?;
         let until = since.checked_add(*patience).unwrap_or(since);
@@ -363,7 +371,7 @@ impl Drop for Lease {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lease({} bytes of {})", self.bytes, self.kind)
+        write!(f, "Lease({} bytes of {})", self.bytes(), self.kind)
     }
 }
 

@@ -39,7 +39,7 @@ impl Keeper for Kept {
 fn what_is_held_is_counted_by_kind_until_it_is_dropped() {
     let budget = Budget::new(1000);
     let mut manifest = budget.lease(Kind::Manifests);
-    let mut token = budget.lease(Kind::Tokens);
+    let token = budget.lease(Kind::Tokens);
     assert!(manifest.try_grow(600));
     token.set(300);
     assert_eq!((held(&budget), budget.held()), (vec![600, 0, 300], 900));
@@ -63,7 +63,7 @@ fn what_is_held_is_counted_by_kind_until_it_is_dropped() {
 #[tokio::test(start_paused = true)]
 async fn what_finds_no_room_waits_two_seconds_and_is_refused() {
     let budget = Budget::new(1000);
-    let mut first = budget.lease(Kind::Manifests);
+    let first = budget.lease(Kind::Manifests);
     first.set(900);
     let began = Instant::now();
     let mut second = budget.lease(Kind::Lists);
@@ -81,7 +81,7 @@ async fn what_finds_no_room_waits_two_seconds_and_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_served_when_bytes_come_back_and_waits_less_the_next_time() {
     let budget = Budget::new(1000);
-    let mut first = budget.lease(Kind::Manifests);
+    let first = budget.lease(Kind::Manifests);
     first.set(900);
     let waiting = budget.clone();
     let waiting = tokio::spawn(async move {
@@ -103,7 +103,7 @@ async fn who_waits_is_served_when_bytes_come_back_and_waits_less_the_next_time()
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_is_full_refuses_at_once() {
     let budget = Budget::new(1000);
-    let mut all = budget.lease(Kind::Manifests);
+    let all = budget.lease(Kind::Manifests);
     all.set(1000);
     let wait = |bytes| {
         let budget = budget.clone();
@@ -132,7 +132,7 @@ fn what_is_kept_gives_way_the_oldest_first_and_no_more_than_is_needed() {
     let budget = Budget::new(1000);
     let kept = Arc::new(Kept::default());
     for bytes in [100, 200, 300] {
-        let mut lease = budget.lease(Kind::Manifests);
+        let lease = budget.lease(Kind::Manifests);
         lease.set(bytes);
         kept.0.lock().unwrap().push(lease);
     }
@@ -188,7 +188,7 @@ async fn a_buffer_is_counted_until_the_last_reference_is_gone() {
 #[tokio::test(start_paused = true)]
 async fn small_buffers_never_wait_and_large_ones_are_refused() {
     let budget = Budget::new(256 * KIB as u64);
-    let mut all = budget.lease(Kind::Manifests);
+    let all = budget.lease(Kind::Manifests);
     all.set(256 * KIB);
     let began = Instant::now();
     let mut small = Buffer::new(&budget, Kind::Lists, SMALL).await.unwrap();
@@ -225,26 +225,26 @@ fn spare_memory_is_at_most_half_and_nothing_gives_way_to_it() {
 #[test]
 fn many_threads_hold_bytes_together() {
     let budget = Budget::new(1000);
-    let meter = Meter::new(&budget, Kind::LogRecords);
-    meter.add(700);
-    meter.add(700);
+    let lease = budget.lease(Kind::LogRecords);
+    lease.add(700);
+    lease.add(700);
     assert_eq!(
-        (meter.bytes(), budget.held()),
+        (lease.bytes(), budget.held()),
         (1400, 1400),
         "never refused"
     );
     assert!(!budget.lease(Kind::Manifests).try_grow(1), "but counted");
-    meter.sub(1300);
-    meter.set(50);
-    assert_eq!((meter.bytes(), budget.held()), (50, 50));
-    drop(meter);
+    lease.sub(1300);
+    lease.set(50);
+    assert_eq!((lease.bytes(), budget.held()), (50, 50));
+    drop(lease);
     assert_eq!(budget.held(), 0);
 }
 
 #[test]
 fn a_fall_is_told_once() {
     let budget = Budget::new(1000);
-    let mut lease = budget.lease(Kind::Tokens);
+    let lease = budget.lease(Kind::Tokens);
     lease.set(500);
     assert!(!budget.has_fallen(100));
     lease.set(401);

@@ -3,7 +3,7 @@
 //! restarts, bounded.
 
 use super::memory::{Image, Pulled};
-use crate::budget::{Budget, Kind, Meter};
+use crate::budget::{Budget, Kind, Lease};
 use crate::cache::{Bounds, SharedTtlMap, Trust, TtlMap};
 use crate::lifecycle::create_private;
 use crate::oci::{Descriptor, Digest};
@@ -30,7 +30,7 @@ const NAMES: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct KnownSizes {
     sizes: SharedTtlMap<Image, u64>,
-    meter: Meter,
+    lease: Lease,
     changed: AtomicBool,
 }
 
@@ -71,7 +71,7 @@ impl KnownSizes {
         };
         let known = Self {
             sizes: SharedTtlMap::from_map(TtlMap::weighed(bounds, weigh)),
-            meter: Meter::new(budget, Kind::Sizes),
+            lease: budget.lease(Kind::Sizes),
             changed: AtomicBool::new(false),
         };
         if let Ok(text) = fs::read_to_string(path) {
@@ -104,7 +104,7 @@ impl KnownSizes {
     fn change<T>(&self, act: impl FnOnce(&mut TtlMap<Image, u64>) -> T) -> T {
         self.sizes.change(|sizes| {
             let done = act(sizes);
-            self.meter.set(sizes.bytes());
+            self.lease.set(sizes.bytes());
             done
         })
     }

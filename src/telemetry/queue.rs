@@ -4,7 +4,7 @@
 use super::record::Entry;
 use super::record::{AccessRecord, RequestOutcome, StateChange};
 use super::refusals::{Refusals, Verdict};
-use crate::budget::{Budget, Kind, Meter};
+use crate::budget::{Budget, Kind, Lease};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -50,7 +50,7 @@ pub(super) struct State {
     /// Access records and diagnostics in the queue.
     waiting: AtomicUsize,
     /// Of all that waits, in the budget of the process; there is none before its configuration is known.
-    account: OnceLock<Meter>,
+    account: OnceLock<Lease>,
     pub(super) drops: Drops,
     pub(super) refusals: Refusals,
     pub(super) pool: RecordPool,
@@ -159,13 +159,13 @@ impl State {
 
     /// What waits is counted in that budget from now on. Only the first one counts.
     pub(super) fn count_in(&self, budget: &Budget) {
-        let meter = || Meter::new(budget, Kind::LogRecords);
-        self.account.get_or_init(meter);
+        let account = || budget.lease(Kind::LogRecords);
+        self.account.get_or_init(account);
     }
 
     /// Bytes that wait, as far as they are counted.
     fn bytes(&self) -> usize {
-        self.account.get().map_or(0, Meter::bytes)
+        self.account.get().map_or(0, Lease::bytes)
     }
 
     /// Counts an entry that is to wait.

@@ -21,7 +21,7 @@ pub(super) struct Room(Lease);
 impl Room {
     /// For small reads.
     pub(super) fn new(budget: &Budget) -> Self {
-        let mut lease = budget.lease(Kind::Layers);
+        let lease = budget.lease(Kind::Layers);
         lease.set(SMALL);
         Self(lease)
     }
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn nothing_makes_room_for_large_reads() {
         let budget = Budget::new(4 << 20);
-        let mut manifests = budget.lease(Kind::Manifests);
+        let manifests = budget.lease(Kind::Manifests);
         manifests.set((4 << 20) - LARGE_READS);
         let mut stream = Room::new(&budget);
         assert!(!stream.is_large(None));
