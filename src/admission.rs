@@ -6,7 +6,6 @@ mod peer_socket;
 mod peers;
 mod places;
 mod proc_net;
-mod refusal;
 mod sock_diag;
 
 pub(crate) use checks::{Check, dialled};

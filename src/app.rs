@@ -123,7 +123,6 @@ pub async fn build(
     journal.count_in(&budget);
     let tasks = Tasks::default();
     let peers = Peers::new(clients);
-    tasks.spawn("peer table", peers.clone().keep_tables());
     let (drain, draining) = Drain::new();
 
     let sources = Arc::new(Sources::from_config(&config, 1));

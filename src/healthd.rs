@@ -65,7 +65,6 @@ pub(crate) async fn run(
     tasks.spawn("questions to Harbor", asking);
 
     let peers = Peers::new(Lookup::Kernel);
-    tasks.spawn("peer table", peers.clone().keep_tables());
     let (listener, listen) = bind(settings.listen).await?;
     let admission = Admission::new(CONNECTIONS, CONNECTION_LIMIT, peers.clone());
     let counted = metrics.clone();

@@ -57,20 +57,6 @@ enum Claim {
     Resting(Reverse<Duration>),
 }
 
-// === impl Activity ===
-
-impl Activity {
-    /// Of its number, as `as u8` gives it.
-    pub(super) fn from_number(number: u8) -> Self {
-        match number {
-            0 => Self::Idle,
-            1 => Self::Head,
-            2 => Self::Answering,
-            _ => Self::Blocked,
-        }
-    }
-}
-
 // === impl Occupant ===
 
 impl Occupant {

@@ -8,9 +8,10 @@ use super::sock_diag::SockDiag;
 use rustix::process::geteuid;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 /// After sock_diag has failed it is tried again this much later.
@@ -65,7 +66,8 @@ struct Inner {
     /// Locked for one question, which takes microseconds and never waits.
     kernel: Mutex<Kernel>,
     tables: Tables,
-    waiting: AtomicUsize,
+    /// For those who wait for a reading.
+    waiting: Semaphore,
     is_said: AtomicBool,
 }
 
@@ -74,9 +76,6 @@ struct Kernel {
     socket: Option<SockDiag>,
     retry: Option<Instant>,
 }
-
-/// Counts one who waits, until dropped.
-struct Waiting<'a>(&'a AtomicUsize);
 
 // === impl Peers ===
 
@@ -88,15 +87,10 @@ impl Peers {
             lookup,
             own: geteuid().as_raw(),
             kernel: Mutex::default(),
-            tables: Tables::new(),
-            waiting: AtomicUsize::new(0),
+            tables: Tables::default(),
+            waiting: Semaphore::new(WAITING),
             is_said: AtomicBool::new(false),
         }))
-    }
-
-    /// Reads /proc/net/tcp for those who wait for it. Never ends; without it they are untrusted after a second.
-    pub(crate) async fn keep_tables(self) {
-        self.0.tables.clone().keep().await;
     }
 
     /// Where a connection comes from that a listener has accepted. `at` is our address of it; `is_loopback`: the listener's
@@ -167,15 +161,10 @@ impl Peers {
                 "asking the kernel whose a connection is: {why}; /proc/net/tcp is read instead"
             );
         }
-        let waiting = Waiting(&self.0.waiting);
-        if self.0.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
-            return None;
-        }
-        let table = self.0.tables.after(Instant::now());
-        let table = timeout(PATIENCE, table).await.ok()?;
-        drop(waiting);
+        let _waiting = self.0.waiting.try_acquire().ok()?;
         let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
-        table.find(canonical(peer), canonical(at))
+        let found = self.0.tables.find(canonical(peer), canonical(at));
+        timeout(PATIENCE, found).await.ok()?
     }
 }
 
@@ -188,14 +177,6 @@ impl Kernel {
             none => none.insert(SockDiag::open()?),
         };
         socket.find(peer, at)
-    }
-}
-
-// === impl Waiting ===
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,22 +2,29 @@
 
 use super::decision::{Activity, Moved, Occupant, makes_way};
 use super::peers::{OtherEnd, Peers, Standing};
-use super::refusal::Refusal;
 use crate::cache::Trust;
 use foldhash::HashMap;
 use futures_util::task::AtomicWaker;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 /// A trusted client that takes no byte may keep its place so many times as long as another, while places are free.
 const PATIENCE: u32 = 5;
+
+/// So many are told at once that there is no place; who comes beyond is closed without a word, as they come faster than it can
+/// be read.
+const TOLD: usize = 256;
+
+/// How long one may take to read it.
+const LINGERING_CLOSE: Duration = Duration::from_secs(1);
 
 /// The places of one or several listeners. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,7 +37,8 @@ struct Shared {
     peers: Peers,
     /// What times are counted from.
     began: Instant,
-    refusal: Refusal,
+    /// For those who are told that there is no place.
+    told: Semaphore,
     /// Locked when a connection comes or goes.
     taken: Mutex<Taken>,
 }
@@ -41,19 +49,23 @@ struct Taken {
     by: HashMap<u64, Arc<Holder>>,
 }
 
-/// What a place's holder does, written by its connection alone.
+/// A place's holder. Times are since the beginning.
 #[derive(Debug)]
 struct Holder {
     standing: Standing,
     opened: Duration,
-    activity: AtomicU8,
-    /// Milliseconds since the beginning.
-    since: AtomicU64,
-    span: AtomicU64,
-    moved: AtomicU64,
-    moved_before: AtomicU64,
+    /// Written by its connection alone.
+    doing: Mutex<Doing>,
     is_evicted: AtomicBool,
     waker: AtomicWaker,
+}
+
+/// What it does, since when, and how much it took.
+#[derive(Debug)]
+struct Doing {
+    activity: Activity,
+    since: Duration,
+    moved: Moved,
 }
 
 /// A connection's place, until dropped.
@@ -77,7 +89,7 @@ impl Admission {
             stall,
             peers,
             began: Instant::now(),
-            refusal: Refusal::default(),
+            told: Semaphore::new(TOLD),
             taken: Mutex::default(),
         }))
     }
@@ -117,11 +129,11 @@ impl Admission {
         let holder = Arc::new(Holder {
             standing: newcomer,
             opened: at,
-            activity: AtomicU8::new(Activity::Idle as u8),
-            since: AtomicU64::new(milliseconds(at)),
-            span: AtomicU64::new(0),
-            moved: AtomicU64::new(0),
-            moved_before: AtomicU64::new(0),
+            doing: Mutex::new(Doing {
+                activity: Activity::Idle,
+                since: at,
+                moved: Moved::default(),
+            }),
             is_evicted: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
@@ -137,13 +149,24 @@ impl Admission {
         })
     }
 
-    /// Tells who got no place so.
+    /// Tells who got no place so, and ends in good order.
     pub(crate) async fn turn_away(
         &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
         answer: impl FnOnce() -> Vec<u8>,
     ) {
-        self.0.refusal.say(stream, answer).await;
+        let Ok(_one) = self.0.told.try_acquire() else {
+            return;
+        };
+        let answer = answer();
+        let told = async {
+            stream.write_all(&answer).await?;
+            stream.shutdown().await?;
+            // A close with the request unread would be a reset, which can overtake the answer.
+            tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+        };
+        // A client that does not even read this is gone.
+        let _ = tokio::time::timeout(LINGERING_CLOSE, told).await;
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -155,30 +178,22 @@ impl Admission {
     }
 }
 
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 // === impl Holder ===
 
 impl Holder {
     fn occupant(&self, at: Duration) -> Occupant {
-        let since = Duration::from_millis(self.since.load(Ordering::Relaxed));
+        let doing = self.doing();
         Occupant {
             standing: self.standing,
-            activity: Activity::from_number(self.activity.load(Ordering::Relaxed)),
-            lasting: at.saturating_sub(since),
+            activity: doing.activity,
+            lasting: at.saturating_sub(doing.since),
             age: at.saturating_sub(self.opened),
-            moved: self.moved().within(at),
+            moved: doing.moved.within(at),
         }
     }
 
-    fn moved(&self) -> Moved {
-        Moved {
-            span: self.span.load(Ordering::Relaxed),
-            now: self.moved.load(Ordering::Relaxed),
-            before: self.moved_before.load(Ordering::Relaxed),
-        }
+    fn doing(&self) -> MutexGuard<'_, Doing> {
+        self.doing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn evict(&self) {
@@ -232,13 +247,8 @@ impl Place {
 
     /// The client took so many bytes.
     pub(crate) fn moved(&self, bytes: usize, now: Instant) {
-        let mut moved = self.holder.moved();
-        moved.add(bytes as u64, self.admission.age(now));
-        self.holder.span.store(moved.span, Ordering::Relaxed);
-        self.holder.moved.store(moved.now, Ordering::Relaxed);
-        self.holder
-            .moved_before
-            .store(moved.before, Ordering::Relaxed);
+        let at = self.admission.age(now);
+        self.holder.doing().moved.add(bytes as u64, at);
     }
 
     /// Ready when the place is another's: the connection ends now. Only the last who asked is woken.
@@ -266,11 +276,8 @@ impl Place {
     }
 
     fn does(&self, activity: Activity, now: Instant) {
-        let at = milliseconds(self.admission.age(now));
-        self.holder.since.store(at, Ordering::Relaxed);
-        self.holder
-            .activity
-            .store(activity as u8, Ordering::Relaxed);
+        let mut doing = self.holder.doing();
+        (doing.activity, doing.since) = (activity, self.admission.age(now));
     }
 }
 

@@ -2,12 +2,12 @@
 //! is read, so it is read at most once in [`PAUSE`], for all who wait for it.
 
 use super::peer_socket::PeerSocket;
+use crate::lifecycle::deadline;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
 
 /// Between two readings.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -15,17 +15,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// `TCP_ESTABLISHED`, as it is written there.
 const ESTABLISHED: &str = "01";
 
-/// The newest reading, and who wants another. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(super) struct Tables {
-    wanted: Arc<Notify>,
-    newest: watch::Sender<Arc<Table>>,
-}
+/// The newest reading, behind a lock that whoever reads anew holds meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Tables(Mutex<Option<Table>>);
 
 #[derive(Debug)]
-pub(super) struct Table {
+struct Table {
     /// Before its first byte was read.
-    begun: Option<Instant>,
+    begun: Instant,
+    ended: Instant,
     /// By a socket's own address and its peer's.
     sockets: HashMap<(SocketAddr, SocketAddr), PeerSocket>,
 }
@@ -33,54 +31,38 @@ pub(super) struct Table {
 // === impl Tables ===
 
 impl Tables {
-    pub(super) fn new() -> Self {
-        let nothing = Table {
-            begun: None,
-            sockets: HashMap::new(),
-        };
-        Self {
-            wanted: Arc::default(),
-            newest: watch::Sender::new(Arc::new(nothing)),
-        }
-    }
-
-    /// Reads when somebody waits. Never ends.
-    pub(super) async fn keep(self) {
-        loop {
-            self.wanted.notified().await;
-            let begun = Some(Instant::now());
-            let mut sockets = HashMap::new();
-            for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
-                match tokio::fs::read_to_string(file).await {
-                    Ok(text) => sockets.extend(text.lines().filter_map(parse)),
-                    Err(error) => tracing::debug!("reading {file}: {error}"),
-                }
+    /// The socket with these addresses, seen from itself, out of a reading that begins after this call. Who waits meanwhile shares
+    /// it. Cancel safe.
+    pub(super) async fn find(&self, at: SocketAddr, to: SocketAddr) -> Option<PeerSocket> {
+        let since = Instant::now();
+        let mut newest = self.0.lock().await;
+        if newest.as_ref().is_none_or(|table| table.begun <= since) {
+            if let Some(table) = &*newest {
+                sleep_until(deadline(table.ended, PAUSE)).await;
             }
-            self.newest.send_replace(Arc::new(Table { begun, sockets }));
-            sleep(PAUSE).await;
+            *newest = Some(Table::read().await);
         }
-    }
-
-    /// A reading that began after `since`. Cancel safe.
-    pub(super) async fn after(&self, since: Instant) -> Arc<Table> {
-        let mut newest = self.newest.subscribe();
-        self.wanted.notify_one();
-        let found = newest.wait_for(|table| table.begun.is_some_and(|begun| begun > since));
-        let found = found.await.ok().map(|table| table.clone());
-        match found {
-            Some(table) => table,
-            // The sender lives in `self`.
-            None => std::future::pending().await,
-        }
+        newest.as_ref()?.sockets.get(&(at, to)).copied()
     }
 }
 
 // === impl Table ===
 
 impl Table {
-    /// The socket with these addresses, seen from itself.
-    pub(super) fn find(&self, at: SocketAddr, to: SocketAddr) -> Option<PeerSocket> {
-        self.sockets.get(&(at, to)).copied()
+    async fn read() -> Self {
+        let begun = Instant::now();
+        let mut sockets = HashMap::new();
+        for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
+            match tokio::fs::read_to_string(file).await {
+                Ok(text) => sockets.extend(text.lines().filter_map(parse)),
+                Err(error) => tracing::debug!("reading {file}: {error}"),
+            }
+        }
+        Self {
+            begun,
+            ended: Instant::now(),
+            sockets,
+        }
     }
 }
 

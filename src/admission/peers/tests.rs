@@ -1,7 +1,6 @@
 //! Who is trusted: a table, and the kernel's word for processes of other users.
 
 use super::*;
-use crate::lifecycle;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use tokio::net::{TcpListener, TcpStream};
@@ -63,7 +62,6 @@ async fn our_own_uid_is_trusted_on_loopback_alone_and_only_while_it_is_there() {
 async fn without_sock_diag_the_table_is_read_and_not_more_often_than_it_may() {
     let peers = Peers::new(Lookup::Kernel);
     peers.0.kernel.lock().unwrap().retry = Instant::now().checked_add(RETRY);
-    lifecycle::spawn_detached("tables", peers.clone().keep_tables());
     let (_client, accepted, peer) = pair("127.0.0.1:0").await;
     let at = accepted.local_addr().unwrap();
     let since = std::time::Instant::now();
