@@ -53,7 +53,7 @@ impl<'a> Run<'a> {
             source,
             endpoint,
             ask,
-            home: Shown::at_home(exchanger, source, endpoint, ask, asked_at),
+            home: Shown::new(exchanger, source, endpoint, ask, None, asked_at),
             elsewhere: None,
             redirects: 0,
             asked_again: false,
@@ -104,11 +104,11 @@ impl<'a> Run<'a> {
         let next = follow(self.source, at, location, &mut self.redirects);
         let next = next.map_err(|why| self.unfollowed(&at.hop, Failure::Refused, why))?;
         if let Hop::Named(host) = &next.hop
-            && self.shown(&next.hop).host() != Some(host)
+            && self.shown(&next.hop).key.host.as_ref() != Some(host)
         {
             let (exchanger, source, endpoint) = (self.exchanger, self.source, self.endpoint);
-            let now = Instant::now();
-            let shown = Shown::elsewhere(host, exchanger, source, endpoint, self.ask, now);
+            let (ask, now) = (self.ask, Instant::now());
+            let shown = Shown::new(exchanger, source, endpoint, ask, Some(host), now);
             self.elsewhere = Some(Box::new(shown));
         }
         Ok(next)

@@ -18,56 +18,28 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// The source's own host.
-    pub(super) fn at_home(
+    /// To the source's own host, or to the `host` that a redirect led to.
+    pub(super) fn new(
         exchanger: &Exchanger,
         source: &Arc<Source>,
         endpoint: &EndpointId,
         ask: &SourceRequest,
+        host: Option<&BaseUrl>,
         now: Instant,
     ) -> Self {
-        // Only Harbor's tokens open a whole project.
-        let realm_of = match source.kind {
-            SourceKind::Harbor => &ask.token_scope,
+        let realm_of = match (host, source.kind) {
+            // Only Harbor's tokens open a whole project.
+            (None, SourceKind::Harbor) => &ask.token_scope,
             _ => &ask.scope_repository,
         };
+        let has_credential = ask.with_credential && source.credential.is_some();
         let key = TokenKey {
             source: source.id.clone(),
             address: (source.kind != SourceKind::Upstream).then_some(endpoint.address),
-            host: None,
+            host: host.cloned(),
             realm_of: realm_of.clone(),
-            with_credential: ask.with_credential && source.credential.is_some(),
+            with_credential: host.is_none() && has_credential,
         };
-        Self::with(key, exchanger, source, endpoint, ask, now)
-    }
-
-    /// A host that a redirect led to.
-    pub(super) fn elsewhere(
-        host: &BaseUrl,
-        exchanger: &Exchanger,
-        source: &Arc<Source>,
-        endpoint: &EndpointId,
-        ask: &SourceRequest,
-        now: Instant,
-    ) -> Self {
-        let key = TokenKey {
-            source: source.id.clone(),
-            address: (source.kind != SourceKind::Upstream).then_some(endpoint.address),
-            host: Some(host.clone()),
-            realm_of: ask.scope_repository.clone(),
-            with_credential: false,
-        };
-        Self::with(key, exchanger, source, endpoint, ask, now)
-    }
-
-    fn with(
-        key: TokenKey,
-        exchanger: &Exchanger,
-        source: &Arc<Source>,
-        endpoint: &EndpointId,
-        ask: &SourceRequest,
-        now: Instant,
-    ) -> Self {
         let tokens = &exchanger.tokens;
         let authorization = tokens.present(&key, source, endpoint, ask.trust, now);
         let presented = match authorization {
@@ -79,10 +51,5 @@ impl Shown {
             presented,
             authorization,
         }
-    }
-
-    /// Whose it is: the host of a redirect, or the source's own.
-    pub(super) fn host(&self) -> Option<&BaseUrl> {
-        self.key.host.as_ref()
     }
 }

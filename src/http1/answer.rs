@@ -38,15 +38,23 @@ pub fn answer_head(
     interim: &mut u32,
 ) -> Result<Option<AnswerHead>, Wrong> {
     loop {
-        let Some(found) = parse(buffer, limit)? else {
+        let mut places = [const { MaybeUninit::uninit() }; FIELDS];
+        let mut answer = httparse::Response::new(&mut []);
+        let parser = ParserConfig::default();
+        let parsed = parser.parse_response_with_uninit_headers(&mut answer, buffer, &mut places);
+        let Some(length) = length_of(parsed, buffer, limit)? else {
             return Ok(None);
         };
-        buffer.advance(found.length);
-        if found.status == StatusCode::SWITCHING_PROTOCOLS {
+        let fields = Fields::from_parsed(buffer, length, answer.headers);
+        let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());
+        let status = status.ok_or(Wrong::Syntax("a status that is none"))?;
+        let is_1_1 = answer.version == Some(1);
+        buffer.advance(length);
+        if status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Wrong::Syntax("it switches to another protocol"));
         }
-        if !found.status.is_informational() {
-            return found.into_head(to_head).map(Some);
+        if !status.is_informational() {
+            return AnswerHead::new(status, fields, is_1_1, to_head).map(Some);
         }
         *interim = interim.saturating_add(1);
         if *interim > INTERIM {
@@ -55,41 +63,15 @@ pub fn answer_head(
     }
 }
 
-struct Parsed {
-    status: StatusCode,
-    is_1_1: bool,
-    fields: Fields,
-    length: usize,
-}
+// === impl AnswerHead ===
 
-fn parse(buffer: &[u8], limit: usize) -> Result<Option<Parsed>, Wrong> {
-    let mut places = [const { MaybeUninit::uninit() }; FIELDS];
-    let mut answer = httparse::Response::new(&mut []);
-    let parser = ParserConfig::default();
-    let parsed = parser.parse_response_with_uninit_headers(&mut answer, buffer, &mut places);
-    let Some(length) = length_of(parsed, buffer, limit)? else {
-        return Ok(None);
-    };
-    let fields = Fields::from_parsed(buffer, length, answer.headers);
-    let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());
-    Ok(Some(Parsed {
-        status: status.ok_or(Wrong::Syntax("a status that is none"))?,
-        is_1_1: answer.version == Some(1),
-        fields,
-        length,
-    }))
-}
-
-// === impl Parsed ===
-
-impl Parsed {
-    fn into_head(self, to_head: bool) -> Result<AnswerHead, Wrong> {
-        let Self {
-            status,
-            is_1_1,
-            mut fields,
-            ..
-        } = self;
+impl AnswerHead {
+    fn new(
+        status: StatusCode,
+        mut fields: Fields,
+        is_1_1: bool,
+        to_head: bool,
+    ) -> Result<Self, Wrong> {
         let coding = last_coding(&fields)?;
         let framing = match coding {
             _ if to_head => Framing::Length(0),
@@ -108,7 +90,7 @@ impl Parsed {
             && !is_connection(&fields, b"close")
             && !is_doubtful
             && framing != Framing::UntilClose;
-        Ok(AnswerHead {
+        Ok(Self {
             status,
             fields,
             framing,
