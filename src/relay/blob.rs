@@ -18,12 +18,12 @@ pub(crate) use respond::serve;
 pub(crate) use source::BlobSource;
 
 use super::head;
-use super::memory::{Image, Pulled};
+use super::memory::Pulled;
 use super::outcome::{Ended, Found, Rejection};
+use super::reputation::Subject;
 use super::rules::{Asked, Authority, Cause, Head, Scope, Use, judge};
 use super::search::{FetchSpec, Search};
 use super::timing::Timing;
-use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{SourceRequest, SourceResponse};
 use crate::lifecycle;
@@ -74,7 +74,7 @@ impl BlobFetch {
         let (parts, route) = (&self.spec.parts, &self.route);
         let (spec, blob) = (Arc::new(self.spec.clone()), self.spec.blob());
         let of = (&**route, blob.trust);
-        let search = Search::new(parts.clone(), route.clone(), spec, self.timing);
+        let search = Search::new(&parts.network, parts, route.clone(), spec, self.timing);
         let ended = search.run().await;
         if ended.is_nowhere() {
             parts.is_nowhere(blob);
@@ -265,7 +265,7 @@ impl FetchSpec for BlobSpec {
             method,
             HeaderValue::from_static("*/*"),
             range,
-            (&self.request_id, self.trust()),
+            (&self.request_id, self.blob().trust),
         )
     }
 
@@ -312,12 +312,8 @@ impl FetchSpec for BlobSpec {
         }
     }
 
-    fn image(&self) -> Option<&Image> {
-        Some(&self.blob().image)
-    }
-
-    fn trust(&self) -> Trust {
-        self.blob().trust
+    fn subject(&self, _: &Route) -> Subject {
+        Subject::from(self.blob())
     }
 
     /// There are registries, and filters before them, that take GET alone: a 403 to HEAD says nothing until GET was tried.

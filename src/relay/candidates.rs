@@ -3,18 +3,16 @@
 
 mod pool;
 
-use super::memory::Image;
 use super::reputation::Subject;
-use super::rules::Scope;
 use super::timing::Want;
-use crate::cache::Trust;
 use crate::lifecycle::deadline;
 use crate::relay::context::Context;
 use crate::relay::network::Network;
 use crate::route::Route;
 use crate::topology::select::{Candidate, Selection, Why, select};
 use crate::topology::{EndpointId, Snapshot, SourceId};
-use pool::{Pool, lacks_addresses};
+pub(crate) use pool::Pool;
+use pool::lacks_addresses;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -43,20 +41,14 @@ pub(crate) struct Candidates {
     /// Who comes first, while it is healthy.
     first: Option<EndpointId>,
     pool: Pool,
-    /// That of the newest snapshot that was used.
-    pub(crate) generation: u64,
-    listed: Option<Listed>,
-}
-
-/// A selection, good for a moment: gauges change without a new snapshot.
-#[derive(Debug)]
-struct Listed {
-    at: Instant,
+    /// The newest snapshot that was used.
     snapshot: Arc<Snapshot>,
-    candidates: Vec<Candidate>,
+    selected: Vec<Candidate>,
+    /// When that was selected; `None`: something has changed that it depends on.
+    selected_at: Option<Instant>,
 }
 
-/// How long that moment is.
+/// How long a selection is good for: gauges change without a new snapshot.
 const MOMENT: Duration = Duration::from_millis(5);
 
 /// Whether DNS has not answered for a source at all.
@@ -93,83 +85,72 @@ pub(crate) async fn resolved<N: Network>(
 impl Candidates {
     /// `first` is put before everybody else.
     pub(crate) fn new(
-        route: &Arc<Route>,
-        image: Option<Image>,
-        trust: Trust,
+        parts: &Context,
+        route: Arc<Route>,
+        subject: Subject,
         first: Option<EndpointId>,
     ) -> Self {
         let targets = route.targets.iter().map(|target| target.source.clone());
         Self {
-            route: route.clone(),
-            subject: Subject::new(route, image, trust),
-            first,
             pool: Pool::new(targets.collect()),
-            generation: 0,
-            listed: None,
+            route,
+            subject,
+            first,
+            snapshot: parts.snapshots.borrow().clone(),
+            selected: Vec::new(),
+            selected_at: None,
         }
     }
 
-    /// Whether the direct upstream is among the sources.
-    pub(crate) fn has_upstream(&self) -> bool {
-        let mut targets = self.pool.targets.iter();
-        targets.any(|source| matches!(source, SourceId::Upstream(_)))
+    /// That of the newest snapshot that was used.
+    pub(crate) fn generation(&self) -> u64 {
+        self.snapshot.generation
     }
 
     /// The next of the wanted kind.
     pub(crate) fn pick(&mut self, parts: &Context, want: Want, now: Instant) -> Pick {
-        let mut listed = self.list(parts, now);
-        let pick = self.pool.pick(&listed.candidates, &listed.snapshot, want);
+        self.refresh(parts, now);
+        let pick = self.pool.pick(&self.selected, &self.snapshot, want);
         if let Pick::Candidate(picked) = &pick {
             let is_other = |other: &Candidate| other.endpoint != picked.endpoint;
-            listed.candidates.retain(is_other);
-            self.listed = Some(listed);
+            self.selected.retain(is_other);
         }
         pick
     }
 
     /// The next of one target, after its lookup.
     pub(crate) fn pick_of_target(&mut self, parts: &Context, target: usize) -> Option<Candidate> {
-        self.pool.is_resolved(target);
-        self.listed = None;
-        let mut candidates = self.list(parts, Instant::now()).candidates.into_iter();
-        let next = candidates.find(|candidate| candidate.target == target)?;
-        self.pool.exclude_endpoint(&next.endpoint);
+        self.leaving().is_resolved(target);
+        self.refresh(parts, Instant::now());
+        let mut candidates = self.selected.iter();
+        let next = candidates
+            .find(|candidate| candidate.target == target)?
+            .clone();
+        self.leaving().exclude_endpoint(&next.endpoint);
         Some(next)
     }
 
     /// Whether anybody is left who is held back by what is known against it.
     pub(crate) fn are_held_back(&mut self, parts: &Context) -> bool {
-        let mut listed = self.list(parts, Instant::now()).candidates.into_iter();
-        listed.any(|one| one.is_last() && !self.pool.has_said_no(&one.endpoint.source))
+        self.refresh(parts, Instant::now());
+        let mut selected = self.selected.iter();
+        selected.any(|one| one.is_last() && !self.pool.has_said_no(&one.endpoint.source))
     }
 
     /// Whether anybody is left.
     pub(crate) fn more(&mut self, parts: &Context, now: Instant) -> bool {
-        let listed = self.list(parts, now);
-        let more = !listed.candidates.is_empty() || self.is_any_unresolved(&listed);
-        self.listed = Some(listed);
-        more
+        self.refresh(parts, now);
+        !self.selected.is_empty() || self.is_any_unresolved()
     }
 
-    fn is_any_unresolved(&self, listed: &Listed) -> bool {
-        self.pool.unresolved(&listed.snapshot, Want::Next).is_some()
+    fn is_any_unresolved(&self) -> bool {
+        self.pool.unresolved(&self.snapshot, Want::Next).is_some()
     }
 
-    /// Leaves a candidate, as far as its answer says.
-    pub(crate) fn exclude(&mut self, candidate: &Candidate, scope: Scope) {
-        self.pool.exclude(candidate, scope);
-        self.listed = None;
-    }
-
-    pub(crate) fn exclude_endpoint(&mut self, endpoint: &EndpointId) {
-        self.pool.exclude_endpoint(endpoint);
-        self.listed = None;
-    }
-
-    /// Leaves a whole source.
-    pub(crate) fn exclude_target(&mut self, target: usize) {
-        self.pool.exclude_target(target);
-        self.listed = None;
+    /// The pool, for somebody to be left.
+    pub(crate) fn leaving(&mut self) -> &mut Pool {
+        self.selected_at = None;
+        &mut self.pool
     }
 
     /// Waits a little while everybody is busy (design P12); then the busiest are asked after all.
@@ -177,12 +158,10 @@ impl Candidates {
         let mut now = Instant::now();
         let until = deadline(now, BUSY_WAIT);
         while now < until {
-            let listed = self.list(parts, now);
-            let first = listed.candidates.first();
+            self.refresh(parts, now);
+            let first = self.selected.first();
             let is_busy = first.is_some_and(|first| first.why == Why::Loaded);
-            let is_over = !is_busy || self.is_any_unresolved(&listed);
-            self.listed = Some(listed);
-            if is_over {
+            if !is_busy || self.is_any_unresolved() {
                 return;
             }
             tokio::time::sleep(BUSY_STEP).await;
@@ -190,25 +169,22 @@ impl Candidates {
         }
     }
 
-    /// The newest selection; the last one while it is fresh and its snapshot the newest. It is kept by who changes nothing.
-    fn list(&mut self, parts: &Context, now: Instant) -> Listed {
-        let fresh = self.listed.take().filter(|listed| {
-            now < deadline(listed.at, MOMENT)
-                && Arc::ptr_eq(&listed.snapshot, &parts.snapshots.borrow())
-        });
-        let listed = fresh.unwrap_or_else(|| {
-            let snapshot = parts.snapshots.borrow().clone();
-            Listed {
-                at: now,
-                candidates: self.selected(parts, &snapshot, now),
-                snapshot,
-            }
-        });
-        self.generation = listed.snapshot.generation;
-        listed
+    /// Selects anew where the last selection is not fresh, or its snapshot not the newest.
+    fn refresh(&mut self, parts: &Context, now: Instant) {
+        let newest = parts.snapshots.borrow();
+        let is_fresh = self
+            .selected_at
+            .is_some_and(|at| now < deadline(at, MOMENT));
+        if is_fresh && Arc::ptr_eq(&self.snapshot, &newest) {
+            return;
+        }
+        self.snapshot = newest.clone();
+        drop(newest);
+        self.selected = self.selected(parts, now);
+        self.selected_at = Some(now);
     }
 
-    fn selected(&self, parts: &Context, snapshot: &Snapshot, now: Instant) -> Vec<Candidate> {
+    fn selected(&self, parts: &Context, now: Instant) -> Vec<Candidate> {
         let digest = self.subject.digest();
         let (sticky, learned_at) = parts.stickiness.recall(&self.route, digest, now);
         let mut held_back = parts.reputation.against(&self.subject, now);
@@ -223,6 +199,6 @@ impl Candidates {
             limits: parts.limits,
             trust: self.subject.trust,
         };
-        select(&selection, snapshot, now, parts.random())
+        select(&selection, &self.snapshot, now, parts.random())
     }
 }

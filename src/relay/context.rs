@@ -138,11 +138,8 @@ impl Context {
 
     /// The route less upstream where upstream denied the repository a while ago; then with the reason.
     pub(crate) fn without_denied(&self, route: Arc<Route>) -> (Arc<Route>, Option<String>) {
-        let denials = &self.memories.denials;
-        if denials.is_empty() {
-            return (route, None);
-        }
-        let Some(reason) = denials.get(&repository_of(&route), Instant::now()) else {
+        let (denials, now) = (&self.memories.denials, Instant::now());
+        let Some(reason) = denials.get(&repository_of(&route), now) else {
             return (route, None);
         };
         let mut route = Route::clone(&route);

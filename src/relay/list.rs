@@ -2,8 +2,8 @@
 
 use super::coding::read_whole;
 use super::head;
-use super::memory::Image;
 use super::record::RequestRecord;
+use super::reputation::Subject;
 use super::rules::{Asked, Authority, Cause, Scope, judge};
 use super::search::{FetchSpec, Search};
 use super::timing::Timing;
@@ -12,9 +12,8 @@ use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{SourceRequest, SourceResponse};
 use crate::http1::{Fields, every};
-use crate::oci::{ErrorCode, ResourceKind};
 use crate::relay::context::{Context, Rules};
-use crate::relay::outcome::{Ended, Rejection};
+use crate::relay::outcome::{Ended, Found, Rejection};
 use crate::relay::refusal::Unserved;
 use crate::relay::request::PullRequest;
 use crate::relay::response::{Answered, Full, head_of, header_value, served_by};
@@ -50,6 +49,15 @@ struct List {
 }
 
 // === impl ListSpec ===
+
+impl ListSpec {
+    async fn search(self, route: Arc<Route>) -> Ended<Found<List>> {
+        let parts = self.parts.clone();
+        let (spec, timing) = (Arc::new(self), Timing::for_document(&parts.timeouts));
+        let search = Search::new(&parts.network, &parts, route, spec, timing);
+        search.run().await
+    }
+}
 
 impl FetchSpec for ListSpec {
     type Good = List;
@@ -89,12 +97,8 @@ impl FetchSpec for ListSpec {
         Ok(List { body, fields })
     }
 
-    fn image(&self) -> Option<&Image> {
-        None
-    }
-
-    fn trust(&self) -> Trust {
-        self.trust
+    fn subject(&self, route: &Route) -> Subject {
+        Subject::new(route, None, self.trust)
     }
 }
 
@@ -112,9 +116,7 @@ pub(crate) async fn look(
         request_id,
         parts: parts.clone(),
     };
-    let timing = Timing::for_document(&parts.timeouts);
-    let search = Search::new(parts.clone(), route, Arc::new(spec), timing);
-    let Ended { result, log } = search.run().await;
+    let Ended { result, log } = spec.search(route).await;
     let result = result.map(|_| ());
     Ended { result, log }
 }
@@ -135,24 +137,14 @@ pub(crate) async fn serve(
         request_id: record.request_id(),
         parts: parts.clone(),
     };
-    let (spec, timing) = (Arc::new(spec), Timing::for_document(&parts.timeouts));
-    let search = Search::new(parts.clone(), route.clone(), spec, timing);
-    let Ended { result, log } = search.run().await;
+    let Ended { result, log } = spec.search(route.clone()).await;
     record.searched(&log);
     let found = match result {
         Ok(found) => found,
         Err(nothing) => {
-            let (registry, repository) = (&route.registry_label, &route.repository);
-            let what = format!("{} of {registry}/{repository}", request.kind.word());
-            let unknown = match request.kind {
-                ResourceKind::Referrers(_) => ErrorCode::ManifestUnknown,
-                _ => ErrorCode::NameUnknown,
-            };
             return Err(Box::new(Unserved {
                 nothing,
                 log,
-                what,
-                unknown,
                 route,
                 record,
             }));

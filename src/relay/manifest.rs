@@ -13,7 +13,7 @@ use super::record::RequestRecord;
 use super::stale::StaleManifest;
 use crate::cache::Trust;
 use crate::http1::ResponseHead;
-use crate::oci::{ErrorCode, ManifestKinds, Reference};
+use crate::oci::{ManifestKinds, Reference};
 use crate::relay::context::{Context, Rules};
 use crate::relay::refusal::Unserved;
 use crate::relay::request::PullRequest;
@@ -82,18 +82,6 @@ pub(crate) async fn serve(
         first: None,
     };
     let image = &key.of.image;
-    let kept = parts.memories.manifests.get(image, Instant::now());
-    if let Some(kept) = kept {
-        let outcome = if kept.direct {
-            RequestOutcome::Direct
-        } else {
-            RequestOutcome::Served
-        };
-        record.served_by_encoded(&kept.endpoint, kept.address.clone());
-        fetch.has_size(&kept);
-        let answered = respond(&kept.said, &kept.body, outcome, request, record);
-        return Ok(answered);
-    }
     let fetched = if fetch.is_by_tag_of_a_harbor() {
         // Boxed, so that containerd's own requests stay small.
         Box::pin(fetch.search_by_head()).await
@@ -126,8 +114,6 @@ pub(crate) async fn serve(
             return Err(Box::new(Unserved {
                 nothing: nothing.clone(),
                 log: fetched.log.clone(),
-                what: image.to_string(),
-                unknown: ErrorCode::ManifestUnknown,
                 route: fetch.route,
                 record,
             }));

@@ -9,7 +9,7 @@ use super::record::RequestRecord;
 use super::request::PullRequest;
 use super::response::{Answered, Full, head_of, header_value, marked};
 use super::rules::{Cause, FinalAnswer};
-use crate::oci::{ErrorCode, error_body};
+use crate::oci::{ErrorCode, Reference, ResourceKind, error_body};
 use crate::route::{Refusal, Route, Target};
 use crate::telemetry::RequestOutcome;
 use crate::topology::Snapshot;
@@ -72,90 +72,10 @@ pub(crate) fn not_routed(refused: &Refusal, head: bool, record: RequestRecord) -
     refusal((status, code, &message), outcome, head, record)
 }
 
-fn not_served(
-    (nothing, log): (&Nothing, &AttemptLog),
-    (what, unknown): (&str, ErrorCode),
-    (parts, route): (&Context, &Route),
-    request: &PullRequest,
-    record: RequestRecord,
-) -> Answered {
-    use RequestOutcome::{Failed, NotFound, Refused, Served};
-    let all_tried = |prefix: &str| causes::message(prefix, &log.tried);
-    let (status, code, message, outcome) = match nothing {
-        Nothing::Final { answer, by, detail } => {
-            let (status, code, message, outcome) = match answer {
-                FinalAnswer::NotFound => (404, unknown, format!("not found at {by}"), NotFound),
-                FinalAnswer::Denied | FinalAnswer::Withheld => {
-                    let shown = (403, ErrorCode::Denied);
-                    let (status, code) = match request.shows_denials {
-                        true => shown,
-                        false => (404, unknown),
-                    };
-                    let message = format!(
-                        "denied by {by} to this agent; containerd may ask with its own secret"
-                    );
-                    (status, code, message, Refused)
-                }
-                FinalAnswer::Unconfirmed => {
-                    let why = format!("{what}: denied by {by} a while ago, which is not well now");
-                    let message = all_tried(&why);
-                    return refuse((404, unknown, &message), Failed, request, record);
-                }
-                FinalAnswer::Policy => {
-                    let message = format!("denied by policy at {by}: {detail}");
-                    (404, unknown, message, Refused)
-                }
-                FinalAnswer::RangeNotSatisfiable => {
-                    let message = "the range begins behind the end".to_owned();
-                    (416, ErrorCode::Unsupported, message, Served)
-                }
-                FinalAnswer::NotTaken(status) => {
-                    let message = format!("{by} does not take the request: {detail}");
-                    (*status, ErrorCode::Unsupported, message, Refused)
-                }
-                FinalAnswer::NoMemory => (503, ErrorCode::Unavailable, detail.clone(), Failed),
-            };
-            (status, code, format!("{what}: {message}"), outcome)
-        }
-        _ if is_at_no_tier(route, &parts.snapshots.borrow(), &log.tried) => {
-            let why = "no healthy tier has it, and the registry may not be asked directly";
-            (404, unknown, all_tried(&format!("{what}: {why}")), NotFound)
-        }
-        _ => {
-            let message = all_tried(&format!("no source could serve {what}"));
-            (503, ErrorCode::Unavailable, message, Failed)
-        }
-    };
-    refuse((status, code, &message), outcome, request, record)
-}
-
-fn refuse(
-    (status, code, message): (u16, ErrorCode, &str),
-    outcome: RequestOutcome,
-    request: &PullRequest,
-    record: RequestRecord,
-) -> Answered {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    let mut answer = refusal((status, code, message), outcome, request.head, record);
-    if status == StatusCode::FORBIDDEN {
-        answer.head.reason = Some(FORBIDDEN);
-    }
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        // Of a source that takes GET no more than HEAD nothing is left to be named (RFC 9110, 10.2.1).
-        let allowed = if request.head { "GET" } else { "" };
-        answer.head.set(ALLOW, HeaderValue::from_static(allowed));
-    }
-    answer
-}
-
 /// A request that no source served, before it is answered so.
 pub(crate) struct Unserved {
     pub(crate) nothing: Nothing,
     pub(crate) log: AttemptLog,
-    /// What was wanted, for people: `docker.io/library/app:1`.
-    pub(crate) what: String,
-    /// The code for what does not exist.
-    pub(crate) unknown: ErrorCode,
     pub(crate) route: Arc<Route>,
     pub(crate) record: RequestRecord,
 }
@@ -165,8 +85,84 @@ pub(crate) struct Unserved {
 impl Unserved {
     /// Says so.
     pub(crate) fn answer(self, parts: &Context, request: &PullRequest) -> Answered {
-        let (what, nothing) = ((&*self.what, self.unknown), (&self.nothing, &self.log));
-        not_served(nothing, what, (parts, &self.route), request, self.record)
+        use RequestOutcome::{Failed, NotFound, Refused, Served};
+        let Self { log, route, .. } = self;
+        let (what, unknown) = wanted(&route, &request.kind);
+        let all_tried = |prefix: String| causes::message(&prefix, &log.tried);
+        let (status, code, outcome, message) = match self.nothing {
+            Nothing::Final { answer, by, detail } => match answer {
+                FinalAnswer::NotFound => {
+                    (404, unknown, NotFound, format!("{what}: not found at {by}"))
+                }
+                FinalAnswer::Denied | FinalAnswer::Withheld => {
+                    let (status, code) = match request.shows_denials {
+                        true => (403, ErrorCode::Denied),
+                        false => (404, unknown),
+                    };
+                    let message = format!(
+                        "{what}: denied by {by} to this agent; containerd may ask with its own secret"
+                    );
+                    (status, code, Refused, message)
+                }
+                FinalAnswer::Unconfirmed => {
+                    let why = format!("{what}: denied by {by} a while ago, which is not well now");
+                    (404, unknown, Failed, all_tried(why))
+                }
+                FinalAnswer::Policy => {
+                    let message = format!("{what}: denied by policy at {by}: {detail}");
+                    (404, unknown, Refused, message)
+                }
+                FinalAnswer::RangeNotSatisfiable => {
+                    let message = format!("{what}: the range begins behind the end");
+                    (416, ErrorCode::Unsupported, Served, message)
+                }
+                FinalAnswer::NotTaken(status) => {
+                    let message = format!("{what}: {by} does not take the request: {detail}");
+                    (status, ErrorCode::Unsupported, Refused, message)
+                }
+                FinalAnswer::NoMemory => {
+                    let message = format!("{what}: {detail}");
+                    (503, ErrorCode::Unavailable, Failed, message)
+                }
+            },
+            Nothing::Failed if is_at_no_tier(&route, &parts.snapshots.borrow(), &log.tried) => {
+                let why = "no healthy tier has it, and the registry may not be asked directly";
+                (404, unknown, NotFound, all_tried(format!("{what}: {why}")))
+            }
+            Nothing::Failed => {
+                let message = all_tried(format!("no source could serve {what}"));
+                (503, ErrorCode::Unavailable, Failed, message)
+            }
+        };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        let said = (status, code, &*message);
+        let mut answer = refusal(said, outcome, request.head, self.record);
+        if status == StatusCode::FORBIDDEN {
+            answer.head.reason = Some(FORBIDDEN);
+        }
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            // Of a source that takes GET no more than HEAD nothing is left to be named (RFC 9110, 10.2.1).
+            let allowed = if request.head { "GET" } else { "" };
+            answer.head.set(ALLOW, HeaderValue::from_static(allowed));
+        }
+        answer
+    }
+}
+
+/// What was wanted, for people: `docker.io/library/app:1`; and the code for what does not exist.
+fn wanted(route: &Route, kind: &ResourceKind) -> (String, ErrorCode) {
+    let repository = format!("{}/{}", route.registry_label, route.repository);
+    let list = || format!("{} of {repository}", kind.word());
+    match kind {
+        ResourceKind::Manifest(Reference::Tag(tag)) => {
+            (format!("{repository}:{tag}"), ErrorCode::ManifestUnknown)
+        }
+        ResourceKind::Manifest(Reference::Digest(digest)) => {
+            (format!("{repository}@{digest}"), ErrorCode::ManifestUnknown)
+        }
+        ResourceKind::Blob(digest) => (format!("{repository}@{digest}"), ErrorCode::BlobUnknown),
+        ResourceKind::Referrers(_) => (list(), ErrorCode::ManifestUnknown),
+        ResourceKind::Tags => (list(), ErrorCode::NameUnknown),
     }
 }
 

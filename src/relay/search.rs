@@ -15,10 +15,11 @@ pub(crate) use spec::FetchSpec;
 
 use super::candidates::{Candidates, Pick, resolved};
 use super::causes::{Tried, without_addresses};
-use super::network::{LiveNetwork, Network};
+use super::network::Network;
 use super::outcome::{AttemptLog, Ended, Found, NotFound, Rejection};
 use super::rules::{Authority, Cause};
 use super::timing::{AttemptId, End, Machine, Order, Timing, Want};
+use crate::cache::Trust;
 use crate::lifecycle::contained;
 use crate::relay::context::Context;
 use crate::route::Route;
@@ -28,7 +29,7 @@ use crate::topology::{EndpointId, Failure, InFlight, SourceId};
 use crate::upstream;
 use futures_util::FutureExt as _;
 use reports::{rejected, report_success};
-use running::{Kind, Running};
+use running::{Work, next, work};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,11 +45,15 @@ enum Event<C, G> {
     },
 }
 
-struct Attempt<C> {
+struct Attempt<C, G> {
     candidate: Option<Candidate>,
     target: usize,
     connection: Option<C>,
     in_flight: Option<InFlight>,
+    /// What it waits for, to be given up or to go on without the search.
+    work: Option<Work<C, G>>,
+    /// Whether anybody is there, beside that; it runs on when the work is given up.
+    liveness: Option<Work<C, G>>,
     /// Why it did not serve stands in the list.
     is_noted: bool,
 }
@@ -61,8 +66,7 @@ pub(crate) struct Search<N: Network, S: FetchSpec<N::Body>> {
     spec: Arc<S>,
     machine: Machine,
     candidates: Candidates,
-    attempts: Vec<Attempt<N::Connection>>,
-    running: Running<N::Connection, S::Good>,
+    attempts: Vec<Attempt<N::Connection, S::Good>>,
     tried: Vec<Tried>,
     /// What an authoritative source said.
     refusal: Option<NotFound>,
@@ -72,22 +76,10 @@ pub(crate) struct Search<N: Network, S: FetchSpec<N::Body>> {
 
 // === impl Search ===
 
-impl<S: FetchSpec> Search<Arc<LiveNetwork>, S> {
-    /// A search over the network as it is.
-    pub(crate) fn new(
-        parts: Arc<Context>,
-        route: Arc<Route>,
-        spec: Arc<S>,
-        timing: Timing,
-    ) -> Self {
-        Self::over(parts.network.clone(), parts, route, spec, timing)
-    }
-}
-
 impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
-    pub(crate) fn over(
-        network: N,
-        parts: Arc<Context>,
+    pub(crate) fn new(
+        network: &N,
+        parts: &Arc<Context>,
         route: Arc<Route>,
         spec: Arc<S>,
         timing: Timing,
@@ -95,18 +87,19 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         for target in &route.targets {
             network.touch(&target.source);
         }
-        let (image, first) = (spec.image().cloned(), spec.first().cloned());
-        let candidates = Candidates::new(&route, image, spec.trust(), first);
-        let machine = Machine::new(timing, candidates.has_upstream(), Instant::now());
+        let (subject, first) = (spec.subject(&route), spec.first().cloned());
+        let candidates = Candidates::new(parts, route.clone(), subject, first);
+        let mut targets = route.targets.iter();
+        let has_upstream = targets.any(|target| matches!(target.source, SourceId::Upstream(_)));
+        let machine = Machine::new(timing, has_upstream, Instant::now());
         Self {
-            network,
-            parts,
+            network: network.clone(),
+            parts: parts.clone(),
             route,
             spec,
             machine,
             candidates,
             attempts: Vec::new(),
-            running: Running::new(),
             tried: Vec::new(),
             refusal: None,
             silent: Vec::new(),
@@ -115,7 +108,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
 
     /// An endpoint that is not to be asked: it broke this very body.
     pub(crate) fn without(mut self, endpoint: &EndpointId) -> Self {
-        self.candidates.exclude_endpoint(endpoint);
+        self.candidates.leaving().exclude_endpoint(endpoint);
         self
     }
 
@@ -145,7 +138,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                         tokio::select! {
                             biased;
                             // Cancel safe: what is not ready stays.
-                            (attempt, event) = self.running.next() => {
+                            (attempt, event) = next(&mut self.attempts) => {
                                 now = Instant::now();
                                 if let Some((good, took)) = self.take(attempt, event, now) {
                                     return self.found(attempt, good, took, now);
@@ -161,7 +154,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     }
 
     fn start(&mut self, want: Want, now: Instant) {
-        let trust = self.spec.trust();
+        let trust = self.trust();
         if want == Want::Tier && !self.parts.hedging.may_send(trust) {
             return self.machine.none_left(want);
         }
@@ -171,7 +164,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                 let attempt = self.started(None, target, None, now);
                 let (network, snapshots) = (self.network.clone(), self.parts.snapshots.clone());
                 let resolved = resolved(network, snapshots, source).map(|()| Event::Resolved);
-                self.running.push(Kind::Attempt, attempt, resolved);
+                self.does(attempt, resolved);
             }
             Pick::Candidate(candidate) => {
                 if want == Want::Tier {
@@ -200,16 +193,33 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             self.machine.forget_upstream();
         }
         let (is_connected, asked) = (connection.is_some(), candidate.as_ref());
-        let in_flight = asked.map(|asked| asked.gauges.enter(self.spec.trust()));
+        let in_flight = asked.map(|asked| asked.gauges.enter(self.trust()));
         self.attempts.push(Attempt {
             candidate,
             target,
             connection,
             in_flight,
+            work: None,
+            liveness: None,
             is_noted: false,
         });
         let more = self.candidates.more(&self.parts, now);
         self.machine.started(is_connected, more, now)
+    }
+
+    /// Whom what the search learns of addresses is for.
+    fn trust(&self) -> Trust {
+        self.candidates.subject.trust
+    }
+
+    fn does(
+        &mut self,
+        attempt: AttemptId,
+        what: impl Future<Output = Event<N::Connection, S::Good>> + Send + 'static,
+    ) {
+        if let Some(slot) = self.attempts.get_mut(attempt) {
+            slot.work = work(what);
+        }
     }
 
     /// Who is asked by an attempt, where that is known.
@@ -223,10 +233,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         };
         let (network, at) = (self.network.clone(), candidate.clone());
         let connect = async move { network.connect(&at).await };
-        let of = (&self.parts, self.spec.trust());
-        let connected = dial::detached(of, &candidate, connect, N::park);
-        let connected = connected.map(Event::Connected);
-        self.running.push(Kind::Attempt, attempt, connected);
+        let connected = dial::detached(&self.parts, self.trust(), candidate, connect, N::park);
+        self.does(attempt, connected.map(Event::Connected));
     }
 
     /// Looks whether anybody is behind a connection that was kept alive, beside the request that runs over it.
@@ -236,10 +244,10 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         };
         let (network, at) = (self.network.clone(), candidate.endpoint.clone());
         let connect = async move { network.liveness_connect(&at).await };
-        let of = (&self.parts, self.spec.trust());
-        let connected = dial::detached(of, &candidate, connect, |()| {});
-        let connected = connected.map(Event::Alive);
-        self.running.push(Kind::Liveness, attempt, connected);
+        let alive = dial::detached(&self.parts, self.trust(), candidate, connect, |()| {});
+        if let Some(slot) = self.attempts.get_mut(attempt) {
+            slot.liveness = work(alive.map(Event::Alive));
+        }
     }
 
     fn send(&mut self, attempt: AttemptId, now: Instant) {
@@ -261,7 +269,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         };
         let request = self.spec.request(target, &candidate.source);
         let (network, spec) = (self.network.clone(), self.spec.clone());
-        self.running.push(Kind::Attempt, attempt, async move {
+        self.does(attempt, async move {
             let (answer, took) = ask::ask(&network, &*spec, &candidate, connection, request).await;
             let result = match answer {
                 Ok(answer) => spec.examine(authority, &candidate.endpoint, answer).await,
@@ -339,7 +347,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             log: AttemptLog {
                 tried: std::mem::take(&mut self.tried),
                 attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
-                generation: self.candidates.generation,
+                generation: self.candidates.generation(),
             },
         }
     }

@@ -10,7 +10,7 @@ use crate::http1::{Response, ResponseHead};
 use crate::oci::{Digest, ErrorCode, RangeSpec};
 use crate::relay::context::{Context, Rules};
 use crate::relay::memory::{CONTENT_DIGEST, Image, Pulled};
-use crate::relay::outcome::{AttemptLog, Ended, Found, NotFound};
+use crate::relay::outcome::{Ended, Found, NotFound};
 use crate::relay::record::RequestRecord;
 use crate::relay::refusal::{Unserved, refusal};
 use crate::relay::request::PullRequest;
@@ -41,7 +41,6 @@ pub(crate) async fn serve(
         let sized = sized(size, &digest, RequestOutcome::Served, record);
         return Ok(sized.map(PullBody::Full));
     }
-    let what = blob.image.to_string();
     let (route, denied) = parts.without_denied(route);
     let mut fetch = BlobFetch {
         route,
@@ -65,8 +64,12 @@ pub(crate) async fn serve(
         let told = match (&told.result, &told.log) {
             (Ok(told), _) => told,
             (Err(nothing), log) => {
-                let nothing = (nothing.clone(), log.clone());
-                return Err(unserved(nothing, what, fetch.route, record));
+                return Err(Box::new(Unserved {
+                    nothing: nothing.clone(),
+                    log: log.clone(),
+                    route: fetch.route,
+                    record,
+                }));
             }
         };
         record.served_by(&told.endpoint);
@@ -106,7 +109,15 @@ pub(crate) async fn serve(
             let refused = range_not_satisfiable(size, record);
             return Ok(refused.map(PullBody::Full));
         }
-        Err(nothing) => return Err(unserved((nothing, log), what, fetch.route, record)),
+        Err(nothing) => {
+            let route = fetch.route;
+            return Err(Box::new(Unserved {
+                nothing,
+                log,
+                route,
+                record,
+            }));
+        }
     };
     record.served_by(&found.endpoint);
     // Before this answer makes good what is known of it.
@@ -119,22 +130,6 @@ pub(crate) async fn serve(
         parts.gives_unproven(&found.endpoint, blob);
     }
     Ok(stream(fetch, verify, ranged, found, record))
-}
-
-fn unserved(
-    (nothing, log): (NotFound, AttemptLog),
-    what: String,
-    route: Arc<Route>,
-    record: RequestRecord,
-) -> Box<Unserved> {
-    Box::new(Unserved {
-        nothing,
-        log,
-        what,
-        unknown: ErrorCode::BlobUnknown,
-        route,
-        record,
-    })
 }
 
 /// The response of a body that has begun.

@@ -8,7 +8,7 @@ use crate::topology::{EndpointId, Snapshot, SourceId};
 
 /// The sources of a search, and whom of them it has left.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(crate) struct Pool {
     pub(super) targets: Vec<SourceId>,
     /// Who is not asked any more, and sources of which an address said no: their others are asked last.
     pub(super) left: Vec<HeldBack>,
@@ -80,14 +80,14 @@ impl Pool {
     }
 
     /// The target's lookup has ended: its addresses count.
-    pub(super) fn is_resolved(&mut self, target: usize) {
+    pub(crate) fn is_resolved(&mut self, target: usize) {
         let source = self.targets.get(target);
         let left = source.map(|source| HeldBack::source(source, Effect::Never));
         self.left.retain(|other| left.as_ref() != Some(other));
     }
 
     /// Leaves a candidate, as far as its answer says.
-    pub(super) fn exclude(&mut self, candidate: &Candidate, scope: Scope) {
+    pub(crate) fn exclude(&mut self, candidate: &Candidate, scope: Scope) {
         self.exclude_endpoint(&candidate.endpoint);
         let is_last = match scope {
             Scope::Address => false,
@@ -111,14 +111,14 @@ impl Pool {
         self.left.contains(&HeldBack::source(source, Effect::Last))
     }
 
-    pub(super) fn exclude_endpoint(&mut self, endpoint: &EndpointId) {
+    pub(crate) fn exclude_endpoint(&mut self, endpoint: &EndpointId) {
         let left = HeldBack::endpoint(endpoint, Effect::Never);
         if !self.left.contains(&left) {
             self.left.push(left);
         }
     }
 
-    pub(super) fn exclude_target(&mut self, target: usize) {
+    pub(crate) fn exclude_target(&mut self, target: usize) {
         if let Some(source) = self.targets.get(target) {
             self.left.push(HeldBack::source(source, Effect::Never));
         }

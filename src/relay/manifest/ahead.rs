@@ -64,8 +64,18 @@ impl ManifestFetch {
         }
     }
 
-    /// One search for all who ask for the same.
+    /// What is kept, else one search for all who ask for the same. A lookup asks anew.
     pub(super) async fn search(&self) -> Arc<Ended<Served>> {
+        let (memories, now) = (&self.parts.memories, Instant::now());
+        let kept = memories.manifests.get(&self.key.of.image, now);
+        if let Some(kept) = kept.filter(|_| !self.key.is_lookup) {
+            self.has_size(&kept);
+            let outcome = match kept.direct {
+                true => RequestOutcome::Direct,
+                false => RequestOutcome::Served,
+            };
+            return ended(Ok(Served::Whole(kept, outcome)), AttemptLog::default());
+        }
         let search = || {
             let it = self.clone();
             async move { Arc::new(it.fetch().await) }
@@ -130,30 +140,27 @@ impl ManifestFetch {
         (digest, outcome): (&Digest, RequestOutcome),
     ) -> Arc<Ended<Served>> {
         let got = whole.search().await;
-        let result = match &got.result {
+        let log = headed.log.then(&got.log);
+        match &got.result {
             Ok(Served::Whole(manifest, of_digest)) => {
                 self.keep_whole(manifest, digest);
                 let outcome = match outcome {
                     RequestOutcome::Failover => RequestOutcome::Failover,
                     _ => *of_digest,
                 };
-                Some(Ok(Served::Whole(manifest.clone(), outcome)))
+                ended(Ok(Served::Whole(manifest.clone(), outcome)), log)
             }
-            Ok(from_disk) => Some(Ok(from_disk.clone())),
-            Err(
-                nothing @ NotFound::Final {
-                    answer: FinalAnswer::NoMemory,
-                    ..
-                },
-            ) => Some(Err(nothing.clone())),
-            Err(_) => None,
-        };
-        if let Some(result) = result {
-            return ended(result, headed.log.then(&got.log));
+            // Nobody else's would be smaller.
+            Err(NotFound::Final {
+                answer: FinalAnswer::NoMemory,
+                ..
+            })
+            | Ok(_) => ended(got.result.clone(), log),
+            Err(_) => {
+                let by_tag = self.search().await;
+                ended(by_tag.result.clone(), log.then(&by_tag.log))
+            }
         }
-        let by_tag = self.search().await;
-        let log = headed.log.then(&got.log).then(&by_tag.log);
-        ended(by_tag.result.clone(), log)
     }
 
     /// A Harbor's HEAD told this: its whole is fetched where this node does not know it, which it needs for an outage, and whoever
@@ -178,10 +185,6 @@ impl ManifestFetch {
                 let (image, now) = (content.image.clone(), Instant::now());
                 memories.passed.put(image, Some(now), content.trust, now);
                 return it.keep(&digest, None);
-            }
-            // Whoever asked for the tag may have asked for the whole meanwhile.
-            if let Some(kept) = memories.manifests.get(&content.image, Instant::now()) {
-                return it.keep_whole(&kept, &digest);
             }
             if let Ok(Served::Whole(manifest, _)) = &whole.search().await.result {
                 it.keep_whole(manifest, &digest);

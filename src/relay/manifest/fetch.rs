@@ -28,7 +28,7 @@ impl ManifestFetch {
         parts.hedging.requested(trust);
         let is_retry = (parts.reputation).knows(&key.of, Instant::now());
         let timing = Timing::for_document(&parts.timeouts);
-        let search = Search::new(parts.clone(), route.clone(), it.clone(), timing);
+        let search = Search::new(&parts.network, parts, route.clone(), it.clone(), timing);
         let Ended { result, log } = search.run().await;
         let result = match result {
             Ok(found) => {

@@ -3,20 +3,20 @@
 use super::ahead::ManifestFetch;
 use super::proof::{Misfit, prove};
 use crate::budget::Kind;
-use crate::cache::Trust;
 use crate::exchange::{SourceRequest, SourceResponse};
 use crate::http1::Fields;
 use crate::oci::{Digest, ManifestKinds};
 use crate::relay::coding::read_whole;
 use crate::relay::fetched::Told;
 use crate::relay::head;
-use crate::relay::memory::{CONTENT_DIGEST, Image};
+use crate::relay::memory::CONTENT_DIGEST;
 use crate::relay::outcome::Rejection;
 use crate::relay::quota;
+use crate::relay::reputation::Subject;
 use crate::relay::response::header_value;
 use crate::relay::rules::{Asked, Authority, Cause, Scope, Unfit, judge};
 use crate::relay::search::FetchSpec;
-use crate::route::Target;
+use crate::route::{Route, Target};
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
@@ -183,12 +183,8 @@ impl FetchSpec for ManifestFetch {
         }
     }
 
-    fn image(&self) -> Option<&Image> {
-        Some(&self.key.of.image)
-    }
-
-    fn trust(&self) -> Trust {
-        self.key.of.trust
+    fn subject(&self, _: &Route) -> Subject {
+        Subject::from(&self.key.of)
     }
 
     fn is_hedged(&self) -> bool {

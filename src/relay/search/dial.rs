@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 /// Runs `work` to its end whatever becomes of the caller, where there is a place for it; `unwanted` takes what nobody waits for any
 /// more.
 pub(super) fn detached<T, W>(
-    (parts, trust): (&Arc<Context>, Trust),
-    candidate: &Candidate,
+    parts: &Arc<Context>,
+    trust: Trust,
+    candidate: Candidate,
     work: W,
     unwanted: fn(T),
 ) -> impl Future<Output = Result<T, Error>> + Send + 'static + use<T, W>
@@ -25,7 +26,7 @@ where
     W: Future<Output = Result<T, Error>> + Send + 'static,
 {
     let place = parts.dials.place(trust);
-    let (parts, candidate) = (parts.clone(), candidate.clone());
+    let parts = parts.clone();
     let mut work = Box::pin(work);
     let work = async move {
         let result = tokio::select! {

@@ -69,7 +69,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         let Some(candidate) = candidate else {
             return self.has_no_address(attempt);
         };
-        slot.in_flight = Some(candidate.gauges.enter(self.spec.trust()));
+        let trust = self.candidates.subject.trust;
+        slot.in_flight = Some(candidate.gauges.enter(trust));
         slot.candidate = Some(candidate);
         self.connect(attempt);
     }
@@ -77,7 +78,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     /// Nobody was found to ask: only DNS was waited for.
     fn has_no_address(&mut self, attempt: AttemptId) {
         if let Some(slot) = self.attempts.get(attempt) {
-            self.candidates.exclude_target(slot.target);
+            self.candidates.leaving().exclude_target(slot.target);
         }
         self.machine.ended(attempt);
     }
@@ -106,7 +107,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                     };
                     self.saw(&fault, &candidate.endpoint);
                 }
-                let outcome = told(outcome, self.spec.trust());
+                let outcome = told(outcome, self.trust());
                 report(&self.parts, &candidate.endpoint, outcome, detail.clone());
                 self.note(attempt, cause, detail);
                 self.exclude(attempt, scope);
@@ -131,8 +132,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                     // What is known against somebody changes the order. It makes no "no" of what would have been served without it:
                     // upstream denies what a tier has a credential for, and tags that it has deleted.
                     self.parts
-                        .keep_denial((&self.route, self.spec.trust()), answer, &detail);
-                    self.candidates.exclude_target(candidate.target);
+                        .keep_denial((&self.route, self.trust()), answer, &detail);
+                    self.candidates.leaving().exclude_target(candidate.target);
                     self.exclude(attempt, Scope::Address);
                     self.machine.ended(attempt);
                 } else {
@@ -165,7 +166,9 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         if late == Late::FirstByte {
             self.silent.push(candidate.endpoint.clone());
         }
-        self.candidates.exclude_endpoint(&candidate.endpoint);
+        self.candidates
+            .leaving()
+            .exclude_endpoint(&candidate.endpoint);
         self.note(attempt, Cause::Failed(Failure::Timeout), detail);
         let more = self.candidates.more(&self.parts, Instant::now());
         self.machine.set_more(more);
@@ -178,9 +181,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     }
 
     fn abort(&mut self, attempt: AttemptId) {
-        drop(self.running.take(attempt));
         if let Some(slot) = self.attempts.get_mut(attempt) {
-            slot.in_flight = None;
+            (slot.work, slot.in_flight) = (None, None);
         }
     }
 
@@ -188,7 +190,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         if let Some(slot) = self.attempts.get_mut(attempt) {
             slot.in_flight = None;
             if let Some(candidate) = &slot.candidate {
-                self.candidates.exclude(candidate, scope);
+                self.candidates.leaving().exclude(candidate, scope);
             }
         }
     }

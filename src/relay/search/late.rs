@@ -39,12 +39,16 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             let others = self.silent.iter().filter(|silent| silent.source != *source);
             others.for_each(|silent| self.saw(&Fault::TierSilent, silent));
         }
-        let (limit, trust) = (self.parts.timeouts.first_byte, self.spec.trust());
+        let (limit, trust) = (self.parts.timeouts.first_byte, self.trust());
         let is_hedged = self.spec.is_hedged();
         for (attempt, candidate, since) in late {
             let slot = self.attempts.get_mut(attempt);
-            let in_flight = slot.and_then(|slot| slot.in_flight.take());
-            let Some(work) = self.running.take(attempt) else {
+            let Some((work, in_flight)) =
+                slot.map(|slot| (slot.work.take(), slot.in_flight.take()))
+            else {
+                continue;
+            };
+            let Some(work) = work else {
                 continue;
             };
             let parts = self.parts.clone();
@@ -54,7 +58,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                 match timeout_at(deadline(since, limit), work).await {
                     Ok(Event::Examined { result, took }) => {
                         let took = took.filter(|_| is_hedged);
-                        answered((&parts, trust), &candidate, result, took);
+                        answered(&parts, trust, &candidate, result, took);
                     }
                     Ok(_) => {}
                     Err(_) => is_silent(&parts, &candidate),
@@ -66,7 +70,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
 
 /// It was only slow.
 fn answered<G>(
-    (parts, trust): (&Context, Trust),
+    parts: &Context,
+    trust: Trust,
     candidate: &Candidate,
     result: Result<G, Rejection>,
     took: Option<Duration>,

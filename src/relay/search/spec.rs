@@ -1,11 +1,10 @@
 //! What a search is for: the request to each source, and which answers are good.
 
-use crate::cache::Trust;
 use crate::exchange::{SourceRequest, SourceResponse};
-use crate::relay::memory::Image;
 use crate::relay::outcome::Rejection;
+use crate::relay::reputation::Subject;
 use crate::relay::rules::Authority;
-use crate::route::Target;
+use crate::route::{Route, Target};
 use crate::topology::{EndpointId, Source};
 use crate::upstream::Body;
 use http::Method;
@@ -34,11 +33,8 @@ pub(crate) trait FetchSpec<B = Body>: Send + Sync + 'static {
         answer: SourceResponse<B>,
     ) -> impl Future<Output = Result<Self::Good, Rejection>> + Send;
 
-    /// The manifest or blob; `None`: a list is asked for.
-    fn image(&self) -> Option<&Image>;
-
-    /// Who asks: whom what the search learns of addresses is for.
-    fn trust(&self) -> Trust;
+    /// What is wanted, and by whom.
+    fn subject(&self, route: &Route) -> Subject;
 
     /// Whether a slow tier may be asked beside another (design P6: manifests, never blobs).
     fn is_hedged(&self) -> bool {

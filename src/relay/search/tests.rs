@@ -13,7 +13,9 @@ use crate::oci::{Digest, ResourcePath};
 use crate::relay::blob::body::BlobBody;
 use crate::relay::blob::{BlobFetch, BlobSource};
 use crate::relay::memory::Image;
+use crate::relay::network::LiveNetwork;
 use crate::relay::record::RequestRecord;
+use crate::relay::reputation::Subject;
 use crate::relay::transfer::Window;
 use crate::relay::{Context, Relay};
 use crate::route::{RouteTable, Target};
@@ -153,7 +155,7 @@ impl Bench {
 
     fn search<S: FetchSpec>(&self, spec: S) -> Search<Arc<LiveNetwork>, S> {
         let (parts, route) = (self.parts.clone(), self.route.clone());
-        Search::new(parts, route, Arc::new(spec), self.timing())
+        Search::new(&parts.network, &parts, route, Arc::new(spec), self.timing())
     }
 
     /// The tier's attempt was the only one that failed; it is said so, and nothing is held against the address.
@@ -221,12 +223,8 @@ impl FetchSpec for Falls {
         Ok(body.unwrap())
     }
 
-    fn image(&self) -> Option<&Image> {
-        None
-    }
-
-    fn trust(&self) -> Trust {
-        Trust::Trusted
+    fn subject(&self, route: &Route) -> Subject {
+        Subject::new(route, None, Trust::Trusted)
     }
 }
 

@@ -132,7 +132,7 @@ impl BlobBody {
         self.resumes_at = self.bytes.window().released();
         let spec = Arc::new(self.spec.from(self.reached(), self.total));
         let (parts, route) = (self.parts.clone(), self.route.clone());
-        let mut search = Search::new(parts, route, spec, self.timing);
+        let mut search = Search::new(&parts.network, &parts, route, spec, self.timing);
         let current = self.source.iter().map(|source| &source.endpoint);
         for endpoint in self.left.iter().chain(current) {
             search = search.without(endpoint);

@@ -2,9 +2,10 @@
 //! up to 2 s for a place at any of them.
 
 use super::node::Node;
-use super::world::{Dice, World};
+use super::world::{Dice, Image, World};
 use crate::cache::Trust;
 use crate::relay::candidates::Candidates;
+use crate::relay::reputation::Subject;
 use crate::topology::InFlight;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +21,14 @@ fn occupy(node: &Node, names: &[&str], requests: usize) -> Vec<InFlight> {
         .collect()
 }
 
+fn candidates(node: &Node, image: &Image) -> Candidates {
+    let subject = Subject::new(&image.route, None, Trust::Trusted);
+    Candidates::new(&node.parts, image.route.clone(), subject, None)
+}
+
 async fn waits(world: &World, node: &Arc<Node>) -> Duration {
     let image = world.image(&mut Dice(1));
-    let mut candidates = Candidates::new(&image.route, None, Trust::Trusted, None);
+    let mut candidates = candidates(node, &image);
     let began = Instant::now();
     candidates.wait_while_all_are_loaded(&node.parts).await;
     began.elapsed()
@@ -72,7 +78,7 @@ async fn a_request_waits_for_a_place_and_not_for_ever() {
         let _busy = occupy(&node, &ALL, 64);
         assert_eq!(waits(&world, &node).await, seconds(2));
         let image = world.image(&mut Dice(1));
-        let mut candidates = Candidates::new(&image.route, None, Trust::Trusted, None);
+        let mut candidates = candidates(node, &image);
         assert!(
             candidates.more(&node.parts, Instant::now()),
             "all are full: asked all the same"

@@ -10,9 +10,10 @@ use crate::relay::head;
 use crate::relay::memory::Image;
 use crate::relay::network::Network;
 use crate::relay::outcome::Rejection;
+use crate::relay::reputation::Subject;
 use crate::relay::rules::{Asked, Authority, judge};
 use crate::relay::search::FetchSpec;
-use crate::route::Target;
+use crate::route::{Route, Target};
 use crate::topology::select::Candidate;
 use crate::topology::{EndpointId, Failure, Source, SourceId};
 use crate::upstream::Error;
@@ -134,7 +135,7 @@ impl FetchSpec<Connection> for ModelSpec {
 
     fn request(&self, target: &Target, _: &Source) -> SourceRequest {
         let accept = http::header::HeaderValue::from_static("*/*");
-        let who = (&"1".into(), self.trust());
+        let who = (&"1".into(), Trust::Trusted);
         head::request(target, ("/", ""), Method::GET, accept, None, who)
     }
 
@@ -152,12 +153,8 @@ impl FetchSpec<Connection> for ModelSpec {
         })
     }
 
-    fn image(&self) -> Option<&Image> {
-        self.content.as_ref()
-    }
-
-    fn trust(&self) -> Trust {
-        Trust::Trusted
+    fn subject(&self, route: &Route) -> Subject {
+        Subject::new(route, self.content.clone(), Trust::Trusted)
     }
 
     fn is_hedged(&self) -> bool {
