@@ -22,7 +22,7 @@ use super::memory::Pulled;
 use super::outcome::{Ended, Found, Rejection};
 use super::reputation::Subject;
 use super::rules::{Asked, Authority, Cause, Head, Scope, Use, judge};
-use super::search::{FetchSpec, Search};
+use super::search::{Again, FetchSpec, Search};
 use super::timing::Timing;
 use crate::config::HarborPolicy;
 use crate::exchange::{SourceRequest, SourceResponse};
@@ -317,7 +317,7 @@ impl FetchSpec for BlobSpec {
     }
 
     /// There are registries, and filters before them, that take GET alone: a 403 to HEAD says nothing until GET was tried.
-    fn is_too_little(&self, answer_to_head: &SourceResponse) -> bool {
-        answer_to_head.status == StatusCode::FORBIDDEN
+    fn again(&self, _: &EndpointId, answer_to_head: &SourceResponse) -> Option<Again> {
+        (answer_to_head.status == StatusCode::FORBIDDEN).then_some(Again::Instead)
     }
 }

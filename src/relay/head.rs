@@ -114,19 +114,18 @@ pub(crate) async fn rejection(
     let mut detail = answer
         .denied
         .unwrap_or_else(|| format!("status {}", status.as_u16()));
-    let patience = match means {
-        Unfit::End { .. } => Some(Duration::MAX),
-        Unfit::Leave { cause, .. } => match cause {
-            Cause::Policy => Some(Duration::MAX),
-            Cause::NotFound => Some(words),
-            _ => None,
-        },
-    };
-    let body = match patience {
-        Some(patience) => timeout(patience, answer.body.read_to(REASON_BYTES))
-            .await
-            .ok(),
-        None => None,
+    let read = answer.body.read_to(REASON_BYTES);
+    let body = match means {
+        Unfit::End { .. }
+        | Unfit::Leave {
+            cause: Cause::Policy,
+            ..
+        } => Some(read.await),
+        Unfit::Leave {
+            cause: Cause::NotFound,
+            ..
+        } => timeout(words, read).await.ok(),
+        Unfit::Leave { .. } => None,
     };
     let told = body.and_then(|body| first_error(&body.ok()?));
     let (code, reason) = told.unwrap_or_default();

@@ -91,7 +91,7 @@ pub(crate) async fn serve(
     record.searched(&fetched.log);
     Ok(match &fetched.result {
         Ok(Served::Whole(manifest, outcome)) => {
-            record.served_by_encoded(&manifest.endpoint, manifest.address.clone());
+            record.served_by(&manifest.endpoint);
             respond(&manifest.said, &manifest.body, *outcome, request, record)
         }
         Ok(Served::Head(told, endpoint, outcome)) => {

@@ -35,8 +35,6 @@ pub(crate) struct Manifest {
     pub(crate) media_type: Arc<str>,
     pub(crate) said: Said,
     pub(crate) endpoint: EndpointId,
-    /// The endpoint's address, for the record.
-    pub(crate) address: Arc<str>,
     /// Upstream was the first choice when it was fetched.
     pub(crate) direct: bool,
 }
@@ -78,7 +76,6 @@ impl Manifest {
         Self {
             said: said(&self.media_type, &self.digest, served_by(endpoint)),
             endpoint: endpoint.clone(),
-            address: endpoint.address.to_string().into(),
             ..self.clone()
         }
     }

@@ -19,7 +19,7 @@ pub(crate) struct Sinks {
 /// A request's record while it runs. Dropped before [`RequestRecord::complete`], it says that the client went away.
 #[derive(Debug)]
 pub(crate) struct RequestRecord {
-    record: Option<Box<AccessRecord>>,
+    record: Box<AccessRecord>,
     began: Instant,
     sinks: Arc<Sinks>,
     complete: bool,
@@ -54,7 +54,7 @@ impl RequestRecord {
             None => Box::new(record),
         };
         Self {
-            record: Some(record),
+            record,
             began: now,
             sinks,
             complete: false,
@@ -70,42 +70,30 @@ impl RequestRecord {
         kind: &'static str,
         reference: Arc<str>,
     ) {
-        self.edit(|record| {
-            record.registry = registry;
-            record.repository = repository.into();
-            record.kind = kind;
-            record.reference = reference.into();
-        });
+        self.record.registry = registry;
+        self.record.repository = repository.into();
+        self.record.kind = kind;
+        self.record.reference = reference.into();
     }
 
     pub(crate) fn searched(&mut self, log: &AttemptLog) {
-        self.edit(|record| {
-            record.attempts = record.attempts.saturating_add(log.attempts);
-            record.generation = log.generation;
-            record.error = causes::attempts(&log.tried);
-        });
+        self.record.attempts = self.record.attempts.saturating_add(log.attempts);
+        self.record.generation = log.generation;
+        self.record.error = causes::attempts(&log.tried);
     }
 
     pub(crate) fn served_by(&mut self, endpoint: &EndpointId) {
-        self.served_by_encoded(endpoint, endpoint.address.to_string().into());
-    }
-
-    /// Who serves, where the address has been encoded before.
-    pub(crate) fn served_by_encoded(&mut self, endpoint: &EndpointId, address: Arc<str>) {
-        self.edit(|record| {
-            record.tier = endpoint.source.shared_label().into();
-            record.endpoint = address.into();
-        });
+        let address: Arc<str> = endpoint.address.to_string().into();
+        self.record.tier = endpoint.source.shared_label().into();
+        self.record.endpoint = address.into();
     }
 
     /// A source was left in the middle of the body.
     pub(crate) fn left(&mut self, why: &str) {
-        self.edit(|record| {
-            if !record.error.is_empty() {
-                record.error.push_str("; ");
-            }
-            record.error.push_str(why);
-        });
+        if !self.record.error.is_empty() {
+            self.record.error.push_str("; ");
+        }
+        self.record.error.push_str(why);
     }
 
     /// The answer is ended before its end, by the agent.
@@ -117,30 +105,26 @@ impl RequestRecord {
     /// Another source goes on with the body.
     pub(crate) fn resumed_by(&mut self, endpoint: &EndpointId, attempts: u32) {
         self.goes_on_by(endpoint, attempts);
-        self.edit(|record| {
-            record.resumes = record.resumes.saturating_add(1);
-            record.outcome = RequestOutcome::Resumed;
-        });
+        self.record.resumes = self.record.resumes.saturating_add(1);
+        self.record.outcome = RequestOutcome::Resumed;
     }
 
     /// A source begins with the next of several parts.
     pub(crate) fn goes_on_by(&mut self, endpoint: &EndpointId, attempts: u32) {
         self.report_bytes();
         self.served_by(endpoint);
-        self.edit(|record| record.attempts = record.attempts.saturating_add(attempts));
+        self.record.attempts = self.record.attempts.saturating_add(attempts);
     }
 
     pub(crate) fn answers(&mut self, status: u16, outcome: RequestOutcome, now: Instant) {
         let took = now.saturating_duration_since(self.began);
-        self.edit(|record| {
-            record.status = status;
-            record.outcome = outcome;
-            record.time_to_first_byte = Some(took);
-        });
+        self.record.status = status;
+        self.record.outcome = outcome;
+        self.record.time_to_first_byte = Some(took);
     }
 
     pub(crate) fn sent(&mut self, bytes: u64) {
-        self.edit(|record| record.bytes = record.bytes.saturating_add(bytes));
+        self.record.bytes = self.record.bytes.saturating_add(bytes);
         self.unreported_bytes = self.unreported_bytes.saturating_add(bytes);
         if self.unreported_bytes >= REPORT_BYTES {
             self.report_bytes();
@@ -161,29 +145,18 @@ impl RequestRecord {
     pub(crate) fn failed(&mut self, error: &str) {
         self.complete = true;
         self.left(error);
-        self.edit(|record| record.outcome = RequestOutcome::Failed);
+        self.record.outcome = RequestOutcome::Failed;
     }
 
     /// The request's number, for headers and upstream.
     pub(crate) fn request_id(&self) -> Arc<str> {
-        self.record
-            .as_ref()
-            .map_or_else(|| "".into(), |record| record.request_id.clone())
+        self.record.request_id.clone()
     }
 
     fn report_bytes(&mut self) {
         let bytes = std::mem::take(&mut self.unreported_bytes);
-        if let Some(record) = &self.record
-            && bytes > 0
-            && !record.tier.is_empty()
-        {
-            self.sinks.metrics.relayed(&record.tier, bytes);
-        }
-    }
-
-    fn edit(&mut self, change: impl FnOnce(&mut AccessRecord)) {
-        if let Some(record) = &mut self.record {
-            change(record);
+        if bytes > 0 && !self.record.tier.is_empty() {
+            self.sinks.metrics.relayed(&self.record.tier, bytes);
         }
     }
 }
@@ -191,9 +164,7 @@ impl RequestRecord {
 impl Drop for RequestRecord {
     fn drop(&mut self) {
         self.report_bytes();
-        let Some(mut record) = self.record.take() else {
-            return;
-        };
+        let mut record = std::mem::take(&mut self.record);
         if std::thread::panicking() {
             // Let go of by a panic, it is nobody's leaving.
             record.outcome = RequestOutcome::Failed;

@@ -11,7 +11,7 @@ mod running;
 mod spec;
 
 pub(crate) use reports::{report, unread};
-pub(crate) use spec::FetchSpec;
+pub(crate) use spec::{Again, FetchSpec};
 
 use super::candidates::{Candidates, Pick, resolved};
 use super::causes::{Tried, without_addresses};

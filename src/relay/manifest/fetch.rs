@@ -90,7 +90,6 @@ impl ManifestFetch {
             body,
             digest: told.digest,
             media_type: told.media_type.into(),
-            address: endpoint.address.to_string().into(),
             endpoint,
             direct: outcome == RequestOutcome::Direct,
         });

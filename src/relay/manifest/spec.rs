@@ -15,11 +15,11 @@ use crate::relay::quota;
 use crate::relay::reputation::Subject;
 use crate::relay::response::header_value;
 use crate::relay::rules::{Asked, Authority, Cause, Scope, Unfit, judge};
-use crate::relay::search::FetchSpec;
+use crate::relay::search::{Again, FetchSpec};
 use crate::route::{Route, Target};
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
+use http::Method;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
-use http::{Method, StatusCode};
 use std::borrow::Cow;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -191,30 +191,27 @@ impl FetchSpec for ManifestFetch {
         true
     }
 
-    fn is_too_little(&self, answer_to_head: &SourceResponse) -> bool {
-        match answer_to_head.status.as_u16() {
-            200 => self.told_by_head(&answer_to_head.fields).is_none(),
-            // Some take GET alone, and a policy's reason stands in the body.
-            400 | 403 | 405 | 412 | 501 => true,
-            _ => false,
-        }
-    }
-
-    /// Once a minute for each tag and address; of what the registry denied a tier mostly has nothing to say. A lookup has to know.
-    fn wants_words(
-        &self,
-        endpoint: &EndpointId,
-        answer_to_head: &SourceResponse,
-    ) -> Option<Duration> {
-        let (memories, now) = (&self.parts.memories, Instant::now());
-        let image = &self.key.of.image;
-        let key = || (endpoint.clone(), image.clone());
+    fn again(&self, endpoint: &EndpointId, answer_to_head: &SourceResponse) -> Option<Again> {
+        let (memories, now, image) = (&self.parts.memories, Instant::now(), &self.key.of.image);
+        let said = || {
+            memories
+                .no_tag
+                .holds(&(endpoint.clone(), image.clone()), now)
+        };
         let of = || (image.registry.clone(), image.repository.clone());
-        let wants = answer_to_head.status == StatusCode::NOT_FOUND
-            && matches!(endpoint.source, SourceId::Tier(_))
-            && (self.key.is_lookup
-                || (!memories.no_tag.holds(&key(), now) && !memories.denials.holds(&of(), now)));
-        wants.then(|| self.words())
+        match answer_to_head.status.as_u16() {
+            200 if self.told_by_head(&answer_to_head.fields).is_none() => Some(Again::Instead),
+            // Some take GET alone, and a policy's reason stands in the body.
+            400 | 403 | 405 | 412 | 501 => Some(Again::Instead),
+            // Once a minute for each tag and address; of what the registry denied a tier mostly has nothing to say. A lookup has
+            // to know.
+            404 if matches!(endpoint.source, SourceId::Tier(_))
+                && (self.key.is_lookup || !(said() || memories.denials.holds(&of(), now))) =>
+            {
+                Some(Again::ForWords(self.words()))
+            }
+            _ => None,
+        }
     }
 
     fn first(&self) -> Option<&EndpointId> {

@@ -1,6 +1,6 @@
 //! One attempt's request, and once more by GET where the answer to HEAD tells too little, or not why.
 
-use super::FetchSpec;
+use super::{Again, FetchSpec};
 use crate::exchange::{Error, SourceRequest, SourceResponse};
 use crate::relay::network::Network;
 use crate::topology::select::Candidate;
@@ -20,17 +20,22 @@ pub(super) async fn ask<N: Network, S: FetchSpec<N::Body>>(
         Err(error) => return (Err(error), None),
     };
     let took = Some(answer.took);
+    let again = match answer.head {
+        true => spec.again(&at.endpoint, &answer),
+        false => None,
+    };
     // Boxed: rare, and as large as the first.
-    let again = || Box::pin(send(network, at, spec.by_get(request)));
-    if answer.head && spec.is_too_little(&answer) {
-        return (again().await, took);
-    }
-    if answer.head
-        && let Some(patience) = spec.wants_words(&at.endpoint, &answer)
-        && let Ok(Ok(again)) = timeout(patience, again()).await
-        && matches!(again.status.as_u16(), 200 | 404)
-    {
-        return (Ok(again), took);
+    let by_get = || Box::pin(send(network, at, spec.by_get(request)));
+    match again {
+        None => {}
+        Some(Again::Instead) => return (by_get().await, took),
+        Some(Again::ForWords(patience)) => {
+            if let Ok(Ok(by_get)) = timeout(patience, by_get()).await
+                && matches!(by_get.status.as_u16(), 200 | 404)
+            {
+                return (Ok(by_get), took);
+            }
+        }
     }
     (Ok(answer), took)
 }

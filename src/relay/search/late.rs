@@ -43,12 +43,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         let is_hedged = self.spec.is_hedged();
         for (attempt, candidate, since) in late {
             let slot = self.attempts.get_mut(attempt);
-            let Some((work, in_flight)) =
-                slot.map(|slot| (slot.work.take(), slot.in_flight.take()))
-            else {
-                continue;
-            };
-            let Some(work) = work else {
+            let taken = slot.and_then(|slot| Some((slot.work.take()?, slot.in_flight.take())));
+            let Some((work, in_flight)) = taken else {
                 continue;
             };
             let parts = self.parts.clone();
@@ -61,7 +57,14 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                         answered(&parts, trust, &candidate, result, took);
                     }
                     Ok(_) => {}
-                    Err(_) => is_silent(&parts, &candidate),
+                    Err(_) => {
+                        let (endpoint, limit) = (&candidate.endpoint, limit.as_secs_f32());
+                        let detail =
+                            format!("no first byte within {limit} s; another source answered");
+                        let (label, failure) = (endpoint.source.label(), Failure::Timeout);
+                        parts.sinks.metrics.attempt(label, failure.word());
+                        report(&parts, endpoint, Outcome::Hard(failure), detail);
+                    }
                 }
             });
         }
@@ -97,13 +100,4 @@ fn answered<G>(
     if outcome == Outcome::Success {
         report_success(parts, candidate, took, String::new());
     }
-}
-
-fn is_silent(parts: &Context, candidate: &Candidate) {
-    let endpoint = &candidate.endpoint;
-    let limit = parts.timeouts.first_byte.as_secs_f32();
-    let metrics = &parts.sinks.metrics;
-    metrics.attempt(endpoint.source.label(), Failure::Timeout.word());
-    let detail = format!("no first byte within {limit} s; another source answered");
-    report(parts, endpoint, Outcome::Hard(Failure::Timeout), detail);
 }

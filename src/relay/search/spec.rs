@@ -11,6 +11,14 @@ use http::Method;
 use std::future::Future;
 use std::time::Duration;
 
+/// Why an address is asked by GET after its answer to HEAD.
+pub(crate) enum Again {
+    /// The answer tells too little.
+    Instead,
+    /// It leaves out in words why there is nothing. So long those are waited for.
+    ForWords(Duration),
+}
+
 pub(crate) trait FetchSpec<B = Body>: Send + Sync + 'static {
     /// What a good answer is turned into.
     type Good: Send + 'static;
@@ -41,18 +49,8 @@ pub(crate) trait FetchSpec<B = Body>: Send + Sync + 'static {
         false
     }
 
-    /// Whether that answer to HEAD tells too little, so that the same address is asked by GET.
-    fn is_too_little(&self, _answer_to_head: &SourceResponse<B>) -> bool {
-        false
-    }
-
-    /// Whether that answer to HEAD leaves out in words why there is nothing, which the same address may say to GET; and how long
-    /// that is waited for.
-    fn wants_words(
-        &self,
-        _endpoint: &EndpointId,
-        _answer_to_head: &SourceResponse<B>,
-    ) -> Option<Duration> {
+    /// Whether the same address is asked by GET after that answer to HEAD.
+    fn again(&self, _: &EndpointId, _answer_to_head: &SourceResponse<B>) -> Option<Again> {
         None
     }
 
