@@ -1,11 +1,11 @@
-//! Admission of clients: who they are, how many connections may be open at once, and who makes way when places run short.
+//! Admission of clients: who they are, how many connections may be open at once, and who makes way when slots run short.
 
 mod checks;
 mod decision;
 mod peer_socket;
 mod peers;
-mod places;
 mod proc_net;
+mod slots;
 mod sock_diag;
 
 pub(crate) use checks::{Check, dialled};
@@ -13,4 +13,4 @@ pub use peers::Lookup;
 #[cfg(test)]
 pub(crate) use peers::Standing;
 pub(crate) use peers::{OtherEnd, Peers};
-pub(crate) use places::{Admission, Place};
+pub(crate) use slots::{Admission, Slot};

@@ -6,7 +6,7 @@ pub(crate) mod doctor_image;
 mod request;
 mod socket;
 
-use crate::admission::{Admission, Place};
+use crate::admission::{Admission, Slot};
 use crate::cache::Trust;
 use crate::config::Secret;
 use crate::http1::{Date, End, Request, Response, Told, Wrong};
@@ -30,7 +30,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// What the endpoint is told.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// The places for client connections; beyond, the answer is 503 and close.
+    /// The slots for client connections; beyond, the answer is 503 and close.
     pub admission: Admission,
     /// How long a connection may lie idle.
     pub idle: Duration,
@@ -93,7 +93,7 @@ pub(crate) async fn serve(
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// Finds a place for a connection, on the thread that it stays on, and has it served. `_open` is kept for so long.
+    /// Finds a slot for a connection, on the thread that it stays on, and has it served. `_open` is kept for so long.
     async fn arrive(self: Arc<Self>, stream: TcpStream, _open: ConnectionGuard) {
         let mut stream = Socket::new(stream);
         if let Err(error) = stream.move_here() {
@@ -102,24 +102,24 @@ impl Endpoint {
         }
         let Some(tcp) = stream.tcp() else { return };
         match self.settings.admission.admit(tcp, self.is_loopback).await {
-            Some(place) => self.serving(stream, place).serve().await,
+            Some(slot) => self.serving(stream, slot).serve().await,
             None => self.turn_away(stream).await,
         }
     }
 
     /// A connection as it begins.
-    fn serving(&self, stream: Socket, place: Place) -> Serving<Answering> {
+    fn serving(&self, stream: Socket, slot: Slot) -> Serving<Answering> {
         socket::prepare(&stream);
         let answering = Answering {
             dispatcher: self.dispatcher.clone(),
             seen: self.seen.clone(),
-            trust: place.trust(),
+            trust: slot.trust(),
             client: stream.tcp().and_then(other_machine),
             key: self.settings.key.clone(),
             metrics: self.settings.metrics.clone(),
         };
         let idle = self.settings.idle;
-        Serving::new(stream, place, idle, self.drain.clone(), answering)
+        Serving::new(stream, slot, idle, self.drain.clone(), answering)
     }
 
     /// At the connection limit the answer is 503 and close, never a silent queue (design S5).
@@ -136,7 +136,7 @@ fn other_machine(stream: &TcpStream) -> Option<IpAddr> {
     (!address.is_loopback()).then_some(address)
 }
 
-/// What is said to who gets no place. It carries what every answer of the agent carries, so that the check of its own port knows
+/// What is said to who gets no slot. It carries what every answer of the agent carries, so that the check of its own port knows
 /// it.
 fn no_place(request_id: &str) -> Vec<u8> {
     let body = error_body(

@@ -1,7 +1,7 @@
 //! A small HTTP endpoint: few connections, one request each, short limits; a full one says 503 and closes. Owns nothing of
 //! what is answered.
 
-use crate::admission::{Admission, Place};
+use crate::admission::{Admission, Slot};
 use crate::lifecycle::spawn_detached;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -26,7 +26,7 @@ const HEAD_LIMIT: Duration = Duration::from_secs(5);
 pub(super) const HEAD_BYTES: usize = 16 * 1024;
 const HEAD_FIELDS: usize = 64;
 
-/// What is said when there is no place.
+/// What is said when there is no slot.
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -54,31 +54,31 @@ pub(crate) async fn serve<A, F>(
         };
         let (admission, answer) = (admission.clone(), answer.clone());
         spawn_detached("endpoint connection", async move {
-            let Some(place) = admission.admit(&stream, is_loopback).await else {
+            let Some(slot) = admission.admit(&stream, is_loopback).await else {
                 // Full means an answer and a close, never a silent queue (design S5).
                 admission.turn_away(stream, || BUSY.to_vec()).await;
                 return;
             };
-            let served = timeout(CONNECTION_LIMIT, connection(name, stream, &place, &answer));
+            let served = timeout(CONNECTION_LIMIT, connection(name, stream, &slot, &answer));
             tokio::select! {
                 // Cancel safe: it ends here. A client that is too slow or breaks off is its own affair.
                 _ = served => {}
                 // Cancel safe: it only waits.
-                () = place.evicted() => {}
+                () = slot.evicted() => {}
             }
         });
     }
 }
 
-async fn connection<A, F>(name: &'static str, stream: TcpStream, place: &Place, answer: &A)
+async fn connection<A, F>(name: &'static str, stream: TcpStream, slot: &Slot, answer: &A)
 where
     A: Fn(Request<Incoming>) -> F + Send + Sync,
     F: Future<Output = Response<Full<Bytes>>> + Send,
 {
     let service = service_fn(|mut request: Request<Incoming>| {
-        place.answers(Instant::now());
+        slot.answers(Instant::now());
         // Some answers depend on who asks.
-        request.extensions_mut().insert(place.trust());
+        request.extensions_mut().insert(slot.trust());
         let answered = answer(request);
         async move { Ok::<_, Infallible>(answered.await) }
     });

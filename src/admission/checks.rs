@@ -1,5 +1,5 @@
 //! The agent's own checks of its endpoint: the watchdog's, and whether its port is still its own. They are known by the port
-//! that they come from, not by what the kernel says of them, so that they find a place whatever else fails.
+//! that they come from, not by what the kernel says of them, so that they find a slot whatever else fails.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,10 +1,10 @@
-//! Who makes way when places run short: a pure choice among the connections that are open.
+//! Who makes way when slots run short: a pure choice among the connections that are open.
 
 use super::peers::Standing;
 use std::cmp::Reverse;
 use std::time::Duration;
 
-/// A client that takes no byte for this long makes no progress, as far as others' places are concerned: a disk that writes
+/// A client that takes no byte for this long makes no progress, as far as others' slots are concerned: a disk that writes
 /// back may pause it for as long.
 const STALLED: Duration = Duration::from_secs(5);
 
@@ -41,7 +41,7 @@ pub(super) struct Occupant {
     pub(super) moved: u64,
 }
 
-/// How an occupant stands when somebody wants its place; the smallest makes way. Within each: who has gone without progress for
+/// How an occupant stands when somebody wants its slot; the smallest makes way. Within each: who has gone without progress for
 /// longest, or who moves least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Claim {

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// So many connections wait for a reading; who comes beyond is untrusted at once.
 const WAITING: usize = 256;
 
-/// Where a connection comes from, for whether it gets a place.
+/// Where a connection comes from, for whether it gets a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// A check of the agent's own.

@@ -38,7 +38,7 @@ pub(super) struct ProbeClock {
     /// The wait before `next` while ejected; doubles.
     wait: Duration,
     /// Probes since it was last healthy, as far as the budget looks back.
-    spent: VecDeque<Instant>,
+    probes: VecDeque<Instant>,
 }
 
 /// What the next probe's time depends on.
@@ -58,7 +58,7 @@ impl ProbeClock {
         Self {
             next: deadline(now, FIRST_WITHIN.mul_f64(jitter)),
             wait: SOON,
-            spent: VecDeque::new(),
+            probes: VecDeque::new(),
         }
     }
 
@@ -69,9 +69,9 @@ impl ProbeClock {
 
     pub(super) fn started(&mut self, status: EndpointStatus, now: Instant) {
         if status != EndpointStatus::Healthy {
-            self.spent.push_back(now);
-            if self.spent.len() > BUDGET {
-                self.spent.pop_front();
+            self.probes.push_back(now);
+            if self.probes.len() > BUDGET {
+                self.probes.pop_front();
             }
         }
     }
@@ -112,8 +112,8 @@ impl ProbeClock {
     }
 
     fn keep_to_budget(&mut self) {
-        if self.spent.len() == BUDGET
-            && let Some(first) = self.spent.front()
+        if self.probes.len() == BUDGET
+            && let Some(first) = self.probes.front()
         {
             self.next = self.next.max(deadline(*first, BUDGET_SPAN));
         }

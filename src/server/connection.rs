@@ -10,7 +10,7 @@ mod writing;
 pub(super) use client::Ending;
 pub(super) use service::Service;
 
-use crate::admission::Place;
+use crate::admission::Slot;
 use crate::http1::{Date, RequestHead, Wrong, request_head};
 use crate::lifecycle::{DrainWatch, Socket, Turn, deadline};
 use bytes::BytesMut;
@@ -64,7 +64,7 @@ enum Said {
     Nonsense(Wrong),
     /// Nothing any more, or nothing in time; or the drain has begun while nothing was asked.
     Nothing,
-    /// Nothing yet, and its place is another's.
+    /// Nothing yet, and its slot is another's.
     MadeWay,
 }
 
@@ -84,7 +84,7 @@ enum Delivered {
 impl<S: Service + Send> Serving<S> {
     pub(super) fn new(
         stream: Socket,
-        place: Place,
+        slot: Slot,
         idle: Duration,
         drain: DrainWatch,
         service: S,
@@ -92,7 +92,7 @@ impl<S: Service + Send> Serving<S> {
         Self {
             connection: Connection {
                 stream,
-                client: Client::at(place),
+                client: Client::at(slot),
                 received: BytesMut::new(),
                 examined: 0,
                 turn: Turn::default(),
@@ -120,7 +120,7 @@ impl<S: Service + Send> Serving<S> {
         match self.connection.next(&mut self.ends, self.has_asked).await {
             Said::Request(head) => {
                 self.has_asked = true;
-                self.connection.client.place.answers(Instant::now());
+                self.connection.client.slot.answers(Instant::now());
                 Some(head)
             }
             Said::Nonsense(wrong) => {
@@ -196,11 +196,11 @@ impl Connection {
     /// The next request, or why there is none.
     async fn next(&mut self, ends: &mut Ends, has_asked: bool) -> Said {
         let now = Instant::now();
-        self.client.place.rests(now);
+        self.client.slot.rests(now);
         let (mut until, mut has_begun) = (deadline(now, ends.idle), false);
         poll_fn(|context| {
             // First: who always has a request at hand never waits for one.
-            if self.client.place.poll_evicted(context).is_ready() {
+            if self.client.slot.poll_evicted(context).is_ready() {
                 return Poll::Ready(Said::MadeWay);
             }
             loop {
@@ -219,7 +219,7 @@ impl Connection {
                 if !self.received.is_empty() && !has_begun {
                     has_begun = true;
                     let now = Instant::now();
-                    self.client.place.reads_head(now);
+                    self.client.slot.reads_head(now);
                     until = deadline(now, ends.head());
                     ends.begin_head();
                 }
@@ -264,7 +264,7 @@ impl Connection {
     /// Ready when the client has gone, or has to go. What it asks meanwhile waits for its turn, up to a head's length; that it
     /// asks no more is no sign that it has gone.
     fn poll_ending(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
-        if self.client.place.poll_evicted(context).is_ready() {
+        if self.client.slot.poll_evicted(context).is_ready() {
             return Poll::Ready(Ending::MadeWay);
         }
         while !self.client.has_ended() && self.received.len() < HEAD {

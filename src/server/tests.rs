@@ -133,23 +133,23 @@ async fn once_it_is_closed_nobody_accepts() {
     panic!("it still accepts");
 }
 
-/// So many places, for clients that are all untrusted.
-pub(super) fn admission(places: usize, stall: Duration) -> Admission {
+/// So many slots, for clients that are all untrusted.
+pub(super) fn admission(slots: usize, stall: Duration) -> Admission {
     let peers = Peers::new(Lookup::Address(|_| false));
-    Admission::new(places, stall, peers)
+    Admission::new(slots, stall, peers)
 }
 
-/// A connection of ours with its place, and its peer.
-pub(super) async fn placed(admission: &Admission) -> ((Socket, Place), TcpStream) {
+/// A connection of ours with its slot, and its peer.
+pub(super) async fn admitted(admission: &Admission) -> ((Socket, Slot), TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap())
         .await
         .unwrap();
     let (stream, _) = listener.accept().await.unwrap();
-    let place = admission.admit(&stream, true).await.unwrap();
+    let slot = admission.admit(&stream, true).await.unwrap();
     let stream = Socket::new(stream);
     socket::prepare(&stream);
-    ((stream, place), peer)
+    ((stream, slot), peer)
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ fn alone_each_makes_way_or_not() {
         (untrusted(Head, 0, 0, 0), true, true),
         (untrusted(Blocked, 5, 5, 9 << 20), true, true),
         (untrusted(Blocked, 4, 100, 0), false, true),
-        // The source is slow; but for so long nobody waits in good faith when others have no place.
+        // The source is slow; but for so long nobody waits in good faith when others have no slot.
         (untrusted(Answering, 200, 299, 0), false, true),
         (untrusted(Answering, 200, 300, 300 * KIB - 1), true, true),
         (untrusted(Answering, 200, 300, 300 * KIB), false, true),
@@ -83,8 +83,8 @@ fn who_has_gone_without_progress_for_longest_makes_way_first() {
     ];
     // Each time the first of them is taken out.
     let order = [3, 4, 2, 6, 5, 8, 7];
-    let places: Vec<_> = all.iter().copied().enumerate().collect();
-    let mut left = places.clone();
+    let slots: Vec<_> = all.iter().copied().enumerate().collect();
+    let mut left = slots.clone();
     for due in order {
         for newcomer in [Untrusted, Trusted, Check] {
             let choice = makes_way(newcomer, STALL, left.iter().copied());

@@ -1,7 +1,7 @@
-//! The client as its connection sees it: its place among the others, whether it takes what it is given, and whether it is
+//! The client as its connection sees it: its slot among the others, whether it takes what it is given, and whether it is
 //! still there.
 
-use crate::admission::{OtherEnd, Place};
+use crate::admission::{OtherEnd, Slot};
 use crate::lifecycle::deadline;
 use std::fmt;
 use std::future::Future as _;
@@ -23,7 +23,7 @@ const LAST_LOOK: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(2);
 
 pub(super) struct Client {
-    pub(super) place: Place,
+    pub(super) slot: Slot,
     blocked: Option<Blocked>,
     ended: Option<Ended>,
 }
@@ -60,7 +60,7 @@ pub(crate) enum Ending {
     Gone,
     /// The drain's limit has passed.
     Drained,
-    /// Its place was wanted for another client.
+    /// Its slot was wanted for another client.
     MadeWay,
     /// The client took no byte for so long.
     Stalled(Duration),
@@ -69,9 +69,9 @@ pub(crate) enum Ending {
 // === impl Client ===
 
 impl Client {
-    pub(super) fn at(place: Place) -> Self {
+    pub(super) fn at(slot: Slot) -> Self {
         Self {
-            place,
+            slot,
             blocked: None,
             ended: None,
         }
@@ -80,9 +80,9 @@ impl Client {
     /// It took so many bytes.
     pub(super) fn took(&mut self, bytes: usize) {
         let now = Instant::now();
-        self.place.moved(bytes, now);
+        self.slot.moved(bytes, now);
         if self.blocked.take().is_some() {
-            self.place.answers(now);
+            self.slot.answers(now);
         }
         if let Some(ended) = &mut self.ended {
             ended.at = now;
@@ -98,7 +98,7 @@ impl Client {
                 is_unread: false,
                 timer: Box::pin(sleep_until(deadline(now, UNREAD))),
             });
-            self.place.is_blocked(now);
+            self.slot.is_blocked(now);
         }
     }
 
@@ -112,7 +112,7 @@ impl Client {
             return Poll::Ready(Stall::Over);
         }
         blocked.is_unread = true;
-        let over = deadline(blocked.since, self.place.stall_limit());
+        let over = deadline(blocked.since, self.slot.stall_limit());
         blocked.timer.as_mut().reset(over);
         Poll::Ready(Stall::Unread)
     }
@@ -140,7 +140,7 @@ impl Client {
         loop {
             let now = Instant::now();
             if now >= ended.look {
-                let is_gone = match self.place.other_end() {
+                let is_gone = match self.slot.other_end() {
                     OtherEnd::Open => false,
                     OtherEnd::Closed => true,
                     // One that has closed answers bytes with a reset.

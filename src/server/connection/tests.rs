@@ -6,7 +6,7 @@ mod script;
 use super::*;
 use crate::admission::Admission;
 use crate::lifecycle::{self, Drain};
-use crate::server::tests::{admission, placed};
+use crate::server::tests::{admission, admitted};
 use script::{Script, large};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,11 +26,11 @@ async fn stage(idle: Duration) -> Stage {
 }
 
 async fn stage_of(admission: &Admission, idle: Duration) -> Stage {
-    let ((stream, place), peer) = placed(admission).await;
+    let ((stream, slot), peer) = admitted(admission).await;
     let (drain, watch) = Drain::new();
     let script = Script::default();
     let (over, served) = oneshot::channel();
-    let serving = Serving::new(stream, place, idle, watch, script.clone());
+    let serving = Serving::new(stream, slot, idle, watch, script.clone());
     lifecycle::spawn_detached("test", async move {
         serving.serve().await;
         // Most tests do not wait for it.

@@ -181,7 +181,7 @@ impl Connection {
             match stall {
                 Stall::Unread => unread(),
                 Stall::Over => {
-                    let limit = self.client.place.stall_limit();
+                    let limit = self.client.slot.stall_limit();
                     return Poll::Ready(Ending::Stalled(limit));
                 }
             }

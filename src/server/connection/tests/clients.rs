@@ -71,11 +71,11 @@ async fn who_goes_is_noticed_at_once() {
 #[tokio::test]
 async fn who_takes_no_byte_is_ended_and_who_waits_for_the_source_is_not() {
     let limit = Duration::from_secs(3);
-    let places = admission(3, limit);
-    let mut waits = stage_of(&places, LONG).await;
+    let slots = admission(3, limit);
+    let mut waits = stage_of(&slots, LONG).await;
     waits.say("GET /hang HTTP/1.1\r\n\r\n").await;
-    let mut stalls = stage_of(&places, LONG).await;
-    let mut reads = stage_of(&places, LONG).await;
+    let mut stalls = stage_of(&slots, LONG).await;
+    let mut reads = stage_of(&slots, LONG).await;
     let began = Instant::now();
     for stage in [&mut stalls, &mut reads] {
         stage.say("GET /large HTTP/1.1\r\n\r\n").await;
@@ -111,7 +111,7 @@ async fn who_takes_no_byte_is_ended_and_who_waits_for_the_source_is_not() {
     assert!(waits.served.try_recv().is_err());
 }
 
-/// Where places run short, who makes no progress makes way, with an end in good order.
+/// Where slots run short, who makes no progress makes way, with an end in good order.
 #[tokio::test]
 async fn who_makes_way_is_ended_whatever_it_does() {
     for request in [
@@ -122,11 +122,11 @@ async fn who_makes_way_is_ended_whatever_it_does() {
         "GET /hang HTTP/1.1\r\n\r\n",
         "GET /large HTTP/1.1\r\n\r\n",
     ] {
-        let places = admission(1, LONG);
-        let mut first = stage_of(&places, LONG).await;
+        let slots = admission(1, LONG);
+        let mut first = stage_of(&slots, LONG).await;
         first.say(request).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let check = places.enter(Standing::Check, Instant::now());
+        let check = slots.enter(Standing::Check, Instant::now());
         assert!(check.is_some(), "{request}");
         timeout(Duration::from_secs(5), &mut first.served)
             .await

@@ -1,17 +1,17 @@
-//! Places that are taken, given back and given up.
+//! Slots that are taken, given back and given up.
 
 use super::*;
 use crate::admission::Lookup;
 use Standing::{Check, Trusted, Untrusted};
 use futures_util::FutureExt as _;
 
-fn admission(places: usize) -> Admission {
+fn admission(slots: usize) -> Admission {
     let peers = Peers::new(Lookup::Address(|_| false));
-    Admission::new(places, Duration::from_secs(60), peers)
+    Admission::new(slots, Duration::from_secs(60), peers)
 }
 
-fn is_evicted(place: &Place) -> bool {
-    place.evicted().now_or_never().is_some()
+fn is_evicted(slot: &Slot) -> bool {
+    slot.evicted().now_or_never().is_some()
 }
 
 #[tokio::test(start_paused = true)]
@@ -25,7 +25,7 @@ async fn at_the_limit_somebody_makes_way_and_nobody_before() {
     let third = admission.enter(Untrusted, now()).unwrap();
     assert!(is_evicted(&second) && !is_evicted(&first));
     assert_eq!(admission.taken().by.len(), 2);
-    // Who has made way gives no place back a second time.
+    // Who has made way gives no slot back a second time.
     drop(second);
     assert_eq!(admission.taken().by.len(), 2);
     first.answers(now());
@@ -37,14 +37,14 @@ async fn at_the_limit_somebody_makes_way_and_nobody_before() {
     assert!(!is_evicted(&first));
     let trusted = [(); 2].map(|()| admission.enter(Trusted, now()).unwrap());
     assert!(is_evicted(&first) && is_evicted(&fourth));
-    trusted.iter().for_each(|place| place.answers(now()));
+    trusted.iter().for_each(|slot| slot.answers(now()));
     assert!(admission.enter(Trusted, now()).is_none());
-    // The agent's own checks find a place in any case.
+    // The agent's own checks find a slot in any case.
     let checks = [(); 3].map(|()| admission.enter(Check, now()).unwrap());
-    assert!(checks.iter().all(|place| place.trust() == Trust::Trusted));
+    assert!(checks.iter().all(|slot| slot.trust() == Trust::Trusted));
     assert_eq!(admission.taken().by.len(), 5);
     drop(checks);
-    assert!(trusted.iter().all(|place| !is_evicted(place)));
+    assert!(trusted.iter().all(|slot| !is_evicted(slot)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,9 +54,9 @@ async fn six_hundred_busy_ones_keep_no_trusted_client_out() {
     let mut busy = Vec::new();
     for _ in 0..600 {
         busy.extend(admission.enter(Untrusted, now()));
-        let place = busy.last().unwrap();
-        place.answers(now());
-        place.moved(1 << 20, now());
+        let slot = busy.last().unwrap();
+        slot.answers(now());
+        slot.moved(1 << 20, now());
     }
     assert_eq!(busy.len(), 512);
     let trusted: Vec<_> = (0..512)
@@ -73,9 +73,9 @@ async fn who_does_not_read_makes_way_and_who_reads_on_does_not() {
     let admission = admission(2);
     let now = Instant::now;
     let [reads, stalls] = [(); 2].map(|()| admission.enter(Untrusted, now()).unwrap());
-    for place in [&reads, &stalls] {
-        place.answers(now());
-        place.is_blocked(now());
+    for slot in [&reads, &stalls] {
+        slot.answers(now());
+        slot.is_blocked(now());
     }
     tokio::time::advance(Duration::from_secs(4)).await;
     assert!(admission.enter(Untrusted, now()).is_none());
@@ -93,10 +93,10 @@ async fn who_does_not_read_makes_way_and_who_reads_on_does_not() {
 #[tokio::test]
 async fn who_waits_for_the_end_is_woken() {
     let admission = admission(1);
-    let place = admission.enter(Untrusted, Instant::now()).unwrap();
+    let slot = admission.enter(Untrusted, Instant::now()).unwrap();
     let newcomer = async {
         tokio::task::yield_now().await;
         admission.enter(Untrusted, Instant::now()).unwrap()
     };
-    let (_newcomer, ()) = tokio::join!(newcomer, place.evicted());
+    let (_newcomer, ()) = tokio::join!(newcomer, slot.evicted());
 }

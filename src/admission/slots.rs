@@ -1,4 +1,4 @@
-//! The places for connections: who has one, what each does, and a newcomer's way in. The choice is `decision`'s.
+//! The slots for connections: who has one, what each does, and a newcomer's way in. The choice is `decision`'s.
 
 use super::decision::{Activity, Moved, Occupant, makes_way};
 use super::peers::{OtherEnd, Peers, Standing};
@@ -16,28 +16,28 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// A trusted client that takes no byte may keep its place so many times as long as another, while places are free.
+/// A trusted client that takes no byte may keep its slot so many times as long as another, while slots are free.
 const PATIENCE: u32 = 5;
 
-/// So many are told at once that there is no place; who comes beyond is closed without a word, as they come faster than it can
+/// So many are told at once that there is no slot; who comes beyond is closed without a word, as they come faster than it can
 /// be read.
 const TOLD: usize = 256;
 
 /// How long one may take to read it.
 const LINGERING_CLOSE: Duration = Duration::from_secs(1);
 
-/// The places of one or several listeners. Cheap to clone.
+/// The slots of one or several listeners. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Admission(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    places: usize,
+    slots: usize,
     stall: Duration,
     peers: Peers,
     /// What times are counted from.
     began: Instant,
-    /// For those who are told that there is no place.
+    /// For those who are told that there is no slot.
     told: Semaphore,
     /// Locked when a connection comes or goes.
     taken: Mutex<Taken>,
@@ -49,7 +49,7 @@ struct Taken {
     by: HashMap<u64, Arc<Holder>>,
 }
 
-/// A place's holder. Times are since the beginning.
+/// A slot's holder. Times are since the beginning.
 #[derive(Debug)]
 struct Holder {
     standing: Standing,
@@ -68,9 +68,9 @@ struct Doing {
     moved: Moved,
 }
 
-/// A connection's place, until dropped.
+/// A connection's slot, until dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Slot {
     admission: Admission,
     number: u64,
     holder: Arc<Holder>,
@@ -81,11 +81,11 @@ pub(crate) struct Place {
 // === impl Admission ===
 
 impl Admission {
-    /// So many places. `stall`: how long an untrusted client may take no byte while some wait for it.
+    /// So many slots. `stall`: how long an untrusted client may take no byte while some wait for it.
     #[must_use]
-    pub(crate) fn new(places: usize, stall: Duration, peers: Peers) -> Self {
+    pub(crate) fn new(slots: usize, stall: Duration, peers: Peers) -> Self {
         Self(Arc::new(Shared {
-            places,
+            slots,
             stall,
             peers,
             began: Instant::now(),
@@ -94,26 +94,26 @@ impl Admission {
         }))
     }
 
-    /// A place for a connection that a listener has accepted; `None`: there is none. Trusted clients get one unless trusted
+    /// A slot for a connection that a listener has accepted; `None`: there is none. Trusted clients get one unless trusted
     /// clients that are busy have them all; the agent's own checks always do. `is_loopback`: the listener's address is one.
-    pub(crate) async fn admit(&self, stream: &TcpStream, is_loopback: bool) -> Option<Place> {
+    pub(crate) async fn admit(&self, stream: &TcpStream, is_loopback: bool) -> Option<Slot> {
         let ends = stream.local_addr().ok().zip(stream.peer_addr().ok());
         let standing = match ends {
             Some((at, peer)) => self.0.peers.standing(at, peer, is_loopback).await,
             // It has been reset.
             None => Standing::Untrusted,
         };
-        let mut place = self.enter(standing, Instant::now())?;
-        place.ends = ends;
-        Some(place)
+        let mut slot = self.enter(standing, Instant::now())?;
+        slot.ends = ends;
+        Some(slot)
     }
 
     /// As [`Admission::admit`], where it is known who comes.
     #[must_use]
-    pub(crate) fn enter(&self, newcomer: Standing, now: Instant) -> Option<Place> {
+    pub(crate) fn enter(&self, newcomer: Standing, now: Instant) -> Option<Slot> {
         let at = self.age(now);
         let mut taken = self.taken();
-        if taken.by.len() >= self.0.places {
+        if taken.by.len() >= self.0.slots {
             let occupants = taken.by.iter();
             let occupants = occupants.map(|(number, holder)| (*number, holder.occupant(at)));
             match makes_way(newcomer, self.0.stall, occupants) {
@@ -141,7 +141,7 @@ impl Admission {
         taken.next = number.wrapping_add(1);
         taken.by.insert(number, holder.clone());
         drop(taken);
-        Some(Place {
+        Some(Slot {
             admission: self.clone(),
             number,
             holder,
@@ -149,7 +149,7 @@ impl Admission {
         })
     }
 
-    /// Tells who got no place so, and ends in good order.
+    /// Tells who got no slot so, and ends in good order.
     pub(crate) async fn turn_away(
         &self,
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -202,9 +202,9 @@ impl Holder {
     }
 }
 
-// === impl Place ===
+// === impl Slot ===
 
-impl Place {
+impl Slot {
     /// Whether the client is trusted.
     #[must_use]
     pub(crate) fn trust(&self) -> Trust {
@@ -251,7 +251,7 @@ impl Place {
         self.holder.doing().moved.add(bytes as u64, at);
     }
 
-    /// Ready when the place is another's: the connection ends now. Only the last who asked is woken.
+    /// Ready when the slot is another's: the connection ends now. Only the last who asked is woken.
     pub(crate) fn poll_evicted(&self, context: &mut Context<'_>) -> Poll<()> {
         self.holder.waker.register(context.waker());
         if self.holder.is_evicted.load(Ordering::Acquire) {
@@ -261,7 +261,7 @@ impl Place {
         }
     }
 
-    /// As [`Place::poll_evicted`]. Cancel safe.
+    /// As [`Slot::poll_evicted`]. Cancel safe.
     pub(crate) async fn evicted(&self) {
         poll_fn(|context| self.poll_evicted(context)).await;
     }
@@ -281,7 +281,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.admission.taken().by.remove(&self.number);
     }
