@@ -40,7 +40,7 @@ mod transfer;
 pub use blob::PullBody;
 pub(crate) use causes::{Tried, message as message_of};
 pub use context::Context;
-pub(crate) use context::Rules;
+pub(crate) use context::{Pull, Rules};
 pub(crate) use fetched::Served;
 pub(crate) use flight::Flights;
 pub(crate) use head::no_of;
@@ -59,7 +59,6 @@ use crate::budget::Keeper;
 use crate::config::Config;
 use crate::http1::Response;
 use crate::oci::{ErrorCode, ResourceKind};
-use crate::route::{Route, RouteTable};
 use crate::telemetry::RequestOutcome;
 use http::StatusCode;
 use std::path::Path;
@@ -90,13 +89,9 @@ impl Relay {
     /// Takes a new configuration over; requests under way keep the old one. Timeouts and limits hold from the start
     /// of the process.
     pub fn update(&self, config: Arc<Config>) {
-        let routes = RouteTable::new(config.clone());
         let generation = self.0.rules.load().generation.saturating_add(1);
-        self.0.rules.store(Arc::new(Rules {
-            config,
-            routes,
-            generation,
-        }));
+        let rules = Rules::new(config, generation);
+        self.0.rules.store(Arc::new(rules));
     }
 
     /// Writes down what is to outlive this run, if it changed: the known sizes.
@@ -168,29 +163,29 @@ impl Relay {
         };
         let registry = Some(route.registry_label.clone());
         record.asks(registry, route.repository.shared(), kind, reference);
-        let served = serve((&self.0, rules, route), request, record).await;
+        let pull = Pull::new(&self.0, rules, route, record.request_id(), request.trust);
+        let served = serve(pull, request, record).await;
         served.unwrap_or_else(|unserved| unserved.answer(&self.0, request).map(PullBody::Full))
     }
 }
 
 /// Answers what a source of that route serves.
 pub(crate) async fn serve(
-    (parts, rules, route): (&Arc<Context>, &Arc<Rules>, Arc<Route>),
+    pull: Pull,
     request: &PullRequest,
     record: RequestRecord,
 ) -> Result<Response<PullBody>, Box<Unserved>> {
     // Blobs and lists are boxed, so that requests for manifests stay small.
     let answered = match &request.kind {
         ResourceKind::Manifest(reference) => {
-            let of = (parts, rules, route, reference.clone());
-            manifest::serve(of, request, record).await
+            manifest::serve(pull, reference.clone(), request, record).await
         }
         ResourceKind::Blob(digest) => {
-            let of = (parts, &**rules, route, digest.clone());
+            let of = (&pull.parts, &*pull.rules, pull.route, digest.clone());
             return Box::pin(blob::serve(of, request, record)).await;
         }
         ResourceKind::Tags | ResourceKind::Referrers(_) => {
-            Box::pin(list::serve((parts, &**rules, route), request, record)).await
+            Box::pin(list::serve(pull, request, record)).await
         }
     };
     answered.map(|answered| answered.map(PullBody::Full))

@@ -86,7 +86,10 @@ impl BlobFetch {
                 stickiness.answered(of, &found.endpoint, content, now);
                 Ok(found)
             }
-            Err(nothing) => Err(parts.remember_denial(of, self.denied.clone(), nothing)),
+            Err(nothing) => {
+                let denied = self.denied.clone();
+                Err(parts.remember_denial(route, blob.trust, denied, nothing))
+            }
         };
         let log = ended.log;
         Ended { result, log }

@@ -71,6 +71,49 @@ pub(crate) struct Rules {
     pub(crate) generation: u64,
 }
 
+// === impl Rules ===
+
+impl Rules {
+    pub(crate) fn new(config: Arc<Config>, generation: u64) -> Self {
+        Self {
+            routes: RouteTable::new(config.clone()),
+            config,
+            generation,
+        }
+    }
+}
+
+/// A request on its way along a route, and whose it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Pull {
+    pub(crate) parts: Arc<Context>,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) route: Arc<Route>,
+    /// The number that goes upstream.
+    pub(crate) request_id: Arc<str>,
+    pub(crate) trust: Trust,
+}
+
+// === impl Pull ===
+
+impl Pull {
+    pub(crate) fn new(
+        parts: &Arc<Context>,
+        rules: &Arc<Rules>,
+        route: Arc<Route>,
+        request_id: Arc<str>,
+        trust: Trust,
+    ) -> Self {
+        Self {
+            parts: parts.clone(),
+            rules: rules.clone(),
+            route,
+            request_id,
+            trust,
+        }
+    }
+}
+
 // === impl Context ===
 
 impl Context {
@@ -96,11 +139,7 @@ impl Context {
         let stale = Stale::start(directory, journal.clone(), budget.clone());
         let (timeouts, limits) = (config.timeouts, config.limits);
         Self {
-            rules: ArcSwap::from_pointee(Rules {
-                routes: RouteTable::new(config.clone()),
-                config,
-                generation: 0,
-            }),
+            rules: ArcSwap::from_pointee(Rules::new(config, 0)),
             snapshots: health.snapshot(),
             network: Arc::new(LiveNetwork {
                 client,
@@ -157,7 +196,8 @@ impl Context {
     /// Remembers what upstream said, if it is a denial of the repository.
     pub(crate) fn keep_denial(
         &self,
-        (route, trust): (&Route, Trust),
+        route: &Route,
+        trust: Trust,
         answer: FinalAnswer,
         detail: &str,
     ) {
@@ -170,12 +210,13 @@ impl Context {
     /// Remembers upstream's denial; where one was remembered already, the tiers' failure stays that denial.
     pub(crate) fn remember_denial(
         &self,
-        of: (&Route, Trust),
+        route: &Route,
+        trust: Trust,
         remembered: Option<String>,
         nothing: NotFound,
     ) -> NotFound {
         if let NotFound::Final { answer, detail, .. } = &nothing {
-            self.keep_denial(of, *answer, detail);
+            self.keep_denial(route, trust, *answer, detail);
         }
         match (remembered, nothing) {
             (Some(detail), NotFound::Failed) => NotFound::Final {

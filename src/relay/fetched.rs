@@ -1,8 +1,10 @@
 //! What is searched for once for all who ask for it, and what came of it.
 
-use super::memory::{Manifest, Pulled};
+use super::memory::{Image, Manifest, Pulled};
 use super::stale::StaleManifest;
-use crate::oci::{Descriptor, Digest, ManifestKinds};
+use crate::cache::Trust;
+use crate::oci::{Descriptor, Digest, ManifestKinds, Reference};
+use crate::route::Route;
 use crate::telemetry::RequestOutcome;
 use crate::topology::EndpointId;
 use bytes::Bytes;
@@ -46,11 +48,18 @@ pub(crate) enum Served {
 // === impl FetchKey ===
 
 impl FetchKey {
-    /// The same client's request for the whole of a digest.
-    pub(crate) fn of_digest(&self, digest: &Digest) -> Self {
+    /// A GET by such a client.
+    pub(crate) fn new(
+        route: &Route,
+        reference: Reference,
+        kinds: ManifestKinds,
+        trust: Trust,
+    ) -> Self {
+        let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
+        let image = Image::new(registry, repository, reference, kinds);
         Self {
-            of: self.of.beside(digest),
-            kinds: self.kinds,
+            of: Pulled { image, trust },
+            kinds,
             head: false,
             confirms_denial: false,
             is_lookup: false,

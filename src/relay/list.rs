@@ -8,11 +8,9 @@ use super::rules::{Asked, Authority, Cause, Scope, judge};
 use super::search::{FetchSpec, Search};
 use super::timing::Timing;
 use crate::budget::Kind;
-use crate::cache::Trust;
-use crate::config::HarborPolicy;
 use crate::exchange::{SourceRequest, SourceResponse};
 use crate::http1::{Fields, every};
-use crate::relay::context::{Context, Rules};
+use crate::relay::context::Pull;
 use crate::relay::outcome::{Ended, Found, Rejection};
 use crate::relay::refusal::Unserved;
 use crate::relay::request::PullRequest;
@@ -37,10 +35,7 @@ struct ListSpec {
     suffix: String,
     accept: HeaderValue,
     head: bool,
-    trust: Trust,
-    policy: HarborPolicy,
-    request_id: Arc<str>,
-    parts: Arc<Context>,
+    pull: Pull,
 }
 
 struct List {
@@ -51,8 +46,8 @@ struct List {
 // === impl ListSpec ===
 
 impl ListSpec {
-    async fn search(self, route: Arc<Route>) -> Ended<Found<List>> {
-        let parts = self.parts.clone();
+    async fn search(self) -> Ended<Found<List>> {
+        let (parts, route) = (self.pull.parts.clone(), self.pull.route.clone());
         let (spec, timing) = (Arc::new(self), Timing::for_document(&parts.timeouts));
         let search = Search::new(&parts.network, &parts, route, spec, timing);
         search.run().await
@@ -70,7 +65,7 @@ impl FetchSpec for ListSpec {
             method,
             self.accept.clone(),
             None,
-            (&self.request_id, self.trust),
+            (&self.pull.request_id, self.pull.trust),
         )
     }
 
@@ -80,13 +75,14 @@ impl FetchSpec for ListSpec {
         _: &EndpointId,
         answer: SourceResponse,
     ) -> Result<List, Rejection> {
-        let seen = head::read(&answer);
-        if let Err(unfit) = judge(Asked::List, authority, self.policy, &seen) {
+        let (seen, parts) = (head::read(&answer), &self.pull.parts);
+        let policy = self.pull.rules.config.failover.harbor_policy;
+        if let Err(unfit) = judge(Asked::List, authority, policy, &seen) {
             return Err(head::rejection(unfit, answer, head::WORDS).await);
         }
         let useless =
             |why: &str| Rejection::leave(Scope::Tier, Outcome::Neutral, Cause::WrongContent, why);
-        let (limit, budget) = (self.parts.limits.manifest_bytes, &self.parts.budget);
+        let (limit, budget) = (parts.limits.manifest_bytes, &parts.budget);
         let memory = (limit, budget, Kind::Lists);
         let body = read_whole(answer.body, memory, seen.encoded, useless).await?;
         let fields = answer.fields;
@@ -98,46 +94,38 @@ impl FetchSpec for ListSpec {
     }
 
     fn subject(&self, route: &Route) -> Subject {
-        Subject::new(route, None, self.trust)
+        Subject::new(route, None, self.pull.trust)
     }
 }
 
 /// Whether there is a list of tags: its first one is asked for.
-pub(crate) async fn look(
-    (parts, rules, route): (&Arc<Context>, &Rules, Arc<Route>),
-    (request_id, trust): (Arc<str>, Trust),
-) -> Ended<()> {
+pub(crate) async fn look(pull: Pull) -> Ended<()> {
     let spec = ListSpec {
         suffix: "/tags/list?n=1".to_owned(),
         accept: accept(None),
         head: false,
-        trust,
-        policy: rules.config.failover.harbor_policy,
-        request_id,
-        parts: parts.clone(),
+        pull,
     };
-    let Ended { result, log } = spec.search(route).await;
+    let Ended { result, log } = spec.search().await;
     let result = result.map(|_| ());
     Ended { result, log }
 }
 
 /// Answers a request for tags or referrers that the registry serves: the direct upstream's word, with its link led back through us.
 pub(crate) async fn serve(
-    (parts, rules, route): (&Arc<Context>, &Rules, Arc<Route>),
+    pull: Pull,
     request: &PullRequest,
     mut record: RequestRecord,
 ) -> Result<Answered, Box<Unserved>> {
+    let route = pull.route.clone();
     let query = request.query.as_ref().map(|query| format!("?{query}"));
     let spec = ListSpec {
         suffix: request.kind.suffix() + &query.unwrap_or_default(),
         accept: accept(request.accept.as_ref()),
         head: request.head,
-        trust: request.trust,
-        policy: rules.config.failover.harbor_policy,
-        request_id: record.request_id(),
-        parts: parts.clone(),
+        pull,
     };
-    let Ended { result, log } = spec.search(route.clone()).await;
+    let Ended { result, log } = spec.search().await;
     record.searched(&log);
     let found = match result {
         Ok(found) => found,

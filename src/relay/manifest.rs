@@ -7,18 +7,16 @@ mod spec;
 
 use super::causes;
 use super::fetched::{FetchKey, Served};
-use super::memory::{Image, Pulled, Said, said};
+use super::memory::{Image, Said, said};
 use super::outcome::{AttemptLog, Ended};
 use super::record::RequestRecord;
 use super::stale::StaleManifest;
-use crate::cache::Trust;
 use crate::http1::ResponseHead;
 use crate::oci::{ManifestKinds, Reference};
-use crate::relay::context::{Context, Rules};
+use crate::relay::context::{Context, Pull};
 use crate::relay::refusal::Unserved;
 use crate::relay::request::PullRequest;
 use crate::relay::response::{Answered, Full, head_of, header_value, served_by};
-use crate::route::Route;
 use crate::telemetry::{EventName, RequestOutcome, StateChange, human_duration};
 use ahead::ManifestFetch;
 use bytes::Bytes;
@@ -28,60 +26,32 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Whether a source has it, as far as a HEAD tells; of a digest the whole is fetched, as ever.
-pub(crate) async fn look(
-    (parts, rules, route, reference): (&Arc<Context>, &Arc<Rules>, Arc<Route>, Reference),
-    (request_id, trust): (Arc<str>, Trust),
-) -> Arc<Ended<Served>> {
-    let kinds = ManifestKinds::ALL;
-    let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
-    let image = Image::new(registry, repository, reference, kinds);
-    let fetch = ManifestFetch {
-        parts: parts.clone(),
-        rules: rules.clone(),
-        route,
-        key: Arc::new(FetchKey {
-            of: Pulled { image, trust },
-            kinds,
-            head: true,
-            confirms_denial: false,
-            is_lookup: true,
-        }),
-        request_id,
-        first: None,
+pub(crate) async fn look(pull: Pull, reference: Reference) -> Arc<Ended<Served>> {
+    let key = FetchKey {
+        head: true,
+        is_lookup: true,
+        ..FetchKey::new(&pull.route, reference, ManifestKinds::ALL, pull.trust)
     };
-    fetch.search().await
+    ManifestFetch::new(pull, key).search().await
 }
 
 /// Answers a request for a manifest that a source serves.
 pub(crate) async fn serve(
-    (parts, rules, route, reference): (&Arc<Context>, &Arc<Rules>, Arc<Route>, Reference),
+    pull: Pull,
+    reference: Reference,
     request: &PullRequest,
     mut record: RequestRecord,
 ) -> Result<Answered, Box<Unserved>> {
-    let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
     let accept = request.accept.as_ref();
     let accept = accept.and_then(|accept| accept.to_str().ok());
     // Sources are asked for these, in words of our own.
     let kinds = accept.map_or(ManifestKinds::ALL, ManifestKinds::of_accept);
-    let key = Arc::new(FetchKey {
-        of: Pulled {
-            image: Image::new(registry, repository, reference, kinds),
-            trust: request.trust,
-        },
-        kinds,
+    let key = FetchKey {
         head: request.head,
         confirms_denial: request.head && request.shows_denials,
-        is_lookup: false,
-    });
-    let fetch = ManifestFetch {
-        parts: parts.clone(),
-        rules: rules.clone(),
-        route,
-        key: key.clone(),
-        request_id: record.request_id(),
-        first: None,
+        ..FetchKey::new(&pull.route, reference, kinds, pull.trust)
     };
-    let image = &key.of.image;
+    let fetch = ManifestFetch::new(pull, key);
     let fetched = if fetch.is_by_tag_of_a_harbor() {
         // Boxed, so that containerd's own requests stay small.
         Box::pin(fetch.search_by_head()).await
@@ -104,7 +74,7 @@ pub(crate) async fn serve(
                 .and(Full::empty(record))
         }
         Ok(Served::Stale(manifest)) => {
-            say_stale(parts, image, manifest, &fetched.log);
+            say_stale(&fetch.parts, &fetch.key.of.image, manifest, &fetched.log);
             let origin = (STALE, manifest.age.as_secs().into());
             let said = said(&manifest.media_type, &manifest.digest, origin);
             let outcome = RequestOutcome::Stale;
@@ -114,7 +84,7 @@ pub(crate) async fn serve(
             return Err(Box::new(Unserved {
                 nothing: nothing.clone(),
                 log: fetched.log.clone(),
-                route: fetch.route,
+                route: fetch.pull.route,
                 record,
             }));
         }

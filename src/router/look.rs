@@ -11,7 +11,7 @@ use crate::config::Router;
 use crate::lifecycle::deadline;
 use crate::oci::{RawName, RegistryName, ResourceKind};
 use crate::relay::{
-    AttemptLog, Cause, Context, Ended, Rules, Served, Tried, look_for_manifest, look_for_tags,
+    AttemptLog, Cause, Context, Ended, Pull, Rules, Served, Tried, look_for_manifest, look_for_tags,
 };
 use crate::route::Route;
 use crate::telemetry::{EventName, StateChange};
@@ -245,11 +245,11 @@ impl Look {
         let Some(route) = self.without_failing(&whole, registry) else {
             return (Answer::Unknown, Vec::new());
         };
-        let for_whom = (self.request_id.clone(), self.wanted.trust);
+        let (number, trust) = (self.request_id.clone(), self.wanted.trust);
+        let pull = Pull::new(&self.parts, &self.rules, route.clone(), number, trust);
         let (result, server, log) = match &self.wanted.subject {
             Subject::Manifest(reference) => {
-                let of = (&self.parts, &self.rules, route.clone(), reference.clone());
-                let ended = look_for_manifest(of, for_whom).await;
+                let ended = look_for_manifest(pull, reference.clone()).await;
                 let (result, server) = match &ended.result {
                     Ok(Served::Whole(whole, _)) => (Ok(true), Some(whole.endpoint.source.clone())),
                     Ok(Served::Head(_, at, _)) => (Ok(true), Some(at.source.clone())),
@@ -259,8 +259,7 @@ impl Look {
                 (result, server, ended.log.clone())
             }
             Subject::Tags => {
-                let of = (&self.parts, &*self.rules, route.clone());
-                let ended = look_for_tags(of, for_whom).await;
+                let ended = look_for_tags(pull).await;
                 (ended.result.map(|()| true), None, ended.log)
             }
         };

@@ -14,7 +14,7 @@ use crate::config::Router;
 use crate::http1::{Response, ResponseHead};
 use crate::oci::{ErrorCode, RawName, Reference, RegistryName, Repository, ResourceKind};
 use crate::relay::{
-    CONTENT_DIGEST, Context, PullBody, PullRequest, RequestRecord, Rules, STALE, Unserved,
+    CONTENT_DIGEST, Context, Pull, PullBody, PullRequest, RequestRecord, Rules, STALE, Unserved,
     not_routed, refusal, serve,
 };
 use crate::route::{Refusal, Route};
@@ -184,8 +184,9 @@ impl<'a> RouterRequest<'a> {
             kind.word(),
             kind.reference(),
         );
-        let of = (self.parts, self.rules, route);
-        let served = serve(of, self.request, record).await;
+        let (number, trust) = (record.request_id(), self.request.trust);
+        let pull = Pull::new(self.parts, self.rules, route, number, trust);
+        let served = serve(pull, self.request, record).await;
         served.map_err(Failed::Sources)
     }
 

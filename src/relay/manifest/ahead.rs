@@ -3,17 +3,17 @@
 
 use crate::config::TierKind;
 use crate::lifecycle::{self, deadline};
-use crate::oci::Digest;
+use crate::oci::{Digest, Reference};
 use crate::relay::causes::Tried;
-use crate::relay::context::{Context, Rules};
+use crate::relay::context::Pull;
 use crate::relay::fetched::{FetchKey, Served, Told};
 use crate::relay::memory::{Manifest, Pulled};
 use crate::relay::outcome::{AttemptLog, Ended, NotFound};
 use crate::relay::rules::{Cause, FinalAnswer};
-use crate::route::Route;
 use crate::telemetry::RequestOutcome;
 use crate::topology::{EndpointId, Failure, SourceId};
 use bytes::Bytes;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,18 +24,22 @@ const KEPT: Duration = Duration::from_secs(600);
 /// What a request for a manifest is made of.
 #[derive(Clone)]
 pub(super) struct ManifestFetch {
-    pub(super) parts: Arc<Context>,
-    pub(super) rules: Arc<Rules>,
-    pub(super) route: Arc<Route>,
+    pub(super) pull: Pull,
     pub(super) key: Arc<FetchKey>,
-    /// The number that goes upstream is that of the first who asks.
-    pub(super) request_id: Arc<str>,
     /// Whose HEAD told this digest a moment ago.
     pub(super) first: Option<EndpointId>,
 }
 
 fn ended(result: Result<Served, NotFound>, log: AttemptLog) -> Arc<Ended<Served>> {
     Arc::new(Ended { result, log })
+}
+
+impl Deref for ManifestFetch {
+    type Target = Pull;
+
+    fn deref(&self) -> &Pull {
+        &self.pull
+    }
 }
 
 // === impl ManifestFetch ===
@@ -56,12 +60,16 @@ impl ManifestFetch {
         })
     }
 
-    /// The same client's other request.
-    fn for_key(&self, key: FetchKey) -> Self {
-        Self {
-            key: Arc::new(key),
-            ..self.clone()
-        }
+    pub(super) fn new(pull: Pull, key: FetchKey) -> Self {
+        let (key, first) = (Arc::new(key), None);
+        Self { pull, key, first }
+    }
+
+    /// The same client's request for the whole of a digest.
+    fn whole(&self, digest: &Digest) -> Self {
+        let reference = Reference::Digest(digest.clone());
+        let key = FetchKey::new(&self.route, reference, self.key.kinds, self.trust);
+        Self::new(self.pull.clone(), key)
     }
 
     /// What is kept, else one search for all who ask for the same. A lookup asks anew.
@@ -101,15 +109,16 @@ impl ManifestFetch {
 
     /// A tag's whole: HEAD by tag, then GET by digest. Where nobody has what the HEAD named, GET by tag.
     pub(super) async fn search_by_head(&self) -> Arc<Ended<Served>> {
-        let headed = self.for_key(FetchKey {
+        let key = FetchKey {
             head: true,
             ..FetchKey::clone(&self.key)
-        });
+        };
+        let headed = Self::new(self.pull.clone(), key);
         let (began, headed) = (Instant::now(), headed.search().await);
         let Ok(Served::Head(Told { digest, .. }, endpoint, outcome)) = &headed.result else {
             return headed;
         };
-        let whole = self.for_key(self.key.of_digest(digest));
+        let whole = self.whole(digest);
         let (memories, now) = (&self.parts.memories, Instant::now());
         if let Some(kept) = memories.manifests.get(&whole.key.of.image, now) {
             whole.has_size(&kept);
@@ -171,7 +180,7 @@ impl ManifestFetch {
         }
         let limits = self.rules.config.stale;
         let may_keep = limits.enabled && self.is_anonymous(endpoint);
-        let whole = self.for_key(self.key.of_digest(digest));
+        let whole = self.whole(digest);
         if self.has_passed(&whole.key.of, may_keep) {
             if may_keep {
                 self.keep(digest, None);

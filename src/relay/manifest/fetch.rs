@@ -19,7 +19,7 @@ impl ManifestFetch {
     pub(super) async fn fetch(mut self) -> Ended<Served> {
         let (open, denied) = self.parts.without_denied(self.route.clone());
         if !self.key.confirms_denial {
-            self.route = open;
+            self.pull.route = open;
         }
         self.first = self.parts.memories.headed.get(&self.key.of, Instant::now());
         let it = Arc::new(self);
@@ -44,7 +44,7 @@ impl ManifestFetch {
                     NotFound::Failed if key.confirms_denial && had_denied => {
                         unconfirmed(&log.tried)
                     }
-                    nothing => parts.remember_denial((route, trust), denied, nothing),
+                    nothing => parts.remember_denial(route, trust, denied, nothing),
                 };
                 let stale = match nothing {
                     NotFound::Failed if log.is_outage() && !had_denied => {

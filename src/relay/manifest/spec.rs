@@ -5,7 +5,7 @@ use super::proof::{Misfit, prove};
 use crate::budget::Kind;
 use crate::exchange::{SourceRequest, SourceResponse};
 use crate::http1::Fields;
-use crate::oci::{Digest, ManifestKinds};
+use crate::oci::Digest;
 use crate::relay::coding::read_whole;
 use crate::relay::fetched::Told;
 use crate::relay::head;
@@ -19,17 +19,9 @@ use crate::relay::search::{Again, FetchSpec};
 use crate::route::{Route, Target};
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId, SourceKind};
 use http::Method;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
-use std::borrow::Cow;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use std::time::Duration;
 use tokio::time::Instant;
-
-fn accept(kinds: ManifestKinds) -> HeaderValue {
-    match kinds.accept() {
-        Cow::Borrowed(all) => HeaderValue::from_static(all),
-        Cow::Owned(some) => header_value(&some),
-    }
-}
 
 // === impl ManifestFetch ===
 
@@ -142,7 +134,7 @@ impl FetchSpec for ManifestFetch {
             target,
             ("/manifests/", self.key.of.image.reference.as_str()),
             method,
-            accept(self.key.kinds),
+            header_value(&self.key.kinds.accept()),
             None,
             (&self.request_id, self.key.of.trust),
         )

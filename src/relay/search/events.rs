@@ -131,8 +131,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                 if may_differ && self.candidates.are_held_back(&self.parts) {
                     // What is known against somebody changes the order. It makes no "no" of what would have been served without it:
                     // upstream denies what a tier has a credential for, and tags that it has deleted.
-                    self.parts
-                        .keep_denial((&self.route, self.trust()), answer, &detail);
+                    let (route, trust) = (&self.route, self.trust());
+                    self.parts.keep_denial(route, trust, answer, &detail);
                     self.candidates.leaving().exclude_target(candidate.target);
                     self.exclude(attempt, Scope::Address);
                     self.machine.ended(attempt);

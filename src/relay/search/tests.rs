@@ -354,7 +354,7 @@ async fn connects_that_run_on_by_themselves_are_bounded() {
         }
     };
     let running = || Arc::strong_count(&under_way) - 1;
-    let start = |trust| dial::detached((&bench.parts, trust), &candidate, never(), |()| {});
+    let start = |trust| dial::detached(&bench.parts, trust, candidate.clone(), never(), |()| {});
     for (trust, most) in [(Trust::Untrusted, 64), (Trust::Trusted, 256)] {
         let waiting: Vec<_> = (0..1000).map(|_| start(trust)).collect();
         drop(waiting);

@@ -78,7 +78,7 @@ async fn a_request_waits_for_a_place_and_not_for_ever() {
         let _busy = occupy(&node, &ALL, 64);
         assert_eq!(waits(&world, &node).await, seconds(2));
         let image = world.image(&mut Dice(1));
-        let mut candidates = candidates(node, &image);
+        let mut candidates = candidates(&node, &image);
         assert!(
             candidates.more(&node.parts, Instant::now()),
             "all are full: asked all the same"
