@@ -95,7 +95,19 @@ pub enum Place {
     Redirect,
 }
 
+// === impl Error ===
+
 impl Error {
+    fn new(at: Place, failure: Failure, doing: String, source: Option<Cause>) -> Self {
+        Self {
+            at,
+            failure,
+            retry_after: None,
+            doing,
+            source,
+        }
+    }
+
     /// The whole of it for people.
     #[must_use]
     pub fn detail(&self) -> String {
@@ -106,13 +118,8 @@ impl Error {
 impl From<upstream::Error> for Error {
     /// One of the endpoint itself.
     fn from(error: upstream::Error) -> Self {
-        Self {
-            at: Place::Endpoint,
-            failure: error.failure,
-            retry_after: None,
-            doing: error.doing,
-            source: Some(error.source),
-        }
+        let source = Some(error.source);
+        Self::new(Place::Endpoint, error.failure, error.doing, source)
     }
 }
 

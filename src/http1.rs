@@ -17,30 +17,19 @@ pub use request::{Request, RequestHead, request_head};
 pub use response::{Date, End, Response, ResponseHead, Told};
 pub use retry_after::retry_after;
 
-use std::fmt;
-
 /// Why something is not HTTP/1.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Wrong {
     /// The head is longer than is taken, or has more than 100 fields.
+    #[error("the head is too long or has more than 100 fields")]
     TooLong,
     /// Something else, in words that hold nothing of what came.
+    #[error("not HTTP/1.1: {0}")]
     Syntax(&'static str),
     /// A head that httparse refuses.
+    #[error("not HTTP/1.1: {0}")]
     Parse(httparse::Error),
 }
-
-impl fmt::Display for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong => f.write_str("the head is too long or has more than 100 fields"),
-            Self::Syntax(what) => write!(f, "not HTTP/1.1: {what}"),
-            Self::Parse(error) => write!(f, "not HTTP/1.1: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for Wrong {}
 
 #[cfg(test)]
 mod tests;

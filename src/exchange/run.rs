@@ -242,13 +242,10 @@ impl<'a> Run<'a> {
             }
         };
         Some(match refusal.is_failure {
-            true => Err(Error {
-                at: Place::Endpoint,
-                failure: Failure::ServerError,
-                retry_after: None,
-                doing: why,
-                source: None,
-            }),
+            true => {
+                let failure = Failure::ServerError;
+                Err(Error::new(Place::Endpoint, failure, why, None))
+            }
             false => Ok(why),
         })
     }
@@ -263,30 +260,24 @@ impl<'a> Run<'a> {
 
     /// No token came: whose fault that is depends on whose it would be.
     fn tokenless(&self, hop: &Hop, error: TokenFailure) -> Error {
-        match hop {
-            Hop::Endpoint => Error {
-                at: Place::Token,
-                failure: error.failure,
-                retry_after: error.retry_after,
-                doing: error.doing,
-                source: error.source.map(|source| Box::new(source) as Cause),
-            },
-            Hop::Named(_) => Error {
-                retry_after: error.retry_after,
-                ..self.unfollowed(hop, error.failure, error)
-            },
+        let (failure, retry_after) = (error.failure, error.retry_after);
+        let tokenless = match hop {
+            Hop::Endpoint => {
+                let source = error.source.map(|source| Box::new(source) as Cause);
+                Error::new(Place::Token, failure, error.doing, source)
+            }
+            Hop::Named(_) => self.unfollowed(hop, failure, error),
+        };
+        Error {
+            retry_after,
+            ..tokenless
         }
     }
 
     fn unfollowed(&self, hop: &Hop, failure: Failure, why: impl Into<Cause>) -> Error {
         let doing = format!("a redirect of {} is not followed", self.endpoint);
-        Error {
-            at: Place::Redirect,
-            failure,
-            retry_after: None,
-            doing: self.with_advice(hop, doing),
-            source: Some(why.into()),
-        }
+        let (doing, why) = (self.with_advice(hop, doing), Some(why.into()));
+        Error::new(Place::Redirect, failure, doing, why)
     }
 
     fn with_advice(&self, hop: &Hop, why: String) -> String {
@@ -370,13 +361,8 @@ impl<'a> Run<'a> {
             Hop::Endpoint => error.into(),
             Hop::Named(origin) => {
                 let doing = format!("redirected by {} to {origin}", self.endpoint);
-                Error {
-                    at: Place::Redirect,
-                    failure: error.failure,
-                    retry_after: None,
-                    doing: self.with_advice(hop, doing),
-                    source: Some(error.into()),
-                }
+                let (doing, failure) = (self.with_advice(hop, doing), error.failure);
+                Error::new(Place::Redirect, failure, doing, Some(error.into()))
             }
         }
     }
