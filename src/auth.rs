@@ -14,7 +14,7 @@ mod tokens;
 pub(crate) mod testing;
 
 pub use challenge::{BearerChallenge, Challenge, parse_challenges};
-pub use fetch::{Fetcher, basic_authorization};
+pub use fetch::basic_authorization;
 pub use lookup::{Lookup, LookupResult};
 pub use named_url::{InvalidUrl, NamedUrl};
 pub use plan::{TokenPlan, TokenRequest};

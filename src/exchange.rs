@@ -6,7 +6,7 @@ mod shown;
 mod unauthorized;
 mod words;
 
-use crate::auth::{Fetcher, Lookup, Reach, Tokens};
+use crate::auth::{Lookup, Reach, Tokens};
 use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::http1::Fields;
@@ -142,10 +142,9 @@ impl Exchanger {
         budget: &Budget,
     ) -> Self {
         let reach = Reach::new(client, lookup);
-        let fetcher = Fetcher::new(reach.clone());
         Self {
+            tokens: Tokens::new(Arc::new(reach.clone()), metrics, budget),
             reach,
-            tokens: Tokens::new(Arc::new(fetcher), metrics, budget),
             missing: None,
         }
     }

@@ -85,19 +85,18 @@ impl Journal {
     #[must_use]
     pub fn capturing() -> (Self, Captured) {
         let captured = Captured::default();
-        let to = To::Captured(captured.clone());
-        (Self::to(to), captured)
-    }
-
-    fn to(to: To) -> Self {
-        Self {
-            to,
-            recent: Arc::default(),
-        }
+        let journal = Self {
+            to: To::Captured(captured.clone()),
+            ..Self::default()
+        };
+        (journal, captured)
     }
 
     fn queued(queue: Queue) -> Self {
-        Self::to(To::Queue(queue))
+        Self {
+            to: To::Queue(queue),
+            ..Self::default()
+        }
     }
 
     /// Queues the one record of a finished request. Costs a filter check and a queue slot. Of refused ones 100 per second

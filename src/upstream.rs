@@ -15,20 +15,18 @@ mod local;
 mod pool;
 mod pooled;
 mod request;
-mod response;
 mod state;
 mod stream;
 mod tls;
 
 pub use body::Body;
-pub use connection::Connection;
+pub use connection::{Connection, Response};
 pub use dial::basic;
 pub use egress::Named;
 pub(crate) use guard::is_never_dialled;
 pub use inspect::{Certificate, Shown};
 pub use pooled::LARGE_READS;
 pub use request::{Request, USER_AGENT};
-pub use response::Response;
 pub use tls::CertificateFault;
 
 use crate::budget::Refused;

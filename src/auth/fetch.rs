@@ -26,12 +26,6 @@ const DEFAULT_LIFE: Duration = Duration::from_secs(60);
 /// Nothing is believed for longer.
 const MAX_LIFE: Duration = Duration::from_secs(24 * 3600);
 
-/// Fetches tokens from where their plans say. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Fetcher {
-    reach: Reach,
-}
-
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
@@ -42,19 +36,9 @@ struct Answer {
     expires_in: Option<serde_json::Value>,
 }
 
-// === impl Fetcher ===
-
-impl Fetcher {
-    /// A fetcher over these connections.
-    #[must_use]
-    pub fn new(reach: Reach) -> Self {
-        Self { reach }
-    }
-}
-
-impl FetchToken for Fetcher {
+impl FetchToken for Reach {
     fn fetch(&self, plan: Arc<TokenPlan>) -> Fetching {
-        let reach = self.reach.clone();
+        let reach = self.clone();
         Box::pin(async move { fetch(&reach, &plan).await })
     }
 }

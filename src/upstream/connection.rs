@@ -1,11 +1,12 @@
-//! A connection that is ready for a request.
+//! A connection that is ready for a request, and what comes back.
 
 use super::body::Body;
 use super::pooled::Pooled;
 use super::request::Request;
-use super::response::Response;
 use super::{Error, Inner};
+use crate::http1::Fields;
 use crate::topology::Failure;
+use http::StatusCode;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,6 +16,17 @@ use std::sync::Arc;
 pub struct Connection {
     pooled: Box<Pooled>,
     client: Arc<Inner>,
+}
+
+/// An answer, its body not read yet.
+#[derive(Debug)]
+pub struct Response {
+    /// Never an interim one (1xx).
+    pub status: StatusCode,
+    /// All of its fields.
+    pub fields: Fields,
+    /// Gives its connection back when it has been read to the end.
+    pub body: Body,
 }
 
 // === impl Connection ===
