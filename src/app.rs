@@ -59,10 +59,10 @@ const MISSING: usize = 16;
 /// # Errors
 /// What kept it from starting, or which task failed.
 pub fn run(start: Start, loaded: Loaded, rejected: Option<Vec<Problem>>) -> Result<(), Error> {
-    let data = DataPlane::of_this_machine().map_err(Error::Process)?;
+    let data = DataPlane::for_this_machine().map_err(Error::Process)?;
     let control = control_runtime()?;
     let ended = control.block_on(async {
-        let signals = Signals::of_process().map_err(Error::Process)?;
+        let signals = Signals::from_process().map_err(Error::Process)?;
         let running = build(start, loaded, rejected, data.threads()).await?;
         running.until_stopped(signals).await
     });

@@ -20,9 +20,9 @@ use families::{Families, RequestHandles};
 use foldhash::HashMap;
 use format::classic;
 use labels::{
-    AttemptLabels, EndpointLabels, FailoverLabels, HostsWriteLabels, Interner, KindTierLabels,
-    Label, MemoryLabels, PolicyLabels, ReasonLabels, RegistryLabels, RequestLabels, ResumeLabels,
-    StateLabels, TierLabels,
+    EndpointLabels, FailoverLabels, HostsWriteLabels, Interner, KindTierLabels, Label,
+    MemoryLabels, PolicyLabels, ReasonLabels, RegistryLabels, RequestLabels, ResumeLabels,
+    StateLabels, TierLabels, TierResultLabels,
 };
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::encoding::text::encode;
@@ -376,9 +376,9 @@ impl Metrics {
         TierLabels { tier }
     }
 
-    fn tier_result(&self, tier: &str, result: &'static str) -> AttemptLabels {
+    fn tier_result(&self, tier: &str, result: &'static str) -> TierResultLabels {
         let tier = self.labels.intern(tier);
-        AttemptLabels { tier, result }
+        TierResultLabels { tier, result }
     }
 }
 

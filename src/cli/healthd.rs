@@ -48,7 +48,7 @@ pub(super) fn run(
         .map_err(healthd::Error::Process)
         .and_then(|runtime| {
             let ended = runtime.block_on(async {
-                let signals = Signals::of_process().map_err(healthd::Error::Process)?;
+                let signals = Signals::from_process().map_err(healthd::Error::Process)?;
                 healthd::run(settings, journal, notifier, signals).await
             });
             // A lookup that hangs is not waited for.

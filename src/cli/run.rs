@@ -16,7 +16,7 @@ use std::io::ErrorKind;
 pub(super) fn run(loader: Loader, log: Option<String>) -> u8 {
     // Before anything that can fail (design O3).
     let notifier = Notifier::from_env();
-    let inherited = Inherited::of_process(&notifier);
+    let inherited = Inherited::from_process(&notifier);
     let loaded = app::load(&loader);
     let filter = log.unwrap_or_else(|| match &loaded {
         Ok((loaded, _)) => loaded.config.log.filter.clone(),

@@ -39,7 +39,7 @@ impl Signals {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn of_process() -> io::Result<Self> {
+    pub fn from_process() -> io::Result<Self> {
         let (sender, signals) = Self::by_hand();
         for (kind, raw) in [
             (SignalKind::terminate(), RawSignal::Terminate),

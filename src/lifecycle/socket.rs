@@ -112,7 +112,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     #[tokio::test]
-    async fn it_is_woken_for_where_it_has_gone_over_to() {
+    async fn it_is_woken_for_where_it_has_moved_to() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let connecting = TcpStream::connect(listener.local_addr().unwrap());
         let (peer, accepted) = tokio::join!(connecting, listener.accept());

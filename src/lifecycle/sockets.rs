@@ -19,7 +19,7 @@ impl Inherited {
     /// environment is cleared) and before its configuration is read: a start that fails later then closes
     /// the port, and clients are refused. As long as the store had them they would wait for an answer for ever.
     #[must_use]
-    pub fn of_process(notifier: &Notifier) -> Self {
+    pub fn from_process(notifier: &Notifier) -> Self {
         let mut inherited = Self::default();
         let mut handed = ListenFd::from_env();
         if handed.len() == 0 {

@@ -51,7 +51,7 @@ impl DataPlane {
     ///
     /// # Errors
     /// A runtime or a thread that cannot be made.
-    pub fn of_this_machine() -> io::Result<Self> {
+    pub fn for_this_machine() -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Self::start(cores.clamp(1, MOST))
     }

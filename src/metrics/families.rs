@@ -1,9 +1,9 @@
 //! The families, their names and their help texts.
 
 use super::labels::{
-    AttemptLabels, EndpointLabels, FailoverLabels, HostsWriteLabels, KindTierLabels, MemoryLabels,
-    PolicyLabels, ReasonLabels, RegistryLabels, RequestLabels, ResultLabels, ResumeLabels,
-    StateLabels, TierLabels, VersionLabels,
+    EndpointLabels, FailoverLabels, HostsWriteLabels, KindTierLabels, MemoryLabels, PolicyLabels,
+    ReasonLabels, RegistryLabels, RequestLabels, ResultLabels, ResumeLabels, StateLabels,
+    TierLabels, TierResultLabels, VersionLabels,
 };
 use super::process::ProcessCollector;
 use prometheus_client::metrics::counter::Counter;
@@ -58,7 +58,7 @@ families! {
     /// Bytes of bodies sent to clients, by the tier that they came from
     relayed_bytes: Family<TierLabels, Counter>,
     /// Attempts at endpoints, by result
-    attempts: Family<AttemptLabels, Counter>,
+    attempts: Family<TierResultLabels, Counter>,
     /// Changes to another source before the first byte
     failovers: Family<FailoverLabels, Counter>,
     /// Changes to another source within a body
@@ -80,9 +80,9 @@ families! {
     /// Duration of health probes
     probe_duration_seconds: Histograms<TierLabels> = Family::new_with_constructor(|| Histogram::new(FIRST_BYTE)),
     /// Lookups of tiers and upstreams, by result
-    dns_refreshes: Family<AttemptLabels, Counter>,
+    dns_refreshes: Family<TierResultLabels, Counter>,
     /// Discoveries of a tier's projects, by result
-    discovery_refreshes: Family<AttemptLabels, Counter>,
+    discovery_refreshes: Family<TierResultLabels, Counter>,
     /// Registries that discovery found a project for
     projects: Family<TierLabels, Gauge>,
     /// Images without a registry, by how their registry was found
@@ -94,7 +94,7 @@ families! {
     /// For how long the lookups of a tier have failed; 0 while they succeed
     dns_stale_seconds: Family<TierLabels, Gauge<f64, AtomicU64>>,
     /// Token exchanges, by result
-    token_fetches: Family<AttemptLabels, Counter>,
+    token_fetches: Family<TierResultLabels, Counter>,
     /// Writes of the node's files, by result
     hosts_writes: Family<HostsWriteLabels, Counter>,
     /// Changes of the node's files by others that stand against ours

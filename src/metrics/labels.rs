@@ -31,7 +31,7 @@ label_sets! {
     RequestLabels { kind: &'static str, registry: Label, outcome: &'static str, tier: Label }
     KindTierLabels { kind: &'static str, tier: Label }
     TierLabels { tier: Label }
-    AttemptLabels { tier: Label, result: &'static str }
+    TierResultLabels { tier: Label, result: &'static str }
     FailoverLabels { from: Label, to: Label, reason: &'static str }
     ResumeLabels { from: Label, to: Label }
     PolicyLabels { tier: Label, reason: &'static str }

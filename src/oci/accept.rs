@@ -27,7 +27,7 @@ impl ManifestKinds {
     /// What an Accept header says. One that names no manifest says nothing of them, and the four current kinds are all that
     /// matter.
     #[must_use]
-    pub fn of_accept(accept: &str) -> Self {
+    pub fn from_accept(accept: &str) -> Self {
         let mut kinds = 0;
         for entry in accept.split(',') {
             let (name, parameters) = entry.split_once(';').unwrap_or((entry, ""));
@@ -117,7 +117,7 @@ mod tests {
             &four.join(" , ").to_uppercase(),
         ] {
             assert_eq!(
-                ManifestKinds::of_accept(accept),
+                ManifestKinds::from_accept(accept),
                 ManifestKinds::ALL,
                 "{accept}"
             );
@@ -142,9 +142,9 @@ mod tests {
             ),
         ];
         for (accept, due) in table {
-            let kinds = ManifestKinds::of_accept(&accept);
+            let kinds = ManifestKinds::from_accept(&accept);
             assert_eq!(kinds.accept(), due, "{accept}");
-            assert_eq!(ManifestKinds::of_accept(&kinds.accept()), kinds);
+            assert_eq!(ManifestKinds::from_accept(&kinds.accept()), kinds);
             assert!(!kinds.are_all() && !kinds.contain(INDEX), "{accept}");
         }
     }

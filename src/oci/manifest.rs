@@ -230,7 +230,7 @@ fn read(body: &[u8]) -> Option<(Body, Option<Shape>)> {
     Some((parsed, shape))
 }
 
-/// The known media type of a Content-Type or `mediaType`, in its usual spelling, with its shape.
+/// The known media type of a Content-Type or `mediaType`, as it is registered, with its shape.
 fn known(text: &str) -> Option<(&'static str, Shape)> {
     let essence = text.split(';').next().unwrap_or(text).trim();
     KNOWN

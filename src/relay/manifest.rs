@@ -45,7 +45,7 @@ pub(crate) async fn serve(
     let accept = request.accept.as_ref();
     let accept = accept.and_then(|accept| accept.to_str().ok());
     // Sources are asked for these, in words of our own.
-    let kinds = accept.map_or(ManifestKinds::ALL, ManifestKinds::of_accept);
+    let kinds = accept.map_or(ManifestKinds::ALL, ManifestKinds::from_accept);
     let key = FetchKey {
         head: request.head,
         confirms_denial: request.head && request.shows_denials,

@@ -92,7 +92,7 @@ impl<S: Service + Send> Serving<S> {
         Self {
             connection: Connection {
                 stream,
-                client: Client::at(slot),
+                client: Client::new(slot),
                 received: BytesMut::new(),
                 examined: 0,
                 turn: Turn::default(),

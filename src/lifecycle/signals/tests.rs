@@ -27,7 +27,7 @@ async fn without_a_sender_no_signal_comes() {
 
 #[tokio::test]
 async fn the_process_signals_can_be_taken_over() {
-    let mut signals = Signals::of_process().unwrap();
+    let mut signals = Signals::from_process().unwrap();
     let own = rustix::process::getpid();
     rustix::process::kill_process(own, rustix::process::Signal::HUP).unwrap();
     assert_eq!(signals.next().await, Signal::Reload);

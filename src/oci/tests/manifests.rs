@@ -264,7 +264,7 @@ fn media_types() {
         (&image, Some(DOCKER_MANIFEST), DOCKER_MANIFEST),
         (&schema1, Some(SCHEMA1), SCHEMA1),
         (&odd, Some(OCI_MANIFEST), OCI_MANIFEST),
-        // Parameters and spelling go.
+        // Parameters and capitals go.
         (
             &index,
             Some("application/vnd.oci.image.index.v1+json; charset=utf-8"),

@@ -112,7 +112,7 @@ fn slot_for(reference: &str, kinds: ManifestKinds) -> Slot {
 
 /// For who takes no index.
 fn narrow(reference: &str) -> Slot {
-    slot_for(reference, ManifestKinds::of_accept(MEDIA_TYPE))
+    slot_for(reference, ManifestKinds::from_accept(MEDIA_TYPE))
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub(crate) enum Ending {
 // === impl Client ===
 
 impl Client {
-    pub(super) fn at(slot: Slot) -> Self {
+    pub(super) fn new(slot: Slot) -> Self {
         Self {
             slot,
             blocked: None,

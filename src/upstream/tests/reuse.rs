@@ -32,7 +32,7 @@ async fn connections_are_used_again() {
 }
 
 #[tokio::test]
-async fn a_connection_goes_over_to_the_thread_that_takes_it() {
+async fn a_connection_moves_to_the_thread_that_takes_it() {
     let server = Server::answering(None, OK).await;
     let client = Client::new(timeouts());
     let source = tier_at(&server);

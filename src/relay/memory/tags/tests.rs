@@ -147,7 +147,7 @@ fn only_what_belongs_to_the_tag_refutes_it() {
         ..own.clone()
     };
     assert!(it.tags.refuted(&untrusted, None).is_empty());
-    let some = ManifestKinds::of_accept("application/vnd.oci.image.index.v1+json");
+    let some = ManifestKinds::from_accept("application/vnd.oci.image.index.v1+json");
     let other_kinds = tag_for("1", some, Trust::Trusted);
     let told = (&digest("other"), 5);
     it.tags.answered(&other_kinds, &endpoint(2), told, it.begin);
