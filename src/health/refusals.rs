@@ -62,7 +62,7 @@ impl Refusals {
         let old = self.0.values_mut().filter(|denials| {
             denials.in_row > 0 && now.saturating_duration_since(denials.last) >= HELD
         });
-        old.fold(false, |shows, denials| denials.end() || shows)
+        old.map(Denials::end).filter(|shows| *shows).count() > 0
     }
 
     /// When time alone changes it.
