@@ -12,6 +12,7 @@
 
 mod accepted;
 mod access;
+mod bandwidth;
 mod discovered;
 mod document;
 mod files;

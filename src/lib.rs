@@ -12,6 +12,7 @@ pub(crate) mod admin;
 pub mod admission;
 pub mod app;
 pub mod auth;
+pub mod bandwidth;
 pub mod budget;
 pub mod cache;
 pub mod cli;

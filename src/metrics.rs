@@ -2,6 +2,7 @@
 //!
 //! Counting is cheap: a request costs one read lock and one hash. Gauges are handed in at each scrape as plain data.
 
+mod bandwidth;
 mod endpoints;
 mod families;
 mod format;

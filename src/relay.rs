@@ -86,9 +86,10 @@ impl Relay {
         &self.0
     }
 
-    /// Takes a new configuration over; requests under way keep the old one. Timeouts and limits hold from the start
-    /// of the process.
+    /// Takes a new configuration over; requests under way keep the old one. Timeouts and limits but those of bandwidth
+    /// hold from the start of the process.
     pub fn update(&self, config: Arc<Config>) {
+        self.0.bandwidth.reload(&config);
         let generation = self.0.rules.load().generation.saturating_add(1);
         let rules = Rules::new(config, generation);
         self.0.rules.store(Arc::new(rules));

@@ -14,6 +14,8 @@
 
 mod support;
 
+#[path = "agent/bandwidth.rs"]
+mod bandwidth;
 #[path = "agent/blobs.rs"]
 mod blobs;
 #[path = "agent/client.rs"]

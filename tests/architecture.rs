@@ -42,7 +42,10 @@ const FLOORS: &[(&[&str], &str)] = &[
         &["topology"],
         "sources, endpoints and their states, made from the configuration",
     ),
-    (&["route"], "picks sources for a request; pure"),
+    (
+        &["route", "bandwidth"],
+        "picks sources for a request, and how fast blobs may come from them; pure",
+    ),
     (
         &["discovery", "upstream"],
         "where endpoints are, and connections to them; neither decides",

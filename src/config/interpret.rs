@@ -47,6 +47,7 @@ pub(super) fn interpret(
     report_nothing_to_serve(&registries.kept, &tiers, cx);
     let has_tiers = !tiers.is_empty();
     let router = read_router(&mut root, &registries.kept, &tiers, cx);
+    let (limits, bandwidth) = read_limits(&mut root, cx);
     let mut config = Config {
         server,
         tiers,
@@ -56,7 +57,9 @@ pub(super) fn interpret(
         stale: read_stale(&mut root, cx),
         dns: read_dns(&mut root, cx),
         timeouts: read_timeouts(&mut root, cx),
-        limits: read_limits(&mut root, cx),
+        limits,
+        bandwidth,
+        direct_bandwidth: direct.bandwidth,
         node: read_node(&mut root, has_tiers, cx),
         log: read_log(&mut root, cx),
         router,

@@ -6,12 +6,7 @@ use super::merge::quoted;
 use super::problem::{Problem, Wrong};
 
 /// The header of a table and a key in it; the header of the whole document is empty.
-const LATER: &[(&str, &str)] = &[
-    ("", "otel"),
-    ("[direct]", "bandwidth"),
-    ("[limits]", "bandwidth"),
-    ("[[tier]]", "bandwidth"),
-];
+const LATER: &[(&str, &str)] = &[("", "otel")];
 
 /// Whether the key of that table is one of them.
 pub(super) fn is_later(header: &str, key: &str) -> bool {

@@ -1,9 +1,11 @@
 //! The checked, immutable configuration. Every relation between values has been checked; secrets have been
 //! read and are redacted wherever they are shown.
 
+mod bandwidth;
 mod router;
 mod server;
 
+pub use bandwidth::{Bandwidth, BandwidthPeriod, DAY};
 pub use router::{Redis, Router};
 pub use server::Server;
 
@@ -38,6 +40,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Limits of number and size: `[limits]`.
     pub limits: Limits,
+    /// Of the blobs of all sources together: `limits.bandwidth`.
+    pub bandwidth: Bandwidth,
+    /// Of the blobs of all registries that are asked directly: `direct.bandwidth`.
+    pub direct_bandwidth: Bandwidth,
     /// `[node]`: parsed and checked, acted on by the node-file commands.
     pub node: Node,
     /// What is logged: `[log]`.
@@ -80,6 +86,8 @@ pub struct Tier {
     pub probe: Probe,
     /// Whether it is asked for its projects; `projects` holds the written ones alone then.
     pub discovery: Option<ProjectDiscovery>,
+    /// Of its blobs.
+    pub bandwidth: Bandwidth,
 }
 
 /// `[tier.discovery]`: a Harbor is asked which proxy-cache projects it has.

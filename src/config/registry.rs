@@ -3,7 +3,7 @@
 use super::access::{credential, is_enabled, proxy, proxy_setting, tls};
 use super::document::{Node, Table, Value};
 use super::merge::{name_of, quoted};
-use super::model::{BaseUrl, Registry};
+use super::model::{Bandwidth, BaseUrl, Registry};
 use super::problem::{Origin, Problem, Wrong};
 use super::proxy::ProxySetting;
 use super::section::{Reading, Section, Setting};
@@ -43,6 +43,7 @@ pub(super) struct Direct {
     /// Where `enabled = false` was written.
     origin: Option<Origin>,
     proxy: (ProxySetting, Option<Origin>),
+    pub(super) bandwidth: Bandwidth,
 }
 
 /// The registries of a configuration.
@@ -62,6 +63,7 @@ pub(super) fn read_direct(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Direc
             proxy_setting(&mut section, cx, (ProxySetting::Environment, None)),
             section.origin_of("proxy"),
         ),
+        bandwidth: section.or(cx, "bandwidth", Bandwidth::default()),
     };
     section.finish(cx);
     direct

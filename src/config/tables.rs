@@ -2,8 +2,8 @@
 //! `[log]`, `[state]`, with the relations between their values.
 
 use super::model::{
-    Dns, Existing, Failover, Fallback, HarborPolicy, Limits, Log, Node, Relay, Runtime, Stale,
-    Timeouts, Verify,
+    Bandwidth, Dns, Existing, Failover, Fallback, HarborPolicy, Limits, Log, Node, Relay, Runtime,
+    Stale, Timeouts, Verify,
 };
 use super::section::{Reading, Section};
 use super::values::{Nameserver, Size};
@@ -152,8 +152,10 @@ pub(super) fn read_timeouts(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Tim
     timeouts
 }
 
-pub(super) fn read_limits(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Limits {
+/// With the limit of bandwidth, which is no number that waits for a restart.
+pub(super) fn read_limits(root: &mut Section<'_>, cx: &mut Reading<'_>) -> (Limits, Bandwidth) {
     let mut section = root.below("limits", cx);
+    let bandwidth = section.or(cx, "bandwidth", Bandwidth::default());
     let connections: u32 = section.or(cx, "connections", 512);
     let loaded = section.or(cx, "loaded", 16);
     let per_address = section.or(cx, "per_address", 64);
@@ -195,7 +197,7 @@ pub(super) fn read_limits(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Limit
         section.complain(cx, key, what, instead);
     }
     section.finish(cx);
-    Limits {
+    let limits = Limits {
         // A u32 fits everywhere this runs; the saturation is for the types alone.
         connections: usize::try_from(connections).unwrap_or(usize::MAX),
         loaded,
@@ -203,7 +205,8 @@ pub(super) fn read_limits(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Limit
         manifest_bytes,
         memory,
         floor_bytes_per_second: floor,
-    }
+    };
+    (limits, bandwidth)
 }
 
 pub(super) fn read_node(root: &mut Section<'_>, has_tiers: bool, cx: &mut Reading<'_>) -> Node {

@@ -3,7 +3,7 @@
 use super::access::{credential, is_enabled, proxy, tls};
 use super::document::Node;
 use super::merge::{name_of, quoted};
-use super::model::{BaseUrl, Probe, ProbeKind, Tier, TierKind};
+use super::model::{Bandwidth, BaseUrl, Probe, ProbeKind, Tier, TierKind};
 use super::projects::{Served, read_served};
 use super::proxy::ProxySetting;
 use super::registry::Registries;
@@ -88,6 +88,7 @@ fn read_tier(
         );
     }
     let proxy = proxy(&mut section, cx, (ProxySetting::None, None), url.as_ref());
+    let bandwidth = section.or(cx, "bandwidth", Bandwidth::default());
     let mut health = section.below("health", cx);
     section.finish(cx);
     below.finish_free(cx);
@@ -110,6 +111,7 @@ fn read_tier(
         proxy,
         probe,
         discovery,
+        bandwidth,
     };
     Some((priority, tier))
 }

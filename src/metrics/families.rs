@@ -57,6 +57,8 @@ families! {
     time_to_first_byte_seconds: Histograms<KindTierLabels> = Family::new_with_constructor(|| Histogram::new(FIRST_BYTE)),
     /// Bytes of bodies sent to clients, by the tier that they came from
     relayed_bytes: Family<TierLabels, Counter>,
+    /// Time that streams of blobs waited for a limit of bandwidth, by the tier that they read from
+    bandwidth_waits_seconds: Family<TierLabels, Counter<f64, AtomicU64>>,
     /// Attempts at endpoints, by result
     attempts: Family<TierResultLabels, Counter>,
     /// Changes to another source before the first byte

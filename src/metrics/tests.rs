@@ -4,8 +4,9 @@ use super::*;
 use std::collections::BTreeSet;
 
 /// docs/observability.md, "Metrics". A name that is missing here or there is a broken promise.
-const NAMES: [&str; 38] = [
+const NAMES: [&str; 39] = [
     "harbor_pilot_attempts_total",
+    "harbor_pilot_bandwidth_waits_seconds_total",
     "harbor_pilot_build_info",
     "harbor_pilot_clients_ended_total",
     "harbor_pilot_config_last_reload_successful",
@@ -106,6 +107,7 @@ fn exercised() -> Metrics {
     metrics.attempt("replica", "ok");
     metrics.failover("replica", "core", "timeout");
     metrics.resume("replica", "core");
+    metrics.bandwidth_wait("replica", Duration::from_secs(2));
     metrics.stale_served();
     metrics.client_ended("stalled");
     metrics.policy_denial("core", "vulnerability");

@@ -15,6 +15,7 @@ use super::rules::FinalAnswer;
 use super::sizes::KnownSizes;
 use super::stale::Stale;
 use super::sticky::Sticky;
+use crate::bandwidth::{Bandwidth, local_minute};
 use crate::budget::{Budget, Keeper};
 use crate::cache::Trust;
 use crate::config::{Config, Limits, Timeouts};
@@ -57,6 +58,8 @@ pub struct Context {
     pub(crate) size_flights: Flights<(u64, Pulled), Size>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
+    /// Of blobs.
+    pub(crate) bandwidth: Bandwidth,
     /// Of what waits in memory.
     pub(crate) budget: Budget,
     random: AtomicU64,
@@ -137,6 +140,7 @@ impl Context {
     ) -> Self {
         let directory = config.state_directory.join("manifests");
         let stale = Stale::start(directory, journal.clone(), budget.clone());
+        let bandwidth = Bandwidth::new(&config, local_minute);
         let (timeouts, limits) = (config.timeouts, config.limits);
         Self {
             rules: ArcSwap::from_pointee(Rules::new(config, 0)),
@@ -160,6 +164,7 @@ impl Context {
             size_flights: Flights::default(),
             timeouts,
             limits,
+            bandwidth,
             budget,
             random: AtomicU64::new(seed | 1),
         }

@@ -6,6 +6,7 @@
 //! right (containerd asks again from there) and with a reset where it may be wrong.
 
 mod ends;
+mod pace;
 mod room;
 mod speed;
 
@@ -25,6 +26,7 @@ use crate::relay::transfer::{Reassembly, Window};
 use crate::route::Route;
 use crate::topology::{EndpointId, Failure, Outcome};
 use bytes::{Buf as _, Bytes};
+use pace::Pace;
 use room::Room;
 use speed::{Speed, tier_is_slow};
 use std::collections::VecDeque;
@@ -59,6 +61,7 @@ pub struct BlobBody {
     /// Where the body that is looked for begins, in this body.
     resumes_at: u64,
     speed: Speed,
+    pace: Pace,
     left: Vec<EndpointId>,
     /// When a body of which something is wrong is given up.
     fix_until: Option<Instant>,
@@ -109,6 +112,7 @@ impl BlobBody {
             resumption: None,
             resumes_at: 0,
             speed: Speed::default(),
+            pace: Pace::default(),
             left: Vec::new(),
             fix_until: None,
             is_over: false,
@@ -177,9 +181,11 @@ impl BlobBody {
             if self.source.is_none() && self.resumption.is_none() {
                 return Err(self.give_up("no source is left"));
             }
+            self.keep_pace().await;
             match self.wait().await {
                 Event::Source(Some(Ok(chunk))) => {
                     self.arrived(chunk.len() as u64);
+                    self.charge(chunk.len() as u64);
                     if let Some(conclusion) = self.bytes.push(chunk) {
                         self.concluded(conclusion)?;
                     }
@@ -202,7 +208,7 @@ impl BlobBody {
     /// What happens next. Time in which the client does not read is nobody's: this is not waited for then.
     async fn wait(&mut self) -> Event {
         let wanted = self.missing();
-        let is_large = self.room.is_large(wanted);
+        let is_large = !self.pace.is_limited() && self.room.is_large(wanted);
         let fix_until = self.fix_until;
         let stall = self.parts.timeouts.stall;
         let may_stall = self.source.is_some() && self.resumption.is_none();

@@ -1,0 +1,126 @@
+//! Limits of bandwidth for blobs: of all together, of each tier, and of what comes from the registries directly.
+//!
+//! A stream pays for what it has read, and reads on when that is paid: a limit is one queue in which each stream has one piece at a
+//! time, so that all streams get the same share. Manifests do not come here.
+
+mod limiter;
+#[cfg(test)]
+mod tests;
+
+pub use limiter::Slot;
+
+use crate::config::Config;
+use arc_swap::ArcSwap;
+use limiter::Limiter;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// A stream pays for its first piece before it reads, in bytes: what many streams read at their begin would be beyond the limit.
+pub const FIRST_PIECE: u64 = 16 * 1024;
+
+/// Tells the minute of the node's day, 0 to 1439.
+pub type Clock = fn() -> u16;
+
+/// The limits in force.
+#[derive(Debug)]
+pub struct Bandwidth {
+    limiters: ArcSwap<Limiters>,
+    clock: Clock,
+}
+
+#[derive(Debug, Default)]
+struct Limiters {
+    all: Option<Arc<Limiter>>,
+    /// By the label of a source.
+    by_source: Vec<(Arc<str>, Arc<Limiter>)>,
+}
+
+// === impl Bandwidth ===
+
+impl Bandwidth {
+    /// As the configuration says.
+    #[must_use]
+    pub fn new(config: &Config, clock: Clock) -> Self {
+        let bandwidth = Self {
+            limiters: ArcSwap::default(),
+            clock,
+        };
+        bandwidth.reload(config);
+        bandwidth
+    }
+
+    /// Another configuration: running streams follow it with their next piece. A limit that is written as before goes on.
+    pub fn reload(&self, config: &Config) {
+        let old = self.limiters.load();
+        let limiter = |limit: &crate::config::Bandwidth, old: Option<&Arc<Limiter>>| {
+            let same = old.filter(|old| old.limit() == limit).cloned();
+            let new = || Arc::new(Limiter::new(limit.clone()));
+            (!limit.is_none()).then(|| same.unwrap_or_else(new))
+        };
+        let tiers = config.tiers.iter();
+        let tiers = tiers.map(|tier| (tier.name.clone(), &tier.bandwidth));
+        let direct = (Arc::from("upstream"), &config.direct_bandwidth);
+        let by_source = tiers.chain([direct]).filter_map(|(label, limit)| {
+            let limiter = limiter(limit, old.by_label(&label))?;
+            Some((label, limiter))
+        });
+        let new = Limiters {
+            by_source: by_source.collect(),
+            all: limiter(&config.bandwidth, old.all.as_ref()),
+        };
+        self.limiters.store(Arc::new(new));
+    }
+
+    /// Whether a limit holds for streams from the source with that label now.
+    #[must_use]
+    pub fn is_limited(&self, label: &str, now: Instant) -> bool {
+        let limiters = self.limiters.load();
+        let is_limited = |limiter: &Limiter| limiter.rate(now, self.clock).is_some();
+        limiters.both(label).any(|limiter| is_limited(limiter))
+    }
+
+    /// Bytes were read from the source with that label. `Some`: no more is to be read before.
+    #[must_use]
+    pub fn charge(&self, label: &str, bytes: u64, now: Instant) -> Option<Instant> {
+        let limiters = self.limiters.load();
+        let both = limiters.both(label);
+        both.filter_map(|limiter| limiter.charge(bytes, now, self.clock))
+            .max()
+    }
+
+    /// A place among the streams that read from the source with that label, so that each of them can have its least share.
+    pub async fn enter(&self, label: &str) -> Vec<Slot> {
+        let limiters = self.limiters.load_full();
+        let mut slots = Vec::new();
+        for limiter in limiters.both(label) {
+            slots.push(limiter.clone().enter(self.clock).await);
+        }
+        slots
+    }
+}
+
+// === impl Limiters ===
+
+impl Limiters {
+    fn by_label(&self, label: &str) -> Option<&Arc<Limiter>> {
+        let mut limiters = self.by_source.iter();
+        limiters
+            .find(|(name, _)| **name == *label)
+            .map(|(_, limiter)| limiter)
+    }
+
+    /// Those that hold for a source. Always in the same order, so that streams do not wait for each other in a circle.
+    fn both(&self, label: &str) -> impl Iterator<Item = &Arc<Limiter>> {
+        self.by_label(label).into_iter().chain(&self.all)
+    }
+}
+
+/// The minute of the node's day by its own time zone.
+#[must_use]
+pub fn local_minute() -> u16 {
+    let time = jiff::ZonedDateTime::now().time();
+    let part = |number: i8| u16::try_from(number).unwrap_or(0);
+    part(time.hour())
+        .saturating_mul(60)
+        .saturating_add(part(time.minute()))
+}

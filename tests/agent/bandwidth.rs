@@ -1,0 +1,94 @@
+//! Limits of bandwidth: layers come as slowly as they must, manifests at once, and nobody is taken for a slow source.
+
+use crate::client::End;
+use crate::node::{Node, REPOSITORY, Setup, TIERED};
+use crate::support::{FakeRegistry, Image};
+use harbor_pilot::lifecycle::RawSignal;
+use harbor_pilot::telemetry::{EventName, RequestOutcome};
+use std::time::{Duration, Instant};
+
+const LIMIT: u64 = 512 * 1024;
+
+/// A tier and a registry that have an image with such layers.
+async fn start(layers: &[usize], tables: &str) -> (Node, Setup, Image, [FakeRegistry; 2]) {
+    let image = Image::with_layers(61, layers);
+    let tier = FakeRegistry::builder().with_image(TIERED, "1", &image);
+    let upstream = FakeRegistry::builder().with_image(REPOSITORY, "1", &image);
+    let (tier, upstream) = (tier.start().await, upstream.start().await);
+    let setup = Setup::of(&[&tier], &upstream).and(tables);
+    let node = setup.start().await;
+    (node, setup, image, [tier, upstream])
+}
+
+fn path(image: &Image, layer: usize) -> String {
+    format!("blobs/{}", image.blobs[layer].digest)
+}
+
+/// Two layers share the limit. The stall limit and the low-speed limit are far above what each of them gets, and nobody is left.
+#[tokio::test]
+async fn layers_take_their_time_and_nobody_is_slow() {
+    let tables = "[limits]\nbandwidth = \"512KiB/s\"\nfloor_bytes_per_second = \"100MiB\"\n\
+                  [timeouts]\nstall = \"20ms\"\nfloor_window = \"100ms\"\n";
+    let size = usize::try_from(LIMIT).unwrap();
+    let (node, _, image, _registries) = start(&[size, size], tables).await;
+    let since = Instant::now();
+    let (first, second) = (path(&image, 0), path(&image, 1));
+    let manifest = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let since = Instant::now();
+        let got = node.pull("manifests/1").await;
+        (got.status, since.elapsed())
+    };
+    let (first, second, (status, took)) =
+        tokio::join!(node.pull(&first), node.pull(&second), manifest);
+    let all = since.elapsed();
+    assert_eq!(status, 200);
+    for (got, blob) in [(&first, &image.blobs[0]), (&second, &image.blobs[1])] {
+        assert_eq!((got.status, got.end), (200, End::Clean));
+        assert!(got.body == blob.body);
+        let record = node.record(got).await;
+        assert_eq!(record.outcome, RequestOutcome::Served, "{record:?}");
+        assert_eq!(record.attempts, 1, "{record:?}");
+    }
+    // 1 MiB at 512 KiB/s, less the credit of 100 ms.
+    assert!(all >= Duration::from_millis(1850), "{all:?}");
+    assert!(
+        took < all / 2,
+        "a manifest waits for no layer: {took:?} of {all:?}"
+    );
+    for event in [EventName::EndpointEjected, EventName::AttemptFailed] {
+        assert_eq!(node.count(event), 0, "{event:?}");
+    }
+}
+
+/// A tier's limit holds for its layers alone, and a reload ends it for one that runs.
+#[tokio::test]
+async fn a_tiers_limit_is_its_own_and_a_reload_changes_it() {
+    let image = Image::with_layers(62, &[4 << 20]);
+    let tier = FakeRegistry::builder()
+        .with_image(TIERED, "1", &image)
+        .start()
+        .await;
+    let upstream = FakeRegistry::builder()
+        .with_image(REPOSITORY, "1", &image)
+        .start()
+        .await;
+    let url = tier.base_url();
+    let limited = Setup::of(&[], &upstream).tier(&url, "bandwidth = \"64KiB/s\"\n");
+    let node = limited.start().await;
+    let layer = path(&image, 0);
+    let pull = node.pull(&layer);
+    let unlimited = Setup::of(&[], &upstream).tier(&url, "");
+    let reload = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        node.rewrite(&unlimited);
+        node.signal(RawSignal::Hangup).await;
+        Instant::now()
+    };
+    let (got, reloaded) = tokio::join!(pull, reload);
+    assert_eq!((got.status, got.end), (200, End::Clean));
+    assert!(got.body == image.blobs[0].body);
+    // With the limit 4 MiB take 64 s.
+    let took = reloaded.elapsed();
+    assert!(took < Duration::from_secs(30), "{took:?}");
+}
