@@ -3,6 +3,7 @@
 
 mod certificates;
 mod error;
+mod gateway;
 mod listen;
 mod monitor;
 mod reload;
@@ -31,7 +32,7 @@ use crate::projects::ProjectDiscovery;
 use crate::relay::{Context, Relay};
 use crate::router::Dispatcher;
 use crate::server;
-use crate::telemetry::{Journal, utc_now};
+use crate::telemetry::Journal;
 use crate::topology::Sources;
 use crate::upstream::Client;
 use listen::Listeners;
@@ -115,7 +116,7 @@ pub async fn build(
         clients,
     } = start;
     let config = Arc::new(loaded.config.clone());
-    let listeners = Listeners::claim(inherited, &config.server.listen)?;
+    let listeners = Listeners::claim(inherited, config.server.all_listen())?;
     let started = Instant::now();
     prepare_state(&config.state_directory);
     let metrics = Arc::new(Metrics::default());
@@ -206,12 +207,9 @@ pub async fn build(
         key,
         threads: data.clone(),
         metrics: metrics.clone(),
+        gateway: None,
     };
-    let mut bound = Bound {
-        listen: Vec::new(),
-        admin: None,
-        metrics: None,
-    };
+    let mut bound = Bound::default();
     settled(health.snapshot(), &first_sources, settled::AT_START).await;
     // Bound and served on the data runtime: its sockets are driven there.
     let accepting = data.runtimes().next().cloned();
@@ -220,29 +218,24 @@ pub async fn build(
     let opened = opening
         .await
         .map_err(|error| Error::Process(error.into()))?;
-    let mut listeners = Vec::new();
+    let (mut listeners, mut gateway) = (Vec::new(), Vec::new());
     for (listener, address) in opened? {
-        bound.listen.push(address);
         listeners.extend(listen::keep(&listener, &notifier));
-        let _on_data = accepting.enter();
-        let served = server::serve(listener, entry.clone(), settings.clone(), draining.clone());
-        tasks.spawn("registry endpoint", async move {
-            served.await;
-            // It ends only when the drain closes it, and the process with it.
-            std::future::pending::<()>().await;
-        });
+        if bound.listen.len() == config.server.listen.len() {
+            bound.gateway.push(address);
+            gateway.push(listener);
+            continue;
+        }
+        bound.listen.push(address);
+        let of = (&entry, settings.clone(), &draining);
+        listen::serve(listener, of, (&tasks, &accepting));
     }
-    let file = loader
-        .config_file
-        .exists()
-        .then(|| loader.config_file.clone());
-    let (state_in, config_state) = watch::channel(Arc::new(ConfigState {
-        generation: 1,
-        file,
-        loaded_at: utc_now(),
+    let state = ConfigState {
         rejected: rejected.as_deref().map(reload::first_lines),
         from_last_accepted: rejected.is_some(),
-    }));
+        ..reload::state(&loader, 1)
+    };
+    let (state_in, config_state) = watch::channel(Arc::new(state));
     let (config_in, in_force) = watch::channel(effective);
     let node_files = match bound.listen.first() {
         Some(listen) => node::start(
@@ -276,6 +269,8 @@ pub async fn build(
         token,
         started,
     };
+    let of = (&entry, &tasks, &accepting);
+    let gateway = gateway::start(&config, gateway, of, (settings, view.clone()))?;
     monitor::open(&config.server, view, peers, &tasks, &mut bound).await?;
     bound.keep_undialled(&[&client, &probing]);
     let reloader = Reloader {
@@ -286,6 +281,7 @@ pub async fn build(
         dns: dns_in,
         key: key_in,
         token: token_in,
+        gateway,
         state: state_in,
         in_force: config_in,
         written: written_in,
@@ -348,16 +344,19 @@ impl Running {
                 // Cancel safe: it only waits.
                 failure = self.tasks.failure() => break Some(failure),
                 // Cancel safe: a tick is taken or stays.
-                _ = looks.tick() => if self.reloader.files_changed() {
-                    self.reload("a file that the configuration names has changed").await;
-                },
+                _ = looks.tick() => {
+                    keep(self.entry.store_mappings());
+                    if self.reloader.files_changed() {
+                        self.reload("a file that the configuration names has changed").await;
+                    }
+                }
                 // Cancel safe: the change stays until it is seen.
                 Ok(()) = projects.changed() => {
                     projects.mark_unchanged();
                     self.reloader.take_projects();
                 }
                 // Cancel safe: a tick is taken or stays.
-                _ = keeps.tick() => self.keep_sizes(),
+                _ = keeps.tick() => keep(self.entry.relay().store_learned(&self.sizes)),
                 // Cancel safe: a tick is taken or stays.
                 _ = certificate_looks.tick() => {
                     let sources = self.reloader.sources.borrow().clone();
@@ -377,11 +376,12 @@ impl Running {
         self.config = self.reloader.reload(why).await;
         self.notifier.ready("serving");
     }
+}
 
-    fn keep_sizes(&self) {
-        if let Err(error) = self.entry.store_learned(&self.sizes) {
-            tracing::debug!("cannot keep what was learned: {error}");
-        }
+/// What was learned is a help: that it cannot be written costs no pull.
+fn keep(stored: std::io::Result<()>) {
+    if let Err(error) = stored {
+        tracing::debug!("cannot keep what was learned: {error}");
     }
 }
 

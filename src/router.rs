@@ -91,13 +91,30 @@ impl Dispatcher {
         self.lookups.clone()
     }
 
-    /// Writes down what is to outlive this run, if it changed: the known sizes, and where images without a registry were found.
+    /// Whether any image without a registry can be looked for; true where none is to be.
+    #[must_use]
+    pub fn has_projects(&self) -> bool {
+        let config = &self.relay.parts().rules.load().config;
+        let mut tiers = config.tiers.iter();
+        config.router.is_none() || tiers.any(|tier| !tier.projects.is_empty())
+    }
+
+    /// The name of `[router]` that a client has dialled, with or without the port.
+    #[must_use]
+    pub fn name_of(&self, host: &str) -> Option<String> {
+        let rules = self.relay.parts().rules.load();
+        let router = rules.config.router.as_ref()?;
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let named = router.named(host).or_else(|| router.named(name))?;
+        Some(named.to_string())
+    }
+
+    /// Writes down where images without a registry were found, if that changed.
     ///
     /// # Errors
-    /// A file cannot be written.
-    pub fn store_learned(&self, sizes: &Path) -> std::io::Result<()> {
-        let stored = self.relay.store_learned(sizes);
-        self.lookups.store().and(stored)
+    /// The file cannot be written.
+    pub fn store_mappings(&self) -> std::io::Result<()> {
+        self.lookups.store()
     }
 
     /// Answers one request. One that a panic ends is answered 503, as one that no source could serve.

@@ -3,8 +3,11 @@
 
 mod connection;
 pub(crate) mod doctor_image;
+mod gateway;
 mod request;
 mod socket;
+
+pub(crate) use gateway::{Gateway, tls};
 
 use crate::admission::{Admission, Slot};
 use crate::cache::Trust;
@@ -18,6 +21,7 @@ use crate::router::Dispatcher;
 use connection::{Ending, Service, Serving};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{StatusCode, Version};
+use socket::Stream;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -39,6 +43,8 @@ pub(crate) struct Settings {
     pub threads: Threads,
     /// Counts who is refused or ended.
     pub metrics: Arc<Metrics>,
+    /// For clients on other machines.
+    pub gateway: Option<Gateway>,
 }
 
 /// What serves the connections of one listener. Cheap to clone.
@@ -48,7 +54,7 @@ struct Endpoint {
     seen: doctor_image::Seen,
     settings: Settings,
     drain: DrainWatch,
-    /// The listener's address is a loopback one.
+    /// The listener's address is a loopback one, and meant for this node.
     is_loopback: bool,
 }
 
@@ -62,13 +68,14 @@ pub(crate) async fn serve(
 ) {
     // Counted like a connection, until the last one that is accepted here has been counted itself.
     let _accepting = drain.connection();
-    let at = listener.local_addr();
+    let at = listener.local_addr().ok();
+    let at = at.filter(|_| settings.gateway.is_none());
     let endpoint = Arc::new(Endpoint {
         dispatcher,
         seen: doctor_image::Seen::default(),
         settings,
         drain,
-        is_loopback: at.is_ok_and(|at| at.ip().is_loopback()),
+        is_loopback: at.is_some_and(|at| at.ip().is_loopback()),
     });
     loop {
         let accepted = tokio::select! {
@@ -102,29 +109,41 @@ impl Endpoint {
         }
         let Some(tcp) = stream.tcp() else { return };
         match self.settings.admission.admit(tcp, self.is_loopback).await {
-            Some(slot) => self.serving(stream, slot).serve().await,
+            Some(slot) => {
+                let stream = match &self.settings.gateway {
+                    Some(gateway) => gateway.shake_hands(stream, &slot).await,
+                    None => Some(Stream::Left(stream)),
+                };
+                if let Some(stream) = stream {
+                    self.serving(stream, slot).serve().await;
+                }
+            }
             None => self.turn_away(stream).await,
         }
     }
 
     /// A connection as it begins.
-    fn serving(&self, stream: Socket, slot: Slot) -> Serving<Answering> {
+    fn serving(&self, stream: Stream, slot: Slot) -> Serving<Answering> {
         socket::prepare(&stream);
         let answering = Answering {
             dispatcher: self.dispatcher.clone(),
             seen: self.seen.clone(),
             trust: slot.trust(),
-            client: stream.tcp().and_then(other_machine),
+            client: socket::tcp(&stream).and_then(other_machine),
             key: self.settings.key.clone(),
+            gateway: self.settings.gateway.clone(),
             metrics: self.settings.metrics.clone(),
         };
         let idle = self.settings.idle;
         Serving::new(stream, slot, idle, self.drain.clone(), answering)
     }
 
-    /// At the connection limit the answer is 503 and close, never a silent queue (design S5).
+    /// At the connection limit the answer is 503 and close, never a silent queue (design S5); behind TLS there is only the close.
     async fn turn_away(&self, stream: Socket) {
         self.settings.metrics.client_ended("refused");
+        if self.settings.gateway.is_some() {
+            return;
+        }
         let answer = || no_place(&self.dispatcher.relay().request_id());
         self.settings.admission.turn_away(stream, answer).await;
     }
@@ -164,6 +183,7 @@ struct Answering {
     trust: Trust,
     client: Option<IpAddr>,
     key: watch::Receiver<Option<Secret>>,
+    gateway: Option<Gateway>,
     metrics: Arc<Metrics>,
 }
 
@@ -172,16 +192,16 @@ impl Service for Answering {
 
     async fn answer(&mut self, request: Request) -> Answer {
         let key = self.key.borrow().clone();
-        let (dispatcher, seen) = (&self.dispatcher, &self.seen);
-        request::answer(
-            dispatcher,
-            seen,
-            request,
-            key.as_ref(),
-            self.trust,
-            self.client,
-        )
-        .await
+        let client = (self.trust, self.client);
+        let mut dialled = None;
+        if let Some(gateway) = &self.gateway {
+            if let Some(page) = gateway.health(&request, &self.dispatcher) {
+                return page;
+            }
+            dialled = Gateway::dialled(&request, &self.dispatcher);
+        }
+        let of = (&self.dispatcher, &self.seen);
+        request::answer(of, request, key.as_ref(), client, dialled).await
     }
 
     fn ends(&mut self, why: Ending) {

@@ -28,6 +28,8 @@ mod commands;
 mod denials;
 #[path = "agent/endpoint.rs"]
 mod endpoint;
+#[path = "agent/gateway.rs"]
+mod gateway;
 #[path = "agent/hostile.rs"]
 mod hostile;
 #[path = "agent/labels.rs"]

@@ -22,6 +22,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// There is no TLS with the gateway's certificate.
+    #[error("cannot serve the gateway")]
+    GatewayTls(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A runtime or the signals.
     #[error("cannot set up the process")]
     Process(#[source] std::io::Error),

@@ -2,14 +2,17 @@
 
 use super::{Bound, Error};
 use crate::doctor::port::who_listens;
-use crate::lifecycle::{Inherited, Notifier};
+use crate::lifecycle::{DrainWatch, Inherited, Notifier, Tasks};
 use crate::node::detect::Machine;
 use crate::node::privileged::first_unprivileged_port;
+use crate::router::Dispatcher;
+use crate::server;
 use crate::upstream::Client;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 
 /// What stands in errors about it.
 const ENDPOINT: &str = "the registry endpoint";
@@ -18,7 +21,7 @@ pub(super) const ADMIN: &str = "the admin endpoint";
 /// The registry endpoint's listeners before they are served, in the configuration's order.
 #[derive(Debug)]
 pub(super) struct Listeners {
-    /// Each address with its inherited listener, if there was one.
+    /// Each address with its inherited listener, if there was one; those of the gateway last.
     claimed: Vec<(SocketAddr, Option<std::net::TcpListener>)>,
 }
 
@@ -29,16 +32,19 @@ impl Listeners {
     ///
     /// # Errors
     /// An inherited listener that cannot be used.
-    pub(super) fn claim(mut inherited: Inherited, addresses: &[SocketAddr]) -> Result<Self, Error> {
+    pub(super) fn claim(
+        mut inherited: Inherited,
+        mut addresses: impl Iterator<Item = SocketAddr>,
+    ) -> Result<Self, Error> {
         for trouble in inherited.trouble() {
             tracing::warn!("{trouble}");
         }
-        let claim = |&address| {
+        let claim = |address| {
             let claimed = inherited.claim(address);
             let claimed = claimed.map_err(|source| wrong(ENDPOINT, address, source))?;
             Ok((address, claimed))
         };
-        let claimed = addresses.iter().map(claim).collect::<Result<_, _>>()?;
+        let claimed = addresses.by_ref().map(claim).collect::<Result<_, _>>()?;
         Ok(Self { claimed })
     }
 
@@ -66,7 +72,8 @@ impl Listeners {
 impl Bound {
     /// Has no client dial what this agent itself listens at.
     pub(super) fn keep_undialled(&self, clients: &[&Client]) {
-        let all = self.listen.iter().chain(&self.admin).chain(&self.metrics);
+        let all = self.listen.iter().chain(&self.gateway);
+        let all = all.chain(&self.admin).chain(&self.metrics);
         let all: Vec<_> = all.copied().collect();
         for client in clients {
             client.set_listeners(all.clone());
@@ -84,6 +91,21 @@ pub(super) async fn bind(
     let bound = listener.local_addr();
     let bound = bound.map_err(|source| wrong(what, address, source))?;
     Ok((listener, bound))
+}
+
+/// Serves one on that runtime until the drain closes it.
+pub(super) fn serve(
+    listener: TcpListener,
+    (entry, settings, drain): (&Dispatcher, server::Settings, &DrainWatch),
+    (tasks, accepting): (&Tasks, &Handle),
+) {
+    let _on_data = accepting.enter();
+    let served = server::serve(listener, entry.clone(), settings, drain.clone());
+    tasks.spawn("registry endpoint", async move {
+        served.await;
+        // It ends only when the drain closes it, and the process with it.
+        std::future::pending::<()>().await;
+    });
 }
 
 /// A second handle on a listener, for the next process; `None` where nobody would keep it.

@@ -1,5 +1,6 @@
 //! Loading the configuration again: a good one comes into force as a whole, a bad one changes nothing (design O2).
 
+use super::gateway::GatewayTls;
 use super::settled::{AT_RELOAD, settled};
 use super::state::keep_accepted;
 use crate::admin::ConfigState;
@@ -29,6 +30,7 @@ pub(super) struct Reloader {
     pub(super) dns: watch::Sender<Dns>,
     pub(super) key: watch::Sender<Option<Secret>>,
     pub(super) token: watch::Sender<Option<Secret>>,
+    pub(super) gateway: Option<GatewayTls>,
     pub(super) state: watch::Sender<Arc<ConfigState>>,
     /// With the projects that were found.
     pub(super) in_force: watch::Sender<Arc<Config>>,
@@ -61,6 +63,18 @@ pub(super) fn fingerprint(files: &[PathBuf]) -> Vec<Seen> {
         .collect()
 }
 
+/// What is known of a configuration that was taken over now.
+pub(super) fn state(loader: &Loader, generation: u64) -> ConfigState {
+    let file = loader.config_file.exists();
+    ConfigState {
+        generation,
+        file: file.then(|| loader.config_file.clone()),
+        loaded_at: utc_now(),
+        rejected: None,
+        from_last_accepted: false,
+    }
+}
+
 /// The problems for a status line: the first three, the others counted.
 pub(super) fn first_lines(problems: &[Problem]) -> String {
     let mut lines: Vec<String> = problems.iter().take(3).map(ToString::to_string).collect();
@@ -77,7 +91,9 @@ pub(super) fn first_lines(problems: &[Problem]) -> String {
 fn waits_for_a_restart(started: &Config, new: &Config) -> Vec<&'static str> {
     let server = |config: &Config| {
         let server = &config.server;
-        (server.listen.clone(), server.admin, server.metrics)
+        let gateway = server.gateway.as_ref().map(|gateway| &gateway.listen);
+        let gateway = gateway.cloned();
+        (server.listen.clone(), gateway, server.admin, server.metrics)
     };
     let mut waits = Vec::new();
     if server(started) != server(new) {
@@ -147,24 +163,17 @@ impl Reloader {
         });
         self.key.send_replace(config.server.require_header.clone());
         self.token.send_replace(config.server.admin_token.clone());
+        if let Some(gateway) = &mut self.gateway {
+            gateway.update(&config.server);
+        }
         settled(self.snapshot.clone(), &sources, AT_RELOAD).await;
         self.written.send_replace(config.clone());
         self.projects.refresh();
         self.put_in_force(config);
         self.metrics.config_reloaded(true);
         let generation = self.generation;
-        let file = self
-            .loader
-            .config_file
-            .exists()
-            .then(|| self.loader.config_file.clone());
-        self.state.send_replace(Arc::new(ConfigState {
-            generation,
-            file,
-            loaded_at: utc_now(),
-            rejected: None,
-            from_last_accepted: false,
-        }));
+        let state = state(&self.loader, generation);
+        self.state.send_replace(Arc::new(state));
         let waits = waits_for_a_restart(&self.started, config);
         let later = if waits.is_empty() {
             String::new()

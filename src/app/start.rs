@@ -24,10 +24,12 @@ pub struct Start {
 }
 
 /// Where the daemon really listens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Bound {
     /// Addresses of the registry endpoint.
     pub listen: Vec<SocketAddr>,
+    /// Addresses of the gateway.
+    pub gateway: Vec<SocketAddr>,
     /// Address of the admin endpoint, where it is on.
     pub admin: Option<SocketAddr>,
     /// Address of the metrics endpoint, where it is on.

@@ -1,7 +1,7 @@
 //! The end of a run (design O3, O4): readiness off, accepting goes on while answers end, then nobody accepts for a
 //! moment, the listeners go to systemd for the next process, and it is over.
 
-use super::Running;
+use super::{Running, keep};
 use crate::lifecycle::{Drained, Signals, deadline};
 use crate::telemetry::{EventName, StateChange};
 use std::time::Duration;
@@ -70,7 +70,8 @@ impl Running {
             _ = signals.next() => false,
         };
         // Before the listeners close: a slow disk is nothing that clients should wait for.
-        self.keep_sizes();
+        keep(self.entry.store_mappings());
+        keep(self.entry.relay().store_learned(&self.sizes));
         self.drain.close();
         let in_time = in_time && self.last_answers(signals).await;
         if !in_time {

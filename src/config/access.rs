@@ -1,7 +1,7 @@
 //! The keys that tiers and registries share: certificates, credentials, proxy.
 
 use super::document::{Node, Value};
-use super::files::{read_certificates, read_client_key, read_secret, refuse_readable_by_others};
+use super::files::{read_certificates, read_key, read_secret, refuse_readable_by_others};
 use super::model::{BaseUrl, Credential, Proxy, Secret, Tls};
 use super::problem::{Origin, Wrong};
 use super::proxy::ProxySetting;
@@ -17,7 +17,17 @@ pub(super) fn tls(
 ) -> Tls {
     let ca = section.file(cx, "ca_file");
     let ca = ca.and_then(|path| section.kept(cx, "ca_file", read_certificates(&path)));
-    let client = client(section, cx);
+    let names = ("client_cert_file", "client_key_file");
+    let client = pair(section, cx, names);
+    for (key, other, instead) in [
+        (names.1, names.0, "name the certificate's key file"),
+        (names.0, names.1, "name the key's certificate file"),
+    ] {
+        if section.has(other) && !section.has(key) {
+            let what = format!("is missing, though {other} is set");
+            section.complain(cx, key, what, instead);
+        }
+    }
     let insecure_skip_verify = may_skip_verify && section.or(cx, "insecure_skip_verify", false);
     if insecure_skip_verify {
         section.warn(
@@ -46,38 +56,16 @@ pub(super) fn tls(
     }
 }
 
-fn client(
+/// A certificate with its chain, and its key, by the names of their files.
+pub(super) fn pair(
     section: &mut Section<'_>,
     cx: &mut Reading<'_>,
+    (cert, key): (&'static str, &'static str),
 ) -> Option<(std::sync::Arc<[u8]>, Secret)> {
-    let (cert, key) = (
-        section.file(cx, "client_cert_file"),
-        section.file(cx, "client_key_file"),
-    );
-    match (&cert, &key) {
-        (Some(_), None) if !section.has("client_key_file") => {
-            let what = "is missing, though client_cert_file is set";
-            section.complain(
-                cx,
-                "client_key_file",
-                what,
-                "name the certificate's key file",
-            );
-        }
-        (None, Some(_)) if !section.has("client_cert_file") => {
-            let what = "is missing, though client_key_file is set";
-            section.complain(
-                cx,
-                "client_cert_file",
-                what,
-                "name the key's certificate file",
-            );
-        }
-        _ => {}
-    }
-    let chain = section.kept(cx, "client_cert_file", read_certificates(&cert?))?;
-    let key = section.kept(cx, "client_key_file", read_client_key(&key?, &chain))?;
-    Some((chain, key))
+    let (chain_file, key_file) = (section.file(cx, cert), section.file(cx, key));
+    let chain = section.kept(cx, cert, read_certificates(&chain_file?))?;
+    let secret = section.kept(cx, key, read_key(&key_file?, &chain, cert))?;
+    Some((chain, secret))
 }
 
 /// `username` with `password_file` or `credential`.

@@ -41,8 +41,8 @@ pub(super) fn read_certificates(path: &Path) -> Result<Arc<[u8]>, Wrong> {
     Ok(bytes.into())
 }
 
-/// Reads a client certificate's key and checks that it belongs to `chain`.
-pub(super) fn read_client_key(path: &Path, chain: &[u8]) -> Result<Secret, Wrong> {
+/// Reads a certificate's key and checks that it belongs to `chain`, which the file of the key `cert` holds.
+pub(super) fn read_key(path: &Path, chain: &[u8], cert: &str) -> Result<Secret, Wrong> {
     let wrong =
         |what: &str, instead: &str| Wrong::new(format!("{} {what}", path.display()), instead);
     let bytes = read(path, MOST_PEM, true)?;
@@ -63,7 +63,7 @@ pub(super) fn read_client_key(path: &Path, chain: &[u8]) -> Result<Secret, Wrong
     let pair = CertifiedKey::new(chain, signing).keys_match();
     if let Err(TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) = pair {
         return Err(wrong(
-            "does not belong to the certificate in client_cert_file",
+            &format!("does not belong to the certificate in {cert}"),
             "name the key that the certificate was made for",
         ));
     }

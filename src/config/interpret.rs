@@ -116,7 +116,7 @@ fn report_nothing_to_serve<T, U>(registries: &[T], tiers: &[U], cx: &mut Reading
 /// A source at our own address would be asked by itself.
 fn report_loops(config: &Config, cx: &mut Reading<'_>) {
     let ours = |url: &BaseUrl| {
-        config.server.listen.iter().any(|listen| {
+        config.server.all_listen().any(|listen| {
             let same = url.host.parse().is_ok_and(|ip: std::net::IpAddr| {
                 ip == listen.ip() || (listen.ip().is_unspecified() && ip.is_loopback())
             });

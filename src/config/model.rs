@@ -7,7 +7,7 @@ mod server;
 
 pub use bandwidth::{Bandwidth, BandwidthPeriod, DAY};
 pub use router::{Redis, Router};
-pub use server::Server;
+pub use server::{Gateway, Server};
 
 pub use super::secret::Secret;
 pub use super::url::{BaseUrl, HostPort};

@@ -1,7 +1,8 @@
 //! `[server]`: where the daemon listens, and who may talk to it.
 
+use super::access::pair;
 use super::files::read_secret;
-use super::model::Server;
+use super::model::{Gateway, Server};
 use super::secret::Secret;
 use super::section::{Reading, Section, Setting};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -55,7 +56,22 @@ pub(super) fn read_server(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Serve
             "write a loopback address; for Prometheus from outside there is metrics = \"0.0.0.0:9105\"",
         );
     }
-    report_clashes(&section, &listen, admin, metrics, cx);
+    let gateway = read_gateway(&mut section, cx);
+    let served = gateway.as_ref().map_or(&[][..], |gateway| &gateway.listen);
+    if let Some(address) = served.iter().find(|address| !address.ip().is_loopback())
+        && require_header.is_none()
+        && !section.has("require_header_file")
+    {
+        section.warn(
+            cx,
+            "require_header_file",
+            format!(
+                "is missing: every machine that reaches {address} pulls with this node's credentials"
+            ),
+            "add it, or a firewall rule",
+        );
+    }
+    report_clashes(&section, (&listen, served), admin, metrics, cx);
     section.finish(cx);
     Server {
         listen,
@@ -64,6 +80,7 @@ pub(super) fn read_server(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Serve
         allow_non_loopback,
         require_header,
         admin_token,
+        gateway,
     }
 }
 
@@ -80,17 +97,38 @@ fn admin_token(section: &mut Section<'_>, cx: &mut Reading<'_>) -> Option<Secret
     Some(token)
 }
 
+/// `[server.gateway]`; `None`: it is not written, or not whole.
+fn read_gateway(server: &mut Section<'_>, cx: &mut Reading<'_>) -> Option<Gateway> {
+    if !server.has("gateway") {
+        return None;
+    }
+    let mut section = server.below("gateway", cx);
+    let listen: Vec<SocketAddr> = section.optional(cx, "listen").unwrap_or_default();
+    let pair = pair(&mut section, cx, ("cert_file", "key_file"));
+    let has = |key| key == "listen" && !listen.is_empty() || key != "listen" && section.has(key);
+    let mut wanted = ["listen", "cert_file", "key_file"].into_iter();
+    if let Some(missing) = wanted.find(|key| !has(key)) {
+        let instead =
+            "write listen = [\"0.0.0.0:443\"], and the PEM files in cert_file and key_file";
+        section.complain(cx, missing, "is missing", instead);
+    }
+    section.finish(cx);
+    let (chain, key) = pair?;
+    Some(Gateway { listen, chain, key })
+}
+
 fn report_clashes(
     section: &Section<'_>,
-    listen: &[SocketAddr],
+    (listen, gateway): (&[SocketAddr], &[SocketAddr]),
     admin: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
     cx: &mut Reading<'_>,
 ) {
     let listen = listen.iter().map(|address| ("listen", *address));
+    let gateway = gateway.iter().map(|address| ("gateway", *address));
     let admin = admin.map(|address| ("admin", address));
     let metrics = metrics.map(|address| ("metrics", address));
-    let all: Vec<(&str, SocketAddr)> = listen.chain(admin).chain(metrics).collect();
+    let all: Vec<(&str, SocketAddr)> = listen.chain(admin).chain(metrics).chain(gateway).collect();
     for (at, (key, address)) in all.iter().enumerate() {
         if address.port() == 0 {
             let what = format!("{address} has a port that changes with every start");

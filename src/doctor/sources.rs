@@ -104,11 +104,10 @@ pub(super) async fn look(config: &Arc<Config>) -> Vec<SourceFacts> {
     // As the agent itself would say.
     let server = &config.server;
     let own = server
-        .listen
-        .iter()
-        .chain(&server.admin)
-        .chain(&server.metrics);
-    client.set_listeners(own.copied().collect());
+        .all_listen()
+        .chain(server.admin)
+        .chain(server.metrics);
+    client.set_listeners(own.collect());
     // Reads the system's certificates.
     client.update(&sources);
     let looker = Looker::new(config, client);

@@ -10,9 +10,10 @@ mod writing;
 pub(super) use client::Ending;
 pub(super) use service::Service;
 
+use super::socket::Stream;
 use crate::admission::Slot;
 use crate::http1::{Date, RequestHead, Wrong, request_head};
-use crate::lifecycle::{DrainWatch, Socket, Turn, deadline};
+use crate::lifecycle::{DrainWatch, Turn, deadline};
 use bytes::BytesMut;
 use client::Client;
 use ends::Ends;
@@ -44,7 +45,7 @@ pub(super) struct Serving<S> {
 }
 
 struct Connection {
-    stream: Socket,
+    stream: Stream,
     client: Client,
     /// Received and not read yet.
     received: BytesMut,
@@ -83,7 +84,7 @@ enum Delivered {
 
 impl<S: Service + Send> Serving<S> {
     pub(super) fn new(
-        stream: Socket,
+        stream: Stream,
         slot: Slot,
         idle: Duration,
         drain: DrainWatch,

@@ -38,12 +38,11 @@ struct Target {
 }
 
 pub(super) async fn answer(
-    dispatcher: &Dispatcher,
-    seen: &Seen,
+    (dispatcher, seen): (&Dispatcher, &Seen),
     request: Request,
     key: Option<&Secret>,
-    trust: Trust,
-    client: Option<IpAddr>,
+    (trust, client): (Trust, Option<IpAddr>),
+    dialled: Option<String>,
 ) -> Answer {
     let (relay, head) = (dispatcher.relay(), request.method == Method::HEAD);
     let Target { path, ns, query } = match read_target(&request, key) {
@@ -58,6 +57,7 @@ pub(super) async fn answer(
         tracing::debug!("doctor's test image");
         return doctor_image::answer(&kind, head, seen, &relay.request_id());
     }
+    let ns = ns.or(dialled);
     let list = matches!(kind, ResourceKind::Tags | ResourceKind::Referrers(_));
     let pull = PullRequest {
         head,
@@ -205,12 +205,23 @@ fn refuse(relay: &Relay, request: &Request, refused: &Refused) -> Answer {
 
 /// `/v2/`: always 200, whatever the tiers do (containerd-k3s-facts 8, harbor-facts "GET /v2/").
 fn pong(relay: &Relay, head: bool) -> Answer {
-    let answer = marked(StatusCode::OK, header_value(&relay.request_id()))
-        .with(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    plain(relay, (StatusCode::OK, "application/json"), "{}", head)
+}
+
+/// A text of the server's own.
+pub(super) fn plain(
+    relay: &Relay,
+    (status, kind): (StatusCode, &'static str),
+    text: &'static str,
+    head: bool,
+) -> Answer {
+    let answer = marked(status, header_value(&relay.request_id()))
+        .with(CONTENT_TYPE, HeaderValue::from_static(kind));
     if head {
-        answer.with(CONTENT_LENGTH, 2).and(PullBody::plain(""))
+        let length = text.len();
+        answer.with(CONTENT_LENGTH, length).and(PullBody::plain(""))
     } else {
-        answer.and(PullBody::plain("{}"))
+        answer.and(PullBody::plain(text))
     }
 }
 

@@ -77,6 +77,7 @@ async fn stage(idle: Duration) -> Stage {
         key,
         threads: Threads::current(),
         metrics: Arc::default(),
+        gateway: None,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
@@ -140,14 +141,14 @@ pub(super) fn admission(slots: usize, stall: Duration) -> Admission {
 }
 
 /// A connection of ours with its slot, and its peer.
-pub(super) async fn admitted(admission: &Admission) -> ((Socket, Slot), TcpStream) {
+pub(super) async fn admitted(admission: &Admission) -> ((Stream, Slot), TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap())
         .await
         .unwrap();
     let (stream, _) = listener.accept().await.unwrap();
     let slot = admission.admit(&stream, true).await.unwrap();
-    let stream = Socket::new(stream);
+    let stream = Stream::Left(Socket::new(stream));
     socket::prepare(&stream);
     ((stream, slot), peer)
 }

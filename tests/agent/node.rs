@@ -33,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub struct Node {
     pub addr: SocketAddr,
     pub admin: SocketAddr,
+    #[allow(dead_code, reason = "most tests have no gateway")]
+    pub gateway: Option<SocketAddr>,
     pub journal: Captured,
     pub home: TempDir,
     signals: mpsc::Sender<RawSignal>,
@@ -136,10 +138,12 @@ impl Node {
         let data = Threads::current();
         let running = app::build(start, loaded, rejected, &data).await.unwrap();
         let (addr, admin) = (running.bound.listen[0], running.bound.admin.unwrap());
+        let gateway = running.bound.gateway.first().copied();
         let (sender, signals) = Signals::by_hand();
         Self {
             addr,
             admin,
+            gateway,
             journal: captured,
             home,
             signals: sender,

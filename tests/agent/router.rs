@@ -2,6 +2,8 @@
 
 #[path = "router/holders.rs"]
 mod holders;
+#[path = "router/hostile.rs"]
+mod hostile;
 #[path = "router/order.rs"]
 mod order;
 

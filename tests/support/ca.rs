@@ -66,6 +66,16 @@ impl TestCa {
         TlsAcceptor::from(Arc::new(config))
     }
 
+    /// A certificate and its key, as PEM.
+    #[allow(dead_code, reason = "the agent's own listener wants files")]
+    pub fn pair(&self, names: &[&str]) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
     fn certificate(&self, names: &[&str], expired: bool) -> Arc<CertifiedKey> {
         let key = KeyPair::generate().unwrap();
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();

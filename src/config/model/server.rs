@@ -1,7 +1,8 @@
-//! `[server]`.
+//! `[server]`: the listeners, and who may use them.
 
 use super::Secret;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// `[server]`: the listeners.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,4 +19,27 @@ pub struct Server {
     pub require_header: Option<Secret>,
     /// Whoever shows it to the admin endpoint sees names of images.
     pub admin_token: Option<Secret>,
+    /// For clients on other machines: `[server.gateway]`.
+    pub gateway: Option<Gateway>,
+}
+
+/// `[server.gateway]`: where clients on other machines are served, over TLS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gateway {
+    /// Its addresses.
+    pub listen: Vec<SocketAddr>,
+    /// The certificate with its chain, as PEM.
+    pub chain: Arc<[u8]>,
+    /// The certificate's key, as PEM.
+    pub key: Secret,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// The registry endpoint's addresses, those of the gateway last.
+    pub fn all_listen(&self) -> impl Iterator<Item = SocketAddr> {
+        let gateway = self.gateway.iter().flat_map(|gateway| &gateway.listen);
+        self.listen.iter().chain(gateway).copied()
+    }
 }

@@ -81,6 +81,8 @@ fn every_key_stands_in_the_reference_with_its_default() {
         "metrics",
         "require_header_file",
         "admin_token_file",
+        "cert_file",
+        "key_file",
         "priority",
         "project",
         "ca_file",

@@ -260,6 +260,33 @@ fn a_client_certificate_needs_its_own_key() {
 }
 
 #[test]
+fn a_gateway_needs_a_certificate_with_its_own_key_and_a_port_of_its_own() {
+    let files = Files::new();
+    let (one, two) = (certificate(), certificate());
+    let cert = files.write("gateway.crt", one.cert.pem(), 0o644);
+    let key = files.write("gateway.key", one.signing_key.serialize_pem(), 0o600);
+    let other = files.write("other.key", two.signing_key.serialize_pem(), 0o600);
+    let with = |listen: &str, key: &Path| {
+        format!("[server.gateway]\nlisten = [{listen:?}]\ncert_file = {cert:?}\nkey_file = {key:?}")
+    };
+    let loaded = good(&with("0.0.0.0:443", &key));
+    let gateway = loaded.config.server.gateway.clone().unwrap();
+    assert_eq!(gateway.listen, ["0.0.0.0:443".parse().unwrap()]);
+    assert_eq!(loaded.config.watched_files, [cert.clone(), key.clone()]);
+    assert_eq!(loaded.warnings.len(), 1, "anybody may pull");
+    assert!(loaded.warnings[0].instead.contains("firewall"));
+    let mismatch = only(&with("0.0.0.0:443", &other));
+    assert_eq!(mismatch.key, "server.gateway.key_file");
+    assert!(
+        mismatch.what.contains("certificate in cert_file"),
+        "{mismatch}"
+    );
+    let clash = only(&with("127.0.0.1:290", &key));
+    assert_eq!(clash.key, "server.gateway");
+    assert!(clash.what.contains("taken by listen"), "{clash}");
+}
+
+#[test]
 fn files_that_have_no_meaning_for_plain_http_are_refused() {
     let files = Files::new();
     let file = files.write("ca.crt", certificate().cert.pem(), 0o644);

@@ -17,11 +17,15 @@ const TAGS: &str = "-";
 
 pub(super) fn read(path: &Path) -> Vec<(Wanted, RegistryName)> {
     let is_ours = fs::metadata(path).is_ok_and(|file| file.len() <= MAX_BYTES);
-    let text = match is_ours {
-        true => fs::read_to_string(path).unwrap_or_default(),
-        false => String::new(),
+    let bytes = match is_ours {
+        true => fs::read(path).unwrap_or_default(),
+        false => Vec::new(),
     };
-    text.lines().filter_map(read_line).collect()
+    // Damage costs the lines that it is in.
+    String::from_utf8_lossy(&bytes)
+        .lines()
+        .filter_map(read_line)
+        .collect()
 }
 
 /// The old content or the new one, never a part.

@@ -145,7 +145,12 @@ impl Connection {
             if encoded.is_empty() && !piece.has_remaining() {
                 self.out.clear();
                 self.written = 0;
-                return Poll::Ready(Ok(()));
+                // TLS may still hold some of it.
+                let flushed = Pin::new(&mut self.stream).poll_flush(context);
+                if flushed.is_pending() {
+                    self.client.waits();
+                }
+                return flushed.map_err(|_| Ending::Gone);
             }
             let mut slices = [IoSlice::new(&[]); 3];
             let [first, others @ ..] = &mut slices;

@@ -2,6 +2,17 @@
 
 /// text, the key that is named, a part of what is said about it.
 pub(super) const WRONG: &[(&str, &str, &str)] = &[
+    ("[server.gateway]", "server.gateway.listen", "is missing"),
+    (
+        "[server.gateway]\nlisten = [\"0.0.0.0:443\"]",
+        "server.gateway.cert_file",
+        "is missing",
+    ),
+    (
+        "[server.gateway]\nlisten = [\"0.0.0.0:443\"]\nkey_file = \"/nowhere/a.pem\"\ncert_file = \"/nowhere/a.crt\"",
+        "server.gateway.cert_file",
+        "/nowhere/a.crt",
+    ),
     (
         "[router]\nproject = \"p\"",
         "router.names",
