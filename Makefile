@@ -7,6 +7,9 @@ export PATH := $(CURDIR)/target/tools/bin:$(PATH):$(HOME)/.cargo/bin:/usr/sbin:/
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
 CARGO_DEB := 3.8.0
+CARGO_AUDITABLE := 0.7.7
+CARGO_CYCLONEDX := 0.5.9
+CARGO_GENERATE_RPM := 0.21.1
 FUZZ_TARGETS := v2_path challenge content_range http1 http1_hyper
 FUZZ_RUNS := 1000000
 
@@ -16,11 +19,11 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo-deps tools deb-tools build deb deb-arm64 test-packages demo test test-fast test-real test-docker test-machine test-ansible test-harbor-tier test-harbor-tier-once test-apt apt-repo test-matrix \
+.PHONY: help deps demo-deps tools deb-tools rpm-tools auditable arm64-deps build deb deb-arm64 rpm rpm-arm64 sums reproducible check-arm64 test-packages test-deb-arm64 test-rpms test-arm64 test-rpm demo test test-fast test-real test-docker test-machine test-ansible test-harbor-tier test-harbor-tier-once test-apt apt-repo test-matrix \
   lint-ansible chaos soak fleet hostile kills port-kills law audit bench bench-deps bench-files bench-layers fuzz compare-containerd-alone lines clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
 
 deps: ## installs the Debian packages that are missing (as root, or by sudo), and a Go below target/tools where it is too old
 	@tests/lab/deps.sh
@@ -37,10 +40,26 @@ tools: ## builds cargo-deny below target/tools, once (two minutes)
 	  echo "cargo-deny is missing: building it below target/tools (two or three minutes)"; \
 	  cargo install --locked --root target/tools cargo-deny@$(CARGO_DENY); }
 
+# $(call tool,NAME,VERSION): builds it below target/tools, once.
+tool = command -v $(1) >/dev/null || { \
+	  echo "$(1) is missing: building it below target/tools (some minutes)"; \
+	  cargo install --locked --debug --root target/tools $(1)@$(2); }
+
 deb-tools:
-	@command -v cargo-deb >/dev/null || { \
-	  echo "cargo-deb is missing: building it below target/tools (some minutes)"; \
-	  cargo install --locked --debug --root target/tools cargo-deb@$(CARGO_DEB); }
+	@$(call tool,cargo-deb,$(CARGO_DEB))
+	@$(call tool,cargo-cyclonedx,$(CARGO_CYCLONEDX))
+
+rpm-tools:
+	@$(call tool,cargo-generate-rpm,$(CARGO_GENERATE_RPM))
+	@$(call tool,cargo-cyclonedx,$(CARGO_CYCLONEDX))
+
+auditable:
+	@$(call tool,cargo-auditable,$(CARGO_AUDITABLE))
+
+ARM64 := aarch64-unknown-linux-gnu
+arm64-deps:
+	@tests/lab/deps.sh --only gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
+	@rustc --print target-libdir --target $(ARM64) | xargs test -d || rustup target add $(ARM64)
 
 build: ## target/release/harbor-pilot
 	cargo build --release --locked
@@ -48,16 +67,39 @@ build: ## target/release/harbor-pilot
 # The version as Debian writes it: 0.2.0~dev-1 is older than 0.2.0-1, which 0.2.0-dev-1 would not be.
 VERSION = $(shell sed -n '1s/.*(\(.*\)).*/\1/p' packaging/changelog)
 ARCH = $(shell dpkg --print-architecture)
-deb: deb-tools build ## target/debs/harbor-pilot_VERSION_ARCHITECTURE.deb, and what lintian says of it
+deb: deb-tools auditable ## target/debs/harbor-pilot_VERSION_ARCHITECTURE.deb, and what lintian says of it
+	packaging/compile.sh
+	packaging/glibc.sh target/release/harbor-pilot
 	packaging/build.sh target/release/harbor-pilot target/debs/harbor-pilot_$(VERSION)_$(ARCH).deb
-	@if command -v lintian >/dev/null; then lintian --allow-root --fail-on error,warning target/debs/harbor-pilot_$(VERSION)_$(ARCH).deb; fi
+	@$(call lintian,target/debs/harbor-pilot_$(VERSION)_$(ARCH).deb)
 
-# Needs rustup target add aarch64-unknown-linux-gnu, and the Debian packages gcc-aarch64-linux-gnu and libc6-dev-arm64-cross.
-deb-arm64: deb-tools ## the same for arm64, built on amd64 (docs/install.md says what it needs)
-	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
-	  cargo build --release --locked --target aarch64-unknown-linux-gnu
-	packaging/build.sh target/aarch64-unknown-linux-gnu/release/harbor-pilot \
-	  target/debs/harbor-pilot_$(VERSION)_arm64.deb --target aarch64-unknown-linux-gnu
+lintian = if command -v lintian >/dev/null; then lintian --allow-root --fail-on error,warning $(1); fi
+
+deb-arm64: deb-tools auditable arm64-deps ## the same for arm64, built on amd64
+	packaging/compile.sh $(ARM64)
+	packaging/glibc.sh target/$(ARM64)/release/harbor-pilot
+	packaging/build.sh target/$(ARM64)/release/harbor-pilot target/debs/harbor-pilot_$(VERSION)_arm64.deb --target $(ARM64)
+	@$(call lintian,target/debs/harbor-pilot_$(VERSION)_arm64.deb)
+
+MACHINE = $(shell uname -m)
+rpm: rpm-tools auditable ## target/rpms/harbor-pilot-VERSION.ARCHITECTURE.rpm, for RHEL 9, SLES 15 SP6, Leap 15.6 and later
+	packaging/compile.sh
+	packaging/glibc.sh target/release/harbor-pilot
+	packaging/rpm.sh target/release/harbor-pilot target/rpms/harbor-pilot-$(VERSION).$(MACHINE).rpm
+
+rpm-arm64: rpm-tools auditable arm64-deps ## the same for arm64, built on amd64
+	packaging/compile.sh $(ARM64)
+	packaging/glibc.sh target/$(ARM64)/release/harbor-pilot
+	packaging/rpm.sh target/$(ARM64)/release/harbor-pilot target/rpms/harbor-pilot-$(VERSION).aarch64.rpm --target $(ARM64)
+
+sums: ## target/dist: all packages that are made, what they are made of, SHA256SUMS and its signature: KEY=fingerprint
+	@packaging/sums.sh target/dist "$(KEY)"
+
+reproducible: deb-tools rpm-tools auditable ## builds both packages twice, in other directories, and compares them (half an hour)
+	@packaging/reproducible.sh
+
+check-arm64: arm64-deps ## cargo check for arm64
+	@CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc cargo check --locked --target $(ARM64)
 
 # KEY: of the caller's GnuPG keyring. REPO: the directory that a web server serves.
 KEY :=
@@ -72,6 +114,17 @@ test-packages: deb-tools
 	@cargo build --quiet --locked --bin harbor-pilot --example manuals
 	@DEB_COMPRESSION="-Zgzip -z1" packaging/build.sh target/debug/harbor-pilot target/debs/test/first.deb --fast
 	@DEB_COMPRESSION="-Zgzip -z1" packaging/build.sh target/debug/harbor-pilot target/debs/test/second.deb --fast --deb-version 0.2.0-1
+
+# The debug build again, so that it is made in minutes.
+test-deb-arm64: deb-tools arm64-deps
+	@CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
+	  cargo build --quiet --locked --bin harbor-pilot --target $(ARM64)
+	@DEB_COMPRESSION="-Zgzip -z1" packaging/build.sh target/$(ARM64)/debug/harbor-pilot target/debs/test/arm64.deb --fast --target $(ARM64)
+
+test-rpms: rpm-tools
+	@cargo build --quiet --locked --bin harbor-pilot --example manuals
+	@RPM_COMPRESSION=none packaging/rpm.sh target/debug/harbor-pilot target/rpms/test/first.rpm
+	@RPM_COMPRESSION=none packaging/rpm.sh target/debug/harbor-pilot target/rpms/test/second.rpm 0.2.0-1
 
 demo: demo-deps ## the main job, narrated: pulls through failing tiers by the real containerd
 	@cargo build --locked --bin harbor-pilot
@@ -102,6 +155,13 @@ test-ansible: deps test-packages ## the Ansible role against two booted Debian 1
 
 test-apt: deps test-packages ## the repository that make apt-repo makes, read by the real apt over a web server (seconds)
 	cargo test --locked --test apt
+
+test-arm64: deps test-deb-arm64 ## the arm64 package by qemu: check, init, a pull, restore (HARBOR_PILOT_ARM64_DEB=… tries another package)
+	cargo test --locked --test arm64 -- --nocapture
+
+test-rpm: deps test-rpms ## the rpm by rpmlint, and by dnf, zypper and the Ansible role on a booted Debian that has these
+	@tests/lab/deps.sh debootstrap rpm rpmlint
+	$(AS_ROOT) cargo test --locked --test rpm -- --test-threads=1 --show-output
 
 test-harbor-tier: deps test-packages test-harbor-tier-once ## the role for Harbor hosts: its module, then the whole on a booted Debian with nginx and a scripted Harbor
 

@@ -13,18 +13,22 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 mkdir -p "$(dirname "$output")"
 folder=release
+target=
 # The changelog's version: of 0.2.0-dev cargo-deb would make 0.2.0-dev-1, which dpkg takes for a later one than 0.2.0-1.
 version=(--deb-version "$(sed -n '1s/.*(\(.*\)).*/\1/p' packaging/changelog)")
 for option; do
     case $option in
-        *-linux-*) folder=$option/release ;;
+        *-linux-*) target=$option folder=$option/release ;;
         --deb-version) version=() ;;
     esac
 done
 install -D -m 755 "$binary" "$stage/target/$folder/harbor-pilot"
 
-rm -rf target/package
-cargo run --quiet --locked --example manuals -- target/package
+packaging/papers.sh "$target"
+
+# Times of the building machine would be in it otherwise.
+SOURCE_DATE_EPOCH=$(packaging/date.sh)
+export SOURCE_DATE_EPOCH
 
 CARGO_TARGET_DIR="$stage/target" cargo deb --quiet --no-build --locked --output "$stage/package.deb" "${version[@]}" "$@" >/dev/null
 
@@ -34,5 +38,6 @@ dpkg-deb --raw-extract "$stage/package.deb" "$stage/tree"
 for directory in etc/harbor-pilot/config.d etc/rancher var/lib/rancher etc/containerd; do
     install -d -m 755 "$stage/tree/$directory"
 done
+find "$stage/tree" -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
 dpkg-deb --root-owner-group --uniform-compression ${DEB_COMPRESSION:--Zxz} --build "$stage/tree" "$output" >/dev/null
 echo "$output"

@@ -49,11 +49,13 @@ part() {
 part format 30 cargo fmt --all --check
 part lints 240 cargo clippy --locked --all-targets -- -D warnings
 part lints-real 60 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_law --test node_disk --test node_k3s --test docker --test prometheus --test redis \
-    --test journal --test machine --test matrix --test apt --test ansible --test harbor_tier -- -D warnings
+    --test journal --test machine --test matrix --test apt --test ansible --test harbor_tier --test rpm --test arm64 -- -D warnings
 # Checked and not linked, so that no nightly compiler and no libFuzzer is needed: `make fuzz` runs them.
 part fuzz-targets 240 env CUSTOM_LIBFUZZER_PATH=/nonexistent cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir target
 part docs 60 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 part dependencies 30 cargo-deny check bans licenses sources
+# The other processor that there is a package for: what differs there is found by the compiler.
+part check-arm64 240 make --no-print-directory check-arm64
 part ansible-lint 60 tests/ansible/lint.sh
 part tests 600 cargo test --locked --no-fail-fast
 # Debian's Prometheus with the package's rules and dashboards, and two agents.

@@ -12,6 +12,7 @@ mod client;
 #[allow(unreachable_pub, reason = "it is shared with other tests")]
 mod port;
 mod repository;
+mod sums;
 
 use client::{Apt, Server, package};
 use repository::{Key, Repository};

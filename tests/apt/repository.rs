@@ -1,5 +1,6 @@
 //! A signing key, and a repository that packaging/apt-repo.sh makes with it.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -39,6 +40,18 @@ impl Key {
         }
     }
 
+    /// A program that works with its keyring.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env("GNUPGHOME", self.keyring.path());
+        command
+    }
+
+    /// What it goes by.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The same keyring, where another key is asked for.
     pub(crate) fn named(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
@@ -47,11 +60,9 @@ impl Key {
 
     /// ASCII-armoured.
     pub(crate) fn public(&self) -> Vec<u8> {
-        let output = Command::new("gpg")
-            .env("GNUPGHOME", self.keyring.path())
-            .args(["--batch", "--armor", "--export", &self.name])
-            .output()
-            .unwrap();
+        let mut export = self.command("gpg");
+        export.args(["--batch", "--armor", "--export", &self.name]);
+        let output = export.output().unwrap();
         text(&output).unwrap();
         output.stdout
     }
@@ -90,8 +101,8 @@ impl Repository {
         suite: &str,
         packages: &[&Path],
     ) -> Result<String, String> {
-        let output = Command::new(Path::new(ROOT).join("packaging/apt-repo.sh"))
-            .env("GNUPGHOME", key.keyring.path())
+        let output = key
+            .command(Path::new(ROOT).join("packaging/apt-repo.sh"))
             .arg(self.path())
             .args([&key.name, suite])
             .args(packages)

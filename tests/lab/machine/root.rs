@@ -23,6 +23,17 @@ const PACKAGES: [&str; 12] = [
     "systemd-sysv",
 ];
 
+/// What the root has beyond these that installs packages by dnf and zypper, as Debian packages them.
+const RPM: [&str; 7] = [
+    "cpio",
+    "dnf",
+    "python3-dnf",
+    "rpm",
+    "rpm2cpio",
+    "util-linux",
+    "zypper",
+];
+
 /// A release of Debian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Release {
@@ -30,6 +41,8 @@ pub(crate) enum Release {
     Bookworm,
     /// Debian 13.
     Trixie,
+    /// Debian 12 with rpm, dnf and zypper, and without dpkg and apt: the nearest to RHEL and SLES that can be had from Debian.
+    Rpm,
 }
 
 impl Release {
@@ -37,7 +50,21 @@ impl Release {
         match self {
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
+            Self::Rpm => "bookworm-rpm",
         }
+    }
+
+    /// What debootstrap knows it by.
+    fn suite(self) -> &'static str {
+        match self {
+            Self::Bookworm | Self::Rpm => "bookworm",
+            Self::Trixie => "trixie",
+        }
+    }
+
+    fn packages(self) -> String {
+        let more: &[&str] = if self == Self::Rpm { &RPM } else { &[] };
+        [&PACKAGES, more].concat().join(",")
     }
 }
 
@@ -62,7 +89,7 @@ pub(crate) fn ensure(release: Release) -> PathBuf {
     let lock = File::create(directory.join("lock")).expect("target is writable");
     lock.lock().expect("target/machines/lock can be locked");
     let root = directory.join(release.name());
-    let packages = PACKAGES.join(",");
+    let packages = release.packages();
     let made_of = directory.join(format!("{}.packages", release.name()));
     if fs::read_to_string(&made_of).is_ok_and(|text| text == packages) && root.is_dir() {
         return root;
@@ -75,7 +102,7 @@ pub(crate) fn ensure(release: Release) -> PathBuf {
     let mut command = Command::new("debootstrap");
     command
         .args(["--variant=minbase", &format!("--include={packages}")])
-        .arg(release.name())
+        .arg(release.suite())
         .arg(&part)
         .arg(mirror());
     if let Some(proxy) = proxy() {
@@ -89,6 +116,17 @@ pub(crate) fn ensure(release: Release) -> PathBuf {
     fs::write(part.join("etc/machine-id"), "").expect("the root is writable");
     remove(&part.join("var/cache/apt/archives"));
     fs::create_dir_all(part.join("var/cache/apt/archives/partial")).expect("the root is writable");
+    if release == Release::Rpm {
+        for program in [
+            "apt-get",
+            "dpkg",
+            "dpkg-query",
+            "deb-systemd-helper",
+            "deb-systemd-invoke",
+        ] {
+            fs::remove_file(part.join("usr/bin").join(program)).expect("Debian has it");
+        }
+    }
     fs::rename(&part, &root).expect("target is writable");
     fs::write(&made_of, packages).expect("target is writable");
     root

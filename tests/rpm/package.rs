@@ -1,0 +1,218 @@
+//! The package as a file: what it needs, what its scripts are, and what rpmlint says.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The packages that `make test-rpms` makes: both hold the program that was built last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Package {
+    First,
+    /// A later version of it.
+    Second,
+}
+
+impl Package {
+    pub(crate) fn path(self) -> PathBuf {
+        let name = match self {
+            Self::First => "first.rpm",
+            Self::Second => "second.rpm",
+        };
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("target/rpms/test")
+            .join(name);
+        assert!(
+            path.is_file(),
+            "{} is missing: `make test-rpms` makes it",
+            path.display()
+        );
+        path
+    }
+
+    /// Version and release.
+    pub(crate) fn version(self) -> String {
+        self.query(&["--queryformat", "%{VERSION}-%{RELEASE}"])
+    }
+
+    /// What `rpm --query` prints of it.
+    fn query(self, arguments: &[&str]) -> String {
+        let mut command = Command::new("rpm");
+        command
+            .args(["--query", "--package"])
+            .args(arguments)
+            .arg(self.path());
+        let output = command
+            .output()
+            .unwrap_or_else(|error| panic!("cannot run rpm: {error}"));
+        assert!(output.status.success(), "{}", all(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+/// What a program printed.
+fn all(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+#[test]
+fn it_is_older_than_its_release_and_of_the_programs_version() {
+    let program = env!("CARGO_PKG_VERSION").replace('-', "~");
+    assert_eq!(Package::First.version(), format!("{program}-1"));
+    assert_eq!(Package::Second.version(), "0.2.0-1");
+    let compared = Command::new("rpm")
+        .arg("--eval")
+        .arg(format!("%{{lua:print(rpm.vercmp('{program}', '0.2.0'))}}"))
+        .output()
+        .unwrap();
+    assert_eq!(all(&compared).trim(), "-1");
+}
+
+#[test]
+fn it_needs_what_rhel_9_and_sles_15_sp6_have() {
+    let text = Package::First.query(&["--requires"]);
+    let mut required: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("rpmlib(") && !line.starts_with("config("))
+        .collect();
+    required.sort_unstable();
+    required.dedup();
+    assert_eq!(
+        required,
+        [
+            "/bin/sh",
+            "ca-certificates",
+            "coreutils",
+            "libc.so.6(GLIBC_2.34)(64bit)",
+            "libgcc_s.so.1()(64bit)",
+            "libm.so.6()(64bit)",
+            "systemd >= 249",
+            "util-linux",
+        ]
+    );
+    let architecture = Package::First.query(&["--queryformat", "%{ARCH}"]);
+    assert_eq!(architecture, std::env::consts::ARCH);
+}
+
+#[test]
+fn it_holds_what_the_deb_holds_and_leaves_shared_directories_to_others() {
+    let text = Package::First.query(&["--list"]);
+    let files: Vec<&str> = text.lines().collect();
+    for file in [
+        "/usr/bin/harbor-pilot",
+        "/usr/lib/systemd/system/harbor-pilot.service",
+        "/usr/lib/systemd/system/harbor-pilot-handover.service",
+        "/usr/lib/systemd/system/harbor-pilot-healthd.service",
+        "/usr/lib/systemd/system/harbor-pilot-warm.service",
+        "/usr/lib/systemd/system/harbor-pilot-warm.timer",
+        "/usr/lib/systemd/catalog/harbor-pilot.catalog",
+        "/usr/share/harbor-pilot/harbor-pilot.cdx.json",
+        "/usr/share/harbor-pilot/monitoring/harbor-pilot.alerts.yml",
+        "/usr/share/man/man1/harbor-pilot.1.gz",
+        "/usr/share/doc/harbor-pilot/docs/troubleshooting.md",
+    ] {
+        assert!(files.contains(&file), "{file} is missing");
+    }
+    for shared in [
+        "/etc/rancher",
+        "/var/lib/rancher",
+        "/etc/containerd",
+        "/usr/bin",
+    ] {
+        assert!(!files.contains(&shared), "{shared} is others' too");
+    }
+    let edited = Package::First.query(&["--configfiles"]);
+    let edited: Vec<&str> = edited.lines().collect();
+    assert_eq!(
+        edited,
+        [
+            "/etc/default/harbor-pilot-healthd",
+            "/etc/harbor-pilot/config.toml"
+        ]
+    );
+}
+
+#[test]
+fn its_scripts_are_shell_and_know_nothing_of_debian() {
+    let text = Package::First.query(&["--scripts"]);
+    for unknown in ["deb-systemd", "unmask", "purge)"] {
+        assert!(!text.contains(unknown), "{unknown}:\n{text}");
+    }
+    for script in ["PREIN", "POSTIN", "PREUN", "POSTUN"] {
+        let text = Package::First.query(&["--queryformat", &format!("%{{{script}}}")]);
+        assert!(text.starts_with("#!/bin/sh\n"), "{script}: {text}");
+        let checked = Command::new("sh").args(["-n", "-c", &text]).output();
+        let checked = checked.unwrap();
+        assert!(checked.status.success(), "{script}: {}", all(&checked));
+    }
+}
+
+#[test]
+fn an_older_system_is_refused_in_words() {
+    let scratch = tempfile::tempdir().unwrap();
+    let said = |glibc: &str, systemd: &str| {
+        for (program, line) in [
+            ("getconf", format!("glibc {glibc}")),
+            ("systemctl", format!("systemd {systemd} ({systemd}.1-1)")),
+        ] {
+            let path = scratch.path().join(program);
+            fs::write(&path, format!("#!/bin/sh\necho '{line}'\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let output = Command::new("sh")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/rpm/pre"))
+            .arg("1")
+            .env(
+                "PATH",
+                format!("{}:/usr/bin:/bin", scratch.path().display()),
+            )
+            .output()
+            .unwrap();
+        (output.status.success(), all(&output))
+    };
+    for (glibc, systemd, fits) in [
+        ("2.34", "252", true), // RHEL 9
+        ("2.38", "254", true), // SLES 15 SP6, Leap 15.6
+        ("2.39", "257", true), // RHEL 10
+        ("2.100", "1000", true),
+        ("2.31", "249", false), // Leap 15.5
+        ("2.28", "239", false), // RHEL 8
+        ("2.34", "248", false),
+    ] {
+        let (success, text) = said(glibc, systemd);
+        assert_eq!(success, fits, "glibc {glibc}, systemd {systemd}: {text}");
+        if !fits {
+            assert!(text.contains("SLES 15 SP6"), "{text}");
+            assert!(
+                text.contains(&format!("glibc {glibc} and systemd {systemd}")),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn rpmlint_finds_no_errors_and_no_warnings() {
+    // rpmlint compares the name as well.
+    let scratch = tempfile::tempdir().unwrap();
+    let (version, architecture) = (Package::First.version(), std::env::consts::ARCH);
+    let path = scratch
+        .path()
+        .join(format!("harbor-pilot-{version}.{architecture}.rpm"));
+    fs::copy(Package::First.path(), &path).unwrap();
+    let mut command = Command::new("rpmlint");
+    command
+        .args(["--config", "packaging/rpm/rpmlint.toml"])
+        .arg(path);
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run rpmlint: {error}; run `make deps` as root"));
+    let text = all(&output);
+    let last = text
+        .lines()
+        .rev()
+        .find(|line| line.contains(" errors, "))
+        .unwrap_or_default();
+    println!("rpmlint: {last}");
+    assert!(last.contains(" 0 errors, 0 warnings"), "{text}");
+}
