@@ -40,16 +40,9 @@ struct Known {
     budgets: [u32; 2],
 }
 
-/// How long a percentile is good: sorting for every request would cost each of them more than it tells.
-const GOOD_FOR: Duration = Duration::from_secs(1);
-
 /// The last times to a manifest's first byte at one source.
 #[derive(Clone, Debug, Default)]
-struct FirstBytes {
-    times: VecDeque<(Instant, Duration)>,
-    /// Their 95th percentile as it was then.
-    percentile: Option<(Instant, Option<Duration>)>,
-}
+struct FirstBytes(VecDeque<(Instant, Duration)>);
 
 // === impl Hedging ===
 
@@ -93,7 +86,7 @@ impl Hedging {
 
     /// How long this source has before another one is asked beside it.
     pub(crate) fn delay(&self, source: &SourceId, now: Instant) -> Duration {
-        let slow = self.with(|known| known.first_bytes.get_mut(source)?.recent_percentile(now));
+        let slow = self.with(|known| known.first_bytes.get(source)?.percentile_95(now));
         delay(slow)
     }
 
@@ -123,42 +116,23 @@ fn delay(percentile_95: Option<Duration>) -> Duration {
 
 impl FirstBytes {
     fn add(&mut self, first_byte: Duration, now: Instant) {
-        if self.times.len() >= SAMPLES {
-            self.times.pop_front();
-        } else {
-            // Each of the first ones changes much.
-            self.percentile = None;
+        if self.0.len() >= SAMPLES {
+            self.0.pop_front();
         }
-        self.times.push_back((now, first_byte));
-    }
-
-    /// The 95th percentile as it was at most a second ago.
-    fn recent_percentile(&mut self, now: Instant) -> Option<Duration> {
-        if let Some((at, percentile)) = self.percentile
-            && now.saturating_duration_since(at) < GOOD_FOR
-        {
-            return percentile;
-        }
-        let percentile = self.percentile_95(now);
-        self.percentile = Some((now, percentile));
-        percentile
+        self.0.push_back((now, first_byte));
     }
 
     fn percentile_95(&self, now: Instant) -> Option<Duration> {
         let recent = |(at, _): &&(Instant, Duration)| now.saturating_duration_since(*at) < RECENT;
-        let recent = self.times.iter().filter(recent);
+        let recent = self.0.iter().filter(recent);
         let mut times: Vec<Duration> = recent.map(|(_, took)| *took).collect();
         if times.len() < FEWEST {
             return None;
         }
-        times.sort_unstable();
-        // The smallest time that 95 of 100 do not exceed.
-        let at = times
-            .len()
-            .saturating_mul(95)
-            .div_ceil(100)
-            .saturating_sub(1);
-        times.get(at).copied()
+        // The smallest time that 95 of 100 do not exceed. It is looked for before every request, so not by sorting.
+        let number = times.len().saturating_mul(95).div_ceil(100);
+        let (_, percentile, _) = times.select_nth_unstable(number.saturating_sub(1));
+        Some(*percentile)
     }
 }
 
