@@ -3,21 +3,13 @@
 
 use crate::cache::Trust;
 use crate::oci::{Digest, ManifestKinds, Reference, RegistryName, Repository};
-use foldhash::fast::RandomState;
 use std::fmt;
-use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::ops::Deref;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-/// A reference in a repository of a registry. Cheap to clone, and hashed once.
-#[derive(Clone, Debug)]
-pub(crate) struct Image(Arc<Hashed>);
-
-#[derive(Debug)]
-struct Hashed {
-    hash: u64,
-    named: Named,
-}
+/// A reference in a repository of a registry. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Image(Arc<Named>);
 
 /// An image as clients of one class pull it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -46,19 +38,16 @@ impl Image {
         reference: Reference,
         kinds: ManifestKinds,
     ) -> Self {
-        static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
         let kinds = match reference {
             Reference::Tag(_) => kinds,
             Reference::Digest(_) => ManifestKinds::ALL,
         };
-        let named = Named {
+        Self(Arc::new(Named {
             registry,
             repository,
             reference,
             kinds,
-        };
-        let hash = HASHER.hash_one(&named);
-        Self(Arc::new(Hashed { hash, named }))
+        }))
     }
 
     pub(crate) fn content(registry: RegistryName, repository: Repository, digest: Digest) -> Self {
@@ -80,21 +69,6 @@ impl Pulled {
     }
 }
 
-impl PartialEq for Image {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-            || (self.0.hash == other.0.hash && self.0.named == other.0.named)
-    }
-}
-
-impl Eq for Image {}
-
-impl Hash for Image {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0.hash);
-    }
-}
-
 impl fmt::Display for Image {
     /// `docker.io/library/nginx:1.27`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,7 +77,7 @@ impl fmt::Display for Image {
             repository,
             reference,
             ..
-        } = &**self;
+        } = &*self.0;
         let mark = match reference {
             Reference::Tag(_) => ':',
             Reference::Digest(_) => '@',
@@ -116,6 +90,6 @@ impl Deref for Image {
     type Target = Named;
 
     fn deref(&self) -> &Named {
-        &self.0.named
+        &self.0
     }
 }
