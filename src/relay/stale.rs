@@ -16,10 +16,9 @@ use crate::lifecycle;
 use crate::oci::{Digest, ManifestKinds};
 use crate::telemetry::Journal;
 use bytes::Bytes;
-use files::{Slot, Store};
+use files::{Keep, Slot, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
@@ -48,9 +47,6 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 pub(crate) struct Stale {
     store: Arc<Store>,
     commands: mpsc::Sender<Command>,
-    /// Something that a source denied could not be deleted: nothing may be answered any more.
-    tainted: Arc<AtomicBool>,
-    journal: Journal,
     budget: Budget,
     /// What was kept a moment ago, with its digest.
     kept: SharedTtlMap<(Pulled, Digest), ()>,
@@ -72,15 +68,12 @@ impl Stale {
     /// Over this directory, which the writer makes when there is something to keep.
     pub(crate) fn start(directory: PathBuf, journal: Journal, budget: Budget) -> Self {
         let (commands, queue) = mpsc::channel(QUEUE + DENIALS);
-        let tainted = Arc::<AtomicBool>::default();
-        let store = Arc::new(Store::new(directory, budget.clone()));
-        let writer = Writer::new(store.clone(), journal.clone(), tainted.clone());
+        let store = Arc::new(Store::new(directory, journal, budget.clone()));
+        let writer = Writer::new(store.clone());
         lifecycle::spawn_detached("stale manifests", writer.run(queue));
         Self {
             store,
             commands,
-            tainted,
-            journal,
             budget,
             kept: SharedTtlMap::new(Bounds::entries(KEEP_EVERY, 1024)),
             said: SharedTtlMap::new(Bounds::entries(SAY_EVERY, 1024)),
@@ -105,14 +98,14 @@ impl Stale {
             // A disk that does not take it must not take the memory of who pulls. It is kept when it is pulled again.
             return;
         }
-        let command = Command::Keep {
+        let keep = Keep {
             slot: slot(image, image.kinds),
             digest: digest.clone(),
             trust: *trust,
             whole: whole.map(|(body, media_type)| (body.clone(), media_type.to_owned())),
             limits,
         };
-        if self.commands.try_send(command).is_ok() {
+        if self.commands.try_send(Command::Keep(keep)).is_ok() {
             self.kept.put(key, (), *trust, now);
         }
     }
@@ -141,8 +134,8 @@ impl Stale {
         let sent = self.commands.send_timeout(command, DENIAL_LIMIT).await;
         // Closed: the daemon ends.
         if let Err(SendTimeoutError::Timeout(_)) = sent {
-            let error = std::io::ErrorKind::TimedOut.into();
-            writer::taint(&self.tainted, &self.journal, self.store.directory(), &error);
+            self.store
+                .is_tainted_by(&std::io::ErrorKind::TimedOut.into());
         }
     }
 
@@ -153,7 +146,7 @@ impl Stale {
         kinds: ManifestKinds,
         limits: config::Stale,
     ) -> Option<StaleManifest> {
-        if !limits.enabled || self.tainted.load(Ordering::Relaxed) {
+        if !limits.enabled || self.store.is_tainted() {
             return None;
         }
         let (slot, now) = (slot(image, kinds), SystemTime::now());

@@ -13,11 +13,13 @@ use crate::cache::Trust;
 use crate::config;
 use crate::lifecycle::create_private;
 use crate::oci::{Digest, ManifestKinds, Reference, RegistryName, Repository, manifest_fits};
+use crate::telemetry::{EventName, Journal, StateChange};
 use bytes::Bytes;
 use disk::{entries, is_absent, make_private, on_disk, read, touch};
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// Where a file is written before it gets its name.
@@ -30,8 +32,22 @@ const TREES: [Trust; 2] = [Trust::Trusted, Trust::Untrusted];
 #[derive(Debug)]
 pub(super) struct Store {
     directory: PathBuf,
+    journal: Journal,
     /// Of what is read.
     budget: Budget,
+    /// Something that a source denied could not be deleted: nothing may be answered any more.
+    tainted: AtomicBool,
+}
+
+/// What is to be kept.
+#[derive(Debug)]
+pub(super) struct Keep {
+    pub(super) slot: Slot,
+    pub(super) digest: Digest,
+    pub(super) trust: Trust,
+    /// Body and media type; `None`: only the reference names the digest again.
+    pub(super) whole: Option<(Bytes, String)>,
+    pub(super) limits: config::Stale,
 }
 
 /// Where something is kept: the repository's folder, and the name in it.
@@ -85,10 +101,40 @@ impl Slot {
 // === impl Store ===
 
 impl Store {
-    pub(super) fn new(directory: PathBuf, budget: Budget) -> Self {
-        Self { directory, budget }
+    pub(super) fn new(directory: PathBuf, journal: Journal, budget: Budget) -> Self {
+        Self {
+            directory,
+            journal,
+            budget,
+            tainted: AtomicBool::new(false),
+        }
     }
 
+    pub(super) fn is_tainted(&self) -> bool {
+        self.tainted.load(Ordering::Relaxed)
+    }
+
+    /// A denied manifest could not be deleted: from now on none is answered, which is said once.
+    pub(super) fn is_tainted_by(&self, error: &io::Error) {
+        if !self.tainted.swap(true, Ordering::Relaxed) {
+            let what = "a denied manifest cannot be deleted: none is answered from disk any more";
+            self.say(what, error);
+        }
+    }
+
+    /// Says what follows from an error of the disk.
+    pub(super) fn say(&self, what: &str, error: &io::Error) {
+        let directory = self.directory.display();
+        self.journal.event(StateChange {
+            event: EventName::FilesNotWritable,
+            tier: None,
+            endpoint: None,
+            reason: error.to_string(),
+            message: format!("cannot write in {directory}: {error}; {what}; pulls go on"),
+        });
+    }
+
+    #[cfg(test)]
     pub(super) fn directory(&self) -> &Path {
         &self.directory
     }
@@ -160,14 +206,14 @@ impl Store {
 
     /// Writes a manifest under its digest and, if it was asked for by tag, the tag. Returns what that takes of the disk. What a
     /// trusted client's pull left only becomes younger by an untrusted one's.
-    pub(super) fn write(
-        &self,
-        slot: &Slot,
-        digest: &Digest,
-        whole: Option<&(Bytes, String)>,
-        trust: Trust,
-        now: SystemTime,
-    ) -> io::Result<u64> {
+    pub(super) fn write(&self, keep: &Keep, now: SystemTime) -> io::Result<u64> {
+        let Keep {
+            slot,
+            digest,
+            trust,
+            whole,
+            ..
+        } = keep;
         let [trusted, untrusted] = TREES.map(|trust| self.folder(trust, &slot.folder));
         let (own, theirs) = match trust {
             Trust::Trusted => (trusted, untrusted),
@@ -175,7 +221,8 @@ impl Store {
         };
         let mut bytes = make_private(&own)?;
         let content = content_name(digest);
-        let is_theirs = trust == Trust::Untrusted && touch(&theirs.join(&content), now)?;
+        let is_untrusted = *trust == Trust::Untrusted;
+        let is_theirs = is_untrusted && touch(&theirs.join(&content), now)?;
         match whole {
             _ if is_theirs => {}
             Some((body, media_type)) => {
@@ -183,7 +230,7 @@ impl Store {
                 bytes = bytes.saturating_add(self.replace(&own.join(&content), &text, now)?);
             }
             None if touch(&own.join(&content), now)? => {}
-            None if trust == Trust::Untrusted => {}
+            None if is_untrusted => {}
             // A trusted client was told of it, which only an untrusted one's pull had brought.
             None => is_absent(fs::rename(theirs.join(&content), own.join(&content)))?,
         }
@@ -191,7 +238,7 @@ impl Store {
             let (tag, text) = (slot.name(), format!("{digest}\n"));
             let names_it =
                 |folder: &Path| fs::read(folder.join(&tag)).is_ok_and(|it| it == text.as_bytes());
-            if trust == Trust::Untrusted && names_it(&theirs) {
+            if is_untrusted && names_it(&theirs) {
                 touch(&theirs.join(&tag), now)?;
             } else {
                 let written = self.replace(&own.join(&tag), &[text.as_bytes()], now)?;

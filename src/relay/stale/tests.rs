@@ -25,24 +25,19 @@ struct Kept {
     store: Arc<Store>,
     writer: Writer,
     said: Captured,
-    tainted: Arc<AtomicBool>,
 }
 
 impl Kept {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::new(
-            home.path().join("manifests"),
-            Budget::unlimited(),
-        ));
         let (journal, said) = Journal::capturing();
-        let tainted = Arc::<AtomicBool>::default();
+        let directory = home.path().join("manifests");
+        let store = Arc::new(Store::new(directory, journal, Budget::unlimited()));
         Self {
-            writer: Writer::new(store.clone(), journal, tainted.clone()),
+            writer: Writer::new(store.clone()),
             _home: home,
             store,
             said,
-            tainted,
         }
     }
 
@@ -52,13 +47,14 @@ impl Kept {
 
     fn keep_of(&mut self, slot: &Slot, body: &'static [u8], trust: Trust, at: SystemTime) {
         let whole = Some((Bytes::from_static(body), MEDIA_TYPE.to_owned()));
-        let command = Command::Keep {
+        let keep = Keep {
             slot: slot.clone(),
             digest: Digest::sha256(body),
             trust,
             whole,
             limits: limits(),
         };
+        let command = Command::Keep(keep);
         self.writer.carry_out(command, Instant::now(), at);
     }
 
@@ -71,14 +67,14 @@ impl Kept {
         now: Instant,
         at: SystemTime,
     ) {
-        let command = Command::Keep {
+        let keep = Keep {
             slot: slot(reference),
             digest: Digest::sha256(body),
             trust: Trust::Trusted,
             whole,
             limits,
         };
-        self.writer.carry_out(command, now, at);
+        self.writer.carry_out(Command::Keep(keep), now, at);
     }
 
     fn forget(&mut self, denied: Option<Slot>) {
@@ -183,7 +179,7 @@ fn a_denial_deletes() {
     kept.forget(None);
     kept.forget(None);
     assert_eq!(kept.read("2", now), None);
-    assert!(!kept.tainted.load(Ordering::Relaxed));
+    assert!(!kept.store.is_tainted());
 }
 
 #[test]
@@ -287,11 +283,11 @@ async fn a_flood_of_denials_waits_for_the_disk_within_bounds() {
     };
     tokio::join!(more, taking);
     assert!(queue.try_recv().is_err(), "each came once");
-    assert!(!stale.tainted.load(Ordering::Relaxed) && said.events().is_empty());
+    assert!(!stale.store.is_tainted() && said.events().is_empty());
 
     let since = Instant::now();
     futures_util::future::join_all((0..bound + 300).map(deny)).await;
     assert_eq!(since.elapsed(), DENIAL_LIMIT, "the disk took none");
-    assert!(stale.tainted.load(Ordering::Relaxed));
+    assert!(stale.store.is_tainted());
     assert_eq!(said.events().len(), 1, "{:?}", said.events());
 }

@@ -2,17 +2,10 @@
 //! does not take it.
 
 use super::eviction::Taken;
-use super::files::{Slot, Store};
-use crate::cache::Trust;
-use crate::config;
+use super::files::{Keep, Slot, Store};
 use crate::lifecycle::deadline;
-use crate::oci::Digest;
-use crate::telemetry::{EventName, Journal, StateChange};
-use bytes::Bytes;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -26,14 +19,7 @@ const TIDY_EVERY: Duration = Duration::from_secs(3600);
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Command {
-    Keep {
-        slot: Slot,
-        digest: Digest,
-        trust: Trust,
-        /// Body and media type.
-        whole: Option<(Bytes, String)>,
-        limits: config::Stale,
-    },
+    Keep(Keep),
     /// Delete what a "no" to one reference is about, or all of the folder.
     Forget {
         folder: String,
@@ -44,28 +30,22 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Writer {
     store: Arc<Store>,
-    journal: Journal,
-    tainted: Arc<AtomicBool>,
     /// On disk, as far as it is known; too much counts as a reason to look.
-    taken: Option<Taken>,
+    taken: Taken,
     tidied: Option<Instant>,
+    /// The disk does not take it, which was said.
     paused_until: Option<Instant>,
-    /// It was said that the disk does not take it.
-    said: bool,
 }
 
 // === impl Writer ===
 
 impl Writer {
-    pub(super) fn new(store: Arc<Store>, journal: Journal, tainted: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(store: Arc<Store>) -> Self {
         Self {
             store,
-            journal,
-            tainted,
-            taken: None,
+            taken: Taken::default(),
             tidied: None,
             paused_until: None,
-            said: false,
         }
     }
 
@@ -87,73 +67,34 @@ impl Writer {
 
     pub(super) fn carry_out(&mut self, command: Command, now: Instant, clock: SystemTime) {
         match command {
-            Command::Keep { .. } if self.paused_until.is_some_and(|until| now < until) => {}
-            Command::Keep {
-                slot,
-                digest,
-                trust,
-                whole,
-                limits,
-            } => {
-                let whole = whole.as_ref();
-                let written = self.store.write(&slot, &digest, whole, trust, clock);
-                let kept = written.and_then(|bytes| {
-                    if let Some(taken) = &mut self.taken {
-                        taken.add(trust, bytes);
-                    }
-                    self.make_room(limits, now, clock)
-                });
-                match kept {
-                    Ok(()) => (self.paused_until, self.said) = (None, false),
-                    Err(error) => {
-                        self.paused_until = Some(deadline(now, PAUSE));
-                        if !std::mem::replace(&mut self.said, true) {
-                            let what = "manifests are not kept for an outage any more";
-                            say(&self.journal, self.store.directory(), what, &error);
-                        }
+            Command::Keep(_) if self.paused_until.is_some_and(|until| now < until) => {}
+            Command::Keep(keep) => match self.keep(&keep, now, clock) {
+                Ok(()) => self.paused_until = None,
+                Err(error) => {
+                    let before = self.paused_until.replace(deadline(now, PAUSE));
+                    if before.is_none() {
+                        let what = "manifests are not kept for an outage any more";
+                        self.store.say(what, &error);
                     }
                 }
-            }
+            },
             Command::Forget { folder, denied } => {
                 if let Err(error) = self.store.delete(&folder, denied.as_ref()) {
-                    let directory = self.store.directory();
-                    taint(&self.tainted, &self.journal, directory, &error);
+                    self.store.is_tainted_by(&error);
                 }
             }
         }
     }
 
-    /// Where there is too much, and now and then for what is too old.
-    fn make_room(
-        &mut self,
-        limits: config::Stale,
-        now: Instant,
-        clock: SystemTime,
-    ) -> io::Result<()> {
+    /// Writes it, and makes room where there is too much, and now and then where something is too old.
+    fn keep(&mut self, keep: &Keep, now: Instant, clock: SystemTime) -> io::Result<()> {
+        let bytes = self.store.write(keep, clock)?;
+        self.taken.add(keep.trust, bytes);
         let tidied = self.tidied.is_some_and(|at| now < deadline(at, TIDY_EVERY));
-        if !tidied || !self.taken.is_some_and(|taken| taken.fits(limits.max_bytes)) {
-            self.taken = Some(self.store.tidy(limits, clock)?);
+        if !tidied || !self.taken.fits(keep.limits.max_bytes) {
+            self.taken = self.store.tidy(keep.limits, clock)?;
             self.tidied = Some(now);
         }
         Ok(())
     }
-}
-
-/// A denied manifest could not be deleted: from now on none is answered, which is said once.
-pub(super) fn taint(tainted: &AtomicBool, journal: &Journal, directory: &Path, error: &io::Error) {
-    if !tainted.swap(true, Ordering::Relaxed) {
-        let what = "a denied manifest cannot be deleted: none is answered from disk any more";
-        say(journal, directory, what, error);
-    }
-}
-
-fn say(journal: &Journal, directory: &Path, what: &str, error: &io::Error) {
-    let directory = directory.display();
-    journal.event(StateChange {
-        event: EventName::FilesNotWritable,
-        tier: None,
-        endpoint: None,
-        reason: error.to_string(),
-        message: format!("cannot write in {directory}: {error}; {what}; pulls go on"),
-    });
 }

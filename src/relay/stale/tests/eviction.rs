@@ -89,7 +89,7 @@ fn the_bound_is_one_of_the_disk() {
     };
     for index in 0..200_u32 {
         let body = Bytes::from(format!("{{\"n\":{index}}}"));
-        let command = Command::Keep {
+        let keep = Keep {
             slot: Slot {
                 folder: format!("f{index}"),
                 ..slot("1")
@@ -103,6 +103,7 @@ fn the_bound_is_one_of_the_disk() {
             whole: Some((body, MEDIA_TYPE.to_owned())),
             limits,
         };
+        let command = Command::Keep(keep);
         let at = SystemTime::now() - Duration::from_secs(1_000 - u64::from(index));
         kept.writer.carry_out(command, Instant::now(), at);
     }
