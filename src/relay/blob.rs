@@ -77,7 +77,7 @@ impl BlobFetch {
         let search = Search::new(&parts.network, parts, route.clone(), spec, self.timing);
         let ended = search.run().await;
         if ended.is_nowhere() {
-            parts.is_nowhere(blob);
+            parts.has_size(blob, None);
         }
         let result = match ended.result {
             Ok(found) => {

@@ -1,6 +1,6 @@
 //! What follows for addresses from what was found wrong: rows of the reputation, said once each.
 
-use super::memory::{Answered, Pulled, Refuted};
+use super::memory::{Answered, Pulled};
 use super::reputation::{Fault, LONG, MEDIUM, Subject};
 use crate::oci::Digest;
 use crate::relay::context::Context;
@@ -57,7 +57,7 @@ impl Context {
             }
             given.put(pulled.clone(), by, pulled.trust, now);
         });
-        self.reputation.makes_good(endpoint, pulled);
+        self.reputation.clear(endpoint, pulled);
     }
 
     /// A tier answered for a tag: what is known against who gave the same answer before is known of both.
@@ -65,53 +65,43 @@ impl Context {
         &self,
         tag: &Pulled,
         endpoint: &EndpointId,
-        (top, length): (&Digest, u64),
+        top: &Digest,
+        length: u64,
     ) {
-        let (now, told) = (Instant::now(), (top, length));
-        let answered = self.memories.tags.answered(tag, endpoint, told, now);
-        let Answered::Anew { like } = answered else {
+        let (now, tags) = (Instant::now(), &self.memories.tags);
+        let Answered::Anew { like } = tags.answered(tag, endpoint, top, length, now) else {
             return;
         };
         if like.is_some_and(|twin| self.reputation.holds(&twin, tag, now)) {
-            let refuted = Refuted {
-                tag: tag.clone(),
-                endpoint: endpoint.clone(),
-                top: top.clone(),
-            };
-            self.refuted(vec![refuted]);
+            self.is_refuted(tag, endpoint, top);
         } else {
-            self.reputation.makes_good(endpoint, tag);
+            self.reputation.clear(endpoint, tag);
         }
     }
 
-    /// Content has this size: who named it with another for a tag was wrong.
-    pub(crate) fn has_size(&self, content: &Pulled, size: u64) {
-        self.refuted(self.memories.tags.refuted(content, Some(size)));
-    }
-
-    /// Content is nowhere: who named it for a tag was wrong.
-    pub(crate) fn is_nowhere(&self, content: &Pulled) {
-        self.refuted(self.memories.tags.refuted(content, None));
-    }
-
-    fn refuted(&self, refuted: Vec<Refuted>) {
-        for Refuted { tag, endpoint, top } in refuted {
-            if self.reputation.holds(&endpoint, &tag, Instant::now()) {
-                continue;
-            }
-            let image = &tag.image;
-            self.saw(&Fault::Unconfirmed, &endpoint, &tag);
-            self.sinks.journal.event(StateChange {
-                event: EventName::TagUnconfirmed,
-                tier: Some(endpoint.source.label().to_owned()),
-                endpoint: Some(endpoint.address.to_string()),
-                reason: format!("{image} is {top}"),
-                message: format!(
-                    "{endpoint} answered {image} with {top}, and something that it names is nowhere or has another size; for {} it \
-                     is asked for this tag after everybody else",
-                    human_duration(MEDIUM)
-                ),
-            });
+    /// Content has this size, or is nowhere: who named it otherwise for a tag was wrong.
+    pub(crate) fn has_size(&self, content: &Pulled, size: Option<u64>) {
+        for answer in self.memories.tags.refuted(content, size) {
+            self.is_refuted(&answer.tag, &answer.endpoint, &answer.top);
         }
+    }
+
+    fn is_refuted(&self, tag: &Pulled, endpoint: &EndpointId, top: &Digest) {
+        if self.reputation.holds(endpoint, tag, Instant::now()) {
+            return;
+        }
+        let image = &tag.image;
+        self.saw(&Fault::Unconfirmed, endpoint, tag);
+        self.sinks.journal.event(StateChange {
+            event: EventName::TagUnconfirmed,
+            tier: Some(endpoint.source.label().to_owned()),
+            endpoint: Some(endpoint.address.to_string()),
+            reason: format!("{image} is {top}"),
+            message: format!(
+                "{endpoint} answered {image} with {top}, and something that it names is nowhere or has another size; for {} it \
+                 is asked for this tag after everybody else",
+                human_duration(MEDIUM)
+            ),
+        });
     }
 }

@@ -13,16 +13,14 @@ mod tests;
 
 pub use fault::Reason;
 pub(crate) use fault::{Fault, LONG, MEDIUM};
-use fault::{SILENT, SLOW, Whom};
-pub(crate) use scope::Subject;
+pub(crate) use scope::{Scope, Subject};
 
 use super::memory::Pulled;
 use crate::cache::{Bounds, SharedTtlMap, Trust};
 use crate::lifecycle::deadline;
-use crate::oci::{Reference, RegistryName, Repository};
 use crate::topology::select::{Effect, HeldBack};
 use crate::topology::{EndpointId, SourceId};
-use scope::Scope;
+use fault::{SILENT, SLOW};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -35,26 +33,15 @@ const SPEAK_FOR_A_TIER: usize = 2;
 
 /// What is known, by the requests that it counts for and whose requests taught it.
 #[derive(Debug)]
-pub struct Reputation(SharedTtlMap<(Scope, Trust), Vec<Row>>);
+pub struct Reputation(SharedTtlMap<(Scope, Trust), Vec<ReputationRow>>);
 
-#[derive(Clone, Debug)]
-struct Row {
-    held: HeldBack,
-    reason: Reason,
-    until: Instant,
-}
-
-/// A row as people see it.
+/// One thing that is known.
 #[derive(Clone, Debug)]
 pub struct ReputationRow {
     /// Against whom, and what follows.
     pub held: HeldBack,
-    /// For requests of this registry alone.
-    pub registry: Option<RegistryName>,
-    /// For this repository of it alone.
-    pub repository: Option<Repository>,
-    /// For this tag or digest alone.
-    pub reference: Option<Reference>,
+    /// For which requests.
+    pub(crate) scope: Scope,
     /// Why.
     pub reason: Reason,
     /// When it ends.
@@ -74,27 +61,22 @@ impl Reputation {
         subject: &Subject,
         now: Instant,
     ) {
-        let is_tier = matches!(endpoint.source, SourceId::Tier(_));
-        let (reason, rules) = fault.rules(subject);
         let put = |held, scope, until| {
-            let taught_by = match fault.counts_for_all(&scope) {
+            let trust = match fault.counts_for_all(&scope) {
                 true => Trust::Trusted,
                 false => subject.trust,
             };
-            let row = Row {
+            let row = ReputationRow {
                 held,
-                reason,
+                scope,
+                reason: fault.reason(),
                 until,
+                trust,
             };
-            self.put((scope, taught_by), row, subject.trust, now);
+            self.put(row, subject.trust, now);
         };
-        for rule in rules {
-            let held = match rule.whom {
-                Whom::Address => HeldBack::endpoint(endpoint, rule.effect),
-                Whom::Tier if is_tier => HeldBack::source(&endpoint.source, rule.effect),
-                Whom::Tier => continue,
-            };
-            put(held, rule.scope, deadline(now, rule.life));
+        for rule in fault.rules(endpoint, subject) {
+            put(rule.held, rule.scope, deadline(now, rule.life));
         }
         if let Fault::TooManyRequests(_) = fault {
             let scope = Scope::Registry(subject.registry.clone());
@@ -113,7 +95,7 @@ impl Reputation {
             SourceId::Upstream(_) => 1,
         };
         let rows = self.0.get(&(scope.clone(), Trust::Trusted), now)?;
-        let of_one = |row: &&Row| {
+        let of_one = |row: &&ReputationRow| {
             row.held.source == *source && row.held.address.is_some() && now < row.until
         };
         let mut ends: Vec<Instant> = rows.iter().filter(of_one).map(|row| row.until).collect();
@@ -122,7 +104,8 @@ impl Reputation {
     }
 
     /// A row that is there already is not made shorter.
-    fn put(&self, key: (Scope, Trust), mut row: Row, trust: Trust, now: Instant) {
+    fn put(&self, mut row: ReputationRow, taught_by: Trust, now: Instant) {
+        let key = (row.scope.clone(), row.trust);
         self.0.change(|map| {
             let mut rows = map.get(&key, now).cloned().unwrap_or_default();
             rows.retain(|other| {
@@ -136,7 +119,7 @@ impl Reputation {
                 rows.remove(0);
             }
             rows.push(row);
-            map.put(key, rows, trust, now);
+            map.put(key, rows, taught_by, now);
         });
     }
 
@@ -147,15 +130,31 @@ impl Reputation {
 
     /// Whether something was seen of a blob or tag.
     pub(crate) fn knows(&self, pulled: &Pulled, now: Instant) -> bool {
-        let of_image = [Scope::Image(pulled.image.clone())];
-        !self.held(of_image, pulled.trust, now, |_| true).is_empty()
+        let of_image = Scope::Image(pulled.image.clone());
+        self.any(of_image, pulled.trust, now, |_| true)
     }
 
     /// Whether an address is held back for a blob or tag.
     pub(crate) fn holds(&self, endpoint: &EndpointId, pulled: &Pulled, now: Instant) -> bool {
-        let is_its = |row: &Row| row.held.concerns(endpoint);
-        let of_image = [Scope::Image(pulled.image.clone())];
-        !self.held(of_image, pulled.trust, now, is_its).is_empty()
+        let of_image = Scope::Image(pulled.image.clone());
+        let is_its = |row: &ReputationRow| row.held.concerns(endpoint);
+        self.any(of_image, pulled.trust, now, is_its)
+    }
+
+    /// Whether bytes of blobs of the same repository do not come, or too few, at another address of a tier.
+    pub(crate) fn is_slow(&self, source: &SourceId, subject: &Subject, now: Instant) -> bool {
+        let is_its = |row: &ReputationRow| row.reason == SLOW && row.held.source == *source;
+        self.any(subject.of_repository(), subject.trust, now, is_its)
+    }
+
+    fn any(
+        &self,
+        scope: Scope,
+        trust: Trust,
+        now: Instant,
+        fits: impl Fn(&ReputationRow) -> bool,
+    ) -> bool {
+        !self.held([scope], trust, now, fits).is_empty()
     }
 
     /// What such rows of these scopes say that count for such a client's request.
@@ -164,7 +163,7 @@ impl Reputation {
         scopes: impl IntoIterator<Item = Scope>,
         trust: Trust,
         now: Instant,
-        fits: impl Fn(&Row) -> bool,
+        fits: impl Fn(&ReputationRow) -> bool,
     ) -> Vec<HeldBack> {
         let mut held = Vec::new();
         if self.0.is_empty() {
@@ -187,38 +186,29 @@ impl Reputation {
         held
     }
 
-    /// Whether bytes of blobs of the same repository do not come, or too few, at another address of a tier.
-    pub(crate) fn is_slow(&self, source: &SourceId, subject: &Subject, now: Instant) -> bool {
-        let is_its = |row: &Row| row.reason == SLOW && row.held.source == *source;
-        let of_repository = [subject.of_repository()];
-        !self
-            .held(of_repository, subject.trust, now, is_its)
-            .is_empty()
-    }
-
     /// Such a client's request has shown that it is not silent any more, and so its tier.
     pub(crate) fn has_answered(&self, endpoint: &EndpointId, trust: Trust) {
-        let is_its = |row: &Row| row.reason == SILENT && row.held.concerns(endpoint);
-        self.lift(trust, |_, row| is_its(row));
+        let is_its = |row: &ReputationRow| row.reason == SILENT && row.held.concerns(endpoint);
+        self.lift(trust, is_its);
     }
 
     /// What was known of a blob or tag at an address is over: nobody else was left and it gives all the rest as well, or it answers
     /// otherwise.
-    pub(crate) fn makes_good(&self, endpoint: &EndpointId, pulled: &Pulled) {
-        let is_its = |scope: &Scope| matches!(scope, Scope::Image(of) if *of == pulled.image);
-        self.lift(pulled.trust, |scope, row| {
-            is_its(scope) && row.held.concerns(endpoint)
+    pub(crate) fn clear(&self, endpoint: &EndpointId, pulled: &Pulled) {
+        self.lift(pulled.trust, |row| {
+            let is_its = matches!(&row.scope, Scope::Image(of) if *of == pulled.image);
+            is_its && row.held.concerns(endpoint)
         });
     }
 
-    fn lift(&self, trust: Trust, fits: impl Fn(&Scope, &Row) -> bool) {
+    fn lift(&self, trust: Trust, fits: impl Fn(&ReputationRow) -> bool) {
         if self.0.is_empty() {
             return;
         }
         self.0.change(|map| {
-            for ((scope, taught_by), rows) in map.iter_mut() {
+            for ((_, taught_by), rows) in map.iter_mut() {
                 if trust == Trust::Trusted || *taught_by == trust {
-                    rows.retain(|row| !fits(scope, row));
+                    rows.retain(|row| !fits(row));
                 }
             }
             map.retain(|_, rows| !rows.is_empty());
@@ -237,23 +227,14 @@ impl Reputation {
     /// All rows: those that count for most requests in front, of each kind what ends first.
     #[must_use]
     pub fn rows(&self, now: Instant) -> Vec<ReputationRow> {
-        let mut all = Vec::new();
-        self.0.read(|map| {
-            for ((scope, trust), rows, _) in map.iter() {
-                let (registry, repository, reference) = scope.names();
-                let rows = rows.iter().filter(|row| now < row.until);
-                all.extend(rows.map(|row| ReputationRow {
-                    held: row.held.clone(),
-                    registry: registry.clone(),
-                    repository: repository.clone(),
-                    reference: reference.clone(),
-                    reason: row.reason,
-                    until: row.until,
-                    trust: *trust,
-                }));
-            }
+        let mut all: Vec<ReputationRow> = self.0.read(|map| {
+            let rows = map.iter().flat_map(|(_, rows, _)| rows);
+            rows.filter(|row| now < row.until).cloned().collect()
         });
-        all.sort_by_key(|row| (row.reference.is_some(), row.registry.is_some(), row.until));
+        all.sort_by_cached_key(|row| {
+            let (registry, _, reference) = row.scope.names();
+            (reference.is_some(), registry.is_some(), row.until)
+        });
         all
     }
 }

@@ -48,7 +48,8 @@ impl ReputationStatus {
         let mut rows = reputation.rows(now);
         let known = rows.len();
         rows.retain(|row| {
-            names == Names::Shown || (row.repository.is_none() && row.reference.is_none())
+            let (_, repository, reference) = row.scope.names();
+            names == Names::Shown || (repository.is_none() && reference.is_none())
         });
         let hidden = known.saturating_sub(rows.len());
         let shown = rows.iter().take(SHOWN).map(|row| Self::new(row, now));
@@ -60,13 +61,14 @@ impl ReputationStatus {
             SourceId::Tier(name) => (name.to_string(), false),
             SourceId::Upstream(registry) => (registry.to_string(), true),
         };
+        let (registry, repository, reference) = row.scope.names();
         Self {
             source,
             upstream,
             address: row.held.address.map(|address| address.to_string()),
-            registry: row.registry.as_ref().map(ToString::to_string),
-            repository: row.repository.as_ref().map(ToString::to_string),
-            reference: row.reference.as_ref().map(ToString::to_string),
+            registry: registry.as_ref().map(ToString::to_string),
+            repository: repository.as_ref().map(ToString::to_string),
+            reference: reference.as_ref().map(ToString::to_string),
             effect: match row.held.effect {
                 Effect::Behind => "behind",
                 Effect::Last => "last",

@@ -94,7 +94,7 @@ impl ManifestFetch {
             Ok(Served::Whole(manifest, _)) => self.has_size(manifest),
             // To who takes some kinds only a registry may say that it has none of them.
             Err(_) if self.key.kinds.are_all() && fetched.is_nowhere() => {
-                self.parts.is_nowhere(&self.key.of);
+                self.parts.has_size(&self.key.of, None);
             }
             _ => {}
         }
@@ -104,7 +104,7 @@ impl ManifestFetch {
     /// Content is there: whoever named it with another size was wrong.
     pub(super) fn has_size(&self, manifest: &Manifest) {
         let size = manifest.body.len() as u64;
-        self.parts.has_size(&self.key.of, size);
+        self.parts.has_size(&self.key.of, Some(size));
     }
 
     /// A tag's whole: HEAD by tag, then GET by digest. Where nobody has what the HEAD named, GET by tag.

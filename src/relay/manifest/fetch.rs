@@ -72,7 +72,7 @@ impl ManifestFetch {
         let Some(body) = told.body.take() else {
             if is_tiers {
                 self.headed(content, &endpoint, now);
-                parts.answered_for_tag(&key.of, &endpoint, (&told.digest, told.length));
+                parts.answered_for_tag(&key.of, &endpoint, &told.digest, told.length);
                 self.answered(&endpoint, std::iter::once(&told.digest), now);
             } else if may_keep {
                 self.keep(&told.digest, None);
@@ -83,7 +83,7 @@ impl ManifestFetch {
             self.keep(&told.digest, Some((&body, &told.media_type)));
         }
         if key.of.image.reference.digest().is_none() && is_tiers {
-            parts.answered_for_tag(&key.of, &endpoint, (&told.digest, told.length));
+            parts.answered_for_tag(&key.of, &endpoint, &told.digest, told.length);
         }
         let manifest = Arc::new(Manifest {
             said: said(&told.media_type, &told.digest, served_by(&endpoint)),

@@ -16,33 +16,29 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Repositories remembered, tags of each, sources per tag, and digests per manifest; an index names some ten, an image rarely a
-/// hundred.
+/// Repositories remembered, answers of each (four tags at eight addresses), and digests per manifest; an index names some ten, an
+/// image rarely a hundred.
 const REPOSITORIES: usize = 64;
-const TAGS: usize = 4;
-const SOURCES: usize = 8;
+const ANSWERS: usize = 32;
 const NAMES: usize = 128;
 
-/// The answers by repository and by who asked. Content is looked for among the tags of its repository alone.
+/// The answers by repository and by who asked, each list with the newest answer at its end. Content is looked for among the answers
+/// of its repository alone.
 #[derive(Debug)]
-pub(crate) struct TagAnswers(SharedTtlMap<Key, Vec<Tag>>);
+pub(crate) struct TagAnswers(SharedTtlMap<Key, Vec<Answer>>);
 
 type Key = (RegistryName, Repository, Trust);
 
-/// What was answered for one tag.
-#[derive(Debug)]
-struct Tag {
-    tag: Pulled,
-    answers: Vec<Answer>,
-}
-
-/// An answer that is refuted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refuted {
+/// What one source answered for a tag.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
     pub(crate) tag: Pulled,
     pub(crate) endpoint: EndpointId,
-    /// The manifest that it names.
+    /// The manifest that it names, and its length.
     pub(crate) top: Digest,
+    length: u64,
+    /// What that lists, with sizes; empty while nobody has read it.
+    names: Arc<HashMap<Digest, u64>>,
 }
 
 /// How a source's answer for a tag compares with what is known.
@@ -52,17 +48,6 @@ pub(crate) enum Answered {
     Again,
     /// It did not. `like`: who gave this answer before; what is known of one is known of both.
     Anew { like: Option<EndpointId> },
-}
-
-/// One source's answer.
-#[derive(Clone, Debug)]
-struct Answer {
-    endpoint: EndpointId,
-    /// The manifest that it names, and its length.
-    top: Digest,
-    length: u64,
-    /// What that lists, with sizes; empty while nobody has read it.
-    names: Arc<HashMap<Digest, u64>>,
 }
 
 // === impl TagAnswers ===
@@ -75,115 +60,86 @@ impl TagAnswers {
         )))
     }
 
-    /// A tier answered for a tag with a manifest of this digest and length.
+    /// A tier answered for a tag with a manifest of this digest and length. Who answered longest ago makes way.
     pub(crate) fn answered(
         &self,
         tag: &Pulled,
         endpoint: &EndpointId,
-        (top, length): (&Digest, u64),
+        top: &Digest,
+        length: u64,
         now: Instant,
     ) -> Answered {
         self.0.change(|repositories| {
             let key = key(tag);
-            if repositories.get(&key, now).is_none() {
-                repositories.put(key.clone(), Vec::new(), tag.trust, now);
-            }
-            repositories.used(&key, tag.trust);
-            let tags = repositories.get_mut(&key, now);
-            let Some(answers) = tags.and_then(|tags| answers_for(tags, tag)) else {
-                return Answered::Again;
+            let mut answers = repositories.remove(&key).unwrap_or_default();
+            let is_own = |answer: &Answer| answer.tag == *tag && answer.endpoint == *endpoint;
+            let own = answers.iter().position(is_own);
+            let own = own.map(|place| answers.remove(place));
+            let is_same = |answer: &&Answer| {
+                answer.tag == *tag && answer.top == *top && answer.length == length
             };
-            let is_same = |answer: &&Answer| answer.top == *top && answer.length == length;
-            let mut same = answers.iter().filter(is_same);
-            if same.clone().any(|answer| answer.endpoint == *endpoint) {
-                return Answered::Again;
-            }
-            let twin = same.next().cloned();
-            answers.retain(|answer| answer.endpoint != *endpoint);
-            if answers.len() >= SOURCES {
+            let again = own.filter(|own| is_same(&own));
+            let twin = answers.iter().find(is_same).cloned();
+            let answered = match &again {
+                Some(_) => Answered::Again,
+                None => Answered::Anew {
+                    like: twin.as_ref().map(|twin| twin.endpoint.clone()),
+                },
+            };
+            if answers.len() >= ANSWERS {
                 answers.remove(0);
             }
             answers.push(Answer {
+                tag: tag.clone(),
                 endpoint: endpoint.clone(),
                 top: top.clone(),
                 length,
-                names: twin
-                    .as_ref()
-                    .map(|twin| twin.names.clone())
-                    .unwrap_or_default(),
+                names: again.or(twin).map(|same| same.names).unwrap_or_default(),
             });
-            Answered::Anew {
-                like: twin.map(|twin| twin.endpoint),
-            }
+            repositories.put(key, answers, tag.trust, now);
+            answered
         })
     }
 
     /// A manifest was read: answers that name it name what it lists.
     pub(crate) fn lists(&self, manifest: &Pulled, descriptors: &[Descriptor]) {
+        let Some(digest) = manifest.image.reference.digest() else {
+            return;
+        };
         let listed = descriptors.iter().take(NAMES);
         let names = Arc::new(listed.map(|one| (one.digest.clone(), one.size)).collect());
-        self.of_repository(manifest, |_, answer, digest| {
-            if answer.top == *digest {
-                answer.names = Arc::clone(&names);
+        self.0.change(|repositories| {
+            // They do not expire.
+            let answers = repositories.get_mut(&key(manifest), Instant::now());
+            for answer in answers.into_iter().flatten() {
+                if answer.top == *digest {
+                    answer.names = Arc::clone(&names);
+                }
             }
         });
     }
 
     /// The answers that name content which is nowhere, or with another size than it has: those are wrong.
-    pub(crate) fn refuted(&self, content: &Pulled, size: Option<u64>) -> Vec<Refuted> {
-        let mut refuted = Vec::new();
-        self.of_repository(content, |tag, answer, digest| {
-            let told = answer.size_of(digest);
-            if told.is_some() && told != size {
-                refuted.push(Refuted {
-                    tag: tag.clone(),
-                    endpoint: answer.endpoint.clone(),
-                    top: answer.top.clone(),
-                });
-            }
-        });
-        refuted
-    }
-
-    /// Looks at the answers for each tag of a content's repository that such clients asked for.
-    fn of_repository(&self, content: &Pulled, mut act: impl FnMut(&Pulled, &mut Answer, &Digest)) {
-        let Some(digest) = content
-            .image
-            .reference
-            .digest()
-            .filter(|_| !self.0.is_empty())
-        else {
-            return;
+    pub(crate) fn refuted(&self, content: &Pulled, size: Option<u64>) -> Vec<Answer> {
+        let digest = content.image.reference.digest();
+        let Some(digest) = digest.filter(|_| !self.0.is_empty()) else {
+            return Vec::new();
         };
-        self.0.change(|repositories| {
-            // They do not expire.
-            let tags = repositories.get_mut(&key(content), Instant::now());
-            for Tag { tag, answers } in tags.into_iter().flatten() {
-                answers
-                    .iter_mut()
-                    .for_each(|answer| act(tag, answer, digest));
-            }
-        });
+        let is_wrong = |answer: &&Answer| {
+            let told = answer.size_of(digest);
+            told.is_some() && told != size
+        };
+        self.0.read(|repositories| {
+            let answers = repositories.get(&key(content), Instant::now());
+            let answers = answers.into_iter().flatten();
+            answers.filter(is_wrong).cloned().collect()
+        })
     }
 }
 
 fn key(of: &Pulled) -> Key {
     let (registry, repository) = (&of.image.registry, &of.image.repository);
     (registry.clone(), repository.clone(), of.trust)
-}
-
-/// The answers for a tag of the repository. The tag that was asked for longest ago makes way for a new one.
-fn answers_for<'a>(tags: &'a mut Vec<Tag>, tag: &Pulled) -> Option<&'a mut Vec<Answer>> {
-    let known = tags.iter().position(|known| known.tag == *tag);
-    let known = known.map(|index| tags.remove(index));
-    if known.is_none() && tags.len() >= TAGS {
-        tags.remove(0);
-    }
-    tags.push(known.unwrap_or_else(|| Tag {
-        tag: tag.clone(),
-        answers: Vec::new(),
-    }));
-    tags.last_mut().map(|tag| &mut tag.answers)
 }
 
 // === impl Answer ===

@@ -2,7 +2,8 @@
 
 use super::scope::{Scope, Subject};
 use crate::oci::Digest;
-use crate::topology::select::Effect;
+use crate::topology::select::{Effect, HeldBack};
+use crate::topology::{EndpointId, SourceId};
 use std::time::Duration;
 
 /// What was seen of an address.
@@ -46,77 +47,72 @@ pub(crate) const LONG: Duration = Duration::from_secs(600);
 
 /// What follows from a fault.
 pub(super) struct Rule {
-    pub(super) whom: Whom,
+    pub(super) held: HeldBack,
     pub(super) scope: Scope,
-    pub(super) effect: Effect,
     pub(super) life: Duration,
-}
-
-/// Whom it is about.
-#[derive(Clone, Copy)]
-pub(super) enum Whom {
-    Address,
-    /// All addresses of its source, if that is a tier. An upstream stands behind the tiers as it is.
-    Tier,
 }
 
 // === impl Fault ===
 
 impl Fault {
-    pub(super) fn rules(&self, subject: &Subject) -> (Reason, Vec<Rule>) {
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::Silent | Self::TierSilent => SILENT,
+            Self::Stalls | Self::Slow => SLOW,
+            Self::WrongBytes(_) => Reason("wrong_bytes", "it sent wrong bytes"),
+            Self::Unproven => Reason(
+                "unproven",
+                "the client asks anew for bytes that nobody could prove",
+            ),
+            Self::Unconfirmed => Reason(
+                "tag_unconfirmed",
+                "what it answered for the tag names what is nowhere",
+            ),
+            Self::TooManyRequests(_) => Reason("too_many_requests", "it wants fewer requests"),
+            Self::UpstreamLimited(_) => Reason("upstream_limited", "its own upstream limits it"),
+        }
+    }
+
+    /// What follows for the address, and for all addresses of its source where that is a tier. An upstream stands behind the tiers
+    /// as it is.
+    pub(super) fn rules(&self, endpoint: &EndpointId, subject: &Subject) -> Vec<Rule> {
         use Effect::{Behind, Last, Never};
-        use Whom::{Address, Tier};
-        let rule = |whom, scope, effect, life| Rule {
-            whom,
+        let address = |scope, effect, life| Rule {
+            held: HeldBack::endpoint(endpoint, effect),
             scope,
-            effect,
             life,
         };
-        let repository = || subject.of_repository();
-        let of_image = |effect, life| {
+        let for_image = |effect, life| {
             let image = subject.image.iter().cloned().map(Scope::Image);
-            let rules = image.map(|image| rule(Address, image, effect, life));
-            rules.collect()
+            image.map(|image| address(image, effect, life)).collect()
         };
+        let tier = |effect, life| match endpoint.source {
+            SourceId::Upstream(_) => None,
+            SourceId::Tier(_) => Some(Rule {
+                held: HeldBack::source(&endpoint.source, effect),
+                scope: subject.of_repository(),
+                life,
+            }),
+        };
+        let for_tier = |effect, life| tier(effect, life).into_iter().collect();
         match self {
-            Self::Silent => (
-                SILENT,
-                vec![rule(Address, Scope::Everything, Behind, SHORT)],
-            ),
-            Self::TierSilent => (SILENT, vec![rule(Tier, repository(), Last, SHORT)]),
-            Self::Stalls => (SLOW, vec![rule(Tier, repository(), Behind, SHORT)]),
-            Self::Slow => (SLOW, vec![rule(Address, Scope::Everything, Behind, MEDIUM)]),
-            Self::WrongBytes(digest) => (
-                Reason("wrong_bytes", "it sent wrong bytes"),
-                vec![
-                    rule(Address, Scope::Content(digest.clone()), Never, LONG),
-                    rule(Address, Scope::Everything, Behind, MEDIUM),
-                    rule(Tier, repository(), Last, MEDIUM),
-                ],
-            ),
-            Self::Unproven => (
-                Reason(
-                    "unproven",
-                    "the client asks anew for bytes that nobody could prove",
-                ),
-                of_image(Behind, LONG),
-            ),
-            Self::Unconfirmed => (
-                Reason(
-                    "tag_unconfirmed",
-                    "what it answered for the tag names what is nowhere",
-                ),
-                of_image(Last, MEDIUM),
-            ),
+            Self::Silent => vec![address(Scope::Everything, Behind, SHORT)],
+            Self::TierSilent => for_tier(Last, SHORT),
+            Self::Stalls => for_tier(Behind, SHORT),
+            Self::Slow => vec![address(Scope::Everything, Behind, MEDIUM)],
+            Self::WrongBytes(digest) => {
+                let content = address(Scope::Content(digest.clone()), Never, LONG);
+                let all = address(Scope::Everything, Behind, MEDIUM);
+                let tier = tier(Last, MEDIUM);
+                [content, all].into_iter().chain(tier).collect()
+            }
+            Self::Unproven => for_image(Behind, LONG),
+            Self::Unconfirmed => for_image(Last, MEDIUM),
             Self::TooManyRequests(wait) => {
                 let registry = Scope::Registry(subject.registry.clone());
-                let reason = Reason("too_many_requests", "it wants fewer requests");
-                (reason, vec![rule(Address, registry, Last, *wait)])
+                vec![address(registry, Last, *wait)]
             }
-            Self::UpstreamLimited(wait) => (
-                Reason("upstream_limited", "its own upstream limits it"),
-                vec![rule(Tier, repository(), Last, *wait)],
-            ),
+            Self::UpstreamLimited(wait) => for_tier(Last, *wait),
         }
     }
 

@@ -7,9 +7,12 @@ use crate::route::Route;
 
 /// For which requests something counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Scope {
+pub(crate) enum Scope {
+    /// All of them.
     Everything,
+    /// Those of a registry.
     Registry(RegistryName),
+    /// Those of a repository of it.
     Repository(RegistryName, Repository),
     /// A blob or a tag of a repository.
     Image(Image),
@@ -31,7 +34,7 @@ pub(crate) struct Subject {
 
 impl Scope {
     /// The registry, repository and reference that it is of.
-    pub(super) fn names(&self) -> (Option<RegistryName>, Option<Repository>, Option<Reference>) {
+    pub(crate) fn names(&self) -> (Option<RegistryName>, Option<Repository>, Option<Reference>) {
         match self {
             Self::Everything => (None, None, None),
             Self::Registry(registry) => (Some(registry.clone()), None, None),

@@ -200,7 +200,7 @@ fn a_row_is_not_made_shorter_and_ends_when_it_is_lifted() {
     let now = it.begin + seconds(30);
     assert!(it.reputation.holds(&replica(1), &image, now));
     assert!(!it.reputation.holds(&replica(2), &image, now));
-    it.reputation.makes_good(&replica(1), &image);
+    it.reputation.clear(&replica(1), &image);
     assert!(!it.reputation.knows(&image, now));
     assert_eq!(it.against(&layer(), 30, Trusted), ["1 behind"], "silent");
 }
@@ -240,7 +240,8 @@ fn what_is_remembered_is_bounded_and_shown_with_what_counts_for_most_in_front() 
     let [first, .., last] = &rows[..] else {
         panic!("rows");
     };
-    assert_eq!((first.reason, &first.repository), (SLOW, &None));
+    assert_eq!((first.reason, first.scope.names().1), (SLOW, None));
     assert_eq!(last.reason.0, "unproven");
-    assert!(last.reference.is_some() && last.repository.is_some());
+    let (_, repository, reference) = last.scope.names();
+    assert!(reference.is_some() && repository.is_some());
 }

@@ -78,7 +78,7 @@ impl BlobBody {
     fn is_delivered(&self) {
         let (blob, received) = (self.spec.blob(), self.bytes.window().received());
         let size = self.total.unwrap_or(self.first.saturating_add(received));
-        self.parts.has_size(blob, size);
+        self.parts.has_size(blob, Some(size));
         let is_whole = self.first == 0 && self.total == Some(received);
         if is_whole && !self.bytes.window().is_hashed() {
             for endpoint in self.bytes.sources() {

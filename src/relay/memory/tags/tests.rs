@@ -21,9 +21,13 @@ impl Course {
     }
 
     fn answers(&self, who: u8, top: &str) -> Answered {
-        let (endpoint, length) = (endpoint(who), top.len() as u64);
-        let told = (&digest(top), length);
-        self.tags.answered(&tag("1"), &endpoint, told, self.begin)
+        self.answers_for(&tag("1"), who, top)
+    }
+
+    fn answers_for(&self, tag: &Pulled, who: u8, top: &str) -> Answered {
+        let length = top.len() as u64;
+        let (endpoint, top) = (endpoint(who), digest(top));
+        self.tags.answered(tag, &endpoint, &top, length, self.begin)
     }
 
     /// The manifest is read.
@@ -50,7 +54,7 @@ impl Course {
     }
 }
 
-fn who(refuted: &[Refuted]) -> Vec<u8> {
+fn who(refuted: &[Answer]) -> Vec<u8> {
     let refuted = refuted.iter().map(|one| last(&one.endpoint));
     refuted.collect()
 }
@@ -149,53 +153,33 @@ fn only_what_belongs_to_the_tag_refutes_it() {
     assert!(it.tags.refuted(&untrusted, None).is_empty());
     let some = ManifestKinds::from_accept("application/vnd.oci.image.index.v1+json");
     let other_kinds = tag_for("1", some, Trust::Trusted);
-    let told = (&digest("other"), 5);
-    it.tags.answered(&other_kinds, &endpoint(2), told, it.begin);
+    it.answers_for(&other_kinds, 2, "other");
     let refuted = it.tags.refuted(&own, None);
-    let due = Refuted {
-        tag: tag("1"),
-        endpoint: endpoint(1),
-        top: digest("index"),
-    };
-    assert_eq!(refuted, [due]);
+    let refuted = refuted
+        .into_iter()
+        .map(|one| (one.tag, one.endpoint, one.top));
+    let due = (tag("1"), endpoint(1), digest("index"));
+    assert_eq!(refuted.collect::<Vec<_>>(), [due]);
 }
 
 #[test]
 fn what_is_remembered_is_bounded() {
     let it = Course::new();
-    for number in 0..TAGS + 50 {
-        let told = (&digest("index"), 5);
-        let other = tag(&number.to_string());
-        it.tags.answered(&other, &endpoint(1), told, it.begin);
+    for number in 0..ANSWERS + 50 {
+        it.answers_for(&tag(&number.to_string()), 1, "index");
         // Asked for again and again, it stays.
-        it.tags
-            .answered(&tag("latest"), &endpoint(1), told, it.begin);
+        it.answers_for(&tag("latest"), 1, "index");
     }
     let of = key(&tag("1"));
-    let tags = || it.tags.0.read(|all| all.get(&of, it.begin).map(Vec::len));
-    assert_eq!(tags(), Some(TAGS));
-    assert_eq!(
-        it.tags.answered(
-            &tag("latest"),
-            &endpoint(1),
-            (&digest("index"), 5),
-            it.begin
-        ),
-        Answered::Again
-    );
-    for who in 0..20 {
+    let answers = || it.tags.0.read(|all| all.get(&of, it.begin).map(Vec::len));
+    assert_eq!(answers(), Some(ANSWERS));
+    assert_eq!(it.answers_for(&tag("latest"), 1, "index"), Answered::Again);
+    for who in 0..100 {
         it.answers(who, &who.to_string());
     }
-    let answers = it.tags.0.read(|all| {
-        let tags = all.get(&of, it.begin)?;
-        let known = tags.iter().find(|known| known.tag == tag("1"))?;
-        Some(known.answers.len())
-    });
-    assert_eq!((tags(), answers), (Some(TAGS), Some(SOURCES)));
+    assert_eq!(answers(), Some(ANSWERS));
     for number in 0..REPOSITORIES + 50 {
-        let tag = content(&format!("library/{number}"), "index");
-        it.tags
-            .answered(&tag, &endpoint(1), (&digest("index"), 5), it.begin);
+        it.answers_for(&content(&format!("library/{number}"), "index"), 1, "index");
     }
     assert_eq!(it.tags.0.read(|all| all.len()), REPOSITORIES);
 }
