@@ -182,8 +182,9 @@ pub(crate) async fn serve(
             manifest::serve(pull, reference.clone(), request, record).await
         }
         ResourceKind::Blob(digest) => {
-            let of = (&pull.parts, &*pull.rules, pull.route, digest.clone());
-            return Box::pin(blob::serve(of, request, record)).await;
+            let (parts, rules, route) = (&pull.parts, &*pull.rules, pull.route);
+            let served = blob::serve(parts, rules, route, digest.clone(), request, record);
+            return Box::pin(served).await;
         }
         ResourceKind::Tags | ResourceKind::Referrers(_) => {
             Box::pin(list::serve(pull, request, record)).await

@@ -19,6 +19,7 @@ pub(crate) use source::BlobSource;
 
 use super::head;
 use super::memory::Pulled;
+use super::network::LiveNetwork;
 use super::outcome::{Ended, Found, Rejection};
 use super::reputation::Subject;
 use super::rules::{Asked, Authority, Cause, Head, Scope, Use, judge};
@@ -42,21 +43,14 @@ use tokio::time::Instant;
 /// Bodies up to this size are read and proved before the status line (design P8).
 const PROVED_FIRST: u64 = 64 * 1024;
 
-/// What a request for a blob is made of.
+/// A request for a blob, whole or from an offset, and what is asked of each source for it.
 #[derive(Clone)]
 pub(crate) struct BlobFetch {
+    parts: Arc<Context>,
     /// Without upstream where that has denied the repository a while ago.
     route: Arc<Route>,
     /// What upstream said then.
     denied: Option<String>,
-    timing: Timing,
-    spec: BlobSpec,
-}
-
-/// A blob, whole or from an offset.
-#[derive(Clone)]
-pub(crate) struct BlobSpec {
-    parts: Arc<Context>,
     digest: Digest,
     range: Option<RangeSpec>,
     expected: Expected,
@@ -69,38 +63,38 @@ pub(crate) struct BlobSpec {
 // === impl BlobFetch ===
 
 impl BlobFetch {
+    fn search(&self) -> Search<Arc<LiveNetwork>, Self> {
+        let (parts, route) = (&self.parts, self.route.clone());
+        let timing = Timing::for_blob(&parts.timeouts);
+        Search::new(&parts.network, parts, route, Arc::new(self.clone()), timing)
+    }
+
     /// Searches, and remembers what that tells of the repository and of upstream.
-    async fn search(&self) -> Ended<Found<Box<BlobSource>>> {
-        let (parts, route) = (&self.spec.parts, &self.route);
-        let (spec, blob) = (Arc::new(self.spec.clone()), self.spec.blob());
-        let of = (&**route, blob.trust);
-        let search = Search::new(&parts.network, parts, route.clone(), spec, self.timing);
-        let ended = search.run().await;
+    async fn fetch(&self) -> Ended<Found<Box<BlobSource>>> {
+        let (parts, blob) = (&self.parts, self.blob());
+        let of = (&*self.route, blob.trust);
+        let ended = self.search().run().await;
         if ended.is_nowhere() {
             parts.has_size(blob, None);
         }
         let result = match ended.result {
             Ok(found) => {
-                let content = std::iter::once(&self.spec.digest);
+                let content = std::iter::once(&self.digest);
                 let (stickiness, now) = (&parts.stickiness, Instant::now());
                 stickiness.answered(of, &found.endpoint, content, now);
                 Ok(found)
             }
             Err(nothing) => {
                 let denied = self.denied.clone();
-                Err(parts.remember_denial(route, blob.trust, denied, nothing))
+                Err(parts.remember_denial(&self.route, blob.trust, denied, nothing))
             }
         };
         let log = ended.log;
         Ended { result, log }
     }
-}
 
-// === impl BlobSpec ===
-
-impl BlobSpec {
     /// The rest of it from an offset. `total`: the size of the whole in the answer's head: the rest must be of the same whole.
-    fn from(&self, first: u64, total: Option<u64>) -> Self {
+    fn rest(&self, first: u64, total: Option<u64>) -> Self {
         // Open where the client's was: from the first byte it is then the whole again, which every source can give.
         let last = match self.range {
             Some(RangeSpec::From { last, .. }) => last,
@@ -252,7 +246,7 @@ fn unexpected(detail: impl Into<String>) -> Rejection {
     Rejection::leave(Scope::Tier, outcome, Cause::WrongLength, detail)
 }
 
-impl FetchSpec for BlobSpec {
+impl FetchSpec for BlobFetch {
     type Good = Box<BlobSource>;
 
     fn request(&self, target: &Target, source: &Source) -> SourceRequest {

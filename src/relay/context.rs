@@ -5,7 +5,7 @@ use super::dials::Dials;
 use super::fetched::{FetchKey, Served};
 use super::flight::Flights;
 use super::hedge::Hedging;
-use super::memory::{Memories, Pulled, Size};
+use super::memory::Memories;
 use super::network::LiveNetwork;
 use super::outcome::NotFound;
 use super::rates::Rates;
@@ -54,8 +54,6 @@ pub struct Context {
     pub(crate) rates: Rates,
     /// The searches for manifests that are under way, by configuration and key.
     pub(crate) flights: Flights<(u64, Arc<FetchKey>), Served>,
-    /// The same for sizes of blobs.
-    pub(crate) size_flights: Flights<(u64, Pulled), Size>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     /// Of blobs.
@@ -161,7 +159,6 @@ impl Context {
             reputation: Arc::default(),
             rates: Rates::default(),
             flights: Flights::default(),
-            size_flights: Flights::default(),
             timeouts,
             limits,
             bandwidth,

@@ -19,6 +19,7 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::Duration;
 use tags::TagAnswers;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 /// The digest that a registry says of what it sends.
@@ -62,7 +63,7 @@ pub(crate) struct Memories {
     /// Why a Harbor has not got a tag, as it says to GET alone, 60 s (harbor-facts 13.9). For the log.
     pub(crate) no_tag: SharedTtlMap<(EndpointId, Image), Arc<str>>,
     /// What was told of the sizes of blobs that no manifest names, 10 s: each blob is searched for once in that time.
-    pub(crate) told_sizes: SharedTtlMap<Pulled, Arc<Ended<Size>>>,
+    pub(crate) told_sizes: SharedTtlMap<Pulled, Arc<OnceCell<Arc<Ended<Size>>>>>,
     /// Who gave bytes of the newest pull of a blob that nobody could prove before they went out, 10 min: ranges, and what was not
     /// hashed. Asked for anew the blob is suspect: containerd has found it wrong, perhaps (design P8, P13).
     pub(crate) unproven: SharedTtlMap<Pulled, Vec<EndpointId>>,

@@ -10,20 +10,17 @@ mod pace;
 mod room;
 mod speed;
 
+use super::BlobFetch;
 use super::source::BlobSource;
-use super::{BlobFetch, BlobSpec};
 use crate::http1::{Broken, Chunk};
 use crate::lifecycle::contained;
 use crate::oci::ContentRange;
 use crate::relay::causes::{self, Tried};
-use crate::relay::context::Context;
 use crate::relay::outcome::{Ended, Found};
 use crate::relay::record::RequestRecord;
 use crate::relay::rules::Cause;
 use crate::relay::search::report;
-use crate::relay::timing::Timing;
 use crate::relay::transfer::{Reassembly, Window};
-use crate::route::Route;
 use crate::topology::{EndpointId, Failure, Outcome};
 use bytes::{Buf as _, Bytes};
 use pace::Pace;
@@ -32,7 +29,6 @@ use speed::{Speed, tier_is_slow};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 
 /// A rest this short is read to its end when the client leaves, so that its connection can be used again.
@@ -43,10 +39,7 @@ type Resumed = Ended<Found<Box<BlobSource>>>;
 
 /// The body.
 pub struct BlobBody {
-    parts: Arc<Context>,
-    route: Arc<Route>,
-    spec: BlobSpec,
-    timing: Timing,
+    fetch: BlobFetch,
     /// Offset of the body's first byte in the blob.
     first: u64,
     /// Size of the whole blob, as its first source told it.
@@ -99,11 +92,8 @@ impl BlobBody {
         let (good, endpoint) = (&source.good, source.endpoint.clone());
         bytes.begins(endpoint, good.tells_total, good.is_coded);
         Self {
-            room: Room::new(&fetch.spec.parts.budget),
-            parts: fetch.spec.parts.clone(),
-            route: fetch.route,
-            spec: fetch.spec,
-            timing: fetch.timing,
+            room: Room::new(&fetch.parts.budget),
+            fetch,
             first,
             total: good.total,
             spans: VecDeque::new(),
@@ -210,14 +200,14 @@ impl BlobBody {
         let wanted = self.missing();
         let is_large = !self.pace.is_limited() && self.room.is_large(wanted);
         let fix_until = self.fix_until;
-        let stall = self.parts.timeouts.stall;
+        let stall = self.fetch.parts.timeouts.stall;
         let may_stall = self.source.is_some() && self.resumption.is_none();
         let at = self
             .source
             .as_ref()
             .map(|source| source.endpoint.source.clone());
         let is_known = || {
-            let is_slow = |at| tier_is_slow(&self.parts, &self.spec, at);
+            let is_slow = |at| tier_is_slow(&self.fetch, at);
             at.as_ref().is_some_and(is_slow)
         };
         // Of what there is not nothing is waited for.
@@ -254,7 +244,7 @@ impl BlobBody {
         if let Some(source) = self.source.take() {
             self.note(&source.endpoint, failure, &detail);
             let outcome = Outcome::Hard(failure);
-            report(&self.parts, &source.endpoint, outcome, detail);
+            report(&self.fetch.parts, &source.endpoint, outcome, detail);
             self.leave(source.endpoint);
         }
     }
@@ -265,7 +255,7 @@ impl BlobBody {
             return false;
         };
         self.first = span.first;
-        self.spec = self.spec.part_of(span);
+        self.fetch = self.fetch.part_of(span);
         self.bytes = Reassembly::new(Window::measured(span.length()));
         self.left.clear();
         self.fix_until = None;

@@ -6,11 +6,12 @@ use crate::oci::{ContentRange, RangeSpec, Ranges};
 const GAP: u64 = 256 * 1024;
 
 /// What of a blob is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ranged {
-    Whole,
-    One(RangeSpec),
-    Several(Vec<ContentRange>),
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ranged {
+    /// The range that is asked of a source first; `None`: the whole.
+    pub(super) first: Option<RangeSpec>,
+    /// All ranges in their order, where several are asked for.
+    pub(super) parts: Vec<ContentRange>,
 }
 
 // === impl Ranged ===
@@ -22,46 +23,39 @@ impl Ranged {
     /// The size of a blob that has nothing of what is asked for (416).
     pub(super) fn new(ranges: Option<&Ranges>, size: Option<u64>) -> Result<Self, u64> {
         let Some(ranges) = ranges else {
-            return Ok(Self::Whole);
+            return Ok(Self::default());
+        };
+        let one = |range| Self {
+            first: Some(range),
+            parts: Vec::new(),
         };
         let single = ranges.single();
         let Some(size) = size else {
-            return Ok(single.map_or(Self::Whole, Self::One));
+            return Ok(single.map(one).unwrap_or_default());
         };
-        if let Some(range) = single {
-            let part = range.within(size).ok_or(size)?;
-            return Ok(match range {
-                RangeSpec::From { .. } => Self::One(range),
-                // There are stores that know no ranges from the end (Azure's).
-                RangeSpec::Last(_) => Self::One(part.into()),
-            });
+        if let Some(range @ RangeSpec::From { .. }) = single {
+            range.within(size).ok_or(size)?;
+            return Ok(one(range));
         }
+        // Ranges from the end are asked for by their offsets: there are stores that know no others (Azure's).
         let Some(parts) = ranges.within(size) else {
-            return Ok(Self::Whole);
+            return Ok(Self::default());
         };
+        let first = spans(&parts).next().map(Into::into);
         match parts.as_slice() {
             [] => Err(size),
-            [part] => Ok(Self::One((*part).into())),
-            _ => Ok(Self::Several(parts)),
-        }
-    }
-
-    /// The range that is asked of a source first.
-    pub(super) fn first(&self) -> Option<RangeSpec> {
-        match self {
-            Self::Whole => None,
-            Self::One(range) => Some(*range),
-            Self::Several(parts) => spans(parts).next().map(Into::into),
+            [part] => Ok(one((*part).into())),
+            _ => Ok(Self { first, parts }),
         }
     }
 
     /// Whether a pull of the blob begins with it.
     pub(super) fn begins_it(&self) -> bool {
-        match self {
-            Self::Whole => true,
-            Self::One(range) => matches!(range, RangeSpec::From { first: 0, .. }),
-            Self::Several(_) => false,
-        }
+        let begins = match self.first {
+            None => true,
+            Some(range) => matches!(range, RangeSpec::From { first: 0, .. }),
+        };
+        begins && self.parts.is_empty()
     }
 }
 
@@ -93,9 +87,7 @@ mod tests {
 
     /// `0-9 20-29 | 900000-900009`: parts of a span, spans.
     fn shown(ranged: &Ranged) -> String {
-        let Ranged::Several(parts) = ranged else {
-            return format!("{ranged:?}");
-        };
+        let parts = &ranged.parts;
         let shown = |part: &ContentRange| format!("{}-{}", part.first, part.last);
         let span = |span: &[ContentRange]| span.iter().map(shown).collect::<Vec<_>>().join(" ");
         let shown = parts.chunk_by(is_followed_by).map(span);
@@ -125,21 +117,24 @@ mod tests {
 
     #[test]
     fn one_range_is_one_and_too_much_is_the_whole() {
-        let from = |first, last| Ok(Ranged::One(RangeSpec::From { first, last }));
+        let one = |range| {
+            Ok(Ranged {
+                first: Some(range),
+                parts: Vec::new(),
+            })
+        };
+        let from = |first, last| one(RangeSpec::From { first, last });
         assert_eq!(ranged("bytes=5-", Some(SIZE)), from(5, None));
         assert_eq!(ranged("bytes=5-", None), from(5, None));
-        assert_eq!(
-            ranged("bytes=-5", None),
-            Ok(Ranged::One(RangeSpec::Last(5)))
-        );
+        assert_eq!(ranged("bytes=-5", None), one(RangeSpec::Last(5)));
         let last = from(SIZE - 5, Some(SIZE - 1));
         assert_eq!(ranged("bytes=-5", Some(SIZE)), last);
         assert_eq!(ranged("bytes=90000000-,-5", Some(SIZE)), last);
         for none in ["bytes=10000000-", "bytes=-0", "bytes=10000000-,-0"] {
             assert_eq!(ranged(none, Some(SIZE)), Err(SIZE), "{none}");
         }
-        assert_eq!(ranged("bytes=0-,0-", Some(SIZE)), Ok(Ranged::Whole));
+        assert_eq!(ranged("bytes=0-,0-", Some(SIZE)), Ok(Ranged::default()));
         assert_eq!(ranged("bytes=-1", Some(0)), Err(0));
-        assert_eq!(Ranged::new(None, None), Ok(Ranged::Whole));
+        assert_eq!(Ranged::new(None, None), Ok(Ranged::default()));
     }
 }

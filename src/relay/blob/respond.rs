@@ -4,7 +4,7 @@ use super::body::BlobBody;
 use super::multipart::Multipart;
 use super::ranged::{Ranged, spans};
 use super::source::BlobSource;
-use super::{BlobFetch, BlobSpec, Expected, PullBody};
+use super::{BlobFetch, Expected, PullBody};
 use crate::config::Verify;
 use crate::http1::{Response, ResponseHead};
 use crate::oci::{Digest, ErrorCode, RangeSpec};
@@ -16,7 +16,6 @@ use crate::relay::refusal::{Unserved, refusal};
 use crate::relay::request::PullRequest;
 use crate::relay::response::{Answered, Full, head_of, header_value, served_by};
 use crate::relay::rules::FinalAnswer;
-use crate::relay::timing::Timing;
 use crate::relay::transfer::Window;
 use crate::route::Route;
 use crate::telemetry::RequestOutcome;
@@ -27,7 +26,10 @@ use tokio::time::Instant;
 
 /// Answers a request for a blob that a source serves.
 pub(crate) async fn serve(
-    (parts, rules, route, digest): (&Arc<Context>, &Rules, Arc<Route>, Digest),
+    parts: &Arc<Context>,
+    rules: &Rules,
+    route: Arc<Route>,
+    digest: Digest,
     request: &PullRequest,
     mut record: RequestRecord,
 ) -> Result<Response<PullBody>, Box<Unserved>> {
@@ -43,23 +45,20 @@ pub(crate) async fn serve(
     }
     let (route, denied) = parts.without_denied(route);
     let mut fetch = BlobFetch {
+        parts: parts.clone(),
         route,
         denied,
-        timing: Timing::for_blob(&parts.timeouts),
-        spec: BlobSpec {
-            parts: parts.clone(),
-            digest,
-            range: None,
-            expected: Expected::new(blob, size),
-            head: true,
-            policy: rules.config.failover.harbor_policy,
-            request_id: record.request_id(),
-        },
+        digest,
+        range: None,
+        expected: Expected::new(blob, size),
+        head: true,
+        policy: rules.config.failover.harbor_policy,
+        request_id: record.request_id(),
     };
     // Where several ranges begin, and how many bytes they are, depends on the size.
     let is_of_several = request.ranges.is_some() && request.range().is_none();
     if request.head || (is_of_several && size.is_none()) {
-        let told = Box::pin(fetch.size(rules.generation)).await;
+        let told = Box::pin(fetch.size()).await;
         record.searched(&told.log);
         let told = match (&told.result, &told.log) {
             (Ok(told), _) => told,
@@ -74,7 +73,7 @@ pub(crate) async fn serve(
         };
         record.served_by(&told.endpoint);
         if request.head {
-            let mut answer = sized(told.bytes, &fetch.spec.digest, told.outcome, record);
+            let mut answer = sized(told.bytes, &fetch.digest, told.outcome, record);
             let (name, value) = served_by(&told.endpoint);
             answer.head.set(name, value);
             return Ok(answer.map(PullBody::Full));
@@ -88,17 +87,16 @@ pub(crate) async fn serve(
             return Ok(refused.map(PullBody::Full));
         }
     };
-    let spec = &mut fetch.spec;
-    (spec.range, spec.head) = (ranged.first(), false);
-    if let Ranged::Several(_) = ranged {
+    (fetch.range, fetch.head) = (ranged.first, false);
+    if !ranged.parts.is_empty() {
         // What is answered with is said in the first part's head: nobody overrules it for the others.
-        spec.expected = spec.expected.of_rest(size);
+        fetch.expected = fetch.expected.of_rest(size);
     }
-    let blob = fetch.spec.blob();
+    let blob = fetch.blob();
     if ranged.begins_it() {
         parts.pull_begins(blob);
     }
-    let Ended { result, log } = fetch.search().await;
+    let Ended { result, log } = fetch.fetch().await;
     record.searched(&log);
     let found = match result {
         Ok(found) => found,
@@ -142,7 +140,7 @@ fn stream(
 ) -> Response<PullBody> {
     let outcome = source.outcome;
     let (total, has_length) = (source.good.total, source.good.has_length);
-    let range = ranged.first();
+    let range = ranged.first;
     let part = range
         .zip(total)
         .and_then(|(range, total)| range.within(total));
@@ -152,7 +150,7 @@ fn stream(
     };
     let is_whole =
         part.is_none_or(|part| part.first == 0 && part.total == part.last.checked_add(1));
-    let digest = fetch.spec.digest.clone();
+    let digest = fetch.digest.clone();
     let is_suspect = total.is_none() || !has_length;
     let length = part.map(|part| part.length()).or(total);
     let window = match length {
@@ -167,12 +165,12 @@ fn stream(
     record.answers(status.as_u16(), outcome, Instant::now());
     let (name, value) = served_by(&source.endpoint);
     let mut head = blob_head(status, &digest, &record).with(name, value);
-    let boundary = [(); 2].map(|()| fetch.spec.parts.random());
+    let boundary = [(); 2].map(|()| fetch.parts.random());
     let first = part.map_or(0, |part| part.first);
     let mut body = BlobBody::new(fetch, first, window, source, record);
-    if let (Ranged::Several(parts), Some(_)) = (ranged, part) {
-        body.spans = spans(&parts).skip(1).collect();
-        let body = Multipart::new(body, parts, boundary);
+    if part.is_some() && !ranged.parts.is_empty() {
+        body.spans = spans(&ranged.parts).skip(1).collect();
+        let body = Multipart::new(body, ranged.parts, boundary);
         head.set(CONTENT_TYPE, header_value(&body.content_type()));
         head.set(CONTENT_LENGTH, body.length());
         return head.and(PullBody::Several(Box::new(body)));

@@ -9,26 +9,22 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 impl BlobFetch {
-    /// The size and who told it. What was told within the last ten seconds is not asked for again, whatever it was. `generation`:
-    /// of the configuration.
-    pub(super) async fn size(&self, generation: u64) -> Arc<Ended<Size>> {
-        let (blob, told) = (self.spec.blob(), &self.spec.parts.memories.told_sizes);
-        if let Some(told) = told.get(blob, Instant::now()) {
-            return told;
-        }
-        let key = (generation, blob.clone());
-        let flights = &self.spec.parts.size_flights;
-        flights.join(key, || self.clone().told()).await
+    /// The size and who told it. What was told within the last ten seconds is not asked for again, whatever it was. Where the
+    /// request that asks is cancelled, the next of those who wait asks.
+    pub(super) async fn size(&self) -> Arc<Ended<Size>> {
+        let (blob, now) = (self.blob(), Instant::now());
+        let told = self.parts.memories.told_sizes.change(|sizes| {
+            if sizes.get(blob, now).is_none() {
+                sizes.put(blob.clone(), Arc::default(), blob.trust, now);
+            }
+            sizes.get(blob, now).cloned().unwrap_or_default()
+        });
+        // Cancel safe: another of those who wait begins anew.
+        told.get_or_init(|| self.ask_for_size()).await.clone()
     }
 
-    /// Asks, and remembers for the next ten seconds.
-    async fn told(self) -> Arc<Ended<Size>> {
-        let (blob, told) = (self.spec.blob(), &self.spec.parts.memories.told_sizes);
-        // Another search may have ended since this one was asked for.
-        if let Some(told) = told.get(blob, Instant::now()) {
-            return told;
-        }
-        let Ended { result, log } = self.search().await;
+    async fn ask_for_size(&self) -> Arc<Ended<Size>> {
+        let Ended { result, log } = self.fetch().await;
         let result = result.and_then(|found| {
             Ok(Size {
                 bytes: found.good.total.ok_or(NotFound::Failed)?,
@@ -36,8 +32,6 @@ impl BlobFetch {
                 endpoint: found.endpoint,
             })
         });
-        let ended = Arc::new(Ended { result, log });
-        told.put(blob.clone(), ended.clone(), blob.trust, Instant::now());
-        ended
+        Arc::new(Ended { result, log })
     }
 }

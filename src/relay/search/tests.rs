@@ -274,7 +274,7 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
     let digest = Digest::sha256(CONTENT);
     let (registry, repository) = (&bench.route.registry_label, &bench.route.repository);
     let blob = Image::content(registry.clone(), repository.clone(), digest.clone());
-    let fetch = BlobFetch::new(&bench.parts, &bench.route, blob, bench.timing());
+    let fetch = BlobFetch::new(&bench.parts, &bench.route, blob);
     // The first source has bytes to throw away, which do not go.
     let good = BlobSource {
         ready: VecDeque::from([Bytes::from_owner(Bomb([1; 10]))]),

@@ -5,10 +5,8 @@ use super::{BlobBody, Resumed};
 use crate::http1::Broken;
 use crate::lifecycle::deadline;
 use crate::relay::outcome::Ended;
-use crate::relay::search::Search;
 use crate::relay::transfer::Conclusion;
 use crate::topology::{EndpointId, Failure};
-use std::sync::Arc;
 use tokio::time::Instant;
 
 /// What is wrong with wrong bytes.
@@ -37,7 +35,7 @@ impl BlobBody {
             }
             Conclusion::Short if self.bytes.window().fits_digest() => {
                 // The whole is here, and shorter than a manifest made us promise.
-                self.parts.sizes.forget(&self.spec.blob().image);
+                self.fetch.parts.sizes.forget(&self.fetch.blob().image);
                 Err(self.give_up("it is shorter than its manifest says"))
             }
             Conclusion::Short => {
@@ -58,7 +56,7 @@ impl BlobBody {
                 if let Some(source) = self.source.take() {
                     self.left.push(source.endpoint);
                 }
-                let limit = self.parts.timeouts.total;
+                let limit = self.fetch.parts.timeouts.total;
                 self.fix_until
                     .get_or_insert_with(|| deadline(Instant::now(), limit));
                 self.speed.begin_anew();
@@ -76,13 +74,13 @@ impl BlobBody {
     /// All that was wanted is there, and fits: who named it with another size was wrong. What went out whole and without a hash is
     /// suspect when it is asked for again soon (design P8): containerd has found it wrong, perhaps.
     fn is_delivered(&self) {
-        let (blob, received) = (self.spec.blob(), self.bytes.window().received());
+        let (blob, received) = (self.fetch.blob(), self.bytes.window().received());
         let size = self.total.unwrap_or(self.first.saturating_add(received));
-        self.parts.has_size(blob, Some(size));
+        self.fetch.parts.has_size(blob, Some(size));
         let is_whole = self.first == 0 && self.total == Some(received);
         if is_whole && !self.bytes.window().is_hashed() {
             for endpoint in self.bytes.sources() {
-                self.parts.gives_unproven(&endpoint, blob);
+                self.fetch.parts.gives_unproven(&endpoint, blob);
             }
         }
     }
@@ -112,9 +110,9 @@ impl BlobBody {
     }
 
     fn penalise(&self, wrong: &[EndpointId]) {
-        let (blob, digest) = (self.spec.blob(), &self.spec.digest);
+        let (blob, digest) = (self.fetch.blob(), &self.fetch.digest);
         for endpoint in wrong {
-            self.parts.wrong_bytes(endpoint, blob, digest, MISFIT);
+            self.fetch.parts.wrong_bytes(endpoint, blob, digest, MISFIT);
         }
     }
 
@@ -130,9 +128,7 @@ impl BlobBody {
 
     pub(super) fn look_for_another(&mut self) {
         self.resumes_at = self.bytes.window().released();
-        let spec = Arc::new(self.spec.from(self.reached(), self.total));
-        let (parts, route) = (self.parts.clone(), self.route.clone());
-        let mut search = Search::new(&parts.network, &parts, route, spec, self.timing);
+        let mut search = self.fetch.rest(self.reached(), self.total).search();
         let current = self.source.iter().map(|source| &source.endpoint);
         for endpoint in self.left.iter().chain(current) {
             search = search.without(endpoint);
@@ -162,7 +158,7 @@ impl BlobBody {
         } else {
             let before = self.left.last();
             let before = before.map_or("", |endpoint| endpoint.source.label());
-            let metrics = &self.parts.sinks.metrics;
+            let metrics = &self.fetch.parts.sinks.metrics;
             metrics.resume(before, found.endpoint.source.label());
             self.record.resumed_by(&found.endpoint, attempts);
         }

@@ -33,8 +33,8 @@ impl BlobBody {
         let Some(source) = &mut self.source else {
             return;
         };
-        let (label, bandwidth) = (source.endpoint.source.label(), &self.parts.bandwidth);
-        let metrics = &self.parts.sinks.metrics;
+        let (label, bandwidth) = (source.endpoint.source.label(), &self.fetch.parts.bandwidth);
+        let metrics = &self.fetch.parts.sinks.metrics;
         if self.pace.source.as_deref() != Some(label) {
             self.pace = Pace::default();
             let began = Instant::now();
@@ -62,7 +62,11 @@ impl BlobBody {
     pub(super) fn charge(&mut self, bytes: u64) {
         if let Some(source) = &self.source {
             let label = source.endpoint.source.label();
-            self.pace.until = self.parts.bandwidth.charge(label, bytes, Instant::now());
+            self.pace.until = self
+                .fetch
+                .parts
+                .bandwidth
+                .charge(label, bytes, Instant::now());
             self.pace.is_limited = self.pace.until.is_some();
         }
     }

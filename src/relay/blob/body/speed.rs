@@ -1,8 +1,7 @@
 //! A body's source that is slow: noticed, said, and left for one that has answered.
 
-use super::{BlobBody, BlobSpec};
+use super::{BlobBody, BlobFetch};
 use crate::lifecycle::deadline;
-use crate::relay::context::Context;
 use crate::relay::outcome::Found;
 use crate::relay::rates::Rate;
 use crate::relay::reputation::{Fault, Subject};
@@ -57,9 +56,9 @@ impl Speed {
 }
 
 /// Whether bytes of the same repository do not come, or too few, at a tier.
-pub(super) fn tier_is_slow(parts: &Context, spec: &BlobSpec, source: &SourceId) -> bool {
-    let of = Subject::from(spec.blob());
-    parts.reputation.is_slow(source, &of, Instant::now())
+pub(super) fn tier_is_slow(fetch: &BlobFetch, source: &SourceId) -> bool {
+    let (reputation, of) = (&fetch.parts.reputation, Subject::from(fetch.blob()));
+    reputation.is_slow(source, &of, Instant::now())
 }
 
 impl BlobBody {
@@ -74,14 +73,14 @@ impl BlobBody {
         if untold.bytes >= TOLD.bytes || untold.waited >= TOLD.waited {
             self.tell_rate();
         }
-        let parts = &self.parts;
+        let parts = &self.fetch.parts;
         let limit = LowSpeedLimit {
             bytes_per_second: parts.limits.floor_bytes_per_second,
             over: parts.timeouts.floor_window,
         };
         let source = self.source.as_ref();
         let others = || parts.rates.of_others(&source?.endpoint, Instant::now());
-        let is_slow = |source: &Found<_>| tier_is_slow(parts, &self.spec, &source.endpoint.source);
+        let is_slow = |source: &Found<_>| tier_is_slow(&self.fetch, &source.endpoint.source);
         if !waited.is_zero() && source.is_some_and(is_slow) {
             self.speed.throughput.judge_sooner();
         }
@@ -104,7 +103,7 @@ impl BlobBody {
     pub(super) fn tell_rate(&mut self) {
         let untold = std::mem::take(&mut self.speed.untold);
         if let Some(source) = self.source.as_ref().filter(|_| untold.bytes > 0) {
-            let rates = &self.parts.rates;
+            let rates = &self.fetch.parts.rates;
             rates.gave(&source.endpoint, untold, Instant::now());
         }
     }
@@ -117,7 +116,7 @@ impl BlobBody {
     }
 
     fn saw(&self, fault: &Fault, endpoint: &EndpointId) {
-        self.parts.saw(fault, endpoint, self.spec.blob());
+        self.fetch.parts.saw(fault, endpoint, self.fetch.blob());
     }
 
     /// Another goes on.
@@ -130,13 +129,13 @@ impl BlobBody {
                 "less than a twentieth of the {median} bytes/s that other addresses gave, in the middle of a blob"
             ),
             None => {
-                let limit = self.parts.timeouts.stall.as_secs_f32();
+                let limit = self.fetch.parts.timeouts.stall.as_secs_f32();
                 format!("no byte for {limit} s in the middle of a blob")
             }
         };
         self.note(&endpoint, Failure::Slow, &detail);
         let outcome = Outcome::Soft(Failure::Slow);
-        report(&self.parts, &endpoint, outcome, detail);
+        report(&self.fetch.parts, &endpoint, outcome, detail);
         // The next blob does not begin there.
         self.saw(&Fault::Slow, &endpoint);
         self.left.push(endpoint);
