@@ -10,7 +10,7 @@ const DETACHED: usize = 256;
 /// Of them, those of untrusted clients' requests: who comes and goes at a dead address leaves room for others.
 const UNTRUSTED: usize = DETACHED / 4;
 
-/// Places for connects that run on by themselves.
+/// Permits of connects that run on by themselves.
 #[derive(Debug)]
 pub(crate) struct Dials {
     trusted: Arc<Semaphore>,
@@ -27,12 +27,12 @@ impl Default for Dials {
 }
 
 impl Dials {
-    /// A place, if one is free.
-    pub(crate) fn place(&self, trust: Trust) -> Option<OwnedSemaphorePermit> {
-        let places = match trust {
+    /// The permit of one more, if it may run on.
+    pub(crate) fn permit(&self, trust: Trust) -> Option<OwnedSemaphorePermit> {
+        let permits = match trust {
             Trust::Trusted => &self.trusted,
             Trust::Untrusted => &self.untrusted,
         };
-        places.clone().try_acquire_owned().ok()
+        permits.clone().try_acquire_owned().ok()
     }
 }

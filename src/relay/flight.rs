@@ -35,16 +35,16 @@ impl<K: Eq + Hash, T: Send + Sync + 'static> Flights<K, T> {
     where
         W: Future<Output = Arc<Ended<T>>> + Send + 'static,
     {
-        match self.board(key, &work) {
-            // Cancel safe: whoever leaves gives up a place; the others are woken and go on.
+        match self.begin_or_join(key, &work) {
+            // Cancel safe: whoever leaves is one less who waits; the others are woken and go on.
             Some(flight) => flight.await,
             // There are too many. Boxed, as it is rare: it would be most of what every request's future takes.
-            None => Box::pin(fly(work())).await,
+            None => Box::pin(contain(work())).await,
         }
     }
 
-    /// A place in the flight for that key, which is begun if there is none; `None`: there are too many.
-    fn board<W>(&self, key: K, work: &impl Fn() -> W) -> Option<Shared<Work<T>>>
+    /// The search for that key that is under way, begun if there is none; `None`: there are too many.
+    fn begin_or_join<W>(&self, key: K, work: &impl Fn() -> W) -> Option<Shared<Work<T>>>
     where
         W: Future<Output = Arc<Ended<T>>> + Send + 'static,
     {
@@ -57,7 +57,7 @@ impl<K: Eq + Hash, T: Send + Sync + 'static> Flights<K, T> {
         if flights.len() >= FLIGHTS {
             return None;
         }
-        let flight: Work<T> = Box::pin(fly(work()));
+        let flight: Work<T> = Box::pin(contain(work()));
         let flight = flight.shared();
         // A new one has not been polled to its end.
         flights.insert(key, flight.downgrade()?);
@@ -70,7 +70,7 @@ fn is_under_way<T>(flight: &WeakShared<Work<T>>) -> bool {
     flight.is_some_and(|flight| flight.peek().is_none())
 }
 
-fn fly<T>(work: impl Future<Output = Arc<Ended<T>>>) -> impl Future<Output = Arc<Ended<T>>> {
+fn contain<T>(work: impl Future<Output = Arc<Ended<T>>>) -> impl Future<Output = Arc<Ended<T>>> {
     // No async fn, which would keep the work twice.
     contained("manifest", work)
         .map(|ended| ended.unwrap_or_else(|why| Arc::new(Ended::broken(&why))))

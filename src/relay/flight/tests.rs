@@ -123,7 +123,11 @@ async fn a_panic_beyond_the_bound_is_contained_too() {
     let flights = Flights::<String, usize>::default();
     let keys = (0..FLIGHTS).map(|index| index.to_string());
     let kept: Vec<_> = keys
-        .map(|key| flights.board(key, &|| std::future::pending()).unwrap())
+        .map(|key| {
+            flights
+                .begin_or_join(key, &|| std::future::pending())
+                .unwrap()
+        })
         .collect();
     let broken = || async { panic!("beyond") };
     assert!(flights.join("a".to_owned(), broken).await.result.is_err());
@@ -137,7 +141,7 @@ async fn beyond_the_bound_everybody_searches_alone() {
         let key: &'static str = Box::leak(format!("other-{index}").into_boxed_str());
         searches
             .flights
-            .board(key, &|| std::future::pending())
+            .begin_or_join(key, &|| std::future::pending())
             .unwrap()
     });
     let others: Vec<_> = others.collect();
@@ -155,16 +159,16 @@ async fn beyond_the_bound_everybody_searches_alone() {
 #[tokio::test(start_paused = true)]
 async fn one_that_is_cancelled_does_not_take_its_successor_along() {
     let searches = Searches::default();
-    let board = |number| {
+    let begin = |number| {
         let work = move || async move { found(number) };
-        searches.flights.board("a", &work).unwrap()
+        searches.flights.begin_or_join("a", &work).unwrap()
     };
-    let first = board(1);
+    let first = begin(1);
     // As if the last one were leaving just now: nobody holds it, and it is still listed.
     let gone: Work<usize> = Box::pin(std::future::pending());
     let gone = gone.shared().downgrade().unwrap();
     searches.flights.0.lock().unwrap().insert("a", gone);
-    let second = board(2);
+    let second = begin(2);
     drop(first);
     assert_eq!(searches.under_way(), 1);
     assert_eq!(second.await.result.as_ref().ok(), Some(&2));

@@ -12,7 +12,7 @@ use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// Runs `work` to its end whatever becomes of the caller, where there is a place for it; `unwanted` takes what nobody waits for any
+/// Runs `work` to its end whatever becomes of the caller, where that is permitted; `unwanted` takes what nobody waits for any
 /// more.
 pub(super) fn detached<T, W>(
     parts: &Arc<Context>,
@@ -25,7 +25,7 @@ where
     T: Send + 'static,
     W: Future<Output = Result<T, Error>> + Send + 'static,
 {
-    let place = parts.dials.place(trust);
+    let permit = parts.dials.permit(trust);
     let parts = parts.clone();
     let mut work = Box::pin(work);
     let work = async move {
@@ -51,13 +51,13 @@ where
         }
         result
     };
-    let Some(place) = place else {
+    let Some(permit) = permit else {
         return work.left_future();
     };
     let (send, receive) = oneshot::channel();
     lifecycle::spawn_detached("dial", async move {
         let result = work.await;
-        drop(place);
+        drop(permit);
         if let Err(Ok(unclaimed)) = send.send(result) {
             unwanted(unclaimed);
         }
