@@ -28,7 +28,7 @@ use crate::health::{Health, HttpProber};
 use crate::lifecycle::{DataPlane, Drain, Notifier, Signal, Signals, Tasks, Threads};
 use crate::metrics::Metrics;
 use crate::node;
-use crate::projects::ProjectDiscovery;
+use crate::projects::{ProjectDiscovery, SharedListing};
 use crate::relay::{Context, Relay};
 use crate::router::Dispatcher;
 use crate::server;
@@ -157,12 +157,14 @@ pub async fn build(
     let (written_in, written) = watch::channel(config.clone());
     let asking = Arc::new(discovery.clone());
     let shared = written.clone();
+    let (listings_in, listings) = SharedListing::channel();
     let projects = ProjectDiscovery::start(
         written,
         health.snapshot(),
         missing,
         probing.clone(),
         Exchanger::new(probing.clone(), asking, metrics.clone(), &budget),
+        listings_in,
         &config.state_directory,
         journal.clone(),
         metrics.clone(),
@@ -192,7 +194,8 @@ pub async fn build(
         seed,
     ));
     let state = &config.state_directory;
-    let entry = Dispatcher::start(relay.clone(), state, shared, discovery, &tasks, seed);
+    let followed = (shared, listings);
+    let entry = Dispatcher::start(relay.clone(), state, followed, discovery, &tasks, seed);
     tasks.spawn("sweep", sweep::run(relay.clone(), budget.clone()));
 
     let (key_in, key) = watch::channel(config.server.require_header.clone());

@@ -6,12 +6,14 @@ mod ask;
 mod kept;
 mod listing;
 mod mapping;
+mod others;
 mod provider;
 mod robots;
 mod spread;
 mod task;
 
 pub use mapping::{Certainty, FoundProject, TierProjects};
+pub use others::SharedListing;
 pub use robots::{RobotAccount, RobotAccounts};
 
 use crate::config::{Config, FoundProjects};
@@ -24,6 +26,7 @@ use crate::topology::{EndpointId, Snapshot, Source, SourceId};
 use crate::upstream::Client;
 use ask::Asker;
 use kept::Kept;
+use others::Others;
 use robots::Looks;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -98,6 +101,7 @@ impl ProjectDiscovery {
         missing: mpsc::Receiver<SourceId>,
         client: Client,
         exchanger: Exchanger,
+        others: mpsc::Sender<SharedListing>,
         state_directory: &Path,
         journal: Journal,
         metrics: Arc<Metrics>,
@@ -114,6 +118,7 @@ impl ProjectDiscovery {
         };
         let outputs = Outputs {
             projects: publish,
+            others: Others(others),
             journal,
             metrics,
         };

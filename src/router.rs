@@ -32,12 +32,13 @@ use crate::config::Config;
 use crate::discovery::Discovery;
 use crate::http1::Response;
 use crate::lifecycle::{Tasks, contained};
+use crate::projects::SharedListing;
 use crate::relay::{PullBody, PullRequest, Relay, RequestRecord, broken};
 use request::RouterRequest;
 use sharing::Sharing;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// Where images without a registry were found, in the state directory.
@@ -61,12 +62,12 @@ impl Dispatcher {
         Self { relay, lookups }
     }
 
-    /// The same, and with what other agents find where `config` says so (`[router.redis]`).
+    /// The same, and with what other agents find where `config` says so (`[router.redis]`), projects of Harbors included.
     #[must_use]
     pub fn start(
         relay: Relay,
         state_directory: &Path,
-        config: watch::Receiver<Arc<Config>>,
+        (config, listings): (watch::Receiver<Arc<Config>>, mpsc::Receiver<SharedListing>),
         discovery: Discovery,
         tasks: &Tasks,
         seed: u64,
@@ -74,7 +75,14 @@ impl Dispatcher {
         let mut lookups = Lookups::load(state_directory.join(MAPPINGS));
         let mappings = lookups.mappings.clone();
         let metrics = relay.parts().sinks.metrics.clone();
-        lookups.sharing = Sharing::start(config, discovery, mappings, metrics, tasks, seed);
+        lookups.sharing = Sharing::start(
+            (config, listings),
+            discovery,
+            mappings,
+            metrics,
+            tasks,
+            seed,
+        );
         let lookups = Arc::new(lookups);
         Self { relay, lookups }
     }

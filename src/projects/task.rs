@@ -8,6 +8,7 @@ use super::ask::{Asker, Error};
 use super::kept::{FILE, Kept, KeptListing};
 use super::listing::Listing;
 use super::mapping::map_all;
+use super::others::Others;
 use super::spread::endpoints_of;
 use super::{Projects, TierState};
 use crate::config::{Config, Tier};
@@ -57,6 +58,7 @@ pub(super) struct Inputs {
 /// Where the task tells.
 pub(super) struct Outputs {
     pub(super) projects: watch::Sender<Arc<Projects>>,
+    pub(super) others: Others,
     pub(super) journal: Journal,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -90,6 +92,8 @@ struct Done {
     tier: Arc<str>,
     url: String,
     result: Result<Listing, String>,
+    /// What another agent heard of it, where nothing has been heard here.
+    heard: Option<KeptListing>,
 }
 
 enum Wake {
@@ -220,6 +224,7 @@ impl<A: AskHarbor> Task<A> {
     fn start_what_is_due(&mut self) {
         let now = Instant::now();
         let snapshot = self.inputs.snapshot.borrow().clone();
+        let config = self.inputs.config.borrow().clone();
         for (name, clock) in &mut self.clocks {
             if clock.asking || clock.due > now {
                 continue;
@@ -230,22 +235,31 @@ impl<A: AskHarbor> Task<A> {
             let source = SourceId::Tier(name.clone());
             let endpoints = endpoints_of(&snapshot, &source);
             let state = snapshot.source(&source).cloned();
+            let mut all = config.tiers.iter();
+            let unheard = all.find(|it| it.name == *name && !self.kept.tiers.contains_key(name));
+            let unheard = self.outputs.others.unheard(unheard);
             self.jobs.push(Box::pin(async move {
-                let Some(state) = state else {
-                    let result = Err("the tier's addresses are not known yet".to_owned());
-                    let url = String::new();
-                    return Done { tier, url, result };
+                let (url, result) = match state {
+                    None => {
+                        let error = "the tier's addresses are not known yet".to_owned();
+                        (String::new(), Err(error))
+                    }
+                    Some(state) => {
+                        let asked = asker.ask(&state.source, &endpoints);
+                        let result = match contained("project discovery", asked).await {
+                            Ok(Ok(listing)) => Ok(listing),
+                            Ok(Err(error)) => Err(chain(&error)),
+                            Err(panicked) => Err(panicked.to_string()),
+                        };
+                        (state.source.url.to_string(), result)
+                    }
                 };
-                let asked = contained("project discovery", asker.ask(&state.source, &endpoints));
-                let result = match asked.await {
-                    Ok(Ok(listing)) => Ok(listing),
-                    Ok(Err(error)) => Err(chain(&error)),
-                    Err(panicked) => Err(panicked.to_string()),
-                };
+                let heard = unheard.heard(result.is_err()).await;
                 Done {
                     tier,
-                    url: state.source.url.to_string(),
+                    url,
                     result,
+                    heard,
                 }
             }));
         }
@@ -283,6 +297,7 @@ impl<A: AskHarbor> Task<A> {
                     asked_at: since_1970(SystemTime::now()),
                     listing,
                 };
+                self.outputs.others.tell(tier, &kept);
                 self.kept.tiers.insert(tier.name.clone(), kept);
                 Self::store(self.kept.clone(), self.file.clone()).await;
             }
@@ -299,6 +314,9 @@ impl<A: AskHarbor> Task<A> {
                     );
                 }
                 clock.error = Some(error);
+                if let Some(heard) = done.heard {
+                    self.kept.tiers.entry(tier.name.clone()).or_insert(heard);
+                }
             }
         }
         self.publish(&config);

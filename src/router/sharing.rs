@@ -21,6 +21,7 @@ use crate::discovery::Discovery;
 use crate::lifecycle::{Random, Tasks};
 use crate::metrics::Metrics;
 use crate::oci::{RegistryName, Repository};
+use crate::projects::SharedListing;
 use order::Order;
 use state::Gate;
 use std::sync::Arc;
@@ -53,9 +54,9 @@ impl Default for Sharing {
 }
 
 impl Sharing {
-    /// Starts the task, which follows `config`. What others have found goes into `mappings`.
+    /// Starts the task, which follows `config`. What others have found goes into `mappings`; `listings` are carried as well.
     pub(crate) fn start(
-        config: watch::Receiver<Arc<Config>>,
+        (config, listings): (watch::Receiver<Arc<Config>>, mpsc::Receiver<SharedListing>),
         discovery: Discovery,
         mappings: Arc<Mappings>,
         metrics: Arc<Metrics>,
@@ -68,6 +69,7 @@ impl Sharing {
         let task = Task {
             config,
             orders: inbox,
+            listings,
             gate: gate.clone(),
             state: publish,
             discovery,

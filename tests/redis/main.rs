@@ -22,6 +22,7 @@ mod client;
 mod cluster;
 mod faults;
 mod lab;
+mod listings;
 #[path = "../agent/node.rs"]
 mod node;
 mod shared;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::budget::Budget;
+use crate::projects::SharedListing;
 use crate::projects::listing::{Endpoint, Project};
 use crate::projects::spread::ADDRESSES;
 use crate::telemetry::Captured;
@@ -73,6 +74,7 @@ struct Stage {
     refreshes: mpsc::Sender<()>,
     missing: mpsc::Sender<SourceId>,
     projects: watch::Receiver<Arc<Projects>>,
+    others: mpsc::Receiver<SharedListing>,
     journal: Captured,
     _snapshot: watch::Sender<Arc<Snapshot>>,
 }
@@ -126,8 +128,10 @@ fn start(asker: &Scripted, home: &TempDir, seed: u64) -> Stage {
         refreshes: refreshed,
         missing,
     };
+    let (others_in, others) = mpsc::channel(4);
     let outputs = Outputs {
         projects: publish,
+        others: Others(others_in),
         journal,
         metrics: Arc::default(),
     };
@@ -140,6 +144,7 @@ fn start(asker: &Scripted, home: &TempDir, seed: u64) -> Stage {
         refreshes,
         missing: missing_in,
         projects,
+        others,
         journal: captured,
         _snapshot: snapshot_in,
     }
@@ -282,4 +287,55 @@ async fn a_tier_that_is_no_longer_asked_is_forgotten() {
     let asked = stage.asker.times();
     sleep(minutes(120)).await;
     assert_eq!(stage.asker.times(), asked);
+}
+
+/// The text that an agent which heard the Harbor tells, and whose it is.
+async fn heard() -> (String, Vec<u8>) {
+    let (asker, home) = (Scripted::default(), TempDir::new().unwrap());
+    asker.says(&["q"]);
+    let mut first = start(&asker, &home, 1);
+    match first.others.recv().await {
+        Some(SharedListing::Heard { account, text }) => (account, text),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_agent_heard_counts_where_harbor_has_said_nothing() {
+    let (account, text) = heard().await;
+    assert_eq!(account, "@https://core.example.com");
+    let elsewhere = String::from_utf8(text.clone()).unwrap();
+    let elsewhere = elsewhere.replace("core.example.com", "other.example.com");
+    let found = [("quay.io".to_owned(), "q".to_owned())];
+    for (answer, due) in [
+        (Some(text), &found[..]),
+        (Some(elsewhere.into_bytes()), &[]),
+        (Some(b"{\"url\":".to_vec()), &[]),
+        (None, &[]),
+    ] {
+        let (asker, home) = (Scripted::default(), TempDir::new().unwrap());
+        let mut stage = start(&asker, &home, 1);
+        let Some(SharedListing::Wanted { account, reply }) = stage.others.recv().await else {
+            panic!("asks");
+        };
+        assert_eq!(account, "@https://core.example.com");
+        reply.send(answer).unwrap();
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(stage.found(), due);
+        // Harbor's own word is taken as soon as it comes.
+        asker.says(&["r"]);
+        sleep(minutes(2)).await;
+        assert_eq!(stage.found(), [("quay.io".to_owned(), "r".to_owned())]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_who_answers_late_holds_discovery_up() {
+    let (asker, home) = (Scripted::default(), TempDir::new().unwrap());
+    let mut stage = start(&asker, &home, 1);
+    let asked = stage.others.recv().await;
+    asker.says(&["q"]);
+    sleep(minutes(1)).await;
+    assert_eq!(stage.found(), [("quay.io".to_owned(), "q".to_owned())]);
+    drop(asked);
 }

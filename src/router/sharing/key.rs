@@ -80,6 +80,11 @@ impl Keys {
         format!("{prefix}:{FORMAT}:holder:{trust}:{repository}:{registry}")
     }
 
+    /// What an account was listed by its Harbor.
+    pub(super) fn listing(&self, account: &str) -> String {
+        format!("{}:{FORMAT}:projects:{account}", self.prefix)
+    }
+
     fn places(&self, trust: Trust) -> String {
         format!("{}:{FORMAT}:place:{}:", self.prefix, trust.word())
     }

@@ -8,6 +8,7 @@ use super::key::{self, Keys, LONGEST_VALUE};
 use super::link::shown;
 use crate::cache::Trust;
 use crate::oci::{RegistryName, Repository};
+use crate::projects::SharedListing;
 use crate::router::mappings::Wanted;
 use redis::{Pipeline, Value};
 use std::time::Duration;
@@ -15,6 +16,11 @@ use tokio::sync::oneshot;
 
 /// What nobody has used for so long is looked for again. Each agent that uses it writes it down again, at most once per `ttl`.
 const LIFE: Duration = Duration::from_secs(30 * 86_400);
+
+/// Of a Harbor's listing; thousands of projects take less. It is read by one of 64 orders at most.
+const LONGEST_LISTING: usize = 256 << 10;
+/// A list that is older says nothing of now.
+const LISTING_LIFE: Duration = Duration::from_secs(7 * 86_400);
 
 /// One thing to do.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ pub(super) enum Order {
     },
     /// It is nowhere, and everybody said so.
     Gone(Wanted),
+    /// What a Harbor lists.
+    Listing(SharedListing),
 }
 
 /// What was wrong with an answer; the others of the same exchange are good.
@@ -60,6 +68,8 @@ impl Order {
         match self {
             Self::Place { reply, .. } => !reply.is_closed(),
             Self::Holders { reply, .. } => !reply.is_closed(),
+            Self::Listing(SharedListing::Wanted { reply, .. }) => !reply.is_closed(),
+            Self::Listing(SharedListing::Heard { text, .. }) => text.len() < LONGEST_LISTING,
             Self::Found { .. } | Self::Gone(_) => true,
         }
     }
@@ -110,6 +120,16 @@ impl Order {
                 pipeline.cmd("DEL").arg(keys.place(wanted));
                 1
             }
+            Self::Listing(SharedListing::Heard { account, text }) => {
+                let write = pipeline.cmd("SET").arg(keys.listing(account)).arg(&**text);
+                write.arg("EX").arg(LISTING_LIFE.as_secs());
+                1
+            }
+            Self::Listing(SharedListing::Wanted { account, .. }) => {
+                let read = pipeline.cmd("GETRANGE").arg(keys.listing(account));
+                read.arg(0).arg(LONGEST_LISTING);
+                1
+            }
         }
     }
 
@@ -149,7 +169,19 @@ impl Order {
                 let _ = reply.send(found);
                 result
             }
-            Self::Found { .. } | Self::Gone(_) => {
+            Self::Listing(SharedListing::Wanted { account, reply }) => {
+                let (text, result) = match values.first() {
+                    Some(Value::BulkString(text)) if text.is_empty() => (None, Ok(())),
+                    Some(Value::BulkString(text)) if text.len() < LONGEST_LISTING => {
+                        (Some(text.clone()), Ok(()))
+                    }
+                    Some(other) => (None, Err(refused(other, &keys.listing(&account)))),
+                    None => (None, Ok(())),
+                };
+                let _ = reply.send(text);
+                result
+            }
+            Self::Found { .. } | Self::Gone(_) | Self::Listing(SharedListing::Heard { .. }) => {
                 let error = values.iter().find(|value| is_error(value));
                 error.map_or(Ok(()), |error| Err(refused(error, "writing")))
             }
@@ -202,19 +234,22 @@ fn is_error(value: &Value) -> bool {
 }
 
 fn refused(value: &Value, key: &str) -> Wrong {
-    let wrong = |what, is_unfit| Wrong {
-        key: key.to_owned(),
-        what,
-        is_unfit,
-    };
     let Value::ServerError(error) = value else {
-        return wrong("an answer of another type".to_owned(), false);
+        return Wrong {
+            key: key.to_owned(),
+            what: "an answer of another type".to_owned(),
+            is_unfit: false,
+        };
     };
+    // A server may repeat the question in its details.
     let details = error.details().unwrap_or_default();
-    // A master no more, or not yet; or another password from now on.
-    let is_unfit = matches!(
-        error.code(),
-        "READONLY" | "MASTERDOWN" | "LOADING" | "NOAUTH" | "WRONGPASS"
-    );
-    wrong(shown(&format!("{} {details}", error.code())), is_unfit)
+    Wrong {
+        key: format!("{key}: {}", shown(details)),
+        what: shown(error.code()),
+        // A master no more, or not yet; or another password from now on.
+        is_unfit: matches!(
+            error.code(),
+            "READONLY" | "MASTERDOWN" | "LOADING" | "NOAUTH" | "WRONGPASS"
+        ),
+    }
 }

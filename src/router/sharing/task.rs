@@ -11,6 +11,7 @@ use crate::discovery::Discovery;
 use crate::lifecycle::{Random, deadline};
 use crate::metrics::Metrics;
 use crate::printable::printable;
+use crate::projects::SharedListing;
 use crate::router::mappings::Mappings;
 use redis::{Pipeline, Value};
 use std::sync::Arc;
@@ -52,6 +53,8 @@ struct Reading {
 pub(super) struct Task {
     pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) orders: mpsc::Receiver<Order>,
+    /// No pull waits for these: they stay while the master is looked for.
+    pub(super) listings: mpsc::Receiver<SharedListing>,
     pub(super) gate: Gate,
     pub(super) state: watch::Sender<Option<RedisState>>,
     pub(super) discovery: Discovery,
@@ -78,8 +81,13 @@ impl Task {
                     .send_replace(redis.as_ref().map(|_| RedisState::default()));
             }
             let Some(redis) = redis else {
-                if self.config.changed().await.is_err() {
-                    return;
+                tokio::select! {
+                    // Cancel safe: the change stays until it is seen.
+                    changed = self.config.changed() => if changed.is_err() {
+                        return;
+                    },
+                    // Cancel safe: one is taken or stays. Nobody is to wait for an answer.
+                    Some(_) = self.listings.recv() => {}
                 }
                 continue;
             };
@@ -150,6 +158,11 @@ impl Task {
                     0 => return Left::Over,
                     _ => self.carry_out(link, &keys, &mut orders).await,
                 },
+                // Cancel safe: one is taken or stays.
+                Some(listing) = self.listings.recv() => {
+                    orders.push(Order::Listing(listing));
+                    self.carry_out(link, &keys, &mut orders).await
+                }
                 // Cancel safe: it ends once, and the connection is left then.
                 error = link.closed() => Err(error),
                 // Cancel safe: it only waits.
@@ -269,6 +282,8 @@ impl Task {
                         return Ok(());
                     }
                 }
+                // Cancel safe: one is taken or stays. Nobody is to wait for an answer.
+                Some(_) = self.listings.recv() => {}
                 // Cancel safe: it only waits.
                 () = sleep_until(until) => break,
             }
