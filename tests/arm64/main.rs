@@ -16,7 +16,6 @@
     reason = "other tests use other parts of it"
 )]
 mod client;
-#[allow(dead_code, reason = "other tests use other parts of it")]
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -123,7 +123,7 @@ fn an_operators_day_with_dnf() {
     machine.write("/etc/harbor-pilot/config.d/99-site.toml", "# ours\n");
     let text = said(&dnf(machine, &["remove", "harbor-pilot"]));
     assert_eq!(node.files(NODE_FILES), before, "after the removal\n{text}");
-    assert_eq!(node.knock(), 7, "refused after the removal");
+    assert_eq!(node.connect_status(), 7, "refused after the removal");
     assert_eq!(
         machine.shell("find /etc/systemd /usr/lib/systemd -name 'harbor-pilot*'; find / -xdev -name '*.rpmsave'"),
         ""
