@@ -19,15 +19,16 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo-deps tools deb-tools rpm-tools auditable arm64-deps build deb deb-arm64 rpm rpm-arm64 sums reproducible check-arm64 test-packages test-deb-arm64 test-rpms test-arm64 test-rpm demo test test-fast test-real test-docker test-machine test-ansible test-harbor-tier test-harbor-tier-once test-apt apt-repo test-matrix \
+.PHONY: help deps demo-deps tools deb-tools rpm-tools auditable arm64-deps build deb deb-arm64 rpm rpm-arm64 sums reproducible check-arm64 test-packages test-deb-arm64 test-rpms test-arm64 test-rpm demo test test-fast test-real test-docker test-machine test-ansible test-harbor-tier test-harbor-tier-once test-apt test-browser apt-repo test-matrix \
   lint-ansible chaos soak fleet hostile kills port-kills law audit bench bench-deps bench-files bench-layers fuzz compare-containerd-alone lines clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | expand -t 28
 
-deps: ## installs the Debian packages that are missing (as root, or by sudo), and a Go below target/tools where it is too old
+deps: ## installs the Debian packages that are missing (as root, or by sudo), and brings below target/tools a Go where it is too old, and axe-core
 	@tests/lab/deps.sh
 	@tests/lab/go.sh
+	@tests/lab/axe.sh
 
 demo-deps:
 	@tests/lab/deps.sh --demo
@@ -168,6 +169,9 @@ test-harbor-tier: deps test-packages test-harbor-tier-once ## the role for Harbo
 test-harbor-tier-once:
 	@tests/harbor_tier/module.sh
 	@$(AS_ROOT) cargo test --locked --test harbor_tier -- --show-output
+
+test-browser: deps ## the page in a real browser, with what axe-core finds; pictures in target/browser (half a minute)
+	$(AS_ROOT) cargo test --locked --test browser -- --test-threads=2
 
 lint-ansible: deps ## the Ansible role by ansible-lint, and the syntax of its playbooks
 	tests/ansible/lint.sh

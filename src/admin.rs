@@ -6,11 +6,16 @@
 
 mod answer;
 pub(crate) mod endpoint;
+mod explain;
+mod files;
 mod names;
 mod page;
 mod status;
 mod verdict;
 
+pub use explain::Explain;
+pub(crate) use explain::Explainer;
+pub(crate) use files::FileDiffs;
 #[cfg(test)]
 pub(crate) use status::{Change, ConfigStatus, RouterStatus, TrafficStatus};
 pub(crate) use status::{
@@ -21,7 +26,7 @@ pub(crate) use verdict::{About, Reason, Verdict};
 
 use crate::admission::{Admission, Peers};
 use crate::budget::Budget;
-use crate::config::Secret;
+use crate::config::{Config, Secret};
 use crate::lifecycle::DrainWatch;
 use crate::metrics::Metrics;
 use crate::node::{FilesState, NodeFilesStatus};
@@ -71,6 +76,12 @@ pub(crate) struct View {
     pub budget: Budget,
     /// The token of `[server] admin_token_file`.
     pub token: watch::Receiver<Option<Secret>>,
+    /// The configuration as it was written, without what was found.
+    pub configured: watch::Receiver<Arc<Config>>,
+    /// What the agent changed in the node's files.
+    pub files: FileDiffs,
+    /// What says how an image would be routed; `None`: nobody.
+    pub explain: Option<Explainer>,
     pub started: Instant,
 }
 
@@ -108,7 +119,7 @@ pub(crate) async fn serve(listener: TcpListener, surface: Surface, view: View, p
             if answer::shows_the_node(surface, &request) {
                 view.first_look().await;
             }
-            answer::answer(surface, &request, &view)
+            answer::answer_in_time(surface, &request, &view).await
         }
     })
     .await;

@@ -14,11 +14,12 @@ mod stop;
 mod sweep;
 mod watchdog;
 
+pub use crate::admin::Explain;
 pub use error::Error;
 pub use start::{Bound, Start};
 pub use state::load;
 
-use crate::admin::{ConfigState, View};
+use crate::admin::{ConfigState, Explainer, FileDiffs, View};
 use crate::admission::{Admission, Peers};
 use crate::budget::Budget;
 use crate::config::{Config, Loaded, Problem};
@@ -114,6 +115,7 @@ pub async fn build(
         inherited,
         seed,
         clients,
+        explain,
     } = start;
     let config = Arc::new(loaded.config.clone());
     let listeners = Listeners::claim(inherited, config.server.all_listen())?;
@@ -158,6 +160,7 @@ pub async fn build(
     let asking = Arc::new(discovery.clone());
     let shared = written.clone();
     let (listings_in, listings) = SharedListing::channel();
+    let configured = written.clone();
     let projects = ProjectDiscovery::start(
         written,
         health.snapshot(),
@@ -196,7 +199,8 @@ pub async fn build(
     let state = &config.state_directory;
     let followed = (shared, listings);
     let entry = Dispatcher::start(relay.clone(), state, followed, discovery, &tasks, seed);
-    tasks.spawn("sweep", sweep::run(relay.clone(), budget.clone()));
+    let swept = sweep::run(relay.clone(), metrics.clone(), budget.clone());
+    tasks.spawn("sweep", swept);
 
     let (key_in, key) = watch::channel(config.server.require_header.clone());
     let (token_in, token) = watch::channel(config.server.admin_token.clone());
@@ -270,6 +274,9 @@ pub async fn build(
         lookups: entry.lookups(),
         budget,
         token,
+        configured,
+        files: FileDiffs::new(&config.state_directory),
+        explain: explain.map(Explainer::new),
         started,
     };
     let of = (&entry, &tasks, &accepting);

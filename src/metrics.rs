@@ -9,9 +9,11 @@ mod format;
 mod labels;
 mod process;
 mod router;
+mod sources;
 
 pub use endpoints::TierGauge;
 pub use format::Format;
+pub(crate) use sources::SourceBytes;
 
 use crate::budget::Usage;
 use crate::oci::RegistryName;
@@ -29,6 +31,7 @@ use parking_lot::{Mutex, RwLock};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
+use sources::SourceHistory;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,6 +50,8 @@ pub struct Metrics {
     /// The three series of a request, found by one look-up.
     requests: RwLock<HashMap<RequestKey, Arc<RequestHandles>>>,
     relayed: RwLock<HashMap<Arc<str>, Counter>>,
+    /// Locked for a look at `relayed`.
+    sources: Mutex<SourceHistory>,
     /// Since when lookups of a tier fail.
     dns_failing: Mutex<BTreeMap<Arc<str>, Instant>>,
     /// One scrape at a time.
@@ -100,6 +105,7 @@ impl Default for Metrics {
             labels: Interner::default(),
             requests: RwLock::default(),
             relayed: RwLock::default(),
+            sources: Mutex::default(),
             dns_failing: Mutex::default(),
             series: Mutex::default(),
         }

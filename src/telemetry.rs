@@ -5,6 +5,7 @@
 //! soon as the log takes records again. All formatting of access records happens on the writer thread.
 
 mod emit;
+mod history;
 mod init;
 mod layer;
 mod queue;
@@ -13,18 +14,24 @@ mod refusals;
 mod sentence;
 mod sink;
 mod text;
+mod timeline;
 mod writer;
 
+pub(crate) use history::FirstBytes;
+pub use history::Pull;
 pub use init::{Destination, Error, Guard, init};
 pub use record::{AccessRecord, EventName, RequestOutcome, StateChange};
 pub use sentence::{human_bytes, human_days, human_duration};
 pub use text::Text;
+pub(crate) use timeline::{Timeline, Timelines};
 
 use crate::budget::Budget;
+use history::History;
 use parking_lot::Mutex;
 use queue::Queue;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::Level;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{self, FormatTime as _};
@@ -43,6 +50,7 @@ const RECENT: usize = 20;
 pub struct Journal {
     to: To,
     recent: Arc<Mutex<VecDeque<RecentChange>>>,
+    history: Arc<History>,
 }
 
 /// A state change with the time at which it was reported.
@@ -94,6 +102,7 @@ impl Journal {
 
     fn queued(queue: Queue) -> Self {
         Self {
+            history: queue.state.history.clone(),
             to: To::Queue(queue),
             ..Self::default()
         }
@@ -104,9 +113,13 @@ impl Journal {
     pub fn access(&self, record: Box<AccessRecord>) {
         match &self.to {
             To::Nowhere => {}
-            To::Captured(captured) => captured.0.lock().accesses.push(*record),
+            To::Captured(captured) => {
+                self.history.note(std::iter::once(&*record));
+                captured.0.lock().accesses.push(*record);
+            }
+            // What the filter keeps out of the log is still shown by the page; pings are shown nowhere else.
             To::Queue(queue) => {
-                if !queue.filtered || access_enabled(record.level()) {
+                if !record.is_ping() || queue.lets_through(&record) {
                     queue.access(record);
                 }
             }
@@ -147,6 +160,18 @@ impl Journal {
     #[must_use]
     pub fn recent(&self) -> Vec<RecentChange> {
         self.recent.lock().iter().rev().cloned().collect()
+    }
+
+    /// The last 200 finished requests, the newest first; pings are none.
+    #[must_use]
+    pub fn pulls(&self) -> Vec<Pull> {
+        self.history.pulls()
+    }
+
+    /// How long first bytes took, and for how long that has been counted.
+    #[must_use]
+    pub(crate) fn first_bytes(&self) -> (Timelines<FirstBytes>, Duration) {
+        self.history.first_bytes()
     }
 
     /// What waits for the log is counted in that budget from now on.

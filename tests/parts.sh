@@ -48,7 +48,7 @@ part() {
 
 part format 30 cargo fmt --all --check
 part lints 240 cargo clippy --locked --all-targets -- -D warnings
-part lints-real 60 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_law --test node_disk --test node_k3s --test docker --test prometheus --test redis \
+part lints-real 60 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_law --test node_disk --test node_k3s --test docker --test prometheus --test redis --test browser \
     --test journal --test machine --test matrix --test apt --test ansible --test harbor_tier --test rpm --test arm64 -- -D warnings
 # Checked and not linked, so that no nightly compiler and no libFuzzer is needed: `make fuzz` runs them.
 part fuzz-targets 240 env CUSTOM_LIBFUZZER_PATH=/nonexistent cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir target
@@ -62,6 +62,8 @@ part tests 600 cargo test --locked --no-fail-fast
 part prometheus 60 cargo test --locked --no-fail-fast --test prometheus
 # Debian's Redis and Sentinel, and agents that share them.
 part redis 60 cargo test --locked --no-fail-fast --test redis
+# The page in Debian's Chromium, and what axe-core finds there.
+part browser 120 $AS_ROOT cargo test --locked --no-fail-fast --test browser -- --test-threads=2
 part node-checker 60 cargo test --locked --no-fail-fast --test node_checker
 # 500 states; building the judges of four containerds takes two minutes the first time.
 part node-law 300 cargo test --locked --no-fail-fast --test node_law -- --nocapture

@@ -1,7 +1,7 @@
 //! From a request to its answer.
 
 use super::names::Names;
-use super::page;
+use super::page::{self, Query};
 use super::status::{SourceStatus, State, Status};
 use super::{Surface, Verdict, View};
 use crate::lifecycle;
@@ -9,7 +9,7 @@ use crate::metrics::{Format, Scrape, TierGauge};
 use crate::printable::{json, printable};
 use crate::topology::SourceId;
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use std::net::IpAddr;
@@ -18,11 +18,70 @@ use tokio::time::Instant;
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Page {
+    Explain,
     Home,
+    Icon,
     Live,
     Metrics,
+    Names,
     Ready,
+    Script,
     Status,
+    Style,
+}
+
+/// Nothing but what the agent itself serves; no script or style inside the page.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+const SAME_ORIGIN: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Answers a request, after what takes a moment has been done for it.
+pub(super) async fn answer_in_time<B>(
+    surface: Surface,
+    request: &Request<B>,
+    view: &View,
+) -> Response<Full<Bytes>> {
+    let found = admit(surface, request.headers(), request.uri())
+        .and_then(|()| route(surface, request.method(), request.uri().path()));
+    let (now, names) = (Instant::now(), names_for(request, view));
+    match found {
+        Ok(Page::Explain) if names == Names::Shown => {
+            let query = Query::read(request.uri().query());
+            let status = Status::new(view, names, now);
+            explain(view, status, &query.image).await
+        }
+        Ok(Page::Home | Page::Status) if names == Names::Shown => {
+            let (of, secret) = (
+                view.node_files.borrow().clone(),
+                view.configured.borrow().server.require_header.clone(),
+            );
+            view.files.refresh(of, secret).await;
+            answer(surface, request, view)
+        }
+        _ => answer(surface, request, view),
+    }
+}
+
+async fn explain(view: &View, status: Status, image: &str) -> Response<Full<Bytes>> {
+    let Some(explainer) = view.explain.as_ref() else {
+        return refuse(StatusCode::NOT_FOUND);
+    };
+    let config = view.configured.borrow().clone();
+    match explainer.ask(config, status, image).await {
+        Some(report) => respond(StatusCode::OK, TEXT, report),
+        None => {
+            let text = "another image is being explained; ask again in a moment\n".to_owned();
+            respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
+        }
+    }
+}
+
+/// Who asks, and whether they may see names.
+fn names_for<B>(request: &Request<B>, view: &View) -> Names {
+    Names::of(request, view.token.borrow().as_ref())
 }
 
 /// Answers a request; reads no body.
@@ -35,8 +94,14 @@ pub(super) fn answer<B>(
         .and_then(|()| route(surface, request.method(), request.uri().path()));
     match found {
         Ok(page) => {
-            let names = Names::of(request, view.token.borrow().as_ref());
-            show(page, request.headers(), names, view)
+            let query = Query::read(request.uri().query());
+            show(
+                page,
+                request.headers(),
+                &query,
+                names_for(request, view),
+                view,
+            )
         }
         Err(status) => refuse(status),
     }
@@ -96,6 +161,11 @@ fn route(surface: Surface, method: &Method, path: &str) -> Result<Page, StatusCo
     let page = match (surface, path) {
         (_, "/metrics") => Page::Metrics,
         (Surface::Admin, "/") => Page::Home,
+        (Surface::Admin, "/explain") => Page::Explain,
+        (Surface::Admin, "/icon.svg") => Page::Icon,
+        (Surface::Admin, "/names") => Page::Names,
+        (Surface::Admin, "/page.css") => Page::Style,
+        (Surface::Admin, "/page.js") => Page::Script,
         (Surface::Admin, "/livez") => Page::Live,
         (Surface::Admin, "/readyz") => Page::Ready,
         (Surface::Admin, "/status") => Page::Status,
@@ -112,9 +182,9 @@ fn refuse(status: StatusCode) -> Response<Full<Bytes>> {
     let text = match status {
         StatusCode::FORBIDDEN => "only by a loopback name, such as localhost or 127.0.0.1\n",
         StatusCode::METHOD_NOT_ALLOWED => "GET only\n",
-        _ => "not here; there are / /livez /metrics /readyz /status\n",
+        _ => "not here; there are / /explain /livez /metrics /names /readyz /status\n",
     };
-    let mut response = respond(status, "text/plain; charset=utf-8", text.to_owned());
+    let mut response = respond(status, TEXT, text.to_owned());
     if status == StatusCode::METHOD_NOT_ALLOWED {
         let headers = response.headers_mut();
         headers.insert(header::ALLOW, HeaderValue::from_static("GET"));
@@ -122,9 +192,23 @@ fn refuse(status: StatusCode) -> Response<Full<Bytes>> {
     response
 }
 
-fn show(page: Page, headers: &HeaderMap, names: Names, view: &View) -> Response<Full<Bytes>> {
-    const TEXT: &str = "text/plain; charset=utf-8";
+fn show(
+    page: Page,
+    headers: &HeaderMap,
+    query: &Query,
+    names: Names,
+    view: &View,
+) -> Response<Full<Bytes>> {
+    let asset = |kind, text: &str| respond(StatusCode::OK, kind, text.to_owned());
     match page {
+        Page::Icon => asset("image/svg+xml", page::ICON),
+        Page::Script => asset("text/javascript; charset=utf-8", page::SCRIPT),
+        Page::Style => asset("text/css; charset=utf-8", page::STYLE),
+        Page::Explain => {
+            let text = "explain is for those who see names of images: root, the agent's own user, and whoever has the token\n";
+            respond(StatusCode::FORBIDDEN, TEXT, text.to_owned())
+        }
+        Page::Names => show_names(names, view),
         Page::Live => respond(StatusCode::OK, TEXT, "alive\n".to_owned()),
         Page::Ready => {
             let status = Status::new(view, names, Instant::now());
@@ -157,7 +241,12 @@ fn show(page: Page, headers: &HeaderMap, names: Names, view: &View) -> Response<
             respond(StatusCode::OK, format.content_type(), text)
         }
         Page::Status => {
-            match serde_json::to_string_pretty(&Status::new(view, names, Instant::now())) {
+            let status = Status::new(view, names, Instant::now());
+            if query.is_for_script {
+                let parts = page::parts(&status, query, view);
+                return respond(StatusCode::OK, "application/json", parts);
+            }
+            match serde_json::to_string_pretty(&status) {
                 Ok(text) => respond(StatusCode::OK, "application/json", json(text) + "\n"),
                 Err(error) => {
                     let text = format!("writing the status as JSON: {error}\n");
@@ -166,10 +255,38 @@ fn show(page: Page, headers: &HeaderMap, names: Names, view: &View) -> Response<
             }
         }
         Page::Home => {
-            let text = page::html(&Status::new(view, names, Instant::now()));
+            let text = page::html(&Status::new(view, names, Instant::now()), query, view);
             respond(StatusCode::OK, "text/html; charset=utf-8", text)
         }
     }
+}
+
+/// Has a browser ask its person for the token; with it, back to the page.
+fn show_names(names: Names, view: &View) -> Response<Full<Bytes>> {
+    let has_token = view.token.borrow().is_some();
+    let (status, text, header) = match (names, has_token) {
+        (Names::Shown, _) => (
+            StatusCode::SEE_OTHER,
+            "names are shown\n",
+            Some((header::LOCATION, "/")),
+        ),
+        (Names::Hidden, true) => (
+            StatusCode::UNAUTHORIZED,
+            "any name, and as the password the token of [server] admin_token_file\n",
+            Some((header::WWW_AUTHENTICATE, "Basic realm=\"harbor-pilot\"")),
+        ),
+        (Names::Hidden, false) => (
+            StatusCode::FORBIDDEN,
+            "there is no token: set [server] admin_token_file\n",
+            None,
+        ),
+    };
+    let mut response = respond(status, TEXT, text.to_owned());
+    if let Some((name, value)) = header {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
+    }
+    response
 }
 
 fn respond(status: StatusCode, content_type: &'static str, text: String) -> Response<Full<Bytes>> {
@@ -181,10 +298,10 @@ fn respond(status: StatusCode, content_type: &'static str, text: String) -> Resp
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'",
-        ),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        // Pages of others get nothing by a link to here.
+        (SAME_ORIGIN, "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }

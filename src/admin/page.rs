@@ -1,193 +1,175 @@
-//! The status page: the same data as HTML, for people with a browser, a tunnel or curl. No scripts; every text is
-//! escaped, for HTML and for a terminal.
+//! The page for people with a browser, a tunnel or curl: whole as HTML, and its parts as JSON for its script, which puts them
+//! in the place of the old ones. Written here once for both. Every text of others is escaped.
 
-use super::Verdict;
-use super::status::{Change, EndpointStatus, SourceStatus, Status};
-use crate::printable::printable;
-use crate::telemetry::{human_bytes, human_duration};
+mod chart;
+mod escape;
+mod pulls;
+mod query;
+mod state;
+
+pub(super) use query::Query;
+
+use super::View;
+use super::files::FileDiff;
+use super::names::Names;
+use super::status::Status;
+use crate::metrics::SourceBytes;
+use crate::printable::json;
+use crate::telemetry::{FirstBytes, Pull, Timelines};
+use chart::Words;
+use escape::Escaped;
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:72em;padding:0 1em;color:#222}\
-table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.25em .8em .25em 0;border-bottom:1px solid #ddd;vertical-align:top}\
-.good{color:#17692c}.bad{color:#a31515;font-weight:600}.dim{color:#777}";
+const SKELETON: &str = include_str!("page/page.html");
+pub(super) const STYLE: &str = include_str!("page/page.css");
+pub(super) const SCRIPT: &str = include_str!("page/page.js");
+pub(super) const ICON: &str = include_str!("page/icon.svg");
 
-/// A text with HTML's special characters escaped, for element content and quoted attributes.
-struct Escaped<'a>(&'a str);
+/// Everything on the page.
+struct Shown<'a> {
+    status: &'a Status,
+    query: &'a Query,
+    has_token: bool,
+    /// Empty where names are hidden.
+    pulls: Vec<Pull>,
+    /// `None` where names are hidden.
+    files: Option<Arc<[FileDiff]>>,
+    bytes: (Timelines<SourceBytes>, Duration),
+    first_bytes: (Timelines<FirstBytes>, Duration),
+}
 
-pub(super) fn html(status: &Status) -> String {
+/// The parts that change, by the id of the element that they stand in.
+type Part = (&'static str, fn(&mut String, &Shown<'_>) -> fmt::Result);
+
+const PARTS: [Part; 7] = [
+    ("verdict", |out, shown| state::verdict(out, shown.status)),
+    ("names", |out, shown| {
+        state::names(out, shown.status.names_hidden, shown.has_token);
+        Ok(())
+    }),
+    ("sources", |out, shown| state::sources(out, shown.status)),
+    ("charts", charts),
+    ("pulls", |out, shown| match shown.status.names_hidden {
+        true => {
+            out.push_str("<p>Single pulls are not shown to you; sums of them are below.</p>");
+            Ok(())
+        }
+        false => pulls::write(out, &shown.pulls, shown.query),
+    }),
+    ("files", |out, shown| {
+        state::files(out, shown.status, shown.files.as_deref())
+    }),
+    ("changes", |out, shown| state::changes(out, shown.status)),
+];
+
+/// The page whole.
+pub(super) fn html(status: &Status, query: &Query, view: &View) -> String {
+    let shown = Shown::new(status, query, view);
     let mut out = String::new();
-    // Writing into a String cannot fail.
-    let _ = write(&mut out, status);
+    for (at, piece) in SKELETON.split("{{").enumerate() {
+        let (name, rest) = match at {
+            0 => ("", piece),
+            _ => piece.split_once("}}").unwrap_or(("", piece)),
+        };
+        // Writing into a String cannot fail.
+        let _ = shown.write(&mut out, name);
+        out.push_str(rest);
+    }
     out
 }
 
-fn write(out: &mut String, status: &Status) -> fmt::Result {
-    let word = status.verdict.word();
-    let class = match status.verdict {
-        Verdict::Ready => "good",
-        Verdict::Degraded | Verdict::Down => "bad",
-    };
-    write!(
-        out,
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta http-equiv=\"refresh\" content=\"5\"><title>harbor-pilot: {word}</title>\
-         <style>{STYLE}</style></head><body>\
-         <h1>harbor-pilot <span class=\"{class}\">{word}</span></h1>\
-         <p>Version {}, up {}.</p>",
-        Escaped(&status.version),
-        human_duration(Duration::from_secs(status.uptime_seconds)),
-    )?;
-    if !status.reasons.is_empty() {
-        out.push_str("<ul>");
-        for reason in &status.reasons {
-            write!(out, "<li>{}</li>", Escaped(&reason.to_string()))?;
-        }
-        out.push_str("</ul>");
-    }
-    config(out, status)?;
-    for source in status.tiers.iter().chain(&status.upstreams) {
-        write_source(out, source)?;
-    }
-    if !status.reputation.is_empty() {
-        out.push_str("<h2>Held back</h2><ul>");
-        for row in &status.reputation {
-            write!(out, "<li>{}</li>", Escaped(&row.to_string()))?;
-        }
-        out.push_str("</ul>");
-    }
-    if status.router.says_something() {
-        let router = status.router.to_string();
-        write!(
-            out,
-            "<h2>Images without a registry</h2><p>{}</p>",
-            Escaped(&router)
-        )?;
-    }
-    out.push_str("<h2>Traffic since the start</h2><table>");
-    for (outcome, requests) in &status.traffic.requests {
-        write!(
-            out,
-            "<tr><td>{}</td><td>{requests} requests</td></tr>",
-            Escaped(outcome)
-        )?;
-    }
-    for (tier, bytes) in &status.traffic.relayed_bytes {
-        let size = human_bytes(*bytes);
-        write!(
-            out,
-            "<tr><td>from {}</td><td>{size}</td></tr>",
-            Escaped(tier)
-        )?;
-    }
-    out.push_str("</table><h2>Last changes</h2><table>");
-    for change in status.changes.iter().rev() {
-        write_change(out, change)?;
-    }
-    write!(
-        out,
-        "</table><p class=\"dim\">Files of the node: {}. Log records lost: {}. \
-         <a href=\"/status\">JSON</a> · <a href=\"/metrics\">metrics</a></p></body></html>",
-        Escaped(&status.node_files),
-        status.log_dropped,
-    )
+/// Its parts, for its script.
+pub(super) fn parts(status: &Status, query: &Query, view: &View) -> String {
+    let shown = Shown::new(status, query, view);
+    let names = PARTS.iter().map(|(name, _)| *name).chain(["about"]);
+    let parts = names.map(|name| {
+        let mut part = String::new();
+        // Writing into a String cannot fail.
+        let _ = shown.write(&mut part, name);
+        (name.to_owned(), part.into())
+    });
+    let parts: serde_json::Map<String, serde_json::Value> = parts.collect();
+    let title = format!("harbor-pilot: {}", status.verdict.word());
+    json(serde_json::json!({ "title": title, "parts": parts }).to_string())
 }
 
-fn config(out: &mut String, status: &Status) -> fmt::Result {
-    let config = &status.config;
-    write!(
-        out,
-        "<p>Configuration: {}, generation {}, loaded {}.",
-        Escaped(config.file.as_deref().unwrap_or("built in")),
-        config.generation,
-        Escaped(&config.loaded_at),
-    )?;
-    if let Some(error) = &config.error {
-        write!(
-            out,
-            " <span class=\"bad\">The file on disk was refused, an older configuration is in force: {}</span>",
-            Escaped(error)
-        )?;
-    }
-    out.push_str("</p>");
-    Ok(())
-}
+// === impl Shown ===
 
-fn write_source(out: &mut String, source: &SourceStatus) -> fmt::Result {
-    let (class, word) = if source.ready {
-        ("good", "ready")
-    } else {
-        ("bad", "not ready")
-    };
-    write!(
-        out,
-        "<h2>{} <span class=\"{class}\">{word}</span></h2><p>{} <span class=\"dim\">{}</span>",
-        Escaped(&source.name),
-        Escaped(&source.url),
-        Escaped(&source.kind),
-    )?;
-    if source.insecure_skip_verify {
-        out.push_str(" <span class=\"bad\">certificate not checked</span>");
-    }
-    if let Some(error) = &source.dns_error {
-        write!(out, " <span class=\"bad\">DNS: {}</span>", Escaped(error))?;
-    } else if source.dns_stale {
-        out.push_str(" <span class=\"bad\">DNS: last known addresses</span>");
-    }
-    out.push_str(
-        "</p><table><tr><th>address</th><th>state</th><th>since</th>\
-         <th>first byte</th><th>in flight</th><th>reason</th></tr>",
-    );
-    for endpoint in &source.endpoints {
-        let class = match endpoint.state {
-            super::State::Healthy => "good",
-            super::State::Ejected | super::State::Probation | super::State::Expired => "bad",
+impl<'a> Shown<'a> {
+    fn new(status: &'a Status, query: &'a Query, view: &View) -> Self {
+        let names = match status.names_hidden {
+            true => Names::Hidden,
+            false => Names::Shown,
         };
-        let latency = endpoint.latency_ms.map(|ms| format!("{ms} ms"));
-        write!(
-            out,
-            "<tr><td>{}</td><td class=\"{class}\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-            Escaped(&endpoint.address),
-            endpoint.state.word(),
-            human_duration(Duration::from_secs(endpoint.since_seconds)),
-            latency.unwrap_or_default(),
-            endpoint.in_flight,
-            Escaped(&reason(endpoint)),
-        )?;
-    }
-    out.push_str("</table>");
-    Ok(())
-}
-
-/// Reason and next try.
-fn reason(endpoint: &EndpointStatus) -> String {
-    let parts = [endpoint.reason.clone(), endpoint.next_try()];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    parts.join("; ")
-}
-
-fn write_change(out: &mut String, change: &Change) -> fmt::Result {
-    write!(
-        out,
-        "<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
-        Escaped(&change.at),
-        Escaped(&change.event),
-        Escaped(&change.message),
-    )
-}
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in printable(self.0).chars() {
-            match character {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                other => f.write_char(other)?,
-            }
+        let sees = names == Names::Shown;
+        Self {
+            status,
+            query,
+            has_token: view.token.borrow().is_some(),
+            pulls: if sees {
+                view.journal.pulls()
+            } else {
+                Vec::new()
+            },
+            files: sees.then(|| view.files.last()),
+            bytes: view.metrics.source_bytes(Instant::now()),
+            first_bytes: view.journal.first_bytes(),
         }
-        Ok(())
     }
+
+    fn write(&self, out: &mut String, name: &str) -> fmt::Result {
+        if let Some((_, write)) = PARTS.iter().find(|(part, _)| *part == name) {
+            return write(out, self);
+        }
+        match name {
+            "about" => state::about(out, self.status),
+            "title" => write!(out, "{}", self.status.verdict.word()),
+            "image" => write!(out, "{}", Escaped(&self.query.image)),
+            "outcomes" => {
+                for (word, is_chosen) in self.query.outcomes() {
+                    option(out, word, is_chosen)?;
+                }
+                Ok(())
+            }
+            "tiers" => {
+                let tiers = self.status.tiers.iter().map(|tier| tier.name.as_str());
+                let served = self.pulls.iter().map(|pull| &*pull.tier);
+                let all: BTreeSet<&str> = tiers.chain(served).chain(["upstream"]).collect();
+                let all = all.into_iter().filter(|name| !name.is_empty());
+                for name in all.chain([query::NOBODY]) {
+                    option(out, name, self.query.tier == name)?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn option(out: &mut String, word: &str, is_chosen: bool) -> fmt::Result {
+    let chosen = if is_chosen { " selected" } else { "" };
+    write!(out, "<option{chosen}>{}</option>", Escaped(word))
+}
+
+fn charts(out: &mut String, shown: &Shown<'_>) -> fmt::Result {
+    let quarter = |id| Words {
+        id,
+        span: "last 15 minutes",
+        start: "15 min ago",
+    };
+    let day = |id| Words {
+        id,
+        span: "last 24 hours",
+        start: "24 h ago",
+    };
+    let (bytes, at) = &shown.bytes;
+    chart::bytes(out, quarter("bytes-short"), &bytes.short, *at)?;
+    chart::bytes(out, day("bytes-long"), &bytes.long, *at)?;
+    let (first, at) = &shown.first_bytes;
+    chart::first_bytes(out, quarter("first-short"), &first.short, *at)?;
+    chart::first_bytes(out, day("first-long"), &first.long, *at)
 }

@@ -33,7 +33,7 @@ use tokio::time::Instant;
 const WITHHELD: &str = "about an image, whose name is not shown to everybody";
 
 /// Everything that is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Of the running daemon.
     pub version: String,
@@ -110,7 +110,7 @@ pub struct FileTrouble {
 }
 
 /// The configuration in force and the file on disk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigStatus {
     /// Counts accepted configurations; starts at 1.
     pub generation: u64,

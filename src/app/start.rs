@@ -1,5 +1,6 @@
 //! What the daemon is started with, and where it then listens.
 
+use crate::admin::Explain;
 use crate::admission::Lookup;
 use crate::config::Loader;
 use crate::lifecycle::{Inherited, Notifier};
@@ -21,6 +22,8 @@ pub struct Start {
     pub seed: u64,
     /// How trusted clients are told from others.
     pub clients: Lookup,
+    /// What `explain` says of an image, for the page; `None`: the page does not explain.
+    pub explain: Option<Explain>,
 }
 
 /// Where the daemon really listens.

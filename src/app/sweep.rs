@@ -1,7 +1,10 @@
-//! The task that frees what has expired, and has the allocator give back what was freed.
+//! The task that frees what has expired, and has the allocator give back what was freed. It also looks at the counters of
+//! bytes, for their history.
 
 use crate::budget::{self, Budget};
+use crate::metrics::Metrics;
 use crate::relay::Relay;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -16,12 +19,13 @@ const FALLEN: usize = 4 << 20;
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// What has expired is freed by time, and not by the next request.
-pub(super) async fn run(relay: Relay, budget: Budget) {
+pub(super) async fn run(relay: Relay, metrics: Arc<Metrics>, budget: Budget) {
     let mut ticks = tokio::time::interval(SWEEP);
     let mut asked: Option<Instant> = None;
     loop {
         let now = ticks.tick().await;
         relay.sweep(now);
+        metrics.look_at_bytes(now);
         let may_ask = asked.is_none_or(|at| now.saturating_duration_since(at) >= PAUSE);
         if may_ask && budget.has_fallen(FALLEN) {
             asked = Some(now);

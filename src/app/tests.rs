@@ -46,6 +46,7 @@ async fn built_under(loader: &Loader, notifier: Notifier) -> Result<(Running, Ca
         inherited: Inherited::default(),
         seed: 1,
         clients: Lookup::Kernel,
+        explain: None,
     };
     let data = Threads::current();
     let running = build(start, loaded, rejected, &data).await?;

@@ -38,7 +38,7 @@ pub(in crate::cli) mod view;
 
 use super::start;
 use super::{FAILED, USAGE, json, status};
-use crate::admin::Status;
+use crate::admin::{Explain, Status};
 use crate::config::{Config, Loader};
 use crate::node::detect::Machine;
 use crate::node::shown;
@@ -106,8 +106,11 @@ pub fn run(args: &ExplainArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -
         to: &mut *stderr,
         is_shown: !args.json && io::stderr().is_terminal(),
     };
-    let explained = explain(args, loaded.config, &image, &mut progress);
-    let report = runtime.block_on(explained);
+    let report = runtime.block_on(async {
+        let said = ask_agent(loaded.config.server.admin).await;
+        let (config, machine) = (loaded.config, &args.machine);
+        explain(config, said, machine, &image, args.probe, &mut progress).await
+    });
     // What hangs in a dead file system must not hang this.
     runtime.shutdown_background();
     if let Some(note) = report.agent.as_ref().and_then(|agent| agent.note.as_ref()) {
@@ -122,22 +125,52 @@ pub fn run(args: &ExplainArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -
     Ok(u8::from(!report.has_path))
 }
 
+/// For the page: what the agent has in force, and its own status.
+pub(super) const FOR_PAGE: Explain = Explain(in_words);
+
+/// The report for people, without colours. Blocks for some seconds at most.
+fn in_words(config: &Config, status: Status, image: &str) -> String {
+    let image = match Image::parse(image) {
+        Ok(image) => image,
+        Err(error) => return format!("{}\n", printable(&error.to_string())),
+    };
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return format!("starting the runtime: {error}\n"),
+    };
+    let mut progress = Progress {
+        to: &mut io::sink(),
+        is_shown: false,
+    };
+    let agent = match config.server.admin {
+        Some(admin) => AgentReport::reached(admin, None),
+        None => AgentReport::away(None, status::Error::Off.to_string()),
+    };
+    let said = (Some(status), agent);
+    let machine = Arc::new(Machine::this());
+    let explained = explain(config.clone(), said, &machine, &image, false, &mut progress);
+    let report = runtime.block_on(explained);
+    runtime.shutdown_background();
+    render::render(&report, false)
+}
+
 /// The node is looked at meanwhile: the image's way begins with what containerd reads there.
 async fn explain(
-    args: &ExplainArgs,
     config: Config,
+    (status, agent): (Option<Status>, AgentReport),
+    machine: &Arc<Machine>,
     image: &Image,
+    probe: bool,
     progress: &mut Progress<'_>,
 ) -> Report {
-    let (status, agent) = ask_agent(config.server.admin).await;
     let (config, found) = projects::in_force(config, status.as_ref());
     let config = Arc::new(config);
-    let (machine, registry) = (args.machine.clone(), image.registry.clone());
+    let (machine, registry) = (machine.clone(), image.registry.clone());
     let of = config.clone();
     let looking = spawn_blocking(move || shown::look(&machine, &of, &registry));
     let looking = timeout(FILES_LIMIT, looking);
     let said = (status.as_ref(), agent);
-    let routing = route(config, &found, image, said, args.probe, progress);
+    let routing = route(config, &found, image, said, probe, progress);
     let (mut report, node) = tokio::join!(routing, looking);
     if let Ok(Ok(node)) = node {
         report.on(node, status.as_ref());

@@ -1,7 +1,6 @@
 //! `harbor-pilot run`: sets up the log, loads the configuration, runs the daemon.
 
-use super::files;
-use super::{USAGE, eprint};
+use super::{USAGE, eprint, explain, files};
 use crate::admission::Lookup;
 use crate::app::{self, Error, Start};
 use crate::config::{Config, Loader};
@@ -60,6 +59,7 @@ pub(super) fn run(loader: Loader, log: Option<String>) -> u8 {
         inherited,
         seed,
         clients: Lookup::Kernel,
+        explain: Some(explain::FOR_PAGE),
     };
     let config = loaded.config.clone();
     match app::run(start, loaded, rejected) {

@@ -1,6 +1,8 @@
 //! The queue between everybody who has something to say and the writer thread. A sender never waits: what finds no
 //! place is dropped and counted.
 
+use super::access_enabled;
+use super::history::History;
 use super::record::Entry;
 use super::record::{AccessRecord, RequestOutcome, StateChange};
 use super::refusals::{Refusals, Verdict};
@@ -54,6 +56,7 @@ pub(super) struct State {
     pub(super) drops: Drops,
     pub(super) refusals: Refusals,
     pub(super) pool: RecordPool,
+    pub(super) history: Arc<History>,
     pub(super) stall: Stall,
 }
 
@@ -105,6 +108,11 @@ impl Queue {
             return;
         }
         self.ordinary(Entry::Access(record));
+    }
+
+    /// Whether the log is to have a record.
+    pub(super) fn lets_through(&self, record: &AccessRecord) -> bool {
+        !self.filtered || access_enabled(record.level())
     }
 
     /// A state change, for which places are kept.

@@ -265,6 +265,14 @@ impl Entry {
         size_of::<usize>() + size_of::<Self>() + kind + texts
     }
 
+    /// The access record that it is.
+    pub(super) fn access(&self) -> Option<&AccessRecord> {
+        match self {
+            Self::Access(record) => Some(record),
+            _ => None,
+        }
+    }
+
     /// Something is written for it.
     pub(super) fn is_record(&self) -> bool {
         !matches!(self, Self::Wake | Self::Flush(_))

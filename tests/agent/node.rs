@@ -134,6 +134,7 @@ impl Node {
             inherited: Inherited::default(),
             seed: 7,
             clients: Lookup::Address(is_trusted),
+            explain: None,
         };
         let data = Threads::current();
         let running = app::build(start, loaded, rejected, &data).await.unwrap();

@@ -8,7 +8,7 @@ set -eu
 LABORATORY="busybox-static ca-certificates containerd curl dnsmasq-base docker-registry faketime gcc iproute2 libc6-dev nftables nginx-light openssl runc
     skopeo umoci util-linux"
 # The rest of the tests and the package.
-TESTS="ansible ansible-lint apt-utils debootstrap golang-go gpg gpg-agent lintian prometheus redis-sentinel redis-server systemd-container xfsprogs xz-utils yamllint"
+TESTS="ansible ansible-lint apt-utils chromium debootstrap fonts-dejavu-core golang-go gpg gpg-agent lintian prometheus redis-sentinel redis-server systemd-container xfsprogs xz-utils yamllint"
 
 case ${1:-} in
     --demo)

@@ -51,13 +51,9 @@ fn status() -> Status {
     let late = Some("connect_timeout: no answer within 2.5 s");
     Status {
         version: "0.1.0".to_owned(),
-        names_hidden: false,
-        reputation_hidden: 0,
         verdict: Verdict::Ready,
-        reasons: Vec::new(),
         uptime_seconds: 12_000,
         ready: true,
-        not_ready: Vec::new(),
         generation: 9,
         config: ConfigStatus {
             generation: 3,
@@ -76,7 +72,6 @@ fn status() -> Status {
                 suspect,
             ],
         )],
-        upstreams: Vec::new(),
         reputation: vec![ReputationStatus {
             source: "replica".to_owned(),
             upstream: false,
@@ -106,14 +101,6 @@ fn status() -> Status {
             relayed_bytes: BTreeMap::from([("replica".to_owned(), 12_897_485)]),
         },
         node_files: "not managed".to_owned(),
-        node_files_state: None,
-        node_files_left: Vec::new(),
-        runtime: None,
-        restart_pending: None,
-        node: None,
-        node_troubles: Vec::new(),
-        log_dropped: 0,
-        task_panics: 0,
         memory: MemoryStatus {
             limit: 64 << 20,
             bytes: BTreeMap::from([
@@ -123,6 +110,7 @@ fn status() -> Status {
             ]),
             refused: 0,
         },
+        ..Status::default()
     }
 }
 
