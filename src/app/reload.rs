@@ -126,9 +126,16 @@ impl Reloader {
 
     /// Loads again. The configuration that is in force afterwards comes back.
     pub(super) async fn reload(&mut self, why: &str) -> Arc<Config> {
+        // As they are before they are read: what changes meanwhile is seen at the next look.
+        let mut files = fingerprint(&self.config.watched_files);
         match self.loader.load() {
             Ok(loaded) => {
                 let config = Arc::new(loaded.config.clone());
+                let before = std::mem::replace(&mut files, fingerprint(&config.watched_files));
+                for file in &mut files {
+                    let known = before.iter().find(|known| known.0 == file.0);
+                    file.1 = known.map_or(file.1, |known| known.1);
+                }
                 self.take_over(&config, why).await;
                 keep_accepted(&config.state_directory, &loaded);
                 self.config = config;
@@ -145,7 +152,7 @@ impl Reloader {
                 });
             }
         }
-        self.files = fingerprint(&self.config.watched_files);
+        self.files = files;
         self.config.clone()
     }
 

@@ -201,6 +201,31 @@ async fn route(
     router::report(&config, image, &repository, reports)
 }
 
+/// The image as it is pulled, of one that names no registry: from where probes of all that may have it tell. `None`: it names one.
+///
+/// # Errors
+/// In words: nobody has it, or nothing is taken without somebody's word.
+pub(in crate::cli) async fn named(
+    (config, found): (&Arc<Config>, &Found),
+    image: &Image,
+    status: Option<&Status>,
+) -> Option<Result<Image, String>> {
+    let repository = match router::repository(config, image)? {
+        Ok(repository) => repository,
+        Err(why) => return Some(Err(why)),
+    };
+    let mut progress = Progress {
+        to: &mut io::sink(),
+        is_shown: false,
+    };
+    let said = (status, AgentReport::away(None, String::new()));
+    let report = route(config.clone(), found, image, said, true, &mut progress).await;
+    let router = report.router?;
+    let mut all = router::images(config, image, &repository).into_iter();
+    let chosen = all.find(|one| router.chosen.as_deref() == Some(one.registry.as_str()));
+    Some(chosen.ok_or(router.why))
+}
+
 async fn route_one(
     config: Arc<Config>,
     found: &Found,

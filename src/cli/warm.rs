@@ -221,14 +221,18 @@ async fn warm(
         None => None,
     };
     let agent = agent(&config, status.as_ref());
-    let (config, _) = projects::in_force(config, status.as_ref());
+    let (config, found) = projects::in_force(config, status.as_ref());
     let manifest_bytes = config.limits.manifest_bytes;
-    let passes = Passes::new(config, status, agent);
-    let mut jobs: Vec<(Image, Pass)> = Vec::new();
+    let passes = Passes::new((config, found), status, agent);
+    // By the name that was written, and the one that is pulled.
+    let mut jobs: Vec<(String, Image, Pass)> = Vec::new();
     let mut done: Vec<Row> = Vec::new();
     for image in work.images {
         match passes.for_image(&image, &work.choice).await {
-            Ok(passes) => jobs.extend(passes.into_iter().map(|pass| (image.clone(), pass))),
+            Ok((pulled, passes)) => {
+                let job = |pass| (image.to_string(), pulled.clone(), pass);
+                jobs.extend(passes.into_iter().map(job));
+            }
             Err(why) => {
                 let mut row = Row::new(&image.to_string(), "-");
                 row.error = Some(why);
@@ -246,14 +250,14 @@ async fn warm(
     let progress = Progress::new(is_terminal);
     let rows: Vec<Mutex<Row>> = jobs
         .iter()
-        .map(|(image, pass)| Mutex::new(Row::new(&image.to_string(), &pass.name)))
+        .map(|(name, _, pass)| Mutex::new(Row::new(name, &pass.name)))
         .collect();
     // One stream for the whole run: a signal between two images must not be lost.
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut ends = signal(SignalKind::terminate())?;
     let interrupted = {
         let numbered = jobs.iter().zip(&rows).enumerate();
-        let pulls = numbered.map(|(number, ((image, pass), row))| {
+        let pulls = numbered.map(|(number, ((_, image, pass), row))| {
             let (shared, progress) = (&shared, &progress);
             async move {
                 let bar = progress.bar(&copied(row));

@@ -154,6 +154,53 @@ async fn without_an_agent_by_itself_and_cold_is_told_from_warm() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_without_a_registry_is_found_without_an_agent() {
+    let image = Image::random(97, 2);
+    let hub = FakeRegistry::builder().harbor().start().await;
+    let ghcr = FakeRegistry::builder().harbor();
+    let ghcr = ghcr.with_image("proxy-ghcr-io/org/app", "1", &image);
+    let ghcr = ghcr.start().await;
+    let tier = format!(
+        "[[tier]]\nname = \"cat\"\nurl = \"{}\"\n[tier.projects]\n\"ghcr.io\" = \"proxy-ghcr-io\"\n\
+         [tier.health]\nprobe = \"none\"\n",
+        ghcr.base_url()
+    );
+    let router = "[direct]\nenabled = false\n[router]\nnames = [\"registry.example.com\"]\n\
+                  order = [\"docker.io\", \"ghcr.io\"]\n";
+    let setup = Setup::default().tier(&hub.base_url(), "");
+    let setup = setup.and(&tier).and(router);
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("config.toml");
+    let text = setup.text(home.path());
+    let text = text.replacen("127.0.0.1:0", "127.0.0.1:1", 1);
+    write(&file, &text.replace("127.0.0.1:0", "127.0.0.1:2"));
+    let config = file.display().to_string();
+    let name = "registry.example.com/proxy/org/app:1";
+    let (code, stdout, stderr) = ran(&config, &[name, "--json"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let report = json(&stdout);
+    let row = &report["images"][0];
+    assert_eq!(
+        (&row["image"], &row["through"]),
+        (&name.into(), &"sources".into())
+    );
+    assert!(
+        row["served_by"][0].as_str().unwrap().starts_with("cat/"),
+        "{row}"
+    );
+
+    // Whose word is missing is said, and nobody else's image is fetched.
+    hub.set_fault(Fault::CloseInsteadOfAnswer);
+    let (code, stdout, _) = ran(&config, &[name, "--json"]);
+    assert_eq!(code, 1, "{stdout}");
+    let error = json(&stdout)["images"][0]["error"].to_string();
+    assert!(
+        error.contains("docker.io is placed before others"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_tier_and_one_tier() {
     let lab = Lab::new(Image::random(93, 2)).await;
     let node = lab.setup.start().await;

@@ -3,9 +3,9 @@
 use super::fetch::Through;
 use crate::admin::Status;
 use crate::budget::Budget;
-use crate::cli::explain::image::Image;
 use crate::cli::explain::lookup::{Lookups, only};
 use crate::cli::explain::view::{View, unknown_to};
+use crate::cli::explain::{self, image::Image, projects::Found};
 use crate::config::Config;
 use crate::exchange::Exchanger;
 use crate::route::{Route, RouteTable};
@@ -37,6 +37,7 @@ pub(super) struct Pass {
 /// Finds the passes of images.
 pub(super) struct Passes {
     config: Arc<Config>,
+    found: Found,
     routes: RouteTable,
     sources: Vec<Arc<Source>>,
     agent: Option<Through>,
@@ -50,7 +51,11 @@ pub(super) struct Passes {
 
 impl Passes {
     /// `status`: what the running agent says; `agent`: the agent, where one is to be asked.
-    pub(super) fn new(config: Config, status: Option<Status>, agent: Option<Through>) -> Self {
+    pub(super) fn new(
+        (config, found): (Config, Found),
+        status: Option<Status>,
+        agent: Option<Through>,
+    ) -> Self {
         let config = Arc::new(config);
         let all = Sources::from_config(&config, 1);
         let sources: Vec<Arc<Source>> = all.all().cloned().collect();
@@ -67,6 +72,7 @@ impl Passes {
         Self {
             routes: RouteTable::new(config.clone()),
             config,
+            found,
             sources,
             agent,
             status,
@@ -76,21 +82,25 @@ impl Passes {
         }
     }
 
-    /// The passes of an image.
+    /// The image as it is pulled, and its passes.
     ///
     /// # Errors
-    /// In words: nothing may be asked for it, or no tier of that name serves it.
+    /// In words: nothing may be asked for it, no tier of that name serves it, or nobody has an image of the router's.
     pub(super) async fn for_image(
         &self,
         image: &Image,
         choice: &Choice,
-    ) -> Result<Vec<Pass>, String> {
+    ) -> Result<(Image, Vec<Pass>), String> {
         if let (Choice::AsAPull, Some(agent)) = (choice, &self.agent) {
-            return Ok(vec![Pass {
+            let pass = Pass {
                 name: "agent".to_owned(),
                 through: vec![agent.clone()],
-            }]);
+            };
+            return Ok((image.clone(), vec![pass]));
         }
+        let of = (&self.config, &self.found);
+        let named = explain::named(of, image, self.status.as_ref()).await;
+        let image = &named.unwrap_or_else(|| Ok(image.clone()))?;
         let routed = self
             .routes
             .explain(Some(image.registry.as_str()), &image.name, &image.kind());
@@ -135,7 +145,7 @@ impl Passes {
                 .collect();
             return Err(format!("no address of {} is known", sources.join(", ")));
         }
-        Ok(passes)
+        Ok((image.clone(), passes))
     }
 
     /// The addresses of a route, as a pull asks them now.
