@@ -117,12 +117,11 @@ impl Journal {
                 self.history.note(std::iter::once(&*record));
                 captured.0.lock().accesses.push(*record);
             }
-            // What the filter keeps out of the log is still shown by the page; pings are shown nowhere else.
-            To::Queue(queue) => {
-                if !record.is_ping() || queue.lets_through(&record) {
-                    queue.access(record);
-                }
-            }
+            To::Queue(queue) => match queue.lets_through(&record) {
+                true => queue.access(record),
+                // What the filter keeps out of the log is still shown by the page.
+                false => self.history.note(std::iter::once(&*record)),
+            },
         }
     }
 

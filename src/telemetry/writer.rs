@@ -1,6 +1,5 @@
 //! The writer thread: takes records from the queue and hands them to the log. It alone waits for the log (design H6).
 
-use super::access_enabled;
 use super::queue::{Drops, Queue, Queued, State, queue};
 use super::record::{Entry, EventName, StateChange};
 use super::refusals::PERIOD;
@@ -25,11 +24,11 @@ pub(super) fn start(sink: Sink, filtered: bool) -> io::Result<Queue> {
     let state = queue.state.clone();
     thread::Builder::new()
         .name("journal".to_owned())
-        .spawn(move || run(&receiver, &state, filtered, sink))?;
+        .spawn(move || run(&receiver, &state, sink))?;
     Ok(queue)
 }
 
-fn run(receiver: &Receiver<Queued>, state: &State, filtered: bool, mut sink: Sink) {
+fn run(receiver: &Receiver<Queued>, state: &State, mut sink: Sink) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut written = Vec::with_capacity(BATCH);
     // When refused requests without a record of their own are told of.
@@ -61,10 +60,6 @@ fn run(receiver: &Receiver<Queued>, state: &State, filtered: bool, mut sink: Sin
             sum_due = Some(Instant::now() + PERIOD);
         }
         state.history.note(batch.iter().filter_map(Entry::access));
-        if filtered {
-            // Only now, so that the history has them all.
-            batch.retain(|entry| entry.access().is_none_or(|it| access_enabled(it.level())));
-        }
         state.drops.add(sink.write(&batch, || state.stall.begins()));
         report(&state.drops, &mut sink);
         state.stall.ends();
