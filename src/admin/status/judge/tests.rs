@@ -149,7 +149,7 @@ async fn every_surface_gives_the_one_verdict() {
         assert_eq!(json["verdict"], verdict.word());
         let page = text(answer(Surface::Admin, &get("/"), &stage.view)).await;
         assert!(
-            page.contains(&format!(">{}</span></h1>", verdict.word())),
+            page.contains(&format!(">{}</p>", verdict.word())),
             "{page}"
         );
         let readyz = answer(Surface::Admin, &get("/readyz"), &stage.view);
