@@ -148,10 +148,7 @@ async fn every_surface_gives_the_one_verdict() {
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["verdict"], verdict.word());
         let page = text(answer(Surface::Admin, &get("/"), &stage.view)).await;
-        assert!(
-            page.contains(&format!(">{}</p>", verdict.word())),
-            "{page}"
-        );
+        assert!(page.contains(&format!(">{}</p>", verdict.word())), "{page}");
         let readyz = answer(Surface::Admin, &get("/readyz"), &stage.view);
         assert_eq!(readyz.status().as_u16(), ready);
         assert_eq!(text(readyz).await.lines().next(), Some(verdict.word()));
