@@ -110,6 +110,17 @@ enum Command {
     Handover(Output),
 }
 
+/// What the commands about a node are told.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// Loads the configuration.
+    pub loader: Loader,
+    /// For programs instead of people.
+    pub json: bool,
+    /// The machine that is meant.
+    pub machine: Arc<Machine>,
+}
+
 /// How a report is printed.
 #[derive(Debug, clap::Args)]
 struct Output {
@@ -162,60 +173,40 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
     }
     loader.outside_the_unit = !matches!(command, Command::Run);
     let (stdout, stderr) = (&mut io::stdout(), &mut io::stderr());
+    let with = |loader, json| Invocation {
+        loader,
+        json,
+        machine: Arc::new(Machine::this()),
+    };
     match command {
         Command::Run => Ok(run::run(loader, log)),
-        Command::Check { all, json } => check::run(
-            &check::CheckArgs {
-                loader,
-                json,
-                all,
-                machine: Arc::new(Machine::this()),
-            },
-            stdout,
-            stderr,
-        ),
+        Command::Check { all, json } => check::run(&with(loader, json), all, stdout, stderr),
         Command::Init(args) => init::run(&args, stdout, stderr),
         Command::Status { watch, json } => Ok(status_of(&loader, watch, json, stdout, stderr)),
-        Command::Explain { image, probe, json } => explain::run(
-            &explain::ExplainArgs {
-                loader,
-                image,
-                probe,
-                json,
-                machine: Arc::new(Machine::this()),
-            },
-            stdout,
-            stderr,
-        ),
+        Command::Explain { image, probe, json } => {
+            explain::run(&with(loader, json), &image, probe, stdout, stderr)
+        }
         Command::Completions { shell } => {
             completions::completions(shell, &mut Arguments::command(), stdout)?;
             Ok(0)
         }
-        Command::Doctor(Output { json }) => {
-            let args = doctor::DoctorArgs {
-                loader,
-                json,
-                machine: Arc::new(Machine::this()),
-                agent_environment: None,
-            };
-            doctor::run(&args, stdout, stderr)
-        }
+        Command::Doctor(Output { json }) => doctor::run(&with(loader, json), None, stdout, stderr),
         Command::Plan { client, json } => {
-            if client.as_deref() == Some("containerd") {
-                return files::containerd::run(&of_this_machine(loader, json), stdout, stderr);
-            }
-            let client = client.as_deref().map(|client| match client {
-                "crio" => Client::Crio,
-                "docker" => Client::Docker,
-                _ => Client::Podman,
-            });
-            files::plan::run(&of_this_machine(loader, json), client, stdout, stderr)
+            let invocation = with(loader, json);
+            let client = match client.as_deref() {
+                Some("containerd") => {
+                    return files::containerd::run(&invocation, stdout, stderr);
+                }
+                Some("crio") => Some(Client::Crio),
+                Some("docker") => Some(Client::Docker),
+                Some(_) => Some(Client::Podman),
+                None => None,
+            };
+            files::plan::run(&invocation, client, stdout, stderr)
         }
-        Command::Apply(Output { json }) => {
-            files::apply::run(&of_this_machine(loader, json), stdout, stderr)
-        }
+        Command::Apply(Output { json }) => files::apply::run(&with(loader, json), stdout, stderr),
         Command::Restore(Output { json }) => {
-            files::restore::run(&of_this_machine(loader, json), stdout, stderr)
+            files::restore::run(&with(loader, json), stdout, stderr)
         }
         Command::Warm(options) => warm::run(&options, &loader, stdout, stderr),
         Command::Healthd(options) => {
@@ -225,7 +216,7 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
             let result = loader.environment.get("SERVICE_RESULT");
             let stopping = files::handover::Stopping::of_process(result);
             stopping.release_listeners(&Notifier::from_env(), stderr)?;
-            files::handover::run(&of_this_machine(loader, json), &stopping, stdout, stderr)
+            files::handover::run(&with(loader, json), &stopping, stdout, stderr)
         }
     }
 }
@@ -253,15 +244,6 @@ fn status_of(
         stdout,
         stderr,
     )
-}
-
-fn of_this_machine(loader: Loader, json: bool) -> files::FilesArgs {
-    let machine = Arc::new(Machine::this());
-    files::FilesArgs {
-        loader,
-        json,
-        machine,
-    }
 }
 
 #[allow(clippy::print_stderr, reason = "the command line's own diagnostics")]

@@ -22,7 +22,8 @@ mod node;
 #[path = "doctor/page.rs"]
 mod page;
 
-use harbor_pilot::cli::doctor::{DoctorArgs, run};
+use harbor_pilot::cli::Invocation;
+use harbor_pilot::cli::doctor::run;
 use harbor_pilot::config::Loader;
 use harbor_pilot::node::detect::{Machine, Process};
 use node::{Node, write};
@@ -210,14 +211,15 @@ impl Place {
             Loader::packaged(BTreeMap::from([("NO_COLOR".to_owned(), "1".to_owned())]));
         loader.config_file = file.to_owned();
         loader.explicit = true;
-        let args = DoctorArgs {
+        let args = Invocation {
             loader,
             json: true,
             machine: Arc::new(Machine::below(self.root(), self.processes.clone())),
-            agent_environment: Some(BTreeMap::new()),
         };
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let status = tokio::task::block_in_place(|| run(&args, &mut out, &mut err)).unwrap();
+        let environment = Some(BTreeMap::new());
+        let ran = tokio::task::block_in_place(|| run(&args, environment, &mut out, &mut err));
+        let status = ran.unwrap();
         Said {
             status,
             report: serde_json::from_slice(&out).unwrap(),

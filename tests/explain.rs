@@ -19,7 +19,8 @@ mod agent;
 #[path = "agent/client.rs"]
 mod client;
 
-use harbor_pilot::cli::explain::{ExplainArgs, run};
+use harbor_pilot::cli::Invocation;
+use harbor_pilot::cli::explain::run;
 use harbor_pilot::config::Loader;
 use harbor_pilot::node::detect::Machine;
 use serde_json::{Value, json};
@@ -108,16 +109,15 @@ impl Node {
         let mut loader = Loader::packaged(environment);
         loader.config_file = file;
         loader.explicit = true;
-        let args = ExplainArgs {
+        let args = Invocation {
             loader,
-            image: image.to_owned(),
-            probe,
             json,
             machine: Arc::new(Machine::below(&self.home.path().join("root"), Vec::new())),
         };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         // The command brings its own runtime.
-        let status = tokio::task::block_in_place(|| run(&args, &mut out, &mut err)).unwrap();
+        let ran = tokio::task::block_in_place(|| run(&args, image, probe, &mut out, &mut err));
+        let status = ran.unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ran {
             status,

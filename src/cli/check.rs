@@ -2,7 +2,8 @@
 //! wrong with it, at once.
 
 use super::json::pretty;
-use crate::config::{Loaded, Loader, Problem, is_home};
+use super::{Invocation, USAGE};
+use crate::config::{Loaded, Problem, is_home};
 use crate::node::desired::agent_url;
 use crate::node::detect::Machine;
 use crate::node::privileged::Unprivileged;
@@ -10,30 +11,18 @@ use crate::projects::last_found;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
-
-/// A configuration that may not be used (sysexits' EX_USAGE).
-const BAD_CONFIGURATION: u8 = 64;
-
-/// What `check` is told.
-#[derive(Clone, Debug)]
-pub struct CheckArgs {
-    /// The files that are checked.
-    pub loader: Loader,
-    /// For programs instead of people.
-    pub json: bool,
-    /// Defaults as well.
-    pub all: bool,
-    /// The machine that the configuration is for.
-    pub machine: Arc<Machine>,
-}
 
 /// Runs the command; the exit status is 0, or 64 for a configuration that may not be used. The report goes to
 /// `stdout`; for people, problems and warnings go to `stderr`.
 ///
 /// # Errors
 /// Where the report cannot be written.
-pub fn run(args: &CheckArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
+pub fn run(
+    args: &Invocation,
+    all: bool,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> io::Result<u8> {
     let mut loaded = args.loader.load();
     if let Ok(loaded) = &mut loaded {
         let doubt = unprivileged_port(loaded, &args.machine);
@@ -44,9 +33,9 @@ pub fn run(args: &CheckArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> 
     if args.json {
         stdout.write_all(pretty(&as_json(&loaded)).as_bytes())?;
     } else {
-        for_people(&loaded, args, stdout, stderr)?;
+        for_people(&loaded, args, all, stdout, stderr)?;
     }
-    Ok(if loaded.is_ok() { 0 } else { BAD_CONFIGURATION })
+    Ok(if loaded.is_ok() { 0 } else { USAGE })
 }
 
 /// The agent's port, where this machine keeps it from nobody.
@@ -88,13 +77,14 @@ fn hidden_from_the_unit(loaded: &Loaded) -> Vec<Problem> {
 
 fn for_people(
     loaded: &Result<Loaded, Vec<Problem>>,
-    args: &CheckArgs,
+    args: &Invocation,
+    all: bool,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> io::Result<()> {
     match loaded {
         Ok(loaded) => {
-            let shown = match args.all {
+            let shown = match all {
                 true => loaded.provenance.clone(),
                 false => loaded.provenance.written(),
             };

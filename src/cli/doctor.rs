@@ -18,26 +18,21 @@
 mod render;
 
 use super::start;
-use super::{FAILED, files, json, status};
+use super::{FAILED, Invocation, files, json, status};
 use crate::app::{self, Error};
 use crate::config::{Config, Loaded, Loader, Problem};
 use crate::doctor::agent::{AgentFacts, ConfigFacts, Listener};
 use crate::doctor::port::who_listens;
 use crate::doctor::{CHECKS, Subject, examine};
 use crate::node::answers;
-use crate::node::detect::Machine;
 use futures_util::future::join_all;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::runtime::Builder;
-
-/// Takes the progress line away again.
-const CLEAR_LINE: &str = "\r\x1b[K";
 
 /// Of the agent's own environment what decides about its configuration.
 const OF_AGENT: [&str; 8] = [
@@ -51,38 +46,33 @@ const OF_AGENT: [&str; 8] = [
     "STATE_DIRECTORY",
 ];
 
-/// What `doctor` is told.
-#[derive(Clone, Debug)]
-pub struct DoctorArgs {
-    /// Loads the agent's configuration.
-    pub loader: Loader,
-    /// For programs instead of people.
-    pub json: bool,
-    /// The machine whose files are meant.
-    pub machine: Arc<Machine>,
-    /// The running agent's environment; `None`: what the kernel says of its process.
-    pub agent_environment: Option<BTreeMap<String, String>>,
-}
-
-/// Runs the command. The report goes to `stdout`, progress to `stderr`.
+/// Runs the command. The report goes to `stdout`. `agent_environment`: the running agent's; `None`: what the kernel says of its
+/// process.
 ///
 /// # Errors
 /// Where the report cannot be written.
-pub fn run(args: &DoctorArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
+pub fn run(
+    args: &Invocation,
+    agent_environment: Option<BTreeMap<String, String>>,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> io::Result<u8> {
     let Some(runtime) = start::runtime(&mut Builder::new_current_thread(), stderr)? else {
         return Ok(FAILED);
     };
-    let progress = Progress {
-        is_shown: !args.json && io::stderr().is_terminal(),
-        to: RefCell::new((stderr, 0)),
+    let progress = start::progress("checked {msg} ({pos} of {len})", !args.json);
+    progress.set_length(CHECKS.len() as u64);
+    let done = |names: &[&str]| {
+        progress.inc(names.len() as u64);
+        progress.set_message(names.join(", "));
     };
     let report = runtime.block_on(async {
-        let subject = subject(args).await;
-        examine(&subject, &|names| progress.done(names)).await
+        let subject = subject(args, agent_environment).await;
+        examine(&subject, &done).await
     });
     // A child that hangs in the kernel must not hang this.
     runtime.shutdown_background();
-    progress.clear();
+    progress.finish_and_clear();
     if args.json {
         stdout.write_all(json::pretty(&render::json(&report)).as_bytes())?;
     } else {
@@ -93,16 +83,15 @@ pub fn run(args: &DoctorArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) ->
 }
 
 /// Gathers what the examination is about: the configuration as the running agent reads it, and the agent.
-async fn subject(args: &DoctorArgs) -> Subject {
+async fn subject(
+    args: &Invocation,
+    agent_environment: Option<BTreeMap<String, String>>,
+) -> Subject {
     let (first, _) = load(&args.loader);
     let listen = listeners(&first.server.listen).await;
     // proxy = "env" and credentials mean those of the daemon, not of this shell.
     let mut loader = args.loader.clone();
-    let environment = args
-        .agent_environment
-        .clone()
-        .or_else(|| of_process(&listen));
-    if let Some(environment) = environment {
+    if let Some(environment) = agent_environment.or_else(|| of_process(&listen)) {
         let kept = args.loader.environment.iter();
         let kept = kept.filter(|(name, _)| !OF_AGENT.contains(&name.as_str()));
         let theirs = environment
@@ -200,39 +189,6 @@ fn of_process(listen: &[Listener]) -> Option<BTreeMap<String, String>> {
         Some((name.to_owned(), value.to_owned()))
     });
     Some(pairs.collect())
-}
-
-/// One line that is written over.
-struct Progress<'a> {
-    is_shown: bool,
-    to: RefCell<(&'a mut dyn Write, usize)>,
-}
-
-// === impl Progress ===
-
-impl Progress<'_> {
-    fn done(&self, names: &[&str]) {
-        let mut to = self.to.borrow_mut();
-        to.1 = to.1.saturating_add(names.len());
-        let line = format!(
-            "checked {} ({} of {})",
-            names.join(", "),
-            to.1,
-            CHECKS.len()
-        );
-        self.show(&mut *to.0, &line);
-    }
-
-    fn clear(&self) {
-        self.show(&mut *self.to.borrow_mut().0, "");
-    }
-
-    fn show(&self, to: &mut dyn Write, line: &str) {
-        if self.is_shown {
-            // The report counts, not this.
-            let _ = write!(to, "{CLEAR_LINE}{line}").and_then(|()| to.flush());
-        }
-    }
 }
 
 #[cfg(test)]

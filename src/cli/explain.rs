@@ -37,9 +37,9 @@ mod through;
 pub(in crate::cli) mod view;
 
 use super::start;
-use super::{FAILED, USAGE, json, status};
+use super::{FAILED, Invocation, USAGE, json, status};
 use crate::admin::{Explain, Status};
-use crate::config::{Config, Loader};
+use crate::config::Config;
 use crate::node::detect::Machine;
 use crate::node::shown;
 use crate::printable::printable;
@@ -47,11 +47,12 @@ use crate::route::{Route, RouteTable};
 use crate::topology::select::Candidate;
 use crate::topology::{Source, Sources};
 use image::Image;
+use indicatif::ProgressBar;
 use lookup::Lookups;
 use probe::Prober;
 use projects::Found;
 use report::{AgentReport, ProbeReport, Report};
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,32 +64,20 @@ use view::View;
 /// For everything about files; a dead network file system must not hold up the rest.
 const FILES_LIMIT: Duration = Duration::from_secs(5);
 
-/// Takes the progress line away again.
-const CLEAR_LINE: &str = "\r\x1b[K";
-
-/// What `explain` is told.
-#[derive(Clone, Debug)]
-pub struct ExplainArgs {
-    /// Loads the configuration with the routes.
-    pub loader: Loader,
-    /// The image reference, as people write it.
-    pub image: String,
-    /// Each candidate is asked for the manifest.
-    pub probe: bool,
-    /// For programs instead of people.
-    pub json: bool,
-    /// The machine that the image is pulled on.
-    pub machine: Arc<Machine>,
-}
-
 /// Runs the command. The exit status is 0 if there is a path (with `probe`: if somebody has the manifest), 1 if there
 /// is none, 2 for a failure, 64 for a bad reference or configuration. The report goes to `stdout`, notes and the
 /// progress to `stderr`.
 ///
 /// # Errors
 /// Where the report cannot be written.
-pub fn run(args: &ExplainArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
-    let image = match Image::parse(&args.image) {
+pub fn run(
+    args: &Invocation,
+    image: &str,
+    probe: bool,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> io::Result<u8> {
+    let image = match Image::parse(image) {
         Ok(image) => image,
         Err(error) => {
             // Who names an image may be somebody else than who asks about it.
@@ -102,14 +91,11 @@ pub fn run(args: &ExplainArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -
     let Some(runtime) = start::runtime(&mut Builder::new_current_thread(), stderr)? else {
         return Ok(FAILED);
     };
-    let mut progress = Progress {
-        to: &mut *stderr,
-        is_shown: !args.json && io::stderr().is_terminal(),
-    };
+    let progress = start::progress("{msg}", !args.json);
     let report = runtime.block_on(async {
         let said = ask_agent(loaded.config.server.admin).await;
         let (config, machine) = (loaded.config, &args.machine);
-        explain(config, said, machine, &image, args.probe, &mut progress).await
+        explain(config, said, machine, &image, probe, &progress).await
     });
     // What hangs in a dead file system must not hang this.
     runtime.shutdown_background();
@@ -138,17 +124,14 @@ fn in_words(config: &Config, status: Status, image: &str) -> String {
         Ok(runtime) => runtime,
         Err(error) => return format!("starting the runtime: {error}\n"),
     };
-    let mut progress = Progress {
-        to: &mut io::sink(),
-        is_shown: false,
-    };
     let agent = match config.server.admin {
         Some(admin) => AgentReport::reached(admin, None),
         None => AgentReport::away(None, status::Error::Off.to_string()),
     };
     let said = (Some(status), agent);
     let machine = Arc::new(Machine::this());
-    let explained = explain(config.clone(), said, &machine, &image, false, &mut progress);
+    let progress = ProgressBar::hidden();
+    let explained = explain(config.clone(), said, &machine, &image, false, &progress);
     let report = runtime.block_on(explained);
     runtime.shutdown_background();
     render::render(&report, false)
@@ -161,7 +144,7 @@ async fn explain(
     machine: &Arc<Machine>,
     image: &Image,
     probe: bool,
-    progress: &mut Progress<'_>,
+    progress: &ProgressBar,
 ) -> Report {
     let (config, found) = projects::in_force(config, status.as_ref());
     let config = Arc::new(config);
@@ -185,7 +168,7 @@ async fn route(
     image: &Image,
     (status, agent): (Option<&Status>, AgentReport),
     probe: bool,
-    progress: &mut Progress<'_>,
+    progress: &ProgressBar,
 ) -> Report {
     let repository = match router::repository(&config, image) {
         Some(Ok(repository)) => repository,
@@ -232,7 +215,7 @@ async fn route_one(
     image: &Image,
     (status, agent): (Option<&Status>, AgentReport),
     probe: bool,
-    progress: &mut Progress<'_>,
+    progress: &ProgressBar,
 ) -> Report {
     let table = RouteTable::new(config.clone());
     let routed = table.explain(Some(image.registry.as_str()), &image.name, &image.kind());
@@ -262,10 +245,10 @@ async fn route_one(
         if !report.has_path
             && let Some(agent) = config.server.listen.first()
         {
-            progress.show(&format!("asking the agent at {agent}"));
+            progress.set_message(format!("asking the agent at {agent}"));
             let key = config.server.require_header.as_ref();
             report.is_kept(through::stale_seconds(*agent, key, image).await);
-            progress.show("");
+            progress.finish_and_clear();
         }
     }
     report
@@ -309,7 +292,7 @@ async fn ask_all(
     route: &Route,
     order: &[Candidate],
     image: &Image,
-    progress: &mut Progress<'_>,
+    progress: &ProgressBar,
 ) -> Vec<ProbeReport> {
     let mut answers = Vec::with_capacity(order.len());
     for (index, candidate) in order.iter().enumerate() {
@@ -322,7 +305,7 @@ async fn ask_all(
         else {
             continue;
         };
-        progress.show(&format!(
+        progress.set_message(format!(
             "asking {} of {}: {endpoint}",
             index.saturating_add(1),
             order.len()
@@ -330,23 +313,8 @@ async fn ask_all(
         let source = &candidate.source;
         answers.push(prober.ask(source, endpoint, target, &image.reference).await);
     }
-    progress.show("");
+    progress.finish_and_clear();
     answers
-}
-
-/// One line that is written over.
-struct Progress<'a> {
-    to: &'a mut dyn Write,
-    is_shown: bool,
-}
-
-impl Progress<'_> {
-    fn show(&mut self, line: &str) {
-        if self.is_shown {
-            // The report counts, not this.
-            let _ = write!(self.to, "{CLEAR_LINE}{line}").and_then(|()| self.to.flush());
-        }
-    }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub mod restore;
 
 use super::status;
 use crate::admin::{State, Status};
-use crate::config::{Config, Loader};
+use crate::config::Config;
 use crate::doctor::port::who_listens;
 use crate::node::detect::Machine;
 use crate::node::files::{Pass, Tiers};
@@ -45,17 +45,6 @@ use std::time::Duration;
 
 /// The daemon holds the lock for the time of a few writes.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
-
-/// What these commands are told.
-#[derive(Clone, Debug)]
-pub struct FilesArgs {
-    /// Where the configuration comes from.
-    pub loader: Loader,
-    /// For programs instead of people.
-    pub json: bool,
-    /// The machine whose files are meant.
-    pub machine: Arc<Machine>,
-}
 
 /// The configuration and what the running agent says.
 struct Node {

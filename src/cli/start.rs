@@ -1,6 +1,7 @@
-//! What commands begin with: the configuration, a runtime, whether a report has colours.
+//! What commands begin with: the configuration, a runtime, a line of progress, whether a report has colours.
 
 use crate::config::{Loaded, Loader};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write};
 use tokio::runtime::{Builder, Runtime};
@@ -32,6 +33,17 @@ pub(super) fn runtime(how: &mut Builder, stderr: &mut dyn Write) -> io::Result<O
             Ok(None)
         }
     }
+}
+
+/// One line that is written over, where standard error is a terminal.
+pub(super) fn progress(template: &str, is_wanted: bool) -> ProgressBar {
+    let target = match is_wanted {
+        true => ProgressDrawTarget::stderr(),
+        false => ProgressDrawTarget::hidden(),
+    };
+    let style = ProgressStyle::with_template(template);
+    ProgressBar::with_draw_target(None, target)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
 
 /// On a terminal, unless `NO_COLOR` is set to something.

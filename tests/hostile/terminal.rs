@@ -1,7 +1,7 @@
 //! Whoever answers on the admin port, or as a source, gets no say over the terminal on which root reads a report.
 
 use crate::node;
-use harbor_pilot::cli::{doctor, explain, status};
+use harbor_pilot::cli::{Invocation, doctor, explain, status};
 use harbor_pilot::config::Loader;
 use harbor_pilot::node::detect::Machine;
 use serde_json::{Value, json};
@@ -170,14 +170,12 @@ async fn explain_shows_impostors_harmlessly() {
         let admin = impostor(200, status_document(state)).await;
         let (home, loader) = node(admin, source);
         let asked = |image: &str, json| {
-            let args = explain::ExplainArgs {
+            let args = Invocation {
                 loader: loader.clone(),
-                image: image.to_owned(),
-                probe: true,
                 json,
                 machine: Arc::new(Machine::below(&home.path().join("root"), Vec::new())),
             };
-            ran(|out, errors| explain::run(&args, out, errors).unwrap())
+            ran(|out, errors| explain::run(&args, image, true, out, errors).unwrap())
         };
         let (exit, out, errors) = asked("nginx:1.27", false);
         assert_eq!(exit, 1, "{errors}");
@@ -200,13 +198,12 @@ async fn doctor_shows_impostors_harmlessly() {
         let admin = impostor(200, status_document(state)).await;
         let (home, loader) = node(admin, source);
         let asked = |json| {
-            let args = doctor::DoctorArgs {
+            let args = Invocation {
                 loader: loader.clone(),
                 json,
                 machine: Arc::new(Machine::below(&home.path().join("root"), Vec::new())),
-                agent_environment: Some(BTreeMap::new()),
             };
-            ran(|out, errors| doctor::run(&args, out, errors).unwrap())
+            ran(|out, errors| doctor::run(&args, Some(BTreeMap::new()), out, errors).unwrap())
         };
         let (exit, out, errors) = asked(false);
         assert_eq!((exit, errors.as_str()), (1, ""));

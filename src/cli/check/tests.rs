@@ -1,9 +1,10 @@
 //! What `check` prints, where, and with which exit status.
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, Loader};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const GOOD: &str = r#"
 [server]
@@ -23,7 +24,7 @@ fn check(file: &Path, json: bool) -> (u8, String, String) {
 }
 
 fn checked(file: &Path, json: bool, all: bool) -> (u8, String, String) {
-    let args = CheckArgs {
+    let args = Invocation {
         loader: Loader {
             config_file: file.to_owned(),
             explicit: true,
@@ -32,11 +33,10 @@ fn checked(file: &Path, json: bool, all: bool) -> (u8, String, String) {
             outside_the_unit: true,
         },
         json,
-        all,
         machine: Arc::new(Machine::below(Path::new("/nowhere"), Vec::new())),
     };
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let status = run(&args, &mut stdout, &mut stderr).unwrap();
+    let status = run(&args, all, &mut stdout, &mut stderr).unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status, text(stdout), text(stderr))
 }

@@ -1,7 +1,9 @@
 //! The command's ends without a network, and the stage on which its parts are tried.
 
 use super::*;
+use crate::config::Loader;
 use crate::discovery::EndpointSets;
+use crate::node::detect::Machine;
 use crate::topology::EndpointSet;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -160,15 +162,13 @@ fn run_with(file: &Path, image: &str, json: bool) -> (u8, String, String) {
     let mut loader = Loader::packaged(environment);
     loader.config_file = file.to_owned();
     loader.explicit = true;
-    let args = ExplainArgs {
+    let args = Invocation {
         loader,
-        image: image.to_owned(),
-        probe: true,
         json,
         machine: Arc::new(Machine::below(Path::new("/nowhere"), Vec::new())),
     };
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let status = run(&args, &mut out, &mut err).unwrap();
+    let status = run(&args, image, true, &mut out, &mut err).unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status, text(out), text(err))
 }

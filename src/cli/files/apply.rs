@@ -1,8 +1,7 @@
 //! `harbor-pilot apply`: makes the changes that `plan` shows, and takes the node up again after a `restore`.
 
-use super::{FilesArgs, LOCK_WAIT, Node, not_managed, report};
-use crate::cli::start;
-use crate::cli::{FAILED, USAGE};
+use super::{LOCK_WAIT, Node, not_managed, report};
+use crate::cli::{FAILED, Invocation, USAGE, start};
 use crate::node::files::{self, Everything};
 use crate::printable::chain;
 use serde_json::json;
@@ -13,7 +12,7 @@ use std::io::{self, Write};
 ///
 /// # Errors
 /// Where the report cannot be written.
-pub fn run(args: &FilesArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
+pub fn run(args: &Invocation, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let Some(loaded) = start::load(&args.loader, stderr)? else {
         return Ok(USAGE);
     };

@@ -1,9 +1,8 @@
 //! `harbor-pilot plan --for containerd`: containerd's own config.toml as it has to be, for a person or a program to put in its
 //! place. The agent itself never edits that file.
 
-use super::{FilesArgs, report};
-use crate::cli::start;
-use crate::cli::{FAILED, USAGE};
+use super::report;
+use crate::cli::{FAILED, Invocation, USAGE, start};
 use crate::node::detect::with_config_path;
 use serde_json::json;
 use std::io::{self, Write};
@@ -13,7 +12,7 @@ use std::io::{self, Write};
 ///
 /// # Errors
 /// Where the report cannot be written.
-pub fn run(args: &FilesArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
+pub fn run(args: &Invocation, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let Some(loaded) = start::load(&args.loader, stderr)? else {
         return Ok(USAGE);
     };

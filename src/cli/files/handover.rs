@@ -8,8 +8,8 @@
 //! It also removes the listeners from systemd's fd store unless a start follows at once: as long as they are there
 //! the port accepts and nobody answers.
 
-use super::{FilesArgs, LOCK_WAIT, report};
-use crate::cli::FAILED;
+use super::{LOCK_WAIT, report};
+use crate::cli::{FAILED, Invocation};
 use crate::config::Config;
 use crate::lifecycle::Notifier;
 use crate::node::files::{self, Places};
@@ -122,7 +122,7 @@ impl Stopping {
 /// # Errors
 /// Where the report cannot be written.
 pub fn run(
-    args: &FilesArgs,
+    args: &Invocation,
     stopping: &Stopping,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,

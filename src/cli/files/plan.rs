@@ -1,9 +1,8 @@
 //! `harbor-pilot plan`: the changes that `apply` would make, as a unified diff; with `--for` the drop-in of another
 //! client. Writes nothing.
 
-use super::{FilesArgs, Node, not_managed, report};
-use crate::cli::start;
-use crate::cli::{FAILED, USAGE};
+use super::{Node, not_managed, report};
+use crate::cli::{FAILED, Invocation, USAGE, start};
 use crate::config::{Config, Secret};
 use crate::node::clients::{self, Client};
 use crate::node::desired;
@@ -21,7 +20,7 @@ use std::io::{self, Write};
 /// # Errors
 /// Where the report cannot be written.
 pub(crate) fn run(
-    args: &FilesArgs,
+    args: &Invocation,
     client: Option<Client>,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
@@ -108,7 +107,7 @@ fn diff_of(step: &Step, config: &Config) -> String {
 fn for_client(
     config: &Config,
     client: Client,
-    args: &FilesArgs,
+    args: &Invocation,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> io::Result<u8> {

@@ -1,8 +1,8 @@
 //! `harbor-pilot restore`: takes exactly our changes out of the node's files, by the ledger and by the marks in the files
 //! of every runtime's usual places. Needs no valid configuration, no ledger and no daemon; a running one keeps its hands off afterwards, until `apply`.
 
-use super::{FilesArgs, LOCK_WAIT, report};
-use crate::cli::FAILED;
+use super::{LOCK_WAIT, report};
+use crate::cli::{FAILED, Invocation};
 use crate::node::files::{self, Places};
 use crate::node::ledger::Store;
 use crate::printable::chain;
@@ -14,7 +14,7 @@ use std::io::{self, Write};
 ///
 /// # Errors
 /// Where the report cannot be written.
-pub fn run(args: &FilesArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
+pub fn run(args: &Invocation, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let store = Store::new(&args.loader.state_directory());
     let places = Places::find(&args.machine, &args.loader.node_places());
     let released = match files::release(&store, &places, LOCK_WAIT) {

@@ -3,6 +3,8 @@
 mod stopped;
 
 use super::*;
+use crate::cli::Invocation;
+use crate::config::Loader;
 use crate::node::clients::Client;
 use handover::Stopping;
 use serde_json::Value;
@@ -15,7 +17,7 @@ use tempfile::{TempDir, tempdir};
 
 struct Node {
     root: TempDir,
-    args: FilesArgs,
+    args: Invocation,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,7 @@ impl Node {
         let mut loader = Loader::packaged(environment);
         loader.config_file = config;
         loader.explicit = true;
-        let args = FilesArgs {
+        let args = Invocation {
             loader,
             json: false,
             machine: Arc::new(Machine::below(root.path(), Vec::new())),
@@ -76,7 +78,7 @@ impl Node {
 
     fn ran(
         &self,
-        run: impl FnOnce(&FilesArgs, &mut dyn Write, &mut dyn Write) -> io::Result<u8>,
+        run: impl FnOnce(&Invocation, &mut dyn Write, &mut dyn Write) -> io::Result<u8>,
     ) -> Ran {
         let (mut out, mut errors) = (Vec::new(), Vec::new());
         let status = run(&self.args, &mut out, &mut errors).unwrap();
