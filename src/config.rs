@@ -42,6 +42,7 @@ pub use files::is_home;
 pub use interpret::Loaded;
 pub use load::Loader;
 pub use model::*;
+pub(crate) use problem::Wrong;
 pub use problem::{Origin, Problem};
 pub use provenance::{Provenance, Shown, ShownTable};
 pub use proxy::proxy_variable;

@@ -14,7 +14,7 @@ mod turn;
 
 pub use deadline::deadline;
 pub use drain::{ConnectionGuard, Drain, DrainGuard, DrainWatch, Drained};
-pub use private_file::create_private;
+pub use private_file::{create_private, replace_private};
 pub use random::Random;
 pub use signals::{RawSignal, Signal, Signals};
 pub use socket::Socket;

@@ -3,10 +3,11 @@
 
 use super::json::pretty;
 use super::{Invocation, USAGE};
-use crate::config::{Loaded, Problem, is_home};
+use crate::config::{Loaded, Origin, Problem, Wrong, is_home};
 use crate::node::desired::agent_url;
 use crate::node::detect::Machine;
 use crate::node::privileged::Unprivileged;
+use crate::printable::counted;
 use crate::projects::last_found;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -14,9 +15,6 @@ use std::path::Path;
 
 /// Runs the command; the exit status is 0, or 64 for a configuration that may not be used. The report goes to
 /// `stdout`; for people, problems and warnings go to `stderr`.
-///
-/// # Errors
-/// Where the report cannot be written.
 pub fn run(
     args: &Invocation,
     all: bool,
@@ -43,33 +41,25 @@ fn unprivileged_port(loaded: &Loaded, machine: &Machine) -> Option<Problem> {
     let agent = agent_url(&loaded.config.server)?;
     let port = Unprivileged::check(machine, &loaded.config, &agent)?;
     let key = "server.listen";
-    let tables = loaded.provenance.tables.iter();
-    let mut settings = tables.flat_map(|table| table.settings.iter().map(move |one| (table, one)));
-    let origin = settings
-        .find(|(table, one)| table.path_of(one) == key)
-        .and_then(|(_, one)| one.origin.clone());
-    Some(Problem {
-        file: origin.as_ref().map(|origin| origin.file().to_owned()),
-        line: origin.as_ref().map(|origin| origin.line()),
-        key: key.to_owned(),
-        what: port.to_string(),
-        instead: port.instead(),
-    })
+    let mut settings = loaded.provenance.settings();
+    let listen = settings.find(|(path, _)| path == key);
+    let origin = listen.and_then(|(_, listen)| listen.origin.as_ref());
+    let wrong = Wrong::new(port.to_string(), port.instead());
+    Some(Problem::new(origin, key, wrong))
 }
 
 /// Files that this shell can read and the unit cannot.
 fn hidden_from_the_unit(loaded: &Loaded) -> Vec<Problem> {
-    let tables = loaded.provenance.tables.iter();
-    let settings = tables.flat_map(|table| table.settings.iter().map(move |one| (table, one)));
-    let hidden = settings.filter_map(|(table, setting)| {
-        let path = setting.value.as_str().map(Path::new)?;
-        let is_file = setting.key.ends_with("_file") && is_home(path);
-        is_file.then(|| Problem {
-            file: setting.origin.as_ref().map(|origin| origin.file().to_owned()),
-            line: setting.origin.as_ref().map(|origin| origin.line()),
-            key: table.path_of(setting),
-            what: format!("the unit cannot read {}: it sees nothing of /root, /home and /run/user (ProtectHome=)", path.display()),
-            instead: "put the file into /etc/harbor-pilot".to_owned(),
+    let hidden = loaded.provenance.settings().filter_map(|(path, setting)| {
+        let file = setting.value.as_str().map(Path::new)?;
+        let is_hidden = setting.key.ends_with("_file") && is_home(file);
+        is_hidden.then(|| {
+            let what = format!(
+                "the unit cannot read {}: it sees nothing of /root, /home and /run/user (ProtectHome=)",
+                file.display()
+            );
+            let wrong = Wrong::new(what, "put the file into /etc/harbor-pilot");
+            Problem::new(setting.origin.as_ref(), path, wrong)
         })
     });
     hidden.collect()
@@ -100,16 +90,8 @@ fn for_people(
             for problem in problems {
                 writeln!(stderr, "error: {problem}")?;
             }
-            let word = if problems.len() == 1 {
-                "error"
-            } else {
-                "errors"
-            };
-            writeln!(
-                stderr,
-                "{} {word}: this configuration may not be used",
-                problems.len()
-            )?;
+            let errors = counted(problems.len() as u64, "error", "errors");
+            writeln!(stderr, "{errors}: this configuration may not be used")?;
         }
     }
     Ok(())
@@ -134,45 +116,26 @@ fn projects_found(loaded: &Loaded, stdout: &mut dyn Write) -> io::Result<()> {
 
 /// The shape that docs/configuration.md describes.
 fn as_json(loaded: &Result<Loaded, Vec<Problem>>) -> Value {
-    let all = |problems: &[Problem]| -> Vec<Value> { problems.iter().map(problem).collect() };
-    match loaded {
-        Ok(loaded) => json!({
-            "valid": true,
-            "problems": [],
-            "warnings": all(&loaded.warnings),
-            "settings": settings(loaded),
-        }),
-        Err(problems) => json!({
-            "valid": false,
-            "problems": all(problems),
-            "warnings": [],
-            "settings": [],
-        }),
-    }
-}
-
-fn problem(problem: &Problem) -> Value {
-    json!({
-        "file": problem.file,
-        "line": problem.line,
-        "key": problem.key,
-        "what": problem.what,
-        "instead": problem.instead,
-    })
-}
-
-fn settings(loaded: &Loaded) -> Vec<Value> {
-    let tables = loaded.provenance.tables.iter();
-    let settings = tables.flat_map(|table| table.settings.iter().map(move |one| (table, one)));
-    let settings = settings.map(|(table, setting)| {
+    let none = Vec::new();
+    let (problems, warnings) = match loaded {
+        Ok(loaded) => (&none, &loaded.warnings),
+        Err(problems) => (problems, &none),
+    };
+    let settings = loaded.iter().flat_map(|it| it.provenance.settings());
+    let settings = settings.map(|(path, setting)| {
         json!({
-            "key": table.path_of(setting),
+            "key": path,
             "value": setting.value,
-            "file": setting.origin.as_ref().map(|origin| origin.file()),
-            "line": setting.origin.as_ref().map(|origin| origin.line()),
+            "file": setting.origin.as_ref().map(Origin::file),
+            "line": setting.origin.as_ref().map(Origin::line),
         })
     });
-    settings.collect()
+    json!({
+        "valid": loaded.is_ok(),
+        "problems": problems,
+        "warnings": warnings,
+        "settings": settings.collect::<Vec<_>>(),
+    })
 }
 
 #[cfg(test)]

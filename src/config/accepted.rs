@@ -5,10 +5,9 @@ use super::document::{Table, Value, to_toml};
 use super::interpret::Loaded;
 use super::load::load_text;
 use super::problem::Problem;
-use crate::lifecycle::create_private;
+use crate::lifecycle::replace_private;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Its name in the state directory.
@@ -37,7 +36,7 @@ pub fn store_accepted(directory: &Path, loaded: &Loaded) -> Result<(), StoreErro
          # bad configuration; written by the daemon, not to be edited.\n\n{}",
         to_toml(&written(&loaded.document))
     );
-    write(directory, &path, &text).map_err(|source| StoreError { path, source })
+    replace_private(&path, text.as_bytes()).map_err(|source| StoreError { path, source })
 }
 
 /// The configuration that was accepted last; `None` if there never was one. Its own files (passwords,
@@ -59,7 +58,7 @@ pub fn load_accepted(
                 format!("cannot be read: {error}"),
                 "see that the daemon can read its state directory",
             );
-            Some(Err(vec![Problem::of_file(&path, wrong)]))
+            Some(Err(vec![Problem::for_file(&path, wrong)]))
         }
     }
 }
@@ -94,14 +93,4 @@ fn prune(table: &mut Table) {
         }
         _ => node.origin.is_some(),
     });
-}
-
-fn write(directory: &Path, path: &Path, text: &str) -> std::io::Result<()> {
-    let temporary = directory.join(format!(".{NAME}.new"));
-    let mut file = create_private(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    drop(file);
-    std::fs::rename(&temporary, path)?;
-    File::open(directory)?.sync_all()
 }

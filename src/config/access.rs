@@ -220,13 +220,8 @@ impl Section<'_> {
     }
 }
 
-/// Whether an entry is taken out, and whether it says anything else.
+/// Whether an entry counts: `enabled = false` takes it out.
 pub(super) fn is_enabled(node: &Node) -> bool {
-    match &node.value {
-        Value::Table(table) => !matches!(
-            table.get("enabled").map(|enabled| &enabled.value),
-            Some(Value::Bool(false))
-        ),
-        _ => true,
-    }
+    let enabled = node.get("enabled").map(|enabled| &enabled.value);
+    !matches!(enabled, Some(Value::Bool(false)))
 }

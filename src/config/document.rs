@@ -93,6 +93,26 @@ impl Lines<'_> {
     }
 }
 
+// === impl Node ===
+
+impl Node {
+    /// A value of the table that it is.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        match &self.value {
+            Value::Table(table) => table.get(key),
+            _ => None,
+        }
+    }
+
+    /// A text of the table that it is.
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        match &self.get(key)?.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
 // === impl Value ===
 
 impl Value {
@@ -106,6 +126,16 @@ impl Value {
             Self::Table(_) => "table",
             Self::Other(kind) => kind,
         }
+    }
+
+    /// What is wrong with it where something else is wanted.
+    pub(super) fn is_no(&self, wanted: &str, instead: impl Into<String>) -> Wrong {
+        let article = if wanted == "true or false" { "" } else { "a " };
+        let kind = self.kind();
+        Wrong::new(
+            format!("is a {kind} where {article}{wanted} is wanted"),
+            instead,
+        )
     }
 
     /// Back to TOML, for the last accepted configuration.

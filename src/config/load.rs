@@ -1,10 +1,10 @@
 //! Which files are read, in which order.
 
-use super::document::{self, Table, Value};
+use super::document::{self, Table};
 use super::files::is_home;
 use super::interpret::{Loaded, interpret};
 use super::merge::merge;
-use super::model::{Config, Existing, Fallback, Node, Runtime};
+use super::model::{Config, Node};
 use super::problem::{Problem, Wrong};
 use super::registry::BUILT_IN;
 use super::tables::default_state;
@@ -62,14 +62,8 @@ impl Loader {
     #[must_use]
     pub fn state_directory(&self) -> PathBuf {
         let merged = self.merged(&mut Vec::new());
-        let written = match merged.get("state").map(|state| &state.value) {
-            Some(Value::Table(state)) => state.get("directory").map(|node| &node.value),
-            _ => None,
-        };
-        match written {
-            Some(Value::Text(path)) if path.starts_with('/') => path.into(),
-            _ => default_state(&self.environment),
-        }
+        let written = written_path(&merged, "state", "directory");
+        written.unwrap_or_else(|| default_state(&self.environment))
     }
 
     /// Where state is kept unless a file says otherwise: no file is read.
@@ -83,22 +77,11 @@ impl Loader {
     #[must_use]
     pub fn node_places(&self) -> Node {
         let merged = self.merged(&mut Vec::new());
-        let path = |key| match merged.get("node").map(|node| &node.value) {
-            Some(Value::Table(node)) => match node.get(key).map(|node| &node.value) {
-                Some(Value::Text(path)) if path.starts_with('/') => Some(path.into()),
-                _ => None,
-            },
-            _ => None,
-        };
         Node {
-            manage: false,
-            runtime: Runtime::Auto,
-            fallback: Fallback::Tiers,
-            existing: Existing::Adopt,
-            allow_unprivileged_port: false,
-            data_dir: path("data_dir"),
-            registries_yaml: path("registries_yaml"),
-            certs_d: path("certs_d"),
+            data_dir: written_path(&merged, "node", "data_dir"),
+            registries_yaml: written_path(&merged, "node", "registries_yaml"),
+            certs_d: written_path(&merged, "node", "certs_d"),
+            ..Config::built_in().node
         }
     }
 
@@ -126,7 +109,7 @@ impl Loader {
                     let later = document::parse(&text, Some(&file), problems);
                     merge(&mut merged, later, problems);
                 }
-                Err(wrong) => problems.push(Problem::of_file(&file, wrong)),
+                Err(wrong) => problems.push(Problem::for_file(&file, wrong)),
             }
         }
         merged
@@ -156,7 +139,7 @@ impl Loader {
                     format!("cannot be listed: {error}"),
                     "name a directory that can be read",
                 );
-                problems.push(Problem::of_file(&directory, wrong));
+                problems.push(Problem::for_file(&directory, wrong));
                 return Vec::new();
             }
         };
@@ -192,6 +175,12 @@ fn read(file: &Path) -> Result<String, Wrong> {
         Wrong::new(format!("cannot be read: {error}"), instead)
     })?;
     String::from_utf8(bytes).map_err(|_| Wrong::new("is not UTF-8 text", "save it in UTF-8"))
+}
+
+/// An absolute path that a table names, whatever is wrong otherwise.
+fn written_path(merged: &Table, table: &str, key: &str) -> Option<PathBuf> {
+    let path = merged.get(table)?.text(key)?;
+    path.starts_with('/').then(|| path.into())
 }
 
 fn built_in() -> Table {

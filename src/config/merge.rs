@@ -24,13 +24,8 @@ pub(super) fn merge(base: &mut Table, mut later: Table, problems: &mut Vec<Probl
             continue;
         };
         let Value::Array(entries) = node.value else {
-            let wrong = Wrong::new(
-                format!(
-                    "is a {} where a list of tables is wanted",
-                    node.value.kind()
-                ),
-                format!("write [[{kind}]] with double brackets, once for each"),
-            );
+            let instead = format!("write [[{kind}]] with double brackets, once for each");
+            let wrong = node.value.is_no("list of tables", instead);
             problems.push(Problem::new(node.origin.as_ref(), kind, wrong));
             continue;
         };
@@ -113,13 +108,7 @@ fn report_twice(kind: &str, identity: Identity, entries: &[Node], problems: &mut
 
 /// The text under `name` of an entry.
 pub(super) fn name_of(entry: &Node) -> Option<&str> {
-    match &entry.value {
-        Value::Table(table) => match table.get("name").map(|name| &name.value) {
-            Some(Value::Text(name)) => Some(name),
-            _ => None,
-        },
-        _ => None,
-    }
+    entry.text("name")
 }
 
 /// A key as TOML wants it in a path.

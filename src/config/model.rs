@@ -2,10 +2,12 @@
 //! read and are redacted wherever they are shown.
 
 mod bandwidth;
+mod node;
 mod router;
 mod server;
 
 pub use bandwidth::{Bandwidth, BandwidthPeriod, DAY};
+pub use node::{Existing, Fallback, Node, Runtime};
 pub use router::{Redis, Router};
 pub use server::{Gateway, Server};
 
@@ -13,6 +15,7 @@ pub use super::secret::Secret;
 pub use super::url::{BaseUrl, HostPort};
 
 use crate::oci::{RegistryName, Repository};
+use crate::printable::words;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -99,15 +102,17 @@ pub struct ProjectDiscovery {
     pub registries: RegistrySet,
 }
 
-/// `kind` of a tier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TierKind {
-    /// Rewrites to the proxy-cache project and knows Harbor's manners.
-    Harbor,
-    /// The same rewriting for other registries.
-    Path,
-    /// The path is kept and `?ns=` passed on.
-    Mirror,
+words! {
+    /// `kind` of a tier.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum TierKind {
+        /// Rewrites to the proxy-cache project and knows Harbor's manners.
+        Harbor = "harbor",
+        /// The same rewriting for other registries.
+        Path = "path",
+        /// The path is kept and `?ns=` passed on.
+        Mirror = "mirror",
+    }
 }
 
 /// The registries of a mirror.
@@ -180,17 +185,19 @@ pub struct Probe {
     pub timeout: Duration,
 }
 
-/// What a probe asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProbeKind {
-    /// `GET /api/v2.0/health`, reading its JSON.
-    Harbor,
-    /// `GET /v2/`: 200 and 401 mean alive.
-    V2,
-    /// `harbor` (kind harbor) or `v2` (others), plus port 1337 as an extra signal that only lowers preference.
-    Port,
-    /// No probes: health follows from requests alone.
-    None,
+words! {
+    /// What a probe asks.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum ProbeKind {
+        /// `GET /api/v2.0/health`, reading its JSON.
+        Harbor = "harbor",
+        /// `GET /v2/`: 200 and 401 mean alive.
+        V2 = "v2",
+        /// `harbor` (kind harbor) or `v2` (others), plus port 1337 as an extra signal that only lowers preference.
+        Port = "port",
+        /// No probes: health follows from requests alone.
+        None = "none",
+    }
 }
 
 /// `[relay]`: how bytes are proved.
@@ -200,13 +207,15 @@ pub struct Relay {
     pub verify: Verify,
 }
 
-/// `verify`: which blobs are hashed while they stream (design P8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verify {
-    /// Every blob that is served from its first byte to its last.
-    Always,
-    /// Only what came without a length, or is asked for again soon: containerd finds the rest at commit.
-    Suspect,
+words! {
+    /// `verify`: which blobs are hashed while they stream (design P8).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Verify {
+        /// Every blob that is served from its first byte to its last.
+        Always = "always",
+        /// Only what came without a length, or is asked for again soon: containerd finds the rest at commit.
+        Suspect = "suspect",
+    }
 }
 
 /// `[failover]`: when the next source is asked.
@@ -216,13 +225,15 @@ pub struct Failover {
     pub harbor_policy: HarborPolicy,
 }
 
-/// `harbor_policy`: what a denial by a tier's policy (vulnerabilities, signatures, quota) means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HarborPolicy {
-    /// Ask the next tier.
-    Next,
-    /// The search ends with 404.
-    Final,
+words! {
+    /// `harbor_policy`: what a denial by a tier's policy (vulnerabilities, signatures, quota) means.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum HarborPolicy {
+        /// Ask the next tier.
+        Next = "next",
+        /// The search ends with 404.
+        Final = "final",
+    }
 }
 
 /// `[stale]`: manifests that are kept for an outage of all sources (design P11).
@@ -289,64 +300,6 @@ pub struct Limits {
     pub memory: u64,
     /// A blob's source below this many bytes per second is exchanged if another answers; 0: never (16 KiB).
     pub floor_bytes_per_second: u64,
-}
-
-/// `[node]`: the files of the container runtime.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
-    /// Whether files of the node are written.
-    pub manage: bool,
-    /// The container runtime whose files are kept.
-    pub runtime: Runtime,
-    /// Which hosts follow the agent in a file.
-    pub fallback: Fallback,
-    /// What happens to a user's entries that are a tier or the upstream.
-    pub existing: Existing,
-    /// The agent stands in the files behind a port that every user of the node may bind.
-    pub allow_unprivileged_port: bool,
-    /// Data directory of k3s or rke2, where it is not the default one.
-    pub data_dir: Option<PathBuf>,
-    /// Path of registries.yaml, where it is not the default one.
-    pub registries_yaml: Option<PathBuf>,
-    /// Directory of hosts.toml files, where it is not the default one.
-    pub certs_d: Option<PathBuf>,
-}
-
-/// `runtime`: the container runtime of the node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Runtime {
-    /// Found by what runs and which files are there.
-    Auto,
-    /// k3s, server or agent.
-    K3s,
-    /// rke2, server or agent.
-    Rke2,
-    /// containerd by itself, with `config_path` in its config.toml.
-    Containerd,
-    /// No runtime: no file is written.
-    None,
-}
-
-/// `fallback`: which hosts follow the agent in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fallback {
-    /// Tiers with `in_file`, while healthy, then upstream.
-    Tiers,
-    /// The real registry alone.
-    Upstream,
-    /// No host: without the agent nothing serves the registry.
-    None,
-}
-
-/// `existing`: what happens to a user's entries that are a tier or the upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// Taken out, recorded, put back by restore.
-    Adopt,
-    /// They stay where they are.
-    Keep,
-    /// A file that has one is left alone.
-    Refuse,
 }
 
 /// `[log]`: what is logged.

@@ -1,6 +1,8 @@
 //! Which known word was probably meant: by other programs' names for the same thing, else by the fewest
 //! edits.
 
+use strsim::levenshtein;
+
 /// Keys that people bring along from containerd, k3s, nginx and Docker, with ours.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("address", "listen"),
@@ -45,27 +47,8 @@ pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let alike = known
         .iter()
         .filter(|known| length.abs_diff(known.len()) <= most(known));
-    let best = alike.min_by_key(|known| edits(&plain, known))?;
-    (edits(&plain, best) <= most(best)).then_some(best)
-}
-
-/// Levenshtein's distance, one row at a time.
-fn edits(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (at, this) in left.chars().enumerate() {
-        let mut next = Vec::with_capacity(row.len());
-        let mut before = at + 1;
-        next.push(before);
-        for (that, pair) in right.iter().zip(row.windows(2)) {
-            let &[diagonal, above] = pair else { continue };
-            let replaced = diagonal + usize::from(this != *that);
-            before = replaced.min(above + 1).min(before + 1);
-            next.push(before);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
+    let best = alike.min_by_key(|known| levenshtein(&plain, known))?;
+    (levenshtein(&plain, best) <= most(best)).then_some(best)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! What is wrong with a configuration, where, and what to write instead.
 
+use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// One thing that is wrong (or, among the warnings, doubtful).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
 pub struct Problem {
     /// The file that says so; `None` where no file does (the environment, a default).
     pub file: Option<PathBuf>,
@@ -28,7 +29,7 @@ pub struct Origin {
 
 /// What is wrong with one value, before anybody knows where it stood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
+pub(crate) struct Wrong {
     pub(super) what: String,
     pub(super) instead: String,
 }
@@ -36,7 +37,7 @@ pub(super) struct Wrong {
 // === impl Problem ===
 
 impl Problem {
-    pub(super) fn new(origin: Option<&Origin>, key: impl Into<String>, wrong: Wrong) -> Self {
+    pub(crate) fn new(origin: Option<&Origin>, key: impl Into<String>, wrong: Wrong) -> Self {
         Self {
             file: origin.map(|origin| origin.file.to_path_buf()),
             line: origin.map(|origin| origin.line),
@@ -47,7 +48,7 @@ impl Problem {
     }
 
     /// A problem of a whole file.
-    pub(super) fn of_file(file: &Path, wrong: Wrong) -> Self {
+    pub(super) fn for_file(file: &Path, wrong: Wrong) -> Self {
         Self {
             file: Some(file.to_path_buf()),
             line: None,
@@ -104,7 +105,7 @@ impl fmt::Display for Origin {
 // === impl Wrong ===
 
 impl Wrong {
-    pub(super) fn new(what: impl Into<String>, instead: impl Into<String>) -> Self {
+    pub(crate) fn new(what: impl Into<String>, instead: impl Into<String>) -> Self {
         Self {
             what: what.into(),
             instead: instead.into(),

@@ -1,6 +1,7 @@
 //! The configuration in force, value by value, with where each came from. Never a secret: passwords live in
 //! files that are only named, and a proxy's userinfo is left out.
 
+use super::merge::quoted;
 use super::problem::Origin;
 use std::fmt;
 
@@ -54,6 +55,14 @@ impl Provenance {
         Self { tables }
     }
 
+    /// Every value with its path, as problems name it: `tier.replica.projects."docker.io"`.
+    pub fn settings(&self) -> impl Iterator<Item = (String, &Shown)> {
+        self.tables.iter().flat_map(|table| {
+            let path = |shown: &Shown| format!("{}.{}", table.path, quoted(&shown.key));
+            table.settings.iter().map(move |shown| (path(shown), shown))
+        })
+    }
+
     /// What files and environment say, without the defaults. Tables of a list stay, named or not.
     #[must_use]
     pub fn written(&self) -> Self {
@@ -74,14 +83,6 @@ impl Provenance {
     }
 }
 
-impl ShownTable {
-    /// The path of one of its keys, as problems name it: `tier.replica.projects."docker.io"`.
-    #[must_use]
-    pub fn path_of(&self, shown: &Shown) -> String {
-        format!("{}.{}", self.path, super::merge::quoted(&shown.key))
-    }
-}
-
 impl fmt::Display for Provenance {
     /// TOML, with `# from FILE:LINE` or `# default` behind each value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,7 +92,7 @@ impl fmt::Display for Provenance {
             }
             writeln!(f, "{}", table.header)?;
             for setting in &table.settings {
-                let key = super::merge::quoted(&setting.key);
+                let key = quoted(&setting.key);
                 let line = format!("{key} = {}", setting.value);
                 match &setting.origin {
                     Some(origin) => writeln!(f, "{line:<48} # from {origin}")?,

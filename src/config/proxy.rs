@@ -7,8 +7,11 @@ use super::problem::{Problem, Wrong};
 use super::section::{Reading, Setting};
 use super::url::without_userinfo;
 use crate::oci::percent_decoded;
+use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+const INSTEAD: &str = "write \"none\", \"env\" or a URL such as \"http://proxy.example.com:3128\"";
 
 /// The value of a `proxy` key.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,10 +29,7 @@ impl Setting for ProxySetting {
                 "env" => Ok(Self::Environment),
                 url => parse(url).map(Self::Fixed),
             },
-            other => Err(Wrong::new(
-                format!("is a {} where a text is wanted", other.kind()),
-                "write \"none\", \"env\" or a URL such as \"http://proxy.example.com:3128\"",
-            )),
+            other => Err(other.is_no("text", INSTEAD)),
         }
     }
 
@@ -122,8 +122,6 @@ fn named(environment: &BTreeMap<String, String>, target: &BaseUrl) -> Option<(St
 }
 
 fn parse(text: &str) -> Result<Proxy, Wrong> {
-    const INSTEAD: &str =
-        "write \"none\", \"env\" or a URL such as \"http://proxy.example.com:3128\"";
     let wrong = |what: String| Wrong::new(what, INSTEAD);
     let shown = without_userinfo(text);
     let rest = text
@@ -171,10 +169,9 @@ fn goes_without(no_proxy: &str, target: &BaseUrl) -> bool {
         match entry.as_str() {
             "" => false,
             "*" => true,
-            _ => match (address, entry.split_once('/')) {
-                (Some(address), Some((network, bits))) => in_network(address, network, bits),
-                (None, Some(_)) => false,
-                _ => is_named(&entry, address, target),
+            _ => match entry.parse::<IpNet>() {
+                Ok(network) => address.is_some_and(|address| network.contains(&address)),
+                Err(_) => is_named(&entry, address, target),
             },
         }
     })
@@ -202,27 +199,5 @@ fn is_named(entry: &str, address: Option<IpAddr>, target: &BaseUrl) -> bool {
                     .strip_suffix(name)
                     .is_some_and(|front| !name.is_empty() && front.ends_with('.'))
         }
-    }
-}
-
-fn in_network(address: IpAddr, network: &str, bits: &str) -> bool {
-    let (Ok(network), Ok(bits)) = (network.parse::<IpAddr>(), bits.parse::<u32>()) else {
-        return false;
-    };
-    let prefix = |address: u128, width: u32| {
-        let shift = width.checked_sub(bits)?;
-        // A shift by the whole width (a /0) is defined to leave nothing.
-        Some(address.checked_shr(shift).unwrap_or(0))
-    };
-    match (address, network) {
-        (IpAddr::V4(address), IpAddr::V4(network)) => {
-            let address = prefix(u32::from(address).into(), 32);
-            address.is_some() && address == prefix(u32::from(network).into(), 32)
-        }
-        (IpAddr::V6(address), IpAddr::V6(network)) => {
-            let address = prefix(address.into(), 128);
-            address.is_some() && address == prefix(network.into(), 128)
-        }
-        _ => false,
     }
 }

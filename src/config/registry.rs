@@ -78,20 +78,14 @@ pub(super) fn read_registries(
         kept: Vec::new(),
         removed: Vec::new(),
     };
-    for (at, node) in root.entries_of("registry").iter().enumerate() {
-        let path = match name_of(node) {
-            Some(name) => format!("registry.{}", quoted(name)),
-            None => format!("registry #{}", at + 1),
-        };
+    for (node, path) in root.entries_of("registry") {
         if is_enabled(node) {
             let registry = read_registry(node, path, direct, cx);
             registries.kept.extend(registry.map(Arc::new));
         } else {
             let name = name_of(node).and_then(|name| name.parse().ok());
             registries.removed.extend(name);
-            cx.only_unknown(|cx| {
-                read_registry(node, path, direct, cx);
-            });
+            cx.only_unknown(|cx| read_registry(node, path, direct, cx));
         }
     }
     registries
@@ -225,10 +219,7 @@ pub(super) fn warn_of_idle_removals(kind: &str, root: &Table, cx: &mut Reading<'
         return;
     };
     for node in entries.iter().filter(|node| !is_enabled(node)) {
-        let Value::Table(table) = &node.value else {
-            continue;
-        };
-        if let Some(name) = name_of(node)
+        if let (Value::Table(table), Some(name)) = (&node.value, name_of(node))
             && table.keys().all(|key| key == "name" || key == "enabled")
         {
             let wrong = Wrong::new(

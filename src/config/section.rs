@@ -3,7 +3,7 @@
 
 use super::document::{Node, Table, Value};
 use super::later;
-use super::merge::quoted;
+use super::merge::{name_of, quoted};
 use super::nearest::nearest;
 use super::problem::{Origin, Problem, Wrong};
 use super::provenance::{Shown, ShownTable};
@@ -59,18 +59,10 @@ impl<'e> Reading<'e> {
     }
 
     /// Runs a reading of which only unknown keys count: an entry that is taken out may be incomplete.
-    pub(super) fn only_unknown(&mut self, read: impl FnOnce(&mut Self)) {
-        let before = (
-            self.problems.len(),
-            self.warnings.len(),
-            self.watched.len(),
-            self.shown.len(),
-        );
-        read(self);
-        self.problems.truncate(before.0);
-        self.warnings.truncate(before.1);
-        self.watched.truncate(before.2);
-        self.shown.truncate(before.3);
+    pub(super) fn only_unknown<T>(&mut self, read: impl FnOnce(&mut Self) -> T) {
+        let mut apart = Self::new(self.environment, self.outside_the_unit);
+        read(&mut apart);
+        self.unknown.append(&mut apart.unknown);
     }
 }
 
@@ -82,10 +74,7 @@ impl<'t> Section<'t> {
         let table = match &node.value {
             Value::Table(table) => Some(table),
             other => {
-                let wrong = Wrong::new(
-                    format!("is a {} where a table is wanted", other.kind()),
-                    format!("write {header} with its keys below"),
-                );
+                let wrong = other.is_no("table", format!("write {header} with its keys below"));
                 cx.problems
                     .push(Problem::new(node.origin.as_ref(), path.clone(), wrong));
                 None
@@ -126,12 +115,17 @@ impl<'t> Section<'t> {
         self.table?.get(key)
     }
 
-    /// The entries of an array of tables.
-    pub(super) fn entries_of(&mut self, key: &'static str) -> &'t [Node] {
-        match self.node(key).map(|node| &node.value) {
-            Some(Value::Array(entries)) => entries,
-            _ => &[],
-        }
+    /// The entries of an array of tables, each with its path: `tier.replica`, or `tier #2` without a name.
+    pub(super) fn entries_of(&mut self, key: &'static str) -> Vec<(&'t Node, String)> {
+        let Some(Value::Array(entries)) = self.node(key).map(|node| &node.value) else {
+            return Vec::new();
+        };
+        let numbered = (1_usize..).zip(entries);
+        let named = numbered.map(|(number, node)| match name_of(node) {
+            Some(name) => (node, format!("{key}.{}", quoted(name))),
+            None => (node, format!("{key} #{number}")),
+        });
+        named.collect()
     }
 
     /// A table below this one: `[tier.health]`, or `[dns]` of the whole document.

@@ -79,35 +79,27 @@ pub(super) fn read_dns(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Dns {
 pub(super) fn read_timeouts(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Timeouts {
     let mut section = root.below("timeouts", cx);
     let ms = Duration::from_millis;
+    let mut positive = |key, default| {
+        let value: Duration = section.or(cx, key, ms(default));
+        if value.is_zero() {
+            let what = "is zero: nothing could ever be in time";
+            section.complain(cx, key, what, "write a duration, or take the key out");
+        }
+        value
+    };
     let timeouts = Timeouts {
-        connect_race: section.or(cx, "connect_race", ms(250)),
-        connect: section.or(cx, "connect", ms(2500)),
-        tls: section.or(cx, "tls", ms(3000)),
-        first_byte: section.or(cx, "first_byte", ms(4000)),
-        upstream_joins: section.or(cx, "upstream_joins", ms(3000)),
-        total: section.or(cx, "total", ms(20_000)),
-        stall: section.or(cx, "stall", ms(2000)),
-        floor_window: section.or(cx, "floor_window", ms(10_000)),
-        client: section.or(cx, "client", ms(60_000)),
-        client_idle: section.or(cx, "client_idle", ms(75_000)),
+        connect_race: positive("connect_race", 250),
+        connect: positive("connect", 2500),
+        tls: positive("tls", 3000),
+        first_byte: positive("first_byte", 4000),
+        upstream_joins: positive("upstream_joins", 3000),
+        total: positive("total", 20_000),
+        stall: positive("stall", 2000),
+        floor_window: positive("floor_window", 10_000),
+        client: positive("client", 60_000),
+        client_idle: positive("client_idle", 75_000),
         drain: section.or(cx, "drain", ms(3000)),
     };
-    let positive = [
-        ("connect_race", timeouts.connect_race),
-        ("connect", timeouts.connect),
-        ("tls", timeouts.tls),
-        ("first_byte", timeouts.first_byte),
-        ("upstream_joins", timeouts.upstream_joins),
-        ("total", timeouts.total),
-        ("stall", timeouts.stall),
-        ("floor_window", timeouts.floor_window),
-        ("client", timeouts.client),
-        ("client_idle", timeouts.client_idle),
-    ];
-    for (key, _) in positive.iter().filter(|(_, value)| value.is_zero()) {
-        let what = "is zero: nothing could ever be in time";
-        section.complain(cx, key, what, "write a duration, or take the key out");
-    }
     let relations = [
         (
             "connect_race",
@@ -156,22 +148,20 @@ pub(super) fn read_timeouts(root: &mut Section<'_>, cx: &mut Reading<'_>) -> Tim
 pub(super) fn read_limits(root: &mut Section<'_>, cx: &mut Reading<'_>) -> (Limits, Bandwidth) {
     let mut section = root.below("limits", cx);
     let bandwidth = section.or(cx, "bandwidth", Bandwidth::default());
-    let connections: u32 = section.or(cx, "connections", 512);
-    let loaded = section.or(cx, "loaded", 16);
-    let per_address = section.or(cx, "per_address", 64);
-    let manifest_bytes = section.or(cx, "manifest_bytes", Size(4 << 20)).0;
-    let memory = section.or(cx, "memory", Size(64 << 20)).0;
-    let floor = section.or(cx, "floor_bytes_per_second", Size(16 << 10)).0;
-    for (key, value) in [
-        ("connections", connections),
-        ("loaded", loaded),
-        ("per_address", per_address),
-    ] {
+    let mut positive = |key, default: u32| {
+        let value = section.or(cx, key, default);
         if value == 0 {
             let what = "is zero: nothing would be served";
             section.complain(cx, key, what, "write a number of at least 1");
         }
-    }
+        value
+    };
+    let connections = positive("connections", 512);
+    let loaded = positive("loaded", 16);
+    let per_address = positive("per_address", 64);
+    let manifest_bytes = section.or(cx, "manifest_bytes", Size(4 << 20)).0;
+    let memory = section.or(cx, "memory", Size(64 << 20)).0;
+    let floor = section.or(cx, "floor_bytes_per_second", Size(16 << 10)).0;
     if loaded > per_address {
         let key = section.written_of("loaded", "per_address");
         let what = "makes loaded larger than per_address";

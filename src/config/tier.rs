@@ -2,7 +2,6 @@
 
 use super::access::{credential, is_enabled, proxy, tls};
 use super::document::Node;
-use super::merge::{name_of, quoted};
 use super::model::{Bandwidth, BaseUrl, Probe, ProbeKind, Tier, TierKind};
 use super::projects::{Served, read_served};
 use super::proxy::ProxySetting;
@@ -21,17 +20,11 @@ pub(super) fn read_tiers(
     cx: &mut Reading<'_>,
 ) -> Vec<Arc<Tier>> {
     let mut tiers = Vec::new();
-    for (at, node) in root.entries_of("tier").iter().enumerate() {
-        let path = match name_of(node) {
-            Some(name) => format!("tier.{}", quoted(name)),
-            None => format!("tier #{}", at + 1),
-        };
+    for (node, path) in root.entries_of("tier") {
         if is_enabled(node) {
             tiers.extend(read_tier(node, path, registries, cx));
         } else {
-            cx.only_unknown(|cx| {
-                read_tier(node, path, registries, cx);
-            });
+            cx.only_unknown(|cx| read_tier(node, path, registries, cx));
         }
     }
     // Stable: equal priorities, and those without one, keep the order of the files.

@@ -12,6 +12,7 @@ use super::url::parse_host_port;
 use crate::oci::RegistryName;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// `"64MiB"`, or a plain number of bytes.
@@ -25,10 +26,23 @@ pub(super) struct Nameserver(pub(super) SocketAddr);
 fn text<'v>(value: &'v Value, example: &str) -> Result<&'v str, Wrong> {
     match value {
         Value::Text(text) => Ok(text),
-        other => Err(Wrong::new(
-            format!("is a {} where a text is wanted", other.kind()),
-            format!("write {example}, in quotes"),
-        )),
+        other => Err(other.is_no("text", format!("write {example}, in quotes"))),
+    }
+}
+
+/// What a text says.
+fn parsed<T: FromStr>(text: &str, what: &str, instead: &str) -> Result<T, Wrong> {
+    let wrong = || Wrong::new(format!("{text:?} is no {what}"), format!("write {instead}"));
+    text.parse().map_err(|_| wrong())
+}
+
+/// In the largest unit of which it is a whole number.
+fn in_units(number: u128, units: &[(u128, &str)], smallest: &str) -> toml::Value {
+    let mut units = units.iter();
+    let whole = units.find(|(unit, _)| number > 0 && number.is_multiple_of(*unit));
+    match whole {
+        Some((unit, word)) => format!("{}{word}", number / unit).into(),
+        None => format!("{number}{smallest}").into(),
     }
 }
 
@@ -36,10 +50,7 @@ impl Setting for bool {
     fn read(value: &Value) -> Result<Self, Wrong> {
         match value {
             Value::Bool(value) => Ok(*value),
-            other => Err(Wrong::new(
-                format!("is a {} where true or false is wanted", other.kind()),
-                "write true or false, without quotes",
-            )),
+            other => Err(other.is_no("true or false", "write true or false, without quotes")),
         }
     }
 
@@ -54,10 +65,7 @@ impl Setting for u32 {
         match value {
             Value::Integer(number) => Self::try_from(*number)
                 .map_err(|_| Wrong::new(format!("{number} is out of range"), INSTEAD)),
-            other => Err(Wrong::new(
-                format!("is a {} where a number is wanted", other.kind()),
-                INSTEAD,
-            )),
+            other => Err(other.is_no("number", INSTEAD)),
         }
     }
 
@@ -106,10 +114,7 @@ impl<T: Setting> Setting for Vec<T> {
     fn read(value: &Value) -> Result<Self, Wrong> {
         match value {
             Value::Array(nodes) => nodes.iter().map(|node| T::read(&node.value)).collect(),
-            other => Err(Wrong::new(
-                format!("is a {} where a list is wanted", other.kind()),
-                "put the values into brackets: [\"…\", \"…\"]",
-            )),
+            other => Err(other.is_no("list", "put the values into brackets: [\"…\", \"…\"]")),
         }
     }
 
@@ -138,20 +143,13 @@ impl Setting for Duration {
     }
 
     fn show(&self) -> toml::Value {
-        let millis = self.as_millis();
         let units = [
             (86_400_000, "d"),
             (3_600_000, "h"),
             (60_000, "m"),
             (1000, "s"),
         ];
-        let whole = units
-            .iter()
-            .find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit));
-        match whole {
-            Some((unit, word)) => format!("{}{word}", millis / unit).into(),
-            None => format!("{millis}ms").into(),
-        }
+        in_units(self.as_millis(), &units, "ms")
     }
 }
 
@@ -218,27 +216,16 @@ impl Setting for Size {
     }
 
     fn show(&self) -> toml::Value {
-        let units = [(1_u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-        let whole = units
-            .iter()
-            .find(|(unit, _)| self.0 > 0 && self.0.is_multiple_of(*unit));
-        match whole {
-            Some((unit, word)) => format!("{}{word}", self.0 / unit).into(),
-            None => format!("{}B", self.0).into(),
-        }
+        let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+        in_units(self.0.into(), &units, "B")
     }
 }
 
 impl Setting for SocketAddr {
     fn read(value: &Value) -> Result<Self, Wrong> {
         const EXAMPLE: &str = "an address with a port: \"127.0.0.1:290\" or \"[::1]:290\"";
-        let text = text(value, EXAMPLE)?;
-        text.parse().map_err(|_| {
-            Wrong::new(
-                format!("{text:?} is no address with a port"),
-                format!("write {EXAMPLE}; names are not looked up here"),
-            )
-        })
+        let instead = format!("{EXAMPLE}; names are not looked up here");
+        parsed(text(value, EXAMPLE)?, "address with a port", &instead)
     }
 
     fn show(&self) -> toml::Value {
@@ -253,12 +240,7 @@ impl Setting for Nameserver {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self(SocketAddr::new(address, 53)));
         }
-        text.parse().map(Self).map_err(|_| {
-            Wrong::new(
-                format!("{text:?} is no address"),
-                format!("write {EXAMPLE}"),
-            )
-        })
+        parsed(text, "address", EXAMPLE).map(Self)
     }
 
     fn show(&self) -> toml::Value {
@@ -270,13 +252,8 @@ impl Setting for RegistryName {
     fn read(value: &Value) -> Result<Self, Wrong> {
         const EXAMPLE: &str =
             "a host, with a port if it has one: \"docker.io\" or \"reg.example:5000\"";
-        let text = text(value, EXAMPLE)?;
-        text.parse().map_err(|_| {
-            Wrong::new(
-                format!("{text:?} is no registry name"),
-                format!("write {EXAMPLE}, without https:// and without a path"),
-            )
-        })
+        let instead = format!("{EXAMPLE}, without https:// and without a path");
+        parsed(text(value, EXAMPLE)?, "registry name", &instead)
     }
 
     fn show(&self) -> toml::Value {
@@ -314,36 +291,31 @@ impl Setting for HostPort {
     }
 }
 
-macro_rules! words {
-    ($($type:ident { $($word:literal => $variant:ident),+ $(,)? })+) => {$(
+/// Words, which the model knows.
+macro_rules! settings {
+    ($($type:ident)+) => {$(
         impl Setting for $type {
             fn read(value: &Value) -> Result<Self, Wrong> {
-                const WORDS: &[&str] = &[$($word),+];
-                match text(value, "one of the words")? {
-                    $($word => Ok(Self::$variant),)+
-                    other => Err(Wrong::new(
-                        format!("{other:?} is none of {}", WORDS.join(", ")),
-                        match nearest(other, WORDS) {
-                            Some(word) => format!("write {word:?}"),
-                            None => "write one of these words".to_owned(),
-                        },
-                    )),
+                let text = text(value, "one of the words")?;
+                let mut all = Self::ALL.iter();
+                if let Some(meant) = all.find(|one| one.word() == text) {
+                    return Ok(*meant);
                 }
+                let words: Vec<&str> = Self::ALL.iter().map(|one| one.word()).collect();
+                Err(Wrong::new(
+                    format!("{text:?} is none of {}", words.join(", ")),
+                    match nearest(text, &words) {
+                        Some(word) => format!("write {word:?}"),
+                        None => "write one of these words".to_owned(),
+                    },
+                ))
             }
 
             fn show(&self) -> toml::Value {
-                match self { $(Self::$variant => $word,)+ }.into()
+                self.word().into()
             }
         }
     )+};
 }
 
-words! {
-    TierKind { "harbor" => Harbor, "path" => Path, "mirror" => Mirror }
-    ProbeKind { "harbor" => Harbor, "v2" => V2, "port" => Port, "none" => None }
-    Verify { "always" => Always, "suspect" => Suspect }
-    HarborPolicy { "next" => Next, "final" => Final }
-    Runtime { "auto" => Auto, "k3s" => K3s, "rke2" => Rke2, "containerd" => Containerd, "none" => None }
-    Fallback { "tiers" => Tiers, "upstream" => Upstream, "none" => None }
-    Existing { "adopt" => Adopt, "keep" => Keep, "refuse" => Refuse }
-}
+settings! { TierKind ProbeKind Verify HarborPolicy Runtime Fallback Existing }

@@ -1,9 +1,27 @@
-//! New files of the state directory: their owner's alone, whatever the umask is.
+//! Files of the state directory: their owner's alone, whatever the umask is.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+
+/// Puts a file of mode 0600 in the place of what stands there: the old or the new content, never a part. It is on disk when this
+/// returns.
+///
+/// # Errors
+/// The directory cannot be written.
+pub fn replace_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let mut file = create_private(temporary.as_ref())?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
 
 /// A new file of mode 0600. What stood there, left by a crash perhaps and with other permissions, goes.
 ///

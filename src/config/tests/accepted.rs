@@ -67,7 +67,7 @@ fn a_kept_one_whose_files_are_gone_is_refused() {
 #[test]
 fn a_leftover_of_a_crash_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
-    let leftover = directory.path().join(".accepted.toml.new");
+    let leftover = directory.path().join("accepted.toml.new");
     std::fs::write(&leftover, "half").unwrap();
     std::fs::set_permissions(&leftover, std::fs::Permissions::from_mode(0o644)).unwrap();
     store_accepted(directory.path(), &good(TIER)).unwrap();
