@@ -19,7 +19,7 @@ pub use error::Error;
 pub use start::{Bound, Start};
 pub use state::load;
 
-use crate::admin::{ConfigState, Explainer, FileDiffs, View};
+use crate::admin::{Explainer, FileDiffs, View};
 use crate::admission::{Admission, Peers};
 use crate::budget::Budget;
 use crate::config::{Config, Loaded, Problem};
@@ -237,11 +237,7 @@ pub async fn build(
         let of = (&entry, settings.clone(), &draining);
         listen::serve(listener, of, (&tasks, &accepting));
     }
-    let state = ConfigState {
-        rejected: rejected.as_deref().map(reload::first_lines),
-        from_last_accepted: rejected.is_some(),
-        ..reload::state(&loader, 1)
-    };
+    let state = reload::state_of(&loader, 1, rejected.as_deref());
     let (state_in, config_state) = watch::channel(Arc::new(state));
     let (config_in, in_force) = watch::channel(effective);
     let node_files = match bound.listen.first() {

@@ -27,7 +27,6 @@ use crate::config::{BaseUrl, Config};
 use crate::node::detect::Machine;
 use crate::node::files::Tiers;
 use agent::{AgentFacts, ConfigFacts};
-pub(crate) use certificates::CERTIFICATE_ENDS_SOON;
 use environment::Environment;
 use files::FilesFacts;
 use futures_util::future::join_all;

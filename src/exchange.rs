@@ -6,12 +6,14 @@ mod shown;
 mod unauthorized;
 mod words;
 
-use crate::auth::{Lookup, Reach, Tokens};
+use crate::auth::{Hop, Lookup, Reach, Tokens};
 use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::http1::Fields;
 use crate::metrics::Metrics;
+use crate::oci::{ACCEPT_MANIFESTS, ResourceKind};
 use crate::printable::chain;
+use crate::route::Target;
 use crate::topology::{EndpointId, Failure, Source, SourceId};
 use crate::upstream::{self, Body, Cause, Client, Connection};
 use http::header::HeaderValue;
@@ -93,6 +95,35 @@ pub enum Place {
     Token,
     /// A redirect's target, or its token endpoint, could not be reached or was forbidden: the endpoint is well.
     Redirect,
+}
+
+impl SourceRequest {
+    /// For a resource at a target, as the agent's own commands ask for it.
+    #[must_use]
+    pub(crate) fn new(
+        method: Method,
+        target: &Target,
+        kind: &ResourceKind,
+        request_id: &str,
+    ) -> Self {
+        let query = target.query.iter().map(|query| format!("?{query}"));
+        let query: String = query.collect();
+        let accept = match kind {
+            ResourceKind::Manifest(_) => ACCEPT_MANIFESTS,
+            _ => "*/*",
+        };
+        Self {
+            method,
+            target: format!("/v2/{}{}{query}", target.path, kind.suffix()),
+            scope_repository: target.path.clone(),
+            token_scope: target.token_scope.clone(),
+            with_credential: target.with_credential,
+            accept: HeaderValue::from_static(accept),
+            range: None,
+            request_id: request_id.into(),
+            trust: Trust::Trusted,
+        }
+    }
 }
 
 // === impl Error ===
@@ -178,6 +209,20 @@ impl Exchanger {
         Run::new(self, source, endpoint, ask)
             .finish(connection)
             .await
+    }
+
+    /// The same over an idle connection, or over a new one.
+    ///
+    /// # Errors
+    /// [`Error`]: as [`Self::exchange`], and no connection.
+    pub async fn ask(
+        &self,
+        source: &Arc<Source>,
+        endpoint: &EndpointId,
+        ask: &SourceRequest,
+    ) -> Result<SourceResponse, Error> {
+        let connection = self.reach.connect(source, endpoint, &Hop::Endpoint).await?;
+        self.exchange(source, endpoint, connection, ask).await
     }
 }
 

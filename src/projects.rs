@@ -24,7 +24,7 @@ use crate::oci::RegistryName;
 use crate::telemetry::Journal;
 use crate::topology::{EndpointId, Snapshot, Source, SourceId};
 use crate::upstream::Client;
-use ask::Asker;
+use ask::{AskHarbor as _, Asker};
 use kept::Kept;
 use others::Others;
 use robots::Looks;

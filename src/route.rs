@@ -56,6 +56,13 @@ pub(crate) struct Target {
     pub with_credential: bool,
 }
 
+impl Route {
+    /// What is asked of that source.
+    pub(crate) fn target(&self, source: &SourceId) -> Option<&Target> {
+        self.targets.iter().find(|target| target.source == *source)
+    }
+}
+
 /// Why nothing may be asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {

@@ -21,7 +21,7 @@ pub(crate) use history::FirstBytes;
 pub use history::Pull;
 pub use init::{Destination, Error, Guard, init};
 pub use record::{AccessRecord, EventName, RequestOutcome, StateChange};
-pub use sentence::{human_bytes, human_days, human_duration};
+pub use sentence::{EXPIRES_SOON, expires_soon, human_bytes, human_days, human_duration};
 pub use text::Text;
 pub(crate) use timeline::{Timeline, Timelines};
 

@@ -1,7 +1,6 @@
 //! Says when a tier's certificate runs out soon, as it was seen in the last handshake: two weeks before, once a day.
 
-use crate::doctor::CERTIFICATE_ENDS_SOON;
-use crate::telemetry::{EventName, Journal, StateChange, human_days};
+use crate::telemetry::{EventName, Journal, StateChange, expires_soon};
 use crate::topology::{SourceId, Sources};
 use crate::upstream::Client;
 use std::collections::HashMap;
@@ -27,13 +26,7 @@ impl Certificates {
     ) {
         for source in &sources.tiers {
             let ends = client.certificate_expiry(&source.id);
-            if let Some(ends) = ends
-                && self.is_news(&source.id, ends, now)
-            {
-                let expires = match ends.duration_since(now) {
-                    Ok(left) => format!("expires in {}", human_days(left)),
-                    Err(over) => format!("expired {} ago", human_days(over.duration())),
-                };
+            if let Some(expires) = ends.and_then(|ends| self.news(&source.id, ends, now)) {
                 journal.event(StateChange {
                     event: EventName::CertExpiring,
                     tier: Some(source.id.label().to_owned()),
@@ -48,21 +41,17 @@ impl Certificates {
         }
     }
 
-    fn is_news(&mut self, source: &SourceId, ends: SystemTime, now: SystemTime) -> bool {
-        // The end is foreign, and any date.
-        let soon = ends
-            .duration_since(now)
-            .is_ok_and(|left| left <= CERTIFICATE_ENDS_SOON)
-            || ends <= now;
+    fn news(&mut self, source: &SourceId, ends: SystemTime, now: SystemTime) -> Option<String> {
+        let expires = expires_soon(ends, now)?;
         let said = self.0.get(source);
-        let said = said.is_some_and(|said| {
+        let is_said = said.is_some_and(|said| {
             now.duration_since(*said)
                 .map_or(true, |passed| passed < DAY)
         });
-        if soon && !said {
+        (!is_said).then(|| {
             self.0.insert(source.clone(), now);
-        }
-        soon && !said
+            expires
+        })
     }
 }
 
@@ -75,10 +64,22 @@ mod tests {
         let mut certificates = Certificates::default();
         let tier = SourceId::Tier("replica".into());
         let now = SystemTime::UNIX_EPOCH + 20_000 * DAY;
-        assert!(!certificates.is_news(&tier, now + 15 * DAY, now));
-        assert!(certificates.is_news(&tier, now + 13 * DAY, now));
-        assert!(!certificates.is_news(&tier, now + 13 * DAY, now + DAY / 2));
-        assert!(certificates.is_news(&tier, now + 13 * DAY, now + DAY));
-        assert!(certificates.is_news(&SourceId::Tier("core".into()), now, now + DAY));
+        assert!(certificates.news(&tier, now + 15 * DAY, now).is_none());
+        assert!(certificates.news(&tier, now + 13 * DAY, now).is_some());
+        assert!(
+            certificates
+                .news(&tier, now + 13 * DAY, now + DAY / 2)
+                .is_none()
+        );
+        assert!(
+            certificates
+                .news(&tier, now + 13 * DAY, now + DAY)
+                .is_some()
+        );
+        assert!(
+            certificates
+                .news(&SourceId::Tier("core".into()), now, now + DAY)
+                .is_some()
+        );
     }
 }

@@ -87,6 +87,22 @@ pub(super) fn first_lines(problems: &[Problem]) -> String {
     lines.join("; ")
 }
 
+/// What is said of a configuration that has come into force; where its files were `rejected` it is the last accepted one.
+pub(super) fn state_of(
+    loader: &Loader,
+    generation: u64,
+    rejected: Option<&[Problem]>,
+) -> ConfigState {
+    let file = &loader.config_file;
+    ConfigState {
+        generation,
+        file: file.exists().then(|| file.clone()),
+        loaded_at: utc_now(),
+        rejected: rejected.map(first_lines),
+        from_last_accepted: rejected.is_some(),
+    }
+}
+
 /// What of the newest configuration only the next start brings.
 fn waits_for_a_restart(started: &Config, new: &Config) -> Vec<&'static str> {
     let server = |config: &Config| {
@@ -179,8 +195,8 @@ impl Reloader {
         self.put_in_force(config);
         self.metrics.config_reloaded(true);
         let generation = self.generation;
-        let state = state(&self.loader, generation);
-        self.state.send_replace(Arc::new(state));
+        self.state
+            .send_replace(Arc::new(state_of(&self.loader, generation, None)));
         let waits = waits_for_a_restart(&self.started, config);
         let later = if waits.is_empty() {
             String::new()

@@ -2,6 +2,7 @@
 
 use super::Error;
 use crate::config::{Loaded, Loader, Problem, load_accepted, store_accepted};
+use crate::printable::chain;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -37,9 +38,6 @@ pub(super) fn prepare_state(directory: &Path) {
 /// Keeping it is for the next start with a bad file; without it this one is as good.
 pub(super) fn keep_accepted(directory: &Path, loaded: &Loaded) {
     if let Err(error) = store_accepted(directory, loaded) {
-        tracing::warn!(
-            "{error}: {}",
-            std::error::Error::source(&error).map_or_else(String::new, ToString::to_string)
-        );
+        tracing::warn!("{}", chain(&error));
     }
 }

@@ -5,12 +5,9 @@ use super::report::{Check, Severity};
 use super::sources::{EndpointFacts, SourceFacts};
 use crate::health::Verdict;
 use crate::printable::blanked;
-use crate::telemetry::human_days;
+use crate::telemetry::{EXPIRES_SOON, human_days};
 use crate::upstream::{Certificate, CertificateFault};
 use std::time::{Duration, SystemTime};
-
-/// A certificate that expires within this is said; of one with a shorter life, the last third.
-pub(crate) const CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(14 * 86_400);
 
 /// By how much a clock may be measured wrong: a `Date` has whole seconds, and the answer took its time.
 const PRECISION: Duration = Duration::from_secs(2);
@@ -142,8 +139,6 @@ fn judge_certificate(
     essential: bool,
     now: SystemTime,
 ) {
-    let at = endpoint.id.to_string();
-    let severity = Severity::error_if(essential);
     let host = &one.source.url.host;
     let Certificate {
         issuer,
@@ -154,66 +149,58 @@ fn judge_certificate(
         ..
     } = certificate;
     let issuer = plain(issuer);
-    match fault {
+    let severity = match fault {
+        Some(_) => Severity::error_if(essential),
+        None => Severity::Warning,
+    };
+    let (code, what, instead) = match fault {
         Some(CertificateFault::UnknownIssuer) => {
             let known = match one.source.tls.ca {
                 Some(_) => "neither ca_file nor the system's roots know",
                 None => "the system's roots do not know",
             };
-            check.find(
-                severity,
+            (
                 Code::TlsUnknownIssuer,
-                at,
                 format!("its certificate was signed by {issuer:?}, whom {known}"),
                 format!("put that authority's certificate (or, self-signed, the server's own) into ca_file of {}", one.name()),
-            );
+            )
         }
-        Some(CertificateFault::Expired) => check.find(
-            severity,
+        Some(CertificateFault::Expired) => (
             Code::TlsExpired,
-            at,
             format!("its certificate expired {} ago", span(*ends, now)),
-            "renew the certificate on that server; if others find it good, this node's clock is wrong",
+            "renew the certificate on that server; if others find it good, this node's clock is wrong".to_owned(),
         ),
-        Some(CertificateFault::NotYetValid) => check.find(
-            severity,
+        Some(CertificateFault::NotYetValid) => (
             Code::TlsNotYetValid,
-            at,
             format!("its certificate becomes valid in {}", span(now, *begins)),
-            "see this node's clock first (timedatectl), then the certificate",
+            "see this node's clock first (timedatectl), then the certificate".to_owned(),
         ),
         Some(CertificateFault::WrongName) => {
             let names: Vec<String> = names.iter().map(|name| plain(name)).collect();
-            check.find(
-                severity,
+            (
                 Code::TlsWrongName,
-                at,
                 format!("its certificate is for {}, not for {host}", joined_or_none(&names)),
                 format!("issue one that has {host} among its alternative names, or correct url; see that DNS leads to the right machine"),
-            );
+            )
         }
-        Some(CertificateFault::Authority) => check.find(
-            severity,
+        Some(CertificateFault::Authority) => (
             Code::TlsFails,
-            at,
             format!("its certificate is one of an authority (CA:TRUE), signed by {issuer:?}; as a server's it is refused"),
             format!("put that certificate itself into ca_file of {}: what stands there byte for byte is taken while its name and dates are right; or issue one with CA:FALSE", one.name()),
         ),
-        Some(CertificateFault::Other(why)) => check.find(
-            severity,
+        Some(CertificateFault::Other(why)) => (
             Code::TlsFails,
-            at,
             format!("its certificate is refused: {}", plain(why)),
             format!("issue another one for that server (RSA of 2048 bits and more or ECDSA, signed with SHA-256 or better); or put the server's own certificate into ca_file of {}, which is then taken while its name, dates and key are right", one.name()),
         ),
-        None if is_expiring(*begins, *ends, now) => check.warn(
+        None if is_expiring(*begins, *ends, now) => (
             Code::TlsExpiring,
-            at,
             format!("its certificate expires in {}", span(now, *ends)),
-            "renew it on that server in time",
+            "renew it on that server in time".to_owned(),
         ),
-        None => {}
-    }
+        None => return,
+    };
+    check.find(severity, code, endpoint.id.to_string(), what, instead);
 }
 
 /// A right clock on this node would make it good.
@@ -239,7 +226,7 @@ fn is_cured(certificate: &Certificate, now: SystemTime, ahead: i64) -> bool {
 fn is_expiring(begins: SystemTime, ends: SystemTime, now: SystemTime) -> bool {
     let left = ends.duration_since(now).unwrap_or_default();
     let life = ends.duration_since(begins).unwrap_or_default();
-    left < CERTIFICATE_ENDS_SOON && left < life.div_f64(3.0)
+    left < EXPIRES_SOON && left < life.div_f64(3.0)
 }
 
 /// From one time to another.

@@ -12,6 +12,7 @@ use crate::upstream::{self, Client, Request, USER_AGENT};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, COOKIE, HeaderValue, LINK};
 use http::{Method, StatusCode};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -28,6 +29,27 @@ const TRIED: usize = 64;
 const PROJECTS: &str = "/api/v2.0/projects";
 const REGISTRIES: &str = "/api/v2.0/registries";
 const ROBOTS: &str = "/api/v2.0/robots";
+
+/// Asks a Harbor what it has.
+pub(super) trait AskHarbor: Send + Sync + 'static {
+    /// What the first of the addresses that answers lists.
+    fn ask(
+        &self,
+        source: &Arc<Source>,
+        endpoints: &[EndpointId],
+    ) -> impl Future<Output = Result<Listing, Error>> + Send;
+}
+
+/// Looks at a robot account.
+pub(super) trait LookAtRobot: Send + Sync + 'static {
+    /// The robot account that the source's credential names, as the first of the addresses that answers lists it; `None`: the
+    /// account may not read robot accounts, or is none.
+    fn robot(
+        &self,
+        source: &Arc<Source>,
+        endpoints: &[EndpointId],
+    ) -> impl Future<Output = Result<Option<Robot>, Error>> + Send;
+}
 
 /// Asks Harbors, over connections of its own.
 #[derive(Clone, Debug)]
@@ -101,55 +123,10 @@ impl Asker {
         Self { client, exchanger }
     }
 
-    /// The robot account that the source's credential names, as the first of the addresses that answers lists it; `None`: the
-    /// account may not read robot accounts, or is none.
-    pub(super) async fn robot(
-        &self,
-        source: &Arc<Source>,
-        endpoints: &[EndpointId],
-    ) -> Result<Option<Robot>, Error> {
-        let Some(credential) = &source.credential else {
-            return Ok(None);
-        };
-        let mut failed = Error::NoAddress;
-        for endpoint in endpoints {
-            let mut session = Session::new(&self.client, source, endpoint);
-            let wanted = ("its robot accounts", "Robot: list");
-            match session.pages(ROBOTS, wanted, listing::robots).await {
-                Ok(robots) => {
-                    let is_ours = |robot: &Robot| robot.name == credential.username;
-                    return Ok(robots.into_iter().find(is_ours));
-                }
-                Err(Error::Unauthorized(_) | Error::Forbidden { .. }) => return Ok(None),
-                Err(error) => failed = error,
-            }
-        }
-        Err(failed)
-    }
-
-    /// What the first of the addresses that answers lists.
-    pub(super) async fn ask(
-        &self,
-        source: &Arc<Source>,
-        endpoints: &[EndpointId],
-    ) -> Result<Listing, Error> {
-        let mut failed = Error::NoAddress;
-        for endpoint in endpoints {
-            match self.ask_at(source, endpoint).await {
-                // Another address is another way to the same Harbor; what Harbor itself says holds for all of them.
-                Err(error @ (Error::Unreachable(_) | Error::Silent(_) | Error::Status { .. })) => {
-                    failed = error;
-                }
-                result => return result,
-            }
-        }
-        Err(failed)
-    }
-
     async fn ask_at(&self, source: &Arc<Source>, endpoint: &EndpointId) -> Result<Listing, Error> {
         let mut session = Session::new(&self.client, source, endpoint);
-        let wanted = ("its projects", "Project: list");
-        let projects = session.pages(PROJECTS, wanted, listing::projects).await?;
+        let projects = session.pages(PROJECTS, "its projects", "Project: list", listing::projects);
+        let projects = projects.await?;
         let mut listing = Listing {
             projects,
             endpoints: Some(Vec::new()),
@@ -158,9 +135,8 @@ impl Asker {
         if listing.projects.is_empty() {
             return Ok(listing);
         }
-        let wanted = ("its registries", "Registry: list");
-        let endpoints = session.pages(REGISTRIES, wanted, listing::endpoints).await;
-        listing.endpoints = match endpoints {
+        let endpoints = session.pages(REGISTRIES, "its registries", "Registry: list", listing::all);
+        listing.endpoints = match endpoints.await {
             Ok(endpoints) => Some(endpoints),
             Err(Error::Unauthorized(_) | Error::Forbidden { .. }) => None,
             Err(error) => return Err(error),
@@ -211,23 +187,61 @@ impl Asker {
             trust: Trust::Trusted,
         };
         let (source, endpoint) = (session.source, session.endpoint);
-        let exchange = async {
-            let connection = match self.client.idle(endpoint) {
-                Some(kept) => kept,
-                None => self.client.connect(source, endpoint).await.ok()?,
-            };
-            let answer = self
-                .exchanger
-                .exchange(source, endpoint, connection, &request);
-            Some(answer.await.ok()?.status)
-        };
-        let status = timeout(ANSWER, exchange).await.ok().flatten();
+        let asked = timeout(ANSWER, self.exchanger.ask(source, endpoint, &request)).await;
+        let status = asked.ok().and_then(Result::ok).map(|answer| answer.status);
         let begins_twice = repository.starts_with(&format!("{project}/"));
         Ok(match status {
             Some(StatusCode::OK) => Some(begins_twice),
             Some(StatusCode::NOT_FOUND) => Some(false),
             _ => None,
         })
+    }
+}
+
+impl LookAtRobot for Asker {
+    async fn robot(
+        &self,
+        source: &Arc<Source>,
+        endpoints: &[EndpointId],
+    ) -> Result<Option<Robot>, Error> {
+        let Some(credential) = &source.credential else {
+            return Ok(None);
+        };
+        let mut failed = Error::NoAddress;
+        for endpoint in endpoints {
+            let mut session = Session::new(&self.client, source, endpoint);
+            let listed = session.pages(
+                ROBOTS,
+                "its robot accounts",
+                "Robot: list",
+                listing::all::<Robot>,
+            );
+            match listed.await {
+                Ok(robots) => {
+                    let is_ours = |robot: &Robot| robot.name == credential.username;
+                    return Ok(robots.into_iter().find(is_ours));
+                }
+                Err(Error::Unauthorized(_) | Error::Forbidden { .. }) => return Ok(None),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+}
+
+impl AskHarbor for Asker {
+    async fn ask(&self, source: &Arc<Source>, endpoints: &[EndpointId]) -> Result<Listing, Error> {
+        let mut failed = Error::NoAddress;
+        for endpoint in endpoints {
+            match self.ask_at(source, endpoint).await {
+                // Another address is another way to the same Harbor; what Harbor itself says holds for all of them.
+                Err(error @ (Error::Unreachable(_) | Error::Silent(_) | Error::Status { .. })) => {
+                    failed = error;
+                }
+                result => return result,
+            }
+        }
+        Err(failed)
     }
 }
 
@@ -247,7 +261,8 @@ impl<'a> Session<'a> {
     async fn pages<T>(
         &mut self,
         path: &str,
-        (what, permission): (&'static str, &'static str),
+        what: &'static str,
+        permission: &'static str,
         read: impl Fn(&[u8]) -> Result<Page<T>, serde_json::Error>,
     ) -> Result<Vec<T>, Error> {
         let mut all = Vec::new();

@@ -2,10 +2,10 @@
 
 use super::listing::Listing;
 use crate::config::Config;
-use crate::lifecycle::create_private;
+use crate::lifecycle::replace_private;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -63,16 +63,7 @@ impl Kept {
     /// # Errors
     /// The directory cannot be written.
     pub(super) fn store(&self, path: &Path) -> io::Result<()> {
-        let text = serde_json::to_vec(self)?;
-        let temporary = path.with_extension("json.new");
-        let mut file = create_private(&temporary)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        match path.parent() {
-            Some(directory) => std::fs::File::open(directory)?.sync_all(),
-            None => Ok(()),
-        }
+        replace_private(path, &serde_json::to_vec(self)?)
     }
 }
 

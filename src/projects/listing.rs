@@ -1,5 +1,6 @@
 //! What Harbor's API lists, as far as it matters for the mapping: projects and registry endpoints (harbor-facts 4). Pure.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// More than any Harbor lists on one page: it caps `page_size` at 100.
@@ -119,38 +120,28 @@ pub(super) fn projects(body: &[u8]) -> Result<Page<Project>, serde_json::Error> 
     })
 }
 
-/// A page of `GET /api/v2.0/registries`.
+/// A page of which every entry matters: of `GET /api/v2.0/registries` and `GET /api/v2.0/robots`.
 ///
 /// # Errors
-/// The body is no list of registry endpoints.
-pub(super) fn endpoints(body: &[u8]) -> Result<Page<Endpoint>, serde_json::Error> {
-    let entries: Vec<Endpoint> = serde_json::from_slice(body)?;
-    let listed = entries.len();
-    Ok(Page { entries, listed })
-}
-
-/// A page of `GET /api/v2.0/robots`.
-///
-/// # Errors
-/// The body is no list of robot accounts.
-pub(super) fn robots(body: &[u8]) -> Result<Page<Robot>, serde_json::Error> {
-    let entries: Vec<Robot> = serde_json::from_slice(body)?;
+/// The body is no such list.
+pub(super) fn all<T: DeserializeOwned>(body: &[u8]) -> Result<Page<T>, serde_json::Error> {
+    let entries: Vec<T> = serde_json::from_slice(body)?;
     let listed = entries.len();
     Ok(Page { entries, listed })
 }
 
 /// The first repository of a list, without the project's name in front.
 pub(super) fn first_repository(body: &[u8], project: &str) -> Option<String> {
-    let listed: Vec<Named> = serde_json::from_slice(body).ok()?;
-    let name = listed.into_iter().next()?.name;
+    let listed = all::<Named>(body).ok()?;
+    let name = listed.entries.into_iter().next()?.name;
     let rest = name.strip_prefix(project)?.strip_prefix('/')?;
     Some(rest.to_owned())
 }
 
 /// The digest of a list's first artifact.
 pub(super) fn first_artifact(body: &[u8]) -> Option<String> {
-    let listed: Vec<Artifact> = serde_json::from_slice(body).ok()?;
-    Some(listed.into_iter().next()?.digest)
+    let listed = all::<Artifact>(body).ok()?;
+    Some(listed.entries.into_iter().next()?.digest)
 }
 
 // === impl Page ===

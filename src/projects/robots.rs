@@ -4,14 +4,12 @@
 #[cfg(test)]
 mod tests;
 
-use super::ask::Error;
-use super::listing::Robot;
+use super::ask::LookAtRobot;
 use super::spread::endpoints_of;
 use crate::lifecycle::{Random, contained, deadline};
-use crate::telemetry::{EventName, Journal, StateChange, human_days};
-use crate::topology::{EndpointId, Snapshot, Source, SourceId, SourceKind};
+use crate::telemetry::{EventName, Journal, StateChange, expires_soon};
+use crate::topology::{Snapshot, Source, SourceId, SourceKind};
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
@@ -23,11 +21,6 @@ const INTERVAL: Duration = Duration::from_secs(12 * 3600);
 const AGAIN: Duration = Duration::from_secs(10 * 60);
 /// The first look after the start, spread over a fleet that restarts.
 const FIRST_WITHIN: Duration = Duration::from_secs(60);
-/// From then on it is said, once a day.
-const SOON: Duration = Duration::from_secs(14 * DAY_SECONDS);
-
-const DAY_SECONDS: u64 = 86_400;
-
 /// What is known of the account of a tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RobotAccount {
@@ -39,25 +32,6 @@ pub struct RobotAccount {
 
 /// By tier.
 pub type RobotAccounts = BTreeMap<Arc<str>, RobotAccount>;
-
-/// Looks at a robot account.
-pub(super) trait LookAtRobot: Send + Sync + 'static {
-    fn robot(
-        &self,
-        source: &Arc<Source>,
-        endpoints: &[EndpointId],
-    ) -> impl Future<Output = Result<Option<Robot>, Error>> + Send;
-}
-
-impl LookAtRobot for super::ask::Asker {
-    async fn robot(
-        &self,
-        source: &Arc<Source>,
-        endpoints: &[EndpointId],
-    ) -> Result<Option<Robot>, Error> {
-        Self::robot(self, source, endpoints).await
-    }
-}
 
 /// The task's state.
 pub(super) struct Looks<A> {
@@ -76,7 +50,7 @@ impl<A: LookAtRobot> Looks<A> {
             let now = Instant::now();
             let sources = self.sources();
             due.retain(|tier, _| sources.contains_key(tier));
-            self.forget(&sources);
+            self.publish(|accounts| accounts.retain(|tier, _| sources.contains_key(tier)));
             for tier in sources.keys() {
                 let first = FIRST_WITHIN.mul_f64(self.random.fraction());
                 due.entry(tier.clone())
@@ -123,15 +97,13 @@ impl<A: LookAtRobot> Looks<A> {
         tiers.collect()
     }
 
-    fn forget(&self, sources: &BTreeMap<Arc<str>, Arc<Source>>) {
+    fn publish(&self, change: impl FnOnce(&mut RobotAccounts)) {
         self.accounts.send_if_modified(|accounts| {
-            let is_known = |tier: &Arc<str>| sources.contains_key(tier);
-            if accounts.keys().all(is_known) {
-                return false;
-            }
-            let kept = accounts.iter().filter(|(tier, _)| is_known(tier));
-            *accounts = Arc::new(kept.map(|(tier, one)| (tier.clone(), *one)).collect());
-            true
+            let mut next = RobotAccounts::clone(accounts);
+            change(&mut next);
+            let changed = next != **accounts;
+            *accounts = Arc::new(next);
+            changed
         });
     }
 
@@ -148,17 +120,11 @@ impl<A: LookAtRobot> Looks<A> {
                 .and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds))),
             is_disabled: robot.disable,
         });
-        self.accounts.send_if_modified(|accounts| {
-            if accounts.get(tier).copied() == account {
-                return false;
-            }
-            let mut next = RobotAccounts::clone(accounts);
+        self.publish(|accounts| {
             match account {
-                Some(account) => next.insert(tier.clone(), account),
-                None => next.remove(tier),
+                Some(account) => accounts.insert(tier.clone(), account),
+                None => accounts.remove(tier),
             };
-            *accounts = Arc::new(next);
-            true
         });
         // Looked at twice a day: said as often.
         if let Some(account) = account
@@ -189,11 +155,6 @@ impl RobotAccount {
         if self.is_disabled {
             return Some("is disabled".to_owned());
         }
-        let expires_at = self.expires_at?;
-        match expires_at.duration_since(now) {
-            Ok(left) if left > SOON => None,
-            Ok(left) => Some(format!("expires in {}", human_days(left))),
-            Err(over) => Some(format!("expired {} ago", human_days(over.duration()))),
-        }
+        expires_soon(self.expires_at?, now)
     }
 }

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::ask::{Asker, Error};
+use super::ask::AskHarbor;
 use super::kept::{FILE, Kept, KeptListing};
 use super::listing::Listing;
 use super::mapping::map_all;
@@ -16,12 +16,12 @@ use crate::lifecycle::{Random, contained, deadline};
 use crate::metrics::Metrics;
 use crate::printable::chain;
 use crate::telemetry::{EventName, Journal, StateChange};
-use crate::topology::{EndpointId, Snapshot, Source, SourceId};
+use crate::topology::{Snapshot, SourceId};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -34,15 +34,6 @@ const FIRST_WITHIN: Duration = Duration::from_secs(30);
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// A project that Harbor says it has not got is asked for no sooner than this after the last discovery, doubled each time.
 const AFTER_MISSING: Duration = Duration::from_secs(60);
-
-/// Asks a Harbor what it has.
-pub(super) trait AskHarbor: Send + Sync + 'static {
-    fn ask(
-        &self,
-        source: &Arc<Source>,
-        endpoints: &[EndpointId],
-    ) -> impl Future<Output = Result<Listing, Error>> + Send;
-}
 
 /// What the task follows.
 pub(super) struct Inputs {
@@ -96,21 +87,6 @@ struct Done {
     heard: Option<KeptListing>,
 }
 
-enum Wake {
-    Config,
-    Refresh,
-    Missing(SourceId),
-    Done(Done),
-    Time,
-    Closed,
-}
-
-impl AskHarbor for Asker {
-    async fn ask(&self, source: &Arc<Source>, endpoints: &[EndpointId]) -> Result<Listing, Error> {
-        Self::ask(self, source, endpoints).await
-    }
-}
-
 impl<A: AskHarbor> Task<A> {
     pub(super) fn new(
         asker: A,
@@ -136,37 +112,26 @@ impl<A: AskHarbor> Task<A> {
     pub(super) async fn run(mut self) {
         loop {
             self.start_what_is_due();
-            match self.wait().await {
-                Wake::Config => self.take_config(),
-                Wake::Refresh => {
-                    for clock in self.clocks.values_mut() {
-                        clock.due = Instant::now();
+            let waiting = self.clocks.values().filter(|clock| !clock.asking);
+            let wake = waiting.map(|clock| clock.due).min();
+            // All arms are cancel-safe: `changed` and `recv` say so, `next` keeps the futures in the set, and time is computed anew.
+            tokio::select! {
+                changed = self.inputs.config.changed() => match changed {
+                    Ok(()) => self.take_config(),
+                    Err(_) => return,
+                },
+                refresh = self.inputs.refreshes.recv() => match refresh {
+                    Some(()) => {
+                        for clock in self.clocks.values_mut() {
+                            clock.due = Instant::now();
+                        }
                     }
-                }
-                Wake::Missing(source) => self.take_missing(&source),
-                Wake::Done(done) => self.take_listing(done).await,
-                Wake::Time => {}
-                Wake::Closed => return,
+                    None => return,
+                },
+                Some(source) = self.inputs.missing.recv() => self.take_missing(&source),
+                Some(done) = self.jobs.next(), if !self.jobs.is_empty() => self.take_listing(done).await,
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
-        }
-    }
-
-    async fn wait(&mut self) -> Wake {
-        let waiting = self.clocks.values().filter(|clock| !clock.asking);
-        let wake = waiting.map(|clock| clock.due).min();
-        let Inputs {
-            config,
-            refreshes,
-            missing,
-            ..
-        } = &mut self.inputs;
-        // All arms are cancel-safe: `changed` and `recv` say so, `next` keeps the futures in the set, and time is computed anew.
-        tokio::select! {
-            changed = config.changed() => changed.map_or(Wake::Closed, |()| Wake::Config),
-            refresh = refreshes.recv() => refresh.map_or(Wake::Closed, |()| Wake::Refresh),
-            Some(source) = missing.recv() => Wake::Missing(source),
-            Some(done) = self.jobs.next(), if !self.jobs.is_empty() => Wake::Done(done),
-            () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => Wake::Time,
         }
     }
 
@@ -326,15 +291,9 @@ impl<A: AskHarbor> Task<A> {
     async fn store(kept: Kept, file: PathBuf) {
         let path = file.clone();
         let stored = tokio::task::spawn_blocking(move || kept.store(&file)).await;
-        let path = path.display();
-        match stored {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!("cannot keep the projects that were found in {path}: {error}");
-            }
-            Err(error) => {
-                tracing::warn!("cannot keep the projects that were found in {path}: {error}");
-            }
+        if let Err(error) = stored.map_err(io::Error::from).and_then(|stored| stored) {
+            let path = path.display();
+            tracing::warn!("cannot keep the projects that were found in {path}: {error}");
         }
     }
 

@@ -3,7 +3,7 @@
 use super::record::{AccessRecord, RequestOutcome};
 use crate::printable::{counted, printable};
 use std::fmt::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Hex digits of a digest that are shown; the whole digest stands in `REFERENCE`.
 const DIGEST_SHOWN: usize = 12;
@@ -33,6 +33,19 @@ pub fn human_days(duration: Duration) -> String {
     match duration.as_secs() / 86_400 {
         0 => human_duration(Duration::from_secs(duration.as_secs())),
         days => counted(days, "day", "days"),
+    }
+}
+
+/// What expires within this is said: certificates and accounts.
+pub const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
+
+/// `expires in 13 days`, `expired 2 h 5 min ago`; `None`: not soon.
+#[must_use]
+pub fn expires_soon(at: SystemTime, now: SystemTime) -> Option<String> {
+    match at.duration_since(now) {
+        Ok(left) if left > EXPIRES_SOON => None,
+        Ok(left) => Some(format!("expires in {}", human_days(left))),
+        Err(over) => Some(format!("expired {} ago", human_days(over.duration()))),
     }
 }
 

@@ -303,11 +303,11 @@ fn pages_are_read_as_harbor_writes_them() {
     assert_eq!(page.listed, 7);
     assert!(!page.has_next(None) && page.has_next(Some(true)) && !page.has_next(Some(false)));
     let registries = br#"[{"id": 3, "name": "dockerhub", "type": "docker-hub", "url": "https://hub.docker.com", "insecure": false, "status": "healthy", "credential": {}}]"#;
-    let page = listing::endpoints(registries).unwrap();
+    let page = listing::all::<Endpoint>(registries).unwrap();
     assert_eq!(page.entries[0].provider, "docker-hub");
     for broken in [&b"{}"[..], b"<html>", b"", b"[{}]"] {
         assert!(listing::projects(broken).is_err());
-        assert!(listing::endpoints(broken).is_err());
+        assert!(listing::all::<Endpoint>(broken).is_err());
     }
     assert_eq!(
         listing::first_repository(br#"[{"name": "p/p/library/nginx"}]"#, "p").as_deref(),

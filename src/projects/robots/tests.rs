@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::config::Config;
-use crate::projects::listing;
-use crate::topology::{SourceState, Sources};
+use crate::projects::ask::Error;
+use crate::projects::listing::{self, Robot};
+use crate::topology::{EndpointId, SourceState, Sources};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const DAY: Duration = Duration::from_secs(DAY_SECONDS);
+const DAY: Duration = Duration::from_secs(86_400);
 
 #[test]
 fn an_account_is_said_to_expire_two_weeks_before() {
@@ -43,7 +44,7 @@ fn an_account_is_said_to_expire_two_weeks_before() {
 fn robots_are_read_as_harbor_lists_them() {
     let body = br#"[{"id": 7, "name": "robot$node", "level": "system", "duration": 30, "expires_at": 1795000000, "disable": false, "editable": true},
         {"id": 8, "name": "robot$ever", "expires_at": -1}]"#;
-    let page = listing::robots(body).unwrap();
+    let page = listing::all::<Robot>(body).unwrap();
     let read: Vec<_> = page
         .entries
         .iter()

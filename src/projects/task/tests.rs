@@ -3,10 +3,11 @@
 use super::*;
 use crate::budget::Budget;
 use crate::projects::SharedListing;
+use crate::projects::ask::Error;
 use crate::projects::listing::{Endpoint, Project};
 use crate::projects::spread::ADDRESSES;
 use crate::telemetry::Captured;
-use crate::topology::{EndpointState, EndpointStatus, SourceState, Sources};
+use crate::topology::{EndpointId, EndpointState, EndpointStatus, Source, SourceState, Sources};
 use std::sync::Mutex;
 use std::time::Duration;
 use tempfile::TempDir;
