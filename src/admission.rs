@@ -13,4 +13,5 @@ pub use peers::Lookup;
 #[cfg(test)]
 pub(crate) use peers::Standing;
 pub(crate) use peers::{OtherEnd, Peers};
+pub(crate) use proc_net::kernels_address;
 pub(crate) use slots::{Admission, Slot};

@@ -1,5 +1,6 @@
 //! The commands: the grammar of arguments, and the way from each to its report and exit status (README.md and
-//! docs/troubleshooting.md). Reports go to stdout, diagnostics to stderr.
+//! docs/troubleshooting.md). Reports go to stdout, diagnostics to stderr; a command fails where it cannot write them, and else ends
+//! with its exit status.
 
 pub mod check;
 pub mod completions;
@@ -214,7 +215,7 @@ fn dispatch(arguments: Arguments, environment: BTreeMap<String, String>) -> io::
         }
         Command::Handover(Output { json }) => {
             let result = loader.environment.get("SERVICE_RESULT");
-            let stopping = files::handover::Stopping::of_process(result);
+            let stopping = files::handover::Stopping::from_systemd(result);
             stopping.release_listeners(&Notifier::from_env(), stderr)?;
             files::handover::run(&with(loader, json), &stopping, stdout, stderr)
         }

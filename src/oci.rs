@@ -15,7 +15,7 @@ mod schema1;
 
 pub use accept::{ACCEPT_MANIFESTS, ManifestKinds};
 pub use digest::{Digest, Hasher, InvalidDigest};
-pub use error_body::{ErrorCode, error_body};
+pub use error_body::{ErrorCode, StatedError, error_body, stated_error};
 pub use manifest::{
     Descriptor, ManifestKind, inspect_manifest, is_consistent, media_type_as_told, media_type_of,
 };

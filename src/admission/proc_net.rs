@@ -69,7 +69,10 @@ impl Table {
 /// One line: `sl local rem st tx:rx tr:when retrnsmt uid timeout inode …`.
 fn parse(line: &str) -> Option<((SocketAddr, SocketAddr), PeerSocket)> {
     let mut fields = line.split_ascii_whitespace().skip(1);
-    let (at, to) = (address(fields.next()?)?, address(fields.next()?)?);
+    let (at, to) = (
+        kernels_address(fields.next()?)?,
+        kernels_address(fields.next()?)?,
+    );
     let is_established = fields.next()? == ESTABLISHED;
     let uid = fields.nth(3)?.parse().ok()?;
     let inode = fields.nth(1)?.parse().ok()?;
@@ -82,7 +85,7 @@ fn parse(line: &str) -> Option<((SocketAddr, SocketAddr), PeerSocket)> {
 }
 
 /// `0100007F:1452`: the address in words of the machine's byte order.
-fn address(text: &str) -> Option<SocketAddr> {
+pub(crate) fn kernels_address(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let word = |at: usize| {

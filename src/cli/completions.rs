@@ -5,9 +5,6 @@ use clap_complete::Shell;
 use std::io::{self, Write};
 
 /// Writes the completion script of a command for a shell.
-///
-/// # Errors
-/// The output's: a closed pipe, a full disk.
 pub fn completions(shell: Shell, command: &mut Command, out: &mut dyn Write) -> io::Result<()> {
     // Through memory: the generator panics when it cannot write.
     let mut script = Vec::new();

@@ -20,7 +20,7 @@ mod render;
 use super::start;
 use super::{FAILED, Invocation, files, json, status};
 use crate::app::{self, Error};
-use crate::config::{Config, Loaded, Loader, Problem};
+use crate::config::{Config, Loader};
 use crate::doctor::agent::{AgentFacts, ConfigFacts, Listener};
 use crate::doctor::port::who_listens;
 use crate::doctor::{CHECKS, Subject, examine};
@@ -48,9 +48,6 @@ const OF_AGENT: [&str; 8] = [
 
 /// Runs the command. The report goes to `stdout`. `agent_environment`: the running agent's; `None`: what the kernel says of its
 /// process.
-///
-/// # Errors
-/// Where the report cannot be written.
 pub fn run(
     args: &Invocation,
     agent_environment: Option<BTreeMap<String, String>>,
@@ -131,33 +128,26 @@ async fn subject(
 
 /// The files' configuration; where they are bad the last accepted one, then the built-in one.
 fn load(loader: &Loader) -> (Config, ConfigFacts) {
-    let shown = loader.config_file.display().to_string();
+    let shown = loader.config_file.display();
     let file = match loader.explicit || loader.config_file.exists() {
-        true => shown,
+        true => shown.to_string(),
         false => format!("the built-in configuration (there is no {shown})"),
     };
-    let facts = |problems: Vec<Problem>, last_accepted, warnings| ConfigFacts {
-        file: file.clone(),
+    let (config, problems, last_accepted, warnings) = match app::load(loader) {
+        Ok((loaded, None)) => (loaded.config, Vec::new(), false, loaded.warnings),
+        Ok((loaded, Some(problems))) => (loaded.config, problems, true, loaded.warnings),
+        Err(Error::Config(problems)) => (Config::built_in(), problems, false, Vec::new()),
+        // Nothing else comes of a load.
+        Err(_) => (Config::built_in(), Vec::new(), false, Vec::new()),
+    };
+    let facts = ConfigFacts {
+        file,
         problems,
         last_accepted,
         warnings,
         unprivileged: !rustix::process::geteuid().is_root(),
     };
-    match app::load(loader) {
-        Ok((loaded, rejected)) => {
-            let Loaded {
-                config, warnings, ..
-            } = loaded;
-            let is_old = rejected.is_some();
-            (
-                config,
-                facts(rejected.unwrap_or_default(), is_old, warnings),
-            )
-        }
-        Err(Error::Config(problems)) => (Config::built_in(), facts(problems, false, Vec::new())),
-        // Nothing else comes of a load.
-        Err(_) => (Config::built_in(), facts(Vec::new(), false, Vec::new())),
-    }
+    (config, facts)
 }
 
 async fn listeners(listen: &[SocketAddr]) -> Vec<Listener> {

@@ -45,7 +45,6 @@ use crate::node::shown;
 use crate::printable::printable;
 use crate::route::{Route, RouteTable};
 use crate::topology::select::Candidate;
-use crate::topology::{Source, Sources};
 use image::Image;
 use indicatif::ProgressBar;
 use lookup::Lookups;
@@ -67,9 +66,6 @@ const FILES_LIMIT: Duration = Duration::from_secs(5);
 /// Runs the command. The exit status is 0 if there is a path (with `probe`: if somebody has the manifest), 1 if there
 /// is none, 2 for a failure, 64 for a bad reference or configuration. The report goes to `stdout`, notes and the
 /// progress to `stderr`.
-///
-/// # Errors
-/// Where the report cannot be written.
 pub fn run(
     args: &Invocation,
     image: &str,
@@ -147,41 +143,100 @@ async fn explain(
     progress: &ProgressBar,
 ) -> Report {
     let (config, found) = projects::in_force(config, status.as_ref());
-    let config = Arc::new(config);
+    let explanation = Explanation {
+        lookups: Lookups::start(&config),
+        config: Arc::new(config),
+        found,
+        status,
+        agent,
+        probe,
+        progress,
+    };
     let (machine, registry) = (machine.clone(), image.registry.clone());
-    let of = config.clone();
-    let looking = spawn_blocking(move || shown::look(&machine, &of, &registry));
+    let config = explanation.config.clone();
+    let looking = spawn_blocking(move || shown::look(&machine, &config, &registry));
     let looking = timeout(FILES_LIMIT, looking);
-    let said = (status.as_ref(), agent);
-    let routing = route(config, &found, image, said, probe, progress);
-    let (mut report, node) = tokio::join!(routing, looking);
+    let (mut report, node) = tokio::join!(explanation.route(image), looking);
     if let Ok(Ok(node)) = node {
-        report.on(node, status.as_ref());
+        report.on(node, explanation.status.as_ref());
     }
     report
 }
 
-/// How the image is routed, beside what the running agent says; one that names no registry to each of those that are asked for it.
-async fn route(
+/// What every route of one report is explained with.
+struct Explanation<'a> {
     config: Arc<Config>,
-    found: &Found,
-    image: &Image,
-    (status, agent): (Option<&Status>, AgentReport),
+    found: Found,
+    status: Option<Status>,
+    agent: AgentReport,
+    lookups: Lookups,
     probe: bool,
-    progress: &ProgressBar,
-) -> Report {
-    let repository = match router::repository(&config, image) {
-        Some(Ok(repository)) => repository,
-        Some(Err(why)) => return Report::outside(image, why),
-        None => return route_one(config, found, image, (status, agent), probe, progress).await,
-    };
-    let mut reports = Vec::new();
-    for one in router::images(&config, image, &repository) {
-        let (config, said) = (config.clone(), (status, agent.clone()));
-        let report = route_one(config, found, &one, said, probe, progress).await;
-        reports.push((one.registry, report));
+    progress: &'a ProgressBar,
+}
+
+impl Explanation<'_> {
+    /// How the image is routed; one that names no registry to each of those that are asked for it.
+    async fn route(&self, image: &Image) -> Report {
+        let repository = match router::repository(&self.config, image) {
+            Some(Ok(repository)) => repository,
+            Some(Err(why)) => return Report::outside(image, why),
+            None => return self.route_one(image).await,
+        };
+        let mut reports = Vec::new();
+        for one in router::images(&self.config, image, &repository) {
+            let report = self.route_one(&one).await;
+            reports.push((one.registry, report));
+        }
+        router::report(&self.config, image, &repository, reports)
     }
-    router::report(&config, image, &repository, reports)
+
+    async fn route_one(&self, image: &Image) -> Report {
+        let config = &self.config;
+        let table = RouteTable::new(config.clone());
+        let routed = table.explain(Some(image.registry.as_str()), &image.name, &image.kind());
+        let mut route = match routed {
+            Ok(route) => route,
+            Err(refusal) => return Report::refused(image, &refusal),
+        };
+        route.reasons.extend(self.found.reasons(&route));
+        let sources = self.lookups.sources_of(&route);
+        let view = View::look(&sources, self.status.as_ref(), &self.lookups).await;
+        let order = view.order(&route, &image.reference, config.limits, Instant::now());
+        let agent = self.agent.clone();
+        let mut report = Report::new(image, &route, &sources, &view, &order, agent);
+        if self.probe {
+            report.probed(self.ask_all(&route, &order, image).await);
+            if !report.has_path
+                && let Some(agent) = config.server.listen.first()
+            {
+                let progress = self.progress;
+                progress.set_message(format!("asking the agent at {agent}"));
+                let key = config.server.require_header.as_ref();
+                report.is_kept(through::stale_seconds(*agent, key, image).await);
+                progress.finish_and_clear();
+            }
+        }
+        report
+    }
+
+    /// One after the other: a request asks them so, and what one answers must not slow the next.
+    async fn ask_all(&self, route: &Route, order: &[Candidate], image: &Image) -> Vec<ProbeReport> {
+        let prober = Prober::new(&self.config, &self.lookups);
+        let mut answers = Vec::with_capacity(order.len());
+        for (number, candidate) in (1_usize..).zip(order) {
+            let endpoint = &candidate.endpoint;
+            // Every candidate is of a target.
+            let Some(target) = route.target(&endpoint.source) else {
+                continue;
+            };
+            self.progress
+                .set_message(format!("asking {number} of {}: {endpoint}", order.len()));
+            let source = &candidate.source;
+            answers.push(prober.ask(source, endpoint, target, &image.reference).await);
+        }
+        self.progress.finish_and_clear();
+        answers
+    }
 }
 
 /// The image as it is pulled, of one that names no registry: from where probes of all that may have it tell. `None`: it names one.
@@ -197,124 +252,55 @@ pub(in crate::cli) async fn named(
         Ok(repository) => repository,
         Err(why) => return Some(Err(why)),
     };
-    let mut progress = Progress {
-        to: &mut io::sink(),
-        is_shown: false,
+    let explanation = Explanation {
+        lookups: Lookups::start(config),
+        config: config.clone(),
+        found: found.clone(),
+        status: status.cloned(),
+        agent: AgentReport {
+            address: None,
+            reachable: status.is_some(),
+            note: None,
+        },
+        probe: true,
+        progress: &ProgressBar::hidden(),
     };
-    let said = (status, AgentReport::away(None, String::new()));
-    let report = route(config.clone(), found, image, said, true, &mut progress).await;
-    let router = report.router?;
+    let router = explanation.route(image).await.router?;
     let mut all = router::images(config, image, &repository).into_iter();
     let chosen = all.find(|one| router.chosen.as_deref() == Some(one.registry.as_str()));
     Some(chosen.ok_or(router.why))
 }
 
-async fn route_one(
-    config: Arc<Config>,
-    found: &Found,
-    image: &Image,
-    (status, agent): (Option<&Status>, AgentReport),
-    probe: bool,
-    progress: &ProgressBar,
-) -> Report {
-    let table = RouteTable::new(config.clone());
-    let routed = table.explain(Some(image.registry.as_str()), &image.name, &image.kind());
-    let mut route = match routed {
-        Ok(route) => route,
-        Err(refusal) => return Report::refused(image, &refusal),
-    };
-    route.reasons.extend(found.reasons(&route));
-    let all = Sources::from_config(&config, 1);
-    let sources = route
-        .targets
-        .iter()
-        .filter_map(|target| all.get(&target.source));
-    let sources: Vec<Arc<Source>> = sources.cloned().collect();
-    let only = Arc::new(lookup::only(&sources));
-    let lookups = Lookups::start(only.clone(), config.dns.clone());
-    let unknown = view::unknown_to(status, &sources);
-    let looked_up = lookups.addresses(&unknown).await;
-    let now = Instant::now();
-    let view = View::new(&sources, status, &looked_up, now);
-    let order = view.order(&route, &image.reference, config.limits, now);
-    let mut report = Report::new(image, &route, &sources, &view, &order, agent);
-    if probe {
-        let prober = Prober::new(&config, &only, lookups.discovery.clone());
-        let answers = ask_all(&prober, &route, &order, image, progress).await;
-        report.probed(answers);
-        if !report.has_path
-            && let Some(agent) = config.server.listen.first()
-        {
-            progress.set_message(format!("asking the agent at {agent}"));
-            let key = config.server.require_header.as_ref();
-            report.is_kept(through::stale_seconds(*agent, key, image).await);
-            progress.finish_and_clear();
-        }
-    }
-    report
-}
-
 /// The running agent's status, and what must be known of it.
 async fn ask_agent(admin: Option<SocketAddr>) -> (Option<Status>, AgentReport) {
     let asked = match admin {
-        Some(admin) => status::fetch(admin).await.map(|status| (admin, status)),
+        Some(admin) => status::fetch(admin).await,
         None => Err(status::Error::Off),
     };
-    match asked {
-        Ok((admin, status)) => {
-            let note = if !status.config.last_reload_ok {
-                Some(
-                    "the running agent has refused the files on disk and uses an older configuration; this report is \
-                     of the files",
-                )
-            } else if status.reputation_hidden > 0 {
-                Some(
-                    "what the agent knows of single images is told to root and to the agent's own user alone",
-                )
-            } else {
-                None
-            };
-            let note = note.map(ToOwned::to_owned);
-            (Some(status), AgentReport::reached(admin, note))
-        }
+    let note = match &asked {
+        Ok(status) if !status.config.last_reload_ok => Some(
+            "the running agent has refused the files on disk and uses an older configuration; this report is of the files"
+                .to_owned(),
+        ),
+        Ok(status) if status.reputation_hidden > 0 => Some(
+            "what the agent knows of single images is told to root and to the agent's own user alone"
+                .to_owned(),
+        ),
+        Ok(_) => None,
         Err(error) => {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();
-            let note = format!("{first}; addresses were looked up here and their state is unknown");
-            (None, AgentReport::away(admin, note))
+            Some(format!(
+                "{first}; addresses were looked up here and their state is unknown"
+            ))
         }
-    }
-}
-
-/// One after the other: a request asks them so, and what one answers must not slow the next.
-async fn ask_all(
-    prober: &Prober,
-    route: &Route,
-    order: &[Candidate],
-    image: &Image,
-    progress: &ProgressBar,
-) -> Vec<ProbeReport> {
-    let mut answers = Vec::with_capacity(order.len());
-    for (index, candidate) in order.iter().enumerate() {
-        let endpoint = &candidate.endpoint;
-        // Every candidate is of a target.
-        let Some(target) = route
-            .targets
-            .iter()
-            .find(|target| target.source == endpoint.source)
-        else {
-            continue;
-        };
-        progress.set_message(format!(
-            "asking {} of {}: {endpoint}",
-            index.saturating_add(1),
-            order.len()
-        ));
-        let source = &candidate.source;
-        answers.push(prober.ask(source, endpoint, target, &image.reference).await);
-    }
-    progress.finish_and_clear();
-    answers
+    };
+    let agent = AgentReport {
+        address: admin.map(|address| address.to_string()),
+        reachable: asked.is_ok(),
+        note,
+    };
+    (asked.ok(), agent)
 }
 
 #[cfg(test)]

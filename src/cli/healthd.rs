@@ -1,10 +1,9 @@
 //! `harbor-pilot healthd --harbor URL`: the health responder of a Harbor host.
 
-use super::{USAGE, eprint};
+use super::{USAGE, eprint, start};
 use crate::healthd::{self, Options, Settings};
-use crate::lifecycle::{self, Notifier, Signals};
+use crate::lifecycle::{Notifier, Signals};
 use crate::printable::chain;
-use crate::telemetry::{self, Destination};
 use std::collections::BTreeMap;
 
 /// Runs until stopped: 0 after a clean stop, 64 where an option cannot be used, else 1.
@@ -23,20 +22,10 @@ pub(super) fn run(
             return USAGE;
         }
     };
-    let no_color = environment
-        .get("NO_COLOR")
-        .is_some_and(|value| !value.is_empty());
-    let journal_stream = environment.get("JOURNAL_STREAM").map(String::as_str);
-    let destination = Destination::choose(journal_stream, no_color);
-    let (journal, _flushed_at_the_end) = match telemetry::init(log.unwrap_or("info"), &destination)
-    {
-        Ok(log) => log,
-        Err(error) => {
-            eprint(&format!("harbor-pilot: {}", chain(&error)));
-            return USAGE;
-        }
+    let log = start::log(log.unwrap_or("info"), environment);
+    let Some((journal, _flushed_at_the_end)) = log else {
+        return USAGE;
     };
-    lifecycle::log_panics();
     if options.insecure {
         tracing::warn!("Harbor's certificate is not checked (--insecure)");
     }

@@ -127,53 +127,49 @@ manage = true
 
 /// Runs the command; the exit status is 0, 64 for wrong arguments, or 2 where the file that was named was left as it is. The
 /// configuration goes to that file, else to `stdout`.
-///
-/// # Errors
-/// Where `stdout` cannot be written.
 pub fn run(args: &InitArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
-    if let Some(url) = &args.discover {
-        return match discover::text(args, url) {
-            Ok(text) => put(args, &text, stdout, stderr),
-            Err(Failed { lines, code }) => {
-                for line in lines {
-                    writeln!(stderr, "error: {line}")?;
-                }
-                Ok(code)
+    let text = match &args.discover {
+        Some(url) => discover::text(args, url),
+        None => starter(args, stderr)?,
+    };
+    match text.and_then(|text| put(args, &text)) {
+        Ok(printed) => {
+            stdout.write_all(printed.as_bytes())?;
+            Ok(0)
+        }
+        Err(Failed { lines, code }) => {
+            for line in lines {
+                writeln!(stderr, "error: {line}")?;
             }
-        };
+            Ok(code)
+        }
     }
-    let Some(layout) = layout(args.layout.as_deref()) else {
+}
+
+/// The configuration of a layout. What this machine has not got is a warning: the file is for the nodes.
+fn starter(args: &InitArgs, stderr: &mut dyn Write) -> io::Result<Result<String, Failed>> {
+    let named = args.layout.as_deref();
+    let mut layouts = LAYOUTS.iter();
+    let layout = layouts.find(|layout| named.is_none_or(|name| name == layout.name));
+    let Some(layout) = layout else {
         let names: Vec<&str> = LAYOUTS.iter().map(|layout| layout.name).collect();
-        let asked = args.layout.as_deref().unwrap_or_default();
-        let names = names.join(", ");
-        writeln!(
-            stderr,
-            "error: {asked:?} is no layout; known are {names} (docs/layouts.md)"
-        )?;
-        return Ok(USAGE);
+        let asked = named.unwrap_or_default();
+        let line = format!(
+            "{asked:?} is no layout; known are {} (docs/layouts.md)",
+            names.join(", ")
+        );
+        return Ok(Err(Failed::new(USAGE, line)));
     };
     if args.replica.is_none() && args.core.is_none() {
-        writeln!(
-            stderr,
-            "error: no Harbor is named; give --replica URL, --core URL or both, or --discover URL to have it asked for its projects"
-        )?;
-        return Ok(USAGE);
+        let line = "no Harbor is named; give --replica URL, --core URL or both, or --discover URL to have it asked for its projects";
+        return Ok(Err(Failed::new(USAGE, line)));
     }
     if let Err(problems) = Config::from_toml(&text(args, layout, None)) {
-        for problem in problems {
-            // The lines are those of a text that nobody has seen.
-            writeln!(
-                stderr,
-                "error: {}: {}; {}",
-                problem.key, problem.what, problem.instead
-            )?;
-        }
-        return Ok(USAGE);
+        return Ok(Err(Failed::from_problems(&problems)));
     }
     let ca = args.ca.as_deref().map(std::path::absolute).transpose()?;
     let text = text(args, layout, ca.as_deref());
     if let Err(problems) = Config::from_toml(&text) {
-        // The file is for the nodes; this may be another machine.
         for Problem { what, instead, .. } in problems.iter().take(1) {
             writeln!(
                 stderr,
@@ -181,30 +177,34 @@ pub fn run(args: &InitArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> i
             )?;
         }
     }
-    put(args, &text, stdout, stderr)
+    Ok(Ok(text))
 }
 
-/// To the file that was named, else to `stdout`.
-fn put(
-    args: &InitArgs,
-    text: &str,
-    stdout: &mut dyn Write,
-    stderr: &mut dyn Write,
-) -> io::Result<u8> {
-    let Some(output) = &args.output else {
-        stdout.write_all(text.as_bytes())?;
-        return Ok(0);
-    };
-    match write(output, text) {
-        Ok(()) => {
-            writeln!(stdout, "wrote {}", output.display())?;
-            Ok(0)
-        }
-        Err(why) => {
-            writeln!(stderr, "error: {why}")?;
-            Ok(FAILED)
+impl Failed {
+    fn new(code: u8, line: impl Into<String>) -> Self {
+        let lines = vec![line.into()];
+        Self { lines, code }
+    }
+
+    /// The lines of files are left out: they are those of a text that nobody has seen.
+    fn from_problems(problems: &[Problem]) -> Self {
+        let lines = problems
+            .iter()
+            .map(|problem| format!("{}: {}; {}", problem.key, problem.what, problem.instead));
+        Self {
+            lines: lines.collect(),
+            code: USAGE,
         }
     }
+}
+
+/// Writes the file that was named. Comes back with what is to be printed: that, or the text itself.
+fn put(args: &InitArgs, text: &str) -> Result<String, Failed> {
+    let Some(output) = &args.output else {
+        return Ok(text.to_owned());
+    };
+    write(output, text).map_err(|why| Failed::new(FAILED, why))?;
+    Ok(format!("wrote {}\n", output.display()))
 }
 
 /// Puts the whole text there at once, or leaves what is there. A file that configures nothing, as the package brings it, gives
@@ -220,24 +220,22 @@ fn write(output: &Path, text: &str) -> Result<(), String> {
             "{shown} is left as it is, because it configures something already; to begin anew move it away first: mv {shown} {shown}.old"
         ));
     }
-    let new = Standing {
-        bytes: text.as_bytes().to_vec(),
-        mode: old.as_ref().map_or(0o644, |old| old.mode),
-        uid: old
-            .as_ref()
-            .map_or_else(|| geteuid().as_raw(), |old| old.uid),
-        gid: old
-            .as_ref()
-            .map_or_else(|| getegid().as_raw(), |old| old.gid),
+    let bytes = text.as_bytes().to_vec();
+    let new = match old {
+        Some(old) => Standing { bytes, ..old },
+        None => Standing {
+            bytes,
+            mode: 0o644,
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+        },
     };
     write::replace(&path, &new).map_err(|error| chain(&error))
 }
 
-fn layout(name: Option<&str>) -> Option<&'static Layout> {
-    match name {
-        None => LAYOUTS.first(),
-        Some(name) => LAYOUTS.iter().find(|layout| layout.name == name),
-    }
+/// A text as TOML writes it.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
 }
 
 fn text(args: &InitArgs, layout: &Layout, ca: Option<&Path>) -> String {
@@ -266,7 +264,6 @@ fn tier(
     layout: &Layout,
     ca: Option<&Path>,
 ) {
-    let quoted = |value: &str| toml::Value::from(value).to_string();
     let mut line = |line: &str| {
         text.push_str(line);
         if !line.ends_with('\n') {

@@ -1,13 +1,12 @@
 //! `harbor-pilot run`: sets up the log, loads the configuration, runs the daemon.
 
-use super::{USAGE, eprint, explain, files};
+use super::{USAGE, explain, files, start};
 use crate::admission::Lookup;
 use crate::app::{self, Error, Start};
 use crate::config::{Config, Loader};
-use crate::lifecycle::{self, Inherited, Notifier};
+use crate::lifecycle::{Inherited, Notifier};
 use crate::node::detect::Machine;
 use crate::printable::chain;
-use crate::telemetry::{self, Destination};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::ErrorKind;
 
@@ -21,20 +20,9 @@ pub(super) fn run(loader: Loader, log: Option<String>) -> u8 {
         Ok((loaded, _)) => loaded.config.log.filter.clone(),
         Err(_) => Config::built_in().log.filter,
     });
-    let journal_stream = loader.environment.get("JOURNAL_STREAM").map(String::as_str);
-    let no_color = loader
-        .environment
-        .get("NO_COLOR")
-        .is_some_and(|value| !value.is_empty());
-    let destination = Destination::choose(journal_stream, no_color);
-    let (journal, _flushed_at_the_end) = match telemetry::init(&filter, &destination) {
-        Ok(log) => log,
-        Err(error) => {
-            eprint(&format!("harbor-pilot: {}", chain(&error)));
-            return USAGE;
-        }
+    let Some((journal, _flushed_at_the_end)) = start::log(&filter, &loader.environment) else {
+        return USAGE;
     };
-    lifecycle::log_panics();
     let (loaded, rejected) = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {

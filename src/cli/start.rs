@@ -1,6 +1,10 @@
-//! What commands begin with: the configuration, a runtime, a line of progress, whether a report has colours.
+//! What commands begin with: the configuration, the log, a runtime, a line of progress, whether a report has colours.
 
+use super::eprint;
 use crate::config::{Loaded, Loader};
+use crate::lifecycle::log_panics;
+use crate::printable::chain;
+use crate::telemetry::{self, Destination, Guard, Journal};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write};
@@ -46,8 +50,31 @@ pub(super) fn progress(template: &str, is_wanted: bool) -> ProgressBar {
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
 
+/// The log of a daemon, and of its panics; where there is none, why is printed.
+pub(super) fn log(
+    filter: &str,
+    environment: &BTreeMap<String, String>,
+) -> Option<(Journal, Guard)> {
+    let journal_stream = environment.get("JOURNAL_STREAM").map(String::as_str);
+    let destination = Destination::choose(journal_stream, is_colorless(environment));
+    match telemetry::init(filter, &destination) {
+        Ok(log) => {
+            log_panics();
+            Some(log)
+        }
+        Err(error) => {
+            eprint(&format!("harbor-pilot: {}", chain(&error)));
+            None
+        }
+    }
+}
+
 /// On a terminal, unless `NO_COLOR` is set to something.
 pub(super) fn is_colored(environment: &BTreeMap<String, String>) -> bool {
+    !is_colorless(environment) && io::stdout().is_terminal()
+}
+
+fn is_colorless(environment: &BTreeMap<String, String>) -> bool {
     let no_color = environment.get("NO_COLOR");
-    no_color.is_none_or(String::is_empty) && io::stdout().is_terminal()
+    no_color.is_some_and(|value| !value.is_empty())
 }

@@ -5,7 +5,7 @@ mod projects;
 mod render;
 
 pub use render::render;
-pub(in crate::cli) use render::{Cell, Color, Page};
+pub(in crate::cli) use render::{Cell, Color, Page, plain};
 
 use super::json;
 use crate::admin::{Status, Verdict, judge};

@@ -15,10 +15,11 @@ use super::explain::projects;
 use super::start;
 use super::{FAILED, USAGE, json, status};
 use crate::admin::Status;
+use crate::admission::dialled;
 use crate::config::{BaseUrl, Config, Loader, Probe, ProbeKind, Tls, parse_size};
 use crate::topology::{EndpointId, Source, SourceId, SourceKind, Sources};
 use crate::upstream::Client;
-use fetch::Through;
+use fetch::{By, Through};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use limit::Limit;
@@ -28,7 +29,6 @@ use progress::Progress;
 use pull::{Shared, pull};
 use report::{Report, Row};
 use std::io::{self, IsTerminal as _, Read as _, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -89,9 +89,6 @@ struct Work {
 
 /// Runs the command. The exit status is 0, 1 where an image could not be fetched or the user ended it, 2 where nothing could be
 /// begun, 64 for wrong arguments. The report goes to `stdout`, progress and problems to `stderr`.
-///
-/// # Errors
-/// Where the report cannot be written.
 pub fn run(
     options: &Options,
     loader: &Loader,
@@ -309,10 +306,7 @@ fn copied(row: &Mutex<Row>) -> Row {
 fn agent(config: &Config, status: Option<&Status>) -> Option<Through> {
     status?;
     let listen = *config.server.listen.first()?;
-    let address = match listen.ip().is_unspecified() {
-        true => SocketAddr::from(([127, 0, 0, 1], listen.port())),
-        false => listen,
-    };
+    let address = dialled(listen);
     let source = Arc::new(Source {
         id: SourceId::Tier("agent".into()),
         kind: SourceKind::Mirror,
@@ -337,13 +331,13 @@ fn agent(config: &Config, status: Option<&Status>) -> Option<Through> {
         tiers: vec![source.clone()],
         ..Sources::default()
     });
-    Some(Through::Agent {
+    let key = config.server.require_header.clone();
+    Some(Through {
         endpoint: EndpointId {
             source: source.id.clone(),
             address,
         },
         source,
-        client,
-        key: config.server.require_header.clone(),
+        by: By::Agent { client, key },
     })
 }

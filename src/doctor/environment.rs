@@ -87,42 +87,22 @@ pub(crate) fn places(root: &Path, here: &Environment) -> Vec<Place> {
 
 /// The proxy variables of an environment file, or of the `Environment=` lines of a unit.
 fn variables_of(text: &str) -> Environment {
-    let mut found = Environment::new();
-    for line in text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with(['#', ';']))
-    {
-        for name in VARIABLES {
-            let assigned = format!("{name}=");
-            for (at, _) in line.match_indices(&assigned) {
-                let before = line.get(..at).unwrap_or_default();
-                // A whole word: HTTP_PROXY is no part of CONTAINERD_HTTP_PROXY, but that one is handed on (k3s 7.5).
-                let before = before.strip_suffix("CONTAINERD_").unwrap_or(before);
-                if !before.is_empty() && !before.ends_with(['"', '\'', ' ', '\t', '=']) {
-                    continue;
-                }
-                let rest = line.get(at..).unwrap_or_default();
-                let value = rest.strip_prefix(&assigned).unwrap_or_default();
-                let (value, end) = match value.strip_prefix(['"', '\'']) {
-                    Some(inside) => (inside, value.chars().next().unwrap_or('"')),
-                    None => (
-                        value,
-                        before
-                            .chars()
-                            .next_back()
-                            .filter(|c| matches!(c, '"' | '\''))
-                            .unwrap_or(' '),
-                    ),
-                };
-                let value = value.split([end, '\t']).next().unwrap_or_default();
-                if !value.is_empty() {
-                    found.insert(name.to_owned(), value.to_owned());
-                }
-            }
-        }
-    }
-    found
+    let lines = text.lines().map(str::trim);
+    let lines = lines.filter(|line| !line.starts_with(['#', ';']));
+    let words = lines.flat_map(|line| {
+        let line = line.strip_prefix("Environment=").unwrap_or(line);
+        // The next line goes on.
+        let line = line.strip_suffix('\\').unwrap_or(line);
+        shlex::split(line).unwrap_or_default()
+    });
+    let variables = words.filter_map(|word| {
+        let (name, value) = word.split_once('=')?;
+        // That one is handed on (k3s 7.5).
+        let name = name.strip_prefix("CONTAINERD_").unwrap_or(name);
+        (VARIABLES.contains(&name) && !value.is_empty())
+            .then(|| (name.to_owned(), value.to_owned()))
+    });
+    variables.collect()
 }
 
 pub(super) fn environment(

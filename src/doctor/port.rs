@@ -1,7 +1,8 @@
 //! Who listens on a port: the kernel's list of sockets, and which process has the socket open.
 
+use crate::admission::kernels_address;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 /// A process that holds a port.
@@ -46,17 +47,15 @@ pub(crate) fn who_listens(address: SocketAddr) -> Option<Held> {
     })
 }
 
-/// The listening sockets of a text like /proc/net/tcp or tcp6 (proc(5)): addresses are hexadecimal words of 32 bits in
-/// the machine's byte order, ports in network order.
+/// The listening sockets of a text like /proc/net/tcp or tcp6 (proc(5)).
 fn listening(text: &str) -> Vec<Listening> {
     const LISTEN: &str = "0A";
     let socket = |line: &str| {
         let mut fields = line.split_whitespace().skip(1);
-        let (address, port) = fields.next()?.split_once(':')?;
+        let address = kernels_address(fields.next()?)?;
         let state = fields.nth(1)?;
         let uid = fields.nth(3)?.parse().ok()?;
         let inode = fields.nth(1)?.parse().ok()?;
-        let address = SocketAddr::new(ip(address)?, u16::from_str_radix(port, 16).ok()?);
         (state == LISTEN).then_some(Listening {
             address,
             uid,
@@ -64,22 +63,6 @@ fn listening(text: &str) -> Vec<Listening> {
         })
     };
     text.lines().skip(1).filter_map(socket).collect()
-}
-
-fn ip(hex: &str) -> Option<IpAddr> {
-    let word = |at: usize| {
-        let digits = hex.get(at.checked_mul(8)?..)?.get(..8)?;
-        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
-    };
-    match hex.len() {
-        8 => Some(Ipv4Addr::from(word(0)?).into()),
-        32 => {
-            let words = [word(0)?, word(1)?, word(2)?, word(3)?];
-            let bytes: [u8; 16] = words.concat().try_into().ok()?;
-            Some(Ipv6Addr::from(bytes).to_canonical())
-        }
-        _ => None,
-    }
 }
 
 /// One of them keeps the other from being bound.

@@ -3,12 +3,11 @@
 
 use crate::auth::{Lookup, LookupResult};
 use crate::budget::Budget;
-use crate::cache::Trust;
 use crate::config::{self, Config, ProbeKind};
 use crate::discovery::{LookupError, Resolve, SystemResolver};
 use crate::exchange::{Exchanger, SourceRequest};
 use crate::health::{HttpProber, Prober as _, Verdict};
-use crate::oci::{ACCEPT_MANIFESTS, Reference, RegistryName, ResourceKind, ResourcePath};
+use crate::oci::{RegistryName, ResourceKind, ResourcePath, stated_error};
 use crate::printable::blanked;
 use crate::route::{RouteTable, Target};
 use crate::server::doctor_image;
@@ -16,7 +15,6 @@ use crate::topology::{EndpointId, Source, SourceId, Sources};
 use crate::upstream::{Client, Shown};
 use futures_util::future::join_all;
 use http::Method;
-use http::header::HeaderValue;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -232,9 +230,6 @@ impl Looker {
         let Ok(ResourcePath::Resource { name, kind }) = ResourcePath::parse(&target) else {
             return Vec::new();
         };
-        let ResourceKind::Manifest(reference) = &kind else {
-            return Vec::new();
-        };
         let mut targets: Vec<(RegistryName, Target)> = Vec::new();
         for registry in &self.config.registries {
             let route = self
@@ -256,8 +251,9 @@ impl Looker {
                 targets.push((registry.name.clone(), target));
             }
         }
+        let kind = &kind;
         let asked = targets.into_iter().map(|(registry, target)| async move {
-            let asked = timeout(ASK_LIMIT, self.ask(source, id, &target, reference)).await;
+            let asked = timeout(ASK_LIMIT, self.ask(source, id, &target, kind)).await;
             let late = format!("no answer within {} s", ASK_LIMIT.as_secs());
             AccessFacts {
                 registry,
@@ -273,51 +269,25 @@ impl Looker {
         source: &Arc<Source>,
         id: &EndpointId,
         target: &Target,
-        reference: &Reference,
+        kind: &ResourceKind,
     ) -> Result<AccessAnswer, String> {
-        let query = target.query.as_ref().map(|query| format!("?{query}"));
-        let ask = SourceRequest {
-            // A HEAD would do, and its error would have no words.
-            method: Method::GET,
-            target: format!(
-                "/v2/{}/manifests/{reference}{}",
-                target.path,
-                query.unwrap_or_default()
-            ),
-            scope_repository: target.path.clone(),
-            token_scope: target.token_scope.clone(),
-            with_credential: target.with_credential,
-            accept: HeaderValue::from_static(ACCEPT_MANIFESTS),
-            range: None,
-            request_id: "doctor".into(),
-            trust: Trust::Trusted,
-        };
-        let connected = self.client.connect(source, id).await;
-        let connection = connected.map_err(|error| error.detail())?;
-        let exchanged = self.exchanger.exchange(source, id, connection, &ask).await;
-        let answer = exchanged.map_err(|error| error.detail())?;
+        // A HEAD would do, and its error would have no words.
+        let request = SourceRequest::new(Method::GET, target, kind, "doctor");
+        let answer = self.exchanger.ask(source, id, &request).await;
+        let answer = answer.map_err(|error| error.detail())?;
         let (status, denied) = (answer.status.as_u16(), answer.denied);
         let body = answer.body.read_to(BODY_BYTES).await.unwrap_or_default();
+        let stated = stated_error(&body).map_or_else(String::new, |error| error.message);
         Ok(AccessAnswer {
             status,
             denied,
-            message: message(&body),
+            message: blanked(&stated).take(160).collect(),
         })
     }
 }
 
 /// Of an error's document.
 const BODY_BYTES: u64 = 64 * 1024;
-
-/// The first error's message, short and on one line.
-fn message(body: &[u8]) -> String {
-    let document: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    let text = document
-        .as_ref()
-        .and_then(|document| document.pointer("/errors/0/message")?.as_str())
-        .unwrap_or_default();
-    blanked(text).take(160).collect()
-}
 
 /// A resolver as the agent has one.
 struct Names(SystemResolver);

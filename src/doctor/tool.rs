@@ -5,6 +5,7 @@ mod child;
 pub(super) use child::Ran;
 
 use crate::node::detect::Found;
+use crate::printable::words;
 use child::run;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -25,12 +26,14 @@ pub(super) struct Tool {
     socket: PathBuf,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// Asks containerd's CRI plugin, as the kubelet does: config_path counts.
-    Crictl,
-    /// Pulls by itself; it is told the directory.
-    Ctr,
+words! {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Kind {
+        /// Asks containerd's CRI plugin, as the kubelet does: config_path counts.
+        Crictl = "crictl",
+        /// Pulls by itself; it is told the directory.
+        Ctr = "ctr",
+    }
 }
 
 // === impl Tool ===
@@ -56,36 +59,28 @@ impl Tool {
             "k3s" | "rke2" => "run/k3s/containerd/containerd.sock",
             _ => "run/containerd/containerd.sock",
         });
-        let mut wanted: Vec<(Kind, PathBuf, Option<&str>)> = Vec::new();
+        let below = |directory: &&str, program: &str| root.join(directory).join(program);
+        let (directories, of_k3s) = (["usr/local/bin", "usr/bin"], ["opt/bin"]);
         for (kind, variable) in [
             (Kind::Crictl, "CONTAINER_RUNTIME_ENDPOINT"),
             (Kind::Ctr, "CONTAINERD_ADDRESS"),
         ] {
             let socket = named(variable).unwrap_or_else(|| usual.clone());
-            let word = match kind {
-                Kind::Crictl => "crictl",
-                Kind::Ctr => "ctr",
-            };
-            if runtime.word() == "k3s" {
-                for directory in ["usr/local/bin", "usr/bin", "opt/bin"] {
-                    wanted.push((kind, root.join(directory).join("k3s"), Some(word)));
-                }
-            }
-            if let Some(data_dir) = data_dir {
-                wanted.push((kind, data_dir.join("bin").join(word), None));
-            }
-            for directory in ["usr/local/bin", "usr/bin"] {
-                wanted.push((kind, root.join(directory).join(word), None));
-            }
-            let found = wanted.drain(..).find(|(_, program, _)| program.is_file());
-            if let Some((kind, program, argument)) = found
+            let word = kind.word();
+            let k3s = directories.iter().chain(&of_k3s);
+            let k3s = k3s.map(|directory| (below(directory, "k3s"), Some(word)));
+            let k3s = k3s.filter(|_| runtime.word() == "k3s");
+            let own = data_dir.map(|data_dir| (data_dir.join("bin").join(word), None));
+            let usual = directories.iter();
+            let usual = usual.map(|directory| (below(directory, word), None));
+            let mut programs = k3s.chain(own).chain(usual);
+            if let Some((program, argument)) = programs.find(|(program, _)| program.is_file())
                 && socket.exists()
             {
                 let argument = argument.map(OsString::from);
+                let program = std::iter::once(program.into_os_string()).chain(argument);
                 return Ok(Self {
-                    program: std::iter::once(program.into_os_string())
-                        .chain(argument)
-                        .collect(),
+                    program: program.collect(),
                     kind,
                     socket,
                 });
@@ -103,10 +98,7 @@ impl Tool {
 
     #[must_use]
     pub(super) fn name(&self) -> &'static str {
-        match self.kind {
-            Kind::Crictl => "crictl",
-            Kind::Ctr => "ctr",
-        }
+        self.kind.word()
     }
 
     /// Whether it pulls as the kubelet does, so that containerd's own settings count.

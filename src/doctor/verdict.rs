@@ -5,6 +5,7 @@ use super::agent::AgentFacts;
 use super::code::Code;
 use super::report::{Check, Severity};
 use crate::admin::{About, Reason, Status, Verdict, judge};
+use crate::config::BaseUrl;
 
 /// Judges, and adds what no check has found. `checks` has the one named `agent`.
 pub(super) fn settle(checks: &mut [Check], facts: &AgentFacts) -> Verdict {
@@ -53,8 +54,9 @@ fn is_explained(reason: &Reason, status: &Status, checks: &[Check]) -> bool {
         About::NodeFiles => found("files"),
         About::Tier => {
             let tier = status.tiers.iter().find(|tier| tier.name == reason.subject);
-            let host = tier.map_or("", |tier| host(&tier.url));
-            let names = [reason.subject.as_str(), host];
+            let url = tier.and_then(|tier| BaseUrl::origin_of(&tier.url));
+            let host = url.map_or_else(String::new, |url| url.host);
+            let names = [reason.subject.as_str(), &host];
             found("clock")
                 || outside.any(|check| {
                     let mut subjects = check.findings.iter().map(|finding| &finding.subject);
@@ -67,20 +69,6 @@ fn is_explained(reason: &Reason, status: &Status, checks: &[Check]) -> bool {
 /// `replica/192.0.2.1:443 project p` → `replica`, `192.0.2.1:443`, `project`, `p`
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(['/', ' ', ',']).filter(|word| !word.is_empty())
-}
-
-/// `https://replica.example:8443/path` → `replica.example`
-fn host(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or_default();
-    authority
-        .rsplit_once(':')
-        .map_or(authority, |(host, port)| {
-            match port.bytes().all(|byte| byte.is_ascii_digit()) {
-                true => host,
-                false => authority,
-            }
-        })
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use crate::printable::blanked;
 use crate::printable::words;
+use serde_json::Value;
+use std::fmt;
 
 words! {
     /// The specification's error codes that this endpoint uses.
@@ -37,6 +39,38 @@ const MAX_MESSAGE: usize = 256;
 pub fn error_body(code: ErrorCode, message: &str) -> String {
     let message = one_line(message);
     serde_json::json!({"errors": [{"code": code.word(), "message": message}]}).to_string()
+}
+
+/// What somebody else's error body states first. Its words are those of others.
+#[derive(Debug)]
+pub struct StatedError {
+    /// Empty where there is none.
+    pub code: String,
+    /// Empty where there is none.
+    pub message: String,
+}
+
+impl fmt::Display for StatedError {
+    /// `MANIFEST_UNKNOWN: manifest unknown`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let between = match self.code.is_empty() || self.message.is_empty() {
+            true => "",
+            false => ": ",
+        };
+        write!(f, "{}{between}{}", self.code, self.message)
+    }
+}
+
+/// Reads a body of errors; `None`: it is none.
+#[must_use]
+pub fn stated_error(body: &[u8]) -> Option<StatedError> {
+    let document: Value = serde_json::from_slice(body).ok()?;
+    let error = document.pointer("/errors/0")?;
+    let word = |key| error.get(key).and_then(Value::as_str).unwrap_or_default();
+    Some(StatedError {
+        code: word("code").to_owned(),
+        message: word("message").to_owned(),
+    })
 }
 
 /// Without characters that are not printable: it is shown to whoever asks for the pod. A long text ends in `…`.

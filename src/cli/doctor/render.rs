@@ -44,13 +44,7 @@ pub(super) fn json(report: &Report) -> Value {
 
 /// The text, with colours or without.
 pub(super) fn render(report: &Report, color: bool) -> String {
-    let mut page = Page {
-        text: String::new(),
-        color,
-    };
-    // Writing into a String cannot fail.
-    let _ = write(report, &mut page);
-    page.text
+    Page::written(color, |page| write(report, page))
 }
 
 fn write(report: &Report, page: &mut Page) -> fmt::Result {
@@ -59,8 +53,7 @@ fn write(report: &Report, page: &mut Page) -> fmt::Result {
     }
     page.text.push('\n');
     let (line, color) = last_line(report);
-    page.colored(&line, color);
-    page.text.push('\n');
+    page.line(&line, color);
     Ok(())
 }
 

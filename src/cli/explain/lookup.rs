@@ -1,11 +1,15 @@
 //! DNS for one report: a discovery of its own, for what the running agent cannot say and for the hosts that
 //! sources name. Keeps nothing.
 
-use crate::config;
+use crate::budget::Budget;
+use crate::config::{self, Config};
 use crate::discovery::{Discovery, EndpointSets};
+use crate::exchange::Exchanger;
 use crate::lifecycle::Tasks;
+use crate::route::Route;
 use crate::telemetry::Journal;
 use crate::topology::{EndpointSet, Source, SourceId, Sources};
+use crate::upstream::Client;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +26,8 @@ const NO_STATE: &str = "/dev/null";
 /// The discovery while it is used.
 #[derive(Debug)]
 pub(in crate::cli) struct Lookups {
-    pub(in crate::cli) discovery: Discovery,
+    pub(in crate::cli) sources: Arc<Sources>,
+    discovery: Discovery,
     tasks: Tasks,
     /// The discovery ends with them.
     _sources: watch::Sender<Arc<Sources>>,
@@ -31,12 +36,13 @@ pub(in crate::cli) struct Lookups {
 
 impl Lookups {
     /// Starts looking up tiers; upstreams follow when they are wanted. Needs a runtime.
-    pub(in crate::cli) fn start(sources: Arc<Sources>, dns: config::Dns) -> Self {
-        let (sources_in, sources) = watch::channel(sources);
-        let (dns_in, dns) = watch::channel(dns);
+    pub(in crate::cli) fn start(config: &Config) -> Self {
+        let sources = Arc::new(Sources::from_config(config, 1));
+        let (sources_in, followed) = watch::channel(sources.clone());
+        let (dns_in, dns) = watch::channel(config.dns.clone());
         let tasks = Tasks::default();
         let discovery = Discovery::start(
-            sources,
+            followed,
             dns,
             PathBuf::from(NO_STATE),
             Journal::discarding(),
@@ -44,11 +50,29 @@ impl Lookups {
             &tasks,
         );
         Self {
+            sources,
             discovery,
             tasks,
             _sources: sources_in,
             _dns: dns_in,
         }
+    }
+
+    /// The sources of a route's targets, in their order.
+    pub(in crate::cli) fn sources_of(&self, route: &Route) -> Vec<Arc<Source>> {
+        let targets = route.targets.iter();
+        let sources = targets.filter_map(|target| self.sources.get(&target.source));
+        sources.cloned().collect()
+    }
+
+    /// A client of the sources, and what asks them over it.
+    pub(in crate::cli) fn requests(&self, config: &Config) -> (Client, Exchanger) {
+        let client = Client::new(config.timeouts);
+        client.update(&self.sources);
+        let lookup = Arc::new(self.discovery.clone());
+        let budget = Budget::unlimited();
+        let exchanger = Exchanger::new(client.clone(), lookup, Arc::default(), &budget);
+        (client, exchanger)
     }
 
     /// The addresses of these sources, for which it waits up to three seconds. Who has none has an error.
@@ -87,21 +111,4 @@ fn unanswered() -> EndpointSet {
         stale: false,
         error: Some(format!("no answer from DNS within {} s", LIMIT.as_secs()).into()),
     }
-}
-
-/// The sources of a route, and them alone: nothing else is looked up.
-pub(in crate::cli) fn only(sources: &[Arc<Source>]) -> Sources {
-    let mut some = Sources {
-        generation: 1,
-        ..Sources::default()
-    };
-    for source in sources {
-        match &source.id {
-            SourceId::Tier(_) => some.tiers.push(source.clone()),
-            SourceId::Upstream(registry) => {
-                some.upstreams.insert(registry.clone(), source.clone());
-            }
-        }
-    }
-    some
 }

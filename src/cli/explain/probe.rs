@@ -1,20 +1,16 @@
 //! `--probe`: asks one candidate for the manifest, as the agent would, and says what came.
 
+use super::lookup::Lookups;
 use super::report::ProbeReport;
-use crate::budget::Budget;
-use crate::cache::Trust;
 use crate::config::{Config, HarborPolicy};
-use crate::discovery::Discovery;
 use crate::exchange::{Exchanger, SourceRequest, SourceResponse};
-use crate::oci::{ACCEPT_MANIFESTS, Digest, ManifestKind, Reference, inspect_manifest};
+use crate::oci::{Digest, ManifestKind, Reference, ResourceKind, inspect_manifest, stated_error};
 use crate::printable::chain;
 use crate::relay::{FinalAnswer, no_of};
 use crate::route::Target;
-use crate::topology::{EndpointId, Source, Sources};
-use crate::upstream::{Body, Client};
-use http::header::HeaderValue;
+use crate::topology::{EndpointId, Source};
+use crate::upstream::Body;
 use http::{Method, StatusCode};
-use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -30,7 +26,6 @@ const SHOWN: usize = 200;
 
 #[derive(Debug)]
 pub(super) struct Prober {
-    client: Client,
     exchanger: Exchanger,
     manifest_bytes: u64,
     policy: HarborPolicy,
@@ -46,18 +41,10 @@ struct Said {
 }
 
 impl Prober {
-    /// For these sources. `discovery` finds the hosts that they name in redirects and challenges.
-    pub(super) fn new(config: &Config, sources: &Sources, discovery: Discovery) -> Self {
-        let client = Client::new(config.timeouts);
-        client.update(sources);
+    pub(super) fn new(config: &Config, lookups: &Lookups) -> Self {
+        let (_, exchanger) = lookups.requests(config);
         Self {
-            exchanger: Exchanger::new(
-                client.clone(),
-                Arc::new(discovery),
-                Arc::default(),
-                &Budget::unlimited(),
-            ),
-            client,
+            exchanger,
             manifest_bytes: config.limits.manifest_bytes,
             policy: config.failover.harbor_policy,
         }
@@ -101,14 +88,10 @@ impl Prober {
         target: &Target,
         reference: &Reference,
     ) -> Result<Said, String> {
-        let ask = ask_of(target, reference);
-        let connected = self.client.connect(source, endpoint).await;
-        let connection = connected.map_err(|error| error.detail())?;
-        let exchanged = self
-            .exchanger
-            .exchange(source, endpoint, connection, &ask)
-            .await;
-        let answer = exchanged.map_err(|error| error.detail())?;
+        let kind = ResourceKind::Manifest(reference.clone());
+        let request = SourceRequest::new(Method::GET, target, &kind, "explain");
+        let answer = self.exchanger.ask(source, endpoint, &request).await;
+        let answer = answer.map_err(|error| error.detail())?;
         let status = answer.status;
         let no = no_of(&answer, target.authoritative, self.policy);
         let content = if status == StatusCode::OK {
@@ -138,20 +121,6 @@ impl Prober {
     }
 }
 
-fn ask_of(target: &Target, reference: &Reference) -> SourceRequest {
-    SourceRequest {
-        method: Method::GET,
-        target: super::report::request_target(target, reference),
-        scope_repository: target.path.clone(),
-        token_scope: target.token_scope.clone(),
-        with_credential: target.with_credential,
-        accept: HeaderValue::from_static(ACCEPT_MANIFESTS),
-        range: None,
-        request_id: "explain".into(),
-        trust: Trust::Trusted,
-    }
-}
-
 /// Why an answer is not 200: what the exchange found out about a 401, else the first error of the document.
 async fn refusal(answer: SourceResponse) -> String {
     let reason = answer.status.canonical_reason().unwrap_or("no manifest");
@@ -159,20 +128,10 @@ async fn refusal(answer: SourceResponse) -> String {
         return denied;
     }
     let body = answer.body.read_to(ERROR_BYTES).await;
-    let stated = body.ok().and_then(|body| first_error(&body));
-    stated.unwrap_or_else(|| reason.to_owned())
-}
-
-/// `MANIFEST_UNKNOWN: manifest unknown`, from the document of the distribution spec.
-fn first_error(body: &[u8]) -> Option<String> {
-    let document: Value = serde_json::from_slice(body).ok()?;
-    let error = document.get("errors")?.get(0)?;
-    let words = ["code", "message"].map(|key| error.get(key).and_then(Value::as_str));
-    let words: Vec<&str> = words
-        .into_iter()
-        .flatten()
-        .filter(|word| !word.is_empty())
-        .collect();
-    let text: String = words.join(": ").chars().take(SHOWN).collect();
-    (!text.is_empty()).then_some(text)
+    let stated = body.ok().and_then(|body| stated_error(&body));
+    let stated = stated.map_or_else(String::new, |error| error.to_string());
+    match stated.is_empty() {
+        true => reason.to_owned(),
+        false => stated.chars().take(SHOWN).collect(),
+    }
 }

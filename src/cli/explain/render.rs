@@ -4,7 +4,7 @@
 mod tests;
 
 use super::report::{CandidateReport, ProbeReport, Report, RouterReport, SourceReport};
-use crate::cli::status::{Cell, Color, Page};
+use crate::cli::status::{Cell, Color, Page, plain};
 use crate::printable::printable;
 use crate::telemetry::human_duration;
 use std::fmt::{self, Write};
@@ -12,13 +12,7 @@ use std::time::Duration;
 
 /// The text, with colours or without.
 pub(super) fn render(report: &Report, color: bool) -> String {
-    let mut page = Page {
-        text: String::new(),
-        color,
-    };
-    // Writing into a String cannot fail.
-    let _ = write(report, &mut page);
-    page.text
+    Page::written(color, |page| write(report, page))
 }
 
 fn write(report: &Report, page: &mut Page) -> fmt::Result {
@@ -69,7 +63,7 @@ fn write(report: &Report, page: &mut Page) -> fmt::Result {
             "NOTE",
         ];
         let rows = report.candidates.iter().map(candidate);
-        table(page, head, rows);
+        page.table(&head, rows);
     }
     if report.probed && !report.candidates.is_empty() {
         page.text.push_str("\nWhat they answered\n");
@@ -83,12 +77,11 @@ fn write(report: &Report, page: &mut Page) -> fmt::Result {
         ];
         let rows = report.candidates.iter();
         let rows = rows.filter_map(|candidate| Some(answer(candidate, candidate.probe.as_ref()?)));
-        table(page, head, rows);
+        page.table(&head, rows);
     }
     page.text.push('\n');
     let (verdict, color) = verdict(report);
-    page.colored(&verdict, color);
-    page.text.push('\n');
+    page.line(&verdict, color);
     Ok(())
 }
 
@@ -156,41 +149,12 @@ fn write_source(source: &SourceReport, page: &mut Page) -> fmt::Result {
         write!(page.text, "; through the proxy {}", printable(proxy))?;
     }
     page.text.push('\n');
-    if source.insecure_skip_verify {
-        page.colored(
-            "    certificates are NOT checked (insecure_skip_verify)\n",
-            Color::Warn,
-        );
-    }
-    let kept = if source.dns_stale {
-        ", last known addresses are used"
-    } else {
-        ""
-    };
-    match &source.dns_error {
-        Some(error) => {
-            let note = format!("    DNS fails{kept}: {}\n", printable(error));
-            page.colored(&note, Color::Warn);
-        }
-        None if source.dns_stale => page.colored(&format!("    DNS fails{kept}\n"), Color::Warn),
-        None => {}
-    }
+    page.warnings(
+        source.insecure_skip_verify,
+        source.dns_error.as_deref(),
+        source.dns_stale,
+    );
     Ok(())
-}
-
-fn table<const N: usize>(page: &mut Page, head: [&str; N], rows: impl Iterator<Item = Vec<Cell>>) {
-    let head = head.map(|name| (name.to_owned(), Color::Plain)).to_vec();
-    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
-    page.table(&rows);
-}
-
-fn who(candidate: &CandidateReport) -> [Cell; 3] {
-    [
-        candidate.position.to_string(),
-        printable(&candidate.source).into_owned(),
-        printable(&candidate.address).into_owned(),
-    ]
-    .map(|text| (text, Color::Plain))
 }
 
 fn candidate(candidate: &CandidateReport) -> Vec<Cell> {
@@ -212,19 +176,19 @@ fn candidate(candidate: &CandidateReport) -> Vec<Cell> {
     };
     let left = candidate.ejected_for_seconds;
     let left = left.map(|seconds| format!("tried again in {}", span(seconds)));
-    let reason = candidate.reason.as_deref();
-    let reason = reason.map(|reason| printable(reason).into_owned());
-    let held_back = candidate.held_back.iter();
-    let held_back = held_back.map(|why| printable(why).into_owned());
-    let notes = [place, reason, left].into_iter().flatten();
-    let notes: Vec<String> = notes.chain(held_back).collect();
-    let rest = [
+    let notes = [place, candidate.reason.clone(), left]
+        .into_iter()
+        .flatten();
+    let notes: Vec<String> = notes.chain(candidate.held_back.iter().cloned()).collect();
+    vec![
+        plain(&candidate.position.to_string()),
+        plain(&candidate.source),
+        plain(&candidate.address),
         (candidate.state.to_owned(), color),
-        (or_dash(candidate.since_seconds.map(span)), Color::Plain),
-        (or_dash(latency.map(human_duration)), Color::Plain),
-        (notes.join("; "), Color::Plain),
-    ];
-    who(candidate).into_iter().chain(rest).collect()
+        plain(&or_dash(candidate.since_seconds.map(span))),
+        plain(&or_dash(latency.map(human_duration))),
+        plain(&notes.join("; ")),
+    ]
 }
 
 fn answer(candidate: &CandidateReport, probe: &ProbeReport) -> Vec<Cell> {
@@ -235,19 +199,14 @@ fn answer(candidate: &CandidateReport, probe: &ProbeReport) -> Vec<Cell> {
     };
     let status = probe.status.map(|status| status.to_string());
     let text = probe.error.as_ref().or(probe.digest.as_ref());
-    let rest = [
+    vec![
+        plain(&candidate.position.to_string()),
+        plain(&candidate.source),
+        plain(&candidate.address),
         (status.unwrap_or_else(|| "none".to_owned()), color),
-        (
-            human_duration(Duration::from_millis(probe.ms)),
-            Color::Plain,
-        ),
-        (
-            text.map(|text| printable(text).into_owned())
-                .unwrap_or_default(),
-            Color::Plain,
-        ),
-    ];
-    who(candidate).into_iter().chain(rest).collect()
+        plain(&human_duration(Duration::from_millis(probe.ms))),
+        plain(text.map_or("", String::as_str)),
+    ]
 }
 
 fn verdict(report: &Report) -> (String, Color) {

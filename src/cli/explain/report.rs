@@ -9,20 +9,19 @@ use super::view::View;
 use crate::admin::Status;
 use crate::node::detect::Detected;
 use crate::node::shown::RegistryFile;
-use crate::oci::{Reference, RegistryName};
+use crate::oci::RegistryName;
 use crate::relay::FinalAnswer;
 use crate::route::{Refusal, Route, Target};
 use crate::topology::select::Candidate;
 use crate::topology::{Source, SourceId, SourceKind};
 use serde::Serialize;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What was found here, and in the file of the image's registry.
 pub(super) type Found = (Detected, Option<RegistryFile>);
 
 /// Everything that is shown. Fields may be added, never changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Report {
     /// The reference in full: `docker.io/library/nginx:1.27`.
     pub(super) image: String,
@@ -153,15 +152,6 @@ pub(super) struct ProbeReport {
     pub(super) no: Option<FinalAnswer>,
 }
 
-/// The path and query below a source's prefix, as the relay asks for it.
-pub(super) fn request_target(target: &Target, reference: &Reference) -> String {
-    let path = format!("/v2/{}/manifests/{reference}", target.path);
-    match &target.query {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
-    }
-}
-
 // === impl Report ===
 
 impl Report {
@@ -179,7 +169,13 @@ impl Report {
             Some((target, source))
         });
         let url = |target: &Target, source: &Source| {
-            format!("{}{}", source.url, request_target(target, &image.reference))
+            let query = target.query.iter().map(|query| format!("?{query}"));
+            let (path, suffix) = (&target.path, image.kind().suffix());
+            format!(
+                "{}/v2/{path}{suffix}{}",
+                source.url,
+                query.collect::<String>()
+            )
         };
         let url_of = |id: &SourceId| {
             let mut pairs = pairs.clone();
@@ -188,9 +184,8 @@ impl Report {
         };
         let candidates = order.iter().enumerate().map(|(index, candidate)| {
             let url = url_of(&candidate.endpoint.source);
-            let held_back = view.held_back(route, &image.reference, &candidate.endpoint);
             CandidateReport {
-                held_back,
+                held_back: view.held_back(route, &image.reference, &candidate.endpoint),
                 ..CandidateReport::new(index.saturating_add(1), candidate, url, view)
             }
         });
@@ -224,20 +219,8 @@ impl Report {
         Self {
             image: image.to_string(),
             request: image.request(),
-            registry: None,
-            repository: None,
             reference: image.reference.to_string(),
-            has_path: false,
-            stale_seconds: None,
-            probed: false,
-            node: None,
-            hosts_file: None,
-            router: None,
-            refusal: None,
-            reasons: Vec::new(),
-            agent: None,
-            sources: Vec::new(),
-            candidates: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -309,28 +292,6 @@ impl RefusalReport {
             kind,
             what,
             instead,
-        }
-    }
-}
-
-// === impl AgentReport ===
-
-impl AgentReport {
-    /// Of one that answered.
-    pub(super) fn reached(address: SocketAddr, note: Option<String>) -> Self {
-        Self {
-            address: Some(address.to_string()),
-            reachable: true,
-            note,
-        }
-    }
-
-    /// Of one that did not.
-    pub(super) fn away(address: Option<SocketAddr>, why: String) -> Self {
-        Self {
-            address: address.map(|address| address.to_string()),
-            reachable: false,
-            note: Some(why),
         }
     }
 }

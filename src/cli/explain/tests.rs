@@ -4,7 +4,7 @@ use super::*;
 use crate::config::Loader;
 use crate::discovery::EndpointSets;
 use crate::node::detect::Machine;
-use crate::topology::EndpointSet;
+use crate::topology::{EndpointSet, Source, Sources};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::Permissions;
@@ -82,10 +82,15 @@ impl Stage {
     pub(super) fn report(&self, status: Option<&Status>, looked_up: &EndpointSets) -> Report {
         let view = self.view(status, looked_up);
         let order = self.order(&view);
-        let admin = "127.0.0.1:291".parse().unwrap();
-        let agent = match status {
-            Some(_) => AgentReport::reached(admin, None),
-            None => AgentReport::away(Some(admin), "away".to_owned()),
+        let admin = "127.0.0.1:291";
+        let note = match status {
+            Some(_) => None,
+            None => Some("away".to_owned()),
+        };
+        let agent = AgentReport {
+            address: Some(admin.to_string()),
+            reachable: status.is_some(),
+            note,
         };
         Report::new(
             &self.image,

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::lookup::Lookups;
 use crate::admin::{EndpointStatus, ReputationStatus, SourceStatus, State, Status};
 use crate::cache::Trust;
 use crate::config::Limits;
@@ -44,10 +45,7 @@ struct Load {
 
 /// Those of whose addresses the agent says nothing: an upstream that was never used, or a source that the agent
 /// knows with another URL, from an older configuration.
-pub(in crate::cli) fn unknown_to(
-    status: Option<&Status>,
-    sources: &[Arc<Source>],
-) -> Vec<SourceId> {
+fn unknown_to(status: Option<&Status>, sources: &[Arc<Source>]) -> Vec<SourceId> {
     let unknown = sources.iter().filter(|source| {
         let said = status.and_then(|status| said_of(status, source));
         said.is_none_or(|said| said.endpoints.is_empty())
@@ -68,8 +66,18 @@ fn said_of<'a>(status: &'a Status, source: &Source) -> Option<&'a SourceStatus> 
 // === impl View ===
 
 impl View {
+    /// What `status` says of `sources`; those that are unknown to it are looked up.
+    pub(in crate::cli) async fn look(
+        sources: &[Arc<Source>],
+        status: Option<&Status>,
+        lookups: &Lookups,
+    ) -> Self {
+        let looked_up = lookups.addresses(&unknown_to(status, sources)).await;
+        Self::new(sources, status, &looked_up, Instant::now())
+    }
+
     /// Puts together what `status` says of `sources` and what was looked up for those that are unknown to it.
-    pub(in crate::cli) fn new(
+    pub(super) fn new(
         sources: &[Arc<Source>],
         status: Option<&Status>,
         looked_up: &EndpointSets,
@@ -146,8 +154,7 @@ impl View {
             .collect();
         let selection = Selection {
             targets: &targets,
-            // As the relay writes it.
-            key: &format!("{}/{}", route.registry_label, route.repository),
+            key: &route.key,
             sticky: None,
             learned_at: None,
             first: None,

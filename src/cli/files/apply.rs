@@ -9,9 +9,6 @@ use std::io::{self, Write};
 
 /// Runs the command; 0: everything is as it should be, 2: something is not, 64: bad configuration. The report goes to
 /// `stdout`, remarks to `stderr`.
-///
-/// # Errors
-/// Where the report cannot be written.
 pub fn run(args: &Invocation, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let Some(loaded) = start::load(&args.loader, stderr)? else {
         return Ok(USAGE);
@@ -40,15 +37,7 @@ pub fn run(args: &Invocation, stdout: &mut dyn Write, stderr: &mut dyn Write) ->
     };
     let plan = &passed.plan;
     if args.json {
-        let mut fields = vec![
-            ("changed", json!(passed.changed() > 0)),
-            ("managed", json!(true)),
-            ("released", json!(false)),
-            ("agent_answers", json!(node.agent_alive)),
-            ("files", report::files(plan, &passed.done, |_| None)),
-            ("left", report::left(plan)),
-        ];
-        fields.extend(report::found(&passed));
+        let fields = report::passed(&node, &passed, passed.changed() > 0, |_| None);
         report::print(fields, stdout)?;
     } else {
         report::written(plan, &passed.done, stdout)?;
@@ -57,11 +46,7 @@ pub fn run(args: &Invocation, stdout: &mut dyn Write, stderr: &mut dyn Write) ->
     let failed = report::has_failed(&passed.done) || report::is_stuck(plan);
     report::troubles(&files::Plan::default(), &passed.done, stderr)?;
     if !node.agent_alive {
-        let at = node.agent.as_deref().unwrap_or("no address");
-        writeln!(
-            stderr,
-            "note: the agent does not answer at {at}: until it does it is left out of the files"
-        )?;
+        report::silent_agent(&node, stderr)?;
     }
     if !args.json && passed.changed() == 0 && !failed {
         writeln!(stdout, "nothing to change")?;

@@ -9,9 +9,6 @@ use std::io::{self, Write};
 
 /// Runs the command; 0: the text is on `stdout`, whether it differs from what stands there or not; 2: there is none, and why;
 /// 64: bad configuration.
-///
-/// # Errors
-/// Where the report cannot be written.
 pub fn run(args: &Invocation, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let Some(loaded) = start::load(&args.loader, stderr)? else {
         return Ok(USAGE);

@@ -14,7 +14,6 @@ use crate::config::Config;
 use crate::lifecycle::Notifier;
 use crate::node::files::{self, Places};
 use crate::node::ledger::Store;
-use crate::printable::chain;
 use serde_json::json;
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
@@ -49,7 +48,7 @@ pub enum After {
 impl Stopping {
     /// Asks systemd. Where there is none nothing is known, which is no reason against handing over.
     #[must_use]
-    pub fn of_process(result: Option<&String>) -> Self {
+    pub fn from_systemd(result: Option<&String>) -> Self {
         let said = |arguments: &[&str]| {
             let output = Command::new("systemctl")
                 .args(arguments)
@@ -100,9 +99,6 @@ impl Stopping {
     }
 
     /// Closes the port, unless a process that takes it over follows at once.
-    ///
-    /// # Errors
-    /// Where the report cannot be written.
     pub fn release_listeners(&self, notifier: &Notifier, stderr: &mut dyn Write) -> io::Result<()> {
         if self.after(UNIT) != After::Restart
             && let Err(error) = notifier.forget_sockets()
@@ -118,9 +114,6 @@ impl Stopping {
 
 /// Runs the command; 0: the files are handed over, or it is no stop for good; 2: something failed. Reads no configuration:
 /// what keeps the agent from starting must not keep it in the files.
-///
-/// # Errors
-/// Where the report cannot be written.
 pub fn run(
     args: &Invocation,
     stopping: &Stopping,
@@ -141,32 +134,17 @@ pub fn run(
         return say_nothing(args.json, "the agent is in no file of this node", stdout);
     }
     if args.json {
-        let written = |done| report::result(Some(done)).0 == "written";
-        let fields = vec![
-            ("changed", json!(done.iter().any(written))),
-            ("files", report::files(plan, done, |_| None)),
-            ("left", report::left(plan)),
-        ];
-        report::print(fields, stdout)?;
+        report::print(report::released(&handed), stdout)?;
     } else {
         report::written(plan, done, stdout)?;
     }
-    report::troubles(plan, done, stderr)?;
-    if let Some(error) = &handed.without_ledger {
-        writeln!(
-            stderr,
-            "error: {}; the agent was taken out of the files in which its marks were found",
-            chain(error)
-        )?;
-    }
-    for path in &handed.marked {
-        writeln!(stderr, "error: {} still names the agent", path.display())?;
-    }
-    let failed = report::has_failed(done)
-        || report::is_stuck(plan)
-        || !handed.marked.is_empty()
-        || handed.without_ledger.is_some();
-    Ok(if failed { FAILED } else { 0 })
+    let found = "the agent was taken out of the files in which its marks were found";
+    let failed = report::unfinished(&handed, found, "still names the agent", stderr)?;
+    Ok(if failed || report::is_stuck(plan) {
+        FAILED
+    } else {
+        0
+    })
 }
 
 fn say_nothing(json: bool, why: &str, stdout: &mut dyn Write) -> io::Result<u8> {

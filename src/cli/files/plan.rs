@@ -16,9 +16,6 @@ use std::io::{self, Write};
 
 /// Runs the command; 0: nothing would be changed, 1: something would, 2: it cannot be said, or a file cannot be
 /// changed as it should, 64: bad configuration. The diff goes to `stdout`, remarks to `stderr`.
-///
-/// # Errors
-/// Where the report cannot be written.
 pub(crate) fn run(
     args: &Invocation,
     client: Option<Client>,
@@ -47,22 +44,13 @@ pub(crate) fn run(
     let plan = &passed.plan;
     let shown = |step: &Step| Some(diff_of(step, &node.config));
     if args.json {
-        let mut fields = vec![
-            ("changed", json!(!plan.is_empty())),
-            ("managed", json!(node.is_managed())),
-            ("released", json!(passed.released)),
-            ("agent_answers", json!(node.agent_alive)),
-            ("files", report::files(plan, &[], shown)),
-            ("left", report::left(plan)),
-        ];
-        fields.extend(report::found(&passed));
+        let fields = report::passed(&node, &passed, !plan.is_empty(), shown);
         report::print(fields, stdout)?;
     } else {
         for step in &plan.steps {
             stdout.write_all(diff_of(step, &node.config).as_bytes())?;
         }
         report::remarks(&passed, stderr)?;
-        let at = node.agent.as_deref().unwrap_or("no address");
         if !node.is_managed() {
             writeln!(
                 stderr,
@@ -70,10 +58,7 @@ pub(crate) fn run(
                 not_managed(&node.config)
             )?;
         } else if !node.agent_alive {
-            writeln!(
-                stderr,
-                "note: the agent does not answer at {at}: until it does it is left out of the files"
-            )?;
+            report::silent_agent(&node, stderr)?;
         }
         if passed.released {
             writeln!(

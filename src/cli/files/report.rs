@@ -1,14 +1,15 @@
 //! What a plan came to, for people and for programs.
 
+use super::Node;
 use crate::cli::json::pretty;
-use crate::node::files::{Done, Left, Outcome, Passed, Plan, Step};
+use crate::node::files::{Done, Left, Outcome, Passed, Plan, Released, Step};
 use crate::node::ledger::Kind;
 use crate::printable::chain;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
 /// What a step does to its file.
-pub(super) fn action(step: &Step) -> &'static str {
+fn action(step: &Step) -> &'static str {
     match (&step.old, &step.new) {
         (None, Some(_)) => "create",
         (Some(_), None) => "remove",
@@ -17,7 +18,7 @@ pub(super) fn action(step: &Step) -> &'static str {
 }
 
 /// How a step ended, and why not otherwise.
-pub(super) fn result(done: Option<&Done>) -> (&'static str, Option<String>) {
+fn result(done: Option<&Done>) -> (&'static str, Option<String>) {
     match done.map(|done| &done.outcome) {
         None => ("planned", None),
         Some(Outcome::Written) => ("written", None),
@@ -45,7 +46,65 @@ pub(super) fn is_stuck(plan: &Plan) -> bool {
     plan.left.iter().any(|left| !left.waits)
 }
 
-pub(super) fn files(plan: &Plan, done: &[Done], diff: impl Fn(&Step) -> Option<String>) -> Value {
+/// What a look at the node came to: `plan` and `apply`. `changed`: files were changed, or would be.
+pub(super) fn passed(
+    node: &Node,
+    passed: &Passed,
+    changed: bool,
+    diff: impl Fn(&Step) -> Option<String>,
+) -> Vec<(&'static str, Value)> {
+    let mut fields = vec![
+        ("changed", json!(changed)),
+        ("managed", json!(node.is_managed())),
+        ("released", json!(passed.released)),
+        ("agent_answers", json!(node.agent_alive)),
+        ("files", files(&passed.plan, &passed.done, diff)),
+        ("left", left(&passed.plan)),
+    ];
+    fields.extend(found(passed));
+    fields
+}
+
+/// What was taken out of the node's files: `restore` and `handover`.
+pub(super) fn released(released: &Released) -> Vec<(&'static str, Value)> {
+    let mut done = released.done.iter();
+    let changed = done.any(|done| matches!(done.outcome, Outcome::Written));
+    vec![
+        ("changed", json!(changed)),
+        ("files", files(&released.plan, &released.done, |_| None)),
+        ("left", left(&released.plan)),
+    ]
+}
+
+/// What of it was not done, and whether anything failed. `without_ledger`: what was done all the same; `marked`: what a file does
+/// that is left.
+pub(super) fn unfinished(
+    released: &Released,
+    without_ledger: &str,
+    marked: &str,
+    to: &mut dyn Write,
+) -> io::Result<bool> {
+    troubles(&released.plan, &released.done, to)?;
+    if let Some(error) = &released.without_ledger {
+        writeln!(to, "error: {}; {without_ledger}", chain(error))?;
+    }
+    for path in &released.marked {
+        writeln!(to, "error: {} {marked}", path.display())?;
+    }
+    let is_whole = released.without_ledger.is_none() && released.marked.is_empty();
+    Ok(!is_whole || has_failed(&released.done))
+}
+
+/// Why the agent is in no file, where it does not answer.
+pub(super) fn silent_agent(node: &Node, to: &mut dyn Write) -> io::Result<()> {
+    let at = node.agent.as_deref().unwrap_or("no address");
+    writeln!(
+        to,
+        "note: the agent does not answer at {at}: until it does it is left out of the files"
+    )
+}
+
+fn files(plan: &Plan, done: &[Done], diff: impl Fn(&Step) -> Option<String>) -> Value {
     let steps = plan.steps.iter().enumerate();
     let shown = steps.map(|(at, step)| {
         let (result, why) = result(done.get(at));
@@ -67,12 +126,12 @@ pub(super) fn files(plan: &Plan, done: &[Done], diff: impl Fn(&Step) -> Option<S
     shown.collect()
 }
 
-pub(super) fn left(plan: &Plan) -> Value {
+fn left(plan: &Plan) -> Value {
     let one = |left: &Left| json!({ "path": left.path, "why": left.why, "waits": left.waits });
     plan.left.iter().map(one).collect()
 }
 
-pub(super) fn found(passed: &Passed) -> Vec<(&'static str, Value)> {
+fn found(passed: &Passed) -> Vec<(&'static str, Value)> {
     let detected = &passed.detected;
     let notes = passed.plan.notes.iter();
     let notes: Vec<Value> = notes

@@ -11,9 +11,6 @@ use std::io::{self, Write};
 
 /// Runs the command; 0: nothing of ours is left, 2: something is, or that cannot be known. The report goes to `stdout`,
 /// troubles to `stderr`.
-///
-/// # Errors
-/// Where the report cannot be written.
 pub fn run(args: &Invocation, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u8> {
     let store = Store::new(&args.loader.state_directory());
     let places = Places::find(&args.machine, &args.loader.node_places());
@@ -30,43 +27,25 @@ pub fn run(args: &Invocation, stdout: &mut dyn Write, stderr: &mut dyn Write) ->
         .map(|path| path.display().to_string())
         .collect();
     if args.json {
-        let changed = done
-            .iter()
-            .any(|done| report::result(Some(done)).0 == "written");
-        let fields = vec![
-            ("changed", json!(changed)),
-            ("files", report::files(plan, done, |_| None)),
-            ("left", report::left(plan)),
-            ("looked", json!(looked)),
-        ];
+        let mut fields = report::released(&released);
+        fields.push(("looked", json!(looked)));
         report::print(fields, stdout)?;
     } else if plan.steps.is_empty() && plan.left.is_empty() && released.without_ledger.is_none() {
         writeln!(stdout, "nothing of harbor-pilot is in the node's files")?;
-        for path in looked {
+        for path in &looked {
             writeln!(stdout, "  looked in {path}")?;
         }
     } else {
         report::written(plan, done, stdout)?;
     }
-    report::troubles(plan, done, stderr)?;
-    if let Some(error) = &released.without_ledger {
-        writeln!(
-            stderr,
-            "error: {}; our marks were taken out where they were found (in {}); a daemon that runs puts them in again once the ledger can be used",
-            chain(error),
-            places
-                .all()
-                .map(|path| path.display().to_string())
-                .collect::<Vec<_>>()
-                .join(", ")
-        )?;
-    }
-    for path in &released.marked {
-        writeln!(stderr, "error: {} still carries our marks", path.display())?;
-    }
-    let failed = report::has_failed(done)
-        || !plan.left.is_empty()
-        || !released.marked.is_empty()
-        || released.without_ledger.is_some();
-    Ok(if failed { FAILED } else { 0 })
+    let found = format!(
+        "our marks were taken out where they were found (in {}); a daemon that runs puts them in again once the ledger can be used",
+        looked.join(", ")
+    );
+    let failed = report::unfinished(&released, &found, "still carries our marks", stderr)?;
+    Ok(if failed || !plan.left.is_empty() {
+        FAILED
+    } else {
+        0
+    })
 }

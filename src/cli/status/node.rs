@@ -1,6 +1,6 @@
 //! What was found on the node, and what stands in a registry's file, for people: `status` and `explain` alike.
 
-use super::render::{Color, Page};
+use super::render::{Color, Page, plain};
 use crate::node::detect::{Detected, Found};
 use crate::node::shown::{FileHost, RegistryFile, Who};
 use crate::printable::printable;
@@ -47,11 +47,11 @@ impl Page {
         if !flags.is_empty() {
             rows.push(("flags", flags.join(" ")));
         }
-        let rows: Vec<_> = rows
-            .into_iter()
-            .map(|(name, text)| vec![(name.to_owned(), Color::Plain), (text, Color::Plain)])
-            .collect();
-        self.table(&rows);
+        let rows = rows.into_iter();
+        self.table(
+            &[],
+            rows.map(|(name, text)| vec![plain(name), plain(&text)]),
+        );
         if node.cleans_certs_d {
             writeln!(self.text, "    each start of this k3s empties config_path")?;
         }
@@ -61,9 +61,7 @@ impl Page {
             } else {
                 Color::Warn
             };
-            self.text.push_str("    ");
-            self.colored(&printable(&finding.what), color);
-            self.text.push('\n');
+            self.line(&format!("    {}", printable(&finding.what)), color);
             // Lines to add stand on lines of their own.
             for line in finding.instead.lines() {
                 writeln!(self.text, "      {}", printable(line))?;
@@ -114,37 +112,27 @@ impl Page {
             (None, true, true) => None,
         };
         if let Some(why) = why {
-            self.text.push_str("    ");
-            self.colored(&why, Color::Bad);
-            self.text.push('\n');
+            self.line(&format!("    {why}"), Color::Bad);
         }
         let hosts = file.hosts.iter().filter(|_| file.read);
-        let mut rows: Vec<_> = hosts
-            .map(|host| (printable(&host.url).into_owned(), says(host)))
-            .collect();
+        let mut rows: Vec<_> = hosts.map(|host| (host.url.clone(), says(host))).collect();
         if file.then_registry {
-            let own = format!("{} itself", printable(&file.registry));
+            let own = format!("{} itself", file.registry);
             rows.push((own, "asked by containerd by itself".to_owned()));
         }
-        let rows: Vec<_> = rows
-            .into_iter()
-            .enumerate()
-            .map(|(at, (url, who))| {
-                let number = at.saturating_add(1).to_string();
-                [number, url, who].map(|text| (text, Color::Plain)).to_vec()
-            })
-            .collect();
-        self.table(&rows);
+        let rows = (1_usize..).zip(rows);
+        self.table(
+            &[],
+            rows.map(|(number, (url, who))| {
+                vec![plain(&number.to_string()), plain(&url), plain(&who)]
+            }),
+        );
         for missing in &file.missing {
-            self.text.push_str("    ");
-            let what = format!("{} is not there: every pull fails", path(missing));
-            self.colored(&what, Color::Bad);
-            self.text.push('\n');
+            let what = format!("    {} is not there: every pull fails", path(missing));
+            self.line(&what, Color::Bad);
         }
         if file.agent.is_none() || !file.read {
-            self.text.push_str("    ");
-            self.colored("the agent is not asked: pulls go past it", Color::Warn);
-            self.text.push('\n');
+            self.line("    the agent is not asked: pulls go past it", Color::Warn);
         }
         Ok(())
     }
@@ -153,7 +141,7 @@ impl Page {
 fn says(host: &FileHost) -> String {
     let who = match (host.who, &host.tier) {
         (Who::Agent, _) => "the agent".to_owned(),
-        (Who::Tier, Some(name)) => format!("tier {}", printable(name)),
+        (Who::Tier, Some(name)) => format!("tier {name}"),
         (Who::Tier, None) => "a tier".to_owned(),
         (Who::Registry, _) => "the registry itself".to_owned(),
         (Who::Embedded, _) => "k3s' embedded registry".to_owned(),

@@ -1,6 +1,6 @@
 //! The projects that a tier was found to have, for people.
 
-use super::{Cell, Color, Page};
+use super::{Page, plain};
 use crate::admin::ProjectsStatus;
 use crate::printable::printable;
 use crate::telemetry::human_duration;
@@ -32,22 +32,15 @@ impl Page {
         for warning in &projects.warnings {
             self.warning(warning);
         }
-        let plain = |text: &str| (printable(text).into_owned(), Color::Plain);
         let rows = projects.found.iter().map(|(registry, found)| {
             let how = if found.guessed { "guessed" } else { "known" };
             vec![plain(registry), plain(&found.project), plain(how)]
         });
-        let rows: Vec<Vec<Cell>> = rows.collect();
-        self.table(&rows);
+        self.table(&[], rows);
         for (project, why) in &projects.unused {
             let (project, why) = (printable(project), printable(why));
             writeln!(self.text, "    project {project} is not used: {why}")?;
         }
         Ok(())
-    }
-
-    fn warning(&mut self, text: &str) {
-        self.colored(&format!("    {}", printable(text)), Color::Warn);
-        self.text.push('\n');
     }
 }

@@ -21,13 +21,12 @@ pub(in crate::cli) type Cell = (String, Color);
 /// The report for people: states, traffic, the last changes.
 #[must_use]
 pub fn render(status: &Status, color: bool) -> String {
-    let mut out = Page {
-        text: String::new(),
-        color,
-    };
-    // Writing into a String cannot fail.
-    let _ = out.status(status);
-    out.text
+    Page::written(color, |page| page.status(status))
+}
+
+/// A cell that has no colour.
+pub(in crate::cli) fn plain(text: &str) -> Cell {
+    (printable(text).into_owned(), Color::Plain)
 }
 
 /// A text for a terminal.
@@ -38,6 +37,18 @@ pub(in crate::cli) struct Page {
 }
 
 impl Page {
+    /// The text of what is written.
+    pub(in crate::cli) fn written(
+        color: bool,
+        write: impl FnOnce(&mut Self) -> fmt::Result,
+    ) -> String {
+        let text = String::new();
+        let mut page = Self { text, color };
+        // Writing into a String cannot fail.
+        let _ = write(&mut page);
+        page.text
+    }
+
     fn status(&mut self, status: &Status) -> fmt::Result {
         let (verdict, reasons) = judge(status);
         let color = match verdict {
@@ -77,18 +88,16 @@ impl Page {
             printable(&config.loaded_at),
         )?;
         if config.from_last_accepted {
-            self.colored(
+            self.line(
                 "  started with the last accepted configuration",
                 Color::Warn,
             );
-            self.text.push('\n');
         }
         if let Some(error) = &config.error {
-            self.colored(
+            self.line(
                 "  the file on disk was refused; an older one is in force:",
                 Color::Bad,
             );
-            self.text.push('\n');
             for line in error.lines() {
                 writeln!(self.text, "    {}", printable(line))?;
             }
@@ -143,30 +152,13 @@ impl Page {
             printable(&source.url),
             printable(&source.kind)
         )?;
-        if source.insecure_skip_verify {
-            self.colored(
-                "    certificates are NOT checked (insecure_skip_verify)",
-                Color::Warn,
-            );
-            self.text.push('\n');
-        }
-        if let Some(error) = &source.dns_error {
-            let kept = if source.dns_stale {
-                ", last known addresses are used"
-            } else {
-                ""
-            };
-            let note = format!("    DNS fails{kept}: {}", printable(error));
-            self.colored(&note, Color::Warn);
-            self.text.push('\n');
-        } else if source.dns_stale {
-            self.colored("    DNS fails, last known addresses are used", Color::Warn);
-            self.text.push('\n');
-        }
+        self.warnings(
+            source.insecure_skip_verify,
+            source.dns_error.as_deref(),
+            source.dns_stale,
+        );
         if let Some(robot) = &source.robot {
-            let note = format!("    its robot account {}", printable(robot));
-            self.colored(&note, Color::Warn);
-            self.text.push('\n');
+            self.warning(&format!("its robot account {robot}"));
         }
         if let Some(projects) = &source.projects {
             self.projects(projects)?;
@@ -183,10 +175,34 @@ impl Page {
             "IN FLIGHT",
             "REASON",
         ];
-        let mut rows = vec![head.map(|name| (name.to_owned(), Color::Plain)).to_vec()];
-        rows.extend(source.endpoints.iter().map(row));
-        self.table(&rows);
+        self.table(&head, source.endpoints.iter().map(row));
         Ok(())
+    }
+
+    /// What a source's state has that a person should know.
+    pub(in crate::cli) fn warnings(
+        &mut self,
+        is_unchecked: bool,
+        dns_error: Option<&str>,
+        is_stale: bool,
+    ) {
+        if is_unchecked {
+            self.warning("certificates are NOT checked (insecure_skip_verify)");
+        }
+        let kept = match is_stale {
+            true => ", last known addresses are used",
+            false => "",
+        };
+        match dns_error {
+            Some(error) => self.warning(&format!("DNS fails{kept}: {error}")),
+            None if is_stale => self.warning(&format!("DNS fails{kept}")),
+            None => {}
+        }
+    }
+
+    /// A doubt about the source that is being shown.
+    pub(super) fn warning(&mut self, text: &str) {
+        self.line(&format!("    {}", printable(text)), Color::Warn);
     }
 
     fn traffic(&mut self, status: &Status) -> fmt::Result {
@@ -212,16 +228,14 @@ impl Page {
         self.memory(&status.memory)?;
         if status.log_dropped > 0 {
             let note = format!("  {} log records were lost", status.log_dropped);
-            self.colored(&note, Color::Warn);
-            self.text.push('\n');
+            self.line(&note, Color::Warn);
         }
         if status.task_panics > 0 {
             let note = format!(
                 "  {} ended by a defect: see the journal",
                 counted(status.task_panics, "connection", "connections")
             );
-            self.colored(&note, Color::Bad);
-            self.text.push('\n');
+            self.line(&note, Color::Bad);
         }
         Ok(())
     }
@@ -249,8 +263,7 @@ impl Page {
                 "  {} answers were refused for want of memory: see [limits] memory",
                 memory.refused
             );
-            self.colored(&note, Color::Warn);
-            self.text.push('\n');
+            self.line(&note, Color::Warn);
         }
         Ok(())
     }
@@ -267,15 +280,22 @@ impl Page {
         Ok(())
     }
 
-    /// Columns as wide as their widest cell; no spaces at line ends.
-    pub(in crate::cli) fn table(&mut self, rows: &[Vec<Cell>]) {
+    /// Columns as wide as their widest cell, below their names where they have any; no spaces at line ends.
+    pub(in crate::cli) fn table(
+        &mut self,
+        head: &[&str],
+        rows: impl IntoIterator<Item = Vec<Cell>>,
+    ) {
+        let head = head.iter().map(|name| plain(name)).collect();
+        let rows = std::iter::once(head).chain(rows);
+        let rows: Vec<Vec<Cell>> = rows.filter(|row| !row.is_empty()).collect();
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = rows.iter().filter_map(|row| row.get(column));
             cells.map(|cell| cell.0.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
-        for row in rows {
+        for row in &rows {
             let last = row.iter().rposition(|cell| !cell.0.is_empty()).unwrap_or(0);
             self.text.push_str("    ");
             for ((column, (text, color)), width) in row.iter().enumerate().zip(&widths) {
@@ -290,6 +310,12 @@ impl Page {
             }
             self.text.push('\n');
         }
+    }
+
+    /// A line of its own.
+    pub(in crate::cli) fn line(&mut self, text: &str, color: Color) {
+        self.colored(text, color);
+        self.text.push('\n');
     }
 
     pub(in crate::cli) fn colored(&mut self, text: &str, color: Color) {
@@ -315,7 +341,7 @@ fn row(endpoint: &EndpointStatus) -> Vec<Cell> {
         State::Ejected => Color::Bad,
     };
     let latency = endpoint.latency_ms.map(Duration::from_millis);
-    let mut reason = printable(endpoint.reason.as_deref().unwrap_or_default()).into_owned();
+    let mut reason = endpoint.reason.clone().unwrap_or_default();
     if let Some(next) = endpoint.next_try() {
         let gap = if reason.is_empty() { "" } else { "; " };
         reason = format!("{reason}{gap}{next}");
@@ -325,17 +351,12 @@ fn row(endpoint: &EndpointStatus) -> Vec<Cell> {
             reason = format!("[{note}] {reason}");
         }
     }
-    let since = human_duration(Duration::from_secs(endpoint.since_seconds));
-    [
-        (printable(&endpoint.address).into_owned(), Color::Plain),
+    vec![
+        plain(&endpoint.address),
         (endpoint.state.word().to_owned(), color),
-        (since, Color::Plain),
-        (
-            latency.map_or_else(|| "-".to_owned(), human_duration),
-            Color::Plain,
-        ),
-        (endpoint.in_flight.to_string(), Color::Plain),
-        (reason.trim().to_owned(), Color::Plain),
+        plain(&human_duration(Duration::from_secs(endpoint.since_seconds))),
+        plain(&latency.map_or_else(|| "-".to_owned(), human_duration)),
+        plain(&endpoint.in_flight.to_string()),
+        plain(reason.trim()),
     ]
-    .to_vec()
 }

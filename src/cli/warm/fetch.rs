@@ -1,19 +1,18 @@
 //! One manifest or blob: asked for, proved by its digest, thrown away.
 
 use super::limit::Limit;
-use crate::cache::Trust;
 use crate::config::Secret;
 use crate::exchange::{Exchanger, SourceRequest};
 use crate::http1::Fields;
 use crate::node::desired::KEY_HEADER;
-use crate::oci::{ACCEPT_MANIFESTS, Digest, Reference};
+use crate::oci::{ACCEPT_MANIFESTS, Digest, Reference, ResourceKind, stated_error};
 use crate::printable::chain;
 use crate::relay::CONTENT_DIGEST;
 use crate::route::Target;
 use crate::topology::{EndpointId, Source, SourceId};
 use crate::upstream::{Body, Client, Request};
 use bytes::Bytes;
-use http::header::{ACCEPT, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, HeaderName, USER_AGENT};
 use http::{Method, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,32 +28,27 @@ const WORDS_BYTES: u64 = 16 * 1024;
 const WORDS_SHOWN: usize = 160;
 
 const AGENT_NAME: &str = concat!("harbor-pilot-warm/", env!("CARGO_PKG_VERSION"));
+const KEY: HeaderName = HeaderName::from_static(KEY_HEADER);
 const SERVED_BY: HeaderName = HeaderName::from_static("x-harbor-pilot-served-by");
 
+/// One address that an image is fetched from.
 #[derive(Clone, Debug)]
-pub(super) enum Through {
-    /// The running agent, as containerd asks it.
-    Agent {
-        source: Arc<Source>,
-        endpoint: EndpointId,
-        client: Client,
-        key: Option<Secret>,
-    },
-    /// One address of a source.
-    Source {
-        source: Arc<Source>,
-        endpoint: EndpointId,
-        target: Target,
-        client: Client,
-        exchanger: Exchanger,
-    },
+pub(super) struct Through {
+    pub(super) source: Arc<Source>,
+    pub(super) endpoint: EndpointId,
+    pub(super) by: By,
 }
 
-/// What is asked for.
+/// How it is asked.
 #[derive(Clone, Debug)]
-enum Resource {
-    Manifest(Reference),
-    Blob(Digest),
+pub(super) enum By {
+    /// The running agent, as containerd asks it.
+    Agent { client: Client, key: Option<Secret> },
+    /// A source, as the agent asks it.
+    Target {
+        target: Target,
+        exchanger: Exchanger,
+    },
 }
 
 /// Whether the source had it already.
@@ -72,43 +66,20 @@ struct Said {
     body: Body,
 }
 
-// === impl Resource ===
-
-impl Resource {
-    fn suffix(&self) -> String {
-        match self {
-            Self::Manifest(reference) => format!("/manifests/{reference}"),
-            Self::Blob(digest) => format!("/blobs/{digest}"),
-        }
-    }
-
-    fn accept(&self) -> &'static str {
-        match self {
-            Self::Manifest(_) => ACCEPT_MANIFESTS,
-            Self::Blob(_) => "*/*",
-        }
-    }
-}
-
 // === impl Through ===
 
 impl Through {
     /// `core/203.0.113.7:443`
     pub(super) fn name(&self) -> String {
-        match self {
-            Self::Agent { .. } => "agent".to_owned(),
-            Self::Source { endpoint, .. } => {
-                format!("{}/{}", endpoint.source.label(), endpoint.address)
-            }
+        match self.by {
+            By::Agent { .. } => self.source_label().to_owned(),
+            By::Target { .. } => format!("{}/{}", self.source_label(), self.endpoint.address),
         }
     }
 
     /// `core`
-    pub(super) fn source_label(&self) -> String {
-        match self {
-            Self::Agent { .. } => "agent".to_owned(),
-            Self::Source { endpoint, .. } => endpoint.source.label().to_owned(),
-        }
+    pub(super) fn source_label(&self) -> &str {
+        self.source.id.label()
     }
 
     /// A manifest by the reference: its body, and who served it. By tag it is asked for as containerd does, by HEAD first,
@@ -121,7 +92,7 @@ impl Through {
     ) -> Result<(Bytes, String), String> {
         let told = match reference {
             Reference::Tag(_) => {
-                let ask = Resource::Manifest(reference.clone());
+                let ask = ResourceKind::Manifest(reference.clone());
                 let head = self.ask(path, Method::HEAD, &ask).await?;
                 head.fields
                     .text(&CONTENT_DIGEST)
@@ -133,7 +104,9 @@ impl Through {
             Some(digest) => Reference::Digest(digest.clone()),
             None => reference.clone(),
         };
-        let said = self.ask(path, Method::GET, &Resource::Manifest(by)).await?;
+        let said = self
+            .ask(path, Method::GET, &ResourceKind::Manifest(by))
+            .await?;
         let served_by = self.served_by(&said.fields);
         let reading = timeout(HEAD, said.body.read_to(longest)).await;
         let body = reading
@@ -155,7 +128,7 @@ impl Through {
         limit: &Limit,
         came: &(dyn Fn(u64) + Sync),
     ) -> Result<(u64, String, Cache), String> {
-        let ask = Resource::Blob(digest.clone());
+        let ask = ResourceKind::Blob(digest.clone());
         let Said { fields, mut body } = self.ask(path, Method::GET, &ask).await?;
         let served_by = self.served_by(&fields);
         let cache = self.cache(&fields);
@@ -178,7 +151,12 @@ impl Through {
     }
 
     /// An answer 200; anything else is an error in words.
-    async fn ask(&self, path: &ImagePath, method: Method, ask: &Resource) -> Result<Said, String> {
+    async fn ask(
+        &self,
+        path: &ImagePath,
+        method: Method,
+        ask: &ResourceKind,
+    ) -> Result<Said, String> {
         let asked = timeout(HEAD, self.send(path, method, ask)).await;
         let answered =
             asked.map_err(|_| format!("{}: no answer within {} s", self.name(), HEAD.as_secs()))?;
@@ -195,26 +173,22 @@ impl Through {
         &self,
         path: &ImagePath,
         method: Method,
-        ask: &Resource,
+        ask: &ResourceKind,
     ) -> Result<(StatusCode, Fields, Body), String> {
-        match self {
-            Self::Agent {
-                source,
-                endpoint,
-                client,
-                key,
-            } => {
+        let (source, endpoint) = (&self.source, &self.endpoint);
+        match &self.by {
+            By::Agent { client, key } => {
                 let target = format!("/v2/{}{}?ns={}", path.name, ask.suffix(), path.registry);
+                let accept = match ask {
+                    ResourceKind::Manifest(_) => ACCEPT_MANIFESTS,
+                    _ => "*/*",
+                };
                 let request = || {
                     let mut request = Request::new(&method, &target, &source.url.authority())?
                         .with(&USER_AGENT, AGENT_NAME)?
-                        .with(&ACCEPT, ask.accept())?;
+                        .with(&ACCEPT, accept)?;
                     if let Some(key) = key {
-                        let name = HeaderName::from_bytes(KEY_HEADER.as_bytes());
-                        // A name of our own, which is one.
-                        if let Ok(name) = name {
-                            request.add(&name, key.reveal().as_bytes())?;
-                        }
+                        request.add(&KEY, key.reveal().as_bytes())?;
                     }
                     Ok(request)
                 };
@@ -222,64 +196,31 @@ impl Through {
                 let response = response.map_err(|error| chain(&error))?;
                 Ok((response.status, response.fields, response.body))
             }
-            Self::Source {
-                source,
-                endpoint,
-                target,
-                client,
-                exchanger,
-            } => {
-                let query = target.query.as_ref().map(|query| format!("?{query}"));
-                let request = SourceRequest {
-                    method,
-                    target: format!(
-                        "/v2/{}{}{}",
-                        target.path,
-                        ask.suffix(),
-                        query.unwrap_or_default()
-                    ),
-                    scope_repository: target.path.clone(),
-                    token_scope: target.token_scope.clone(),
-                    with_credential: target.with_credential,
-                    accept: HeaderValue::from_static(ask.accept()),
-                    range: None,
-                    request_id: "warm".into(),
-                    trust: Trust::Trusted,
-                };
-                let connection = match client.idle(endpoint) {
-                    Some(kept) => kept,
-                    None => {
-                        let connected = client.connect(source, endpoint).await;
-                        connected.map_err(|error| chain(&error))?
-                    }
-                };
-                let answer = exchanger.exchange(source, endpoint, connection, &request);
-                let answer = answer.await.map_err(|error| chain(&error))?;
-                if let Some(denied) = answer.denied {
-                    return Err(denied);
+            By::Target { target, exchanger } => {
+                let request = SourceRequest::new(method, target, ask, "warm");
+                let answer = exchanger.ask(source, endpoint, &request).await;
+                let answer = answer.map_err(|error| chain(&error))?;
+                match answer.denied {
+                    Some(denied) => Err(denied),
+                    None => Ok((answer.status, answer.fields, answer.body)),
                 }
-                Ok((answer.status, answer.fields, answer.body))
             }
         }
     }
 
     fn served_by(&self, fields: &Fields) -> String {
-        match self {
-            Self::Agent { .. } => fields.text(&SERVED_BY).unwrap_or("agent").to_owned(),
-            Self::Source { .. } => self.name(),
+        match self.by {
+            By::Agent { .. } => fields.text(&SERVED_BY).unwrap_or("agent").to_owned(),
+            By::Target { .. } => self.name(),
         }
     }
 
     /// Harbor sends a blob that it fetches first without a length (harbor-facts 0.5).
     fn cache(&self, fields: &Fields) -> Cache {
-        match self {
-            Self::Source { source, .. } if matches!(source.id, SourceId::Tier(_)) => {
-                match fields.content_length() {
-                    Some(_) => Cache::Warm,
-                    None => Cache::Cold,
-                }
-            }
-            _ => Cache::Unknown,
+        match (&self.by, &self.source.id, fields.content_length()) {
+            (By::Agent { .. }, ..) | (_, SourceId::Upstream(_), _) => Cache::Unknown,
+            (_, _, Some(_)) => Cache::Warm,
+            (_, _, None) => Cache::Cold,
         }
     }
 }
@@ -291,17 +232,12 @@ pub(super) struct ImagePath {
     pub(super) name: String,
 }
 
-/// An error's own words, on one line.
+/// An error's own words.
 fn shown(words: &[u8]) -> String {
-    let message = serde_json::from_slice::<serde_json::Value>(words).ok();
-    let message = message.and_then(|json| {
-        let message = json.pointer("/errors/0/message")?.as_str()?.to_owned();
-        Some(message)
-    });
-    let message = message.unwrap_or_default();
+    let message = stated_error(words).map_or_else(String::new, |error| error.message);
     let message: String = message.chars().take(WORDS_SHOWN).collect();
     match message.is_empty() {
-        true => String::new(),
+        true => message,
         false => format!(": {message}"),
     }
 }

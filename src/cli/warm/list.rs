@@ -34,11 +34,11 @@ struct CrictlImage {
 pub(super) fn images(text: &str) -> Result<Vec<String>, Unreadable> {
     let begins_with = text.trim_start();
     let all = if begins_with.starts_with('{') || begins_with.starts_with('[') {
-        of_json(text)?
+        from_json(text)?
     } else if is_manifest(text) {
-        of_yaml(text)?
+        from_yaml(text)?
     } else {
-        of_lines(text)
+        from_lines(text)
     };
     let mut seen = BTreeSet::new();
     let once = all.into_iter().filter(|image| seen.insert(image.clone()));
@@ -46,20 +46,20 @@ pub(super) fn images(text: &str) -> Result<Vec<String>, Unreadable> {
 }
 
 /// One image a line; what stands behind `#` is a remark.
-fn of_lines(text: &str) -> Vec<String> {
+fn from_lines(text: &str) -> Vec<String> {
     let lines = text.lines().filter_map(|line| line.split('#').next());
     let names = lines.map(str::trim).filter(|line| !line.is_empty());
     names.map(str::to_owned).collect()
 }
 
 /// An image is named by its tags, and by its digest where it has none.
-fn of_json(text: &str) -> Result<Vec<String>, Unreadable> {
+fn from_json(text: &str) -> Result<Vec<String>, Unreadable> {
     if let Ok(manifest) = serde_json::from_str::<Value>(text)
         && manifest.get("images").is_none()
         && manifest.get("kind").is_some()
     {
         let mut images = Vec::new();
-        of_pods(&manifest, &mut images);
+        take_pods(&manifest, &mut images);
         return Ok(images);
     }
     let listed: Crictl = serde_json::from_str(text).map_err(Unreadable::Json)?;
@@ -79,17 +79,17 @@ fn is_manifest(text: &str) -> bool {
     has("kind:") && has("apiVersion:")
 }
 
-fn of_yaml(text: &str) -> Result<Vec<String>, Unreadable> {
+fn from_yaml(text: &str) -> Result<Vec<String>, Unreadable> {
     let mut images = Vec::new();
     for document in yaml_serde::Deserializer::from_str(text) {
         let document = Value::deserialize(document).map_err(Unreadable::Yaml)?;
-        of_pods(&document, &mut images);
+        take_pods(&document, &mut images);
     }
     Ok(images)
 }
 
 /// Wherever a pod's specification stands: in a Pod, in a Deployment's template, in a CronJob's, in a List.
-fn of_pods(value: &Value, images: &mut Vec<String>) {
+fn take_pods(value: &Value, images: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             for (key, below) in fields {
@@ -98,11 +98,11 @@ fn of_pods(value: &Value, images: &mut Vec<String>) {
                         let named = containers.iter().filter_map(|one| one.get("image"));
                         images.extend(named.filter_map(Value::as_str).map(str::to_owned));
                     }
-                    _ => of_pods(below, images),
+                    _ => take_pods(below, images),
                 }
             }
         }
-        Value::Array(list) => list.iter().for_each(|one| of_pods(one, images)),
+        Value::Array(list) => list.iter().for_each(|one| take_pods(one, images)),
         _ => {}
     }
 }

@@ -1,16 +1,14 @@
 //! Through whom an image is fetched: through the running agent, from the sources in order, or from each tier or address.
 
-use super::fetch::Through;
+use super::fetch::{By, Through};
 use crate::admin::Status;
-use crate::budget::Budget;
-use crate::cli::explain::lookup::{Lookups, only};
-use crate::cli::explain::view::{View, unknown_to};
+use crate::cli::explain::lookup::Lookups;
+use crate::cli::explain::view::View;
 use crate::cli::explain::{self, image::Image, projects::Found};
 use crate::config::Config;
 use crate::exchange::Exchanger;
 use crate::route::{Route, RouteTable};
-use crate::topology::{Source, SourceId, Sources};
-use crate::upstream::Client;
+use crate::topology::SourceId;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -39,11 +37,9 @@ pub(super) struct Passes {
     config: Arc<Config>,
     found: Found,
     routes: RouteTable,
-    sources: Vec<Arc<Source>>,
     agent: Option<Through>,
     status: Option<Status>,
     lookups: Lookups,
-    client: Client,
     exchanger: Exchanger,
 }
 
@@ -57,27 +53,15 @@ impl Passes {
         agent: Option<Through>,
     ) -> Self {
         let config = Arc::new(config);
-        let all = Sources::from_config(&config, 1);
-        let sources: Vec<Arc<Source>> = all.all().cloned().collect();
-        let known = Arc::new(only(&sources));
-        let lookups = Lookups::start(known.clone(), config.dns.clone());
-        let client = Client::new(config.timeouts);
-        client.update(&known);
-        let exchanger = Exchanger::new(
-            client.clone(),
-            Arc::new(lookups.discovery.clone()),
-            Arc::default(),
-            &Budget::unlimited(),
-        );
+        let lookups = Lookups::start(&config);
+        let (_, exchanger) = lookups.requests(&config);
         Self {
             routes: RouteTable::new(config.clone()),
             config,
             found,
-            sources,
             agent,
             status,
             lookups,
-            client,
             exchanger,
         }
     }
@@ -123,7 +107,7 @@ impl Passes {
         let through = self.in_order(&route, image).await;
         let name = |through: &Through| match choice {
             Choice::AsAPull => "sources".to_owned(),
-            Choice::Tier(_) | Choice::EachTier => through.source_label(),
+            Choice::Tier(_) | Choice::EachTier => through.source_label().to_owned(),
             Choice::EachAddress(_) => through.name(),
         };
         let mut passes: Vec<Pass> = Vec::new();
@@ -150,25 +134,17 @@ impl Passes {
 
     /// The addresses of a route, as a pull asks them now.
     async fn in_order(&self, route: &Route, image: &Image) -> Vec<Through> {
-        let sources = self.sources.iter();
-        let sources =
-            sources.filter(|one| route.targets.iter().any(|target| target.source == one.id));
-        let sources: Vec<Arc<Source>> = sources.cloned().collect();
-        let status = self.status.as_ref();
-        let unknown = unknown_to(status, &sources);
-        let looked_up = self.lookups.addresses(&unknown).await;
-        let now = Instant::now();
-        let view = View::new(&sources, status, &looked_up, now);
-        let order = view.order(route, &image.reference, self.config.limits, now);
+        let sources = self.lookups.sources_of(route);
+        let view = View::look(&sources, self.status.as_ref(), &self.lookups).await;
+        let limits = self.config.limits;
+        let order = view.order(route, &image.reference, limits, Instant::now());
         let through = order.into_iter().filter_map(|candidate| {
-            let mut targets = route.targets.iter();
-            let target = targets.find(|target| target.source == candidate.endpoint.source)?;
-            Some(Through::Source {
-                source: candidate.source.clone(),
+            let target = route.target(&candidate.endpoint.source)?.clone();
+            let exchanger = self.exchanger.clone();
+            Some(Through {
+                source: candidate.source,
                 endpoint: candidate.endpoint,
-                target: target.clone(),
-                client: self.client.clone(),
-                exchanger: self.exchanger.clone(),
+                by: By::Target { target, exchanger },
             })
         });
         through.collect()

@@ -5,10 +5,13 @@ use serde::Deserialize;
 use std::fmt;
 
 /// `linux/arm64/v8`
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Platform {
+    #[serde(default)]
     os: String,
+    #[serde(default)]
     architecture: String,
+    #[serde(default)]
     variant: Option<String>,
 }
 
@@ -28,17 +31,7 @@ struct Index {
 struct Entry {
     digest: String,
     #[serde(default)]
-    platform: Option<EntryPlatform>,
-}
-
-#[derive(Deserialize)]
-struct EntryPlatform {
-    #[serde(default)]
-    os: String,
-    #[serde(default)]
-    architecture: String,
-    #[serde(default)]
-    variant: Option<String>,
+    platform: Option<Platform>,
 }
 
 // === impl Platform ===
@@ -80,7 +73,7 @@ impl Platform {
     }
 
     /// A variant that is not named fits every one.
-    fn fits(&self, entry: &EntryPlatform) -> bool {
+    fn fits(&self, entry: &Self) -> bool {
         let same_variant = self.variant.is_none() || self.variant == entry.variant;
         self.os == entry.os && self.architecture == entry.architecture && same_variant
     }
@@ -130,14 +123,7 @@ fn has(index: &Index) -> String {
     let platforms = index.manifests.iter().filter_map(|entry| {
         let of = entry.platform.as_ref()?;
         // Attestations are listed so.
-        (of.os != "unknown").then(|| {
-            let platform = Platform {
-                os: of.os.clone(),
-                architecture: of.architecture.clone(),
-                variant: of.variant.clone(),
-            };
-            platform.to_string()
-        })
+        (of.os != "unknown").then(|| of.to_string())
     });
     let platforms: Vec<String> = platforms.collect();
     match platforms.is_empty() {

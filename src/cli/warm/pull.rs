@@ -8,6 +8,7 @@ use super::progress::Bar;
 use super::report::Row;
 use crate::cli::explain::image::Image;
 use crate::oci::{Descriptor, Digest, ManifestKind, Reference, inspect_manifest};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use std::collections::BTreeSet;
@@ -106,49 +107,44 @@ impl Pull<'_> {
         fetched.insert((self.pass.name.clone(), digest.clone()))
     }
 
-    async fn manifest(&self, reference: &Reference) -> Result<(bytes::Bytes, String), String> {
-        let mut failed = Vec::new();
-        for through in &self.pass.through {
-            let _place = self.shared.places.acquire().await;
-            match through
-                .manifest(&self.path, reference, self.shared.manifest_bytes)
-                .await
-            {
-                Ok((body, served_by)) => return Ok((body, served_by)),
-                Err(error) => failed.push(error),
-            }
-        }
-        Err(failed.join("; "))
+    async fn manifest(&self, reference: &Reference) -> Result<(Bytes, String), String> {
+        let longest = self.shared.manifest_bytes;
+        self.first(async |through| through.manifest(&self.path, reference, longest).await)
+            .await
     }
 
     async fn blob(&self, digest: &Digest) -> Result<(u64, String, Cache), String> {
+        let limit = &self.shared.limit;
+        let came = |bytes| self.bar.add(bytes);
+        let fetched =
+            self.first(async |through| through.blob(&self.path, digest, limit, &came).await);
+        let fetched = fetched.await;
+        match &fetched {
+            Ok((_, served_by, _)) => self.bar.served_by(served_by),
+            Err(_) => {
+                // Another image may name it as well, and is not to be called complete.
+                let fetched = self.shared.fetched.lock();
+                let mut fetched = fetched.unwrap_or_else(PoisonError::into_inner);
+                fetched.remove(&(self.pass.name.clone(), digest.clone()));
+            }
+        }
+        fetched
+    }
+
+    /// What the first of the pass gives that gives it.
+    async fn first<T>(
+        &self,
+        fetch: impl AsyncFn(&Through) -> Result<T, String>,
+    ) -> Result<T, String> {
         let mut failed = Vec::new();
         for through in &self.pass.through {
             let _place = self.shared.places.acquire().await;
-            match self.blob_through(through, digest).await {
-                Ok(fetched) => {
-                    self.bar.served_by(&fetched.1);
-                    return Ok(fetched);
-                }
+            match fetch(through).await {
+                Ok(fetched) => return Ok(fetched),
                 Err(error) => failed.push(error),
             }
         }
-        // Another image may name it as well, and is not to be called complete.
-        let fetched = self.shared.fetched.lock();
-        let mut fetched = fetched.unwrap_or_else(PoisonError::into_inner);
-        fetched.remove(&(self.pass.name.clone(), digest.clone()));
         Err(failed.join("; "))
-    }
-
-    async fn blob_through(
-        &self,
-        through: &Through,
-        digest: &Digest,
-    ) -> Result<(u64, String, Cache), String> {
-        let came = |bytes| self.bar.add(bytes);
-        through
-            .blob(&self.path, digest, &self.shared.limit, &came)
-            .await
     }
 }
 

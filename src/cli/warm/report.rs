@@ -1,7 +1,7 @@
 //! What was fetched, image by image: the table for people and the JSON for programs.
 
 use super::fetch::Cache;
-use crate::cli::status::{Cell, Color, Page};
+use crate::cli::status::{Cell, Color, Page, plain};
 use crate::printable::printable;
 use crate::telemetry::{human_bytes, human_duration};
 use serde::Serialize;
@@ -77,19 +77,18 @@ impl Row {
     }
 
     fn cells(&self) -> Vec<Cell> {
-        let plain = |text: String| (text, Color::Plain);
         let outcome = match &self.error {
             Some(error) => (format!("failed: {}", printable(error)), Color::Bad),
             None => ("ok".to_owned(), Color::Good),
         };
         let served_by: Vec<&str> = self.served_by.iter().map(String::as_str).collect();
         vec![
-            plain(printable(&self.image).into_owned()),
-            plain(printable(&self.through).into_owned()),
-            plain(human_bytes(self.bytes)),
-            plain(human_duration(Duration::from_millis(self.milliseconds))),
-            plain(printable(&served_by.join(", ")).into_owned()),
-            plain(self.cache.unwrap_or("-").to_owned()),
+            plain(&self.image),
+            plain(&self.through),
+            plain(&human_bytes(self.bytes)),
+            plain(&human_duration(Duration::from_millis(self.milliseconds))),
+            plain(&served_by.join(", ")),
+            plain(self.cache.unwrap_or("-")),
             outcome,
         ]
     }
@@ -112,10 +111,6 @@ impl Report {
     }
 
     pub(super) fn for_people(&self, color: bool) -> String {
-        let mut page = Page {
-            text: String::new(),
-            color,
-        };
         let head = [
             "IMAGE",
             "THROUGH",
@@ -125,9 +120,6 @@ impl Report {
             "CACHE",
             "RESULT",
         ];
-        let mut rows = vec![head.map(|name| (name.to_owned(), Color::Plain)).to_vec()];
-        rows.extend(self.images.iter().map(Row::cells));
-        page.table(&rows);
         let done = self.images.len().saturating_sub(self.failed);
         let bytes = self.images.iter();
         let bytes = bytes.fold(0, |sum: u64, row| sum.saturating_add(row.bytes));
@@ -140,12 +132,10 @@ impl Report {
         } else {
             ""
         };
-        // A String takes everything.
-        let _ = writeln!(
-            page.text,
-            "{done} fetched{failed}, {}{interrupted}",
-            human_bytes(bytes)
-        );
-        page.text
+        Page::written(color, |page| {
+            page.table(&head, self.images.iter().map(Row::cells));
+            let bytes = human_bytes(bytes);
+            writeln!(page.text, "{done} fetched{failed}, {bytes}{interrupted}")
+        })
     }
 }

@@ -135,7 +135,11 @@ fn only_an_agent_off_loopback_can_be_caught_by_a_proxy() {
 
 #[test]
 fn variables_are_read_from_units_and_files() {
-    let table: [(&str, &[(&str, &str)]); 9] = [
+    let table: [(&str, &[(&str, &str)]); 10] = [
+        (
+            "Environment=\"HTTPS_PROXY=http://p:1\" \\\n  NO_PROXY=a\n",
+            &[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", "a")],
+        ),
         (
             "HTTPS_PROXY=http://p:1\nNO_PROXY=a,b\n",
             &[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", "a,b")],

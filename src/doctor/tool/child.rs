@@ -1,13 +1,13 @@
 //! A child process with an end to everything after a limit, and what it said.
 
 use crate::printable::blanked;
+use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle, sleep};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Of its output.
@@ -41,10 +41,22 @@ pub(super) fn run(mut command: Command, limit: Duration) -> Ran {
             return failed(format!("cannot start {program}: {error}"));
         }
     };
-    let words = child.stderr.take().map(Words::read_from);
-    let status = wait(&mut child, limit);
-    let words = words.map(Words::so_far).unwrap_or_default();
-    let words = one_line(&String::from_utf8_lossy(&words));
+    let mut words = Words {
+        pipe: child.stderr.take(),
+        said: Vec::new(),
+    };
+    if let Some(pipe) = &words.pipe {
+        // A pipe can be switched.
+        let _ = ioctl_fionbio(pipe, true);
+    }
+    let status = end_of(&mut child, limit, &mut words);
+    if status.is_none() {
+        end(&child, Signal::TERM);
+        end_of(&mut child, Duration::from_secs(1), &mut words);
+        end(&child, Signal::KILL);
+        let _ = child.wait();
+    }
+    let words = one_line(&String::from_utf8_lossy(&words.said));
     match status {
         Some(status) if status.success() => Ran {
             succeeded: true,
@@ -59,67 +71,44 @@ pub(super) fn run(mut command: Command, limit: Duration) -> Ran {
     }
 }
 
-/// What a child says, read beside it so that a full pipe stops nobody. Whoever it has started may hold the pipe for
-/// longer than it lives: nobody waits for the end.
+/// What a child says. Whoever it has started may hold the pipe for longer than it lives: nobody waits for the pipe's end.
 struct Words {
-    said: Arc<Mutex<Vec<u8>>>,
-    reader: JoinHandle<()>,
+    pipe: Option<ChildStderr>,
+    said: Vec<u8>,
 }
-
-// === impl Words ===
 
 impl Words {
-    fn read_from(mut pipe: ChildStderr) -> Self {
-        let said = Arc::<Mutex<Vec<u8>>>::default();
-        let heard = said.clone();
-        let reader = thread::spawn(move || {
-            let mut chunk = [0; 1024];
-            while let Ok(length @ 1..) = pipe.read(&mut chunk) {
-                let mut said = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                said.extend_from_slice(chunk.get(..length).unwrap_or_default());
-                // The end counts.
-                let over = said.len().saturating_sub(OUTPUT_BYTES);
-                said.drain(..over);
-            }
-        });
-        Self { said, reader }
-    }
-
-    fn so_far(self) -> Vec<u8> {
-        let begun = Instant::now();
-        while !self.reader.is_finished() && begun.elapsed() < Duration::from_millis(300) {
-            sleep(PAUSE);
+    /// Takes what stands in the pipe, so that a full one stops nobody.
+    fn read(&mut self) {
+        let mut chunk = [0; 4096];
+        while let Some(Ok(length @ 1..)) = self.pipe.as_mut().map(|pipe| pipe.read(&mut chunk)) {
+            self.said
+                .extend_from_slice(chunk.get(..length).unwrap_or_default());
+            // The end counts.
+            let over = self.said.len().saturating_sub(OUTPUT_BYTES);
+            self.said.drain(..over);
         }
-        self.said
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 }
 
-/// `None`: it was ended.
-fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+/// `None`: it has not ended by then.
+fn end_of(child: &mut Child, limit: Duration, words: &mut Words) -> Option<ExitStatus> {
     let begun = Instant::now();
-    let end = |child: &Child, signal| {
-        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        // Gone in this moment: also good.
-        let _ = group.map(|group| kill_process_group(group, signal));
-    };
-    while begun.elapsed() < limit {
-        match child.try_wait() {
+    loop {
+        let ended = child.try_wait();
+        words.read();
+        match ended {
             Ok(Some(status)) => return Some(status),
-            Ok(None) => sleep(PAUSE),
-            Err(_) => break,
+            Ok(None) if begun.elapsed() < limit => sleep(PAUSE),
+            _ => return None,
         }
     }
-    end(child, Signal::TERM);
-    let asked = Instant::now();
-    while asked.elapsed() < Duration::from_secs(1) && matches!(child.try_wait(), Ok(None)) {
-        sleep(PAUSE);
-    }
-    end(child, Signal::KILL);
-    let _ = child.wait();
-    None
+}
+
+fn end(child: &Child, signal: Signal) {
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    // Gone in this moment: also good.
+    let _ = group.map(|group| kill_process_group(group, signal));
 }
 
 /// The end of what was said: programs give the reason last.
