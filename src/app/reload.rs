@@ -63,18 +63,6 @@ pub(super) fn fingerprint(files: &[PathBuf]) -> Vec<Seen> {
         .collect()
 }
 
-/// What is known of a configuration that was taken over now.
-pub(super) fn state(loader: &Loader, generation: u64) -> ConfigState {
-    let file = loader.config_file.exists();
-    ConfigState {
-        generation,
-        file: file.then(|| loader.config_file.clone()),
-        loaded_at: utc_now(),
-        rejected: None,
-        from_last_accepted: false,
-    }
-}
-
 /// The problems for a status line: the first three, the others counted.
 pub(super) fn first_lines(problems: &[Problem]) -> String {
     let mut lines: Vec<String> = problems.iter().take(3).map(ToString::to_string).collect();
