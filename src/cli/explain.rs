@@ -120,9 +120,10 @@ fn in_words(config: &Config, status: Status, image: &str) -> String {
         Ok(runtime) => runtime,
         Err(error) => return format!("starting the runtime: {error}\n"),
     };
-    let agent = match config.server.admin {
-        Some(admin) => AgentReport::reached(admin, None),
-        None => AgentReport::away(None, status::Error::Off.to_string()),
+    let agent = AgentReport {
+        address: config.server.admin.map(|address| address.to_string()),
+        reachable: true,
+        note: None,
     };
     let said = (Some(status), agent);
     let machine = Arc::new(Machine::this());
