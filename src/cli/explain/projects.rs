@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What was found, by tier and registry.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::cli) struct Found(BTreeMap<Arc<str>, BTreeMap<RegistryName, FoundProject>>);
 
 /// The configuration with what was found.
