@@ -26,7 +26,7 @@ use load::Load;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 use supervisor::{REMOVE, STORE, Supervisor};
-use support::{FakeRegistry, Image, free_address};
+use support::{FakeRegistry, Fault, Image, free_address};
 
 /// Where the image is at the real registry.
 const REPOSITORY: &str = "library/app";
@@ -117,7 +117,7 @@ async fn an_answer_that_has_not_begun_at_the_drains_limit_is_waited_for() {
     agent.start();
     agent.wait_until_ready();
     // The drain's 0.3 s are over long before.
-    let late = support::Fault::SlowFirstByte(Duration::from_millis(700));
+    let late = Fault::SlowFirstByte(Duration::from_millis(700));
     upstream.set_fault_on(support::On::Manifests, late);
     let mut client = client::Client::connect(address).await;
     let manifest = format!("/v2/{REPOSITORY}/manifests/1?ns=docker.io");
@@ -235,6 +235,53 @@ async fn an_address_that_is_configured_no_more_is_closed() {
     assert_eq!((answers(stays).await, answers(new).await), (200, 200));
 }
 
+/// Where images without a registry are is on disk a moment after it was found.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mapping_outlives_a_kill() {
+    let image = Image::random(172, 1);
+    let harbor = || FakeRegistry::builder().harbor();
+    let hub = harbor().start().await;
+    let ghcr = harbor().with_image("proxy-ghcr-io/org/app", "1", &image);
+    let ghcr = ghcr.start().await;
+    let tier = |registry: &str, at: &FakeRegistry| {
+        let (name, url) = (registry.replace('.', "-"), at.base_url());
+        format!(
+            "[[tier]]\nname = \"{name}\"\nurl = \"{url}\"\n[tier.projects]\n\
+             \"{registry}\" = \"proxy-{name}\"\n[tier.health]\nprobe = \"none\"\n"
+        )
+    };
+    let listen = free_address();
+    let config = format!(
+        "[server]\nlisten = [\"{listen}\"]\nadmin = \"127.0.0.1:0\"\n[direct]\nenabled = false\n\
+         [router]\nnames = [\"registry.example.com\"]\norder = [\"docker.io\", \"ghcr.io\"]\n{}{}",
+        tier("docker.io", &hub),
+        tier("ghcr.io", &ghcr)
+    );
+    let mut supervisor = Supervisor::new(&config);
+    supervisor.start();
+    supervisor.wait_until_ready();
+    let pull = async || {
+        let mut client = client::Client::connect(listen).await;
+        let target = "/v2/proxy/org/app/manifests/1?ns=registry.example.com";
+        client.ask("GET", target, &[]).await;
+        let got = client.answer(false).await;
+        (got.status, got.body)
+    };
+    assert_eq!(pull().await, (200, image.top.body.clone()));
+    let since = Instant::now();
+    while !supervisor.holds("state/router") {
+        assert!(since.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    supervisor.signal("KILL");
+    supervisor.ended().await;
+    // Without the mapping its silence would be 503: it is placed before the other.
+    hub.set_fault(Fault::CloseInsteadOfAnswer);
+    supervisor.start();
+    supervisor.wait_until_ready();
+    assert_eq!(pull().await, (200, image.top.body));
+}
+
 /// Ends that nobody planned store nothing: killed, hung and killed, told twice to stop.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_that_nobody_planned_closes_the_port() {
@@ -253,7 +300,7 @@ async fn an_end_that_nobody_planned_closes_the_port() {
     agent.wait_until_ready();
     let mut client = client::Client::connect(address).await;
     let image = Image::random(1, 1);
-    upstream.set_fault_on(support::On::Blobs, support::Fault::NoAnswer);
+    upstream.set_fault_on(support::On::Blobs, Fault::NoAnswer);
     let blob = format!(
         "/v2/{REPOSITORY}/blobs/{}?ns=docker.io",
         image.blobs[0].digest

@@ -78,6 +78,11 @@ impl Supervisor {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
+    /// Whether there is such a file.
+    pub fn holds(&self, name: &str) -> bool {
+        self.path(name).exists()
+    }
+
     pub fn log_filter(&mut self, filter: &str) {
         filter.clone_into(&mut self.filter);
     }
