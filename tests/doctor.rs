@@ -34,7 +34,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use support::{FakeRegistry, Reply};
+use support::{Api, FakeRegistry, Reply};
 use tempfile::TempDir;
 
 const SECRET: &str = "never-shown";
@@ -342,6 +342,33 @@ async fn a_wrong_account_and_a_missing_project_are_told_apart() {
         "project proxy-docker-io",
         "[tier.projects]",
     );
+}
+
+/// The agent looks within a minute of its start; until then there is no finding.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_robot_that_expires_is_found() {
+    let mut place = Place::new(110).await;
+    let then = SystemTime::now() + hour() * (24 * 6 + 1);
+    let then = then.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let mut api = Api::of(&[("proxy-docker-io", "docker-hub", "")]);
+    api.expires_at = i64::try_from(then.as_secs()).ok();
+    place.tier.change(|it| it.api = Some(api));
+    place.with_password(SECRET);
+    let node = place.start().await;
+    let since = Instant::now();
+    let said = loop {
+        let said = place.doctor(&node.config_file());
+        if said.codes() == ["robot-expiring"] {
+            break said;
+        }
+        said.assert_well();
+        assert!(since.elapsed() < Duration::from_secs(75));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    };
+    said.assert_found("robot-expiring", "core", "renew it in Harbor");
+    let finding = &said.report["findings"][0];
+    assert_eq!(finding["what"], "its robot account expires in 6 days");
+    assert_eq!(finding["severity"], "warning");
 }
 
 #[tokio::test(flavor = "multi_thread")]
