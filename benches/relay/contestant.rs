@@ -120,6 +120,14 @@ impl Contestant {
         Self::start_at(bench, kind, upstream, &home, None)
     }
 
+    /// An agent with more tables in its configuration.
+    pub(crate) fn start_agent(bench: &Bench, kind: Kind, tables: &str) -> Result<Self> {
+        let home = tempfile::Builder::new()
+            .tempdir_in(&bench.directory)?
+            .keep();
+        Self::start_with(bench, kind, Upstream::Tls, &home, None, tables)
+    }
+
     /// The same in a directory that is there; an agent runs under `wrapper`, where there is one.
     pub(crate) fn start_at(
         bench: &Bench,
@@ -127,6 +135,17 @@ impl Contestant {
         upstream: Upstream,
         home: &Path,
         wrapper: Option<Command>,
+    ) -> Result<Self> {
+        Self::start_with(bench, kind, upstream, home, wrapper, "")
+    }
+
+    fn start_with(
+        bench: &Bench,
+        kind: Kind,
+        upstream: Upstream,
+        home: &Path,
+        wrapper: Option<Command>,
+        tables: &str,
     ) -> Result<Self> {
         let origin = &bench.origin;
         let listen = free_address()?;
@@ -147,7 +166,7 @@ impl Contestant {
             }
             Kind::Agent { verify, .. } => {
                 let text = agent(verify, listen, origin, upstream, home)?;
-                fs::write(&configuration, text)?;
+                fs::write(&configuration, text + tables)?;
                 let binary = bench.settings.binary(kind);
                 let binary = binary.ok_or("there is no such agent")?;
                 let mut command = match wrapper {

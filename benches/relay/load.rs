@@ -123,6 +123,31 @@ pub(crate) fn requests(
     })
 }
 
+/// Downloads a body over and over in so many streams, for so many seconds; gives the bytes of all together.
+pub(crate) fn bytes_in(url: &str, streams: usize, seconds: u64) -> Result<u64> {
+    let start = || {
+        Command::new("curl")
+            .args(["-sS", "-o", "/dev/null", "--max-time", &seconds.to_string()])
+            .args(["-w", "%{size_download}", url])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+    };
+    let children: Vec<Child> = (0..streams).map(|_| start()).collect::<Result<_, _>>()?;
+    let mut bytes = 0;
+    for child in children {
+        let output = child.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        // 28: the time is over, before the body.
+        if output.status.code() != Some(28) {
+            return Err(format!("{url}: curl ended before its time: {}", output.status).into());
+        }
+        bytes += said.trim().parse::<u64>()?;
+    }
+    Ok(bytes)
+}
+
 /// Slow readers of one body, which end when this is dropped.
 pub(crate) struct SlowStreams(Vec<Child>);
 

@@ -3,6 +3,7 @@
 //! docs/benchmarks.md says what is measured, how, and what the numbers do not say. Needs nginx, haproxy, wrk and
 //! curl; talks to loopback only; everything that it starts it stops.
 
+mod bandwidth;
 mod contestant;
 mod instructions;
 mod load;
@@ -40,7 +41,8 @@ Tables go to standard output, in Markdown. docs/benchmarks.md says what they mea
   cargo bench --locked --bench relay
   BENCH_PARTS=manifest BENCH_ROUNDS=2 BENCH_SECONDS=1 cargo bench --locked --bench relay
 
-BENCH_PARTS    blob,plain,manifest,tag,alike,memory: which parts, in this order (all); instructions, by callgrind, only where it is named
+BENCH_PARTS    blob,plain,manifest,tag,alike,memory: which parts, in this order (all); instructions, by callgrind, and
+               bandwidth only where they are named
 BENCH_MIB      size of a blob (1024)
 BENCH_ROUNDS   interleaved rounds of every part (5)
 BENCH_SECONDS  of load per contestant and round, for manifests and memory (4)
@@ -106,6 +108,7 @@ fn run() -> Result<()> {
             Part::Tag => parts::manifest(&bench, Asking::Differently)?,
             Part::Alike => parts::manifest(&bench, Asking::Alike)?,
             Part::Memory => memory::memory(&bench)?,
+            Part::Bandwidth => vec![bandwidth::bandwidth(&bench)?],
             Part::Instructions => vec![instructions::per_request(&bench)?],
         };
         for table in tables {

@@ -24,6 +24,8 @@ pub(crate) enum Part {
     Instructions,
     /// Resident memory, idle and with many slow streams.
     Memory,
+    /// Bytes of an agent with a limit of bandwidth.
+    Bandwidth,
 }
 
 /// All that can be set.
@@ -37,7 +39,7 @@ pub(crate) struct Settings {
     pub(crate) seconds: u64,
     /// `BENCH_STREAMS`: slow streams at once (64).
     pub(crate) streams: usize,
-    /// `BENCH_PARTS`: blob,plain,manifest,tag,alike,memory (all of these), instructions.
+    /// `BENCH_PARTS`: blob,plain,manifest,tag,alike,memory (all of these), instructions, bandwidth.
     pub(crate) parts: Vec<Part>,
     /// `BENCH_DIR`: where blobs and logs are kept while it runs (the system's place for temporary files).
     pub(crate) directory: PathBuf,
@@ -138,6 +140,7 @@ fn parts(text: &str) -> Result<Vec<Part>> {
         "alike" => Ok(Part::Alike),
         "memory" => Ok(Part::Memory),
         "instructions" => Ok(Part::Instructions),
+        "bandwidth" => Ok(Part::Bandwidth),
         other => Err(format!("BENCH_PARTS: no part is called {other}").into()),
     };
     text.split(',').map(part).collect()
