@@ -73,7 +73,9 @@ impl FileDiffs {
         let now = Instant::now();
         let is_new = self.kept(|kept| {
             let known = kept.of.as_ref();
-            known.is_some_and(|(known, at)| Arc::ptr_eq(known, &of) && *at + KEPT > now)
+            known.is_some_and(|(known, at)| {
+                Arc::ptr_eq(known, &of) && now.duration_since(*at) < KEPT
+            })
         });
         if is_new {
             return;

@@ -80,7 +80,8 @@ impl Limiter {
     pub(super) fn charge(&self, bytes: u64, now: Instant, clock: Clock) -> Option<Instant> {
         let mut state = self.looked(now, clock);
         let rate = state.rate?;
-        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.get());
+        let nanos = u128::from(bytes).saturating_mul(1_000_000_000);
+        let nanos = nanos.checked_div(rate.get().into()).unwrap_or(nanos);
         let costs = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         let earliest = now.checked_sub(CREDIT).unwrap_or(now);
         let begin = state.paid_until.map_or(earliest, |paid| paid.max(earliest));

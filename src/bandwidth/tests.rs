@@ -1,5 +1,10 @@
 //! Streams in paused time.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test's own streams end with the test"
+)]
+
 use super::limiter::Limiter;
 use super::*;
 use crate::config::{Bandwidth as Limit, BandwidthPeriod};

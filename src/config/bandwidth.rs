@@ -17,6 +17,7 @@ const EXAMPLE: &str =
 impl Setting for Bandwidth {
     fn read(value: &Value) -> Result<Self, Wrong> {
         let periods = match value {
+            Value::Text(text) if text.trim() == "none" => Vec::new(),
             Value::Text(_) => vec![BandwidthPeriod::read(value)?],
             Value::Array(_) => Vec::read(value)?,
             other => {

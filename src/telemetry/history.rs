@@ -6,6 +6,7 @@ use super::text::Text;
 use super::timeline::Timelines;
 use crate::oci::RegistryName;
 use parking_lot::Mutex;
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -174,7 +175,7 @@ impl History {
         let kept = self.kept.lock();
         let mut pulls: Vec<Pull> = kept.pulls.iter().chain(&kept.refused).cloned().collect();
         drop(kept);
-        pulls.sort_unstable_by(|one, other| other.number.cmp(&one.number));
+        pulls.sort_unstable_by_key(|pull| Reverse(pull.number));
         pulls
     }
 

@@ -41,8 +41,9 @@ pub(super) fn bytes(
         highest = highest.max(sum);
     }
     let rate = |bytes: u64| {
-        let seconds = timeline.slot().as_secs().max(1);
-        format!("{}/s", human_bytes(bytes / seconds))
+        let seconds = timeline.slot().as_secs();
+        let rate = bytes.checked_div(seconds).unwrap_or(bytes);
+        format!("{}/s", human_bytes(rate))
     };
     let total = sums.values().copied().fold(0, u64::saturating_add);
     let title = format!("Bytes by source, {}", words.span);
