@@ -270,7 +270,7 @@ async fn warm(
             tokio::select! {
                 ended = pulls.next() => {
                     let Some(number) = ended else { break };
-                    if !is_terminal && !is_quiet && let Some(row) = rows.get(number) {
+                    if !progress.is_shown() && !is_quiet && let Some(row) = rows.get(number) {
                         writeln!(stderr, "{}", copied(row).line())?;
                     }
                 }

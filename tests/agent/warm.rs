@@ -1,5 +1,10 @@
 //! `harbor-pilot warm` by the real binary: through the agent and beside it, from each tier, of lists and platforms.
 
+#[path = "warm/node.rs"]
+mod node_images;
+#[path = "warm/terminal.rs"]
+mod terminal;
+
 use crate::node::{Node, REPOSITORY, Setup, TIERED, write};
 use crate::support::{FakeRegistry, Fault, Image, On};
 use serde_json::Value;

@@ -3,11 +3,19 @@
 use super::list;
 use std::process::Command;
 
-/// Who is asked, in turn: crictl as it is installed, k3s' and rke2's own, containerd's ctr in the namespace of Kubernetes.
+/// Who is asked, in turn: crictl as it is installed, k3s' and rke2's own (which knows its socket by this file alone), containerd's
+/// ctr in the namespace of Kubernetes.
 const ASKED: [&[&str]; 4] = [
     &["crictl", "images", "-o", "json"],
     &["k3s", "crictl", "images", "-o", "json"],
-    &["/var/lib/rancher/rke2/bin/crictl", "images", "-o", "json"],
+    &[
+        "/var/lib/rancher/rke2/bin/crictl",
+        "--config",
+        "/var/lib/rancher/rke2/agent/etc/crictl.yaml",
+        "images",
+        "-o",
+        "json",
+    ],
     &["ctr", "-n", "k8s.io", "images", "ls", "-q"],
 ];
 

@@ -29,6 +29,11 @@ impl Progress {
         }))
     }
 
+    /// A terminal that cannot draw, such as `TERM=dumb`, shows no bars.
+    pub(super) fn is_shown(&self) -> bool {
+        !self.0.is_hidden()
+    }
+
     pub(super) fn bar(&self, row: &Row) -> Bar {
         let bar = self.0.add(ProgressBar::no_length());
         bar.set_style(style(SPINNER, ProgressStyle::default_spinner));
