@@ -127,7 +127,7 @@ test-rpms: rpm-tools
 	@RPM_COMPRESSION=none packaging/rpm.sh target/debug/harbor-pilot target/rpms/test/first.rpm
 	@RPM_COMPRESSION=none packaging/rpm.sh target/debug/harbor-pilot target/rpms/test/second.rpm 0.2.0-1
 
-demo: demo-deps ## the main job, narrated: pulls through failing tiers by the real containerd
+demo: demo-deps ## the main job, narrated: pulls through failing tiers by the real containerd; then projects found, an image without a registry, warm, healthd
 	@cargo build --locked --bin harbor-pilot
 	@$(AS_ROOT) cargo test --locked --quiet --test demo
 

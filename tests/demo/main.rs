@@ -25,6 +25,7 @@ mod lab;
 mod compare;
 mod layers;
 mod presentation;
+mod second_act;
 
 fn main() {
     std::panic::set_hook(Box::new(|panic| {

@@ -1,6 +1,7 @@
 //! What the demonstration shows, step by step.
 
 use crate::lab::{AgentOptions, Image, Lab, Place};
+use crate::second_act;
 use std::time::{Duration, Instant};
 
 /// What a dead address may cost a pull.
@@ -103,6 +104,8 @@ pub(crate) fn run() {
     chapter("$ harbor-pilot explain docker.io/library/hello:1");
     stage.show_command(&["explain", "docker.io/library/hello:1"]);
 
+    second_act::run(&mut stage.lab);
+
     chapter("Everything is taken down again");
     drop(stage);
     let left = Lab::left_behind(&name);
@@ -198,17 +201,17 @@ impl Stage {
     }
 }
 
-fn chapter(title: &str) {
+pub(crate) fn chapter(title: &str) {
     println!("\n=== {title}");
 }
 
-fn say(lines: &[&str]) {
+pub(crate) fn say(lines: &[&str]) {
     for line in lines {
         println!("{line}");
     }
 }
 
-fn indent(text: &str) -> String {
+pub(crate) fn indent(text: &str) -> String {
     text.lines()
         .map(|line| format!("  | {line}"))
         .collect::<Vec<String>>()

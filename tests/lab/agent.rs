@@ -5,7 +5,7 @@ use super::process::{Daemon, output};
 use super::wait_until;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 /// Where containerd finds it.
@@ -22,6 +22,8 @@ pub(crate) struct AgentOptions {
     pub(crate) direct: bool,
     /// Whether CORE may stand in containerd's files (`in_file`).
     pub(crate) in_file: bool,
+    /// CORE is the only tier, and is asked which projects it has.
+    pub(crate) discovers: bool,
     /// More keys of `[server]`, and the keys of `[node]`.
     pub(crate) server: String,
     pub(crate) node: String,
@@ -35,6 +37,7 @@ impl Default for AgentOptions {
             program: PROGRAM.into(),
             direct: true,
             in_file: false,
+            discovers: false,
             server: String::new(),
             node: String::new(),
             more: String::new(),
@@ -130,6 +133,17 @@ impl Agent {
 
     /// Runs a command of the program with the agent's configuration.
     pub(crate) fn command(&self, arguments: &[&str]) -> Output {
+        output(&mut self.prepare(arguments))
+    }
+
+    /// Runs it with the terminal of whoever watches, if there is one.
+    pub(crate) fn command_in_view(&self, arguments: &[&str]) -> ExitStatus {
+        let mut command = self.prepare(arguments);
+        let status = command.stdin(Stdio::null()).status();
+        status.expect("the program starts")
+    }
+
+    fn prepare(&self, arguments: &[&str]) -> Command {
         let mut command = self.node.command(&self.program);
         command
             .args(arguments)
@@ -141,7 +155,7 @@ impl Agent {
                 self.configuration.with_file_name("state"),
             )
             .env("NO_COLOR", "1");
-        output(&mut command)
+        command
     }
 
     /// Its configuration file.
@@ -171,7 +185,11 @@ fn text(ca: &Path, state: &Path, options: &AgentOptions) -> String {
     let tier = |name: &str, host: &str| {
         format!(
             "[[tier]]\nname = \"{name}\"\nkind = \"harbor\"\nurl = \"https://{host}\"\n\
-             project = \"proxy-{{registry_dashed}}\"\ncascade = {cascade}\nin_file = {in_file}\nca_file = \"{ca}\"\n\n",
+             cascade = {cascade}\nin_file = {in_file}\nca_file = \"{ca}\"\n{projects}\n",
+            projects = match options.discovers {
+                true => "[tier.discovery]\nenabled = true\n",
+                false => "project = \"proxy-{registry_dashed}\"\n",
+            },
             cascade = name == "replica",
             in_file = name == "core" && options.in_file,
             ca = ca.display(),
@@ -189,7 +207,10 @@ fn text(ca: &Path, state: &Path, options: &AgentOptions) -> String {
         } else {
             format!("[server]\n{}\n[node]\n{}\n", options.server, options.node)
         },
-        tier("replica", "replicas.lab.example"),
+        match options.discovers {
+            true => String::new(),
+            false => tier("replica", "replicas.lab.example"),
+        },
         tier("core", "core.lab.example"),
         registry("docker.io", "registry.lab.example", options.direct),
         registry("private.lab.example", "private.lab.example", true),

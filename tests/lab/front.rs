@@ -123,6 +123,7 @@ impl Front {
             directory,
             daemon: None,
         };
+        front.set_component("core", "healthy");
         front.set_fault(Fault::None, storage_port, certificates, network);
         front
     }
@@ -224,8 +225,8 @@ impl Front {
              server {{\n\
              listen {address}:443 ssl;\nssl_protocols TLSv1.3;\n\
              ssl_certificate {certificate};\nssl_certificate_key {key};\n\
-             location = /api/v2.0/health {{ default_type application/json; return 200 '{HEALTHY}'; }}\n\
-             {fault}{rewriting}\
+             location = /api/v2.0/health {{ default_type application/json; alias {directory}/health.json; }}\n\
+             {api}{fault}{rewriting}\
              location / {{ proxy_pass http://127.0.0.1:{storage_port}; }}\n\
              }}\n\
              server {{\n\
@@ -235,9 +236,33 @@ impl Front {
              }}\n",
             certificate = identity.certificate.display(),
             key = identity.key.display(),
+            api = self.projects(),
             fault = fault_locations(fault),
             rewriting = self.rewriting(storage_port),
         )
+    }
+
+    /// What Harbor's health page says of one of its components from now on; the others are well.
+    pub(crate) fn set_component(&self, name: &str, status: &str) {
+        let well = format!("\"{name}\",\"status\":\"healthy\"");
+        let text = HEALTHY.replace(&well, &format!("\"{name}\",\"status\":\"{status}\""));
+        fs::write(self.directory.join("health.json"), text)
+            .expect("the laboratory's directory is writable");
+    }
+
+    /// CORE says which proxy-cache projects it has.
+    fn projects(&self) -> String {
+        if self.place != Place::Core {
+            return String::new();
+        }
+        let projects = r#"[{"project_id":1,"name":"proxy-docker-io","registry_id":1,"metadata":{"public":"true"}},{"project_id":2,"name":"proxy-ghcr-io","registry_id":2,"metadata":{"public":"true"}}]"#;
+        let registries = r#"[{"id":1,"name":"hub","type":"docker-hub","url":"https://hub.docker.com"},{"id":2,"name":"ghcr","type":"github-ghcr","url":"https://ghcr.io"}]"#;
+        let page = |name: &str, list: &str| {
+            format!(
+                "location = /api/v2.0/{name} {{ default_type application/json; add_header X-Total-Count 2; return 200 '{list}'; }}\n"
+            )
+        };
+        page("projects", projects) + &page("registries", registries)
     }
 
     /// REPLICA doubles the project; upstream sends blobs to its CDN, as Docker Hub does.

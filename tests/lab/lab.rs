@@ -24,7 +24,7 @@ pub(crate) use containerd::{Containerd, Pull};
 pub(crate) use front::{Fault, Front, Place, Request};
 pub(crate) use images::{Image, MoreLayers};
 pub(crate) use machine::{GATEWAY, Machine, Release};
-pub(crate) use process::run;
+pub(crate) use process::{Daemon, run};
 pub(crate) use programs::find as find_program;
 pub(crate) use storage::PRIVATE_USER;
 
@@ -136,6 +136,13 @@ impl Lab {
             &format!("proxy-docker-io/{repository}"),
         );
         self.push(&image, Storage::Upstream, repository);
+        image
+    }
+
+    /// Makes an image that only CORE has, in that project.
+    pub(crate) fn publish_at_core(&self, project: &str, repository: &str) -> Image {
+        let image = Image::make(self.remains.directory(), repository, MoreLayers::default());
+        self.push(&image, Storage::Core, &format!("{project}/{repository}"));
         image
     }
 
@@ -313,9 +320,9 @@ impl Lab {
     }
 
     /// containerd has nothing but the agent: where the agent may not go to upstream, containerd may not either.
-    pub(crate) fn hosts_agent_only(&self) {
+    pub(crate) fn hosts_agent_only(&self, registry: &str) {
         let text = format!("server = \"{}\"\n[host]\n", agent::URL);
-        self.containerd.write_hosts("docker.io", &text);
+        self.containerd.write_hosts(registry, &text);
     }
 
     /// containerd alone: both REPLICA addresses, CORE and upstream as plain hosts.toml entries.

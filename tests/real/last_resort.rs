@@ -87,7 +87,7 @@ fn without_the_agent_containerd_goes_to_upstream() {
 fn with_direct_off_the_error_names_every_source_tried() {
     let mut lab = Lab::start();
     let image = lab.publish("library/app");
-    lab.hosts_agent_only();
+    lab.hosts_agent_only("docker.io");
     lab.set_fault(Place::ReplicaA, Fault::Status(503));
     lab.set_fault(Place::ReplicaB, Fault::Refused);
     lab.set_fault(Place::Core, Fault::Status(404));
