@@ -267,6 +267,24 @@ fn files_are_short_and_say_what_they_own() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// Code and documents cite decisions by number.
+#[test]
+fn a_decisions_number_stands_once_and_in_its_title() {
+    let mut titles = BTreeMap::new();
+    for entry in fs::read_dir("docs/decisions").expect("the folder is readable") {
+        let path = entry.expect("the folder is readable").path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let (number, _) = name
+            .and_then(|name| name.split_once('-'))
+            .expect("a name is NNN-title.md");
+        let text = fs::read_to_string(&path).expect("the file is readable");
+        let due = format!("# {}. ", number.trim_start_matches('0'));
+        assert!(text.starts_with(&due), "{}: {due:?}", path.display());
+        let other = titles.insert(number.to_owned(), path.clone());
+        assert_eq!(other, None, "the number of {}", path.display());
+    }
+}
+
 #[test]
 fn test_help_has_one_name() {
     let found = sources().into_iter().flat_map(|source| {
