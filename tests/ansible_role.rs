@@ -1,4 +1,5 @@
-//! Each role's papers agree with each other: defaults, argument specification, README, and the example inventory.
+//! Each role's papers agree with each other: defaults, argument specification, README, and the example inventory. What the
+//! role makes of variables is accepted by `harbor-pilot check`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,7 +10,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 use yaml_serde::Value;
 
 struct Role {
@@ -153,4 +156,92 @@ fn words(role: &Role, text: &str) -> BTreeSet<String> {
         .filter(|word| word.len() > prefix.len() && word.starts_with(&prefix))
         .map(str::to_owned)
         .collect()
+}
+
+/// What is in force, by key, with the configuration that the role makes of a site's variables. Their secrets and certificates
+/// stand in `home`.
+fn in_force(home: &Path, variables: &str) -> BTreeMap<String, String> {
+    let (given, rendered) = (home.join("variables.yml"), home.join("config.toml"));
+    fs::write(&given, variables).unwrap();
+    let ansible = Path::new(env!("CARGO_MANIFEST_DIR")).join("ansible");
+    let files = serde_json::json!({
+        "site_variables": given, "rendered": rendered, "vault_robot_secret": "sesame",
+    });
+    let output = Command::new("ansible-playbook")
+        .current_dir(&ansible)
+        .env("ANSIBLE_HOME", home.join("ansible"))
+        .env("ANSIBLE_NOCOLOR", "1")
+        .env("LC_ALL", "C.UTF-8")
+        .env(
+            "ANSIBLE_FILTER_PLUGINS",
+            ansible.join("roles/harbor_pilot/filter_plugins"),
+        )
+        .args(["--inventory", "localhost,", "--extra-vars"])
+        .arg(files.to_string())
+        .arg("../tests/ansible/render.yml")
+        .output()
+        .unwrap_or_else(|error| panic!("ansible-playbook: {error}; run `make deps` as root"));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    let output = Command::new(env!("CARGO_BIN_EXE_harbor-pilot"))
+        .args(["check", "--json", "--config"])
+        .arg(&rendered)
+        .env_clear()
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let settings = answer["settings"].as_array().unwrap().iter();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    settings
+        .map(|one| (text(&one["key"]), one["value"].to_string()))
+        .collect()
+}
+
+/// A place for what the variables name, with a secret in it.
+fn home_with_secret() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let secret = home.path().join("robot.secret");
+    fs::write(&secret, "sesame").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    home
+}
+
+#[test]
+fn discovery_is_a_variable_of_a_tier() {
+    let home = home_with_secret();
+    let variables = serde_json::json!({ "harbor_pilot_tiers": [{
+        "name": "core", "url": "https://core.example.com",
+        "username": "robot$node", "password_file": home.path().join("robot.secret"),
+        "discovery": { "enabled": true, "interval": "45m" },
+        "projects": { "quay.io": "written" },
+    }] });
+    let settings = in_force(home.path(), &variables.to_string());
+    for (key, value) in [
+        ("tier.core.discovery.enabled", "true"),
+        ("tier.core.discovery.interval", "\"45m\""),
+        ("tier.core.projects.\"quay.io\"", "\"written\""),
+    ] {
+        assert_eq!(settings[key], value, "{settings:#?}");
+    }
+}
+
+/// As it stands, and with the lines on discovery in force.
+#[test]
+fn the_example_inventory_is_accepted() {
+    let home = home_with_secret();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    let ca = ca.self_signed(&key).unwrap().pem();
+    fs::write(home.path().join("ca.crt"), ca).unwrap();
+    let example = text("ansible/inventory/example/group_vars/harbor_pilot.yml")
+        .replace("/etc/harbor-pilot/", &format!("{}/", home.path().display()));
+    let settings = in_force(home.path(), &example);
+    assert!(settings["tier.core.project"].contains("{registry_dashed}"));
+    let lines = "    # discovery: {enabled: true}\n    project: proxy-{registry_dashed}\n";
+    assert!(example.contains(lines), "{example}");
+    let example = example.replace(lines, "    discovery: {enabled: true}\n");
+    let settings = in_force(home.path(), &example);
+    assert_eq!(settings["tier.core.discovery.enabled"], "true");
 }
