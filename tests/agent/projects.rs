@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::node::{Node, REPOSITORY, Setup, write};
-use crate::support::{Api, FakeRegistry, Image};
+use crate::support::{Api, FakeRegistry, Image, Reply};
 use harbor_pilot::lifecycle::RawSignal;
 use harbor_pilot::telemetry::EventName;
 use serde_json::Value;
@@ -212,10 +212,24 @@ async fn a_refused_account_and_an_unreadable_answer_are_said_and_nothing_is_lost
         "{error}"
     );
     assert!(found(&said), "{said}");
-    lab.harbor.change(|it| {
-        it.credential = Some((ROBOT.0.into(), ROBOT.1.into()));
-        it.database_down = true;
+    // A robot that lacks the permission is told which.
+    lab.harbor
+        .change(|it| it.credential = Some((ROBOT.0.into(), ROBOT.1.into())));
+    lab.harbor.script(|asked| {
+        let refused = Reply::error(403, "FORBIDDEN", "forbidden");
+        (asked.path == "/api/v2.0/projects").then_some(refused)
     });
+    node.signal(RawSignal::Hangup).await;
+    let said = projects(&node, |said| {
+        let error = said["error"].as_str();
+        error.is_some_and(|error| error.contains("(403)"))
+    })
+    .await;
+    let error = said["error"].as_str().unwrap();
+    assert!(error.contains("permission \"Project: list\""), "{error}");
+    assert!(found(&said), "{said}");
+    lab.harbor.script(|_| None);
+    lab.harbor.change(|it| it.database_down = true);
     node.signal(RawSignal::Hangup).await;
     let said = projects(&node, |said| {
         said["error"]
@@ -338,11 +352,17 @@ async fn a_mapped_project_that_harbor_has_not_got_is_asked_for_again() {
     assert_eq!(lab.discoveries(), 1);
     lab.harbor
         .change(|it| it.api = Some(Api::of(&[("docker", "docker-hub", "")])));
-    for _ in 0..5 {
+    let since = Instant::now();
+    while lab.discoveries() == 1 {
+        assert!(since.elapsed() < Duration::from_secs(90), "nobody asks");
         assert_eq!(node.pull("manifests/1").await.status, 200);
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    // Not before a minute has gone by: tests of the task in paused time say when.
-    assert_eq!(lab.discoveries(), 1);
+    // No sooner than a minute after the last one, however often it is pulled; SIGHUP and the interval are further away.
+    assert!(since.elapsed() > Duration::from_secs(50));
+    let moved = |said: &Value| said["found"]["docker.io"]["project"] == "docker";
+    projects(&node, moved).await;
+    assert_eq!(lab.discoveries(), 2);
 }
 
 fn ran(arguments: &[&str]) -> (i32, String, String) {
