@@ -109,7 +109,7 @@ families! {
     log_dropped: Counter,
     /// Panics of connections and other tasks that may fail alone
     task_panics: Counter,
-    /// Bytes that wait in memory, by what they are; [limits] memory is the most of all together
+    /// Bytes that wait in memory, by what they are; limits.memory is the most of all together
     memory_bytes: Family<MemoryLabels, Gauge>,
     /// Answers that were refused because there was no memory for them
     memory_refused: Counter,
