@@ -9,7 +9,8 @@ use crate::oci::{RawName, RegistryName, Repository, ResourceKind};
 use crate::topology::SourceId;
 use foldhash::HashMap;
 use meaning::Meaning;
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// Routes that are kept, of some hundred bytes each. When there are more all are forgotten.
 const CAPACITY: usize = 1024;
@@ -19,7 +20,14 @@ const CAPACITY: usize = 1024;
 pub(crate) struct RouteTable {
     config: Arc<Config>,
     /// Routes that were made before, by what was asked for: a node asks for the same repositories again and again.
-    known: Arc<Mutex<HashMap<String, Arc<Route>>>>,
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    routes: HashMap<String, Arc<Route>>,
+    /// The key that is looked for now. Its memory is kept, so that a route that is known costs no allocation.
+    key: String,
 }
 
 /// Where a request may go.
@@ -137,22 +145,35 @@ impl RouteTable {
             ResourceKind::Manifest(_) | ResourceKind::Blob(_) => "",
         };
         let [ns_or_none, end] = ns.map_or(["", ""], |ns| [ns, "\n"]);
-        let key = [ns_or_none, end, name.as_str(), of].concat();
-        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(route) = known().get(&key) {
-            return Ok(route.clone());
-        }
+        let parts = [ns_or_none, end, name.as_str(), of];
+        let found = self.known.lock().find(parts);
+        let key = match found {
+            Ok(route) => return Ok(route),
+            Err(key) => key,
+        };
         let explained = self.explain(ns, name, kind)?;
         let route = Arc::new(Route {
             reasons: Vec::new(),
             ..explained
         });
-        let mut known = known();
-        if known.len() >= CAPACITY {
-            known.clear();
+        let routes = &mut self.known.lock().routes;
+        if routes.len() >= CAPACITY {
+            routes.clear();
         }
-        known.insert(key, route.clone());
+        routes.insert(key, route.clone());
         Ok(route)
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    /// The route under the key of these parts, or that key.
+    fn find(&mut self, parts: [&str; 4]) -> Result<Arc<Route>, String> {
+        self.key.clear();
+        self.key.extend(parts);
+        let route = self.routes.get(&self.key);
+        route.cloned().ok_or_else(|| self.key.clone())
     }
 }
 

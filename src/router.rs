@@ -18,7 +18,7 @@ mod rates;
 mod request;
 mod sharing;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod verdict;
 mod words;
 

@@ -1,6 +1,7 @@
 //! Registry, repository and reference names (OCI distribution spec, "Pulling manifests").
 
 use super::digest::Digest;
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -105,6 +106,12 @@ impl Repository {
     #[must_use]
     pub fn matches_any(&self, globs: &[String]) -> bool {
         globs.iter().any(|glob| glob_matches(glob, &self.0))
+    }
+}
+
+impl Borrow<str> for Repository {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -34,7 +34,7 @@ pub enum ResourceKind {
 
 /// The name in a path: a repository, with a registry in front or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RawName(Box<str>);
+pub struct RawName(Arc<str>);
 
 /// Why a path names nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -136,7 +136,7 @@ impl ResourceKind {
 
 impl From<&Repository> for RawName {
     fn from(repository: &Repository) -> Self {
-        Self(repository.as_str().into())
+        Self(repository.shared())
     }
 }
 

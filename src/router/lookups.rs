@@ -2,6 +2,7 @@
 
 use super::breaker::Breakers;
 use super::mappings::{Freshness, Mappings, Wanted};
+use super::named::Repositories;
 use super::rates::Rates;
 use super::sharing::{RedisState, Sharing};
 use crate::cache::Trust;
@@ -55,6 +56,7 @@ pub struct Lookups {
     pub(crate) sharing: Sharing,
     pub(crate) breakers: Breakers,
     pub(crate) rates: Rates,
+    pub(crate) repositories: Repositories,
     pub(crate) searches: Flights<Search, Looked>,
     trusted: Places,
     untrusted: Places,
@@ -109,6 +111,7 @@ impl Lookups {
             sharing: Sharing::default(),
             breakers: Breakers::default(),
             rates: Rates::default(),
+            repositories: Repositories::default(),
             searches: Flights::default(),
             trusted: Places::new(TRUSTED),
             untrusted: Places::new(UNTRUSTED),

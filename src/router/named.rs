@@ -1,7 +1,12 @@
 //! Which requests are for images that name no registry: those under one of the configured names, behind the configured project.
 
 use crate::config::Router;
-use crate::oci::{RawName, RegistryName, Repository};
+use crate::oci::{InvalidName, RawName, RegistryName, Repository};
+use foldhash::HashSet;
+use parking_lot::Mutex;
+
+/// Repositories that are kept. When there are more all are forgotten.
+const CAPACITY: usize = 1024;
 
 /// A name that leads here, and not to an image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,24 +17,55 @@ pub(crate) struct NoProject {
     project: String,
 }
 
-/// The repository that is looked for; `None`: the request is under no such name.
+/// Repositories that were asked for before: a node asks for the same ones again and again, and for those nothing is allocated.
+#[derive(Debug, Default)]
+pub(crate) struct Repositories(Mutex<HashSet<Repository>>);
+
+// === impl Repositories ===
+
+impl Repositories {
+    /// The repository that is looked for; `None`: the request is under no such name.
+    pub(crate) fn named(
+        &self,
+        router: &Router,
+        ns: Option<&str>,
+        name: &RawName,
+    ) -> Option<Result<Repository, NoProject>> {
+        let first = name.first_component();
+        let (asked, path) = match ns {
+            // A client that knows mirrors by a path of their own says the name there once more.
+            Some(ns) if !first.eq_ignore_ascii_case(ns) => (ns, Some(name.as_str())),
+            _ => (first, behind(name.as_str(), first)),
+        };
+        let name = router.named(asked)?;
+        let repository = path.and_then(|path| self.parse(behind(path, &router.project)?).ok());
+        Some(repository.ok_or_else(|| NoProject {
+            name: name.clone(),
+            project: router.project.clone(),
+        }))
+    }
+
+    fn parse(&self, text: &str) -> Result<Repository, InvalidName> {
+        let mut known = self.0.lock();
+        if let Some(repository) = known.get(text) {
+            return Ok(repository.clone());
+        }
+        let repository: Repository = text.parse()?;
+        if known.len() >= CAPACITY {
+            known.clear();
+        }
+        known.insert(repository.clone());
+        Ok(repository)
+    }
+}
+
+/// The repository that is looked for, read once; `None`: the request is under no such name.
 pub(crate) fn repository(
     router: &Router,
     ns: Option<&str>,
     name: &RawName,
 ) -> Option<Result<Repository, NoProject>> {
-    let first = name.first_component();
-    let (asked, path) = match ns {
-        // A client that knows mirrors by a path of their own says the name there once more.
-        Some(ns) if !first.eq_ignore_ascii_case(ns) => (ns, Some(name.as_str())),
-        _ => (first, behind(name.as_str(), first)),
-    };
-    let name = router.named(asked)?;
-    let repository = path.and_then(|path| behind(path, &router.project)?.parse().ok());
-    Some(repository.ok_or_else(|| NoProject {
-        name: name.clone(),
-        project: router.project.clone(),
-    }))
+    Repositories::default().named(router, ns, name)
 }
 
 fn behind<'n>(name: &'n str, first: &str) -> Option<&'n str> {

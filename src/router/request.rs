@@ -7,7 +7,6 @@ use super::choice::Answer;
 use super::look::{self, Look};
 use super::lookups::{Before, Looked, Lookups};
 use super::mappings::{Freshness, Subject, Wanted};
-use super::named;
 use super::verdict::{self, Then};
 use super::words;
 use crate::config::Router;
@@ -48,7 +47,8 @@ impl<'a> RouterRequest<'a> {
         request: &'a PullRequest,
     ) -> Option<Self> {
         let router = rules.config.router.as_ref()?;
-        let repository = named::repository(router, request.ns.as_deref(), &request.name)?;
+        let (repositories, ns) = (&lookups.repositories, request.ns.as_deref());
+        let repository = repositories.named(router, ns, &request.name)?;
         if let Err(outside) = &repository {
             let mut tiers = rules.config.tiers.iter();
             // The name stands for the tier too, and the image is in another of its projects.
@@ -341,3 +341,6 @@ impl Failed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

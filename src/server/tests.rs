@@ -2,16 +2,9 @@
 
 use super::*;
 use crate::admission::{Lookup, Peers};
-use crate::budget::Budget;
 use crate::config::Config;
-use crate::discovery::Discovery;
-use crate::exchange::Exchanger;
-use crate::health::{Health, HttpProber};
-use crate::lifecycle::{Drain, Tasks};
-use crate::relay::{Context, Relay};
-use crate::telemetry::Journal;
-use crate::topology::Sources;
-use crate::upstream::Client;
+use crate::lifecycle::Drain;
+use crate::router::testing;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -19,57 +12,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 struct Stage {
     at: SocketAddr,
     drain: Drain,
-    _tasks: Tasks,
+    _relay: testing::Stage,
     _key: watch::Sender<Option<Secret>>,
-    _sources: watch::Sender<Arc<Sources>>,
-    _dns: watch::Sender<crate::config::Dns>,
 }
 
 async fn stage(idle: Duration) -> Stage {
-    let config = Arc::new(Config::built_in());
-    let (tasks, metrics, journal) = (Tasks::default(), Arc::default(), Journal::discarding());
-    let (sources_in, sources) = watch::channel(Arc::new(Sources::from_config(&config, 1)));
-    let (dns_in, dns) = watch::channel(config.dns.clone());
-    let client = Client::new(config.timeouts);
-    let home = tempfile::tempdir().unwrap();
-    let state = home.path().to_owned();
-    let discovery = Discovery::start(
-        sources.clone(),
-        dns,
-        state.clone(),
-        journal.clone(),
-        Arc::clone(&metrics),
-        &tasks,
-    );
-    let health = Health::start(
-        sources,
-        discovery.endpoint_sets(),
-        HttpProber::new(client.clone()),
-        journal.clone(),
-        Arc::clone(&metrics),
-        &tasks,
-        1,
-    );
-    let lookup = Arc::new(discovery.clone());
-    let exchanger = Exchanger::new(
-        client.clone(),
-        lookup,
-        Arc::clone(&metrics),
-        &Budget::unlimited(),
-    );
-    let relay = Relay::new(Context::new(
-        config,
-        client,
-        exchanger,
-        discovery,
-        health,
-        journal,
-        metrics,
-        Budget::unlimited(),
-        &state.join("sizes"),
-        1,
-    ));
-    let dispatcher = Dispatcher::new(relay, &state);
+    let relay = testing::stage(Config::built_in());
+    let dispatcher = Dispatcher::new(relay.relay.clone(), relay.state.path());
     let (key_in, key) = watch::channel(None);
     let settings = Settings {
         admission: admission(4, LONG),
@@ -82,14 +31,13 @@ async fn stage(idle: Duration) -> Stage {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     let (drain, watch) = Drain::new();
-    tasks.spawn("server", serve(listener, dispatcher, settings, watch));
+    let served = serve(listener, dispatcher, settings, watch);
+    relay.tasks.spawn("server", served);
     Stage {
         at,
         drain,
-        _tasks: tasks,
+        _relay: relay,
         _key: key_in,
-        _sources: sources_in,
-        _dns: dns_in,
     }
 }
 

@@ -1,0 +1,80 @@
+//! What a request costs before it is the relay's.
+
+use super::*;
+use crate::cache::Trust;
+use crate::config::Config;
+use crate::oci::ResourcePath;
+use crate::router::testing::stage;
+
+const CONFIG: &str = "[[tier]]\nname = \"cat\"\nurl = \"https://harbor.example.com\"\n\
+                      project = \"proxy-{registry_dashed}\"\n\
+                      [router]\nnames = [\"registry.example.com\"]\n";
+
+fn request(what: &str) -> PullRequest {
+    let path = format!("/v2/proxy/org/app/{what}");
+    let Ok(ResourcePath::Resource { name, kind }) = ResourcePath::parse(&path) else {
+        panic!("{path} is no resource");
+    };
+    PullRequest {
+        head: false,
+        ns: Some("registry.example.com".to_owned()),
+        name,
+        kind,
+        accept: None,
+        ranges: None,
+        shows_denials: false,
+        query: None,
+        trust: Trust::Trusted,
+        client: None,
+    }
+}
+
+fn wanted(of: &RouterRequest<'_>) -> Wanted {
+    Wanted {
+        repository: of.repository.clone().unwrap(),
+        subject: match &of.request.kind {
+            ResourceKind::Manifest(reference) => Subject::Manifest(reference.clone()),
+            _ => Subject::Tags,
+        },
+        trust: of.request.trust,
+    }
+}
+
+/// From a request to the route by which the relay pulls it, where it is known which registry has it.
+#[tokio::test]
+async fn a_known_image_is_routed_without_an_allocation() {
+    let stage = stage(Config::from_toml(CONFIG).unwrap());
+    let (parts, lookups) = (stage.relay.parts(), Arc::default());
+    let rules = parts.rules.load_full();
+    let digest = format!("manifests/sha256:{}", "ab".repeat(32));
+    let request_id: Arc<str> = "1".into();
+    let one = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(1_u8))));
+    assert_eq!(one.count_total, 1, "nothing is counted");
+    for what in ["manifests/1.27", &digest, "tags/list"] {
+        let request = request(what);
+        let routed = || {
+            let routed = RouterRequest::of((parts, &lookups), &rules, &request)?;
+            let wanted = wanted(&routed);
+            let _look = routed.look(&wanted, request_id.clone());
+            if routed.asks_too_often() {
+                return None;
+            }
+            let (registry, freshness) = routed.known(&wanted)?;
+            parts.sinks.metrics.router_lookup("known");
+            let route = routed.route(&registry, &wanted.repository).ok()?;
+            Some((route, freshness))
+        };
+        let first = RouterRequest::of((parts, &lookups), &rules, &request).unwrap();
+        let registry = "ghcr.io".parse().unwrap();
+        let now = Instant::now();
+        lookups.mappings.found(&wanted(&first), &registry, now);
+        // What is built on first use is built.
+        let (route, freshness) = routed().unwrap();
+        assert_eq!(freshness, Freshness::Fresh);
+        assert_eq!(route.registry_label, registry);
+        let counted = allocation_counter::measure(|| {
+            assert!(routed().is_some());
+        });
+        assert_eq!(counted.count_total, 0, "{what}: {counted:?}");
+    }
+}
