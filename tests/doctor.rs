@@ -26,6 +26,7 @@ use harbor_pilot::cli::Invocation;
 use harbor_pilot::cli::doctor::run;
 use harbor_pilot::config::Loader;
 use harbor_pilot::node::detect::{Machine, Process};
+use harbor_pilot::telemetry::EventName;
 use node::{Node, write};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -344,7 +345,7 @@ async fn a_wrong_account_and_a_missing_project_are_told_apart() {
     );
 }
 
-/// The agent looks within a minute of its start; until then there is no finding.
+/// An event and a finding. The agent looks within a minute of its start; until then there is neither.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_robot_that_expires_is_found() {
     let mut place = Place::new(110).await;
@@ -369,6 +370,12 @@ async fn a_robot_that_expires_is_found() {
     let finding = &said.report["findings"][0];
     assert_eq!(finding["what"], "its robot account expires in 6 days");
     assert_eq!(finding["severity"], "warning");
+    let mut events = node.journal.events().into_iter();
+    let event = events
+        .find(|one| one.event == EventName::CredentialExpiring)
+        .unwrap();
+    assert_eq!(event.reason, "expires in 6 days");
+    assert!(event.message.contains("robot$node"), "{}", event.message);
 }
 
 #[tokio::test(flavor = "multi_thread")]

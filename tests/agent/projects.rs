@@ -472,36 +472,6 @@ async fn init_asks_once_and_writes_down_what_it_found() {
     assert!(stderr.contains("tier.harbor.url"), "{stderr}");
 }
 
-/// Seconds since 1970.
-fn in_days(days: i64) -> i64 {
-    let now = std::time::SystemTime::now();
-    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap();
-    i64::try_from(now.as_secs()).unwrap() + days * 86_400 + 3600
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_expiring_robot_is_said() {
-    let mut api = Api::of(&[("hub", "docker-hub", "")]);
-    api.expires_at = Some(in_days(6));
-    let lab = Lab::new(api, "hub/library/app").await;
-    let node = lab.setup("").start().await;
-    let since = Instant::now();
-    let event = loop {
-        let events = node.journal.events().into_iter();
-        let mut events = events.filter(|one| one.event == EventName::CredentialExpiring);
-        if let Some(event) = events.next() {
-            break event;
-        }
-        // The first look comes within a minute.
-        assert!(since.elapsed() < Duration::from_secs(75));
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
-    assert_eq!(event.reason, "expires in 6 days");
-    assert!(event.message.contains("robot$node"), "{}", event.message);
-    let status = status(&node).await;
-    assert_eq!(status["tiers"][0]["robot"], "expires in 6 days");
-}
-
 /// A private project, and a secret that is changed in Harbor and in the file: no restart, and no pull fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_secret_is_taken_up_without_a_failed_pull() {
