@@ -51,6 +51,15 @@ pub(crate) enum Verify {
     Always,
 }
 
+/// By which name an agent is asked for an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// By its registry's.
+    Registry,
+    /// By one of `[router]`.
+    Router,
+}
+
 /// One that runs.
 pub(crate) struct Contestant {
     pub(crate) kind: Kind,
@@ -109,6 +118,26 @@ impl Kind {
     }
 }
 
+// === impl By ===
+
+impl By {
+    /// What an agent's configuration needs for it.
+    pub(crate) fn tables(self) -> &'static str {
+        match self {
+            Self::Registry => "",
+            Self::Router => "[router]\nnames = [\"registry.example.com\"]\n",
+        }
+    }
+
+    /// The path of `manifests/…` or `blobs/…`.
+    pub(crate) fn path(self, resource: &str) -> String {
+        match self {
+            Self::Registry => format!("/v2/library/app/{resource}?ns=docker.io"),
+            Self::Router => format!("/v2/proxy/library/app/{resource}?ns=registry.example.com"),
+        }
+    }
+}
+
 // === impl Contestant ===
 
 impl Contestant {
@@ -117,7 +146,7 @@ impl Contestant {
         let home = tempfile::Builder::new()
             .tempdir_in(&bench.directory)?
             .keep();
-        Self::start_at(bench, kind, upstream, &home, None)
+        Self::start_at(bench, kind, upstream, &home, None, "")
     }
 
     /// An agent with more tables in its configuration.
@@ -125,21 +154,11 @@ impl Contestant {
         let home = tempfile::Builder::new()
             .tempdir_in(&bench.directory)?
             .keep();
-        Self::start_with(bench, kind, Upstream::Tls, &home, None, tables)
+        Self::start_at(bench, kind, Upstream::Tls, &home, None, tables)
     }
 
     /// The same in a directory that is there; an agent runs under `wrapper`, where there is one.
     pub(crate) fn start_at(
-        bench: &Bench,
-        kind: Kind,
-        upstream: Upstream,
-        home: &Path,
-        wrapper: Option<Command>,
-    ) -> Result<Self> {
-        Self::start_with(bench, kind, upstream, home, wrapper, "")
-    }
-
-    fn start_with(
         bench: &Bench,
         kind: Kind,
         upstream: Upstream,
@@ -208,7 +227,7 @@ impl Contestant {
     /// The same without the address.
     pub(crate) fn path(&self, resource: &str) -> String {
         if matches!(self.kind, Kind::Agent { .. }) {
-            format!("/v2/library/app/{resource}?ns=docker.io")
+            By::Registry.path(resource)
         } else {
             format!("{REPOSITORY}/{resource}")
         }

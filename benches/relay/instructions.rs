@@ -1,7 +1,7 @@
 //! Instructions of an agent per request, counted by callgrind: what CPU time cannot tell on a machine whose rounds differ by more
 //! than two builds do. Two runs with different numbers of requests; the difference is what the requests cost, without start and end.
 
-use crate::contestant::{Contestant, Kind, Upstream};
+use crate::contestant::{By, Contestant, Kind, Upstream};
 use crate::origin::Image;
 use crate::pairs::{self, At};
 use crate::report::Table;
@@ -21,10 +21,13 @@ pub(crate) fn per_request(bench: &Bench) -> Result<Table> {
     let images = bench.origin.put_images(many, "instructions")?;
     let requests = f64::from(u32::try_from((many - few) * 2)?);
     let mut found: Vec<(Kind, f64)> = Vec::new();
+    let per_request = |kind, by| -> Result<f64> {
+        let short = counted_again(bench, kind, by, images.get(..few).unwrap_or_default())?;
+        let long = counted_again(bench, kind, by, &images)?;
+        Ok((long - short) / requests)
+    };
     for kind in bench.settings.agents() {
-        let short = counted_again(bench, kind, images.get(..few).unwrap_or_default())?;
-        let long = counted_again(bench, kind, &images)?;
-        found.push((kind, (long - short) / requests));
+        found.push((kind, per_request(kind, By::Registry)?));
     }
     for (kind, now) in &found {
         let before = |before: Kind| found.iter().find(|(kind, _)| *kind == before);
@@ -32,23 +35,29 @@ pub(crate) fn per_request(bench: &Bench) -> Result<Table> {
         let ratio = before.map_or_else(String::new, |(_, before)| format!("{:.3}", now / before));
         table.row(kind.label(), &[format!("{now:.0}"), ratio]);
     }
+    if let Some((kind, plain)) = found.first() {
+        let routed = per_request(*kind, By::Router)?;
+        let label = format!("{}, images without a registry", kind.label());
+        let more = format!("{:.0} more", routed - plain);
+        table.row(&label, &[format!("{routed:.0}"), more]);
+    }
     Ok(table)
 }
 
 /// valgrind 3.19 itself crashes now and then under programs with threads: such a run is repeated, twice at most.
-fn counted_again(bench: &Bench, kind: Kind, images: &[Image]) -> Result<f64> {
-    let mut found = counted(bench, kind, images);
+fn counted_again(bench: &Bench, kind: Kind, by: By, images: &[Image]) -> Result<f64> {
+    let mut found = counted(bench, kind, by, images);
     for _ in 0..2 {
         if found.is_ok() {
             break;
         }
-        found = counted(bench, kind, images);
+        found = counted(bench, kind, by, images);
     }
     found
 }
 
 /// All instructions of a run in which these are pulled, one after the other over one connection.
-fn counted(bench: &Bench, kind: Kind, images: &[Image]) -> Result<f64> {
+fn counted(bench: &Bench, kind: Kind, by: By, images: &[Image]) -> Result<f64> {
     let home = tempfile::Builder::new()
         .tempdir_in(&bench.directory)?
         .keep();
@@ -56,8 +65,15 @@ fn counted(bench: &Bench, kind: Kind, images: &[Image]) -> Result<f64> {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--quiet", "--tool=callgrind"]);
     valgrind.arg(format!("--callgrind-out-file={}", counts.display()));
-    let agent = Contestant::start_at(bench, kind, Upstream::Tls, &home, Some(valgrind))?;
-    let path = |what: &str| agent.path(what);
+    let agent = Contestant::start_at(
+        bench,
+        kind,
+        Upstream::Tls,
+        &home,
+        Some(valgrind),
+        by.tables(),
+    )?;
+    let path = |what: &str| by.path(what);
     let at = At {
         address: agent.listen,
         path: &path,

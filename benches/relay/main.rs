@@ -13,6 +13,7 @@ mod pairs;
 mod parts;
 mod process;
 mod report;
+mod router;
 mod settings;
 
 use contestant::Upstream;
@@ -41,8 +42,8 @@ Tables go to standard output, in Markdown. docs/benchmarks.md says what they mea
   cargo bench --locked --bench relay
   BENCH_PARTS=manifest BENCH_ROUNDS=2 BENCH_SECONDS=1 cargo bench --locked --bench relay
 
-BENCH_PARTS    blob,plain,manifest,tag,alike,memory: which parts, in this order (all); instructions, by callgrind, and
-               bandwidth only where they are named
+BENCH_PARTS    blob,plain,manifest,tag,alike,router,memory: which parts, in this order (all); instructions, by
+               callgrind, and bandwidth only where they are named
 BENCH_MIB      size of a blob (1024)
 BENCH_ROUNDS   interleaved rounds of every part (5)
 BENCH_SECONDS  of load per contestant and round, for manifests and memory (4)
@@ -107,6 +108,7 @@ fn run() -> Result<()> {
             }
             Part::Tag => parts::manifest(&bench, Asking::Differently)?,
             Part::Alike => parts::manifest(&bench, Asking::Alike)?,
+            Part::Router => vec![router::beside(&bench)?],
             Part::Memory => memory::memory(&bench)?,
             Part::Bandwidth => vec![bandwidth::bandwidth(&bench)?],
             Part::Instructions => vec![instructions::per_request(&bench)?],

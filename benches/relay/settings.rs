@@ -22,6 +22,8 @@ pub(crate) enum Part {
     Alike,
     /// Instructions of an agent per request of containerd's sequence, by callgrind.
     Instructions,
+    /// Images without a registry beside the same ones by their registry.
+    Router,
     /// Resident memory, idle and with many slow streams.
     Memory,
     /// Bytes of an agent with a limit of bandwidth.
@@ -39,7 +41,7 @@ pub(crate) struct Settings {
     pub(crate) seconds: u64,
     /// `BENCH_STREAMS`: slow streams at once (64).
     pub(crate) streams: usize,
-    /// `BENCH_PARTS`: blob,plain,manifest,tag,alike,memory (all of these), instructions, bandwidth.
+    /// `BENCH_PARTS`: blob,plain,manifest,tag,alike,router,memory (all of these), instructions, bandwidth.
     pub(crate) parts: Vec<Part>,
     /// `BENCH_DIR`: where blobs and logs are kept while it runs (the system's place for temporary files).
     pub(crate) directory: PathBuf,
@@ -129,6 +131,7 @@ fn parts(text: &str) -> Result<Vec<Part>> {
             Part::Manifest,
             Part::Tag,
             Part::Alike,
+            Part::Router,
             Part::Memory,
         ]);
     }
@@ -138,6 +141,7 @@ fn parts(text: &str) -> Result<Vec<Part>> {
         "manifest" => Ok(Part::Manifest),
         "tag" => Ok(Part::Tag),
         "alike" => Ok(Part::Alike),
+        "router" => Ok(Part::Router),
         "memory" => Ok(Part::Memory),
         "instructions" => Ok(Part::Instructions),
         "bandwidth" => Ok(Part::Bandwidth),
