@@ -503,6 +503,31 @@ async fn a_project_that_keeps_failing_is_left_out_for_a_while() {
     assert_eq!(node.get(&target("manifests/1")).await.status, 200);
 }
 
+/// Answers of 4xx, however many, leave no project out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_project_that_says_no_is_asked_for_the_next_image() {
+    let limited = crate::support::Reply::error(429, "TOOMANYREQUESTS", "slow down");
+    for reply in [None, Some(limited)] {
+        let lab = Lab::new(false, true).await;
+        let node = lab.setup("negative_ttl = \"1ms\"").start().await;
+        if let Some(reply) = reply {
+            lab.hub.set_fault_on(On::Manifests, Fault::Reply(reply));
+        }
+        for tag in 0..8 {
+            node.get(&target(&format!("manifests/none-{tag}"))).await;
+        }
+        lab.hub.heal();
+        lab.hub
+            .change_content(|content| content.add(AT_HUB, "1", &lab.image));
+        let since = Instant::now();
+        // Of a 429 the address rests for some seconds, which is no matter of the project.
+        while node.get(&target("manifests/1")).await.body != lab.image.top.body {
+            assert!(since.elapsed() < Duration::from_secs(15));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_private_at_a_registry_is_not_asked_for_there_and_blocks_the_others() {
     let lab = Lab::new(true, true).await;

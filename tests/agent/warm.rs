@@ -1,5 +1,7 @@
 //! `harbor-pilot warm` by the real binary: through the agent and beside it, from each tier, of lists and platforms.
 
+#[path = "warm/addresses.rs"]
+mod addresses;
 #[path = "warm/node.rs"]
 mod node_images;
 #[path = "warm/terminal.rs"]
