@@ -8,7 +8,7 @@ use crate::config::Secret;
 use crate::printable::blanked;
 use crate::upstream::is_never_dialled;
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Fuse, FusedFuture as _};
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, Pipeline, RedisConnectionInfo, RedisError, Value};
 use std::fmt;
@@ -45,7 +45,8 @@ pub(super) enum Error {
 pub(super) struct Link {
     pub(super) address: SocketAddr,
     connection: MultiplexedConnection,
-    driver: BoxFuture<'static, ()>,
+    /// It can end within the poll that brings the last answer.
+    driver: Fuse<BoxFuture<'static, ()>>,
     allowance: Allowance,
 }
 
@@ -103,7 +104,7 @@ impl Link {
         Ok(Self {
             address,
             connection,
-            driver: driver.boxed(),
+            driver: driver.boxed().fuse(),
             allowance,
         })
     }
@@ -123,7 +124,7 @@ impl Link {
                 biased;
                 // Cancel safe: polled again below.
                 answered = &mut asked => answered,
-                // Cancel safe: it ends once, with the connection, and has told the question why.
+                // Cancel safe: it ends once, with the connection, and has told the question why. A question behind its end fails above.
                 () = &mut self.driver => asked.now_or_never().unwrap_or_else(|| {
                     Err(io::Error::from(io::ErrorKind::ConnectionReset).into())
                 }),
@@ -156,7 +157,9 @@ impl Link {
 
     /// Ends when the other side closes. Only where nothing is asked.
     pub(super) async fn closed(&mut self) -> Error {
-        (&mut self.driver).await;
+        if !self.driver.is_terminated() {
+            (&mut self.driver).await;
+        }
         Error::Broke(self.address, "closed by the other side".to_owned())
     }
 }

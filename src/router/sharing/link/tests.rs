@@ -40,6 +40,28 @@ async fn an_answer_is_taken_and_a_refusal_told() {
     assert!(said.contains("says: ") && said.contains("no"), "{said}");
 }
 
+/// The answer and the end come in one read.
+#[tokio::test]
+async fn whoever_answers_and_closes_at_once_is_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    crate::lifecycle::spawn_detached("test", async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(b"+PONG\r\n").await;
+        }
+    });
+    for _ in 0..20 {
+        let mut link = Link::open(address, None, 0).await.unwrap();
+        link.ask(&["PING"], PATIENCE).await.unwrap();
+        // In any order, and more than once.
+        assert!(matches!(link.closed().await, Error::Broke(..)));
+        assert!(matches!(link.closed().await, Error::Broke(..)));
+        let again = link.ask(&["PING"], PATIENCE).await;
+        assert!(matches!(again, Err(Error::Broke(..))), "{again:?}");
+    }
+}
+
 #[tokio::test]
 async fn whoever_is_silent_is_left() {
     let since = Instant::now();
