@@ -1,21 +1,23 @@
 //! Limits of bandwidth for blobs: of all together, of each tier, and of what comes from the registries directly.
 //!
-//! A stream pays for what it has read, and reads on when that is paid: a limit is one queue in which each stream has one piece at a
+//! A stream reads a piece when it is paid: a limit is one queue in which each stream has one piece at a
 //! time, so that all streams get the same share. Manifests do not come here.
 
 mod limiter;
+mod places;
 #[cfg(test)]
 mod tests;
 
 pub use limiter::Slot;
 
-use crate::config::Config;
+use crate::cache::Trust;
+use crate::config::{self, Config};
 use arc_swap::ArcSwap;
 use limiter::Limiter;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// A stream pays for its first piece before it reads, in bytes: what many streams read at their begin would be beyond the limit.
+/// A stream pays for each piece before it reads it, as for one of the size of the last; for its first one it pays so many bytes.
 pub const FIRST_PIECE: u64 = 16 * 1024;
 
 /// Tells the minute of the node's day, 0 to 1439.
@@ -49,13 +51,15 @@ impl Bandwidth {
         bandwidth
     }
 
-    /// Another configuration: running streams follow it with their next piece. A limit that is written as before goes on.
+    /// Another configuration: running streams follow it with their next piece, waiting ones within a second.
     pub fn reload(&self, config: &Config) {
         let old = self.limiters.load();
-        let limiter = |limit: &crate::config::Bandwidth, old: Option<&Arc<Limiter>>| {
-            let same = old.filter(|old| old.limit() == limit).cloned();
-            let new = || Arc::new(Limiter::new(limit.clone()));
-            (!limit.is_none()).then(|| same.unwrap_or_else(new))
+        let limiter = |limit: &config::Bandwidth, old: Option<&Arc<Limiter>>| {
+            if let Some(old) = old {
+                old.set(limit);
+                return Some(old.clone());
+            }
+            (!limit.is_none()).then(|| Arc::new(Limiter::new(limit.clone())))
         };
         let tiers = config.tiers.iter();
         let tiers = tiers.map(|tier| (tier.name.clone(), &tier.bandwidth));
@@ -68,6 +72,12 @@ impl Bandwidth {
             by_source: by_source.collect(),
             all: limiter(&config.bandwidth, old.all.as_ref()),
         };
+        // Of tiers that are gone some streams run and wait.
+        for (label, limiter) in &old.by_source {
+            if new.by_label(label).is_none() {
+                limiter.set(&config::Bandwidth::default());
+            }
+        }
         self.limiters.store(Arc::new(new));
     }
 
@@ -79,7 +89,7 @@ impl Bandwidth {
         limiters.both(label).any(|limiter| is_limited(limiter))
     }
 
-    /// Bytes were read from the source with that label. `Some`: no more is to be read before.
+    /// Bytes from the source with that label are to be paid. `Some`: no more is to be read before.
     #[must_use]
     pub fn charge(&self, label: &str, bytes: u64, now: Instant) -> Option<Instant> {
         let limiters = self.limiters.load();
@@ -89,11 +99,11 @@ impl Bandwidth {
     }
 
     /// A place among the streams that read from the source with that label, so that each of them can have its least share.
-    pub async fn enter(&self, label: &str) -> Vec<Slot> {
+    pub async fn enter(&self, label: &str, trust: Trust) -> Vec<Slot> {
         let limiters = self.limiters.load_full();
         let mut slots = Vec::new();
         for limiter in limiters.both(label) {
-            slots.push(limiter.clone().enter(self.clock).await);
+            slots.push(limiter.clone().enter(trust, self.clock).await);
         }
         slots
     }

@@ -1,13 +1,16 @@
 //! One limit: who has read waits until it is paid.
 
 use super::Clock;
+use super::places::{Place, Places};
+use crate::cache::Trust;
 use crate::config::Bandwidth;
 use crate::lifecycle::deadline;
+use parking_lot::{Mutex, MutexGuard};
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// Every running stream can have so many bytes per second: containerd gives up a pull of which nothing comes for some minutes.
 const LEAST_SHARE: u64 = 16 * 1024;
@@ -24,30 +27,28 @@ const UNLIMITED: usize = 1 << 20;
 /// One limit with its queue.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    limit: Bandwidth,
-    /// Streams that may begin.
-    free: Arc<Semaphore>,
     state: Mutex<State>,
+    /// Of all streams.
+    all: Arc<Places>,
+    /// Of untrusted clients' streams: half of all, so that they leave the rest to trusted ones'.
+    untrusted: Arc<Places>,
 }
 
 #[derive(Debug)]
 struct State {
+    limit: Bandwidth,
     rate: Option<NonZeroU64>,
     /// When the rate is to be looked at again.
     look_at: Option<Instant>,
     /// Until then all that was read is paid.
     paid_until: Option<Instant>,
-    /// Streams that may run at once.
-    streams: usize,
-    /// Streams that run beyond that number, since it fell: who ends makes room for nobody.
-    beyond: usize,
 }
 
 /// A place among the running streams of a limit.
 #[derive(Debug)]
 pub struct Slot {
-    limiter: Arc<Limiter>,
-    permit: Option<OwnedSemaphorePermit>,
+    _all: Place,
+    _untrusted: Option<Place>,
 }
 
 // === impl Limiter ===
@@ -55,20 +56,23 @@ pub struct Slot {
 impl Limiter {
     pub(super) fn new(limit: Bandwidth) -> Self {
         Self {
-            limit,
-            free: Arc::new(Semaphore::new(UNLIMITED)),
             state: Mutex::new(State {
+                limit,
                 rate: None,
                 look_at: None,
                 paid_until: None,
-                streams: UNLIMITED,
-                beyond: 0,
             }),
+            all: Places::new(UNLIMITED),
+            untrusted: Places::new(UNLIMITED),
         }
     }
 
-    pub(super) fn limit(&self) -> &Bandwidth {
-        &self.limit
+    /// Another limit, for those that run and wait too. What was read is paid as before.
+    pub(super) fn set(&self, limit: &Bandwidth) {
+        let mut state = self.state.lock();
+        if state.limit != *limit {
+            (state.limit, state.look_at) = (limit.clone(), None);
+        }
     }
 
     /// Bytes per second now, if there is a limit now.
@@ -76,7 +80,7 @@ impl Limiter {
         self.looked(now, clock).rate
     }
 
-    /// Bytes were read. `Some`: no more is to be read before.
+    /// Bytes are to be paid. `Some`: no more is to be read before.
     pub(super) fn charge(&self, bytes: u64, now: Instant, clock: Clock) -> Option<Instant> {
         let mut state = self.looked(now, clock);
         let rate = state.rate?;
@@ -91,58 +95,43 @@ impl Limiter {
     }
 
     /// Waits until one more stream can have its least share.
-    pub(super) async fn enter(self: Arc<Self>, clock: Clock) -> Slot {
-        // The number of places follows the time of day.
-        drop(self.looked(Instant::now(), clock));
-        let permit = self.free.clone().acquire_owned().await;
-        Slot {
-            // Nobody closes it.
-            permit: permit.ok(),
-            limiter: self,
+    pub(super) async fn enter(self: Arc<Self>, trust: Trust, clock: Clock) -> Slot {
+        let mut entering = pin!(async {
+            let untrusted = match trust {
+                Trust::Trusted => None,
+                Trust::Untrusted => Some(self.untrusted.clone().enter().await),
+            };
+            let all = self.all.clone().enter().await;
+            Slot {
+                _all: all,
+                _untrusted: untrusted,
+            }
+        });
+        loop {
+            // The number of places follows the time of day, whoever else looks at it.
+            drop(self.looked(Instant::now(), clock));
+            tokio::select! {
+                biased;
+                // Cancel safe: it keeps its turn.
+                slot = &mut entering => return slot,
+                // Cancel safe: it only waits.
+                () = sleep(LOOK) => {}
+            }
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn looked(&self, now: Instant, clock: Clock) -> MutexGuard<'_, State> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.look_at.is_none_or(|at| at <= now) {
             state.look_at = Some(deadline(now, LOOK));
-            state.rate = self.limit.rate_at(clock());
+            state.rate = state.limit.rate_at(clock());
             let streams = state.rate.map_or(UNLIMITED, |rate| {
                 let streams = rate.get() / LEAST_SHARE;
-                usize::try_from(streams)
-                    .unwrap_or(UNLIMITED)
-                    .clamp(1, UNLIMITED)
+                usize::try_from(streams).unwrap_or(UNLIMITED).min(UNLIMITED)
             });
-            self.resize(&mut state, streams);
+            self.all.resize(streams.max(1));
+            self.untrusted.resize((streams / 2).max(1));
         }
         state
-    }
-
-    /// Another number of streams may run at once.
-    fn resize(&self, state: &mut State, streams: usize) {
-        let more = streams.saturating_sub(state.streams);
-        let paid = more.min(state.beyond);
-        state.beyond = state.beyond.saturating_sub(paid);
-        self.free.add_permits(more.saturating_sub(paid));
-        let fewer = state.streams.saturating_sub(streams);
-        let gone = self.free.forget_permits(fewer);
-        state.beyond = state.beyond.saturating_add(fewer.saturating_sub(gone));
-        state.streams = streams;
-    }
-}
-
-// === impl Slot ===
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut state = self.limiter.state();
-        if let (Some(permit), Some(beyond)) = (self.permit.take(), state.beyond.checked_sub(1)) {
-            state.beyond = beyond;
-            permit.forget();
-        }
     }
 }

@@ -7,6 +7,7 @@
 
 use super::limiter::Limiter;
 use super::*;
+use crate::cache::Trust;
 use crate::config::{Bandwidth as Limit, BandwidthPeriod};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +32,7 @@ async fn run(limiter: &Arc<Limiter>, streams: usize, time: Duration) -> Vec<u64>
     let tasks = read.iter().cloned().map(|read| {
         let limiter = limiter.clone();
         tokio::spawn(async move {
-            let _slot = limiter.clone().enter(NOON).await;
+            let _slot = limiter.clone().enter(Trust::Trusted, NOON).await;
             while Instant::now() < until {
                 if let Some(at) = limiter.charge(FIRST_PIECE, Instant::now(), NOON) {
                     sleep_until(at).await;
@@ -82,9 +83,9 @@ async fn so_many_streams_run_that_each_can_have_its_least_share() {
     let limiter = Arc::new(Limiter::new(limit(64 * 1024)));
     let mut running = Vec::new();
     for _ in 0..4 {
-        running.push(limiter.clone().enter(NOON).await);
+        running.push(limiter.clone().enter(Trust::Trusted, NOON).await);
     }
-    let fifth = tokio::spawn(limiter.clone().enter(NOON));
+    let fifth = tokio::spawn(limiter.clone().enter(Trust::Trusted, NOON));
     sleep(Duration::from_secs(60)).await;
     assert!(!fifth.is_finished());
     running.pop();
@@ -105,25 +106,69 @@ async fn the_number_of_streams_follows_the_time_of_day() {
     MINUTE.store(12 * 60, Ordering::Relaxed);
     let mut running = Vec::new();
     for _ in 0..10 {
-        running.push(limiter.clone().enter(clock).await);
+        running.push(limiter.clone().enter(Trust::Trusted, clock).await);
     }
     assert_eq!(limiter.charge(MIB, Instant::now(), clock), None);
     MINUTE.store(0, Ordering::Relaxed);
     tick().await;
-    let next = tokio::spawn(limiter.clone().enter(clock));
+    let next = tokio::spawn(limiter.clone().enter(Trust::Trusted, clock));
     tick().await;
     running.truncate(4);
     tick().await;
     assert!(!next.is_finished(), "four are running");
     running.truncate(3);
     running.push(next.await.unwrap());
-    let next = tokio::spawn(limiter.clone().enter(clock));
+    let next = tokio::spawn(limiter.clone().enter(Trust::Trusted, clock));
     tick().await;
     assert!(!next.is_finished());
     MINUTE.store(12 * 60, Ordering::Relaxed);
     tick().await;
     assert_eq!(limiter.rate(Instant::now(), clock), None);
     running.push(next.await.unwrap());
+}
+
+/// Untrusted clients' streams take half of the places at most, however long they stay.
+#[tokio::test(start_paused = true)]
+async fn strangers_leave_half_of_the_places() {
+    let limiter = Arc::new(Limiter::new(limit(64 * 1024)));
+    let mut strangers = Vec::new();
+    for _ in 0..2 {
+        strangers.push(limiter.clone().enter(Trust::Untrusted, NOON).await);
+    }
+    let third = tokio::spawn(limiter.clone().enter(Trust::Untrusted, NOON));
+    sleep(Duration::from_secs(60)).await;
+    assert!(!third.is_finished());
+    for _ in 0..2 {
+        strangers.push(limiter.clone().enter(Trust::Trusted, NOON).await);
+    }
+    strangers.remove(0);
+    drop(third.await.unwrap());
+}
+
+/// Who waits follows a reload, and so does the number of places beside those who run.
+#[tokio::test(start_paused = true)]
+async fn who_waits_follows_a_reload() {
+    let config = |rate: &str| {
+        let text = format!("[limits]\nbandwidth = \"{rate}\"\n");
+        Config::from_toml(&text).unwrap()
+    };
+    let bandwidth = Arc::new(Bandwidth::new(&config("64KiB/s"), NOON));
+    let enter = || {
+        let bandwidth = bandwidth.clone();
+        tokio::spawn(async move { bandwidth.enter("replica", Trust::Trusted).await })
+    };
+    let running: Vec<_> = (0..6).map(|_| enter()).collect();
+    sleep(Duration::from_secs(5)).await;
+    let finished = |all: &[tokio::task::JoinHandle<Vec<Slot>>]| {
+        all.iter().filter(|task| task.is_finished()).count()
+    };
+    assert_eq!(finished(&running), 4);
+    bandwidth.reload(&config("80KiB/s"));
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(finished(&running), 5);
+    bandwidth.reload(&config("none"));
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(finished(&running), 6);
 }
 
 /// A limit that stays keeps its debts, whatever else changes.

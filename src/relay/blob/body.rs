@@ -125,6 +125,7 @@ impl BlobBody {
 
     /// Bytes have waited for the client for a while. Until it takes some the source has no load of this body.
     pub(super) fn is_unread(&mut self) {
+        self.pace.is_unread();
         if let Some(source) = &mut self.source {
             source.in_flight.pause();
         }
@@ -174,9 +175,11 @@ impl BlobBody {
             self.keep_pace().await;
             match self.wait().await {
                 Event::Source(Some(Ok(chunk))) => {
-                    self.arrived(chunk.len() as u64);
-                    self.charge(chunk.len() as u64);
-                    if let Some(conclusion) = self.bytes.push(chunk) {
+                    let came = chunk.len() as u64;
+                    self.arrived(came);
+                    let conclusion = self.bytes.push(chunk);
+                    self.charge(came);
+                    if let Some(conclusion) = conclusion {
                         self.concluded(conclusion)?;
                     }
                 }

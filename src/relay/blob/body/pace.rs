@@ -1,10 +1,16 @@
-//! A body under limits of bandwidth: it reads on when what it has read is paid. That time is no stall and no low speed of its source,
-//! which are counted only while bytes are wanted.
+//! A body under limits of bandwidth: it reads on when that is paid. That time is no stall and no low speed of its source, which are
+//! counted only while bytes are wanted.
 
 use super::BlobBody;
 use crate::bandwidth::{FIRST_PIECE, Slot};
+use std::pin::pin;
 use std::sync::Arc;
-use tokio::time::{Instant, sleep_until};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// A source that was asked waits for a place among the running streams no longer than that: servers end connections that nobody
+/// reads (nginx after 60 s). It is asked again when there is one.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a body knows of the limits that hold for its source.
 #[derive(Debug, Default)]
@@ -25,6 +31,11 @@ impl Pace {
     pub(super) fn is_limited(&self) -> bool {
         self.is_limited
     }
+
+    /// The client takes nothing: another stream may have its places meanwhile.
+    pub(super) fn is_unread(&mut self) {
+        *self = Self::default();
+    }
 }
 
 impl BlobBody {
@@ -33,40 +44,52 @@ impl BlobBody {
         let Some(source) = &mut self.source else {
             return;
         };
-        let (label, bandwidth) = (source.endpoint.source.label(), &self.fetch.parts.bandwidth);
-        let metrics = &self.fetch.parts.sinks.metrics;
-        if self.pace.source.as_deref() != Some(label) {
+        let label = source.endpoint.source.shared_label();
+        let parts = self.fetch.parts.clone();
+        let began = Instant::now();
+        if self.pace.source.as_ref() != Some(&label) {
             self.pace = Pace::default();
-            let began = Instant::now();
-            if bandwidth.is_limited(label, began) {
+            if parts.bandwidth.is_limited(&label, began) {
                 source.in_flight.pause();
-                self.pace.slots = bandwidth.enter(label).await;
+                let mut entering = pin!(parts.bandwidth.enter(&label, self.fetch.blob().trust));
+                self.pace.slots = match timeout(PATIENCE, entering.as_mut()).await {
+                    Ok(slots) => slots,
+                    Err(_) => {
+                        self.source = None;
+                        self.bytes.breaks();
+                        entering.await
+                    }
+                };
                 self.pace.is_limited = true;
-                metrics.bandwidth_wait(label, began.elapsed());
-                self.pace.until = bandwidth.charge(label, FIRST_PIECE, Instant::now());
+                let first = self.missing().unwrap_or(FIRST_PIECE).min(FIRST_PIECE);
+                self.pace.until = parts.bandwidth.charge(&label, first, Instant::now());
             }
-            self.pace.source = Some(source.endpoint.source.shared_label());
+            self.pace.source = Some(label.clone());
         }
         if let Some(until) = self.pace.until {
-            let began = Instant::now();
-            if until > began {
+            if let Some(source) = self.source.as_mut().filter(|_| until > Instant::now()) {
                 source.in_flight.pause();
-                sleep_until(until).await;
-                metrics.bandwidth_wait(label, began.elapsed());
             }
+            sleep_until(until).await;
             self.pace.until = None;
+        }
+        let waited = began.elapsed();
+        if !waited.is_zero() {
+            parts.sinks.metrics.bandwidth_wait(&label, waited);
+        }
+        if self.source.is_none() && self.resumption.is_none() {
+            self.speed.begin_anew();
+            self.look_for_another();
         }
     }
 
-    /// Bytes of the source came, and are to be paid for.
+    /// Bytes of the source came: as many more are to be paid before they are read.
     pub(super) fn charge(&mut self, bytes: u64) {
         if let Some(source) = &self.source {
+            let next = self.missing().map_or(bytes, |missing| missing.min(bytes));
             let label = source.endpoint.source.label();
-            self.pace.until = self
-                .fetch
-                .parts
-                .bandwidth
-                .charge(label, bytes, Instant::now());
+            let bandwidth = &self.fetch.parts.bandwidth;
+            self.pace.until = bandwidth.charge(label, next, Instant::now());
             self.pace.is_limited = self.pace.until.is_some();
         }
     }
