@@ -9,7 +9,7 @@ use super::mappings::{Subject, Wanted};
 use super::verdict::{self, Then};
 use crate::config::Router;
 use crate::lifecycle::deadline;
-use crate::oci::{RawName, RegistryName, ResourceKind};
+use crate::oci::{RawName, RegistryName, Repository, ResourceKind};
 use crate::relay::{
     AttemptLog, Cause, Context, Ended, Pull, Rules, Served, Tried, look_for_manifest, look_for_tags,
 };
@@ -42,6 +42,18 @@ pub(super) fn log_of(tried: &[Tried]) -> AttemptLog {
         attempts: u32::try_from(tried.len()).unwrap_or(u32::MAX),
         generation: 0,
     }
+}
+
+/// Whether a search from here would ask that registry for it: what an earlier configuration or another agent knew counts no further.
+pub(super) fn can_ask(
+    (rules, router): (&Rules, &Router),
+    registry: &RegistryName,
+    repository: &Repository,
+    kind: &ResourceKind,
+) -> bool {
+    let name = RawName::from(repository);
+    let route = || rules.routes.route(Some(registry.as_str()), &name, kind);
+    router.asks(registry, &rules.config.tiers) && route().is_ok()
 }
 
 // === impl Look ===
@@ -150,7 +162,7 @@ impl Look {
             Before::Nothing => true,
             Before::GoneFrom(known) | Before::Unserved(known) => *known != registry,
         };
-        if !is_elsewhere || self.rules.config.registry(&registry).is_none() {
+        if !is_elsewhere || !self.can_ask(&registry) {
             return None;
         }
         let mappings = &self.lookups.mappings;
@@ -161,6 +173,11 @@ impl Look {
             ));
         }
         Some(registry)
+    }
+
+    fn can_ask(&self, registry: &RegistryName) -> bool {
+        let (from, wanted) = ((&*self.rules, &*self.router), &self.wanted);
+        can_ask(from, registry, &wanted.repository, &wanted.subject.kind())
     }
 
     /// What is learned from it.
@@ -233,11 +250,7 @@ impl Look {
     /// What one registry says, and who of its sources did not serve.
     async fn ask(&self, registry: &RegistryName, then: Then) -> (Answer, Vec<Tried>) {
         let name = RawName::from(&self.wanted.repository);
-        let kind = match &self.wanted.subject {
-            Subject::Manifest(reference) => ResourceKind::Manifest(reference.clone()),
-            Subject::Tags => ResourceKind::Tags,
-        };
-        let routes = &self.rules.routes;
+        let (routes, kind) = (&self.rules.routes, self.wanted.subject.kind());
         // What is private there, or may not be asked for, may exist there all the same.
         let Ok(whole) = routes.route(Some(registry.as_str()), &name, &kind) else {
             return (Answer::Unknown, Vec::new());

@@ -9,7 +9,7 @@ mod tests;
 use crate::cache::{Bounds, SharedTtlMap, Trust};
 use crate::config::Router;
 use crate::lifecycle::deadline;
-use crate::oci::{Reference, RegistryName, Repository};
+use crate::oci::{Reference, RegistryName, Repository, ResourceKind};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,6 +72,18 @@ pub(crate) struct Mappings {
     repositories: SharedTtlMap<(Repository, Trust), Vec<RegistryName>>,
     said: SharedTtlMap<Repository, ()>,
     changed: AtomicBool,
+}
+
+// === impl Subject ===
+
+impl Subject {
+    /// As a registry is asked for it.
+    pub(crate) fn kind(&self) -> ResourceKind {
+        match self {
+            Self::Manifest(reference) => ResourceKind::Manifest(reference.clone()),
+            Self::Tags => ResourceKind::Tags,
+        }
+    }
 }
 
 // === impl Wanted ===

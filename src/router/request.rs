@@ -228,7 +228,8 @@ impl<'a> RouterRequest<'a> {
     fn known(&self, wanted: &Wanted) -> Option<(RegistryName, Freshness)> {
         let mappings = &self.lookups.mappings;
         let place = mappings.place(wanted, self.router, Instant::now());
-        let place = place.filter(|(registry, _)| self.is_configured(registry));
+        let kind = wanted.subject.kind();
+        let place = place.filter(|(registry, _)| self.can_ask(registry, &wanted.repository, &kind));
         place.or_else(|| {
             let Subject::Manifest(reference) = &wanted.subject else {
                 return None;
@@ -240,8 +241,13 @@ impl<'a> RouterRequest<'a> {
         })
     }
 
-    fn is_configured(&self, registry: &RegistryName) -> bool {
-        self.rules.config.registry(registry).is_some()
+    fn can_ask(
+        &self,
+        registry: &RegistryName,
+        repository: &Repository,
+        kind: &ResourceKind,
+    ) -> bool {
+        look::can_ask((self.rules, self.router), registry, repository, kind)
     }
 
     fn route(

@@ -10,7 +10,7 @@ mod state;
 mod stream;
 mod task;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use state::RedisState;
 

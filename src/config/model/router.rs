@@ -66,13 +66,14 @@ impl Router {
         registries: &[Arc<Registry>],
         tiers: &[Arc<Tier>],
     ) -> Vec<RegistryName> {
-        let has_project = |name: &RegistryName| {
-            let mut tiers = tiers.iter();
-            tiers.any(|tier| tier.has_project(name))
-        };
         let others = registries.iter().map(|registry| &registry.name);
-        let others = others.filter(|name| !self.order.contains(name) && has_project(name));
+        let others = others.filter(|name| !self.order.contains(name) && self.asks(name, tiers));
         self.order.iter().chain(others).cloned().collect()
+    }
+
+    /// Whether that one is among them, where it is configured.
+    pub(crate) fn asks(&self, registry: &RegistryName, tiers: &[Arc<Tier>]) -> bool {
+        self.order.contains(registry) || tiers.iter().any(|tier| tier.has_project(registry))
     }
 
     /// With a written order a registry that is placed better decides before one that is placed worse.

@@ -2,7 +2,7 @@
 
 use super::{Failed, RouterRequest};
 use crate::http1::Response;
-use crate::oci::{Digest, ErrorCode, RegistryName, Repository};
+use crate::oci::{Digest, ErrorCode, RegistryName, Repository, ResourceKind};
 use crate::relay::{Image, PullBody, RequestRecord};
 use crate::telemetry::RequestOutcome;
 use http::StatusCode;
@@ -75,7 +75,8 @@ impl RouterRequest<'_> {
     pub(super) fn holders(&self, repository: &Repository, digest: &Digest) -> Vec<RegistryName> {
         let mappings = &self.lookups.mappings;
         let mut known = mappings.registries(repository, self.request.trust, Instant::now());
-        known.retain(|registry| self.is_configured(registry));
+        let kind = ResourceKind::Blob(digest.clone());
+        known.retain(|registry| self.can_ask(registry, repository, &kind));
         let names_it = |registry: &RegistryName| {
             let Ok(route) = self.route(registry, repository) else {
                 return false;

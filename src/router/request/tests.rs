@@ -4,6 +4,7 @@ use super::*;
 use crate::cache::Trust;
 use crate::config::Config;
 use crate::oci::ResourcePath;
+use crate::router::sharing::tests::saying;
 use crate::router::testing::stage;
 
 const CONFIG: &str = "[[tier]]\nname = \"cat\"\nurl = \"https://harbor.example.com\"\n\
@@ -76,5 +77,36 @@ async fn a_known_image_is_routed_without_an_allocation() {
             assert!(routed().is_some());
         });
         assert_eq!(counted.count_total, 0, "{what}: {counted:?}");
+    }
+}
+
+/// A project that is gone, or that only another agent has.
+#[tokio::test]
+async fn a_place_that_cannot_be_asked_from_here_is_looked_for_anew() {
+    let config = "[[tier]]\nname = \"cat\"\nurl = \"http://127.0.0.1:1\"\n\
+                  [tier.projects]\n\"ghcr.io\" = \"proxy-ghcr-io\"\n\
+                  [direct]\nenabled = false\n\
+                  [router]\nnames = [\"registry.example.com\"]\n";
+    let stage = stage(Config::from_toml(config).unwrap());
+    let parts = stage.relay.parts();
+    let rules = parts.rules.load_full();
+    let digest = format!("manifests/sha256:{}", "ab".repeat(32));
+    for (registry, is_asked) in [("ghcr.io", true), ("docker.io", false)] {
+        let registry: RegistryName = registry.parse().unwrap();
+        let mut lookups = Lookups::default();
+        lookups.sharing = saying(&registry);
+        let lookups = Arc::new(lookups);
+        for what in ["manifests/1.27", &digest] {
+            let request = request(what);
+            let routed = RouterRequest::of((parts, &lookups), &rules, &request).unwrap();
+            let wanted = wanted(&routed);
+            let looked = routed.look(&wanted, "1".into()).run(Before::Nothing).await;
+            let is_told = matches!(&looked, Looked::Told(at) if *at == registry);
+            assert_eq!(is_told, is_asked, "{what} at {registry}: {looked:?}");
+            let now = Instant::now();
+            lookups.mappings.found(&wanted, &registry, now);
+            let known = routed.known(&wanted).map(|(at, _)| at);
+            assert_eq!(known, is_asked.then(|| registry.clone()), "{what}");
+        }
     }
 }

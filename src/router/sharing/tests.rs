@@ -15,6 +15,20 @@ fn sharing() -> (Sharing, mpsc::Receiver<Order>) {
     (sharing, inbox)
 }
 
+/// Where everything is, as another agent found.
+pub(crate) fn saying(registry: &RegistryName) -> Sharing {
+    let (sharing, mut inbox) = sharing();
+    let registry = registry.clone();
+    crate::lifecycle::spawn_detached("test", async move {
+        while let Some(order) = inbox.recv().await {
+            if let Order::Place { reply, .. } = order {
+                let _ = reply.send(Some(registry.clone()));
+            }
+        }
+    });
+    sharing
+}
+
 fn wanted() -> Wanted {
     Wanted {
         repository: "org/app".parse().unwrap(),
