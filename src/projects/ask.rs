@@ -7,7 +7,7 @@ use crate::cache::Trust;
 use crate::exchange::{Exchanger, SourceRequest};
 use crate::health::session;
 use crate::http1::Fields;
-use crate::topology::{EndpointId, Source};
+use crate::topology::{EndpointId, Failure, Source};
 use crate::upstream::{self, Client, Request, USER_AGENT};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, COOKIE, HeaderValue, LINK};
@@ -114,6 +114,31 @@ struct Said {
     status: StatusCode,
     fields: Fields,
     body: Bytes,
+}
+
+// === impl Error ===
+
+impl Error {
+    /// Whether nobody answered for Harbor: no connection, no answer in time, or 5xx. All else is its word, or somebody's in its place.
+    pub(super) fn is_silence(&self) -> bool {
+        match self {
+            Self::Silent(_) | Self::NoAddress => true,
+            Self::Status { status, .. } => status.is_server_error(),
+            Self::Unreachable(error) => matches!(
+                error.failure,
+                Failure::Refused
+                    | Failure::ConnectTimeout
+                    | Failure::Timeout
+                    | Failure::Reset
+                    | Failure::Slow
+                    | Failure::NoAddress
+            ),
+            Self::Unauthorized(_)
+            | Self::Forbidden { .. }
+            | Self::Unreadable { .. }
+            | Self::TooMany(_) => false,
+        }
+    }
 }
 
 // === impl Asker ===
@@ -236,7 +261,10 @@ impl AskHarbor for Asker {
             match self.ask_at(source, endpoint).await {
                 // Another address is another way to the same Harbor; what Harbor itself says holds for all of them.
                 Err(error @ (Error::Unreachable(_) | Error::Silent(_) | Error::Status { .. })) => {
-                    failed = error;
+                    // An answer is no silence, whatever comes of the other addresses.
+                    if failed.is_silence() {
+                        failed = error;
+                    }
                 }
                 result => return result,
             }

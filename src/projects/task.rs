@@ -204,8 +204,10 @@ impl<A: AskHarbor> Task<A> {
             let unheard = all.find(|it| it.name == *name && !self.kept.tiers.contains_key(name));
             let unheard = self.outputs.others.unheard(unheard);
             self.jobs.push(Box::pin(async move {
+                let mut is_silent = false;
                 let (url, result) = match state {
                     None => {
+                        is_silent = true;
                         let error = "the tier's addresses are not known yet".to_owned();
                         (String::new(), Err(error))
                     }
@@ -213,13 +215,16 @@ impl<A: AskHarbor> Task<A> {
                         let asked = asker.ask(&state.source, &endpoints);
                         let result = match contained("project discovery", asked).await {
                             Ok(Ok(listing)) => Ok(listing),
-                            Ok(Err(error)) => Err(chain(&error)),
+                            Ok(Err(error)) => {
+                                is_silent = error.is_silence();
+                                Err(chain(&error))
+                            }
                             Err(panicked) => Err(panicked.to_string()),
                         };
                         (state.source.url.to_string(), result)
                     }
                 };
-                let heard = unheard.heard(result.is_err()).await;
+                let heard = unheard.heard(is_silent).await;
                 Done {
                     tier,
                     url,

@@ -7,7 +7,10 @@ use crate::projects::ask::Error;
 use crate::projects::listing::{Endpoint, Project};
 use crate::projects::spread::ADDRESSES;
 use crate::telemetry::Captured;
-use crate::topology::{EndpointId, EndpointState, EndpointStatus, Source, SourceState, Sources};
+use crate::topology::{
+    EndpointId, EndpointState, EndpointStatus, Failure, Source, SourceState, Sources,
+};
+use http::StatusCode;
 use std::sync::Mutex;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -27,6 +30,8 @@ interval = "30m"
 struct Scripted {
     listing: Arc<Mutex<Option<Listing>>>,
     asked: Arc<Mutex<Vec<(Instant, usize)>>>,
+    /// What it says in place of nothing.
+    refusal: Arc<Mutex<Option<Error>>>,
 }
 
 impl AskHarbor for Scripted {
@@ -35,7 +40,9 @@ impl AskHarbor for Scripted {
             .lock()
             .unwrap()
             .push((Instant::now(), endpoints.len()));
-        self.listing.lock().unwrap().clone().ok_or(Error::NoAddress)
+        let refusal = || self.refusal.lock().unwrap().take();
+        let listing = self.listing.lock().unwrap().clone();
+        listing.ok_or_else(|| refusal().unwrap_or(Error::NoAddress))
     }
 }
 
@@ -339,4 +346,54 @@ async fn nobody_who_answers_late_holds_discovery_up() {
     sleep(minutes(1)).await;
     assert_eq!(stage.found(), [("quay.io".to_owned(), "q".to_owned())]);
     drop(asked);
+}
+
+/// Another agent's listing may be written by whoever can write to Redis; a Harbor that answers is not silent.
+#[tokio::test(start_paused = true)]
+async fn what_another_agent_heard_counts_for_no_harbor_that_answers() {
+    let status = |status| Error::Status {
+        what: "its projects",
+        status,
+    };
+    let forbidden = Error::Forbidden {
+        what: "its projects",
+        permission: "Project: list",
+    };
+    let source = serde_json::from_str::<u8>("<html>").unwrap_err();
+    let unreadable = Error::Unreadable {
+        what: "its projects",
+        source,
+    };
+    let broken = |failure| {
+        Error::Unreachable(crate::upstream::Error {
+            failure,
+            doing: String::new(),
+            source: "".into(),
+            stale_connection: false,
+        })
+    };
+    for (error, is_silent) in [
+        (Error::Unauthorized("its projects"), false),
+        (forbidden, false),
+        (status(StatusCode::UNPROCESSABLE_ENTITY), false),
+        (status(StatusCode::TOO_MANY_REQUESTS), false),
+        (status(StatusCode::FOUND), false),
+        (unreadable, false),
+        (Error::TooMany("its projects"), false),
+        (broken(Failure::Tls), false),
+        (broken(Failure::Content), false),
+        (status(StatusCode::BAD_GATEWAY), true),
+        (Error::Silent("its projects"), true),
+        (broken(Failure::Refused), true),
+        (broken(Failure::ConnectTimeout), true),
+        (broken(Failure::Reset), true),
+    ] {
+        let what = format!("{error:?}");
+        let (asker, home) = (Scripted::default(), TempDir::new().unwrap());
+        *asker.refusal.lock().unwrap() = Some(error);
+        let mut stage = start(&asker, &home, 1);
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(asker.times(), 1);
+        assert_eq!(stage.others.try_recv().is_ok(), is_silent, "{what}");
+    }
 }
