@@ -18,6 +18,7 @@ use crate::telemetry::{EventName, StateChange};
 use crate::topology::{Failure, SourceId};
 use futures_util::FutureExt as _;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::{Instant, timeout_at};
 
@@ -30,6 +31,8 @@ pub(super) struct Look {
     pub(super) router: Arc<Router>,
     pub(super) wanted: Wanted,
     pub(super) request_id: Arc<str>,
+    /// Its address, where it is another machine's.
+    pub(super) client: Option<IpAddr>,
 }
 
 /// The attempts of those who were asked, by place.
@@ -62,10 +65,18 @@ impl Look {
     /// One search for all who want the same.
     pub(super) async fn run(&self, before: Before) -> Looked {
         let (lookups, metrics) = (&self.lookups, &self.parts.sinks.metrics);
-        let mappings = &lookups.mappings;
-        if mappings.was_nowhere(&self.wanted, &self.router, Instant::now()) {
-            metrics.router_lookup("negative");
-            return Looked::Nowhere(self.candidates(&Before::Nothing));
+        if let Some(looked) = self.decided_already(&before) {
+            return looked;
+        }
+        // Not part of the search, which others may join: they would wait for this client's place.
+        let places = lookups.places(self.wanted.trust);
+        let until = deadline(Instant::now(), self.parts.timeouts.total);
+        let Ok(_place) = timeout_at(until, places.of_client(self.client)).await else {
+            metrics.router_lookup("blocked");
+            return Looked::Busy;
+        };
+        if let Some(looked) = self.decided_already(&before) {
+            return looked;
         }
         let key = (self.rules.generation, self.wanted.clone(), before.clone());
         let search = || {
@@ -90,6 +101,21 @@ impl Look {
         looked
     }
 
+    /// What another search has found out, of which this one need not be.
+    fn decided_already(&self, before: &Before) -> Option<Looked> {
+        let (mappings, now) = (&self.lookups.mappings, Instant::now());
+        let metrics = &self.parts.sinks.metrics;
+        if mappings.was_nowhere(&self.wanted, &self.router, now) {
+            metrics.router_lookup("negative");
+            return Some(Looked::Nowhere(self.candidates(&Before::Nothing)));
+        }
+        let (registry, _) = mappings.place(&self.wanted, &self.router, now)?;
+        (before.allows(&registry) && self.can_ask(&registry)).then(|| {
+            metrics.router_lookup("known");
+            Looked::Told(registry)
+        })
+    }
+
     /// Whether it is still where it was found; only a definite no lets the others be asked.
     pub(super) async fn again(self, registry: RegistryName) {
         match self.ask(&registry, Then::Moved).await.0 {
@@ -111,12 +137,7 @@ impl Look {
     fn candidates(&self, before: &Before) -> Vec<RegistryName> {
         let config = &self.rules.config;
         let mut all = self.router.candidates(&config.registries, &config.tiers);
-        match before {
-            Before::Nothing => {}
-            Before::GoneFrom(without) | Before::Unserved(without) => {
-                all.retain(|registry| registry != without);
-            }
-        }
+        all.retain(|registry| before.allows(registry));
         all
     }
 
@@ -158,11 +179,7 @@ impl Look {
     /// Where another agent found it, but for where it is not.
     async fn told(&self, before: &Before) -> Option<RegistryName> {
         let registry = self.lookups.sharing.place(&self.wanted).await?;
-        let is_elsewhere = match before {
-            Before::Nothing => true,
-            Before::GoneFrom(known) | Before::Unserved(known) => *known != registry,
-        };
-        if !is_elsewhere || !self.can_ask(&registry) {
+        if !before.allows(&registry) || !self.can_ask(&registry) {
             return None;
         }
         let mappings = &self.lookups.mappings;

@@ -3,23 +3,27 @@
 use super::breaker::Breakers;
 use super::mappings::{Freshness, Mappings, Wanted};
 use super::named::Repositories;
-use super::rates::Rates;
+use super::rates::{self, Rates};
 use super::sharing::{RedisState, Sharing};
 use crate::cache::Trust;
 use crate::config::Router;
 use crate::lifecycle;
 use crate::oci::RegistryName;
 use crate::relay::{Flights, Tried};
+use foldhash::HashMap;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use tokio::sync::Semaphore;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 /// Images that are looked for at once, for trusted clients and for others: each asks every project.
 const TRUSTED: usize = 64;
 const UNTRUSTED: usize = 16;
+/// One client of another machine has this part of them.
+const SHARE: usize = 4;
 
 /// What a search is for: the configuration's generation, the image, and what is known of it.
 pub(crate) type Search = (u64, Wanted, Before);
@@ -69,8 +73,23 @@ pub struct Lookups {
 pub(crate) struct Places {
     /// Searches that somebody waits for.
     pub(crate) searches: Semaphore,
+    /// Those that one client may wait for; kept while it does.
+    clients: Mutex<HashMap<IpAddr, Weak<Semaphore>>>,
+    of_client: usize,
     /// What goes on behind an answer.
     behind: Arc<Semaphore>,
+}
+
+// === impl Before ===
+
+impl Before {
+    /// Whether it may be at that registry.
+    pub(crate) fn allows(&self, registry: &RegistryName) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::GoneFrom(known) | Self::Unserved(known) => known != registry,
+        }
+    }
 }
 
 // === impl Places ===
@@ -79,8 +98,28 @@ impl Places {
     fn new(count: usize) -> Self {
         Self {
             searches: Semaphore::new(count),
+            clients: Mutex::default(),
+            of_client: count / SHARE,
             behind: Arc::new(Semaphore::new(count)),
         }
+    }
+
+    /// One of the searches that a client of another machine may wait for at once, so that it keeps nobody else from searching.
+    /// `None`: there is no limit for clients of this machine.
+    pub(crate) async fn of_client(&self, client: Option<IpAddr>) -> Option<OwnedSemaphorePermit> {
+        let client = rates::network(client?);
+        let places = {
+            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            clients.retain(|_, places| places.strong_count() > 0);
+            let known = clients.get(&client).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let new = Arc::new(Semaphore::new(self.of_client));
+                clients.insert(client, Arc::downgrade(&new));
+                new
+            })
+        };
+        // Cancel safe: who leaves gives its place in the queue up.
+        places.acquire_owned().await.ok()
     }
 
     /// Does it behind the answer, where not too much is done there already.

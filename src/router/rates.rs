@@ -47,7 +47,8 @@ impl Rates {
     }
 }
 
-fn network(client: IpAddr) -> IpAddr {
+/// Which addresses are one client.
+pub(crate) fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => {
             let mask = u128::MAX.checked_shl(128 - NETWORK).unwrap_or_default();

@@ -221,6 +221,7 @@ impl<'a> RouterRequest<'a> {
             router: self.router.clone(),
             wanted: wanted.clone(),
             request_id,
+            client: self.request.client,
         }
     }
 

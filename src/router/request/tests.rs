@@ -4,8 +4,9 @@ use super::*;
 use crate::cache::Trust;
 use crate::config::Config;
 use crate::oci::ResourcePath;
-use crate::router::sharing::tests::saying;
+use crate::router::sharing::tests::{saying, silent};
 use crate::router::testing::stage;
+use futures_util::FutureExt as _;
 
 const CONFIG: &str = "[[tier]]\nname = \"cat\"\nurl = \"https://harbor.example.com\"\n\
                       project = \"proxy-{registry_dashed}\"\n\
@@ -109,4 +110,44 @@ async fn a_place_that_cannot_be_asked_from_here_is_looked_for_anew() {
             assert_eq!(known, is_asked.then(|| registry.clone()), "{what}");
         }
     }
+}
+
+#[tokio::test]
+async fn one_client_takes_a_quarter_of_the_searches() {
+    let stage = stage(Config::from_toml(CONFIG).unwrap());
+    let (parts, mut lookups) = (stage.relay.parts(), Lookups::default());
+    let (sharing, _inbox) = silent();
+    lookups.sharing = sharing;
+    let lookups = Arc::new(lookups);
+    let rules = parts.rules.load_full();
+    let searches = &lookups.places(Trust::Untrusted).searches;
+    let free = || searches.available_permits();
+    let search = |client: &str, tag: usize| {
+        let request = PullRequest {
+            trust: Trust::Untrusted,
+            client: Some(client.parse().unwrap()),
+            ..request(&format!("manifests/{tag}"))
+        };
+        let routed = RouterRequest::of((parts, &lookups), &rules, &request).unwrap();
+        let look = routed.look(&wanted(&routed), "1".into());
+        let mut search = async move { look.run(Before::Nothing).await }.boxed();
+        assert!((&mut search).now_or_never().is_none());
+        search
+    };
+    let all = free();
+    // One machine, and one network of IPv6, by many addresses.
+    let mut of_one: Vec<_> = (0..20).map(|tag| search("192.0.2.7", tag)).collect();
+    let _mapped = search("::ffff:192.0.2.7", 20);
+    assert_eq!(free(), all - all / 4);
+    let addresses = (0..20).map(|tag| (format!("2001:db8::{tag}"), 100 + tag));
+    let _of_network: Vec<_> = addresses.map(|(at, tag)| search(&at, tag)).collect();
+    assert_eq!(free(), all - all / 4 * 2);
+    // What one client waits for another one looks for.
+    let _other = search("192.0.2.8", 19);
+    assert_eq!(free(), all - all / 4 * 2 - 1);
+    // Who leaves makes room for the next of its own.
+    of_one.drain(..4);
+    assert_eq!(free(), all - all / 4 - 1);
+    assert!((&mut of_one[0]).now_or_never().is_none());
+    assert_eq!(free(), all - all / 4 - 2);
 }

@@ -15,6 +15,17 @@ fn sharing() -> (Sharing, mpsc::Receiver<Order>) {
     (sharing, inbox)
 }
 
+/// Each search waits for what another agent says of it.
+pub(crate) fn silent() -> (Sharing, impl Send) {
+    let (orders, inbox) = mpsc::channel(WAITING);
+    let sharing = Sharing {
+        orders,
+        ..Sharing::default()
+    };
+    sharing.gate.open();
+    (sharing, inbox)
+}
+
 /// Where everything is, as another agent found.
 pub(crate) fn saying(registry: &RegistryName) -> Sharing {
     let (sharing, mut inbox) = sharing();
