@@ -54,11 +54,8 @@ pub(super) async fn answer_in_time<B>(
             explain(view, status, &query.image).await
         }
         Ok(Page::Home | Page::Status) if names == Names::Shown => {
-            let (of, secret) = (
-                view.node_files.borrow().clone(),
-                view.configured.borrow().server.require_header.clone(),
-            );
-            view.files.refresh(of, secret).await;
+            let of = view.node_files.borrow().clone();
+            view.files.refresh(of).await;
             answer(surface, request, view)
         }
         _ => answer(surface, request, view),

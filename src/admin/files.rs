@@ -1,9 +1,9 @@
-//! What the agent changed in the node's files, as unified diffs from what each file would be without it. Read when somebody
-//! looks, and kept for a few seconds.
+//! What the agent changed in the node's files, as unified diffs from what each file would be without it, with the text of the
+//! agent's own lines alone. Read when somebody looks, and kept for a few seconds.
 
-use crate::config::Secret;
 use crate::node::NodeFilesStatus;
 use crate::node::diff::unified;
+use crate::node::hosts_toml::HEADER;
 use crate::node::ledger::{Entry, Kind, Store};
 use parking_lot::Mutex;
 use std::fs;
@@ -68,8 +68,8 @@ impl FileDiffs {
         self.kept(|kept| kept.files.clone())
     }
 
-    /// Reads again where that is due. `secret` is written into files, and not shown.
-    pub(super) async fn refresh(&self, of: Arc<NodeFilesStatus>, secret: Option<Secret>) {
+    /// Reads again where that is due.
+    pub(super) async fn refresh(&self, of: Arc<NodeFilesStatus>) {
         let now = Instant::now();
         let is_new = self.kept(|kept| {
             let known = kept.of.as_ref();
@@ -86,7 +86,7 @@ impl FileDiffs {
         };
         let inner = self.0.clone();
         let read = spawn_blocking(move || {
-            let files = read(&inner.store, secret.as_ref());
+            let files = read(&inner.store);
             let mut kept = inner.kept.lock();
             *kept = Kept {
                 of: Some((of, now)),
@@ -103,7 +103,7 @@ impl FileDiffs {
     }
 }
 
-fn read(store: &Store, secret: Option<&Secret>) -> Arc<[FileDiff]> {
+fn read(store: &Store) -> Arc<[FileDiff]> {
     let Ok(ledger) = store.load() else {
         return Arc::default();
     };
@@ -111,12 +111,12 @@ fn read(store: &Store, secret: Option<&Secret>) -> Arc<[FileDiff]> {
     files
         .map(|(path, entry)| FileDiff {
             path: path.display().to_string(),
-            diff: of_file(path, entry, secret),
+            diff: of_file(path, entry),
         })
         .collect()
 }
 
-fn of_file(path: &Path, entry: &Entry, secret: Option<&Secret>) -> String {
+fn of_file(path: &Path, entry: &Entry) -> String {
     if entry.kind == Kind::Ca {
         // A page of base64 tells nobody anything.
         return "the CA certificate from the configuration\n".to_owned();
@@ -132,13 +132,8 @@ fn of_file(path: &Path, entry: &Entry, secret: Option<&Secret>) -> String {
             None => return "what it was without the agent is not known\n".to_owned(),
         },
     };
-    let secrets: Vec<&Secret> = secret.into_iter().collect();
     let path = path.display().to_string();
-    let diff = unified(&path, before.as_deref(), now.as_deref(), &secrets);
-    let diff = match entry.kind {
-        Kind::Registries => without_credentials(&diff),
-        Kind::Hosts | Kind::Ca => diff,
-    };
+    let diff = ours_alone(&unified(&path, before.as_deref(), now.as_deref(), &[]));
     match diff.get(..diff.floor_char_boundary(DIFF_BYTES)) {
         Some(first) if first.len() < diff.len() => format!("{first}\n…\n"),
         _ => diff,
@@ -157,23 +152,48 @@ fn text(path: &Path) -> std::io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// registries.yaml holds passwords of the administrator's: of it only the lines that differ are shown, and of these none that
-/// may hold one.
-fn without_credentials(diff: &str) -> String {
-    const WORDS: [&str; 4] = ["password", "auth", "token", "username"];
-    let mut shown = String::new();
-    for line in diff.lines().filter(|line| !line.starts_with(' ')) {
-        let small = line.to_ascii_lowercase();
-        let is_header = line.starts_with("+++") || line.starts_with("---");
-        if !is_header && WORDS.iter().any(|word| small.contains(word)) {
-            shown.extend(line.chars().take(1));
-            shown.push_str(" (a line about credentials)");
-        } else {
+/// A diff with the lines of the agent alone; of all others it shows that they are there. Both kinds of files hold credentials of
+/// the administrator's, in values of several lines and in comments too: no line tells by itself that it holds none.
+fn ours_alone(diff: &str) -> String {
+    let mut shown = String::with_capacity(diff.len());
+    let mut is_below_mark = false;
+    for (number, line) in diff.lines().enumerate() {
+        // The names of the file, and places in it. What is gone was not the agent's.
+        let is_place = number < 2 || line.starts_with(['@', '\\']);
+        let text = line.strip_prefix(['+', ' ']);
+        if is_place || text.is_some_and(|text| is_ours(text, is_below_mark)) {
             shown.push_str(line);
+        } else {
+            shown.extend(line.chars().take(1));
+            shown.push('…');
         }
         shown.push('\n');
+        is_below_mark = text.map_or(is_below_mark, is_mark);
     }
     shown
+}
+
+/// Whether the agent writes this line. Its key stands in none of them.
+fn is_ours(text: &str, is_below_mark: bool) -> bool {
+    const ALWAYS_THE_SAME: [&str; 6] = [
+        "",
+        HEADER,
+        "capabilities = [\"pull\", \"resolve\"]",
+        "dial_timeout = \"2s\"",
+        "override_path = true",
+        "skip_verify = true",
+    ];
+    let is_marked = text.ends_with(" # harbor-pilot");
+    let is_table = is_below_mark && (text.starts_with("[host") || text == "[header]");
+    // A carriage return alone ends a line for some readers.
+    let is_one_line = !text.contains('\r');
+    ALWAYS_THE_SAME.contains(&text) || (is_one_line && (is_marked || is_table || is_mark(text)))
+}
+
+/// Whether it says that the next line begins a table of ours. 0.1.0 wrote lists of the administrator's behind the same words.
+fn is_mark(text: &str) -> bool {
+    let who = text.strip_prefix("# harbor-pilot: ");
+    who.is_some_and(|who| !who.contains('{'))
 }
 
 #[cfg(test)]
@@ -181,46 +201,64 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_of_registries_yaml_are_not_shown() {
-        let old = "configs:\n  a:\n    auth:\n      password: geheim\nmirrors:\n  b: {}\n";
-        let new = old.replace("  b: {}", "  b: {endpoint: [x], auth: {password: geheim}}");
-        let diff = unified("registries.yaml", Some(old), Some(&new), &[]);
-        assert!(diff.contains("geheim"), "{diff}");
-        let shown = without_credentials(&diff);
-        assert!(!shown.contains("geheim"), "{shown}");
-        assert!(
-            shown.contains("-  b: {}\n+ (a line about credentials)\n"),
-            "{shown}"
+    fn credentials_of_the_administrator_are_not_shown() {
+        let old = "configs:\n  a:\n    auth:\n      password: |\n        geheim\n      username:\n        geheim\nmirrors:\n  b: {}\n";
+        let new = old.replace(
+            "  b: {}\n",
+            "  b: {\n    auth: {password:\n    geheim}}\n  c: # harbor-pilot\n    endpoint: # harbor-pilot\n    - \"http://127.0.0.1:290\" # harbor-pilot\n",
         );
+        let diff = unified("registries.yaml", Some(old), Some(&new), &[]);
+        assert_eq!(diff.matches("geheim").count(), 2, "{diff}");
+        let due = "--- registries.yaml\n+++ registries.yaml\n@@ -6,4 +6,9 @@\n …\n …\n …\n-…\n+…\n+…\n+…\n\
+            +  c: # harbor-pilot\n+    endpoint: # harbor-pilot\n+    - \"http://127.0.0.1:290\" # harbor-pilot\n";
+        assert_eq!(ours_alone(&diff), due);
+
+        let theirs = "[host.\"https://geheim@a.example.com\"]\ncapabilities = [\"pull\"]\n[host.\"https://geheim@a.example.com\".header]\n\
+            Authorization = \"Basic geheim\"\nX-Token = \"\"\"\ngeheim\"\"\"\n-- geheim\n";
+        let ours = "# harbor-pilot: agent\n[host.\"http://127.0.0.1:290\"]\ncapabilities = [\"pull\", \"resolve\"]\n";
+        let key = "[host.\"http://127.0.0.1:290\".header]\n\"x-harbor-pilot-key\" = \"geheim\"\n";
+        let aside = theirs.replace('[', "#harbor-pilot:aside# [");
+        let new = format!("{HEADER}\n\n{ours}{key}\n{aside}");
+        for old in [Some(theirs), None] {
+            let diff = unified("hosts.toml", old, Some(&new), &[]);
+            assert!(diff.contains("geheim"), "{diff}");
+            let shown = ours_alone(&diff);
+            assert!(!shown.contains("geheim"), "{shown}");
+            let begin = format!("+{HEADER}\n+\n{ours}").replace('\n', "\n+");
+            let begin = begin.replace("++", "+");
+            assert!(shown.contains(begin.trim_end_matches('+')), "{shown}");
+        }
+        let gone = ours_alone(&unified("hosts.toml", Some(&new), Some(theirs), &[]));
+        assert!(!gone.contains("geheim"), "{gone}");
+        assert_eq!(ours_alone(""), "");
     }
 
     #[tokio::test]
     async fn a_file_is_compared_with_what_it_was() {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("hosts.toml");
-        fs::write(&file, "server = \"x\"\n# key = word-of-the-node\n").unwrap();
+        fs::write(
+            &file,
+            "server = \"x\" # harbor-pilot\nkey = \"word-of-the-node\"\n",
+        )
+        .unwrap();
         let ledger = serde_json::json!({
             "version": 1,
             "files": {file.to_str().unwrap(): {"kind": "hosts", "original": null, "written": []}},
         });
         fs::write(home.path().join("ledger.json"), ledger.to_string()).unwrap();
         let diffs = FileDiffs::new(home.path());
-        let secret = Secret::new("word-of-the-node");
         let status = Arc::new(NodeFilesStatus::default());
-        diffs.refresh(status.clone(), Some(secret.clone())).await;
+        diffs.refresh(status.clone()).await;
         let shown = diffs.last();
         assert_eq!(shown[0].path, file.to_str().unwrap());
-        assert!(
-            shown[0]
-                .diff
-                .contains("+server = \"x\"\n+# key = [redacted]\n"),
-            "{shown:?}"
-        );
+        let lines = "\n+server = \"x\" # harbor-pilot\n+…\n";
+        assert!(shown[0].diff.ends_with(lines), "{shown:?}");
         // Nothing is read again while nothing has changed.
         fs::remove_file(&file).unwrap();
-        diffs.refresh(status, Some(secret.clone())).await;
+        diffs.refresh(status).await;
         assert_eq!(diffs.last(), shown);
-        diffs.refresh(Arc::default(), Some(secret)).await;
+        diffs.refresh(Arc::default()).await;
         assert_eq!(diffs.last()[0].diff, "");
     }
 }
