@@ -33,7 +33,7 @@ const HEAD: usize = 64 * 1024;
 /// What is asked of the socket at once.
 const READ: usize = 4 * 1024;
 
-/// How long a client that is turned away may take to read why.
+/// How long a client may take for the end of its connection: to read why it is turned away, or to make room for the end of TLS.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A client's connection with what serves it.
@@ -293,8 +293,8 @@ impl Connection {
 
     /// Ends in good order.
     async fn close(&mut self) {
-        // Who is gone already hears nothing of it.
-        let _ = self.stream.shutdown().await;
+        // Who is gone already hears nothing of it. The end of TLS is written behind what a client has not read yet.
+        let _ = timeout(LINGER, self.stream.shutdown()).await;
     }
 
     /// Ends in good order with a client that may still be sending: a close with something unread would be a reset, which can

@@ -2,6 +2,11 @@
 
 use super::*;
 use crate::admission::Standing;
+use crate::config::{Gateway, Secret};
+use crate::server::gateway;
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 #[tokio::test]
 async fn who_leaves_gives_up_the_answer_and_the_body() {
@@ -148,4 +153,41 @@ async fn a_head_that_drips_is_ended() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+/// The socket takes nothing more, not even the end of TLS.
+#[tokio::test]
+async fn who_reads_nothing_over_tls_is_closed_in_time() {
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let tls = gateway::tls(&Gateway {
+        listen: Vec::new(),
+        chain: own.cert.pem().into_bytes().into(),
+        key: Secret::new(&own.signing_key.serialize_pem()),
+    });
+    let mut roots = RootCertStore::empty();
+    roots.add(own.cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let ((stream, slot), peer) = admitted(&admission(1, LONG)).await;
+    let Stream::Left(socket) = stream else {
+        panic!("it is TCP");
+    };
+    let (acceptor, connector) = (
+        TlsAcceptor::from(tls.unwrap()),
+        TlsConnector::from(Arc::new(client)),
+    );
+    let name = "localhost".try_into().unwrap();
+    let (stream, _peer) = tokio::join!(acceptor.accept(socket), connector.connect(name, peer));
+    let mut stream = stream.unwrap();
+    let piece = [0; 16 * 1024];
+    let patience = Duration::from_millis(200);
+    while timeout(patience, stream.write_all(&piece)).await.is_ok() {}
+    let (_drain, watch) = Drain::new();
+    let stream = Stream::Right(Box::new(stream));
+    let mut serving = Serving::new(stream, slot, LONG, watch, Script::default());
+    let closed = timeout(LINGER * 5, serving.connection.close()).await;
+    closed.expect("the connection is closed");
 }
