@@ -81,9 +81,17 @@ done
     gpg --batch --yes --local-user "$key" --digest-algo SHA256 --armor --detach-sign --output Release.gpg Release
     gpg --batch --yes --local-user "$key" --digest-algo SHA256 --clear-sign --output InRelease Release
 )
+# The week of the lists that nodes find named until now begins now, however long ago they were made.
+named=()
+if [ -e "$dists/InRelease" ]; then
+    mapfile -t named < <(sed -nE 's/^ ([0-9a-f]{64}) .*/\1/p' "$dists/InRelease")
+fi
 for list in "${lists[@]}"; do
     digests=$dists/$(dirname "$list")/by-hash/SHA256
     mkdir -p "$digests"
+    for digest in "${named[@]}"; do
+        touch --no-create "$digests/$digest"
+    done
     find "$digests" -type f -mtime +7 -delete
     cp "$new/$list" "$digests/$(sha256sum "$new/$list" | cut -d ' ' -f 1)"
 done

@@ -17,6 +17,7 @@ mod sums;
 use client::{Apt, Server, package};
 use repository::{Key, Repository};
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 #[test]
 fn apt_installs_the_newest_and_goes_back_to_the_older() {
@@ -140,7 +141,7 @@ fn a_suite_has_packages_of_its_own() {
     }
 }
 
-/// Who has read `InRelease` still finds the lists that it names after the next packages came.
+/// Who has read `InRelease` still finds the lists that it names after the next packages came, be it after months.
 #[test]
 fn lists_stay_for_who_is_in_the_middle_of_fetching() {
     let key = Key::new("operator@example.com");
@@ -150,8 +151,18 @@ fn lists_stay_for_who_is_in_the_middle_of_fetching() {
     repository.publish(&key, "stable", &[&first.path]).unwrap();
     let release = repository.file("dists/stable/InRelease");
     let earlier = fs::read(&release).unwrap();
+    let by_hash = repository.file("dists/stable/main/binary-amd64/by-hash/SHA256");
+    let long_ago = SystemTime::now() - Duration::from_secs(60 * 24 * 60 * 60);
+    for list in fs::read_dir(&by_hash).unwrap() {
+        let list = fs::File::open(list.unwrap().path()).unwrap();
+        list.set_modified(long_ago).unwrap();
+    }
+    let forgotten = by_hash.join("0".repeat(64));
+    let file = fs::File::create(&forgotten).unwrap();
+    file.set_modified(long_ago).unwrap();
     repository.publish(&key, "stable", &[&second.path]).unwrap();
     fs::write(&release, earlier).unwrap();
+    assert!(!forgotten.exists(), "what no InRelease names goes");
     let apt = Apt::new(&server, "stable", &key);
     apt.update().unwrap();
     assert_eq!(apt.versions(), [first.version.as_str()]);
