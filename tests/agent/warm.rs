@@ -28,7 +28,8 @@ impl Lab {
         for _ in 0..2 {
             let tier = FakeRegistry::builder()
                 .harbor()
-                .with_image(TIERED, "1", &image);
+                .with_image(TIERED, "1", &image)
+                .with_image(TIERED, "2", &image);
             tiers.push(tier.start().await);
         }
         let upstream = FakeRegistry::builder().docker_hub();
@@ -282,6 +283,21 @@ async fn wrong_bytes_are_a_failure() {
             .contains("the bytes are not those of sha256:"),
         "{error}"
     );
+}
+
+/// A layer that two images share is being fetched for one of them when the other comes to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_image_is_complete_whose_shared_layer_failed() {
+    let lab = Lab::new(Image::with_layers(98, &[150_000])).await;
+    let node = lab.setup.start().await;
+    let config = config_of(&node);
+    let arguments = ["app:1", "app:2", "--tier", "t2", "--rate", "150KiB"];
+    let arguments = [&arguments[..], &["--json"]].concat();
+    let (code, stdout, _) = ran(&config, &arguments);
+    assert_eq!((code, lab.blobs(1)), (0, 2), "each once: {stdout}");
+    lab.tiers[1].set_fault_on(On::Blobs, Fault::CorruptAt(3));
+    let (code, stdout, _) = ran(&config, &arguments);
+    assert_eq!((code, &json(&stdout)["failed"]), (1, &2.into()), "{stdout}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,9 +11,9 @@ use crate::oci::{Descriptor, Digest, ManifestKind, Reference, inspect_manifest};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
-use tokio::sync::Semaphore;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
 /// What all pulls share.
@@ -24,8 +24,8 @@ pub(super) struct Shared {
     pub(super) places: Semaphore,
     /// The longest manifest.
     pub(super) manifest_bytes: u64,
-    /// What was fetched already, by pass.
-    pub(super) fetched: Mutex<BTreeSet<(String, Digest)>>,
+    /// What was fetched already, by pass. Whoever wants what another image is fetching waits for that.
+    pub(super) fetched: Mutex<BTreeMap<(String, Digest), Arc<OnceCell<()>>>>,
 }
 
 /// One image on one way.
@@ -84,27 +84,19 @@ impl Pull<'_> {
         }
         let mut seen = BTreeSet::new();
         blobs.retain(|blob| seen.insert(blob.digest.clone()));
-        blobs.retain(|blob| self.is_new(&blob.digest));
         let total = blobs.iter();
         self.bar
             .set_total(total.fold(0, |sum: u64, blob| sum.saturating_add(blob.size)));
-        let mut fetching: FuturesUnordered<_> =
-            blobs.iter().map(|blob| self.blob(&blob.digest)).collect();
+        let mut fetching: FuturesUnordered<_> = blobs.iter().map(|blob| self.blob(blob)).collect();
         let mut failed = None;
         while let Some(fetched) = fetching.next().await {
             match fetched {
-                Ok((bytes, served_by, cache)) => add(row, bytes, served_by, cache),
+                Ok(Some((bytes, served_by, cache))) => add(row, bytes, served_by, cache),
+                Ok(None) => {}
                 Err(error) => failed = Some(failed.unwrap_or(error)),
             }
         }
         failed.map_or(Ok(()), Err)
-    }
-
-    /// Layers are shared among images: each is fetched once on a way.
-    fn is_new(&self, digest: &Digest) -> bool {
-        let fetched = self.shared.fetched.lock();
-        let mut fetched = fetched.unwrap_or_else(PoisonError::into_inner);
-        fetched.insert((self.pass.name.clone(), digest.clone()))
     }
 
     async fn manifest(&self, reference: &Reference) -> Result<(Bytes, String), String> {
@@ -113,22 +105,30 @@ impl Pull<'_> {
             .await
     }
 
-    async fn blob(&self, digest: &Digest) -> Result<(u64, String, Cache), String> {
-        let limit = &self.shared.limit;
+    /// Layers are shared among images: each is fetched once on a way. `None`: for another image. Where that fails, this one
+    /// fetches it anew.
+    async fn blob(&self, blob: &Descriptor) -> Result<Option<(u64, String, Cache)>, String> {
+        let once = {
+            let fetched = self.shared.fetched.lock();
+            let mut fetched = fetched.unwrap_or_else(PoisonError::into_inner);
+            let key = (self.pass.name.clone(), blob.digest.clone());
+            fetched.entry(key).or_default().clone()
+        };
+        let (limit, mut fetched) = (&self.shared.limit, None);
         let came = |bytes| self.bar.add(bytes);
-        let fetched =
-            self.first(async |through| through.blob(&self.path, digest, limit, &came).await);
-        let fetched = fetched.await;
+        let fetching = async {
+            let fetch = async |through: &Through| {
+                through.blob(&self.path, &blob.digest, limit, &came).await
+            };
+            fetched = Some(self.first(fetch).await?);
+            Ok::<_, String>(())
+        };
+        once.get_or_try_init(|| fetching).await?;
         match &fetched {
-            Ok((_, served_by, _)) => self.bar.served_by(served_by),
-            Err(_) => {
-                // Another image may name it as well, and is not to be called complete.
-                let fetched = self.shared.fetched.lock();
-                let mut fetched = fetched.unwrap_or_else(PoisonError::into_inner);
-                fetched.remove(&(self.pass.name.clone(), digest.clone()));
-            }
+            Some((_, served_by, _)) => self.bar.served_by(served_by),
+            None => self.bar.add(blob.size),
         }
-        fetched
+        Ok(fetched)
     }
 
     /// What the first of the pass gives that gives it.
