@@ -33,12 +33,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 /// A longer list of images is no list of images.
 const LIST_BYTES: u64 = 64 << 20;
+
+/// What is said of an image that the user's end of the run came before.
+const INTERRUPTED: &str = "interrupted";
 
 /// What `warm` is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -85,6 +88,12 @@ struct Work {
     wanted: Platforms,
     rate: Option<u64>,
     parallel: usize,
+}
+
+/// The user's wish to end. One for the whole run: a signal between two images must not be lost.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
 }
 
 /// Runs the command. The exit status is 0, 1 where an image could not be fetched or the user ended it, 2 where nothing could be
@@ -213,30 +222,41 @@ async fn warm(
     is_quiet: bool,
     stderr: &mut dyn Write,
 ) -> io::Result<Report> {
-    let status = match config.server.admin {
-        Some(admin) => status::fetch(admin).await.ok(),
-        None => None,
-    };
-    let agent = agent(&config, status.as_ref());
-    let (config, found) = projects::in_force(config, status.as_ref());
+    // Before anything is asked: an end by the user has a summary from here on.
+    let mut stop = Stop::new()?;
     let manifest_bytes = config.limits.manifest_bytes;
-    let passes = Passes::new((config, found), status, agent);
     // By the name that was written, and the one that is pulled.
     let mut jobs: Vec<(String, Image, Pass)> = Vec::new();
     let mut done: Vec<Row> = Vec::new();
-    for image in work.images {
-        match passes.for_image(&image, &work.choice).await {
-            Ok((pulled, passes)) => {
-                let job = |pass| (image.to_string(), pulled.clone(), pass);
-                jobs.extend(passes.into_iter().map(job));
+    let mut images = work.images.into_iter();
+    // What it looks up is needed until the end.
+    let mut passes = None;
+    let looking = async {
+        let status = match config.server.admin {
+            Some(admin) => status::fetch(admin).await.ok(),
+            None => None,
+        };
+        let agent = agent(&config, status.as_ref());
+        let in_force = projects::in_force(config, status.as_ref());
+        let passes = passes.insert(Passes::new(in_force, status, agent));
+        while let Some(image) = images.as_slice().first() {
+            match passes.for_image(image, &work.choice).await {
+                Ok((pulled, passes)) => {
+                    let job = |pass| (image.to_string(), pulled.clone(), pass);
+                    jobs.extend(passes.into_iter().map(job));
+                }
+                Err(why) => done.push(Row::failed(image, why)),
             }
-            Err(why) => {
-                let mut row = Row::new(&image.to_string(), "-");
-                row.error = Some(why);
-                done.push(row);
-            }
+            images.next();
         }
-    }
+    };
+    let mut interrupted = tokio::select! {
+        // Not cancel safe, and needs not be: an image that was not looked up whole is still among `images`.
+        () = looking => false,
+        // Cancel safe: it only waits.
+        () = stop.wanted() => true,
+    };
+    done.extend(images.map(|image| Row::failed(&image, INTERRUPTED.to_owned())));
     let shared = Shared {
         wanted: work.wanted,
         limit: Limit::new(work.rate, Instant::now()),
@@ -249,10 +269,7 @@ async fn warm(
         .iter()
         .map(|(name, _, pass)| Mutex::new(Row::new(name, &pass.name)))
         .collect();
-    // One stream for the whole run: a signal between two images must not be lost.
-    let mut interrupts = signal(SignalKind::interrupt())?;
-    let mut ends = signal(SignalKind::terminate())?;
-    let interrupted = {
+    {
         let numbered = jobs.iter().zip(&rows).enumerate();
         let pulls = numbered.map(|(number, ((_, image, pass), row))| {
             let (shared, progress) = (&shared, &progress);
@@ -264,8 +281,7 @@ async fn warm(
             }
         });
         let mut pulls = std::pin::pin!(stream::iter(pulls).buffered(work.parallel));
-        let mut interrupted = false;
-        loop {
+        while !interrupted {
             // All are cancel safe: an image that has not ended goes on, or is dropped with the stream.
             tokio::select! {
                 ended = pulls.next() => {
@@ -274,28 +290,39 @@ async fn warm(
                         writeln!(stderr, "{}", copied(row).line())?;
                     }
                 }
-                _ = interrupts.recv() => {
-                    interrupted = true;
-                    break;
-                }
-                _ = ends.recv() => {
-                    interrupted = true;
-                    break;
-                }
+                () = stop.wanted() => interrupted = true,
             }
         }
-        interrupted
-    };
+    }
     progress.end();
     let ended = rows.into_iter().map(|row| {
         let mut row = row.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !row.has_ended {
-            row.error = Some("interrupted".to_owned());
+            row.error = Some(INTERRUPTED.to_owned());
         }
         row
     });
     done.extend(ended);
     Ok(Report::new(done, interrupted))
+}
+
+// === impl Stop ===
+
+impl Stop {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn wanted(&mut self) {
+        // Both are cancel safe (tokio's `Signal::recv`).
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 fn copied(row: &Mutex<Row>) -> Row {

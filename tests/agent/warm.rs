@@ -2,6 +2,8 @@
 
 #[path = "warm/addresses.rs"]
 mod addresses;
+#[path = "warm/interrupt.rs"]
+mod interrupt;
 #[path = "warm/node.rs"]
 mod node_images;
 #[path = "warm/terminal.rs"]
@@ -10,9 +12,8 @@ mod terminal;
 use crate::node::{Node, REPOSITORY, Setup, TIERED, write};
 use crate::support::{FakeRegistry, Fault, Image, On};
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// Two Harbors with an image, the registry behind them, and a configuration file for the commands.
 struct Lab {
@@ -344,42 +345,4 @@ async fn lists_come_from_files_and_standard_input() {
         assert_eq!(was, code, "{arguments:?} {stderr}");
         assert!(stderr.contains(said), "{arguments:?} {stderr}");
     }
-}
-
-/// Ctrl-C: the summary so far, and exit status 1.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_interrupt_ends_with_the_summary_so_far() {
-    let lab = Lab::new(Image::random(97, 2)).await;
-    let node = lab.setup.start().await;
-    let config = config_of(&node);
-    let quick = [
-        "docker.io/library/app:1",
-        "docker.io/library/other:1",
-        "--tier",
-        "t2",
-        "--parallel",
-        "1",
-    ];
-    let silent = On::Ending("other/manifests/1".to_owned());
-    lab.tiers[1].set_fault_on(silent, Fault::NoAnswer);
-    let mut command = command(&config, &quick);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let first = tokio::task::block_in_place(|| lines.next())
-        .unwrap()
-        .unwrap();
-    assert!(first.contains("library/app:1 through t2: "), "{first}");
-    let began = Instant::now();
-    let pid = rustix::process::Pid::from_raw(child.id().try_into().unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let output = tokio::task::block_in_place(|| child.wait_with_output()).unwrap();
-    assert!(began.elapsed() < Duration::from_secs(5));
-    assert_eq!(output.status.code(), Some(1));
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    assert!(stdout.contains("1 fetched, 1 failed"), "{stdout}");
-    assert!(stdout.contains("interrupted"), "{stdout}");
 }

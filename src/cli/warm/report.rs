@@ -1,6 +1,7 @@
 //! What was fetched, image by image: the table for people and the JSON for programs.
 
 use super::fetch::Cache;
+use crate::cli::explain::image::Image;
 use crate::cli::status::{Cell, Color, Page, plain};
 use crate::printable::printable;
 use crate::telemetry::{human_bytes, human_duration};
@@ -50,6 +51,13 @@ impl Row {
             error: None,
             has_ended: false,
         }
+    }
+
+    /// Nobody was asked for it.
+    pub(super) fn failed(image: &Image, why: String) -> Self {
+        let mut row = Self::new(&image.to_string(), "-");
+        row.error = Some(why);
+        row
     }
 
     /// A part of it has come.
