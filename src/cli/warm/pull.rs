@@ -16,6 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
+/// A blob on one way: full once it was fetched.
+type Once = Arc<OnceCell<()>>;
+
 /// What all pulls share.
 pub(super) struct Shared {
     pub(super) wanted: Platforms,
@@ -25,7 +28,7 @@ pub(super) struct Shared {
     /// The longest manifest.
     pub(super) manifest_bytes: u64,
     /// What was fetched already, by pass. Whoever wants what another image is fetching waits for that.
-    pub(super) fetched: Mutex<BTreeMap<(String, Digest), Arc<OnceCell<()>>>>,
+    pub(super) fetched: Mutex<BTreeMap<(String, Digest), Once>>,
 }
 
 /// One image on one way.
