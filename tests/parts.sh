@@ -57,7 +57,7 @@ part dependencies 30 cargo-deny check bans licenses sources
 # The other processor that there is a package for: what differs there is found by the compiler.
 part check-arm64 240 make --no-print-directory check-arm64
 part ansible-lint 60 tests/ansible/lint.sh
-part tests 600 cargo test --locked --no-fail-fast
+part tests 720 cargo test --locked --no-fail-fast
 # Debian's Prometheus with the package's rules and dashboards, and two agents.
 part prometheus 60 cargo test --locked --no-fail-fast --test prometheus
 # Debian's Redis and Sentinel, and agents that share them.

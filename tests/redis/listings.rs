@@ -28,6 +28,21 @@ async fn until(node: &Node, is_so: impl Fn(&Value) -> bool) -> Value {
     }
 }
 
+/// What is said of projects is in force a moment later: the tier is asked for images then.
+async fn in_force(node: &Node, tier: &FakeRegistry) {
+    let since = Instant::now();
+    for number in 0.. {
+        // Each another: what nobody has is remembered.
+        let tag = format!("none{number}");
+        node.pull(&format!("manifests/{tag}")).await;
+        if tier.lines().iter().any(|line| line.contains(&tag)) {
+            return;
+        }
+        assert!(since.elapsed() < PATIENCE, "the tier is not asked");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn projects_are_known_to_an_agent_that_harbor_does_not_answer() {
     let image = Image::random(81, 1);
@@ -71,6 +86,7 @@ async fn projects_are_known_to_an_agent_that_harbor_does_not_answer() {
     let said = until(&late, |said| said["found"]["docker.io"].is_object()).await;
     assert_eq!(said["found"]["docker.io"]["project"], "proxy-docker-io");
     assert!(said["error"].is_string(), "{said}");
+    in_force(&late, &harbor).await;
     assert_eq!(served_by(late.pull("manifests/1").await), "core");
 
     // Bytes of others are nothing.
