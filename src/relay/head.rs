@@ -5,6 +5,7 @@ use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{SourceRequest, SourceResponse};
 use crate::http1::retry_after;
+use crate::oci::{StatedError, stated_error};
 use crate::printable::blanked;
 use crate::relay::outcome::Rejection;
 use crate::route::Target;
@@ -128,29 +129,27 @@ pub(crate) async fn rejection(
         Unfit::Leave { .. } => None,
     };
     let told = body.and_then(|body| first_error(&body.ok()?));
-    let (code, reason) = told.unwrap_or_default();
-    if let Some(reason) = reason {
+    let code = told.as_ref().map(|told| told.code.as_str());
+    if let Some(reason) = told.as_ref().map(|told| &told.message)
+        && !reason.is_empty()
+    {
         detail = format!("{detail}, {reason}");
     }
     if let Unfit::End { answer, .. } = &mut means
         && *answer == FinalAnswer::Denied
         && status != StatusCode::UNAUTHORIZED
-        && !matches!(code.as_deref(), Some("DENIED" | "UNAUTHORIZED"))
+        && !matches!(code, Some("DENIED" | "UNAUTHORIZED"))
     {
         *answer = FinalAnswer::Withheld;
     }
     Rejection { means, detail }
 }
 
-/// The first error's code and message of an OCI error document, printable and at most 120 characters each.
-fn first_error(body: &[u8]) -> Option<(Option<String>, Option<String>)> {
-    let json: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let first = json.get("errors")?.get(0)?;
-    let text = |name| {
-        let text = first.get(name)?.as_str()?;
-        Some(blanked(text).take(120).collect())
-    };
-    Some((text("code"), text("message")))
+/// The first error of an OCI error document, its message printable and at most 120 characters long.
+fn first_error(body: &[u8]) -> Option<StatedError> {
+    let StatedError { code, message } = stated_error(body)?;
+    let message = blanked(&message).take(120).collect();
+    Some(StatedError { code, message })
 }
 
 #[cfg(test)]
@@ -160,9 +159,10 @@ mod tests {
     #[test]
     fn a_reason_is_one_printable_line() {
         let body = br#"{"errors":[{"code":"DENIED","message":"bad\r\nimage"}]}"#;
-        let due = (Some("DENIED".to_owned()), Some("bad  image".to_owned()));
-        assert_eq!(first_error(body), Some(due));
-        assert_eq!(first_error(b"<html>"), None);
-        assert_eq!(first_error(br#"{"errors":[{}]}"#), Some((None, None)));
+        let said = |body| first_error(body).map(|told| (told.code, told.message));
+        let due = ("DENIED".to_owned(), "bad  image".to_owned());
+        assert_eq!(said(body), Some(due));
+        assert_eq!(said(b"<html>"), None);
+        assert_eq!(said(br#"{"errors":[{}]}"#), Some(<_>::default()));
     }
 }

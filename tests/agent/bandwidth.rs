@@ -24,7 +24,7 @@ fn path(image: &Image, layer: usize) -> String {
     format!("blobs/{}", image.blobs[layer].digest)
 }
 
-/// Two layers share the limit. The stall limit and the low-speed limit are far above what each of them gets, and nobody is left.
+/// Two layers share the limit. The stall limit and the low-speed limit are far above what each of them gets, and each layer keeps its source.
 #[tokio::test]
 async fn layers_take_their_time_and_nobody_is_slow() {
     let tables = "[limits]\nbandwidth = \"512KiB/s\"\nfloor_bytes_per_second = \"100MiB\"\n\
