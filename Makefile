@@ -65,7 +65,7 @@ arm64-deps:
 build: ## target/release/harbor-pilot
 	cargo build --release --locked
 
-# The version as Debian writes it: 0.2.0~dev-1 is older than 0.2.0-1, which 0.2.0-dev-1 would not be.
+# The version as Debian writes it: of a pre-release 0.2.0~dev-1, which is older than 0.2.0-1. 0.2.0-dev-1 would not be.
 VERSION = $(shell sed -n '1s/.*(\(.*\)).*/\1/p' packaging/changelog)
 ARCH = $(shell dpkg --print-architecture)
 deb: deb-tools auditable ## target/debs/harbor-pilot_VERSION_ARCHITECTURE.deb, and what lintian says of it
@@ -110,11 +110,12 @@ apt-repo: ## adds the packages of target/debs to a signed apt repository: KEY=fi
 	@tests/lab/deps.sh --only apt-utils gpg gpg-agent xz-utils
 	@packaging/apt-repo.sh "$(REPO)" "$(KEY)" "$(SUITE)"
 
-# For the tests: the debug build as a package, twice, so that there is something to upgrade to.
+# For the tests: the debug build as a package, twice, so that there is something to upgrade to. The second is later than any first.
+SECOND := 9.0.0-1
 test-packages: deb-tools
 	@cargo build --quiet --locked --bin harbor-pilot --example manuals
 	@DEB_COMPRESSION="-Zgzip -z1" packaging/build.sh target/debug/harbor-pilot target/debs/test/first.deb --fast
-	@DEB_COMPRESSION="-Zgzip -z1" packaging/build.sh target/debug/harbor-pilot target/debs/test/second.deb --fast --deb-version 0.2.0-1
+	@DEB_COMPRESSION="-Zgzip -z1" packaging/build.sh target/debug/harbor-pilot target/debs/test/second.deb --fast --deb-version $(SECOND)
 
 # The debug build again, so that it is made in minutes.
 test-deb-arm64: deb-tools arm64-deps
@@ -125,7 +126,7 @@ test-deb-arm64: deb-tools arm64-deps
 test-rpms: rpm-tools
 	@cargo build --quiet --locked --bin harbor-pilot --example manuals
 	@RPM_COMPRESSION=none packaging/rpm.sh target/debug/harbor-pilot target/rpms/test/first.rpm
-	@RPM_COMPRESSION=none packaging/rpm.sh target/debug/harbor-pilot target/rpms/test/second.rpm 0.2.0-1
+	@RPM_COMPRESSION=none packaging/rpm.sh target/debug/harbor-pilot target/rpms/test/second.rpm $(SECOND)
 
 demo: demo-deps ## the main job, narrated: pulls through failing tiers by the real containerd; then projects found, an image without a registry, warm, healthd
 	@cargo build --locked --bin harbor-pilot

@@ -14,7 +14,7 @@ trap 'rm -rf "$stage"' EXIT
 mkdir -p "$(dirname "$output")"
 folder=release
 target=
-# The changelog's version: of 0.2.0-dev cargo-deb would make 0.2.0-dev-1, which dpkg takes for a later one than 0.2.0-1.
+# The changelog's version: of a pre-release, 0.2.0-dev, cargo-deb would make 0.2.0-dev-1, which dpkg takes for a later one than 0.2.0-1.
 version=(--deb-version "$(sed -n '1s/.*(\(.*\)).*/\1/p' packaging/changelog)")
 for option; do
     case $option in

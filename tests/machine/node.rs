@@ -2,7 +2,7 @@
 
 use crate::lab::{Image, Lab, Machine, Release};
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Command, Output};
 
 /// The command that makes the packages of the tests.
 const MAKE: &str = "`make test-packages`";
@@ -45,6 +45,13 @@ impl Package {
             path.display()
         );
         path
+    }
+
+    /// Its version and revision.
+    pub(crate) fn version(self) -> String {
+        let mut command = Command::new("dpkg-deb");
+        command.arg("--field").arg(self.path()).arg("Version");
+        said(&command.output().unwrap()).trim().to_owned()
     }
 }
 

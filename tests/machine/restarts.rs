@@ -85,7 +85,7 @@ fn restarts_and_upgrades_under_load_cost_no_pull() {
     assert!(
         node.machine
             .run("dpkg-query", &["-W", "harbor-pilot"])
-            .contains("0.2.0-1")
+            .contains(&Package::Second.version())
     );
 
     // Downgrade over one version: state and files are those that the older one knows.
@@ -163,7 +163,7 @@ fn an_upgrade_that_cannot_use_the_configuration_leaves_the_old_process_alone() {
     assert!(
         node.machine
             .run("dpkg-query", &["-W", "harbor-pilot"])
-            .contains("0.2.0-1")
+            .contains(&Package::Second.version())
     );
 
     // Fixed, one restart brings the new one.
