@@ -59,7 +59,7 @@ const MISSING: usize = 16;
 /// so that a busy data plane makes no probe late.
 ///
 /// # Errors
-/// What kept it from starting, or which task failed.
+/// [`Error`]: what kept it from starting; [`Error::Task`]: a task that failed.
 pub fn run(start: Start, loaded: Loaded, rejected: Option<Vec<Problem>>) -> Result<(), Error> {
     let data = DataPlane::for_this_machine().map_err(Error::Process)?;
     let control = control_runtime()?;
@@ -101,7 +101,7 @@ pub struct Running {
 /// its first thread.
 ///
 /// # Errors
-/// A listener that cannot be bound.
+/// [`Error::Bind`]: a listener; [`Error::GatewayTls`]: the gateway's certificate; [`Error::Process`]: a thread.
 pub async fn build(
     start: Start,
     loaded: Loaded,
@@ -328,7 +328,7 @@ impl Running {
     /// Serves until a signal says stop, or a task fails.
     ///
     /// # Errors
-    /// The task that failed.
+    /// [`Error::Task`]: a task that must not end has ended.
     pub async fn until_stopped(mut self, mut signals: Signals) -> Result<(), Error> {
         let listening: Vec<String> = self.bound.listen.iter().map(ToString::to_string).collect();
         let status = format!("serving on {}", listening.join(", "));

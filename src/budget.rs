@@ -73,11 +73,11 @@ struct Awaited<'a> {
 pub struct Refused {
     /// What the memory was wanted for.
     pub kind: Kind,
-    /// How many bytes more.
+    /// Bytes that were asked for on top of `held`.
     pub wanted: usize,
-    /// How many were held, of all kinds.
+    /// Bytes of all kinds that were held at that moment.
     pub held: usize,
-    /// Of how many.
+    /// Bytes that may be held: `[limits] memory`.
     pub limit: usize,
 }
 
@@ -337,7 +337,7 @@ impl Lease {
     /// As [`Self::try_grow`]; where there is no room it waits for some, as long as there is patience left and few others wait.
     ///
     /// # Errors
-    /// There was none in time. What was held before still is.
+    /// [`Refused`]: there was none in time. What was held before still is.
     pub async fn grow(&mut self, bytes: usize, patience: &mut Duration) -> Result<(), Refused> {
         if self.try_grow(bytes) {
             return Ok(());

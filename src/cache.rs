@@ -41,7 +41,7 @@ impl Trust {
 pub struct Bounds {
     /// Entries live for this long after they were written; `Duration::MAX`: until they are evicted.
     pub life: Duration,
-    /// Entries at most.
+    /// The number of entries beyond which the oldest are evicted.
     pub entries: usize,
     /// Bytes at most, by the map's own weighing.
     pub bytes: usize,

@@ -114,7 +114,7 @@ enum Command {
 /// What the commands about a node are told.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// Loads the configuration.
+    /// Reads the configuration file, its drop-ins and the environment.
     pub loader: Loader,
     /// For programs instead of people.
     pub json: bool,

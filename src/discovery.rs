@@ -150,7 +150,7 @@ impl Discovery {
     /// Addresses of any host (redirect target, token realm), cached for the records' life, single-flight.
     ///
     /// # Errors
-    /// What DNS said.
+    /// [`LookupError`]: DNS has no address or does not answer, too many lookups wait, or the agent stops.
     pub async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, LookupError> {
         if let Ok(address) = host.parse() {
             return Ok(vec![address]);

@@ -54,7 +54,7 @@ pub(crate) struct Subject {
     pub machine: Arc<Machine>,
     /// Tiers that may stand in a file.
     pub tiers: Tiers,
-    /// Of the shell.
+    /// Environment variables of the shell in which doctor runs.
     pub environment: Environment,
     /// For the test image's tag.
     pub nonce: u64,

@@ -74,7 +74,7 @@ pub struct SourceResponse<B = Body> {
 #[derive(Debug, thiserror::Error)]
 #[error("{doing}")]
 pub struct Error {
-    /// Which part broke.
+    /// The connection or the protocol step that failed.
     pub at: Place,
     /// For health and metrics.
     pub failure: Failure,

@@ -28,7 +28,7 @@ use tokio::net::TcpListener;
 /// Connections at once. Route 53 sends about 15 checkers at a time. Beyond, who has not asked for longest makes way.
 const CONNECTIONS: usize = 256;
 
-/// Connections of scrapers.
+/// Connections of scrapers to `/metrics` at once.
 const SCRAPERS: usize = 16;
 
 /// Why the responder ended.

@@ -37,7 +37,7 @@ use tokio::sync::{mpsc, watch};
 /// What is known of all tiers with `[tier.discovery]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Projects {
-    /// By tier.
+    /// By the tier's name in the configuration.
     pub tiers: BTreeMap<Arc<str>, TierState>,
 }
 
@@ -142,7 +142,7 @@ impl ProjectDiscovery {
         }
     }
 
-    /// What is known.
+    /// Changes whenever a discovery or its result changes.
     #[must_use]
     pub fn projects(&self) -> watch::Receiver<Arc<Projects>> {
         self.projects.clone()

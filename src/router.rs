@@ -120,7 +120,7 @@ impl Dispatcher {
     /// Writes down where images without a registry were found, if that changed.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// [`std::io::Error`]: the file cannot be written.
     pub fn store_mappings(&self) -> std::io::Result<()> {
         self.lookups.store()
     }
@@ -137,7 +137,7 @@ impl Dispatcher {
         let (method, now) = (if request.head { "HEAD" } else { "GET" }, Instant::now());
         let record = RequestRecord::new(parts.sinks.clone(), id, method, now);
         let rules = parts.rules.load_full();
-        match RouterRequest::of((parts, &self.lookups), &rules, &request) {
+        match RouterRequest::new((parts, &self.lookups), &rules, &request) {
             Some(routed) => Box::pin(routed.answer(record)).await,
             None => self.relay.pull(&rules, &request, record).await,
         }

@@ -181,7 +181,7 @@ impl Client {
     /// One request over a connection that is kept or a new one; once more over a new one where the kept one had been closed.
     ///
     /// # Errors
-    /// No connection, or one that broke before the answer's head.
+    /// [`Error`]: no connection, or one that broke before the answer's head.
     pub async fn request(
         &self,
         source: &Arc<Source>,
@@ -202,7 +202,7 @@ impl Client {
     /// (limit: `timeouts.connect`).
     ///
     /// # Errors
-    /// Nobody, or nobody in time.
+    /// [`Error`]: no TCP connection within the limit.
     pub async fn liveness_connect(&self, endpoint: &EndpointId) -> Result<(), Error> {
         let limit = self.inner.lock().timeouts.connect;
         let to = endpoint.to_string();
@@ -215,7 +215,7 @@ impl Client {
     /// hosts through it too.
     ///
     /// # Errors
-    /// As [`Client::connect`]; of several addresses, the last one that was tried.
+    /// [`Error`]: as [`Client::connect`]; of several addresses, that of the last one.
     pub async fn connect_named(
         &self,
         named: Named<'_>,

@@ -78,7 +78,7 @@ async fn explain(view: &View, status: Status, image: &str) -> Response<Full<Byte
 
 /// Who asks, and whether they may see names.
 fn names_for<B>(request: &Request<B>, view: &View) -> Names {
-    Names::of(request, view.token.borrow().as_ref())
+    Names::for_request(request, view.token.borrow().as_ref())
 }
 
 /// Answers a request; reads no body.

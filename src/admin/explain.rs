@@ -15,7 +15,7 @@ const MOST_BYTES: usize = 1024;
 #[derive(Clone, Copy)]
 pub struct Explain(pub(crate) fn(&Config, Status, &str) -> String);
 
-/// Asks for reports.
+/// Makes a report on request, one at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Explainer {
     explain: Explain,

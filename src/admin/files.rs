@@ -34,7 +34,7 @@ pub(super) struct FileDiff {
     pub(super) diff: String,
 }
 
-/// Cheap to clone.
+/// The diffs of the node's files, made on request and kept for a moment. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct FileDiffs(Arc<Inner>);
 

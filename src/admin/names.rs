@@ -20,7 +20,7 @@ pub(crate) enum Names {
 
 impl Names {
     /// For a request, in whose extensions the endpoint has put who asks.
-    pub(super) fn of<B>(request: &Request<B>, token: Option<&Secret>) -> Self {
+    pub(super) fn for_request<B>(request: &Request<B>, token: Option<&Secret>) -> Self {
         let is_trusted = request.extensions().get() == Some(&Trust::Trusted);
         match is_trusted || token.is_some_and(|token| shows(request, token)) {
             true => Self::Shown,

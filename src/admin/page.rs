@@ -66,7 +66,6 @@ const PARTS: [Part; 7] = [
     ("changes", |out, shown| state::changes(out, shown.status)),
 ];
 
-/// The page whole.
 pub(super) fn html(status: &Status, query: &Query, view: &View) -> String {
     let shown = Shown::new(status, query, view);
     let mut out = String::new();

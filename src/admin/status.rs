@@ -37,7 +37,7 @@ const WITHHELD: &str = "about an image, whose name is not shown to everybody";
 pub struct Status {
     /// Of the running daemon.
     pub version: String,
-    /// Since its start.
+    /// Seconds since the daemon's start.
     pub uptime_seconds: u64,
     /// `ready`, `degraded` or `down`; absent: of a version that did not say so.
     #[serde(default)]

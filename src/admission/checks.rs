@@ -45,7 +45,7 @@ impl Check {
     /// Connects to an address of this machine.
     ///
     /// # Errors
-    /// The kernel's.
+    /// [`io::Error`]: no socket, or no connection.
     pub(crate) async fn connect(to: SocketAddr) -> io::Result<Self> {
         let socket = if to.is_ipv4() {
             TcpSocket::new_v4()?

@@ -18,7 +18,7 @@ const SLOW: u64 = 1024 * OVER_SECONDS;
 /// What a connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Activity {
-    /// Nothing is asked.
+    /// The connection is open, and no request has begun.
     Idle,
     /// A request's head has begun.
     Head,
@@ -51,7 +51,7 @@ enum Claim {
     Slow(u64),
     /// Trusted, and has taken no byte for as long as an untrusted one may.
     Stalled(Reverse<Duration>),
-    /// Untrusted, and busy.
+    /// Untrusted, and being answered.
     Busy(u64),
     /// Trusted, and asks nothing.
     Resting(Reverse<Duration>),

@@ -30,7 +30,7 @@ pub(crate) enum Standing {
     Check,
     /// A client of uid 0 or of the agent's own uid, on a loopback listener.
     Trusted,
-    /// Any other client.
+    /// Every other client.
     Untrusted,
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-/// Between two readings.
+/// /proc/net/tcp is not read again within this time.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// `TCP_ESTABLISHED`, as it is written there.

@@ -225,7 +225,7 @@ impl Slot {
         }
     }
 
-    /// Nothing is asked.
+    /// The connection is open, and no request has begun.
     pub(crate) fn rests(&self, now: Instant) {
         self.does(Activity::Idle, now);
     }

@@ -55,7 +55,7 @@ enum Answer {
 
 impl SockDiag {
     /// # Errors
-    /// The kernel's: a sandbox without AF_NETLINK, no descriptor, no `tcp_diag`.
+    /// [`io::Error`]: a sandbox without AF_NETLINK, no descriptor, no `tcp_diag`.
     pub(super) fn open() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let kind = SocketType::DGRAM;
@@ -78,7 +78,7 @@ impl SockDiag {
     /// The TCP socket with these addresses, seen from itself: `at` is its own, `to` its peer's. `None`: there is none.
     ///
     /// # Errors
-    /// The kernel's.
+    /// [`io::Error`]: the kernel refuses the question, or its answer cannot be read.
     pub(super) fn find(
         &mut self,
         at: SocketAddr,

@@ -23,7 +23,7 @@ pub(super) struct GatewayTls {
 /// Serves the gateway on that runtime; `None`: there is none.
 ///
 /// # Errors
-/// There is no TLS with its certificate.
+/// [`Error::GatewayTls`]: there is no TLS with its certificate.
 pub(super) fn start(
     config: &Config,
     listeners: Vec<TcpListener>,

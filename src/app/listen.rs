@@ -31,7 +31,7 @@ impl Listeners {
     /// Takes over what fits the configuration. The others are closed at once: nobody will accept there any more.
     ///
     /// # Errors
-    /// An inherited listener that cannot be used.
+    /// [`Error::Bind`]: an inherited listener cannot be used.
     pub(super) fn claim(
         mut inherited: Inherited,
         mut addresses: impl Iterator<Item = SocketAddr>,
@@ -51,7 +51,7 @@ impl Listeners {
     /// Opens them all, on the runtime that is to drive them.
     ///
     /// # Errors
-    /// An address that cannot be bound.
+    /// [`Error::Bind`]: an address cannot be bound.
     pub(super) async fn open(self) -> Result<Vec<(TcpListener, SocketAddr)>, Error> {
         let mut opened = Vec::new();
         for (address, claimed) in self.claimed {

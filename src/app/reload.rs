@@ -32,9 +32,9 @@ pub(super) struct Reloader {
     pub(super) token: watch::Sender<Option<Secret>>,
     pub(super) gateway: Option<GatewayTls>,
     pub(super) state: watch::Sender<Arc<ConfigState>>,
-    /// With the projects that were found.
+    /// The configuration with the projects that were found.
     pub(super) in_force: watch::Sender<Arc<Config>>,
-    /// Without them.
+    /// The configuration as it is written, without them.
     pub(super) written: watch::Sender<Arc<Config>>,
     pub(super) projects: ProjectDiscovery,
     pub(super) clients: Vec<Client>,

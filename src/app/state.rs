@@ -10,7 +10,7 @@ use std::path::Path;
 /// Loads the configuration as design O2 says: the files; where they are bad, the last accepted one, degraded.
 ///
 /// # Errors
-/// Bad files and nothing accepted before.
+/// [`Error::Config`]: the files are bad and no earlier configuration was accepted.
 pub fn load(loader: &Loader) -> Result<(Loaded, Option<Vec<Problem>>), Error> {
     match loader.load() {
         Ok(loaded) => Ok((loaded, None)),

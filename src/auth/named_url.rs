@@ -23,7 +23,7 @@ pub enum InvalidUrl {
     /// Over 8 KiB.
     #[error("it is longer than 8 KiB")]
     TooLong,
-    /// Control characters.
+    /// A control character, such as a line break.
     #[error("it holds a character that has no place in a URL")]
     Character,
     /// Another scheme than http and https.
@@ -85,7 +85,7 @@ impl NamedUrl {
     /// The same by https: what `base` names by http at its own host, as servers behind a TLS proxy do, is asked as `base` is.
     ///
     /// # Errors
-    /// It is another host without TLS.
+    /// In words: it is another host without TLS.
     pub fn over_tls_of(self, base: &BaseUrl) -> Result<Self, String> {
         if self.origin.https {
             return Ok(self);

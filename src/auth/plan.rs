@@ -52,7 +52,7 @@ impl TokenPlan {
     /// A host to which a redirect of the source led gives an anonymous token, from wherever it says.
     ///
     /// # Errors
-    /// No realm, one that is no URL, or one without TLS: in words.
+    /// In words: no realm, one that is no URL, or one without TLS.
     pub fn new(
         source: &Arc<Source>,
         endpoint: &EndpointId,

@@ -61,7 +61,7 @@ impl Reach {
     /// once more over a fresh one.
     ///
     /// # Errors
-    /// As [`Connection::send`] and, for the fresh connection, [`Reach::connect`].
+    /// [`Error`]: as [`Connection::send`] and, for the fresh connection, [`Reach::connect`].
     pub async fn send(
         &self,
         source: &Arc<Source>,

@@ -56,7 +56,7 @@ pub fn location(status: StatusCode, fields: &Fields) -> Option<&[u8]> {
 /// Location is somebody else's choice.
 ///
 /// # Errors
-/// Too many in a row, no usable URL, or a step down from https: in words, never with the query.
+/// In words, never with the query: too many in a row, no usable URL, or a step down from https.
 pub fn follow(
     source: &Source,
     at: &Position<'_>,

@@ -23,7 +23,6 @@ pub(crate) fn source(kind: SourceKind, url: &str, credential: Option<(&str, &str
     })
 }
 
-/// Its one endpoint.
 pub(crate) fn endpoint(source: &Arc<Source>) -> EndpointId {
     EndpointId {
         source: source.id.clone(),

@@ -42,7 +42,7 @@ const BASIC_LIFE: Duration = Duration::from_secs(30 * 60);
 pub struct Issued {
     /// `Bearer …`, marked sensitive.
     pub authorization: HeaderValue,
-    /// From now.
+    /// How long it is valid from the moment of its issue.
     pub life: Duration,
 }
 
@@ -178,7 +178,7 @@ impl Tokens {
     /// A token by this plan: the one that somebody else has just fetched or is fetching, or a new one.
     ///
     /// # Errors
-    /// The token endpoint refused, or failed.
+    /// [`TokenError::Denied`]: the token endpoint refused. [`TokenError::Failed`]: it gave no usable answer.
     pub async fn obtain(&self, key: &TokenKey, plan: TokenPlan) -> Result<HeaderValue, TokenError> {
         let plan = Arc::new(plan);
         let mut place = None;

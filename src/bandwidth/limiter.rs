@@ -28,7 +28,7 @@ const UNLIMITED: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Limiter {
     state: Mutex<State>,
-    /// Of all streams.
+    /// Room for all streams together.
     all: Arc<Places>,
     /// Of untrusted clients' streams: half of all, so that they leave the rest to trusted ones'.
     untrusted: Arc<Places>,

@@ -19,7 +19,7 @@ struct Count {
     beyond: usize,
 }
 
-/// One place.
+/// The right of one stream to run; it ends on drop.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,

@@ -44,7 +44,7 @@ impl Buffer {
     /// An empty one, for a body of so many bytes as far as that is known.
     ///
     /// # Errors
-    /// There is no room for so many, and there was none in time.
+    /// [`Refused`]: there is no room for so many, and there was none in time.
     pub async fn new(budget: &Budget, kind: Kind, expected: usize) -> Result<Self, Refused> {
         let mut buffer = Self {
             store: Store::Small(Vec::new()),
@@ -88,7 +88,7 @@ impl Buffer {
     /// Puts these behind the others.
     ///
     /// # Errors
-    /// There is no room for them, and there was none in time.
+    /// [`Refused`]: there is no room for them, and there was none in time.
     pub async fn push(&mut self, piece: &[u8]) -> Result<(), Refused> {
         let length = self.length.saturating_add(piece.len());
         if length > self.capacity() {
@@ -111,7 +111,7 @@ impl Buffer {
     /// Puts what is read into it, to its end or as far as there is room.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// [`io::Error`]: `from` cannot be read.
     pub fn fill(&mut self, from: &mut impl Read) -> io::Result<()> {
         match &mut self.store {
             Store::Small(bytes) => {

@@ -61,7 +61,7 @@ impl Node {
     /// Asks the agent, where one runs.
     ///
     /// # Errors
-    /// Where no runtime could be made.
+    /// [`io::Error`]: no runtime could be made.
     fn ask(config: Config) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -44,14 +44,13 @@ pub struct InitArgs {
 /// Why there is no configuration.
 struct Failed {
     lines: Vec<String>,
-    /// The exit status.
     code: u8,
 }
 
 /// A way to name the proxy-cache projects.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
-    /// For `--layout`.
+    /// The value of `--layout`.
     pub name: &'static str,
     /// One line about it.
     pub about: &'static str,
@@ -60,7 +59,7 @@ pub struct Layout {
 
 #[derive(Clone, Copy, Debug)]
 enum Projects {
-    /// Exactly these.
+    /// Registries with their projects, and no other.
     Named(&'static [(&'static str, &'static str)]),
     /// A rule for every registry.
     Template(&'static str),

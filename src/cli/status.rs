@@ -43,7 +43,7 @@ pub struct Arguments {
     pub watch: bool,
     /// For programs: one document, or one per line with `watch`.
     pub json: bool,
-    /// With colours.
+    /// ANSI colours: standard output is a terminal.
     pub color: bool,
 }
 

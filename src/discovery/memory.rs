@@ -19,7 +19,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// What the file holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Memory {
-    /// By tier.
+    /// By the tier's name.
     pub(super) tiers: BTreeMap<String, Remembered>,
 }
 

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 /// Hosts that are kept; a registry has a handful of realms and storage hosts.
 const CAPACITY: usize = 256;
 
-/// Lookups at once.
+/// Lookups that run at once.
 const CONCURRENT: usize = 8;
 
 /// A failure is told to everybody who asks within this time.

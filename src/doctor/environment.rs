@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Variables by name.
+/// Environment variables by name.
 pub(crate) type Environment = BTreeMap<String, String>;
 
 const VARIABLES: [&str; 6] = [
@@ -33,7 +33,7 @@ const UNITS: [&str; 5] = [
 /// A place where somebody wrote a proxy down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Such as `/etc/systemd/system/k3s.service.env`.
+    /// The file that sets them, such as `/etc/systemd/system/k3s.service.env`, or whose environment it is.
     pub name: String,
     /// It is containerd's own environment, or its k3s's.
     pub of_runtime: bool,

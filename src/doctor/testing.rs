@@ -15,12 +15,10 @@ fn facts(id: SourceId, url: &str) -> SourceFacts {
     }
 }
 
-/// A Harbor.
 pub(super) fn tier(name: &str, url: &str) -> SourceFacts {
     facts(testing::tier(name), url)
 }
 
-/// A registry.
 pub(super) fn upstream(registry: &str, url: &str) -> SourceFacts {
     facts(SourceId::Upstream(registry.parse().unwrap()), url)
 }

@@ -43,7 +43,7 @@ impl Tool {
     /// clients' own variables name other sockets: CONTAINER_RUNTIME_ENDPOINT and CONTAINERD_ADDRESS.
     ///
     /// # Errors
-    /// A sentence on what is missing.
+    /// In words: what is missing.
     pub(super) fn find(
         root: &Path,
         runtime: Found,

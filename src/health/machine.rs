@@ -21,7 +21,7 @@ use tokio::time::Instant;
 /// The first ejection lasts this long; it doubles while it recurs.
 const FIRST_EJECTION: Duration = Duration::from_secs(5);
 
-/// The longest ejection.
+/// An ejection never lasts longer, however often it recurs.
 const LAST_EJECTION: Duration = Duration::from_secs(300);
 
 /// Healthy for this long: an ejection is the first again.

@@ -135,7 +135,7 @@ impl HttpProber {
     /// `GET /api/v2.0/health` of a Harbor. Has no limit of time of its own.
     ///
     /// # Errors
-    /// No connection, none that lasts, or a body of more than 64 KiB.
+    /// [`upstream::Error`]: no connection, one that breaks, or a body of more than 64 KiB.
     pub(crate) async fn harbor_health(
         &self,
         source: &Arc<Source>,

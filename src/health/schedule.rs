@@ -29,7 +29,7 @@ const IDLE: u32 = 5;
 /// No more probes than this within [`BUDGET_SPAN`] for an endpoint that is not healthy.
 const BUDGET: usize = 15;
 
-/// See [`BUDGET`].
+/// The span in which [`BUDGET`] probes are allowed.
 const BUDGET_SPAN: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Debug)]

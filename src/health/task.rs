@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Probes at once.
+/// Probes that run at once.
 const PROBES: usize = 4;
 
 /// A probe that does not keep its own limit is ended so much later, so that its place is free again.

@@ -107,7 +107,7 @@ impl Judge {
         self.table.tick(now);
     }
 
-    /// The newest.
+    /// The newest snapshot.
     pub(crate) fn snapshot(&mut self) -> Arc<Snapshot> {
         if let Some(snapshot) = self.table.take_snapshot() {
             self.snapshot = Arc::new(snapshot);

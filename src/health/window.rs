@@ -3,7 +3,7 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Buckets that count.
+/// The number of buckets in the window.
 const BUCKETS: usize = 6;
 
 /// A bucket's span: with [`BUCKETS`] of them the window is 60 s.

@@ -54,7 +54,7 @@ fn header_text(text: &str) -> String {
     visible.take(REASON_BYTES).collect()
 }
 
-/// `/metrics` alone.
+/// Answers on the port that serves `/metrics` and nothing else.
 pub(super) fn metrics<B>(request: &Request<B>, metrics: &Metrics) -> Response<Full<Bytes>> {
     if let Some(refusal) = refused(request.method()) {
         return refusal;

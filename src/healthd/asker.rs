@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 /// What a question may last beyond its own limit: the processor may be busy.
 const LEEWAY: Duration = Duration::from_millis(500);
 
-/// Cheap to clone.
+/// Asks Harbor for its health, once for all who wait. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
     known: watch::Receiver<Option<Known>>,

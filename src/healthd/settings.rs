@@ -58,7 +58,7 @@ impl Settings {
     /// Reads what was written.
     ///
     /// # Errors
-    /// Each thing that cannot be used, with what to write instead.
+    /// In words: each option that cannot be used, and what to write instead.
     pub(crate) fn new(written: &Options) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let duration = |option: &str, text: &str, problems: &mut Vec<String>| {

@@ -54,7 +54,7 @@ impl Require {
     /// From a list such as `core,database`, or `all`.
     ///
     /// # Errors
-    /// An empty list, or a name with other characters than lower-case letters.
+    /// In words: an empty list, or a name with other characters than lower-case letters.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.trim() == "all" {
             return Ok(Self::All);

@@ -30,7 +30,7 @@ pub struct AnswerHead {
 /// a HEAD.
 ///
 /// # Errors
-/// It can never become an answer.
+/// [`Wrong`]: what was received can never become an answer.
 pub fn answer_head(
     buffer: &mut BytesMut,
     to_head: bool,

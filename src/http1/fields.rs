@@ -198,7 +198,7 @@ pub(super) fn is_connection(fields: &Fields, option: &[u8]) -> bool {
 /// The coding that was applied last, which tells where the body ends.
 ///
 /// # Errors
-/// A value is no text: nobody knows what it says.
+/// [`Wrong::Syntax`]: a value is not text.
 pub(super) fn last_coding(fields: &Fields) -> Result<Option<&[u8]>, Wrong> {
     let mut values = fields.all(&TRANSFER_ENCODING);
     if values.any(|value| as_text(value).is_none()) {

@@ -57,7 +57,7 @@ impl Framing {
     /// Takes the next piece from the front of what was received.
     ///
     /// # Errors
-    /// What was received is no chunk.
+    /// [`Wrong`]: what was received is not a chunk.
     pub fn take(&mut self, buffer: &mut BytesMut) -> Result<Piece, Wrong> {
         match self {
             Self::Length(0) => Ok(Piece::End),

@@ -17,7 +17,7 @@ pub struct Request {
     pub method: Method,
     /// As it was sent: a path with its query, mostly.
     pub target: String,
-    /// HTTP/1.1 or HTTP/1.0.
+    /// HTTP/1.1 or HTTP/1.0: others are refused.
     pub version: Version,
     /// The fields of the head.
     pub fields: Fields,
@@ -37,7 +37,7 @@ pub struct RequestHead {
 /// The next request's head, taken from the front of what was received: at most `limit` bytes. `None`: more is wanted.
 ///
 /// # Errors
-/// It can never become a request.
+/// [`Wrong`]: what was received can never become a request.
 pub fn request_head(buffer: &mut BytesMut, limit: usize) -> Result<Option<RequestHead>, Wrong> {
     let mut places = [const { MaybeUninit::uninit() }; FIELDS];
     let mut parsed = httparse::Request::new(&mut []);

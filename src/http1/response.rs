@@ -44,7 +44,7 @@ pub enum End {
 /// What a head says of its request and its body.
 #[derive(Clone, Copy, Debug)]
 pub struct Told {
-    /// The request's.
+    /// The request's HTTP version.
     pub version: Version,
     /// The request was a HEAD.
     pub to_head: bool,
@@ -64,7 +64,7 @@ pub struct Date {
 // === impl Response ===
 
 impl<B> Response<B> {
-    /// Without fields.
+    /// A response without header fields.
     pub fn new(status: StatusCode, body: B) -> Self {
         Self {
             head: ResponseHead::new(status),
@@ -81,7 +81,7 @@ impl<B> Response<B> {
 // === impl ResponseHead ===
 
 impl ResponseHead {
-    /// Without fields.
+    /// A head without header fields.
     #[must_use]
     pub fn new(status: StatusCode) -> Self {
         Self {
@@ -100,7 +100,7 @@ impl ResponseHead {
         }
     }
 
-    /// As [`ResponseHead::set`].
+    /// [`ResponseHead::set`] as a builder.
     #[must_use]
     pub fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
         self.set(name, value);

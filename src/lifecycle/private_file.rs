@@ -9,7 +9,7 @@ use std::path::Path;
 /// returns.
 ///
 /// # Errors
-/// The directory cannot be written.
+/// [`io::Error`]: the directory cannot be written.
 pub fn replace_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
@@ -26,7 +26,7 @@ pub fn replace_private(path: &Path, content: &[u8]) -> io::Result<()> {
 /// A new file of mode 0600. What stood there, left by a crash perhaps and with other permissions, goes.
 ///
 /// # Errors
-/// What stands there cannot be removed, or nothing can be created.
+/// [`io::Error`]: the old file cannot be removed, or the new one cannot be created.
 pub fn create_private(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

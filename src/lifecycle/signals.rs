@@ -38,7 +38,7 @@ impl Signals {
     /// Takes the process' signals over. Within a runtime; once, before systemd is told that we are ready.
     ///
     /// # Errors
-    /// The kernel's.
+    /// [`io::Error`]: a handler cannot be installed.
     pub fn from_process() -> io::Result<Self> {
         let (sender, signals) = Self::by_hand();
         for (kind, raw) in [

@@ -36,7 +36,7 @@ impl Socket {
     /// Moves to the current thread's runtime, which costs two system calls.
     ///
     /// # Errors
-    /// The runtime cannot take it; then it is closed.
+    /// [`io::Error`]: this runtime cannot take it. It is closed.
     pub fn move_here(&mut self) -> io::Result<()> {
         let here = thread_number();
         if !self.is_of(here) {

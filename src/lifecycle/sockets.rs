@@ -46,7 +46,7 @@ impl Inherited {
     /// The listener that is bound to just this address, once.
     ///
     /// # Errors
-    /// The kernel's, from making it ready for asynchronous use.
+    /// [`io::Error`]: the listener cannot be made non-blocking.
     pub fn claim(&mut self, address: SocketAddr) -> io::Result<Option<TcpListener>> {
         let bound = |listener: &TcpListener| listener.local_addr().is_ok_and(|at| at == address);
         let Some(index) = self.listeners.iter().position(bound) else {

@@ -67,7 +67,7 @@ impl Notifier {
         }
     }
 
-    /// The daemon stops.
+    /// Tells systemd that the daemon stops (`STOPPING=1`).
     pub fn stopping(&self) {
         self.send(&[NotifyState::Stopping]);
     }
@@ -93,7 +93,7 @@ impl Notifier {
     /// the unit does not come back systemd lets go of them.
     ///
     /// # Errors
-    /// Sending it failed; the port closes with the process then.
+    /// [`io::Error`]: sending it failed. The port closes with the process.
     pub fn keep_sockets(&self, sockets: &[OwnedFd]) -> io::Result<()> {
         let states = [
             NotifyState::Custom("FDSTORE=1"),
@@ -109,7 +109,7 @@ impl Notifier {
     /// Removes what [`Notifier::keep_sockets`] has put there; nothing happens if there is nothing.
     ///
     /// # Errors
-    /// Sending it failed; systemd may still hold the port open.
+    /// [`io::Error`]: sending it failed. systemd may still hold the port open.
     pub fn forget_sockets(&self) -> io::Result<()> {
         let states = [
             NotifyState::Custom("FDSTOREREMOVE=1"),

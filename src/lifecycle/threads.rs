@@ -50,7 +50,7 @@ impl DataPlane {
     /// Starts as many threads as the machine has cores, up to the most.
     ///
     /// # Errors
-    /// A runtime or a thread that cannot be made.
+    /// [`io::Error`]: a runtime or a thread cannot be made.
     pub fn for_this_machine() -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Self::start(cores.clamp(1, MOST))
@@ -59,7 +59,7 @@ impl DataPlane {
     /// Starts so many threads.
     ///
     /// # Errors
-    /// A runtime or a thread that cannot be made.
+    /// [`io::Error`]: a runtime or a thread cannot be made.
     pub fn start(count: usize) -> io::Result<Self> {
         let (mut all, stopped) = (Vec::new(), CancellationToken::new());
         for _ in 0..count {

@@ -3,7 +3,7 @@
 /// How a scrape is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// OpenMetrics 1.0.
+    /// OpenMetrics 1.0.0.
     OpenMetrics,
     /// Prometheus' text format 0.0.4.
     Text,

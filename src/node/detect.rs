@@ -47,7 +47,7 @@ pub struct Detected {
     /// Since when, as precisely as the kernel says, to compare with a file's time.
     #[serde(skip)]
     pub started_at: Option<Duration>,
-    /// Such as `2.1.5`.
+    /// As containerd itself says it, such as `2.1.5`; `None`: unknown.
     pub containerd_version: Option<String>,
     /// Where k3s or rke2 keep their state.
     pub data_dir: Option<PathBuf>,
@@ -81,23 +81,23 @@ pub struct Detected {
 /// Major, minor and patch of a containerd.
 pub(crate) type Version = (u32, u32, u32);
 
-/// A runtime.
+/// The container runtime of the node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Found {
     /// k3s with a control plane.
     #[serde(rename = "k3s server")]
     K3sServer,
-    /// k3s without one.
+    /// k3s without a control plane.
     #[serde(rename = "k3s agent")]
     K3sAgent,
     /// rke2 with a control plane.
     #[serde(rename = "rke2 server")]
     Rke2Server,
-    /// rke2 without one.
+    /// rke2 without a control plane.
     #[serde(rename = "rke2 agent")]
     Rke2Agent,
-    /// containerd by itself.
+    /// containerd that neither k3s nor rke2 started.
     Containerd,
     /// Nothing whose files we know.
     #[default]
@@ -107,7 +107,7 @@ pub enum Found {
 /// Something that a person should know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What is so.
+    /// The fact, in words.
     pub what: String,
     /// What to do about it.
     pub instead: String,

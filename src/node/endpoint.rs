@@ -11,7 +11,7 @@ pub(crate) enum Reader {
     K3s,
 }
 
-/// A normalized endpoint.
+/// An endpoint, normalized: two texts that mean the same are equal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EndpointUrl {
     pub(crate) https: bool,

@@ -60,7 +60,7 @@ pub struct Plan {
 /// A file that is left as it is, though it should be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
-    /// Which.
+    /// The file's absolute path.
     pub path: PathBuf,
     /// Why, and what to do.
     pub why: String,
@@ -68,12 +68,12 @@ pub struct Left {
     pub waits: bool,
 }
 
-/// One file's change.
+/// A file to create, change or remove.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// Which file.
+    /// The file's absolute path.
     pub path: PathBuf,
-    /// What sort.
+    /// A CA certificate, a hosts.toml or registries.yaml.
     pub kind: Kind,
     /// As it stands; `None`: it does not.
     pub old: Option<Standing>,
@@ -233,7 +233,7 @@ impl<'a> Planning<'a> {
         }
     }
 
-    /// Each registry's hosts.toml.
+    /// Plans the hosts.toml of each registry that is wanted.
     fn live(&mut self, certs_d: &Path, desired: &[DesiredHost]) {
         let exists = |directory: &Path| self.disk.names.contains_key(directory);
         let waits = !exists(certs_d) && !certs_d.parent().is_some_and(exists);

@@ -36,7 +36,7 @@ pub struct Ledger {
     pub(crate) generation: Option<Generation>,
     /// Directories that were made for our files, and go with them.
     pub(crate) directories: BTreeSet<PathBuf>,
-    /// By path.
+    /// By the file's absolute path.
     pub files: BTreeMap<PathBuf, Entry>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Generation {
     pub(crate) registries: Option<String>,
 }
 
-/// One file.
+/// A file that was changed, and how to undo that.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     pub(crate) kind: Kind,
@@ -109,7 +109,7 @@ pub enum Error {
     Unusable {
         /// read, written, locked
         doing: &'static str,
-        /// Where.
+        /// The ledger's directory.
         directory: PathBuf,
         /// What the system said.
         #[source]
@@ -118,20 +118,20 @@ pub enum Error {
     /// A file of it could not be written.
     #[error("the ledger of changed files could not be kept, so that nothing was changed")]
     Write(#[source] write::Error),
-    /// It is broken.
+    /// It is not a ledger that can be read.
     #[error("{path} is damaged: {what}; move it away")]
     Damaged {
-        /// Which file.
+        /// The file of the ledger.
         path: PathBuf,
-        /// How.
+        /// What the parser refused.
         what: String,
     },
     /// It is from another version.
     #[error("{path} is of version {found}, this program knows {VERSION}; use the newer program")]
     Version {
-        /// Which file.
+        /// The file of the ledger.
         path: PathBuf,
-        /// What it says.
+        /// The version that stands in it.
         found: u32,
     },
     /// Somebody else holds the lock.

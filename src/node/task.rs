@@ -73,7 +73,7 @@ struct Mirror {
 /// Where the task works.
 #[derive(Debug)]
 pub struct Place {
-    /// Whose files.
+    /// The machine whose files are kept.
     pub machine: Arc<Machine>,
     /// Where the agent really listens for containerd.
     pub listen: SocketAddr,
@@ -81,7 +81,7 @@ pub struct Place {
     pub state_dir: PathBuf,
 }
 
-/// Starts the task.
+/// Starts the task that keeps the node's files; the receiver shows their status.
 #[must_use]
 pub fn start(
     place: Place,
@@ -119,7 +119,7 @@ pub fn start(
     status
 }
 
-/// Design F0.
+/// Whether files are kept at all: without a tier the agent would add nothing (design F0).
 fn is_managed(config: &Config) -> bool {
     config.node.manage && !config.tiers.is_empty()
 }

@@ -33,9 +33,9 @@ pub struct Standing {
     pub bytes: Vec<u8>,
     /// Permission bits.
     pub mode: u32,
-    /// Owner.
+    /// The owner's uid.
     pub uid: u32,
-    /// Group.
+    /// The group's gid.
     pub gid: u32,
 }
 
@@ -54,9 +54,9 @@ pub enum Error {
         "{path} belongs to uid {uid}, which only root itself can keep; run as root: harbor-pilot apply"
     )]
     ForeignOwner {
-        /// Which.
+        /// The file that was to be written.
         path: PathBuf,
-        /// Whose.
+        /// Its owner.
         uid: u32,
     },
     /// A read-only file system, the unit's sandbox, permissions, an immutable file.
@@ -64,7 +64,7 @@ pub enum Error {
         "{path} cannot be written; see that it is not on a read-only file system and that the unit's ReadWritePaths= name its directory"
     )]
     NotWritable {
-        /// Which.
+        /// The file that was to be written.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -73,7 +73,7 @@ pub enum Error {
     /// The disk or the quota is full.
     #[error("there is no room to write {path}; free some space: the old file stays until then")]
     NoRoom {
-        /// Which.
+        /// The file that was to be written.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -84,7 +84,7 @@ pub enum Error {
     System {
         /// What was being done.
         doing: &'static str,
-        /// To what.
+        /// The file or directory to which it was done.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -130,7 +130,7 @@ impl Error {
 /// The file at `path`, symlinks followed; `None` if there is none. Blocks on file I/O.
 ///
 /// # Errors
-/// Where something is there that cannot be read as a file.
+/// [`Error::System`] and its relatives: something is there that is no file, or cannot be read.
 pub fn read(path: &Path) -> Result<Option<Standing>, Error> {
     let cannot = |source| Error::from_io("cannot read", path, source);
     let opened = OpenOptions::new()

@@ -61,7 +61,7 @@ pub enum ManifestKind {
 /// What the fields of a document make of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// It names manifests.
+    /// It names other manifests, one per platform.
     Index,
     /// It names a config, layers or blobs.
     Image,

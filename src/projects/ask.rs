@@ -80,7 +80,7 @@ pub(super) enum Error {
         what: &'static str,
         permission: &'static str,
     },
-    /// Any other status.
+    /// Harbor's status is none that the discovery expects.
     #[error("{what} was answered with status {status}")]
     Status {
         what: &'static str,
@@ -109,7 +109,6 @@ struct Session<'a> {
     cookie: Option<String>,
 }
 
-/// One answer.
 struct Said {
     status: StatusCode,
     fields: Fields,

@@ -18,7 +18,7 @@ const MAX_BYTES: u64 = 16 << 20;
 /// What the file holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kept {
-    /// By tier.
+    /// By the tier's name.
     pub(super) tiers: BTreeMap<Arc<str>, KeptListing>,
 }
 
@@ -29,7 +29,6 @@ pub(super) struct KeptListing {
     pub(super) url: String,
     /// When it was asked, in seconds since 1970.
     pub(super) asked_at: u64,
-    /// What it listed.
     pub(super) listing: Listing,
 }
 
@@ -61,7 +60,7 @@ impl Kept {
     /// Writes the file: the old or the new content stands there, never a part.
     ///
     /// # Errors
-    /// The directory cannot be written.
+    /// [`io::Error`]: the directory cannot be written.
     pub(super) fn store(&self, path: &Path) -> io::Result<()> {
         replace_private(path, &serde_json::to_vec(self)?)
     }

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 /// More than any Harbor lists on one page: it caps `page_size` at 100.
 pub(super) const PAGE_SIZE: usize = 100;
 
-/// A proxy-cache project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Project {
     pub(super) name: String,
@@ -97,7 +96,7 @@ struct Artifact {
 /// A page of `GET /api/v2.0/projects`: the proxy-cache projects on it.
 ///
 /// # Errors
-/// The body is no list of projects.
+/// [`serde_json::Error`]: the body is no list of projects.
 pub(super) fn projects(body: &[u8]) -> Result<Page<Project>, serde_json::Error> {
     let listed: Vec<RawProject> = serde_json::from_slice(body)?;
     let count = listed.len();
@@ -123,7 +122,7 @@ pub(super) fn projects(body: &[u8]) -> Result<Page<Project>, serde_json::Error> 
 /// A page of which every entry matters: of `GET /api/v2.0/registries` and `GET /api/v2.0/robots`.
 ///
 /// # Errors
-/// The body is no such list.
+/// [`serde_json::Error`]: the body is no such list.
 pub(super) fn all<T: DeserializeOwned>(body: &[u8]) -> Result<Page<T>, serde_json::Error> {
     let entries: Vec<T> = serde_json::from_slice(body)?;
     let listed = entries.len();

@@ -22,7 +22,7 @@ pub enum Certainty {
 // === impl Certainty ===
 
 impl Certainty {
-    /// The word.
+    /// The word in status and in JSON.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

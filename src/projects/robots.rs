@@ -26,14 +26,14 @@ const FIRST_WITHIN: Duration = Duration::from_secs(60);
 pub struct RobotAccount {
     /// `None`: it does not expire.
     pub expires_at: Option<SystemTime>,
-    /// Harbor refuses it.
+    /// Harbor refuses the account.
     pub is_disabled: bool,
 }
 
-/// By tier.
+/// By the tier's name.
 pub type RobotAccounts = BTreeMap<Arc<str>, RobotAccount>;
 
-/// The task's state.
+/// The task that looks at the robot accounts.
 pub(super) struct Looks<A> {
     pub(super) asker: A,
     pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,

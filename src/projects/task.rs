@@ -40,7 +40,7 @@ pub(super) struct Inputs {
     /// As it is written, without what was found.
     pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,
-    /// SIGHUP.
+    /// A SIGHUP asks all tiers again.
     pub(super) refreshes: mpsc::Receiver<()>,
     /// A Harbor says that it has not got a project.
     pub(super) missing: mpsc::Receiver<SourceId>,
@@ -54,7 +54,7 @@ pub(super) struct Outputs {
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// The task's state.
+/// The task that discovers projects.
 pub(super) struct Task<A> {
     asker: Arc<A>,
     inputs: Inputs,

@@ -28,7 +28,7 @@ pub(crate) struct Breakers(Mutex<HashMap<Project, Failing>>);
 #[derive(Clone, Copy, Debug, Default)]
 struct Failing {
     in_a_row: u32,
-    /// Nobody asks before.
+    /// The project is not asked before this moment.
     until: Option<Instant>,
 }
 

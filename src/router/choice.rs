@@ -14,9 +14,9 @@ use tokio::time::Instant;
 /// What one registry says of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It is there.
+    /// The image is there.
     Has,
-    /// It is definitely not there.
+    /// The image is definitely not there.
     HasNot,
     /// Neither can be told: an outage, or an answer that may hide one.
     Unknown,
@@ -36,7 +36,7 @@ pub(crate) enum Decision {
 /// What is to be done next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It is over.
+    /// No answer can change it any more.
     Decided(Decision),
     /// More answers are needed; `Some`: until then at most.
     Wait(Option<Instant>),
@@ -66,7 +66,7 @@ impl Choice {
         }
     }
 
-    /// One has answered.
+    /// Records the answer of the registry at `place`.
     pub(crate) fn answered(&mut self, place: usize, answer: Answer, now: Instant) {
         if let Some(slot) = self.answers.get_mut(place) {
             *slot = Some(answer);

@@ -295,7 +295,7 @@ impl Look {
         };
         self.tell_breakers(&route, registry, server.as_ref(), &log.tried);
         let result = result.as_ref().map(|found| *found);
-        let answer = verdict::of(result, (&log, &whole), (&self.parts, &self.rules), then);
+        let answer = verdict::from_search(result, (&log, &whole), (&self.parts, &self.rules), then);
         (answer, log.tried)
     }
 

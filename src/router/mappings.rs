@@ -47,7 +47,7 @@ pub(crate) struct Wanted {
 /// How far what is known may be relied on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// Within `ttl`.
+    /// Younger than `ttl`.
     Fresh,
     /// Within `stale_while_revalidate` after that.
     Stale,
@@ -125,7 +125,7 @@ impl Mappings {
     /// Writes all to a file if anything changed since the last time.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// [`io::Error`]: the file cannot be written.
     pub(crate) fn store(&self, path: &Path) -> io::Result<()> {
         if !self.changed.swap(false, Ordering::Relaxed) {
             return Ok(());

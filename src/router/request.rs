@@ -41,7 +41,7 @@ pub(crate) struct RouterRequest<'a> {
 
 impl<'a> RouterRequest<'a> {
     /// `None`: the request names a registry, or a tier.
-    pub(crate) fn of(
+    pub(crate) fn new(
         (parts, lookups): (&'a Arc<Context>, &'a Arc<Lookups>),
         rules: &'a Arc<Rules>,
         request: &'a PullRequest,
@@ -66,7 +66,6 @@ impl<'a> RouterRequest<'a> {
         })
     }
 
-    /// Answers it.
     pub(crate) async fn answer(self, record: RequestRecord) -> Response<PullBody> {
         if self.asks_too_often() {
             let why = "this client asks for more than [router] requests_per_second";
@@ -196,7 +195,7 @@ impl<'a> RouterRequest<'a> {
             return false;
         };
         let (result, of) = (Err(&unserved.nothing), (&unserved.log, &*unserved.route));
-        let answer = verdict::of(result, of, (self.parts, self.rules), Then::Moved);
+        let answer = verdict::from_search(result, of, (self.parts, self.rules), Then::Moved);
         answer == Answer::HasNot
     }
 

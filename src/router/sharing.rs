@@ -43,7 +43,7 @@ pub(crate) struct Sharing {
 // === impl Sharing ===
 
 impl Default for Sharing {
-    /// Nothing is shared.
+    /// Shares nothing: without a Redis every router learns by itself.
     fn default() -> Self {
         Self {
             orders: mpsc::channel(1).0,

@@ -23,7 +23,7 @@ pub(crate) struct Stage {
     _dns: watch::Sender<Dns>,
 }
 
-/// Over that configuration.
+/// A router over that configuration.
 pub(crate) fn stage(config: Config) -> Stage {
     let config = Arc::new(config);
     let (tasks, metrics, journal) = (Tasks::default(), Arc::default(), Journal::discarding());

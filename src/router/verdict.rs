@@ -22,7 +22,7 @@ pub(super) enum Then {
 
 /// `result`: whether something was found that is no copy from disk. `route`: with the tiers that were left out, whose word is
 /// missing.
-pub(super) fn of(
+pub(super) fn from_search(
     result: Result<bool, &NotFound>,
     (log, route): (&AttemptLog, &Route),
     (parts, rules): (&Context, &Rules),

@@ -76,7 +76,7 @@ enum Delivered {
     Kept,
     /// Whole, and the connection is to end.
     Last,
-    /// Not whole.
+    /// Not whole: the connection cannot be used again.
     Broken(Ending),
 }
 

@@ -110,7 +110,7 @@ fn documents() -> &'static Documents {
     })
 }
 
-/// In Go's words.
+/// This machine's processor as an image index names it: Go's GOARCH.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

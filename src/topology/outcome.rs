@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct OutcomeReport {
     /// The endpoint that was asked.
     pub endpoint: EndpointId,
-    /// How that went.
+    /// What the attempt ended with.
     pub outcome: Outcome,
     /// From sending the request to the first byte of its answer, where there was one: feeds the moving average
     /// that the choice between two addresses uses.
@@ -53,9 +53,9 @@ words! {
         Timeout = "timeout",
         /// Closed or reset before the answer was whole.
         Reset = "reset",
-        /// 5xx.
+        /// Status 5xx.
         ServerError = "server_error",
-        /// 429.
+        /// Status 429.
         TooManyRequests = "too_many_requests",
         /// Below the throughput floor, or stalled.
         Slow = "slow",

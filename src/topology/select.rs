@@ -58,7 +58,7 @@ pub struct Selection<'a> {
 /// An endpoint that may be asked.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// Who.
+    /// The address, with the source that it belongs to.
     pub endpoint: EndpointId,
     /// Of which source, as it was in the snapshot.
     pub source: Arc<Source>,
@@ -100,7 +100,7 @@ struct Ranked<'a> {
     in_flight: u32,
     /// Among those of its source and rank, where the address families take turns.
     turn: usize,
-    /// Among all.
+    /// Its group among all candidates of the request.
     group: Group,
     held: Held,
 }

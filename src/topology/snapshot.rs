@@ -37,7 +37,7 @@ pub struct SourceState {
 /// An endpoint: whether it may be used, and why.
 #[derive(Clone, Debug)]
 pub struct EndpointState {
-    /// Source and address.
+    /// The source and the address.
     pub id: EndpointId,
     /// Whether it may be used.
     pub status: EndpointStatus,

@@ -9,7 +9,6 @@ pub(crate) fn tier(name: &str) -> SourceId {
     SourceId::Tier(name.into())
 }
 
-/// Docker Hub's.
 pub(crate) fn upstream() -> SourceId {
     SourceId::Upstream("docker.io".parse().unwrap())
 }

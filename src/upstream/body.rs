@@ -126,7 +126,7 @@ impl Body {
     /// The whole body, for answers that are small by their nature.
     ///
     /// # Errors
-    /// It broke, or is longer than `limit` bytes: then the connection is closed.
+    /// [`Error`]: it broke, or is longer than `limit` bytes. The connection is closed.
     #[allow(
         clippy::manual_async_fn,
         reason = "an async fn keeps each argument twice, and this one is moved about for every request"
@@ -153,7 +153,7 @@ impl Body {
     /// The whole body, which may be large and wait for its reader: counted in `budget` from here to the last reference to it.
     ///
     /// # Errors
-    /// It broke, or is longer than `limit` bytes, or there was no memory for it: then the connection is closed.
+    /// [`Unread`]: it broke, is longer than `limit` bytes, or there was no memory for it. The connection is closed.
     #[allow(
         clippy::manual_async_fn,
         reason = "an async fn keeps each argument twice, and this one is moved about for every request"

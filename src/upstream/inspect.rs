@@ -28,7 +28,7 @@ const NAMES: usize = 8;
 /// What a server showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
-    /// `None` without TLS.
+    /// The certificate of the server; `None`: without TLS.
     pub certificate: Option<Certificate>,
     /// The status of its answer to `GET /v2/`; `None`: it gave none that is HTTP.
     pub status: Option<u16>,
@@ -47,7 +47,7 @@ pub struct Certificate {
     pub issuer: String,
     /// The first few names that it is good for.
     pub names: Vec<String>,
-    /// From when.
+    /// The start of its validity.
     pub begins: SystemTime,
     /// Until when: of the chain that was shown the earliest end.
     pub ends: SystemTime,

@@ -28,7 +28,7 @@ impl Request {
     /// Asks for `target` (path and query) of `host` (with its port, if that is not the scheme's).
     ///
     /// # Errors
-    /// The target or the host cannot be said in a request, or the method is neither GET nor HEAD.
+    /// [`Error`]: the target or the host cannot be written in a request, or the method is neither GET nor HEAD.
     pub fn new(method: &Method, target: &str, host: &str) -> Result<Self, Error> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Err(unusable("only GET and HEAD are sent to sources"));
@@ -53,16 +53,16 @@ impl Request {
     /// Adds a field.
     ///
     /// # Errors
-    /// The value holds a control character: a line end, say.
+    /// [`Error`]: the value holds a control character, such as a line end.
     pub fn with(mut self, name: &HeaderName, value: impl AsRef<[u8]>) -> Result<Self, Error> {
         self.add(name, value.as_ref())?;
         Ok(self)
     }
 
-    /// As [`Request::with`].
+    /// [`Error`]: as [`Request::with`].
     ///
     /// # Errors
-    /// As [`Request::with`].
+    /// [`Error`]: as [`Request::with`].
     pub fn add(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Error> {
         let is_text = |byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
         if !every(value, is_text) {

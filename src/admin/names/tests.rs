@@ -49,10 +49,18 @@ fn who_sees_names() {
     for (trust, authorization, due) in table {
         let due = if due { Names::Shown } else { Names::Hidden };
         let request = request(trust, authorization);
-        assert_eq!(Names::of(&request, Some(&token)), due, "{authorization:?}");
+        assert_eq!(
+            Names::for_request(&request, Some(&token)),
+            due,
+            "{authorization:?}"
+        );
     }
     let request = request(None, Some("Bearer 0123456789abcdef"));
-    assert_eq!(Names::of(&request, None), Names::Hidden, "there is none");
+    assert_eq!(
+        Names::for_request(&request, None),
+        Names::Hidden,
+        "there is none"
+    );
 }
 
 #[tokio::test]

@@ -46,7 +46,6 @@ pub(super) fn names(out: &mut String, is_hidden: bool, has_token: bool) {
     });
 }
 
-/// Tiers and upstreams.
 pub(super) fn sources(out: &mut String, status: &Status) -> fmt::Result {
     for source in status.tiers.iter().chain(&status.upstreams) {
         write_source(out, source, status)?;

@@ -14,7 +14,7 @@ pub struct ProjectsStatus {
     pub error: Option<String>,
     /// The account may not read Harbor's registries, so that projects are guessed by their names.
     pub registries_unreadable: bool,
-    /// By registry.
+    /// Proxy-cache projects in use, by the registry that they cache.
     pub found: BTreeMap<String, ProjectStatus>,
     /// Proxy-cache projects that are not used, with the reason.
     pub unused: BTreeMap<String, String>,

@@ -30,11 +30,11 @@ pub struct ReputationStatus {
     pub reference: Option<String>,
     /// `behind`, `last` or `never`.
     pub effect: String,
-    /// One word: `silent`.
+    /// The name of the row in docs/failure-table.md, such as `silent`.
     pub reason: String,
     /// The same for people.
     pub why: String,
-    /// Until it ends.
+    /// Seconds until it ends.
     pub seconds: u64,
     /// `all`, or `untrusted`: for the requests of untrusted clients alone.
     pub clients: String,

@@ -30,13 +30,13 @@ pub(super) struct Report {
     /// The registry that is meant; `null` for a project that only a tier has, and if refused.
     pub(super) registry: Option<String>,
     pub(super) repository: Option<String>,
-    /// Tag or digest.
+    /// The tag or digest of the image.
     pub(super) reference: String,
     /// There is a candidate; with `--probe`: one that has the manifest, or the agent's copy. As the exit status.
     pub(super) has_path: bool,
     /// The age of the copy with which the running agent answers, where no candidate has the manifest.
     pub(super) stale_seconds: Option<u64>,
-    /// Candidates were asked.
+    /// `--probe`: the candidates were asked for the manifest.
     pub(super) probed: bool,
     /// What was found on the node, as `status` has it; `null`: it took too long to look.
     pub(super) node: Option<Detected>,
@@ -105,13 +105,13 @@ pub(super) struct SourceReport {
 /// An address of a source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct CandidateReport {
-    /// From 1.
+    /// The place in the order of asking, from 1.
     pub(super) position: usize,
-    /// As in `sources`.
+    /// The source's name, as in `sources`.
     pub(super) source: String,
     /// `203.0.113.7:443`
     pub(super) address: String,
-    /// As in `sources`.
+    /// The source's URL, as in `sources`.
     pub(super) url: String,
     /// `healthy`, `ejected` or `probation`, as the agent says; `unknown`: it says nothing.
     pub(super) state: &'static str,
@@ -122,7 +122,7 @@ pub(super) struct CandidateReport {
     /// Until probation; only of an ejected one.
     pub(super) ejected_for_seconds: Option<u64>,
     pub(super) reason: Option<String>,
-    /// Others are preferred.
+    /// The load signal says that other addresses are preferred.
     pub(super) lowered: bool,
     /// Moving average of the first byte's time.
     pub(super) latency_ms: Option<u64>,

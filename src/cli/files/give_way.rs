@@ -24,7 +24,7 @@ pub enum Error {
 /// `None`: it is not for us to change anything. Blocks, for two seconds where the port is silent.
 ///
 /// # Errors
-/// The files are as they were then, whole.
+/// [`Error`]: the port could not be asked, or the lock or the ledger could not be had. No file was touched.
 pub fn run(config: &Config, machine: &Machine) -> Result<Option<Passed>, Error> {
     let node = Node::ask(config.clone()).map_err(Error::Runtime)?;
     if !node.is_managed() || node.agent_alive {

@@ -6,7 +6,6 @@ use crate::telemetry::{human_bytes, human_duration};
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-/// ANSI colours.
 #[derive(Clone, Copy)]
 pub(in crate::cli) enum Color {
     Good,
@@ -32,7 +31,7 @@ pub(in crate::cli) fn plain(text: &str) -> Cell {
 /// A text for a terminal.
 pub(in crate::cli) struct Page {
     pub(in crate::cli) text: String,
-    /// With colours.
+    /// Whether ANSI colours are written.
     pub(in crate::cli) color: bool,
 }
 

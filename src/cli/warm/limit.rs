@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 /// Bytes per second, shared by all.
 #[derive(Debug)]
 pub(super) struct Limit {
-    /// `None`: no limit.
+    /// Bytes per second; `None`: no limit.
     rate: Option<u64>,
     /// When the bytes that were taken so far are paid for.
     free: Mutex<Instant>,

@@ -23,9 +23,9 @@ type Once = Arc<OnceCell<()>>;
 pub(super) struct Shared {
     pub(super) wanted: Platforms,
     pub(super) limit: Limit,
-    /// Requests at once.
+    /// Limits the requests that run at once: `--parallel`.
     pub(super) places: Semaphore,
-    /// The longest manifest.
+    /// A longer manifest is refused: `[limits] manifest_bytes`.
     pub(super) manifest_bytes: u64,
     /// What was fetched already, by pass. Whoever wants what another image is fetching waits for that.
     pub(super) fetched: Mutex<BTreeMap<(String, Digest), Once>>,

@@ -10,7 +10,7 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Of its output.
+/// What is kept of its output, in bytes.
 const OUTPUT_BYTES: usize = 16 * 1024;
 /// Between two looks at it.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -20,7 +20,7 @@ struct Server {
 }
 
 impl Server {
-    /// `answer`: empty: never.
+    /// Sends `answer` to each request; with an empty `answer` it never answers.
     async fn start(ip: IpAddr, port: u16, answer: String) -> (Self, u16) {
         let listener = TcpListener::bind((ip, port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -105,7 +105,6 @@ impl Running {
     }
 }
 
-/// The prober panics.
 fn falls() -> Verdict {
     Verdict::Unhealthy("falls".to_owned())
 }

@@ -21,7 +21,7 @@ pub(crate) enum Role {
 pub(crate) struct HostEntry {
     pub(crate) role: Role,
     pub(crate) url: String,
-    /// Beside the system's.
+    /// Trusted beside the system's authorities.
     pub(crate) ca: Option<CaFile>,
     /// No verification at all.
     pub(crate) skip_verify: bool,

@@ -6,9 +6,9 @@ use super::machine::{Process, config_file};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
-/// Where its configuration is.
+/// The configuration of a containerd that was not told another.
 pub(super) const CONFIG: &str = "/etc/containerd/config.toml";
-/// Where it answers.
+/// The gRPC socket of a containerd that was not told another.
 pub(super) const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// A containerd with the configuration at its usual place.

@@ -20,12 +20,12 @@ pub struct Machine {
     versions: Mutex<BTreeMap<(PathBuf, SystemTime), Option<String>>>,
 }
 
-/// A running process.
+/// A process as /proc shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Its number.
+    /// Its process id.
     pub pid: u32,
-    /// Its command line.
+    /// Its command line, the program first.
     pub argv: Vec<String>,
     /// Since 1970, to the kernel's tick below it, to compare with a file's time.
     pub started_at: Duration,

@@ -14,11 +14,11 @@ use std::time::Duration;
 /// What became of one step.
 #[derive(Debug)]
 pub struct Done {
-    /// Which file.
+    /// The file's absolute path.
     pub path: PathBuf,
-    /// What sort.
+    /// A CA certificate, a hosts.toml or registries.yaml.
     pub kind: Kind,
-    /// How it ended.
+    /// What became of the file.
     pub outcome: Outcome,
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 pub struct Released {
     /// What was to be done.
     pub plan: Plan,
-    /// What was done.
+    /// What became of each step, in the plan's order.
     pub done: Vec<Done>,
     /// Files that carry our marks, or after a handover the agent, all the same.
     pub marked: Vec<PathBuf>,
@@ -30,7 +30,7 @@ pub struct Released {
 /// (design F0). A ledger that cannot be read or written keeps no mark from being taken out. Blocks.
 ///
 /// # Errors
-/// Where somebody else keeps the lock; then no file was touched.
+/// [`ledger::Error::Locked`]: somebody else keeps the lock for longer than `wait`. No file was touched.
 pub fn release(store: &Store, places: &Places, wait: Duration) -> Result<Released, ledger::Error> {
     let mut leaving = Leaving::new(store, places, wait);
     if let Some(locked @ ledger::Error::Locked(_)) = leaving.without_ledger {

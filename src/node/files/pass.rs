@@ -43,7 +43,7 @@ pub struct Tiers {
 /// What a pass came to.
 #[derive(Debug)]
 pub struct Passed {
-    /// What runs here.
+    /// The runtime, as this pass found it.
     pub detected: Detected,
     /// `restore` was run, and no `apply` since: nothing was done.
     pub released: bool,
@@ -51,7 +51,7 @@ pub struct Passed {
     pub(crate) unprivileged: Option<Unprivileged>,
     /// What was to be done.
     pub plan: Plan,
-    /// What was done.
+    /// What became of each step, in the plan's order.
     pub done: Vec<Done>,
     /// Files that carry our part now.
     pub managed: Vec<PathBuf>,
@@ -84,7 +84,7 @@ impl Hooks for Everything {}
 /// for the lock at most `wait`. Blocks.
 ///
 /// # Errors
-/// Where the lock or the ledger cannot be had; then no file was touched.
+/// [`ledger::Error`]: the lock or the ledger cannot be had. No file was touched.
 pub fn run(
     pass: &Pass<'_>,
     wait: Duration,

@@ -80,7 +80,7 @@ fn wait_for_quiet(certs_d: &Path) {
     }
 }
 
-/// Since 1970.
+/// When the file was changed, since 1970.
 fn modified(path: &Path) -> Option<Duration> {
     Generation::read(path).map(|file| file.modified)
 }

@@ -15,7 +15,7 @@ const TLS: [&str; 3] = ["ca", "client", "skip_verify"];
 /// Puts our part into a text; `None` where no file is.
 ///
 /// # Errors
-/// Says why the text is not touched.
+/// [`Refused`]: the text stays as it is. [`Refused::Existing`] only with `existing = "refuse"`.
 pub fn merge(
     existing: Option<&str>,
     desired: &DesiredHost,

@@ -17,7 +17,7 @@ const SERVER_KEYS: [&str; 8] = [
     "rewrite",
     "skip_verify",
 ];
-/// What containerd reads.
+/// A hosts.toml as containerd reads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
     /// `server`; stock containerd puts the registry itself here when it is missing, k3s's does not.
@@ -32,12 +32,12 @@ pub struct View {
     pub(super) bare_host: Option<usize>,
 }
 
-/// One host.
+/// A host table, or the `server` with its keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeenHost {
-    /// As written.
+    /// As it is written, not normalized.
     pub url: String,
-    /// As written.
+    /// As they are written; empty: containerd's default, all.
     pub capabilities: Vec<String>,
     /// As written; relative to the file's directory.
     pub ca: Vec<PathBuf>,
@@ -52,7 +52,7 @@ pub struct SeenHost {
 /// Reads a text as containerd would.
 ///
 /// # Errors
-/// Says why containerd would ignore it, or not see all of it.
+/// [`Refused::Unreadable`]: containerd would ignore the file. [`Refused::Unusual`]: it would not see all of it.
 pub fn read(text: &str) -> Result<View, Refused> {
     let unusual = |what: String| Err(Refused::Unusual(what));
     if text.starts_with(marks::BYTE_ORDER_MARK) {

@@ -69,7 +69,7 @@ pub(crate) fn take_server_out(text: &mut Vec<u8>) {
 /// its URL, for what k3s has generated, which has no marks.
 ///
 /// # Errors
-/// As [`remove()`].
+/// [`Refused`]: the text stays as it is. [`Refused::ReadBack`] as of [`remove()`].
 pub fn hand_over(text: &str, agent: Option<&str>) -> Result<String, Refused> {
     if is_generated(text) {
         let without = agent.map(|agent| without_endpoint(text, agent));

@@ -12,7 +12,7 @@ use crate::node::marks::{self, OURS, quoted};
 use std::ops::Range;
 use yaml_serde::{Mapping, Value};
 
-/// What is wanted.
+/// The entries and settings that registries.yaml is to have.
 #[derive(Clone, Copy, Debug)]
 pub struct Edit<'a> {
     /// For every registry and image name.
@@ -37,7 +37,7 @@ pub enum Scope {
 /// Puts the agent into a text.
 ///
 /// # Errors
-/// Says why the text is not touched.
+/// [`Refused`]: the text stays as it is. [`Refused::Existing`] only with `existing = "refuse"`.
 pub fn edit(text: &str, wanted: &Edit<'_>) -> Result<Edited, Refused> {
     let base = remove(text)?;
     let registries = read::read(&base)?;

@@ -35,7 +35,7 @@ pub struct Registries {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Mirror {
-    /// As written.
+    /// As they are written, in the order in which k3s asks them.
     #[serde(rename = "endpoint", deserialize_with = "texts")]
     pub endpoints: Vec<String>,
     /// It has rewrite rules, which would meet the agent's endpoint too (design F4).
@@ -99,7 +99,7 @@ fn has_rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Erro
 /// Reads a text as k3s would.
 ///
 /// # Errors
-/// Says what k3s could not read, or would read differently from what it looks like.
+/// [`Refused::Unreadable`]: k3s could not read it. [`Refused::Unusual`]: k3s would read it differently from what it looks like.
 pub fn read(text: &str) -> Result<Registries, Refused> {
     let whole = value(text)?;
     let plain = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 const FIRST: Duration = Duration::from_secs(1);
 /// What was superseded, and what met a k3s that was still removing, must be there a second after it.
 const FIRST_OF_OVERTAKEN: Duration = Duration::from_millis(250);
-/// At most.
+/// The longest wait.
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// How long what has failed waits.

@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// Which ports are privileged is read this often, for the kernel tells nobody of a change: the agent is out of the files
 /// 5 s after one at the latest.
 const READ: Duration = Duration::from_secs(2);
-/// For one check.
+/// A check that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(2);
 /// What every answer of ours carries, whatever its status.
 const HEADER: &str = "x-harbor-pilot-request-id";

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The node's files as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct NodeFilesStatus {
-    /// In one word.
+    /// The state after the newest pass.
     pub state: FilesState,
     /// In one sentence; empty where the word says all.
     pub reason: String,
@@ -45,9 +45,9 @@ words! {
 /// A file that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trouble {
-    /// Which.
+    /// The file's absolute path.
     pub path: PathBuf,
-    /// In one word.
+    /// Its sort, as `status` and /status show it.
     pub kind: TroubleKind,
     /// Why, and what to do.
     pub why: String,
@@ -61,7 +61,7 @@ pub enum TroubleKind {
     Left,
     /// Writing failed; it is tried again.
     Failed,
-    /// Writing is forbidden.
+    /// The daemon has no right to write it: `harbor-pilot apply` as root does.
     NotWritable,
     /// Somebody else keeps writing it.
     Conflict,

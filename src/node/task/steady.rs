@@ -12,7 +12,7 @@ use tokio::time::Instant;
 const MEMORY: Duration = Duration::from_secs(600);
 /// From the second loss in that time on a tier must be whole for this long, doubling.
 const FIRST_HOLD: Duration = Duration::from_secs(5);
-/// At most.
+/// The longest hold.
 const LONGEST_HOLD: Duration = Duration::from_secs(300);
 
 /// The damped view. A tier leaves at once: a dead one costs containerd 30 s per request. It comes back at once after

@@ -12,7 +12,7 @@ use std::path::Path;
 /// More than all lines take; a longer file is not ours.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// No reference.
+/// Stands for the reference of a tag list, which has none.
 const TAGS: &str = "-";
 
 pub(super) fn read(path: &Path) -> Vec<(Wanted, RegistryName)> {

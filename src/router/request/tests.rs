@@ -55,7 +55,7 @@ async fn a_known_image_is_routed_without_an_allocation() {
     for what in ["manifests/1.27", &digest, "tags/list"] {
         let request = request(what);
         let routed = || {
-            let routed = RouterRequest::of((parts, &lookups), &rules, &request)?;
+            let routed = RouterRequest::new((parts, &lookups), &rules, &request)?;
             let wanted = wanted(&routed);
             let _look = routed.look(&wanted, request_id.clone());
             if routed.asks_too_often() {
@@ -66,7 +66,7 @@ async fn a_known_image_is_routed_without_an_allocation() {
             let route = routed.route(&registry, &wanted.repository).ok()?;
             Some((route, freshness))
         };
-        let first = RouterRequest::of((parts, &lookups), &rules, &request).unwrap();
+        let first = RouterRequest::new((parts, &lookups), &rules, &request).unwrap();
         let registry = "ghcr.io".parse().unwrap();
         let now = Instant::now();
         lookups.mappings.found(&wanted(&first), &registry, now);
@@ -99,7 +99,7 @@ async fn a_place_that_cannot_be_asked_from_here_is_looked_for_anew() {
         let lookups = Arc::new(lookups);
         for what in ["manifests/1.27", &digest] {
             let request = request(what);
-            let routed = RouterRequest::of((parts, &lookups), &rules, &request).unwrap();
+            let routed = RouterRequest::new((parts, &lookups), &rules, &request).unwrap();
             let wanted = wanted(&routed);
             let looked = routed.look(&wanted, "1".into()).run(Before::Nothing).await;
             let is_told = matches!(&looked, Looked::Told(at) if *at == registry);
@@ -128,7 +128,7 @@ async fn one_client_takes_a_quarter_of_the_searches() {
             client: Some(client.parse().unwrap()),
             ..request(&format!("manifests/{tag}"))
         };
-        let routed = RouterRequest::of((parts, &lookups), &rules, &request).unwrap();
+        let routed = RouterRequest::new((parts, &lookups), &rules, &request).unwrap();
         let look = routed.look(&wanted(&routed), "1".into());
         let mut search = async move { look.run(Before::Nothing).await }.boxed();
         assert!((&mut search).now_or_never().is_none());

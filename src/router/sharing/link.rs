@@ -54,7 +54,7 @@ pub(super) struct Link {
 
 impl Error {
     /// Of what the library says: the server's own words, or how the connection ended.
-    fn of(address: SocketAddr, error: &RedisError) -> Self {
+    fn from_redis(address: SocketAddr, error: &RedisError) -> Self {
         if error.kind() == ErrorKind::AuthenticationFailed {
             return Self::Says(address, "the password is refused".to_owned());
         }
@@ -100,7 +100,7 @@ impl Link {
             ..RedisConnectionInfo::default()
         };
         let greeted = MultiplexedConnection::new(&info, stream).await;
-        let (connection, driver) = greeted.map_err(|error| Error::of(address, &error))?;
+        let (connection, driver) = greeted.map_err(|error| Error::from_redis(address, &error))?;
         Ok(Self {
             address,
             connection,
@@ -132,7 +132,7 @@ impl Link {
         };
         match timeout(within, answered).await {
             Ok(Ok(values)) => Ok(values),
-            Ok(Err(error)) => Err(Error::of(address, &error)),
+            Ok(Err(error)) => Err(Error::from_redis(address, &error)),
             Err(_) => Err(Error::Late(address, within)),
         }
     }

@@ -25,7 +25,7 @@ const LISTING_LIFE: Duration = Duration::from_secs(7 * 86_400);
 /// One thing to do.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Where is it?
+    /// Read which registry has it.
     Place {
         wanted: Wanted,
         reply: oneshot::Sender<Option<RegistryName>>,
@@ -194,7 +194,7 @@ pub(super) fn read(pipeline: &mut Pipeline, key: &str) {
     pipeline.cmd("GETRANGE").arg(key).arg(0).arg(LONGEST_VALUE);
 }
 
-/// What `read` brought.
+/// Interprets the reply to [`read`].
 pub(super) fn registry(value: &Value, key: String) -> Result<Option<RegistryName>, Wrong> {
     match value {
         // GETRANGE says so of what is not there.

@@ -39,7 +39,7 @@ enum Left {
     /// Another Redis is wanted, or none.
     Config,
     Failed(String),
-    /// The agent ends.
+    /// The agent stops.
     Over,
 }
 
@@ -49,7 +49,7 @@ struct Reading {
     pages: u32,
 }
 
-/// The task's state.
+/// The one task that talks to Redis.
 pub(super) struct Task {
     pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) orders: mpsc::Receiver<Order>,

@@ -15,14 +15,14 @@ pub enum Effect {
     Never,
 }
 
-/// One thing that is known.
+/// A reason to ask an address or a whole source later, or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldBack {
-    /// Of which source.
+    /// The source that is held back.
     pub source: SourceId,
-    /// Of which of its addresses; `None`: of all.
+    /// The address that is held back; `None`: all of the source.
     pub address: Option<SocketAddr>,
-    /// What follows.
+    /// How far: behind the others, last, or never.
     pub effect: Effect,
 }
 
@@ -45,7 +45,7 @@ pub(super) enum Behind {
 // === impl HeldBack ===
 
 impl HeldBack {
-    /// One address.
+    /// Holds back one address.
     #[must_use]
     pub fn endpoint(endpoint: &EndpointId, effect: Effect) -> Self {
         Self {

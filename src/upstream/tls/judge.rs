@@ -25,7 +25,7 @@ pub enum CertificateFault {
     WrongName,
     /// It is an authority's own (CA:TRUE), issued by another one.
     Authority,
-    /// In rustls' words.
+    /// What else rustls refuses, in its own words.
     Other(String),
 }
 

@@ -47,7 +47,7 @@ fn algorithms() -> &'static WebPkiSupportedAlgorithms {
 /// Checks a source's certificate. Signatures of the handshake are always checked.
 #[derive(Debug)]
 pub(super) struct SourceVerifier {
-    /// Tried before `system`.
+    /// The authorities of `ca_file`, tried before `system`.
     pub(super) ca: Option<Arc<WebPkiServerVerifier>>,
     /// Shared by all sources.
     pub(super) system: Option<Arc<WebPkiServerVerifier>>,
