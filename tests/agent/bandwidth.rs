@@ -3,8 +3,10 @@
 use crate::client::End;
 use crate::node::{Node, REPOSITORY, Setup, TIERED};
 use crate::support::{FakeRegistry, Image};
+use futures_util::future::join_all;
 use harbor_pilot::lifecycle::RawSignal;
 use harbor_pilot::telemetry::{EventName, RequestOutcome};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const LIMIT: u64 = 512 * 1024;
@@ -91,4 +93,61 @@ async fn a_tiers_limit_is_its_own_and_a_reload_changes_it() {
     // With the limit 4 MiB take 64 s.
     let took = reloaded.elapsed();
     assert!(took < Duration::from_secs(30), "{took:?}");
+}
+
+/// Four layers have all places of the limit for longer than 10 s. A fifth one asks its source at once, leaves it after 10 s without
+/// a byte, and asks it again when there is a place (docs/configuration.md). That is nobody's fault.
+#[tokio::test]
+async fn a_source_that_waits_too_long_for_a_place_is_asked_again() {
+    // 16 KiB/s for each of the four: 13 s.
+    let layers = [208 << 10, 208 << 10, 208 << 10, 208 << 10, 8 << 10];
+    let tables = "[limits]\nbandwidth = \"64KiB/s\"\n";
+    let (node, _, image, [tier, upstream]) = start(&layers, tables).await;
+    let asked: Arc<Mutex<Vec<(String, Instant)>>> = Arc::default();
+    let heard = asked.clone();
+    tier.script(move |request| {
+        let (path, now) = (request.path.clone(), Instant::now());
+        heard.lock().unwrap().push((path, now));
+        None
+    });
+    let times = |layer: usize| -> Vec<Instant> {
+        let digest = image.blobs[layer].digest.to_string();
+        let asked = asked.lock().unwrap();
+        let of_layer = asked.iter().filter(|(path, _)| path.ends_with(&digest));
+        of_layer.map(|(_, at)| *at).collect()
+    };
+    let paths: Vec<String> = (0..5).map(|layer| path(&image, layer)).collect();
+    let four = join_all(paths[..4].iter().map(|path| node.pull(path)));
+    let fifth = async {
+        while (0..4).any(|layer| times(layer).is_empty()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // The four have begun to read by then.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        node.pull(&paths[4]).await
+    };
+    let (mut all, fifth) = tokio::join!(four, fifth);
+    all.push(fifth);
+    for (layer, got) in all.iter().enumerate() {
+        assert_eq!((got.status, got.end), (200, End::Clean), "{layer}");
+        assert!(got.body == image.blobs[layer].body, "{layer}");
+        let record = node.record(got).await;
+        let due = match layer {
+            4 => (RequestOutcome::Resumed, 2),
+            _ => (RequestOutcome::Served, 1),
+        };
+        assert_eq!((record.outcome, record.attempts), due, "{record:?}");
+        assert_eq!((&*record.tier, &*record.error), ("t1", ""), "{record:?}");
+    }
+    for layer in 0..4 {
+        assert_eq!(times(layer).len(), 1, "{layer} has kept its source");
+    }
+    let [first, second] = times(4)[..] else {
+        panic!("the fifth was asked for {} times", times(4).len());
+    };
+    assert!(second - first >= Duration::from_secs(10));
+    assert!(upstream.requests().is_empty());
+    for event in [EventName::EndpointEjected, EventName::AttemptFailed] {
+        assert_eq!(node.count(event), 0, "{event:?}");
+    }
 }

@@ -6,6 +6,8 @@ mod addresses;
 mod interrupt;
 #[path = "warm/node.rs"]
 mod node_images;
+#[path = "warm/parallel.rs"]
+mod parallel;
 #[path = "warm/terminal.rs"]
 mod terminal;
 
