@@ -8,7 +8,7 @@ use super::sentinel;
 use super::state::{Gate, RedisState};
 use crate::config::{Config, Redis};
 use crate::discovery::Discovery;
-use crate::lifecycle::{Random, deadline};
+use crate::lifecycle::{Random, contained, deadline};
 use crate::metrics::Metrics;
 use crate::printable::printable;
 use crate::projects::SharedListing;
@@ -91,10 +91,16 @@ impl Task {
                 }
                 continue;
             };
-            match self.attempt(&redis, &mut reading, &mut rest).await {
-                Left::Over => return,
-                Left::Config => continue,
-                Left::Failed(why) => self.failed(&why),
+            let attempt = self.attempt(&redis, &mut reading, &mut rest);
+            match contained("router redis", attempt).await {
+                Ok(Left::Over) => return,
+                Ok(Left::Config) => continue,
+                Ok(Left::Failed(why)) => self.failed(&why),
+                // A bug costs what is shared, until the next attempt, and never the agent.
+                Err(panicked) => {
+                    self.gate.close();
+                    self.failed(&panicked.to_string());
+                }
             }
             if self.rested(rest, &redis).await.is_err() {
                 return;

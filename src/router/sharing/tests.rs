@@ -1,5 +1,7 @@
 //! What a pull sees, with the other end of the channel in the test's hand.
 
+mod panics;
+
 use super::*;
 use crate::router::mappings::Subject;
 use std::time::Duration;
