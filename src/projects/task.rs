@@ -71,6 +71,8 @@ pub(super) struct Task<A> {
 struct Clock {
     due: Instant,
     asking: bool,
+    /// Nobody could be asked: it is due as soon as the tier has an address.
+    lacks_address: bool,
     asked: Option<Instant>,
     /// Failures in a row.
     failures: u32,
@@ -114,6 +116,7 @@ impl<A: AskHarbor> Task<A> {
             self.start_what_is_due();
             let waiting = self.clocks.values().filter(|clock| !clock.asking);
             let wake = waiting.map(|clock| clock.due).min();
+            let lacks_address = self.clocks.values().any(|clock| clock.lacks_address);
             // All arms are cancel-safe: `changed` and `recv` say so, `next` keeps the futures in the set, and time is computed anew.
             tokio::select! {
                 changed = self.inputs.config.changed() => match changed {
@@ -128,6 +131,8 @@ impl<A: AskHarbor> Task<A> {
                     }
                     None => return,
                 },
+                // Looked at above.
+                Ok(()) = self.inputs.snapshot.changed(), if lacks_address => {}
                 Some(source) = self.inputs.missing.recv() => self.take_missing(&source),
                 Some(done) = self.jobs.next(), if !self.jobs.is_empty() => self.take_listing(done).await,
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
@@ -160,6 +165,7 @@ impl<A: AskHarbor> Task<A> {
                 .or_insert_with(|| Clock {
                     due: if is_kept { deadline(now, spread) } else { now },
                     asking: false,
+                    lacks_address: false,
                     asked: None,
                     failures: 0,
                     missing: 0,
@@ -188,17 +194,22 @@ impl<A: AskHarbor> Task<A> {
 
     fn start_what_is_due(&mut self) {
         let now = Instant::now();
-        let snapshot = self.inputs.snapshot.borrow().clone();
+        let snapshot = self.inputs.snapshot.borrow_and_update().clone();
         let config = self.inputs.config.borrow().clone();
         for (name, clock) in &mut self.clocks {
-            if clock.asking || clock.due > now {
+            let source = SourceId::Tier(name.clone());
+            let endpoints = endpoints_of(&snapshot, &source);
+            let has_one_now = clock.lacks_address && !endpoints.is_empty();
+            if clock.asking || clock.due > now && !has_one_now {
                 continue;
             }
             clock.asking = true;
+            if has_one_now {
+                clock.failures = 0;
+            }
+            clock.lacks_address = endpoints.is_empty();
             clock.asked = Some(now);
             let (tier, asker) = (name.clone(), self.asker.clone());
-            let source = SourceId::Tier(name.clone());
-            let endpoints = endpoints_of(&snapshot, &source);
             let state = snapshot.source(&source).cloned();
             let mut all = config.tiers.iter();
             let unheard = all.find(|it| it.name == *name && !self.kept.tiers.contains_key(name));

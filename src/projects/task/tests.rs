@@ -1,5 +1,7 @@
 //! When Harbors are asked: in paused time, with a scripted asker.
 
+mod others;
+
 use super::*;
 use crate::budget::Budget;
 use crate::projects::SharedListing;
@@ -42,6 +44,7 @@ impl AskHarbor for Scripted {
             .push((Instant::now(), endpoints.len()));
         let refusal = || self.refusal.lock().unwrap().take();
         let listing = self.listing.lock().unwrap().clone();
+        let listing = listing.filter(|_| !endpoints.is_empty());
         listing.ok_or_else(|| refusal().unwrap_or(Error::NoAddress))
     }
 }
@@ -84,10 +87,11 @@ struct Stage {
     projects: watch::Receiver<Arc<Projects>>,
     others: mpsc::Receiver<SharedListing>,
     journal: Captured,
-    _snapshot: watch::Sender<Arc<Snapshot>>,
+    snapshot: watch::Sender<Arc<Snapshot>>,
 }
 
-fn snapshot(config: &Config) -> Arc<Snapshot> {
+/// The tier has so many addresses.
+fn snapshot(config: &Config, addresses: u8) -> Arc<Snapshot> {
     let states = Sources::from_config(config, 1)
         .tiers
         .into_iter()
@@ -107,7 +111,7 @@ fn snapshot(config: &Config) -> Arc<Snapshot> {
                 latency: None,
             };
             Arc::new(SourceState {
-                endpoints: (1..=5).map(endpoint).collect(),
+                endpoints: (1..=addresses).map(endpoint).collect(),
                 source: source.clone(),
                 ready: true,
                 dns_stale: false,
@@ -122,8 +126,12 @@ fn snapshot(config: &Config) -> Arc<Snapshot> {
 }
 
 fn start(asker: &Scripted, home: &TempDir, seed: u64) -> Stage {
+    start_with(asker, home, seed, 5)
+}
+
+fn start_with(asker: &Scripted, home: &TempDir, seed: u64, addresses: u8) -> Stage {
     let config = Arc::new(Config::from_toml(CONFIG).unwrap());
-    let (snapshot_in, snapshot) = watch::channel(snapshot(&config));
+    let (snapshot_in, snapshot) = watch::channel(snapshot(&config, addresses));
     let (config_in, config) = watch::channel(config);
     let (refreshes, refreshed) = mpsc::channel(1);
     let (missing_in, missing) = mpsc::channel(16);
@@ -154,7 +162,7 @@ fn start(asker: &Scripted, home: &TempDir, seed: u64) -> Stage {
         projects,
         others,
         journal: captured,
-        _snapshot: snapshot_in,
+        snapshot: snapshot_in,
     }
 }
 
@@ -166,6 +174,12 @@ impl Stage {
             .into_iter()
             .map(|(registry, path)| (registry.to_string(), path))
             .collect()
+    }
+
+    /// DNS has answered.
+    fn addresses(&self, count: u8) {
+        let config = self.config.borrow().clone();
+        self.snapshot.send_replace(snapshot(&config, count));
     }
 
     fn changes(&self) -> usize {
@@ -297,103 +311,36 @@ async fn a_tier_that_is_no_longer_asked_is_forgotten() {
     assert_eq!(stage.asker.times(), asked);
 }
 
-/// The text that an agent which heard the Harbor tells, and whose it is.
-async fn heard() -> (String, Vec<u8>) {
+#[tokio::test(start_paused = true)]
+async fn a_tier_is_asked_as_soon_as_it_has_an_address() {
     let (asker, home) = (Scripted::default(), TempDir::new().unwrap());
     asker.says(&["q"]);
-    let mut first = start(&asker, &home, 1);
-    match first.others.recv().await {
-        Some(SharedListing::Heard { account, text }) => (account, text),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_another_agent_heard_counts_where_harbor_has_said_nothing() {
-    let (account, text) = heard().await;
-    assert_eq!(account, "@https://core.example.com");
-    let elsewhere = String::from_utf8(text.clone()).unwrap();
-    let elsewhere = elsewhere.replace("core.example.com", "other.example.com");
-    let found = [("quay.io".to_owned(), "q".to_owned())];
-    for (answer, due) in [
-        (Some(text), &found[..]),
-        (Some(elsewhere.into_bytes()), &[]),
-        (Some(b"{\"url\":".to_vec()), &[]),
-        (None, &[]),
-    ] {
-        let (asker, home) = (Scripted::default(), TempDir::new().unwrap());
-        let mut stage = start(&asker, &home, 1);
-        let Some(SharedListing::Wanted { account, reply }) = stage.others.recv().await else {
-            panic!("asks");
-        };
-        assert_eq!(account, "@https://core.example.com");
-        reply.send(answer).unwrap();
+    let stage = start_with(&asker, &home, 1, 0);
+    // DNS takes longer and longer between two tries of discovery, and says nothing at first.
+    sleep(minutes(20)).await;
+    for _ in 0..3 {
+        stage.addresses(0);
         sleep(Duration::from_millis(10)).await;
-        assert_eq!(stage.found(), due);
-        // Harbor's own word is taken as soon as it comes.
-        asker.says(&["r"]);
-        sleep(minutes(2)).await;
-        assert_eq!(stage.found(), [("quay.io".to_owned(), "r".to_owned())]);
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn nobody_who_answers_late_holds_discovery_up() {
-    let (asker, home) = (Scripted::default(), TempDir::new().unwrap());
-    let mut stage = start(&asker, &home, 1);
-    let asked = stage.others.recv().await;
+    assert_eq!(stage.found(), []);
+    let (tries, since) = (asker.times(), Instant::now());
+    stage.addresses(1);
+    let mut projects = stage.projects.clone();
+    let is_found = |projects: &Arc<Projects>| !projects.paths()["core"].is_empty();
+    projects.wait_for(is_found).await.unwrap();
+    assert_eq!(since.elapsed(), Duration::ZERO);
+    // Nothing is left of what was tried in vain: a failure that follows is the first one.
+    asker.fails();
+    stage.refreshes.send(()).await.unwrap();
+    sleep(Duration::from_secs(8)).await;
+    assert!(asker.times() >= tries + 3);
+    // Changes of the addresses are no reason to ask any more.
     asker.says(&["q"]);
     sleep(minutes(1)).await;
-    assert_eq!(stage.found(), [("quay.io".to_owned(), "q".to_owned())]);
-    drop(asked);
-}
-
-/// Another agent's listing may be written by whoever can write to Redis; a Harbor that answers is not silent.
-#[tokio::test(start_paused = true)]
-async fn what_another_agent_heard_counts_for_no_harbor_that_answers() {
-    let status = |status| Error::Status {
-        what: "its projects",
-        status,
-    };
-    let forbidden = Error::Forbidden {
-        what: "its projects",
-        permission: "Project: list",
-    };
-    let source = serde_json::from_str::<u8>("<html>").unwrap_err();
-    let unreadable = Error::Unreadable {
-        what: "its projects",
-        source,
-    };
-    let broken = |failure| {
-        Error::Unreachable(crate::upstream::Error {
-            failure,
-            doing: String::new(),
-            source: "".into(),
-            stale_connection: false,
-        })
-    };
-    for (error, is_silent) in [
-        (Error::Unauthorized("its projects"), false),
-        (forbidden, false),
-        (status(StatusCode::UNPROCESSABLE_ENTITY), false),
-        (status(StatusCode::TOO_MANY_REQUESTS), false),
-        (status(StatusCode::FOUND), false),
-        (unreadable, false),
-        (Error::TooMany("its projects"), false),
-        (broken(Failure::Tls), false),
-        (broken(Failure::Content), false),
-        (status(StatusCode::BAD_GATEWAY), true),
-        (Error::Silent("its projects"), true),
-        (broken(Failure::Refused), true),
-        (broken(Failure::ConnectTimeout), true),
-        (broken(Failure::Reset), true),
-    ] {
-        let what = format!("{error:?}");
-        let (asker, home) = (Scripted::default(), TempDir::new().unwrap());
-        *asker.refusal.lock().unwrap() = Some(error);
-        let mut stage = start(&asker, &home, 1);
+    let asked = asker.times();
+    for count in [0, 2, 0, 3] {
+        stage.addresses(count);
         sleep(Duration::from_millis(10)).await;
-        assert_eq!(asker.times(), 1);
-        assert_eq!(stage.others.try_recv().is_ok(), is_silent, "{what}");
     }
+    assert_eq!(asker.times(), asked);
 }
