@@ -5,7 +5,7 @@ use super::breaker::Project;
 use super::choice::{Answer, Choice, Decision};
 use super::fan_out::FanOut;
 use super::lookups::{Before, Looked, Lookups};
-use super::mappings::{Subject, Wanted};
+use super::mappings::{Freshness, Subject, Wanted};
 use super::verdict::{self, Then};
 use crate::config::Router;
 use crate::lifecycle::deadline;
@@ -47,16 +47,22 @@ pub(super) fn log_of(tried: &[Tried]) -> AttemptLog {
     }
 }
 
-/// Whether a search from here would ask that registry for it: what an earlier configuration or another agent knew counts no further.
+/// Whether that registry can be asked for it. Where it was found here it stays, whatever becomes of its project: another registry's
+/// image of this name is another image. What another agent says (`is_told`) counts where a search from here would ask as well.
 pub(super) fn can_ask(
     (rules, router): (&Rules, &Router),
-    registry: &RegistryName,
+    (registry, is_told): (&RegistryName, bool),
     repository: &Repository,
     kind: &ResourceKind,
 ) -> bool {
     let name = RawName::from(repository);
     let route = || rules.routes.route(Some(registry.as_str()), &name, kind);
-    router.asks(registry, &rules.config.tiers) && route().is_ok()
+    (!is_told || router.asks(registry, &rules.config.tiers)) && route().is_ok()
+}
+
+/// With an order a better-placed registry decides before the others; content with a digest proves itself.
+pub(super) fn is_strict(router: &Router, wanted: &Wanted) -> bool {
+    router.is_strict() && !wanted.is_proved()
 }
 
 // === impl Look ===
@@ -109,8 +115,9 @@ impl Look {
             metrics.router_lookup("negative");
             return Some(Looked::Nowhere(self.candidates(&Before::Nothing)));
         }
-        let (registry, _) = mappings.place(&self.wanted, &self.router, now)?;
-        (before.allows(&registry) && self.can_ask(&registry)).then(|| {
+        let (registry, freshness) = mappings.place(&self.wanted, &self.router, now)?;
+        let is_told = freshness == Freshness::Told;
+        (before.allows(&registry) && self.can_ask(&registry, is_told)).then(|| {
             metrics.router_lookup("known");
             Looked::Told(registry)
         })
@@ -127,11 +134,6 @@ impl Look {
             }
             Answer::Unknown => {}
         }
-    }
-
-    /// With an order a better-placed registry decides before the others; content with a digest proves itself.
-    pub(super) fn is_strict(&self) -> bool {
-        self.router.is_strict() && !self.wanted.is_proved()
     }
 
     fn candidates(&self, before: &Before) -> Vec<RegistryName> {
@@ -179,7 +181,7 @@ impl Look {
     /// Where another agent found it, but for where it is not.
     async fn told(&self, before: &Before) -> Option<RegistryName> {
         let registry = self.lookups.sharing.place(&self.wanted).await?;
-        if !before.allows(&registry) || !self.can_ask(&registry) {
+        if !before.allows(&registry) || !self.can_ask(&registry, true) {
             return None;
         }
         let mappings = &self.lookups.mappings;
@@ -192,9 +194,10 @@ impl Look {
         Some(registry)
     }
 
-    fn can_ask(&self, registry: &RegistryName) -> bool {
+    fn can_ask(&self, registry: &RegistryName, is_told: bool) -> bool {
         let (from, wanted) = ((&*self.rules, &*self.router), &self.wanted);
-        can_ask(from, registry, &wanted.repository, &wanted.subject.kind())
+        let (at, kind) = ((registry, is_told), wanted.subject.kind());
+        can_ask(from, at, &wanted.repository, &kind)
     }
 
     /// What is learned from it.
@@ -244,7 +247,8 @@ impl Look {
         logs: &Logs,
     ) -> FanOut<impl Future<Output = Answer> + Send + use<>> {
         let router = &self.router;
-        let choice = Choice::new(candidates.len(), self.is_strict(), router.grace);
+        let is_strict = is_strict(router, &self.wanted);
+        let choice = Choice::new(candidates.len(), is_strict, router.grace);
         let asks = candidates.iter().cloned().enumerate();
         let asks = asks.map(|(place, registry)| {
             let (logs, look) = (logs.clone(), self.clone());

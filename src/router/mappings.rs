@@ -53,13 +53,33 @@ pub(crate) enum Freshness {
     Stale,
     /// Older, or from before this start.
     Old,
+    /// Another agent's word, and nothing of it has come from there yet.
+    Told,
 }
 
 #[derive(Clone, Debug)]
 struct Place {
     registry: RegistryName,
-    /// When it was last seen there; `None`: before this start.
-    seen: Option<Instant>,
+    seen: Seen,
+}
+
+/// Who saw it there last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// This agent, at that moment.
+    At(Instant),
+    /// This agent, before this start.
+    Before,
+    /// Another agent.
+    Elsewhere,
+}
+
+/// A registry that has had something of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) registry: RegistryName,
+    /// As another agent says.
+    pub(crate) is_told: bool,
 }
 
 /// All that is remembered.
@@ -69,7 +89,7 @@ pub(crate) struct Mappings {
     /// Nobody has it: since when.
     nowhere: SharedTtlMap<Wanted, Instant>,
     /// Who has had anything of a repository that such clients asked for, the last one first.
-    repositories: SharedTtlMap<(Repository, Trust), Vec<RegistryName>>,
+    repositories: SharedTtlMap<(Repository, Trust), Vec<Holder>>,
     said: SharedTtlMap<Repository, ()>,
     changed: AtomicBool,
 }
@@ -95,6 +115,15 @@ impl Wanted {
     }
 }
 
+// === impl Place ===
+
+impl Place {
+    fn new(registry: &RegistryName, seen: Seen) -> Self {
+        let registry = registry.clone();
+        Self { registry, seen }
+    }
+}
+
 // === impl Mappings ===
 
 impl Default for Mappings {
@@ -115,8 +144,8 @@ impl Mappings {
     pub(crate) fn load(path: &Path) -> Self {
         let mappings = Self::default();
         let now = Instant::now();
-        for (wanted, registry) in kept::read(path) {
-            mappings.put(&wanted, registry, None, now);
+        for (wanted, place) in kept::read(path) {
+            mappings.put(&wanted, place, now);
         }
         mappings.changed.store(false, Ordering::Relaxed);
         mappings
@@ -132,7 +161,7 @@ impl Mappings {
         }
         let lines = self.places.read(|places| {
             let all = places.iter();
-            let lines = all.map(|(wanted, place, _)| kept::line(wanted, &place.registry));
+            let lines = all.map(|(wanted, place, _)| kept::line(wanted, place));
             lines.collect::<String>()
         });
         let written = kept::write(path, &lines);
@@ -158,29 +187,29 @@ impl Mappings {
             )
         };
         let Place { registry, seen } = self.places.get(wanted, now).or_else(of_trusted)?;
-        let within = |life| seen.is_some_and(|seen| now < deadline(seen, life));
-        let freshness = if within(router.ttl) {
-            Freshness::Fresh
-        } else if within(router.ttl.saturating_add(router.stale_while_revalidate)) {
-            Freshness::Stale
-        } else {
-            Freshness::Old
+        let stale = router.ttl.saturating_add(router.stale_while_revalidate);
+        let freshness = match seen {
+            Seen::At(seen) if now < deadline(seen, router.ttl) => Freshness::Fresh,
+            Seen::At(seen) if now < deadline(seen, stale) => Freshness::Stale,
+            Seen::At(_) | Seen::Before => Freshness::Old,
+            Seen::Elsewhere => Freshness::Told,
         };
         Some((registry, freshness))
     }
 
     /// Who has had anything of a repository, the last one first: for untrusted clients those behind that trusted ones know.
-    pub(crate) fn registries(
+    pub(crate) fn holders(
         &self,
         repository: &Repository,
         trust: Trust,
         now: Instant,
-    ) -> Vec<RegistryName> {
+    ) -> Vec<Holder> {
         let of = |trust| self.repositories.get(&(repository.clone(), trust), now);
         let mut known = of(trust).unwrap_or_default();
         if trust == Trust::Untrusted {
             let mut of_trusted = of(Trust::Trusted).unwrap_or_default();
-            of_trusted.retain(|registry| !known.contains(registry));
+            let is_new = |one: &Holder| known.iter().all(|own| own.registry != one.registry);
+            of_trusted.retain(is_new);
             known.append(&mut of_trusted);
         }
         known
@@ -197,7 +226,7 @@ impl Mappings {
         if !self.nowhere.is_empty() {
             self.nowhere.change(|nowhere| nowhere.remove(wanted));
         }
-        self.put(wanted, registry.clone(), Some(now), now);
+        self.put(wanted, Place::new(registry, Seen::At(now)), now);
         before.filter(|before| before != registry)
     }
 
@@ -209,7 +238,7 @@ impl Mappings {
         now: Instant,
     ) -> Option<RegistryName> {
         let before = self.places.get(wanted, now).map(|place| place.registry);
-        self.put(wanted, registry.clone(), None, now);
+        self.put(wanted, Place::new(registry, Seen::Elsewhere), now);
         before.filter(|before| before != registry)
     }
 
@@ -217,7 +246,7 @@ impl Mappings {
     pub(crate) fn told(&self, wanted: &Wanted, registry: &RegistryName, now: Instant) -> bool {
         let has_room = self.len() < TOLD;
         if has_room && !self.places.holds(wanted, now) {
-            self.put(wanted, registry.clone(), None, now);
+            self.put(wanted, Place::new(registry, Seen::Elsewhere), now);
         }
         has_room
     }
@@ -253,7 +282,7 @@ impl Mappings {
         self.places.read(|places| places.len())
     }
 
-    /// It has had something of the repository.
+    /// It has had something of the repository, and was asked for it here.
     pub(crate) fn held(
         &self,
         repository: &Repository,
@@ -261,20 +290,35 @@ impl Mappings {
         trust: Trust,
         now: Instant,
     ) {
+        let holder = Holder {
+            registry: registry.clone(),
+            is_told: false,
+        };
+        self.put_holder(repository, holder, trust, now);
+    }
+
+    fn put_holder(&self, repository: &Repository, mut holder: Holder, trust: Trust, now: Instant) {
         let key = (repository.clone(), trust);
-        let mut registries = self.repositories.get(&key, now).unwrap_or_default();
-        if registries.first() != Some(registry) {
-            registries.retain(|known| known != registry);
-            registries.insert(0, registry.clone());
-            registries.truncate(REGISTRIES);
-            self.repositories.put(key, registries, trust, now);
+        let mut holders = self.repositories.get(&key, now).unwrap_or_default();
+        let is_same = |known: &Holder| known.registry == holder.registry;
+        // What was asked for here once is no other agent's word any more.
+        let known = holders.iter().find(|known| is_same(known));
+        holder.is_told &= known.is_none_or(|known| known.is_told);
+        if holders.first() != Some(&holder) {
+            holders.retain(|known| !is_same(known));
+            holders.insert(0, holder);
+            holders.truncate(REGISTRIES);
+            self.repositories.put(key, holders, trust, now);
         }
     }
 
-    fn put(&self, wanted: &Wanted, registry: RegistryName, seen: Option<Instant>, now: Instant) {
+    fn put(&self, wanted: &Wanted, place: Place, now: Instant) {
         let trust = wanted.trust;
-        self.held(&wanted.repository, &registry, trust, now);
-        let place = Place { registry, seen };
+        let holder = Holder {
+            registry: place.registry.clone(),
+            is_told: place.seen == Seen::Elsewhere,
+        };
+        self.put_holder(&wanted.repository, holder, trust, now);
         let is_new = self
             .places
             .change(|places| match places.get_mut(wanted, now) {

@@ -11,7 +11,7 @@ use super::verdict::{self, Then};
 use super::words;
 use crate::config::Router;
 use crate::http1::{Response, ResponseHead};
-use crate::oci::{ErrorCode, RawName, Reference, RegistryName, Repository, ResourceKind};
+use crate::oci::{Digest, ErrorCode, RawName, Reference, RegistryName, Repository, ResourceKind};
 use crate::relay::{
     CONTENT_DIGEST, Context, Pull, PullBody, PullRequest, RequestRecord, Rules, STALE, Unserved,
     not_routed, refusal, serve,
@@ -76,25 +76,43 @@ impl<'a> RouterRequest<'a> {
             return answered;
         }
         let repository = match &self.repository {
-            Ok(repository) => repository.clone(),
+            Ok(repository) => repository,
             Err(why) => {
                 let what = (StatusCode::NOT_FOUND, ErrorCode::NameUnknown, why.as_str());
                 return self.refuse(what, RequestOutcome::Refused, record);
             }
         };
+        match self.wanted(repository) {
+            Ok(wanted) => self.mapped(wanted, record).await,
+            Err(digest) => self.blob(repository, digest, record).await,
+        }
+    }
+
+    /// The route by which the relay pulls it, where its registry is known.
+    pub(crate) fn known_route(&self) -> Option<(Arc<Route>, Freshness)> {
+        if self.asks_too_often() {
+            return None;
+        }
+        let wanted = self.wanted(self.repository.as_ref().ok()?).ok()?;
+        let (registry, freshness) = self.known(&wanted)?;
+        let route = self.route(&registry, &wanted.repository).ok()?;
+        Some((route, freshness))
+    }
+
+    /// What is looked for; `Err`: the blob that is not.
+    fn wanted(&self, repository: &Repository) -> Result<Wanted, &'a Digest> {
         let subject = match &self.request.kind {
-            ResourceKind::Blob(digest) => return self.blob(&repository, digest, record).await,
+            ResourceKind::Blob(digest) => return Err(digest),
             ResourceKind::Manifest(reference) => Subject::Manifest(reference.clone()),
             ResourceKind::Tags => Subject::Tags,
             // Where that content is.
             ResourceKind::Referrers(digest) => Subject::Manifest(Reference::Digest(digest.clone())),
         };
-        let wanted = Wanted {
-            repository,
+        Ok(Wanted {
+            repository: repository.clone(),
             subject,
             trust: self.request.trust,
-        };
-        self.wanted(wanted, record).await
+        })
     }
 
     /// On this machine nobody does: containerd asks a host again at once that says 429 (design P4).
@@ -106,30 +124,22 @@ impl<'a> RouterRequest<'a> {
     }
 
     /// All but blobs: from where it is known to be, else from where it is found.
-    async fn wanted(&self, wanted: Wanted, mut record: RequestRecord) -> Response<PullBody> {
-        let (lookups, metrics) = (self.lookups, &self.parts.sinks.metrics);
-        let look = self.look(&wanted, record.request_id());
-        let known = self.known(&wanted);
-        let freshness = known.as_ref().map(|(_, freshness)| *freshness);
-        if let Some(freshness) = freshness {
-            metrics.router_lookup(match freshness {
-                Freshness::Fresh => "known",
-                Freshness::Stale => "stale",
-                Freshness::Old => "old",
-            });
-        }
-        let mut at = match known {
+    async fn mapped(&self, wanted: Wanted, mut record: RequestRecord) -> Response<PullBody> {
+        let number = record.request_id();
+        // Made where it is needed: a known image is not looked for.
+        let look = || self.look(&wanted, number.clone());
+        let mut at = match self.known(&wanted) {
             Some((registry, freshness)) => {
                 if freshness == Freshness::Stale {
-                    let again = look.clone().again(registry.clone());
-                    lookups.places(wanted.trust).behind(again);
+                    let again = look().again(registry.clone());
+                    self.lookups.places(wanted.trust).behind(again);
                 }
                 (registry, Some(freshness))
             }
-            None => match look.run(Before::Nothing).await {
+            None => match look().run(Before::Nothing).await {
                 Looked::Found(registry) => (registry, None),
-                Looked::Told(registry) => (registry, Some(Freshness::Old)),
-                looked => return self.unfound(&look, looked, record),
+                Looked::Told(registry) => (registry, Some(Freshness::Told)),
+                looked => return self.unfound(looked, &wanted, record),
             },
         };
         let mut others_left = OTHERS;
@@ -147,18 +157,20 @@ impl<'a> RouterRequest<'a> {
             let before = match freshness {
                 _ if matches!(self.request.kind, ResourceKind::Referrers(_)) => None,
                 Some(_) if wanted.is_proved() => Some(Before::Unserved(registry)),
-                Some(Freshness::Old) if self.is_gone(&failed) => Some(Before::GoneFrom(registry)),
+                Some(Freshness::Old | Freshness::Told) if self.is_gone(&failed) => {
+                    Some(Before::GoneFrom(registry))
+                }
                 _ => None,
             };
             let Some(before) = before.filter(|_| others_left > 0) else {
                 return self.failed(failed);
             };
             others_left = others_left.saturating_sub(1);
-            at = match look.run(before).await {
+            at = match look().run(before).await {
                 Looked::Found(other) => (other, None),
-                Looked::Told(other) => (other, Some(Freshness::Old)),
+                Looked::Told(other) => (other, Some(Freshness::Told)),
                 _ if wanted.is_proved() => return self.failed(failed),
-                looked => return self.unfound(&look, looked, failed.into_record()),
+                looked => return self.unfound(looked, &wanted, failed.into_record()),
             };
             record = failed.into_record();
         }
@@ -229,8 +241,11 @@ impl<'a> RouterRequest<'a> {
         let mappings = &self.lookups.mappings;
         let place = mappings.place(wanted, self.router, Instant::now());
         let kind = wanted.subject.kind();
-        let place = place.filter(|(registry, _)| self.can_ask(registry, &wanted.repository, &kind));
-        place.or_else(|| {
+        let place = place.filter(|(registry, freshness)| {
+            let at = (registry, *freshness == Freshness::Told);
+            self.can_ask(at, &wanted.repository, &kind)
+        });
+        let known = place.or_else(|| {
             let Subject::Manifest(reference) = &wanted.subject else {
                 return None;
             };
@@ -238,16 +253,22 @@ impl<'a> RouterRequest<'a> {
                 .holders(&wanted.repository, reference.digest()?)
                 .into_iter();
             Some((holders.next()?, Freshness::Old))
-        })
+        })?;
+        self.parts.sinks.metrics.router_lookup(match known.1 {
+            Freshness::Fresh => "known",
+            Freshness::Stale => "stale",
+            Freshness::Old | Freshness::Told => "old",
+        });
+        Some(known)
     }
 
     fn can_ask(
         &self,
-        registry: &RegistryName,
+        at: (&RegistryName, bool),
         repository: &Repository,
         kind: &ResourceKind,
     ) -> bool {
-        look::can_ask((self.rules, self.router), registry, repository, kind)
+        look::can_ask((self.rules, self.router), at, repository, kind)
     }
 
     fn route(
@@ -296,8 +317,8 @@ impl<'a> RouterRequest<'a> {
     /// The answer where no registry was found.
     fn unfound(
         &self,
-        look: &Look,
         looked: Looked,
+        wanted: &Wanted,
         mut record: RequestRecord,
     ) -> Response<PullBody> {
         let name = self.request.name.as_str();
@@ -311,7 +332,8 @@ impl<'a> RouterRequest<'a> {
             }
             Looked::Blocked(by, tried) => {
                 record.searched(&look::log_of(&tried));
-                let message = words::blocked(name, by.as_ref(), look.is_strict(), &tried);
+                let is_strict = look::is_strict(self.router, wanted);
+                let message = words::blocked(name, by.as_ref(), is_strict, &tried);
                 (ErrorCode::Unavailable, message)
             }
             // Whom it was found at is asked instead.

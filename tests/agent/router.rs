@@ -1,9 +1,13 @@
 //! `[router]`: images that name no registry are looked for in the projects of all tiers, and pulled from where they are.
 
+#[path = "router/gone.rs"]
+mod gone;
 #[path = "router/holders.rs"]
 mod holders;
 #[path = "router/hostile.rs"]
 mod hostile;
+#[path = "router/node_file.rs"]
+mod node_file;
 #[path = "router/order.rs"]
 mod order;
 

@@ -1,9 +1,8 @@
-//! The mappings on disk: `library/nginx 1.27 docker.io trusted`, a line each; `-` instead of a reference is the list of tags. The
-//! file is a help and no truth: what it says is tried, and lines that say nothing are passed over.
+//! The mappings on disk: `library/nginx 1.27 docker.io trusted`, a line each; `-` instead of a reference is the list of tags, and
+//! `told` at the end says that it is another agent's word. The file is a help and no truth: what it says is tried, and lines that say nothing are passed over.
 
-use super::{Subject, Wanted};
+use super::{Place, Seen, Subject, Wanted};
 use crate::cache::Trust;
-use crate::oci::RegistryName;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -15,7 +14,9 @@ const MAX_BYTES: u64 = 16 << 20;
 /// Stands for the reference of a tag list, which has none.
 const TAGS: &str = "-";
 
-pub(super) fn read(path: &Path) -> Vec<(Wanted, RegistryName)> {
+const TOLD: &str = "told";
+
+pub(super) fn read(path: &Path) -> Vec<(Wanted, Place)> {
     let is_ours = fs::metadata(path).is_ok_and(|file| file.len() <= MAX_BYTES);
     let bytes = match is_ours {
         true => fs::read(path).unwrap_or_default(),
@@ -39,16 +40,23 @@ pub(super) fn write(path: &Path, lines: &str) -> io::Result<()> {
     fs::rename(&temporary, path)
 }
 
-pub(super) fn line(wanted: &Wanted, registry: &RegistryName) -> String {
+pub(super) fn line(wanted: &Wanted, place: &Place) -> String {
     let reference = match &wanted.subject {
         Subject::Manifest(reference) => reference.as_str(),
         Subject::Tags => TAGS,
     };
-    let word = wanted.trust.word();
-    format!("{} {reference} {registry} {word}\n", wanted.repository)
+    let (registry, word) = (&place.registry, wanted.trust.word());
+    let told = match place.seen {
+        Seen::Elsewhere => format!(" {TOLD}"),
+        Seen::At(_) | Seen::Before => String::new(),
+    };
+    format!(
+        "{} {reference} {registry} {word}{told}\n",
+        wanted.repository
+    )
 }
 
-fn read_line(line: &str) -> Option<(Wanted, RegistryName)> {
+fn read_line(line: &str) -> Option<(Wanted, Place)> {
     let mut words = line.split(' ');
     let mut word = || words.next();
     let repository = word()?.parse().ok()?;
@@ -62,10 +70,14 @@ fn read_line(line: &str) -> Option<(Wanted, RegistryName)> {
         "untrusted" => Trust::Untrusted,
         _ => return None,
     };
+    let seen = match word() {
+        Some(TOLD) => Seen::Elsewhere,
+        _ => Seen::Before,
+    };
     let wanted = Wanted {
         repository,
         subject,
         trust,
     };
-    Some((wanted, registry))
+    Some((wanted, Place { registry, seen }))
 }

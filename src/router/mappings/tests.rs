@@ -24,6 +24,12 @@ fn registry(name: &str) -> RegistryName {
     name.parse().unwrap()
 }
 
+/// Who has had anything of the repository.
+fn registries(mappings: &Mappings, trust: Trust, now: Instant) -> Vec<RegistryName> {
+    let holders = mappings.holders(&wanted("1").repository, trust, now);
+    holders.into_iter().map(|one| one.registry).collect()
+}
+
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -59,7 +65,7 @@ fn a_tag_says_nothing_of_another_one() {
     mappings.found(&wanted("evil"), &quay, now);
     assert_eq!(mappings.place(&wanted("1"), &router(), now), None);
     mappings.found(&wanted("1"), &hub, now);
-    let known = mappings.registries(&wanted("1").repository, Trusted, now);
+    let known = registries(&mappings, Trusted, now);
     assert_eq!(known, [hub.clone(), quay.clone()]);
     assert_eq!(mappings.found(&wanted("1"), &quay, now), Some(hub));
 }
@@ -118,7 +124,7 @@ fn what_an_untrusted_client_taught_counts_for_untrusted_clients_alone() {
         let place = mappings.place(wanted, &router(), now);
         place.map(|(registry, _)| registry)
     };
-    let known = |trust| mappings.registries(&wanted("1").repository, trust, now);
+    let known = |trust| registries(&mappings, trust, now);
     mappings.found(&by_stranger("1"), &quay, now);
     assert_eq!(
         (place(&by_stranger("1")), place(&wanted("1"))),
@@ -158,4 +164,39 @@ fn what_could_not_be_written_is_written_the_next_time() {
     let file = home.path().join("router");
     mappings.store(&file).unwrap();
     assert_eq!(Mappings::load(&file).len(), 1);
+}
+
+#[test]
+fn another_agents_word_stays_one_until_the_image_was_served_from_there() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("router");
+    let (mappings, now) = (Mappings::default(), Instant::now());
+    let (hub, quay) = (registry("docker.io"), registry("quay.io"));
+    let freshness = |mappings: &Mappings, tag: &str| {
+        let place = mappings.place(&wanted(tag), &router(), Instant::now());
+        place.unwrap().1
+    };
+    let is_told = |mappings: &Mappings| -> Vec<bool> {
+        let holders = mappings.holders(&wanted("1").repository, Trusted, Instant::now());
+        holders.iter().map(|one| one.is_told).collect()
+    };
+    assert!(mappings.told(&wanted("1"), &quay, now));
+    mappings.taken_over(&wanted("2"), &quay, now);
+    assert_eq!(is_told(&mappings), [true]);
+    // Over a restart as well.
+    mappings.store(&file).unwrap();
+    for mappings in [&mappings, &Mappings::load(&file)] {
+        assert_eq!(freshness(mappings, "1"), Freshness::Told);
+        assert_eq!(freshness(mappings, "2"), Freshness::Told);
+        assert_eq!(is_told(mappings), [true]);
+    }
+    mappings.found(&wanted("1"), &quay, now);
+    assert_eq!(freshness(&mappings, "1"), Freshness::Fresh);
+    assert_eq!(is_told(&mappings), [false]);
+    // What another agent says later takes nothing from that.
+    mappings.taken_over(&wanted("3"), &quay, now);
+    mappings.taken_over(&wanted("3"), &hub, now);
+    assert_eq!(is_told(&mappings), [true, false]);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(text.matches(" trusted told\n").count(), 2, "{text}");
 }

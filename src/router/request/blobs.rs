@@ -4,6 +4,7 @@ use super::{Failed, RouterRequest};
 use crate::http1::Response;
 use crate::oci::{Digest, ErrorCode, RegistryName, Repository, ResourceKind};
 use crate::relay::{Image, PullBody, RequestRecord};
+use crate::router::mappings::Holder;
 use crate::telemetry::RequestOutcome;
 use http::StatusCode;
 use tokio::time::Instant;
@@ -74,9 +75,11 @@ impl RouterRequest<'_> {
     /// either way.
     pub(super) fn holders(&self, repository: &Repository, digest: &Digest) -> Vec<RegistryName> {
         let mappings = &self.lookups.mappings;
-        let mut known = mappings.registries(repository, self.request.trust, Instant::now());
+        let known = mappings.holders(repository, self.request.trust, Instant::now());
         let kind = ResourceKind::Blob(digest.clone());
-        known.retain(|registry| self.can_ask(registry, repository, &kind));
+        let can_ask = |one: &Holder| self.can_ask((&one.registry, one.is_told), repository, &kind);
+        let known = known.into_iter().filter(can_ask);
+        let mut known: Vec<RegistryName> = known.map(|one| one.registry).collect();
         let names_it = |registry: &RegistryName| {
             let Ok(route) = self.route(registry, repository) else {
                 return false;

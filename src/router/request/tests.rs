@@ -32,14 +32,7 @@ fn request(what: &str) -> PullRequest {
 }
 
 fn wanted(of: &RouterRequest<'_>) -> Wanted {
-    Wanted {
-        repository: of.repository.clone().unwrap(),
-        subject: match &of.request.kind {
-            ResourceKind::Manifest(reference) => Subject::Manifest(reference.clone()),
-            _ => Subject::Tags,
-        },
-        trust: of.request.trust,
-    }
+    of.wanted(of.repository.as_ref().unwrap()).unwrap()
 }
 
 /// From a request to the route by which the relay pulls it, where it is known which registry has it.
@@ -49,23 +42,11 @@ async fn a_known_image_is_routed_without_an_allocation() {
     let (parts, lookups) = (stage.relay.parts(), Arc::default());
     let rules = parts.rules.load_full();
     let digest = format!("manifests/sha256:{}", "ab".repeat(32));
-    let request_id: Arc<str> = "1".into();
     let one = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(1_u8))));
     assert_eq!(one.count_total, 1, "nothing is counted");
     for what in ["manifests/1.27", &digest, "tags/list"] {
         let request = request(what);
-        let routed = || {
-            let routed = RouterRequest::new((parts, &lookups), &rules, &request)?;
-            let wanted = wanted(&routed);
-            let _look = routed.look(&wanted, request_id.clone());
-            if routed.asks_too_often() {
-                return None;
-            }
-            let (registry, freshness) = routed.known(&wanted)?;
-            parts.sinks.metrics.router_lookup("known");
-            let route = routed.route(&registry, &wanted.repository).ok()?;
-            Some((route, freshness))
-        };
+        let routed = || RouterRequest::new((parts, &lookups), &rules, &request)?.known_route();
         let first = RouterRequest::new((parts, &lookups), &rules, &request).unwrap();
         let registry = "ghcr.io".parse().unwrap();
         let now = Instant::now();
@@ -81,23 +62,34 @@ async fn a_known_image_is_routed_without_an_allocation() {
     }
 }
 
-/// A project that is gone, or that only another agent has.
+/// A project that is gone, or that only another agent has. With and without the way to the registry itself.
 #[tokio::test]
 async fn a_place_that_cannot_be_asked_from_here_is_looked_for_anew() {
-    let config = "[[tier]]\nname = \"cat\"\nurl = \"http://127.0.0.1:1\"\n\
-                  [tier.projects]\n\"ghcr.io\" = \"proxy-ghcr-io\"\n\
-                  [direct]\nenabled = false\n\
-                  [router]\nnames = [\"registry.example.com\"]\n";
-    let stage = stage(Config::from_toml(config).unwrap());
+    for (direct, at_hub) in [(false, false), (true, true)] {
+        places_with(direct, at_hub).await;
+    }
+}
+
+/// `at_hub`: whether what was found at docker.io, for which no tier has a project, is pulled from there.
+async fn places_with(direct: bool, at_hub: bool) {
+    let config = format!(
+        "[[tier]]\nname = \"cat\"\nurl = \"http://127.0.0.1:1\"\n\
+         [tier.projects]\n\"ghcr.io\" = \"proxy-ghcr-io\"\n\
+         [[registry]]\nname = \"docker.io\"\nupstream = \"http://127.0.0.1:1\"\n\
+         [[registry]]\nname = \"ghcr.io\"\nupstream = \"http://127.0.0.1:1\"\n\
+         [direct]\nenabled = {direct}\n\
+         [router]\nnames = [\"registry.example.com\"]\n"
+    );
+    let stage = stage(Config::from_toml(&config).unwrap());
     let parts = stage.relay.parts();
     let rules = parts.rules.load_full();
     let digest = format!("manifests/sha256:{}", "ab".repeat(32));
-    for (registry, is_asked) in [("ghcr.io", true), ("docker.io", false)] {
+    for (registry, is_asked, is_used) in [("ghcr.io", true, true), ("docker.io", false, at_hub)] {
         let registry: RegistryName = registry.parse().unwrap();
-        let mut lookups = Lookups::default();
-        lookups.sharing = saying(&registry);
-        let lookups = Arc::new(lookups);
         for what in ["manifests/1.27", &digest] {
+            let mut lookups = Lookups::default();
+            lookups.sharing = saying(&registry);
+            let lookups = Arc::new(lookups);
             let request = request(what);
             let routed = RouterRequest::new((parts, &lookups), &rules, &request).unwrap();
             let wanted = wanted(&routed);
@@ -105,9 +97,12 @@ async fn a_place_that_cannot_be_asked_from_here_is_looked_for_anew() {
             let is_told = matches!(&looked, Looked::Told(at) if *at == registry);
             assert_eq!(is_told, is_asked, "{what} at {registry}: {looked:?}");
             let now = Instant::now();
+            let known = || routed.known(&wanted).map(|(at, _)| at);
+            // Another agent's word counts where a search from here would go; what was found here where it can be pulled.
+            lookups.mappings.taken_over(&wanted, &registry, now);
+            assert_eq!(known(), is_asked.then(|| registry.clone()), "{what}");
             lookups.mappings.found(&wanted, &registry, now);
-            let known = routed.known(&wanted).map(|(at, _)| at);
-            assert_eq!(known, is_asked.then(|| registry.clone()), "{what}");
+            assert_eq!(known(), is_used.then(|| registry.clone()), "{what}");
         }
     }
 }

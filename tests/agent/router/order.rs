@@ -4,10 +4,10 @@ use super::*;
 use crate::support::Reply;
 
 /// Every mapping is out of date at once.
-const OLD: &str = "ttl = \"1ms\"\nstale_while_revalidate = \"0s\"";
+pub(super) const OLD: &str = "ttl = \"1ms\"\nstale_while_revalidate = \"0s\"";
 
 /// With the registries themselves behind the tiers.
-async fn direct(lab: &Lab, keys: &str, hub: &FakeRegistry, ghcr: &FakeRegistry) -> Node {
+pub(super) async fn direct(lab: &Lab, keys: &str, hub: &FakeRegistry, ghcr: &FakeRegistry) -> Node {
     let registry = |name: &str, at: &FakeRegistry| {
         let url = at.base_url();
         format!("[[registry]]\nname = \"{name}\"\nupstream = \"{url}\"\n")
