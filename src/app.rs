@@ -85,8 +85,9 @@ fn control_runtime() -> Result<Runtime, Error> {
 pub struct Running {
     /// The addresses that its listeners got.
     pub bound: Bound,
+    /// What its listeners hand requests to.
+    pub entry: Dispatcher,
     config: Arc<Config>,
-    entry: Dispatcher,
     reloader: Reloader,
     tasks: Tasks,
     drain: Drain,

@@ -32,6 +32,7 @@ use crate::config::Config;
 use crate::discovery::Discovery;
 use crate::http1::Response;
 use crate::lifecycle::{Tasks, contained};
+use crate::oci::RegistryName;
 use crate::projects::SharedListing;
 use crate::relay::{PullBody, PullRequest, Relay, RequestRecord, broken};
 use request::RouterRequest;
@@ -115,6 +116,16 @@ impl Dispatcher {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         let named = router.named(host).or_else(|| router.named(name))?;
         Some(named.to_string())
+    }
+
+    /// The registry that a request's image without one is pulled from, where that is known.
+    #[must_use]
+    pub fn known(&self, request: &PullRequest) -> Option<RegistryName> {
+        let parts = self.relay.parts();
+        let rules = parts.rules.load_full();
+        let routed = RouterRequest::new((parts, &self.lookups), &rules, request)?;
+        let (route, _) = routed.known_route()?;
+        Some(route.registry_label.clone())
     }
 
     /// Writes down where images without a registry were found, if that changed.

@@ -306,7 +306,8 @@ http {{
     )
 }
 
-fn agent(
+/// The configuration of an agent.
+pub(crate) fn agent(
     verify: Verify,
     listen: SocketAddr,
     origin: &Origin,

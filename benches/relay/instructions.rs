@@ -11,6 +11,8 @@ use std::process::Command;
 
 /// Images that are pulled in the shorter run and in the longer one. The first ones warm what is built on first use.
 const IMAGES: [usize; 2] = [200, 1200];
+/// Where all are known, those of the shorter run are pulled again so often that the longer one has as many requests.
+const PASSES: usize = IMAGES[1] / IMAGES[0];
 
 /// Of containerd's sequence each image takes two requests.
 pub(crate) fn per_request(bench: &Bench) -> Result<Table> {
@@ -21,13 +23,14 @@ pub(crate) fn per_request(bench: &Bench) -> Result<Table> {
     let images = bench.origin.put_images(many, "instructions")?;
     let requests = f64::from(u32::try_from((many - few) * 2)?);
     let mut found: Vec<(Kind, f64)> = Vec::new();
-    let per_request = |kind, by| -> Result<f64> {
-        let short = counted_again(bench, kind, by, images.get(..few).unwrap_or_default())?;
-        let long = counted_again(bench, kind, by, &images)?;
+    let first = images.get(..few).unwrap_or_default();
+    let per_request = |kind, by, passes: &[&[Image]]| -> Result<f64> {
+        let short = counted_again(bench, kind, by, &[first])?;
+        let long = counted_again(bench, kind, by, passes)?;
         Ok((long - short) / requests)
     };
     for kind in bench.settings.agents() {
-        found.push((kind, per_request(kind, By::Registry)?));
+        found.push((kind, per_request(kind, By::Registry, &[&images])?));
     }
     for (kind, now) in &found {
         let before = |before: Kind| found.iter().find(|(kind, _)| *kind == before);
@@ -35,29 +38,32 @@ pub(crate) fn per_request(bench: &Bench) -> Result<Table> {
         let ratio = before.map_or_else(String::new, |(_, before)| format!("{:.3}", now / before));
         table.row(kind.label(), &[format!("{now:.0}"), ratio]);
     }
-    if let Some((kind, plain)) = found.first() {
-        let routed = per_request(*kind, By::Router)?;
-        let label = format!("{}, images without a registry", kind.label());
+    if let Some((kind, _)) = found.first() {
+        let plain = per_request(*kind, By::Registry, &[first; PASSES])?;
+        let routed = per_request(*kind, By::Router, &[first; PASSES])?;
+        let known = format!("{}, known images", kind.label());
+        table.row(&known, &[format!("{plain:.0}"), String::new()]);
         let more = format!("{:.0} more", routed - plain);
+        let label = format!("{known} without a registry");
         table.row(&label, &[format!("{routed:.0}"), more]);
     }
     Ok(table)
 }
 
 /// valgrind 3.19 itself crashes now and then under programs with threads: such a run is repeated, twice at most.
-fn counted_again(bench: &Bench, kind: Kind, by: By, images: &[Image]) -> Result<f64> {
-    let mut found = counted(bench, kind, by, images);
+fn counted_again(bench: &Bench, kind: Kind, by: By, passes: &[&[Image]]) -> Result<f64> {
+    let mut found = counted(bench, kind, by, passes);
     for _ in 0..2 {
         if found.is_ok() {
             break;
         }
-        found = counted(bench, kind, by, images);
+        found = counted(bench, kind, by, passes);
     }
     found
 }
 
-/// All instructions of a run in which these are pulled, one after the other over one connection.
-fn counted(bench: &Bench, kind: Kind, by: By, images: &[Image]) -> Result<f64> {
+/// All instructions of a run in which these are pulled, pass by pass, one after the other.
+fn counted(bench: &Bench, kind: Kind, by: By, passes: &[&[Image]]) -> Result<f64> {
     let home = tempfile::Builder::new()
         .tempdir_in(&bench.directory)?
         .keep();
@@ -78,10 +84,12 @@ fn counted(bench: &Bench, kind: Kind, by: By, images: &[Image]) -> Result<f64> {
         address: agent.listen,
         path: &path,
     };
-    pairs::each_once(&at, images).map_err(|error| {
-        let log = fs::read_to_string(home.join("output.log")).unwrap_or_default();
-        format!("{}: {error}\n{log}", kind.label())
-    })?;
+    for images in passes {
+        pairs::each_once(&at, images).map_err(|error| {
+            let log = fs::read_to_string(home.join("output.log")).unwrap_or_default();
+            format!("{}: {error}\n{log}", kind.label())
+        })?;
+    }
     // callgrind writes at the program's end.
     drop(agent.process);
     let text = fs::read_to_string(&counts)?;

@@ -5,6 +5,7 @@
 
 mod bandwidth;
 mod contestant;
+mod decision;
 mod instructions;
 mod load;
 mod memory;
@@ -108,7 +109,7 @@ fn run() -> Result<()> {
             }
             Part::Tag => parts::manifest(&bench, Asking::Differently)?,
             Part::Alike => parts::manifest(&bench, Asking::Alike)?,
-            Part::Router => vec![router::beside(&bench)?],
+            Part::Router => vec![router::beside(&bench)?, decision::of_router(&bench)?],
             Part::Memory => memory::memory(&bench)?,
             Part::Bandwidth => vec![bandwidth::bandwidth(&bench)?],
             Part::Instructions => vec![instructions::per_request(&bench)?],
