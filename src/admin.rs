@@ -35,6 +35,7 @@ use crate::relay::Reputation;
 use crate::router::Lookups;
 use crate::telemetry::Journal;
 use crate::topology::{Snapshot, SourceId, SourceState};
+use crate::traces::Traces;
 use crate::upstream::Client;
 use endpoint::CONNECTION_LIMIT;
 use std::path::PathBuf;
@@ -69,6 +70,8 @@ pub(crate) struct View {
     pub metrics: Arc<Metrics>,
     /// Recent changes and lost records.
     pub journal: Journal,
+    /// Where traces go; `None`: requests are not traced.
+    pub traces: Option<Traces>,
     /// What is known against addresses and sources.
     pub reputation: Arc<Reputation>,
     /// What is known of images without a registry.

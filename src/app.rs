@@ -35,6 +35,7 @@ use crate::router::Dispatcher;
 use crate::server;
 use crate::telemetry::Journal;
 use crate::topology::Sources;
+use crate::traces::Traces;
 use crate::upstream::Client;
 use listen::Listeners;
 use reload::Reloader;
@@ -92,6 +93,7 @@ pub struct Running {
     tasks: Tasks,
     drain: Drain,
     journal: Journal,
+    traces: Option<Traces>,
     notifier: Notifier,
     /// Second handles, where systemd would keep them for the next process.
     listeners: Vec<OwnedFd>,
@@ -147,6 +149,7 @@ pub async fn build(
         metrics.clone(),
         &tasks,
     );
+    let traces = Traces::start(&config, &discovery, &journal, &tasks, seed);
     let health = Health::start(
         sources,
         discovery.endpoint_sets(),
@@ -200,8 +203,10 @@ pub async fn build(
     let state = &config.state_directory;
     let followed = (shared, listings);
     let entry = Dispatcher::start(relay.clone(), state, followed, discovery, &tasks, seed);
-    let swept = sweep::run(relay.clone(), metrics.clone(), budget.clone());
-    tasks.spawn("sweep", swept);
+    tasks.spawn(
+        "sweep",
+        sweep::run(relay.clone(), metrics.clone(), budget.clone()),
+    );
 
     let (key_in, key) = watch::channel(config.server.require_header.clone());
     let (token_in, token) = watch::channel(config.server.admin_token.clone());
@@ -267,6 +272,7 @@ pub async fn build(
         robots: projects.robots(),
         metrics: metrics.clone(),
         journal: journal.clone(),
+        traces: traces.clone(),
         reputation: relay.reputation(),
         lookups: entry.lookups(),
         budget,
@@ -317,6 +323,7 @@ pub async fn build(
         tasks,
         drain,
         journal,
+        traces,
         notifier,
         listeners,
         sizes,

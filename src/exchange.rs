@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::oci::{ACCEPT_MANIFESTS, ResourceKind};
 use crate::printable::chain;
 use crate::route::Target;
+use crate::telemetry::{RequestId, Span};
 use crate::topology::{EndpointId, Failure, Source, SourceId};
 use crate::upstream::{self, Body, Cause, Client, Connection};
 use http::header::HeaderValue;
@@ -43,7 +44,9 @@ pub struct SourceRequest {
     /// `Range`
     pub range: Option<String>,
     /// `X-Request-Id`
-    pub request_id: Arc<str>,
+    pub request_id: RequestId,
+    /// The attempt that it is made for, where that is traced: `traceparent` for a tier.
+    pub span: Option<Span>,
     /// Who wants it: what its tokens may displace.
     pub trust: Trust,
 }
@@ -121,6 +124,7 @@ impl SourceRequest {
             accept: HeaderValue::from_static(accept),
             range: None,
             request_id: request_id.into(),
+            span: None,
             trust: Trust::Trusted,
         }
     }

@@ -55,4 +55,5 @@ pub(crate) mod server;
 )]
 pub mod telemetry;
 pub mod topology;
+pub mod traces;
 pub mod upstream;

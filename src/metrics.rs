@@ -65,6 +65,8 @@ pub struct Scrape<'a> {
     pub tiers: &'a [TierGauge],
     /// `log_dropped_total`
     pub log_dropped: u64,
+    /// `spans_exported_total`, `spans_dropped_total`, `span_exports_failed_total`
+    pub spans: [u64; 3],
     /// `task_panics_total`
     pub task_panics: u64,
     /// `memory_bytes{what}`, `memory_refused_total`
@@ -369,6 +371,10 @@ impl Metrics {
         }
         let store = |counter: &Counter, total| counter.inner().store(total, Ordering::Relaxed);
         store(&families.log_dropped, scrape.log_dropped);
+        let [exported, dropped, failed] = scrape.spans;
+        store(&families.spans_exported, exported);
+        store(&families.spans_dropped, dropped);
+        store(&families.span_exports_failed, failed);
         store(&families.task_panics, scrape.task_panics);
         store(&families.memory_refused, scrape.memory.refused);
         for (what, bytes) in &scrape.memory.bytes {

@@ -59,7 +59,7 @@ use crate::budget::Keeper;
 use crate::config::Config;
 use crate::http1::Response;
 use crate::oci::{ErrorCode, ResourceKind};
-use crate::telemetry::RequestOutcome;
+use crate::telemetry::{RequestId, RequestOutcome};
 use http::StatusCode;
 use std::path::Path;
 use std::sync::Arc;
@@ -119,7 +119,7 @@ impl Relay {
 
     /// A fresh request number: 16 hexadecimal digits.
     #[must_use]
-    pub fn request_id(&self) -> Arc<str> {
+    pub fn request_id(&self) -> RequestId {
         format!("{:016x}", self.0.random()).into()
     }
 

@@ -35,6 +35,7 @@ use crate::lifecycle::{Tasks, contained};
 use crate::oci::RegistryName;
 use crate::projects::SharedListing;
 use crate::relay::{PullBody, PullRequest, Relay, RequestRecord, broken};
+use crate::telemetry::RequestId;
 use request::RouterRequest;
 use sharing::Sharing;
 use std::path::Path;
@@ -138,12 +139,13 @@ impl Dispatcher {
 
     /// Answers one request. One that a panic ends is answered 503, as one that no source could serve.
     pub async fn pull(&self, request: PullRequest) -> Response<PullBody> {
-        let (head, id) = (request.head, self.relay.request_id());
+        let head = request.head;
+        let id = self.relay.request_id().traced(request.trace.clone());
         let answered = contained("request", self.answer(request, id.clone())).await;
         answered.unwrap_or_else(|_| broken(head, &id).map(PullBody::Full))
     }
 
-    async fn answer(&self, request: PullRequest, id: Arc<str>) -> Response<PullBody> {
+    async fn answer(&self, request: PullRequest, id: RequestId) -> Response<PullBody> {
         let parts = self.relay.parts();
         let (method, now) = (if request.head { "HEAD" } else { "GET" }, Instant::now());
         let record = RequestRecord::new(parts.sinks.clone(), id, method, now);

@@ -20,7 +20,10 @@ mod writer;
 pub(crate) use history::FirstBytes;
 pub use history::Pull;
 pub use init::{Destination, Error, Guard, init};
-pub use record::{AccessRecord, EventName, RequestOutcome, StateChange};
+pub use record::{
+    AccessRecord, CANCELLED, End, EventName, Finished, RequestId, RequestOutcome, Span,
+    StateChange, Step, Trace, TraceParent, Tracer, What,
+};
 pub use sentence::{EXPIRES_SOON, expires_soon, human_bytes, human_days, human_duration};
 pub use text::Text;
 pub(crate) use timeline::{Timeline, Timelines};
@@ -30,7 +33,7 @@ use history::History;
 use parking_lot::Mutex;
 use queue::Queue;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tracing::Level;
 use tracing_subscriber::fmt::format::Writer;
@@ -51,6 +54,7 @@ pub struct Journal {
     to: To,
     recent: Arc<Mutex<VecDeque<RecentChange>>>,
     history: Arc<History>,
+    tracer: Arc<OnceLock<Arc<Tracer>>>,
 }
 
 /// A state change with the time at which it was reported.
@@ -111,6 +115,9 @@ impl Journal {
     /// Queues the one record of a finished request. Costs a filter check and a queue slot. Of refused ones 100 per second
     /// have a record of their own; the rest is summed up in one.
     pub fn access(&self, record: Box<AccessRecord>) {
+        if let Some(trace) = record.request_id.trace() {
+            trace.finish(&record);
+        }
         match &self.to {
             To::Nowhere => {}
             To::Captured(captured) => {
@@ -178,6 +185,17 @@ impl Journal {
         if let To::Queue(queue) = &self.to {
             queue.state.count_in(budget);
         }
+    }
+
+    /// Requests are traced from now on. Only the first one counts.
+    pub fn trace_by(&self, tracer: Arc<Tracer>) {
+        self.tracer.get_or_init(|| tracer);
+    }
+
+    /// Who begins traces; `None`: requests are not traced.
+    #[must_use]
+    pub fn tracer(&self) -> Option<&Arc<Tracer>> {
+        self.tracer.get()
     }
 
     /// Records lost since the start: the queue was full, or the log did not take them.

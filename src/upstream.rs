@@ -28,6 +28,7 @@ pub use inspect::{Certificate, Shown};
 pub use pooled::LARGE_READS;
 pub use request::{Request, USER_AGENT};
 pub use tls::CertificateFault;
+pub(crate) use tls::{server_name, verified};
 
 use crate::budget::Refused;
 use crate::config::{BaseUrl, Timeouts};
@@ -336,7 +337,7 @@ impl Handshake<'_> {
         if let Some(proxy) = &self.known.source.proxy {
             dial::tunnel(&mut stream, proxy, self.target, limit).await?;
         }
-        let name = tls::server_name(&self.target.host)
+        let name = server_name(&self.target.host)
             .map_err(|why| self.tls_error(format!("no name for a certificate: {why}")))?;
         dial::tls(&self.to, stream, name, config, limit).await
     }

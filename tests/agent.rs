@@ -22,6 +22,8 @@ mod blobs;
 mod client;
 #[path = "agent/cold.rs"]
 mod cold;
+#[path = "agent/collector.rs"]
+mod collector;
 #[path = "agent/commands.rs"]
 mod commands;
 #[path = "agent/denials.rs"]
@@ -58,6 +60,8 @@ mod sizes;
 mod slow;
 #[path = "agent/tags.rs"]
 mod tags;
+#[path = "agent/traces.rs"]
+mod traces;
 #[path = "agent/twice.rs"]
 mod twice;
 #[path = "agent/warm.rs"]

@@ -51,8 +51,8 @@ const FLOORS: &[(&[&str], &str)] = &[
         "where endpoints are, and connections to them; neither decides",
     ),
     (
-        &["health", "auth"],
-        "judge and enter endpoints over those connections",
+        &["health", "auth", "traces"],
+        "judge and enter endpoints over those connections; and where traces go, which are made from finished requests",
     ),
     (&["node"], "the node's files, which follow the topology"),
     (

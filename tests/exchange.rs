@@ -141,6 +141,7 @@ fn get(repository: &str, what: &str) -> SourceRequest {
         accept: HeaderValue::from_static(harbor_pilot::oci::ACCEPT_MANIFESTS),
         range: None,
         request_id: "3f2a".into(),
+        span: None,
         trust: harbor_pilot::cache::Trust::Trusted,
     }
 }

@@ -113,5 +113,6 @@ fn request(path: &str) -> Result<PullRequest> {
         query: None,
         trust: Trust::Trusted,
         client: None,
+        trace: None,
     })
 }

@@ -8,6 +8,7 @@ use crate::lifecycle;
 use crate::metrics::{Format, Scrape, TierGauge};
 use crate::printable::{json, printable};
 use crate::topology::SourceId;
+use crate::traces::Traces;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
@@ -229,6 +230,7 @@ fn show(
             let scrape = Scrape {
                 tiers: &tiers,
                 log_dropped: view.journal.dropped(),
+                spans: view.traces.as_ref().map_or([0; 3], Traces::totals),
                 task_panics: lifecycle::panics(),
                 memory: &memory,
                 node_files,

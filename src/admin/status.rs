@@ -7,6 +7,7 @@ mod projects;
 mod reputation;
 mod router;
 mod source;
+mod traces;
 
 pub(super) use judge::NO_SOURCE;
 pub(crate) use judge::judge;
@@ -16,6 +17,7 @@ pub(crate) use projects::ProjectsStatus;
 pub(crate) use reputation::ReputationStatus;
 pub(crate) use router::RouterStatus;
 pub(crate) use source::{EndpointStatus, SourceStatus, State};
+pub(crate) use traces::TracesStatus;
 
 use super::names::Names;
 use super::{Reason, Verdict, View};
@@ -93,6 +95,9 @@ pub struct Status {
     pub node_troubles: Vec<FileTrouble>,
     /// Log records lost since the start.
     pub log_dropped: u64,
+    /// What became of traces; absent: requests are not traced.
+    #[serde(default)]
+    pub traces: Option<TracesStatus>,
     /// Panics of single connections since the start: each is a defect worth a report.
     pub task_panics: u64,
     #[serde(default)]
@@ -201,6 +206,7 @@ impl Status {
             node: detected.cloned(),
             node_troubles: troubles(&files),
             log_dropped: view.journal.dropped(),
+            traces: view.traces.as_ref().map(TracesStatus::new),
             task_panics: lifecycle::panics(),
             memory: MemoryStatus::new(view.budget.usage()),
         };

@@ -138,6 +138,7 @@ pub(super) fn stage() -> Stage {
         duration: Duration::ZERO,
         generation: 1,
         error: String::new(),
+        asked_by: None,
     });
     let token = watch::channel(None);
     let view = View {
@@ -151,6 +152,7 @@ pub(super) fn stage() -> Stage {
         robots: watch::channel(Arc::default()).1,
         metrics,
         journal,
+        traces: None,
         reputation: Arc::default(),
         lookups: Arc::default(),
         budget: Budget::new(64 << 20),
@@ -317,7 +319,7 @@ async fn the_shape_of_the_status_is_kept() {
     };
     assert_eq!(
         keys(&json),
-        "changes config generation log_dropped memory names_hidden node node_files node_files_left node_files_state node_troubles not_ready ready reasons reputation reputation_hidden restart_pending router runtime task_panics tiers traffic upstreams uptime_seconds verdict version"
+        "changes config generation log_dropped memory names_hidden node node_files node_files_left node_files_state node_troubles not_ready ready reasons reputation reputation_hidden restart_pending router runtime task_panics tiers traces traffic upstreams uptime_seconds verdict version"
     );
     assert_eq!(
         keys(&json["config"]),

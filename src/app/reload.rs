@@ -114,6 +114,9 @@ fn waits_for_a_restart(started: &Config, new: &Config) -> Vec<&'static str> {
     if started.limits != new.limits {
         waits.push("[limits]");
     }
+    if started.otel != new.otel {
+        waits.push("[otel]");
+    }
     if started.state_directory != new.state_directory {
         waits.push("[state] directory");
     }
@@ -254,6 +257,10 @@ mod tests {
                 &["[server] addresses"],
             ),
             ("[timeouts]\ndrain = \"5s\"\n", &[]),
+            (
+                "[otel]\nendpoint = \"http://127.0.0.1:4318\"\n",
+                &["[otel]"],
+            ),
             ("", &[]),
         ];
         for (text, waits) in table {

@@ -14,6 +14,9 @@ const LAST_ANSWERS: Duration = Duration::from_millis(150);
 /// And so long after the rest was cut.
 const LAST_OPEN: Duration = Duration::from_millis(50);
 
+/// So long the collector may take for the spans of the last requests. The next process may be waiting for this one's end.
+const LAST_SPANS: Duration = Duration::from_millis(300);
+
 /// A request that was read and has no answer yet is waited for even longer: cut it would have failed, and bodies are
 /// resumed. Whoever comes meanwhile waits too, so that this and a start stay below the 2 s of design 10.
 const UNANSWERED: Duration = Duration::from_millis(850);
@@ -78,6 +81,9 @@ impl Running {
             tracing::info!("a second signal: stopping at once");
         } else if why == Why::Asked {
             self.hand_over_listeners();
+        }
+        if let Some(traces) = self.traces.as_ref().filter(|_| in_time) {
+            traces.flush(LAST_SPANS).await;
         }
         self.tasks.stop();
     }

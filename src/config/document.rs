@@ -5,7 +5,7 @@ use super::problem::{Origin, Problem, Wrong};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeFloat, DeTable, DeValue};
 
 /// A value and where it was written; no origin for what is built in.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,10 +19,12 @@ pub(super) struct Node {
 pub(super) enum Value {
     Text(String),
     Integer(i64),
+    /// A number with a fraction.
+    Float(f64),
     Bool(bool),
     Array(Vec<Node>),
     Table(Table),
-    /// A float, a date, or an integer that is too large: no key wants one.
+    /// A date, or an integer that is too large: no key wants one.
     Other(&'static str),
 }
 
@@ -77,7 +79,7 @@ impl Lines<'_> {
             DeValue::Boolean(value) => Value::Bool(value),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .map_or(Value::Other("number that is too large"), Value::Integer),
-            DeValue::Float(_) => Value::Other("number with a fraction"),
+            DeValue::Float(number) => as_float(&number),
             DeValue::Datetime(_) => Value::Other("date"),
             DeValue::Table(table) => Value::Table(self.table(table)),
             DeValue::Array(array) => Value::Array(
@@ -91,6 +93,12 @@ impl Lines<'_> {
             ),
         }
     }
+}
+
+/// Digits may be set apart by underscores.
+fn as_float(number: &DeFloat<'_>) -> Value {
+    let parsed = number.as_str().replace('_', "").parse();
+    parsed.map_or(Value::Other("number that cannot be read"), Value::Float)
 }
 
 // === impl Node ===
@@ -121,6 +129,7 @@ impl Value {
         match self {
             Self::Text(_) => "text",
             Self::Integer(_) => "number",
+            Self::Float(_) => "number with a fraction",
             Self::Bool(_) => "true or false",
             Self::Array(_) => "list",
             Self::Table(_) => "table",
@@ -143,6 +152,7 @@ impl Value {
         match self {
             Self::Text(text) => toml::Value::String(text.clone()),
             Self::Integer(number) => toml::Value::Integer(*number),
+            Self::Float(number) => toml::Value::Float(*number),
             Self::Bool(value) => toml::Value::Boolean(*value),
             Self::Array(nodes) => {
                 toml::Value::Array(nodes.iter().map(|node| node.value.to_toml()).collect())

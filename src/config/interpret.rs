@@ -2,6 +2,7 @@
 
 use super::document::Table;
 use super::model::{BaseUrl, Config};
+use super::otel::read_otel;
 use super::problem::{Problem, Wrong};
 use super::provenance::Provenance;
 use super::registry::{read_direct, read_registries, warn_of_idle_removals};
@@ -63,6 +64,7 @@ pub(super) fn interpret(
         node: read_node(&mut root, has_tiers, cx),
         log: read_log(&mut root, cx),
         router,
+        otel: read_otel(&mut root, cx),
         state_directory: read_state(&mut root, cx),
         watched_files: Vec::new(),
     };

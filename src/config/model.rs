@@ -3,11 +3,13 @@
 
 mod bandwidth;
 mod node;
+mod otel;
 mod router;
 mod server;
 
 pub use bandwidth::{Bandwidth, BandwidthPeriod, DAY};
 pub use node::{Existing, Fallback, Node, Runtime};
+pub use otel::{Otel, OtelProtocol};
 pub use router::{Redis, Router};
 pub use server::{Gateway, Server};
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub log: Log,
     /// Images that name no registry: `[router]`.
     pub router: Option<Arc<Router>>,
+    /// Where traces of requests go: `[otel]`.
+    pub otel: Option<Arc<Otel>>,
     /// Where state is kept: `/var/lib/harbor-pilot` unless `[state] directory` says otherwise.
     pub state_directory: PathBuf,
     /// Files that were read beside the configuration itself (certificates, passwords): a change of one

@@ -2,7 +2,6 @@
 //! recorded with where it came from; problems are collected, never returned one by one.
 
 use super::document::{Node, Table, Value};
-use super::later;
 use super::merge::{name_of, quoted};
 use super::nearest::nearest;
 use super::problem::{Origin, Problem, Wrong};
@@ -284,10 +283,6 @@ impl<'t> Section<'t> {
     fn report_unknown(&self, cx: &mut Reading<'_>) {
         for (key, node) in self.entries() {
             if self.known.contains(&key) {
-                continue;
-            }
-            if later::is_later(&self.header, key) {
-                later::refuse(node, self.path_of(key), &mut cx.unknown);
                 continue;
             }
             let wrong = Wrong::new("is no key that is known here", self.hint(key));

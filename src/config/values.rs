@@ -3,7 +3,8 @@
 
 use super::document::Value;
 use super::model::{
-    BaseUrl, Existing, Fallback, HarborPolicy, HostPort, ProbeKind, Runtime, TierKind, Verify,
+    BaseUrl, Existing, Fallback, HarborPolicy, HostPort, OtelProtocol, ProbeKind, Runtime,
+    TierKind, Verify,
 };
 use super::nearest::nearest;
 use super::problem::Wrong;
@@ -318,4 +319,4 @@ macro_rules! settings {
     )+};
 }
 
-settings! { TierKind ProbeKind Verify HarborPolicy Runtime Fallback Existing }
+settings! { TierKind ProbeKind Verify HarborPolicy Runtime Fallback Existing OtelProtocol }

@@ -9,7 +9,8 @@ use crate::auth::{
     Challenge, Hop, Position, TokenError, TokenFailure, TokenPlan, TokenRequest,
     basic_authorization, follow, instead_of_http, location,
 };
-use crate::topology::{EndpointId, Failure, Source, SourceKind};
+use crate::telemetry::What;
+use crate::topology::{EndpointId, Failure, Source, SourceId, SourceKind};
 use crate::upstream::{self, Body, Cause, Connection, Request, Response, USER_AGENT};
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderName, RANGE};
 use http::{Method, StatusCode};
@@ -18,6 +19,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// W3C Trace Context, for tiers alone.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// One exchange under way.
 pub(super) struct Run<'a> {
@@ -48,6 +53,9 @@ impl<'a> Run<'a> {
         ask: &'a SourceRequest,
     ) -> Self {
         let asked_at = Instant::now();
+        if let Some(span) = &ask.span {
+            span.asks(&ask.method);
+        }
         Self {
             exchanger,
             source,
@@ -171,7 +179,12 @@ impl<'a> Run<'a> {
                 let plan = TokenPlan::new(self.source, self.endpoint, hop, challenge, wanted);
                 let no_plan = |why| self.tokenless(hop, TokenFailure::new(Failure::Token, why));
                 let plan = plan.map_err(no_plan)?;
-                let token = match self.exchanger.tokens.obtain(&shown.key, plan).await {
+                let waited = self.ask.span.as_ref().map(|span| span.begin(What::Token));
+                let obtained = self.exchanger.tokens.obtain(&shown.key, plan).await;
+                if let (Some(waited), Err(error)) = (waited, &obtained) {
+                    waited.ended(Some(("token", &error.to_string())));
+                }
+                let token = match obtained {
                     Ok(token) => token,
                     Err(TokenError::Denied(why)) => return Ok(Some(self.with_advice(hop, why))),
                     Err(TokenError::Failed(failure)) => return Err(self.tokenless(hop, failure)),
@@ -333,6 +346,14 @@ impl<'a> Run<'a> {
         if let Some(range) = &ask.range {
             request.add(&RANGE, range.as_bytes())?;
         }
+        if let (Some(span), Hop::Endpoint, SourceId::Tier(_)) =
+            (&ask.span, &at.hop, &self.source.id)
+        {
+            request.add(&TRACEPARENT, span.traceparent().as_bytes())?;
+            if let Some(state) = span.tracestate() {
+                request.add(&TRACESTATE, state.as_bytes())?;
+            }
+        }
         if let Some(authorization) = &self.shown(&at.hop).authorization {
             request.add(&AUTHORIZATION, authorization.as_bytes())?;
         }
@@ -345,6 +366,9 @@ impl<'a> Run<'a> {
         response: Response,
         denied: Option<String>,
     ) -> SourceResponse {
+        if let Some(span) = &self.ask.span {
+            span.answered(response.status.as_u16());
+        }
         SourceResponse {
             status: response.status,
             fields: response.fields,

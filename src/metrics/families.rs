@@ -107,6 +107,12 @@ families! {
     config_last_reload_successful: Gauge,
     /// Log records that were dropped because the log did not take them
     log_dropped: Counter,
+    /// Spans that the collector of traces took
+    spans_exported: Counter,
+    /// Spans that were dropped: too many at a time, or the collector did not take them
+    spans_dropped: Counter,
+    /// Batches of spans that the collector did not take
+    span_exports_failed: Counter,
     /// Panics of connections and other tasks that may fail alone
     task_panics: Counter,
     /// Bytes that wait in memory, by what they are; limits.memory is the most of all together

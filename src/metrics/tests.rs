@@ -4,7 +4,7 @@ use super::*;
 use std::collections::BTreeSet;
 
 /// docs/observability.md, "Metrics". A name that is missing here or there is a broken promise.
-const NAMES: [&str; 39] = [
+const NAMES: [&str; 42] = [
     "harbor_pilot_attempts_total",
     "harbor_pilot_bandwidth_waits_seconds_total",
     "harbor_pilot_build_info",
@@ -32,6 +32,9 @@ const NAMES: [&str; 39] = [
     "harbor_pilot_router_fanout_seconds",
     "harbor_pilot_router_lookups_total",
     "harbor_pilot_router_redis_errors_total",
+    "harbor_pilot_span_exports_failed_total",
+    "harbor_pilot_spans_dropped_total",
+    "harbor_pilot_spans_exported_total",
     "harbor_pilot_stale_served_total",
     "harbor_pilot_task_panics_total",
     "harbor_pilot_tier_ready",
@@ -65,6 +68,7 @@ fn record() -> AccessRecord {
         duration: Duration::from_millis(35),
         generation: 7,
         error: String::new(),
+        asked_by: None,
     }
 }
 
@@ -92,6 +96,7 @@ fn render(metrics: &Metrics, format: Format) -> String {
     let scrape = Scrape {
         tiers: &tiers(),
         log_dropped: 5,
+        spans: [7, 6, 1],
         task_panics: 2,
         memory: &memory,
         node_files: "current",
@@ -181,6 +186,9 @@ fn samples_carry_the_labels_of_the_interface() {
         r#"harbor_pilot_upstream_quota_remaining{registry="docker.io"} 76"#,
         "harbor_pilot_config_last_reload_successful 1",
         "harbor_pilot_log_dropped_total 5",
+        "harbor_pilot_spans_exported_total 7",
+        "harbor_pilot_spans_dropped_total 6",
+        "harbor_pilot_span_exports_failed_total 1",
         "harbor_pilot_task_panics_total 2",
         concat!(
             r#"harbor_pilot_build_info{version=""#,
@@ -215,6 +223,7 @@ fn a_scrape_shows_only_tiers_that_are_there() {
     let mut scrape = Scrape {
         tiers: &tiers(),
         log_dropped: 0,
+        spans: [0; 3],
         task_panics: 0,
         memory: &Usage::default(),
         node_files: "waiting",

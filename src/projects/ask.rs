@@ -208,6 +208,7 @@ impl Asker {
             accept: HeaderValue::from_static("*/*"),
             range: None,
             request_id: "discovery".into(),
+            span: None,
             trust: Trust::Trusted,
         };
         let (source, endpoint) = (session.source, session.endpoint);

@@ -32,6 +32,7 @@ use crate::oci::{ContentRange, Digest, RangeSpec};
 use crate::relay::context::Context;
 use crate::relay::transfer::ends_in_an_error;
 use crate::route::{Route, Target};
+use crate::telemetry::RequestId;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderValue};
@@ -57,7 +58,7 @@ pub(crate) struct BlobFetch {
     /// Its size alone is wanted.
     head: bool,
     policy: HarborPolicy,
-    request_id: Arc<str>,
+    request_id: RequestId,
 }
 
 // === impl BlobFetch ===
@@ -65,8 +66,9 @@ pub(crate) struct BlobFetch {
 impl BlobFetch {
     fn search(&self) -> Search<Arc<LiveNetwork>, Self> {
         let (parts, route) = (&self.parts, self.route.clone());
-        let timing = Timing::for_blob(&parts.timeouts);
-        Search::new(&parts.network, parts, route, Arc::new(self.clone()), timing)
+        let (it, timing) = (Arc::new(self.clone()), Timing::for_blob(&parts.timeouts));
+        let network = &parts.network;
+        Search::new(network, parts, route, it, timing, &self.request_id)
     }
 
     /// Searches, and remembers what that tells of the repository and of upstream.

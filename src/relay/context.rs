@@ -25,7 +25,7 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::oci::{RegistryName, Repository};
 use crate::route::{Route, RouteTable};
-use crate::telemetry::Journal;
+use crate::telemetry::{Journal, RequestId};
 use crate::topology::{Snapshot, SourceId};
 use crate::upstream::Client;
 use arc_swap::ArcSwap;
@@ -91,7 +91,7 @@ pub(crate) struct Pull {
     pub(crate) rules: Arc<Rules>,
     pub(crate) route: Arc<Route>,
     /// The number that goes upstream.
-    pub(crate) request_id: Arc<str>,
+    pub(crate) request_id: RequestId,
     pub(crate) trust: Trust,
 }
 
@@ -102,7 +102,7 @@ impl Pull {
         parts: &Arc<Context>,
         rules: &Arc<Rules>,
         route: Arc<Route>,
-        request_id: Arc<str>,
+        request_id: RequestId,
         trust: Trust,
     ) -> Self {
         Self {

@@ -9,11 +9,11 @@ use crate::oci::{StatedError, stated_error};
 use crate::printable::blanked;
 use crate::relay::outcome::Rejection;
 use crate::route::Target;
+use crate::telemetry::RequestId;
 use http::header::{
     CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use http::{Method, StatusCode};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
@@ -31,7 +31,7 @@ pub(crate) fn request(
     method: Method,
     accept: HeaderValue,
     range: Option<String>,
-    (request_id, trust): (&Arc<str>, Trust),
+    (request_id, trust): (&RequestId, Trust),
 ) -> SourceRequest {
     let query = target.query.as_deref().unwrap_or_default();
     let mark = match of.contains('?') {
@@ -48,6 +48,7 @@ pub(crate) fn request(
         accept,
         range,
         request_id: request_id.clone(),
+        span: None,
         trust,
     }
 }

@@ -48,8 +48,11 @@ struct List {
 impl ListSpec {
     async fn search(self) -> Ended<Found<List>> {
         let (parts, route) = (self.pull.parts.clone(), self.pull.route.clone());
-        let (spec, timing) = (Arc::new(self), Timing::for_document(&parts.timeouts));
-        let search = Search::new(&parts.network, &parts, route, spec, timing);
+        let (timing, id) = (
+            Timing::for_document(&parts.timeouts),
+            self.pull.request_id.clone(),
+        );
+        let search = Search::new(&parts.network, &parts, route, Arc::new(self), timing, &id);
         search.run().await
     }
 }

@@ -3,7 +3,7 @@
 use crate::lifecycle::Panicked;
 use crate::relay::causes::{self, Tried};
 use crate::relay::rules::{Cause, FinalAnswer, Scope, Unfit};
-use crate::telemetry::RequestOutcome;
+use crate::telemetry::{RequestOutcome, TraceParent};
 use crate::topology::{EndpointId, Failure, InFlight, Outcome};
 
 /// Why an answer is no good, with the words for people.
@@ -28,6 +28,8 @@ pub(crate) struct AttemptLog {
     pub(crate) attempts: u32,
     /// Of the newest snapshot that was used.
     pub(crate) generation: u64,
+    /// The traced request for which it was.
+    pub(crate) asked_by: Option<TraceParent>,
 }
 
 #[derive(Debug)]
@@ -121,6 +123,7 @@ impl AttemptLog {
             tried: [self.tried.as_slice(), &later.tried].concat(),
             attempts: self.attempts.saturating_add(later.attempts),
             generation: self.generation.max(later.generation),
+            asked_by: later.asked_by.or(self.asked_by),
         }
     }
 

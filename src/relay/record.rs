@@ -5,7 +5,7 @@ use super::causes;
 use super::outcome::AttemptLog;
 use crate::metrics::Metrics;
 use crate::oci::RegistryName;
-use crate::telemetry::{AccessRecord, Journal, RequestOutcome};
+use crate::telemetry::{AccessRecord, Journal, RequestId, RequestOutcome};
 use crate::topology::EndpointId;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -35,7 +35,7 @@ const REPORT_BYTES: u64 = 4 * 1024 * 1024;
 impl RequestRecord {
     pub(crate) fn new(
         sinks: Arc<Sinks>,
-        request_id: Arc<str>,
+        request_id: RequestId,
         method: &'static str,
         now: Instant,
     ) -> Self {
@@ -79,6 +79,7 @@ impl RequestRecord {
     pub(crate) fn searched(&mut self, log: &AttemptLog) {
         self.record.attempts = self.record.attempts.saturating_add(log.attempts);
         self.record.generation = log.generation;
+        self.record.asked_by = log.asked_by;
         self.record.error = causes::attempts(&log.tried);
     }
 
@@ -149,7 +150,7 @@ impl RequestRecord {
     }
 
     /// The request's number, for headers and upstream.
-    pub(crate) fn request_id(&self) -> Arc<str> {
+    pub(crate) fn request_id(&self) -> RequestId {
         self.record.request_id.clone()
     }
 

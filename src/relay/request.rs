@@ -2,8 +2,10 @@
 
 use crate::cache::Trust;
 use crate::oci::{RangeSpec, Ranges, RawName, ResourceKind};
+use crate::telemetry::Trace;
 use http::header::HeaderValue;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// One request for a resource, parsed.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct PullRequest {
     pub trust: Trust,
     /// Its address, where it is another machine's.
     pub client: Option<IpAddr>,
+    /// Its trace, where requests are traced.
+    pub trace: Option<Arc<Trace>>,
 }
 
 // === impl PullRequest ===

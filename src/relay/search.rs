@@ -23,7 +23,7 @@ use crate::cache::Trust;
 use crate::lifecycle::contained;
 use crate::relay::context::Context;
 use crate::route::Route;
-use crate::telemetry::RequestOutcome;
+use crate::telemetry::{RequestId, RequestOutcome, Span, What};
 use crate::topology::select::Candidate;
 use crate::topology::{EndpointId, Failure, InFlight, SourceId};
 use crate::upstream;
@@ -50,6 +50,7 @@ struct Attempt<C, G> {
     target: usize,
     connection: Option<C>,
     in_flight: Option<InFlight>,
+    span: Option<Span>,
     /// What it waits for, to be given up or to go on without the search.
     work: Option<Work<C, G>>,
     /// Whether anybody is there, beside that; it runs on when the work is given up.
@@ -64,6 +65,8 @@ pub(crate) struct Search<N: Network, S: FetchSpec<N::Body>> {
     parts: Arc<Context>,
     route: Arc<Route>,
     spec: Arc<S>,
+    /// For whom it is.
+    request_id: RequestId,
     machine: Machine,
     candidates: Candidates,
     attempts: Vec<Attempt<N::Connection, S::Good>>,
@@ -83,6 +86,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         route: Arc<Route>,
         spec: Arc<S>,
         timing: Timing,
+        request_id: &RequestId,
     ) -> Self {
         for target in &route.targets {
             network.touch(&target.source);
@@ -97,6 +101,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             parts: parts.clone(),
             route,
             spec,
+            request_id: request_id.clone(),
             machine,
             candidates,
             attempts: Vec::new(),
@@ -163,7 +168,12 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             Pick::Unresolved(target, source) => {
                 let attempt = self.started(None, target, None, now);
                 let (network, snapshots) = (self.network.clone(), self.parts.snapshots.clone());
-                let resolved = resolved(network, snapshots, source).map(|()| Event::Resolved);
+                let what = || What::Dns {
+                    source: source.shared_label(),
+                };
+                let span = self.request_id.begin(what);
+                let resolved = resolved(network, snapshots, source);
+                let resolved = resolved.map(|()| (drop(span), Event::Resolved).1);
                 self.does(attempt, resolved);
             }
             Pick::Candidate(candidate) => {
@@ -194,11 +204,13 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         }
         let (is_connected, asked) = (connection.is_some(), candidate.as_ref());
         let in_flight = asked.map(|asked| asked.gauges.enter(self.trust()));
+        let span = asked.and_then(|asked| self.request_id.begin(|| (&asked.endpoint).into()));
         self.attempts.push(Attempt {
             candidate,
             target,
             connection,
             in_flight,
+            span,
             work: None,
             liveness: None,
             is_noted: false,
@@ -254,9 +266,15 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         let slot = self.attempts.get_mut(attempt);
         let ready = slot.and_then(|slot| {
             let target = self.route.targets.get(slot.target)?;
-            Some((slot.connection.take()?, slot.candidate.clone()?, target))
+            let connection = slot.connection.take()?;
+            Some((
+                connection,
+                slot.candidate.clone()?,
+                target,
+                slot.span.clone(),
+            ))
         });
-        let Some((connection, candidate, target)) = ready else {
+        let Some((connection, candidate, target, span)) = ready else {
             return self.machine.ended(attempt);
         };
         let may_hedge = self.spec.is_hedged() && !candidate.is_upstream();
@@ -267,7 +285,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             true => Authority::Final,
             false => Authority::Tier,
         };
-        let request = self.spec.request(target, &candidate.source);
+        let mut request = self.spec.request(target, &candidate.source);
+        request.span = span;
         let (network, spec) = (self.network.clone(), self.spec.clone());
         self.does(attempt, async move {
             let (answer, took) = ask::ask(&network, &*spec, &candidate, connection, request).await;
@@ -287,7 +306,10 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         now: Instant,
     ) -> Ended<Found<S::Good>> {
         let slot = self.attempts.get_mut(attempt);
-        let taken = slot.and_then(|slot| Some((slot.candidate.take()?, slot.in_flight.take()?)));
+        let taken = slot.and_then(|slot| {
+            Span::end(&mut slot.span, None);
+            Some((slot.candidate.take()?, slot.in_flight.take()?))
+        });
         let Some((candidate, in_flight)) = taken else {
             return self.end(End::Exhausted);
         };
@@ -348,6 +370,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                 tried: std::mem::take(&mut self.tried),
                 attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
                 generation: self.candidates.generation(),
+                asked_by: self.request_id.trace().map(|trace| trace.own),
             },
         }
     }

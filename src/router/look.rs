@@ -14,7 +14,7 @@ use crate::relay::{
     AttemptLog, Cause, Context, Ended, Pull, Rules, Served, Tried, look_for_manifest, look_for_tags,
 };
 use crate::route::Route;
-use crate::telemetry::{EventName, StateChange};
+use crate::telemetry::{EventName, RequestId, StateChange};
 use crate::topology::{Failure, SourceId};
 use futures_util::FutureExt as _;
 use std::future::Future;
@@ -30,7 +30,7 @@ pub(super) struct Look {
     pub(super) rules: Arc<Rules>,
     pub(super) router: Arc<Router>,
     pub(super) wanted: Wanted,
-    pub(super) request_id: Arc<str>,
+    pub(super) request_id: RequestId,
     /// Its address, where it is another machine's.
     pub(super) client: Option<IpAddr>,
 }
@@ -43,7 +43,7 @@ pub(super) fn log_of(tried: &[Tried]) -> AttemptLog {
     AttemptLog {
         tried: tried.to_vec(),
         attempts: u32::try_from(tried.len()).unwrap_or(u32::MAX),
-        generation: 0,
+        ..AttemptLog::default()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::relay::{
     not_routed, refusal, serve,
 };
 use crate::route::{Refusal, Route};
-use crate::telemetry::RequestOutcome;
+use crate::telemetry::{RequestId, RequestOutcome};
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use std::sync::Arc;
@@ -224,7 +224,7 @@ impl<'a> RouterRequest<'a> {
         }
     }
 
-    fn look(&self, wanted: &Wanted, request_id: Arc<str>) -> Look {
+    fn look(&self, wanted: &Wanted, request_id: RequestId) -> Look {
         Look {
             parts: self.parts.clone(),
             lookups: self.lookups.clone(),

@@ -8,15 +8,21 @@ use crate::http1::{Fields, Request};
 use crate::oci::{ErrorCode, PathError, Ranges, ResourceKind, ResourcePath, percent_decoded};
 use crate::relay::{PullBody, PullRequest, Relay, header_value, marked};
 use crate::router::Dispatcher;
+use crate::telemetry::{Trace, TraceParent};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{
     ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RANGE, USER_AGENT,
 };
 use http::{Method, StatusCode, Version};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// The header that containerd sends on shared nodes (design S6), written into hosts.toml as `header`.
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-harbor-pilot-key");
+
+/// W3C Trace Context.
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The longest request target, in bytes: a repository of 255, a digest of 135, and room.
 const MAX_TARGET: usize = 2048;
@@ -70,6 +76,7 @@ pub(super) async fn answer(
         query: query.filter(|_| list),
         trust,
         client,
+        trace: trace(relay, &request.fields),
     };
     drop(request);
     dispatcher.pull(pull).await
@@ -165,6 +172,15 @@ fn accept(fields: &Fields) -> Option<HeaderValue> {
     }
     let all: Vec<&str> = texts().collect();
     HeaderValue::try_from(all.join(", ")).ok()
+}
+
+/// The request's trace, where requests are traced: the client's, or a new one.
+fn trace(relay: &Relay, fields: &Fields) -> Option<Arc<Trace>> {
+    let tracer = relay.parts().sinks.journal.tracer()?;
+    let mut parents = fields.texts(&TRACEPARENT);
+    let parent = parents.next().and_then(TraceParent::parse);
+    let parent = parent.filter(|_| parents.next().is_none());
+    Some(tracer.begin(parent, TraceParent::state(fields.texts(&TRACESTATE))))
 }
 
 /// The ranges that are asked for; several fields of them are none.

@@ -34,6 +34,7 @@ const ACCESS_FIELDS: &[&str] = &[
     "duration_ms",
     "generation",
     "error",
+    "trace_id",
 ];
 
 /// Of a state change.
@@ -110,6 +111,7 @@ impl Emitter {
         let error = shown(&record.error);
         let first_byte = record.time_to_first_byte.map(millis);
         let duration = millis(record.duration);
+        let trace = record.request_id.trace().map(|trace| trace.id());
         tell(
             metadata,
             &[
@@ -131,6 +133,7 @@ impl Emitter {
                 Some(&duration),
                 Some(&record.generation),
                 Some(&error.as_deref()),
+                Some(&trace.as_deref()),
             ],
         );
     }

@@ -1,9 +1,14 @@
 //! The records, with the field names of the journal (docs/observability.md).
 
+mod trace;
+
+pub use trace::{
+    CANCELLED, End, Finished, RequestId, Span, Step, Trace, TraceParent, Tracer, What,
+};
+
 use super::Text;
 use crate::oci::RegistryName;
 use crate::printable::words;
-use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use tracing::{Level, Metadata};
@@ -11,8 +16,8 @@ use tracing::{Level, Metadata};
 /// The one record per request.
 #[derive(Clone, Debug, Default)]
 pub struct AccessRecord {
-    /// `REQUEST_ID`
-    pub request_id: Arc<str>,
+    /// `REQUEST_ID`, and `TRACE_ID` where the request is traced.
+    pub request_id: RequestId,
     /// `REGISTRY`; `None` where none was recognised.
     pub registry: Option<RegistryName>,
     /// `REPOSITORY`
@@ -45,6 +50,8 @@ pub struct AccessRecord {
     pub generation: u64,
     /// `ERROR`: empty if all was well.
     pub error: String,
+    /// The traced request for which the sources were asked: another one where several wanted the same.
+    pub asked_by: Option<TraceParent>,
 }
 
 words! {

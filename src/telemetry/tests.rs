@@ -28,6 +28,7 @@ pub(super) fn record() -> AccessRecord {
         duration: Duration::from_millis(35),
         generation: 7,
         error: String::new(),
+        asked_by: None,
     }
 }
 

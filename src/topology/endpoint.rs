@@ -2,6 +2,7 @@
 
 use super::source::{Source, SourceId};
 use crate::cache::Trust;
+use crate::telemetry::What;
 use parking_lot::Mutex;
 use std::fmt;
 use std::net::SocketAddr;
@@ -31,6 +32,16 @@ pub struct EndpointSet {
     pub stale: bool,
     /// Why the last refresh failed, for people.
     pub error: Option<Arc<str>>,
+}
+
+/// An attempt there, as a trace tells it.
+impl From<&EndpointId> for What {
+    fn from(endpoint: &EndpointId) -> Self {
+        Self::Attempt {
+            source: endpoint.source.shared_label(),
+            address: endpoint.address,
+        }
+    }
 }
 
 impl EndpointSet {

@@ -10,6 +10,7 @@ pub(super) use verify::Seen;
 
 use super::guard;
 use crate::config::{BaseUrl, Tls};
+use crate::printable::chain;
 use crate::topology::{Source, SourceId};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -92,8 +93,20 @@ impl SourceTls {
     }
 }
 
+/// For a server that is no source: always verified, with this one protocol.
+///
+/// # Errors
+/// Why the settings are of no use.
+pub(crate) fn verified(tls: &Tls, protocol: &[u8]) -> Result<Arc<ClientConfig>, String> {
+    let config = source_verifier(tls, None)
+        .and_then(|verifier| client_config(Arc::new(verifier), tls.client.as_ref()));
+    let mut config = config.map_err(|error| chain(&error))?;
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Ok(Arc::new(config))
+}
+
 /// The name that a certificate must fit: a DNS name or an IP address.
-pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, String> {
+pub(crate) fn server_name(host: &str) -> Result<ServerName<'static>, String> {
     if let Some(address) = guard::literal(host) {
         return Ok(ServerName::IpAddress(address.into()));
     }

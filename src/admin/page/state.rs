@@ -253,6 +253,9 @@ pub(super) fn about(out: &mut String, status: &Status) -> fmt::Result {
         row(&format!("Bytes from {tier}"), human_bytes(*bytes))?;
     }
     row("Log records lost", status.log_dropped.to_string())?;
+    if let Some(traces) = &status.traces {
+        row("Traces", traces.to_string())?;
+    }
     out.push_str("</dl>");
     Ok(())
 }

@@ -229,6 +229,16 @@ impl Page {
             let note = format!("  {} log records were lost", status.log_dropped);
             self.line(&note, Color::Warn);
         }
+        if let Some(traces) = &status.traces {
+            let color = traces
+                .failing
+                .as_ref()
+                .map_or(Color::Plain, |_| Color::Warn);
+            self.line(
+                &format!("  traces: {}", printable(&traces.to_string())),
+                color,
+            );
+        }
         if status.task_panics > 0 {
             let note = format!(
                 "  {} ended by a defect: see the journal",

@@ -6,6 +6,7 @@ use super::*;
 const REFERENCE: &str = include_str!("../../../docs/configuration.md");
 const LAYOUTS: &str = include_str!("../../../docs/layouts.md");
 const ROUTER: &str = include_str!("../../../docs/router.md");
+const TRACES: &str = include_str!("../../../docs/traces.md");
 
 fn toml_blocks(text: &str) -> Vec<&str> {
     let blocks = text.split("```toml\n").skip(1);
@@ -16,7 +17,7 @@ fn toml_blocks(text: &str) -> Vec<&str> {
 
 #[test]
 fn every_example_is_valid() {
-    let blocks: Vec<&str> = [REFERENCE, LAYOUTS, ROUTER]
+    let blocks: Vec<&str> = [REFERENCE, LAYOUTS, ROUTER, TRACES]
         .into_iter()
         .flat_map(toml_blocks)
         .collect();
@@ -49,7 +50,8 @@ fn every_example_is_valid() {
 fn every_key_stands_in_the_reference_with_its_default() {
     let router =
         "[router]\nnames = [\"r.example\"]\n[router.redis]\nsentinels = [\"h:1\"]\nmaster = \"m\"";
-    let loaded = good(&format!("{TIER}{router}"));
+    let otel = "\n[otel]\nendpoint = \"https://otel.example.com\"";
+    let loaded = good(&format!("{TIER}{router}{otel}"));
     for table in &loaded.provenance.tables {
         let heading = match table.header.as_str() {
             "[tier.projects]" => continue,

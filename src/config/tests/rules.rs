@@ -20,25 +20,6 @@ fn each_thing_that_may_not_be_written_is_reported() {
     }
 }
 
-/// Every key of the next version by its path; none is taken for an unknown one, and none is accepted.
-#[test]
-fn keys_of_a_later_version_are_refused_by_name() {
-    let table: [(String, &[&str]); 1] = [(
-        "[otel]\nendpoint = \"http://127.0.0.1:4318\"".to_owned(),
-        &["otel.endpoint"],
-    )];
-    for (text, due) in table {
-        let found = problems(&text);
-        let mut keys: Vec<&str> = found.iter().map(|one| one.key.as_str()).collect();
-        keys.sort_unstable();
-        assert_eq!(keys, due, "{text}\n{found:#?}");
-        for one in &found {
-            assert_eq!(one.what, "is not in this version");
-            assert!(one.line.is_some(), "{one}");
-        }
-    }
-}
-
 #[test]
 fn one_mistake_is_reported_once() {
     // Mistakes from which others follow are few; all others have exactly one report.

@@ -28,7 +28,8 @@ impl ManifestFetch {
         parts.hedging.requested(trust);
         let is_retry = (parts.reputation).knows(&key.of, Instant::now());
         let timing = Timing::for_document(&parts.timeouts);
-        let search = Search::new(&parts.network, parts, route.clone(), it.clone(), timing);
+        let (network, id) = (&parts.network, &it.request_id);
+        let search = Search::new(network, parts, route.clone(), it.clone(), timing, id);
         let Ended { result, log } = search.run().await;
         let result = match result {
             Ok(found) => {

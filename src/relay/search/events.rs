@@ -9,6 +9,7 @@ use crate::relay::policy;
 use crate::relay::reputation::Fault;
 use crate::relay::rules::{Cause, FinalAnswer, Scope, Unfit};
 use crate::relay::timing::{AttemptId, Late};
+use crate::telemetry::Span;
 use crate::topology::{EndpointId, Failure, Outcome, SourceKind};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -71,6 +72,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         };
         let trust = self.candidates.subject.trust;
         slot.in_flight = Some(candidate.gauges.enter(trust));
+        slot.span = self.request_id.begin(|| (&candidate.endpoint).into());
         slot.candidate = Some(candidate);
         self.connect(attempt);
     }
@@ -115,6 +117,9 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             }
             Unfit::End { answer, outcome } => {
                 metrics.attempt(label, "final");
+                if let Some(slot) = self.attempts.get_mut(attempt) {
+                    Span::end(&mut slot.span, Some(("final", &detail)));
+                }
                 if outcome == Outcome::Success {
                     report_success(&self.parts, &candidate, took, detail.clone());
                 }
@@ -201,6 +206,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             && !std::mem::replace(&mut slot.is_noted, true)
         {
             let tried = Tried::at(&candidate.endpoint, cause, detail);
+            Span::end(&mut slot.span, Some((cause.word(), &tried.detail)));
             self.tried.push(tried);
         }
     }

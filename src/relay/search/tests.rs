@@ -155,7 +155,8 @@ impl Bench {
 
     fn search<S: FetchSpec>(&self, spec: S) -> Search<Arc<LiveNetwork>, S> {
         let (parts, route) = (self.parts.clone(), self.route.clone());
-        Search::new(&parts.network, &parts, route, Arc::new(spec), self.timing())
+        let (network, spec, timing) = (&parts.network, Arc::new(spec), self.timing());
+        Search::new(network, &parts, route, spec, timing, &"1".into())
     }
 
     /// The tier's attempt was the only one that failed; it is said so, and nothing is held against the address.

@@ -28,6 +28,7 @@ fn request(what: &str) -> PullRequest {
         query: None,
         trust: Trust::Trusted,
         client: None,
+        trace: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::telemetry::tests::{change, record};
-use crate::telemetry::{EventName, Text};
+use crate::telemetry::{EventName, Text, TraceParent, Tracer};
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -80,6 +80,11 @@ fn of_event(change: StateChange) -> Seen {
 fn an_access_record_has_the_fields_of_the_interface() {
     let mut full = record();
     full.error = "reset after 4 KiB".to_owned();
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+    let trace = Tracer::new(1.0, 1)
+        .0
+        .begin(TraceParent::parse(parent), None);
+    full.request_id = full.request_id.traced(Some(trace));
     let reference = full.reference.clone();
     let seen = access(full);
     let expected = [
@@ -104,6 +109,7 @@ fn an_access_record_has_the_fields_of_the_interface() {
         ("duration_ms", "35"),
         ("generation", "7"),
         ("error", "reset after 4 KiB"),
+        ("trace_id", "0af7651916cd43dd8448eb211c80319c"),
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(seen.fields, expected);
@@ -120,7 +126,9 @@ fn empty_values_are_left_out() {
     refused.endpoint = Text::default();
     refused.time_to_first_byte = None;
     let seen = access(refused);
-    for absent in ["registry", "tier", "endpoint", "ttfb_ms", "error"] {
+    for absent in [
+        "registry", "tier", "endpoint", "ttfb_ms", "error", "trace_id",
+    ] {
         assert_eq!(seen.value(absent), None, "{absent}");
     }
     let mut bare = change(EventName::Drain);

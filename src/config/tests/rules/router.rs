@@ -1,4 +1,4 @@
-//! What may not be written in `[router]`.
+//! What may not be written in `[router]` and `[otel]`.
 
 /// text, the key that is named, a part of what is said about it.
 pub(super) const WRONG: &[(&str, &str, &str)] = &[
@@ -94,5 +94,46 @@ pub(super) const WRONG: &[(&str, &str, &str)] = &[
          password_file = \"/nonexistent/secret\"",
         "router.redis.password_file",
         "cannot read",
+    ),
+    ("[otel]\nsample_ratio = 1", "otel.endpoint", "is missing"),
+    (
+        "[otel]\nendpoint = \"http://otel.example.com:4318\"",
+        "otel.endpoint",
+        "loopback address of a collector on this node",
+    ),
+    (
+        "[otel]\nendpoint = \"grpc://127.0.0.1:4317\"",
+        "otel.endpoint",
+        "is not spoken here",
+    ),
+    (
+        "[otel]\nprotocol = \"grpc\"\nendpoint = \"https://otel.example.com/v1\"",
+        "otel.endpoint",
+        "gRPC has no use for",
+    ),
+    (
+        "[otel]\nprotocol = \"grpcs\"\nendpoint = \"http://[::1]:4317\"",
+        "otel.protocol",
+        "write \"grpc\"",
+    ),
+    (
+        "[otel]\nsample_ratio = 1.5\nendpoint = \"http://localhost:4318\"",
+        "otel.sample_ratio",
+        "1.5 is out of range",
+    ),
+    (
+        "[otel]\nsample_ratio = 5\nendpoint = \"http://localhost:4318\"",
+        "otel.sample_ratio",
+        "5 is out of range",
+    ),
+    (
+        "[otel]\nsample_ratio = \"1%\"\nendpoint = \"http://localhost:4318\"",
+        "otel.sample_ratio",
+        "from 0 to 1",
+    ),
+    (
+        "[otel]\nca_file = \"/nowhere/a.pem\"\nendpoint = \"https://otel.example.com\"",
+        "otel.ca_file",
+        "/nowhere/a.pem",
     ),
 ];

@@ -6,7 +6,9 @@ use crate::http1::Broken;
 use crate::lifecycle::deadline;
 use crate::relay::outcome::Ended;
 use crate::relay::transfer::Conclusion;
+use crate::telemetry::{Span, What};
 use crate::topology::{EndpointId, Failure};
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 /// What is wrong with wrong bytes.
@@ -133,7 +135,12 @@ impl BlobBody {
         for endpoint in self.left.iter().chain(current) {
             search = search.without(endpoint);
         }
-        self.resumption = Some(Box::pin(search.run()));
+        let offset = self.reached();
+        let resumes = || self.fetch.request_id.begin(|| What::Resume { offset });
+        let span = (!self.begins_span).then(resumes).flatten();
+        let span = span.map(Span::scoped);
+        let search = search.run().map(|ended| (drop(span), ended).1);
+        self.resumption = Some(Box::pin(search));
     }
 
     /// Another goes on, if there is one.

@@ -122,7 +122,7 @@ impl Node {
             content: digest.map(content),
             asked,
         });
-        let search = Search::new(self, &parts, route, spec, timing);
+        let search = Search::new(self, &parts, route, spec, timing, &"1".into());
         let search = without.iter().fold(search, Search::without);
         let found = search.run().await.result.ok();
         if found.is_none() {
