@@ -28,8 +28,8 @@ const RESOLVE_WAIT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(crate) enum Pick {
     Candidate(Candidate),
-    /// The target has no address: its source is looked up.
-    Unresolved(usize, SourceId),
+    /// The source has no address: it is looked up.
+    Unresolved(SourceId),
     Nobody,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Candidates {
     first: Option<EndpointId>,
     pool: Pool,
     /// The newest snapshot that was used.
-    snapshot: Arc<Snapshot>,
+    pub(crate) snapshot: Arc<Snapshot>,
     selected: Vec<Candidate>,
     /// When that was selected; `None`: something has changed that it depends on.
     selected_at: Option<Instant>,
@@ -102,11 +102,6 @@ impl Candidates {
         }
     }
 
-    /// That of the newest snapshot that was used.
-    pub(crate) fn generation(&self) -> u64 {
-        self.snapshot.generation
-    }
-
     /// The next of the wanted kind.
     pub(crate) fn pick(&mut self, parts: &Context, want: Want, now: Instant) -> Pick {
         self.refresh(parts, now);
@@ -118,14 +113,13 @@ impl Candidates {
         pick
     }
 
-    /// The next of one target, after its lookup.
-    pub(crate) fn pick_of_target(&mut self, parts: &Context, target: usize) -> Option<Candidate> {
-        self.leaving().is_resolved(target);
+    /// The next of one source, after its lookup.
+    pub(crate) fn pick_of(&mut self, parts: &Context, source: &SourceId) -> Option<Candidate> {
+        self.leaving().is_resolved(source);
         self.refresh(parts, Instant::now());
         let mut candidates = self.selected.iter();
-        let next = candidates
-            .find(|candidate| candidate.target == target)?
-            .clone();
+        let is_its = |candidate: &&Candidate| candidate.endpoint.source == *source;
+        let next = candidates.find(is_its)?.clone();
         self.leaving().exclude_endpoint(&next.endpoint);
         Some(next)
     }

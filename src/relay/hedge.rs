@@ -4,8 +4,8 @@
 use crate::cache::Trust;
 use crate::topology::SourceId;
 use foldhash::HashMap;
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -22,22 +22,21 @@ const FEWEST: usize = 8;
 /// What a source did longer ago says nothing of what it does now.
 const RECENT: Duration = Duration::from_secs(600);
 
-/// In hundredths of a hedge: what a request earns, so that at most one request in ten is hedged; one hedge; and what may be saved
-/// up.
+/// In hundredths of a hedge: what a request earns, so that at most one request in ten is hedged; one hedge; and what may be owed.
 const EARNED: u32 = 10;
 const HEDGE: u32 = 100;
 const BURST: u32 = 3 * HEDGE;
 
 /// What all searches share of it. Its lock is held for single look-ups.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Hedging(Mutex<Known>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Known {
     first_bytes: HashMap<SourceId, FirstBytes>,
-    /// Hedges that may be sent, in hundredths; untrusted clients have their own. What a node asks first after its start may be what
-    /// is slow.
-    budgets: [u32; 2],
+    /// Hedges that were sent and not earned yet, in hundredths; untrusted clients have their own. Some may be sent before any is
+    /// earned: what a node asks first after its start may be what is slow.
+    owed: HashMap<Trust, u32>,
 }
 
 /// The last times to a manifest's first byte at one source.
@@ -46,64 +45,41 @@ struct FirstBytes(VecDeque<(Instant, Duration)>);
 
 // === impl Hedging ===
 
-impl Default for Hedging {
-    fn default() -> Self {
-        Self(Mutex::new(Known {
-            first_bytes: HashMap::default(),
-            budgets: [BURST; 2],
-        }))
-    }
-}
-
 impl Hedging {
     /// A manifest is searched for.
     pub(crate) fn requested(&self, trust: Trust) {
-        self.with(|known| {
-            let budget = known.budget(trust);
-            *budget = budget.saturating_add(EARNED).min(BURST);
-        });
+        let mut known = self.0.lock();
+        let owed = known.owed.entry(trust).or_default();
+        *owed = owed.saturating_sub(EARNED);
     }
 
     /// Whether one more hedge may be sent.
     pub(crate) fn may_send(&self, trust: Trust) -> bool {
-        self.with(|known| *known.budget(trust) >= HEDGE)
+        let known = self.0.lock();
+        known
+            .owed
+            .get(&trust)
+            .is_none_or(|owed| *owed <= BURST - HEDGE)
     }
 
     pub(crate) fn sent(&self, trust: Trust) {
-        self.with(|known| {
-            let budget = known.budget(trust);
-            *budget = budget.saturating_sub(HEDGE);
-        });
+        let mut known = self.0.lock();
+        let owed = known.owed.entry(trust).or_default();
+        *owed = owed.saturating_add(HEDGE);
     }
 
     /// A source answered a request for a manifest.
     pub(crate) fn answered(&self, source: &SourceId, first_byte: Duration, now: Instant) {
-        self.with(|known| {
-            let times = known.first_bytes.entry(source.clone()).or_default();
-            times.add(first_byte, now);
-        });
+        let mut known = self.0.lock();
+        let times = known.first_bytes.entry(source.clone()).or_default();
+        times.add(first_byte, now);
     }
 
     /// How long this source has before another one is asked beside it.
     pub(crate) fn delay(&self, source: &SourceId, now: Instant) -> Duration {
-        let slow = self.with(|known| known.first_bytes.get(source)?.percentile_95(now));
-        delay(slow)
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut Known) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-// === impl Known ===
-
-impl Known {
-    fn budget(&mut self, trust: Trust) -> &mut u32 {
-        let [trusted, untrusted] = &mut self.budgets;
-        match trust {
-            Trust::Trusted => trusted,
-            Trust::Untrusted => untrusted,
-        }
+        let known = self.0.lock();
+        let times = known.first_bytes.get(source);
+        delay(times.and_then(|times| times.percentile_95(now)))
     }
 }
 

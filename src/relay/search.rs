@@ -25,7 +25,7 @@ use crate::relay::context::Context;
 use crate::route::Route;
 use crate::telemetry::{RequestId, RequestOutcome, Span, What};
 use crate::topology::select::Candidate;
-use crate::topology::{EndpointId, Failure, InFlight, SourceId};
+use crate::topology::{EndpointId, Failure, InFlight, Outcome, SourceId};
 use crate::upstream;
 use futures_util::FutureExt as _;
 use reports::{rejected, report_success};
@@ -34,6 +34,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// Why an attempt is left that is late, and what health is told of it where that is its address's.
+const TIMEOUT: Cause = Cause::Failed(Failure::Timeout);
+const HARD_TIMEOUT: Outcome = Outcome::Hard(Failure::Timeout);
 
 enum Event<C, G> {
     Resolved,
@@ -46,8 +50,9 @@ enum Event<C, G> {
 }
 
 struct Attempt<C, G> {
+    source: SourceId,
+    /// Which of its addresses; `None`: it is looked up.
     candidate: Option<Candidate>,
-    target: usize,
     connection: Option<C>,
     in_flight: Option<InFlight>,
     span: Option<Span>,
@@ -55,8 +60,6 @@ struct Attempt<C, G> {
     work: Option<Work<C, G>>,
     /// Whether anybody is there, beside that; it runs on when the work is given up.
     liveness: Option<Work<C, G>>,
-    /// Why it did not serve stands in the list.
-    is_noted: bool,
 }
 
 /// One search. Dropping its future cancels everything but connects, which run on and report.
@@ -93,16 +96,13 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         }
         let (subject, first) = (spec.subject(&route), spec.first().cloned());
         let candidates = Candidates::new(parts, route.clone(), subject, first);
-        let mut targets = route.targets.iter();
-        let has_upstream = targets.any(|target| matches!(target.source, SourceId::Upstream(_)));
-        let machine = Machine::new(timing, has_upstream, Instant::now());
         Self {
             network: network.clone(),
             parts: parts.clone(),
             route,
             spec,
             request_id: request_id.clone(),
-            machine,
+            machine: Machine::new(timing, Instant::now()),
             candidates,
             attempts: Vec::new(),
             tried: Vec::new(),
@@ -118,21 +118,15 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     }
 
     /// Runs to its end. A panic of an attempt is that attempt's failure; one of the search itself ends it.
-    pub(crate) fn run(self) -> impl Future<Output = Ended<Found<S::Good>>> + Send {
-        let search = contained("search", self.searched());
-        search.map(|ended| ended.unwrap_or_else(|panicked| Ended::broken(&panicked)))
-    }
-
-    #[allow(
-        clippy::manual_async_fn,
-        reason = "an async fn keeps each argument twice, and this one is moved about for every request"
-    )]
-    fn searched(mut self) -> impl Future<Output = Ended<Found<S::Good>>> + Send {
-        async move {
+    pub(crate) fn run(mut self) -> impl Future<Output = Ended<Found<S::Good>>> + Send {
+        // No async fn, which would keep it twice: it is moved about for every request.
+        let searched = async move {
             self.candidates.wait_while_all_are_loaded(&self.parts).await;
             // Read anew after every wait; between two of them no time passes that matters.
             let mut now = Instant::now();
             loop {
+                let more = self.candidates.more(&self.parts, now);
+                self.machine.set_more(more);
                 match self.machine.poll(now) {
                     Order::Start(want) => self.start(want, now),
                     Order::Send(attempt) => self.send(attempt, now),
@@ -145,7 +139,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                             // Cancel safe: what is not ready stays.
                             (attempt, event) = next(&mut self.attempts) => {
                                 now = Instant::now();
-                                if let Some((good, took)) = self.take(attempt, event, now) {
+                                if let Some((good, took)) = self.take(attempt, event) {
                                     return self.found(attempt, good, took, now);
                                 }
                             }
@@ -155,7 +149,9 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                     }
                 }
             }
-        }
+        };
+        let searched = contained("search", searched);
+        searched.map(|ended| ended.unwrap_or_else(|panicked| Ended::broken(&panicked)))
     }
 
     fn start(&mut self, want: Want, now: Instant) {
@@ -165,8 +161,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         }
         match self.candidates.pick(&self.parts, want, now) {
             Pick::Nobody => self.machine.none_left(want),
-            Pick::Unresolved(target, source) => {
-                let attempt = self.started(None, target, None, now);
+            Pick::Unresolved(source) => {
+                let attempt = self.started(source.clone(), None, None, now);
                 let (network, snapshots) = (self.network.clone(), self.parts.snapshots.clone());
                 let what = || What::Dns {
                     source: source.shared_label(),
@@ -181,10 +177,10 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                     self.parts.hedging.sent(trust);
                 }
                 let idle = self.network.idle(&candidate.endpoint);
-                let (target, is_connected) = (candidate.target, idle.is_some());
-                let attempt = self.started(Some(candidate), target, idle, now);
+                let (source, is_connected) = (candidate.endpoint.source.clone(), idle.is_some());
+                let attempt = self.started(source, Some(candidate.clone()), idle, now);
                 if !is_connected {
-                    self.connect(attempt);
+                    self.connect(attempt, candidate);
                 }
             }
         }
@@ -193,30 +189,27 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     /// Notes an attempt, for the machine as well.
     fn started(
         &mut self,
+        source: SourceId,
         candidate: Option<Candidate>,
-        target: usize,
         connection: Option<N::Connection>,
         now: Instant,
     ) -> AttemptId {
-        let source = self.route.targets.get(target).map(|target| &target.source);
-        if let Some(SourceId::Upstream(_)) = source {
+        if let SourceId::Upstream(_) = source {
             self.machine.forget_upstream();
         }
         let (is_connected, asked) = (connection.is_some(), candidate.as_ref());
         let in_flight = asked.map(|asked| asked.gauges.enter(self.trust()));
         let span = asked.and_then(|asked| self.request_id.begin(|| (&asked.endpoint).into()));
         self.attempts.push(Attempt {
+            source,
             candidate,
-            target,
             connection,
             in_flight,
             span,
             work: None,
             liveness: None,
-            is_noted: false,
         });
-        let more = self.candidates.more(&self.parts, now);
-        self.machine.started(is_connected, more, now)
+        self.machine.started(is_connected, now)
     }
 
     /// Whom what the search learns of addresses is for.
@@ -239,10 +232,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         self.attempts.get(attempt)?.candidate.clone()
     }
 
-    fn connect(&mut self, attempt: AttemptId) {
-        let Some(candidate) = self.candidate_of(attempt) else {
-            return;
-        };
+    fn connect(&mut self, attempt: AttemptId, candidate: Candidate) {
         let (network, at) = (self.network.clone(), candidate.clone());
         let connect = async move { network.connect(&at).await };
         let connected = dial::detached(&self.parts, self.trust(), candidate, connect, N::park);
@@ -265,14 +255,10 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     fn send(&mut self, attempt: AttemptId, now: Instant) {
         let slot = self.attempts.get_mut(attempt);
         let ready = slot.and_then(|slot| {
-            let target = self.route.targets.get(slot.target)?;
+            let candidate = slot.candidate.clone()?;
+            let target = self.route.targets.get(candidate.target)?;
             let connection = slot.connection.take()?;
-            Some((
-                connection,
-                slot.candidate.clone()?,
-                target,
-                slot.span.clone(),
-            ))
+            Some((connection, candidate, target, slot.span.clone()))
         });
         let Some((connection, candidate, target, span)) = ready else {
             return self.machine.ended(attempt);
@@ -289,7 +275,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         request.span = span;
         let (network, spec) = (self.network.clone(), self.spec.clone());
         self.does(attempt, async move {
-            let (answer, took) = ask::ask(&network, &*spec, &candidate, connection, request).await;
+            let answer = ask::ask(&network, &*spec, &candidate, connection, request).await;
+            let took = answer.as_ref().ok().map(|answer| answer.took);
             let result = match answer {
                 Ok(answer) => spec.examine(authority, &candidate.endpoint, answer).await,
                 Err(error) => Err(rejected(error, authority)),
@@ -322,7 +309,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         if let (true, Some(took)) = (self.spec.is_hedged(), took) {
             self.parts.hedging.answered(source, took, now);
         }
-        self.watch_the_late(Some((attempt, source)), now);
+        self.machine.ended(attempt);
+        self.watch_the_late(Some(source), now);
         candidate.gauges.serves(now);
         let found = Found {
             good,
@@ -340,8 +328,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             for attempt in 0..self.attempts.len() {
                 let slot = self.attempts.get(attempt);
                 if slot.is_some_and(|slot| slot.in_flight.is_some()) {
-                    let cause = Cause::Failed(Failure::Timeout);
-                    self.note(attempt, cause, "out of time".to_owned());
+                    self.note(attempt, TIMEOUT, "out of time".to_owned());
                 }
             }
         }
@@ -369,7 +356,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             log: AttemptLog {
                 tried: std::mem::take(&mut self.tried),
                 attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
-                generation: self.candidates.generation(),
+                generation: self.candidates.snapshot.generation,
                 asked_by: self.request_id.trace().map(|trace| trace.own),
             },
         }

@@ -22,7 +22,7 @@ pub(crate) use terms::Step;
 pub(crate) use terms::{AttemptId, End, Late, Order, Timing, Want};
 
 use crate::lifecycle::deadline;
-use terms::{Due, Life, Phase};
+use terms::{Asking, Life, Phase};
 use tokio::time::Instant;
 
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(crate) struct Machine {
     timing: Timing,
     began: Instant,
     attempts: Vec<Phase>,
+    /// Beside so many of the first attempts the next one has joined.
+    raced: usize,
     more: bool,
     /// The tier that is asked beside another: not yet, or no longer, where there is none.
     hedge: Option<AttemptId>,
@@ -41,21 +43,17 @@ pub(crate) struct Machine {
 // === impl Machine ===
 
 impl Machine {
-    /// `has_upstream`: whether the search's candidates hold the direct upstream.
-    pub(crate) fn new(timing: Timing, has_upstream: bool, now: Instant) -> Self {
-        let mut machine = Self {
+    pub(crate) fn new(timing: Timing, now: Instant) -> Self {
+        Self {
             timing,
             began: now,
             attempts: Vec::new(),
+            raced: 0,
             more: true,
             hedge: None,
             joined: false,
             refused: false,
-        };
-        if !has_upstream {
-            machine.forget_upstream();
         }
-        machine
     }
 
     fn ends_at(&self) -> Instant {
@@ -66,8 +64,8 @@ impl Machine {
     pub(crate) fn poll(&mut self, now: Instant) -> Order {
         let is_over = now >= self.ends_at();
         if self.refused {
-            let is_asking = |phase: &Phase| matches!(phase, Phase::Asking { .. });
-            return match !is_over && self.attempts.iter().any(is_asking) {
+            let mut asking = self.attempts.iter().filter_map(Phase::asking);
+            return match !is_over && asking.next().is_some() {
                 true => Order::WaitUntil(self.ends_at()),
                 false => Order::End(End::Final),
             };
@@ -76,7 +74,7 @@ impl Machine {
             return Order::End(End::OutOfTime);
         }
         let due = self.agenda().find(|(at, _)| now >= *at);
-        if let Some(order) = due.and_then(|(_, due)| self.carry_out(due, now)) {
+        if let Some(order) = due.and_then(|(_, order)| self.notes(order, now)) {
             return order;
         }
         if !self.is_any_active() {
@@ -89,7 +87,7 @@ impl Machine {
         }
         let races_at = self.races_at();
         if races_at.is_some_and(|at| now >= at) {
-            self.let_all_race();
+            self.raced = self.attempts.len();
             return Order::Start(Want::Next);
         }
         if self.attempts.iter().all(|phase| *phase == Phase::Over) && !self.more {
@@ -101,80 +99,68 @@ impl Machine {
 
     /// What comes with time alone, and when; of what is due at once the first counts. Who is asked is only given up while somebody
     /// else is left.
-    fn agenda(&self) -> impl Iterator<Item = (Instant, Due)> {
-        let asked = self.attempts.iter().enumerate();
-        let asked = asked.filter(|_| self.can_leave());
-        let asked = asked.filter_map(|(attempt, phase)| phase.due(attempt, &self.timing));
-        asked.chain(self.steps())
+    fn agenda(&self) -> impl Iterator<Item = (Instant, Order)> {
+        let unanswered = self.unanswered().filter(|_| self.can_leave());
+        let due = unanswered.map(|(attempt, asking)| asking.due(attempt, &self.timing));
+        due.chain(self.steps())
     }
 
-    fn carry_out(&mut self, due: Due, now: Instant) -> Option<Order> {
-        match due {
-            Due::Step(step) => self.escalate(step),
-            Due::CheckLiveness(attempt) => {
-                if let Some(Phase::Asking { life, .. }) = self.attempts.get_mut(attempt) {
-                    *life = Life::Checking { since: now };
+    /// Notes what an order of the agenda changes. `None`: that was all, and nobody is to be started for it.
+    fn notes(&mut self, order: Order, now: Instant) -> Option<Order> {
+        match order {
+            Order::Start(whom) => return self.escalate(whom),
+            Order::CheckLiveness(attempt) => {
+                if let Some(asking) = self.asking_mut(attempt) {
+                    asking.life = Life::Checking { since: now };
                 }
-                Some(Order::CheckLiveness(attempt))
             }
-            Due::TimeOut(attempt, late) => {
-                if let Some(Phase::Asking {
-                    superseded,
-                    timed_out,
-                    ..
-                }) = self.attempts.get_mut(attempt)
-                {
-                    (*superseded, *timed_out) = (true, true);
+            Order::TimedOut { attempt, .. } => {
+                if let Some(asking) = self.asking_mut(attempt) {
+                    (asking.superseded, asking.timed_out) = (true, true);
                 }
                 if self.joined {
                     // Who follows the one that is left does not wait for upstream.
                     self.supersede_active();
                 }
-                Some(Order::TimedOut { attempt, late })
             }
+            // These do not come with time.
+            Order::Send(_) | Order::WaitUntil(_) | Order::End(_) => {}
         }
+        Some(order)
     }
 
-    /// A candidate was taken. `connected`: over an idle connection, there is nothing to wait for. `more`: others
-    /// are left.
-    pub(crate) fn started(&mut self, connected: bool, more: bool, now: Instant) -> AttemptId {
-        self.more = more;
+    fn asking_mut(&mut self, attempt: AttemptId) -> Option<&mut Asking> {
+        self.attempts.get_mut(attempt)?.asking_mut()
+    }
+
+    /// A candidate was taken. `connected`: over an idle connection, there is nothing to wait for.
+    pub(crate) fn started(&mut self, connected: bool, now: Instant) -> AttemptId {
         self.attempts.push(if connected {
             Phase::Connected { kept: true }
         } else {
-            Phase::Connecting {
-                since: now,
-                raced: false,
-            }
+            Phase::Connecting { since: now }
         });
         self.attempts.len().saturating_sub(1)
     }
 
-    /// Who has been asked and has not answered, and since when; those who have timed out are left out.
-    pub(crate) fn unanswered(&self) -> impl Iterator<Item = (AttemptId, Instant)> {
-        let phases = self.attempts.iter().enumerate();
-        phases.filter_map(|(attempt, phase)| match phase {
-            Phase::Asking {
-                since,
-                timed_out: false,
-                ..
-            } => Some((attempt, *since)),
-            _ => None,
-        })
+    /// Who has been asked and has not answered; those who have timed out are left out.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = (AttemptId, &Asking)> {
+        let attempts = self.attempts.iter().enumerate();
+        let asking = attempts.filter_map(|(attempt, phase)| Some((attempt, phase.asking()?)));
+        asking.filter(|(_, asking)| !asking.timed_out)
     }
 
     /// There was no candidate of that kind. For [`Want::Next`] it means none at all.
     pub(crate) fn none_left(&mut self, want: Want) {
         match want {
-            Want::Next => self.more = false,
-            Want::Tier | Want::Upstream => self.reactivate(),
+            Want::Next => return self.more = false,
+            Want::Tier => self.hedge = None,
+            Want::Upstream => self.joined = false,
         }
-        if want == Want::Tier {
-            self.hedge = None;
-        }
+        self.reactivate();
     }
 
-    /// Candidates came or went: a tier was excluded, DNS answered.
+    /// Whether candidates are left; they come and go: a tier was excluded, DNS answered.
     pub(crate) fn set_more(&mut self, more: bool) {
         self.more = more;
     }
@@ -187,8 +173,8 @@ impl Machine {
 
     /// Somebody is there: the attempt is merely slow.
     pub(crate) fn alive(&mut self, attempt: AttemptId) {
-        if let Some(Phase::Asking { life, .. }) = self.attempts.get_mut(attempt) {
-            *life = Life::Seen;
+        if let Some(asking) = self.asking_mut(attempt) {
+            asking.life = Life::Seen;
         }
     }
 
@@ -219,20 +205,12 @@ impl Machine {
     fn ask(&mut self, attempt: AttemptId, now: Instant) {
         if let Some(phase) = self.attempts.get_mut(attempt) {
             let kept = *phase == Phase::Connected { kept: true };
-            *phase = Phase::Asking {
+            *phase = Phase::Asking(Asking {
                 since: now,
                 superseded: false,
                 timed_out: false,
                 life: if kept { Life::Assumed } else { Life::Seen },
-            };
-        }
-    }
-
-    fn let_all_race(&mut self) {
-        for phase in &mut self.attempts {
-            if let Phase::Connecting { raced, .. } = phase {
-                *raced = true;
-            }
+            });
         }
     }
 
@@ -242,11 +220,9 @@ impl Machine {
         if !self.more || self.is_any_active() || self.hedge_connects() {
             return None;
         }
-        let unraced = self.attempts.iter().filter_map(|phase| match phase {
-            Phase::Connecting {
-                since,
-                raced: false,
-            } => Some(deadline(*since, self.timing.connect_race)),
+        let unraced = self.attempts.iter().skip(self.raced);
+        let unraced = unraced.filter_map(|phase| match phase {
+            Phase::Connecting { since } => Some(deadline(*since, self.timing.connect_race)),
             _ => None,
         });
         unraced.max().or(Some(self.began))

@@ -12,8 +12,8 @@ pub(crate) struct Pool {
     pub(super) targets: Vec<SourceId>,
     /// Who is not asked any more, and sources of which an address said no: their others are asked last.
     pub(super) left: Vec<HeldBack>,
-    /// Targets of which an address said no for the first time.
-    warned: Vec<usize>,
+    /// Sources of which an address said no for the first time.
+    warned: Vec<SourceId>,
 }
 
 /// No address is known: DNS has not answered yet, or has failed. So it is for a moment after the start and after a reload, when
@@ -57,50 +57,49 @@ impl Pool {
                 self.exclude_endpoint(&next.endpoint);
                 Pick::Candidate(next.clone())
             }
-            (_, Some(target)) => {
-                self.exclude_target(target);
-                let source = self.targets.get(target).cloned();
-                source.map_or(Pick::Nobody, |source| Pick::Unresolved(target, source))
+            (_, Some(source)) => {
+                let source = source.clone();
+                self.exclude_source(&source);
+                Pick::Unresolved(source)
             }
             (_, None) => Pick::Nobody,
         }
     }
 
-    /// A target without an address for which this search has not had DNS asked yet.
-    pub(super) fn unresolved(&self, snapshot: &Snapshot, want: Want) -> Option<usize> {
+    /// A source without an address for which this search has not had DNS asked yet.
+    pub(super) fn unresolved(&self, snapshot: &Snapshot, want: Want) -> Option<&SourceId> {
         let wanted = |source: &SourceId| match want {
             Want::Next => true,
             Want::Tier => false,
             Want::Upstream => matches!(source, SourceId::Upstream(_)),
         };
-        self.targets.iter().position(|target| {
+        self.targets.iter().find(|target| {
             let is_left = || self.left.contains(&HeldBack::source(target, Effect::Never));
             wanted(target) && lacks_addresses(snapshot, target) && !is_left()
         })
     }
 
-    /// The target's lookup has ended: its addresses count.
-    pub(crate) fn is_resolved(&mut self, target: usize) {
-        let source = self.targets.get(target);
-        let left = source.map(|source| HeldBack::source(source, Effect::Never));
-        self.left.retain(|other| left.as_ref() != Some(other));
+    /// The source's lookup has ended: its addresses count.
+    pub(crate) fn is_resolved(&mut self, source: &SourceId) {
+        let left = HeldBack::source(source, Effect::Never);
+        self.left.retain(|other| *other != left);
     }
 
     /// Leaves a candidate, as far as its answer says.
     pub(crate) fn exclude(&mut self, candidate: &Candidate, scope: Scope) {
+        let source = &candidate.endpoint.source;
         self.exclude_endpoint(&candidate.endpoint);
         let is_last = match scope {
             Scope::Address => false,
             Scope::AddressOnceThenTier => {
-                let was_warned = self.warned.contains(&candidate.target);
-                self.warned.push(candidate.target);
+                let was_warned = self.warned.contains(source);
+                self.warned.push(source.clone());
                 was_warned
             }
             Scope::Tier => true,
         };
         // The source's other addresses are asked when everybody else has failed: they are separate caches, and one may have
         // what this one lacks.
-        let source = &candidate.endpoint.source;
         if is_last && !self.has_said_no(source) {
             self.left.push(HeldBack::source(source, Effect::Last));
         }
@@ -118,10 +117,8 @@ impl Pool {
         }
     }
 
-    pub(crate) fn exclude_target(&mut self, target: usize) {
-        if let Some(source) = self.targets.get(target) {
-            self.left.push(HeldBack::source(source, Effect::Never));
-        }
+    pub(crate) fn exclude_source(&mut self, source: &SourceId) {
+        self.left.push(HeldBack::source(source, Effect::Never));
     }
 
     /// How many addresses of a source were asked.

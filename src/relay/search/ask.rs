@@ -4,40 +4,34 @@ use super::{Again, FetchSpec};
 use crate::exchange::{Error, SourceRequest, SourceResponse};
 use crate::relay::network::Network;
 use crate::topology::select::Candidate;
-use std::time::Duration;
 use tokio::time::timeout;
 
-/// The answer, and how long the first one took.
+/// The answer, with the time that the first one took.
 pub(super) async fn ask<N: Network, S: FetchSpec<N::Body>>(
     network: &N,
     spec: &S,
     at: &Candidate,
     connection: N::Connection,
     request: SourceRequest,
-) -> (Result<SourceResponse<N::Body>, Error>, Option<Duration>) {
-    let answer = match network.exchange(at, connection, &request).await {
-        Ok(answer) => answer,
-        Err(error) => return (Err(error), None),
-    };
-    let took = Some(answer.took);
-    let again = match answer.head {
-        true => spec.again(&at.endpoint, &answer),
-        false => None,
+) -> Result<SourceResponse<N::Body>, Error> {
+    let answer = network.exchange(at, connection, &request).await?;
+    let (took, is_to_head) = (answer.took, answer.head);
+    let again = is_to_head.then(|| spec.again(&at.endpoint, &answer));
+    let Some(again) = again.flatten() else {
+        return Ok(answer);
     };
     // Boxed: rare, and as large as the first.
-    let by_get = || Box::pin(send(network, at, spec.by_get(request)));
+    let by_get = Box::pin(async {
+        let by_get = send(network, at, spec.by_get(request)).await?;
+        Ok(SourceResponse { took, ..by_get })
+    });
     match again {
-        None => {}
-        Some(Again::Instead) => return (by_get().await, took),
-        Some(Again::ForWords(patience)) => {
-            if let Ok(Ok(by_get)) = timeout(patience, by_get()).await
-                && matches!(by_get.status.as_u16(), 200 | 404)
-            {
-                return (Ok(by_get), took);
-            }
-        }
+        Again::Instead => by_get.await,
+        Again::ForWords(patience) => match timeout(patience, by_get).await {
+            Ok(Ok(by_get)) if matches!(by_get.status.as_u16(), 200 | 404) => Ok(by_get),
+            _ => Ok(answer),
+        },
     }
-    (Ok(answer), took)
 }
 
 async fn send<N: Network>(

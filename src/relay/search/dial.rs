@@ -1,16 +1,19 @@
 //! Connects in tasks of their own: one that loses its race runs on to its end, reports what it learned and leaves its
 //! connection in the pool (design P6: a lost SYN is no failure, and a dead address must be found out). How many do so is bounded.
 
+use super::reports::failed;
 use crate::cache::Trust;
 use crate::lifecycle;
 use crate::relay::context::Context;
+use crate::relay::rules::Cause;
 use crate::topology::select::Candidate;
-use crate::topology::{Failure, Outcome, OutcomeReport};
+use crate::topology::{Failure, Outcome};
 use crate::upstream::Error;
 use futures_util::FutureExt as _;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 /// Runs `work` to its end whatever becomes of the caller, where that is permitted; `unwanted` takes what nobody waits for any
 /// more.
@@ -29,25 +32,16 @@ where
     let parts = parts.clone();
     let mut work = Box::pin(work);
     let work = async move {
-        let result = tokio::select! {
-            biased;
-            // Cancel safe: `work` is polled on below, not dropped.
-            result = &mut work => result,
-            // Cancel safe: a sleep holds nothing.
-            () = tokio::time::sleep(parts.timeouts.connect_race) => {
+        let result = match timeout(parts.timeouts.connect_race, &mut work).await {
+            Ok(result) => result,
+            Err(_) => {
                 let _suspect = candidate.gauges.connect_is_slow();
                 work.await
             }
         };
         if let Err(error) = &result {
-            let label = candidate.endpoint.source.label();
-            parts.sinks.metrics.attempt(label, error.failure.word());
-            parts.health.report(OutcomeReport {
-                endpoint: candidate.endpoint,
-                outcome: Outcome::Hard(error.failure),
-                first_byte: None,
-                detail: error.detail(),
-            });
+            let (cause, outcome) = (Cause::Failed(error.failure), Outcome::Hard(error.failure));
+            failed(&parts, &candidate.endpoint, cause, outcome, error.detail());
         }
         result
     };

@@ -1,7 +1,7 @@
 //! What happened to an attempt, taken in: told to the timing machine, to the list of causes and to health.
 
-use super::reports::{broken_here, report, report_success, told};
-use super::{Event, FetchSpec, Search};
+use super::reports::{broken_here, failed, report_success, told};
+use super::{Event, FetchSpec, HARD_TIMEOUT, Search, TIMEOUT};
 use crate::relay::causes::Tried;
 use crate::relay::network::Network;
 use crate::relay::outcome::{NotFound, Rejection};
@@ -10,6 +10,7 @@ use crate::relay::reputation::Fault;
 use crate::relay::rules::{Cause, FinalAnswer, Scope, Unfit};
 use crate::relay::timing::{AttemptId, Late};
 use crate::telemetry::Span;
+use crate::topology::select::Candidate;
 use crate::topology::{EndpointId, Failure, Outcome, SourceKind};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -20,7 +21,6 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         &mut self,
         attempt: AttemptId,
         event: Event<N::Connection, S::Good>,
-        now: Instant,
     ) -> Option<(S::Good, Option<Duration>)> {
         match event {
             Event::Resolved => self.resolved(attempt),
@@ -34,7 +34,6 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             Event::Connected(Err(error)) | Event::Alive(Err(error))
                 if error.failure == Failure::Internal =>
             {
-                self.abort(attempt);
                 self.rejected(attempt, broken_here(error.detail()), None);
             }
             // Nobody was asked: it says nothing of the request that runs.
@@ -44,21 +43,13 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             // The dialling task has told health and metrics.
             Event::Connected(Err(error)) | Event::Alive(Err(error)) => {
                 self.note(attempt, Cause::Failed(error.failure), error.detail());
-                self.exclude(attempt, Scope::Address);
-                self.abort(attempt);
-                self.machine.ended(attempt);
+                self.leave(attempt, Scope::Address);
             }
-            Event::Examined {
-                result: Ok(good),
-                took,
-            } => return Some((good, took)),
-            Event::Examined {
-                result: Err(rejection),
-                took,
-            } => self.rejected(attempt, rejection, took),
+            Event::Examined { result, took } => match result {
+                Ok(good) => return Some((good, took)),
+                Err(rejection) => self.rejected(attempt, rejection, took),
+            },
         }
-        self.machine
-            .set_more(self.candidates.more(&self.parts, now));
         None
     }
 
@@ -66,28 +57,20 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         let Some(slot) = self.attempts.get_mut(attempt) else {
             return;
         };
-        let candidate = self.candidates.pick_of_target(&self.parts, slot.target);
+        let candidate = self.candidates.pick_of(&self.parts, &slot.source);
         let Some(candidate) = candidate else {
-            return self.has_no_address(attempt);
+            return self.leave(attempt, Scope::Address);
         };
         let trust = self.candidates.subject.trust;
         slot.in_flight = Some(candidate.gauges.enter(trust));
         slot.span = self.request_id.begin(|| (&candidate.endpoint).into());
-        slot.candidate = Some(candidate);
-        self.connect(attempt);
-    }
-
-    /// Nobody was found to ask: only DNS was waited for.
-    fn has_no_address(&mut self, attempt: AttemptId) {
-        if let Some(slot) = self.attempts.get(attempt) {
-            self.candidates.leaving().exclude_target(slot.target);
-        }
-        self.machine.ended(attempt);
+        slot.candidate = Some(candidate.clone());
+        self.connect(attempt, candidate);
     }
 
     fn rejected(&mut self, attempt: AttemptId, rejection: Rejection, took: Option<Duration>) {
         let Some(candidate) = self.candidate_of(attempt) else {
-            return self.has_no_address(attempt);
+            return self.leave(attempt, Scope::Address);
         };
         let (label, metrics) = (candidate.endpoint.source.label(), &self.parts.sinks.metrics);
         let Rejection { means, detail } = rejection;
@@ -97,7 +80,6 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                 outcome,
                 cause,
             } => {
-                metrics.attempt(label, cause.word());
                 if cause == Cause::Policy {
                     metrics.policy_denial(label, policy::reason(&detail));
                 }
@@ -110,10 +92,10 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                     self.saw(&fault, &candidate.endpoint);
                 }
                 let outcome = told(outcome, self.trust());
-                report(&self.parts, &candidate.endpoint, outcome, detail.clone());
+                let (parts, endpoint) = (&self.parts, &candidate.endpoint);
+                failed(parts, endpoint, cause, outcome, detail.clone());
                 self.note(attempt, cause, detail);
-                self.exclude(attempt, scope);
-                self.machine.ended(attempt);
+                self.leave(attempt, scope);
             }
             Unfit::End { answer, outcome } => {
                 metrics.attempt(label, "final");
@@ -138,9 +120,9 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                     // upstream denies what a tier has a credential for, and tags that it has deleted.
                     let (route, trust) = (&self.route, self.trust());
                     self.parts.keep_denial(route, trust, answer, &detail);
-                    self.candidates.leaving().exclude_target(candidate.target);
-                    self.exclude(attempt, Scope::Address);
-                    self.machine.ended(attempt);
+                    let source = &candidate.endpoint.source;
+                    self.candidates.leaving().exclude_source(source);
+                    self.leave(attempt, Scope::Address);
                 } else {
                     self.machine.refused(attempt);
                 }
@@ -153,30 +135,23 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         let Some(candidate) = self.candidate_of(attempt) else {
             return;
         };
-        let detail = match late {
+        let endpoint = &candidate.endpoint;
+        let (outcome, detail) = match late {
             Late::FirstByte => {
-                let limit = self.parts.timeouts.first_byte;
-                let detail = format!("no first byte within {} s", limit.as_secs_f32());
-                let outcome = Outcome::Hard(Failure::Timeout);
-                report(&self.parts, &candidate.endpoint, outcome, detail.clone());
-                detail
+                self.silent.push(endpoint.clone());
+                let limit = self.parts.timeouts.first_byte.as_secs_f32();
+                (HARD_TIMEOUT, format!("no first byte within {limit} s"))
             }
-            Late::Liveness => "silent on an open connection, and no answer to a new one".to_owned(),
+            // Its liveness connect tells health. A dead connection is soon known, and says nothing of the tier's other addresses.
+            Late::Liveness => {
+                let detail = "silent on an open connection, and no answer to a new one";
+                (Outcome::Neutral, detail.to_owned())
+            }
         };
-        let metrics = &self.parts.sinks.metrics;
-        let label = candidate.endpoint.source.label();
-        metrics.attempt(label, Failure::Timeout.word());
-        self.saw(&Fault::Silent, &candidate.endpoint);
-        // A dead connection is soon known, and says nothing of the tier's other addresses.
-        if late == Late::FirstByte {
-            self.silent.push(candidate.endpoint.clone());
-        }
-        self.candidates
-            .leaving()
-            .exclude_endpoint(&candidate.endpoint);
-        self.note(attempt, Cause::Failed(Failure::Timeout), detail);
-        let more = self.candidates.more(&self.parts, Instant::now());
-        self.machine.set_more(more);
+        failed(&self.parts, endpoint, TIMEOUT, outcome, detail.clone());
+        self.saw(&Fault::Silent, endpoint);
+        self.candidates.leaving().exclude_endpoint(endpoint);
+        self.note(attempt, TIMEOUT, detail);
     }
 
     /// An address did that, asked for what is wanted.
@@ -185,27 +160,27 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         reputation.saw(fault, endpoint, &self.candidates.subject, now);
     }
 
-    fn abort(&mut self, attempt: AttemptId) {
+    /// An attempt is over: whom it asked is left, as far as the answer says.
+    fn leave(&mut self, attempt: AttemptId, scope: Scope) {
         if let Some(slot) = self.attempts.get_mut(attempt) {
             (slot.work, slot.in_flight) = (None, None);
-        }
-    }
-
-    fn exclude(&mut self, attempt: AttemptId, scope: Scope) {
-        if let Some(slot) = self.attempts.get_mut(attempt) {
-            slot.in_flight = None;
-            if let Some(candidate) = &slot.candidate {
-                self.candidates.leaving().exclude(candidate, scope);
+            let pool = self.candidates.leaving();
+            match &slot.candidate {
+                Some(candidate) => pool.exclude(candidate, scope),
+                // Nobody was found to ask: only DNS was waited for.
+                None => pool.exclude_source(&slot.source),
             }
         }
+        self.machine.ended(attempt);
     }
 
+    /// Why an address did not serve; the first reason counts.
     pub(super) fn note(&mut self, attempt: AttemptId, cause: Cause, detail: String) {
         if let Some(slot) = self.attempts.get_mut(attempt)
-            && let Some(candidate) = slot.candidate.as_ref()
-            && !std::mem::replace(&mut slot.is_noted, true)
+            && let Some(Candidate { endpoint, .. }) = &slot.candidate
+            && !(self.tried.iter()).any(|tried| tried.endpoint.as_ref() == Some(endpoint))
         {
-            let tried = Tried::at(&candidate.endpoint, cause, detail);
+            let tried = Tried::at(endpoint, cause, detail);
             Span::end(&mut slot.span, Some((cause.word(), &tried.detail)));
             self.tried.push(tried);
         }

@@ -1,8 +1,8 @@
 //! Those who were asked and had not answered when the search ended: their requests run on, like connects, to the limit of
 //! a first byte, so that health learns who is silent. Until that is known they stand behind the others.
 
-use super::reports::{report, report_success, told};
-use super::{Event, FetchSpec, Search};
+use super::reports::{failed, report_success, told};
+use super::{Event, FetchSpec, HARD_TIMEOUT, Search, TIMEOUT};
 use crate::cache::Trust;
 use crate::lifecycle::{self, deadline};
 use crate::relay::context::Context;
@@ -10,22 +10,22 @@ use crate::relay::network::Network;
 use crate::relay::outcome::Rejection;
 use crate::relay::reputation::Fault;
 use crate::relay::rules::Unfit;
-use crate::relay::timing::AttemptId;
 use crate::topology::select::Candidate;
-use crate::topology::{Failure, Outcome, SourceId};
+use crate::topology::{Outcome, SourceId};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     /// Lets the requests run on that nobody has answered for some time; everybody else's are dropped with the search.
-    pub(super) fn watch_the_late(&mut self, winner: Option<(AttemptId, &SourceId)>, now: Instant) {
+    pub(super) fn watch_the_late(&mut self, winner: Option<&SourceId>, now: Instant) {
         // Who was asked a moment ago because another was silent is not silent yet.
         let patience = self.machine.patience().unwrap_or_default();
-        let unanswered = self.machine.unanswered().filter(|(attempt, since)| {
-            winner.is_none_or(|(winner, _)| winner != *attempt) && now >= deadline(*since, patience)
-        });
-        let late: Vec<_> = unanswered
-            .filter_map(|(attempt, since)| Some((attempt, self.candidate_of(attempt)?, since)))
+        let unanswered = self.machine.unanswered();
+        let silent = unanswered.filter(|(_, asking)| now >= deadline(asking.since, patience));
+        let late: Vec<_> = silent
+            .filter_map(|(attempt, asking)| {
+                Some((attempt, self.candidate_of(attempt)?, asking.since))
+            })
             .collect();
         for (_, candidate, since) in &late {
             self.saw(&Fault::Silent, &candidate.endpoint);
@@ -35,7 +35,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         }
         // Another source answered: the tiers of those who have not are not waited for again by what follows of the same pull.
         // Before anybody waits for a late answer, which lifts what is written here.
-        if let Some((_, source)) = winner {
+        if let Some(source) = winner {
             let others = self.silent.iter().filter(|silent| silent.source != *source);
             others.for_each(|silent| self.saw(&Fault::TierSilent, silent));
         }
@@ -61,9 +61,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                         let (endpoint, limit) = (&candidate.endpoint, limit.as_secs_f32());
                         let detail =
                             format!("no first byte within {limit} s; another source answered");
-                        let (label, failure) = (endpoint.source.label(), Failure::Timeout);
-                        parts.sinks.metrics.attempt(label, failure.word());
-                        report(&parts, endpoint, Outcome::Hard(failure), detail);
+                        failed(&parts, endpoint, TIMEOUT, HARD_TIMEOUT, detail);
                     }
                 }
             });
@@ -79,8 +77,7 @@ fn answered<G>(
     result: Result<G, Rejection>,
     took: Option<Duration>,
 ) {
-    let (endpoint, metrics) = (&candidate.endpoint, &parts.sinks.metrics);
-    let label = endpoint.source.label();
+    let endpoint = &candidate.endpoint;
     if let Some(took) = took {
         let hedging = &parts.hedging;
         hedging.answered(&endpoint.source, took, Instant::now());
@@ -88,15 +85,15 @@ fn answered<G>(
     let outcome = match result {
         Err(Rejection { means, detail }) => match means {
             Unfit::Leave { outcome, cause, .. } => {
-                metrics.attempt(label, cause.word());
-                return report(parts, endpoint, told(outcome, trust), detail);
+                return failed(parts, endpoint, cause, told(outcome, trust), detail);
             }
             Unfit::End { outcome, .. } => outcome,
         },
         Ok(_) => Outcome::Success,
     };
     parts.reputation.has_answered(endpoint, trust);
-    metrics.attempt(label, "late");
+    let metrics = &parts.sinks.metrics;
+    metrics.attempt(endpoint.source.label(), "late");
     if outcome == Outcome::Success {
         report_success(parts, candidate, took, String::new());
     }

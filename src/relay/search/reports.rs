@@ -41,7 +41,6 @@ pub(super) fn rejected(error: exchange::Error, authority: Authority) -> Rejectio
     let (failure, detail) = (error.failure, error.detail());
     match error.at {
         _ if failure == Failure::Internal => broken_here(detail),
-        Place::Endpoint => Rejection::broken(Scope::Address, failure, detail),
         // How many tokens are fetched is the clients' choice: no mark.
         Place::Token if failure == Failure::TooManyRequests => {
             let (scope, pause) = left_alone(authority, error.retry_after);
@@ -50,7 +49,7 @@ pub(super) fn rejected(error: exchange::Error, authority: Authority) -> Rejectio
         Place::Token if failure.is_the_endpoints() => {
             Rejection::broken(Scope::Address, Failure::Token, detail)
         }
-        Place::Token => Rejection::broken(Scope::Address, failure, detail),
+        Place::Endpoint | Place::Token => Rejection::broken(Scope::Address, failure, detail),
         // The endpoint is healthy; where it sends its clients is not, and what for is their choice.
         Place::Redirect => {
             let cause = Cause::Failed(failure);
@@ -66,6 +65,19 @@ pub(super) fn told(outcome: Outcome, trust: Trust) -> Outcome {
         (Outcome::Denied, Trust::Untrusted) => Outcome::Neutral,
         (outcome, _) => outcome,
     }
+}
+
+/// An attempt did not serve: it is counted, and health is told.
+pub(super) fn failed(
+    parts: &Context,
+    endpoint: &EndpointId,
+    cause: Cause,
+    outcome: Outcome,
+    detail: String,
+) {
+    let metrics = &parts.sinks.metrics;
+    metrics.attempt(endpoint.source.label(), cause.word());
+    report(parts, endpoint, outcome, detail);
 }
 
 /// Tells health; of what the agent itself broke it tells people instead.

@@ -2,32 +2,33 @@
 //! that is due supersedes everybody who is active.
 
 use super::Machine;
-use super::terms::{Due, Order, Phase, Step, Want};
+use super::terms::{Order, Phase, Step, Want};
 use crate::lifecycle::deadline;
 use std::time::Duration;
 use tokio::time::Instant;
 
 impl Machine {
     /// Takes a step that is due.
-    pub(super) fn escalate(&mut self, step: usize) -> Option<Order> {
-        let slot = self.timing.escalation.get_mut(step)?;
+    pub(super) fn escalate(&mut self, whom: Want) -> Option<Order> {
+        let mut steps = self.timing.escalation.iter_mut();
+        let slot = steps.find(|slot| slot.is_some_and(|step| step.whom == whom))?;
         let step = slot.take()?;
         *slot = step.again.map(|after| Step { after, ..step });
         self.supersede_active();
-        match step.whom {
+        match whom {
             // In their order: one who is connected already, or the next candidate.
             Want::Next => return None,
             // The attempt that is started next.
             Want::Tier => self.hedge = Some(self.attempts.len()),
             Want::Upstream => self.joined = true,
         }
-        Some(Order::Start(step.whom))
+        Some(Order::Start(whom))
     }
 
     /// The steps that are left, with their times.
-    pub(super) fn steps(&self) -> impl Iterator<Item = (Instant, Due)> {
-        let steps = self.timing.escalation.iter().enumerate();
-        steps.filter_map(|(place, step)| Some((self.step_at((*step)?)?, Due::Step(place))))
+    pub(super) fn steps(&self) -> impl Iterator<Item = (Instant, Order)> {
+        let steps = self.timing.escalation.iter().flatten();
+        steps.filter_map(|step| Some((self.step_at(*step)?, Order::Start(step.whom))))
     }
 
     /// When a step is due, as things stand. Upstream joins by the search's time, the others by that of who is asked; tiers and others
@@ -58,7 +59,7 @@ impl Machine {
         next.map(|step| step.after)
     }
 
-    /// Upstream does not join: it is asked in its turn, or there is none.
+    /// Upstream does not join: it is asked in its turn.
     pub(crate) fn forget_upstream(&mut self) {
         for slot in &mut self.timing.escalation {
             *slot = slot.filter(|step| step.whom != Want::Upstream);
@@ -67,15 +68,9 @@ impl Machine {
 
     /// Since when those who are active have been asked.
     fn active_since(&self) -> Option<Instant> {
-        let since = self.attempts.iter().filter_map(|phase| match phase {
-            Phase::Asking {
-                since,
-                superseded: false,
-                ..
-            } => Some(*since),
-            _ => None,
-        });
-        since.min()
+        let asking = self.attempts.iter().filter_map(Phase::asking);
+        let active = asking.filter(|asking| !asking.superseded);
+        active.map(|asking| asking.since).min()
     }
 
     pub(super) fn is_any_active(&self) -> bool {
@@ -83,24 +78,15 @@ impl Machine {
     }
 
     pub(super) fn supersede_active(&mut self) {
-        for phase in &mut self.attempts {
-            if let Phase::Asking { superseded, .. } = phase {
-                *superseded = true;
-            }
+        for asking in self.attempts.iter_mut().filter_map(Phase::asking_mut) {
+            asking.superseded = true;
         }
     }
 
     /// Nobody joined: those who were superseded for a joiner's sake are active again.
     pub(super) fn reactivate(&mut self) {
-        for phase in &mut self.attempts {
-            if let Phase::Asking {
-                superseded,
-                timed_out: false,
-                ..
-            } = phase
-            {
-                *superseded = false;
-            }
+        for asking in self.attempts.iter_mut().filter_map(Phase::asking_mut) {
+            asking.superseded &= asking.timed_out;
         }
     }
 

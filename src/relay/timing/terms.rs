@@ -75,30 +75,25 @@ pub(crate) enum End {
 /// Where an attempt stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// TCP and TLS are on their way; `raced`: the next one has joined.
-    Connecting { since: Instant, raced: bool },
+    /// TCP and TLS are on their way.
+    Connecting { since: Instant },
     /// Ready to be asked; `kept`: over a connection of an earlier request.
     Connected { kept: bool },
-    /// The request is on its way; `superseded`: it runs on beside another; `timed_out`: that was said.
-    Asking {
-        since: Instant,
-        superseded: bool,
-        timed_out: bool,
-        life: Life,
-    },
+    /// The request is on its way.
+    Asking(Asking),
     /// It failed, or its answer was no good.
     Over,
 }
 
-/// What comes with time alone.
+/// A request that has no answer yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
-    /// A kept connection is silent: is anybody there?
-    CheckLiveness(AttemptId),
-    /// The attempt is late.
-    TimeOut(AttemptId, Late),
-    /// A step of the escalation, by its place.
-    Step(usize),
+pub(crate) struct Asking {
+    pub(crate) since: Instant,
+    /// It runs on beside another.
+    pub(super) superseded: bool,
+    /// That it is late was said.
+    pub(super) timed_out: bool,
+    pub(super) life: Life,
 }
 
 /// Whether the other end of an attempt's connection is known to live.
@@ -153,27 +148,37 @@ impl Timing {
 // === impl Phase ===
 
 impl Phase {
-    /// What is due next of an attempt that is being asked, and when; `None`: it is not, or it has timed out.
-    pub(super) fn due(&self, attempt: AttemptId, timing: &Timing) -> Option<(Instant, Due)> {
-        let Self::Asking {
-            since,
-            timed_out: false,
-            life,
-            ..
-        } = self
-        else {
-            return None;
+    pub(super) fn asking(&self) -> Option<&Asking> {
+        match self {
+            Self::Asking(asking) => Some(asking),
+            _ => None,
+        }
+    }
+
+    pub(super) fn asking_mut(&mut self) -> Option<&mut Asking> {
+        match self {
+            Self::Asking(asking) => Some(asking),
+            _ => None,
+        }
+    }
+}
+
+// === impl Asking ===
+
+impl Asking {
+    /// What is due next of this attempt, and when.
+    pub(super) fn due(&self, attempt: AttemptId, timing: &Timing) -> (Instant, Order) {
+        let late = |late| Order::TimedOut { attempt, late };
+        let race = |since| deadline(since, timing.connect_race);
+        let first_byte = deadline(self.since, timing.first_byte);
+        let (at, order) = match self.life {
+            Life::Seen => (first_byte, late(Late::FirstByte)),
+            Life::Assumed => (race(self.since), Order::CheckLiveness(attempt)),
+            Life::Checking { since } => (race(since), late(Late::Liveness)),
         };
-        let first_byte = deadline(*since, timing.first_byte);
-        let race = |since: &Instant| deadline(*since, timing.connect_race);
-        let (at, due) = match life {
-            Life::Seen => (first_byte, Due::TimeOut(attempt, Late::FirstByte)),
-            Life::Assumed => (race(since), Due::CheckLiveness(attempt)),
-            Life::Checking { since } => (race(since), Due::TimeOut(attempt, Late::Liveness)),
-        };
-        Some(match at < first_byte {
-            true => (at, due),
-            false => (first_byte, Due::TimeOut(attempt, Late::FirstByte)),
-        })
+        match at < first_byte {
+            true => (at, order),
+            false => (first_byte, late(Late::FirstByte)),
+        }
     }
 }

@@ -51,7 +51,8 @@ impl Clock {
 
 /// An attempt whose connect took no time: there is nothing to doubt about its connection.
 fn fresh(machine: &mut Machine, more: bool, now: Instant) -> AttemptId {
-    let attempt = machine.started(false, more, now);
+    machine.set_more(more);
+    let attempt = machine.started(false, now);
     machine.connected(attempt);
     attempt
 }
@@ -59,7 +60,7 @@ fn fresh(machine: &mut Machine, more: bool, now: Instant) -> AttemptId {
 #[test]
 fn an_idle_connection_is_asked_at_once_and_nobody_else() {
     let clock = Clock::start();
-    let mut machine = Machine::new(BLOB, true, clock.at(0));
+    let mut machine = Machine::new(BLOB, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Start(Want::Next));
     let first = fresh(&mut machine, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(first));
@@ -73,13 +74,13 @@ fn an_idle_connection_is_asked_at_once_and_nobody_else() {
 #[test]
 fn the_next_connect_joins_after_the_race_delay_and_the_first_to_finish_is_asked() {
     let clock = Clock::start();
-    let mut machine = Machine::new(BLOB, true, clock.at(0));
+    let mut machine = Machine::new(BLOB, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Start(Want::Next));
-    let dead = machine.started(false, true, clock.at(0));
+    let dead = machine.started(false, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::WaitUntil(clock.at(250)));
     assert_eq!(machine.poll(clock.at(249)), Order::WaitUntil(clock.at(250)));
     assert_eq!(machine.poll(clock.at(250)), Order::Start(Want::Next));
-    let good = machine.started(false, true, clock.at(250));
+    let good = machine.started(false, clock.at(250));
     assert_eq!(machine.poll(clock.at(250)), Order::WaitUntil(clock.at(500)));
     machine.connected(good);
     assert_eq!(machine.poll(clock.at(253)), Order::Send(good));
@@ -94,9 +95,9 @@ fn the_next_connect_joins_after_the_race_delay_and_the_first_to_finish_is_asked(
 #[test]
 fn a_loser_that_connects_later_waits_for_its_turn() {
     let clock = Clock::start();
-    let mut machine = Machine::new(BLOB, true, clock.at(0));
+    let mut machine = Machine::new(BLOB, clock.at(0));
     machine.poll(clock.at(0));
-    let slow = machine.started(false, true, clock.at(0));
+    let slow = machine.started(false, clock.at(0));
     machine.poll(clock.at(250));
     let fast = fresh(&mut machine, true, clock.at(250));
     assert_eq!(machine.poll(clock.at(250)), Order::Send(fast));
@@ -112,9 +113,9 @@ fn a_loser_that_connects_later_waits_for_its_turn() {
 #[test]
 fn a_refused_connect_brings_the_next_at_once() {
     let clock = Clock::start();
-    let mut machine = Machine::new(BLOB, false, clock.at(0));
+    let mut machine = Machine::new(BLOB, clock.at(0));
     machine.poll(clock.at(0));
-    let refused = machine.started(false, true, clock.at(0));
+    let refused = machine.started(false, clock.at(0));
     machine.ended(refused);
     assert_eq!(machine.poll(clock.at(1)), Order::Start(Want::Next));
 }
@@ -122,7 +123,7 @@ fn a_refused_connect_brings_the_next_at_once() {
 #[test]
 fn no_candidate_at_all_is_the_end() {
     let clock = Clock::start();
-    let mut machine = Machine::new(BLOB, false, clock.at(0));
+    let mut machine = Machine::new(BLOB, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Start(Want::Next));
     machine.none_left(Want::Next);
     assert_eq!(machine.poll(clock.at(0)), Order::End(End::Exhausted));
@@ -131,7 +132,7 @@ fn no_candidate_at_all_is_the_end() {
 #[test]
 fn the_last_candidate_is_waited_for_to_the_end_of_time() {
     let clock = Clock::start();
-    let mut machine = Machine::new(BLOB, false, clock.at(0));
+    let mut machine = Machine::new(BLOB, clock.at(0));
     machine.poll(clock.at(0));
     let only = fresh(&mut machine, false, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(only));
@@ -145,7 +146,7 @@ fn the_last_candidate_is_waited_for_to_the_end_of_time() {
 #[test]
 fn upstream_joins_a_slow_manifest_and_the_tier_runs_on() {
     let clock = Clock::start();
-    let mut machine = Machine::new(MANIFEST, true, clock.at(0));
+    let mut machine = Machine::new(MANIFEST, clock.at(0));
     machine.poll(clock.at(0));
     let tier = fresh(&mut machine, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(tier));
@@ -167,7 +168,7 @@ fn upstream_joins_a_slow_manifest_and_the_tier_runs_on() {
 #[test]
 fn upstream_that_was_asked_in_its_turn_does_not_join_again() {
     let clock = Clock::start();
-    let mut machine = Machine::new(MANIFEST, true, clock.at(0));
+    let mut machine = Machine::new(MANIFEST, clock.at(0));
     machine.poll(clock.at(0));
     machine.forget_upstream();
     let upstream = fresh(&mut machine, false, clock.at(0));
@@ -182,7 +183,7 @@ fn upstream_that_was_asked_in_its_turn_does_not_join_again() {
 fn a_hedge_goes_to_a_tier_once() {
     let clock = Clock::start();
     let timing = hedged_after(Duration::from_millis(500));
-    let mut machine = Machine::new(timing, true, clock.at(0));
+    let mut machine = Machine::new(timing, clock.at(0));
     machine.poll(clock.at(0));
     let first = fresh(&mut machine, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(first));
@@ -198,7 +199,8 @@ fn a_hedge_goes_to_a_tier_once() {
 #[test]
 fn a_manifest_that_timed_out_is_said_once_and_runs_on() {
     let clock = Clock::start();
-    let mut machine = Machine::new(MANIFEST, false, clock.at(0));
+    let mut machine = Machine::new(MANIFEST, clock.at(0));
+    machine.forget_upstream();
     machine.poll(clock.at(0));
     let silent = fresh(&mut machine, true, clock.at(0));
     machine.poll(clock.at(0));
@@ -230,7 +232,7 @@ fn every_course_ends() {
             1 => MANIFEST,
             _ => hedged_after(Duration::from_millis(500)),
         };
-        let mut machine = Machine::new(timing, true, clock.at(0));
+        let mut machine = Machine::new(timing, clock.at(0));
         let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         let mut next = |limit: u64| {
             random ^= random << 13;
@@ -250,7 +252,8 @@ fn every_course_ends() {
                         if left == 0 {
                             machine.forget_upstream();
                         }
-                        machine.started(next(2) == 0, left > 0, clock.at(now));
+                        machine.set_more(left > 0);
+                        machine.started(next(2) == 0, clock.at(now));
                         started += 1;
                     }
                 }
@@ -285,7 +288,7 @@ fn every_course_ends() {
 }
 
 fn hedged(clock: &Clock) -> (Machine, AttemptId) {
-    let mut machine = Machine::new(MANIFEST, true, clock.at(0));
+    let mut machine = Machine::new(MANIFEST, clock.at(0));
     machine.hedge_after(Some(Duration::from_millis(500)));
     machine.poll(clock.at(0));
     let slow = fresh(&mut machine, true, clock.at(0));
@@ -298,7 +301,7 @@ fn hedged(clock: &Clock) -> (Machine, AttemptId) {
 fn a_hedge_that_fails_brings_upstream_no_earlier() {
     let clock = Clock::start();
     let (mut machine, slow) = hedged(&clock);
-    let hedge = machine.started(false, true, clock.at(500));
+    let hedge = machine.started(false, clock.at(500));
     // Its connect is pending: nobody races it, and upstream least of all.
     assert_eq!(
         machine.poll(clock.at(500)),
@@ -338,7 +341,7 @@ fn without_a_hedge_the_slow_one_keeps_its_turn() {
 fn a_slow_one_that_fails_while_its_hedge_connects_leaves_the_race_open() {
     let clock = Clock::start();
     let (mut machine, slow) = hedged(&clock);
-    machine.started(false, true, clock.at(500));
+    machine.started(false, clock.at(500));
     machine.ended(slow);
     assert_eq!(machine.poll(clock.at(600)), Order::WaitUntil(clock.at(750)));
     assert_eq!(machine.poll(clock.at(750)), Order::Start(Want::Next));

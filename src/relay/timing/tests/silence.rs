@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn who_is_silent_for_a_blob_is_superseded_and_the_next_sooner() {
     let clock = Clock::start();
-    let mut machine = Machine::new(BLOB, true, clock.at(0));
+    let mut machine = Machine::new(BLOB, clock.at(0));
     machine.poll(clock.at(0));
     let first = fresh(&mut machine, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(first));
@@ -42,7 +42,7 @@ fn who_is_silent_for_a_blob_is_superseded_and_the_next_sooner() {
 #[test]
 fn the_silent_one_keeps_its_turn_until_there_is_another() {
     let clock = Clock::start();
-    let mut machine = Machine::new(BLOB, true, clock.at(0));
+    let mut machine = Machine::new(BLOB, clock.at(0));
     machine.poll(clock.at(0));
     let slow = fresh(&mut machine, false, clock.at(0));
     machine.poll(clock.at(0));
@@ -51,7 +51,8 @@ fn the_silent_one_keeps_its_turn_until_there_is_another() {
     // DNS names another.
     machine.set_more(true);
     assert_eq!(machine.poll(clock.at(3_100)), Order::Start(Want::Next));
-    let next = machine.started(false, false, clock.at(3_100));
+    machine.set_more(false);
+    let next = machine.started(false, clock.at(3_100));
     machine.ended(next);
     let order = machine.poll(clock.at(3_200));
     assert_eq!(order, Order::WaitUntil(clock.at(20_000)));
@@ -61,9 +62,9 @@ fn the_silent_one_keeps_its_turn_until_there_is_another() {
 #[test]
 fn a_connection_with_nobody_behind_it_ends_with_its_liveness_connect() {
     let clock = Clock::start();
-    let mut machine = Machine::new(BLOB, true, clock.at(0));
+    let mut machine = Machine::new(BLOB, clock.at(0));
     machine.poll(clock.at(0));
-    let kept = machine.started(true, true, clock.at(0));
+    let kept = machine.started(true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(kept));
     assert_eq!(machine.poll(clock.at(250)), Order::CheckLiveness(kept));
     let gone = Order::TimedOut {
@@ -83,7 +84,7 @@ fn a_connection_with_nobody_behind_it_ends_with_its_liveness_connect() {
 #[test]
 fn a_tier_that_is_left_is_followed_while_upstream_is_silent_too() {
     let clock = Clock::start();
-    let mut machine = Machine::new(MANIFEST, true, clock.at(0));
+    let mut machine = Machine::new(MANIFEST, clock.at(0));
     machine.poll(clock.at(0));
     let slow = fresh(&mut machine, true, clock.at(0));
     assert_eq!(machine.poll(clock.at(0)), Order::Send(slow));

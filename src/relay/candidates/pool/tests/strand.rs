@@ -76,7 +76,7 @@ enum Manner {
 }
 
 impl Manner {
-    fn of(dice: &mut Dice) -> Self {
+    fn random(dice: &mut Dice) -> Self {
         let busy = Outcome::CoolDown(Duration::from_secs(30));
         let broken = Outcome::Hard(Failure::ServerError);
         match dice.below(9) {
@@ -223,7 +223,7 @@ impl World {
         self.there.clone_from(&before);
         for last in 0..40 {
             for source in [tier("replica"), tier("core"), upstream()] {
-                manners.insert(endpoint(&source, last), Manner::of(&mut self.dice));
+                manners.insert(endpoint(&source, last), Manner::random(&mut self.dice));
             }
         }
         let _load = self.load();

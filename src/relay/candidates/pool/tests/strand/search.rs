@@ -43,7 +43,7 @@ impl<'a> Search<'a> {
         let targets = world.named.iter().map(|(source, _)| source.clone());
         Self {
             pool: Pool::new(targets.collect()),
-            machine: Machine::new(timing, true, world.now),
+            machine: Machine::new(timing, world.now),
             world,
             manners,
             attempts: Vec::new(),
@@ -125,14 +125,17 @@ impl<'a> Search<'a> {
         let (snapshot, listed) = self.list();
         let pick = self.pool.pick(&listed, &snapshot, want);
         self.first.get_or_insert(!matches!(pick, Pick::Nobody));
-        let (more, now) = (self.more(), self.world.now);
+        let now = self.world.now;
+        let more = self.more();
+        self.machine.set_more(more);
         match pick {
             Pick::Nobody => self.machine.none_left(want),
-            Pick::Unresolved(target, _) => {
+            Pick::Unresolved(source) => {
+                let target = self.target_of(&source);
                 if target == 2 {
                     self.machine.forget_upstream();
                 }
-                let attempt = self.machine.started(false, more, now);
+                let attempt = self.machine.started(false, now);
                 self.push(None, target);
                 self.happens(attempt, 5_000, Happening::Resolved);
             }
@@ -142,7 +145,7 @@ impl<'a> Search<'a> {
                 }
                 let manner = self.manners[&candidate.endpoint];
                 let kept = manner != Manner::Refuses && self.world.dice.below(2) == 0;
-                let attempt = self.machine.started(kept, more, now);
+                let attempt = self.machine.started(kept, now);
                 self.asked.insert(candidate.endpoint.clone());
                 let target = candidate.target;
                 self.push(Some(candidate), target);
@@ -151,6 +154,11 @@ impl<'a> Search<'a> {
                 }
             }
         }
+    }
+
+    fn target_of(&self, source: &SourceId) -> usize {
+        let mut targets = self.pool.targets.iter();
+        targets.position(|target| target == source).unwrap()
     }
 
     fn push(&mut self, candidate: Option<Candidate>, target: usize) {
@@ -202,7 +210,8 @@ impl<'a> Search<'a> {
         match (happening, candidate, manner) {
             (Happening::Resolved, _, _) => {
                 let target = self.attempts[attempt].target;
-                self.pool.is_resolved(target);
+                let source = self.pool.targets[target].clone();
+                self.pool.is_resolved(&source);
                 let (_, listed) = self.list();
                 match listed
                     .into_iter()
@@ -215,7 +224,7 @@ impl<'a> Search<'a> {
                         self.connect(attempt);
                     }
                     None => {
-                        self.pool.exclude_target(target);
+                        self.pool.exclude_source(&source);
                         self.machine.ended(attempt);
                     }
                 }
