@@ -182,9 +182,7 @@ pub(crate) async fn serve(
             manifest::serve(pull, reference.clone(), request, record).await
         }
         ResourceKind::Blob(digest) => {
-            let (parts, rules, route) = (&pull.parts, &*pull.rules, pull.route);
-            let served = blob::serve(parts, rules, route, digest.clone(), request, record);
-            return Box::pin(served).await;
+            return Box::pin(blob::serve(pull, digest.clone(), request, record)).await;
         }
         ResourceKind::Tags | ResourceKind::Referrers(_) => {
             Box::pin(list::serve(pull, request, record)).await

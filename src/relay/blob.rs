@@ -18,24 +18,23 @@ pub(crate) use respond::serve;
 pub(crate) use source::BlobSource;
 
 use super::head;
-use super::memory::Pulled;
 use super::network::LiveNetwork;
 use super::outcome::{Ended, Found, Rejection};
 use super::reputation::Subject;
 use super::rules::{Asked, Authority, Cause, Head, Scope, Use, judge};
-use super::search::{Again, FetchSpec, Search};
+use super::search::{Again, FetchSpec, Search, unread};
 use super::timing::Timing;
 use crate::config::HarborPolicy;
 use crate::exchange::{SourceRequest, SourceResponse};
-use crate::lifecycle;
 use crate::oci::{ContentRange, Digest, RangeSpec};
 use crate::relay::context::Context;
 use crate::relay::transfer::ends_in_an_error;
 use crate::route::{Route, Target};
 use crate::telemetry::RequestId;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
+use crate::upstream::Unread;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::header::HeaderValue;
 use http::{Method, StatusCode};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -73,26 +72,21 @@ impl BlobFetch {
 
     /// Searches, and remembers what that tells of the repository and of upstream.
     async fn fetch(&self) -> Ended<Found<Box<BlobSource>>> {
-        let (parts, blob) = (&self.parts, self.blob());
+        let (parts, blob) = (&self.parts, &self.expected.blob);
         let of = (&*self.route, blob.trust);
-        let ended = self.search().run().await;
+        let mut ended = self.search().run().await;
         if ended.is_nowhere() {
             parts.has_size(blob, None);
         }
-        let result = match ended.result {
-            Ok(found) => {
-                let content = std::iter::once(&self.digest);
-                let (stickiness, now) = (&parts.stickiness, Instant::now());
-                stickiness.answered(of, &found.endpoint, content, now);
-                Ok(found)
-            }
-            Err(nothing) => {
-                let denied = self.denied.clone();
-                Err(parts.remember_denial(&self.route, blob.trust, denied, nothing))
-            }
-        };
-        let log = ended.log;
-        Ended { result, log }
+        if let Ok(found) = &ended.result {
+            let (content, now) = (std::iter::once(&self.digest), Instant::now());
+            parts.stickiness.answered(of, &found.endpoint, content, now);
+        }
+        ended.result = ended.result.map_err(|nothing| {
+            let denied = self.denied.clone();
+            parts.remember_denial(&self.route, blob.trust, denied, nothing)
+        });
+        ended
     }
 
     /// The rest of it from an offset. `total`: the size of the whole in the answer's head: the rest must be of the same whole.
@@ -118,18 +112,9 @@ impl BlobFetch {
         }
     }
 
-    /// The blob as it is pulled.
-    fn blob(&self) -> &Pulled {
-        self.expected.blob()
-    }
-
     /// The range to ask a source for; from the first byte to the end is the whole, which can be proved. Where the size alone is
     /// wanted it is the first byte, whose Content-Range tells it.
     fn part(&self) -> Option<RangeSpec> {
-        const WHOLE: RangeSpec = RangeSpec::From {
-            first: 0,
-            last: None,
-        };
         const FIRST_BYTE: RangeSpec = RangeSpec::From {
             first: 0,
             last: Some(0),
@@ -137,11 +122,20 @@ impl BlobFetch {
         if self.head {
             return (!self.digest.is_of_nothing()).then_some(FIRST_BYTE);
         }
-        self.range.filter(|range| *range != WHOLE)
+        let is_whole = |range: &RangeSpec| {
+            matches!(
+                range,
+                RangeSpec::From {
+                    first: 0,
+                    last: None
+                }
+            )
+        };
+        self.range.filter(|range| !is_whole(range))
     }
 
     fn wrong(&self, endpoint: &EndpointId, detail: &str) -> Rejection {
-        let blob = self.blob();
+        let blob = &self.expected.blob;
         self.parts.wrong_bytes(endpoint, blob, &self.digest, detail);
         let outcome = Outcome::Soft(Failure::Content);
         Rejection::leave(Scope::Address, outcome, Cause::WrongDigest, detail)
@@ -165,8 +159,6 @@ impl BlobFetch {
         seen: &Head,
     ) -> Result<Box<BlobSource>, Rejection> {
         let tells_total = self.expected.told(seen).is_some();
-        // With a coding it may be that of something else.
-        let has_length = answer.fields.contains(&CONTENT_LENGTH) && !seen.encoded;
         let mut body = answer.body;
         let (mut ready, mut read, mut ended) = (VecDeque::new(), 0_u64, false);
         let (is_part, needed) = (self.part().is_some(), self.needed(due));
@@ -183,10 +175,7 @@ impl BlobFetch {
                     ready.push_back(data);
                 }
                 Ok(None) => ended = true,
-                Err(error) => {
-                    let (failure, detail) = (error.failure, error.detail());
-                    return Err(Rejection::broken(Scope::Address, failure, detail));
-                }
+                Err(error) => return Err(unread(Unread::Broken(error))),
             }
         }
         let broken_off = || {
@@ -210,7 +199,6 @@ impl BlobFetch {
             body: None,
             skip: due.skip,
             total: due.total,
-            has_length,
             tells_total,
             is_coded: seen.encoded,
         };
@@ -230,7 +218,7 @@ impl BlobFetch {
                 });
             }
             if needed.is_some_and(|needed| read != needed) {
-                self.parts.sizes.forget(&self.blob().image);
+                self.parts.sizes.forget(&self.expected.blob.image);
             }
             (source.skip, source.total) = (0, Some(read));
         } else if !is_part && needed.is_some_and(|needed| read > needed) {
@@ -264,7 +252,7 @@ impl FetchSpec for BlobFetch {
             method,
             HeaderValue::from_static("*/*"),
             range,
-            (&self.request_id, self.blob().trust),
+            (&self.request_id, self.expected.blob.trust),
         )
     }
 
@@ -292,16 +280,13 @@ impl FetchSpec for BlobFetch {
         };
         match judge(asked, authority, self.policy, &seen) {
             Ok(due) if self.head => {
-                if seen.status == 206 {
-                    // One byte is left, and the connection good for another request. Of a whole its head is enough.
-                    let mut body = answer.body;
-                    lifecycle::spawn_detached("drain", async move { body.drain_small().await });
-                }
                 let total = due.total.filter(|_| size.is_some() || !seen.encoded);
                 if total.is_none() {
                     return Err(unexpected("no length was told"));
                 }
                 Ok(Box::new(BlobSource {
+                    // One byte is left, and the connection good for another request. Of a whole its head is enough.
+                    body: (seen.status == 206).then_some(answer.body),
                     total,
                     ..BlobSource::default()
                 }))
@@ -312,7 +297,7 @@ impl FetchSpec for BlobFetch {
     }
 
     fn subject(&self, _: &Route) -> Subject {
-        Subject::from(self.blob())
+        Subject::from(&self.expected.blob)
     }
 
     /// There are registries, and filters before them, that take GET alone: a 403 to HEAD says nothing until GET was tried.

@@ -4,21 +4,21 @@
 
 use crate::cache::{Bounds, SharedTtlMap, Trust};
 use crate::topology::EndpointId;
-use std::collections::VecDeque;
+use foldhash::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// What was given longer ago says nothing.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
-/// What was given within this time is one entry.
-const SLICE: Duration = Duration::from_secs(60);
+/// What an address gave within this time is one entry.
+const SLICE_SECONDS: u64 = 60;
 
 /// Fewer bytes of an address say nothing of it.
 const ENOUGH: u64 = 256 * 1024;
 
-/// Addresses at most; who gave nothing for longest makes room.
-const ADDRESSES: usize = 256;
+/// Entries at most: those of 256 addresses. The oldest make room.
+const SLICES: usize = 256 * 10;
 
 /// Bytes, and how long they were waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,11 +27,12 @@ pub(crate) struct Rate {
     pub(crate) bytes: u64,
 }
 
+/// By address and slice, counted from the beginning.
 #[derive(Debug)]
-pub(crate) struct Rates(SharedTtlMap<EndpointId, Given>);
-
-/// What one address gave, oldest first.
-type Given = VecDeque<(Instant, Rate)>;
+pub(crate) struct Rates {
+    given: SharedTtlMap<(EndpointId, u64), Rate>,
+    began: Instant,
+}
 
 // === impl Rate ===
 
@@ -60,52 +61,40 @@ impl Rate {
 
 impl Default for Rates {
     fn default() -> Self {
-        Self(SharedTtlMap::new(Bounds::entries(REMEMBERED, ADDRESSES)))
+        Self {
+            given: SharedTtlMap::new(Bounds::entries(REMEMBERED, SLICES)),
+            began: Instant::now(),
+        }
     }
 }
 
 impl Rates {
     pub(crate) fn gave(&self, endpoint: &EndpointId, rate: Rate, now: Instant) {
-        self.0.change(|all| {
-            let mut given = all.remove(endpoint).unwrap_or_default();
-            given.retain(|(began, _)| is_of_late(*began, now));
-            match given.back_mut() {
-                Some((began, slice)) if now.saturating_duration_since(*began) < SLICE => {
-                    slice.add(rate.waited, rate.bytes);
-                }
-                _ => given.push_back((now, rate)),
-            }
+        let passed = now.saturating_duration_since(self.began);
+        let key = (endpoint.clone(), passed.as_secs() / SLICE_SECONDS);
+        self.given.change(|given| match given.get_mut(&key, now) {
+            Some(slice) => slice.add(rate.waited, rate.bytes),
             // Only who serves bodies is here, whoever pulled them.
-            all.put(endpoint.clone(), given, Trust::Trusted, now);
+            None => given.put(key, rate, Trust::Trusted, now),
         });
     }
 
     /// The median of what the others gave, in bytes per second; of two in the middle the slower one. `None`: nobody else
     /// gave enough.
     pub(crate) fn of_others(&self, endpoint: &EndpointId, now: Instant) -> Option<u64> {
-        let mut rates: Vec<u64> = self.0.read(|all| {
-            let others = all.iter().filter(|(other, ..)| *other != endpoint);
-            others
-                .map(|(_, given, _)| of_late(given, now))
-                .filter(|rate| rate.bytes >= ENOUGH)
-                .map(Rate::bytes_per_second)
-                .collect()
+        let mut others: HashMap<EndpointId, Rate> = HashMap::default();
+        self.given.sweep(now);
+        self.given.read(|given| {
+            for ((other, _), slice, _) in given.iter().filter(|(of, ..)| of.0 != *endpoint) {
+                let all = others.entry(other.clone()).or_default();
+                all.add(slice.waited, slice.bytes);
+            }
         });
+        let enough = others.into_values().filter(|rate| rate.bytes >= ENOUGH);
+        let mut rates: Vec<u64> = enough.map(Rate::bytes_per_second).collect();
         rates.sort_unstable();
         rates.get(rates.len().saturating_sub(1) / 2).copied()
     }
-}
-
-fn is_of_late(began: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(began) < REMEMBERED
-}
-
-fn of_late(given: &Given, now: Instant) -> Rate {
-    let mut all = Rate::default();
-    for (_, slice) in given.iter().filter(|(began, _)| is_of_late(*began, now)) {
-        all.add(slice.waited, slice.bytes);
-    }
-    all
 }
 
 #[cfg(test)]
@@ -165,18 +154,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_remembered_is_bounded() {
         let rates = Rates::default();
-        for port in 1..=1000 {
+        for port in 1..=3000 {
             let mut endpoint = of(1);
             endpoint.address.set_port(port);
             rates.gave(&endpoint, rate(1, MIB), Instant::now());
             tokio::time::advance(Duration::from_millis(1)).await;
         }
-        assert_eq!(rates.0.read(|all| all.len()), ADDRESSES);
+        assert_eq!(rates.given.read(|all| all.len()), SLICES);
         for _ in 0..10_000 {
             rates.gave(&of(1), rate(1, MIB), Instant::now());
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        let slices = rates.0.get(&of(1), Instant::now()).unwrap().len();
+        let slices = rates.given.read(|all| all.len());
         assert!(slices <= 11, "{slices}");
     }
 

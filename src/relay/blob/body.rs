@@ -65,18 +65,6 @@ pub struct BlobBody {
     pub(super) record: RequestRecord,
 }
 
-/// What a body waits for.
-enum Event {
-    /// Bytes of the source, or its end.
-    Source(Option<Result<Bytes, (Failure, String)>>),
-    /// Somebody goes on, or nobody does.
-    Resumed(Resumed),
-    /// The source has given no byte for the limit.
-    Stalled,
-    /// What is wrong was not fixed in time.
-    TooLate,
-}
-
 // === impl BlobBody ===
 
 impl BlobBody {
@@ -173,50 +161,43 @@ impl BlobBody {
                 return Err(self.give_up("no source is left"));
             }
             self.keep_pace().await;
-            match self.wait().await {
-                Event::Source(Some(Ok(chunk))) => {
-                    let came = chunk.len() as u64;
-                    self.arrived(came);
-                    let conclusion = self.bytes.push(chunk);
-                    self.charge(came);
-                    if let Some(conclusion) = conclusion {
-                        self.concluded(conclusion)?;
-                    }
-                }
-                Event::Source(Some(Err((failure, detail)))) => self.broken(failure, detail),
-                Event::Source(None) => self.conclude()?,
-                Event::Resumed(ended) => {
-                    self.resumption = None;
-                    self.resumed(ended)?;
-                }
-                Event::Stalled => {
-                    self.stalls();
-                    self.look_for_another();
-                }
-                Event::TooLate => return Err(self.give_up("not fixed in time")),
-            }
+            self.go_on().await?;
         }
     }
 
-    /// What happens next. Time in which the client does not read is nobody's: this is not waited for then.
-    async fn wait(&mut self) -> Event {
+    /// Bytes of the source came, or its end.
+    fn take(&mut self, next: Option<Result<Bytes, (Failure, String)>>) -> Result<(), Broken> {
+        match next {
+            Some(Ok(chunk)) => {
+                let came = chunk.len() as u64;
+                self.arrived(came);
+                let conclusion = self.bytes.push(chunk);
+                self.charge(came);
+                conclusion.map_or(Ok(()), |conclusion| self.concluded(conclusion))
+            }
+            Some(Err((failure, detail))) => {
+                self.broken(failure, Outcome::Hard(failure), detail);
+                Ok(())
+            }
+            None => self.conclude(),
+        }
+    }
+
+    /// Waits for what happens next. Time in which the client does not read is nobody's: this is not waited for then.
+    async fn go_on(&mut self) -> Result<(), Broken> {
         let wanted = self.missing();
-        let is_large = !self.pace.is_limited() && self.room.is_large(wanted);
+        let is_large = !self.pace.is_limited && self.room.is_large(wanted);
         let fix_until = self.fix_until;
         let stall = self.fetch.parts.timeouts.stall;
         let may_stall = self.source.is_some() && self.resumption.is_none();
-        let at = self
-            .source
-            .as_ref()
-            .map(|source| source.endpoint.source.clone());
-        let is_known = || {
-            let is_slow = |at| tier_is_slow(&self.fetch, at);
-            at.as_ref().is_some_and(is_slow)
-        };
+        let source = self.source.as_ref();
+        let at = source.map(|source| source.endpoint.source.clone());
+        let is_slow = |at| tier_is_slow(&self.fetch, at);
+        let is_known = || at.as_ref().is_some_and(is_slow);
         // Of what there is not nothing is waited for.
         let too_late = async {
             sleep_until(fix_until?).await;
-            Some(Event::TooLate)
+            Some(())
         };
         let next = async {
             let source = self.source.as_mut()?;
@@ -229,24 +210,30 @@ impl BlobBody {
         tokio::select! {
             biased;
             // Cancel safe: it only waits.
-            Some(too_late) = too_late => too_late,
+            Some(()) = too_late => Err(self.give_up("not fixed in time")),
             // Cancel safe: what has not come stays.
-            Some(next) = next => Event::Source(next),
+            Some(next) = next => self.take(next),
             // Cancel safe: the search stays in its box.
-            Some(ended) = resumed => Event::Resumed(ended),
+            Some(ended) = resumed => {
+                self.resumption = None;
+                self.resumed(ended)
+            }
             // Cancel safe: since when is remembered.
-            () = stalled, if may_stall => Event::Stalled,
+            () = stalled, if may_stall => {
+                self.stalls();
+                self.look_for_another();
+                Ok(())
+            }
             // The loop has seen to one of them.
-            else => Event::TooLate,
+            else => Err(self.give_up("no source is left")),
         }
     }
 
     /// The source is gone; the held bytes with it. Another is looked for.
-    fn broken(&mut self, failure: Failure, detail: String) {
+    fn broken(&mut self, failure: Failure, outcome: Outcome, detail: String) {
         self.tell_rate();
         if let Some(source) = self.source.take() {
             self.note(&source.endpoint, failure, &detail);
-            let outcome = Outcome::Hard(failure);
             report(&self.fetch.parts, &source.endpoint, outcome, detail);
             self.leave(source.endpoint);
         }

@@ -6,12 +6,14 @@ use crate::relay::memory::Pulled;
 use crate::relay::rules::Head;
 use crate::relay::sizes::KnownSizes;
 use crate::topology::EndpointId;
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// The expected size of one blob, for all attempts of one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Expected {
-    blob: Pulled,
+    /// The blob in its repository, as it is pulled.
+    pub(super) blob: Pulled,
     size: Option<u64>,
     /// The client was promised this size: nobody overrules it for this answer.
     is_promised: bool,
@@ -41,11 +43,6 @@ impl Expected {
         }
     }
 
-    /// The blob in its repository.
-    pub(crate) fn blob(&self) -> &Pulled {
-        &self.blob
-    }
-
     /// The size to judge an answer by. Where its source and another one agree against the expected size that is dropped.
     pub(super) fn judging(
         &self,
@@ -57,10 +54,9 @@ impl Expected {
         let Some(told) = self.told(head).filter(|told| *told != size) else {
             return Some(size);
         };
-        let mut against = self.against.lock().unwrap_or_else(PoisonError::into_inner);
-        let agrees = against
-            .iter()
-            .any(|(who, other)| who != endpoint && *other == told);
+        let mut against = self.against.lock();
+        let is_anothers = |(who, other): &(EndpointId, u64)| who != endpoint && *other == told;
+        let agrees = against.iter().any(is_anothers);
         against.push((endpoint.clone(), told));
         drop(against);
         if agrees {
@@ -158,11 +154,7 @@ mod tests {
                 expected.judging(&endpoint(*who), &head, &sizes)
             });
             assert_eq!(judged.collect::<Vec<_>>(), due, "{told:?}");
-            assert_eq!(
-                sizes.get(&expected.blob().image).is_some(),
-                stays,
-                "{told:?}"
-            );
+            assert_eq!(sizes.get(&expected.blob.image).is_some(), stays, "{told:?}");
         }
     }
 
@@ -174,7 +166,7 @@ mod tests {
             let head = head(206, Some(60), Some("bytes 39-98/99"));
             assert_eq!(rest.judging(&endpoint(who), &head, &sizes), Some(100));
         }
-        assert_eq!(sizes.get(&expected.blob().image), None);
+        assert_eq!(sizes.get(&expected.blob.image), None);
     }
 
     #[test]

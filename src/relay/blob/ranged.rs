@@ -51,11 +51,8 @@ impl Ranged {
 
     /// Whether a pull of the blob begins with it.
     pub(super) fn begins_it(&self) -> bool {
-        let begins = match self.first {
-            None => true,
-            Some(range) => matches!(range, RangeSpec::From { first: 0, .. }),
-        };
-        begins && self.parts.is_empty()
+        let begins = |range| matches!(range, RangeSpec::From { first: 0, .. });
+        self.parts.is_empty() && self.first.is_none_or(begins)
     }
 }
 

@@ -8,7 +8,7 @@ use super::{BlobFetch, Expected, PullBody};
 use crate::config::Verify;
 use crate::http1::{Response, ResponseHead};
 use crate::oci::{Digest, ErrorCode, RangeSpec};
-use crate::relay::context::{Context, Rules};
+use crate::relay::context::Pull;
 use crate::relay::memory::{CONTENT_DIGEST, Image, Pulled};
 use crate::relay::outcome::{Ended, Found, NotFound};
 use crate::relay::record::RequestRecord;
@@ -17,26 +17,23 @@ use crate::relay::request::PullRequest;
 use crate::relay::response::{Answered, Full, head_of, header_value, served_by};
 use crate::relay::rules::FinalAnswer;
 use crate::relay::transfer::Window;
-use crate::route::Route;
 use crate::telemetry::RequestOutcome;
 use http::StatusCode;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
-use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Answers a request for a blob that a source serves.
 pub(crate) async fn serve(
-    parts: &Arc<Context>,
-    rules: &Rules,
-    route: Arc<Route>,
+    pull: Pull,
     digest: Digest,
     request: &PullRequest,
     mut record: RequestRecord,
 ) -> Result<Response<PullBody>, Box<Unserved>> {
+    let (parts, route) = (&pull.parts, pull.route);
     let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
     let blob = Pulled {
         image: Image::content(registry, repository, digest.clone()),
-        trust: request.trust,
+        trust: pull.trust,
     };
     let mut size = parts.sizes.get(&blob.image);
     if let (true, Some(size)) = (request.head, size) {
@@ -52,8 +49,8 @@ pub(crate) async fn serve(
         range: None,
         expected: Expected::new(blob, size),
         head: true,
-        policy: rules.config.failover.harbor_policy,
-        request_id: record.request_id(),
+        policy: pull.rules.config.failover.harbor_policy,
+        request_id: pull.request_id,
     };
     // Where several ranges begin, and how many bytes they are, depends on the size.
     let is_of_several = request.ranges.is_some() && request.range().is_none();
@@ -92,7 +89,7 @@ pub(crate) async fn serve(
         // What is answered with is said in the first part's head: nobody overrules it for the others.
         fetch.expected = fetch.expected.of_rest(size);
     }
-    let blob = fetch.blob();
+    let blob = &fetch.expected.blob;
     if ranged.begins_it() {
         parts.pull_begins(blob);
     }
@@ -120,7 +117,7 @@ pub(crate) async fn serve(
     record.served_by(&found.endpoint);
     // Before this answer makes good what is known of it.
     let was_unproven = || (parts.reputation).knows(blob, Instant::now());
-    let verify = match rules.config.relay.verify {
+    let verify = match pull.rules.config.relay.verify {
         Verify::Suspect if was_unproven() => Verify::Always,
         verify => verify,
     };
@@ -139,7 +136,7 @@ fn stream(
     mut record: RequestRecord,
 ) -> Response<PullBody> {
     let outcome = source.outcome;
-    let (total, has_length) = (source.good.total, source.good.has_length);
+    let total = source.good.total;
     let range = ranged.first;
     let part = range
         .zip(total)
@@ -151,10 +148,9 @@ fn stream(
     let is_whole =
         part.is_none_or(|part| part.first == 0 && part.total == part.last.checked_add(1));
     let digest = fetch.digest.clone();
-    let is_suspect = total.is_none() || !has_length;
     let length = part.map(|part| part.length()).or(total);
     let window = match length {
-        Some(length) if !is_whole || (verify != Verify::Always && !is_suspect) => {
+        Some(length) if !is_whole || (verify != Verify::Always && source.good.tells_total) => {
             Window::measured(length)
         }
         _ => Window::hashed(digest.clone(), total),

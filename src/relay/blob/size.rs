@@ -12,7 +12,7 @@ impl BlobFetch {
     /// The size and who told it. What was told within the last ten seconds is not asked for again, whatever it was. Where the
     /// request that asks is cancelled, the next of those who wait asks.
     pub(super) async fn size(&self) -> Arc<Ended<Size>> {
-        let (blob, now) = (self.blob(), Instant::now());
+        let (blob, now) = (&self.expected.blob, Instant::now());
         let told = self.parts.memories.told_sizes.change(|sizes| {
             if sizes.get(blob, now).is_none() {
                 sizes.put(blob.clone(), Arc::default(), blob.trust, now);
@@ -26,8 +26,10 @@ impl BlobFetch {
     async fn ask_for_size(&self) -> Arc<Ended<Size>> {
         let Ended { result, log } = self.fetch().await;
         let result = result.and_then(|found| {
+            let total = found.good.total;
+            found.good.finish();
             Ok(Size {
-                bytes: found.good.total.ok_or(NotFound::Failed)?,
+                bytes: total.ok_or(NotFound::Failed)?,
                 outcome: found.outcome,
                 endpoint: found.endpoint,
             })

@@ -17,9 +17,8 @@ pub(crate) struct BlobSource {
     pub(crate) skip: u64,
     /// The blob's size, if known.
     pub(crate) total: Option<u64>,
-    /// The source told a length: `verify = "suspect"` hashes what came without.
-    pub(crate) has_length: bool,
-    /// The source told the size of the whole. Where it did not that is a manifest's word, which accuses nobody.
+    /// The source told the size of the whole. Where it did not that is a manifest's word, which accuses nobody; `verify = "suspect"`
+    /// hashes what came so.
     pub(crate) tells_total: bool,
     /// It has a Content-Encoding: wrong bytes are its label's.
     pub(crate) is_coded: bool,

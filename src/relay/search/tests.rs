@@ -282,7 +282,6 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
         body: None,
         skip: 10,
         total: Some(size),
-        has_length: true,
         tells_total: true,
         is_coded: false,
     };

@@ -37,8 +37,8 @@ pub(crate) enum TooSlow {
 pub(crate) struct Throughput {
     /// Since it was last held against the limit.
     by_limit: Rate,
-    /// Since it was last held against the others.
-    by_others: Rate,
+    /// Since it was last held against the others and told to them, of bytes that were waited for.
+    untold: Rate,
     /// One was below the limit: the next is judged sooner.
     was_below: bool,
     /// One was compared with the others and left for them, or nobody else was found: once per body is enough.
@@ -48,38 +48,42 @@ pub(crate) struct Throughput {
 // === impl Throughput ===
 
 impl Throughput {
-    /// Bytes came after so much waiting. `others`: the median of what other addresses gave, if it is known; asked for
-    /// when enough time was waited.
+    /// Bytes came after so much waiting. `others`: is told what the source gave when enough time was waited, and tells the median of
+    /// what other addresses gave, if it is known.
     pub(crate) fn judge(
         &mut self,
         limit: LowSpeedLimit,
         waited: Duration,
         bytes: u64,
-        others: impl FnOnce() -> Option<u64>,
+        others: impl FnOnce(Rate) -> Option<u64>,
     ) -> Option<TooSlow> {
-        let LowSpeedLimit {
-            bytes_per_second,
-            over,
-        } = limit;
-        if bytes_per_second == 0 {
+        let (least, over) = (limit.bytes_per_second, limit.over);
+        if least == 0 {
             return None;
         }
         self.by_limit.add(waited, bytes);
-        self.by_others.add(waited, bytes);
+        if !waited.is_zero() {
+            self.untold.add(waited, bytes);
+        }
         let part = if self.was_below { SOONER } else { 1.0 };
         if self.by_limit.waited >= over.mul_f64(part)
-            && std::mem::take(&mut self.by_limit).is_below(bytes_per_second)
+            && std::mem::take(&mut self.by_limit).is_below(least)
         {
             self.was_below = true;
-            return Some(TooSlow::Limit(bytes_per_second));
+            return Some(TooSlow::Limit(least));
         }
-        if !self.compared && self.by_others.waited >= over.mul_f64(BESIDE_OTHERS) {
-            let rate = std::mem::take(&mut self.by_others);
-            let median = others().filter(|median| rate.is_below(median / FAR_BELOW))?;
-            self.compared = true;
-            return Some(TooSlow::Others(median));
+        if self.untold.waited < over.mul_f64(BESIDE_OTHERS) {
+            return None;
         }
-        None
+        let rate = self.take_untold();
+        let median = others(rate).filter(|median| rate.is_below(median / FAR_BELOW))?;
+        let was_compared = std::mem::replace(&mut self.compared, true);
+        (!was_compared).then_some(TooSlow::Others(median))
+    }
+
+    /// What the source gave since the others were told last.
+    pub(crate) fn take_untold(&mut self) -> Rate {
+        std::mem::take(&mut self.untold)
     }
 
     /// Others are below it at the same tier: this is judged as one who goes on after such a one.
@@ -89,7 +93,7 @@ impl Throughput {
 
     /// Another source, or another chance: what came until now does not count.
     pub(crate) fn begin_anew(&mut self) {
-        (self.by_limit, self.by_others) = (Rate::default(), Rate::default());
+        (self.by_limit, self.untold) = (Rate::default(), Rate::default());
     }
 }
 
@@ -104,7 +108,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const MIB: u64 = 1024 * 1024;
 
-    fn alone() -> Option<u64> {
+    fn alone(_: Rate) -> Option<u64> {
         None
     }
 
@@ -145,7 +149,7 @@ mod tests {
     fn time_without_waiting_does_not_count() {
         let mut pace = Throughput::default();
         for _ in 0..10_000 {
-            let others = || Some(100 * MIB);
+            let others = |_| Some(100 * MIB);
             assert_eq!(pace.judge(FLOOR, Duration::ZERO, 1, others), None);
         }
     }
@@ -156,7 +160,7 @@ mod tests {
             bytes_per_second: 0,
             ..FLOOR
         };
-        let others = || Some(100 * MIB);
+        let others = |_| Some(100 * MIB);
         let judged = Throughput::default().judge(floor, 60 * SECOND, 0, others);
         assert_eq!(judged, None);
     }
@@ -177,9 +181,9 @@ mod tests {
         ];
         for (rate, median, due) in table {
             let mut pace = Throughput::default();
-            let early = pace.judge(FLOOR, SECOND, rate, || median);
+            let early = pace.judge(FLOOR, SECOND, rate, |_| median);
             assert_eq!(early, None, "{rate} of {median:?}");
-            let judged = pace.judge(FLOOR, SECOND, rate, || median);
+            let judged = pace.judge(FLOOR, SECOND, rate, |_| median);
             let due = due.then(|| TooSlow::Others(median.unwrap()));
             assert_eq!(judged, due, "{rate} of {median:?}");
         }
@@ -188,7 +192,7 @@ mod tests {
     #[test]
     fn a_body_is_taken_from_a_source_for_the_others_sake_once() {
         let mut pace = Throughput::default();
-        let others = || Some(100 * MIB);
+        let others = |_| Some(100 * MIB);
         let judged = pace.judge(FLOOR, 2 * SECOND, 40_000, others);
         assert_eq!(judged, Some(TooSlow::Others(100 * MIB)));
         pace.begin_anew();
@@ -204,7 +208,7 @@ mod tests {
     fn no_number_is_too_large() {
         let mut pace = Throughput::default();
         for _ in 0..3 {
-            let judged = pace.judge(FLOOR, Duration::MAX, u64::MAX, || Some(u64::MAX));
+            let judged = pace.judge(FLOOR, Duration::MAX, u64::MAX, |_| Some(u64::MAX));
             assert_eq!(judged, Some(TooSlow::Limit(16 * 1024)));
         }
     }

@@ -68,26 +68,25 @@ impl Window {
     /// The next bytes that may be let go. While the source goes on a chunk is cut where the window begins: what is held back
     /// beyond it would be fetched twice after a break, and a chunk has up to 160 KiB.
     pub(crate) fn release(&mut self) -> Option<Bytes> {
-        if self.is_proven {
-            return self.take_front();
-        }
-        let excess = self.held_bytes.checked_sub(HELD_BACK)?;
+        let held_back = if self.is_proven { 0 } else { HELD_BACK };
+        let excess = self.held_bytes.checked_sub(held_back)?;
         let first = self.held.front_mut()?;
-        let excess = usize::try_from(excess).unwrap_or(usize::MAX);
-        let chunk = if excess >= first.len() {
-            self.take_front()?
-        } else if excess > 0 {
-            let chunk = first.split_to(excess);
-            if first.len() < chunk.len() {
-                // As a part of the chunk it would keep all of its memory.
-                *first = Bytes::copy_from_slice(first);
-            }
-            self.lets_go(&chunk);
-            chunk
-        } else {
+        let length = usize::try_from(excess).map_or(first.len(), |excess| excess.min(first.len()));
+        if length == 0 {
             return None;
-        };
-        if let Some((hasher, _)) = &mut self.proof {
+        }
+        let chunk = first.split_to(length);
+        if first.is_empty() {
+            self.held.pop_front();
+        } else if first.len() < length {
+            // As a part of the chunk it would keep all of its memory.
+            *first = Bytes::copy_from_slice(first);
+        }
+        self.held_bytes = self.held_bytes.saturating_sub(length as u64);
+        self.released = self.released.saturating_add(length as u64);
+        if let Some((hasher, _)) = &mut self.proof
+            && !self.is_proven
+        {
             hasher.update(&chunk);
         }
         Some(chunk)
@@ -166,17 +165,6 @@ impl Window {
     /// Every byte that was promised has come: no need to wait for the source to say so.
     pub(crate) fn is_full(&self) -> bool {
         self.length == Some(self.received())
-    }
-
-    fn take_front(&mut self) -> Option<Bytes> {
-        let chunk = self.held.pop_front()?;
-        self.lets_go(&chunk);
-        Some(chunk)
-    }
-
-    fn lets_go(&mut self, chunk: &Bytes) {
-        self.held_bytes = self.held_bytes.saturating_sub(chunk.len() as u64);
-        self.released = self.released.saturating_add(chunk.len() as u64);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::lifecycle::deadline;
 use crate::relay::outcome::Ended;
 use crate::relay::transfer::Conclusion;
 use crate::telemetry::{Span, What};
-use crate::topology::{EndpointId, Failure};
+use crate::topology::{EndpointId, Failure, Outcome};
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
@@ -37,20 +37,21 @@ impl BlobBody {
             }
             Conclusion::Short if self.bytes.window().fits_digest() => {
                 // The whole is here, and shorter than a manifest made us promise.
-                self.fetch.parts.sizes.forget(&self.fetch.blob().image);
+                self.fetch
+                    .parts
+                    .sizes
+                    .forget(&self.fetch.expected.blob.image);
                 Err(self.give_up("it is shorter than its manifest says"))
             }
             Conclusion::Short => {
                 let source = self.source.as_ref();
                 let is_told = source.is_some_and(|source| source.good.tells_total);
-                if self.bytes.window().is_hashed() || is_told {
-                    self.broken(Failure::Reset, "the body ended early".to_owned());
-                } else if let Some(source) = self.source.take() {
+                let (outcome, detail) = match self.bytes.window().is_hashed() || is_told {
+                    true => (Outcome::Hard(Failure::Reset), "the body ended early"),
                     // A part of it, and where it ends only a manifest said.
-                    let detail = "another end than a manifest says";
-                    self.note(&source.endpoint, Failure::Reset, detail);
-                    self.leave(source.endpoint);
-                }
+                    false => (Outcome::Neutral, "another end than a manifest says"),
+                };
+                self.broken(Failure::Reset, outcome, detail.to_owned());
                 Ok(())
             }
             Conclusion::Doubtful(wrong) => {
@@ -76,7 +77,7 @@ impl BlobBody {
     /// All that was wanted is there, and fits: who named it with another size was wrong. What went out whole and without a hash is
     /// suspect when it is asked for again soon (design P8): containerd has found it wrong, perhaps.
     fn is_delivered(&self) {
-        let (blob, received) = (self.fetch.blob(), self.bytes.window().received());
+        let (blob, received) = (&self.fetch.expected.blob, self.bytes.window().received());
         let size = self.total.unwrap_or(self.first.saturating_add(received));
         self.fetch.parts.has_size(blob, Some(size));
         let is_whole = self.first == 0 && self.total == Some(received);
@@ -112,7 +113,7 @@ impl BlobBody {
     }
 
     fn penalise(&self, wrong: &[EndpointId]) {
-        let (blob, digest) = (self.fetch.blob(), &self.fetch.digest);
+        let (blob, digest) = (&self.fetch.expected.blob, &self.fetch.digest);
         for endpoint in wrong {
             self.fetch.parts.wrong_bytes(endpoint, blob, digest, MISFIT);
         }

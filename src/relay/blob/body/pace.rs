@@ -19,7 +19,8 @@ pub(super) struct Pace {
     source: Option<Arc<str>>,
     /// Its places among the running streams.
     slots: Vec<Slot>,
-    is_limited: bool,
+    /// Small pieces are read, so that streams take turns often.
+    pub(super) is_limited: bool,
     /// Nothing is read before.
     until: Option<Instant>,
 }
@@ -27,11 +28,6 @@ pub(super) struct Pace {
 // === impl Pace ===
 
 impl Pace {
-    /// Whether small pieces are read, so that streams take turns often.
-    pub(super) fn is_limited(&self) -> bool {
-        self.is_limited
-    }
-
     /// The client takes nothing: another stream may have its places meanwhile.
     pub(super) fn is_unread(&mut self) {
         *self = Self::default();
@@ -51,7 +47,11 @@ impl BlobBody {
             self.pace = Pace::default();
             if parts.bandwidth.is_limited(&label, began) {
                 source.in_flight.pause();
-                let mut entering = pin!(parts.bandwidth.enter(&label, self.fetch.blob().trust));
+                let mut entering = pin!(
+                    parts
+                        .bandwidth
+                        .enter(&label, self.fetch.expected.blob.trust)
+                );
                 self.pace.slots = match timeout(PATIENCE, entering.as_mut()).await {
                     Ok(slots) => slots,
                     Err(_) => {

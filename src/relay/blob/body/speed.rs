@@ -3,19 +3,12 @@
 use super::{BlobBody, BlobFetch};
 use crate::lifecycle::deadline;
 use crate::relay::outcome::Found;
-use crate::relay::rates::Rate;
 use crate::relay::reputation::{Fault, Subject};
 use crate::relay::search::report;
 use crate::relay::transfer::{LowSpeedLimit, Throughput, TooSlow};
 use crate::topology::{EndpointId, Failure, Outcome, SourceId};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
-
-/// So much of what a source gave is told at once: the memory of it is everybody's.
-const TOLD: Rate = Rate {
-    waited: Duration::from_secs(1),
-    bytes: 1024 * 1024,
-};
 
 /// What a body knows of its source's speed.
 #[derive(Debug, Default)]
@@ -25,8 +18,6 @@ pub(super) struct Speed {
     throughput: Throughput,
     /// Another is looked for however many bytes come meanwhile.
     too_slow: Option<TooSlow>,
-    /// What it gave and nobody was told of.
-    untold: Rate,
 }
 
 // === impl Speed ===
@@ -57,7 +48,7 @@ impl Speed {
 
 /// Whether bytes of the same repository do not come, or too few, at a tier.
 pub(super) fn tier_is_slow(fetch: &BlobFetch, source: &SourceId) -> bool {
-    let (reputation, of) = (&fetch.parts.reputation, Subject::from(fetch.blob()));
+    let (reputation, of) = (&fetch.parts.reputation, Subject::from(&fetch.expected.blob));
     reputation.is_slow(source, &of, Instant::now())
 }
 
@@ -66,20 +57,17 @@ impl BlobBody {
     pub(super) fn arrived(&mut self, bytes: u64) {
         let waited = self.speed.waiting_since.take();
         let waited = waited.map_or(Duration::ZERO, |since| since.elapsed());
-        if !waited.is_zero() {
-            self.speed.untold.add(waited, bytes);
-        }
-        let untold = self.speed.untold;
-        if untold.bytes >= TOLD.bytes || untold.waited >= TOLD.waited {
-            self.tell_rate();
-        }
         let parts = &self.fetch.parts;
         let limit = LowSpeedLimit {
             bytes_per_second: parts.limits.floor_bytes_per_second,
             over: parts.timeouts.floor_window,
         };
         let source = self.source.as_ref();
-        let others = || parts.rates.of_others(&source?.endpoint, Instant::now());
+        let others = |gave| {
+            let (endpoint, now) = (&source?.endpoint, Instant::now());
+            parts.rates.gave(endpoint, gave, now);
+            parts.rates.of_others(endpoint, now)
+        };
         let is_slow = |source: &Found<_>| tier_is_slow(&self.fetch, &source.endpoint.source);
         if !waited.is_zero() && source.is_some_and(is_slow) {
             self.speed.throughput.judge_sooner();
@@ -101,7 +89,7 @@ impl BlobBody {
 
     /// What the source gave counts for its address.
     pub(super) fn tell_rate(&mut self) {
-        let untold = std::mem::take(&mut self.speed.untold);
+        let untold = self.speed.throughput.take_untold();
         if let Some(source) = self.source.as_ref().filter(|_| untold.bytes > 0) {
             let rates = &self.fetch.parts.rates;
             rates.gave(&source.endpoint, untold, Instant::now());
@@ -111,12 +99,9 @@ impl BlobBody {
     /// Bytes do not come, or too few: the tier's other addresses are not asked before other tiers for a while.
     pub(super) fn stalls(&self) {
         if let Some(source) = &self.source {
-            self.saw(&Fault::Stalls, &source.endpoint);
+            let (parts, blob) = (&self.fetch.parts, &self.fetch.expected.blob);
+            parts.saw(&Fault::Stalls, &source.endpoint, blob);
         }
-    }
-
-    fn saw(&self, fault: &Fault, endpoint: &EndpointId) {
-        self.fetch.parts.saw(fault, endpoint, self.fetch.blob());
     }
 
     /// Another goes on.
@@ -135,9 +120,10 @@ impl BlobBody {
         };
         self.note(&endpoint, Failure::Slow, &detail);
         let outcome = Outcome::Soft(Failure::Slow);
-        report(&self.fetch.parts, &endpoint, outcome, detail);
+        let (parts, blob) = (&self.fetch.parts, &self.fetch.expected.blob);
+        report(parts, &endpoint, outcome, detail);
         // The next blob does not begin there.
-        self.saw(&Fault::Slow, &endpoint);
+        parts.saw(&Fault::Slow, &endpoint, blob);
         self.left.push(endpoint);
     }
 }
