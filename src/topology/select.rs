@@ -134,7 +134,7 @@ pub fn select(
     let mut all = Vec::new();
     for (target, source) in request.targets.iter().enumerate() {
         if let Some(source) = snapshot.source(source) {
-            rank_all(&mut all, request, (target, source), now, random);
+            rank_all(&mut all, request, target, source, now, random);
         }
     }
     let full = |ranked: &Ranked<'_>| ranked.in_flight >= request.limits.per_address;
@@ -152,7 +152,8 @@ pub fn select(
 fn rank_all<'a>(
     all: &mut Vec<Ranked<'a>>,
     request: &Selection<'_>,
-    (target, source): (usize, &'a Arc<SourceState>),
+    target: usize,
+    source: &'a Arc<SourceState>,
     now: Instant,
     random: u64,
 ) {

@@ -133,7 +133,7 @@ async fn wrong_bytes_end_with_a_reset_and_are_not_asked_for_there_again() {
 
 /// Only the end is wrong, and it is still held back: another source's end is sent instead, and nobody notices (P8).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_tail_is_mended_and_the_pull_does_not_fail() {
+async fn a_wrong_tail_is_fixed_and_the_pull_does_not_fail() {
     for at in [SIZE - 1, SIZE - 30_000] {
         let lab = Lab::new().await;
         lab.first.set_fault_on(On::Blobs, Fault::CorruptAt(at));

@@ -66,7 +66,7 @@ enum End {
 struct Played {
     end: End,
     got: Vec<u8>,
-    blamed: Vec<EndpointId>,
+    penalised: Vec<EndpointId>,
     /// Bytes that came of all sources.
     fetched: usize,
 }
@@ -75,7 +75,7 @@ struct Played {
 fn play(blob: &[u8], sources: &[Script], knows_length: bool) -> Played {
     let length = knows_length.then_some(blob.len() as u64);
     let mut body = Reassembly::new(Window::hashed(Digest::sha256(blob), length));
-    let (mut got, mut blamed, mut fetched) = (Vec::new(), Vec::new(), 0);
+    let (mut got, mut penalised, mut fetched) = (Vec::new(), Vec::new(), 0);
     for (number, source) in sources.iter().enumerate() {
         let sent = source.sends(blob);
         let from = usize::try_from(body.window().released()).unwrap();
@@ -106,32 +106,32 @@ fn play(blob: &[u8], sources: &[Script], knows_length: bool) -> Played {
         }
         match conclusion.unwrap_or_else(|| body.conclude(false)) {
             Conclusion::Proven(more) => {
-                blamed.extend(more);
+                penalised.extend(more);
                 while let Some(chunk) = body.release() {
                     got.extend_from_slice(&chunk);
                 }
                 return Played {
                     end: End::Clean,
                     got,
-                    blamed,
+                    penalised,
                     fetched,
                 };
             }
             Conclusion::Short => body.breaks(),
-            Conclusion::Doubtful(more) => blamed.extend(more),
+            Conclusion::Doubtful(more) => penalised.extend(more),
             Conclusion::Wrong(more) => {
-                blamed.extend(more);
+                penalised.extend(more);
                 return Played {
                     end: End::Reset,
                     got,
-                    blamed,
+                    penalised,
                     fetched,
                 };
             }
         }
     }
     let end = if body.is_in_doubt() {
-        blamed.extend(body.unproven());
+        penalised.extend(body.unproven());
         End::Reset
     } else {
         End::Fin
@@ -139,7 +139,7 @@ fn play(blob: &[u8], sources: &[Script], knows_length: bool) -> Played {
     Played {
         end,
         got,
-        blamed,
+        penalised,
         fetched,
     }
 }
@@ -159,12 +159,12 @@ fn blob(size: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_wrong_tail_is_mended_by_the_next_source_and_only_the_tail_is_fetched_twice() {
+fn a_wrong_tail_is_fixed_by_the_next_source_and_only_the_tail_is_fetched_twice() {
     let blob = blob(500_000);
     let sources = scripts(&[Manner::CorruptAt(499_000), Manner::Right]);
     let played = play(&blob, &sources, true);
     assert_eq!(
-        (played.end, &played.blamed[..]),
+        (played.end, &played.penalised[..]),
         (End::Clean, &[who(0)][..])
     );
     assert!(played.got == blob);
@@ -184,7 +184,7 @@ fn a_wrong_prefix_is_given_up_when_nobodys_rest_makes_it_right() {
         let manners = [&[wrong], others].concat();
         let played = play(&blob, &scripts(&manners), true);
         assert_eq!(
-            (played.end, &played.blamed[..]),
+            (played.end, &played.penalised[..]),
             (End::Reset, &[who(0)][..])
         );
         let more = played.fetched - blob.len();
@@ -194,24 +194,24 @@ fn a_wrong_prefix_is_given_up_when_nobodys_rest_makes_it_right() {
 
 /// Two addresses of a tier with one wrong copy, say.
 #[test]
-fn the_same_wrong_end_twice_is_mended_by_the_third() {
+fn the_same_wrong_end_twice_is_fixed_by_the_third() {
     let blob = blob(500_000);
     let wrong = Manner::CorruptAt(499_999);
     let played = play(&blob, &scripts(&[wrong, wrong, Manner::Right]), true);
     assert_eq!(played.end, End::Clean);
     assert!(played.got == blob);
-    assert_eq!(played.blamed, [who(0), who(1)]);
+    assert_eq!(played.penalised, [who(0), who(1)]);
 }
 
 #[test]
-fn error_json_at_an_unknown_length_is_mended_too() {
+fn error_json_at_an_unknown_length_is_fixed_too() {
     let blob = blob(500_000);
     let broken = Manner::ErrorJsonAt(300_000);
     let sources = scripts(&[broken, broken, Manner::Right]);
     let played = play(&blob, &sources, false);
     assert_eq!(played.end, End::Clean);
     assert!(played.got == blob);
-    assert!(played.blamed.is_empty(), "its own sources broke");
+    assert!(played.penalised.is_empty(), "its own sources broke");
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn the_first_of_two_wrong_tails_is_not_the_last() {
     let mut sources = scripts(&manners);
     let played = play(&blob, &sources, true);
     assert_eq!(
-        (played.end, &played.blamed[..]),
+        (played.end, &played.penalised[..]),
         (End::Reset, &[who(0)][..])
     );
     sources.push(Script {
@@ -230,16 +230,16 @@ fn the_first_of_two_wrong_tails_is_not_the_last() {
     });
     let played = play(&blob, &sources, true);
     assert_eq!(played.end, End::Clean);
-    assert_eq!(played.blamed, [who(0), who(1), who(2)]);
+    assert_eq!(played.penalised, [who(0), who(1), who(2)]);
 }
 
 #[test]
-fn who_only_went_on_where_another_broke_is_blamed_with_it() {
+fn who_only_went_on_where_another_broke_is_penalised_with_it() {
     let blob = blob(200_000);
     let sources = scripts(&[Manner::BreaksAt(100_000), Manner::CorruptAt(120_000)]);
     let played = play(&blob, &sources, true);
     assert_eq!(
-        (played.end, &played.blamed[..]),
+        (played.end, &played.penalised[..]),
         (End::Reset, &[who(0), who(1)][..])
     );
 }
@@ -249,7 +249,7 @@ fn what_broke_and_was_never_wrong_ends_with_fin() {
     let blob = blob(200_000);
     let sources = scripts(&[Manner::BreaksAt(100_000), Manner::BreaksAt(150_000)]);
     let played = play(&blob, &sources, true);
-    assert_eq!((played.end, played.blamed.len()), (End::Fin, 0));
+    assert_eq!((played.end, played.penalised.len()), (End::Fin, 0));
     assert!(blob.starts_with(&played.got));
 }
 
@@ -285,9 +285,9 @@ proptest! {
             End::Clean => prop_assert!(played.got == blob),
             End::Fin if !manners.iter().any(is_wrong) => prop_assert!(blob.starts_with(&played.got)),
             End::Fin => {}
-            End::Reset => prop_assert!(!played.blamed.is_empty(), "a reset is somebody's fault"),
+            End::Reset => prop_assert!(!played.penalised.is_empty(), "a reset is somebody's fault"),
         }
-        // Where nothing was stitched, blame is proof.
+        // Where nothing was stitched, a penalty is proof.
         let breaks = |manner: &Manner| match manner {
             Manner::BreaksAt(_) => true,
             Manner::ErrorJsonAt(_) => knows_length,
@@ -296,18 +296,18 @@ proptest! {
         if !manners.iter().any(breaks) {
             let right = manners.iter().enumerate().filter(|(_, manner)| **manner == Manner::Right);
             for (number, _) in right {
-                prop_assert!(!played.blamed.contains(&who(number)), "{number} is right");
+                prop_assert!(!played.penalised.contains(&who(number)), "{number} is right");
             }
         }
-        let mut once = played.blamed.clone();
+        let mut once = played.penalised.clone();
         once.sort();
         once.dedup();
-        prop_assert_eq!(once.len(), played.blamed.len(), "nobody is blamed twice");
+        prop_assert_eq!(once.len(), played.penalised.len(), "nobody is penalised twice");
     }
 
     /// Wrong ends alone never fail a body as long as one of the first four has the right one.
     #[test]
-    fn wrong_tails_are_always_mended(
+    fn wrong_tails_are_always_fixed(
         size in 80_000_usize..200_000,
         wrong in proptest::collection::vec((0_usize..20_000, 1_000_usize..12_000), 0..3),
         at in any::<proptest::sample::Index>(),
@@ -323,6 +323,6 @@ proptest! {
         let played = play(&blob, &sources, true);
         prop_assert_eq!(&played.end, &End::Clean);
         prop_assert!(played.got == blob);
-        prop_assert_eq!(played.blamed, (0..place).map(who).collect::<Vec<_>>());
+        prop_assert_eq!(played.penalised, (0..place).map(who).collect::<Vec<_>>());
     }
 }
