@@ -43,18 +43,23 @@ for package; do
     fi
     names+=("$name")
 done
-mkdir -p "$directory/$pool"
-for package; do
-    cp --no-clobber "$package" "$directory/$pool/${names[0]}"
-    names=("${names[@]:1}")
-done
-
-# Made aside. Lists are fetched under their digests (by-hash), where the earlier ones stay for a week, and InRelease is exchanged
-# last: a node that fetches meanwhile has the lists that its InRelease names.
-dists=$directory/dists/$suite
 new=$(mktemp -d "$directory/.new.XXXXXX")
 trap 'rm -rf "$new"' EXIT
 chmod 755 "$new"
+# Everything appears as a whole: a node may be fetching it, and this script may be ended at any moment.
+put() {
+    cp "$1" "$new/whole"
+    mv "$new/whole" "$2"
+}
+mkdir -p "$directory/$pool"
+for package; do
+    [ -e "$directory/$pool/${names[0]}" ] || put "$package" "$directory/$pool/${names[0]}"
+    names=("${names[@]:1}")
+done
+
+# Lists are fetched under their digests (by-hash), where the earlier ones stay for a week, and InRelease is exchanged
+# last: a node that fetches meanwhile has the lists that its InRelease names.
+dists=$directory/dists/$suite
 # apt asks by the strongest digest that is written.
 digests_of=(-o APT::FTPArchive::MD5=false -o APT::FTPArchive::SHA1=false -o APT::FTPArchive::SHA256=true -o APT::FTPArchive::SHA512=false)
 lists=()
@@ -93,12 +98,13 @@ for list in "${lists[@]}"; do
         touch --no-create "$digests/$digest"
     done
     find "$digests" -type f -mtime +7 -delete
-    cp "$new/$list" "$digests/$(sha256sum "$new/$list" | cut -d ' ' -f 1)"
+    put "$new/$list" "$digests/$(sha256sum "$new/$list" | cut -d ' ' -f 1)"
 done
 for file in "${lists[@]}" Release Release.gpg InRelease; do
     mv "$new/$file" "$dists/$file"
 done
-gpg --batch --yes --armor --export "$key" >"$directory/harbor-pilot.asc"
+gpg --batch --yes --armor --export "$key" >"$new/harbor-pilot.asc"
+mv "$new/harbor-pilot.asc" "$directory/harbor-pilot.asc"
 
 count() {
     grep -c '^Package:' "$dists/main/binary-$1/Packages" || true

@@ -17,6 +17,7 @@ mod sums;
 use client::{Apt, Server, package};
 use repository::{Key, Repository};
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime};
 
 #[test]
@@ -166,4 +167,37 @@ fn lists_stay_for_who_is_in_the_middle_of_fetching() {
     let apt = Apt::new(&server, "stable", &key);
     apt.update().unwrap();
     assert_eq!(apt.versions(), [first.version.as_str()]);
+}
+
+/// The empty lists of arm64 are the same at each publication, and a node may be reading them: another file takes their place, and
+/// nobody writes into the one that is read.
+#[test]
+fn lists_are_replaced_as_a_whole() {
+    let key = Key::new("operator@example.com");
+    let repository = Repository::new();
+    let by_hash = repository.file("dists/stable/main/binary-arm64/by-hash/SHA256");
+    let files = || {
+        let entries = fs::read_dir(&by_hash).unwrap().map(Result::unwrap);
+        let mut files: Vec<_> = entries
+            .map(|entry| (entry.file_name(), entry.metadata().unwrap().ino()))
+            .collect();
+        files.sort();
+        files
+    };
+    let [first, second] = [package("first"), package("second")];
+    repository.publish(&key, "stable", &[&first.path]).unwrap();
+    let before = files();
+    repository.publish(&key, "stable", &[&second.path]).unwrap();
+    let after = files();
+    assert_eq!(before.len(), after.len());
+    for ((name, old), (same, new)) in before.iter().zip(&after) {
+        assert_eq!(name, same);
+        assert_ne!(old, new, "{} was written into", name.display());
+    }
+    let rest = fs::read_dir(repository.path()).unwrap().map(Result::unwrap);
+    let rest: Vec<_> = rest
+        .map(|entry| entry.file_name())
+        .filter(|name| name.to_string_lossy().starts_with(".new"))
+        .collect();
+    assert!(rest.is_empty(), "{rest:?}");
 }
