@@ -26,3 +26,4 @@ mod package;
 mod repository;
 mod rollout;
 mod site;
+mod waves;

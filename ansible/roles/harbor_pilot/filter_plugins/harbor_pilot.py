@@ -138,14 +138,14 @@ def unhealthy(status, tiers):
     return ills
 
 
-def findings(report, ignored=(), stops=True):
-    """The findings of `doctor --json`, one line each: those that stop a rollout, or the others.
+def findings(report, ignored=(), stops=True, only=None):
+    """The findings of `doctor --json`, one line each: those that stop a rollout, or the others; of the codes `only`, if it is given.
 
     Errors do, unless their code is ignored.
     """
     lines = []
     for finding in report.get("findings") or ():
-        if stops == (finding["severity"] == "error" and finding["code"] not in ignored):
+        if (only is None or finding["code"] in only) and stops == (finding["severity"] == "error" and finding["code"] not in ignored):
             lines.append("%s: %s: %s; %s" % (finding["code"], finding["subject"], finding["what"], finding["instead"]))
     return lines
 
