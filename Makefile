@@ -19,7 +19,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo-deps tools deb-tools rpm-tools auditable arm64-deps build deb deb-arm64 rpm rpm-arm64 sums reproducible check-arm64 test-packages test-deb-arm64 test-rpms test-arm64 test-rpm demo test test-fast test-real test-docker test-machine test-ansible test-harbor-tier test-harbor-tier-once test-apt test-browser apt-repo test-matrix \
+.PHONY: help deps demo-deps tools deb-tools rpm-tools auditable arm64-deps build deb deb-arm64 rpm rpm-arm64 sums reproducible check-arm64 test-packages test-deb-arm64 test-rpms test-arm64 test-rpm demo test test-fast test-real test-docker test-machine test-upgrade test-ansible test-harbor-tier test-harbor-tier-once test-apt test-browser apt-repo test-matrix \
   lint-ansible chaos soak fleet hostile kills port-kills law audit bench bench-deps bench-files bench-layers fuzz compare-containerd-alone lines clean
 
 help: ## this list
@@ -151,6 +151,10 @@ test-machine: deps test-packages ## the package on booted Debian 12 and 13: inst
 
 port-kills: deps test-packages ## kill -9 at 200 random moments beside another user's process that wants the agent's port (ten minutes)
 	HARBOR_PILOT_PORT_KILLS=200 $(AS_ROOT) cargo test --locked --test machine -- --test-threads=1 --show-output port::
+
+test-upgrade: deps test-packages ## from 0.1.0 to this version and back, on a booted Debian 12 (the first run builds 0.1.0 from its commit)
+	@tests/upgrade/package.sh
+	$(AS_ROOT) cargo test --locked --test upgrade -- --test-threads=1 --show-output
 
 test-ansible: deps test-packages ## the Ansible role against two booted Debian 12 with a stand-in for k3s (ten minutes)
 	$(AS_ROOT) cargo test --locked --test ansible -- --test-threads=1 --show-output

@@ -49,7 +49,7 @@ part() {
 part format 30 cargo fmt --all --check
 part lints 240 cargo clippy --locked --all-targets -- -D warnings
 part lints-real 60 cargo clippy --locked --test real --test demo --test chaos --test node_checker --test node_law --test node_disk --test node_k3s --test docker --test prometheus --test redis --test browser \
-    --test journal --test machine --test matrix --test apt --test ansible --test harbor_tier --test rpm --test arm64 -- -D warnings
+    --test journal --test machine --test upgrade --test matrix --test apt --test ansible --test harbor_tier --test rpm --test arm64 -- -D warnings
 # Checked and not linked, so that no nightly compiler and no libFuzzer is needed: `make fuzz` runs them.
 part fuzz-targets 240 env CUSTOM_LIBFUZZER_PATH=/nonexistent cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir target
 part docs 60 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items

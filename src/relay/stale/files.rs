@@ -270,10 +270,16 @@ impl Store {
     pub(super) fn tidy(&self, limits: config::Stale, now: SystemTime) -> io::Result<Taken> {
         let mut all = Vec::new();
         let mut fixed = on_disk(&self.directory);
-        for trust in TREES {
-            let tree = self.directory.join(trust.word());
-            fixed = fixed.saturating_add(on_disk(&tree));
-            for folder in entries(&tree)? {
+        let trees = TREES.map(|trust| self.directory.join(trust.word()));
+        // 0.1.0 kept manifests beside the trees, and did not write down whose pulls they were of.
+        for folder in entries(&self.directory)? {
+            if !trees.contains(&folder) {
+                is_absent(fs::remove_dir_all(folder))?;
+            }
+        }
+        for (trust, tree) in TREES.into_iter().zip(&trees) {
+            fixed = fixed.saturating_add(on_disk(tree));
+            for folder in entries(tree)? {
                 let begins = all.len();
                 for file in entries(&folder)? {
                     let modified = fs::symlink_metadata(&file).and_then(|data| data.modified());

@@ -93,6 +93,23 @@ impl Kept {
     }
 }
 
+/// 0.1.0 had a folder per repository where the trees are now.
+#[test]
+fn what_an_earlier_version_kept_is_neither_answered_nor_left() {
+    let mut kept = Kept::new();
+    let folder = kept.store.directory().join("f");
+    std::fs::create_dir_all(&folder).unwrap();
+    let name = Digest::sha256(BODY).as_str().replace(':', ".");
+    let text = [MEDIA_TYPE.as_bytes(), b"\n", BODY].concat();
+    std::fs::write(folder.join(&name), text).unwrap();
+    std::fs::write(folder.join("tag.1"), Digest::sha256(BODY).as_str()).unwrap();
+    let now = SystemTime::now();
+    assert!(kept.read("1", now).is_none());
+    kept.keep("2", BODY, now);
+    assert!(!folder.exists());
+    assert!(kept.read("2", now).is_some());
+}
+
 /// For who takes everything.
 fn slot(reference: &str) -> Slot {
     slot_for(reference, ManifestKinds::ALL)
