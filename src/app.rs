@@ -33,7 +33,6 @@ use crate::projects::{ProjectDiscovery, SharedListing};
 use crate::relay::{Context, Relay};
 use crate::router::Dispatcher;
 use crate::server;
-use crate::telemetry::Journal;
 use crate::topology::Sources;
 use crate::traces::Traces;
 use crate::upstream::Client;
@@ -92,7 +91,6 @@ pub struct Running {
     reloader: Reloader,
     tasks: Tasks,
     drain: Drain,
-    journal: Journal,
     traces: Option<Traces>,
     notifier: Notifier,
     /// Second handles, where systemd would keep them for the next process.
@@ -203,10 +201,8 @@ pub async fn build(
     let state = &config.state_directory;
     let followed = (shared, listings);
     let entry = Dispatcher::start(relay.clone(), state, followed, discovery, &tasks, seed);
-    tasks.spawn(
-        "sweep",
-        sweep::run(relay.clone(), metrics.clone(), budget.clone()),
-    );
+    let swept = sweep::run(relay.clone(), metrics.clone(), budget.clone());
+    tasks.spawn("sweep", swept);
 
     let (key_in, key) = watch::channel(config.server.require_header.clone());
     let (token_in, token) = watch::channel(config.server.admin_token.clone());
@@ -302,7 +298,7 @@ pub async fn build(
         clients: vec![client, probing],
         snapshot: health.snapshot(),
         relay: relay.clone(),
-        journal: journal.clone(),
+        journal,
         metrics: metrics.clone(),
         config: config.clone(),
         started: config.clone(),
@@ -322,7 +318,6 @@ pub async fn build(
         reloader,
         tasks,
         drain,
-        journal,
         traces,
         notifier,
         listeners,
@@ -375,7 +370,7 @@ impl Running {
                 _ = certificate_looks.tick() => {
                     let sources = self.reloader.sources.borrow().clone();
                     for client in &self.reloader.clients {
-                        certificates.look(&sources, client, &self.journal, SystemTime::now());
+                        certificates.look(&sources, client, &self.reloader.journal, SystemTime::now());
                     }
                 }
             }

@@ -54,7 +54,7 @@ impl Running {
     pub(super) async fn stop(&mut self, why: Why, signals: &mut Signals) {
         self.notifier.stopping();
         let limit = self.config.timeouts.drain;
-        self.journal.event(StateChange {
+        self.reloader.journal.event(StateChange {
             event: EventName::Drain,
             tier: None,
             endpoint: None,

@@ -6,7 +6,7 @@ use crate::admission::Lookup;
 use crate::config::Loader;
 use crate::lifecycle::Inherited;
 use crate::lifecycle::RawSignal;
-use crate::telemetry::{Captured, EventName};
+use crate::telemetry::{Captured, EventName, Journal};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tempfile::TempDir;
