@@ -16,7 +16,7 @@ use crate::lifecycle;
 use crate::oci::{Digest, ManifestKinds};
 use crate::telemetry::Journal;
 use bytes::Bytes;
-use files::{Keep, Slot, Store};
+use files::{Keep, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -88,9 +88,7 @@ impl Stale {
         whole: Option<(&Bytes, &str)>,
         limits: config::Stale,
     ) {
-        let Pulled { image, trust } = of;
-        let (key, now) = ((of.clone(), digest.clone()), Instant::now());
-        if !limits.enabled || self.kept.holds(&key, now) || !self.has_place(*trust) {
+        if !limits.enabled || self.has_kept(of, digest) || !self.has_place(of.trust) {
             return;
         }
         let is_large = whole.is_some_and(|(body, _)| body.len() > SMALL);
@@ -99,15 +97,21 @@ impl Stale {
             return;
         }
         let keep = Keep {
-            slot: slot(image, image.kinds),
+            of: of.clone(),
             digest: digest.clone(),
-            trust: *trust,
             whole: whole.map(|(body, media_type)| (body.clone(), media_type.to_owned())),
             limits,
         };
         if self.commands.try_send(Command::Keep(keep)).is_ok() {
-            self.kept.put(key, (), *trust, now);
+            let key = (of.clone(), digest.clone());
+            self.kept.put(key, (), of.trust, Instant::now());
         }
+    }
+
+    /// Whether that was kept a moment ago: it is not looked for again.
+    pub(crate) fn has_kept(&self, of: &Pulled, digest: &Digest) -> bool {
+        self.kept
+            .holds(&(of.clone(), digest.clone()), Instant::now())
     }
 
     /// Untrusted clients' writes wait in a quarter of the queue: many of them leave the rest to trusted ones'.
@@ -127,10 +131,7 @@ impl Stale {
             let is_beside = image.registry == denied.registry;
             is_beside && image.repository == denied.repository && is_meant
         });
-        let command = Command::Forget {
-            folder: files::folder(&denied.registry, &denied.repository),
-            denied: kinds.map(|kinds| slot(denied, kinds)),
-        };
+        let command = Command::Forget(denied.clone(), kinds);
         let sent = self.commands.send_timeout(command, DENIAL_LIMIT).await;
         // Closed: the daemon ends.
         if let Err(SendTimeoutError::Timeout(_)) = sent {
@@ -149,16 +150,16 @@ impl Stale {
         if !limits.enabled || self.store.is_tainted() {
             return None;
         }
-        let (slot, now) = (slot(image, kinds), SystemTime::now());
-        let found = self.look(move |store| store.read(&slot, limits.max_age, now));
+        let (image, now) = (image.clone(), SystemTime::now());
+        let found = self.look(move |store| store.read(&image, limits.max_age, now));
         let found = found.await??;
         kinds.contain(&found.media_type).then_some(found)
     }
 
     /// Whether the disk holds content, of whatever age. A disk that does not answer does not.
     pub(crate) async fn holds(&self, content: &Image) -> bool {
-        let slot = slot(content, content.kinds);
-        let held = self.look(move |store| store.holds(&slot));
+        let content = content.clone();
+        let held = self.look(move |store| store.holds(&content));
         held.await.unwrap_or_default()
     }
 
@@ -184,13 +185,5 @@ impl Stale {
             self.said.put(image.clone(), (), Trust::Untrusted, now);
         }
         news
-    }
-}
-
-fn slot(image: &Image, kinds: ManifestKinds) -> Slot {
-    Slot {
-        folder: files::folder(&image.registry, &image.repository),
-        reference: image.reference.clone(),
-        kinds,
     }
 }

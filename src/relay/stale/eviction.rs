@@ -8,8 +8,8 @@ use std::time::SystemTime;
 /// What untrusted clients' pulls left takes at most this part of the room: one in four.
 const UNTRUSTED_PART: u64 = 4;
 
-/// So much room is made beyond what is needed, one in eight, so that not every write has to look again.
-const SPARE_PART: u64 = 8;
+/// So much room is left free, one in thirty-two, so that not every write has to look again.
+const SPARE_PART: u64 = 32;
 
 /// A file of a kept manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,79 +22,46 @@ pub(super) struct Stored {
     pub(super) file: PathBuf,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Taken {
-    /// Of everybody's pulls, directories included.
-    pub(super) all: u64,
-    /// Of them, of untrusted clients' pulls.
-    pub(super) untrusted: u64,
+/// What may be written, in bytes, before it is looked again what has to go.
+pub(super) fn spare(limits: config::Stale) -> u64 {
+    limits.max_bytes / SPARE_PART
 }
 
-// === impl Taken ===
-
-impl Taken {
-    pub(super) fn add(&mut self, trust: Trust, bytes: u64) {
-        self.all = self.all.saturating_add(bytes);
-        if trust == Trust::Untrusted {
-            self.untrusted = self.untrusted.saturating_add(bytes);
-        }
-    }
-
-    fn without(&mut self, stored: &Stored) {
-        self.all = self.all.saturating_sub(stored.bytes);
-        if stored.trust == Trust::Untrusted {
-            self.untrusted = self.untrusted.saturating_sub(stored.bytes);
-        }
-    }
-
-    /// Whether it is no more than it may be.
-    pub(super) fn fits(self, max_bytes: u64) -> bool {
-        self.all <= max_bytes && self.untrusted <= max_bytes / UNTRUSTED_PART
-    }
-}
-
-/// The files to delete and what stays. `fixed`: what the directories above all take. Whatever is too old goes; then the oldest
-/// of untrusted clients' pulls until those fit their part; then theirs, and last the oldest of trusted clients', until all fits.
+/// The files to delete. `fixed`: what the directories above all take. Whatever is too old goes; then the oldest of untrusted
+/// clients' pulls until those fit their part; then theirs, and last the oldest of trusted clients', until all fits.
 pub(super) fn evicted(
     all: Vec<Stored>,
     fixed: u64,
     limits: config::Stale,
     now: SystemTime,
-) -> (Vec<PathBuf>, Taken) {
+) -> Vec<PathBuf> {
     let is_too_old = |stored: &Stored| {
         let age = now.duration_since(stored.at);
         age.is_ok_and(|age| age > limits.max_age)
     };
+    let is_trusted = |stored: &Stored| stored.trust == Trust::Trusted;
+    let order = |stored: &Stored| (is_trusted(stored), stored.at, stored.file.clone());
     let (old, mut young): (Vec<_>, Vec<_>) = all.into_iter().partition(is_too_old);
-    let mut gone: Vec<PathBuf> = old.into_iter().map(|stored| stored.file).collect();
-    let mut left = Taken {
-        all: fixed,
-        untrusted: 0,
-    };
+    young.sort_by_cached_key(order);
+    let (mut taken, mut of_untrusted) = (fixed, 0_u64);
     for stored in &young {
-        left.add(stored.trust, stored.bytes);
-    }
-    let most = most(limits.max_bytes, left.all);
-    let most_untrusted = self::most(limits.max_bytes / UNTRUSTED_PART, left.untrusted);
-    young.sort_by(|a, b| {
-        let is_trusted = |stored: &Stored| stored.trust == Trust::Trusted;
-        (is_trusted(a), a.at, &a.file).cmp(&(is_trusted(b), b.at, &b.file))
-    });
-    for stored in young {
-        let is_untrusted = stored.trust == Trust::Untrusted;
-        if left.all > most || (is_untrusted && left.untrusted > most_untrusted) {
-            left.without(&stored);
-            gone.push(stored.file);
+        taken = taken.saturating_add(stored.bytes);
+        if !is_trusted(stored) {
+            of_untrusted = of_untrusted.saturating_add(stored.bytes);
         }
     }
-    (gone, left)
-}
-
-/// What may stay under a limit: where it is exceeded, less than that.
-fn most(limit: u64, taken: u64) -> u64 {
-    if taken > limit {
-        limit.saturating_sub(limit / SPARE_PART)
-    } else {
-        limit
-    }
+    // Untrusted clients' come first, each from its oldest on.
+    let room = |limit: u64| limit.saturating_sub(spare(limits));
+    young.retain(|stored| {
+        let is_over_its_part =
+            !is_trusted(stored) && of_untrusted > room(limits.max_bytes / UNTRUSTED_PART);
+        let goes = taken > room(limits.max_bytes) || is_over_its_part;
+        if goes {
+            taken = taken.saturating_sub(stored.bytes);
+            of_untrusted = of_untrusted.saturating_sub(stored.bytes);
+        }
+        goes
+    });
+    let gone = old.into_iter().chain(young);
+    gone.map(|stored| stored.file).collect()
 }

@@ -7,12 +7,13 @@
 mod disk;
 
 use super::StaleManifest;
-use super::eviction::{Stored, Taken, evicted};
+use super::eviction::{Stored, evicted};
 use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::config;
 use crate::lifecycle::create_private;
-use crate::oci::{Digest, ManifestKinds, Reference, RegistryName, Repository, manifest_fits};
+use crate::oci::{Digest, ManifestKinds, Reference, manifest_fits};
+use crate::relay::memory::{Image, Pulled};
 use crate::telemetry::{EventName, Journal, StateChange};
 use bytes::Bytes;
 use disk::{entries, is_absent, make_private, on_disk, read, touch};
@@ -42,59 +43,37 @@ pub(super) struct Store {
 /// What is to be kept.
 #[derive(Debug)]
 pub(super) struct Keep {
-    pub(super) slot: Slot,
+    pub(super) of: Pulled,
     pub(super) digest: Digest,
-    pub(super) trust: Trust,
     /// Body and media type; `None`: only the reference names the digest again.
     pub(super) whole: Option<(Bytes, String)>,
     pub(super) limits: config::Stale,
 }
 
-/// Where something is kept: the repository's folder, and the name in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Slot {
-    pub(super) folder: String,
-    pub(super) reference: Reference,
-    /// Which of a tag's manifests.
-    pub(super) kinds: ManifestKinds,
+/// The file's name. Tags hold nothing that it may not, and digests nothing else.
+fn name(image: &Image) -> String {
+    match &image.reference {
+        Reference::Tag(tag) => format!("tag-{}.{tag}", image.kinds.code()),
+        Reference::Digest(digest) => content_name(digest),
+    }
 }
 
-/// The repository's folder. Repositories hold slashes and may be longer than a name may be, so it is a hash.
-pub(super) fn folder(registry: &RegistryName, repository: &Repository) -> String {
-    let digest = Digest::sha256(format!("{registry}/{repository}").as_bytes());
-    let hex = digest.as_str().rsplit(':').next().unwrap_or_default();
-    hex.get(..40).unwrap_or(hex).to_owned()
-}
-
-/// Digests hold nothing else that a file's name may not.
 fn content_name(digest: &Digest) -> String {
     digest.as_str().replace(':', ".")
 }
 
-// === impl Slot ===
-
-impl Slot {
-    /// Tags hold nothing that a file's name may not.
-    fn name(&self) -> String {
-        match &self.reference {
-            Reference::Tag(tag) => format!("tag-{}.{tag}", self.kinds.code()),
-            Reference::Digest(digest) => content_name(digest),
+/// Whether a registry's "no" to who takes these kinds is one to that file: to who takes everything it is about the reference, to
+/// others about the kinds that they take.
+fn is_denied(denied: &Image, kinds: ManifestKinds, file: &str) -> bool {
+    match &denied.reference {
+        Reference::Tag(tag) if kinds.are_all() => {
+            let of = file
+                .strip_prefix("tag-")
+                .and_then(|rest| rest.split_once('.'));
+            of.is_some_and(|(_, name)| name == &**tag)
         }
-    }
-
-    /// Whether a registry's "no" to this is one to that file: to who takes everything it is about the reference, to others about
-    /// the kinds that they take.
-    fn is_denied(&self, file: &str) -> bool {
-        match &self.reference {
-            Reference::Tag(tag) if self.kinds.are_all() => {
-                let of = file
-                    .strip_prefix("tag-")
-                    .and_then(|rest| rest.split_once('.'));
-                of.is_some_and(|(_, name)| name == &**tag)
-            }
-            Reference::Tag(_) => file == self.name(),
-            Reference::Digest(_) => self.kinds.are_all() && file == self.name(),
-        }
+        Reference::Tag(_) => file == name(denied),
+        Reference::Digest(_) => kinds.are_all() && file == name(denied),
     }
 }
 
@@ -139,126 +118,113 @@ impl Store {
         &self.directory
     }
 
-    fn folder(&self, trust: Trust, folder: &str) -> PathBuf {
-        self.directory.join(trust.word()).join(folder)
+    /// The repository's folders, that of trusted clients' pulls first. Repositories hold slashes and may be longer than a name may
+    /// be, so it is a hash.
+    pub(super) fn folders(&self, of: &Image) -> [PathBuf; 2] {
+        let digest = Digest::sha256(format!("{}/{}", of.registry, of.repository).as_bytes());
+        let hex = digest.as_str().rsplit(':').next().unwrap_or_default();
+        let folder = hex.get(..40).unwrap_or(hex);
+        TREES.map(|trust| self.directory.join(trust.word()).join(folder))
     }
 
-    /// What is kept in a slot: not older than `max_age`, and what its digest says. Of what two clients' pulls left the younger.
+    /// What is kept of an image: not older than `max_age`, and what its digest says. Of two words on a tag the younger.
     pub(super) fn read(
         &self,
-        slot: &Slot,
+        image: &Image,
         max_age: Duration,
         now: SystemTime,
     ) -> Option<StaleManifest> {
-        if let Reference::Digest(digest) = &slot.reference {
-            return self.content(&slot.folder, digest, max_age, now);
+        let folders = self.folders(image);
+        let content = |digest: &Digest, max_age: Duration| {
+            let mut folders = folders.iter();
+            folders.find_map(|folder| self.content(folder, digest, max_age, now))
+        };
+        if let Reference::Digest(digest) = &image.reference {
+            return content(digest, max_age);
         }
-        let mut named: Vec<(Duration, Digest)> = Vec::new();
-        for trust in TREES {
-            let tag = self.folder(trust, &slot.folder).join(slot.name());
-            if let Ok((text, age)) = read(&tag, &self.budget, now)
-                && let Some(digest) = std::str::from_utf8(&text)
-                    .ok()
-                    .and_then(|text| text.trim_end().parse().ok())
-            {
-                named.push((age, digest));
-            }
-        }
+        let named = folders.iter().filter_map(|folder| {
+            let (text, age) = read(&folder.join(name(image)), &self.budget, now).ok()?;
+            let digest: Digest = std::str::from_utf8(&text).ok()?.trim_end().parse().ok()?;
+            (age <= max_age).then_some((age, digest))
+        });
+        let mut named: Vec<_> = named.collect();
         named.sort_by_key(|(age, _)| *age);
-        let mut young = named.into_iter().filter(|(age, _)| *age <= max_age);
-        young.find_map(|(age, digest)| {
-            let found = self.content(&slot.folder, &digest, Duration::MAX, now)?;
+        named.into_iter().find_map(|(age, digest)| {
+            let found = content(&digest, Duration::MAX)?;
             Some(StaleManifest { age, ..found })
         })
     }
 
-    /// Whether there is a file for a slot.
-    pub(super) fn holds(&self, slot: &Slot) -> bool {
-        let path = |trust| self.folder(trust, &slot.folder).join(slot.name());
-        TREES.into_iter().any(|trust| path(trust).exists())
+    /// Whether there is a file for an image.
+    pub(super) fn holds(&self, image: &Image) -> bool {
+        let mut folders = self.folders(image).into_iter();
+        folders.any(|folder| folder.join(name(image)).exists())
     }
 
     fn content(
         &self,
-        folder: &str,
+        folder: &Path,
         digest: &Digest,
         max_age: Duration,
         now: SystemTime,
     ) -> Option<StaleManifest> {
-        TREES.into_iter().find_map(|trust| {
-            let path = self.folder(trust, folder).join(content_name(digest));
-            let (text, age) = read(&path, &self.budget, now)
-                .ok()
-                .filter(|(_, age)| *age <= max_age)?;
-            let end = text.iter().position(|byte| *byte == b'\n')?;
-            let media_type = std::str::from_utf8(text.get(..end)?).ok()?.to_owned();
-            let body = text.slice(end.checked_add(1)?..);
-            let is_sound = media_type.bytes().all(|byte| byte.is_ascii_graphic())
-                && manifest_fits(digest, &body);
-            is_sound.then(|| StaleManifest {
-                body,
-                digest: digest.clone(),
-                media_type,
-                age,
-            })
+        let path = folder.join(content_name(digest));
+        let (text, age) = read(&path, &self.budget, now).ok()?;
+        let end = text.iter().position(|byte| *byte == b'\n')?;
+        let media_type = std::str::from_utf8(text.get(..end)?).ok()?.to_owned();
+        let body = text.slice(end.checked_add(1)?..);
+        let is_sound = age <= max_age
+            && media_type.bytes().all(|byte| byte.is_ascii_graphic())
+            && manifest_fits(digest, &body);
+        is_sound.then(|| StaleManifest {
+            body,
+            digest: digest.clone(),
+            media_type,
+            age,
         })
     }
 
-    /// Writes a manifest under its digest and, if it was asked for by tag, the tag. Returns what that takes of the disk. What a
-    /// trusted client's pull left only becomes younger by an untrusted one's.
+    /// Writes a manifest under its digest and, if it was asked for by tag, the tag. Returns what that takes of the disk at most.
     pub(super) fn write(&self, keep: &Keep, now: SystemTime) -> io::Result<u64> {
-        let Keep {
-            slot,
-            digest,
-            trust,
-            whole,
-            ..
-        } = keep;
-        let [trusted, untrusted] = TREES.map(|trust| self.folder(trust, &slot.folder));
-        let (own, theirs) = match trust {
+        let Pulled { image, trust } = &keep.of;
+        let [trusted, untrusted] = self.folders(image);
+        let (own, others) = match trust {
             Trust::Trusted => (trusted, untrusted),
             Trust::Untrusted => (untrusted, trusted),
         };
-        let mut bytes = make_private(&own)?;
-        let content = content_name(digest);
-        let is_untrusted = *trust == Trust::Untrusted;
-        let is_theirs = is_untrusted && touch(&theirs.join(&content), now)?;
-        match whole {
-            _ if is_theirs => {}
+        make_private(&own)?;
+        let name_of_content = content_name(&keep.digest);
+        let (content, of_others) = (own.join(&name_of_content), others.join(&name_of_content));
+        match &keep.whole {
             Some((body, media_type)) => {
-                let text: [&[u8]; 3] = [media_type.as_bytes(), b"\n", body];
-                bytes = bytes.saturating_add(self.replace(&own.join(&content), &text, now)?);
+                self.replace(&content, &[media_type.as_bytes(), b"\n", body], now)?;
             }
-            None if touch(&own.join(&content), now)? => {}
-            None if is_untrusted => {}
+            None if touch(&content, now)? => {}
             // A trusted client was told of it, which only an untrusted one's pull had brought.
-            None => is_absent(fs::rename(theirs.join(&content), own.join(&content)))?,
-        }
-        if let Reference::Tag(_) = slot.reference {
-            let (tag, text) = (slot.name(), format!("{digest}\n"));
-            let names_it =
-                |folder: &Path| fs::read(folder.join(&tag)).is_ok_and(|it| it == text.as_bytes());
-            if is_untrusted && names_it(&theirs) {
-                touch(&theirs.join(&tag), now)?;
-            } else {
-                let written = self.replace(&own.join(&tag), &[text.as_bytes()], now)?;
-                bytes = bytes.saturating_add(written);
+            None if *trust == Trust::Trusted => is_absent(fs::rename(of_others, &content))?,
+            None => {
+                touch(&of_others, now)?;
             }
         }
-        Ok(bytes)
+        let tag = own.join(name(image));
+        if let Reference::Tag(_) = image.reference {
+            self.replace(&tag, &[format!("{}\n", keep.digest).as_bytes()], now)?;
+        }
+        let taken = [own, content, tag].map(|path| on_disk(&path));
+        Ok(taken.into_iter().fold(0, u64::saturating_add))
     }
 
-    /// Deletes what a registry's "no" is about; without a reference all of the repository. What is not there is deleted already.
-    pub(super) fn delete(&self, folder: &str, denied: Option<&Slot>) -> io::Result<()> {
-        for trust in TREES {
-            let folder = self.folder(trust, folder);
-            let Some(denied) = denied else {
+    /// Deletes what a registry's "no" to who takes these kinds is about; without kinds all of the repository. What is not there is
+    /// deleted already.
+    pub(super) fn delete(&self, denied: &Image, kinds: Option<ManifestKinds>) -> io::Result<()> {
+        for folder in self.folders(denied) {
+            let Some(kinds) = kinds else {
                 is_absent(fs::remove_dir_all(folder))?;
                 continue;
             };
             for file in entries(&folder)? {
                 let name = file.file_name().and_then(|name| name.to_str());
-                if name.is_some_and(|name| denied.is_denied(name)) {
+                if name.is_some_and(|name| is_denied(denied, kinds, name)) {
                     is_absent(fs::remove_file(file))?;
                 }
             }
@@ -266,8 +232,8 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes what is too old or too much; returns what is left.
-    pub(super) fn tidy(&self, limits: config::Stale, now: SystemTime) -> io::Result<Taken> {
+    /// Deletes what is too old or too much.
+    pub(super) fn tidy(&self, limits: config::Stale, now: SystemTime) -> io::Result<()> {
         let mut all = Vec::new();
         let mut fixed = on_disk(&self.directory);
         let trees = TREES.map(|trust| self.directory.join(trust.word()));
@@ -298,30 +264,26 @@ impl Store {
                 }
             }
         }
-        let (gone, left) = evicted(all, fixed, limits, now);
-        for file in gone {
+        for file in evicted(all, fixed, limits, now) {
             is_absent(fs::remove_file(&file))?;
             if let Some(folder) = file.parent() {
                 // Fails while it holds anything.
                 let _ = fs::remove_dir(folder);
             }
         }
-        Ok(left)
+        Ok(())
     }
 
     /// The old file or the new one, never a part.
-    fn replace(&self, path: &Path, parts: &[&[u8]], now: SystemTime) -> io::Result<u64> {
+    fn replace(&self, path: &Path, parts: &[&[u8]], now: SystemTime) -> io::Result<()> {
         let unfinished = self.directory.join(UNFINISHED);
-        let written = (|| {
-            let mut file = create_private(&unfinished)?;
+        let written = create_private(&unfinished).and_then(|mut file| {
             for part in parts {
                 file.write_all(part)?;
             }
             file.set_modified(now)?;
-            let bytes = on_disk(&unfinished);
-            fs::rename(&unfinished, path)?;
-            Ok(bytes)
-        })();
+            fs::rename(&unfinished, path)
+        });
         if written.is_err() {
             // A full disk gets its room back; where that fails too the next write begins with it.
             let _ = fs::remove_file(&unfinished);

@@ -42,15 +42,26 @@ impl Kept {
     }
 
     fn keep(&mut self, reference: &str, body: &'static [u8], at: SystemTime) {
-        self.keep_of(&slot(reference), body, Trust::Trusted, at);
+        self.keep_of(&image(reference), body, Trust::Trusted, at);
     }
 
-    fn keep_of(&mut self, slot: &Slot, body: &'static [u8], trust: Trust, at: SystemTime) {
+    fn keep_of(&mut self, image: &Image, body: &'static [u8], trust: Trust, at: SystemTime) {
         let whole = Some((Bytes::from_static(body), MEDIA_TYPE.to_owned()));
+        self.keep_as_of(image, body, whole, trust, at);
+    }
+
+    fn keep_as_of(
+        &mut self,
+        image: &Image,
+        body: &[u8],
+        whole: Option<(Bytes, String)>,
+        trust: Trust,
+        at: SystemTime,
+    ) {
+        let image = image.clone();
         let keep = Keep {
-            slot: slot.clone(),
+            of: Pulled { image, trust },
             digest: Digest::sha256(body),
-            trust,
             whole,
             limits: limits(),
         };
@@ -67,29 +78,28 @@ impl Kept {
         now: Instant,
         at: SystemTime,
     ) {
+        let (image, trust) = (image(reference), Trust::Trusted);
         let keep = Keep {
-            slot: slot(reference),
+            of: Pulled { image, trust },
             digest: Digest::sha256(body),
-            trust: Trust::Trusted,
             whole,
             limits,
         };
         self.writer.carry_out(Command::Keep(keep), now, at);
     }
 
-    fn forget(&mut self, denied: Option<Slot>) {
-        let folder = "f".to_owned();
-        let command = Command::Forget { folder, denied };
+    fn forget(&mut self, denied: &Image, kinds: Option<ManifestKinds>) {
+        let command = Command::Forget(denied.clone(), kinds);
         self.writer
             .carry_out(command, Instant::now(), SystemTime::now());
     }
 
     fn read(&self, reference: &str, now: SystemTime) -> Option<StaleManifest> {
-        self.read_of(&slot(reference), now)
+        self.read_of(&image(reference), now)
     }
 
-    fn read_of(&self, slot: &Slot, now: SystemTime) -> Option<StaleManifest> {
-        self.store.read(slot, limits().max_age, now)
+    fn read_of(&self, image: &Image, now: SystemTime) -> Option<StaleManifest> {
+        self.store.read(image, limits().max_age, now)
     }
 }
 
@@ -110,22 +120,25 @@ fn what_an_earlier_version_kept_is_neither_answered_nor_left() {
     assert!(kept.read("2", now).is_some());
 }
 
+const ALL: ManifestKinds = ManifestKinds::ALL;
+
 /// For who takes everything.
-fn slot(reference: &str) -> Slot {
-    slot_for(reference, ManifestKinds::ALL)
+fn image(reference: &str) -> Image {
+    image_for("library/app", reference, ALL)
 }
 
-fn slot_for(reference: &str, kinds: ManifestKinds) -> Slot {
-    Slot {
-        folder: "f".to_owned(),
-        reference: reference.parse().unwrap(),
+fn image_for(repository: &str, reference: &str, kinds: ManifestKinds) -> Image {
+    Image::new(
+        "docker.io".parse().unwrap(),
+        repository.parse().unwrap(),
+        reference.parse().unwrap(),
         kinds,
-    }
+    )
 }
 
-/// For who takes no index.
-fn narrow(reference: &str) -> Slot {
-    slot_for(reference, ManifestKinds::from_accept(MEDIA_TYPE))
+/// Who takes no index.
+fn narrow() -> ManifestKinds {
+    ManifestKinds::from_accept(MEDIA_TYPE)
 }
 
 #[test]
@@ -166,7 +179,8 @@ fn what_does_not_fit_its_digest_is_absent() {
     let (mut kept, now) = (Kept::new(), SystemTime::now());
     kept.keep("1", BODY, now);
     let hex = Digest::sha256(BODY).as_str().replace(':', ".");
-    let content = kept.store.directory().join("trusted/f").join(hex);
+    let [folder, _] = kept.store.folders(&image("1"));
+    let content = folder.join(hex);
     for broken in [
         &b""[..],
         b"x",
@@ -176,11 +190,7 @@ fn what_does_not_fit_its_digest_is_absent() {
         std::fs::write(&content, broken).unwrap();
         assert_eq!(kept.read("1", now), None, "{broken:?}");
     }
-    std::fs::write(
-        kept.store.directory().join("trusted/f/tag-ff.1"),
-        "sha256:12\n",
-    )
-    .unwrap();
+    std::fs::write(folder.join("tag-ff.1"), "sha256:12\n").unwrap();
     assert_eq!(kept.read("1", now), None);
 }
 
@@ -189,12 +199,12 @@ fn a_denial_deletes() {
     let (mut kept, now) = (Kept::new(), SystemTime::now());
     kept.keep("1", BODY, now);
     kept.keep("2", BODY, now);
-    kept.forget(Some(slot("1")));
-    kept.forget(Some(slot("never-kept")));
+    kept.forget(&image("1"), Some(ALL));
+    kept.forget(&image("never-kept"), Some(ALL));
     assert_eq!(kept.read("1", now), None);
     assert!(kept.read("2", now).is_some());
-    kept.forget(None);
-    kept.forget(None);
+    kept.forget(&image("1"), None);
+    kept.forget(&image("1"), None);
     assert_eq!(kept.read("2", now), None);
     assert!(!kept.store.is_tainted());
 }
@@ -254,9 +264,8 @@ fn the_oldest_and_the_too_old_make_room_on_disk() {
             at,
         );
     }
-    let files = std::fs::read_dir(kept.store.directory().join("trusted/f"))
-        .unwrap()
-        .count();
+    let [folder, _] = kept.store.folders(&image("t19"));
+    let files = std::fs::read_dir(folder).unwrap().count();
     assert!(files <= 8, "{files} files");
     assert!(kept.read("t19", now).is_some());
     assert_eq!(kept.read("t0", now), None);
@@ -274,14 +283,8 @@ async fn a_flood_of_denials_waits_for_the_disk_within_bounds() {
     });
     let deny = |number: usize| {
         let stale = stale.clone();
-        let reference = format!("t{number}").parse().unwrap();
-        let image = Image::new(
-            "docker.io".parse().unwrap(),
-            "library/app".parse().unwrap(),
-            reference,
-            ManifestKinds::ALL,
-        );
-        async move { stale.forget(&image, Some(ManifestKinds::ALL)).await }
+        let image = image(&format!("t{number}"));
+        async move { stale.forget(&image, Some(ALL)).await }
     };
     let bound = QUEUE + DENIALS;
     for number in 0..bound {

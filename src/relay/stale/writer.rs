@@ -1,9 +1,11 @@
 //! The one writer: takes commands in order, each on a thread that may block, and switches keeping off while the disk
 //! does not take it.
 
-use super::eviction::Taken;
-use super::files::{Keep, Slot, Store};
+use super::eviction::spare;
+use super::files::{Keep, Store};
 use crate::lifecycle::deadline;
+use crate::oci::ManifestKinds;
+use crate::relay::memory::Image;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,18 +22,15 @@ const TIDY_EVERY: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub(super) enum Command {
     Keep(Keep),
-    /// Delete what a "no" to one reference is about, or all of the folder.
-    Forget {
-        folder: String,
-        denied: Option<Slot>,
-    },
+    /// Delete what a "no" to who takes these kinds is about, or all of the repository.
+    Forget(Image, Option<ManifestKinds>),
 }
 
 #[derive(Debug)]
 pub(super) struct Writer {
     store: Arc<Store>,
-    /// On disk, as far as it is known; too much counts as a reason to look.
-    taken: Taken,
+    /// Bytes since it was tidied; too many count as a reason to look.
+    written: u64,
     tidied: Option<Instant>,
     /// The disk does not take it, which was said.
     paused_until: Option<Instant>,
@@ -43,7 +42,7 @@ impl Writer {
     pub(super) fn new(store: Arc<Store>) -> Self {
         Self {
             store,
-            taken: Taken::default(),
+            written: 0,
             tidied: None,
             paused_until: None,
         }
@@ -78,22 +77,22 @@ impl Writer {
                     }
                 }
             },
-            Command::Forget { folder, denied } => {
-                if let Err(error) = self.store.delete(&folder, denied.as_ref()) {
+            Command::Forget(denied, kinds) => {
+                if let Err(error) = self.store.delete(&denied, kinds) {
                     self.store.is_tainted_by(&error);
                 }
             }
         }
     }
 
-    /// Writes it, and makes room where there is too much, and now and then where something is too old.
+    /// Writes it, and makes room where there may be too much, and now and then where something is too old.
     fn keep(&mut self, keep: &Keep, now: Instant, clock: SystemTime) -> io::Result<()> {
-        let bytes = self.store.write(keep, clock)?;
-        self.taken.add(keep.trust, bytes);
+        let written = self.store.write(keep, clock)?;
+        self.written = self.written.saturating_add(written);
         let tidied = self.tidied.is_some_and(|at| now < deadline(at, TIDY_EVERY));
-        if !tidied || !self.taken.fits(keep.limits.max_bytes) {
-            self.taken = self.store.tidy(keep.limits, clock)?;
-            self.tidied = Some(now);
+        if !tidied || self.written > spare(keep.limits) {
+            self.store.tidy(keep.limits, clock)?;
+            (self.written, self.tidied) = (0, Some(now));
         }
         Ok(())
     }

@@ -11,21 +11,16 @@ use std::time::{Duration, SystemTime};
 /// Larger than any manifest that is let through, with its media type.
 const LONGEST: u64 = 8 * 1024 * 1024;
 
-/// Makes a folder of a tree, the directories above it included, all of mode 0700; returns what it takes of the disk if it is
-/// new. The directory of all, which an earlier version may have made for everybody to read, is closed.
-pub(super) fn make_private(folder: &Path) -> io::Result<u64> {
+/// Makes a folder of a tree, the directories above it included, all of mode 0700. The directory of all, which an earlier version
+/// may have made for everybody to read, is closed.
+pub(super) fn make_private(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
-        return Ok(0);
+        return Ok(());
     }
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
+    let mut made = DirBuilder::new();
+    made.recursive(true).mode(0o700).create(folder)?;
     let top = folder.ancestors().nth(2).unwrap_or(folder);
-    if fs::metadata(top)?.mode() & 0o077 != 0 {
-        fs::set_permissions(top, Permissions::from_mode(0o700))?;
-    }
-    Ok(on_disk(folder))
+    fs::set_permissions(top, Permissions::from_mode(0o700))
 }
 
 /// A source has given it again: it is young. `false`: it is not there.

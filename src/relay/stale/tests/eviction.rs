@@ -1,6 +1,6 @@
 //! Who makes room for whom on the disk.
 
-use super::super::eviction::{Stored, Taken, evicted};
+use super::super::eviction::{Stored, evicted};
 use super::*;
 
 const BLOCK: u64 = 4096;
@@ -22,53 +22,47 @@ fn what_is_evicted() {
         max_bytes: 16 * BLOCK,
         ..limits()
     };
-    // (files, who goes, blocks that stay: all, of untrusted clients)
-    type Row = (Vec<Stored>, &'static [&'static str], (u64, u64));
-    let table: [Row; 8] = [
-        (vec![], &[], (0, 0)),
-        (vec![stored("a", 6, 1), stored("b", 1, 2)], &[], (3, 0)),
+    // Room for 15.5 blocks, of untrusted clients 3.5. (files, who goes)
+    type Row = (Vec<Stored>, &'static [&'static str]);
+    let table: [Row; 10] = [
+        (vec![], &[]),
+        (vec![stored("a", 6, 1), stored("b", 1, 2)], &[]),
         (
             vec![stored("a", 8, 1), stored("u", 8, 1), stored("b", 1, 1)],
             &["a", "u"],
-            (1, 0),
         ),
         (
             vec![stored("b", 1, 8), stored("c", 3, 5), stored("a", 2, 4)],
             &["c"],
-            (12, 0),
         ),
+        (vec![stored("a", 6, 1), stored("b", 1, 15)], &["a"]),
         // A quarter at most, whatever room there is.
-        (vec![stored("u1", 1, 2), stored("u2", 2, 2)], &[], (4, 4)),
-        (
-            vec![stored("u1", 1, 3), stored("u2", 2, 2)],
-            &["u2"],
-            (3, 3),
-        ),
+        (vec![stored("u1", 1, 1), stored("u2", 2, 2)], &[]),
+        (vec![stored("u1", 1, 2), stored("u2", 2, 2)], &["u2"]),
+        (vec![stored("u1", 1, 3), stored("u2", 2, 2)], &["u2"]),
         // Theirs go first, young as they are.
         (
             vec![
                 stored("a", 6, 9),
-                stored("b", 5, 5),
+                stored("b", 5, 6),
                 stored("u1", 1, 2),
                 stored("u2", 0, 1),
             ],
             &["u1", "u2"],
-            (14, 0),
         ),
         (
             vec![stored("a", 6, 17), stored("b", 5, 1), stored("u1", 1, 1)],
             &["u1", "a"],
-            (1, 0),
         ),
     ];
-    for (all, due, (left, untrusted)) in table {
+    for (all, due) in table {
         let due: Vec<PathBuf> = due.iter().map(PathBuf::from).collect();
-        let left = Taken {
-            all: left * BLOCK,
-            untrusted: untrusted * BLOCK,
-        };
-        assert_eq!(evicted(all.clone(), 0, limits, now), (due, left), "{all:?}");
+        assert_eq!(evicted(all.clone(), 0, limits, now), due, "{all:?}");
     }
+    let due: Vec<PathBuf> = vec!["a".into()];
+    let all = vec![stored("a", 6, 1), stored("b", 1, 2)];
+    let directories = 13 * BLOCK;
+    assert_eq!(evicted(all, directories, limits, now), due);
 }
 
 /// What `du` says of the directory is what is bounded: small files and their folders take a block each.
@@ -90,16 +84,15 @@ fn the_bound_is_one_of_the_disk() {
     for index in 0..200_u32 {
         let body = Bytes::from(format!("{{\"n\":{index}}}"));
         let keep = Keep {
-            slot: Slot {
-                folder: format!("f{index}"),
-                ..slot("1")
+            of: Pulled {
+                image: image_for(&format!("f{index}"), "1", ALL),
+                trust: if index % 2 == 0 {
+                    Trust::Trusted
+                } else {
+                    Trust::Untrusted
+                },
             },
             digest: Digest::sha256(&body),
-            trust: if index % 2 == 0 {
-                Trust::Trusted
-            } else {
-                Trust::Untrusted
-            },
             whole: Some((body, MEDIA_TYPE.to_owned())),
             limits,
         };

@@ -7,25 +7,26 @@ use std::os::unix::fs::PermissionsExt as _;
 #[test]
 fn a_tag_means_to_each_kind_of_client_what_it_was_told() {
     let (mut kept, now) = (Kept::new(), SystemTime::now());
+    let narrow_tag = image_for("library/app", "1", narrow());
     kept.keep("1", BODY, now);
-    kept.keep_of(&narrow("1"), b"{}", Trust::Trusted, now);
+    kept.keep_of(&narrow_tag, b"{}", Trust::Trusted, now);
     assert_eq!(kept.read("1", now).unwrap().body, BODY);
-    assert_eq!(kept.read_of(&narrow("1"), now).unwrap().body, "{}");
-    let by_digest = Digest::sha256(BODY);
-    kept.forget(Some(narrow("1")));
-    kept.forget(Some(narrow(by_digest.as_str())));
-    assert_eq!(kept.read_of(&narrow("1"), now), None);
+    assert_eq!(kept.read_of(&narrow_tag, now).unwrap().body, "{}");
+    let by_digest = image(Digest::sha256(BODY).as_str());
+    kept.forget(&narrow_tag, Some(narrow()));
+    kept.forget(&by_digest, Some(narrow()));
+    assert_eq!(kept.read_of(&narrow_tag, now), None);
     assert_eq!(kept.read("1", now).unwrap().body, BODY);
-    assert!(kept.read(by_digest.as_str(), now).is_some());
+    assert!(kept.read_of(&by_digest, now).is_some());
     // Who takes everything is told of all of it.
-    kept.keep_of(&narrow("1"), b"{}", Trust::Trusted, now);
+    kept.keep_of(&narrow_tag, b"{}", Trust::Trusted, now);
     kept.keep("1.2", b"{}", now);
-    kept.forget(Some(slot("1")));
-    assert_eq!(kept.read_of(&narrow("1"), now), None);
+    kept.forget(&image("1"), Some(ALL));
+    assert_eq!(kept.read_of(&narrow_tag, now), None);
     assert_eq!(kept.read("1", now), None);
     assert!(kept.read("1.2", now).is_some());
-    kept.forget(Some(slot(by_digest.as_str())));
-    assert_eq!(kept.read(by_digest.as_str(), now), None);
+    kept.forget(&by_digest, Some(ALL));
+    assert_eq!(kept.read_of(&by_digest, now), None);
 }
 
 #[test]
@@ -33,17 +34,21 @@ fn the_newest_word_counts_whoever_asked_and_nobody_elses_copy_goes_for_it() {
     let (mut kept, now) = (Kept::new(), SystemTime::now());
     let at = |days: u32| now - days * DAY;
     kept.keep("1", BODY, at(5));
-    kept.keep_of(&slot("1"), b"{}", Trust::Untrusted, at(4));
+    kept.keep_of(&image("1"), b"{}", Trust::Untrusted, at(4));
     assert_eq!(kept.read("1", now).unwrap().body, "{}");
     // Its content gone, the trusted client's is as good as ever.
     std::fs::remove_dir_all(kept.store.directory().join("untrusted")).unwrap();
     assert_eq!(kept.read("1", now).unwrap().body, BODY);
-    // The same again makes it younger, where it is.
-    kept.keep_of(&slot("1"), BODY, Trust::Untrusted, at(1));
+    // The same again makes it younger, with a copy of their own and with none.
+    kept.keep_of(&image("1"), BODY, Trust::Untrusted, at(2));
+    assert_eq!(kept.read("1", now).unwrap().age, 2 * DAY);
+    kept.forget(&image("1"), None);
+    kept.keep("1", BODY, at(5));
+    kept.keep_as_of(&image("1"), BODY, None, Trust::Untrusted, at(1));
     assert_eq!(kept.read("1", now).unwrap().age, DAY);
-    let theirs = std::fs::read_dir(kept.store.directory().join("untrusted/f"));
-    assert_eq!(theirs.unwrap().count(), 0);
-    kept.forget(None);
+    let content = kept.read(Digest::sha256(BODY).as_str(), now).unwrap();
+    assert_eq!(content.age, DAY);
+    kept.forget(&image("1"), None);
     assert_eq!(kept.read("1", now), None);
 }
 
@@ -51,7 +56,7 @@ fn the_newest_word_counts_whoever_asked_and_nobody_elses_copy_goes_for_it() {
 #[test]
 fn what_a_trusted_client_is_told_of_is_its_own() {
     let (mut kept, now) = (Kept::new(), SystemTime::now());
-    kept.keep_of(&slot("1"), BODY, Trust::Untrusted, now);
+    kept.keep_of(&image("1"), BODY, Trust::Untrusted, now);
     kept.keep_as("1", BODY, None, limits(), Instant::now(), now);
     std::fs::remove_dir_all(kept.store.directory().join("untrusted")).unwrap();
     assert_eq!(kept.read("1", now).unwrap().body, BODY);
@@ -77,7 +82,7 @@ fn nobody_else_may_read_what_is_kept() {
             std::fs::write(directory.join("unfinished"), "old").unwrap();
         }
         kept.keep("1", BODY, now);
-        kept.keep_of(&slot("2"), BODY, Trust::Untrusted, now);
+        kept.keep_of(&image("2"), BODY, Trust::Untrusted, now);
         let mut found = Vec::new();
         modes(&directory, &mut found);
         assert!(found.len() > 5, "{found:?}");
