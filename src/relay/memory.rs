@@ -5,7 +5,6 @@ mod image;
 mod tags;
 
 pub(crate) use image::{Image, Pulled};
-pub(crate) use tags::Answered;
 
 use super::outcome::Ended;
 use super::response::{header_value, served_by};

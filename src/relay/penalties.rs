@@ -1,6 +1,6 @@
 //! What follows for addresses from what was found wrong: rows of the reputation, said once each.
 
-use super::memory::{Answered, Pulled};
+use super::memory::Pulled;
 use super::reputation::{Fault, LONG, MEDIUM, Subject};
 use crate::oci::Digest;
 use crate::relay::context::Context;
@@ -60,7 +60,7 @@ impl Context {
         self.reputation.clear(endpoint, pulled);
     }
 
-    /// A tier answered for a tag: what is known against who gave the same answer before is known of both.
+    /// A tier answered for a tag: what is known against its last answer is not known against another one.
     pub(crate) fn answered_for_tag(
         &self,
         tag: &Pulled,
@@ -69,12 +69,7 @@ impl Context {
         length: u64,
     ) {
         let (now, tags) = (Instant::now(), &self.memories.tags);
-        let Answered::Anew { like } = tags.answered(tag, endpoint, top, length, now) else {
-            return;
-        };
-        if like.is_some_and(|twin| self.reputation.holds(&twin, tag, now)) {
-            self.is_refuted(tag, endpoint, top);
-        } else {
+        if tags.answered(tag, endpoint, top, length, now) {
             self.reputation.clear(endpoint, tag);
         }
     }

@@ -41,15 +41,6 @@ pub(crate) struct Answer {
     names: Arc<HashMap<Digest, u64>>,
 }
 
-/// How a source's answer for a tag compares with what is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answered {
-    /// It said the same before.
-    Again,
-    /// It did not. `like`: who gave this answer before; what is known of one is known of both.
-    Anew { like: Option<EndpointId> },
-}
-
 // === impl TagAnswers ===
 
 impl TagAnswers {
@@ -60,7 +51,8 @@ impl TagAnswers {
         )))
     }
 
-    /// A tier answered for a tag with a manifest of this digest and length. Who answered longest ago makes way.
+    /// A tier answered for a tag with a manifest of this digest and length; whether it did not say so before. Who answered longest
+    /// ago makes way.
     pub(crate) fn answered(
         &self,
         tag: &Pulled,
@@ -68,7 +60,7 @@ impl TagAnswers {
         top: &Digest,
         length: u64,
         now: Instant,
-    ) -> Answered {
+    ) -> bool {
         self.0.change(|repositories| {
             let key = key(tag);
             let mut answers = repositories.remove(&key).unwrap_or_default();
@@ -79,13 +71,8 @@ impl TagAnswers {
                 answer.tag == *tag && answer.top == *top && answer.length == length
             };
             let again = own.filter(|own| is_same(&own));
-            let twin = answers.iter().find(is_same).cloned();
-            let answered = match &again {
-                Some(_) => Answered::Again,
-                None => Answered::Anew {
-                    like: twin.as_ref().map(|twin| twin.endpoint.clone()),
-                },
-            };
+            let is_new = again.is_none();
+            let same = again.or_else(|| answers.iter().find(is_same).cloned());
             if answers.len() >= ANSWERS {
                 answers.remove(0);
             }
@@ -94,10 +81,10 @@ impl TagAnswers {
                 endpoint: endpoint.clone(),
                 top: top.clone(),
                 length,
-                names: again.or(twin).map(|same| same.names).unwrap_or_default(),
+                names: same.map(|same| same.names).unwrap_or_default(),
             });
             repositories.put(key, answers, tag.trust, now);
-            answered
+            is_new
         })
     }
 
