@@ -132,8 +132,9 @@ pub(crate) fn judge(
         400 | 405 if asked == Asked::List && is_final && !head.html && !head.elsewhere => {
             end(FinalAnswer::NotTaken(head.status))
         }
-        401 | 403 | 404 | 500..=599 if head.elsewhere && !tells_of_the_source(asked, head) => {
-            refused_elsewhere(authority, head.status)
+        // The source itself is healthy, and has denied nothing.
+        401 | 403 | 404 if head.elsewhere && !tells_of_the_source(asked, head) => {
+            leave(who_shares(authority), Outcome::Success, Cause::Unusable)
         }
         // It says nothing for the endpoint either.
         401 if is_final => Err(Unfit::End {
@@ -150,7 +151,7 @@ pub(crate) fn judge(
         404 => leave(Scope::Tier, Outcome::Success, Cause::NotFound),
         408 | 425 => leave(
             Scope::Address,
-            soft(Failure::Timeout),
+            Outcome::Soft(Failure::Timeout),
             Cause::Failed(Failure::Timeout),
         ),
         416 => range_refused(asked),
@@ -165,12 +166,8 @@ pub(crate) fn judge(
         }
         // A blob's 500, or another in JSON, is Harbor's word for "my upstream failed": of what it has, and of the address, it
         // says nothing (harbor-facts 13.8). Which blob that is the client chooses. Harbor's own storage fails in silence.
-        500..=599 if matches!(asked, Asked::Blob { .. }) && is_the_registrys(head, is_final) => {
-            let scope = match authority {
-                Authority::Tier => Scope::Tier,
-                Authority::Final => Scope::Address,
-            };
-            leave(scope, Outcome::Neutral, Cause::ServerError)
+        500..=599 if head.elsewhere || is_of_upstream(asked, head, is_final) => {
+            leave(who_shares(authority), Outcome::Neutral, Cause::ServerError)
         }
         500..=599 => leave(
             Scope::Address,
@@ -182,9 +179,10 @@ pub(crate) fn judge(
     }
 }
 
-/// Whether a 5xx is a registry's own answer, and not that of what stands before it.
-fn is_the_registrys(head: &Head, is_final: bool) -> bool {
-    head.json || (head.status == 500 && !is_final && !head.html && head.length != Some(0))
+/// Whether a 5xx is a registry's own answer to a request for a blob, and not that of what stands before it.
+fn is_of_upstream(asked: Asked, head: &Head, is_final: bool) -> bool {
+    let is_own = head.status == 500 && !is_final && !head.html && head.length != Some(0);
+    matches!(asked, Asked::Blob { .. }) && (head.json || is_own)
 }
 
 /// A cool-down without a Retry-After.
@@ -223,10 +221,6 @@ fn hard(failure: Failure) -> Outcome {
     Outcome::Hard(failure)
 }
 
-fn soft(failure: Failure) -> Outcome {
-    Outcome::Soft(failure)
-}
-
 /// Whether the bytes behind a Content-Encoding are known to be as many as the content's, or are proved before they are used. Its
 /// label may lie; where it does not, a blob's bytes are others.
 fn is_measured(asked: Asked, head: &Head) -> bool {
@@ -244,17 +238,11 @@ fn tells_of_the_source(asked: Asked, head: &Head) -> bool {
     head.status == 404 && matches!(asked, Asked::Document | Asked::List)
 }
 
-/// A redirect's target says no: the source itself is healthy, and has denied nothing. Another address of upstream may
-/// sign another URL; a tier's addresses share their storage.
-fn refused_elsewhere(authority: Authority, status: u16) -> Result<Use, Unfit> {
-    let scope = match authority {
+/// Who has the same behind it: a tier's addresses share their storage; another address of upstream may sign another URL.
+fn who_shares(authority: Authority) -> Scope {
+    match authority {
         Authority::Tier => Scope::Tier,
         Authority::Final => Scope::Address,
-    };
-    if status >= 500 {
-        leave(scope, Outcome::Neutral, Cause::ServerError)
-    } else {
-        leave(scope, Outcome::Success, Cause::Unusable)
     }
 }
 

@@ -301,7 +301,7 @@ fn what_is_left_over_is_left() {
     }
     let timeout = leave(
         Scope::Address,
-        soft(Failure::Timeout),
+        Outcome::Soft(Failure::Timeout),
         Cause::Failed(Failure::Timeout),
     );
     assert_eq!(by_tier(MANIFEST, &head(408)), timeout);
