@@ -73,14 +73,13 @@ impl BlobFetch {
     /// Searches, and remembers what that tells of the repository and of upstream.
     async fn fetch(&self) -> Ended<Found<Box<BlobSource>>> {
         let (parts, blob) = (&self.parts, &self.expected.blob);
-        let of = (&*self.route, blob.trust);
         let mut ended = self.search().run().await;
         if ended.is_nowhere() {
             parts.has_size(blob, None);
         }
         if let Ok(found) = &ended.result {
             let (content, now) = (std::iter::once(&self.digest), Instant::now());
-            parts.stickiness.answered(of, &found.endpoint, content, now);
+            parts.stickiness.answered(blob, &found.endpoint, content, now);
         }
         ended.result = ended.result.map_err(|nothing| {
             let denied = self.denied.clone();
@@ -246,14 +245,15 @@ impl FetchSpec for BlobFetch {
             (true, SourceId::Upstream(_)) => (Method::HEAD, None),
             _ => (Method::GET, range),
         };
-        head::request(
-            target,
-            ("/blobs/", self.digest.as_str()),
-            method,
+        let (resource, accept) = (
+            format!("/blobs/{}", self.digest),
             HeaderValue::from_static("*/*"),
+        );
+        let (id, trust) = (&self.request_id, self.expected.blob.trust);
+        SourceRequest {
             range,
-            (&self.request_id, self.expected.blob.trust),
-        )
+            ..head::request(target, &resource, method, accept, id, trust)
+        }
     }
 
     fn by_get(&self, request: SourceRequest) -> SourceRequest {

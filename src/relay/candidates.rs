@@ -179,8 +179,9 @@ impl Candidates {
     }
 
     fn selected(&self, parts: &Context, now: Instant) -> Vec<Candidate> {
-        let digest = self.subject.digest();
-        let (sticky, learned_at) = parts.stickiness.recall(&self.route, digest, now);
+        let (stickiness, digest) = (&parts.stickiness, self.subject.digest());
+        let sticky = stickiness.repository(&self.route, now);
+        let learned_at = digest.and_then(|digest| stickiness.digest(&self.route, digest, now));
         let mut held_back = parts.reputation.against(&self.subject, now);
         held_back.extend_from_slice(&self.pool.left);
         let selection = Selection {

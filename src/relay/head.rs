@@ -24,29 +24,29 @@ const REASON_BYTES: u64 = 16 * 1024;
 /// than one that has asked it (harbor-facts 13.9), and says so without asking.
 pub(crate) const WORDS: Duration = Duration::from_millis(100);
 
-/// The request for a resource at one target's source: `("/manifests/", "1.27")`.
+/// The request for a resource at one target's source: `/manifests/1.27`.
 pub(crate) fn request(
     target: &Target,
-    (kind, of): (&str, &str),
+    resource: &str,
     method: Method,
     accept: HeaderValue,
-    range: Option<String>,
-    (request_id, trust): (&RequestId, Trust),
+    request_id: &RequestId,
+    trust: Trust,
 ) -> SourceRequest {
     let query = target.query.as_deref().unwrap_or_default();
-    let mark = match of.contains('?') {
+    let mark = match resource.contains('?') {
         _ if query.is_empty() => "",
         true => "&",
         false => "?",
     };
     SourceRequest {
         method,
-        target: ["/v2/", &target.path, kind, of, mark, query].concat(),
+        target: ["/v2/", &target.path, resource, mark, query].concat(),
         scope_repository: target.path.clone(),
         token_scope: target.token_scope.clone(),
         with_credential: target.with_credential,
         accept,
-        range,
+        range: None,
         request_id: request_id.clone(),
         span: None,
         trust,

@@ -7,12 +7,12 @@ mod spec;
 
 use super::causes;
 use super::fetched::{FetchKey, Served};
-use super::memory::{Image, Said, said};
+use super::memory::{CONTENT_DIGEST, Image, Manifest};
 use super::outcome::{AttemptLog, Ended};
 use super::record::RequestRecord;
 use super::stale::StaleManifest;
 use crate::http1::ResponseHead;
-use crate::oci::{ManifestKinds, Reference};
+use crate::oci::{Digest, ManifestKinds, Reference};
 use crate::relay::context::{Context, Pull};
 use crate::relay::refusal::Unserved;
 use crate::relay::request::PullRequest;
@@ -21,7 +21,7 @@ use crate::telemetry::{EventName, RequestOutcome, StateChange, human_duration};
 use ahead::ManifestFetch;
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -61,24 +61,29 @@ pub(crate) async fn serve(
     record.searched(&fetched.log);
     Ok(match &fetched.result {
         Ok(Served::Whole(manifest, outcome)) => {
-            record.served_by(&manifest.endpoint);
-            respond(&manifest.said, &manifest.body, *outcome, request, record)
+            let Manifest { endpoint, body, .. } = &**manifest;
+            record.served_by(endpoint);
+            let head = ok(
+                &manifest.media_type,
+                &manifest.digest,
+                served_by(endpoint),
+                &record,
+            );
+            respond(head, body, *outcome, request, record)
         }
         Ok(Served::Head(told, endpoint, outcome)) => {
             fetch.fetch_ahead(&told.digest, endpoint);
             record.served_by(endpoint);
-            let said = said(&told.media_type, &told.digest, served_by(endpoint));
             record.answers(200, *outcome, Instant::now());
-            ok(&said, &record)
+            ok(&told.media_type, &told.digest, served_by(endpoint), &record)
                 .with(CONTENT_LENGTH, told.length)
                 .and(Full::empty(record))
         }
         Ok(Served::Stale(manifest)) => {
             say_stale(&fetch.parts, &fetch.key.of.image, manifest, &fetched.log);
             let origin = (STALE, manifest.age.as_secs().into());
-            let said = said(&manifest.media_type, &manifest.digest, origin);
-            let outcome = RequestOutcome::Stale;
-            respond(&said, &manifest.body, outcome, request, record)
+            let head = ok(&manifest.media_type, &manifest.digest, origin, &record);
+            respond(head, &manifest.body, RequestOutcome::Stale, request, record)
         }
         Err(nothing) => {
             return Err(Box::new(Unserved {
@@ -110,23 +115,28 @@ fn say_stale(parts: &Context, image: &Image, manifest: &StaleManifest, log: &Att
     }
 }
 
-fn ok(said: &Said, record: &RequestRecord) -> ResponseHead {
-    let fields = said.iter().cloned();
-    fields.fold(head_of(StatusCode::OK, record), |head, (name, value)| {
-        head.with(name, value)
-    })
+/// What an answer with a manifest says of it. `origin`: the field that says where it comes from.
+fn ok(
+    media_type: &str,
+    digest: &Digest,
+    origin: (HeaderName, HeaderValue),
+    record: &RequestRecord,
+) -> ResponseHead {
+    head_of(StatusCode::OK, record)
+        .with(CONTENT_TYPE, header_value(media_type))
+        .with(CONTENT_DIGEST, header_value(digest.as_str()))
+        .with(origin.0, origin.1)
 }
 
 /// The complete answer. A range is honoured: containerd 2.1.0 to 2.1.4 in parallel mode misreads a 200 to it
 /// (containerd-k3s-facts 3.3).
 fn respond(
-    said: &Said,
+    mut head: ResponseHead,
     body: &Bytes,
     outcome: RequestOutcome,
     request: &PullRequest,
     mut record: RequestRecord,
 ) -> Answered {
-    let mut head = ok(said, &record);
     let total = body.len() as u64;
     let part = request.range().and_then(|range| range.within(total));
     let mut body = body.clone();
@@ -142,8 +152,6 @@ fn respond(
     if request.head {
         // Of a body that is sent the server says it.
         head.set(CONTENT_LENGTH, body.len());
-        head.and(Full::empty(record))
-    } else {
-        head.and(Full::recorded(body, record))
     }
+    head.and(Full::to(request.head, body, record))
 }

@@ -7,14 +7,13 @@ mod tags;
 pub(crate) use image::{Image, Pulled};
 
 use super::outcome::Ended;
-use super::response::{header_value, served_by};
 use crate::budget::SMALL;
 use crate::cache::{Bounds, SharedTtlMap, Trust, TtlMap};
 use crate::oci::{Digest, RegistryName, Repository};
 use crate::telemetry::RequestOutcome;
 use crate::topology::EndpointId;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::HeaderName;
 use std::sync::Arc;
 use std::time::Duration;
 use tags::TagAnswers;
@@ -24,16 +23,12 @@ use tokio::time::Instant;
 /// The digest that a registry says of what it sends.
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
-/// What every answer with a manifest says of it, encoded once: its type, its digest, and where it comes from.
-pub(crate) type Said = [(HeaderName, HeaderValue); 3];
-
-/// A verified manifest with what its answer needs.
+/// A verified manifest.
 #[derive(Clone, Debug)]
 pub(crate) struct Manifest {
     pub(crate) body: Bytes,
     pub(crate) digest: Digest,
     pub(crate) media_type: Arc<str>,
-    pub(crate) said: Said,
     pub(crate) endpoint: EndpointId,
     /// Upstream was the first choice when it was fetched.
     pub(crate) direct: bool,
@@ -53,8 +48,6 @@ pub(crate) struct Memories {
     pub(crate) manifests: SharedTtlMap<Image, Arc<Manifest>>,
     /// Whose HEAD by tag told such a client a digest, 30 s: there the GET by digest goes first (harbor-facts 13.1).
     pub(crate) headed: SharedTtlMap<Pulled, EndpointId>,
-    /// Manifests by digest that have passed: since when they are kept on disk, if they are.
-    pub(crate) passed: SharedTtlMap<Image, Option<Instant>>,
     /// What tiers answered for tags, and what of it is nowhere (design P13).
     pub(crate) tags: TagAnswers,
     /// Repositories that upstream denied, 10 min (design P5).
@@ -66,28 +59,6 @@ pub(crate) struct Memories {
     /// Who gave bytes of the newest pull of a blob that nobody could prove before they went out, 10 min: ranges, and what was not
     /// hashed. Asked for anew the blob is suspect: containerd has found it wrong, perhaps (design P8, P13).
     pub(crate) unproven: SharedTtlMap<Pulled, Vec<EndpointId>>,
-}
-
-// === impl Manifest ===
-
-impl Manifest {
-    /// The same for an answer of another endpoint, which named it.
-    pub(crate) fn told_by(&self, endpoint: &EndpointId) -> Self {
-        Self {
-            said: said(&self.media_type, &self.digest, served_by(endpoint)),
-            endpoint: endpoint.clone(),
-            ..self.clone()
-        }
-    }
-}
-
-/// What an answer with a manifest says of it. `origin`: the field that says where it comes from.
-pub(crate) fn said(media_type: &str, digest: &Digest, origin: (HeaderName, HeaderValue)) -> Said {
-    [
-        (CONTENT_TYPE, header_value(media_type)),
-        (CONTENT_DIGEST, header_value(digest.as_str())),
-        origin,
-    ]
 }
 
 // === impl Memories ===
@@ -104,7 +75,6 @@ impl Memories {
             // Of at most 4 MiB each, in practice of a few KiB.
             manifests: SharedTtlMap::from_map(TtlMap::weighed(recent, |_, kept| kept.body.len())),
             headed: SharedTtlMap::new(Bounds::entries(seconds(30), 1024)),
-            passed: SharedTtlMap::new(Bounds::entries(Duration::MAX, 4096)),
             tags: TagAnswers::new(),
             denials: SharedTtlMap::new(Bounds::entries(seconds(600), 1024)),
             no_tag: SharedTtlMap::new(Bounds::entries(seconds(60), 256)),

@@ -31,11 +31,7 @@ pub(crate) fn refusal(
     head_of(status, &record)
         .with(CONTENT_TYPE, HeaderValue::from_static("application/json"))
         .with(CONTENT_LENGTH, length)
-        .and(if head {
-            Full::empty(record)
-        } else {
-            Full::recorded(json.into(), record)
-        })
+        .and(Full::to(head, json, record))
 }
 
 /// The answer where a panic took the request's own. Its record was complete with the panic.

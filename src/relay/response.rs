@@ -33,9 +33,13 @@ impl Full {
         }
     }
 
-    pub(crate) fn recorded(bytes: Bytes, record: RequestRecord) -> Self {
+    /// All of them; none to HEAD.
+    pub(crate) fn to(head: bool, bytes: impl Into<Bytes>, record: RequestRecord) -> Self {
+        if head {
+            return Self::empty(record);
+        }
         Self {
-            bytes: Some(bytes),
+            bytes: Some(bytes.into()),
             record: Some(record),
         }
     }

@@ -5,7 +5,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::cache::{Bounds, SharedTtlMap, Trust};
+use super::memory::Pulled;
+use crate::cache::{Bounds, SharedTtlMap};
 use crate::oci::{Digest, RegistryName, Repository};
 use crate::route::Route;
 use crate::topology::{EndpointId, SourceId};
@@ -30,28 +31,22 @@ pub(crate) struct Sticky {
 // === impl Sticky ===
 
 impl Sticky {
-    /// Who answered for this repository, and where the digest was learned.
-    pub(crate) fn recall(
-        &self,
-        route: &Route,
-        digest: Option<&Digest>,
-        now: Instant,
-    ) -> (Option<EndpointId>, Option<EndpointId>) {
+    /// Who answered for this repository.
+    pub(crate) fn repository(&self, route: &Route, now: Instant) -> Option<EndpointId> {
+        let key = (route.registry_label.clone(), route.repository.clone());
+        self.repositories.get(&key, now)
+    }
+
+    /// Where a digest of this repository was learned.
+    pub(crate) fn digest(&self, route: &Route, of: &Digest, now: Instant) -> Option<EndpointId> {
         let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
-        let learned_at = digest.and_then(|digest| {
-            let key = (registry.clone(), repository.clone(), digest.clone());
-            self.digests.get(&key, now)
-        });
-        (
-            self.repositories.get(&(registry, repository), now),
-            learned_at,
-        )
+        self.digests.get(&(registry, repository, of.clone()), now)
     }
 
     /// A tier's endpoint answered; upstream's are all alike.
     pub(crate) fn answered<'a>(
         &self,
-        (route, trust): (&Route, Trust),
+        of: &Pulled,
         endpoint: &EndpointId,
         learned: impl Iterator<Item = &'a Digest>,
         now: Instant,
@@ -59,13 +54,13 @@ impl Sticky {
         if matches!(endpoint.source, SourceId::Upstream(_)) {
             return;
         }
-        let (registry, repository) = (&route.registry_label, &route.repository);
+        let (registry, repository) = (&of.image.registry, &of.image.repository);
         let key = (registry.clone(), repository.clone());
-        self.repositories.put(key, endpoint.clone(), trust, now);
+        self.repositories.put(key, endpoint.clone(), of.trust, now);
         self.digests.change(|digests| {
             for digest in learned.take(LEARNED) {
                 let key = (registry.clone(), repository.clone(), digest.clone());
-                digests.put(key, endpoint.clone(), trust, now);
+                digests.put(key, endpoint.clone(), of.trust, now);
             }
         });
     }

@@ -1,7 +1,6 @@
 //! As containerd asks a Harbor (harbor-facts 13.1): HEAD by tag, then GET by digest where the HEAD was answered. Anything else
 //! leaves what Harbor stores without its tag, and then it cannot serve it while its upstream is out.
 
-use crate::config::TierKind;
 use crate::lifecycle::{self, deadline};
 use crate::oci::{Digest, Reference};
 use crate::relay::causes::Tried;
@@ -10,16 +9,13 @@ use crate::relay::fetched::{FetchKey, Served, Told};
 use crate::relay::memory::{Manifest, Pulled};
 use crate::relay::outcome::{AttemptLog, Ended, NotFound};
 use crate::relay::rules::{Cause, FinalAnswer};
+use crate::route::Target;
 use crate::telemetry::RequestOutcome;
-use crate::topology::{EndpointId, Failure, SourceId};
+use crate::topology::{EndpointId, Failure, SourceId, SourceKind};
 use bytes::Bytes;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
-
-/// So long nobody looks again whether the disk still holds what was kept for an outage.
-const KEPT: Duration = Duration::from_secs(600);
 
 /// What a request for a manifest is made of.
 #[derive(Clone)]
@@ -50,14 +46,12 @@ impl ManifestFetch {
         if self.key.head || self.key.of.image.reference.digest().is_some() {
             return false;
         }
-        let mut harbors = self.rules.config.tiers.iter();
-        harbors.any(|tier| {
-            let mut targets = self.route.targets.iter();
-            tier.kind == TierKind::Harbor
-                && targets.any(
-                    |target| matches!(&target.source, SourceId::Tier(name) if *name == tier.name),
-                )
-        })
+        let snapshot = self.parts.snapshots.borrow();
+        let is_harbor = |target: &Target| {
+            let state = snapshot.source(&target.source);
+            state.is_some_and(|state| state.source.kind == SourceKind::Harbor)
+        };
+        self.route.targets.iter().any(is_harbor)
     }
 
     pub(super) fn new(pull: Pull, key: FetchKey) -> Self {
@@ -119,21 +113,45 @@ impl ManifestFetch {
             return headed;
         };
         let whole = self.whole(digest);
-        let (memories, now) = (&self.parts.memories, Instant::now());
-        if let Some(kept) = memories.manifests.get(&whole.key.of.image, now) {
+        let now = Instant::now();
+        if let Some(kept) = (self.parts.memories.manifests).get(&whole.key.of.image, now) {
             whole.has_size(&kept);
             // Whoever told the digest has answered for the tag.
-            let served = Served::Whole(Arc::new(kept.told_by(endpoint)), *outcome);
+            let (endpoint, kept) = (endpoint.clone(), Manifest::clone(&kept));
+            let served = Served::Whole(Arc::new(Manifest { endpoint, ..kept }), *outcome);
             return ended(Ok(served), headed.log.clone());
         }
         if matches!(endpoint.source, SourceId::Upstream(_)) {
             // The tiers have had their turn with the HEAD.
             self.headed(whole.key.of.clone(), endpoint, now);
         }
+        let by_digest_or_tag = async {
+            let got = whole.search().await;
+            let log = headed.log.then(&got.log);
+            match &got.result {
+                Ok(Served::Whole(manifest, of_digest)) => {
+                    self.keep_whole(manifest, digest);
+                    let outcome = match outcome {
+                        RequestOutcome::Failover => RequestOutcome::Failover,
+                        _ => *of_digest,
+                    };
+                    ended(Ok(Served::Whole(manifest.clone(), outcome)), log)
+                }
+                // Nobody else's would be smaller.
+                Err(NotFound::Final {
+                    answer: FinalAnswer::NoMemory,
+                    ..
+                })
+                | Ok(_) => ended(got.result.clone(), log),
+                Err(_) => {
+                    let by_tag = self.search().await;
+                    ended(by_tag.result.clone(), log.then(&by_tag.log))
+                }
+            }
+        };
         // One request has one limit, however many searches it takes (design P6).
-        let rest = self.by_digest_or_tag(&headed, &whole, (digest, *outcome));
         let until = deadline(began, self.parts.timeouts.total);
-        let rest = tokio::time::timeout_at(until, rest).await;
+        let rest = tokio::time::timeout_at(until, by_digest_or_tag).await;
         rest.unwrap_or_else(|_| {
             let late = "out of time after its answer to HEAD";
             let late = Tried::at(endpoint, Cause::Failed(Failure::Timeout), late);
@@ -141,74 +159,22 @@ impl ManifestFetch {
         })
     }
 
-    /// What a HEAD told, by its digest; where nobody has that, GET by tag.
-    async fn by_digest_or_tag(
-        &self,
-        headed: &Ended<Served>,
-        whole: &Self,
-        (digest, outcome): (&Digest, RequestOutcome),
-    ) -> Arc<Ended<Served>> {
-        let got = whole.search().await;
-        let log = headed.log.then(&got.log);
-        match &got.result {
-            Ok(Served::Whole(manifest, of_digest)) => {
-                self.keep_whole(manifest, digest);
-                let outcome = match outcome {
-                    RequestOutcome::Failover => RequestOutcome::Failover,
-                    _ => *of_digest,
-                };
-                ended(Ok(Served::Whole(manifest.clone(), outcome)), log)
-            }
-            // Nobody else's would be smaller.
-            Err(NotFound::Final {
-                answer: FinalAnswer::NoMemory,
-                ..
-            })
-            | Ok(_) => ended(got.result.clone(), log),
-            Err(_) => {
-                let by_tag = self.search().await;
-                ended(by_tag.result.clone(), log.then(&by_tag.log))
-            }
-        }
-    }
-
-    /// A Harbor's HEAD told this: its whole is fetched where this node does not know it, which it needs for an outage, and whoever
-    /// asked mostly asks for next. A node that has the image sends a HEAD alone.
+    /// A Harbor's HEAD told this: its whole is fetched where this node needs it for an outage and has not got it. A node that has
+    /// the image sends a HEAD alone.
     pub(super) fn fetch_ahead(&self, digest: &Digest, endpoint: &EndpointId) {
-        if !matches!(endpoint.source, SourceId::Tier(_)) {
+        let is_tiers = matches!(endpoint.source, SourceId::Tier(_));
+        let is_wanted = self.rules.config.stale.enabled && self.is_anonymous(endpoint);
+        if !is_tiers || !is_wanted || self.parts.stale.has_kept(&self.key.of, digest) {
             return;
         }
-        let limits = self.rules.config.stale;
-        let may_keep = limits.enabled && self.is_anonymous(endpoint);
-        let whole = self.whole(digest);
-        if self.has_passed(&whole.key.of, may_keep) {
-            if may_keep {
-                self.keep(digest, None);
-            }
-            return;
-        }
-        let (it, digest) = (self.clone(), digest.clone());
+        let (it, whole, digest) = (self.clone(), self.whole(digest), digest.clone());
         lifecycle::spawn_detached("manifest ahead", async move {
-            let (content, memories) = (&whole.key.of, &it.parts.memories);
-            if may_keep && it.parts.stale.holds(&content.image).await {
-                let (image, now) = (content.image.clone(), Instant::now());
-                memories.passed.put(image, Some(now), content.trust, now);
-                return it.keep(&digest, None);
-            }
-            if let Ok(Served::Whole(manifest, _)) = &whole.search().await.result {
+            if it.parts.stale.holds(&whole.key.of.image).await {
+                it.keep(&digest, None);
+            } else if let Ok(Served::Whole(manifest, _)) = &whole.search().await.result {
                 it.keep_whole(manifest, &digest);
             }
         });
-    }
-
-    /// Whether this node has had the content; where it is to be kept on disk, whether it was there some minutes ago.
-    fn has_passed(&self, content: &Pulled, may_keep: bool) -> bool {
-        let now = Instant::now();
-        let passed = self.parts.memories.passed.get(&content.image, now);
-        passed.is_some_and(|since| {
-            let is_kept = since.is_some_and(|since| now < deadline(since, KEPT));
-            is_kept || !may_keep
-        })
     }
 
     /// Such clients' GET of this content goes first where the HEAD was answered.

@@ -4,9 +4,8 @@ use super::ahead::ManifestFetch;
 use crate::oci::Digest;
 use crate::relay::causes::Tried;
 use crate::relay::fetched::{Served, Told};
-use crate::relay::memory::{Manifest, said};
+use crate::relay::memory::Manifest;
 use crate::relay::outcome::{Ended, Found, NotFound};
-use crate::relay::response::served_by;
 use crate::relay::rules::{Cause, FinalAnswer};
 use crate::relay::search::Search;
 use crate::relay::timing::Timing;
@@ -87,7 +86,6 @@ impl ManifestFetch {
             parts.answered_for_tag(&key.of, &endpoint, &told.digest, told.length);
         }
         let manifest = Arc::new(Manifest {
-            said: said(&told.media_type, &told.digest, served_by(&endpoint)),
             body,
             digest: told.digest,
             media_type: told.media_type.into(),
@@ -103,11 +101,8 @@ impl ManifestFetch {
             let learned = learned.chain([&manifest.digest]);
             self.answered(&manifest.endpoint, learned, now);
             memories.tags.lists(&content, descriptors);
-            let since = (may_keep && self.rules.config.stale.enabled).then_some(now);
-            let image = content.image;
-            memories.passed.put(image.clone(), since, trust, now);
             let manifests = &memories.manifests;
-            manifests.put(image, manifest.clone(), trust, now);
+            manifests.put(content.image, manifest.clone(), trust, now);
         }
         Served::Whole(manifest, outcome)
     }
@@ -119,14 +114,13 @@ impl ManifestFetch {
         learned: impl Iterator<Item = &'a Digest>,
         now: Instant,
     ) {
-        let of = (&*self.route, self.key.of.trust);
-        self.parts.stickiness.answered(of, endpoint, learned, now);
+        let (stickiness, of) = (&self.parts.stickiness, &self.key.of);
+        stickiness.answered(of, endpoint, learned, now);
     }
 
     /// Only what anybody could have had is kept for everybody (design P11).
     pub(super) fn is_anonymous(&self, endpoint: &EndpointId) -> bool {
-        let mut targets = self.route.targets.iter();
-        let Some(target) = targets.find(|target| target.source == endpoint.source) else {
+        let Some(target) = self.route.target(&endpoint.source) else {
             return false;
         };
         let snapshot = self.parts.snapshots.borrow();

@@ -21,13 +21,13 @@ pub(super) enum Misfit {
     Unproved(&'static str),
 }
 
-/// Proves a body, by the digest that was asked for or else by the one in its head. `claims`: what the head says of it.
+/// Proves a body, by the digest that was asked for or else by the one in its head, `told`.
 pub(super) fn prove(
     reference: &Reference,
-    claims: (Option<&Digest>, Option<&str>),
+    told: Option<&Digest>,
+    content_type: Option<&str>,
     body: Bytes,
 ) -> Result<Told, Misfit> {
-    let (told, content_type) = claims;
     let due = reference.digest().or(told);
     let kind = inspect_manifest(&body);
     let digest = match due {
@@ -124,7 +124,8 @@ mod tests {
         claims: (Option<&Digest>, Option<&str>),
         body: &str,
     ) -> Result<Told, Misfit> {
-        super::prove(reference, claims, Bytes::copy_from_slice(body.as_bytes()))
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        super::prove(reference, claims.0, claims.1, body)
     }
 
     fn tag() -> Reference {

@@ -105,9 +105,10 @@ impl ManifestFetch {
         // Harbor sends the digest empty on its proxy path (harbor-facts 3.2); only a filled one says something.
         let digest = fields.text(&CONTENT_DIGEST);
         let digest: Option<Digest> = digest.and_then(|digest| digest.parse().ok());
-        let claims = (digest.as_ref(), fields.text(&CONTENT_TYPE));
+        let (told, content_type) = (digest.as_ref(), fields.text(&CONTENT_TYPE));
+        let reference = &self.key.of.image.reference;
         let hard = Outcome::Hard(Failure::Content);
-        let (outcome, cause, detail) = match prove(&self.key.of.image.reference, claims, body) {
+        let (outcome, cause, detail) = match prove(reference, told, content_type, body) {
             Ok(told) => return Ok(told),
             Err(_) if is_encoded => return Err(Self::coded("it fits nothing")),
             Err(Misfit::Wrong(due)) => {
@@ -130,14 +131,10 @@ impl FetchSpec for ManifestFetch {
             true => Method::HEAD,
             false => Method::GET,
         };
-        head::request(
-            target,
-            ("/manifests/", self.key.of.image.reference.as_str()),
-            method,
-            header_value(&self.key.kinds.accept()),
-            None,
-            (&self.request_id, self.key.of.trust),
-        )
+        let resource = format!("/manifests/{}", self.key.of.image.reference);
+        let accept = header_value(&self.key.kinds.accept());
+        let (id, trust) = (&self.request_id, self.key.of.trust);
+        head::request(target, &resource, method, accept, id, trust)
     }
 
     async fn examine(

@@ -202,15 +202,8 @@ impl FetchSpec for Falls {
     fn request(&self, target: &Target, _: &Source) -> SourceRequest {
         assert_ne!(self.at, Edge::Ask, "over the edge");
         let accept = http::header::HeaderValue::from_static("*/*");
-        let (of, id) = (("/blobs/", self.digest.as_str()), "1".into());
-        crate::relay::head::request(
-            target,
-            of,
-            http::Method::GET,
-            accept,
-            None,
-            (&id, Trust::Trusted),
-        )
+        let (of, id) = (format!("/blobs/{}", self.digest), "1".into());
+        crate::relay::head::request(target, &of, http::Method::GET, accept, &id, Trust::Trusted)
     }
 
     async fn examine(

@@ -1,6 +1,8 @@
 //! What is remembered of a repository's addresses, and for how long.
 
 use super::*;
+use crate::cache::Trust;
+use crate::relay::memory::Image;
 use crate::topology::SourceId;
 
 fn endpoint(last: u8) -> EndpointId {
@@ -30,11 +32,18 @@ fn digest(number: usize) -> Digest {
 }
 
 fn answers(table: &Sticky, route: &Route, who: u8, learned: &[Digest], now: Instant) {
-    table.answered((route, Trust::Trusted), &endpoint(who), learned.iter(), now);
+    let of = pulled(route, Trust::Trusted);
+    table.answered(&of, &endpoint(who), learned.iter(), now);
+}
+
+fn pulled(route: &Route, trust: Trust) -> Pulled {
+    let (registry, repository) = (route.registry_label.clone(), route.repository.clone());
+    let image = Image::content(registry, repository, digest(0));
+    Pulled { image, trust }
 }
 
 fn sticky(table: &Sticky, route: &Route, now: Instant) -> Option<EndpointId> {
-    table.recall(route, None, now).0
+    table.repository(route, now)
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,9 +66,8 @@ async fn stays_ten_minutes_after_the_last_answer() {
 async fn the_last_to_answer_wins() {
     let (table, now) = (Sticky::default(), Instant::now());
     answers(&table, &nginx(), 1, &[], now);
-    let route = nginx();
-    let of = (&route, Trust::Untrusted);
-    table.answered(of, &endpoint(2), [].iter(), now);
+    let of = pulled(&nginx(), Trust::Untrusted);
+    table.answered(&of, &endpoint(2), [].iter(), now);
     assert_eq!(sticky(&table, &nginx(), now), Some(endpoint(2)));
 }
 
@@ -70,7 +78,7 @@ async fn content_is_learned_for_its_repository_alone() {
     let theirs = route("docker.io", "evil/app");
     answers(&table, &nginx(), 1, &[digest(1)], now);
     answers(&table, &theirs, 2, &[digest(1)], now);
-    let learned_at = |route: &Route| table.recall(route, Some(&digest(1)), now).1;
+    let learned_at = |route: &Route| table.digest(route, &digest(1), now);
     assert_eq!(learned_at(&nginx()), Some(endpoint(1)));
     assert_eq!(learned_at(&theirs), Some(endpoint(2)));
 }
@@ -85,7 +93,7 @@ async fn is_bounded_and_forgets_the_oldest() {
     answers(&table, &nginx(), 2, &[digest(0)], now);
     answers(&table, &nginx(), 3, &[digest(CAPACITY)], now);
     assert_eq!(table.digests.read(|digests| digests.len()), CAPACITY);
-    let learned_at = |number| table.recall(&nginx(), Some(&digest(number)), now).1;
+    let learned_at = |number| table.digest(&nginx(), &digest(number), now);
     assert_eq!(learned_at(0), Some(endpoint(2)));
     assert_eq!(learned_at(1), None);
     assert_eq!(learned_at(2), Some(endpoint(1)));

@@ -135,8 +135,14 @@ impl FetchSpec<Connection> for ModelSpec {
 
     fn request(&self, target: &Target, _: &Source) -> SourceRequest {
         let accept = http::header::HeaderValue::from_static("*/*");
-        let who = (&"1".into(), Trust::Trusted);
-        head::request(target, ("/", ""), Method::GET, accept, None, who)
+        head::request(
+            target,
+            "/",
+            Method::GET,
+            accept,
+            &"1".into(),
+            Trust::Trusted,
+        )
     }
 
     async fn examine(

@@ -53,12 +53,13 @@ impl Node {
         let blobs = image.blobs.iter().map(|(digest, _)| digest);
         let learned = blobs.chain([&image.manifest]);
         let (sticky, now) = (&self.parts.stickiness, Instant::now());
-        sticky.answered(
-            (&image.route, Trust::Trusted),
-            &found.endpoint,
-            learned,
-            now,
-        );
+        let (registry, repository) = (&image.route.registry_label, &image.route.repository);
+        let (registry, repository) = (registry.clone(), repository.clone());
+        let of = memory::Pulled {
+            image: memory::Image::content(registry, repository, image.manifest.clone()),
+            trust: Trust::Trusted,
+        };
+        sticky.answered(&of, &found.endpoint, learned, now);
         found.good.park();
         Some(())
     }
