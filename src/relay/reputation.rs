@@ -125,49 +125,40 @@ impl Reputation {
 
     /// What counts for a request.
     pub(crate) fn against(&self, subject: &Subject, now: Instant) -> Vec<HeldBack> {
-        self.held(subject.scopes(), subject.trust, now, |_| true)
+        let rows = self.rows_of(subject.scopes(), subject.trust, now);
+        rows.into_iter().map(|row| row.held).collect()
     }
 
     /// Whether something was seen of a blob or tag.
     pub(crate) fn knows(&self, pulled: &Pulled, now: Instant) -> bool {
         let of_image = Scope::Image(pulled.image.clone());
-        self.any(of_image, pulled.trust, now, |_| true)
+        !self.rows_of([of_image], pulled.trust, now).is_empty()
     }
 
     /// Whether an address is held back for a blob or tag.
     pub(crate) fn holds(&self, endpoint: &EndpointId, pulled: &Pulled, now: Instant) -> bool {
         let of_image = Scope::Image(pulled.image.clone());
-        let is_its = |row: &ReputationRow| row.held.concerns(endpoint);
-        self.any(of_image, pulled.trust, now, is_its)
+        let rows = self.rows_of([of_image], pulled.trust, now);
+        rows.iter().any(|row| row.held.concerns(endpoint))
     }
 
     /// Whether bytes of blobs of the same repository do not come, or too few, at another address of a tier.
     pub(crate) fn is_slow(&self, source: &SourceId, subject: &Subject, now: Instant) -> bool {
+        let rows = self.rows_of([subject.of_repository()], subject.trust, now);
         let is_its = |row: &ReputationRow| row.reason == SLOW && row.held.source == *source;
-        self.any(subject.of_repository(), subject.trust, now, is_its)
+        rows.iter().any(is_its)
     }
 
-    fn any(
-        &self,
-        scope: Scope,
-        trust: Trust,
-        now: Instant,
-        fits: impl Fn(&ReputationRow) -> bool,
-    ) -> bool {
-        !self.held([scope], trust, now, fits).is_empty()
-    }
-
-    /// What such rows of these scopes say that count for such a client's request.
-    fn held(
+    /// The rows of these scopes that count for such a client's request.
+    fn rows_of(
         &self,
         scopes: impl IntoIterator<Item = Scope>,
         trust: Trust,
         now: Instant,
-        fits: impl Fn(&ReputationRow) -> bool,
-    ) -> Vec<HeldBack> {
-        let mut held = Vec::new();
+    ) -> Vec<ReputationRow> {
+        let mut found = Vec::new();
         if self.0.is_empty() {
-            return held;
+            return found;
         }
         let teachers = match trust {
             Trust::Trusted => &[Trust::Trusted][..],
@@ -178,12 +169,11 @@ impl Reputation {
                 for taught_by in teachers {
                     let rows = map.get(&(scope.clone(), *taught_by), now);
                     let rows = rows.into_iter().flatten();
-                    let rows = rows.filter(|row| now < row.until && fits(row));
-                    held.extend(rows.map(|row| row.held.clone()));
+                    found.extend(rows.filter(|row| now < row.until).cloned());
                 }
             }
         });
-        held
+        found
     }
 
     /// Such a client's request has shown that it is not silent any more, and so its tier.

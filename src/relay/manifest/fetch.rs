@@ -1,7 +1,6 @@
 //! One search for a manifest with all that it teaches: sizes, who answered, denials, and the copy for an outage.
 
 use super::ahead::ManifestFetch;
-use crate::oci::Digest;
 use crate::relay::causes::Tried;
 use crate::relay::fetched::{Served, Told};
 use crate::relay::memory::Manifest;
@@ -62,18 +61,21 @@ impl ManifestFetch {
     /// What was found, remembered. `is_retry`: somebody named what is nowhere, and may have taught wrong sizes.
     fn learn(&self, found: Found<Told>, is_retry: bool) -> Served {
         let (parts, key) = (&self.parts, &self.key);
-        let (memories, now) = (&parts.memories, Instant::now());
+        let (memories, stickiness, now) = (&parts.memories, &parts.stickiness, Instant::now());
         let (trust, endpoint) = (key.of.trust, found.endpoint);
         let outcome = found.outcome;
         let may_keep = self.is_anonymous(&endpoint);
         let is_tiers = matches!(endpoint.source, SourceId::Tier(_));
         let mut told = found.good;
         let content = key.of.beside(&told.digest);
+        if is_tiers && key.of.image.reference.digest().is_none() {
+            parts.answered_for_tag(&key.of, &endpoint, &told.digest, told.length);
+        }
         let Some(body) = told.body.take() else {
             if is_tiers {
+                let digest = std::iter::once(&told.digest);
+                stickiness.answered(&key.of, &endpoint, digest, now);
                 self.headed(content, &endpoint, now);
-                parts.answered_for_tag(&key.of, &endpoint, &told.digest, told.length);
-                self.answered(&endpoint, std::iter::once(&told.digest), now);
             } else if may_keep {
                 self.keep(&told.digest, None);
             }
@@ -81,9 +83,6 @@ impl ManifestFetch {
         };
         if may_keep {
             self.keep(&told.digest, Some((&body, &told.media_type)));
-        }
-        if key.of.image.reference.digest().is_none() && is_tiers {
-            parts.answered_for_tag(&key.of, &endpoint, &told.digest, told.length);
         }
         let manifest = Arc::new(Manifest {
             body,
@@ -99,23 +98,12 @@ impl ManifestFetch {
             parts.sizes.learn(&content, descriptors);
             let learned = descriptors.iter().map(|descriptor| &descriptor.digest);
             let learned = learned.chain([&manifest.digest]);
-            self.answered(&manifest.endpoint, learned, now);
+            stickiness.answered(&key.of, &manifest.endpoint, learned, now);
             memories.tags.lists(&content, descriptors);
             let manifests = &memories.manifests;
             manifests.put(content.image, manifest.clone(), trust, now);
         }
         Served::Whole(manifest, outcome)
-    }
-
-    /// That endpoint has the repository, and this content of it.
-    fn answered<'a>(
-        &self,
-        endpoint: &EndpointId,
-        learned: impl Iterator<Item = &'a Digest>,
-        now: Instant,
-    ) {
-        let (stickiness, of) = (&self.parts.stickiness, &self.key.of);
-        stickiness.answered(of, endpoint, learned, now);
     }
 
     /// Only what anybody could have had is kept for everybody (design P11).
