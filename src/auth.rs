@@ -16,10 +16,10 @@ pub(crate) mod testing;
 pub use challenge::{BearerChallenge, Challenge, parse_challenges};
 pub use fetch::basic_authorization;
 pub use lookup::{Lookup, LookupResult};
-pub use named_url::{InvalidUrl, NamedUrl};
+pub use named_url::{Downgrade, InvalidUrl, NamedUrl};
 pub use plan::{TokenPlan, TokenRequest};
 pub use reach::{Hop, Reach};
-pub use redirect::{Position, follow, instead_of_http, location};
+pub use redirect::{Position, Unfollowed, follow, instead_of_http, location};
 pub use tokens::{FetchToken, Fetching, Issued, Refusal, TokenError, TokenFailure, Tokens};
 
 use crate::config::BaseUrl;

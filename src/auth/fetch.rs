@@ -59,9 +59,7 @@ async fn fetch(reach: &Reach, plan: &TokenPlan) -> Result<Issued, TokenError> {
             return asked.issued(response).await;
         };
         let next = redirect::follow(&plan.source, &asked.at, location, &mut followed);
-        let next = next.map_err(|why| {
-            asked.failed(Failure::Token, format!("a redirect is not followed: {why}"))
-        })?;
+        let next = next.map_err(|why| asked.failed(Failure::Token, why))?;
         response.body.drain_small().await;
         if next.hop != asked.at.hop {
             asked.credential = None;

@@ -37,6 +37,11 @@ pub enum InvalidUrl {
     Authority,
 }
 
+/// A URL without TLS, where who named it is asked by https.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} would go from https to http")]
+pub struct Downgrade(NamedUrl);
+
 // === impl NamedUrl ===
 
 impl NamedUrl {
@@ -85,13 +90,13 @@ impl NamedUrl {
     /// The same by https: what `base` names by http at its own host, as servers behind a TLS proxy do, is asked as `base` is.
     ///
     /// # Errors
-    /// In words: it is another host without TLS.
-    pub fn over_tls_of(self, base: &BaseUrl) -> Result<Self, String> {
+    /// [`Downgrade`]: it is another host without TLS.
+    pub fn over_tls_of(self, base: &BaseUrl) -> Result<Self, Downgrade> {
         if self.origin.https {
             return Ok(self);
         }
         if !base.https || self.origin.host != base.host {
-            return Err(format!("{self} would go from https to http"));
+            return Err(Downgrade(self));
         }
         let origin = origin(base);
         Ok(Self { origin, ..self })

@@ -1,7 +1,7 @@
 //! Where a redirect may lead, of a registry as of a token service. Pure; the address behind a name is checked by `upstream` when
 //! it is dialled.
 
-use super::named_url::NamedUrl;
+use super::named_url::{Downgrade, InvalidUrl, NamedUrl};
 use super::reach::Hop;
 use crate::http1::Fields;
 use crate::topology::Source;
@@ -43,6 +43,20 @@ impl<'a> Position<'a> {
     }
 }
 
+/// Why a redirect is not followed. Says nothing of queries.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfollowed {
+    /// Too many.
+    #[error("more than {MAX_REDIRECTS} redirects in a row")]
+    TooMany,
+    /// No usable URL.
+    #[error("the Location of a redirect")]
+    Location(#[from] InvalidUrl),
+    /// A step down from https.
+    #[error("a redirect without TLS")]
+    Downgrade(#[from] Downgrade),
+}
+
 /// The Location of an answer that says "elsewhere". A 3xx without one says nothing and is an answer as any other;
 /// so is 304.
 #[must_use]
@@ -56,23 +70,22 @@ pub fn location(status: StatusCode, fields: &Fields) -> Option<&[u8]> {
 /// Location is somebody else's choice.
 ///
 /// # Errors
-/// In words, never with the query: too many in a row, no usable URL, or a step down from https.
+/// [`Unfollowed`]: see its variants.
 pub fn follow(
     source: &Source,
     at: &Position<'_>,
     location: &[u8],
     followed: &mut u32,
-) -> Result<Position<'static>, String> {
+) -> Result<Position<'static>, Unfollowed> {
     *followed = followed.saturating_add(1);
     if *followed > MAX_REDIRECTS {
-        return Err(format!("more than {MAX_REDIRECTS} in a row"));
+        return Err(Unfollowed::TooMany);
     }
     let base = match &at.hop {
         Hop::Endpoint => &source.url,
         Hop::Named(origin) => origin,
     };
-    let url = NamedUrl::resolve(base, &at.target, location);
-    let url = url.map_err(|why| format!("the Location: {why}"))?;
+    let url = NamedUrl::resolve(base, &at.target, location)?;
     let url = match base.https || source.url.https {
         true => url.over_tls_of(base)?,
         false => url,

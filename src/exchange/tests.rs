@@ -4,6 +4,7 @@ use super::unauthorized::{Next, Presented, after_unauthorized};
 use crate::auth::testing::source;
 use crate::auth::{Hop, Position, follow, instead_of_http, location, parse_challenges};
 use crate::http1::Fields;
+use crate::printable::chain;
 use crate::topology::SourceKind;
 use http::StatusCode;
 
@@ -198,10 +199,11 @@ fn where_redirects_lead() {
         let source = source(SourceKind::Harbor, url, None);
         match (follow(&source, &at, location.as_bytes(), &mut 0), expected) {
             (Err(why), Err(expected)) => {
+                let why = chain(&why);
                 assert!(why.contains(expected), "{location}: {why}");
                 assert!(!why.contains("sig="), "{why}");
             }
-            (found, expected) => assert_eq!(found, expected.map_err(str::to_owned), "{location}"),
+            (found, expected) => assert_eq!(found.ok(), expected.ok(), "{location}"),
         }
     }
     let source = source(SourceKind::Harbor, home, None);
