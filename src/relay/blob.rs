@@ -79,7 +79,9 @@ impl BlobFetch {
         }
         if let Ok(found) = &ended.result {
             let (content, now) = (std::iter::once(&self.digest), Instant::now());
-            parts.stickiness.answered(blob, &found.endpoint, content, now);
+            parts
+                .stickiness
+                .answered(blob, &found.endpoint, content, now);
         }
         ended.result = ended.result.map_err(|nothing| {
             let denied = self.denied.clone();
