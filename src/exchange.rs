@@ -96,7 +96,7 @@ pub enum Place {
     Endpoint,
     /// Its token endpoint: 5xx, timeout, 400, nonsense.
     Token,
-    /// A redirect's target, or its token endpoint, could not be reached or was forbidden: the endpoint is well.
+    /// A redirect's target, or its token endpoint, could not be reached or was forbidden: the endpoint is healthy.
     Redirect,
 }
 

@@ -32,7 +32,7 @@ use tokio::sync::{mpsc, watch};
 /// what they say was said by the others.
 const OUTCOMES: usize = 1024;
 
-/// How long successes of endpoints that are well may wait for the task, so that they wake it seldom: beside a failure they
+/// How long successes of healthy endpoints may wait for the task, so that they wake it seldom: beside a failure they
 /// are no news.
 const SAMPLES_REST: Duration = Duration::from_millis(20);
 

@@ -158,7 +158,7 @@ impl Peers {
     async fn read(&self, at: SocketAddr, peer: SocketAddr, why: &io::Error) -> Option<PeerSocket> {
         if !self.0.is_said.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "asking the kernel whose a connection is: {why}; /proc/net/tcp is read instead"
+                "asking the kernel who owns a connection: {why}; /proc/net/tcp is read instead"
             );
         }
         let _waiting = self.0.waiting.try_acquire().ok()?;

@@ -3,6 +3,7 @@
 
 use super::{Running, keep};
 use crate::lifecycle::{Drained, Signals, deadline};
+use crate::printable::counted;
 use crate::telemetry::{EventName, StateChange};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -113,7 +114,8 @@ impl Running {
         };
         if cut > 0 {
             tracing::info!(
-                "{cut} answers had not left at the drain's limit; containerd resumes what was cut"
+                "{} cut at the drain's limit; containerd resumes",
+                counted(cut as u64, "answer was", "answers were")
             );
         }
         true

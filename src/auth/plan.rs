@@ -114,8 +114,8 @@ fn named_host(source: &Source, named: Option<&str>) -> Result<(Hop, String), Str
 /// A realm that `who` named, asked at `base`. Its own realm by http is asked by https where `who` is: servers behind a TLS proxy
 /// know no better.
 fn realm(who: &dyn Display, base: &BaseUrl, realm: Option<&str>) -> Result<NamedUrl, String> {
-    let realm = realm
-        .ok_or_else(|| format!("{who} asks for a token but does not say where it is to be had"))?;
+    let realm =
+        realm.ok_or_else(|| format!("{who} asks for a token but does not say where to get it"))?;
     let url = NamedUrl::parse(realm)
         .map_err(|why| format!("the token realm of {who} is not usable: {why}"))?;
     if !base.https {

@@ -93,7 +93,7 @@ impl<K: Hash + Eq + Clone, V> SharedTtlMap<K, V> {
         done
     }
 
-    /// No invariant spans two statements under this lock, so that a poisoned one is as good as any.
+    /// No invariant spans two statements under this lock, so that a poisoned lock can be used.
     fn lock(&self) -> MutexGuard<'_, TtlMap<K, V>> {
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
     }

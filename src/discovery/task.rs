@@ -11,6 +11,7 @@ use super::{EndpointSets, QuietUntil};
 use crate::config;
 use crate::lifecycle::contained;
 use crate::metrics::Metrics;
+use crate::printable::counted;
 use crate::telemetry::{EventName, Journal, StateChange};
 use crate::topology::{SourceId, Sources};
 use futures_util::future::BoxFuture;
@@ -330,7 +331,8 @@ fn event(id: &SourceId, host: &str, change: &Change, error: &str) -> Option<Stat
             (EventName::DnsStale, error.to_owned(), message)
         }
         Change::WentStale { kept } => {
-            let message = format!("looking up {host} of {id} failed; keeping {kept} addresses");
+            let kept = counted(*kept as u64, "address", "addresses");
+            let message = format!("looking up {host} of {id} failed; keeping {kept}");
             (EventName::DnsStale, error.to_owned(), message)
         }
         _ => return None,

@@ -3,6 +3,7 @@
 use super::code::Code;
 use super::report::Check;
 use super::sources::{AccessAnswer, AccessFacts, EndpointFacts, SourceFacts};
+use crate::printable::counted;
 use crate::topology::SourceKind;
 
 /// What a configured user name opens (design S6), in one sentence.
@@ -24,9 +25,10 @@ pub(super) fn access(sources: &[SourceFacts], is_closed: bool) -> Check {
         .flat_map(|one| &one.endpoints)
         .map(|one| one.access.len())
         .sum();
+    let requests = counted(asked as u64, "pull request", "pull requests");
     let mut check = match asked {
         0 => Check::not_applicable("access", "no tier could be asked"),
-        n => Check::made("access", format!("{n} pull requests to tiers were let in")),
+        n => Check::made("access", format!("{n} of {requests} allowed")),
     };
     for one in &tiers {
         if let Some(credential) = &one.source.credential
@@ -43,7 +45,7 @@ pub(super) fn access(sources: &[SourceFacts], is_closed: bool) -> Check {
     }
     if !check.findings.is_empty() {
         let well = asked.saturating_sub(check.findings.len());
-        check.said = format!("{well} of {asked} pull requests to tiers were let in");
+        check.said = format!("{well} of {requests} allowed");
     }
     check
 }

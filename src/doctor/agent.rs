@@ -5,6 +5,7 @@ use super::port::Holder;
 use super::report::Check;
 use crate::admin::Status;
 use crate::config::Problem;
+use crate::printable::counted;
 use std::net::SocketAddr;
 
 /// A unit that has failed too often is refused its start for the rest of 30 s unless it is forgiven.
@@ -239,8 +240,8 @@ fn say_status(check: &mut Check, status: &Status, seen: &mut Vec<String>) {
     }
     if status.log_dropped > 0 {
         check.note(format!(
-            "{} log records were lost since its start",
-            status.log_dropped
+            "{} lost since its start",
+            counted(status.log_dropped, "log record was", "log records were")
         ));
     }
 }

@@ -4,7 +4,7 @@ use super::code::Code;
 use super::report::{Check, Severity};
 use super::sources::{EndpointFacts, SourceFacts};
 use crate::health::Verdict;
-use crate::printable::blanked;
+use crate::printable::{blanked, counted};
 use crate::telemetry::{EXPIRES_SOON, human_days};
 use crate::upstream::{Certificate, CertificateFault};
 use std::time::{Duration, SystemTime};
@@ -28,7 +28,10 @@ pub(super) fn connections(sources: &[SourceFacts], now: SystemTime, ahead: i64) 
         .sum();
     let mut check = Check::made(
         "connections",
-        format!("{reached} of {endpoints} addresses reached"),
+        format!(
+            "{reached} of {} reached",
+            counted(endpoints as u64, "address", "addresses")
+        ),
     );
     for one in sources {
         if one.source.tls.insecure_skip_verify {
@@ -105,7 +108,7 @@ fn judge(
         }
     }
     let said = match &endpoint.probe {
-        Some(Verdict::Unhealthy(why)) => format!("it says that it is not well: {why}"),
+        Some(Verdict::Unhealthy(why)) => format!("it says that it is unhealthy: {why}"),
         Some(Verdict::Failed { detail, .. }) => format!("its health cannot be asked: {detail}"),
         Some(Verdict::Passed) | None => return,
     };
@@ -113,7 +116,7 @@ fn judge(
         Code::EndpointUnhealthy,
         endpoint.id.to_string(),
         said,
-        "look at that Harbor: GET /api/v2.0/health says which component is down; the agent goes round it meanwhile",
+        "look at that Harbor: GET /api/v2.0/health says which component is down; the agent uses other addresses meanwhile",
     );
 }
 

@@ -3,6 +3,7 @@
 use super::code::Code;
 use super::report::{Check, Severity};
 use super::sources::SourceFacts;
+use crate::printable::counted;
 
 /// A `Date` has whole seconds and is some of them old: less is no difference.
 const TOLERATED: i64 = 30;
@@ -56,7 +57,10 @@ fn judge(offsets: &[(String, i64)]) -> Check {
     };
     let mut check = Check::made(
         "clock",
-        format!("within {TOLERATED} s of {} sources", offsets.len()),
+        format!(
+            "within {TOLERATED} s of {}",
+            counted(offsets.len() as u64, "source", "sources")
+        ),
     );
     let words = |offset: i64| {
         let direction = if offset > 0 { "behind" } else { "ahead of" };

@@ -69,7 +69,7 @@ words! {
         DnsDiffers = "dns-differs",
         /// No connection to an address of a tier.
         EndpointUnreachable = "endpoint-unreachable",
-        /// A tier says that it is not well.
+        /// A tier says that it is unhealthy.
         EndpointUnhealthy = "endpoint-unhealthy",
         /// No TLS with an address.
         TlsFails = "tls-fails",

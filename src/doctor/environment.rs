@@ -5,6 +5,7 @@ use super::code::Code;
 use super::report::{Check, Severity};
 use super::sources::SourceFacts;
 use crate::config::{BaseUrl, Config, proxy_variable};
+use crate::printable::counted;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -118,15 +119,18 @@ pub(super) fn environment(
         .filter(|one| one.source.proxy.is_some())
         .count();
     let failing: Vec<&&SourceFacts> = upstreams.iter().filter(|one| !is_reached(one)).collect();
+    let registries = |n: usize| counted(n as u64, "registry", "registries");
     check.said = match (upstreams.len(), proxied) {
         (0, _) => "no registry may be asked directly".to_owned(),
         (all, 0) => format!(
-            "{} of {all} registries reached directly, without a proxy",
-            all.saturating_sub(failing.len())
+            "{} of {} reached directly, without a proxy",
+            all.saturating_sub(failing.len()),
+            registries(all)
         ),
         (all, some) => format!(
-            "{} of {all} registries reached directly, {some} through a proxy",
-            all.saturating_sub(failing.len())
+            "{} of {} reached directly, {some} through a proxy",
+            all.saturating_sub(failing.len()),
+            registries(all)
         ),
     };
     let severity = Severity::error_if(config.tiers.is_empty());

@@ -3,6 +3,7 @@
 use super::code::Code;
 use super::report::{Check, Severity};
 use super::sources::SourceFacts;
+use crate::printable::counted;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -23,7 +24,10 @@ pub(super) fn names(sources: &[SourceFacts], servers: &[SocketAddr], upstreams: 
     };
     let mut check = Check::made(
         "dns",
-        format!("{good} of {} names have addresses", looked_up.len()),
+        format!(
+            "{good} of {} resolved",
+            counted(looked_up.len() as u64, "name", "names")
+        ),
     );
     let configured = !servers.is_empty();
     failures(&mut check, &looked_up, &who, configured, upstreams);
@@ -63,10 +67,10 @@ fn failures(
         let instead = if elsewhere {
             "the system's resolver knows the name: correct nameservers under [dns], or leave them out".to_owned()
         } else if configured {
-            "see that these servers answer and know the name, or leave nameservers out of [dns] to use the system's; the agent goes on with the addresses that it had".to_owned()
+            "see that these servers answer and know the name, or leave nameservers out of [dns] to use the system's; the agent keeps using the addresses that it had".to_owned()
         } else {
             format!(
-                "see that the servers in /etc/resolv.conf answer and know the name: getent ahosts {first}; the agent goes on with the addresses that it had"
+                "see that the servers in /etc/resolv.conf answer and know the name: getent ahosts {first}; the agent keeps using the addresses that it had"
             )
         };
         check.find(

@@ -244,7 +244,7 @@ impl Report {
             .any(|check| check.state == State::NotMade || !check.unchecked.is_empty())
     }
 
-    /// 1: findings; 2: none, but something could not be checked; 0: all is well.
+    /// 1: findings; 2: none, but something could not be checked; 0: no problem.
     #[must_use]
     pub(crate) fn exit_status(&self) -> u8 {
         match (self.findings().next(), self.is_incomplete()) {

@@ -42,7 +42,7 @@ const PROBE_DEFERS: Duration = Duration::from_secs(5);
 /// A reason's longest text, in bytes.
 const REASON_BYTES: usize = 200;
 
-/// One success in so many is reported of an endpoint that is well (see `Health::report`).
+/// One success in so many is reported of a healthy endpoint (see `Health::report`).
 pub(super) const SAMPLING: u32 = 16;
 
 /// What is known of one endpoint.

@@ -137,14 +137,14 @@ mod tests {
         let well = seen(true, true, Some(now));
         let gone = seen(false, false, None);
         let table: [Row<'_>; 4] = [
-            // It was well, and is well where it is now.
+            // It was healthy, and is healthy where it is now.
             (&[well, None, None, well], &[None; 4]),
             // It was well, and nobody is there where it is now.
             (
                 &[well, None, gone, gone],
                 &[None, None, Some(Turn::Down), None],
             ),
-            // It was down, and is well where it is now.
+            // It was down, and is healthy where it is now.
             (
                 &[well, gone, None, well],
                 &[None, Some(Turn::Down), None, Some(Turn::Moved)],

@@ -49,7 +49,7 @@ pub(super) struct Task<P> {
     table: Table,
     probes: FuturesUnordered<BoxFuture<'static, (EndpointId, ProbeReport)>>,
     batch: Vec<OutcomeReport>,
-    /// Successes of endpoints that are well.
+    /// Successes of healthy endpoints.
     sampled: Vec<OutcomeReport>,
     /// Until then such successes gather, if there were some a moment ago.
     rests_until: Option<Instant>,

@@ -47,7 +47,7 @@ pub fn answer_head(
         };
         let fields = Fields::from_parsed(buffer, length, answer.headers);
         let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());
-        let status = status.ok_or(Wrong::Syntax("a status that is none"))?;
+        let status = status.ok_or(Wrong::Syntax("an invalid status"))?;
         let is_1_1 = answer.version == Some(1);
         buffer.advance(length);
         if status == StatusCode::SWITCHING_PROTOCOLS {

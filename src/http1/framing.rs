@@ -143,8 +143,8 @@ fn size(buffer: &mut BytesMut) -> Result<Option<Chunk>, Wrong> {
             }))
         }
         Some(Ok(httparse::Status::Partial)) if buffer.len() < LINES => Ok(None),
-        Some(Ok(_)) => Err(Wrong::Syntax("a chunk's size that does not end")),
-        Some(Err(_)) | None => Err(Wrong::Syntax("a chunk's size that is none")),
+        Some(Ok(_)) => Err(Wrong::Syntax("a chunk size that does not end")),
+        Some(Err(_)) | None => Err(Wrong::Syntax("an invalid chunk size")),
     }
 }
 

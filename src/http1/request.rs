@@ -48,7 +48,7 @@ pub fn request_head(buffer: &mut BytesMut, limit: usize) -> Result<Option<Reques
     };
     let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes());
     let request = Request {
-        method: method.map_err(|_| Wrong::Syntax("a method that is none"))?,
+        method: method.map_err(|_| Wrong::Syntax("an invalid method"))?,
         target: parsed.path.unwrap_or_default().to_owned(),
         version: match parsed.version {
             Some(1) => Version::HTTP_11,

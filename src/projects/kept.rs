@@ -41,7 +41,7 @@ impl Kept {
             Ok(kept) => kept,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "reading the projects that were found last; Harbor is asked anew");
+                tracing::warn!(path = %path.display(), %error, "reading the projects that were found last; Harbor is asked again");
                 Self::default()
             }
         }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 /// Failures in a row after which a project is left out.
 const FAILURES: u32 = 5;
-/// For so long; then one question tries whether it is well again.
+/// For so long; then one request tries it again.
 const OPEN: Duration = Duration::from_secs(30);
 
 /// A tier's project for a registry, as such clients find it: what untrusted ones ask for may be what fails.

@@ -158,7 +158,7 @@ impl Lookups {
         }
     }
 
-    /// It is there: remembered, and told to other agents, as often as it is doubted. `moved`: it is definitely no more where it was.
+    /// It is there: remembered, and told to other agents each time it was asked again. `moved`: it is definitely no more where it was.
     /// Returns where it was before, if that is another registry.
     pub(crate) fn found(
         &self,

@@ -11,7 +11,7 @@ pub struct MemoryStatus {
     pub limit: u64,
     /// By what they are: manifests, lists, layers, tokens, sizes, log records.
     pub bytes: BTreeMap<String, u64>,
-    /// Answers that were refused for want of memory, since the start.
+    /// Answers that were refused because memory was full, since the start.
     pub refused: u64,
 }
 

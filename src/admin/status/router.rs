@@ -1,5 +1,6 @@
 //! What is known of images without a registry, as `/status` shows it.
 
+use crate::printable::counted;
 use crate::router::Lookups;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -51,7 +52,8 @@ impl RouterStatus {
 
 impl fmt::Display for RouterStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the registries of {} images are known", self.images)?;
+        let images = counted(self.images as u64, "image", "images");
+        write!(f, "the registry of {images} is known")?;
         if !self.left_out.is_empty() {
             write!(f, "; not asked for a while: {}", self.left_out.join(", "))?;
         }
@@ -67,10 +69,10 @@ impl fmt::Display for RedisStatus {
         match (&self.master, &self.error) {
             (Some(master), None) => write!(f, "shared by Redis at {master}"),
             (Some(master), Some(error)) => {
-                let errors = self.errors;
+                let errors = counted(self.errors, "error", "errors");
                 write!(
                     f,
-                    "shared by Redis at {master} ({errors} errors, the last: {error})"
+                    "shared by Redis at {master} ({errors}, the last: {error})"
                 )
             }
             (None, Some(error)) => write!(f, "not shared: {error}"),
@@ -116,7 +118,7 @@ mod tests {
                 redis,
             };
             let begin =
-                "the registries of 3 images are known; not asked for a while: replica/docker.io";
+                "the registry of 3 images is known; not asked for a while: replica/docker.io";
             assert_eq!(status.to_string(), format!("{begin}{due}"));
         }
     }

@@ -121,7 +121,7 @@ fn last_line(report: &Report) -> (String, Color) {
         ""
     };
     let (line, color) = match (errors, warnings) {
-        (0, 0) if rest.is_empty() => ("All is well.".to_owned(), Color::Good),
+        (0, 0) if rest.is_empty() => ("No problem found.".to_owned(), Color::Good),
         (0, 0) => (format!("Nothing found{rest}."), Color::Warn),
         (0, n) => (format!("{}{rest}.", some(n, "warning")), Color::Warn),
         (n, 0) => (format!("{}{rest}.", some(n, "error")), Color::Bad),

@@ -62,7 +62,7 @@ fn the_status_says_findings_before_gaps() {
     };
     let skipped = || check("files", State::NotApplicable, Vec::new());
     let table = [
-        (vec![ok(), skipped()], 0, "ready: All is well."),
+        (vec![ok(), skipped()], 0, "ready: No problem found."),
         (
             vec![ok(), gap()],
             2,

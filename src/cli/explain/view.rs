@@ -285,7 +285,7 @@ fn unjudged(source: &Source, address: SocketAddr, now: Instant) -> EndpointState
 /// Cause and strikes are not told; of several ejected addresses the order may therefore differ.
 fn status_of(said: &EndpointStatus, now: Instant) -> topology::EndpointStatus {
     match said.state {
-        // The agent tries it as one that is well, until it has seen the certificate.
+        // The agent tries it as a healthy one, until it has seen the certificate.
         State::Healthy | State::Expired => topology::EndpointStatus::Healthy,
         State::Probation => topology::EndpointStatus::Probation { successes: 0 },
         State::Ejected => topology::EndpointStatus::Ejected {

@@ -63,7 +63,7 @@ pub(crate) fn run(
         if passed.released {
             writeln!(
                 stderr,
-                "note: restore was run: the daemon keeps its hands off until harbor-pilot apply"
+                "note: restore was run: the daemon changes no file until harbor-pilot apply is run"
             )?;
         }
     }

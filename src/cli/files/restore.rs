@@ -1,5 +1,5 @@
 //! `harbor-pilot restore`: takes exactly our changes out of the node's files, by the ledger and by the marks in the files
-//! of every runtime's usual places. Needs no valid configuration, no ledger and no daemon; a running one keeps its hands off afterwards, until `apply`.
+//! of every runtime's usual places. Needs no valid configuration, no ledger and no daemon; a running one changes no file afterwards, until `apply`.
 
 use super::{LOCK_WAIT, report};
 use crate::cli::{FAILED, Invocation};

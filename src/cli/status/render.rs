@@ -226,7 +226,8 @@ impl Page {
         writeln!(self.text, "  bytes: {}", or_none(bytes))?;
         self.memory(&status.memory)?;
         if status.log_dropped > 0 {
-            let note = format!("  {} log records were lost", status.log_dropped);
+            let lost = counted(status.log_dropped, "log record was", "log records were");
+            let note = format!("  {lost} lost");
             self.line(&note, Color::Warn);
         }
         if let Some(traces) = &status.traces {
@@ -269,8 +270,8 @@ impl Page {
         self.text.push('\n');
         if memory.refused > 0 {
             let note = format!(
-                "  {} answers were refused for want of memory: see [limits] memory",
-                memory.refused
+                "  {} refused, as memory was full: see [limits] memory",
+                counted(memory.refused, "answer was", "answers were")
             );
             self.line(&note, Color::Warn);
         }

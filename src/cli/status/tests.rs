@@ -137,7 +137,7 @@ Held back
   replica/203.0.113.7:443, docker.io: is asked last for 25 s: it wants fewer requests (too_many_requests)
 
 Images without a registry
-  the registries of 3 images are known
+  the registry of 3 images is known
 
 Traffic since the start
   requests: failover 2, served 40
@@ -201,7 +201,7 @@ Traffic since the start
   requests: none
   bytes: none
   waiting in memory: 0 B of 64.0 MiB
-  4 answers were refused for want of memory: see [limits] memory
+  4 answers were refused, as memory was full: see [limits] memory
   7 log records were lost
   1 connection ended by a defect: see the journal
 

@@ -18,7 +18,7 @@ pub struct Router {
     pub max_fanout: u32,
     /// How long after the first good answer a better-placed one is waited for.
     pub grace: Duration,
-    /// So long where an image was found is not doubted.
+    /// Where an image was found is used for so long without asking again.
     pub ttl: Duration,
     /// So long an image that no project has is not looked for again.
     pub negative_ttl: Duration,

@@ -35,7 +35,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// A pass begins. A configuration is a person's word on what shall be: all is forgiven.
+    /// A pass begins. A new configuration resets all counts.
     pub(super) fn begin(&mut self, cause: Cause, now: Instant) {
         self.looked = Some(now);
         self.new_conflicts.clear();

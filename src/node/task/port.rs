@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Between checks while all is well.
+/// Between checks while the last one succeeded.
 const PAUSE: Duration = Duration::from_secs(5);
 /// After a failed one: one alone decides nothing.
 const SOON: Duration = Duration::from_secs(1);

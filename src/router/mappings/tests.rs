@@ -87,7 +87,7 @@ fn what_nobody_has_is_not_looked_for_again_for_a_while() {
 }
 
 #[test]
-fn what_is_known_outlives_the_process_and_is_doubted_then() {
+fn what_is_known_outlives_the_process_and_is_asked_again_then() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("router");
     let (mappings, now) = (Mappings::default(), Instant::now());

@@ -14,7 +14,7 @@ pub struct RedisState {
     pub errors: u64,
 }
 
-/// Whether Redis is asked at all now. Open while it answers in time; whoever waited in vain closes it for everybody.
+/// Whether Redis is asked at all now. Open while it answers in time; whoever gets no answer in time closes it for everybody.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gate(Arc<AtomicBool>);
 

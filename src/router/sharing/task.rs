@@ -26,7 +26,7 @@ const REST: Duration = Duration::from_secs(5);
 const LONGEST_REST: Duration = Duration::from_secs(60);
 /// All sentinels and the master together.
 const ATTEMPT: Duration = Duration::from_secs(10);
-/// A connection that nobody uses is tried this often, so that no pull has to find out that it is dead.
+/// A connection that nobody uses is tried this often, so that no pull has to find out that it is closed.
 const IDLE: Duration = Duration::from_secs(30);
 /// Orders that go in one exchange.
 const AT_ONCE: usize = 64;
@@ -188,7 +188,10 @@ impl Task {
             }
             if !self.gate.is_open() {
                 let ms = PATIENCE.as_millis();
-                return Left::Failed(format!("{}: a pull waited {ms} ms in vain", link.address));
+                return Left::Failed(format!(
+                    "{}: a pull waited {ms} ms without an answer",
+                    link.address
+                ));
             }
         }
     }
