@@ -316,13 +316,13 @@ impl Lease {
         }
     }
 
-    /// Holds so many in all where there is room and all of its kind hold at most half of the budget: for what is better with
+    /// Holds so many in all where there is room and all of its kind hold at most an eighth of the budget: for what is better with
     /// them and goes on without. Nothing gives way to it.
     #[must_use]
     pub fn try_spare(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes());
         let all = self.budget.held_for(self.kind).saturating_add(more);
-        all <= self.budget.limit() / 2 && self.reserve(more)
+        all <= self.budget.limit() / 8 && self.reserve(more)
     }
 
     /// Holds so many more if there is room for them.

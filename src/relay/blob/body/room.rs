@@ -41,8 +41,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn streams_read_in_large_pieces_while_they_hold_less_than_half_of_the_budget() {
-        let budget = Budget::new(4 << 20);
+    fn streams_read_in_large_pieces_while_they_hold_less_than_an_eighth_of_the_budget() {
+        let budget = Budget::new(16 << 20);
         let mut short = Room::new(&budget);
         assert!(!short.is_large(Some(SHORT)));
         let mut streams: Vec<Room> = (0..20).map(|_| Room::new(&budget)).collect();
