@@ -33,6 +33,7 @@ mod client;
 mod compare;
 mod control;
 mod image;
+mod observers;
 mod plan;
 mod pull;
 mod puller;
@@ -55,6 +56,10 @@ fn main() {
     }
     if arguments == ["puller"] {
         puller::serve();
+        return;
+    }
+    if arguments == ["observers"] {
+        observers::serve();
         return;
     }
     if arguments == ["compare"] {

@@ -1,9 +1,11 @@
 //! The soak (`make soak MINUTES=…`): one agent for all of the time, clients that pull in parallel, the faults of the chaos
-//! plan one after the other. Its memory and its open files must not grow.
+//! plan one after the other, the page open, metrics scraped and every request traced. Its memory and its open files must not
+//! grow.
 
 use crate::control::Control;
 use crate::image;
 use crate::lab::{AgentOptions, Lab, Place};
+use crate::observers::{self, Seen};
 use crate::plan::{NodeFault, Plan};
 use crate::puller::{self, Tally};
 use crate::{pull, sources};
@@ -36,8 +38,8 @@ struct Sample {
     files: u64,
 }
 
-/// The process with the clients. It ends with the value.
-struct Puller {
+/// A process of this program inside the laboratory's network, obeying lines of JSON. It ends with the value.
+struct Helper {
     child: Child,
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
@@ -47,8 +49,12 @@ pub(crate) fn run(minutes: u64, first_seed: u64) -> bool {
     let mut lab = Lab::start_without_servers();
     let mut control = Control::start(&lab);
     lab.set_dns("dead.lab.example", &[Place::Private]);
-    lab.start_agent(&AgentOptions::default());
-    let mut puller = Puller::start(&lab);
+    lab.start_agent(&AgentOptions {
+        more: observers::TRACES.to_owned(),
+        ..AgentOptions::default()
+    });
+    let observers = Helper::start(&lab, "observers");
+    let mut puller = Helper::start(&lab, "puller");
     let process = lab.agent().id();
     let (begin, first) = (Instant::now(), look(process, Duration::ZERO));
     println!(
@@ -69,6 +75,7 @@ pub(crate) fn run(minutes: u64, first_seed: u64) -> bool {
         seed += 1;
     }
     over.store(true, Ordering::Relaxed);
+    let seen = observers.stop();
     let samples = sampler.join().expect("the samples' thread ends");
     std::thread::sleep(UNTIL_AT_REST);
     let last = look(process, begin.elapsed());
@@ -84,8 +91,17 @@ pub(crate) fn run(minutes: u64, first_seed: u64) -> bool {
         println!("    {line}");
     }
     let flat = is_flat(&samples, first, last);
+    println!(
+        "page: {}; metrics: {}; {} exports of spans with {} bytes",
+        seen.pages, seen.scrapes, seen.exports, seen.exported_bytes
+    );
+    let looked = seen.pages.failed == 0
+        && seen.scrapes.failed == 0
+        && seen.pages.answered > 0
+        && seen.scrapes.answered > 0
+        && seen.exports > 0;
     drop(control);
-    flat && sum.failed.is_empty() && sum.complete > 0
+    flat && looked && sum.failed.is_empty() && sum.complete > 0
 }
 
 /// The agent must live on: its own ends are the chaos suite's.
@@ -100,7 +116,7 @@ fn without_ends_of_the_agent(plan: Plan) -> Plan {
 }
 
 /// One image, pulled by everybody while the plan goes wrong.
-fn round(lab: &mut Lab, control: &mut Control, puller: &mut Puller, plan: &Plan) -> Tally {
+fn round(lab: &mut Lab, control: &mut Control, puller: &mut Helper, plan: &Plan) -> Tally {
     let image = image::make(plan.seed, &plan.layers);
     control.tell(&sources::Order::Hold {
         seed: plan.seed,
@@ -213,6 +229,7 @@ fn is_told(line: &str) -> bool {
         "digest_mismatches_total",
         "task_panics_total",
         "log_dropped_total",
+        "spans_",
     ]
     .iter()
     .any(|name| line.starts_with(&format!("harbor_pilot_{name}")))
@@ -229,14 +246,14 @@ impl std::fmt::Display for Sample {
     }
 }
 
-// === impl Puller ===
+// === impl Helper ===
 
-impl Puller {
-    fn start(lab: &Lab) -> Self {
+impl Helper {
+    fn start(lab: &Lab, task: &str) -> Self {
         let program = std::env::current_exe().expect("this program has a path");
         let mut child = lab
             .command(program)
-            .arg("puller")
+            .arg(task)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -266,9 +283,19 @@ impl Puller {
             .expect("the clients are alive");
         serde_json::from_str(&line).expect("a tally")
     }
+
+    /// Ends the observers, and reads what they saw.
+    fn stop(mut self) -> Seen {
+        self.orders = None;
+        let mut line = String::new();
+        self.answers
+            .read_line(&mut line)
+            .expect("the observers are alive");
+        serde_json::from_str(&line).expect("what they saw")
+    }
 }
 
-impl Drop for Puller {
+impl Drop for Helper {
     fn drop(&mut self) {
         // The end of its input is the end of the process.
         self.orders = None;
