@@ -20,10 +20,12 @@ pub(super) fn make(finished: Finished) -> Vec<SpanData> {
         steps,
     } = finished;
     let template = record.as_deref().map(template).unwrap_or_default();
-    let mut attempts = 0;
+    let mut attempts = 0_i64;
     let parts = steps.into_iter().map(|step| {
         let before = attempts;
-        attempts += i64::from(matches!(step.what, What::Attempt { .. }));
+        if matches!(step.what, What::Attempt { .. }) {
+            attempts = attempts.saturating_add(1);
+        }
         part(&trace, step, template, before)
     });
     let mut spans: Vec<SpanData> = parts.collect();

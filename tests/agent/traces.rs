@@ -92,7 +92,7 @@ async fn a_pull_is_one_trace_from_the_client_to_the_tier() {
         );
         // HEAD by tag, then GET by digest; a token before the first.
         let attempts: Vec<_> = spans.iter().filter(|span| span.kind == CLIENT).collect();
-        assert_eq!(attempts.len() as u32, record.attempts, "{spans:#?}");
+        assert_eq!(attempts.len(), record.attempts as usize, "{spans:#?}");
         for attempt in &attempts {
             assert_eq!(attempt.parent_span_id, server.span_id);
             assert_eq!(attribute(attempt, "peer.service").as_deref(), Some("t1"));

@@ -30,7 +30,8 @@ const SCRAPE_EVERY: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The agent's configuration for them: every request is traced.
-pub(crate) const TRACES: &str = "[otel]\nendpoint = \"http://127.0.0.1:4318\"\nsample_ratio = 1.0\n";
+pub(crate) const TRACES: &str =
+    "[otel]\nendpoint = \"http://127.0.0.1:4318\"\nsample_ratio = 1.0\n";
 
 /// What they saw.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -63,7 +64,10 @@ pub(crate) fn serve() {
         .expect("a runtime");
     let end = std::thread::spawn(|| {
         let mut line = String::new();
-        while std::io::stdin().read_line(&mut line).is_ok_and(|read| read > 0) {}
+        while std::io::stdin()
+            .read_line(&mut line)
+            .is_ok_and(|read| read > 0)
+        {}
     });
     let seen = runtime.block_on(watch(|| end.is_finished()));
     println!("{}", serde_json::to_string(&seen).expect("it is JSON"));
