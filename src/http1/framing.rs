@@ -136,6 +136,11 @@ fn size(buffer: &mut BytesMut) -> Result<Option<Chunk>, Wrong> {
         .then(|| httparse::parse_chunk_size(buffer));
     match parsed {
         Some(Ok(httparse::Status::Complete((length, size)))) if length <= LINES => {
+            // httparse takes an extension with a line feed in it, behind which others may see the chunk's data.
+            let mut line = buffer.iter().take(length.saturating_sub(2));
+            if line.any(|byte| *byte == b'\n') {
+                return Err(Wrong::Syntax("a line feed in a chunk extension"));
+            }
             buffer.advance(length);
             Ok(Some(match size {
                 0 => Chunk::Trailers,

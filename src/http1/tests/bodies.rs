@@ -64,6 +64,8 @@ fn what_is_no_chunk_is_wrong() {
         "+5\r\nhello",
         "0x5\r\nhello",
         "5\nhello",
+        "5;a\nb\r\nhello",
+        "0;a\n\r\n\r\n",
         "5\rhello",
         "5\r\nhelloX\r\n",
         "5\r\nhello\n0\r\n\r\n",
