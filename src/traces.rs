@@ -72,7 +72,7 @@ impl Traces {
         Some(Self { totals, flushes })
     }
 
-    /// Where they go.
+    /// The collector's URL, as configured.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.totals.endpoint

@@ -50,7 +50,7 @@ pub(super) enum Cause {
     Started,
     Configuration,
     TierChanged,
-    PortChanged,
+    PortChanged { answers: bool },
     SomethingChanged,
     Retry,
     Routine,
@@ -152,7 +152,7 @@ impl Mirror {
                 },
                 // Cancel safe: a change is seen or stays.
                 changed = self.alive.changed() => match changed {
-                    Ok(()) => Some(Cause::PortChanged),
+                    Ok(()) => Some(Cause::PortChanged { answers: *self.alive.borrow() == Some(true) }),
                     Err(_) => return,
                 },
                 // Cancel safe: it only waits.
@@ -218,7 +218,7 @@ impl Mirror {
             return;
         };
         // A tier's change must be in the file at once; what runs here does not change with it, unless that is changing as well.
-        let quick = matches!(cause, Cause::TierChanged | Cause::PortChanged)
+        let quick = matches!(cause, Cause::TierChanged | Cause::PortChanged { .. })
             && !self.memory.watch.is_restless();
         let known = self.detected.take().filter(|_| quick);
         let (machine, store) = (self.machine.clone(), self.store.clone());

@@ -4,6 +4,7 @@ use super::queue::{Drops, Queue, Queued, State, queue};
 use super::record::{Entry, EventName, StateChange};
 use super::refusals::PERIOD;
 use super::sink::Sink;
+use crate::printable::counted;
 use std::io;
 use std::slice;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -90,8 +91,11 @@ fn report(drops: &Drops, sink: &mut Sink) {
         event: EventName::LogDropped,
         tier: None,
         endpoint: None,
-        reason: format!("{lost} records"),
-        message: format!("{lost} log records were dropped: the log did not take them in time"),
+        reason: counted(lost, "record", "records"),
+        message: format!(
+            "{} dropped: the log took too long",
+            counted(lost, "log record was", "log records were")
+        ),
     };
     let entry = Entry::Event(Box::new(change));
     if sink.write(slice::from_ref(&entry), || ()) > 0 {

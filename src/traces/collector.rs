@@ -106,7 +106,7 @@ pub(super) fn exporter(otel: &Otel, discovery: Discovery) -> Result<Exporter, St
     })
 }
 
-/// Who says it.
+/// The agent with its version and node, as every span's resource.
 fn resource() -> Resource {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let attributes = [

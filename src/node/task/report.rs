@@ -283,11 +283,9 @@ impl Cause {
         match self {
             Self::Started => ("started", "the agent has started"),
             Self::Configuration => ("configuration", "the configuration has changed"),
-            Self::TierChanged => ("tier", "a tier may stand in them now, or may no longer"),
-            Self::PortChanged => (
-                "port",
-                "the agent's own port answers now, or no longer does",
-            ),
+            Self::TierChanged => ("tier", "the tiers that may stand in them have changed"),
+            Self::PortChanged { answers: true } => ("port", "the agent's port answers"),
+            Self::PortChanged { answers: false } => ("port", "the agent's port does not answer"),
             Self::SomethingChanged => ("changed", "something around them has changed"),
             Self::Retry => ("retry", "it could not be done before"),
             Self::Routine => ("routine", "they were not as they should be"),

@@ -76,7 +76,7 @@ pub enum What {
     Attempt {
         /// The tier, or `upstream`.
         source: Arc<str>,
-        /// Where.
+        /// The address of it that is asked.
         address: SocketAddr,
     },
     /// A token is waited for.

@@ -18,7 +18,7 @@ const SPANS_PER_SECOND: u64 = 1000;
 /// A request that is over, or a part of one that went on after it.
 #[derive(Debug)]
 pub struct Finished {
-    /// Whose.
+    /// Whose parts they are.
     pub trace: Arc<Trace>,
     /// What became of the request; `None`: its own span has been sent.
     pub record: Option<Box<AccessRecord>>,
