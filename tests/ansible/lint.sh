@@ -16,5 +16,5 @@ hosts=$(ansible-playbook --list-hosts playbooks/rollout.yml | grep -c 'example\.
 [ "$hosts" = 23 ] || { echo "the example inventory has $hosts nodes instead of 23" >&2; exit 1; }
 hosts=$(ansible-playbook --list-hosts playbooks/tier_core.yml playbooks/tier_replica.yml | grep -c 'example\.com$')
 [ "$hosts" = 4 ] || { echo "the example inventory has $hosts Harbor hosts instead of 4" >&2; exit 1; }
-# Which package is taken for which node.
+# Which package is taken for which node, and what counts as installed.
 ansible-playbook --inventory localhost, ../tests/ansible/choice.yml

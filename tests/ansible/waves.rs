@@ -23,6 +23,7 @@ fn a_canary_that_is_no_good_is_given_back_and_ends_the_play() {
         [site.version.clone(), site.version.clone()]
     );
     an_upgrade_that_pulls_nothing(&site);
+    an_outage(&site);
     downgrade(&site);
 }
 
@@ -48,7 +49,6 @@ fn a_new_node_without_an_agent(site: &Site) {
 /// The new version runs, and an image that must come does not.
 fn an_upgrade_that_pulls_nothing(site: &Site) {
     let newer = package::find("second", site.directory());
-    let [canary, other] = &site.nodes;
     let configuration = site.configuration();
     let carried = site.node_files();
     let wrong = json!({
@@ -58,7 +58,10 @@ fn an_upgrade_that_pulls_nothing(site: &Site) {
     });
     site.set_variables("y", &wrong);
     let play = site.play("rollout", &[WAVES]);
-    let told = format!("{} and its configuration are back", site.version);
+    let told = format!(
+        "{} and its configuration are back. The node is led to its agent again.",
+        site.version
+    );
     for told in ["This node was given back: harbor-pilot warm", &told] {
         assert!(play.refused().contains(told), "{told}: {}", play.text);
     }
@@ -70,9 +73,10 @@ fn an_upgrade_that_pulls_nothing(site: &Site) {
     assert_eq!(site.configuration(), configuration);
     assert_eq!(site.property(UNIT, "ActiveState"), ["active", "active"]);
     let named = format!("grep -rl http://127.0.0.1:290 {CERTS_D} || true");
-    assert_eq!(canary.shell(&named), "", "containerd is not led to it");
-    assert!(!other.shell(&named).is_empty());
-    assert_eq!(site.node_files()[1], carried[1], "the other is untouched");
+    for files in site.run("sh", &["-c", &named]) {
+        assert!(!files.is_empty(), "containerd is not led to the agent");
+    }
+    assert_eq!(site.node_files(), carried);
 
     // With what was wrong corrected, the same nodes are taken up again.
     site.set_variables("y", &json!({ "harbor_pilot_deb_file": newer.path }));
@@ -81,6 +85,31 @@ fn an_upgrade_that_pulls_nothing(site: &Site) {
     assert_eq!(installed(site), [newer.version.clone(), newer.version]);
     assert_eq!(site.node_files(), carried);
     assert_eq!(site.play("rollout", &[WAVES]).changed(), 0);
+}
+
+/// A registry is down, and the run has changed nothing: there is nothing to give back.
+fn an_outage(site: &Site) {
+    let before = (site.node_files(), site.configuration(), installed(site));
+    let pid = || site.property(UNIT, "MainPID");
+    let running = pid();
+    site.set_variables(
+        "z",
+        &json!({ "harbor_pilot_health_images": ["docker.io/library/not-there:1"] }),
+    );
+    let play = site.play("rollout", &[WAVES]);
+    for told in [
+        "nothing is given back",
+        "harbor-pilot warm",
+        "This run has changed nothing of the node.",
+    ] {
+        assert!(play.refused().contains(told), "{told}: {}", play.text);
+    }
+    assert_eq!(play.count("node-a", "changed"), 0, "{}", play.text);
+    assert_eq!(play.count("node-b", "ok"), 0, "{}", play.text);
+    let after = (site.node_files(), site.configuration(), installed(site));
+    assert_eq!(after, before);
+    assert_eq!(pid(), running);
+    site.forget_variables("z");
 }
 
 fn downgrade(site: &Site) {
