@@ -34,14 +34,15 @@ struct Totals {
     endpoint: String,
     exported: AtomicU64,
     failed: AtomicU64,
-    /// Why the newest export failed; `None`: it did not.
+    /// Why the newest export failed, or why none can succeed; `None`: it did not.
     failing: Mutex<Option<String>>,
 }
 
 // === impl Traces ===
 
 impl Traces {
-    /// Requests are traced from now on, and their spans exported, where `[otel]` says so; not where the TLS settings are of no use, which costs no pull.
+    /// Requests are traced from now on, and their spans exported, where `[otel]` says so. Where the TLS settings are of no use they
+    /// are lost, as with a collector that takes none.
     pub fn start(
         config: &Config,
         discovery: &Discovery,
@@ -52,20 +53,14 @@ impl Traces {
         let otel = config.otel.as_ref()?;
         let (tracer, queue) = Tracer::new(otel.sample_ratio, seed);
         let (flushes, asked) = mpsc::channel(1);
+        let exporter = collector::exporter(otel, discovery.clone());
         let totals = Arc::new(Totals {
             tracer: tracer.clone(),
             endpoint: otel.endpoint.to_string(),
             exported: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            failing: Mutex::default(),
+            failing: Mutex::new(exporter.as_ref().err().cloned()),
         });
-        let exporter = match collector::exporter(otel, discovery.clone()) {
-            Ok(exporter) => exporter,
-            Err(why) => {
-                tracing::error!("traces: nothing can be sent to {}: {why}", otel.endpoint);
-                return None;
-            }
-        };
         let task = Task::new(exporter, queue, asked, totals.clone());
         tasks.spawn("traces", task.run());
         journal.trace_by(tracer);
@@ -88,7 +83,7 @@ impl Traces {
         [exported, self.totals.tracer.spans_lost(), failed]
     }
 
-    /// Why the newest export failed; `None`: it did not.
+    /// Why the newest export failed, or why none can succeed; `None`: it did not.
     #[must_use]
     pub fn failing(&self) -> Option<String> {
         self.totals.failing.lock().clone()

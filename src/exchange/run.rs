@@ -181,8 +181,8 @@ impl<'a> Run<'a> {
                 let plan = plan.map_err(no_plan)?;
                 let waited = self.ask.span.as_ref().map(|span| span.begin(What::Token));
                 let obtained = self.exchanger.tokens.obtain(&shown.key, plan).await;
-                if let (Some(waited), Err(error)) = (waited, &obtained) {
-                    waited.ended(Some(("token", &error.to_string())));
+                if let (Some(waited), Err(_)) = (waited, &obtained) {
+                    waited.ended(Some("token"));
                 }
                 let token = match obtained {
                     Ok(token) => token,

@@ -44,6 +44,19 @@ const LONGEST_ANSWER: usize = 64 * 1024;
 /// For a connection over HTTP: longer than any export.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
 
+/// For TCP and TLS with one address: where the first of them is silent, the next ones have their turn within the limit of an export.
+const ADDRESS_LIMIT: Duration = Duration::from_millis(1500);
+
+/// For all addresses, over gRPC: less than the limit of an export.
+const CONNECT_LIMIT: Duration = Duration::from_secs(4);
+
+/// A gRPC connection that has read nothing for so long is asked for a sign of life while an export waits. Never while none does:
+/// collectors close connections that ask then.
+const ASK_AFTER: Duration = Duration::from_secs(10);
+
+/// And is closed where none came within this time.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
 /// Sends spans to the collector.
 pub(super) struct Exporter {
     exporter: SpanExporter,
@@ -90,7 +103,11 @@ pub(super) fn exporter(otel: &Otel, discovery: Discovery) -> Result<Exporter, St
             .with_retry_policy(RetryPolicy::disabled())
             .build(),
         OtelProtocol::Grpc => {
-            let endpoint = Endpoint::from_shared(url).map_err(|error| chain(&error))?;
+            let endpoint = Endpoint::from_shared(url)
+                .map_err(|error| chain(&error))?
+                .connect_timeout(CONNECT_LIMIT)
+                .http2_keep_alive_interval(ASK_AFTER)
+                .keep_alive_timeout(ANSWER_LIMIT);
             SpanExporter::builder()
                 .with_tonic()
                 .with_channel(endpoint.connect_with_connector_lazy(connector.clone()))
@@ -151,18 +168,19 @@ impl Connector {
             host => self.discovery.lookup(host).await?,
         };
         for address in addresses {
-            match TcpStream::connect(SocketAddr::new(address, endpoint.port)).await {
-                Ok(stream) => return self.secured(stream).await,
-                Err(error) => last = Some((address, error)),
+            match timeout(ADDRESS_LIMIT, self.reach(address)).await {
+                Ok(Ok(io)) => return Ok(io),
+                Ok(Err(error)) => last = Some(format!("{address}: {}", chain(&*error))),
+                Err(_) => last = Some(format!("{address}: no connection in time")),
             }
         }
-        let refused = |(address, error): (IpAddr, std::io::Error)| format!("{address}: {error}");
         Err(last
-            .map_or_else(|| "it has no address".to_owned(), refused)
+            .unwrap_or_else(|| "it has no address".to_owned())
             .into())
     }
 
-    async fn secured(&self, stream: TcpStream) -> Result<Io, HttpError> {
+    async fn reach(&self, address: IpAddr) -> Result<Io, HttpError> {
+        let stream = TcpStream::connect(SocketAddr::new(address, self.endpoint.port)).await?;
         stream.set_nodelay(true)?;
         let Some(tls) = &self.tls else {
             return Ok(Either::Left(stream));
@@ -228,3 +246,6 @@ impl HttpClient for Http {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

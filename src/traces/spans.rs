@@ -18,6 +18,7 @@ pub(super) fn make(finished: Finished) -> Vec<SpanData> {
         trace,
         record,
         steps,
+        ..
     } = finished;
     let template = record.as_deref().map(template).unwrap_or_default();
     let mut attempts = 0_i64;
@@ -85,7 +86,7 @@ fn request(trace: &Trace, record: &AccessRecord) -> SpanData {
     let mut links = SpanLinks::default();
     links
         .links
-        .extend(other.map(|other| Link::new(context(trace, other), Vec::new(), 0)));
+        .extend(other.map(|other| Link::new(context(other, TraceState::NONE), Vec::new(), 0)));
     SpanData {
         span_kind: SpanKind::Server,
         name: [record.method, route]
@@ -100,8 +101,8 @@ fn request(trace: &Trace, record: &AccessRecord) -> SpanData {
         attributes,
         events,
         links,
-        status: status(has_failed.then_some(&*record.error)),
-        ..blank(trace, trace.own.span_id)
+        status: status(has_failed.then(|| record.outcome.word())),
+        ..blank(trace, trace.own.span_id, state(trace))
     }
 }
 
@@ -141,9 +142,9 @@ fn part(trace: &Trace, step: Step, template: &'static str, before: i64) -> SpanD
         .status
         .map(|status| KeyValue::new("http.response.status_code", i64::from(status)));
     attributes.extend(code);
-    let error = end.error.as_ref();
-    attributes.extend(error.map(|(word, _)| KeyValue::new("error.type", *word)));
-    let failed = error.filter(|(word, _)| *word != CANCELLED);
+    let error = end.error.map(|word| KeyValue::new("error.type", word));
+    attributes.extend(error);
+    let failed = end.error.filter(|word| *word != CANCELLED);
     SpanData {
         span_kind,
         name,
@@ -151,19 +152,19 @@ fn part(trace: &Trace, step: Step, template: &'static str, before: i64) -> SpanD
         end_time: after(step.began, step.took),
         parent_span_id: SpanId::from(step.parent),
         attributes,
-        status: status(failed.map(|(_, detail)| detail.as_str())),
-        ..blank(trace, step.id)
+        status: status(failed),
+        ..blank(trace, step.id, TraceState::NONE)
     }
 }
 
 /// A span of which nothing else is known.
-fn blank(trace: &Trace, span_id: u64) -> SpanData {
+fn blank(trace: &Trace, span_id: u64, state: TraceState) -> SpanData {
     let own = TraceParent {
         span_id,
         ..trace.own
     };
     SpanData {
-        span_context: context(trace, own),
+        span_context: context(own, state),
         parent_span_id: SpanId::INVALID,
         parent_span_is_remote: false,
         span_kind: SpanKind::Internal,
@@ -179,19 +180,25 @@ fn blank(trace: &Trace, span_id: u64) -> SpanData {
     }
 }
 
-fn context(trace: &Trace, own: TraceParent) -> SpanContext {
+/// The client's, on the request's own span alone: its copies on the parts would say nothing more.
+fn state(trace: &Trace) -> TraceState {
     let state = trace.state.as_deref().map(str::parse::<TraceState>);
+    state.and_then(Result::ok).unwrap_or_default()
+}
+
+fn context(own: TraceParent, state: TraceState) -> SpanContext {
     SpanContext::new(
         TraceId::from(own.trace_id),
         SpanId::from(own.span_id),
         TraceFlags::SAMPLED,
         false,
-        state.and_then(Result::ok).unwrap_or_default(),
+        state,
     )
 }
 
-fn status(error: Option<&str>) -> Status {
-    error.map_or(Status::Unset, |detail| Status::error(detail.to_owned()))
+/// The word alone: what a source said may have URLs in it.
+fn status(error: Option<&'static str>) -> Status {
+    error.map_or(Status::Unset, Status::error)
 }
 
 fn after(began: SystemTime, took: Duration) -> SystemTime {

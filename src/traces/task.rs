@@ -24,7 +24,8 @@ const EXPORT_LIMIT: Duration = Duration::from_secs(5);
 const SAY_AGAIN: Duration = Duration::from_secs(300);
 
 pub(super) struct Task {
-    exporter: Exporter,
+    /// Or why there is none.
+    exporter: Result<Exporter, String>,
     queue: mpsc::Receiver<Finished>,
     flushes: mpsc::Receiver<oneshot::Sender<()>>,
     totals: Arc<Totals>,
@@ -36,7 +37,7 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(
-        exporter: Exporter,
+        exporter: Result<Exporter, String>,
         queue: mpsc::Receiver<Finished>,
         flushes: mpsc::Receiver<oneshot::Sender<()>>,
         totals: Arc<Totals>,
@@ -99,7 +100,11 @@ impl Task {
             return;
         }
         let count = spans.len() as u64;
-        let limited = timeout(EXPORT_LIMIT, self.exporter.export(spans));
+        let export = async {
+            let exporter = self.exporter.as_ref().map_err(String::clone)?;
+            exporter.export(spans).await
+        };
+        let limited = timeout(EXPORT_LIMIT, export);
         let exported = match contained("span export", limited).await {
             Ok(Ok(exported)) => exported,
             Ok(Err(_)) => Err(format!("no answer within {} s", EXPORT_LIMIT.as_secs())),

@@ -100,7 +100,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             Unfit::End { answer, outcome } => {
                 metrics.attempt(label, "final");
                 if let Some(slot) = self.attempts.get_mut(attempt) {
-                    Span::end(&mut slot.span, Some(("final", &detail)));
+                    Span::end(&mut slot.span, Some("final"));
                 }
                 if outcome == Outcome::Success {
                     report_success(&self.parts, &candidate, took, detail.clone());
@@ -180,9 +180,8 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             && let Some(Candidate { endpoint, .. }) = &slot.candidate
             && !(self.tried.iter()).any(|tried| tried.endpoint.as_ref() == Some(endpoint))
         {
-            let tried = Tried::at(endpoint, cause, detail);
-            Span::end(&mut slot.span, Some((cause.word(), &tried.detail)));
-            self.tried.push(tried);
+            Span::end(&mut slot.span, Some(cause.word()));
+            self.tried.push(Tried::at(endpoint, cause, detail));
         }
     }
 }

@@ -100,8 +100,8 @@ pub struct End {
     pub method: Option<Method>,
     /// Of the answer; `None`: there was none.
     pub status: Option<u16>,
-    /// Why it did not serve: a word, and words for people.
-    pub error: Option<(&'static str, String)>,
+    /// Why it did not serve: a word, never what a source said.
+    pub error: Option<&'static str>,
     at: Option<Instant>,
 }
 
@@ -191,7 +191,12 @@ impl Trace {
     pub(in crate::telemetry) fn finish(self: &Arc<Self>, record: &AccessRecord) {
         let steps = self.running.lock().steps.take();
         if self.own.is_sampled {
-            let record = Some(Box::new(record.clone()));
+            let record = AccessRecord {
+                // What sources said has no place in a span.
+                error: String::new(),
+                ..record.clone()
+            };
+            let record = Some(Box::new(record));
             let steps = steps.unwrap_or_default();
             self.tracer.send(self, record, steps);
         }
@@ -273,18 +278,18 @@ impl Span {
     }
 
     /// What an attempt or another part holds is over. `error`: why it did not serve.
-    pub fn end(of: &mut Option<Self>, error: Option<(&'static str, &str)>) {
+    pub fn end(of: &mut Option<Self>, error: Option<&'static str>) {
         if let Some(span) = of.take() {
             span.ended(error);
         }
     }
 
     /// It is over, though others may still hold it. `error`: why it did not serve.
-    pub fn ended(&self, error: Option<(&'static str, &str)>) {
+    pub fn ended(&self, error: Option<&'static str>) {
         let mut end = self.0.end.lock();
         if end.at.is_none() {
             end.at = Some(Instant::now());
-            end.error = error.map(|(word, detail)| (word, detail.to_owned()));
+            end.error = error;
         }
     }
 }
@@ -293,7 +298,7 @@ impl Drop for Part {
     fn drop(&mut self) {
         let mut end = std::mem::take(self.end.get_mut());
         if end.at.is_none() && matches!(self.what, What::Attempt { .. }) {
-            end.error.get_or_insert_with(|| (CANCELLED, String::new()));
+            end.error.get_or_insert(CANCELLED);
         }
         let ended = end.at.unwrap_or_else(Instant::now);
         {

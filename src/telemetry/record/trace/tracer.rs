@@ -6,11 +6,15 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 /// Requests that may wait for the exporter.
 const CAPACITY: usize = 512;
+
+/// Spans that may wait for the exporter. A request with the longest names takes less than 3 KiB, a part of one less than 256
+/// bytes: all that waits takes less than 2 MiB, which no budget counts.
+const WAITING_SPANS: usize = 1024;
 
 /// Spans per second: who may send a request may ask for its trace, and this is what all of them get together.
 const SPANS_PER_SECOND: u64 = 1000;
@@ -24,6 +28,8 @@ pub struct Finished {
     pub record: Option<Box<AccessRecord>>,
     /// Its parts.
     pub steps: Vec<Step>,
+    /// Its places among the spans that wait; dropped with it they are free.
+    pub places: OwnedSemaphorePermit,
 }
 
 /// Begins traces.
@@ -33,6 +39,7 @@ pub struct Tracer {
     below: u64,
     ids: AtomicU64,
     queue: mpsc::Sender<Finished>,
+    waiting: Arc<Semaphore>,
     /// The second that runs, and its spans so far.
     second: Mutex<(Instant, u64)>,
     lost: AtomicU64,
@@ -49,6 +56,7 @@ impl Tracer {
             below: threshold(sample_ratio),
             ids: AtomicU64::new(seed),
             queue,
+            waiting: Arc::new(Semaphore::new(WAITING_SPANS)),
             second: Mutex::new((Instant::now(), 0)),
             lost: AtomicU64::new(0),
         };
@@ -107,15 +115,19 @@ impl Tracer {
         record: Option<Box<AccessRecord>>,
         steps: Vec<Step>,
     ) {
-        let spans = steps.len() as u64 + u64::from(record.is_some());
-        let finished = Finished {
-            trace: trace.clone(),
-            record,
-            steps,
-        };
-        match self.queue.try_reserve() {
-            Ok(place) if self.has_room(spans, Instant::now()) => place.send(finished),
-            _ => self.lost(spans),
+        let parts = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+        let spans = parts.saturating_add(record.is_some().into());
+        let places = self.waiting.clone().try_acquire_many_owned(spans);
+        match (self.queue.try_reserve(), places) {
+            (Ok(place), Ok(places)) if self.has_room(spans.into(), Instant::now()) => {
+                place.send(Finished {
+                    trace: trace.clone(),
+                    record,
+                    steps,
+                    places,
+                });
+            }
+            _ => self.lost(spans.into()),
         }
     }
 
