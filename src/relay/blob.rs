@@ -201,6 +201,7 @@ impl BlobFetch {
             skip: due.skip,
             total: due.total,
             tells_total,
+            has_length: seen.length.is_some(),
             is_coded: seen.encoded,
         };
         if ended && !is_part {

@@ -96,13 +96,18 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         }
         let (subject, first) = (spec.subject(&route), spec.first().cloned());
         let candidates = Candidates::new(parts, route.clone(), subject, first);
+        let mut machine = Machine::new(timing, Instant::now());
+        let mut sources = route.targets.iter().map(|target| &target.source);
+        if !sources.any(|source| matches!(source, SourceId::Upstream(_))) {
+            machine.forget_upstream();
+        }
         Self {
             network: network.clone(),
             parts: parts.clone(),
             route,
             spec,
             request_id: request_id.clone(),
-            machine: Machine::new(timing, Instant::now()),
+            machine,
             candidates,
             attempts: Vec::new(),
             tried: Vec::new(),

@@ -116,11 +116,11 @@ impl Machine {
             }
             Order::TimedOut { attempt, .. } => {
                 if let Some(asking) = self.asking_mut(attempt) {
-                    (asking.superseded, asking.timed_out) = (true, true);
+                    (asking.superseded, asking.timed_out) = (Some(Want::Next), true);
                 }
                 if self.joined {
                     // Who follows the one that is left does not wait for upstream.
-                    self.supersede_active();
+                    self.supersede_active(Want::Next);
                 }
             }
             // These do not come with time.
@@ -157,7 +157,7 @@ impl Machine {
             Want::Tier => self.hedge = None,
             Want::Upstream => self.joined = false,
         }
-        self.reactivate();
+        self.reactivate(want);
     }
 
     /// Whether candidates are left; they come and go: a tier was excluded, DNS answered.
@@ -185,7 +185,7 @@ impl Machine {
         if self.hedge == Some(attempt) {
             self.hedge = None;
             if !self.joined {
-                self.reactivate();
+                self.reactivate(Want::Tier);
             }
         }
     }
@@ -207,7 +207,7 @@ impl Machine {
             let kept = *phase == Phase::Connected { kept: true };
             *phase = Phase::Asking(Asking {
                 since: now,
-                superseded: false,
+                superseded: None,
                 timed_out: false,
                 life: if kept { Life::Assumed } else { Life::Seen },
             });

@@ -295,3 +295,38 @@ async fn a_range_of_everything_that_was_wrong_is_hashed_when_it_is_asked_for_ane
     let third = node.range(&blob, "bytes=0-").await;
     assert!(third.end == End::Clean && third.body == layer.body);
 }
+
+/// `verify = "suspect"`: a whole blob as a range that comes in chunks is hashed, though its Content-Range tells a total (design P8).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_range_of_everything_in_chunks_is_hashed_at_once() {
+    let image = Image::with_layers(132, &[300_000]);
+    let tier = FakeRegistry::builder();
+    let tier = tier.with_image(TIERED, "1", &image).start().await;
+    let upstream = FakeRegistry::builder().with_image(REPOSITORY, "1", &image);
+    let upstream = upstream.start().await;
+    let setup = Setup::of(&[&tier], &upstream).and("[relay]\nverify = \"suspect\"\n");
+    let node = setup.start().await;
+    assert_eq!(node.pull("manifests/1").await.status, 200);
+    let layer = image.layer();
+    let blob = format!("blobs/{}", layer.digest);
+    let (path, mut wrong) = (blob.clone(), layer.body.clone());
+    wrong[7] ^= 1;
+    let last = wrong.len() - 1;
+    tier.script(move |request| {
+        let (path, wrong) = (&path, wrong.clone());
+        request.path.ends_with(path).then(|| {
+            let range = format!("bytes 0-{last}/{}", last + 1);
+            let part = Reply::new(206).body("application/octet-stream", wrong);
+            part.header("Content-Range", range)
+                .framing(Framing::Chunked)
+        })
+    });
+    let got = node.range(&blob, &format!("bytes=0-{last}")).await;
+    let record = node.record(&got).await;
+    assert!(
+        got.end != End::Clean || got.body == layer.body,
+        "{record:?}"
+    );
+    let event = node.event(EventName::DigestMismatch).await;
+    assert_eq!(event.tier.as_deref(), Some("t1"), "{record:?}");
+}

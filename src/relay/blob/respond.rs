@@ -148,9 +148,10 @@ fn stream(
     let is_whole =
         part.is_none_or(|part| part.first == 0 && part.total == part.last.checked_add(1));
     let digest = fetch.digest.clone();
+    let is_told = source.good.tells_total && source.good.has_length;
     let length = part.map(|part| part.length()).or(total);
     let window = match length {
-        Some(length) if !is_whole || (verify != Verify::Always && source.good.tells_total) => {
+        Some(length) if !is_whole || (verify != Verify::Always && is_told) => {
             Window::measured(length)
         }
         _ => Window::hashed(digest.clone(), total),

@@ -246,6 +246,31 @@ async fn a_panic_in_the_search_itself_is_a_failed_search() {
     assert_eq!(ended.log.tried[0].cause.word(), "internal");
 }
 
+/// `direct = false`: at the time when upstream would join, who is superseded for a hedge stays so, and the hedge has its turn when
+/// it is connected.
+#[tokio::test]
+async fn where_no_source_is_upstream_nobody_joins() {
+    let mut bench = Bench::start().await;
+    let mut route = Route::clone(&bench.route);
+    route.targets.retain(|target| !target.authoritative);
+    bench.route = Arc::new(route);
+    let (at, digest) = (Edge::Answer, Digest::sha256(CONTENT));
+    let mut machine = bench.search(Falls { at, digest }).machine;
+    let began = Instant::now();
+    let after = |millis| began + Duration::from_millis(millis);
+    assert_eq!(machine.poll(began), Order::Start(Want::Next));
+    let first = machine.started(false, began);
+    machine.connected(first);
+    assert_eq!(machine.poll(began), Order::Send(first));
+    machine.hedge_after(Some(Duration::from_secs(2)));
+    assert_eq!(machine.poll(after(2_000)), Order::Start(Want::Tier));
+    let hedge = machine.started(false, after(2_000));
+    let waits = machine.poll(after(3_500));
+    assert!(matches!(waits, Order::WaitUntil(_)), "{waits:?}");
+    machine.connected(hedge);
+    assert_eq!(machine.poll(after(3_500)), Order::Send(hedge));
+}
+
 /// Bytes whose memory cannot be given back.
 struct Bomb([u8; 10]);
 
@@ -276,6 +301,7 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
         skip: 10,
         total: Some(size),
         tells_total: true,
+        has_length: true,
         is_coded: false,
     };
     let snapshot = bench.parts.snapshots.borrow().clone();

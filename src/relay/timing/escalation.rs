@@ -14,7 +14,7 @@ impl Machine {
         let slot = steps.find(|slot| slot.is_some_and(|step| step.whom == whom))?;
         let step = slot.take()?;
         *slot = step.again.map(|after| Step { after, ..step });
-        self.supersede_active();
+        self.supersede_active(whom);
         match whom {
             // In their order: one who is connected already, or the next candidate.
             Want::Next => return None,
@@ -69,7 +69,7 @@ impl Machine {
     /// Since when those who are active have been asked.
     fn active_since(&self) -> Option<Instant> {
         let asking = self.attempts.iter().filter_map(Phase::asking);
-        let active = asking.filter(|asking| !asking.superseded);
+        let active = asking.filter(|asking| asking.superseded.is_none());
         active.map(|asking| asking.since).min()
     }
 
@@ -77,16 +77,16 @@ impl Machine {
         self.active_since().is_some()
     }
 
-    pub(super) fn supersede_active(&mut self) {
+    pub(super) fn supersede_active(&mut self, whom: Want) {
         for asking in self.attempts.iter_mut().filter_map(Phase::asking_mut) {
-            asking.superseded = true;
+            asking.superseded.get_or_insert(whom);
         }
     }
 
-    /// Nobody joined: those who were superseded for a joiner's sake are active again.
-    pub(super) fn reactivate(&mut self) {
+    /// Nobody joined: those who were superseded for that one's sake are active again.
+    pub(super) fn reactivate(&mut self, whom: Want) {
         for asking in self.attempts.iter_mut().filter_map(Phase::asking_mut) {
-            asking.superseded &= asking.timed_out;
+            asking.superseded = asking.superseded.filter(|by| *by != whom);
         }
     }
 

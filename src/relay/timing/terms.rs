@@ -89,8 +89,8 @@ pub(super) enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Asking {
     pub(crate) since: Instant,
-    /// It runs on beside another.
-    pub(super) superseded: bool,
+    /// It runs on beside another: for whose sake.
+    pub(super) superseded: Option<Want>,
     /// That it is late was said.
     pub(super) timed_out: bool,
     pub(super) life: Life,

@@ -196,6 +196,22 @@ fn a_hedge_goes_to_a_tier_once() {
     );
 }
 
+/// Upstream is there, and none of its addresses may be asked.
+#[test]
+fn upstream_that_has_nobody_to_ask_gives_a_superseded_tier_no_turn() {
+    let clock = Clock::start();
+    let mut machine = Machine::new(hedged_after(Duration::from_secs(2)), clock.at(0));
+    machine.poll(clock.at(0));
+    let first = fresh(&mut machine, true, clock.at(0));
+    assert_eq!(machine.poll(clock.at(0)), Order::Send(first));
+    assert_eq!(machine.poll(clock.at(2_000)), Order::Start(Want::Tier));
+    let hedge = machine.started(false, clock.at(2_000));
+    assert_eq!(machine.poll(clock.at(3_000)), Order::Start(Want::Upstream));
+    machine.none_left(Want::Upstream);
+    machine.connected(hedge);
+    assert_eq!(machine.poll(clock.at(3_200)), Order::Send(hedge));
+}
+
 #[test]
 fn a_manifest_that_timed_out_is_said_once_and_runs_on() {
     let clock = Clock::start();
