@@ -60,7 +60,8 @@ impl Context {
         self.reputation.clear(endpoint, pulled);
     }
 
-    /// A tier answered for a tag: what is known against its last answer is not known against another one.
+    /// A tier answered for a tag: what is known against its last answer is not known against another one, but what is known against
+    /// who gave the same answer is known of both.
     pub(crate) fn answered_for_tag(
         &self,
         tag: &Pulled,
@@ -69,8 +70,13 @@ impl Context {
         length: u64,
     ) {
         let (now, tags) = (Instant::now(), &self.memories.tags);
-        if tags.answered(tag, endpoint, top, length, now) {
-            self.reputation.clear(endpoint, tag);
+        let Some(like) = tags.answered(tag, endpoint, top, length, now) else {
+            return;
+        };
+        let is_held = |twin| self.reputation.holds(twin, tag, now);
+        match like.iter().any(is_held) {
+            true => self.is_refuted(tag, endpoint, top),
+            false => self.reputation.clear(endpoint, tag),
         }
     }
 

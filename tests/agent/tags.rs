@@ -328,6 +328,19 @@ async fn a_tag_that_is_only_headed_stays_where_it_is() {
     assert!(second.is_empty() && upstream.is_empty(), "{upstream:?}");
 }
 
+/// The tier answers HEAD by tag with this image's manifest.
+fn names(tier: &FakeRegistry, image: &Image) {
+    let (digest, length) = (image.top.digest.to_string(), image.top.body.len());
+    let media_type = image.top.media_type;
+    tier.script(move |request| {
+        let is_tag = request.path.ends_with("/manifests/1");
+        let may_pull = request.header("authorization").is_some();
+        let told = Reply::new(200).body(media_type, vec![b' '; length]);
+        let told = told.header("Docker-Content-Digest", &*digest);
+        (is_tag && may_pull && request.method == "HEAD").then_some(told)
+    });
+}
+
 /// The tag's manifest is another one at the first tier, and that is nowhere: the next pull begins elsewhere. Where the registry
 /// itself denies, does not know the tag any more, or is gone, the tier serves it as before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -336,18 +349,11 @@ async fn a_tag_whose_content_is_nowhere_is_asked_for_elsewhere() {
     let forgot = Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown");
     for what in ["well", "denies", "forgot", "dead"] {
         let lab = Lab::new(2).await;
-        let (digest, length) = (lost.top.digest.to_string(), lost.top.body.len());
-        let media_type = lost.top.media_type;
-        for tier in &lab.tiers[..if what == "well" { 1 } else { 2 }] {
-            let digest = digest.clone();
-            tier.script(move |request| {
-                let is_tag = request.path.ends_with("/manifests/1");
-                let may_pull = request.header("authorization").is_some();
-                let told = Reply::new(200).body(media_type, vec![b' '; length]);
-                let told = told.header("Docker-Content-Digest", &*digest);
-                (is_tag && may_pull && request.method == "HEAD").then_some(told)
-            });
-        }
+        let digest = lost.top.digest.to_string();
+        let wrong = if what == "well" { 1 } else { 2 };
+        lab.tiers[..wrong]
+            .iter()
+            .for_each(|tier| names(tier, &lost));
         let head = lab.node.head("manifests/1").await;
         assert_eq!(head.header("docker-content-digest"), Some(&*digest));
         let nowhere = lab.node.pull(&format!("manifests/{digest}")).await;
@@ -376,4 +382,17 @@ async fn a_tag_whose_content_is_nowhere_is_asked_for_elsewhere() {
             assert_ne!(by(&head), "upstream", "{what}");
         }
     }
+}
+
+/// The same at both tiers: the second one's answer is known to be wrong when it comes, and the next pull goes past both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_repeats_an_answer_that_is_refuted_is_asked_last_too() {
+    let (lab, lost) = (Lab::new(2).await, Image::random(55, 1));
+    lab.tiers.iter().for_each(|tier| names(tier, &lost));
+    assert_eq!(by(&lab.node.head("manifests/1").await), "t1");
+    let nowhere = format!("manifests/{}", lost.top.digest);
+    assert_eq!(lab.node.pull(&nowhere).await.status, 404);
+    assert_eq!(by(&lab.node.head("manifests/1").await), "t2");
+    assert_eq!(by(&lab.head().await), "upstream");
+    assert_eq!(lab.node.count(EventName::TagUnconfirmed), 2);
 }

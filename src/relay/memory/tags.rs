@@ -51,8 +51,8 @@ impl TagAnswers {
         )))
     }
 
-    /// A tier answered for a tag with a manifest of this digest and length; whether it did not say so before. Who answered longest
-    /// ago makes way.
+    /// A tier answered for a tag with a manifest of this digest and length. `None`: it said so before. Else who gave the same answer:
+    /// what is known of one is known of all. Who answered longest ago makes way.
     pub(crate) fn answered(
         &self,
         tag: &Pulled,
@@ -60,7 +60,7 @@ impl TagAnswers {
         top: &Digest,
         length: u64,
         now: Instant,
-    ) -> bool {
+    ) -> Option<Vec<EndpointId>> {
         self.0.change(|repositories| {
             let key = key(tag);
             let mut answers = repositories.remove(&key).unwrap_or_default();
@@ -71,7 +71,9 @@ impl TagAnswers {
                 answer.tag == *tag && answer.top == *top && answer.length == length
             };
             let again = own.filter(|own| is_same(&own));
-            let is_new = again.is_none();
+            let same = answers.iter().filter(is_same);
+            let like = same.map(|same| same.endpoint.clone());
+            let like = again.is_none().then(|| like.collect());
             let same = again.or_else(|| answers.iter().find(is_same).cloned());
             if answers.len() >= ANSWERS {
                 answers.remove(0);
@@ -84,7 +86,7 @@ impl TagAnswers {
                 names: same.map(|same| same.names).unwrap_or_default(),
             });
             repositories.put(key, answers, tag.trust, now);
-            is_new
+            like
         })
     }
 

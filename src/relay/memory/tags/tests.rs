@@ -20,14 +20,17 @@ impl Course {
         }
     }
 
-    fn answers(&self, who: u8, top: &str) -> bool {
+    /// Who gave the same answer; `None`: it said so before.
+    fn answers(&self, who: u8, top: &str) -> Option<Vec<u8>> {
         self.answers_for(&tag("1"), who, top)
     }
 
-    fn answers_for(&self, tag: &Pulled, who: u8, top: &str) -> bool {
+    fn answers_for(&self, tag: &Pulled, who: u8, top: &str) -> Option<Vec<u8>> {
         let length = top.len() as u64;
         let (endpoint, top) = (endpoint(who), digest(top));
-        self.tags.answered(tag, &endpoint, &top, length, self.begin)
+        let tags = &self.tags;
+        let like = tags.answered(tag, &endpoint, &top, length, self.begin)?;
+        Some(like.iter().map(last).collect())
     }
 
     /// The manifest is read.
@@ -102,7 +105,7 @@ fn an_answer_stands_until_something_that_it_names_is_nowhere() {
     it.answers(2, "another");
     it.lists("index", &["child", "other"]);
     // Asked for again and again, and nothing comes of it: a node that has everything already.
-    assert!(!it.answers(1, "index"));
+    assert_eq!(it.answers(1, "index"), None);
     assert!(it.nowhere("layer").is_empty());
     assert!(it.has_size("child", "child".len()).is_empty());
     assert_eq!(it.nowhere("other"), [1]);
@@ -126,14 +129,19 @@ fn content_of_another_size_refutes_who_named_it() {
 }
 
 #[test]
-fn the_same_answer_of_another_address_names_the_same() {
+fn the_same_answer_of_another_address_is_known_as_such() {
     let it = Course::new();
-    assert!(it.answers(1, "index"));
+    assert_eq!(it.answers(1, "index"), Some(vec![]));
     it.lists("index", &["child"]);
-    assert!(it.answers(2, "index"));
-    assert_eq!(it.nowhere("child"), [1, 2]);
-    assert!(it.answers(1, "newer"));
-    assert_eq!(it.nowhere("child"), [2], "another answer is another matter");
+    assert_eq!(it.answers(2, "index"), Some(vec![1]));
+    assert_eq!(it.answers(3, "index"), Some(vec![1, 2]));
+    assert_eq!(it.nowhere("child"), [1, 2, 3], "it names the same");
+    assert_eq!(it.answers(1, "newer"), Some(vec![]));
+    assert_eq!(
+        it.nowhere("child"),
+        [2, 3],
+        "another answer is another matter"
+    );
 }
 
 /// Other repositories, other kinds of manifest, other clients, other tags.
@@ -172,7 +180,7 @@ fn what_is_remembered_is_bounded() {
     let of = key(&tag("1"));
     let answers = || it.tags.0.read(|all| all.get(&of, it.begin).map(Vec::len));
     assert_eq!(answers(), Some(ANSWERS));
-    assert!(!it.answers_for(&tag("latest"), 1, "index"));
+    assert_eq!(it.answers_for(&tag("latest"), 1, "index"), None);
     for who in 0..100 {
         it.answers(who, &who.to_string());
     }
