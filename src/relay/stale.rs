@@ -40,6 +40,9 @@ const DENIALS: usize = 64;
 /// As long as that, at most. Nothing is answered from a disk that did not take a denial.
 const DENIAL_LIMIT: Duration = Duration::from_secs(1);
 
+/// What could not be kept is looked for ahead again after this.
+const AHEAD_EVERY: Duration = Duration::from_secs(60);
+
 /// One event per image and minute.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
@@ -50,6 +53,8 @@ pub(crate) struct Stale {
     budget: Budget,
     /// What was kept a moment ago, with its digest.
     kept: SharedTtlMap<(Pulled, Digest), ()>,
+    /// What was looked for ahead a moment ago, kept or not.
+    ahead: SharedTtlMap<(Pulled, Digest), ()>,
     said: SharedTtlMap<Image, ()>,
 }
 
@@ -76,6 +81,7 @@ impl Stale {
             commands,
             budget,
             kept: SharedTtlMap::new(Bounds::entries(KEEP_EVERY, 1024)),
+            ahead: SharedTtlMap::new(Bounds::entries(AHEAD_EVERY, 1024)),
             said: SharedTtlMap::new(Bounds::entries(SAY_EVERY, 1024)),
         }
     }
@@ -108,8 +114,19 @@ impl Stale {
         }
     }
 
-    /// Whether that was kept a moment ago: it is not looked for again.
-    pub(crate) fn has_kept(&self, of: &Pulled, digest: &Digest) -> bool {
+    /// Whether to look for it ahead: not where it was kept a moment ago, nor where somebody did so. What could not be kept then is
+    /// not asked for with each HEAD.
+    pub(crate) fn goes_ahead(&self, of: &Pulled, digest: &Digest) -> bool {
+        let (key, now) = ((of.clone(), digest.clone()), Instant::now());
+        let is_due = !self.has_kept(of, digest) && !self.ahead.holds(&key, now);
+        if is_due {
+            self.ahead.put(key, (), of.trust, now);
+        }
+        is_due
+    }
+
+    /// Whether that was kept a moment ago: it is not written again.
+    fn has_kept(&self, of: &Pulled, digest: &Digest) -> bool {
         self.kept
             .holds(&(of.clone(), digest.clone()), Instant::now())
     }
@@ -126,11 +143,13 @@ impl Stale {
     /// An authoritative source says that it does not exist, or must not be had, to who takes these kinds; without kinds, that the
     /// whole repository must not be had. A denial must get through to the disk; who is denied waits for it where many others do.
     pub(crate) async fn forget(&self, denied: &Image, kinds: Option<ManifestKinds>) {
-        self.kept.forget(|(Pulled { image, .. }, _)| {
+        let is_denied = |(Pulled { image, .. }, _): &(Pulled, Digest)| {
             let is_meant = kinds.is_none() || image.reference == denied.reference;
             let is_beside = image.registry == denied.registry;
             is_beside && image.repository == denied.repository && is_meant
-        });
+        };
+        self.kept.forget(is_denied);
+        self.ahead.forget(is_denied);
         let command = Command::Forget(denied.clone(), kinds);
         let sent = self.commands.send_timeout(command, DENIAL_LIMIT).await;
         // Closed: the daemon ends.
@@ -175,6 +194,7 @@ impl Stale {
     /// Forgets what was kept and said long ago.
     pub(crate) fn sweep(&self, now: Instant) {
         self.kept.sweep(now);
+        self.ahead.sweep(now);
         self.said.sweep(now);
     }
 

@@ -164,7 +164,7 @@ impl ManifestFetch {
     pub(super) fn fetch_ahead(&self, digest: &Digest, endpoint: &EndpointId) {
         let is_tiers = matches!(endpoint.source, SourceId::Tier(_));
         let is_wanted = self.rules.config.stale.enabled && self.is_anonymous(endpoint);
-        if !is_tiers || !is_wanted || self.parts.stale.has_kept(&self.key.of, digest) {
+        if !is_tiers || !is_wanted || !self.parts.stale.goes_ahead(&self.key.of, digest) {
             return;
         }
         let (it, whole, digest) = (self.clone(), self.whole(digest), digest.clone());

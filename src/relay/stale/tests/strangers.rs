@@ -92,3 +92,51 @@ fn nobody_else_may_read_what_is_kept() {
         }
     }
 }
+
+/// What finds no place in the queue, or no room in memory, is not looked for again with the next HEAD.
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_kept_is_looked_for_ahead_once_a_minute() {
+    let large = Bytes::from(vec![b' '; SMALL + 1]);
+    for is_memory_full in [true, false] {
+        let (journal, _) = Journal::capturing();
+        let (commands, mut queue) = mpsc::channel(QUEUE + DENIALS);
+        let (budget, of) = (Budget::new(1 << 20), image("1"));
+        let held = budget.lease(crate::budget::Kind::Layers);
+        let stale = Stale {
+            commands,
+            ..Stale::start("/nonexistent".into(), journal, budget)
+        };
+        let (body, trust) = match is_memory_full {
+            true => (large.clone(), Trust::Trusted),
+            false => (Bytes::from_static(BODY), Trust::Untrusted),
+        };
+        let keep = |of: &Image, body: &Bytes| {
+            let of = Pulled {
+                image: of.clone(),
+                trust,
+            };
+            let digest = Digest::sha256(body);
+            let is_due = stale.goes_ahead(&of, &digest);
+            stale.keep(&of, &digest, Some((body, MEDIA_TYPE)), limits());
+            is_due
+        };
+        match is_memory_full {
+            true => held.add((1 << 19) + 1),
+            false => {
+                let mut others = (0..QUEUE / 4).map(|number| image(&format!("t{number}")));
+                assert!(others.all(|other| keep(&other, &body)));
+            }
+        }
+        let waiting = queue.len();
+        assert!(keep(&of, &body));
+        assert_eq!(queue.len(), waiting, "it is not kept");
+        assert!(!keep(&of, &body));
+        tokio::time::advance(AHEAD_EVERY).await;
+        held.set(0);
+        while queue.try_recv().is_ok() {}
+        assert!(keep(&of, &body));
+        assert_eq!(queue.len(), 1, "it is kept");
+        tokio::time::advance(AHEAD_EVERY).await;
+        assert!(!keep(&of, &body));
+    }
+}
