@@ -10,6 +10,7 @@ mod breaker;
 mod choice;
 mod definite;
 mod fan_out;
+mod known;
 mod look;
 mod lookups;
 mod mappings;

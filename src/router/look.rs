@@ -4,12 +4,13 @@
 use super::breaker::Project;
 use super::choice::{Answer, Choice, Decision};
 use super::fan_out::FanOut;
+use super::known;
 use super::lookups::{Before, Looked, Lookups};
 use super::mappings::{Freshness, Subject, Wanted};
 use super::verdict::{self, Then};
 use crate::config::Router;
 use crate::lifecycle::deadline;
-use crate::oci::{RawName, RegistryName, Repository, ResourceKind};
+use crate::oci::{RawName, RegistryName};
 use crate::relay::{
     AttemptLog, Cause, Context, Ended, Pull, Rules, Served, Tried, look_for_manifest, look_for_tags,
 };
@@ -45,19 +46,6 @@ pub(super) fn log_of(tried: &[Tried]) -> AttemptLog {
         attempts: u32::try_from(tried.len()).unwrap_or(u32::MAX),
         ..AttemptLog::default()
     }
-}
-
-/// Whether that registry can be asked for it. Where it was found here it stays, whatever becomes of its project: another registry's
-/// image of this name is another image. What another agent says (`is_told`) counts where a search from here would ask as well.
-pub(super) fn can_ask(
-    (rules, router): (&Rules, &Router),
-    (registry, is_told): (&RegistryName, bool),
-    repository: &Repository,
-    kind: &ResourceKind,
-) -> bool {
-    let name = RawName::from(repository);
-    let route = || rules.routes.route(Some(registry.as_str()), &name, kind);
-    (!is_told || router.asks(registry, &rules.config.tiers)) && route().is_ok()
 }
 
 /// With an order a better-placed registry decides before the others; content with a digest proves itself.
@@ -197,7 +185,7 @@ impl Look {
     fn can_ask(&self, registry: &RegistryName, is_told: bool) -> bool {
         let (from, wanted) = ((&*self.rules, &*self.router), &self.wanted);
         let (at, kind) = ((registry, is_told), wanted.subject.kind());
-        can_ask(from, at, &wanted.repository, &kind)
+        known::can_ask(from, at, &wanted.repository, &kind)
     }
 
     /// What is learned from it.

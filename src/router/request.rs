@@ -4,6 +4,7 @@
 mod blobs;
 
 use super::choice::Answer;
+use super::known;
 use super::look::{self, Look};
 use super::lookups::{Before, Looked, Lookups};
 use super::mappings::{Freshness, Subject, Wanted};
@@ -213,9 +214,15 @@ impl<'a> RouterRequest<'a> {
 
     fn failed(&self, failed: Failed) -> Response<PullBody> {
         match failed {
-            Failed::Route(refused, record) => {
+            Failed::Route(refused @ Refusal::NotRelayed(_), record) => {
                 let record = self.unasked(*record);
                 not_routed(&refused, self.request.head, record).map(PullBody::Full)
+            }
+            Failed::Route(refused, record) => {
+                let why = words::held(self.request.name.as_str(), &refused);
+                let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+                let what = (unavailable, ErrorCode::Unavailable, why.as_str());
+                self.refuse(what, RequestOutcome::Failed, *record)
             }
             Failed::Sources(unserved) => {
                 let answered = unserved.answer(self.parts, self.request);
@@ -268,7 +275,7 @@ impl<'a> RouterRequest<'a> {
         repository: &Repository,
         kind: &ResourceKind,
     ) -> bool {
-        look::can_ask((self.rules, self.router), at, repository, kind)
+        known::can_ask((self.rules, self.router), at, repository, kind)
     }
 
     fn route(

@@ -2,10 +2,18 @@
 
 use crate::oci::RegistryName;
 use crate::relay::{Tried, message_of};
+use crate::route::Refusal;
 
 pub(super) fn nowhere(name: &str, asked: &[RegistryName]) -> String {
     let asked: Vec<&str> = asked.iter().map(RegistryName::as_str).collect();
     format!("{name} is in none of {}", asked.join(", "))
+}
+
+/// It was found at a registry that may not be asked now, for that reason.
+pub(super) fn held(name: &str, refused: &Refusal) -> String {
+    format!(
+        "{name} stays at the registry where it was found, and is not looked for elsewhere: {refused}"
+    )
 }
 
 /// `by`: whose word is missing, where there is anybody to ask.
