@@ -8,8 +8,8 @@ use std::time::SystemTime;
 /// What untrusted clients' pulls left takes at most this part of the room: one in four.
 const UNTRUSTED_PART: u64 = 4;
 
-/// So much room is left free, one in thirty-two, so that not every write has to look again.
-const SPARE_PART: u64 = 32;
+/// Where something has to go, so much more room is made, one in eight, so that not every write has to look again.
+const SPARE_PART: u64 = 8;
 
 /// A file of a kept manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,19 +22,14 @@ pub(super) struct Stored {
     pub(super) file: PathBuf,
 }
 
-/// What may be written, in bytes, before it is looked again what has to go.
-pub(super) fn spare(limits: config::Stale) -> u64 {
-    limits.max_bytes / SPARE_PART
-}
-
-/// The files to delete. `fixed`: what the directories above all take. Whatever is too old goes; then the oldest of untrusted
+/// The files to delete, and how many bytes may be written before it is looked again what has to go. `fixed`: what the directories above all take. Whatever is too old goes; then the oldest of untrusted
 /// clients' pulls until those fit their part; then theirs, and last the oldest of trusted clients', until all fits.
 pub(super) fn evicted(
     all: Vec<Stored>,
     fixed: u64,
     limits: config::Stale,
     now: SystemTime,
-) -> Vec<PathBuf> {
+) -> (Vec<PathBuf>, u64) {
     let is_too_old = |stored: &Stored| {
         let age = now.duration_since(stored.at);
         age.is_ok_and(|age| age > limits.max_age)
@@ -50,18 +45,24 @@ pub(super) fn evicted(
             of_untrusted = of_untrusted.saturating_add(stored.bytes);
         }
     }
+    let (most, most_of_untrusted) = (limits.max_bytes, limits.max_bytes / UNTRUSTED_PART);
+    let room = |most: u64| most.saturating_sub(most / SPARE_PART);
+    let is_too_much = taken > most || of_untrusted > most_of_untrusted;
     // Untrusted clients' come first, each from its oldest on.
-    let room = |limit: u64| limit.saturating_sub(spare(limits));
     young.retain(|stored| {
-        let is_over_its_part =
-            !is_trusted(stored) && of_untrusted > room(limits.max_bytes / UNTRUSTED_PART);
-        let goes = taken > room(limits.max_bytes) || is_over_its_part;
+        let is_over_its_part = !is_trusted(stored) && of_untrusted > room(most_of_untrusted);
+        let goes = is_too_much && (taken > room(most) || is_over_its_part);
         if goes {
             taken = taken.saturating_sub(stored.bytes);
-            of_untrusted = of_untrusted.saturating_sub(stored.bytes);
+            if !is_trusted(stored) {
+                of_untrusted = of_untrusted.saturating_sub(stored.bytes);
+            }
         }
         goes
     });
+    let free = most.saturating_sub(taken);
+    let free_for_untrusted = most_of_untrusted.saturating_sub(of_untrusted);
     let gone = old.into_iter().chain(young);
-    gone.map(|stored| stored.file).collect()
+    let gone = gone.map(|stored| stored.file).collect();
+    (gone, free.min(free_for_untrusted))
 }

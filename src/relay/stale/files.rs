@@ -232,8 +232,8 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes what is too old or too much.
-    pub(super) fn tidy(&self, limits: config::Stale, now: SystemTime) -> io::Result<()> {
+    /// Deletes what is too old or too much; how many bytes may be written before there may be too much again.
+    pub(super) fn tidy(&self, limits: config::Stale, now: SystemTime) -> io::Result<u64> {
         let mut all = Vec::new();
         let mut fixed = on_disk(&self.directory);
         let trees = TREES.map(|trust| self.directory.join(trust.word()));
@@ -264,14 +264,15 @@ impl Store {
                 }
             }
         }
-        for file in evicted(all, fixed, limits, now) {
+        let (gone, free) = evicted(all, fixed, limits, now);
+        for file in gone {
             is_absent(fs::remove_file(&file))?;
             if let Some(folder) = file.parent() {
                 // Fails while it holds anything.
                 let _ = fs::remove_dir(folder);
             }
         }
-        Ok(())
+        Ok(free)
     }
 
     /// The old file or the new one, never a part.

@@ -1,7 +1,6 @@
 //! The one writer: takes commands in order, each on a thread that may block, and switches keeping off while the disk
 //! does not take it.
 
-use super::eviction::spare;
 use super::files::{Keep, Store};
 use crate::lifecycle::deadline;
 use crate::oci::ManifestKinds;
@@ -29,8 +28,8 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Writer {
     store: Arc<Store>,
-    /// Bytes since it was tidied; too many count as a reason to look.
-    written: u64,
+    /// Bytes that may be written before it is tidied.
+    free: u64,
     tidied: Option<Instant>,
     /// The disk does not take it, which was said.
     paused_until: Option<Instant>,
@@ -42,7 +41,7 @@ impl Writer {
     pub(super) fn new(store: Arc<Store>) -> Self {
         Self {
             store,
-            written: 0,
+            free: 0,
             tidied: None,
             paused_until: None,
         }
@@ -88,11 +87,14 @@ impl Writer {
     /// Writes it, and makes room where there may be too much, and now and then where something is too old.
     fn keep(&mut self, keep: &Keep, now: Instant, clock: SystemTime) -> io::Result<()> {
         let written = self.store.write(keep, clock)?;
-        self.written = self.written.saturating_add(written);
+        let free = self.free.checked_sub(written);
         let tidied = self.tidied.is_some_and(|at| now < deadline(at, TIDY_EVERY));
-        if !tidied || self.written > spare(keep.limits) {
-            self.store.tidy(keep.limits, clock)?;
-            (self.written, self.tidied) = (0, Some(now));
+        match free.filter(|_| tidied) {
+            Some(free) => self.free = free,
+            None => {
+                self.free = self.store.tidy(keep.limits, clock)?;
+                self.tidied = Some(now);
+            }
         }
         Ok(())
     }

@@ -22,47 +22,54 @@ fn what_is_evicted() {
         max_bytes: 16 * BLOCK,
         ..limits()
     };
-    // Room for 15.5 blocks, of untrusted clients 3.5. (files, who goes)
-    type Row = (Vec<Stored>, &'static [&'static str]);
-    let table: [Row; 10] = [
-        (vec![], &[]),
-        (vec![stored("a", 6, 1), stored("b", 1, 2)], &[]),
+    // 16 blocks at most, of untrusted clients 4; where it is more, 14 and 3.5 stay. (files, who goes, how many blocks are free)
+    type Row = (Vec<Stored>, &'static [&'static str], u64);
+    let table: [Row; 12] = [
+        (vec![], &[], 4),
+        (vec![stored("a", 6, 1), stored("b", 1, 2)], &[], 4),
+        (vec![stored("a", 6, 1), stored("b", 1, 15)], &[], 0),
+        (vec![stored("u", 1, 4), stored("b", 1, 2)], &[], 0),
         (
             vec![stored("a", 8, 1), stored("u", 8, 1), stored("b", 1, 1)],
             &["a", "u"],
+            4,
         ),
         (
             vec![stored("b", 1, 8), stored("c", 3, 5), stored("a", 2, 4)],
             &["c"],
+            4,
         ),
-        (vec![stored("a", 6, 1), stored("b", 1, 15)], &["a"]),
+        (vec![stored("a", 6, 3), stored("b", 1, 14)], &["a"], 2),
         // A quarter at most, whatever room there is.
-        (vec![stored("u1", 1, 1), stored("u2", 2, 2)], &[]),
-        (vec![stored("u1", 1, 2), stored("u2", 2, 2)], &["u2"]),
-        (vec![stored("u1", 1, 3), stored("u2", 2, 2)], &["u2"]),
+        (vec![stored("u1", 1, 1), stored("u2", 2, 2)], &[], 1),
+        (vec![stored("u1", 1, 2), stored("u2", 2, 3)], &["u2"], 2),
+        (vec![stored("u1", 1, 3), stored("u2", 2, 2)], &["u2"], 1),
         // Theirs go first, young as they are.
         (
             vec![
                 stored("a", 6, 9),
-                stored("b", 5, 6),
+                stored("b", 5, 5),
                 stored("u1", 1, 2),
                 stored("u2", 0, 1),
             ],
             &["u1", "u2"],
+            2,
         ),
         (
             vec![stored("a", 6, 17), stored("b", 5, 1), stored("u1", 1, 1)],
             &["u1", "a"],
+            4,
         ),
     ];
-    for (all, due) in table {
+    for (all, due, free) in table {
         let due: Vec<PathBuf> = due.iter().map(PathBuf::from).collect();
-        assert_eq!(evicted(all.clone(), 0, limits, now), due, "{all:?}");
+        let found = evicted(all.clone(), 0, limits, now);
+        assert_eq!(found, (due, free * BLOCK), "{all:?}");
     }
-    let due: Vec<PathBuf> = vec!["a".into()];
+    let due: Vec<PathBuf> = vec!["a".into(), "b".into()];
     let all = vec![stored("a", 6, 1), stored("b", 1, 2)];
-    let directories = 13 * BLOCK;
-    assert_eq!(evicted(all, directories, limits, now), due);
+    let directories = 14 * BLOCK;
+    assert_eq!(evicted(all, directories, limits, now), (due, 2 * BLOCK));
 }
 
 /// What `du` says of the directory is what is bounded: small files and their folders take a block each.
