@@ -1,6 +1,6 @@
 //! The courses: with the ports that both versions have by themselves, and with the old port kept for a while.
 
-use crate::lab::{Image, Lab, Release};
+use crate::lab::{Lab, Release};
 use crate::load;
 use crate::node::{Node, Package, Runtime, said};
 use std::path::PathBuf;
