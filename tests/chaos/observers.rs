@@ -73,6 +73,7 @@ pub(crate) fn serve() {
     println!("{}", serde_json::to_string(&seen).expect("it is JSON"));
 }
 
+#[allow(clippy::disallowed_methods, reason = "it ends with its process")]
 async fn watch(is_over: impl Fn() -> bool) -> Seen {
     let received = Arc::<Received>::default();
     let collector = TcpListener::bind(COLLECTOR).await.expect("a free port");
@@ -108,6 +109,7 @@ async fn look(target: &str, every: Duration, is_over: impl Fn() -> bool) -> Look
 }
 
 /// Takes everything that is brought, and says yes.
+#[allow(clippy::disallowed_methods, reason = "it ends with its process")]
 async fn collect(listener: TcpListener, received: Arc<Received>) {
     while let Ok((stream, _)) = listener.accept().await {
         let received = received.clone();

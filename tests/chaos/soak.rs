@@ -230,6 +230,7 @@ fn is_told(line: &str) -> bool {
         "task_panics_total",
         "log_dropped_total",
         "spans_",
+        "memory_bytes",
     ]
     .iter()
     .any(|name| line.starts_with(&format!("harbor_pilot_{name}")))
