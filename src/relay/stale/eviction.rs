@@ -22,14 +22,37 @@ pub(super) struct Stored {
     pub(super) file: PathBuf,
 }
 
-/// The files to delete, and how many bytes may be written before it is looked again what has to go. `fixed`: what the directories above all take. Whatever is too old goes; then the oldest of untrusted
+/// How many bytes may be written before it is looked again what has to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Free {
+    /// Of everybody's pulls.
+    pub(super) all: u64,
+    /// Of them, of untrusted clients' pulls.
+    pub(super) untrusted: u64,
+}
+
+// === impl Free ===
+
+impl Free {
+    /// After so many were written; `None`: there may be too much.
+    pub(super) fn after(self, trust: Trust, written: u64) -> Option<Self> {
+        let untrusted = match trust {
+            Trust::Trusted => self.untrusted,
+            Trust::Untrusted => self.untrusted.checked_sub(written)?,
+        };
+        let all = self.all.checked_sub(written)?;
+        Some(Self { all, untrusted })
+    }
+}
+
+/// The files to delete, and what may be written then. `fixed`: what the directories above all take. Whatever is too old goes; then the oldest of untrusted
 /// clients' pulls until those fit their part; then theirs, and last the oldest of trusted clients', until all fits.
 pub(super) fn evicted(
     all: Vec<Stored>,
     fixed: u64,
     limits: config::Stale,
     now: SystemTime,
-) -> (Vec<PathBuf>, u64) {
+) -> (Vec<PathBuf>, Free) {
     let is_too_old = |stored: &Stored| {
         let age = now.duration_since(stored.at);
         age.is_ok_and(|age| age > limits.max_age)
@@ -60,9 +83,10 @@ pub(super) fn evicted(
         }
         goes
     });
-    let free = most.saturating_sub(taken);
-    let free_for_untrusted = most_of_untrusted.saturating_sub(of_untrusted);
+    let free = Free {
+        all: most.saturating_sub(taken),
+        untrusted: most_of_untrusted.saturating_sub(of_untrusted),
+    };
     let gone = old.into_iter().chain(young);
-    let gone = gone.map(|stored| stored.file).collect();
-    (gone, free.min(free_for_untrusted))
+    (gone.map(|stored| stored.file).collect(), free)
 }

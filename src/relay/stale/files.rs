@@ -7,7 +7,7 @@
 mod disk;
 
 use super::StaleManifest;
-use super::eviction::{Stored, evicted};
+use super::eviction::{Free, Stored, evicted};
 use crate::budget::Budget;
 use crate::cache::Trust;
 use crate::config;
@@ -232,8 +232,8 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes what is too old or too much; how many bytes may be written before there may be too much again.
-    pub(super) fn tidy(&self, limits: config::Stale, now: SystemTime) -> io::Result<u64> {
+    /// Deletes what is too old or too much; what may be written before there may be too much again.
+    pub(super) fn tidy(&self, limits: config::Stale, now: SystemTime) -> io::Result<Free> {
         let mut all = Vec::new();
         let mut fixed = on_disk(&self.directory);
         let trees = TREES.map(|trust| self.directory.join(trust.word()));

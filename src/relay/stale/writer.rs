@@ -1,6 +1,7 @@
 //! The one writer: takes commands in order, each on a thread that may block, and switches keeping off while the disk
 //! does not take it.
 
+use super::eviction::Free;
 use super::files::{Keep, Store};
 use crate::lifecycle::deadline;
 use crate::oci::ManifestKinds;
@@ -28,8 +29,8 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Writer {
     store: Arc<Store>,
-    /// Bytes that may be written before it is tidied.
-    free: u64,
+    /// What may be written before it is tidied.
+    free: Free,
     tidied: Option<Instant>,
     /// The disk does not take it, which was said.
     paused_until: Option<Instant>,
@@ -41,7 +42,7 @@ impl Writer {
     pub(super) fn new(store: Arc<Store>) -> Self {
         Self {
             store,
-            free: 0,
+            free: Free::default(),
             tidied: None,
             paused_until: None,
         }
@@ -87,7 +88,7 @@ impl Writer {
     /// Writes it, and makes room where there may be too much, and now and then where something is too old.
     fn keep(&mut self, keep: &Keep, now: Instant, clock: SystemTime) -> io::Result<()> {
         let written = self.store.write(keep, clock)?;
-        let free = self.free.checked_sub(written);
+        let free = self.free.after(keep.of.trust, written);
         let tidied = self.tidied.is_some_and(|at| now < deadline(at, TIDY_EVERY));
         match free.filter(|_| tidied) {
             Some(free) => self.free = free,
