@@ -299,7 +299,7 @@ impl State {
         let within = |at: Option<Instant>, span| {
             at.is_some_and(|at: Instant| now.saturating_duration_since(at) < span)
         };
-        let (unhealthy, detail) = match &report.verdict {
+        let (cause, detail) = match &report.verdict {
             Verdict::Passed => {
                 self.failed_probes = 0;
                 if within(self.last_hard, PROBE_DEFERS) {
@@ -323,18 +323,20 @@ impl State {
             }
             // It has learned nothing.
             Verdict::Failed { failure, .. } if !failure.is_the_endpoints() => return None,
-            Verdict::Unhealthy(detail) => (true, detail.clone()),
-            Verdict::Failed { failure, detail } => (false, format!("{}: {detail}", failure.word())),
+            Verdict::Unhealthy(detail) => (Failure::Probe, detail.clone()),
+            Verdict::Failed { failure, detail } => {
+                (*failure, format!("{}: {detail}", failure.word()))
+            }
         };
         self.failed_probes = self.failed_probes.saturating_add(1);
         self.probe_passed = false;
-        let overruled = unhealthy && within(self.last_success, probing.interval);
+        let overruled = cause == Failure::Probe && within(self.last_success, probing.interval);
         let ejected = matches!(self.status, EndpointStatus::Ejected { .. });
         if ejected || overruled || self.failed_probes < PROBES_IN_ROW {
             return None;
         }
         let reason = reason(Failure::Probe, &detail);
-        Some(self.eject(Failure::Probe, reason, now, jitter))
+        Some(self.eject(cause, reason, now, jitter))
     }
 
     fn eject(&mut self, cause: Failure, reason: Arc<str>, now: Instant, jitter: f64) -> Effect {

@@ -124,11 +124,16 @@ impl Candidates {
         Some(next)
     }
 
-    /// Whether anybody is left who is held back by what is known against it.
-    pub(crate) fn are_held_back(&mut self, parts: &Context) -> bool {
+    /// After the final "no" of a source: leaves it, and whom asking means waiting; whether anybody is left who may have what was
+    /// refused.
+    pub(crate) fn may_still_serve(&mut self, parts: &Context, source: &SourceId) -> bool {
+        self.leaving().exclude_source(source);
         self.refresh(parts, Instant::now());
+        for silent in self.selected.extract_if(.., |one| one.is_silent) {
+            self.pool.exclude_endpoint(&silent.endpoint);
+        }
         let mut selected = self.selected.iter();
-        selected.any(|one| one.is_last() && !self.pool.has_said_no(&one.endpoint.source))
+        selected.any(|one| !self.pool.has_said_no(&one.endpoint.source))
     }
 
     /// Whether anybody is left.

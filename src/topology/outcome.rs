@@ -95,6 +95,12 @@ impl Outcome {
 // === impl Failure ===
 
 impl Failure {
+    /// Whether nothing came within the time that it had.
+    #[must_use]
+    pub fn is_silence(self) -> bool {
+        matches!(self, Self::ConnectTimeout | Self::Timeout | Self::Slow)
+    }
+
     /// Whether it says anything of the endpoint. What a client may have chosen, and what is broken on this node, does not.
     #[must_use]
     pub fn is_the_endpoints(self) -> bool {

@@ -70,6 +70,8 @@ pub struct Candidate {
     pub why: Why,
     /// What is known against it puts it there.
     pub held_back: Option<Effect>,
+    /// It is suspect, or was ejected because nothing came of it: to ask it may mean to wait.
+    pub is_silent: bool,
 }
 
 /// How an endpoint stands within its source; the derived order is the order of asking.
@@ -372,6 +374,14 @@ impl Ranked<'_> {
         !self.is_ill() && !self.held.last
     }
 
+    fn is_silent(&self) -> bool {
+        match self.state.status {
+            _ if self.rank == Rank::JustServed => false,
+            EndpointStatus::Ejected { cause, .. } => cause.is_silence(),
+            _ => self.rank == Rank::Suspect,
+        }
+    }
+
     fn kind(&self) -> (bool, bool) {
         (self.is_upstream(), self.is_well())
     }
@@ -392,6 +402,7 @@ impl Ranked<'_> {
                 _ => Why::Healthy,
             },
             held_back: self.held.effect(),
+            is_silent: self.is_silent(),
         }
     }
 }

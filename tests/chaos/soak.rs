@@ -35,6 +35,8 @@ const FILES_SLACK: u64 = 8;
 struct Sample {
     at: Duration,
     resident_bytes: u64,
+    /// Of those, what the program has written: the others are pages of its file, which a debug build has many of.
+    own_bytes: u64,
     files: u64,
 }
 
@@ -67,6 +69,10 @@ pub(crate) fn run(minutes: u64, first_seed: u64) -> bool {
         let tally = round(&mut lab, &mut control, &mut puller, &plan);
         for reason in &tally.failed {
             println!("FAILED    seed {seed}: {reason}; {plan}");
+        }
+        if !tally.failed.is_empty() {
+            let seen = lab.agent().command(&["status"]);
+            println!("{}", String::from_utf8_lossy(&seen.stdout));
         }
         sum.complete += tally.complete;
         sum.again += tally.again;
@@ -159,12 +165,16 @@ fn sample(process: u32, begin: Instant) -> (Arc<AtomicBool>, JoinHandle<Vec<Samp
 fn look(process: u32, at: Duration) -> Sample {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"));
     let status = status.expect("the agent lives");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    let bytes = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+        kilobytes.expect("a number of kilobytes") * 1024
+    };
     let files = std::fs::read_dir(format!("/proc/{process}/fd")).expect("the agent lives");
     Sample {
         at,
-        resident_bytes: kilobytes.expect("a number of kilobytes") * 1024,
+        resident_bytes: bytes("VmRSS:"),
+        own_bytes: bytes("RssAnon:"),
         files: files.count() as u64,
     }
 }
@@ -179,10 +189,16 @@ fn is_flat(samples: &[Sample], first: Sample, last: Sample) -> bool {
     println!("highest of each tenth ({} samples):", samples.len());
     for tenth in samples.chunks(samples.len().div_ceil(10).max(1)) {
         let (memory, files) = highest(tenth);
+        let own = tenth
+            .iter()
+            .map(|sample| sample.own_bytes)
+            .max()
+            .unwrap_or(0);
         let until = tenth.last().map_or(0, |sample| sample.at.as_secs());
         println!(
-            "    until {until:>5} s: {:.1} MiB, {files} files",
-            mebibytes(memory)
+            "    until {until:>5} s: {:.1} MiB, {:.1} of its own, {files} files",
+            mebibytes(memory),
+            mebibytes(own)
         );
     }
     println!("at rest: {last}; at the start: {first}");
@@ -240,8 +256,9 @@ impl std::fmt::Display for Sample {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{:.1} MiB, {} files",
+            "{:.1} MiB, {:.1} of its own, {} files",
             mebibytes(self.resident_bytes),
+            mebibytes(self.own_bytes),
             self.files
         )
     }

@@ -115,13 +115,12 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                 }
                 let by = candidate.endpoint.to_string();
                 let may_differ = !matches!(answer, FinalAnswer::NoMemory | FinalAnswer::Policy);
-                if may_differ && self.candidates.are_held_back(&self.parts) {
-                    // What is known against somebody changes the order. It makes no "no" of what would have been served without it:
-                    // upstream denies what a tier has a credential for, and tags that it has deleted.
+                let source = &candidate.endpoint.source;
+                if may_differ && self.candidates.may_still_serve(&self.parts, source) {
+                    // Load, health and what is known against somebody change the order. They make no "no" of what would have been
+                    // served without them: upstream denies what a tier has a credential for, and has deleted what a tier keeps.
                     let (route, trust) = (&self.route, self.trust());
                     self.parts.keep_denial(route, trust, answer, &detail);
-                    let source = &candidate.endpoint.source;
-                    self.candidates.leaving().exclude_source(source);
                     self.leave(attempt, Scope::Address);
                 } else {
                     self.machine.refused(attempt);

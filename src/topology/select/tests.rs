@@ -3,6 +3,7 @@
 mod held;
 mod world;
 
+use super::super::Failure;
 use super::*;
 use proptest::prelude::*;
 use std::net::SocketAddr;
@@ -132,6 +133,41 @@ fn what_is_unwell_comes_last_and_in_order() {
         (name("core"), 11, Why::FailOpen),
     ];
     assert_eq!(addresses(&world.select("k")), expected);
+}
+
+#[test]
+fn whom_asking_means_waiting() {
+    let mut world = World::new(&[(tier("replica"), (1..=6).map(v4).collect())]);
+    let replica = tier("replica");
+    let causes = [
+        Failure::Refused,
+        Failure::ServerError,
+        Failure::ConnectTimeout,
+        Failure::Timeout,
+    ];
+    for (last, cause) in (1..).zip(causes) {
+        let until = world.now + Duration::from_secs(5);
+        world.state(&replica, v4(last)).status = EndpointStatus::Ejected {
+            until,
+            cause,
+            strikes: 1,
+        };
+    }
+    world.suspect(&replica, v4(5));
+    let is_silent = |world: &World| {
+        let selected = world.select("k").into_iter();
+        let silent = selected.filter(|one| one.is_silent);
+        let mut silent: Vec<_> = silent.map(|one| one.endpoint.address).collect();
+        silent.sort();
+        silent
+    };
+    assert_eq!(is_silent(&world), [v4(3), v4(4), v4(5)]);
+    // Who serves is there.
+    let now = world.now;
+    for last in [3, 5] {
+        world.state(&replica, v4(last)).gauges.serves(now);
+    }
+    assert_eq!(is_silent(&world), [v4(4)]);
 }
 
 #[test]
