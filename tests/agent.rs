@@ -36,6 +36,8 @@ mod gateway;
 mod hostile;
 #[path = "agent/labels.rs"]
 mod labels;
+#[path = "agent/last_word.rs"]
+mod last_word;
 #[path = "agent/life.rs"]
 mod life;
 #[path = "agent/manifests.rs"]

@@ -2,18 +2,20 @@
 //!
 //! Reads the snapshot and the live gauges, decides, and never waits. The caller connects, races and counts.
 
+mod candidate;
 mod hash;
 mod held;
 #[cfg(test)]
 mod tests;
 mod why;
 
+pub use candidate::Candidate;
 pub use held::{Effect, HeldBack};
 pub use why::Why;
 
-use super::endpoint::{EndpointGauges, EndpointId};
+use super::endpoint::EndpointId;
 use super::snapshot::{EndpointState, EndpointStatus, Snapshot, SourceState};
-use super::source::{Source, SourceId};
+use super::source::SourceId;
 use crate::cache::Trust;
 use crate::config::Limits;
 use hash::{hash_of, mix, rendezvous};
@@ -53,25 +55,6 @@ pub struct Selection<'a> {
     pub limits: Limits,
     /// Whose request it is: of what others ask for at an address it sees what it gives way to.
     pub trust: Trust,
-}
-
-/// An endpoint that may be asked.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    /// The address, with the source that it belongs to.
-    pub endpoint: EndpointId,
-    /// Of which source, as it was in the snapshot.
-    pub source: Arc<Source>,
-    /// Its source's place among the request's targets.
-    pub target: usize,
-    /// What the caller counts its request and its connect on.
-    pub gauges: Arc<EndpointGauges>,
-    /// Why it stands where it stands.
-    pub why: Why,
-    /// What is known against it puts it there.
-    pub held_back: Option<Effect>,
-    /// It is suspect, or was ejected because nothing came of it: to ask it may mean to wait.
-    pub is_silent: bool,
 }
 
 /// How an endpoint stands within its source; the derived order is the order of asking.
@@ -316,28 +299,6 @@ fn merge(all: &mut [Ranked<'_>], first: Option<&EndpointId>) {
     let first = all.iter().position(is_first);
     if let Some(before) = first.and_then(|at| all.get_mut(..=at)) {
         before.rotate_right(1);
-    }
-}
-
-// === impl Candidate ===
-
-impl Candidate {
-    /// Whether it is the registry's own.
-    #[must_use]
-    pub fn is_upstream(&self) -> bool {
-        matches!(self.endpoint.source, SourceId::Upstream(_))
-    }
-
-    /// Whether its health and all that is known against it let it be asked in its turn.
-    #[must_use]
-    pub fn is_healthy(&self) -> bool {
-        self.held_back.is_none() && !matches!(self.why, Why::Suspect | Why::FailOpen)
-    }
-
-    /// Whether it is asked when everybody else has failed: its tier said no, or something is known against it.
-    #[must_use]
-    pub fn is_last(&self) -> bool {
-        self.held_back == Some(Effect::Last)
     }
 }
 
