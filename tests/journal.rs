@@ -20,6 +20,8 @@ mod client;
 mod faults;
 #[path = "journal/journald.rs"]
 mod journald;
+#[path = "journal/traces.rs"]
+mod traces;
 
 use client::Client;
 use harbor_pilot::telemetry::EventName;
