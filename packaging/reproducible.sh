@@ -6,11 +6,13 @@ cd "$(dirname "$0")/.."
 
 work=$(realpath -m "${1:-target/reproducible}")
 mkdir -p "$work"
+# A commit that is made meanwhile is not built.
+commit=$(git rev-parse HEAD)
 for place in first second/below/another; do
     tree=$work/$place
     rm -rf "$tree"
     mkdir -p "$tree"
-    git archive HEAD | tar --extract --directory "$tree"
+    git archive "$commit" | tar --extract --directory "$tree"
     # One machine, other circumstances: another place, another time, another language.
     (
         cd "$tree"

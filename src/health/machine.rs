@@ -222,10 +222,7 @@ impl State {
             EndpointStatus::Healthy => None,
             EndpointStatus::Probation { successes } => self.count_success(successes, now),
             // A request that failed open went well: as good as a probe.
-            EndpointStatus::Ejected { .. } => {
-                self.probe_passed = true;
-                None
-            }
+            EndpointStatus::Ejected { .. } => self.is_still_out(Failure::Probe, true),
         }
     }
 
@@ -266,10 +263,7 @@ impl State {
                 Some(self.eject(failure, reason(failure, detail), now, jitter))
             }
             // Requests that were under way when it was ejected fail too: no new strikes.
-            EndpointStatus::Ejected { .. } => {
-                self.probe_passed = false;
-                None
-            }
+            EndpointStatus::Ejected { .. } => self.is_still_out(failure, false),
         }
     }
 
@@ -313,10 +307,7 @@ impl State {
                         }
                         None
                     }
-                    EndpointStatus::Ejected { .. } => {
-                        self.probe_passed = true;
-                        None
-                    }
+                    EndpointStatus::Ejected { .. } => self.is_still_out(Failure::Probe, true),
                     // A node without pulls must find back too.
                     EndpointStatus::Probation { successes } => self.count_success(successes, now),
                 };
@@ -331,12 +322,23 @@ impl State {
         self.failed_probes = self.failed_probes.saturating_add(1);
         self.probe_passed = false;
         let overruled = cause == Failure::Probe && within(self.last_success, probing.interval);
-        let ejected = matches!(self.status, EndpointStatus::Ejected { .. });
-        if ejected || overruled || self.failed_probes < PROBES_IN_ROW {
+        if let EndpointStatus::Ejected { .. } = self.status {
+            return self.is_still_out(cause, false);
+        }
+        if overruled || self.failed_probes < PROBES_IN_ROW {
             return None;
         }
         let reason = reason(Failure::Probe, &detail);
         Some(self.eject(cause, reason, now, jitter))
+    }
+
+    /// Of an ejected endpoint the newest counts: whether it answers, and whether a request may try it.
+    fn is_still_out(&mut self, newest: Failure, probe_passed: bool) -> Option<Effect> {
+        self.probe_passed = probe_passed;
+        if let EndpointStatus::Ejected { cause, .. } = &mut self.status {
+            *cause = newest;
+        }
+        None
     }
 
     fn eject(&mut self, cause: Failure, reason: Arc<str>, now: Instant, jitter: f64) -> Effect {

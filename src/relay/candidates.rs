@@ -22,6 +22,9 @@ use tokio::time::Instant;
 const BUSY_WAIT: Duration = Duration::from_secs(2);
 const BUSY_STEP: Duration = Duration::from_millis(50);
 
+/// How long others have after a final "no".
+const AFTER_NO: Duration = Duration::from_secs(2);
+
 /// How long the first lookup of an upstream may take: DNS has 1 s × 2 tries (design H1).
 const RESOLVE_WAIT: Duration = Duration::from_secs(5);
 
@@ -124,16 +127,20 @@ impl Candidates {
         Some(next)
     }
 
-    /// After the final "no" of a source: leaves it, and whom asking means waiting; whether anybody is left who may have what was
-    /// refused.
-    pub(crate) fn may_still_serve(&mut self, parts: &Context, source: &SourceId) -> bool {
+    /// Until when others are asked after the final "no" of a source, if at all: load, health and reputation make no "no" of what they
+    /// would have served. That source is left, and so are tiers that said no and who makes wait.
+    pub(crate) fn left_until(&mut self, parts: &Context, source: &SourceId) -> Option<Instant> {
+        let (now, mut until) = (Instant::now(), None);
         self.leaving().exclude_source(source);
-        self.refresh(parts, Instant::now());
-        for silent in self.selected.extract_if(.., |one| one.is_silent) {
-            self.pool.exclude_endpoint(&silent.endpoint);
+        self.refresh(parts, now);
+        for one in &self.selected {
+            match one.makes_wait || self.pool.has_said_no(&one.endpoint.source) {
+                true => self.pool.exclude_endpoint(&one.endpoint),
+                false => until = Some(deadline(now, AFTER_NO)),
+            }
         }
-        let mut selected = self.selected.iter();
-        selected.any(|one| !self.pool.has_said_no(&one.endpoint.source))
+        self.selected_at = None;
+        until
     }
 
     /// Whether anybody is left.

@@ -37,7 +37,8 @@ pub(crate) struct Machine {
     hedge: Option<AttemptId>,
     /// Upstream was asked beside the tiers, not in their place.
     joined: bool,
-    refused: bool,
+    /// An authoritative source has said no: how many attempts there were then, and until when there may be others.
+    refused: Option<(usize, Instant)>,
 }
 
 // === impl Machine ===
@@ -52,26 +53,24 @@ impl Machine {
             more: true,
             hedge: None,
             joined: false,
-            refused: false,
+            refused: None,
         }
-    }
-
-    fn ends_at(&self) -> Instant {
-        deadline(self.began, self.timing.total)
     }
 
     /// The next order. Ask again after carrying it out, until it is to wait or to end.
     pub(crate) fn poll(&mut self, now: Instant) -> Order {
-        let is_over = now >= self.ends_at();
-        if self.refused {
-            let mut asking = self.attempts.iter().filter_map(Phase::asking);
-            return match !is_over && asking.next().is_some() {
-                true => Order::WaitUntil(self.ends_at()),
-                false => Order::End(End::Final),
+        let total = deadline(self.began, self.timing.total);
+        let ends_at = self.refused.map_or(total, |(_, until)| until.min(total));
+        if now >= ends_at {
+            let early = self.refused.map_or(0, |(attempts, _)| attempts);
+            let mut early = self.attempts.iter().take(early);
+            return match self.refused {
+                None => Order::End(End::OutOfTime),
+                Some(_) if now < total && early.any(|phase| phase.asking().is_some()) => {
+                    Order::WaitUntil(total)
+                }
+                Some(_) => Order::End(End::Final),
             };
-        }
-        if is_over {
-            return Order::End(End::OutOfTime);
         }
         let due = self.agenda().find(|(at, _)| now >= *at);
         if let Some(order) = due.and_then(|(_, order)| self.notes(order, now)) {
@@ -94,7 +93,7 @@ impl Machine {
             return Order::End(End::Exhausted);
         }
         let agenda = self.agenda().map(|(at, _)| at).chain(races_at);
-        Order::WaitUntil(agenda.fold(self.ends_at(), Instant::min))
+        Order::WaitUntil(agenda.fold(ends_at, Instant::min))
     }
 
     /// What comes with time alone, and when; of what is due at once the first counts. Who is asked is only given up while somebody
@@ -190,10 +189,11 @@ impl Machine {
         }
     }
 
-    /// An authoritative source said no: nobody else is asked, but those who are being asked may still answer.
-    pub(crate) fn refused(&mut self, attempt: AttemptId) {
-        self.set(attempt, Phase::Over);
-        self.refused = true;
+    /// An authoritative source said no: others are asked until then at most, if at all. Who was asked before may answer after that too.
+    pub(crate) fn refused(&mut self, until: Option<Instant>) {
+        let until = until.unwrap_or(self.began);
+        let (attempts, end) = self.refused.unwrap_or((self.attempts.len(), until));
+        self.refused = Some((attempts, end.min(until)));
     }
 
     fn set(&mut self, attempt: AttemptId, phase: Phase) {

@@ -130,7 +130,8 @@ pub fn select(
         order(request, target);
     }
     merge(&mut all, request.first);
-    all.iter().map(Ranked::candidate).collect()
+    let per_address = request.limits.per_address;
+    all.iter().map(|it| it.candidate(per_address)).collect()
 }
 
 /// The endpoints of one source that were not tried yet.
@@ -336,18 +337,18 @@ impl Ranked<'_> {
     }
 
     fn is_silent(&self) -> bool {
-        match self.state.status {
-            _ if self.rank == Rank::JustServed => false,
+        let silence = match self.state.status {
             EndpointStatus::Ejected { cause, .. } => cause.is_silence(),
-            _ => self.rank == Rank::Suspect,
-        }
+            _ => false,
+        };
+        self.rank != Rank::JustServed && (silence || self.state.gauges.is_suspect())
     }
 
     fn kind(&self) -> (bool, bool) {
         (self.is_upstream(), self.is_well())
     }
 
-    fn candidate(&self) -> Candidate {
+    fn candidate(&self, per_address: u32) -> Candidate {
         let probation = matches!(self.state.status, EndpointStatus::Probation { .. });
         Candidate {
             endpoint: self.state.id.clone(),
@@ -363,7 +364,7 @@ impl Ranked<'_> {
                 _ => Why::Healthy,
             },
             held_back: self.held.effect(),
-            is_silent: self.is_silent(),
+            makes_wait: self.is_silent() || self.in_flight >= per_address,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Upstream says no, and a tier that stands behind it may have what is wanted (design P3).
 
 use crate::node::{Setup, TIERED};
-use crate::support::{FakeRegistry, Fault, Image, On};
+use crate::support::{FakeDns, FakeRegistry, Fault, Image, On, Reply};
 use harbor_pilot::telemetry::EventName;
+use std::time::{Duration, Instant};
 
 async fn tier(image: &Image) -> FakeRegistry {
     let tier = FakeRegistry::builder().harbor();
@@ -57,4 +58,53 @@ async fn upstreams_404_does_not_wait_for_a_tier_that_says_nothing() {
     tier.forget_requests();
     assert_eq!(node.pull("manifests/1").await.status, 404);
     assert_eq!(tier.lines(), [""; 0]);
+}
+
+/// Nobody knows of an address that was ejected for something else that it says nothing now: it has 2 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upstreams_404_is_told_within_seconds_whatever_an_ejected_tier_does() {
+    let image = Image::random(1, 1);
+    let tier = tier(&image).await;
+    let lacks_it = FakeRegistry::builder().start().await;
+    let node = Setup::of(&[&tier], &lacks_it).start().await;
+    tier.set_fault_on(On::Registry, Fault::Reply(Reply::html_502()));
+    for _ in 0..3 {
+        assert_eq!(node.pull("manifests/1").await.status, 404);
+    }
+    node.event(EventName::EndpointEjected).await;
+    tier.heal();
+    tier.set_fault_on(On::Registry, Fault::NoAnswer);
+    let since = Instant::now();
+    assert_eq!(node.pull("manifests/1").await.status, 404);
+    let took = since.elapsed();
+    println!("404 after {took:?}");
+    assert!(took < Duration::from_secs(6), "{took:?}");
+}
+
+/// What one address of a tier has not got, its others are not asked for after upstream's 404, also where another tier is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tier_that_has_said_no_is_not_asked_again_after_upstreams_404() {
+    let image = Image::random(1, 1);
+    let empty = FakeRegistry::builder().harbor().start().await;
+    let port = empty.addr.port();
+    let other = FakeRegistry::builder().harbor();
+    let other = other.bind(([127, 0, 0, 2], port).into()).start().await;
+    let mut ejected = tier(&image).await;
+    let lacks_it = FakeRegistry::builder().start().await;
+    let dns = FakeDns::start().await;
+    let name = "replica.example.com";
+    dns.set(name, &["127.0.0.1", "127.0.0.2"]);
+    let setup = Setup::default().tier(&format!("http://{name}:{port}"), "");
+    let setup = setup.tier(&ejected.base_url(), "");
+    let setup = setup.registry(&lacks_it.base_url(), "");
+    let setup = setup.and(&format!("[dns]\nnameservers = [\"{}\"]\n", dns.addr));
+    let node = setup.start().await;
+    ejected.refuse().await;
+    assert_eq!(node.pull("manifests/1").await.status, 404);
+    node.event(EventName::EndpointEjected).await;
+    ejected.listen_again().await;
+    let got = node.pull("manifests/1").await;
+    assert_eq!((got.status, &got.body), (200, &image.top.body), "{got:?}");
+    let asked = [&empty, &other].map(|address| !address.requests().is_empty());
+    assert_eq!(asked.iter().filter(|asked| **asked).count(), 1, "{asked:?}");
 }

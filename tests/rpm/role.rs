@@ -108,6 +108,24 @@ fn installs_upgrades_and_removes(release: &str, other: &str) {
         assert_eq!(state(), "active");
         assert_eq!(controller.play("rollout", package), Ok(0), "a second run");
     }
+    // Somebody has the port: the later one's agent cannot start, and the node gets the earlier package again.
+    machine.shell("systemctl stop harbor-pilot && systemd-run --unit=thief python3 -m http.server --bind 127.0.0.1 290");
+    let text = controller.play("rollout", Package::Second).unwrap_err();
+    let back = format!(
+        "{} and its configuration are back.",
+        Package::First.version()
+    );
+    for told in [
+        "This node was given back: no agent answers (status 2)",
+        &back,
+    ] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    assert_eq!(installed(&machine), Package::First.version());
+    machine.shell("systemctl stop thief");
+    let again = controller.play("rollout", Package::First);
+    assert!(again.is_ok(), "{}", again.unwrap_err());
+    assert_eq!(state(), "active");
     let changed = controller.play("uninstall", Package::First);
     assert!(
         changed.as_ref().is_ok_and(|it| *it > 0),

@@ -297,6 +297,39 @@ fn a_probe_that_this_node_could_not_send_says_nothing() {
     assert_eq!(endpoint.is(), "healthy");
 }
 
+/// A host that refused while it went down is silent when it is off, and no longer when it is back.
+#[test]
+fn of_an_ejected_endpoint_the_newest_failure_counts() {
+    let cause = |endpoint: &Endpoint| match endpoint.state.status {
+        EndpointStatus::Ejected { cause, .. } => cause,
+        other => panic!("{other:?}"),
+    };
+    let mut endpoint = Endpoint::new(PROBED);
+    endpoint.hard(0, Refused);
+    assert_eq!(cause(&endpoint), Refused);
+    endpoint.hard(1, ConnectTimeout);
+    assert_eq!(cause(&endpoint), ConnectTimeout);
+    endpoint.outcome(2, Outcome::Hard(Local));
+    assert_eq!(cause(&endpoint), ConnectTimeout);
+    endpoint.outcome(3, Outcome::Success);
+    assert_eq!(cause(&endpoint), Probe);
+    let unanswered = ProbeReport {
+        verdict: Verdict::Failed {
+            failure: ConnectTimeout,
+            detail: "2.5 s".to_owned(),
+        },
+        ..unreachable()
+    };
+    endpoint.probe(4, &unanswered);
+    assert_eq!(cause(&endpoint), ConnectTimeout);
+    // Nobody pulls from it, and it is found by probes alone.
+    let mut endpoint = Endpoint::new(PROBED);
+    for at in [0, 60, 65] {
+        endpoint.probe(at, &unanswered);
+    }
+    assert_eq!(cause(&endpoint), ConnectTimeout);
+}
+
 /// It is of one registry: the others' requests go where they went.
 #[test]
 fn a_429_lowers_nobody() {

@@ -113,18 +113,17 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                     FinalAnswer::NoMemory => self.note(attempt, Cause::NoMemory, detail.clone()),
                     _ => {}
                 }
-                let by = candidate.endpoint.to_string();
-                let may_differ = !matches!(answer, FinalAnswer::NoMemory | FinalAnswer::Policy);
                 let source = &candidate.endpoint.source;
-                if may_differ && self.candidates.may_still_serve(&self.parts, source) {
-                    // Load, health and what is known against somebody change the order. They make no "no" of what would have been
-                    // served without them: upstream denies what a tier has a credential for, and has deleted what a tier keeps.
-                    let (route, trust) = (&self.route, self.trust());
-                    self.parts.keep_denial(route, trust, answer, &detail);
-                    self.leave(attempt, Scope::Address);
-                } else {
-                    self.machine.refused(attempt);
-                }
+                let until = match answer {
+                    FinalAnswer::NotFound | FinalAnswer::Denied | FinalAnswer::Withheld => {
+                        self.candidates.left_until(&self.parts, source)
+                    }
+                    _ => None,
+                };
+                let by = candidate.endpoint.to_string();
+                (self.parts).keep_denial(&self.route, self.trust(), answer, &detail);
+                self.leave(attempt, Scope::Address);
+                self.machine.refused(until);
                 self.refusal = Some(NotFound::Final { answer, by, detail });
             }
         }

@@ -361,7 +361,7 @@ async fn connects_that_run_on_by_themselves_are_bounded() {
         target: 0,
         why: Why::Healthy,
         held_back: None,
-        is_silent: false,
+        makes_wait: false,
     };
     let under_way = Arc::new(());
     let (stop, stopped) = watch::channel(false);

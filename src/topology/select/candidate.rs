@@ -20,8 +20,8 @@ pub struct Candidate {
     pub why: Why,
     /// What is known against it puts it there.
     pub held_back: Option<Effect>,
-    /// It is suspect, or was ejected because nothing came of it: to ask it may mean to wait.
-    pub is_silent: bool,
+    /// It is full, suspect, or ejected and nothing came of it last: to ask it may mean to wait.
+    pub makes_wait: bool,
 }
 
 // === impl Candidate ===

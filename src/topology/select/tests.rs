@@ -154,20 +154,25 @@ fn whom_asking_means_waiting() {
         };
     }
     world.suspect(&replica, v4(5));
-    let is_silent = |world: &World| {
+    let make_wait = |world: &World| {
         let selected = world.select("k").into_iter();
-        let silent = selected.filter(|one| one.is_silent);
+        let silent = selected.filter(|one| one.makes_wait);
         let mut silent: Vec<_> = silent.map(|one| one.endpoint.address).collect();
         silent.sort();
         silent
     };
-    assert_eq!(is_silent(&world), [v4(3), v4(4), v4(5)]);
+    assert_eq!(make_wait(&world), [v4(3), v4(4), v4(5)]);
     // Who serves is there.
     let now = world.now;
     for last in [3, 5] {
         world.state(&replica, v4(last)).gauges.serves(now);
     }
-    assert_eq!(is_silent(&world), [v4(4)]);
+    assert_eq!(make_wait(&world), [v4(4)]);
+    // Where all are full they are selected, and asking them means waiting.
+    for last in 1..=6 {
+        world.load(&replica, v4(last), 64);
+    }
+    assert_eq!(make_wait(&world).len(), 6);
 }
 
 #[test]
