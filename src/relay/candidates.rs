@@ -44,6 +44,8 @@ pub(crate) struct Candidates {
     /// Who comes first, while it is healthy.
     first: Option<EndpointId>,
     pool: Pool,
+    /// A source has said a final "no".
+    is_after_no: bool,
     /// The newest snapshot that was used.
     pub(crate) snapshot: Arc<Snapshot>,
     selected: Vec<Candidate>,
@@ -96,6 +98,7 @@ impl Candidates {
         let targets = route.targets.iter().map(|target| target.source.clone());
         Self {
             pool: Pool::new(targets.collect()),
+            is_after_no: false,
             route,
             subject,
             first,
@@ -128,19 +131,13 @@ impl Candidates {
     }
 
     /// Until when others are asked after the final "no" of a source, if at all: load, health and reputation make no "no" of what they
-    /// would have served. That source is left, and so are tiers that said no and who makes wait.
+    /// would have served. From now on that source is left, and so are tiers that said no and who makes wait.
     pub(crate) fn left_until(&mut self, parts: &Context, source: &SourceId) -> Option<Instant> {
-        let (now, mut until) = (Instant::now(), None);
+        let now = Instant::now();
         self.leaving().exclude_source(source);
+        self.is_after_no = true;
         self.refresh(parts, now);
-        for one in &self.selected {
-            match one.makes_wait || self.pool.has_said_no(&one.endpoint.source) {
-                true => self.pool.exclude_endpoint(&one.endpoint),
-                false => until = Some(deadline(now, AFTER_NO)),
-            }
-        }
-        self.selected_at = None;
-        until
+        (!self.selected.is_empty()).then(|| deadline(now, AFTER_NO))
     }
 
     /// Whether anybody is left.
@@ -206,6 +203,9 @@ impl Candidates {
             limits: parts.limits,
             trust: self.subject.trust,
         };
-        select(&selection, &self.snapshot, now, parts.random())
+        let mut selected = select(&selection, &self.snapshot, now, parts.random());
+        let is_left = |it: &Candidate| it.makes_wait || self.pool.has_said_no(&it.endpoint.source);
+        selected.retain(|one| !(self.is_after_no && is_left(one)));
+        selected
     }
 }

@@ -60,9 +60,8 @@ impl Machine {
     /// The next order. Ask again after carrying it out, until it is to wait or to end.
     pub(crate) fn poll(&mut self, now: Instant) -> Order {
         let total = deadline(self.began, self.timing.total);
-        let ends_at = self.refused.map_or(total, |(_, until)| until.min(total));
-        if now >= ends_at {
-            let early = self.refused.map_or(0, |(attempts, _)| attempts);
+        let (early, until) = self.refused.unwrap_or((0, total));
+        if now >= until.min(total) {
             let mut early = self.attempts.iter().take(early);
             return match self.refused {
                 None => Order::End(End::OutOfTime),
@@ -93,7 +92,7 @@ impl Machine {
             return Order::End(End::Exhausted);
         }
         let agenda = self.agenda().map(|(at, _)| at).chain(races_at);
-        Order::WaitUntil(agenda.fold(ends_at, Instant::min))
+        Order::WaitUntil(agenda.fold(until.min(total), Instant::min))
     }
 
     /// What comes with time alone, and when; of what is due at once the first counts. Who is asked is only given up while somebody
@@ -189,11 +188,13 @@ impl Machine {
         }
     }
 
-    /// An authoritative source said no: others are asked until then at most, if at all. Who was asked before may answer after that too.
+    /// An authoritative source said no; the first counts: others are asked until then at most. Who is being asked may answer later.
     pub(crate) fn refused(&mut self, until: Option<Instant>) {
-        let until = until.unwrap_or(self.began);
-        let (attempts, end) = self.refused.unwrap_or((self.attempts.len(), until));
-        self.refused = Some((attempts, end.min(until)));
+        if self.refused.is_none() {
+            self.refused = Some((self.attempts.len(), until.unwrap_or(self.began)));
+            let unasked = self.attempts.iter_mut().filter(|it| it.asking().is_none());
+            unasked.for_each(|phase| *phase = Phase::Over);
+        }
     }
 
     fn set(&mut self, attempt: AttemptId, phase: Phase) {

@@ -66,7 +66,7 @@ pub enum EndpointStatus {
     Ejected {
         /// When probation begins at the earliest.
         until: Instant,
-        /// What failed last; [`Failure::Probe`] also after something went well.
+        /// The newest hard failure or failed probe; [`Failure::Probe`] also after something went well.
         cause: Failure,
         /// How often in a row.
         strikes: u32,

@@ -81,8 +81,7 @@ impl Pool {
 
     /// The source's lookup has ended: its addresses count.
     pub(crate) fn is_resolved(&mut self, source: &SourceId) {
-        let left = HeldBack::source(source, Effect::Never);
-        self.left.retain(|other| *other != left);
+        (self.left).retain(|other| *other != HeldBack::source(source, Effect::Never));
     }
 
     /// Leaves a candidate, as far as its answer says.

@@ -124,7 +124,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
                 (self.parts).keep_denial(&self.route, self.trust(), answer, &detail);
                 self.leave(attempt, Scope::Address);
                 self.machine.refused(until);
-                self.refusal = Some(NotFound::Final { answer, by, detail });
+                (self.refusal).get_or_insert(NotFound::Final { answer, by, detail });
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The machine's table: what happened, at which millisecond, and the one right order.
 
+mod refusal;
 mod silence;
 
 use super::*;
@@ -141,31 +142,6 @@ fn the_last_candidate_is_waited_for_to_the_end_of_time() {
         Order::WaitUntil(clock.at(20_000))
     );
     assert_eq!(machine.poll(clock.at(20_000)), Order::End(End::OutOfTime));
-}
-
-/// After a "no" others have so long; who was asked before it has the whole time.
-#[test]
-fn after_a_no_those_who_are_asked_for_the_first_time_have_a_limit() {
-    let clock = Clock::start();
-    let mut machine = Machine::new(BLOB, clock.at(0));
-    machine.poll(clock.at(0));
-    let upstream = fresh(&mut machine, true, clock.at(0));
-    assert_eq!(machine.poll(clock.at(0)), Order::Send(upstream));
-    machine.ended(upstream);
-    machine.refused(Some(clock.at(2_300)));
-    assert_eq!(machine.poll(clock.at(300)), Order::Start(Want::Next));
-    let tier = fresh(&mut machine, true, clock.at(300));
-    assert_eq!(machine.poll(clock.at(300)), Order::Send(tier));
-    machine.set_more(false);
-    let waits = machine.poll(clock.at(310));
-    assert!(
-        matches!(waits, Order::WaitUntil(at) if at <= clock.at(2_300)),
-        "{waits:?}"
-    );
-    assert_eq!(machine.poll(clock.at(2_300)), Order::End(End::Final));
-    // A later "no" gives nobody more time.
-    machine.refused(Some(clock.at(4_000)));
-    assert_eq!(machine.poll(clock.at(2_300)), Order::End(End::Final));
 }
 
 #[test]
