@@ -131,13 +131,14 @@ impl Candidates {
     }
 
     /// Until when others are asked after the final "no" of a source, if at all: load, health and reputation make no "no" of what they
-    /// would have served. From now on that source is left, and so are tiers that said no and who makes wait.
+    /// would have served. From now on that source is left, and who makes wait; tiers that said no come last, and not for their own sake.
     pub(crate) fn left_until(&mut self, parts: &Context, source: &SourceId) -> Option<Instant> {
         let now = Instant::now();
         self.leaving().exclude_source(source);
         self.is_after_no = true;
         self.refresh(parts, now);
-        (!self.selected.is_empty()).then(|| deadline(now, AFTER_NO))
+        let first = &self.selected.first()?.endpoint.source;
+        (!self.pool.has_said_no(first)).then(|| deadline(now, AFTER_NO))
     }
 
     /// Whether anybody is left.
@@ -162,9 +163,8 @@ impl Candidates {
         let until = deadline(now, BUSY_WAIT);
         while now < until {
             self.refresh(parts, now);
-            let first = self.selected.first();
-            let is_busy = first.is_some_and(|first| first.why == Why::Loaded);
-            if !is_busy || self.is_any_unresolved() {
+            let is_busy = |first: &Candidate| first.why == Why::Loaded;
+            if !self.selected.first().is_some_and(is_busy) || self.is_any_unresolved() {
                 return;
             }
             tokio::time::sleep(BUSY_STEP).await;
@@ -204,8 +204,10 @@ impl Candidates {
             trust: self.subject.trust,
         };
         let mut selected = select(&selection, &self.snapshot, now, parts.random());
-        let is_left = |it: &Candidate| it.makes_wait || self.pool.has_said_no(&it.endpoint.source);
-        selected.retain(|one| !(self.is_after_no && is_left(one)));
+        if self.is_after_no {
+            selected.retain(|one| !one.makes_wait);
+            selected.sort_by_key(|one| self.pool.has_said_no(&one.endpoint.source));
+        }
         selected
     }
 }

@@ -63,12 +63,10 @@ impl Machine {
         let (early, until) = self.refused.unwrap_or((0, total));
         if now >= until.min(total) {
             let mut early = self.attempts.iter().take(early);
-            return match self.refused {
-                None => Order::End(End::OutOfTime),
-                Some(_) if now < total && early.any(|phase| phase.asking().is_some()) => {
-                    Order::WaitUntil(total)
-                }
-                Some(_) => Order::End(End::Final),
+            return match early.any(|phase| phase.asking().is_some()) && now < total {
+                true => Order::WaitUntil(total),
+                false if self.refused.is_some() => Order::End(End::Final),
+                false => Order::End(End::OutOfTime),
             };
         }
         let due = self.agenda().find(|(at, _)| now >= *at);
