@@ -108,3 +108,45 @@ async fn a_tier_that_has_said_no_is_not_asked_again_after_upstreams_404() {
     let asked = [&empty, &other].map(|address| !address.requests().is_empty());
     assert_eq!(asked.iter().filter(|asked| **asked).count(), 1, "{asked:?}");
 }
+
+/// Where somebody else is asked after upstream's 404, the other addresses of a tier that said no follow: they are separate caches.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_upstreams_404_a_tier_that_said_no_is_asked_last() {
+    let (image, wanted) = (Image::random(1, 1), Image::random(2, 1));
+    let both = || {
+        let tier = FakeRegistry::builder().harbor();
+        let tier = tier.with_image(TIERED, "1", &image);
+        tier.with_image(TIERED, "2", &wanted)
+    };
+    let first = both().start().await;
+    let port = first.addr.port();
+    let second = both().bind(([127, 0, 0, 2], port).into()).start().await;
+    let mut core = FakeRegistry::builder().harbor().start().await;
+    let lacks_it = FakeRegistry::builder().start().await;
+    let dns = FakeDns::start().await;
+    let name = "replica.example.com";
+    dns.set(name, &["127.0.0.1", "127.0.0.2"]);
+    let setup = Setup::default().tier(&format!("http://{name}:{port}"), "");
+    let setup = setup.tier(&core.base_url(), "");
+    let setup = setup.registry(&lacks_it.base_url(), "");
+    let setup = setup.and(&format!("[dns]\nnameservers = [\"{}\"]\n", dns.addr));
+    let node = setup.start().await;
+    assert_eq!(node.pull("manifests/1").await.status, 200);
+    // CORE is ejected.
+    core.refuse().await;
+    assert_eq!(node.pull("manifests/none").await.status, 404);
+    node.event(EventName::EndpointEjected).await;
+    core.listen_again().await;
+    // Who is asked first, REPLICA's address that has served, says no.
+    let has_served = |address: &&FakeRegistry| {
+        let requests = address.requests();
+        requests
+            .iter()
+            .any(|request| request.path.ends_with("manifests/1"))
+    };
+    let sticky = [&first, &second].into_iter().find(has_served).unwrap();
+    let no = Reply::error(412, "PROJECTPOLICYVIOLATION", "no");
+    sticky.set_fault_on(On::Registry, Fault::Reply(no));
+    let got = node.pull("manifests/2").await;
+    assert_eq!((got.status, &got.body), (200, &wanted.top.body), "{got:?}");
+}
