@@ -1,6 +1,6 @@
 //! Upstream says no, and a tier that stands behind it may have what is wanted (design P3).
 
-use crate::node::{Setup, TIERED};
+use crate::node::{Node, Setup, TIERED};
 use crate::support::{FakeDns, FakeRegistry, Fault, Image, On, Reply};
 use harbor_pilot::telemetry::EventName;
 use std::time::{Duration, Instant};
@@ -8,6 +8,22 @@ use std::time::{Duration, Instant};
 async fn tier(image: &Image) -> FakeRegistry {
     let tier = FakeRegistry::builder().harbor();
     tier.with_image(TIERED, "1", image).start().await
+}
+
+/// An agent with a first tier at 127.0.0.1 and 127.0.0.2, this second one, and this upstream.
+async fn behind_two_addresses(
+    port: u16,
+    second: &FakeRegistry,
+    upstream: &FakeRegistry,
+) -> (Node, FakeDns) {
+    let dns = FakeDns::start().await;
+    let name = "replica.example.com";
+    dns.set(name, &["127.0.0.1", "127.0.0.2"]);
+    let setup = Setup::default().tier(&format!("http://{name}:{port}"), "");
+    let setup = setup.tier(&second.base_url(), "");
+    let setup = setup.registry(&upstream.base_url(), "");
+    let setup = setup.and(&format!("[dns]\nnameservers = [\"{}\"]\n", dns.addr));
+    (setup.start().await, dns)
 }
 
 /// Health says in which order sources are asked. It makes no "not found" of what a tier has: an address that was ejected is asked
@@ -91,14 +107,7 @@ async fn a_tier_that_has_said_no_is_not_asked_again_after_upstreams_404() {
     let other = other.bind(([127, 0, 0, 2], port).into()).start().await;
     let mut ejected = tier(&image).await;
     let lacks_it = FakeRegistry::builder().start().await;
-    let dns = FakeDns::start().await;
-    let name = "replica.example.com";
-    dns.set(name, &["127.0.0.1", "127.0.0.2"]);
-    let setup = Setup::default().tier(&format!("http://{name}:{port}"), "");
-    let setup = setup.tier(&ejected.base_url(), "");
-    let setup = setup.registry(&lacks_it.base_url(), "");
-    let setup = setup.and(&format!("[dns]\nnameservers = [\"{}\"]\n", dns.addr));
-    let node = setup.start().await;
+    let (node, _dns) = behind_two_addresses(port, &ejected, &lacks_it).await;
     ejected.refuse().await;
     assert_eq!(node.pull("manifests/1").await.status, 404);
     node.event(EventName::EndpointEjected).await;
@@ -123,14 +132,7 @@ async fn after_upstreams_404_a_tier_that_said_no_is_asked_last() {
     let second = both().bind(([127, 0, 0, 2], port).into()).start().await;
     let mut core = FakeRegistry::builder().harbor().start().await;
     let lacks_it = FakeRegistry::builder().start().await;
-    let dns = FakeDns::start().await;
-    let name = "replica.example.com";
-    dns.set(name, &["127.0.0.1", "127.0.0.2"]);
-    let setup = Setup::default().tier(&format!("http://{name}:{port}"), "");
-    let setup = setup.tier(&core.base_url(), "");
-    let setup = setup.registry(&lacks_it.base_url(), "");
-    let setup = setup.and(&format!("[dns]\nnameservers = [\"{}\"]\n", dns.addr));
-    let node = setup.start().await;
+    let (node, _dns) = behind_two_addresses(port, &core, &lacks_it).await;
     assert_eq!(node.pull("manifests/1").await.status, 200);
     // CORE is ejected.
     core.refuse().await;
