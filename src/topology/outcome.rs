@@ -95,7 +95,7 @@ impl Outcome {
 // === impl Failure ===
 
 impl Failure {
-    /// Whether nothing came within the time that it had.
+    /// Whether nothing, or too little, came within the time that it had.
     #[must_use]
     pub fn is_silence(self) -> bool {
         matches!(self, Self::ConnectTimeout | Self::Timeout | Self::Slow)

@@ -97,9 +97,9 @@ async fn upstreams_404_is_told_within_seconds_whatever_an_ejected_tier_does() {
     assert!(took < Duration::from_secs(6), "{took:?}");
 }
 
-/// What one address of a tier has not got, its others are not asked for after upstream's 404, also where another tier is.
+/// After upstream's 404 another tier is asked before the other addresses of one that said no.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tier_that_has_said_no_is_not_asked_again_after_upstreams_404() {
+async fn after_upstreams_404_another_tier_is_asked_before_one_that_said_no() {
     let image = Image::random(1, 1);
     let empty = FakeRegistry::builder().harbor().start().await;
     let port = empty.addr.port();
@@ -115,6 +115,21 @@ async fn a_tier_that_has_said_no_is_not_asked_again_after_upstreams_404() {
     let got = node.pull("manifests/1").await;
     assert_eq!((got.status, &got.body), (200, &image.top.body), "{got:?}");
     let asked = [&empty, &other].map(|address| !address.requests().is_empty());
+    assert_eq!(asked.iter().filter(|asked| **asked).count(), 1, "{asked:?}");
+}
+
+/// Where nobody else is left, what all have said no to costs no further requests.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_tier_has_is_asked_for_once_at_each() {
+    let first = FakeRegistry::builder().harbor().start().await;
+    let port = first.addr.port();
+    let second = FakeRegistry::builder().harbor();
+    let second = second.bind(([127, 0, 0, 2], port).into()).start().await;
+    let core = FakeRegistry::builder().harbor().start().await;
+    let lacks_it = FakeRegistry::builder().start().await;
+    let (node, _dns) = behind_two_addresses(port, &core, &lacks_it).await;
+    assert_eq!(node.pull("manifests/none").await.status, 404);
+    let asked = [&first, &second].map(|address| !address.requests().is_empty());
     assert_eq!(asked.iter().filter(|asked| **asked).count(), 1, "{asked:?}");
 }
 

@@ -20,7 +20,7 @@ pub struct Candidate {
     pub why: Why,
     /// What is known against it puts it there.
     pub held_back: Option<Effect>,
-    /// It is full, suspect, or ejected and nothing came of it last: to ask it may mean to wait.
+    /// It is full, suspect, or ejected and too slow last: to ask it may mean to wait.
     pub makes_wait: bool,
 }
 
