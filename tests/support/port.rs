@@ -13,14 +13,18 @@ static NEXT: AtomicU16 = AtomicU16::new(0);
 
 /// An address on which nobody listens, and that no other call in this process returns.
 pub fn free_address() -> SocketAddr {
+    free_listener().local_addr().unwrap()
+}
+
+/// Listens on such an address.
+pub fn free_listener() -> TcpListener {
     // Test programs that run at the same time begin at different ports.
     let start = u16::try_from(std::process::id().wrapping_mul(97) % u32::from(COUNT)).unwrap();
     (0..COUNT)
-        .map(|_| {
+        .find_map(|_| {
             let offset = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
             let port = FIRST + (start + offset) % COUNT;
-            SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()
         })
-        .find(|address| TcpListener::bind(address).is_ok())
         .expect("a free port")
 }

@@ -7,6 +7,7 @@ use super::content::Content;
 use super::fault::{Fault, On, Rule};
 use super::image::Image;
 use super::message::{Recorded, Reply};
+use super::port::free_listener;
 use super::tokens::{self, TokenBook};
 use super::wire;
 use harbor_pilot::config::BaseUrl;
@@ -46,7 +47,7 @@ pub struct Builder {
     content: Content,
     book: TokenBook,
     tls: Option<TlsAcceptor>,
-    bind: SocketAddr,
+    bind: Option<SocketAddr>,
 }
 
 impl Builder {
@@ -109,14 +110,21 @@ impl Builder {
         self
     }
 
-    /// Another address than `127.0.0.1:0`.
+    /// Another address than one of 127.0.0.1 whose port is free.
     pub fn bind(mut self, address: SocketAddr) -> Self {
-        self.bind = address;
+        self.bind = Some(address);
         self
     }
 
     pub async fn start(self) -> FakeRegistry {
-        let listener = TcpListener::bind(self.bind).await.unwrap();
+        let listener = match self.bind {
+            Some(address) => TcpListener::bind(address).await.unwrap(),
+            None => {
+                let listener = free_listener();
+                listener.set_nonblocking(true).unwrap();
+                TcpListener::from_std(listener).unwrap()
+            }
+        };
         let addr = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             behaviour: Mutex::new(self.behaviour),
@@ -145,7 +153,7 @@ impl FakeRegistry {
             content: Content::default(),
             book: TokenBook::default(),
             tls: None,
-            bind: "127.0.0.1:0".parse().unwrap(),
+            bind: None,
         }
     }
 

@@ -298,9 +298,10 @@ fn a_newer_agent_is_understood() {
 
 #[test]
 fn without_an_agent_the_message_says_what_to_do() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    // It is bound and does not listen: refused, and nobody else gets the port.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = closed.local_addr().unwrap();
     let (mut out, mut errors) = (Vec::new(), Vec::new());
     assert_eq!(run(asking(Some(address)), &mut out, &mut errors), 2);
     let errors = String::from_utf8(errors).unwrap();

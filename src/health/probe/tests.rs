@@ -157,9 +157,9 @@ async fn silence_and_refusal_are_failures() {
     };
     assert_eq!(failure, Failure::Timeout);
 
-    let closed = TcpListener::bind((ip, 0)).await.unwrap();
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind((ip, 0).into()).unwrap();
     let (source, endpoint) = tier(ip, closed.local_addr().unwrap().port(), ProbeKind::V2);
-    drop(closed);
     let report = prober().probe(&source, &endpoint, kept.clone()).await;
     let Verdict::Failed { failure, .. } = report.verdict else {
         panic!("{report:?}");

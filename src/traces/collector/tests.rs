@@ -86,11 +86,17 @@ fn no_variable_keeps_batches_from_being_sent() {
 /// An address that drops SYN, as one behind a firewall: its backlog is full.
 #[tokio::test]
 async fn a_silent_address_leaves_time_for_the_next_one() {
-    let next = TcpListener::bind("[::1]:0").unwrap();
-    let port = next.local_addr().unwrap().port();
-    let socket = TcpSocket::new_v4().unwrap();
-    let silent = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    socket.bind(silent).unwrap();
+    let (next, socket, silent) = loop {
+        let next = TcpListener::bind("[::1]:0").unwrap();
+        let port = next.local_addr().unwrap().port();
+        let silent = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let socket = TcpSocket::new_v4().unwrap();
+        // Another test may have that port.
+        if socket.bind(silent).is_ok() {
+            break (next, socket, silent);
+        }
+    };
+    let port = silent.port();
     let _silent = socket.listen(0).unwrap();
     let mut waiting = Vec::new();
     let soon = Duration::from_millis(200);

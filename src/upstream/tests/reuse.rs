@@ -10,6 +10,7 @@ use crate::upstream::{Client, Error};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -252,9 +253,10 @@ async fn named_hosts_keep_their_connections_per_source() {
 
 #[tokio::test]
 async fn refused_is_refused() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // It is bound and does not listen: refused, and nobody else gets the port.
+    let closed = TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = closed.local_addr().unwrap();
     let source = Arc::new(tier(&format!("http://{address}")));
     let client = Client::new(timeouts());
     let error = fetch(&client, &source, address).await.unwrap_err();
