@@ -81,12 +81,16 @@ impl Bandwidth {
         self.limiters.store(Arc::new(new));
     }
 
-    /// Whether a limit holds for streams from the source with that label now.
+    /// Whether a stream from the source with that label may read on with these places. If not, it gives them back and enters: a limit
+    /// holds by now of which it has none, there are fewer by now, or it is another stream's turn.
     #[must_use]
-    pub fn is_limited(&self, label: &str, now: Instant) -> bool {
+    pub fn may_go_on(&self, label: &str, slots: &[Slot], now: Instant) -> bool {
         let limiters = self.limiters.load();
-        let is_limited = |limiter: &Limiter| limiter.rate(now, self.clock).is_some();
-        limiters.both(label).any(|limiter| is_limited(limiter))
+        let has_place = |limiter| slots.iter().any(|slot| slot.holds_for(limiter, now));
+        let limits = |limiter: &Limiter| limiter.rate(now, self.clock).is_some();
+        let mut both = limiters.both(label);
+        // The number of places follows the rate, which is looked at first.
+        both.all(|limiter| !limits(limiter) || has_place(limiter))
     }
 
     /// Bytes from the source with that label are to be paid. `Some`: no more is to be read before.

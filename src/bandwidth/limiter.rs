@@ -47,8 +47,9 @@ struct State {
 /// A place among the running streams of a limit.
 #[derive(Debug)]
 pub struct Slot {
-    _all: Place,
-    _untrusted: Option<Place>,
+    limiter: Arc<Limiter>,
+    all: Place,
+    untrusted: Option<Place>,
 }
 
 // === impl Limiter ===
@@ -103,8 +104,9 @@ impl Limiter {
             };
             let all = self.all.clone().enter().await;
             Slot {
-                _all: all,
-                _untrusted: untrusted,
+                limiter: self.clone(),
+                all,
+                untrusted,
             }
         });
         loop {
@@ -133,5 +135,15 @@ impl Limiter {
             self.untrusted.resize((streams / 2).max(1));
         }
         state
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    /// Whether it is one of this limit, and the stream may keep it.
+    pub(super) fn holds_for(&self, limiter: &Arc<Limiter>, now: Instant) -> bool {
+        let mut places = self.untrusted.iter().chain([&self.all]);
+        Arc::ptr_eq(&self.limiter, limiter) && !places.any(|place| place.is_over(now))
     }
 }

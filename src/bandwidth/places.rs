@@ -1,8 +1,15 @@
 //! Places for streams, of which there are more and fewer with the time of day.
 
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// Who has had a place for so long makes way for one that has waited for so long. containerd gives up a pull of which nothing comes for
+/// 5 min: 15 times as many streams as places can take turns.
+const TURN: Duration = Duration::from_secs(20);
 
 /// A number of places, and who waits for one, in order.
 #[derive(Debug)]
@@ -17,6 +24,16 @@ struct Count {
     all: usize,
     /// Streams that run beyond that number, since it fell: who ends makes room for nobody.
     beyond: usize,
+    /// Since when each stream that waits does so, in their order.
+    waiting: BTreeMap<u64, Instant>,
+    /// The next one that waits.
+    next: u64,
+}
+
+/// A stream that waits; on drop it waits no longer.
+struct Waiting<'a> {
+    count: &'a Mutex<Count>,
+    number: u64,
 }
 
 /// The right of one stream to run; it ends on drop.
@@ -24,6 +41,7 @@ struct Count {
 pub(super) struct Place {
     places: Arc<Places>,
     permit: Option<OwnedSemaphorePermit>,
+    since: Instant,
 }
 
 // === impl Places ===
@@ -32,17 +50,25 @@ impl Places {
     pub(super) fn new(all: usize) -> Arc<Self> {
         Arc::new(Self {
             free: Arc::new(Semaphore::new(all)),
-            count: Mutex::new(Count { all, beyond: 0 }),
+            count: Mutex::new(Count {
+                all,
+                beyond: 0,
+                waiting: BTreeMap::new(),
+                next: 0,
+            }),
         })
     }
 
     /// Waits for a place.
     pub(super) async fn enter(self: Arc<Self>) -> Place {
+        let waiting = Waiting::new(&self.count);
         let permit = self.free.clone().acquire_owned().await;
+        drop(waiting);
         Place {
             // Nobody closes it.
             permit: permit.ok(),
             places: self,
+            since: Instant::now(),
         }
     }
 
@@ -60,7 +86,36 @@ impl Places {
     }
 }
 
+// === impl Waiting ===
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a Mutex<Count>) -> Self {
+        let mut locked = count.lock();
+        let number = locked.next;
+        locked.next = number.wrapping_add(1);
+        locked.waiting.insert(number, Instant::now());
+        drop(locked);
+        Self { count, number }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.count.lock().waiting.remove(&self.number);
+    }
+}
+
 // === impl Place ===
+
+impl Place {
+    /// Whether it is to be given back: there are too few by now, or it is another stream's turn.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        let count = self.places.count.lock();
+        let is_long = |since: Instant| now.saturating_duration_since(since) >= TURN;
+        let mut waiting = count.waiting.values();
+        count.beyond > 0 || is_long(self.since) && waiting.next().is_some_and(|at| is_long(*at))
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {

@@ -1,13 +1,15 @@
 //! Limits of bandwidth: layers come as slowly as they must, manifests at once, and nobody is taken for a slow source.
 
-use crate::client::End;
-use crate::node::{Node, REPOSITORY, Setup, TIERED};
+use crate::client::{Client, End};
+use crate::node::{Node, REPOSITORY, Setup, TIERED, target};
 use crate::support::{FakeRegistry, Image};
 use futures_util::future::join_all;
 use harbor_pilot::lifecycle::RawSignal;
 use harbor_pilot::telemetry::{EventName, RequestOutcome};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 const LIMIT: u64 = 512 * 1024;
 
@@ -93,6 +95,55 @@ async fn a_tiers_limit_is_its_own_and_a_reload_changes_it() {
     // With the limit 4 MiB take 64 s.
     let took = reloaded.elapsed();
     assert!(took < Duration::from_secs(30), "{took:?}");
+}
+
+/// Six layers run when a limit begins that has room for four: four go on with 16 KiB/s each, and two wait for their turn.
+#[tokio::test]
+async fn layers_that_run_when_a_limit_begins_need_a_place_too() {
+    let image = Image::with_layers(64, &[1 << 20; 6]);
+    let tier = FakeRegistry::builder().with_image(TIERED, "1", &image);
+    let (tier, upstream) = (tier.start().await, FakeRegistry::builder().start().await);
+    let all = "[limits]\nbandwidth = \"1MiB/s\"\n";
+    let with = |keys| {
+        Setup::of(&[], &upstream)
+            .tier(&tier.base_url(), keys)
+            .and(all)
+    };
+    let node = with("").start().await;
+    let counts: Vec<Arc<AtomicUsize>> = (0..6).map(|_| Arc::default()).collect();
+    let mut clients = JoinSet::new();
+    for (layer, count) in counts.iter().cloned().enumerate() {
+        let (to, target) = (node.addr, target(&path(&image, layer)));
+        clients.spawn(async move {
+            let mut client = Client::connect(to).await;
+            client.ask("GET", &target, &[]).await;
+            while count.load(Ordering::Relaxed) < 1 << 20 {
+                count.fetch_add(client.some(1).await.len(), Ordering::Relaxed);
+            }
+        });
+    }
+    let since = Instant::now();
+    while counts
+        .iter()
+        .any(|count| count.load(Ordering::Relaxed) < 64 << 10)
+    {
+        assert!(since.elapsed() < Duration::from_secs(20), "all run");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    node.rewrite(&with("bandwidth = \"64KiB/s\"\n"));
+    node.signal(RawSignal::Hangup).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let counted = || counts.iter().map(|count| count.load(Ordering::Relaxed));
+    let before: Vec<usize> = counted().collect();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let came: Vec<usize> = counted()
+        .zip(before)
+        .map(|(now, then)| now - then)
+        .collect();
+    // With the same share for all six it would be 85 KiB each.
+    let go_on = came.iter().filter(|bytes| **bytes >= 100 << 10).count();
+    let wait = came.iter().filter(|bytes| **bytes <= 32 << 10).count();
+    assert_eq!((go_on, wait), (4, 2), "{came:?}");
 }
 
 /// Four layers have all places of the limit for longer than 10 s. A fifth one asks its source at once, leaves it after 10 s without

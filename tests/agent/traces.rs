@@ -3,7 +3,7 @@
 use crate::client::{End, Got};
 use crate::collector::{CLIENT, Collector, Mood, SERVER, attribute, hex};
 use crate::node::{Node, Setup, TIERED, target};
-use crate::support::{FakeRegistry, Fault, Image, On, TestCa, free_address};
+use crate::support::{FakeDns, FakeRegistry, Fault, Image, On, TestCa, free_address};
 use harbor_pilot::lifecycle::RawSignal;
 use std::time::{Duration, Instant};
 
@@ -239,6 +239,30 @@ async fn a_resumption_is_a_span_with_the_attempt_that_went_on() {
         attribute(below[0], "peer.service").as_deref(),
         Some("upstream")
     );
+}
+
+/// Upstream's name has no address when the pull comes: that DNS was waited for is a span.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_without_an_address_is_a_span_of_dns() {
+    let (collector, dns) = (Collector::http().await, FakeDns::start().await);
+    let tier = FakeRegistry::builder().harbor().start().await;
+    let setup = Setup::default().tier(&tier.base_url(), "");
+    let setup = setup.registry("http://registry.example.test:5000", "");
+    let setup = setup.and(&format!(
+        "[dns]\nnameservers = [\"{}\"]\n[otel]\nendpoint = \"http://{}\"\nsample_ratio = 1.0\n",
+        dns.addr, collector.addr
+    ));
+    let node = setup.start().await;
+    let headers = [("traceparent", PARENT)];
+    let got = node.ask("GET", &target("manifests/1"), &headers).await;
+    assert_ne!(got.status, 200);
+    let spans = collector.trace(TRACE).await;
+    let server = spans.iter().find(|span| span.kind == SERVER).unwrap();
+    let looked_up = spans.iter().find(|span| span.name == "DNS");
+    let looked_up = looked_up.unwrap_or_else(|| panic!("{spans:#?}"));
+    assert_eq!(looked_up.parent_span_id, server.span_id);
+    let source = attribute(looked_up, "peer.service");
+    assert_eq!(source.as_deref(), Some("upstream"));
 }
 
 /// A client's decision holds; by itself the agent samples nothing here, and tiers are told that as well.

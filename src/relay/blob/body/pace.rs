@@ -45,26 +45,25 @@ impl BlobBody {
         let began = Instant::now();
         if self.pace.source.as_ref() != Some(&label) {
             self.pace = Pace::default();
-            if parts.bandwidth.is_limited(&label, began) {
-                source.in_flight.pause();
-                let mut entering = pin!(
-                    parts
-                        .bandwidth
-                        .enter(&label, self.fetch.expected.blob.trust)
-                );
-                self.pace.slots = match timeout(PATIENCE, entering.as_mut()).await {
-                    Ok(slots) => slots,
-                    Err(_) => {
-                        self.source = None;
-                        self.bytes.breaks();
-                        entering.await
-                    }
-                };
-                self.pace.is_limited = true;
-                let first = self.missing().unwrap_or(FIRST_PIECE).min(FIRST_PIECE);
-                self.pace.until = parts.bandwidth.charge(&label, first, Instant::now());
-            }
             self.pace.source = Some(label.clone());
+        }
+        let bandwidth = &parts.bandwidth;
+        if !bandwidth.may_go_on(&label, &self.pace.slots, began) {
+            source.in_flight.pause();
+            self.pace.slots.clear();
+            let trust = self.fetch.expected.blob.trust;
+            let mut entering = pin!(bandwidth.enter(&label, trust));
+            self.pace.slots = match timeout(PATIENCE, entering.as_mut()).await {
+                Ok(slots) => slots,
+                Err(_) => {
+                    self.source = None;
+                    self.bytes.breaks();
+                    entering.await
+                }
+            };
+            self.pace.is_limited = true;
+            let first = self.missing().unwrap_or(FIRST_PIECE).min(FIRST_PIECE);
+            self.pace.until = bandwidth.charge(&label, first, Instant::now());
         }
         if let Some(until) = self.pace.until {
             if let Some(source) = self.source.as_mut().filter(|_| until > Instant::now()) {
