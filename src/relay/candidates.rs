@@ -201,13 +201,9 @@ impl Candidates {
             first: self.first.as_ref(),
             held_back: &held_back,
             limits: parts.limits,
+            is_after_no: self.is_after_no,
             trust: self.subject.trust,
         };
-        let mut selected = select(&selection, &self.snapshot, now, parts.random());
-        if self.is_after_no {
-            selected.retain(|one| !one.makes_wait);
-            selected.sort_by_key(|one| self.pool.has_said_no(&one.endpoint.source));
-        }
-        selected
+        select(&selection, &self.snapshot, now, parts.random())
     }
 }

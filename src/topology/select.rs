@@ -53,6 +53,9 @@ pub struct Selection<'a> {
     pub held_back: &'a [HeldBack],
     /// From how many requests on an address is loaded, and full.
     pub limits: Limits,
+    /// A source's "no" is final, and whoever else may have it is asked for a moment: nobody who makes wait, and who is last behind all
+    /// others, whatever the source's place.
+    pub is_after_no: bool,
     /// Whose request it is: of what others ask for at an address it sees what it gives way to.
     pub trust: Trust,
 }
@@ -131,7 +134,13 @@ pub fn select(
     }
     merge(&mut all, request.first);
     let per_address = request.limits.per_address;
-    all.iter().map(|it| it.candidate(per_address)).collect()
+    let candidates = all.iter().map(|it| it.candidate(per_address));
+    if !request.is_after_no {
+        return candidates.collect();
+    }
+    let mut candidates: Vec<_> = candidates.filter(|it| !it.makes_wait).collect();
+    candidates.sort_by_key(Candidate::is_last);
+    candidates
 }
 
 /// The endpoints of one source that were not tried yet.

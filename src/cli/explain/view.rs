@@ -160,6 +160,7 @@ impl View {
             first: None,
             held_back: &held_back,
             limits,
+            is_after_no: false,
             trust: Trust::Trusted,
         };
         select(&selection, &self.snapshot, now, 0)

@@ -236,6 +236,7 @@ fn slow_start_grows_the_share() {
                     first: None,
                     held_back: &[],
                     limits: LIMITS,
+                    is_after_no: false,
                     trust: Trust::Trusted,
                 };
                 let random = mix(*number + 1);
@@ -336,6 +337,7 @@ proptest! {
             first: None,
             held_back: &excluded,
             limits: LIMITS,
+            is_after_no: false,
             trust: Trust::Trusted,
         };
         let candidates = select(&request, &world.snapshot, world.now, random);

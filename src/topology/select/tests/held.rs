@@ -14,7 +14,8 @@ fn what_is_known_against_addresses_orders_what_health_and_load_leave() {
         SocketAddr::V4(v4) => v4.ip().octets()[3],
         SocketAddr::V6(_) => 0,
     };
-    let ordered = |held: &[(&str, Option<u8>, Effect)], first: Option<&EndpointId>| -> Vec<u8> {
+    type Known<'a> = (&'a str, Option<u8>, Effect);
+    let asked = |held: &[Known<'_>], first: Option<&EndpointId>, is_after_no| -> Vec<u8> {
         let held = held.iter().map(|(source, address, effect)| HeldBack {
             source: match *source {
                 "upstream" => upstream(),
@@ -32,11 +33,13 @@ fn what_is_known_against_addresses_orders_what_health_and_load_leave() {
             first,
             held_back: &held,
             limits: LIMITS,
+            is_after_no,
             trust: Trust::Trusted,
         };
         let selected = select(&request, &world.snapshot, world.now, 0);
         selected.iter().map(|one| last(&one.endpoint)).collect()
     };
+    let ordered = |held: &[Known<'_>], first| asked(held, first, false);
     let [a, b, core, c, d, ejected] = ordered(&[], None)[..] else {
         panic!("six addresses");
     };
@@ -45,7 +48,7 @@ fn what_is_known_against_addresses_orders_what_health_and_load_leave() {
     let (of_a, of_b) = (behind("replica", a), behind("replica", b));
     let replica = |effect| ("replica", None, effect);
     let of_core = ("core", Some(core), Effect::Last);
-    type Row<'a> = (&'a [(&'a str, Option<u8>, Effect)], &'a [u8]);
+    type Row<'a> = (&'a [Known<'a>], &'a [u8]);
     let table: [Row<'_>; 9] = [
         (&[of_a], &[b, core, a, c, d, ejected]),
         (&[of_a, of_b], &[core, a, b, c, d, ejected]),
@@ -72,6 +75,10 @@ fn what_is_known_against_addresses_orders_what_health_and_load_leave() {
     for (held, due) in table {
         assert_eq!(ordered(held, None), due, "{held:?}");
     }
+    // After a source's "no" who is last comes behind those whom health or load would put there.
+    let held = [replica(Effect::Last), ("upstream", None, Effect::Never)];
+    assert_eq!(ordered(&held, None), [core, a, b, ejected]);
+    assert_eq!(asked(&held, None, true), [core, ejected, a, b]);
     let of_d = endpoint(&upstream(), v4(d));
     assert_eq!(ordered(&[], Some(&of_d)), [d, a, b, core, c, ejected]);
     let not_first = ordered(&[behind("upstream", d)], Some(&of_d));

@@ -159,6 +159,7 @@ impl World {
             first: None,
             held_back: &excluded,
             limits: LIMITS,
+            is_after_no: false,
             trust: Trust::Trusted,
         };
         select(&request, &self.snapshot, self.now, 0)

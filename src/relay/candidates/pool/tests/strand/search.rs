@@ -110,6 +110,7 @@ impl<'a> Search<'a> {
             first: None,
             held_back: &held_back,
             limits: LIMITS,
+            is_after_no: false,
             trust: Trust::Trusted,
         };
         let selected = select(&selection, &snapshot, self.world.now, random);
