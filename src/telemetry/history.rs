@@ -11,8 +11,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Pulls that are kept: requests that sources were found for, and beside them refused ones, which anybody can make many of.
-const PULLS: usize = 180;
+/// So many pulls are kept, whatever became of them.
+const PULLS: usize = 200;
+
+/// Refused ones, which anybody can make many of, push no others out: beside 200 others so many are kept.
 const REFUSED: usize = 20;
 
 /// Of each text that a client or a source chose, so many bytes are kept.
@@ -189,17 +191,20 @@ impl History {
 impl Kept {
     fn note(&mut self, record: &AccessRecord, at: &Arc<str>, since: Duration) {
         let is_refused = record.outcome == RequestOutcome::Refused;
-        let (ring, most) = match is_refused {
-            true => (&mut self.refused, REFUSED),
-            false => (&mut self.pulls, PULLS),
-        };
+        let is_full = self.pulls.len() + self.refused.len() >= PULLS;
+        let refused = self.refused.len() + usize::from(is_refused);
         // The oldest one's texts are written over.
-        let mut pull = match ring.len() < most {
-            true => Pull::default(),
-            false => ring.pop_front().unwrap_or_default(),
+        let oldest = match is_full && refused > REFUSED {
+            true => self.refused.pop_front(),
+            false if !is_refused && self.pulls.len() >= PULLS => self.pulls.pop_front(),
+            false => None,
         };
+        let mut pull = oldest.unwrap_or_default();
         pull.fill(record, self.next, at);
-        ring.push_back(pull);
+        match is_refused {
+            true => self.refused.push_back(pull),
+            false => self.pulls.push_back(pull),
+        }
         self.next = self.next.saturating_add(1);
         let has_come = !matches!(
             record.outcome,

@@ -7,9 +7,6 @@ use crate::telemetry::{Pull, RequestOutcome, human_bytes, human_duration};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
-/// Pulls that are kept.
-const PULLS: usize = 200;
-
 /// Hex digits of a digest that are shown.
 const DIGEST_SHOWN: usize = 12;
 
@@ -20,7 +17,11 @@ pub(super) fn write(out: &mut String, pulls: &[Pull], query: &Query) -> fmt::Res
     match found.len() == pulls.len() {
         true => write!(out, "<p>{count}</p>")?,
         // Read out, as it answers what was asked.
-        false => write!(out, "<p role=\"status\">{count} of the last {PULLS}</p>")?,
+        false => write!(
+            out,
+            "<p role=\"status\">{count} of the last {}</p>",
+            pulls.len()
+        )?,
     }
     let mut groups: Vec<(String, Vec<&Pull>)> = Vec::new();
     let mut places: BTreeMap<String, usize> = BTreeMap::new();

@@ -97,7 +97,7 @@ async fn pulls_are_grouped_by_image_and_filtered() {
     )
     .await;
     assert!(
-        html.contains("<p role=\"status\">1 pull of the last 200</p>"),
+        html.contains("<p role=\"status\">1 pull of the last 3</p>"),
         "{html}"
     );
     assert!(
@@ -110,7 +110,7 @@ async fn pulls_are_grouped_by_image_and_filtered() {
     assert_eq!(parts["title"], "harbor-pilot: down");
     let pulls = parts["parts"]["pulls"].as_str().unwrap();
     assert!(
-        pulls.contains("1 pull of the last 200") && !pulls.contains("nginx"),
+        pulls.contains("1 pull of the last 3") && !pulls.contains("nginx"),
         "{pulls}"
     );
     for part in [

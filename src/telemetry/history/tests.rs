@@ -16,17 +16,21 @@ fn record(outcome: RequestOutcome, repository: &str) -> AccessRecord {
     }
 }
 
+fn note(history: &History, outcome: RequestOutcome, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        let pull = record(outcome, &format!("app/{number}"));
+        history.note([&pull].into_iter());
+    }
+}
+
 #[test]
 fn the_last_two_hundred_are_kept_and_refused_ones_push_nothing_out() {
     let history = History::default();
-    for number in 0..300 {
-        let pull = record(RequestOutcome::Served, &format!("app/{number}"));
-        history.note([&pull].into_iter());
-    }
-    let refused = record(RequestOutcome::Refused, "stranger");
-    for _ in 0..1000 {
-        history.note([&refused].into_iter());
-    }
+    note(&history, RequestOutcome::Served, 0..300);
+    let pulls = history.pulls();
+    assert_eq!(pulls.len(), 200);
+    assert_eq!(pulls[199].repository, "app/100");
+    note(&history, RequestOutcome::Refused, 1000..2000);
     let ping = AccessRecord {
         kind: "other",
         status: 200,
@@ -34,13 +38,32 @@ fn the_last_two_hundred_are_kept_and_refused_ones_push_nothing_out() {
     };
     history.note([&ping].into_iter());
     let pulls = history.pulls();
-    assert_eq!(pulls.len(), PULLS + REFUSED);
-    assert_eq!(
-        (PULLS + REFUSED, pulls[0].repository.as_str()),
-        (200, "stranger")
-    );
-    assert_eq!(pulls[REFUSED].repository, "app/299");
-    assert_eq!(pulls.last().unwrap().repository, "app/120");
+    assert_eq!(pulls.len(), 220);
+    for (at, due) in [
+        (0, "app/1999"),
+        (19, "app/1980"),
+        (20, "app/299"),
+        (219, "app/100"),
+    ] {
+        assert_eq!(pulls[at].repository, due, "{at}");
+    }
+}
+
+/// A node whose pulls are all refused shows as many as any other. They make way for others, down to twenty.
+#[test]
+fn refused_ones_have_the_room_that_no_others_need() {
+    let history = History::default();
+    note(&history, RequestOutcome::Refused, 0..300);
+    assert_eq!(history.pulls().len(), 200);
+    for number in 0..300 {
+        note(&history, RequestOutcome::Served, number..number + 1);
+        let served = (number + 1).min(200);
+        let kept = history.kept.lock();
+        let due = (served, (200 - served).max(20));
+        assert_eq!((kept.pulls.len(), kept.refused.len()), due);
+        drop(kept);
+    }
+    assert_eq!(history.pulls()[219].repository, "app/280");
 }
 
 #[test]
@@ -67,7 +90,8 @@ fn percentiles_are_right_within_a_step() {
 fn its_memory_is_bounded() {
     let history = History::default();
     let long = "ü".repeat(4000);
-    for outcome in [RequestOutcome::Served, RequestOutcome::Refused] {
+    // Refused ones first, so that both rings have been as long as they get.
+    for outcome in [RequestOutcome::Refused, RequestOutcome::Served] {
         let pull = AccessRecord {
             reference: long.as_str().into(),
             endpoint: long.as_str().into(),
