@@ -105,10 +105,13 @@ pub(super) fn answer<B>(
     }
 }
 
-/// Whether the answer tells of the node's files.
+/// Whether the answer is made of the status, which tells of the node's files.
 pub(super) fn shows_the_node<B>(surface: Surface, request: &Request<B>) -> bool {
     let page = route(surface, request.method(), request.uri().path());
-    matches!(page, Ok(Page::Home | Page::Status))
+    matches!(
+        page,
+        Ok(Page::Explain | Page::Home | Page::Ready | Page::Status)
+    )
 }
 
 /// Only somebody who called us by a loopback name may see the node's state: a page of elsewhere whose DNS name

@@ -11,6 +11,38 @@ async fn exchange(address: std::net::SocketAddr, request: &str) -> String {
     answer
 }
 
+/// Right after the start all of them mean the same: none answers before the node's files have been looked at.
+#[tokio::test]
+async fn every_verdict_comes_after_the_first_look() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut stage = stage();
+    let (files, shown) = watch::channel(Arc::default());
+    stage.view.node_files = shown;
+    stage.listening.send(true).unwrap();
+    let tasks = crate::lifecycle::Tasks::default();
+    let peers = Peers::new(Lookup::Address(|_| false));
+    let view = stage.view.clone();
+    tasks.spawn("admin", serve(listener, Surface::Admin, view, peers));
+    let look = async {
+        sleep(Duration::from_millis(200)).await;
+        files.send_replace(Arc::new(NodeFilesStatus {
+            state: FilesState::Degraded,
+            reason: "hosts.toml is not writable".to_owned(),
+            ..NodeFilesStatus::default()
+        }));
+    };
+    let asked = ["/", "/status", "/readyz"]
+        .map(|path| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
+    let [page, status, ready] = asked.each_ref().map(|asked| exchange(address, asked));
+    let (page, status, ready, ()) = tokio::join!(page, status, ready, look);
+    for answer in [page, status, ready] {
+        assert!(answer.contains("degraded"), "{answer}");
+        assert!(answer.contains("hosts.toml is not writable"), "{answer}");
+    }
+    tasks.stop();
+}
+
 #[tokio::test]
 async fn it_serves_over_tcp() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
