@@ -45,7 +45,7 @@ struct Shown<'a> {
 /// The parts that change, by the id of the element that they stand in.
 type Part = (&'static str, fn(&mut String, &Shown<'_>) -> fmt::Result);
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("verdict", |out, shown| state::verdict(out, shown.status)),
     ("names", |out, shown| {
         state::names(out, shown.status.names_hidden, shown.has_token);
@@ -53,6 +53,7 @@ const PARTS: [Part; 7] = [
     }),
     ("sources", |out, shown| state::sources(out, shown.status)),
     ("charts", charts),
+    ("tiers", tiers),
     ("pulls", |out, shown| match shown.status.names_hidden {
         true => {
             out.push_str("<p>Single pulls are not shown to you; sums of them are below.</p>");
@@ -134,24 +135,30 @@ impl<'a> Shown<'a> {
                 }
                 Ok(())
             }
-            "tiers" => {
-                let tiers = self.status.tiers.iter().map(|tier| tier.name.as_str());
-                let served = self.pulls.iter().map(|pull| &*pull.tier);
-                let all: BTreeSet<&str> = tiers.chain(served).chain(["upstream"]).collect();
-                let all = all.into_iter().filter(|name| !name.is_empty());
-                for name in all.chain([query::NOBODY]) {
-                    option(out, name, self.query.tier == name)?;
-                }
-                Ok(())
-            }
             _ => Ok(()),
         }
     }
 }
 
+/// The key tells the script which is which, so that what is chosen stays so.
 fn option(out: &mut String, word: &str, is_chosen: bool) -> fmt::Result {
-    let chosen = if is_chosen { " selected" } else { "" };
-    write!(out, "<option{chosen}>{}</option>", Escaped(word))
+    let (chosen, word) = (if is_chosen { " selected" } else { "" }, Escaped(word));
+    write!(out, "<option data-key=\"{word}\"{chosen}>{word}</option>")
+}
+
+/// Who may have served a pull. What was chosen stays among them, though it may be gone.
+fn tiers(out: &mut String, shown: &Shown<'_>) -> fmt::Result {
+    let tiers = shown.status.tiers.iter().map(|tier| tier.name.as_str());
+    let served = shown.pulls.iter().map(|pull| &*pull.tier);
+    let chosen = shown.query.tier.as_str();
+    let all: BTreeSet<&str> = tiers.chain(served).chain(["upstream", chosen]).collect();
+    let all = all.into_iter();
+    let all = all.filter(|name| !["", query::NOBODY].contains(name));
+    out.push_str("<option value=\"\">all</option>");
+    for name in all.chain([query::NOBODY]) {
+        option(out, name, chosen == name)?;
+    }
+    Ok(())
 }
 
 fn charts(out: &mut String, shown: &Shown<'_>) -> fmt::Result {

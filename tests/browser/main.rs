@@ -186,6 +186,55 @@ async fn it_says_what_others_say_updates_in_place_filters_and_explains() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tiers_to_filter_by_follow_a_reload_and_the_chosen_one_stays() {
+    let stage = busy().await;
+    let mut chromium = Chromium::start(None);
+    chromium.open(&stage.url("/?tier=replica"));
+    let choose = |name: &str| {
+        format!(
+            "window.tiers = document.querySelector('#filter [name=tier]'); tiers.focus(); tiers.value = {}; \
+             tiers.dispatchEvent(new Event('input', {{bubbles: true}}))",
+            json!(name)
+        )
+    };
+    let words = "[...tiers.options].map(it => it.text).join(' ')";
+    let state =
+        format!("[{words}, tiers.value, document.activeElement === tiers, location.search]");
+    let search = |name: &str| format!("?image=&outcome=&tier={name}");
+    chromium.eval(&choose("core"));
+    stage.rename("branch");
+    chromium.until(&format!("{words}.includes('branch')"));
+    // Its tier is gone; the choice is the reader's.
+    assert_eq!(
+        chromium.eval(&state),
+        json!([
+            "all branch core replica upstream none",
+            "core",
+            true,
+            search("core")
+        ])
+    );
+    chromium.eval(&choose(""));
+    chromium.until(&format!("!{words}.includes('core')"));
+    assert_eq!(
+        chromium.eval(&state),
+        json!(["all branch replica upstream none", "", true, search("")])
+    );
+    // The chosen one is moved by those that come and go in front of it.
+    chromium.eval(&choose("replica"));
+    for name in ["zone", "annex"] {
+        stage.rename(name);
+        chromium.until(&format!("{words}.includes({})", json!(name)));
+        assert_eq!(
+            chromium.eval("[tiers.value, document.activeElement === tiers]"),
+            json!(["replica", true])
+        );
+    }
+    chromium.until("[...document.querySelectorAll('#pulls summary')].every(it => it.innerText.endsWith('by replica'))");
+    assert_eq!(chromium.complaints, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_used_by_keyboard_and_works_without_scripts() {
     let stage = busy().await;
     let mut chromium = Chromium::start(None);

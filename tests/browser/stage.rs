@@ -107,6 +107,17 @@ impl Stage {
         assert_eq!(got.status, due, "{target}: {got:?}");
     }
 
+    /// Gives the tier that is down, the first one, another name.
+    pub fn rename(&self, name: &str) {
+        let file = self.home.path().join("config.toml");
+        let config = fs::read_to_string(&file).unwrap();
+        let (head, rest) = config.split_once("[[tier]]\nname = \"").unwrap();
+        let (_, rest) = rest.split_once('"').unwrap();
+        secret(&file, &format!("{head}[[tier]]\nname = \"{name}\"{rest}"));
+        let agent = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(agent, rustix::process::Signal::HUP).unwrap();
+    }
+
     /// What the admin endpoint answers.
     pub async fn admin(&self, path: &str) -> String {
         let mut client = Client::connect(self.admin).await;

@@ -14,17 +14,18 @@
   const key = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.getAttribute("data-key") : null);
   const isSame = (one, other) => one.nodeName === other.nodeName && key(one) === key(other);
 
-  // Makes one node what the other is. Whether a <details> is open is the reader's.
+  // Makes one node what the other is. Whether a <details> is open, and which <option> is chosen, is the reader's.
+  const READERS = ["open", "selected"];
   function change(old, wanted) {
     if (old.nodeType !== Node.ELEMENT_NODE) {
       if (old.data !== wanted.data) old.data = wanted.data;
       return;
     }
     for (const { name } of [...old.attributes]) {
-      if (name !== "open" && !wanted.hasAttribute(name)) old.removeAttribute(name);
+      if (!READERS.includes(name) && !wanted.hasAttribute(name)) old.removeAttribute(name);
     }
     for (const { name, value } of wanted.attributes) {
-      if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+      if (!READERS.includes(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
     }
     changeChildren(old, wanted);
   }
@@ -87,6 +88,8 @@
   let typing = 0;
   function filtered(event) {
     event.preventDefault();
+    // What was asked before is about another choice.
+    asked += 1;
     clearTimeout(typing);
     typing = setTimeout(() => {
       history.replaceState(null, "", "?" + query());

@@ -100,10 +100,8 @@ async fn pulls_are_grouped_by_image_and_filtered() {
         html.contains("<p role=\"status\">1 pull of the last 3</p>"),
         "{html}"
     );
-    assert!(
-        html.contains("value=\"nginx\"") && html.contains("<option selected>failover</option>")
-    );
-    assert!(html.contains("<option selected>core</option>"));
+    assert!(html.contains("value=\"nginx\"") && html.contains(" selected>failover</option>"));
+    assert!(html.contains(" selected>core</option>"));
     // The script is given the same parts.
     let (_, parts) = shown(&stage, Trust::Trusted, "/status?view=page&image=team").await;
     let parts: serde_json::Value = serde_json::from_str(&parts).unwrap();
@@ -114,10 +112,32 @@ async fn pulls_are_grouped_by_image_and_filtered() {
         "{pulls}"
     );
     for part in [
-        "verdict", "names", "sources", "charts", "files", "changes", "about",
+        "verdict", "names", "sources", "charts", "tiers", "files", "changes", "about",
     ] {
         assert!(parts["parts"][part].is_string(), "{part}");
         assert!(html.contains(&format!("id=\"{part}\"")), "{part}");
+    }
+}
+
+/// An open page is told of tiers that came later, and is not robbed of the one that was chosen.
+#[tokio::test]
+async fn the_script_is_given_who_may_have_served() {
+    let stage = stage_with_pulls();
+    for (trust, tier, due) in [
+        (Trust::Trusted, "", "all core replica upstream none"),
+        (Trust::Trusted, "none", "all core replica upstream none"),
+        (Trust::Trusted, "a", "all a core replica upstream none"),
+        (Trust::Untrusted, "", "all replica upstream none"),
+    ] {
+        let path = format!("/status?view=page&tier={tier}");
+        let (_, parts) = shown(&stage, trust, &path).await;
+        let parts: serde_json::Value = serde_json::from_str(&parts).unwrap();
+        let options = parts["parts"]["tiers"].as_str().unwrap();
+        let words = options.split("</option>");
+        let words = words.filter_map(|option| Some(option.rsplit_once('>')?.1));
+        assert_eq!(words.collect::<Vec<_>>().join(" "), due, "{tier}");
+        let chosen = format!(" selected>{tier}</option>");
+        assert_eq!(options.contains(&chosen), !tier.is_empty(), "{options}");
     }
 }
 
