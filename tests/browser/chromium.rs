@@ -157,6 +157,17 @@ impl Chromium {
         self.until("!window.isOld && document.readyState === 'complete'");
     }
 
+    /// Writes into a form's field and sends it by Enter, which opens what the form names.
+    #[track_caller]
+    pub fn send(&mut self, form: &str, text: &str) {
+        self.eval(&format!(
+            "window.isOld = true; document.querySelector('#{form} [name=image]').focus()"
+        ));
+        self.type_text(text);
+        self.press("Enter", 13);
+        self.until("!window.isOld && document.readyState === 'complete'");
+    }
+
     /// `light` or `dark`, in so wide a window.
     pub fn looks(&mut self, scheme: &str, width: u32, height: u32) {
         let feature = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});

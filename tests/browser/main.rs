@@ -276,15 +276,29 @@ async fn it_is_used_by_keyboard_and_works_without_scripts() {
         "Emulation.setScriptExecutionDisabled",
         json!({"value": true}),
     );
-    chromium.open(&stage.url("/?image=redis"));
-    assert_eq!(
-        chromium.eval("document.querySelectorAll('#pulls details').length"),
-        1
-    );
+    chromium.open(&stage.url("/"));
     chromium.until("document.body.innerText.includes('Without scripts this page')");
     assert_eq!(
         chromium.eval("document.getElementById('updates').hidden"),
         json!(true)
+    );
+    // Both forms are sent by the browser itself.
+    chromium.send("filter", "redis");
+    assert_eq!(
+        chromium.eval("[location.pathname + location.search, document.querySelectorAll('#pulls details').length]"),
+        json!(["/?image=redis&outcome=&tier=", 1])
+    );
+    assert_eq!(chromium.complaints, Vec::<String>::new());
+    chromium.send("explain", "docker.io/team/app:1");
+    let explained = chromium.eval("document.body.innerText");
+    let explained = explained.as_str().unwrap();
+    assert!(
+        explained.contains("containerd asks the agent for /v2/team/app/manifests/1"),
+        "{explained}"
+    );
+    assert_eq!(
+        chromium.eval("[location.pathname + location.search, document.contentType]"),
+        json!(["/explain?image=docker.io%2Fteam%2Fapp%3A1", "text/plain"])
     );
 }
 
