@@ -4,11 +4,11 @@
 //! time, so that all streams get the same share. Manifests do not come here.
 
 mod limiter;
-mod places;
+mod stream_slots;
 #[cfg(test)]
 mod tests;
 
-pub use limiter::Slot;
+pub use limiter::Permit;
 
 use crate::cache::Trust;
 use crate::config::{self, Config};
@@ -81,16 +81,16 @@ impl Bandwidth {
         self.limiters.store(Arc::new(new));
     }
 
-    /// Whether a stream from the source with that label may read on with these places. If not, it gives them back and enters: a limit
-    /// holds by now of which it has none, there are fewer by now, or it is another stream's turn.
+    /// Whether a stream from the source with that label may read on with these permits. If not, it gives them back and enters: a
+    /// limit holds by now of which it has none, there are fewer by now, or it is another stream's turn.
     #[must_use]
-    pub fn may_go_on(&self, label: &str, slots: &[Slot], now: Instant) -> bool {
+    pub fn may_go_on(&self, label: &str, permits: &[Permit], now: Instant) -> bool {
         let limiters = self.limiters.load();
-        let has_place = |limiter| slots.iter().any(|slot| slot.holds_for(limiter, now));
+        let has_permit = |limiter| permits.iter().any(|permit| permit.holds_for(limiter, now));
         let limits = |limiter: &Limiter| limiter.rate(now, self.clock).is_some();
         let mut both = limiters.both(label);
-        // The number of places follows the rate, which is looked at first.
-        both.all(|limiter| !limits(limiter) || has_place(limiter))
+        // The number of stream slots follows the rate, which is looked at first.
+        both.all(|limiter| !limits(limiter) || has_permit(limiter))
     }
 
     /// Bytes from the source with that label are to be paid. `Some`: no more is to be read before.
@@ -102,14 +102,14 @@ impl Bandwidth {
             .max()
     }
 
-    /// A place among the streams that read from the source with that label, so that each of them can have its least share.
-    pub async fn enter(&self, label: &str, trust: Trust) -> Vec<Slot> {
+    /// Stream slots for one more that reads from the source with that label, so that each of them can have its least share.
+    pub async fn enter(&self, label: &str, trust: Trust) -> Vec<Permit> {
         let limiters = self.limiters.load_full();
-        let mut slots = Vec::new();
+        let mut permits = Vec::new();
         for limiter in limiters.both(label) {
-            slots.push(limiter.clone().enter(trust, self.clock).await);
+            permits.push(limiter.clone().enter(trust, self.clock).await);
         }
-        slots
+        permits
     }
 }
 

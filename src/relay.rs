@@ -38,7 +38,7 @@ mod timing;
 mod transfer;
 
 pub use blob::PullBody;
-pub(crate) use causes::{Tried, message as message_of};
+pub(crate) use causes::{FailedAttempt, message as message_of};
 pub use context::Context;
 pub(crate) use context::{Pull, Rules};
 pub(crate) use fetched::Served;

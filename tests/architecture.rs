@@ -8,6 +8,8 @@
 
 #[path = "architecture/circles.rs"]
 mod circles;
+#[path = "architecture/citations.rs"]
+mod citations;
 
 use std::collections::BTreeMap;
 use std::fs;

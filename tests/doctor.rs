@@ -86,7 +86,7 @@ impl Said {
         );
     }
 
-    fn assert_well(&self) {
+    fn assert_healthy(&self) {
         assert_eq!(
             (self.status, self.codes()),
             (0, vec![]),
@@ -250,7 +250,7 @@ async fn a_healthy_k3s_node_has_no_finding() {
     place.runs_since(SystemTime::now() + hour());
     let node = place.start().await;
     let said = place.doctor(&node.config_file());
-    said.assert_well();
+    said.assert_healthy();
     let checks = said.report["checks"].as_array().unwrap();
     let check = |name: &str| checks.iter().find(|check| check["name"] == name).unwrap();
     for (name, state) in [
@@ -319,7 +319,7 @@ async fn a_pending_restart_of_k3s_is_found() {
         "systemctl restart k3s (pods keep running)",
     );
     place.runs_since(SystemTime::now() + hour());
-    place.doctor(&node.config_file()).assert_well();
+    place.doctor(&node.config_file()).assert_healthy();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -362,7 +362,7 @@ async fn a_robot_that_expires_is_found() {
         if said.codes() == ["robot-expiring"] {
             break said;
         }
-        said.assert_well();
+        said.assert_healthy();
         assert!(since.elapsed() < Duration::from_secs(75));
         tokio::time::sleep(Duration::from_millis(300)).await;
     };
@@ -379,7 +379,7 @@ async fn a_robot_that_expires_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tier_that_is_not_well_is_found() {
+async fn an_unhealthy_tier_is_found() {
     let place = Place::new(105).await;
     let node = place.start().await;
     place.tier.change(|it| it.unhealthy = vec!["redis"]);
@@ -452,11 +452,11 @@ async fn a_bad_file_beside_a_running_agent_is_found_and_the_rest_still_checked()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_somebody_mends_by_hand_is_found() {
+async fn a_file_that_somebody_fixes_by_hand_is_found() {
     let place = Place::new(109).await;
     let node = place.start().await;
     let said = place.doctor(&node.config_file());
-    said.assert_well();
+    said.assert_healthy();
     drop(node);
     tokio::time::sleep(Duration::from_millis(200)).await;
     // Nobody is there to repair it: the file names an agent that is gone.

@@ -162,7 +162,7 @@ impl Admission {
         let told = async {
             stream.write_all(&answer).await?;
             stream.shutdown().await?;
-            // A close with the request unread would be a reset, which can overtake the answer.
+            // A close with the request unread would be a reset, which can arrive before the answer.
             tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
         };
         // A client that does not even read this is gone.

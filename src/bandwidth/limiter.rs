@@ -1,7 +1,7 @@
 //! One limit: who has read waits until it is paid.
 
 use super::Clock;
-use super::places::{Place, Places};
+use super::stream_slots::{StreamSlot, StreamSlots};
 use crate::cache::Trust;
 use crate::config::Bandwidth;
 use crate::lifecycle::deadline;
@@ -29,9 +29,9 @@ const UNLIMITED: usize = 1 << 20;
 pub(super) struct Limiter {
     state: Mutex<State>,
     /// Room for all streams together.
-    all: Arc<Places>,
+    all: Arc<StreamSlots>,
     /// Of untrusted clients' streams: half of all, so that they leave the rest to trusted ones'.
-    untrusted: Arc<Places>,
+    untrusted: Arc<StreamSlots>,
 }
 
 #[derive(Debug)]
@@ -44,12 +44,12 @@ struct State {
     paid_until: Option<Instant>,
 }
 
-/// A place among the running streams of a limit.
+/// The right of one stream to run under a limit.
 #[derive(Debug)]
-pub struct Slot {
+pub struct Permit {
     limiter: Arc<Limiter>,
-    all: Place,
-    untrusted: Option<Place>,
+    all: StreamSlot,
+    untrusted: Option<StreamSlot>,
 }
 
 // === impl Limiter ===
@@ -63,8 +63,8 @@ impl Limiter {
                 look_at: None,
                 paid_until: None,
             }),
-            all: Places::new(UNLIMITED),
-            untrusted: Places::new(UNLIMITED),
+            all: StreamSlots::new(UNLIMITED),
+            untrusted: StreamSlots::new(UNLIMITED),
         }
     }
 
@@ -96,26 +96,26 @@ impl Limiter {
     }
 
     /// Waits until one more stream can have its least share.
-    pub(super) async fn enter(self: Arc<Self>, trust: Trust, clock: Clock) -> Slot {
+    pub(super) async fn enter(self: Arc<Self>, trust: Trust, clock: Clock) -> Permit {
         let mut entering = pin!(async {
             let untrusted = match trust {
                 Trust::Trusted => None,
                 Trust::Untrusted => Some(self.untrusted.clone().enter().await),
             };
             let all = self.all.clone().enter().await;
-            Slot {
+            Permit {
                 limiter: self.clone(),
                 all,
                 untrusted,
             }
         });
         loop {
-            // The number of places follows the time of day, whoever else looks at it.
+            // The number of slots follows the time of day, whoever else looks at it.
             drop(self.looked(Instant::now(), clock));
             tokio::select! {
                 biased;
                 // Cancel safe: it keeps its turn.
-                slot = &mut entering => return slot,
+                permit = &mut entering => return permit,
                 // Cancel safe: it only waits.
                 () = sleep(LOOK) => {}
             }
@@ -140,10 +140,10 @@ impl Limiter {
 
 // === impl Slot ===
 
-impl Slot {
+impl Permit {
     /// Whether it is one of this limit, and the stream may keep it.
     pub(super) fn holds_for(&self, limiter: &Arc<Limiter>, now: Instant) -> bool {
-        let mut places = self.untrusted.iter().chain([&self.all]);
-        Arc::ptr_eq(&self.limiter, limiter) && !places.any(|place| place.is_over(now))
+        let mut slots = self.untrusted.iter().chain([&self.all]);
+        Arc::ptr_eq(&self.limiter, limiter) && !slots.any(|slot| slot.is_over(now))
     }
 }

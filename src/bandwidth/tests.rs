@@ -132,7 +132,8 @@ async fn the_number_of_streams_follows_the_time_of_day() {
     running.push(next.await.unwrap());
 }
 
-/// Ten times as many streams as places take turns: containerd, which gives up a pull after 5 min without a byte, has some of each.
+/// Ten times as many streams as stream slots take turns: containerd, which gives up a pull after 5 min without a byte, has some of
+/// each.
 #[tokio::test(start_paused = true)]
 async fn streams_take_turns() {
     for (rate, streams) in [(64 * 1024, 5), (64 * 1024, 40), (MIB, 128)] {
@@ -147,7 +148,7 @@ async fn streams_take_turns() {
     }
 }
 
-/// Who runs when the limit begins or falls has no place beyond the new number.
+/// Who runs when the limit begins or falls has no stream slot beyond the new number.
 #[tokio::test(start_paused = true)]
 async fn who_runs_when_a_limit_falls_makes_way() {
     let config = |rate: &str| {
@@ -155,8 +156,11 @@ async fn who_runs_when_a_limit_falls_makes_way() {
         Config::from_toml(&text).unwrap()
     };
     let bandwidth = Arc::new(Bandwidth::new(&config("none"), NOON));
-    let goes_on = |slots: &Vec<Slot>| bandwidth.may_go_on("upstream", slots, Instant::now());
-    assert!(goes_on(&Vec::new()), "without a limit nobody needs a place");
+    let goes_on = |permits: &Vec<Permit>| bandwidth.may_go_on("upstream", permits, Instant::now());
+    assert!(
+        goes_on(&Vec::new()),
+        "without a limit nobody needs a permit"
+    );
     bandwidth.reload(&config("96KiB/s"));
     assert!(!goes_on(&Vec::new()), "it began before the limit did");
     let mut running = Vec::new();
@@ -174,9 +178,9 @@ async fn who_runs_when_a_limit_falls_makes_way() {
     assert!(running.iter().all(goes_on) && goes_on(&Vec::new()));
 }
 
-/// Untrusted clients' streams take half of the places at most, however long they stay.
+/// Untrusted clients' streams take half of the stream slots at most, however long they stay.
 #[tokio::test(start_paused = true)]
-async fn strangers_leave_half_of_the_places() {
+async fn strangers_leave_half_of_the_stream_slots() {
     let limiter = Arc::new(Limiter::new(limit(64 * 1024)));
     let mut strangers = Vec::new();
     for _ in 0..2 {
@@ -192,7 +196,7 @@ async fn strangers_leave_half_of_the_places() {
     drop(third.await.unwrap());
 }
 
-/// Who waits follows a reload, and so does the number of places beside those who run.
+/// Who waits follows a reload, and so does the number of stream slots beside those who run.
 #[tokio::test(start_paused = true)]
 async fn who_waits_follows_a_reload() {
     let config = |rate: &str| {
@@ -206,7 +210,7 @@ async fn who_waits_follows_a_reload() {
     };
     let running: Vec<_> = (0..6).map(|_| enter()).collect();
     sleep(Duration::from_secs(5)).await;
-    let finished = |all: &[tokio::task::JoinHandle<Vec<Slot>>]| {
+    let finished = |all: &[tokio::task::JoinHandle<Vec<Permit>>]| {
         all.iter().filter(|task| task.is_finished()).count()
     };
     assert_eq!(finished(&running), 4);

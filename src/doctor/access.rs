@@ -44,8 +44,8 @@ pub(super) fn access(sources: &[SourceFacts], is_closed: bool) -> Check {
         }
     }
     if !check.findings.is_empty() {
-        let well = asked.saturating_sub(check.findings.len());
-        check.said = format!("{well} of {requests} allowed");
+        let allowed = asked.saturating_sub(check.findings.len());
+        check.said = format!("{allowed} of {requests} allowed");
     }
     check
 }

@@ -140,9 +140,9 @@ mod tests {
 
     #[test]
     fn what_has_no_address_is_said_once_per_reason() {
-        let well = || ip("192.0.2.1");
+        let reached = || ip("192.0.2.1");
         let table = [
-            (of(well(), None, well(), true), vec![]),
+            (of(reached(), None, reached(), true), vec![]),
             (
                 of(no("late"), None, no("late"), true),
                 vec![(
@@ -158,10 +158,10 @@ mod tests {
                 ],
             ),
             (
-                of(well(), None, no("late"), true),
+                of(reached(), None, no("late"), true),
                 vec![("registry-1.docker.io", Severity::Warning)],
             ),
-            (of(well(), None, no("late"), false), vec![]),
+            (of(reached(), None, no("late"), false), vec![]),
         ];
         for (number, (check, due)) in table.into_iter().enumerate() {
             let found: Vec<_> = check

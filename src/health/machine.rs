@@ -130,7 +130,7 @@ pub(super) fn step(
 // === impl State ===
 
 impl State {
-    /// New endpoints are believed to be well.
+    /// New endpoints are believed to be healthy.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             status: EndpointStatus::Healthy,
@@ -212,7 +212,7 @@ impl State {
     }
 
     fn success(&mut self, now: Instant) -> Option<Effect> {
-        // Of an endpoint that looks well only a sample is reported.
+        // Of an endpoint that looks healthy only a sample is reported.
         let sampled = self.status == EndpointStatus::Healthy && self.latency.shown().is_some();
         self.window
             .add(true, if sampled { SAMPLING } else { 1 }, now);
@@ -378,8 +378,8 @@ impl State {
             self.status = EndpointStatus::Probation { successes: 0 };
             self.since = now;
         }
-        let well = self.status == EndpointStatus::Healthy && !self.lowered();
-        if well {
+        let is_healthy = self.status == EndpointStatus::Healthy && !self.lowered();
+        if is_healthy {
             self.reason = None;
         } else if self.warned && self.reason.is_none() {
             self.reason = Some("port 1337 says unhealthy".into());

@@ -69,7 +69,7 @@ pub(crate) struct Answered {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Passed,
-    /// It answers, and says that something it needs is not well.
+    /// It answers, and says that something it needs is not healthy.
     Unhealthy(String),
     /// It does not answer as it should.
     Failed {

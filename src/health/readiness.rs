@@ -134,24 +134,24 @@ mod tests {
     #[test]
     fn who_has_moved_is_not_down_until_somebody_has_looked() {
         let now = Instant::now();
-        let well = seen(true, true, Some(now));
+        let healthy = seen(true, true, Some(now));
         let gone = seen(false, false, None);
         let table: [Row<'_>; 4] = [
             // It was healthy, and is healthy where it is now.
-            (&[well, None, None, well], &[None; 4]),
-            // It was well, and nobody is there where it is now.
+            (&[healthy, None, None, healthy], &[None; 4]),
+            // It was healthy, and nobody is there where it is now.
             (
-                &[well, None, gone, gone],
+                &[healthy, None, gone, gone],
                 &[None, None, Some(Turn::Down), None],
             ),
             // It was down, and is healthy where it is now.
             (
-                &[well, gone, None, well],
+                &[healthy, gone, None, healthy],
                 &[None, Some(Turn::Down), None, Some(Turn::Moved)],
             ),
             // It was down, and is nowhere now: that was said.
             (
-                &[well, gone, None, gone],
+                &[healthy, gone, None, gone],
                 &[None, Some(Turn::Down), None, None],
             ),
         ];
@@ -161,7 +161,7 @@ mod tests {
                 .iter()
                 .map(|seen| {
                     let (next, turn) = readiness.step(*seen, now);
-                    assert_eq!(next.ready, *seen == well);
+                    assert_eq!(next.ready, *seen == healthy);
                     readiness = next;
                     turn
                 })

@@ -10,7 +10,7 @@ const MAX_MESSAGE: usize = 256;
 
 /// One attempt that did not serve.
 #[derive(Clone, Debug)]
-pub(crate) struct Tried {
+pub(crate) struct FailedAttempt {
     /// Who; `None`: a source without any address.
     pub(crate) endpoint: Option<EndpointId>,
     pub(crate) label: String,
@@ -19,23 +19,23 @@ pub(crate) struct Tried {
 }
 
 /// Sources of a route that could not be tried because DNS gives no address for them.
-pub(crate) fn without_addresses(route: &Route, snapshot: &Snapshot) -> Vec<Tried> {
+pub(crate) fn without_address(route: &Route, snapshot: &Snapshot) -> Vec<FailedAttempt> {
     let targets = route.targets.iter();
     let states = targets.filter_map(|target| snapshot.source(&target.source));
     let without = states.filter(|state| state.endpoints.is_empty());
-    let tried = without.map(|state| {
+    let failed = without.map(|state| {
         let detail = state.dns_error.as_deref();
-        Tried {
+        FailedAttempt {
             endpoint: None,
             label: state.source.id.label().to_owned(),
             cause: Cause::NoAddress,
             detail: detail.unwrap_or("no answer from DNS").to_owned(),
         }
     });
-    tried.collect()
+    failed.collect()
 }
 
-impl Tried {
+impl FailedAttempt {
     /// An address did not serve.
     pub(crate) fn at(endpoint: &EndpointId, cause: Cause, detail: impl Into<String>) -> Self {
         Self {
@@ -62,17 +62,17 @@ impl Tried {
 
 /// One line that names every source with its reason, at most 256 bytes: `replica/198.51.100.7:443 refused; …`.
 /// Where it would be longer, addresses are left out; where it still would, equal reasons of a source are one.
-pub(crate) fn message(prefix: &str, tried: &[Tried]) -> String {
-    let with_addresses = tried
+pub(crate) fn message(prefix: &str, failed: &[FailedAttempt]) -> String {
+    let with_addresses = failed
         .iter()
-        .map(|tried| format!("{} {}", tried.who(), tried.reason()));
+        .map(|failed| format!("{} {}", failed.who(), failed.reason()));
     let full = join(prefix, with_addresses);
     if full.len() <= MAX_MESSAGE {
         return full;
     }
     let mut short: Vec<String> = Vec::new();
-    for tried in tried {
-        let entry = format!("{} {}", tried.label, tried.reason());
+    for failed in failed {
+        let entry = format!("{} {}", failed.label, failed.reason());
         if !short.contains(&entry) {
             short.push(entry);
         }
@@ -81,10 +81,10 @@ pub(crate) fn message(prefix: &str, tried: &[Tried]) -> String {
 }
 
 /// All attempts that did not serve, for the log's ERROR field.
-pub(crate) fn attempts(tried: &[Tried]) -> String {
-    let entries = tried.iter().map(|tried| {
-        let (who, cause) = (tried.who(), tried.cause.word());
-        match tried.detail.as_str() {
+pub(crate) fn attempts(failed: &[FailedAttempt]) -> String {
+    let entries = failed.iter().map(|failed| {
+        let (who, cause) = (failed.who(), failed.cause.word());
+        match failed.detail.as_str() {
             "" => format!("{who}: {cause}"),
             detail => format!("{who}: {cause} ({detail})"),
         }
@@ -114,10 +114,10 @@ mod tests {
     use super::*;
     use crate::topology::{Failure, SourceId};
 
-    fn tried(name: &str, last: u8, cause: Cause) -> Tried {
+    fn failed(name: &str, last: u8, cause: Cause) -> FailedAttempt {
         let source = SourceId::Tier(name.into());
         let address = std::net::SocketAddr::from(([198, 51, 100, last], 443));
-        Tried {
+        FailedAttempt {
             endpoint: Some(EndpointId { source, address }),
             label: name.to_owned(),
             cause,
@@ -128,10 +128,10 @@ mod tests {
     #[test]
     fn every_source_is_named_with_its_reason() {
         let all = [
-            tried("replica", 7, Cause::Failed(Failure::ConnectTimeout)),
-            Tried {
+            failed("replica", 7, Cause::Failed(Failure::ConnectTimeout)),
+            FailedAttempt {
                 detail: "status 404, no such tag".to_owned(),
-                ..tried("core", 9, Cause::NotFound)
+                ..failed("core", 9, Cause::NotFound)
             },
         ];
         assert_eq!(
@@ -143,10 +143,10 @@ mod tests {
 
     #[test]
     fn many_addresses_become_one_line() {
-        let mut all: Vec<Tried> = (0..40)
-            .map(|n| tried("replica", n, Cause::Failed(Failure::Refused)))
+        let mut all: Vec<FailedAttempt> = (0..40)
+            .map(|n| failed("replica", n, Cause::Failed(Failure::Refused)))
             .collect();
-        all.push(tried("core", 1, Cause::ServerError));
+        all.push(failed("core", 1, Cause::ServerError));
         let line = message("failed", &all);
         assert_eq!(line, "failed: replica refused; core server_error");
     }
@@ -156,9 +156,9 @@ mod tests {
         let names: Vec<String> = (0..60)
             .map(|n| format!("tier-with-ä-long-name-{n}"))
             .collect();
-        let all: Vec<Tried> = names
+        let all: Vec<FailedAttempt> = names
             .iter()
-            .map(|name| tried(name, 1, Cause::NotFound))
+            .map(|name| failed(name, 1, Cause::NotFound))
             .collect();
         assert!(message("failed", &all).len() <= MAX_MESSAGE);
         assert_eq!(message("failed", &[]), "failed: no source to ask");

@@ -103,7 +103,7 @@ pub(crate) const STALE: HeaderName = HeaderName::from_static("x-harbor-pilot-sta
 fn say_stale(parts: &Context, image: &Image, manifest: &StaleManifest, log: &AttemptLog) {
     parts.sinks.metrics.stale_served();
     if parts.stale.is_news(image, Instant::now()) {
-        let reason = causes::message("no source could serve it", &log.tried);
+        let reason = causes::message("no source could serve it", &log.failed);
         let age = human_duration(manifest.age);
         parts.sinks.journal.event(StateChange {
             event: EventName::StaleServed,

@@ -1,7 +1,7 @@
 //! How a search ends: with a good answer, an authoritative no, or everybody's reason.
 
 use crate::lifecycle::Panicked;
-use crate::relay::causes::{self, Tried};
+use crate::relay::causes::{self, FailedAttempt};
 use crate::relay::rules::{Cause, FinalAnswer, Scope, Unfit};
 use crate::telemetry::{RequestOutcome, TraceParent};
 use crate::topology::{EndpointId, Failure, InFlight, Outcome};
@@ -23,7 +23,7 @@ pub(crate) struct Ended<T> {
 /// What was tried on the way to a search's end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AttemptLog {
-    pub(crate) tried: Vec<Tried>,
+    pub(crate) failed: Vec<FailedAttempt>,
     /// Requests sent and connects begun.
     pub(crate) attempts: u32,
     /// Of the newest snapshot that was used.
@@ -82,7 +82,7 @@ impl Rejection {
 impl<T> Ended<T> {
     /// The search itself panicked.
     pub(crate) fn broken(panicked: &Panicked) -> Self {
-        let tried = Tried {
+        let failed = FailedAttempt {
             endpoint: None,
             label: "harbor-pilot".to_owned(),
             cause: Cause::Failed(Failure::Internal),
@@ -90,7 +90,7 @@ impl<T> Ended<T> {
         };
         Self {
             result: Err(NotFound::Failed),
-            log: AttemptLog::default().and(tried),
+            log: AttemptLog::default().and(failed),
         }
     }
 
@@ -102,8 +102,8 @@ impl<T> Ended<T> {
             Err(NotFound::Final { answer, .. }) => *answer == FinalAnswer::NotFound,
             Err(NotFound::Failed) => {
                 let says_no =
-                    |tried: &Tried| matches!(tried.cause, Cause::NotFound | Cause::WrongLength);
-                self.log.tried.iter().any(says_no) && !self.log.is_outage()
+                    |one: &FailedAttempt| matches!(one.cause, Cause::NotFound | Cause::WrongLength);
+                self.log.failed.iter().any(says_no) && !self.log.is_outage()
             }
         }
     }
@@ -114,13 +114,13 @@ impl<T> Ended<T> {
 impl AttemptLog {
     /// Whether somebody could not be asked.
     pub(crate) fn is_outage(&self) -> bool {
-        self.tried.iter().any(|tried| tried.cause.is_outage())
+        self.failed.iter().any(|failed| failed.cause.is_outage())
     }
 
     /// What was tried after it as well.
     pub(crate) fn then(&self, later: &Self) -> Self {
         Self {
-            tried: [self.tried.as_slice(), &later.tried].concat(),
+            failed: [self.failed.as_slice(), &later.failed].concat(),
             attempts: self.attempts.saturating_add(later.attempts),
             generation: self.generation.max(later.generation),
             asked_by: later.asked_by.or(self.asked_by),
@@ -128,14 +128,14 @@ impl AttemptLog {
     }
 
     /// One more who did not serve.
-    pub(crate) fn and(mut self, tried: Tried) -> Self {
-        self.tried.push(tried);
+    pub(crate) fn and(mut self, failed: FailedAttempt) -> Self {
+        self.failed.push(failed);
         self
     }
 
     /// Who did not serve and why, and whose word ended it.
     pub(crate) fn text(&self, nothing: &NotFound) -> String {
-        let mut text = causes::attempts(&self.tried);
+        let mut text = causes::attempts(&self.failed);
         if let NotFound::Final { by, detail, .. } = nothing {
             let separator = if text.is_empty() { "" } else { "; " };
             text.extend([separator, by, ": ", detail]);

@@ -80,7 +80,7 @@ impl RequestRecord {
         self.record.attempts = self.record.attempts.saturating_add(log.attempts);
         self.record.generation = log.generation;
         self.record.asked_by = log.asked_by;
-        self.record.error = causes::attempts(&log.tried);
+        self.record.error = causes::attempts(&log.failed);
     }
 
     pub(crate) fn served_by(&mut self, endpoint: &EndpointId) {

@@ -2,7 +2,7 @@
 //! and 503 leave this module, 400 to lists, 429 to another machine that asks too often; never a challenge, never a redirect. 403 only where upstream denied and the client
 //! shows it.
 
-use super::causes::{self, Tried};
+use super::causes::{self, FailedAttempt};
 use super::context::Context;
 use super::outcome::{AttemptLog, NotFound as Nothing};
 use super::record::RequestRecord;
@@ -84,7 +84,7 @@ impl Unserved {
         use RequestOutcome::{Failed, NotFound, Refused, Served};
         let Self { log, route, .. } = self;
         let (what, unknown) = wanted(&route, &request.kind);
-        let all_tried = |prefix: String| causes::message(&prefix, &log.tried);
+        let all_failed = |prefix: String| causes::message(&prefix, &log.failed);
         let (status, code, outcome, message) = match self.nothing {
             Nothing::Final { answer, by, detail } => match answer {
                 FinalAnswer::NotFound => {
@@ -101,8 +101,8 @@ impl Unserved {
                     (status, code, Refused, message)
                 }
                 FinalAnswer::Unconfirmed => {
-                    let why = format!("{what}: denied by {by} a while ago, which is not well now");
-                    (404, unknown, Failed, all_tried(why))
+                    let why = format!("{what}: denied by {by} a while ago, which fails now");
+                    (404, unknown, Failed, all_failed(why))
                 }
                 FinalAnswer::Policy => {
                     let message = format!("{what}: denied by policy at {by}: {detail}");
@@ -121,12 +121,12 @@ impl Unserved {
                     (503, ErrorCode::Unavailable, Failed, message)
                 }
             },
-            Nothing::Failed if is_at_no_tier(&route, &parts.snapshots.borrow(), &log.tried) => {
+            Nothing::Failed if is_at_no_tier(&route, &parts.snapshots.borrow(), &log.failed) => {
                 let why = "no healthy tier has it, and the registry may not be asked directly";
-                (404, unknown, NotFound, all_tried(format!("{what}: {why}")))
+                (404, unknown, NotFound, all_failed(format!("{what}: {why}")))
             }
             Nothing::Failed => {
-                let message = all_tried(format!("no source could serve {what}"));
+                let message = all_failed(format!("no source could serve {what}"));
                 (503, ErrorCode::Unavailable, Failed, message)
             }
         };
@@ -164,8 +164,8 @@ fn wanted(route: &Route, kind: &ResourceKind) -> (String, ErrorCode) {
 
 /// Whether every tier that is in use says that it has not got it, where nobody else may be asked: a Harbor's 404 means less than
 /// it says, and nobody's means more here (design P3).
-pub(crate) fn is_at_no_tier(route: &Route, snapshot: &Snapshot, tried: &[Tried]) -> bool {
-    let says_no = |target: &Target| says_no(target, tried);
+pub(crate) fn is_at_no_tier(route: &Route, snapshot: &Snapshot, failed: &[FailedAttempt]) -> bool {
+    let says_no = |target: &Target| says_no(target, failed);
     let is_ready = |target: &Target| {
         let state = snapshot.source(&target.source);
         state.is_some_and(|state| state.ready)
@@ -177,8 +177,8 @@ pub(crate) fn is_at_no_tier(route: &Route, snapshot: &Snapshot, tried: &[Tried])
 }
 
 /// Whether a source says that it has it not, by one of its addresses at least.
-pub(crate) fn says_no(target: &Target, tried: &[Tried]) -> bool {
-    let of = || (tried.iter()).filter(|tried| tried.label == target.source.label());
-    of().any(|tried| tried.cause == Cause::NotFound)
-        && of().all(|tried| tried.cause == Cause::NotFound || tried.cause.is_outage())
+pub(crate) fn says_no(target: &Target, failed: &[FailedAttempt]) -> bool {
+    let of = || (failed.iter()).filter(|failed| failed.label == target.source.label());
+    of().any(|failed| failed.cause == Cause::NotFound)
+        && of().all(|failed| failed.cause == Cause::NotFound || failed.cause.is_outage())
 }

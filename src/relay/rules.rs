@@ -98,7 +98,7 @@ pub(crate) enum FinalAnswer {
     Denied,
     /// The same, of what was asked for alone: some registries and their stores say 403 of one image, or of what does not exist.
     Withheld,
-    /// 404: the repository was denied a while ago, and now the registry says by a status of its own that it is not well. It says so
+    /// 404: the repository was denied a while ago, and now the registry says by a status of its own that it fails. It says so
     /// to containerd too, which shows that behind a 404 alone.
     Unconfirmed,
     /// 404 with the tier's reason: `harbor_policy = "final"`.

@@ -14,7 +14,7 @@ pub(crate) use reports::{report, unread};
 pub(crate) use spec::{Again, FetchSpec};
 
 use super::candidates::{Candidates, Pick, resolved};
-use super::causes::{Tried, without_addresses};
+use super::causes::{FailedAttempt, without_address};
 use super::network::Network;
 use super::outcome::{AttemptLog, Ended, Found, NotFound, Rejection};
 use super::rules::{Authority, Cause};
@@ -73,7 +73,7 @@ pub(crate) struct Search<N: Network, S: FetchSpec<N::Body>> {
     machine: Machine,
     candidates: Candidates,
     attempts: Vec<Attempt<N::Connection, S::Good>>,
-    tried: Vec<Tried>,
+    failed: Vec<FailedAttempt>,
     /// What an authoritative source said.
     refusal: Option<NotFound>,
     /// Who was asked and has said nothing for as long as a stall takes.
@@ -110,7 +110,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
             machine,
             candidates,
             attempts: Vec::new(),
-            tried: Vec::new(),
+            failed: Vec::new(),
             refusal: None,
             silent: Vec::new(),
         }
@@ -307,7 +307,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         };
         let (source, metrics) = (&candidate.endpoint.source, &self.parts.sinks.metrics);
         metrics.attempt(source.label(), "ok");
-        if let Some(first) = self.tried.first() {
+        if let Some(first) = self.failed.first() {
             metrics.failover(&first.label, source.label(), first.cause.word());
         }
         report_success(&self.parts, &candidate, took, String::new());
@@ -319,7 +319,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         candidate.gauges.serves(now);
         let found = Found {
             good,
-            outcome: self.outcome(source, attempt == 0 && self.tried.is_empty()),
+            outcome: self.outcome(source, attempt == 0 && self.failed.is_empty()),
             endpoint: candidate.endpoint,
             in_flight,
         };
@@ -328,7 +328,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
 
     fn end(&mut self, end: End) -> Ended<Found<S::Good>> {
         let snapshot = self.parts.snapshots.borrow().clone();
-        self.tried.extend(without_addresses(&self.route, &snapshot));
+        self.failed.extend(without_address(&self.route, &snapshot));
         if end == End::OutOfTime {
             for attempt in 0..self.attempts.len() {
                 let slot = self.attempts.get(attempt);
@@ -359,7 +359,7 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
         Ended {
             result,
             log: AttemptLog {
-                tried: std::mem::take(&mut self.tried),
+                failed: std::mem::take(&mut self.failed),
                 attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
                 generation: self.candidates.snapshot.generation,
                 asked_by: self.request_id.trace().map(|trace| trace.own),

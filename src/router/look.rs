@@ -12,7 +12,8 @@ use crate::config::Router;
 use crate::lifecycle::deadline;
 use crate::oci::{RawName, RegistryName};
 use crate::relay::{
-    AttemptLog, Cause, Context, Ended, Pull, Rules, Served, Tried, look_for_manifest, look_for_tags,
+    AttemptLog, Cause, Context, Ended, FailedAttempt, Pull, Rules, Served, look_for_manifest,
+    look_for_tags,
 };
 use crate::route::Route;
 use crate::telemetry::{EventName, RequestId, StateChange};
@@ -37,13 +38,13 @@ pub(super) struct Look {
 }
 
 /// The attempts of those who were asked, by place.
-type Logs = Arc<Mutex<Vec<Vec<Tried>>>>;
+type Logs = Arc<Mutex<Vec<Vec<FailedAttempt>>>>;
 
 /// What was tried, as a search's log.
-pub(super) fn log_of(tried: &[Tried]) -> AttemptLog {
+pub(super) fn log_of(failed: &[FailedAttempt]) -> AttemptLog {
     AttemptLog {
-        tried: tried.to_vec(),
-        attempts: u32::try_from(tried.len()).unwrap_or(u32::MAX),
+        failed: failed.to_vec(),
+        attempts: u32::try_from(failed.len()).unwrap_or(u32::MAX),
         ..AttemptLog::default()
     }
 }
@@ -222,8 +223,8 @@ impl Look {
             }
             (Decision::Blocked(place), _) => {
                 let mut logs = logs.lock().unwrap_or_else(PoisonError::into_inner);
-                let tried = logs.get_mut(place).map(std::mem::take);
-                Looked::Blocked(candidates.get(place).cloned(), tried.unwrap_or_default())
+                let failed = logs.get_mut(place).map(std::mem::take);
+                Looked::Blocked(candidates.get(place).cloned(), failed.unwrap_or_default())
             }
         }
     }
@@ -245,10 +246,10 @@ impl Look {
                     Subject::Manifest(_) => Then::Elsewhere,
                     Subject::Tags => Then::OtherList,
                 };
-                let (answer, tried) = look.ask(&registry, then).await;
+                let (answer, failed) = look.ask(&registry, then).await;
                 let mut logs = logs.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(log) = logs.get_mut(place) {
-                    *log = tried;
+                    *log = failed;
                 }
                 answer
             }
@@ -257,7 +258,7 @@ impl Look {
     }
 
     /// What one registry says, and who of its sources did not serve.
-    async fn ask(&self, registry: &RegistryName, then: Then) -> (Answer, Vec<Tried>) {
+    async fn ask(&self, registry: &RegistryName, then: Then) -> (Answer, Vec<FailedAttempt>) {
         let name = RawName::from(&self.wanted.repository);
         let (routes, kind) = (&self.rules.routes, self.wanted.subject.kind());
         // What is private there, or may not be asked for, may exist there all the same.
@@ -285,10 +286,10 @@ impl Look {
                 (ended.result.map(|()| true), None, ended.log)
             }
         };
-        self.tell_breakers(&route, registry, server.as_ref(), &log.tried);
+        self.tell_breakers(&route, registry, server.as_ref(), &log.failed);
         let result = result.as_ref().map(|found| *found);
         let answer = verdict::from_search(result, (&log, &whole), (&self.parts, &self.rules), then);
-        (answer, log.tried)
+        (answer, log.failed)
     }
 
     /// The route less projects that keep failing; `None`: no source is left.
@@ -321,14 +322,14 @@ impl Look {
         route: &Route,
         registry: &RegistryName,
         server: Option<&SourceId>,
-        tried: &[Tried],
+        failed: &[FailedAttempt],
     ) {
         let (breakers, now) = (&self.lookups.breakers, Instant::now());
         for target in &route.targets {
             let SourceId::Tier(tier) = &target.source else {
                 continue;
             };
-            let mut of_tier = tried.iter().filter(|tried| *tried.label == **tier);
+            let mut of_tier = failed.iter().filter(|failed| *failed.label == **tier);
             if server == Some(&target.source) {
                 breakers.told(self.project(tier, registry), false, now);
             } else if let Some(first) = of_tier.next() {

@@ -9,7 +9,7 @@ use crate::cache::Trust;
 use crate::config::Router;
 use crate::lifecycle;
 use crate::oci::RegistryName;
-use crate::relay::{Flights, Tried};
+use crate::relay::{FailedAttempt, Flights};
 use foldhash::HashMap;
 use std::future::Future;
 use std::io;
@@ -48,7 +48,7 @@ pub(crate) enum Looked {
     /// None of these has it.
     Nowhere(Vec<RegistryName>),
     /// This one's word is missing, and why; without one there is none to ask.
-    Blocked(Option<RegistryName>, Vec<Tried>),
+    Blocked(Option<RegistryName>, Vec<FailedAttempt>),
     /// Too many others are looked for.
     Busy,
 }

@@ -337,10 +337,10 @@ impl<'a> RouterRequest<'a> {
                 };
                 (code, words::nowhere(name, &asked))
             }
-            Looked::Blocked(by, tried) => {
-                record.searched(&look::log_of(&tried));
+            Looked::Blocked(by, failed) => {
+                record.searched(&look::log_of(&failed));
                 let is_strict = look::is_strict(self.router, wanted);
-                let message = words::blocked(name, by.as_ref(), is_strict, &tried);
+                let message = words::blocked(name, by.as_ref(), is_strict, &failed);
                 (ErrorCode::Unavailable, message)
             }
             // Whom it was found at is asked instead.

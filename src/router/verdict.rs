@@ -4,7 +4,7 @@ use super::choice::Answer;
 use super::definite::is_definite_no;
 use crate::config::Config;
 use crate::relay::{
-    AttemptLog, Cause, Context, FinalAnswer, NotFound, Rules, Tried, is_at_no_tier, says_no,
+    AttemptLog, Cause, Context, FailedAttempt, FinalAnswer, NotFound, Rules, is_at_no_tier, says_no,
 };
 use crate::route::Route;
 use crate::topology::SourceId;
@@ -34,16 +34,16 @@ pub(super) fn from_search(
         Ok(false) => return Answer::Unknown,
         Err(nothing) => nothing,
     };
-    let (config, tried) = (&rules.config, &log.tried);
+    let (config, failed) = (&rules.config, &log.failed);
     let is_no = match nothing {
-        NotFound::Final { answer, .. } => is_no((*answer, then), config, route, tried),
+        NotFound::Final { answer, .. } => is_no((*answer, then), config, route, failed),
         NotFound::Failed => {
             let is_strict = (config.router.as_ref()).is_some_and(|router| router.is_strict());
             if is_strict || then == Then::Moved {
                 let mut targets = route.targets.iter();
-                !targets.any(|target| target.authoritative) && is_passed_on(config, tried)
+                !targets.any(|target| target.authoritative) && is_passed_on(config, failed)
             } else {
-                is_at_no_tier(route, &parts.snapshots.borrow(), tried)
+                is_at_no_tier(route, &parts.snapshots.borrow(), failed)
             }
         }
     };
@@ -59,7 +59,7 @@ fn is_no(
     (answer, then): (FinalAnswer, Then),
     config: &Config,
     route: &Route,
-    tried: &[Tried],
+    failed: &[FailedAttempt],
 ) -> bool {
     let is_tier = |source: &SourceId| matches!(source, SourceId::Tier(_));
     let tiers = || {
@@ -68,9 +68,9 @@ fn is_no(
             .iter()
             .filter(|target| is_tier(&target.source))
     };
-    let all_say_no = || tiers().all(|tier| says_no(tier, tried));
+    let all_say_no = || tiers().all(|tier| says_no(tier, failed));
     match answer {
-        FinalAnswer::NotFound => all_say_no() || is_passed_on(config, tried),
+        FinalAnswer::NotFound => all_say_no() || is_passed_on(config, failed),
         // Docker Hub and GHCR deny what does not exist.
         FinalAnswer::Denied | FinalAnswer::Withheld => match then {
             Then::Elsewhere => tiers().next().is_some() && all_say_no(),
@@ -86,12 +86,12 @@ fn is_no(
 }
 
 /// Whether a tier that asks the registry has passed its "no" on.
-fn is_passed_on(config: &Config, tried: &[Tried]) -> bool {
-    let passes_on = |tried: &Tried| {
+fn is_passed_on(config: &Config, failed: &[FailedAttempt]) -> bool {
+    let passes_on = |failed: &FailedAttempt| {
         let mut tiers = config.tiers.iter();
-        let tier = tiers.find(|tier| *tier.name == *tried.label);
-        tried.cause == Cause::NotFound
-            && tier.is_some_and(|tier| is_definite_no(tier, &tried.detail))
+        let tier = tiers.find(|tier| *tier.name == *failed.label);
+        failed.cause == Cause::NotFound
+            && tier.is_some_and(|tier| is_definite_no(tier, &failed.detail))
     };
-    tried.iter().any(passes_on)
+    failed.iter().any(passes_on)
 }

@@ -1,7 +1,7 @@
 //! What is said where no registry was found for an image.
 
 use crate::oci::RegistryName;
-use crate::relay::{Tried, message_of};
+use crate::relay::{FailedAttempt, message_of};
 use crate::route::Refusal;
 
 pub(super) fn nowhere(name: &str, asked: &[RegistryName]) -> String {
@@ -21,7 +21,7 @@ pub(super) fn blocked(
     name: &str,
     by: Option<&RegistryName>,
     is_strict: bool,
-    tried: &[Tried],
+    failed: &[FailedAttempt],
 ) -> String {
     let Some(by) = by else {
         return format!("{name}: no tier has a project to look in");
@@ -31,8 +31,8 @@ pub(super) fn blocked(
         false => "has not said whether it has it, and no other has",
     };
     let prefix = format!("{name}: {by} {why}");
-    match tried {
+    match failed {
         [] => prefix,
-        tried => message_of(&prefix, tried),
+        failed => message_of(&prefix, failed),
     }
 }

@@ -298,7 +298,7 @@ impl Connection {
     }
 
     /// Ends in good order with a client that may still be sending: a close with something unread would be a reset, which can
-    /// overtake the answer.
+    /// arrive before the answer.
     async fn close_lingering(&mut self) {
         let lingering = async {
             self.stream.shutdown().await?;

@@ -48,7 +48,7 @@ pub struct AccessRecord {
     pub duration: Duration,
     /// `GENERATION` of the snapshot that the last attempt used.
     pub generation: u64,
-    /// `ERROR`: empty if all was well.
+    /// `ERROR`: empty if no attempt failed.
     pub error: String,
     /// The traced request for which the sources were asked: another one where several wanted the same.
     pub asked_by: Option<TraceParent>,

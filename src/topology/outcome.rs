@@ -57,7 +57,7 @@ words! {
         ServerError = "server_error",
         /// Status 429.
         TooManyRequests = "too_many_requests",
-        /// Below the throughput floor, or stalled.
+        /// Below the low-speed limit, or stalled.
         Slow = "slow",
         /// Bytes that are not what was asked for: wrong digest, HTML, error JSON with 200.
         Content = "content",

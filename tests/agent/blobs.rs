@@ -171,7 +171,7 @@ async fn a_wrong_tail_is_fixed_and_the_pull_does_not_fail() {
 
 /// What may be wrong never ends with FIN: containerd would go on from it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_tail_that_nobody_can_mend_ends_with_a_reset() {
+async fn a_wrong_tail_that_nobody_can_fix_ends_with_a_reset() {
     let lab = Lab::new().await;
     lab.first
         .set_fault_on(On::Blobs, Fault::CorruptAt(SIZE - 1));

@@ -226,7 +226,7 @@ async fn what_containerd_2_shows_is_nowhere_worse_than_behind_a_404() {
                 } else if matches!(status, 200 | 401 | 403) {
                     assert_eq!(now, Shown::Status(403), "{case}");
                 }
-                // What is not well is not said to be denied.
+                // What fails is not said to be denied.
                 if on == On::Registry && [429, 503].contains(&status) {
                     let due = if remembered { status } else { 503 };
                     assert_eq!(now, Shown::Status(due), "{case}");
@@ -236,7 +236,7 @@ async fn what_containerd_2_shows_is_nowhere_worse_than_behind_a_404() {
     }
 }
 
-/// A registry may be unwell to the pod's secret alone, which nobody knows but containerd: the agent's 403, which is what its user
+/// A registry may fail to the pod's secret alone, which nobody knows but containerd: the agent's 403, which is what its user
 /// sees, says whose it is and where the other answer stands.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_agents_403_says_that_it_is_not_about_the_pods_secret() {

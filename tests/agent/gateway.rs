@@ -171,7 +171,7 @@ async fn a_certificate_is_renewed_without_a_restart_and_a_broken_pair_changes_no
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_is_well_with_projects_and_ready_as_the_admin_endpoint_says() {
+async fn a_gateway_is_healthy_with_projects_and_ready_as_the_admin_endpoint_says() {
     let lab = Lab::new().await;
     let node = lab.setup().start().await;
     assert_eq!(lab.get(&node, "/healthz").await.0, 503, "no project");

@@ -126,7 +126,7 @@ async fn a_manifest_that_is_packed_is_unpacked() {
     }
 }
 
-/// A manifest in a coding that cannot be undone, and one that would be too long: the next source, and nobody is to blame.
+/// A manifest in a coding that cannot be undone, and one that would be too long: the next source, and nobody is penalised.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_manifest_in_another_coding_comes_from_elsewhere() {
     let image = Image::random(74, 1);

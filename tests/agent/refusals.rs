@@ -30,7 +30,7 @@ async fn instead_of(first: &FakeRegistry, keys: &str) -> (Node, crate::client::G
 
 /// A tier's no is not final, and none of these makes it ill.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_next_tier_is_asked_and_the_first_stays_well() {
+async fn the_next_tier_is_asked_and_the_first_stays_healthy() {
     let image = Image::random(1, 1);
     let reply = |status| Fault::Reply(Reply::error(status, "DENIED", "no"));
     let faults = [
@@ -71,10 +71,10 @@ async fn the_next_tier_is_asked_and_the_first_stays_well() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_harbor_without_its_database_is_ejected() {
     let image = Image::multi_platform(2, 4, 1);
-    let (down, well) = (tier(&image).await, tier(&image).await);
+    let (down, healthy) = (tier(&image).await, tier(&image).await);
     down.change(|it| it.database_down = true);
     let upstream = FakeRegistry::builder().with_image(REPOSITORY, "1", &image);
-    let node = Setup::of(&[&down, &well], &upstream.start().await);
+    let node = Setup::of(&[&down, &healthy], &upstream.start().await);
     let node = node.start().await;
     let mut asked = Vec::new();
     for child in &image.children {

@@ -80,17 +80,17 @@ impl Lab {
         let head = self.node.head("manifests/1").await;
         let manifest = format!("manifests/{}", self.image.top.digest);
         let manifest = self.node.pull(&manifest).await;
-        let is_well = |status, end: End| (status, end) == (200, End::Clean);
-        let mut all_well = head.status == 200 && is_well(manifest.status, manifest.end);
+        let is_complete = |status, end: End| (status, end) == (200, End::Clean);
+        let mut is_all_complete = head.status == 200 && is_complete(manifest.status, manifest.end);
         let blobs = stream::iter(&self.image.blobs).map(|blob| async {
             let got = self.node.pull(&format!("blobs/{}", blob.digest)).await;
-            is_well(got.status, got.end) && got.body == blob.body
+            is_complete(got.status, got.end) && got.body == blob.body
         });
         let mut blobs = blobs.buffer_unordered(3);
-        while let Some(is_well) = blobs.next().await {
-            all_well &= is_well;
+        while let Some(is_complete) = blobs.next().await {
+            is_all_complete &= is_complete;
         }
-        (all_well, since.elapsed())
+        (is_all_complete, since.elapsed())
     }
 }
 
@@ -199,9 +199,9 @@ async fn a_tier_that_stalls_costs_a_pull_one_wait() {
     let healthy = Lab::new(thirty_layers(65), true).await.pull().await;
     let lab = Lab::new(thirty_layers(65), true).await;
     lab.strike(&On::Blobs, &Fault::SilentAt(50_000));
-    let (is_well, took) = lab.pull().await;
+    let (is_complete, took) = lab.pull().await;
     println!("healthy {:.1?}, stalling {took:.1?}", healthy.1);
-    assert!(healthy.0 && is_well);
+    assert!(healthy.0 && is_complete);
     assert!(took < healthy.1 + Duration::from_secs(3), "{took:?}");
 }
 
@@ -215,9 +215,9 @@ async fn a_tier_that_drips_costs_a_pull_one_judgement() {
         every: Duration::from_secs(1),
     };
     lab.strike(&On::Blobs, &drip);
-    let (is_well, took) = lab.pull().await;
+    let (is_complete, took) = lab.pull().await;
     println!("healthy {:.1?}, dripping {took:.1?}", healthy.1);
-    assert!(healthy.0 && is_well);
+    assert!(healthy.0 && is_complete);
     assert!(took < healthy.1 + Duration::from_secs(13), "{took:?}");
 }
 
@@ -230,9 +230,9 @@ async fn a_tier_that_is_silent_costs_a_pull_one_wait() {
         let since = Instant::now();
         assert_eq!(lab.node.head("manifests/1").await.status, 200);
         let head = since.elapsed();
-        let (is_well, took) = lab.pull().await;
+        let (is_complete, took) = lab.pull().await;
         println!("HEAD {head:.1?}, then {took:.1?}; another tier: {has_core}");
-        assert!(is_well);
+        assert!(is_complete);
         assert!(head < Duration::from_secs(4), "{head:?}");
         assert!(took < Duration::from_secs(1), "{took:?}");
     }
@@ -257,8 +257,8 @@ async fn a_limit_of_a_harbors_upstream_is_of_one_repository() {
         });
     }
     for _ in 0..2 {
-        let (is_well, _) = lab.pull().await;
-        assert!(is_well);
+        let (is_complete, _) = lab.pull().await;
+        assert!(is_complete);
     }
     let limited = lab.asked(&format!("{TIERED}/"));
     assert!(limited <= 2, "it is not asked again and again: {limited}");

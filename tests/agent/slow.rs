@@ -116,7 +116,7 @@ async fn drips_in_a_row_are_left_and_not_begun_with_again() {
     assert_eq!(lab.asked().iter().sum::<usize>(), 1);
 }
 
-/// A drip that is known is not begun with: the other tier's address is well.
+/// An address that is known to be slow is not asked first: the other tier's address is healthy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_known_drip_stands_behind_the_next_tier() {
     let lab = Lab::new("[timeouts]\nfloor_window = \"2s\"\n").await;
@@ -221,10 +221,10 @@ async fn a_client_that_does_not_read_makes_no_source_slow() {
     assert!(second.requests().is_empty(), "{:?}", second.lines());
 }
 
-/// Above the floor, whatever the machine does meanwhile.
+/// Above the low-speed limit, whatever the machine does meanwhile.
 const LOW_FLOOR: &str = "[limits]\nfloor_bytes_per_second = \"1KiB\"\n";
 
-/// A twentieth of what others gave is too slow, though the floor is far below: 20 kB/s for 600 KB would be 30 s.
+/// A twentieth of what others gave is too slow, though the low-speed limit is far below: 20 kB/s for 600 KB would be 30 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_far_below_the_others_is_left() {
     let lab = Lab::of(&[1_000_000, 600_000], LOW_FLOOR).await;

@@ -347,10 +347,10 @@ fn names(tier: &FakeRegistry, image: &Image) {
 async fn a_tag_whose_content_is_nowhere_is_asked_for_elsewhere() {
     let lost = Image::random(54, 1);
     let forgot = Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown");
-    for what in ["well", "denies", "forgot", "dead"] {
+    for what in ["healthy", "denies", "forgot", "dead"] {
         let lab = Lab::new(2).await;
         let digest = lost.top.digest.to_string();
-        let wrong = if what == "well" { 1 } else { 2 };
+        let wrong = if what == "healthy" { 1 } else { 2 };
         lab.tiers[..wrong]
             .iter()
             .for_each(|tier| names(tier, &lost));
@@ -373,7 +373,7 @@ async fn a_tag_whose_content_is_nowhere_is_asked_for_elsewhere() {
             event.reason.contains("docker.io/library/app:1"),
             "{event:?}"
         );
-        if what == "well" {
+        if what == "healthy" {
             assert_eq!(by(&head), "t2");
             let [_, got] = lab.head_and_get().await;
             assert_eq!(by(&got), "t2");

@@ -1,4 +1,4 @@
-//! Bytes that are fetched twice (design P7): the first byte that the next source is asked for stands at most one window
+//! Bytes that are fetched twice (design P7): the first byte that the next source is asked for stands at most one hold-back buffer
 //! before the last one that came of the broken source.
 
 use crate::client::End;
@@ -91,7 +91,7 @@ async fn a_stall_and_a_close_cost_exactly_one_window() {
     }
 }
 
-/// A reset throws away what the kernel holds and nobody has read; of what was read no more than a window comes twice.
+/// A reset throws away what the kernel holds and nobody has read; of what was read no more than a hold-back buffer comes twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reset_costs_exactly_one_window_of_what_was_read() {
     let broken = Lab::new().await.pull(&Fault::ResetAt(MIDDLE)).await;

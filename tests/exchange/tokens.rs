@@ -197,7 +197,7 @@ async fn harbor_whose_database_is_down_has_failed() {
     }
 }
 
-/// The same without the error: there is no such project, and the address is well.
+/// The same without the error: there is no such project, and the address is healthy.
 #[tokio::test]
 async fn harbor_without_the_project_denies() {
     for method in [Method::GET, Method::HEAD] {

@@ -114,7 +114,7 @@ async fn a_manifest_that_its_digest_proves_is_passed_on_whatever_it_says() {
         .await;
 }
 
-/// By tag without a digest in the head nothing proves them: nobody passes them on, and nobody is to blame.
+/// By tag without a digest in the head nothing proves them: nobody passes them on, and nobody is penalised.
 /// A signed manifest of schema 1, and the digest of its payload, by which registries name it.
 fn signed() -> (String, Digest) {
     use base64::Engine as _;

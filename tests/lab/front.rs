@@ -242,10 +242,10 @@ impl Front {
         )
     }
 
-    /// What Harbor's health page says of one of its components from now on; the others are well.
+    /// What Harbor's health page says of one of its components from now on; the others are healthy.
     pub(crate) fn set_component(&self, name: &str, status: &str) {
-        let well = format!("\"{name}\",\"status\":\"healthy\"");
-        let text = HEALTHY.replace(&well, &format!("\"{name}\",\"status\":\"{status}\""));
+        let healthy = format!("\"{name}\",\"status\":\"healthy\"");
+        let text = HEALTHY.replace(&healthy, &format!("\"{name}\",\"status\":\"{status}\""));
         fs::write(self.directory.join("health.json"), text)
             .expect("the laboratory's directory is writable");
     }

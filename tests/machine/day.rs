@@ -202,7 +202,7 @@ fn what_containerd_has_read_counts(node: &Node) {
         Some(1)
     );
     machine.run("systemctl", &["restart", "containerd"]);
-    node.wait("all is well", |node| {
+    node.wait("the node files are current", |node| {
         node.status()["node_files_state"] == "current" && !pending(node)
     });
 }

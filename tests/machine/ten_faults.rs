@@ -1,5 +1,5 @@
 //! Ten faults that an operator meets, planted one after the other on a booted Debian 12: doctor finds each, `status`, the page
-//! and doctor agree that it is one, and what doctor tells a person to do makes all of them agree that all is well. Where that
+//! and doctor agree that it is one, and what doctor tells a person to do makes all of them agree that the node is ready. Where that
 //! is a command, the very command is run.
 
 use crate::lab::{Fault, Lab, Place, Release};
@@ -26,7 +26,7 @@ const CLOCK: &str = "/run/clock";
 const CLOCK_LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 const TIMEDATECTL: &str = "#!/bin/sh\n[ \"$*\" = 'set-ntp true' ] && echo +0 >/run/clock\n";
 
-/// How soon everything must be well again: an ejection of 5 s, a probe of the next 8 s, three successes; or a look at the files.
+/// How soon the node must be ready again: an ejection of 5 s, a probe of the next 8 s, three successes; or a look at the files.
 const RECOVERY: Duration = Duration::from_secs(60);
 
 /// What doctor said.
@@ -47,7 +47,7 @@ fn ten_faults_are_found_and_their_remedies_help() {
         .run("systemctl", &["enable", "--now", "harbor-pilot"]);
     node.wait_for_hosts_toml();
     node.pull(&image);
-    node.is_well("at the beginning");
+    node.becomes_ready("at the beginning");
     authority(&node, &lab);
     certificate(&node, &mut lab);
     name(&node, &mut lab);
@@ -99,7 +99,7 @@ fn authority(node: &Node, lab: &Lab) {
     let found = node.finds("tls-unknown-issuer");
     found.tells("put that authority's certificate");
     node.machine.copy(lab.ca(), ca);
-    node.is_well("the right authority");
+    node.becomes_ready("the right authority");
 }
 
 /// 2: the certificate of a tier has expired.
@@ -112,7 +112,7 @@ fn certificate(node: &Node, lab: &mut Lab) {
     for place in [Place::ReplicaA, Place::ReplicaB] {
         lab.set_fault(place, Fault::None);
     }
-    node.is_well("a new certificate");
+    node.becomes_ready("a new certificate");
 }
 
 /// 3: the tier's name is gone from DNS.
@@ -125,7 +125,7 @@ fn name(node: &Node, lab: &mut Lab) {
     lab.set_dns("replicas.lab.example", &[Place::ReplicaA, Place::ReplicaB]);
     let looked_up = node.machine.run("sh", &["-c", &lookup]);
     assert!(looked_up.contains("198.18.1.11"), "{looked_up}");
-    node.is_well("the name is back");
+    node.becomes_ready("the name is back");
 }
 
 /// 4: a tier lets nobody in.
@@ -138,7 +138,7 @@ fn refusal(node: &Node, lab: &mut Lab) {
     for place in [Place::ReplicaA, Place::ReplicaB] {
         lab.set_fault(place, Fault::None);
     }
-    node.is_well("the project is public");
+    node.becomes_ready("the project is public");
 }
 
 /// 5: containerd does not read the directory.
@@ -157,7 +157,7 @@ fn config_path(node: &Node) {
     // A restart within the second of the change could not be told from one before it.
     std::thread::sleep(Duration::from_millis(1100));
     node.machine.run("systemctl", &["restart", "containerd"]);
-    node.is_well("containerd reads it");
+    node.becomes_ready("containerd reads it");
 }
 
 /// 6: another program has the agent's port.
@@ -177,7 +177,7 @@ fn port(node: &Node) {
     for command in found.commands() {
         machine.shell(&command);
     }
-    node.is_well("the agent has its port");
+    node.becomes_ready("the agent has its port");
 }
 
 /// 7: the node's clock is thirty years fast: no certificate is good.
@@ -186,7 +186,7 @@ fn clock(node: &Node) {
     let found = node.finds("clock-off");
     let command = found.tells("timedatectl set-ntp true");
     node.machine.shell(&command);
-    node.is_well("the clock is right");
+    node.becomes_ready("the clock is right");
 }
 
 /// 8: the way to a tier leads through a proxy that is dead.
@@ -203,7 +203,7 @@ fn proxy(node: &Node) {
         "[[tier]]\nname = \"replica\"\nproxy = \"none\"\n",
     );
     node.machine.run("systemctl", &["reload", "harbor-pilot"]);
-    node.is_well("without the proxy");
+    node.becomes_ready("without the proxy");
 }
 
 /// 9: somebody has written a hosts.toml that containerd ignores as a whole.
@@ -217,7 +217,7 @@ fn hosts_toml(node: &Node) {
     found.tells("move it away");
     node.machine.shell(&format!("mv {HOSTS} /root/"));
     node.wait_for_hosts_toml();
-    node.is_well("the file is gone");
+    node.becomes_ready("the file is gone");
 }
 
 /// 10: the file system of the node's files is read-only.
@@ -234,7 +234,7 @@ fn read_only(node: &Node) {
     let found = node.finds("files-not-writable");
     let command = found.tells(&format!("mount -o remount,rw {directory}"));
     node.machine.shell(&command);
-    node.is_well("it can be written");
+    node.becomes_ready("it can be written");
 }
 
 // === impl Node ===
@@ -306,7 +306,7 @@ impl Node {
     }
 
     /// Everything agrees that all is well.
-    fn is_well(&self, after: &str) {
+    fn becomes_ready(&self, after: &str) {
         let start = Instant::now();
         loop {
             self.asks();
@@ -315,7 +315,7 @@ impl Node {
                 if found.code == 0 && found.report["verdict"] == "ready" {
                     assert_eq!(found.codes(), [""; 0]);
                     println!(
-                        "{after}: all is well after {:.1} s",
+                        "{after}: ready after {:.1} s",
                         start.elapsed().as_secs_f32()
                     );
                     return;
@@ -325,7 +325,7 @@ impl Node {
             }
             assert!(
                 start.elapsed() < RECOVERY,
-                "{after}: not well within {RECOVERY:?}\n{}\n{}",
+                "{after}: not ready within {RECOVERY:?}\n{}\n{}",
                 self.machine.say("harbor-pilot", &["status"]),
                 self.journal(&[])
             );

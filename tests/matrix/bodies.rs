@@ -48,7 +48,7 @@ const TWICE: usize = 32 * 1024;
 /// Between the request for the layer and what is done from outside: its first half is on its way by then.
 const UNTIL_THE_MIDDLE: Duration = Duration::from_millis(300);
 
-/// One whole request, then one for what had not come, and for one window that had.
+/// One whole request, then one for what had not come, and for one hold-back buffer that had.
 fn assert_resumed_once(asked: &[Asked], held: &Held, came: usize) {
     let mut firsts: Vec<usize> = asked.iter().map(first_byte).collect();
     firsts.sort_unstable();

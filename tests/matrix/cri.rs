@@ -13,7 +13,7 @@ pub(crate) const TESTS: Tests<Cri> = &[
     ("thirty_layers", thirty_layers),
     ("absent", absent),
     ("denied", denied),
-    ("denied_and_unwell", denied_and_unwell),
+    ("denied_and_failing", denied_and_failing),
 ];
 
 const PRIVATE: &str = "private.lab.example";
@@ -170,9 +170,9 @@ fn denied(it: &mut Cri) {
     }
 }
 
-/// A registry that is not well says so through the agent too, where the agent knows of a denial from before and where it does not,
+/// A registry that fails says so through the agent too, where the agent knows of a denial from before and where it does not,
 /// whichever secret the pod has. What the agent says of its own first request it cannot say by 429.
-fn denied_and_unwell(it: &mut Cri) {
+fn denied_and_failing(it: &mut Cri) {
     let reference = it.secret.by_tag(PRIVATE);
     for status in [401, 403, 429, 503] {
         for remembered in [false, true] {

@@ -1,4 +1,4 @@
-//! `doctor` on a node of real parts: nothing to find while all is well, and each planted fault found by its code, with
+//! `doctor` on a node of real parts: nothing to find while the node is healthy, and each planted fault found by its code, with
 //! its remedy, and nothing else beside it.
 
 use crate::lab::{AgentOptions, Fault, Lab, Place};
@@ -53,7 +53,7 @@ impl Said {
         );
     }
 
-    fn assert_well(&self) {
+    fn assert_healthy(&self) {
         assert_eq!(
             (self.status, self.codes()),
             (Some(0), vec![]),
@@ -190,7 +190,7 @@ fn a_healthy_node_has_no_finding_and_containerd_pulls_through_the_agent() {
     node.wait_for_files();
     let before = node.lab.containerd().content();
     let said = node.doctor();
-    said.assert_well();
+    said.assert_healthy();
     for check in said.report["checks"].as_array().expect("a list of checks") {
         assert_eq!(check["state"], "ok", "{check:#}");
     }
@@ -263,7 +263,7 @@ fn faults_of_tiers_are_found() {
     );
     // The agent's own lookup may have fallen into the silence. It says so until the next one.
     node.wait_until_ready();
-    node.doctor().assert_well();
+    node.doctor().assert_healthy();
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn faults_of_the_node_are_found() {
     node.describe_containerd(true);
     // The agent looks at containerd's configuration every two seconds, and doctor reports what the agent says.
     node.wait_for_files();
-    node.doctor().assert_well();
+    node.doctor().assert_healthy();
 
     node.lab.stop_agent();
     let mut thief = node.lab.command("busybox");
@@ -367,7 +367,7 @@ fn a_pull_that_goes_past_the_agent_raises_the_alarm() {
         );
     };
     hosts("\"pull\", \"resolve\"");
-    node.doctor().assert_well();
+    node.doctor().assert_healthy();
     hosts("\"pull\"");
     node.doctor().assert_found(
         "pull-bypasses-agent",

@@ -50,7 +50,7 @@ fn mismatches(lab: &Lab) -> usize {
 }
 
 #[test]
-fn a_wrong_end_of_a_layer_is_mended_and_the_pull_does_not_fail() {
+fn a_wrong_end_of_a_layer_is_fixed_and_the_pull_does_not_fail() {
     let (mut lab, image, place) = pulled_once();
     let (_, size) = image.largest_layer();
     spoil(&mut lab, &image, place, size - 1);

@@ -90,7 +90,7 @@ async fn a_frozen_redis_costs_a_pull_50_ms_once() {
     let (lab, redis) = (Lab::new(12).await, Cluster::start());
     let node = lab.agent(&redis.config()).await;
     let usual = usual(&node).await;
-    // No failover to the replica, which would be well.
+    // No failover to the replica, which would be healthy.
     redis.sentinel.signal(Signal::STOP);
     redis.master.signal(Signal::STOP);
     assert_waits_once(&node, 4..=11, usual).await;

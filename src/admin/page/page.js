@@ -60,7 +60,7 @@
       const answer = await fetch("/status?view=page&" + query(), { cache: "no-store", signal: AbortSignal.timeout(LIMIT) });
       if (!answer.ok) throw new Error(answer.status);
       const { title, parts } = await answer.json();
-      // An answer that another question has overtaken is old.
+      // Only the answer to the newest request is shown.
       if (number === asked) {
         document.title = title;
         for (const [id, html] of Object.entries(parts)) {

@@ -61,17 +61,17 @@ fn whoever_holds_the_port_is_named() {
             .contains("systemctl reset-failed harbor-pilot; systemctl restart harbor-pilot");
         assert_eq!(forgiven, due != ["admin-unreachable"], "{check:?}");
     }
-    let mut well = facts(true, holder("harbor-pilot"), true);
-    well.status = Some(Ok(status(|_| {})));
-    let check = agent(&well);
+    let mut healthy = facts(true, holder("harbor-pilot"), true);
+    healthy.status = Some(Ok(status(|_| {})));
+    let check = agent(&healthy);
     assert_eq!((check.codes(), check.state), (none.to_vec(), State::Ok));
     assert!(
         check.said.contains("127.0.0.1:290, harbor-pilot (pid 7)"),
         "{}",
         check.said
     );
-    well.status = None;
-    assert!(agent(&well).codes().is_empty(), "admin may be off");
+    healthy.status = None;
+    assert!(agent(&healthy).codes().is_empty(), "admin may be off");
     let stolen = agent(&facts(true, holder("nginx"), false));
     assert!(
         stolen.findings[0].what.contains("nginx (pid 7)"),
@@ -82,9 +82,9 @@ fn whoever_holds_the_port_is_named() {
 
 #[test]
 fn an_agent_of_another_version_is_noted() {
-    let mut well = facts(true, None, true);
-    well.status = Some(Ok(status(|status| status["version"] = json!("0.0.1"))));
-    let check = agent(&well);
+    let mut healthy = facts(true, None, true);
+    healthy.status = Some(Ok(status(|status| status["version"] = json!("0.0.1"))));
+    let check = agent(&healthy);
     assert!(check.codes().is_empty(), "{check:?}");
     assert!(check.notes[0].contains("0.0.1"), "{check:?}");
 }

@@ -48,7 +48,7 @@ pub(super) fn harbor(status: StatusCode, body: &[u8]) -> Verdict {
             None => content("no health JSON: neither components nor status".to_owned()),
         };
     };
-    let unwell: Vec<String> = components
+    let unhealthy: Vec<String> = components
         .into_iter()
         .filter(|c| NEEDED.contains(&c.name.as_str()) && c.status != "healthy")
         .map(|component| {
@@ -56,9 +56,9 @@ pub(super) fn harbor(status: StatusCode, body: &[u8]) -> Verdict {
             format!("{}: {}", component.name, printable(&said))
         })
         .collect();
-    match unwell.as_slice() {
+    match unhealthy.as_slice() {
         [] => Verdict::Passed,
-        _ => Verdict::Unhealthy(unwell.join("; ")),
+        _ => Verdict::Unhealthy(unhealthy.join("; ")),
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-const WELL: &str = r#"{"components":[{"name":"core","status":"healthy"}],"status":"healthy"}"#;
+const HEALTHY: &str = r#"{"components":[{"name":"core","status":"healthy"}],"status":"healthy"}"#;
 
 /// A server that gives every request the same answer, and what it saw.
 #[derive(Clone, Default)]
@@ -101,7 +101,7 @@ fn tier(ip: IpAddr, port: u16, kind: ProbeKind) -> (Arc<Source>, EndpointId) {
 async fn keeps_its_connection_and_the_endpoints_own_session() {
     let cookies = "set-cookie: other=1; Path=/\r\nset-cookie: sid=abc; Path=/; HttpOnly\r\n";
     let ip = loopback(21);
-    let (server, port) = Server::start(ip, 0, http("200 OK", cookies, WELL)).await;
+    let (server, port) = Server::start(ip, 0, http("200 OK", cookies, HEALTHY)).await;
     let (source, endpoint) = tier(ip, port, ProbeKind::Harbor);
     let prober = prober();
     let first = prober.probe(&source, &endpoint, None).await;
@@ -120,11 +120,11 @@ async fn keeps_its_connection_and_the_endpoints_own_session() {
 
 #[tokio::test]
 async fn says_what_is_wrong() {
-    let unwell = r#"{"components":[{"name":"redis","status":"unhealthy","error":"gone"}]}"#;
+    let unhealthy = r#"{"components":[{"name":"redis","status":"unhealthy","error":"gone"}]}"#;
     let long = "x".repeat(70_000);
     let failed = |failure: Failure| Err(failure);
     let table = [
-        (http("200 OK", "", unwell), Ok("redis: gone")),
+        (http("200 OK", "", unhealthy), Ok("redis: gone")),
         (http("503 Busy", "", ""), failed(Failure::ServerError)),
         (http("200 OK", "", "<html>"), failed(Failure::Content)),
         (http("200 OK", "", &long), failed(Failure::Content)),
@@ -189,7 +189,7 @@ async fn port_1337_is_a_hint() {
     ];
     for (number, (answer, lowered)) in (25_u8..).zip(answers) {
         let ip = loopback(number);
-        let (_, port) = Server::start(ip, 0, http("200 OK", "", WELL)).await;
+        let (_, port) = Server::start(ip, 0, http("200 OK", "", HEALTHY)).await;
         let extra = match answer {
             Some(answer) => Some(Server::start(ip, EXTRA_PORT, answer.to_owned()).await.0),
             None => None,

@@ -50,7 +50,7 @@ fn statuses(snapshot: &Snapshot, source: &SourceId) -> Vec<&'static str> {
 }
 
 #[test]
-fn what_dns_names_is_believed_to_be_well() {
+fn what_dns_names_is_believed_to_be_healthy() {
     let start = Instant::now();
     let mut table = Table::new(7, start);
     table.set_sources(sources(&["replica"]), start);
@@ -152,7 +152,7 @@ fn a_tier_that_refuses_everything_is_not_ready_until_it_lets_somebody_in() {
 }
 
 #[test]
-fn an_address_that_is_not_well_says_when_it_is_tried_next() {
+fn an_address_that_is_not_healthy_says_when_it_is_tried_next() {
     let start = Instant::now();
     let mut table = table(start);
     let first = endpoint(&tier("replica"), 1);

@@ -39,7 +39,7 @@ impl Table {
 
     pub(super) fn seen(&self, source: &SourceId) -> Seen {
         let mut seen = Seen::default();
-        // It may not be counted on, however well its addresses are, and time does not change that.
+        // It may not be counted on, however healthy its addresses are, and time does not change that.
         let refused = self.refusals.reason(source).is_some();
         for (_, row) in self.current(source) {
             seen.any = true;

@@ -289,7 +289,7 @@ async fn a_full_queue_drops_what_it_cannot_take_and_nobody_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_success_in_sixteen_is_wanted_of_the_well() {
+async fn one_success_in_sixteen_is_wanted_of_healthy_ones() {
     let script = Script::new(Duration::from_millis(30));
     let mut running = start(&script, &[1]);
     let has_latency = |snapshot: &Arc<Snapshot>| {
@@ -297,12 +297,12 @@ async fn one_success_in_sixteen_is_wanted_of_the_well() {
         replica.is_some_and(|r| r.endpoints.iter().any(|e| e.latency.is_some()))
     };
     let wanted = |health: &Health, snapshot: &Snapshot| {
-        let well = &snapshot.source(&tier("replica")).unwrap().endpoints[0];
+        let healthy = &snapshot.source(&tier("replica")).unwrap().endpoints[0];
         let count = Cell::new(0);
         for _ in 0..160 {
-            health.report_success(Some(well), || {
+            health.report_success(Some(healthy), || {
                 count.set(count.get() + 1);
-                report(&well.id, Outcome::Success)
+                report(&healthy.id, Outcome::Success)
             });
         }
         count.get()

@@ -5,8 +5,8 @@
 //! stalls keeps its place until another has answered. What cannot be completed ends with FIN where the sent prefix is
 //! right (containerd asks again from there) and with a reset where it may be wrong.
 
+mod bandwidth;
 mod ends;
-mod pace;
 mod room;
 mod speed;
 
@@ -15,15 +15,15 @@ use super::source::BlobSource;
 use crate::http1::{Broken, Chunk};
 use crate::lifecycle::contained;
 use crate::oci::ContentRange;
-use crate::relay::causes::{self, Tried};
+use crate::relay::causes::{self, FailedAttempt};
 use crate::relay::outcome::{Ended, Found};
 use crate::relay::record::RequestRecord;
 use crate::relay::rules::Cause;
 use crate::relay::search::report;
-use crate::relay::transfer::{Reassembly, Window};
+use crate::relay::transfer::{HoldBack, Reassembly};
 use crate::topology::{EndpointId, Failure, Outcome};
+use bandwidth::BandwidthUse;
 use bytes::{Buf as _, Bytes};
-use pace::Pace;
 use room::Room;
 use speed::{Speed, tier_is_slow};
 use std::collections::VecDeque;
@@ -54,7 +54,7 @@ pub struct BlobBody {
     /// Where the body that is looked for begins, in this body.
     resumes_at: u64,
     speed: Speed,
-    pace: Pace,
+    bandwidth: BandwidthUse,
     left: Vec<EndpointId>,
     /// When a body of which something is wrong is given up.
     fix_until: Option<Instant>,
@@ -72,11 +72,11 @@ impl BlobBody {
     pub(crate) fn new(
         fetch: BlobFetch,
         first: u64,
-        window: Window,
+        hold_back: HoldBack,
         source: Found<Box<BlobSource>>,
         record: RequestRecord,
     ) -> Self {
-        let mut bytes = Reassembly::new(window);
+        let mut bytes = Reassembly::new(hold_back);
         let (good, endpoint) = (&source.good, source.endpoint.clone());
         bytes.begins(endpoint, good.tells_total, good.is_coded);
         Self {
@@ -90,7 +90,7 @@ impl BlobBody {
             resumption: None,
             resumes_at: 0,
             speed: Speed::default(),
-            pace: Pace::default(),
+            bandwidth: BandwidthUse::default(),
             left: Vec::new(),
             fix_until: None,
             is_over: false,
@@ -101,19 +101,19 @@ impl BlobBody {
 
     /// What has not come yet, if the size is known.
     fn missing(&self) -> Option<u64> {
-        let window = self.bytes.window();
-        Some(window.length()?.saturating_sub(window.received()))
+        let hold_back = self.bytes.hold_back();
+        Some(hold_back.length()?.saturating_sub(hold_back.received()))
     }
 
     /// The offset in the blob of the next byte to be let go.
     fn reached(&self) -> u64 {
-        let released = self.bytes.window().released();
+        let released = self.bytes.hold_back().released();
         self.first.saturating_add(released)
     }
 
     /// Bytes have waited for the client for a while. Until it takes some the source has no load of this body.
     pub(super) fn is_unread(&mut self) {
-        self.pace.is_unread();
+        self.bandwidth.is_unread();
         if let Some(source) = &mut self.source {
             source.in_flight.pause();
         }
@@ -137,30 +137,30 @@ impl BlobBody {
             if let Some(chunk) = self.bytes.release() {
                 // Where it was cut before, two pieces go out as one.
                 let next = self.bytes.release().unwrap_or_default();
-                let window = self.bytes.window();
+                let hold_back = self.bytes.hold_back();
                 // The last chunk is told before it is handed over: nobody asks for more after a full length.
-                if window.is_proven() && window.held() == 0 && self.spans.is_empty() {
+                if hold_back.is_proven() && hold_back.held() == 0 && self.spans.is_empty() {
                     self.record.complete();
                 }
                 let bytes = chunk.len().saturating_add(next.len());
                 self.record.sent(bytes as u64);
                 return Ok(Some(chunk.chain(next)));
             }
-            if self.bytes.window().is_proven() {
+            if self.bytes.hold_back().is_proven() {
                 if !self.goes_on_with_next_span() {
                     self.is_over = true;
                     self.record.complete();
                 }
                 continue;
             }
-            if self.bytes.window().is_full() {
+            if self.bytes.hold_back().is_full() {
                 self.conclude()?;
                 continue;
             }
             if self.source.is_none() && self.resumption.is_none() {
                 return Err(self.give_up("no source is left"));
             }
-            self.keep_pace().await;
+            self.wait_for_bandwidth().await;
             self.go_on().await?;
         }
     }
@@ -186,7 +186,7 @@ impl BlobBody {
     /// Waits for what happens next. Time in which the client does not read is nobody's: this is not waited for then.
     async fn go_on(&mut self) -> Result<(), Broken> {
         let wanted = self.missing();
-        let is_large = !self.pace.is_limited && self.room.is_large(wanted);
+        let is_large = !self.bandwidth.is_limited && self.room.is_large(wanted);
         let fix_until = self.fix_until;
         let stall = self.fetch.parts.timeouts.stall;
         let may_stall = self.source.is_some() && self.resumption.is_none();
@@ -246,7 +246,7 @@ impl BlobBody {
         };
         self.first = span.first;
         self.fetch = self.fetch.part_of(span);
-        self.bytes = Reassembly::new(Window::measured(span.length()));
+        self.bytes = Reassembly::new(HoldBack::measured(span.length()));
         self.left.clear();
         self.fix_until = None;
         self.speed.begin_anew();
@@ -257,10 +257,10 @@ impl BlobBody {
 
     /// The record says who was left in the middle of the blob, and how far its bytes came.
     fn note(&mut self, endpoint: &EndpointId, failure: Failure, detail: &str) {
-        let came = self.first.saturating_add(self.bytes.window().received());
+        let came = self.first.saturating_add(self.bytes.hold_back().received());
         let detail = format!("{detail}, at byte {came}");
-        let tried = Tried::at(endpoint, Cause::Failed(failure), detail);
-        self.record.left(&causes::attempts(&[tried]));
+        let failed = FailedAttempt::at(endpoint, Cause::Failed(failure), detail);
+        self.record.left(&causes::attempts(&[failed]));
     }
 }
 

@@ -1,5 +1,5 @@
-//! The size that a blob is expected to have. A manifest of its repository says so, and that chooses among sources; it accuses
-//! none of them. Two sources that agree on another size overrule it, and so does the digest.
+//! The size that a blob is expected to have. A manifest of its repository says so, and that chooses among sources; it
+//! penalises none of them. Two sources that agree on another size overrule it, and so does the digest.
 
 use crate::oci::Digest;
 use crate::relay::memory::Pulled;

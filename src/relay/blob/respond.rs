@@ -16,7 +16,7 @@ use crate::relay::refusal::{Unserved, refusal};
 use crate::relay::request::PullRequest;
 use crate::relay::response::{Answered, Full, head_of, header_value, served_by};
 use crate::relay::rules::FinalAnswer;
-use crate::relay::transfer::Window;
+use crate::relay::transfer::HoldBack;
 use crate::telemetry::RequestOutcome;
 use http::StatusCode;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
@@ -150,11 +150,11 @@ fn stream(
     let digest = fetch.digest.clone();
     let is_told = source.good.tells_total && source.good.has_length;
     let length = part.map(|part| part.length()).or(total);
-    let window = match length {
+    let hold_back = match length {
         Some(length) if !is_whole || (verify != Verify::Always && is_told) => {
-            Window::measured(length)
+            HoldBack::measured(length)
         }
-        _ => Window::hashed(digest.clone(), total),
+        _ => HoldBack::hashed(digest.clone(), total),
     };
     if let Some(RangeSpec::From { last: None, .. }) = range {
         record.early_close_is_normal();
@@ -164,7 +164,7 @@ fn stream(
     let mut head = blob_head(status, &digest, &record).with(name, value);
     let boundary = [(); 2].map(|()| fetch.parts.random());
     let first = part.map_or(0, |part| part.first);
-    let mut body = BlobBody::new(fetch, first, window, source, record);
+    let mut body = BlobBody::new(fetch, first, hold_back, source, record);
     if part.is_some() && !ranged.parts.is_empty() {
         body.spans = spans(&ranged.parts).skip(1).collect();
         let body = Multipart::new(body, ranged.parts, boundary);

@@ -17,7 +17,7 @@ pub(crate) struct BlobSource {
     pub(crate) skip: u64,
     /// The blob's size, if known.
     pub(crate) total: Option<u64>,
-    /// The source told the size of the whole. Where it did not that is a manifest's word, which accuses nobody.
+    /// The source told the size of the whole. Otherwise a manifest told it, for which no source is penalised.
     pub(crate) tells_total: bool,
     /// It has a Content-Length. Without one, or without a total, `verify = "suspect"` hashes it (design P8).
     pub(crate) has_length: bool,

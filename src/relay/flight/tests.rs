@@ -105,7 +105,7 @@ async fn a_panic_ends_it_for_all_who_wait_and_is_not_tried_again() {
     let both = ["a", "a"].map(|key| flights.join(key, work));
     for ended in futures_util::future::join_all(both).await {
         assert!(ended.result.is_err());
-        let text = &ended.log.tried[0].detail;
+        let text = &ended.log.failed[0].detail;
         assert!(text.contains("the first one breaks"), "{text}");
     }
     assert_eq!(tries.load(Ordering::SeqCst), 1, "it was done once");

@@ -3,7 +3,7 @@
 
 use crate::lifecycle::{self, deadline};
 use crate::oci::{Digest, Reference};
-use crate::relay::causes::Tried;
+use crate::relay::causes::FailedAttempt;
 use crate::relay::context::Pull;
 use crate::relay::fetched::{FetchKey, Served, Told};
 use crate::relay::memory::{Manifest, Pulled};
@@ -154,7 +154,7 @@ impl ManifestFetch {
         let rest = tokio::time::timeout_at(until, by_digest_or_tag).await;
         rest.unwrap_or_else(|_| {
             let late = "out of time after its answer to HEAD";
-            let late = Tried::at(endpoint, Cause::Failed(Failure::Timeout), late);
+            let late = FailedAttempt::at(endpoint, Cause::Failed(Failure::Timeout), late);
             ended(Err(NotFound::Failed), headed.log.clone().and(late))
         })
     }

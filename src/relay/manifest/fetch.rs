@@ -1,7 +1,7 @@
 //! One search for a manifest with all that it teaches: sizes, who answered, denials, and the copy for an outage.
 
 use super::ahead::ManifestFetch;
-use crate::relay::causes::Tried;
+use crate::relay::causes::FailedAttempt;
 use crate::relay::fetched::{Served, Told};
 use crate::relay::memory::Manifest;
 use crate::relay::outcome::{Ended, Found, NotFound};
@@ -41,7 +41,7 @@ impl ManifestFetch {
                 Box::pin(it.forget_denied(&nothing)).await;
                 let nothing = match nothing {
                     NotFound::Failed if key.confirms_denial && had_denied => {
-                        unconfirmed(&log.tried)
+                        unconfirmed(&log.failed)
                     }
                     nothing => parts.remember_denial(route, trust, denied, nothing),
                 };
@@ -137,11 +137,11 @@ impl ManifestFetch {
 
 /// Upstream has denied the repository a while ago, and could not say so again. A status of its own it says to containerd as well;
 /// whatever else failed is a failure as any.
-fn unconfirmed(tried: &[Tried]) -> NotFound {
-    let mut said = tried.iter().filter(|tried| tried.label == "upstream");
-    let is_status = |tried: &Tried| {
+fn unconfirmed(failed: &[FailedAttempt]) -> NotFound {
+    let mut said = failed.iter().filter(|failed| failed.label == "upstream");
+    let is_status = |failed: &FailedAttempt| {
         matches!(
-            tried.cause,
+            failed.cause,
             Cause::TooManyRequests | Cause::ServerError | Cause::Html
         )
     };

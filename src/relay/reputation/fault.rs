@@ -34,7 +34,7 @@ pub(crate) enum Fault {
 pub struct Reason(pub &'static str, pub &'static str);
 
 pub(super) const SILENT: Reason = Reason("silent", "it let a request wait until another was asked");
-pub(super) const SLOW: Reason = Reason("slow", "it stalled or dripped in the middle of a blob");
+pub(super) const SLOW: Reason = Reason("slow", "it stalled or was too slow within a blob");
 
 /// How long an address is held back that may answer again at any time.
 const SHORT: Duration = Duration::from_secs(30);

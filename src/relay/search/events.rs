@@ -2,7 +2,7 @@
 
 use super::reports::{broken_here, failed, report_success, told};
 use super::{Event, FetchSpec, HARD_TIMEOUT, Search, TIMEOUT};
-use crate::relay::causes::Tried;
+use crate::relay::causes::FailedAttempt;
 use crate::relay::network::Network;
 use crate::relay::outcome::{NotFound, Rejection};
 use crate::relay::policy;
@@ -176,10 +176,10 @@ impl<N: Network, S: FetchSpec<N::Body>> Search<N, S> {
     pub(super) fn note(&mut self, attempt: AttemptId, cause: Cause, detail: String) {
         if let Some(slot) = self.attempts.get_mut(attempt)
             && let Some(Candidate { endpoint, .. }) = &slot.candidate
-            && !(self.tried.iter()).any(|tried| tried.endpoint.as_ref() == Some(endpoint))
+            && !(self.failed.iter()).any(|failed| failed.endpoint.as_ref() == Some(endpoint))
         {
             Span::end(&mut slot.span, Some(cause.word()));
-            self.tried.push(Tried::at(endpoint, cause, detail));
+            self.failed.push(FailedAttempt::at(endpoint, cause, detail));
         }
     }
 }

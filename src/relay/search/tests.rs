@@ -16,7 +16,7 @@ use crate::relay::memory::Image;
 use crate::relay::network::LiveNetwork;
 use crate::relay::record::RequestRecord;
 use crate::relay::reputation::Subject;
-use crate::relay::transfer::Window;
+use crate::relay::transfer::HoldBack;
 use crate::relay::{Context, Relay};
 use crate::route::{RouteTable, Target};
 use crate::telemetry::{Captured, EventName, Journal, RequestOutcome};
@@ -231,8 +231,8 @@ async fn a_panic_in_an_attempt_is_its_failure_and_the_next_source_serves() {
     let found = ended.result.unwrap();
     assert_eq!(found.good, CONTENT);
     assert_eq!(found.endpoint.source.label(), "upstream");
-    assert_eq!(ended.log.tried.len(), 1, "{:?}", ended.log.tried);
-    assert_eq!(ended.log.tried[0].cause.word(), "internal");
+    assert_eq!(ended.log.failed.len(), 1, "{:?}", ended.log.failed);
+    assert_eq!(ended.log.failed[0].cause.word(), "internal");
     assert!(lifecycle::panics() > before, "it is counted");
     bench.assert_it_was_an_attempt();
 }
@@ -243,7 +243,7 @@ async fn a_panic_in_the_search_itself_is_a_failed_search() {
     let (at, digest) = (Edge::Ask, Digest::sha256(CONTENT));
     let ended = bench.search(Falls { at, digest }).run().await;
     assert!(matches!(ended.result, Err(NotFound::Failed)));
-    assert_eq!(ended.log.tried[0].cause.word(), "internal");
+    assert_eq!(ended.log.failed[0].cause.word(), "internal");
 }
 
 /// `direct = false`: at the time when upstream would join, who is superseded for a hedge stays so, and the hedge has its turn when
@@ -316,8 +316,8 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
     let sinks = bench.parts.sinks.clone();
     let mut record = RequestRecord::new(sinks, "1".into(), "GET", Instant::now());
     record.answers(200, RequestOutcome::Served, Instant::now());
-    let window = Window::hashed(digest, Some(size));
-    let mut body = BlobBody::new(fetch, 0, window, source, record);
+    let hold_back = HoldBack::hashed(digest, Some(size));
+    let mut body = BlobBody::new(fetch, 0, hold_back, source, record);
     let mut got = Vec::new();
     while let Some(bytes) = body.next().await {
         let mut bytes = bytes.unwrap();

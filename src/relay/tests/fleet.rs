@@ -107,7 +107,7 @@ fn probes_keep_to_their_budget(world: &World, nodes: u32) {
     let nodes = f64::from(nodes);
     for site in &world.sites {
         let (name, counts) = (site.kind.name, &site.counts);
-        let (well, unwell) = match name {
+        let (up, down) = match name {
             "upstream" => {
                 assert_eq!(counts.sum(What::Probe, &(0..END)), 0, "upstream was probed");
                 continue;
@@ -116,9 +116,9 @@ fn probes_keep_to_their_budget(world: &World, nodes: u32) {
             "REPLICA b" | "REPLICA c" => (100..ALL_LOST, ALL_LOST..ALL_BACK),
             _ => (100..END, END..END),
         };
-        let mean = counts.mean(What::Probe, &well) / nodes;
+        let mean = counts.mean(What::Probe, &up) / nodes;
         assert!(mean <= 0.02, "{name}: {mean} per second and node");
-        let most = site.most_probes_in_ten_minutes(&unwell);
+        let most = site.most_probes_in_ten_minutes(&down);
         assert!(
             most <= 15 + 2,
             "{name}: {most} probes of one node in ten minutes"
@@ -126,8 +126,8 @@ fn probes_keep_to_their_budget(world: &World, nodes: u32) {
         // At the loss a rollout has everybody look again after 5 to 7.5 s; at the return each node looks three times
         // within 30 s. Without the spread of the waits a fifth of the fleet keeps asking in one second, and at the return too.
         let share = |seconds| f64::from(counts.peak(What::Probe, &seconds)) / nodes;
-        let at_the_loss = share(unwell.start..(unwell.start + 30).min(END));
-        let later = share(100..unwell.start).max(share((unwell.start + 30).min(END)..END));
+        let at_the_loss = share(down.start..(down.start + 30).min(END));
+        let later = share(100..down.start).max(share((down.start + 30).min(END)..END));
         assert!(
             at_the_loss <= 0.2,
             "{name}: {at_the_loss} of all nodes within one second"

@@ -5,7 +5,7 @@
 //! source's bytes from there on are the test: if they make the digest right, only the end that was held back was wrong,
 //! and nothing wrong was ever let go. If nobody's do, it is what was let go. Nothing but the rest is fetched twice.
 
-use crate::relay::transfer::window::{Fault, Window};
+use crate::relay::transfer::hold_back::{Fault, HoldBack};
 use crate::topology::EndpointId;
 use bytes::Bytes;
 
@@ -16,7 +16,7 @@ const MOST_SUSPECTS: usize = 4;
 /// One body, made of what one source after another sends.
 #[derive(Debug)]
 pub(crate) struct Reassembly {
-    window: Window,
+    hold_back: HoldBack,
     /// Whose bytes come.
     current: Option<EndpointId>,
     /// They have a Content-Encoding: they may be others than the blob's, by their label.
@@ -53,9 +53,9 @@ pub(crate) enum Conclusion {
 // === impl Reassembly ===
 
 impl Reassembly {
-    pub(crate) fn new(window: Window) -> Self {
+    pub(crate) fn new(hold_back: HoldBack) -> Self {
         Self {
-            window,
+            hold_back,
             current: None,
             is_coded: false,
             released: Vec::new(),
@@ -68,25 +68,25 @@ impl Reassembly {
     /// whole. `is_coded`: its bytes have a Content-Encoding, so that wrong ones are held against nobody.
     pub(crate) fn begins(&mut self, who: EndpointId, tells_total: bool, is_coded: bool) {
         self.is_size_told |= tells_total;
-        self.window.discard_held();
+        self.hold_back.discard_held();
         (self.current, self.is_coded) = (Some(who), is_coded);
     }
 
     /// The source broke; what is held of it is thrown away.
     pub(crate) fn breaks(&mut self) {
-        self.window.discard_held();
+        self.hold_back.discard_held();
         self.current = None;
     }
 
     /// Takes bytes of the source in; `Some`: it has sent too many.
     pub(crate) fn push(&mut self, chunk: Bytes) -> Option<Conclusion> {
-        let pushed = self.window.push(chunk);
+        let pushed = self.hold_back.push(chunk);
         pushed.err().map(|_| self.suspect())
     }
 
     /// The next bytes that may be let go.
     pub(crate) fn release(&mut self) -> Option<Bytes> {
-        let chunk = self.window.release()?;
+        let chunk = self.hold_back.release()?;
         let is_new = self.current.is_some() && self.released.last() != self.current.as_ref();
         if is_new && (!self.is_in_doubt() || self.released.is_empty()) {
             self.released.extend(self.current.clone());
@@ -96,7 +96,7 @@ impl Reassembly {
 
     /// The source ended, or everything is there. `is_unannounced`: it did not say that this is the end.
     pub(crate) fn conclude(&mut self, is_unannounced: bool) -> Conclusion {
-        match self.window.finish() {
+        match self.hold_back.finish() {
             Ok(()) => {
                 // The rest of somebody else made it right: theirs was wrong.
                 let suspects = std::mem::take(&mut self.suspects).into_iter();
@@ -105,7 +105,7 @@ impl Reassembly {
             }
             Err(Fault::TooShort) => Conclusion::Short,
             // Of unknown length: it may go on.
-            Err(Fault::WrongDigest) if is_unannounced && self.window.length().is_none() => {
+            Err(Fault::WrongDigest) if is_unannounced && self.hold_back.length().is_none() => {
                 Conclusion::Short
             }
             Err(Fault::TooLong | Fault::WrongDigest) => self.suspect(),
@@ -117,8 +117,8 @@ impl Reassembly {
         !self.suspects.is_empty()
     }
 
-    pub(crate) fn window(&self) -> &Window {
-        &self.window
+    pub(crate) fn hold_back(&self) -> &HoldBack {
+        &self.hold_back
     }
 
     /// Whose bytes the body is made of.
@@ -130,12 +130,12 @@ impl Reassembly {
 
     /// Another source told the size that nobody knew.
     pub(crate) fn learn_length(&mut self, length: u64) {
-        self.window.learn_length(length);
+        self.hold_back.learn_length(length);
     }
 
     fn suspect(&mut self) -> Conclusion {
-        let is_broken = self.window.ends_in_an_error();
-        self.window.discard_held();
+        let is_broken = self.hold_back.ends_in_an_error();
+        self.hold_back.discard_held();
         if is_broken {
             // Its own source broke, and it says so in the body.
             return Conclusion::Short;
@@ -143,7 +143,7 @@ impl Reassembly {
         let Some(who) = self.current.take() else {
             return Conclusion::Wrong(self.unproven());
         };
-        let is_size_known = self.is_size_told || self.window.length().is_none();
+        let is_size_known = self.is_size_told || self.hold_back.length().is_none();
         let is_alone = is_size_known && self.released.iter().all(|other| *other == who);
         let mut wrong = Vec::new();
         if is_alone && !self.is_coded {
@@ -151,7 +151,7 @@ impl Reassembly {
         }
         let is_wrong = is_alone || self.is_coded;
         self.suspects.push(Suspect { who, is_wrong });
-        if !self.window.is_hashed() || self.suspects.len() >= MOST_SUSPECTS {
+        if !self.hold_back.is_hashed() || self.suspects.len() >= MOST_SUSPECTS {
             wrong.extend(self.unproven());
             return Conclusion::Wrong(wrong);
         }
@@ -162,7 +162,7 @@ impl Reassembly {
     /// not fit, unless somebody is known to be wrong. Who only offered another end may be right.
     pub(crate) fn unproven(&mut self) -> Vec<EndpointId> {
         let is_known = self.suspects.iter().any(|suspect| suspect.is_wrong);
-        let is_known = is_known || (!self.is_size_told && self.window.length().is_some());
+        let is_known = is_known || (!self.is_size_told && self.hold_back.length().is_some());
         let first = self.suspects.first().map(|suspect| suspect.who.clone());
         let mut wrong = Vec::new();
         if !is_known {

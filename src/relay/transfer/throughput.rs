@@ -1,5 +1,5 @@
-//! Whether a source is too slow (design P6): bytes per second of the time in which bytes were wanted, against a floor and
-//! against what other addresses gave. Time in which containerd does not read is nobody's waiting and does not count. Pure.
+//! Whether a source is too slow (design P6): bytes per second of the time in which bytes were wanted, against a low-speed limit
+//! and against what other addresses gave. Time in which containerd does not read is nobody's waiting and does not count. Pure.
 
 use crate::relay::rates::Rate;
 use std::time::Duration;
@@ -10,8 +10,8 @@ const FAR_BELOW: u64 = 20;
 /// That part of the limit's time is enough to see it.
 const BESIDE_OTHERS: f64 = 0.2;
 
-/// That part of it is enough for who goes on where another was below the limit: a pull has time to wait for one drip, not for three
-/// in a row. A body that is taken away too early is only fetched elsewhere, and not before that has answered.
+/// That part of it is enough for who goes on where another was below the limit: a pull has time to wait for one slow source, not
+/// for three in a row. A body that is taken away too early is only fetched elsewhere, and not before that has answered.
 const SOONER: f64 = 0.125;
 
 /// What is too slow, whatever others give.
@@ -101,7 +101,7 @@ impl Throughput {
 mod tests {
     use super::*;
 
-    const FLOOR: LowSpeedLimit = LowSpeedLimit {
+    const LIMIT: LowSpeedLimit = LowSpeedLimit {
         bytes_per_second: 16 * 1024,
         over: Duration::from_secs(10),
     };
@@ -113,55 +113,58 @@ mod tests {
     }
 
     #[test]
-    fn a_drip_is_seen_after_ten_seconds_of_waiting() {
-        let mut pace = Throughput::default();
+    fn low_speed_is_seen_after_ten_seconds_of_waiting() {
+        let mut throughput = Throughput::default();
         for _ in 0..9 {
-            assert_eq!(pace.judge(FLOOR, SECOND, 1000, alone), None);
+            assert_eq!(throughput.judge(LIMIT, SECOND, 1000, alone), None);
         }
-        let drips = Some(TooSlow::Limit(16 * 1024));
-        assert_eq!(pace.judge(FLOOR, SECOND, 1000, alone), drips);
+        let too_slow = Some(TooSlow::Limit(16 * 1024));
+        assert_eq!(throughput.judge(LIMIT, SECOND, 1000, alone), too_slow);
     }
 
     /// Three in a row at 1 kB/s, each with its first bytes at once: 10 s and twice 1.25 s.
     #[test]
-    fn the_next_drip_is_seen_sooner() {
-        let mut pace = Throughput::default();
-        let drips = Some(TooSlow::Limit(16 * 1024));
-        assert_eq!(pace.judge(FLOOR, 10 * SECOND, 10_000, alone), drips);
-        pace.begin_anew();
+    fn the_next_low_speed_is_seen_sooner() {
+        let mut throughput = Throughput::default();
+        let too_slow = Some(TooSlow::Limit(16 * 1024));
+        assert_eq!(
+            throughput.judge(LIMIT, 10 * SECOND, 10_000, alone),
+            too_slow
+        );
+        throughput.begin_anew();
         let millis = Duration::from_millis;
-        assert_eq!(pace.judge(FLOOR, Duration::ZERO, 1000, alone), None);
-        assert_eq!(pace.judge(FLOOR, millis(999), 1000, alone), None);
-        assert_eq!(pace.judge(FLOOR, millis(999), 1000, alone), drips);
-        pace.begin_anew();
-        assert_eq!(pace.judge(FLOOR, 2 * SECOND, 32 * 1024, alone), None);
+        assert_eq!(throughput.judge(LIMIT, Duration::ZERO, 1000, alone), None);
+        assert_eq!(throughput.judge(LIMIT, millis(999), 1000, alone), None);
+        assert_eq!(throughput.judge(LIMIT, millis(999), 1000, alone), too_slow);
+        throughput.begin_anew();
+        assert_eq!(throughput.judge(LIMIT, 2 * SECOND, 32 * 1024, alone), None);
     }
 
     #[test]
-    fn a_slow_line_above_the_floor_is_left_alone() {
-        let mut pace = Throughput::default();
+    fn a_slow_source_above_the_limit_is_left_alone() {
+        let mut throughput = Throughput::default();
         for _ in 0..100 {
-            assert_eq!(pace.judge(FLOOR, SECOND, 16 * 1024, alone), None);
+            assert_eq!(throughput.judge(LIMIT, SECOND, 16 * 1024, alone), None);
         }
     }
 
     #[test]
     fn time_without_waiting_does_not_count() {
-        let mut pace = Throughput::default();
+        let mut throughput = Throughput::default();
         for _ in 0..10_000 {
             let others = |_| Some(100 * MIB);
-            assert_eq!(pace.judge(FLOOR, Duration::ZERO, 1, others), None);
+            assert_eq!(throughput.judge(LIMIT, Duration::ZERO, 1, others), None);
         }
     }
 
     #[test]
-    fn a_floor_of_nothing_finds_nothing() {
-        let floor = LowSpeedLimit {
+    fn a_limit_of_nothing_finds_nothing() {
+        let limit = LowSpeedLimit {
             bytes_per_second: 0,
-            ..FLOOR
+            ..LIMIT
         };
         let others = |_| Some(100 * MIB);
-        let judged = Throughput::default().judge(floor, 60 * SECOND, 0, others);
+        let judged = Throughput::default().judge(limit, 60 * SECOND, 0, others);
         assert_eq!(judged, None);
     }
 
@@ -180,10 +183,10 @@ mod tests {
             (u64::MAX, Some(u64::MAX), false),
         ];
         for (rate, median, due) in table {
-            let mut pace = Throughput::default();
-            let early = pace.judge(FLOOR, SECOND, rate, |_| median);
+            let mut throughput = Throughput::default();
+            let early = throughput.judge(LIMIT, SECOND, rate, |_| median);
             assert_eq!(early, None, "{rate} of {median:?}");
-            let judged = pace.judge(FLOOR, SECOND, rate, |_| median);
+            let judged = throughput.judge(LIMIT, SECOND, rate, |_| median);
             let due = due.then(|| TooSlow::Others(median.unwrap()));
             assert_eq!(judged, due, "{rate} of {median:?}");
         }
@@ -191,24 +194,24 @@ mod tests {
 
     #[test]
     fn a_body_is_taken_from_a_source_for_the_others_sake_once() {
-        let mut pace = Throughput::default();
+        let mut throughput = Throughput::default();
         let others = |_| Some(100 * MIB);
-        let judged = pace.judge(FLOOR, 2 * SECOND, 40_000, others);
+        let judged = throughput.judge(LIMIT, 2 * SECOND, 40_000, others);
         assert_eq!(judged, Some(TooSlow::Others(100 * MIB)));
-        pace.begin_anew();
+        throughput.begin_anew();
         for _ in 0..4 {
-            assert_eq!(pace.judge(FLOOR, 2 * SECOND, 40_000, others), None);
+            assert_eq!(throughput.judge(LIMIT, 2 * SECOND, 40_000, others), None);
         }
-        // The floor holds all the same.
-        let drips = Some(TooSlow::Limit(16 * 1024));
-        assert_eq!(pace.judge(FLOOR, 10 * SECOND, 0, others), drips);
+        // The limit holds all the same.
+        let too_slow = Some(TooSlow::Limit(16 * 1024));
+        assert_eq!(throughput.judge(LIMIT, 10 * SECOND, 0, others), too_slow);
     }
 
     #[test]
     fn no_number_is_too_large() {
-        let mut pace = Throughput::default();
+        let mut throughput = Throughput::default();
         for _ in 0..3 {
-            let judged = pace.judge(FLOOR, Duration::MAX, u64::MAX, |_| Some(u64::MAX));
+            let judged = throughput.judge(LIMIT, Duration::MAX, u64::MAX, |_| Some(u64::MAX));
             assert_eq!(judged, Some(TooSlow::Limit(16 * 1024)));
         }
     }

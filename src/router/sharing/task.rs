@@ -129,7 +129,7 @@ impl Task {
                 return Left::Failed(format!("the sentinels took longer than {seconds} s"));
             }
         };
-        // Who is slow is not asked by pulls, however well it is.
+        // Pulls do not ask a slow Redis, even where it answers.
         if let Err(error) = link.ask(&["PING"], PATIENCE).await {
             return Left::Failed(error.to_string());
         }

@@ -132,7 +132,7 @@ async fn a_layer_whose_own_manifest_nobody_read_has_no_size_of_others() {
 /// The attacker pulls its own image, whose manifest lies, from a tier that streams without a length: whatever becomes of that pull,
 /// the tier is not called ill, and the victim's pull begins there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lie_about_a_layer_accuses_no_source_of_it() {
+async fn a_lie_about_a_layer_penalises_no_source() {
     for size in [SIZE, 50_000] {
         let lab = Lab::new(63, size).await;
         for tier in [&lab.first, &lab.second] {

@@ -3,23 +3,23 @@
 use super::*;
 
 /// As Harbor 2.8–2.15 sends it (harbor-facts 1.1).
-const ALL_WELL: &str = r#"{"components":[{"name":"core","status":"healthy"},{"name":"database","status":"healthy"},{"name":"jobservice","status":"healthy"},{"name":"portal","status":"healthy"},{"name":"redis","status":"healthy"},{"name":"registry","status":"healthy"},{"name":"registryctl","status":"healthy"},{"name":"trivy","status":"healthy"}],"status":"healthy"}"#;
+const ALL_HEALTHY: &str = r#"{"components":[{"name":"core","status":"healthy"},{"name":"database","status":"healthy"},{"name":"jobservice","status":"healthy"},{"name":"portal","status":"healthy"},{"name":"redis","status":"healthy"},{"name":"registry","status":"healthy"},{"name":"registryctl","status":"healthy"},{"name":"trivy","status":"healthy"}],"status":"healthy"}"#;
 
 fn of(body: &str) -> Verdict {
     harbor(StatusCode::OK, body.as_bytes())
 }
 
 fn without(name: &str) -> String {
-    let well = format!(r#"{{"name":"{name}","status":"healthy"}}"#);
-    let unwell = format!(r#"{{"error":"it\nfailed","name":"{name}","status":"unhealthy"}}"#);
-    let body = ALL_WELL.replace(&well, &unwell);
-    assert_ne!(body, ALL_WELL);
+    let healthy = format!(r#"{{"name":"{name}","status":"healthy"}}"#);
+    let unhealthy = format!(r#"{{"error":"it\nfailed","name":"{name}","status":"unhealthy"}}"#);
+    let body = ALL_HEALTHY.replace(&healthy, &unhealthy);
+    assert_ne!(body, ALL_HEALTHY);
     body.replace(r#"}],"status":"healthy"#, r#"}],"status":"unhealthy"#)
 }
 
 #[test]
 fn only_what_a_pull_needs_counts() {
-    assert_eq!(of(ALL_WELL), Verdict::Passed);
+    assert_eq!(of(ALL_HEALTHY), Verdict::Passed);
     for needed in NEEDED {
         let expected = Verdict::Unhealthy(format!("{needed}: it failed"));
         assert_eq!(of(&without(needed)), expected);
@@ -128,7 +128,7 @@ fn statuses() {
     for (status, of_harbor, of_v2) in table {
         let status = StatusCode::from_u16(status).unwrap();
         assert_eq!(
-            short(harbor(status, ALL_WELL.as_bytes())),
+            short(harbor(status, ALL_HEALTHY.as_bytes())),
             of_harbor,
             "{status}"
         );

@@ -35,7 +35,7 @@ impl BlobBody {
                 self.is_delivered();
                 Ok(())
             }
-            Conclusion::Short if self.bytes.window().fits_digest() => {
+            Conclusion::Short if self.bytes.hold_back().fits_digest() => {
                 // The whole is here, and shorter than a manifest made us promise.
                 self.fetch
                     .parts
@@ -46,7 +46,7 @@ impl BlobBody {
             Conclusion::Short => {
                 let source = self.source.as_ref();
                 let is_told = source.is_some_and(|source| source.good.tells_total);
-                let (outcome, detail) = match self.bytes.window().is_hashed() || is_told {
+                let (outcome, detail) = match self.bytes.hold_back().is_hashed() || is_told {
                     true => (Outcome::Hard(Failure::Reset), "the body ended early"),
                     // A part of it, and where it ends only a manifest said.
                     false => (Outcome::Neutral, "another end than a manifest says"),
@@ -77,11 +77,11 @@ impl BlobBody {
     /// All that was wanted is there, and fits: who named it with another size was wrong. What went out whole and without a hash is
     /// suspect when it is asked for again soon (design P8): containerd has found it wrong, perhaps.
     fn is_delivered(&self) {
-        let (blob, received) = (&self.fetch.expected.blob, self.bytes.window().received());
+        let (blob, received) = (&self.fetch.expected.blob, self.bytes.hold_back().received());
         let size = self.total.unwrap_or(self.first.saturating_add(received));
         self.fetch.parts.has_size(blob, Some(size));
         let is_whole = self.first == 0 && self.total == Some(received);
-        if is_whole && !self.bytes.window().is_hashed() {
+        if is_whole && !self.bytes.hold_back().is_hashed() {
             for endpoint in self.bytes.sources() {
                 self.fetch.parts.gives_unproven(&endpoint, blob);
             }
@@ -97,7 +97,7 @@ impl BlobBody {
             return self.reset(&format!("{MISFIT}, and it could not be fixed: {detail}"));
         }
         self.is_over = true;
-        let sent = self.bytes.window().released();
+        let sent = self.bytes.hold_back().released();
         self.record
             .failed(&format!("the body broke after {sent} bytes: {detail}"));
         Broken::Fin
@@ -106,7 +106,7 @@ impl BlobBody {
     /// What was sent may be wrong: the connection ends with a reset, so that containerd does not go on from it.
     pub(super) fn reset(&mut self, detail: &str) -> Broken {
         self.is_over = true;
-        let sent = self.bytes.window().released();
+        let sent = self.bytes.hold_back().released();
         self.record
             .failed(&format!("{detail}, after {sent} bytes were sent"));
         Broken::Reset
@@ -130,7 +130,7 @@ impl BlobBody {
     }
 
     pub(super) fn look_for_another(&mut self) {
-        self.resumes_at = self.bytes.window().released();
+        self.resumes_at = self.bytes.hold_back().released();
         let mut search = self.fetch.rest(self.reached(), self.total).search();
         let current = self.source.iter().map(|source| &source.endpoint);
         for endpoint in self.left.iter().chain(current) {
@@ -171,7 +171,7 @@ impl BlobBody {
             self.record.resumed_by(&found.endpoint, attempts);
         }
         // The old source went on while this one was looked for.
-        let went_on = self.bytes.window().released();
+        let went_on = self.bytes.hold_back().released();
         let went_on = went_on.saturating_sub(self.resumes_at);
         let source = &mut found.good;
         source.skip = source.skip.saturating_add(went_on);

@@ -1,11 +1,11 @@
 //! The memory that the stream of a blob takes: what is read and not sent yet. Nothing is read before the client took what came
-//! before it, so that it is one read and the window, however long the client does not read.
+//! before it, so that it is one read and the hold-back buffer, however long the client does not read.
 
 use crate::budget::{Budget, Kind, Lease};
 use crate::relay::transfer::HELD_BACK;
 use crate::upstream::LARGE_READS;
 
-/// What every stream takes, in bytes: the window, a small read, and a record of TLS.
+/// What every stream takes, in bytes: the hold-back buffer, a small read, and a record of TLS.
 const SMALL: usize = 48 * 1024;
 const _: () = assert!(SMALL as u64 >= HELD_BACK + 16 * 1024);
 

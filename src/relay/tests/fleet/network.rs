@@ -1,7 +1,7 @@
 //! The network of one node, under the real search: its connections lead to modelled addresses.
 
 use super::node::Node;
-use super::site::Line;
+use super::site::PooledConnection;
 use crate::cache::Trust;
 use crate::config::HarborPolicy;
 use crate::exchange::{self, Place, SourceRequest, SourceResponse};
@@ -26,7 +26,7 @@ use tokio::time::Instant;
 pub(super) struct Connection {
     node: Arc<Node>,
     endpoint: EndpointId,
-    line: Line,
+    pooled: PooledConnection,
 }
 
 /// What a node searches for.
@@ -45,7 +45,7 @@ fn failed(failure: Failure) -> Error {
 impl Connection {
     /// It is free for the next request.
     pub(super) fn park(self) {
-        self.node.park(&self.endpoint, self.line);
+        self.node.park(&self.endpoint, self.pooled);
     }
 }
 
@@ -65,7 +65,7 @@ impl Network for Arc<Node> {
 
     fn idle(&self, endpoint: &EndpointId) -> Option<Connection> {
         Some(Connection {
-            line: self.idle_line(endpoint)?,
+            pooled: self.take_idle(endpoint)?,
             node: self.clone(),
             endpoint: endpoint.clone(),
         })
@@ -74,9 +74,9 @@ impl Network for Arc<Node> {
     async fn connect(&self, at: &Candidate) -> Result<Connection, Error> {
         let endpoint = &at.endpoint;
         let site = self.world.site(endpoint);
-        let line = site.dial(self.parts.timeouts.connect).await;
+        let pooled = site.dial(self.parts.timeouts.connect).await;
         Ok(Connection {
-            line: line.map_err(failed)?,
+            pooled: pooled.map_err(failed)?,
             node: self.clone(),
             endpoint: endpoint.clone(),
         })
@@ -107,13 +107,13 @@ impl Network for Arc<Node> {
             source: None,
         };
         let mut began = Instant::now();
-        let mut status = site.ask(&connection.line).await;
+        let mut status = site.ask(&connection.pooled).await;
         // As the exchange does it: a kept connection that had died is worth one more try.
         if status.is_none() {
             let fresh = self.connect(at).await;
             connection = fresh.map_err(|error| broken(error.failure))?;
             began = Instant::now();
-            status = site.ask(&connection.line).await;
+            status = site.ask(&connection.pooled).await;
         }
         let status = status.ok_or_else(|| broken(Failure::Reset))?;
         Ok(SourceResponse {

@@ -1,6 +1,6 @@
 //! One node of the fleet: the real candidates, memories and health task, and its kept connections.
 
-use super::site::Line;
+use super::site::PooledConnection;
 use super::world::World;
 use crate::budget::Budget;
 use crate::discovery::EndpointSets;
@@ -16,12 +16,12 @@ use tokio::time::Instant;
 
 /// As `upstream::pool` keeps them.
 const IDLE_LIMIT: Duration = Duration::from_secs(55);
-const IDLE_LINES: usize = 32;
+const IDLE_CONNECTIONS: usize = 32;
 
 pub(super) struct Node {
     pub(super) world: Arc<World>,
     pub(super) parts: Arc<Context>,
-    idle: Mutex<HashMap<EndpointId, Vec<Line>>>,
+    idle: Mutex<HashMap<EndpointId, Vec<PooledConnection>>>,
     _open: Open,
 }
 
@@ -110,20 +110,20 @@ impl Node {
     }
 
     /// A kept connection.
-    pub(super) fn idle_line(&self, endpoint: &EndpointId) -> Option<Line> {
+    pub(super) fn take_idle(&self, endpoint: &EndpointId) -> Option<PooledConnection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines = idle.get_mut(endpoint)?;
-        lines.retain(|line| line.since.elapsed() < IDLE_LIMIT);
-        lines.pop()
+        let pool = idle.get_mut(endpoint)?;
+        pool.retain(|pooled| pooled.since.elapsed() < IDLE_LIMIT);
+        pool.pop()
     }
 
     /// Keeps a connection.
-    pub(super) fn park(&self, endpoint: &EndpointId, mut line: Line) {
-        line.since = Instant::now();
+    pub(super) fn park(&self, endpoint: &EndpointId, mut pooled: PooledConnection) {
+        pooled.since = Instant::now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines = idle.entry(endpoint.clone()).or_default();
-        if lines.len() < IDLE_LINES {
-            lines.push(line);
+        let pool = idle.entry(endpoint.clone()).or_default();
+        if pool.len() < IDLE_CONNECTIONS {
+            pool.push(pooled);
         }
     }
 }

@@ -46,7 +46,7 @@ struct Power {
 
 /// A connection to one boot of an address.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct PooledConnection {
     boots: u32,
     pub(super) since: Instant,
 }
@@ -95,7 +95,7 @@ impl Site {
     }
 
     /// TCP and TLS, which need three round trips.
-    pub(super) async fn dial(&self, limit: Duration) -> Result<Line, Failure> {
+    pub(super) async fn dial(&self, limit: Duration) -> Result<PooledConnection, Failure> {
         self.counts.add(What::Dial);
         self.reach(3, limit).await
     }
@@ -135,27 +135,27 @@ impl Site {
         probes.push((node, self.counts.second()));
     }
 
-    async fn reach(&self, round_trips: u32, limit: Duration) -> Result<Line, Failure> {
+    async fn reach(&self, round_trips: u32, limit: Duration) -> Result<PooledConnection, Failure> {
         let power = *self.power.borrow();
         if !power.on {
             sleep(limit).await;
             return Err(Failure::ConnectTimeout);
         }
         sleep(self.kind.round_trip * round_trips).await;
-        Ok(Line {
+        Ok(PooledConnection {
             boots: power.boots,
             since: Instant::now(),
         })
     }
 
     /// The status of the answer; `None`: the connection is of an earlier boot. Without power there is no answer, ever.
-    pub(super) async fn ask(self: &Arc<Self>, line: &Line) -> Option<u16> {
+    pub(super) async fn ask(self: &Arc<Self>, pooled: &PooledConnection) -> Option<u16> {
         self.counts.add(What::Request);
         let power = *self.power.borrow();
         if !power.on {
             std::future::pending::<()>().await;
         }
-        if power.boots != line.boots {
+        if power.boots != pooled.boots {
             sleep(self.kind.round_trip).await;
             return None;
         }

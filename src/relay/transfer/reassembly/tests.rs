@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::oci::Digest;
-use crate::relay::transfer::window::HELD_BACK;
+use crate::relay::transfer::hold_back::HELD_BACK;
 use crate::topology::SourceId;
 use proptest::prelude::*;
 use std::net::SocketAddr;
@@ -74,16 +74,16 @@ struct Played {
 /// Plays the sources in order, as the body does: each is asked from the released offset on.
 fn play(blob: &[u8], sources: &[Script], knows_length: bool) -> Played {
     let length = knows_length.then_some(blob.len() as u64);
-    let mut body = Reassembly::new(Window::hashed(Digest::sha256(blob), length));
+    let mut body = Reassembly::new(HoldBack::hashed(Digest::sha256(blob), length));
     let (mut got, mut penalised, mut fetched) = (Vec::new(), Vec::new(), 0);
     for (number, source) in sources.iter().enumerate() {
         let sent = source.sends(blob);
-        let from = usize::try_from(body.window().released()).unwrap();
+        let from = usize::try_from(body.hold_back().released()).unwrap();
         body.begins(who(number), true, false);
         let mut conclusion = None;
         for chunk in sent.get(from..).unwrap_or_default().chunks(source.chunk) {
             // A source is never read further than the length that is known.
-            let held = usize::try_from(body.window().received()).unwrap();
+            let held = usize::try_from(body.hold_back().received()).unwrap();
             let wanted = if knows_length {
                 blob.len() - held
             } else {
@@ -95,11 +95,11 @@ fn play(blob: &[u8], sources: &[Script], knows_length: bool) -> Played {
             while let Some(chunk) = body.release() {
                 got.extend_from_slice(&chunk);
             }
-            if conclusion.is_some() || body.window().is_full() {
+            if conclusion.is_some() || body.hold_back().is_full() {
                 break;
             }
         }
-        let broke = matches!(source.manner, Manner::BreaksAt(_)) && !body.window().is_full();
+        let broke = matches!(source.manner, Manner::BreaksAt(_)) && !body.hold_back().is_full();
         if broke {
             body.breaks();
             continue;

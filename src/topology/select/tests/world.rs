@@ -1,4 +1,4 @@
-//! A snapshot to be made unwell, address by address.
+//! A snapshot to be made unhealthy, address by address.
 
 use crate::cache::Trust;
 use crate::config::{BaseUrl, Limits, Probe, ProbeKind, Tls};

@@ -238,8 +238,8 @@ impl<'a> Search<'a> {
                 self.machine.ended(attempt);
             }
             (Happening::Answered, Some(candidate), Some(Manner::Serves)) => {
-                let well = Outcome::Success;
-                self.world.judge.learns(&candidate.endpoint, well, now);
+                let success = Outcome::Success;
+                self.world.judge.learns(&candidate.endpoint, success, now);
                 return true;
             }
             (Happening::Answered, Some(candidate), Some(Manner::Says(scope, outcome))) => {

@@ -12,7 +12,7 @@ pub(crate) const HELD_BACK: u64 = 32 * 1024;
 
 /// What the body must turn out to be.
 #[derive(Debug, Default)]
-pub(crate) struct Window {
+pub(crate) struct HoldBack {
     held: VecDeque<Bytes>,
     held_bytes: u64,
     released: u64,
@@ -33,9 +33,9 @@ pub(crate) enum Fault {
     WrongDigest,
 }
 
-// === impl Window ===
+// === impl HoldBack ===
 
-impl Window {
+impl HoldBack {
     /// A whole blob that will be hashed. `length`: its size, if known.
     pub(crate) fn hashed(due: Digest, length: Option<u64>) -> Self {
         Self {
@@ -65,8 +65,8 @@ impl Window {
         Ok(())
     }
 
-    /// The next bytes that may be let go. While the source goes on a chunk is cut where the window begins: what is held back
-    /// beyond it would be fetched twice after a break, and a chunk has up to 160 KiB.
+    /// The next bytes that may be let go. While the source goes on a chunk is cut where the hold-back buffer begins: what is held
+    /// back beyond it would be fetched twice after a break, and a chunk has up to 160 KiB.
     pub(crate) fn release(&mut self) -> Option<Bytes> {
         let held_back = if self.is_proven { 0 } else { HELD_BACK };
         let excess = self.held_bytes.checked_sub(held_back)?;

@@ -1,4 +1,4 @@
-//! Places for streams, of which there are more and fewer with the time of day.
+//! Stream slots: how many streams may run under one limit, more and fewer with the time of day.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// Who has had a place for so long makes way for one that has waited for so long. containerd gives up a pull of which nothing comes for
-/// 5 min: 15 times as many streams as places can take turns.
+/// Who has had a slot for so long makes way for one that has waited for so long. containerd gives up a pull of which nothing comes for
+/// 5 min: 15 times as many streams as slots can take turns.
 const TURN: Duration = Duration::from_secs(20);
 
-/// A number of places, and who waits for one, in order.
+/// A number of slots, and who waits for one, in order.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct StreamSlots {
     free: Arc<Semaphore>,
     count: Mutex<Count>,
 }
@@ -38,15 +38,15 @@ struct Waiting<'a> {
 
 /// The right of one stream to run; it ends on drop.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
+pub(super) struct StreamSlot {
+    slots: Arc<StreamSlots>,
     permit: Option<OwnedSemaphorePermit>,
     since: Instant,
 }
 
-// === impl Places ===
+// === impl StreamSlots ===
 
-impl Places {
+impl StreamSlots {
     pub(super) fn new(all: usize) -> Arc<Self> {
         Arc::new(Self {
             free: Arc::new(Semaphore::new(all)),
@@ -59,15 +59,15 @@ impl Places {
         })
     }
 
-    /// Waits for a place.
-    pub(super) async fn enter(self: Arc<Self>) -> Place {
+    /// Waits for a slot.
+    pub(super) async fn enter(self: Arc<Self>) -> StreamSlot {
         let waiting = Waiting::new(&self.count);
         let permit = self.free.clone().acquire_owned().await;
         drop(waiting);
-        Place {
+        StreamSlot {
             // Nobody closes it.
             permit: permit.ok(),
-            places: self,
+            slots: self,
             since: Instant::now(),
         }
     }
@@ -105,21 +105,21 @@ impl Drop for Waiting<'_> {
     }
 }
 
-// === impl Place ===
+// === impl StreamSlot ===
 
-impl Place {
+impl StreamSlot {
     /// Whether it is to be given back: there are too few by now, or it is another stream's turn.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        let count = self.places.count.lock();
+        let count = self.slots.count.lock();
         let is_long = |since: Instant| now.saturating_duration_since(since) >= TURN;
         let mut waiting = count.waiting.values();
         count.beyond > 0 || is_long(self.since) && waiting.next().is_some_and(|at| is_long(*at))
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
-        let mut count = self.places.count.lock();
+        let mut count = self.slots.count.lock();
         if let (Some(permit), Some(beyond)) = (self.permit.take(), count.beyond.checked_sub(1)) {
             count.beyond = beyond;
             permit.forget();
