@@ -165,7 +165,7 @@ test-apt: deps test-packages ## the repository that make apt-repo makes, read by
 test-arm64: deps test-deb-arm64 ## the arm64 package by qemu: check, init, a pull, restore (HARBOR_PILOT_ARM64_DEB=… tries another package)
 	cargo test --locked --test arm64 -- --nocapture
 
-test-rpm: deps test-rpms ## the rpm by rpmlint, and by dnf, zypper and the Ansible role on a booted Debian that has these
+test-rpm: deps test-packages test-rpms ## the rpm by rpmlint, and by dnf, zypper and the Ansible role on a booted Debian that has these
 	@tests/lab/deps.sh debootstrap rpm rpmlint
 	$(AS_ROOT) cargo test --locked --test rpm -- --test-threads=1 --show-output
 

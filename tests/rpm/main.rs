@@ -1,5 +1,5 @@
 //! The rpm: what it says of itself, and an operator's day on a machine with Debian's rpm, dnf and zypper, which is the nearest to
-//! RHEL and SLES that can be had here. Needs root and the packages of `make test-rpms`; `make test-rpm`.
+//! RHEL and SLES that can be had here. Needs root and the packages of `make test-packages test-rpms`; `make test-rpm`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
