@@ -29,10 +29,19 @@ fi
 mkdir -p "$directory"
 rm -f "$directory"/*
 cp "$@" "$directory"
-# The list of each processor's program lies in its package.
+# The list of each processor's program lies in its packages, which are the .deb and the .rpm of the same program.
+own=usr/share/harbor-pilot/harbor-pilot.cdx.json
 for package in "$directory"/*.deb; do
     name=$(dpkg-deb --show --showformat '${Package}_${Version}_${Architecture}' "$package")
-    dpkg-deb --fsys-tarfile "$package" | tar --extract --to-stdout ./usr/share/harbor-pilot/harbor-pilot.cdx.json >"$directory/$name.cdx.json"
+    dpkg-deb --fsys-tarfile "$package" | tar --extract --to-stdout "./$own" >"$directory/$name.cdx.json"
+done
+for package in "$directory"/*.rpm; do
+    for program in rpm rpm2archive; do
+        command -v "$program" >/dev/null || say "$program is missing, which reads ${package##*/}: apt-get install rpm rpm2cpio"
+    done
+    name=$(rpm --query --package --queryformat '%{NAME}_%{VERSION}-%{RELEASE}_%{ARCH}' "$package" | sed -e 's/_x86_64$/_amd64/' -e 's/_aarch64$/_arm64/')
+    [ -e "$directory/$name.cdx.json" ] ||
+        rpm2archive --nocompression - <"$package" | tar --extract --to-stdout "./$own" >"$directory/$name.cdx.json"
 done
 cd "$directory"
 files=(*)

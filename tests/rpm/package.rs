@@ -151,6 +151,37 @@ fn it_holds_what_the_deb_holds_and_leaves_shared_directories_to_others() {
     );
 }
 
+/// Scanners read it without the package: `make sums`, of the rpm alone and beside the .deb of the same processor.
+#[test]
+fn its_list_of_components_lies_beside_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("dist");
+    let deb = crate::node::Package::First.path();
+    for packages in [
+        vec![Package::First.path()],
+        vec![Package::First.path(), deb],
+    ] {
+        let mut sums = Command::new("packaging/sums.sh");
+        let output = sums.arg(&directory).arg("").args(&packages).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", all(&output));
+        let lists = fs::read_dir(&directory).unwrap().filter_map(|entry| {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            name.strip_suffix(".cdx.json").map(str::to_owned)
+        });
+        let processor = std::env::consts::ARCH
+            .replace("x86_64", "amd64")
+            .replace("aarch64", "arm64");
+        let due = format!("harbor-pilot_{}_{processor}", Package::First.version());
+        assert_eq!(Vec::from_iter(lists), [due.as_str()]);
+        let list = fs::read(directory.join(due + ".cdx.json")).unwrap();
+        let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
+        assert_eq!(list["metadata"]["component"]["name"], "harbor-pilot");
+        let sums = fs::read_to_string(directory.join("SHA256SUMS")).unwrap();
+        assert_eq!(sums.lines().count(), packages.len() + 1, "{sums}");
+    }
+}
+
 #[test]
 fn its_scripts_are_shell_and_know_nothing_of_debian() {
     let text = Package::First.query(&["--scripts"]);
