@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -197,29 +197,29 @@ fn its_scripts_are_shell_and_know_nothing_of_debian() {
     }
 }
 
+/// What `packaging/rpm/pre` says on a system whose getconf and systemctl print this; `None`: there is no such program.
+fn before_unpacking(glibc: Option<&str>, systemd: Option<&str>) -> (bool, String) {
+    let scratch = tempfile::tempdir().unwrap();
+    let place = |name: &str| scratch.path().join(name);
+    for needed in ["head", "sed", "sort"] {
+        symlink(Path::new("/usr/bin").join(needed), place(needed)).unwrap();
+    }
+    for (program, line) in [("getconf", glibc), ("systemctl", systemd)] {
+        let Some(line) = line else { continue };
+        fs::write(place(program), format!("#!/bin/sh\necho '{line}'\n")).unwrap();
+        fs::set_permissions(place(program), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let output = Command::new("/bin/sh")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/rpm/pre"))
+        .arg("1")
+        .env("PATH", scratch.path())
+        .output()
+        .unwrap();
+    (output.status.success(), all(&output))
+}
+
 #[test]
 fn an_older_system_is_refused_in_words() {
-    let scratch = tempfile::tempdir().unwrap();
-    let said = |glibc: &str, systemd: &str| {
-        for (program, line) in [
-            ("getconf", format!("glibc {glibc}")),
-            ("systemctl", format!("systemd {systemd} ({systemd}.1-1)")),
-        ] {
-            let path = scratch.path().join(program);
-            fs::write(&path, format!("#!/bin/sh\necho '{line}'\n")).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        let output = Command::new("sh")
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/rpm/pre"))
-            .arg("1")
-            .env(
-                "PATH",
-                format!("{}:/usr/bin:/bin", scratch.path().display()),
-            )
-            .output()
-            .unwrap();
-        (output.status.success(), all(&output))
-    };
     for (glibc, systemd, fits) in [
         ("2.34", "252", true), // RHEL 9
         ("2.38", "254", true), // SLES 15 SP6, Leap 15.6
@@ -229,15 +229,80 @@ fn an_older_system_is_refused_in_words() {
         ("2.28", "239", false), // RHEL 8
         ("2.34", "248", false),
     ] {
-        let (success, text) = said(glibc, systemd);
+        let (success, text) = before_unpacking(
+            Some(&format!("glibc {glibc}")),
+            Some(&format!("systemd {systemd} ({systemd}.1-1)")),
+        );
         assert_eq!(success, fits, "glibc {glibc}, systemd {systemd}: {text}");
-        if !fits {
+        if fits {
+            assert_eq!(text, "");
+        } else {
             assert!(text.contains("SLES 15 SP6"), "{text}");
             assert!(
                 text.contains(&format!("glibc {glibc} and systemd {systemd}")),
                 "{text}"
             );
         }
+    }
+}
+
+/// A system that does not say what it has is none of those that the package is for. An image that has no systemd yet may be one.
+#[test]
+fn what_a_system_does_not_say_is_refused_and_what_it_has_not_yet_is_said() {
+    let (glibc, systemd) = (Some("glibc 2.34"), Some("systemd 252 (252-32.el9)"));
+    for (glibc, systemd, told) in [
+        (
+            Some(""),
+            systemd,
+            "getconf GNU_LIBC_VERSION does not say which glibc this system has",
+        ),
+        (
+            Some("undefined"),
+            systemd,
+            "getconf GNU_LIBC_VERSION does not say",
+        ),
+        (
+            glibc,
+            Some(""),
+            "systemctl --version does not say which systemd this system has",
+        ),
+        (
+            glibc,
+            Some("Running in chroot"),
+            "systemctl --version does not say",
+        ),
+        (None, Some(""), "systemctl --version does not say"),
+        (
+            Some("glibc 2.28"),
+            None,
+            "glibc 2.28 and systemd of unknown version",
+        ),
+    ] {
+        let (success, text) = before_unpacking(glibc, systemd);
+        assert!(!success, "{text}");
+        assert!(
+            text.contains(told) && text.contains("Nothing was installed"),
+            "{text}"
+        );
+    }
+    for (glibc, systemd, told) in [
+        (
+            None,
+            systemd,
+            "there is no getconf here, so nothing says which glibc",
+        ),
+        (
+            glibc,
+            None,
+            "there is no systemctl here, so nothing says which systemd",
+        ),
+    ] {
+        let (success, text) = before_unpacking(glibc, systemd);
+        assert!(success, "{text}");
+        assert!(
+            text.contains(told) && text.contains("systemd 249"),
+            "{text}"
+        );
     }
 }
 
