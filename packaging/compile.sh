@@ -32,4 +32,9 @@ if [ -n "$target" ]; then
     export "CARGO_TARGET_${upper}_LINKER=$prefix-gcc" "CC_${target//-/_}=$prefix-gcc" "AR_${target//-/_}=$prefix-ar"
 fi
 cargo auditable build --bin harbor-pilot "${options[@]}" >&2
-echo "$output/${target:+$target/}release/harbor-pilot"
+program=$output/${target:+$target/}release/harbor-pilot
+readelf --wide --section-headers "$program" | grep -F ' .dep-v0 ' >/dev/null || {
+    echo "$program does not say what it was built from (no section .dep-v0): cargo-auditable has not added it, and it is not packaged" >&2
+    exit 1
+}
+echo "$program"

@@ -4,6 +4,7 @@ use crate::client::package;
 use crate::repository::{Key, text};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -108,4 +109,40 @@ fn the_package_lists_what_the_program_is_made_of() {
     for name in ["proptest", "rcgen"] {
         assert!(named(name).is_none(), "{name} is for tests alone");
     }
+}
+
+/// `packaging/compile.sh` with a cargo that builds what it is given.
+fn compile(program: &Path) -> Result<String, String> {
+    let scratch = tempfile::tempdir().unwrap();
+    let (target, cargo) = (scratch.path().join("target"), scratch.path().join("cargo"));
+    let built = target.join("release/harbor-pilot");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1 $2\" = 'auditable build' ] && install -D '{}' '{}'\n",
+        program.display(),
+        built.display()
+    );
+    fs::write(&cargo, script).unwrap();
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/compile.sh"))
+        .env("PATH", format!("{}:{path}", scratch.path().display()))
+        .env("CARGO_TARGET_DIR", &target)
+        .output();
+    text(&output.unwrap())
+}
+
+#[test]
+fn a_program_that_does_not_say_what_it_was_built_from_is_not_packaged() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (plain, listed) = (Path::new("/bin/true"), scratch.path().join("listed"));
+    let refused = compile(plain).unwrap_err();
+    assert!(refused.contains("no section .dep-v0"), "{refused}");
+    let mut add = Command::new("objcopy");
+    add.args(["--add-section", ".dep-v0=/etc/hostname"]);
+    text(&add.arg(plain).arg(&listed).output().unwrap()).unwrap();
+    let said = compile(&listed).unwrap();
+    assert!(
+        said.trim().ends_with("/target/release/harbor-pilot"),
+        "{said}"
+    );
 }
