@@ -23,9 +23,11 @@ enum Store {
     Mapped(MmapMut),
 }
 
-/// What a mapping takes at most: pages are 4 to 64 KiB long.
+/// Linux has pages of 4, 16 and 64 KiB.
+const LARGEST_PAGE: usize = 64 * 1024;
+
+/// What a mapping takes at most, whatever the kernel's pages.
 fn counted(bytes: usize) -> usize {
-    const LARGEST_PAGE: usize = 64 * 1024;
     bytes
         .checked_next_multiple_of(LARGEST_PAGE)
         .unwrap_or(bytes)
@@ -201,5 +203,30 @@ impl AsRef<[u8]> for Store {
 impl AsRef<[u8]> for Filled {
     fn as_ref(&self) -> &[u8] {
         self.store.as_ref().get(..self.length).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What cannot be tried without such a kernel: a mapping takes whole pages, and never more than is counted.
+    #[test]
+    fn a_mapping_is_counted_whole_with_pages_of_any_length() {
+        const KIB: usize = 1024;
+        assert_eq!(LARGEST_PAGE, 64 * KIB);
+        const { assert!(SMALL >= LARGEST_PAGE, "no mapping is smaller than a page") };
+        for page in [4 * KIB, 16 * KIB, 64 * KIB] {
+            assert_eq!(LARGEST_PAGE % page, 0, "{page}");
+            let wanted = [SMALL + 1, SMALL + page, 2 * LARGEST_PAGE, 300 * KIB + 1];
+            for bytes in wanted {
+                let (taken, counted) = (bytes.next_multiple_of(page), counted(bytes));
+                assert!(counted >= taken, "{bytes} in pages of {page}");
+                assert!(counted < bytes + LARGEST_PAGE, "{bytes}: too many");
+                assert_eq!(counted % page, 0, "{bytes} in pages of {page}");
+            }
+        }
+        assert_eq!(counted(0), 0);
+        assert_eq!(counted(usize::MAX), usize::MAX, "it does not wrap");
     }
 }
