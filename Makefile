@@ -19,7 +19,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 AS_ROOT = $(if $(SUDO),env CARGO_TARGET_$(HOST)_RUNNER=$(SUDO))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo-deps tools deb-tools rpm-tools auditable arm64-deps build deb deb-arm64 rpm rpm-arm64 sums reproducible check-arm64 test-packages test-deb-arm64 test-rpms test-arm64 test-rpm demo test test-fast test-real test-docker test-machine test-upgrade test-ansible test-harbor-tier test-harbor-tier-once test-apt test-browser apt-repo test-matrix \
+.PHONY: help deps demo-deps tools deb-tools rpm-tools lintian auditable arm64-deps build deb deb-arm64 rpm rpm-arm64 sums reproducible check-arm64 test-packages test-deb-arm64 test-rpms test-arm64 test-rpm demo test test-fast test-real test-docker test-machine test-upgrade test-ansible test-harbor-tier test-harbor-tier-once test-apt test-browser apt-repo test-matrix \
   lint-ansible chaos soak fleet hostile kills port-kills law audit bench bench-deps bench-files bench-layers fuzz compare-containerd-alone lines clean
 
 help: ## this list
@@ -54,6 +54,10 @@ rpm-tools:
 	@$(call tool,cargo-generate-rpm,$(CARGO_GENERATE_RPM))
 	@$(call tool,cargo-cyclonedx,$(CARGO_CYCLONEDX))
 
+# Before the build: without it the package would not be judged.
+lintian:
+	@tests/lab/deps.sh --only lintian
+
 auditable:
 	@$(call tool,cargo-auditable,$(CARGO_AUDITABLE))
 
@@ -68,15 +72,15 @@ build: ## target/release/harbor-pilot
 # The version as Debian writes it: of a pre-release 0.2.0~dev-1, which is older than 0.2.0-1. 0.2.0-dev-1 would not be.
 VERSION = $(shell sed -n '1s/.*(\(.*\)).*/\1/p' packaging/changelog)
 ARCH = $(shell dpkg --print-architecture)
-deb: deb-tools auditable ## target/debs/harbor-pilot_VERSION_ARCHITECTURE.deb, and what lintian says of it
+deb: lintian deb-tools auditable ## target/debs/harbor-pilot_VERSION_ARCHITECTURE.deb, and what lintian says of it
 	packaging/compile.sh
 	packaging/glibc.sh target/release/harbor-pilot
 	packaging/build.sh target/release/harbor-pilot target/debs/harbor-pilot_$(VERSION)_$(ARCH).deb
 	@$(call lintian,target/debs/harbor-pilot_$(VERSION)_$(ARCH).deb)
 
-lintian = if command -v lintian >/dev/null; then lintian --allow-root --fail-on error,warning $(1); fi
+lintian = lintian --allow-root --fail-on error,warning $(1)
 
-deb-arm64: deb-tools auditable arm64-deps ## the same for arm64, built on amd64
+deb-arm64: lintian deb-tools auditable arm64-deps ## the same for arm64, built on amd64
 	packaging/compile.sh $(ARM64)
 	packaging/glibc.sh target/$(ARM64)/release/harbor-pilot
 	packaging/build.sh target/$(ARM64)/release/harbor-pilot target/debs/harbor-pilot_$(VERSION)_arm64.deb --target $(ARM64)
