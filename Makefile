@@ -136,7 +136,7 @@ demo: demo-deps ## the main job, narrated: pulls through failing tiers by the re
 	@cargo build --locked --bin harbor-pilot
 	@$(AS_ROOT) cargo test --locked --quiet --test demo
 
-test: deps tools deb-tools ## everything below an hour: formatting, lints, docs, licences, all tests, the real containerd, the demo
+test: deps tools deb-tools ## everything: formatting, lints, docs, licences, all tests, the real containerd, the demo
 	@AS_ROOT="$(AS_ROOT)" tests/parts.sh
 
 test-fast: ## unit and integration tests alone, without root

@@ -1,6 +1,6 @@
 #!/bin/bash
 # `make test`: every part under its own time budget, all of them whatever happens to the others, and a sum at
-# the end. The budgets (seconds, two cores, nothing built yet) leave room for `make deps tools` in one hour.
+# the end. The budgets (seconds, two cores, nothing built yet) are limits for a busy machine (docs/testing.md).
 set -u
 cd "$(dirname "$0")/.."
 
