@@ -45,19 +45,26 @@ fn a_containerd_by_itself_is_told_once() {
     let file = "/etc/containerd/config.toml";
     let text = || site.run("cat", &[file]);
     let started = || site.property("containerd", "ActiveEnterTimestampMonotonic");
-    let (before, running) = (text(), started());
+    let all = || {
+        site.each(|node| {
+            node.shell("find /etc/containerd | sort; find /etc/containerd -type f -exec sha256sum {} + | sort; command -v harbor-pilot || true")
+        })
+    };
+    let (before, running, kept) = (text(), started(), all());
     let play = site.play("rollout", &[]);
-    assert!(
-        play.refused()
-            .contains("does not read /etc/containerd/certs.d"),
-        "{}",
-        play.text
-    );
+    for told in [
+        "This node was given back: config-path-not-read",
+        "does not read /etc/containerd/certs.d",
+        "It has no harbor-pilot, as before",
+    ] {
+        assert!(play.refused().contains(told), "{told}: {}", play.text);
+    }
     assert_eq!(
         (text(), started()),
         (before.clone(), running.clone()),
         "nothing is written unasked"
     );
+    assert_eq!(all(), kept, "neither the agent's files nor its program");
 
     let wanted = ["--extra-vars", "{harbor_pilot_containerd_config: true}"];
     let play = site.play("rollout", &wanted);
