@@ -46,7 +46,7 @@ impl<'a> Position<'a> {
 /// Why a redirect is not followed. Says nothing of queries.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfollowed {
-    /// Too many.
+    /// A loop, or a chain that nobody builds on purpose.
     #[error("more than {MAX_REDIRECTS} redirects in a row")]
     TooMany,
     /// No usable URL.

@@ -93,7 +93,7 @@ pub struct Tier {
     pub probe: Probe,
     /// Whether it is asked for its projects; `projects` holds the written ones alone then.
     pub discovery: Option<ProjectDiscovery>,
-    /// Of its blobs.
+    /// The limit for blobs that come from it.
     pub bandwidth: Bandwidth,
 }
 

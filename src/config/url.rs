@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// `http(s)://host[:port][/prefix]`
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BaseUrl {
-    /// TLS or not.
+    /// Its scheme: https, else http.
     pub https: bool,
     /// Lower-case DNS name or IP literal, without brackets.
     pub host: String,

@@ -275,7 +275,7 @@ impl Setting for BaseUrl {
     }
 }
 
-/// A sentinel's.
+/// The address of a Redis Sentinel.
 impl Setting for HostPort {
     fn read(value: &Value) -> Result<Self, Wrong> {
         const EXAMPLE: &str =

@@ -193,7 +193,7 @@ fn judge_certificate(
         ),
         Some(CertificateFault::Other(why)) => (
             Code::TlsFails,
-            format!("its certificate is refused: {}", plain(why)),
+            format!("its certificate is refused: {}", plain(&why.to_string())),
             format!("issue another one for that server (RSA of 2048 bits and more or ECDSA, signed with SHA-256 or better); or put the server's own certificate into ca_file of {}, which is then taken while its name, dates and key are right", one.name()),
         ),
         None if is_expiring(*begins, *ends, now) => (

@@ -56,7 +56,7 @@ pub struct Context {
     pub(crate) flights: Flights<(u64, Arc<FetchKey>), Served>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
-    /// Of blobs.
+    /// Limits for the bytes of blobs.
     pub(crate) bandwidth: Bandwidth,
     /// Of what waits in memory.
     pub(crate) budget: Budget,
@@ -68,7 +68,7 @@ pub struct Context {
 pub(crate) struct Rules {
     pub(crate) config: Arc<Config>,
     pub(crate) routes: RouteTable,
-    /// Tells configurations apart.
+    /// Counts the configurations: requests under different ones share no search.
     pub(crate) generation: u64,
 }
 

@@ -79,7 +79,7 @@ pub(crate) struct Unserved {
 // === impl Unserved ===
 
 impl Unserved {
-    /// Says so.
+    /// The answer for containerd; the record is closed with it.
     pub(crate) fn answer(self, parts: &Context, request: &PullRequest) -> Answered {
         use RequestOutcome::{Failed, NotFound, Refused, Served};
         let Self { log, route, .. } = self;

@@ -42,9 +42,9 @@ pub struct ReputationRow {
     pub held: HeldBack,
     /// For which requests.
     pub(crate) scope: Scope,
-    /// Why.
+    /// The fault that put it here, as `status` shows it.
     pub reason: Reason,
-    /// When it ends.
+    /// From then on the row has no effect.
     pub until: Instant,
     /// For whose requests.
     pub trust: Trust,

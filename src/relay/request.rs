@@ -16,7 +16,7 @@ pub struct PullRequest {
     pub ns: Option<String>,
     /// The name in the path.
     pub name: RawName,
-    /// What of it.
+    /// Manifest, blob or list, with its tag or digest.
     pub kind: ResourceKind,
     /// The client's `Accept`, several joined.
     pub accept: Option<HeaderValue>,

@@ -20,7 +20,7 @@ pub(crate) enum Authority {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// A manifest.
+    /// A manifest, by tag or by digest.
     Document,
     /// Tags or referrers.
     List,

@@ -70,7 +70,7 @@ enum Seen {
     At(Instant),
     /// This agent, before this start.
     Before,
-    /// Another agent.
+    /// Another agent found it; it came by Redis.
     Elsewhere,
 }
 

@@ -25,7 +25,7 @@ pub enum Destination {
     Journald,
     /// Lines of text for people, on stderr.
     Stderr {
-        /// With colours.
+        /// ANSI colours: stderr is a terminal, and `NO_COLOR` is not set.
         color: bool,
     },
 }

@@ -239,7 +239,7 @@ impl Drops {
         }
     }
 
-    /// Since the start.
+    /// Records dropped since the start.
     pub(super) fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
     }

@@ -8,7 +8,7 @@ const SHORT: (Duration, usize) = (Duration::from_secs(15), 60);
 /// Of the last day: 15 minutes each.
 const LONG: (Duration, usize) = (Duration::from_secs(15 * 60), 96);
 
-/// Both of them.
+/// The short and the long timeline of the same values.
 #[derive(Clone, Debug)]
 pub(crate) struct Timelines<T> {
     pub(crate) short: Timeline<T>,

@@ -26,7 +26,7 @@ const HEAD_LIMIT: Duration = Duration::from_secs(4);
 const NAMES: usize = 8;
 
 /// What a server showed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Shown {
     /// The certificate of the server; `None`: without TLS.
     pub certificate: Option<Certificate>,
@@ -39,7 +39,7 @@ pub struct Shown {
 }
 
 /// A certificate as a server showed it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Certificate {
     /// Who it says it is.
     pub subject: String,

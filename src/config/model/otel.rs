@@ -8,7 +8,7 @@ use crate::printable::words;
 pub struct Otel {
     /// The collector: https, or http on this machine.
     pub endpoint: BaseUrl,
-    /// What it speaks.
+    /// How spans are sent to it.
     pub protocol: OtelProtocol,
     /// How many of the traces that begin here are exported: 0 to 1.
     pub sample_ratio: f64,

@@ -26,7 +26,7 @@ pub struct Server {
 /// `[server.gateway]`: where clients on other machines are served, over TLS.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gateway {
-    /// Its addresses.
+    /// Where it listens; the certificate is the same at all of them.
     pub listen: Vec<SocketAddr>,
     /// The certificate with its chain, as PEM.
     pub chain: Arc<[u8]>,

@@ -65,7 +65,7 @@ fn every_fault_has_its_code() {
         ),
         (
             Ok(certificate(
-                Some(Fault::Other("BadSignature".to_owned())),
+                Some(Fault::Other(rustls::CertificateError::BadSignature.into())),
                 365,
                 300,
             )),

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 /// A source whose body has begun; all of it, proved; or, where the size alone was wanted, `total` and nothing else.
 #[derive(Debug, Default)]
 pub(crate) struct BlobSource {
-    /// Read already.
+    /// Bytes that were read while the answer was judged.
     pub(crate) ready: VecDeque<Bytes>,
     /// To come; `None`: `ready` is all.
     pub(crate) body: Option<Body>,

@@ -8,7 +8,7 @@ use crate::route::Route;
 /// For which requests something counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scope {
-    /// All of them.
+    /// All requests, whatever they ask for.
     Everything,
     /// Those of a registry.
     Registry(RegistryName),

@@ -25,7 +25,7 @@ pub(super) struct Stored {
 /// How many bytes may be written before it is looked again what has to go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Free {
-    /// Of everybody's pulls.
+    /// Bytes for manifests of everybody's pulls.
     pub(super) all: u64,
     /// Of them, of untrusted clients' pulls.
     pub(super) untrusted: u64,

@@ -59,13 +59,13 @@ pub struct Step {
     pub id: u64,
     /// What it is a part of.
     pub parent: u64,
-    /// What was done.
+    /// The kind of work, with its own attributes.
     pub what: What,
     /// When it began.
     pub began: SystemTime,
     /// How long it took.
     pub took: Duration,
-    /// How it ended.
+    /// The answer, or why there was none.
     pub end: End,
 }
 

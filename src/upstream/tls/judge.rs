@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Why a certificate is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum CertificateFault {
     /// Nobody in `ca_file` or among the system's roots signed it.
     UnknownIssuer,
@@ -25,8 +25,8 @@ pub enum CertificateFault {
     WrongName,
     /// It is an authority's own (CA:TRUE), issued by another one.
     Authority,
-    /// What else rustls refuses, in its own words.
-    Other(String),
+    /// What else rustls refuses.
+    Other(Error),
 }
 
 /// Settings with which a handshake always succeeds; what was shown is judged afterwards. Nothing secret may be sent
@@ -45,7 +45,7 @@ pub(in crate::upstream) fn judge(
     now: SystemTime,
 ) -> Result<Option<CertificateFault>, BuildError> {
     let Some((own, rest)) = chain.split_first() else {
-        let none = "the server showed no certificate".to_owned();
+        let none = Error::NoCertificatesPresented;
         return Ok(Some(CertificateFault::Other(none)));
     };
     let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
@@ -55,10 +55,10 @@ pub(in crate::upstream) fn judge(
         return Ok(Some(CertificateFault::WrongName));
     };
     let verified = verifier.verify_server_cert(own, rest, &name, &[], now);
-    Ok(verified.err().map(|error| fault(&error)))
+    Ok(verified.err().map(fault))
 }
 
-fn fault(error: &Error) -> CertificateFault {
+fn fault(error: Error) -> CertificateFault {
     use CertificateError as Wrong;
     match error {
         Error::InvalidCertificate(Wrong::UnknownIssuer) => CertificateFault::UnknownIssuer,
@@ -71,10 +71,10 @@ fn fault(error: &Error) -> CertificateFault {
         Error::InvalidCertificate(
             Wrong::NotValidForName | Wrong::NotValidForNameContext { .. },
         ) => CertificateFault::WrongName,
-        Error::InvalidCertificate(Wrong::Other(other)) if is_an_authoritys(other) => {
+        Error::InvalidCertificate(Wrong::Other(ref other)) if is_an_authoritys(other) => {
             CertificateFault::Authority
         }
-        other => CertificateFault::Other(other.to_string()),
+        other => CertificateFault::Other(other),
     }
 }
 

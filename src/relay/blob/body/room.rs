@@ -19,7 +19,7 @@ pub(super) struct Room(Lease);
 // === impl Room ===
 
 impl Room {
-    /// For small reads.
+    /// Room for small reads alone, as every stream has it.
     pub(super) fn new(budget: &Budget) -> Self {
         let lease = budget.lease(Kind::Layers);
         lease.set(SMALL);

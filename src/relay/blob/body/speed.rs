@@ -104,7 +104,7 @@ impl BlobBody {
         }
     }
 
-    /// Another goes on.
+    /// The source was too slow, and another goes on in its place.
     pub(super) fn slow(&mut self, endpoint: EndpointId) {
         let detail = match self.speed.too_slow {
             Some(TooSlow::Limit(limit)) => {

@@ -26,7 +26,7 @@ pub struct Finished {
     pub trace: Arc<Trace>,
     /// What became of the request; `None`: its own span has been sent.
     pub record: Option<Box<AccessRecord>>,
-    /// Its parts.
+    /// What it was made of: attempts, tokens, lookups.
     pub steps: Vec<Step>,
     /// Its places among the spans that wait; dropped with it they are free.
     pub places: OwnedSemaphorePermit,
