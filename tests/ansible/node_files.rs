@@ -146,7 +146,7 @@ fn one_that_does_not_come_back(site: &Site) {
     assert!(play.refused().contains(told), "{}", play.text);
     assert_eq!(site.k3s_count(), [3, 2], "node-b was spared");
 
-    // Somebody mends and starts it, so that only node-b waits for a restart.
+    // Somebody fixes and starts it, so that only node-b waits for a restart.
     site.nodes[0].shell("rm /etc/rancher/k3s/broken; systemctl start k3s");
     let changed = |arguments: &[&str]| {
         let play = site.play("k3s_restart", arguments);
