@@ -8,6 +8,10 @@ use serde_json::json;
 const UNIT: &str = "harbor-pilot.service";
 /// One node, then the rest.
 const WAVES: &str = "--extra-vars={harbor_pilot_serial: [1, '100%']}";
+/// A containerd that asks the agent for what it is to pull and has no room for it.
+const CRICTL: &str = "#!/bin/sh\nfor last; do :; done\n[ \"$last\" != version ] || exit 0\n\
+     curl -s -o /dev/null \"http://127.0.0.1:290/v2/harbor-pilot.invalid/doctor/manifests/${last##*:}?ns=docker.io\"\n\
+     echo no space left on device >&2\nexit 1\n";
 
 #[test]
 fn a_canary_that_is_no_good_is_given_back_and_ends_the_play() {
@@ -16,6 +20,7 @@ fn a_canary_that_is_no_good_is_given_back_and_ends_the_play() {
     let gate = json!({ "harbor_pilot_health_retries": 3, "harbor_pilot_health_delay": 1 });
     site.set_variables("gate", &gate);
     a_new_node_without_an_agent(&site);
+    a_new_node_that_does_not_pull(&site);
     let play = site.play("rollout", &[WAVES]);
     assert!(play.success, "through all waves: {}", play.text);
     assert_eq!(
@@ -29,12 +34,38 @@ fn a_canary_that_is_no_good_is_given_back_and_ends_the_play() {
 
 /// Somebody has the port: the agent cannot start, `status` is 2.
 fn a_new_node_without_an_agent(site: &Site) {
-    let before = site.node_files();
     let [canary, _] = &site.nodes;
     canary.shell("systemd-run --unit=thief python3 -m http.server --bind 127.0.0.1 290");
+    given_back(site, "no agent answers (status 2)");
+    canary.shell("systemctl stop thief");
+}
+
+/// The agent is well. What doctor has containerd pull does not come, or comes without the agent.
+fn a_new_node_that_does_not_pull(site: &Site) {
+    let [canary, _] = &site.nodes;
+    let (socket, program) = (
+        "/run/k3s/containerd/containerd.sock",
+        "/usr/local/bin/crictl",
+    );
+    canary.write(socket, "");
+    for (code, script) in [
+        ("pull-fails", CRICTL),
+        ("pull-bypasses-agent", &CRICTL.replace("curl", ": curl")),
+    ] {
+        canary.write(program, script);
+        canary.shell(&format!("chmod 755 {program}"));
+        given_back(site, &format!("{code}:"));
+    }
+    canary.shell(&format!("rm {program} {socket}"));
+}
+
+/// Rolls out: the canary is refused for this reason and is then as it was, and the other node is not touched.
+#[track_caller]
+fn given_back(site: &Site, reason: &str) {
+    let before = site.node_files();
     let play = site.play("rollout", &[WAVES]);
     for told in [
-        "This node was given back: no agent answers (status 2)",
+        &format!("This node was given back: {reason}"),
         "It has no harbor-pilot, as before",
     ] {
         assert!(play.refused().contains(told), "{told}: {}", play.text);
@@ -43,7 +74,6 @@ fn a_new_node_without_an_agent(site: &Site) {
     assert_eq!(site.node_files(), before);
     let there = "ls -d /usr/bin/harbor-pilot /var/cache/harbor-pilot 2>/dev/null || true";
     assert_eq!(site.run("sh", &["-c", there]), ["", ""]);
-    canary.shell("systemctl stop thief");
 }
 
 /// The new version runs, and an image that must come does not.
