@@ -6,10 +6,12 @@
 
 mod allocator;
 mod buffer;
+mod code;
 mod kind;
 
 pub use allocator::release_freed;
 pub use buffer::Buffer;
+pub use code::release_code;
 pub use kind::Kind;
 
 use kind::KINDS;

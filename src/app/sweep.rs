@@ -1,4 +1,4 @@
-//! The task that frees what has expired, and has the allocator give back what was freed. It also looks at the counters of
+//! The task that frees what has expired, has the allocator give back what was freed, and the kernel what the start alone ran. It also looks at the counters of
 //! bytes, for their history.
 
 use crate::budget::{self, Budget};
@@ -18,8 +18,13 @@ const FALLEN: usize = 4 << 20;
 /// Between two times at which it is asked.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// By then the start is over.
+const STARTED: Duration = Duration::from_millis(500);
+
 /// What has expired is freed by time, and not by the next request.
 pub(super) async fn run(relay: Relay, metrics: Arc<Metrics>, budget: Budget) {
+    tokio::time::sleep(STARTED).await;
+    let _ = spawn_blocking(budget::release_code).await;
     let mut ticks = tokio::time::interval(SWEEP);
     let mut asked: Option<Instant> = None;
     loop {
