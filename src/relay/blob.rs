@@ -33,10 +33,9 @@ use crate::route::{Route, Target};
 use crate::telemetry::RequestId;
 use crate::topology::{EndpointId, Failure, Outcome, Source, SourceId};
 use crate::upstream::Unread;
-use bytes::Bytes;
+use bytes::BytesMut;
 use http::header::HeaderValue;
 use http::{Method, StatusCode};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -161,7 +160,8 @@ impl BlobFetch {
     ) -> Result<Box<BlobSource>, Rejection> {
         let tells_total = self.expected.told(seen).is_some();
         let mut body = answer.body;
-        let (mut ready, mut read, mut ended) = (VecDeque::new(), 0_u64, false);
+        // In one piece: of pieces of a byte there would be as many, for which others had to wait when they are let go.
+        let (mut ready, mut read, mut ended) = (BytesMut::new(), 0_u64, false);
         let (is_part, needed) = (self.part().is_some(), self.needed(due));
         // A part is all there with its last byte; of the whole its end tells whether the digest fits.
         let at_least = match needed {
@@ -173,7 +173,7 @@ impl BlobFetch {
             match body.next().await.transpose() {
                 Ok(Some(data)) => {
                     read = read.saturating_add(data.len() as u64);
-                    ready.push_back(data);
+                    ready.extend_from_slice(&data);
                 }
                 Ok(None) => ended = true,
                 Err(error) => return Err(unread(Unread::Broken(error))),
@@ -196,7 +196,7 @@ impl BlobFetch {
             });
         }
         let mut source = BlobSource {
-            ready,
+            ready: ready.freeze(),
             body: None,
             skip: due.skip,
             total: due.total,
@@ -206,10 +206,10 @@ impl BlobFetch {
         };
         if ended && !is_part {
             let mut hasher = self.digest.hasher();
-            let chunks = source.ready.iter();
-            chunks.for_each(|chunk: &Bytes| hasher.update(chunk));
+            hasher.update(&source.ready);
             if hasher.finish() != self.digest {
-                let is_broken = || body.is_unannounced() || ends_in_an_error(source.ready.iter());
+                let is_broken =
+                    || body.is_unannounced() || ends_in_an_error([&source.ready].into_iter());
                 return Err(if seen.encoded {
                     let why = "its Content-Encoding says what its bytes are";
                     leave(Outcome::Neutral, Cause::Unusable, why)

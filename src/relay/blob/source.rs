@@ -4,13 +4,12 @@ use crate::lifecycle::{self, contained};
 use crate::topology::Failure;
 use crate::upstream::{Body, Error};
 use bytes::Bytes;
-use std::collections::VecDeque;
 
 /// A source whose body has begun; all of it, proved; or, where the size alone was wanted, `total` and nothing else.
 #[derive(Debug, Default)]
 pub(crate) struct BlobSource {
     /// Bytes that were read while the answer was judged.
-    pub(crate) ready: VecDeque<Bytes>,
+    pub(crate) ready: Bytes,
     /// To come; `None`: `ready` is all.
     pub(crate) body: Option<Body>,
     /// Bytes of it to throw away first.
@@ -43,13 +42,13 @@ impl BlobSource {
 
     async fn take(&mut self, wanted: Option<u64>) -> Option<Result<Bytes, Error>> {
         loop {
-            let mut chunk = match (self.ready.pop_front(), &mut self.body) {
-                (Some(chunk), _) => chunk,
-                (None, Some(body)) => match body.next().await? {
+            let mut chunk = match &mut self.body {
+                _ if !self.ready.is_empty() => std::mem::take(&mut self.ready),
+                Some(body) => match body.next().await? {
                     Ok(chunk) => chunk,
                     Err(error) => return Some(Err(error)),
                 },
-                (None, None) => return None,
+                None => return None,
             };
             let length = chunk.len();
             let skipped = usize::try_from(self.skip).map_or(length, |skip| skip.min(length));

@@ -23,7 +23,6 @@ use crate::telemetry::{Captured, EventName, Journal, RequestOutcome};
 use crate::topology::select::Why;
 use crate::topology::{EndpointStatus, Snapshot, Source, SourceId, Sources};
 use bytes::{Buf as _, Bytes};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -296,7 +295,7 @@ async fn a_panic_in_a_body_is_its_sources_end_and_another_goes_on() {
     let fetch = BlobFetch::new(&bench.parts, &bench.route, blob);
     // The first source has bytes to throw away, which do not go.
     let good = BlobSource {
-        ready: VecDeque::from([Bytes::from_owner(Bomb([1; 10]))]),
+        ready: Bytes::from_owner(Bomb([1; 10])),
         body: None,
         skip: 10,
         total: Some(size),
